@@ -1,0 +1,159 @@
+//! One try to run a job: how it ended, and the record kept of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ExecutionId, Incarnation, JobId, Name};
+use crate::job::Json;
+use crate::time::Timestamp;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+impl Exit {
+    /// As a shell gives it: the code, or 128 and the signal's number.
+    #[must_use]
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStatus {
+    Dispatched,
+    Running,
+    Succeeded,
+    Failed,
+    TimedOut,
+    Cancelled,
+    /// Stopped by an orderly shutdown of its worker.
+    Interrupted,
+    /// Its worker or server died under it.
+    Lost,
+    /// Never started: the worker could not take it.
+    Refused,
+}
+
+impl AttemptStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dispatched => "dispatched",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+            Self::Lost => "lost",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for AttemptStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The record of an attempt, live or ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Attempt {
+    pub job: JobId,
+    /// From 1.
+    pub number: u32,
+    pub execution: ExecutionId,
+    pub worker: Incarnation,
+    pub worker_name: Name,
+    pub status: AttemptStatus,
+    pub claimed_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum OutcomeKind {
+    Succeeded {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<Json>,
+    },
+    Failed {
+        /// `false`: another try is useless.
+        retryable: bool,
+        /// The wait the handler asked for instead of the policy's, milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    TimedOut,
+    Cancelled,
+    Interrupted,
+    Refused,
+    /// Its worker is gone. `counted` where the worker died and its coordinator did not.
+    Lost {
+        counted: bool,
+    },
+    /// Put off by the handler itself: due again after the wait, milliseconds; costs no retry.
+    Snoozed {
+        for_ms: u64,
+    },
+}
+
+impl OutcomeKind {
+    #[must_use]
+    pub fn status(&self) -> AttemptStatus {
+        match self {
+            Self::Succeeded { .. } => AttemptStatus::Succeeded,
+            Self::Failed { .. } => AttemptStatus::Failed,
+            Self::TimedOut => AttemptStatus::TimedOut,
+            Self::Cancelled => AttemptStatus::Cancelled,
+            Self::Interrupted | Self::Snoozed { .. } => AttemptStatus::Interrupted,
+            Self::Refused => AttemptStatus::Refused,
+            Self::Lost { .. } => AttemptStatus::Lost,
+        }
+    }
+}
+
+/// The end of one attempt, as its worker (or whoever gave the worker up) tells it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    pub job: JobId,
+    pub execution: ExecutionId,
+    #[serde(flatten)]
+    pub kind: OutcomeKind,
+    /// When the attempt's process or function started, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+}

@@ -1,0 +1,665 @@
+//! The filter language: one grammar for `--filter` and the API.
+//!
+//! `status:failed,timedout queue:media name:video.* age>10m attempts>=2 tag.tenant:acme -worker:w3
+//! since:2h text`: a space is AND, a comma OR, `-` in front negates, quotes keep spaces, `*` is the
+//! only wildcard. A bare word looks in id, name, key, tag values and error.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::job::Job;
+use crate::policy::Priority;
+use crate::status::JobStatus;
+use crate::text::nearest;
+use crate::time::{Timestamp, Toward, Zone, format_exact, parse_duration, parse_time};
+
+const INPUT_BYTES: usize = 4 * 1024;
+const TERMS: usize = 64;
+
+/// Where in the input it went wrong, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FilterError {
+    pub message: String,
+    /// Bytes of the input.
+    pub at: Range<usize>,
+    pub hint: Option<String>,
+}
+
+impl FilterError {
+    /// The input with a caret under the place.
+    #[must_use]
+    pub fn caret(&self, input: &str) -> String {
+        let before = input.get(..self.at.start).map_or(0, crate::text::cells);
+        let under = input.get(self.at.clone()).map_or(1, crate::text::cells).max(1);
+        format!("{input}\n{}{}", " ".repeat(before), "^".repeat(under))
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Filter {
+    /// All must hold.
+    pub terms: Vec<Term>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Term {
+    pub negated: bool,
+    pub test: Test,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Test {
+    Status(BTreeSet<JobStatus>),
+    Priority(BTreeSet<Priority>),
+    Text(Field, Vec<Pattern>),
+    Number(Count, Op, f64),
+    Span(Age, Op, Duration),
+    /// Created at or after.
+    Since(Timestamp),
+    /// Created before.
+    Until(Timestamp),
+    /// Anywhere a person would look.
+    Word(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    Name,
+    Queue,
+    Worker,
+    Key,
+    Corr,
+    Error,
+    By,
+    Tag(String),
+    Arg(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    Id,
+    Attempts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Since it was accepted.
+    Age,
+    /// From due to start, or until now.
+    Waited,
+    /// From start to end, or until now.
+    Took,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Is,
+    Not,
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+}
+
+impl Op {
+    fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+        match self {
+            Self::Is => left == right,
+            Self::Not => left != right,
+            Self::Less => left < right,
+            Self::AtMost => left <= right,
+            Self::More => left > right,
+            Self::AtLeast => left >= right,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Is => "=",
+            Self::Not => "!=",
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::More => ">",
+            Self::AtLeast => ">=",
+        }
+    }
+}
+
+/// Text in which `*` stands for any text, also none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(pub String);
+
+impl Pattern {
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        !self.0.contains('*')
+    }
+
+    /// Case matters not. Linear in the text for each `*`.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let (pattern, text) = (self.0.to_lowercase(), text.to_lowercase());
+        let mut parts = pattern.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = text.strip_prefix(first) else { return false };
+        let mut last = None;
+        for part in parts {
+            if let Some(before) = last.replace(part) {
+                let Some(found) = rest.find(before) else { return false };
+                rest = &rest[found + before.len()..];
+            }
+        }
+        match last {
+            Some(end) => rest.ends_with(end),
+            None => rest.is_empty(),
+        }
+    }
+}
+
+const KEYS: [&str; 20] = [
+    "id", "status", "name", "queue", "priority", "worker", "key", "corr", "error", "attempts",
+    "age", "waited", "took", "since", "until", "by", "tag.NAME", "arg.NAME", "tag", "arg",
+];
+
+impl Filter {
+    /// Relative times in `since` and `until` become fixed here.
+    pub fn parse(input: &str, now: Timestamp, zone: Zone) -> Result<Self, FilterError> {
+        if input.len() > INPUT_BYTES {
+            let message = format!("a filter is at most {INPUT_BYTES} bytes");
+            return Err(FilterError { message, at: 0..0, hint: None });
+        }
+        let words = split(input)?;
+        if words.len() > TERMS {
+            let message = format!("a filter has at most {TERMS} terms");
+            return Err(FilterError { message, at: 0..0, hint: None });
+        }
+        let terms = words.iter().map(|word| word.term(now, zone)).collect::<Result<_, _>>()?;
+        Ok(Self { terms })
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// `age` and its like are measured against `now`.
+    #[must_use]
+    pub fn matches(&self, job: &Job, now: Timestamp) -> bool {
+        self.terms.iter().all(|term| term.test.holds(job, now) != term.negated)
+    }
+
+    /// The only statuses that can match, if the filter says.
+    #[must_use]
+    pub fn statuses(&self) -> Option<BTreeSet<JobStatus>> {
+        let mut found: Option<BTreeSet<JobStatus>> = None;
+        for term in &self.terms {
+            let Test::Status(statuses) = &term.test else { continue };
+            let allowed: BTreeSet<JobStatus> = JobStatus::ALL
+                .into_iter()
+                .filter(|status| statuses.contains(status) != term.negated)
+                .collect();
+            found = Some(match found {
+                Some(before) => &before & &allowed,
+                None => allowed,
+            });
+        }
+        found
+    }
+
+    /// The one queue whose jobs can match, if the filter says.
+    #[must_use]
+    pub fn queue(&self) -> Option<&str> {
+        self.terms.iter().find_map(|term| match &term.test {
+            Test::Text(Field::Queue, patterns) if !term.negated => match patterns.as_slice() {
+                [only] if only.is_exact() => Some(only.0.as_str()),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+}
+
+impl Test {
+    fn holds(&self, job: &Job, now: Timestamp) -> bool {
+        match self {
+            Self::Status(statuses) => statuses.contains(&job.status),
+            Self::Priority(priorities) => priorities.contains(&job.priority),
+            Self::Text(field, patterns) => field
+                .of(job)
+                .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text))),
+            Self::Number(Count::Id, op, number) => op.holds(job.id.0 as f64, *number),
+            Self::Number(Count::Attempts, op, number) => {
+                op.holds(f64::from(job.attempt), *number)
+            }
+            Self::Span(age, op, span) => age.of(job, now).is_some_and(|it| op.holds(it, *span)),
+            Self::Since(at) => job.created_at >= *at,
+            Self::Until(at) => job.created_at < *at,
+            Self::Word(word) => {
+                let word = word.to_lowercase();
+                let has = |text: &str| text.to_lowercase().contains(&word);
+                job.id.to_string() == word
+                    || has(job.name.as_str())
+                    || job.key.as_deref().is_some_and(has)
+                    || job.tags.values().any(|value| has(value))
+                    || job.error.as_deref().is_some_and(has)
+            }
+        }
+    }
+}
+
+impl Field {
+    fn of(&self, job: &Job) -> Option<String> {
+        match self {
+            Self::Name => Some(job.name.to_string()),
+            Self::Queue => Some(job.queue.to_string()),
+            Self::Worker => {
+                let live = job.live.as_ref().map(|live| &live.worker_name);
+                live.or(job.worker.as_ref()).map(ToString::to_string)
+            }
+            Self::Key => job.key.clone(),
+            Self::Corr => job.corr.clone(),
+            Self::Error => job.error.clone(),
+            Self::By => job.by.clone(),
+            Self::Tag(name) => job.tags.get(name).cloned(),
+            Self::Arg(path) => {
+                let args: serde_json::Value = serde_json::from_str(job.args.get()).ok()?;
+                let found = path.split('.').try_fold(&args, |at, step| at.get(step))?;
+                Some(match found {
+                    serde_json::Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                })
+            }
+        }
+    }
+}
+
+impl Age {
+    fn of(self, job: &Job, now: Timestamp) -> Option<Duration> {
+        let live = job.live.as_ref();
+        let started = live.map_or(job.started_at, |live| live.started_at);
+        match self {
+            Self::Age => Some(now.saturating_since(job.created_at)),
+            Self::Waited => {
+                let end = started.or(job.finished_at).unwrap_or(now);
+                Some(end.saturating_since(job.run_at))
+            }
+            Self::Took => {
+                let end = if live.is_some() { now } else { job.finished_at.unwrap_or(now) };
+                started.map(|started| end.saturating_since(started))
+            }
+        }
+    }
+}
+
+/// A word of the input, split where an operator stands.
+struct Word {
+    negated: bool,
+    /// Empty for a bare word.
+    key: String,
+    op: String,
+    value: String,
+    /// Commas inside quotes do not part values.
+    values: Vec<String>,
+    key_at: Range<usize>,
+    value_at: Range<usize>,
+}
+
+fn split(input: &str) -> Result<Vec<Word>, FilterError> {
+    let mut words = Vec::new();
+    let mut chars = input.char_indices().peekable();
+    while let Some(&(start, c)) = chars.peek() {
+        if c.is_whitespace() {
+            chars.next();
+            continue;
+        }
+        let negated = c == '-';
+        if negated {
+            chars.next();
+        }
+        let mut word = Word {
+            negated,
+            key: String::new(),
+            op: String::new(),
+            value: String::new(),
+            values: vec![String::new()],
+            key_at: start..start,
+            value_at: start..start,
+        };
+        let mut text = String::new();
+        let mut end = start + usize::from(negated);
+        while let Some(&(at, c)) = chars.peek() {
+            if c.is_whitespace() {
+                break;
+            }
+            chars.next();
+            end = at + c.len_utf8();
+            let in_value = !word.op.is_empty();
+            match c {
+                '"' => {
+                    let mut closed = false;
+                    for (at, c) in chars.by_ref() {
+                        end = at + c.len_utf8();
+                        if c == '"' {
+                            closed = true;
+                            break;
+                        }
+                        text.push(c);
+                        if let (true, Some(last)) = (in_value, word.values.last_mut()) {
+                            last.push(c);
+                        }
+                    }
+                    if !closed {
+                        let message = "a quote is not closed".to_owned();
+                        return Err(FilterError { message, at: at..end, hint: None });
+                    }
+                }
+                ':' | '=' | '<' | '>' | '!' if !in_value && !text.is_empty() => {
+                    word.op.push(c);
+                    if let Some(&(at, '=')) = chars.peek()
+                        && matches!(c, '<' | '>' | '!')
+                    {
+                        chars.next();
+                        word.op.push('=');
+                        end = at + 1;
+                    }
+                    word.key = std::mem::take(&mut text);
+                    word.key_at = start + usize::from(negated)..at;
+                    word.value_at = end..end;
+                }
+                ',' if in_value => {
+                    text.push(c);
+                    word.values.push(String::new());
+                }
+                c => {
+                    text.push(c);
+                    if let (true, Some(last)) = (in_value, word.values.last_mut()) {
+                        last.push(c);
+                    }
+                }
+            }
+        }
+        word.value = text;
+        word.value_at.end = end;
+        words.push(word);
+    }
+    Ok(words)
+}
+
+impl Word {
+    fn term(&self, now: Timestamp, zone: Zone) -> Result<Term, FilterError> {
+        let term = |test| Term { negated: self.negated, test };
+        if self.op.is_empty() {
+            if self.value.is_empty() {
+                return Err(self.wrong_value("a word after `-`", None));
+            }
+            return Ok(term(Test::Word(self.value.clone())));
+        }
+        let field = match self.key.as_str() {
+            "status" => {
+                let statuses = self.each(|value| value.parse().ok(), || {
+                    let names = JobStatus::ALL.map(JobStatus::as_str);
+                    ("a status", names.to_vec())
+                })?;
+                self.only_equals()?;
+                return Ok(self.maybe_not(Test::Status(statuses.into_iter().collect())));
+            }
+            "priority" => {
+                let priorities = self.each(|value| value.parse().ok(), || {
+                    ("a priority", Priority::ALL.map(Priority::as_str).to_vec())
+                })?;
+                self.only_equals()?;
+                return Ok(self.maybe_not(Test::Priority(priorities.into_iter().collect())));
+            }
+            "id" => return Ok(term(self.number(Count::Id)?)),
+            "attempts" => return Ok(term(self.number(Count::Attempts)?)),
+            "age" => return Ok(term(self.span(Age::Age)?)),
+            "waited" => return Ok(term(self.span(Age::Waited)?)),
+            "took" => return Ok(term(self.span(Age::Took)?)),
+            "since" => return Ok(term(Test::Since(self.time(now, zone)?))),
+            "until" => return Ok(term(Test::Until(self.time(now, zone)?))),
+            "name" => Field::Name,
+            "queue" => Field::Queue,
+            "worker" => Field::Worker,
+            "key" => Field::Key,
+            "corr" => Field::Corr,
+            "error" => Field::Error,
+            "by" => Field::By,
+            key => match key.split_once('.') {
+                Some(("tag", name)) if !name.is_empty() => Field::Tag(name.to_owned()),
+                Some(("arg", path)) if !path.is_empty() => Field::Arg(path.to_owned()),
+                _ => {
+                    let shown: String = key.chars().take(40).collect();
+                    let hint = nearest(key, KEYS).map_or_else(
+                        || format!("keys are {}", KEYS[..18].join(", ")),
+                        |near| format!("did you mean `{near}`?"),
+                    );
+                    return Err(FilterError {
+                        message: format!("there is no filter key `{shown}`"),
+                        at: self.key_at.clone(),
+                        hint: Some(hint),
+                    });
+                }
+            },
+        };
+        self.only_equals()?;
+        if self.values.iter().any(String::is_empty) {
+            return Err(self.wrong_value("a value", None));
+        }
+        let patterns = self.values.iter().map(|value| {
+            // A message is found by a part of it.
+            let whole = field != Field::Error || value.contains('*');
+            Pattern(if whole { value.clone() } else { format!("*{value}*") })
+        });
+        let patterns = patterns.collect();
+        Ok(self.maybe_not(Test::Text(field, patterns)))
+    }
+
+    fn maybe_not(&self, test: Test) -> Term {
+        Term { negated: self.negated != (self.op == "!="), test }
+    }
+
+    fn only_equals(&self) -> Result<(), FilterError> {
+        if matches!(self.op.as_str(), ":" | "=" | "!=") {
+            return Ok(());
+        }
+        Err(FilterError {
+            message: format!("`{}` cannot be compared with `{}`", self.key, self.op),
+            at: self.key_at.start..self.value_at.end,
+            hint: Some(format!("write `{}:{}`", self.key, self.value)),
+        })
+    }
+
+    fn op(&self) -> Result<Op, FilterError> {
+        Ok(match self.op.as_str() {
+            ":" | "=" => Op::Is,
+            "!=" => Op::Not,
+            "<" => Op::Less,
+            "<=" => Op::AtMost,
+            ">" => Op::More,
+            ">=" => Op::AtLeast,
+            _ => return Err(self.wrong_value("one of = != < <= > >=", None)),
+        })
+    }
+
+    fn each<T>(
+        &self,
+        parse: impl Fn(&str) -> Option<T>,
+        allowed: impl Fn() -> (&'static str, Vec<&'static str>),
+    ) -> Result<Vec<T>, FilterError> {
+        let each = |value: &String| {
+            parse(value).ok_or_else(|| {
+                let (what, names) = allowed();
+                let hint = nearest(value, names.iter().copied()).map_or_else(
+                    || format!("one of {}", names.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                self.wrong_value(what, Some(hint))
+            })
+        };
+        self.values.iter().map(each).collect()
+    }
+
+    fn number(&self, of: Count) -> Result<Test, FilterError> {
+        let number: f64 =
+            self.value.parse().map_err(|_| self.wrong_value("a number", None))?;
+        if !number.is_finite() {
+            return Err(self.wrong_value("a number", None));
+        }
+        Ok(Test::Number(of, self.op()?, number))
+    }
+
+    fn span(&self, of: Age) -> Result<Test, FilterError> {
+        let span = parse_duration(&self.value)
+            .map_err(|_| self.wrong_value("a duration such as `10m`", None))?;
+        Ok(Test::Span(of, self.op()?, span))
+    }
+
+    fn time(&self, now: Timestamp, zone: Zone) -> Result<Timestamp, FilterError> {
+        self.only_equals()?;
+        if let Ok(span) = parse_duration(&self.value) {
+            return Ok(now.saturating_sub(span));
+        }
+        parse_time(&self.value, now, zone, Toward::Past).map_err(|_| {
+            self.wrong_value("a time, or how long ago, such as `03:00` or `2h`", None)
+        })
+    }
+
+    fn wrong_value(&self, expected: &str, hint: Option<String>) -> FilterError {
+        let found: String = self.value.chars().take(40).collect();
+        FilterError {
+            message: format!("expected {expected}, found `{found}`"),
+            at: self.value_at.clone(),
+            hint,
+        }
+    }
+}
+
+/// The filter as text that reads back as the same filter.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, term) in self.terms.iter().enumerate() {
+            if place > 0 {
+                f.write_str(" ")?;
+            }
+            if term.negated {
+                f.write_str("-")?;
+            }
+            match &term.test {
+                Test::Status(all) => write!(f, "status:{}", join(all.iter().map(|s| s.as_str())))?,
+                Test::Priority(all) => {
+                    write!(f, "priority:{}", join(all.iter().map(|p| p.as_str())))?;
+                }
+                Test::Text(field, patterns) => {
+                    let quoted = patterns.iter().map(|pattern| format!("\"{}\"", pattern.0));
+                    let values: Vec<String> = quoted.collect();
+                    write!(f, "{field}:{}", values.join(","))?;
+                }
+                Test::Number(Count::Id, op, n) => write!(f, "id{}{n}", op.as_str())?,
+                Test::Number(Count::Attempts, op, n) => write!(f, "attempts{}{n}", op.as_str())?,
+                Test::Span(age, op, span) => {
+                    let key = match age {
+                        Age::Age => "age",
+                        Age::Waited => "waited",
+                        Age::Took => "took",
+                    };
+                    write!(f, "{key}{}{}", op.as_str(), format_exact(*span))?;
+                }
+                Test::Since(at) => write!(f, "since:{at}")?,
+                Test::Until(at) => write!(f, "until:{at}")?,
+                Test::Word(word) => write!(f, "\"{word}\"")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => f.write_str("name"),
+            Self::Queue => f.write_str("queue"),
+            Self::Worker => f.write_str("worker"),
+            Self::Key => f.write_str("key"),
+            Self::Corr => f.write_str("corr"),
+            Self::Error => f.write_str("error"),
+            Self::By => f.write_str("by"),
+            Self::Tag(name) => write!(f, "tag.{name}"),
+            Self::Arg(path) => write!(f, "arg.{path}"),
+        }
+    }
+}
+
+fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn parse(input: &str) -> Result<Filter, FilterError> {
+        Filter::parse(input, NOW, Zone::Utc)
+    }
+
+    #[test]
+    fn the_example_of_the_manual_reads_back_from_its_own_text() {
+        let input = "status:failed,timedout queue:media name:video.* age>10m attempts>=2 \
+                     error:\"connection refused\" tag.tenant:acme -worker:wrk-3 since:2h text";
+        let filter = parse(input).expect("a filter");
+        assert_eq!(filter.terms.len(), 10);
+        assert_eq!(filter.queue(), Some("media"));
+        assert_eq!(filter.statuses().map(|all| all.len()), Some(2));
+        assert_eq!(parse(&filter.to_string()), Ok(filter));
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown_where_it_stands_with_the_nearest() {
+        let input = "queue:media stauts:failed";
+        let error = parse(input).expect_err("unknown key");
+        assert_eq!(error.hint.as_deref(), Some("did you mean `status`?"));
+        assert_eq!(error.caret(input), format!("{input}\n            ^^^^^^"));
+        let error = parse("status:faild").expect_err("unknown status");
+        assert_eq!(error.hint.as_deref(), Some("did you mean `failed`?"));
+        for input in ["age>x", "name>a", "error:\"open", "status:", "name:", "-"] {
+            assert!(parse(input).is_err(), "{input}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        let matches = |pattern: &str, text| Pattern(pattern.to_owned()).matches(text);
+        assert!(matches("video.*", "video.process") && !matches("video.*", "mail.video.x"));
+        assert!(matches("*a*b", "xaxxb") && !matches("*a*b", "xaxxbc"));
+        assert!(matches("*", "") && matches("a*a", "aa") && !matches("a*a", "a"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics_and_what_parses_reads_back(input in "[ -~äß\n]{0,60}") {
+            if let Ok(filter) = parse(&input) {
+                let text = filter.to_string();
+                prop_assert_eq!(parse(&text), Ok(filter), "{}", text);
+            } else if let Err(error) = parse(&input) {
+                let _ = error.caret(&input);
+            }
+        }
+
+        #[test]
+        fn made_filters_read_back(
+            status in proptest::sample::select(JobStatus::ALL.to_vec()),
+            name in "[a-z.*]{1,8}", negated in any::<bool>(), seconds in 0_u64..100_000,
+        ) {
+            let minus = if negated { "-" } else { "" };
+            let input = format!("{minus}status:{status} name:{name} age>{seconds}s {minus}word");
+            let filter = parse(&input).expect("a filter");
+            prop_assert_eq!(parse(&filter.to_string()), Ok(filter));
+        }
+    }
+}

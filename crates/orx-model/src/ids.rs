@@ -1,0 +1,293 @@
+//! Ids are types: each says in its type and in its text what it names, so a job where an attempt
+//! belongs is caught by the compiler, or by the parser, which shows what it found.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rand::Rng;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What was expected where, and the text found there instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, found `{found}`")]
+pub struct ParseIdError {
+    pub expected: &'static str,
+    pub found: String,
+}
+
+impl ParseIdError {
+    fn new(expected: &'static str, found: &str) -> Self {
+        // An id comes from outside: what is shown of a wrong one is bounded.
+        Self { expected, found: found.chars().take(80).collect() }
+    }
+}
+
+/// A job, given by the store, never used again. At least 1, below 2^53 so that every JSON reader
+/// keeps it exact.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(transparent)]
+#[schema(value_type = i64, minimum = 1, example = 1423)]
+pub struct JobId(pub i64);
+
+impl JobId {
+    pub const MAX: i64 = (1 << 53) - 1;
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse::<i64>() {
+            Ok(id) if digits && (1..=Self::MAX).contains(&id) => Ok(Self(id)),
+            _ => Err(ParseIdError::new("a job id such as `1423`", text)),
+        }
+    }
+}
+
+/// One try to run a job, numbered from 1. Printed and typed as `1423.2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    pub job: JobId,
+    pub number: NonZeroU32,
+}
+
+impl AttemptId {
+    /// `None` for number 0: a job that was never claimed has no attempt.
+    #[must_use]
+    pub fn new(job: JobId, number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(|number| Self { job, number })
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.job, self.number)
+    }
+}
+
+impl FromStr for AttemptId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let error = || ParseIdError::new("an attempt such as `1423.2`", text);
+        let (job, number) = text.split_once('.').ok_or_else(error)?;
+        if !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(error());
+        }
+        Ok(Self {
+            job: job.parse().map_err(|_| error())?,
+            number: number.parse().map_err(|_| error())?,
+        })
+    }
+}
+
+impl Serialize for AttemptId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AttemptId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+        #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
+        pub struct $name(pub u128);
+
+        impl $name {
+            pub fn random(rng: &mut (impl Rng + ?Sized)) -> Self {
+                Self((u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64()))
+            }
+
+            #[must_use]
+            pub fn to_bytes(self) -> [u8; 16] {
+                self.0.to_be_bytes()
+            }
+
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(u128::from_be_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                let error = || ParseIdError::new($expected, text);
+                if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return Err(error());
+                }
+                u128::from_str_radix(text, 16).map(Self).map_err(|_| error())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+random_id!(
+    /// One attempt, to the store and to workers: 128 random bits drawn by whoever claims the job.
+    ExecutionId,
+    "an execution id of 32 hexadecimal digits"
+);
+random_id!(
+    /// One start of a worker or node. Its name is only for people.
+    Incarnation,
+    "an incarnation of 32 hexadecimal digits"
+);
+random_id!(
+    /// One envelope: what makes a doubled message known.
+    MessageId,
+    "a message id of 32 hexadecimal digits"
+);
+
+/// A name given by people: of a job type, queue, handler or worker. 1 to 128 of `A-Za-z0-9._:-`,
+/// not starting with `-`: safe in a terminal, a shell, a metric label and a file name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9._:][A-Za-z0-9._:-]{0,127}$")]
+pub struct Name(Arc<str>);
+
+impl Name {
+    pub const MAX_BYTES: usize = 128;
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name nearest to any text: what is not allowed becomes `-`. For job types made from the
+    /// path of a command.
+    #[must_use]
+    pub fn from_any(text: &str) -> Self {
+        let mut name: String = text
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "._:-".contains(c) { c } else { '-' })
+            .take(Self::MAX_BYTES)
+            .collect();
+        if name.is_empty() || name.starts_with('-') {
+            name.insert(0, '_');
+            name = name.replacen('_', ".", 1);
+            name.truncate(Self::MAX_BYTES);
+        }
+        Self(name.into())
+    }
+}
+
+impl FromStr for Name {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+        let right = (1..=Self::MAX_BYTES).contains(&text.len())
+            && !text.starts_with('-')
+            && text.bytes().all(allowed);
+        if right {
+            Ok(Self(text.into()))
+        } else {
+            Err(ParseIdError::new("a name of 1 to 128 letters, digits, `.`, `_`, `:`, `-`", text))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_reads_as_it_prints() {
+        let attempt: AttemptId = "1423.2".parse().expect("an attempt");
+        assert_eq!((attempt.job, attempt.number.get()), (JobId(1423), 2));
+        assert_eq!(attempt.to_string(), "1423.2");
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused_with_what_was_found() {
+        for text in ["", "0", "-1", "+1", "1.2", "9007199254740992", "x"] {
+            assert!(text.parse::<JobId>().is_err(), "{text}");
+        }
+        for text in ["1423", "1423.", "1423.0", "1423.+2", ".2", "1.2.3"] {
+            assert!(text.parse::<AttemptId>().is_err(), "{text}");
+        }
+        let error = "12.x".parse::<AttemptId>().expect_err("no attempt");
+        assert_eq!(error.to_string(), "expected an attempt such as `1423.2`, found `12.x`");
+    }
+
+    #[test]
+    fn a_name_holds_nothing_a_terminal_or_shell_could_act_on() {
+        for text in ["", "-x", "a b", "a\u{1b}[2J", "ä", "a/b", &"x".repeat(129)] {
+            assert!(text.parse::<Name>().is_err(), "{text:?}");
+            let near = Name::from_any(text);
+            assert_eq!(near.as_str().parse::<Name>().as_ref(), Ok(&near), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_random_id_reads_as_it_prints() {
+        let id = ExecutionId(0x0123);
+        assert_eq!(id.to_string(), "00000000000000000000000000000123");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(ExecutionId::from_bytes(id.to_bytes()), id);
+    }
+}

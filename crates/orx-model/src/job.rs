@@ -1,0 +1,237 @@
+//! A job: what was asked for ([`JobSpec`]) and what became of it ([`Job`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::attempt::Exit;
+use crate::ids::{ExecutionId, Incarnation, JobId, Name};
+use crate::policy::{OnLost, Priority, RetryPolicy};
+use crate::status::JobStatus;
+use crate::time::Timestamp;
+
+/// Names to values: tags of a job, labels of a worker, labels a job requires.
+pub type Labels = BTreeMap<String, String>;
+
+/// JSON text kept as it came, shared rather than copied.
+pub type Json = Arc<RawValue>;
+
+/// The JSON text `null`.
+#[must_use]
+pub fn json_null() -> Json {
+    Arc::from(RawValue::NULL.to_owned())
+}
+
+/// A command given with its job: an argv, never a shell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// The program, then its arguments.
+    pub argv: Vec<String>,
+    /// Working directory; without one, the worker's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Environment beside the worker's own few variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// What it reads on standard input, base64; without it, the end of file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+}
+
+/// A request for a job, complete and checked: what a store keeps. Built by the control panel from
+/// [`crate::wire::EnqueueRequest`] and the defaults in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// The job type, `video.process`.
+    pub name: Name,
+    pub queue: Name,
+    pub priority: Priority,
+    pub args: Json,
+    /// With it the job needs no handler but a worker that accepts commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    /// Not before; `None` is at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
+    pub retry: RetryPolicy,
+    /// Longest time of one attempt, milliseconds from its start; `None` is without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// No attempt starts, and none goes on, after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Cancelled if not started before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    #[serde(default)]
+    pub on_lost: OnLost,
+    /// Labels a worker must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub require: Labels,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: Labels,
+    /// Correlation id, passed on to the handler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corr: Option<String>,
+    /// Idempotency key: the same key gives the same job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Hash of the request as sent, compared when its key comes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_hash: Option<String>,
+    /// Who asked, `user@host` or a token's name; for people only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// The attempt that a dispatched or running job has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LiveAttempt {
+    pub execution: ExecutionId,
+    pub worker: Incarnation,
+    pub worker_name: Name,
+    pub claimed_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// Why nothing more is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// Every retry was used up.
+    Exhausted,
+    /// The handler said that another try is useless.
+    NotRetryable,
+    /// Its worker died under it too often.
+    Poison,
+    /// Given back by workers too often.
+    Returned,
+    /// Lost with its worker, and it must not run twice.
+    Lost,
+    /// Its deadline has passed.
+    Deadline,
+}
+
+impl DeadReason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::NotRetryable => "not_retryable",
+            Self::Poison => "poison",
+            Self::Returned => "returned",
+            Self::Lost => "lost",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// Ends of attempts since the job was accepted, or last retried by a person.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+pub struct Ends {
+    /// Failed or timed out: these use up retries.
+    pub failed: u32,
+    /// Its worker died while its coordinator lived.
+    pub lost: u32,
+    /// Interrupted or refused.
+    pub returned: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CancelRequest {
+    pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// A job as the store knows it; also what the API shows.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Job {
+    pub id: JobId,
+    pub name: Name,
+    pub queue: Name,
+    pub priority: Priority,
+    pub status: JobStatus,
+    #[schema(value_type = Object)]
+    pub args: Json,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    pub created_at: Timestamp,
+    /// When it is, or was, due.
+    pub run_at: Timestamp,
+    /// Number of the newest attempt; 0 before the first claim.
+    pub attempt: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveAttempt>,
+    #[serde(default)]
+    pub ends: Ends,
+    pub retry: RetryPolicy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    #[serde(default)]
+    pub on_lost: OnLost,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub require: Labels,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: Labels,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corr: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// A cancel that waits for the attempt's end, or brought it about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelRequest>,
+    /// When the final status was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When the attempt that ended last had started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// Name of the worker of the attempt that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Name>,
+    /// Error of the attempt that ended last, if it did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How the process of the attempt that ended last ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Json>,
+    /// Set while a dead letter is kept for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<DeadReason>,
+}
+
+impl Job {
+    /// What the handler side of [`crate::lane::Lane`] is for this job: its type, or a command.
+    #[must_use]
+    pub fn handler(&self) -> Option<&Name> {
+        self.command.is_none().then_some(&self.name)
+    }
+}

@@ -1,0 +1,77 @@
+//! Which jobs a worker can take: waiting jobs stand in lanes, workers make offers.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Name;
+use crate::job::Labels;
+
+/// Jobs that the same workers can run, in one line. What nobody can run now takes no place in
+/// front of what somebody can.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lane {
+    pub queue: Name,
+    /// The job type; `None` for commands given with the job.
+    pub handler: Option<Name>,
+    pub require: Labels,
+}
+
+/// What a worker says that it takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Offer {
+    /// Queues served; empty means every queue.
+    #[serde(default)]
+    pub queues: BTreeSet<Name>,
+    /// Job types it has a handler for.
+    #[serde(default)]
+    pub handlers: BTreeSet<Name>,
+    /// Takes commands given with the job.
+    #[serde(default)]
+    pub commands: bool,
+    #[serde(default)]
+    pub labels: Labels,
+}
+
+impl Offer {
+    #[must_use]
+    pub fn takes(&self, lane: &Lane) -> bool {
+        let queue = self.queues.is_empty() || self.queues.contains(&lane.queue);
+        let handler = match &lane.handler {
+            Some(name) => self.handlers.contains(name),
+            None => self.commands,
+        };
+        let labels =
+            lane.require.iter().all(|(label, value)| self.labels.get(label) == Some(value));
+        queue && handler && labels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().expect("a name")
+    }
+
+    #[test]
+    fn a_worker_takes_a_lane_only_with_its_queue_handler_and_labels() {
+        let lane = Lane {
+            queue: name("media"),
+            handler: Some(name("video")),
+            require: Labels::from([("gpu".into(), "a100".into())]),
+        };
+        let fits = Offer {
+            queues: BTreeSet::from([name("media")]),
+            handlers: BTreeSet::from([name("video")]),
+            commands: false,
+            labels: Labels::from([("gpu".into(), "a100".into())]),
+        };
+        assert!(fits.takes(&lane));
+        assert!(Offer { queues: BTreeSet::new(), ..fits.clone() }.takes(&lane));
+        assert!(!Offer { queues: BTreeSet::from([name("mail")]), ..fits.clone() }.takes(&lane));
+        assert!(!Offer { handlers: BTreeSet::new(), commands: true, ..fits.clone() }.takes(&lane));
+        assert!(!Offer { labels: Labels::new(), ..fits }.takes(&lane));
+    }
+}

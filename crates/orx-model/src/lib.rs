@@ -1,0 +1,30 @@
+//! The words of orx as types: ids, statuses and their one transition table, jobs and attempts,
+//! retry policy, messages, HTTP wire types, filter grammar, times, and the cleaning of text.
+//!
+//! Depends on no other crate of ours. Does no I/O and reads no clock: `now` and randomness are
+//! arguments.
+
+pub mod attempt;
+pub mod filter;
+pub mod ids;
+pub mod job;
+pub mod lane;
+pub mod limits;
+pub mod log;
+pub mod message;
+pub mod policy;
+pub mod problem;
+pub mod settle;
+pub mod status;
+pub mod text;
+pub mod time;
+pub mod wire;
+
+pub use attempt::{Attempt, AttemptStatus, Exit, Outcome, OutcomeKind};
+pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};
+pub use job::{Command, Job, JobSpec, LiveAttempt};
+pub use lane::{Lane, Offer};
+pub use policy::{OnLost, Priority, RetryPolicy};
+pub use problem::{Code, Problem};
+pub use status::{JobEvent, JobStatus, next};
+pub use time::Timestamp;

@@ -1,0 +1,189 @@
+//! What an attempt prints and logs: chunks of bytes, numbered per execution.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ExecutionId, JobId};
+use crate::time::Timestamp;
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+    /// Structured lines from the side channel or a Rust handler, one JSON object a line:
+    /// `{"level":"info","message":"…"}`.
+    Log,
+}
+
+impl Stream {
+    pub const ALL: [Self; 3] = [Self::Out, Self::Err, Self::Log];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::Err => "err",
+            Self::Log => "log",
+        }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Stream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|stream| stream.as_str() == text)
+            .ok_or_else(|| format!("expected `out`, `err` or `log`, found `{text}`"))
+    }
+}
+
+/// Least to most severe.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl Level {
+    pub const ALL: [Self; 5] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text)).ok_or_else(
+            || format!("expected `trace`, `debug`, `info`, `warn` or `error`, found `{text}`"),
+        )
+    }
+}
+
+/// One line of [`Stream::Log`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub level: Level,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// Bytes of one stream, in the order the worker read them. `seq` counts from 1 over all streams of
+/// the execution, without gaps; storing one twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogChunk {
+    pub job: JobId,
+    pub attempt: u32,
+    pub execution: ExecutionId,
+    pub seq: u64,
+    pub stream: Stream,
+    pub at: Timestamp,
+    /// Bytes left out directly before this chunk: over the quota, or while nobody took them.
+    #[serde(default)]
+    pub dropped_bytes: u64,
+    /// At most [`crate::limits::LOG_CHUNK_BYTES`]; any bytes at all.
+    #[serde(with = "text_or_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// JSON carries bytes as text where they are UTF-8, else as `{"base64": "…"}`.
+pub(crate) mod text_or_bytes {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Encoded {
+        base64: String,
+    }
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => s.serialize_str(text),
+            Err(_) => Encoded { base64: STANDARD.encode(bytes) }.serialize(s),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Text(String),
+            Encoded(Encoded),
+        }
+        Ok(match Either::deserialize(d)? {
+            Either::Text(text) => text.into_bytes(),
+            Either::Encoded(encoded) => {
+                STANDARD.decode(encoded.base64).map_err(serde::de::Error::custom)?
+            }
+        })
+    }
+}
+
+/// Where a reader of a job's log stands: everything up to `seq` of `attempt` has been read. Printed
+/// and typed as `2:17`; the start is `0:0`. Valid on any node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct LogCursor {
+    pub attempt: u32,
+    pub seq: u64,
+}
+
+impl fmt::Display for LogCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.attempt, self.seq)
+    }
+}
+
+impl FromStr for LogCursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (attempt, seq) = text.split_once(':')?;
+            Some(Self { attempt: attempt.parse().ok()?, seq: seq.parse().ok()? })
+        };
+        parse().ok_or_else(|| {
+            let found: String = text.chars().take(80).collect();
+            format!("expected a log cursor such as `2:17`, found `{found}`")
+        })
+    }
+}

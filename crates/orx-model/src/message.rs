@@ -1,0 +1,225 @@
+//! What coordinators and workers tell each other. JSON at the wire, versioned; unknown fields are
+//! passed over, unknown types are kept and reported. Every one may be lost, doubled, late or out
+//! of order: a reader is written so that the second time changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::Outcome;
+use crate::ids::{ExecutionId, Incarnation, JobId, MessageId, Name};
+use crate::job::{Command, Json, Labels, Progress};
+use crate::lane::Offer;
+use crate::log::LogChunk;
+use crate::policy::Priority;
+use crate::time::Timestamp;
+
+/// Version of the message format. Readers take this one and the one before it.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Envelope {
+    pub id: MessageId,
+    pub version: u32,
+    pub at: Timestamp,
+    pub from: Incarnation,
+    /// `None` on channels that many read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Incarnation>,
+    /// W3C trace context, `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// A message this version knows, or one it sets aside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Body {
+    Known(Message),
+    Unknown(serde_json::Map<String, serde_json::Value>),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", content = "payload", rename_all = "snake_case")]
+pub enum Message {
+    /// Leader to worker: run these.
+    JobDispatch { jobs: Vec<Dispatch> },
+    /// To a worker: stop these, under a cancel. Also for executions it has not seen yet.
+    JobCancel { executions: Vec<ExecutionRef> },
+    /// To a worker: the store has these outcomes, or never will.
+    JobResultAck { executions: Vec<ExecutionId> },
+    /// Worker to store: these started.
+    JobStatus { started: Vec<Started> },
+    JobProgress { progress: Vec<ExecutionProgress> },
+    JobLog { chunks: Vec<LogChunk> },
+    JobResult { outcomes: Vec<Outcome> },
+}
+
+impl Message {
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::JobDispatch { .. } => "job_dispatch",
+            Self::JobCancel { .. } => "job_cancel",
+            Self::JobResultAck { .. } => "job_result_ack",
+            Self::JobStatus { .. } => "job_status",
+            Self::JobProgress { .. } => "job_progress",
+            Self::JobLog { .. } => "job_log",
+            Self::JobResult { .. } => "job_result",
+        }
+    }
+}
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    utoipa::ToSchema,
+)]
+pub struct ExecutionRef {
+    pub job: JobId,
+    pub execution: ExecutionId,
+}
+
+/// A claimed job on its way to its worker: all that is needed to run it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Dispatch {
+    pub job: JobId,
+    pub attempt: u32,
+    pub execution: ExecutionId,
+    pub name: Name,
+    pub queue: Name,
+    pub priority: Priority,
+    pub args: Json,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// When the job was due.
+    pub run_at: Timestamp,
+    /// Attempts that failed or timed out before this one.
+    pub retry: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corr: Option<String>,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub tags: Labels,
+}
+
+impl Dispatch {
+    #[must_use]
+    pub fn execution_ref(&self) -> ExecutionRef {
+        ExecutionRef { job: self.job, execution: self.execution }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    pub job: JobId,
+    pub execution: ExecutionId,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionProgress {
+    pub job: JobId,
+    pub execution: ExecutionId,
+    pub progress: Progress,
+}
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    Starting,
+    Running,
+    /// Finishes what it has and takes nothing new.
+    Draining,
+    Stopping,
+    Stopped,
+}
+
+impl WorkerState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A worker's first word to a coordinator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkerRegistration {
+    pub incarnation: Incarnation,
+    pub name: Name,
+    pub host: String,
+    pub pid: u32,
+    /// Version of the worker's program.
+    pub version: String,
+    pub offer: Offer,
+    /// Attempts it runs at once, at least 1.
+    pub slots: u32,
+    pub started_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerHeartbeat {
+    pub incarnation: Incarnation,
+    /// Counts up: an older one that comes late changes nothing.
+    pub seq: u64,
+    pub state: WorkerState,
+    /// Executions it may hold at once: its slots, and a few more where jobs are short. 0 while it
+    /// drains.
+    pub capacity: u32,
+    /// Executions it holds and has not ended.
+    pub running: Vec<ExecutionRef>,
+    /// Executions that ended and whose outcome nobody has acknowledged.
+    pub unacknowledged: Vec<ExecutionRef>,
+}
+
+/// What the worker should do. All of it is safe to repeat.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// The coordinator does not know this incarnation: register again.
+    pub register: bool,
+    /// From when the heartbeat was sent, the worker counts as alive so long, milliseconds.
+    pub lease_ms: u64,
+    /// Runs, but is no longer current: stop it and tell nobody.
+    pub stop: Vec<ExecutionRef>,
+    /// A person wants it cancelled.
+    pub cancel: Vec<ExecutionRef>,
+    /// Dispatched to the worker and not heard of: it refuses for ever what it does not hold.
+    pub asked: Vec<ExecutionRef>,
+    /// Outcomes to send again.
+    pub resend: Vec<ExecutionId>,
+    /// Take nothing new.
+    pub drain: bool,
+    pub now: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_a_later_version_is_set_aside_not_lost() {
+        let text = r#"{"id":"00000000000000000000000000000001","version":2,"at":"2026-01-01T00:00:00.000Z","from":"00000000000000000000000000000002","type":"job_teleport","payload":{"to":"mars"}}"#;
+        let envelope: Envelope = serde_json::from_str(text).expect("an envelope");
+        let Body::Unknown(kept) = envelope.body else { panic!("known: {:?}", envelope.body) };
+        assert_eq!(kept["type"], "job_teleport");
+        assert_eq!(kept["payload"]["to"], "mars");
+    }
+
+    #[test]
+    fn an_unknown_field_is_passed_over() {
+        let text = r#"{"id":"00000000000000000000000000000001","version":1,"at":"2026-01-01T00:00:00.000Z","from":"00000000000000000000000000000002","hue":3,"type":"job_result_ack","payload":{"executions":[],"mood":"good"}}"#;
+        let envelope: Envelope = serde_json::from_str(text).expect("an envelope");
+        assert!(matches!(envelope.body, Body::Known(Message::JobResultAck { .. })));
+    }
+}

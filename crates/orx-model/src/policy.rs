@@ -1,0 +1,175 @@
+//! Priorities, and what is done after an attempt that did not succeed.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+/// Strict: nothing of a lower one starts while a higher one is ready and runnable.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    Low,
+    #[default]
+    Normal,
+    High,
+    Critical,
+}
+
+impl Priority {
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// 0 (low) to 3 (critical), as stores keep it.
+    #[must_use]
+    pub fn rank(self) -> u8 {
+        self as u8
+    }
+
+    #[must_use]
+    pub fn from_rank(rank: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(rank)).copied()
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a priority: `low`, `normal`, `high` or `critical`, found `{found}`")]
+pub struct ParsePriorityError {
+    pub found: String,
+}
+
+impl FromStr for Priority {
+    type Err = ParsePriorityError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePriorityError> {
+        Self::ALL
+            .into_iter()
+            .find(|priority| priority.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| ParsePriorityError { found: text.chars().take(80).collect() })
+    }
+}
+
+/// What happens to a job whose worker or server died under it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLost {
+    /// Run again: at least once.
+    #[default]
+    Retry,
+    /// End as failed: at most once, for what must not run twice.
+    Fail,
+}
+
+/// How often and when a failed or timed-out attempt is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// Further tries after the first; 0 to 1000.
+    pub retries: u32,
+    /// Wait before the first retry, in milliseconds.
+    pub backoff_ms: u64,
+    /// What each further wait is multiplied by; 1 to 100.
+    pub factor: f64,
+    /// Longest wait, in milliseconds.
+    pub backoff_max_ms: u64,
+    /// Share of the wait that is drawn at random, 0 to 1: at 0.2 a wait of 10 s is 8 to 12 s.
+    pub jitter: f64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { retries: 3, backoff_ms: 10_000, factor: 2.0, backoff_max_ms: 600_000, jitter: 0.2 }
+    }
+}
+
+impl RetryPolicy {
+    pub const RETRIES_MAX: u32 = 1_000;
+
+    #[must_use]
+    pub fn none() -> Self {
+        Self { retries: 0, ..Self::default() }
+    }
+
+    /// What is out of range, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if self.retries > Self::RETRIES_MAX {
+            return Err(format!("retries must be 0 to {}, found {}", Self::RETRIES_MAX, self.retries));
+        }
+        if !(1.0..=100.0).contains(&self.factor) {
+            return Err(format!("factor must be 1 to 100, found {}", self.factor));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err(format!("jitter must be 0 to 1, found {}", self.jitter));
+        }
+        let most = crate::limits::DELAY_MAX.as_millis() as u64;
+        if self.backoff_ms > most || self.backoff_max_ms > most {
+            return Err("a backoff is at most ten years".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Wait before retry number `retry` (from 1). `draw` is uniform in 0..1.
+    #[must_use]
+    pub fn backoff(&self, retry: u32, draw: f64) -> Duration {
+        let power = self.factor.powi(retry.saturating_sub(1).min(1_000) as i32);
+        let plain = (self.backoff_ms as f64 * power).min(self.backoff_max_ms as f64);
+        let spread = 1.0 + self.jitter * (2.0 * draw.clamp(0.0, 1.0) - 1.0);
+        Duration::from_millis((plain * spread).min(self.backoff_max_ms as f64).max(0.0) as u64)
+    }
+}
+
+/// A uniform draw for [`RetryPolicy::backoff`].
+pub fn draw(rng: &mut (impl Rng + ?Sized)) -> f64 {
+    rng.random::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let policy = RetryPolicy { jitter: 0.0, ..RetryPolicy::default() };
+        let waits: Vec<u64> = (1..=9).map(|n| policy.backoff(n, 0.5).as_secs()).collect();
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+    }
+
+    #[test]
+    fn jitter_stays_within_its_share_and_under_the_longest() {
+        let policy = RetryPolicy::default();
+        assert_eq!(policy.backoff(1, 0.0), Duration::from_secs(8));
+        assert_eq!(policy.backoff(1, 1.0), Duration::from_secs(12));
+        assert_eq!(policy.backoff(50, 1.0), Duration::from_secs(600));
+    }
+
+    #[test]
+    fn a_priority_reads_as_it_prints_and_orders_by_rank() {
+        for priority in Priority::ALL {
+            assert_eq!(priority.to_string().parse(), Ok(priority));
+            assert_eq!(Priority::from_rank(priority.rank()), Some(priority));
+        }
+        assert!(Priority::Critical > Priority::Low);
+    }
+}

@@ -1,0 +1,182 @@
+//! What went wrong, for programs and people alike: RFC 9457 problem documents with a stable code.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Stable names of what can go wrong. Added to, never renamed.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The request cannot be understood, or a value is out of range.
+    BadRequest,
+    TooLarge,
+    Unauthenticated,
+    /// The token does not carry the scope needed.
+    NotAllowed,
+    /// Host or Origin is not ours.
+    ForeignOrigin,
+    NotFound,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+    /// The same idempotency key came with another request.
+    KeyConflict,
+    /// The job is not in a state for this.
+    StateConflict,
+    /// More would change than was allowed for.
+    TooMany,
+    /// The filter would have to read too much.
+    TooBroad,
+    /// Nothing was accepted; the same request later may be.
+    Unavailable,
+    /// No room on disk; nothing was accepted.
+    StoreFull,
+    /// The answer did not come in time: what was asked may have been done.
+    TimedOut,
+    Internal,
+    /// A code of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Code {
+    #[must_use]
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthenticated => 401,
+            Self::NotAllowed | Self::ForeignOrigin => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::KeyConflict | Self::StateConflict => 409,
+            Self::TooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::TooMany | Self::TooBroad => 422,
+            Self::Internal | Self::Unknown => 500,
+            Self::Unavailable => 503,
+            Self::TimedOut => 504,
+            Self::StoreFull => 507,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::TooLarge => "too_large",
+            Self::Unauthenticated => "unauthenticated",
+            Self::NotAllowed => "not_allowed",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::KeyConflict => "key_conflict",
+            Self::StateConflict => "state_conflict",
+            Self::TooMany => "too_many",
+            Self::TooBroad => "too_broad",
+            Self::Unavailable => "unavailable",
+            Self::StoreFull => "store_full",
+            Self::TimedOut => "timed_out",
+            Self::Internal => "internal",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::BadRequest => "the request cannot be understood",
+            Self::TooLarge => "the request is too large",
+            Self::Unauthenticated => "a valid token is needed",
+            Self::NotAllowed => "the token does not allow this",
+            Self::ForeignOrigin => "requests from web pages are refused",
+            Self::NotFound => "there is no such thing",
+            Self::MethodNotAllowed => "this path does not take that method",
+            Self::UnsupportedMediaType => "the body is not JSON",
+            Self::KeyConflict => "the key was used for another request",
+            Self::StateConflict => "the state does not allow this",
+            Self::TooMany => "more would change than allowed",
+            Self::TooBroad => "the filter reads too much",
+            Self::Unavailable => "not possible now",
+            Self::StoreFull => "no room on disk",
+            Self::TimedOut => "no answer in time",
+            Self::Internal => "an error of ours",
+            Self::Unknown => "an error",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The body of every answer that is not 2xx, as `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// `urn:orx:problem:<code>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub code: Code,
+    /// What happened, with the value in backticks.
+    pub detail: String,
+    /// What was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Names near to the one that was not found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:orx:problem:{code}"),
+            title: code.title().to_owned(),
+            status: code.http_status(),
+            code,
+            detail: detail.into(),
+            cause: None,
+            hint: None,
+            candidates: Vec::new(),
+            request_id: None,
+        }
+    }
+
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn candidates(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.candidates = names.into_iter().collect();
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}

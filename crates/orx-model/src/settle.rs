@@ -1,0 +1,193 @@
+//! What the end of an attempt means for its job. Every store asks this inside its transaction, so
+//! all of them decide alike.
+
+use std::time::Duration;
+
+use crate::attempt::OutcomeKind;
+use crate::job::{DeadReason, Ends};
+use crate::policy::{OnLost, RetryPolicy};
+use crate::status::JobEvent;
+use crate::time::Timestamp;
+
+/// Losses after which a job is a dead letter with the reason `poison`.
+pub const LOST_MAX: u32 = 3;
+/// Interruptions and refusals after which a job is given up, so that nothing goes round for ever.
+pub const RETURNED_MAX: u32 = 20;
+/// A job given back is not offered again within this: a worker that refuses it is not asked in a
+/// tight circle.
+pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// What of the job the decision rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    pub ends: Ends,
+    pub retry: RetryPolicy,
+    pub on_lost: OnLost,
+    pub deadline: Option<Timestamp>,
+    pub cancel_requested: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settlement {
+    pub event: JobEvent,
+    pub ends: Ends,
+    /// When the job is due again, for [`JobEvent::RetryLater`] and [`JobEvent::GiveBack`].
+    pub run_at: Option<Timestamp>,
+    /// A dead letter is kept, in the same transaction.
+    pub dead: Option<DeadReason>,
+}
+
+/// `draw` is uniform in 0..1 and spreads retries.
+#[must_use]
+pub fn settle(standing: &Standing, kind: &OutcomeKind, now: Timestamp, draw: f64) -> Settlement {
+    let mut ends = standing.ends;
+    let done = |event, ends| Settlement { event, ends, run_at: None, dead: None };
+    if let OutcomeKind::Succeeded { .. } = kind {
+        return done(JobEvent::Succeed, ends);
+    }
+    match kind {
+        OutcomeKind::Failed { .. } | OutcomeKind::TimedOut => {
+            ends.failed = ends.failed.saturating_add(1);
+        }
+        OutcomeKind::Lost { counted: true } => ends.lost = ends.lost.saturating_add(1),
+        OutcomeKind::Interrupted | OutcomeKind::Refused => {
+            ends.returned = ends.returned.saturating_add(1);
+        }
+        OutcomeKind::Succeeded { .. }
+        | OutcomeKind::Cancelled
+        | OutcomeKind::Lost { counted: false }
+        | OutcomeKind::Snoozed { .. } => {}
+    }
+    // Any end but success, under a cancel, is the cancel's. A worker says `Cancelled` only when it
+    // was told to.
+    if standing.cancel_requested || matches!(kind, OutcomeKind::Cancelled) {
+        return done(JobEvent::Stopped, ends);
+    }
+    let give_up = |reason| {
+        let event = match kind {
+            OutcomeKind::TimedOut => JobEvent::GiveUpTimedOut,
+            _ if reason == DeadReason::Deadline => JobEvent::GiveUpTimedOut,
+            _ => JobEvent::GiveUp,
+        };
+        Settlement { event, ends, run_at: None, dead: Some(reason) }
+    };
+    let again = |event, wait: Duration| {
+        let run_at = now.saturating_add(wait);
+        match standing.deadline {
+            Some(deadline) if run_at >= deadline => give_up(DeadReason::Deadline),
+            _ => Settlement { event, ends, run_at: Some(run_at), dead: None },
+        }
+    };
+    match kind {
+        OutcomeKind::Failed { retryable: false, .. } => give_up(DeadReason::NotRetryable),
+        OutcomeKind::Failed { .. } | OutcomeKind::TimedOut
+            if ends.failed > standing.retry.retries =>
+        {
+            give_up(DeadReason::Exhausted)
+        }
+        OutcomeKind::Failed { retry_after_ms: Some(ms), .. } => {
+            again(JobEvent::RetryLater, Duration::from_millis(*ms))
+        }
+        OutcomeKind::Failed { .. } | OutcomeKind::TimedOut => {
+            again(JobEvent::RetryLater, standing.retry.backoff(ends.failed, draw))
+        }
+        OutcomeKind::Lost { .. } if standing.on_lost == OnLost::Fail => give_up(DeadReason::Lost),
+        OutcomeKind::Lost { counted: true } if ends.lost >= LOST_MAX => give_up(DeadReason::Poison),
+        OutcomeKind::Lost { counted: true } => {
+            again(JobEvent::RetryLater, standing.retry.backoff(ends.lost, draw))
+        }
+        OutcomeKind::Lost { counted: false } => again(JobEvent::GiveBack, Duration::ZERO),
+        OutcomeKind::Interrupted | OutcomeKind::Refused if ends.returned >= RETURNED_MAX => {
+            give_up(DeadReason::Returned)
+        }
+        OutcomeKind::Refused => again(JobEvent::RetryLater, REFUSED_PAUSE),
+        OutcomeKind::Interrupted => again(JobEvent::GiveBack, Duration::ZERO),
+        OutcomeKind::Snoozed { for_ms } => {
+            again(JobEvent::RetryLater, Duration::from_millis(*for_ms))
+        }
+        OutcomeKind::Succeeded { .. } | OutcomeKind::Cancelled => done(JobEvent::Stopped, ends),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn standing() -> Standing {
+        Standing {
+            ends: Ends::default(),
+            retry: RetryPolicy { retries: 1, jitter: 0.0, ..RetryPolicy::default() },
+            on_lost: OnLost::Retry,
+            deadline: None,
+            cancel_requested: false,
+        }
+    }
+
+    fn failed() -> OutcomeKind {
+        OutcomeKind::Failed { retryable: true, retry_after_ms: None }
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_until_the_retries_are_used_up() {
+        let first = settle(&standing(), &failed(), NOW, 0.5);
+        assert_eq!(first.event, JobEvent::RetryLater);
+        assert_eq!(first.run_at, Some(NOW.saturating_add(Duration::from_secs(10))));
+
+        let second = settle(&Standing { ends: first.ends, ..standing() }, &failed(), NOW, 0.5);
+        assert_eq!((second.event, second.dead), (JobEvent::GiveUp, Some(DeadReason::Exhausted)));
+    }
+
+    #[test]
+    fn a_loss_with_the_server_costs_nothing_and_waits_for_nothing() {
+        let lost = settle(&standing(), &OutcomeKind::Lost { counted: false }, NOW, 0.5);
+        assert_eq!((lost.event, lost.run_at), (JobEvent::GiveBack, Some(NOW)));
+        assert_eq!(lost.ends, Ends::default());
+    }
+
+    #[test]
+    fn the_third_counted_loss_is_poison() {
+        let ends = Ends { lost: 2, ..Ends::default() };
+        let kind = OutcomeKind::Lost { counted: true };
+        let third = settle(&Standing { ends, ..standing() }, &kind, NOW, 0.5);
+        assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
+    }
+
+    #[test]
+    fn what_must_not_run_twice_fails_when_it_is_lost() {
+        let standing = Standing { on_lost: OnLost::Fail, ..standing() };
+        for counted in [false, true] {
+            let lost = settle(&standing, &OutcomeKind::Lost { counted }, NOW, 0.5);
+            assert_eq!((lost.event, lost.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
+        }
+    }
+
+    #[test]
+    fn under_a_cancel_any_end_but_success_is_cancelled() {
+        let standing = Standing { cancel_requested: true, ..standing() };
+        for kind in [
+            failed(),
+            OutcomeKind::TimedOut,
+            OutcomeKind::Cancelled,
+            OutcomeKind::Interrupted,
+            OutcomeKind::Refused,
+            OutcomeKind::Lost { counted: true },
+            OutcomeKind::Snoozed { for_ms: 1 },
+        ] {
+            assert_eq!(settle(&standing, &kind, NOW, 0.5).event, JobEvent::Stopped, "{kind:?}");
+        }
+        let success = settle(&standing, &OutcomeKind::Succeeded { result: None }, NOW, 0.5);
+        assert_eq!(success.event, JobEvent::Succeed);
+    }
+
+    #[test]
+    fn no_try_starts_after_the_deadline() {
+        let standing = Standing {
+            deadline: Some(NOW.saturating_add(Duration::from_secs(5))),
+            ..standing()
+        };
+        let end = settle(&standing, &failed(), NOW, 0.5);
+        assert_eq!((end.event, end.dead), (JobEvent::GiveUpTimedOut, Some(DeadReason::Deadline)));
+    }
+}

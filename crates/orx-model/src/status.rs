@@ -1,0 +1,251 @@
+//! The life of a job: every move it can make is an arm of [`next`]. Stores and daemons ask it;
+//! nobody else compares statuses to decide a move.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Accepted, waits for other unfinished jobs.
+    Created,
+    /// Ready to be claimed.
+    Pending,
+    /// Waits for its due time.
+    Scheduled,
+    /// Claimed for a worker; an attempt exists.
+    Dispatched,
+    /// The worker said that it started.
+    Running,
+    Completed,
+    Failed,
+    TimedOut,
+    Cancelled,
+}
+
+impl JobStatus {
+    pub const ALL: [Self; 9] = [
+        Self::Created,
+        Self::Pending,
+        Self::Scheduled,
+        Self::Dispatched,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Pending => "pending",
+            Self::Scheduled => "scheduled",
+            Self::Dispatched => "dispatched",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// As a person reads it: `timed out`.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed out",
+            other => other.as_str(),
+        }
+    }
+
+    /// Nothing but a person's retry leads out of it.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::TimedOut | Self::Cancelled => true,
+            Self::Created
+            | Self::Pending
+            | Self::Scheduled
+            | Self::Dispatched
+            | Self::Running => false,
+        }
+    }
+
+    /// An attempt of the job is with a worker.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        match self {
+            Self::Dispatched | Self::Running => true,
+            Self::Created
+            | Self::Pending
+            | Self::Scheduled
+            | Self::Completed
+            | Self::Failed
+            | Self::TimedOut
+            | Self::Cancelled => false,
+        }
+    }
+}
+
+impl fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a status such as `running`, found `{found}`")]
+pub struct ParseStatusError {
+    pub found: String,
+}
+
+impl FromStr for JobStatus {
+    type Err = ParseStatusError;
+
+    /// `timedout`, `timed-out` and `canceled` are understood as well.
+    fn from_str(text: &str) -> Result<Self, ParseStatusError> {
+        let plain: String = text.to_ascii_lowercase().replace(['-', '_'], "");
+        let plain = if plain == "canceled" { "cancelled" } else { &plain };
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str().replace('_', "") == plain)
+            .ok_or_else(|| ParseStatusError { found: text.chars().take(80).collect() })
+    }
+}
+
+/// What can happen to a job. Events that end an attempt name the decision, not its cause: the
+/// decision is [`crate::settle::settle`]'s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobEvent {
+    /// What it waited for is done.
+    Admit,
+    /// What it waited for is done, and it is due later.
+    Delay,
+    /// Its due time has come.
+    Due,
+    /// Claimed for a worker.
+    Claim,
+    /// The worker started it.
+    Start,
+    Succeed,
+    /// Another try later.
+    RetryLater,
+    /// Another try now; costs no retry.
+    GiveBack,
+    /// No try left: failed.
+    GiveUp,
+    /// No try left: timed out.
+    GiveUpTimedOut,
+    /// Cancelled while it waits.
+    Cancel,
+    /// The attempt ended, or was given up, under a cancel.
+    Stopped,
+    /// A person's retry.
+    Revive,
+}
+
+impl JobEvent {
+    pub const ALL: [Self; 13] = [
+        Self::Admit,
+        Self::Delay,
+        Self::Due,
+        Self::Claim,
+        Self::Start,
+        Self::Succeed,
+        Self::RetryLater,
+        Self::GiveBack,
+        Self::GiveUp,
+        Self::GiveUpTimedOut,
+        Self::Cancel,
+        Self::Stopped,
+        Self::Revive,
+    ];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a {from} job does not take {event:?}")]
+pub struct IllegalMove {
+    pub from: JobStatus,
+    pub event: JobEvent,
+}
+
+/// The status after `event`, or a refusal.
+pub fn next(from: JobStatus, event: JobEvent) -> Result<JobStatus, IllegalMove> {
+    use {JobEvent as E, JobStatus as S};
+    let to = match (from, event) {
+        (S::Created, E::Admit) | (S::Scheduled, E::Due) => S::Pending,
+        (S::Created, E::Delay) => S::Scheduled,
+        (S::Pending, E::Claim) => S::Dispatched,
+        (S::Dispatched, E::Start) => S::Running,
+        // A worker's word that it started is information, never a condition: an end may come first.
+        (S::Dispatched | S::Running, E::Succeed) => S::Completed,
+        (S::Dispatched | S::Running, E::RetryLater) => S::Scheduled,
+        // The worker stopped in good order, or never started: another takes it, no retry used up.
+        (S::Dispatched | S::Running, E::GiveBack) => S::Pending,
+        (S::Dispatched | S::Running, E::GiveUp) => S::Failed,
+        (S::Dispatched | S::Running, E::GiveUpTimedOut) => S::TimedOut,
+        // What waits is cancelled at once; under a worker it is only asked for, and the attempt's
+        // end decides.
+        (S::Created | S::Pending | S::Scheduled, E::Cancel) => S::Cancelled,
+        (S::Dispatched | S::Running, E::Stopped) => S::Cancelled,
+        (S::Completed | S::Failed | S::TimedOut | S::Cancelled, E::Revive) => S::Pending,
+        _ => return Err(IllegalMove { from, event }),
+    };
+    Ok(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_table() {
+        let table: Vec<String> = JobStatus::ALL
+            .into_iter()
+            .map(|from| {
+                let moves: Vec<String> = JobEvent::ALL
+                    .into_iter()
+                    .filter_map(|event| Some(format!("{event:?}>{}", next(from, event).ok()?)))
+                    .collect();
+                format!("{from}: {}", moves.join(" "))
+            })
+            .collect();
+        insta::assert_snapshot!(table.join("\n"), @r"
+        created: Admit>pending Delay>scheduled Cancel>cancelled
+        pending: Claim>dispatched Cancel>cancelled
+        scheduled: Due>pending Cancel>cancelled
+        dispatched: Start>running Succeed>completed RetryLater>scheduled GiveBack>pending GiveUp>failed GiveUpTimedOut>timed_out Stopped>cancelled
+        running: Succeed>completed RetryLater>scheduled GiveBack>pending GiveUp>failed GiveUpTimedOut>timed_out Stopped>cancelled
+        completed: Revive>pending
+        failed: Revive>pending
+        timed_out: Revive>pending
+        cancelled: Revive>pending
+        ");
+    }
+
+    #[test]
+    fn a_status_reads_as_it_prints_and_in_common_spellings() {
+        for status in JobStatus::ALL {
+            assert_eq!(status.to_string().parse(), Ok(status));
+        }
+        assert_eq!("TimedOut".parse(), Ok(JobStatus::TimedOut));
+        assert_eq!("canceled".parse(), Ok(JobStatus::Cancelled));
+        assert!("done".parse::<JobStatus>().is_err());
+    }
+
+    #[test]
+    fn only_a_persons_retry_leads_out_of_a_final_status() {
+        for from in JobStatus::ALL.into_iter().filter(|status| status.is_final()) {
+            for event in JobEvent::ALL {
+                assert_eq!(next(from, event).is_ok(), event == JobEvent::Revive);
+            }
+        }
+    }
+}

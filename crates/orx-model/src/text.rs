@@ -1,0 +1,492 @@
+//! What jobs, users and servers send is data: nothing of it reaches a terminal as a control code.
+//! One cleaner stands before every terminal.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Longest line shown; the rest is counted.
+pub const LINE_BYTES: usize = 16 * 1024;
+/// An escape sequence that goes on for longer was none.
+const ESCAPE_BYTES: usize = 4 * 1024;
+const TAB: usize = 8;
+
+/// What becomes of colours in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Styles {
+    Drop,
+    /// Written anew as sequences of our own: weight, underline and colours, nothing else.
+    Keep,
+}
+
+/// Turns any bytes into text that is safe to show. State goes over from chunk to chunk, so a
+/// sequence cut in two is still known.
+#[derive(Debug)]
+pub struct Cleaner {
+    styles: Styles,
+    escape: Escape,
+    /// Start of a character whose rest has not come.
+    partial: Vec<u8>,
+    line: String,
+    cells: usize,
+    cut_bytes: usize,
+    /// A `\r` came: the next character but `\n` starts the line anew.
+    returned: bool,
+    styled: bool,
+}
+
+#[derive(Debug)]
+enum Escape {
+    None,
+    /// After ESC.
+    Start,
+    /// After `ESC [`, with what came since.
+    Csi(Vec<u8>),
+    /// A string (OSC, DCS, APC, PM, SOS): bytes so far, and whether the last was ESC.
+    Text(usize, bool),
+    /// `ESC (` and the like take one more.
+    One,
+}
+
+impl Cleaner {
+    #[must_use]
+    pub fn new(styles: Styles) -> Self {
+        Self {
+            styles,
+            escape: Escape::None,
+            partial: Vec::new(),
+            line: String::new(),
+            cells: 0,
+            cut_bytes: 0,
+            returned: false,
+            styled: false,
+        }
+    }
+
+    /// Whole lines go to `out`; a line that has not ended stays until it has, or [`Self::flush`].
+    pub fn push(&mut self, bytes: &[u8], out: &mut String) {
+        let mut joined;
+        let mut rest = bytes;
+        if !self.partial.is_empty() {
+            joined = std::mem::take(&mut self.partial);
+            joined.extend_from_slice(bytes);
+            self.decode(&joined, out);
+            return;
+        }
+        self.decode(std::mem::take(&mut rest), out);
+    }
+
+    fn decode(&mut self, mut bytes: &[u8], out: &mut String) {
+        loop {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => {
+                    text.chars().for_each(|c| self.char(c, out));
+                    return;
+                }
+                Err(error) => {
+                    let (good, bad) = bytes.split_at(error.valid_up_to());
+                    if let Ok(text) = std::str::from_utf8(good) {
+                        text.chars().for_each(|c| self.char(c, out));
+                    }
+                    let Some(bad_len) = error.error_len() else {
+                        // Perhaps the rest of it is in the next chunk.
+                        self.partial = bad.to_vec();
+                        return;
+                    };
+                    bad[..bad_len].iter().for_each(|byte| self.invalid(*byte));
+                    bytes = &bad[bad_len..];
+                }
+            }
+        }
+    }
+
+    /// Gives out the line so far, as a prompt without a newline needs it. The line goes on.
+    pub fn flush(&mut self, out: &mut String) {
+        out.push_str(&self.line);
+        self.line.clear();
+    }
+
+    /// The end of the text: what is left, and a note where bytes were cut.
+    pub fn finish(&mut self, out: &mut String) {
+        for byte in std::mem::take(&mut self.partial) {
+            self.invalid(byte);
+        }
+        if !matches!(self.escape, Escape::None) {
+            self.escape = Escape::None;
+            self.put('␛');
+        }
+        self.end_line();
+        out.push_str(&self.line);
+        self.line.clear();
+    }
+
+    fn invalid(&mut self, byte: u8) {
+        for c in format!("\\x{byte:02X}").chars() {
+            self.put(c);
+        }
+    }
+
+    fn char(&mut self, c: char, out: &mut String) {
+        match &mut self.escape {
+            Escape::None => self.plain(c, out),
+            _ if c == '\n' => {
+                // A line's end ends whatever sequence it stands in.
+                self.escape = Escape::None;
+                self.put('␛');
+                self.plain(c, out);
+            }
+            Escape::Start => {
+                self.escape = match c {
+                    '[' => Escape::Csi(Vec::new()),
+                    ']' | 'P' | '_' | '^' | 'X' => Escape::Text(0, false),
+                    '(' | ')' | '*' | '+' | '-' | '.' | '/' | '#' | '%' | ' ' => Escape::One,
+                    '\u{1b}' => {
+                        self.put('␛');
+                        Escape::Start
+                    }
+                    _ => {
+                        self.put('␛');
+                        Escape::None
+                    }
+                };
+            }
+            Escape::One => {
+                self.escape = Escape::None;
+                self.put('␛');
+            }
+            Escape::Csi(bytes) => match c {
+                '\u{40}'..='\u{7e}' => {
+                    let bytes = std::mem::take(bytes);
+                    self.escape = Escape::None;
+                    if c == 'm' { self.sgr(&bytes) } else { self.put('␛') }
+                }
+                '\u{20}'..='\u{3f}' if bytes.len() < ESCAPE_BYTES => bytes.push(c as u8),
+                _ => {
+                    self.escape = Escape::None;
+                    self.put('␛');
+                    self.plain(c, out);
+                }
+            },
+            Escape::Text(length, escaped) => {
+                let ended = c == '\u{7}' || c == '\u{9c}' || (*escaped && c == '\\');
+                *escaped = c == '\u{1b}';
+                *length += c.len_utf8();
+                if ended || *length > ESCAPE_BYTES {
+                    self.escape = Escape::None;
+                    self.put('␛');
+                }
+            }
+        }
+    }
+
+    fn plain(&mut self, c: char, out: &mut String) {
+        match c {
+            '\n' => {
+                self.end_line();
+                self.line.push('\n');
+                out.push_str(&self.line);
+                self.line.clear();
+                self.cells = 0;
+                return;
+            }
+            '\r' => {
+                self.returned = true;
+                return;
+            }
+            _ => {}
+        }
+        if std::mem::take(&mut self.returned) {
+            // What was there is written over: of such a line the last part is shown.
+            self.line.clear();
+            (self.cells, self.cut_bytes) = (0, 0);
+            if std::mem::take(&mut self.styled) {
+                self.line.push_str("\u{1b}[0m");
+            }
+        }
+        match c {
+            '\u{1b}' => self.escape = Escape::Start,
+            '\u{9b}' => self.escape = Escape::Csi(Vec::new()),
+            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => {
+                self.escape = Escape::Text(0, false);
+            }
+            '\t' => {
+                for _ in 0..TAB - self.cells % TAB {
+                    self.put(' ');
+                }
+            }
+            c if is_unsafe(c) => self.put('\u{fffd}'),
+            c => self.put(c),
+        }
+    }
+
+    fn put(&mut self, c: char) {
+        if self.line.len() + c.len_utf8() > LINE_BYTES {
+            self.cut_bytes += c.len_utf8();
+            return;
+        }
+        self.line.push(c);
+        self.cells += c.width().unwrap_or(0);
+    }
+
+    fn sgr(&mut self, parameters: &[u8]) {
+        if self.styles == Styles::Drop || self.cut_bytes > 0 {
+            return;
+        }
+        let known = parameters.iter().all(|b| b.is_ascii_digit() || matches!(b, b';' | b':'));
+        if let (true, Ok(text)) = (known && parameters.len() <= 64, std::str::from_utf8(parameters))
+        {
+            let hidden = text.split([';', ':']).any(|number| matches!(number, "8" | "5" | "6"))
+                && !text.contains("38") && !text.contains("48");
+            if !hidden {
+                self.line.push_str("\u{1b}[");
+                self.line.push_str(text);
+                self.line.push('m');
+                self.styled = !matches!(text, "" | "0");
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.cut_bytes > 0 {
+            let kib = self.cut_bytes.div_ceil(1024);
+            self.line.push_str(&format!("… +{kib} KiB"));
+            self.cut_bytes = 0;
+        }
+        if std::mem::take(&mut self.styled) {
+            self.line.push_str("\u{1b}[0m");
+        }
+        self.returned = false;
+    }
+}
+
+/// Could act on a terminal, or hide what is there: controls, direction, zero width, line breaks
+/// that are none.
+fn is_unsafe(c: char) -> bool {
+    matches!(c,
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Any bytes as safe text without colours.
+#[must_use]
+pub fn clean_text(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    let mut cleaner = Cleaner::new(Styles::Drop);
+    cleaner.push(bytes, &mut out);
+    cleaner.finish(&mut out);
+    out
+}
+
+/// A field of a table or an error: one safe line.
+#[must_use]
+pub fn clean_line(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|c| !is_unsafe(c)) {
+        return Cow::Borrowed(text);
+    }
+    let joined: String =
+        text.trim_end().chars().map(|c| if "\n\t\r".contains(c) { ' ' } else { c }).collect();
+    Cow::Owned(clean_text(joined.as_bytes()))
+}
+
+/// Width in a terminal, in cells.
+#[must_use]
+pub fn cells(text: &str) -> usize {
+    text.width()
+}
+
+/// At most `most` cells, cut at a character with `…`, or `~` in ASCII.
+#[must_use]
+pub fn truncate_cells(text: &str, most: usize, ascii: bool) -> Cow<'_, str> {
+    if text.width() <= most {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let width = c.width().unwrap_or(0);
+        if used + width + 1 > most {
+            break;
+        }
+        used += width;
+        kept.push(c);
+    }
+    if most > 0 {
+        kept.push(if ascii { '~' } else { '…' });
+    }
+    Cow::Owned(kept)
+}
+
+/// JSON text that is equal, and safe to show: what JSON leaves unescaped is escaped.
+#[must_use]
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    // Newlines of pretty JSON stand between tokens; inside strings JSON escapes them itself.
+    if !json.chars().any(|c| c != '\n' && is_unsafe(c)) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if c != '\n' && is_unsafe(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The candidate that was probably meant.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let most = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&word, &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// A key whose value is probably not for every eye.
+#[must_use]
+pub fn is_secret_key(key: &str) -> bool {
+    const MARKS: [&str; 11] = [
+        "password", "passwd", "passphrase", "secret", "token", "apikey", "authorization",
+        "credential", "privatekey", "accesskey", "cookie",
+    ];
+    let plain: String =
+        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    MARKS.iter().any(|mark| plain.contains(mark))
+}
+
+/// What stands in the place of a secret.
+pub const MASK: &str = "***";
+
+/// Masks the values of keys that look secret, at any depth; answers whether there were any.
+pub fn mask_secrets(value: &mut Value) -> bool {
+    match value {
+        Value::Object(map) => {
+            let mut masked = false;
+            for (key, value) in map {
+                if is_secret_key(key) && !value.is_null() {
+                    *value = Value::from(MASK);
+                    masked = true;
+                } else {
+                    masked |= mask_secrets(value);
+                }
+            }
+            masked
+        }
+        Value::Array(items) => {
+            items.iter_mut().fold(false, |masked, item| mask_secrets(item) | masked)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn clean(bytes: &[u8]) -> String {
+        clean_text(bytes)
+    }
+
+    #[test]
+    fn nothing_that_acts_on_a_terminal_gets_through() {
+        assert_eq!(clean(b"a\x1b[2Jb"), "a␛b");
+        assert_eq!(clean(b"a\x1b]0;title\x07b"), "a␛b");
+        assert_eq!(clean(b"a\x1b]8;;http://x\x1b\\b"), "a␛b");
+        assert_eq!(clean(b"a\x1bPq#0\x1b\\b"), "a␛b");
+        assert_eq!(clean(b"a\x1bcb"), "a␛b");
+        assert_eq!(clean(b"a\x00\x07b"), "a\u{fffd}\u{fffd}b");
+        assert_eq!(clean("a\u{9b}2Jb\u{202e}c".as_bytes()), "a␛b\u{fffd}c");
+        assert_eq!(clean(b"a\xffb"), "a\\xFFb");
+        assert_eq!(clean(b"\x1b]never ended\nnext"), "␛\nnext");
+    }
+
+    #[test]
+    fn of_a_progress_bar_the_last_part_is_shown() {
+        assert_eq!(clean(b"10%\r50%\r100%\r\nok\n"), "100%\nok\n");
+    }
+
+    #[test]
+    fn colours_are_kept_only_when_asked_for_and_end_with_the_line() {
+        assert_eq!(clean(b"\x1b[31mred\x1b[0m"), "red");
+        let mut out = String::new();
+        let mut cleaner = Cleaner::new(Styles::Keep);
+        cleaner.push(b"\x1b[31mred\nplain", &mut out);
+        cleaner.finish(&mut out);
+        assert_eq!(out, "\u{1b}[31mred\u{1b}[0m\nplain");
+    }
+
+    #[test]
+    fn a_sequence_or_character_cut_in_two_is_still_known() {
+        let whole = "ä\u{1b}[2Jö\u{1b}]0;x\u{7}end\n".as_bytes();
+        for cut in 0..whole.len() {
+            let mut out = String::new();
+            let mut cleaner = Cleaner::new(Styles::Drop);
+            cleaner.push(&whole[..cut], &mut out);
+            cleaner.push(&whole[cut..], &mut out);
+            cleaner.finish(&mut out);
+            assert_eq!(out, "ä␛ö␛end\n", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_says_by_how_much() {
+        let shown = clean(&[b'x'; LINE_BYTES + 5_000]);
+        assert!(shown.ends_with("… +5 KiB"), "{}", &shown[shown.len() - 20..]);
+    }
+
+    #[test]
+    fn a_field_is_one_line_and_is_cut_at_a_character() {
+        assert_eq!(clean_line("a\nb\tc\u{1b}[1m"), "a b c");
+        assert_eq!(truncate_cells("日本語テキスト", 7, false), "日本語…");
+        assert_eq!(truncate_cells("abc", 3, true), "abc");
+        assert_eq!(truncate_cells("abcd", 3, true), "ab~");
+    }
+
+    #[test]
+    fn secrets_are_masked_at_any_depth() {
+        let mut value = serde_json::json!({"user": "x", "db": [{"Api-Key": 5, "port": 1}]});
+        assert!(mask_secrets(&mut value));
+        let masked = serde_json::json!({"user": "x", "db": [{"Api-Key": "***", "port": 1}]});
+        assert_eq!(value, masked);
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        assert_eq!(nearest("cancle", ["cancel", "enqueue"]), Some("cancel"));
+        assert_eq!(nearest("zzz", ["cancel", "enqueue"]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_same_safe_text(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            cut in 0_usize..200,
+        ) {
+            let whole = clean(&bytes);
+            prop_assert!(whole.chars().all(|c| c == '\n' || !is_unsafe(c)));
+            let cut = cut.min(bytes.len());
+            let mut out = String::new();
+            let mut cleaner = Cleaner::new(Styles::Drop);
+            cleaner.push(&bytes[..cut], &mut out);
+            cleaner.push(&bytes[cut..], &mut out);
+            cleaner.finish(&mut out);
+            prop_assert_eq!(out, whole);
+        }
+
+        #[test]
+        fn escaped_json_is_equal_json(text in any::<String>()) {
+            let json = serde_json::to_string(&text).expect("json");
+            let shown = escape_json(&json);
+            prop_assert!(shown.chars().all(|c| !is_unsafe(c)));
+            prop_assert_eq!(serde_json::from_str::<String>(&shown).expect("json"), text);
+        }
+    }
+}

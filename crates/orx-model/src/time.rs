@@ -1,0 +1,405 @@
+//! Instants and spans as people and programs write them. Reads no clock: `now` is an argument.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Milliseconds since 1970-01-01 UTC. As text, RFC 3339 in UTC with milliseconds.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, utoipa::ToSchema,
+)]
+#[schema(value_type = String, format = DateTime, example = "2026-01-31T18:42:05.120Z")]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    #[must_use]
+    pub fn saturating_add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    #[must_use]
+    pub fn saturating_sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier`; zero if it is not.
+    #[must_use]
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
+    }
+
+    fn utc(self) -> DateTime<Utc> {
+        // Outside chrono's quarter of a million years, the nearest it can say.
+        let nearest = if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+        DateTime::from_timestamp_millis(self.0).unwrap_or(nearest)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.utc().to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time such as `2026-01-31T18:42:05Z`, `18:42` or `yesterday`, found `{found}`")]
+pub struct ParseTimeError {
+    pub found: String,
+}
+
+impl ParseTimeError {
+    fn new(found: &str) -> Self {
+        Self { found: found.chars().take(80).collect() }
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = ParseTimeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTimeError> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|time| Self(time.timestamp_millis()))
+            .map_err(|_| ParseTimeError::new(text))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where wall-clock times are read and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Zone {
+    #[default]
+    Utc,
+    /// The zone of this machine and its `TZ`.
+    Local,
+    Named(chrono_tz::Tz),
+}
+
+impl FromStr for Zone {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "UTC" | "utc" | "Z" => Ok(Self::Utc),
+            "local" => Ok(Self::Local),
+            name => name.parse().map(Self::Named).map_err(|_| {
+                let found: String = name.chars().take(80).collect();
+                format!("expected a time zone such as `Europe/Berlin`, found `{found}`")
+            }),
+        }
+    }
+}
+
+impl Zone {
+    /// The instant of a wall-clock time: the earlier of two; of none, the end of the gap.
+    fn place(self, wall: NaiveDateTime) -> Option<Timestamp> {
+        fn first<Z: TimeZone>(zone: &Z, wall: NaiveDateTime) -> Option<Timestamp> {
+            // No zone has ever skipped more than a day; wall clocks move in quarter hours at least.
+            (0..=96).find_map(|quarters| {
+                let later = wall + chrono::Duration::minutes(15 * quarters);
+                match zone.from_local_datetime(&later) {
+                    LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => {
+                        Some(Timestamp(time.timestamp_millis()))
+                    }
+                    LocalResult::None => None,
+                }
+            })
+        }
+        match self {
+            Self::Utc => first(&Utc, wall),
+            Self::Local => first(&chrono::Local, wall),
+            Self::Named(zone) => first(&zone, wall),
+        }
+    }
+
+    fn wall(self, at: Timestamp) -> NaiveDateTime {
+        match self {
+            Self::Utc => at.utc().naive_utc(),
+            Self::Local => at.utc().with_timezone(&chrono::Local).naive_local(),
+            Self::Named(zone) => at.utc().with_timezone(&zone).naive_local(),
+        }
+    }
+
+    /// With its offset: absolute times always show their zone.
+    fn show(self, at: Timestamp) -> String {
+        const FORM: &str = "%Y-%m-%d %H:%M:%S%.3f %:z";
+        match self {
+            Self::Utc => at.utc().format(FORM).to_string(),
+            Self::Local => at.utc().with_timezone(&chrono::Local).format(FORM).to_string(),
+            Self::Named(zone) => at.utc().with_timezone(&zone).format(FORM).to_string(),
+        }
+    }
+}
+
+/// Which `18:42` is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Toward {
+    /// The last one that has been.
+    Past,
+    /// The next one to come.
+    Future,
+}
+
+/// RFC 3339, `YYYY-MM-DD [HH:MM[:SS]]`, `HH:MM[:SS]`, `now`, `today`, `yesterday`, `tomorrow`.
+pub fn parse_time(
+    text: &str,
+    now: Timestamp,
+    zone: Zone,
+    toward: Toward,
+) -> Result<Timestamp, ParseTimeError> {
+    let error = || ParseTimeError::new(text);
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let today = zone.wall(now).date();
+    let day = chrono::Duration::days(1);
+    let midnight = |date: NaiveDate| zone.place(date.and_time(NaiveTime::MIN)).ok_or_else(error);
+    match text {
+        "now" => return Ok(now),
+        "today" => return midnight(today),
+        "yesterday" => return midnight(today - day),
+        "tomorrow" => return midnight(today + day),
+        _ => {}
+    }
+    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return midnight(date);
+    }
+    for form in ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"] {
+        if let Ok(wall) = NaiveDateTime::parse_from_str(text, form) {
+            return zone.place(wall).ok_or_else(error);
+        }
+    }
+    let clock = NaiveTime::parse_from_str(text, "%H:%M:%S")
+        .or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"))
+        .map_err(|_| error())?;
+    let at = |date: NaiveDate| zone.place(date.and_time(clock)).ok_or_else(error);
+    let here = at(today)?;
+    match toward {
+        Toward::Past if here > now => at(today - day),
+        Toward::Future if here <= now => at(today + day),
+        Toward::Past | Toward::Future => Ok(here),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a duration such as `90s`, `2h30m` or `500ms`, found `{found}`")]
+pub struct ParseDurationError {
+    pub found: String,
+}
+
+const UNITS: [(&str, u64); 6] = [
+    ("w", 7 * 24 * 60 * 60 * 1_000),
+    ("d", 24 * 60 * 60 * 1_000),
+    ("h", 60 * 60 * 1_000),
+    ("m", 60 * 1_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+/// `90s`, `2h30m`, `1.5s`, `500ms`, `1w`; `0` alone needs no unit. No unit twice; at most ten years.
+pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
+    let error = || ParseDurationError { found: text.chars().take(80).collect() };
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total_ms = 0_f64;
+    let mut seen = Vec::new();
+    while !rest.is_empty() {
+        let number_len =
+            rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
+        let (number, tail) = rest.split_at(number_len);
+        let unit_len = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_len);
+        let (_, unit_ms) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
+        if seen.contains(&unit) || number.is_empty() || number.starts_with('.') {
+            return Err(error());
+        }
+        seen.push(unit);
+        total_ms += number.parse::<f64>().map_err(|_| error())? * *unit_ms as f64;
+        rest = tail;
+    }
+    let most = crate::limits::DELAY_MAX.as_millis() as f64;
+    if text.is_empty() || total_ms > most {
+        return Err(error());
+    }
+    Ok(Duration::from_millis(total_ms.round() as u64))
+}
+
+/// For people, two units at most: `4m12s`, `3d4h`, `310ms`, `2.0s`.
+#[must_use]
+pub fn format_duration(span: Duration) -> String {
+    let ms = span.as_millis() as u64;
+    let seconds = ms / 1_000;
+    match ms {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{ms}ms"),
+        1_000..10_000 => format!("{}.{}s", seconds, ms % 1_000 / 100),
+        10_000..60_000 => format!("{seconds}s"),
+        60_000..3_600_000 => two(seconds / 60, "m", seconds % 60, "s"),
+        3_600_000..86_400_000 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
+}
+
+fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
+    if small == 0 {
+        format!("{large}{large_unit}")
+    } else {
+        format!("{large}{large_unit}{small}{small_unit}")
+    }
+}
+
+/// Without loss of a millisecond: reads back as the same span.
+#[must_use]
+pub fn format_exact(span: Duration) -> String {
+    let mut ms = span.as_millis() as u64;
+    if ms == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, unit_ms) in UNITS {
+        if ms >= unit_ms {
+            text.push_str(&format!("{}{unit}", ms / unit_ms));
+            ms %= unit_ms;
+        }
+    }
+    text
+}
+
+/// How times are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeStyle {
+    /// `4m12s ago`, `in 3h`.
+    Relative,
+    Local,
+    /// RFC 3339 in UTC.
+    Utc,
+    /// Seconds since 1970, with milliseconds.
+    Unix,
+}
+
+impl FromStr for TimeStyle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "relative" => Ok(Self::Relative),
+            "local" => Ok(Self::Local),
+            "utc" => Ok(Self::Utc),
+            "unix" => Ok(Self::Unix),
+            _ => Err(format!("expected `relative`, `local`, `utc` or `unix`, found `{text}`")),
+        }
+    }
+}
+
+#[must_use]
+pub fn format_time(at: Timestamp, style: TimeStyle, now: Timestamp, zone: Zone) -> String {
+    match style {
+        TimeStyle::Relative if at > now => {
+            format!("in {}", format_duration(at.saturating_since(now)))
+        }
+        TimeStyle::Relative => format!("{} ago", format_duration(now.saturating_since(at))),
+        TimeStyle::Local => zone.show(at),
+        TimeStyle::Utc => at.to_string(),
+        TimeStyle::Unix => format!("{}.{:03}", at.0.div_euclid(1_000), at.0.rem_euclid(1_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_time_prints_as_rfc_3339_in_utc_with_milliseconds() {
+        assert_eq!(time("2026-01-31T19:42:05.12+01:00").to_string(), "2026-01-31T18:42:05.120Z");
+        assert!("2026-01-31".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn a_clock_time_is_the_last_or_the_next() {
+        let now = time("2026-03-01T12:00:00Z");
+        let read = |text, toward| parse_time(text, now, Zone::Utc, toward).map(|t| t.to_string());
+        assert_eq!(read("13:00", Toward::Past).as_deref(), Ok("2026-02-28T13:00:00.000Z"));
+        assert_eq!(read("13:00", Toward::Future).as_deref(), Ok("2026-03-01T13:00:00.000Z"));
+        assert_eq!(read("11:00", Toward::Future).as_deref(), Ok("2026-03-02T11:00:00.000Z"));
+        assert_eq!(read("yesterday", Toward::Past).as_deref(), Ok("2026-02-28T00:00:00.000Z"));
+        assert!(read("25:00", Toward::Past).is_err());
+    }
+
+    #[test]
+    fn a_time_that_the_jump_skips_is_just_after_it_and_of_two_the_first() {
+        let zone: Zone = "Europe/Berlin".parse().expect("a zone");
+        let now = time("2026-01-01T00:00:00Z");
+        let read = |text| parse_time(text, now, zone, Toward::Future).expect("a time").to_string();
+        assert_eq!(read("2026-03-29 02:30"), "2026-03-29T01:00:00.000Z");
+        assert_eq!(read("2026-10-25 02:30"), "2026-10-25T00:30:00.000Z");
+    }
+
+    #[test]
+    fn a_duration_needs_its_unit() {
+        assert_eq!(parse_duration("2h30m"), Ok(Duration::from_secs(9_000)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        for text in ["", "10", "5x", "1s1s", "-1s", "99w99999999d", "s", "1.2.3s", ".5s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_shows_two_units_at_most() {
+        let shown = |ms| format_duration(Duration::from_millis(ms));
+        let all = [0, 310, 2_040, 9_999, 12_000, 252_000, 3_600_000, 273_600_000].map(shown);
+        assert_eq!(all, ["0s", "310ms", "2.0s", "9.9s", "12s", "4m12s", "1h", "3d4h"]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_exact_duration_reads_back(ms in 0_u64..315_360_000_000) {
+            let span = Duration::from_millis(ms);
+            prop_assert_eq!(parse_duration(&format_exact(span)), Ok(span));
+        }
+
+        #[test]
+        fn a_timestamp_reads_back(ms in -60_000_000_000_000_i64..250_000_000_000_000) {
+            let at = Timestamp::from_millis(ms);
+            prop_assert_eq!(at.to_string().parse::<Timestamp>(), Ok(at));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,40}") {
+            let now = Timestamp::from_millis(0);
+            let _ = parse_duration(&text);
+            let _ = parse_time(&text, now, Zone::Utc, Toward::Past);
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! What goes over HTTP between clients and the server, and where. Times are RFC 3339 UTC,
+//! durations `…_ms`, names snake_case; fields are added, never renamed within a version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::Attempt;
+use crate::ids::{Incarnation, JobId, Name};
+use crate::job::{Command, DeadReason, Job, Json, Labels};
+use crate::lane::Offer;
+use crate::log::{LogCursor, Stream};
+use crate::message::WorkerState;
+use crate::policy::{OnLost, Priority};
+use crate::problem::Problem;
+use crate::status::JobStatus;
+use crate::time::Timestamp;
+
+/// The version that every JSON answer carries as `"v"`.
+pub const V: u32 = 1;
+
+/// Paths. `{job}` is an id, or `key:` and an idempotency key.
+pub mod path {
+    pub const JOBS: &str = "/api/v1/jobs";
+    /// NDJSON in, NDJSON out, line by line in order.
+    pub const JOBS_BATCH: &str = "/api/v1/jobs/batch";
+    pub const JOBS_CANCEL: &str = "/api/v1/jobs/cancel";
+    pub const JOB: &str = "/api/v1/jobs/{job}";
+    pub const JOB_WAIT: &str = "/api/v1/jobs/{job}/wait";
+    pub const JOB_LOGS: &str = "/api/v1/jobs/{job}/logs";
+    pub const JOB_RESULT: &str = "/api/v1/jobs/{job}/result";
+    pub const JOBS_RETRY: &str = "/admin/v1/jobs/retry";
+    pub const QUEUES: &str = "/admin/v1/queues";
+    pub const QUEUE: &str = "/admin/v1/queues/{queue}";
+    pub const DEAD_LETTERS: &str = "/admin/v1/dead-letters";
+    pub const DEAD_LETTERS_RETRY: &str = "/admin/v1/dead-letters/retry";
+    pub const DEAD_LETTERS_DELETE: &str = "/admin/v1/dead-letters/delete";
+    pub const WORKERS: &str = "/admin/v1/workers";
+    pub const CLUSTER: &str = "/admin/v1/cluster";
+    pub const OPENAPI: &str = "/openapi.json";
+    pub const HEALTHZ: &str = "/healthz";
+    pub const READYZ: &str = "/readyz";
+    pub const METRICS: &str = "/metrics";
+}
+
+/// Header whose value makes a repeated enqueue the same job, like [`EnqueueRequest::key`].
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A job to accept. What is left out gets the server's defaults.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnqueueRequest {
+    /// The job type. May be left out with `command`: then it is named after the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Any JSON; `{}` if left out. At most 256 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub args: Option<Json>,
+    /// Run this instead of a handler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
+    /// Not before so long from now; not together with `run_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Wait before the first retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff_ms: Option<u64>,
+    /// Longest time of one attempt; 0 is without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// No attempt starts or goes on after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Cancelled if not started so long from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_lost: Option<OnLost>,
+    /// Labels the worker must have.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub require: Labels,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub tags: Labels,
+    /// Correlation id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corr: Option<String>,
+    /// Idempotency key: the same key gives the same job, for 24 h after it ended at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Who asks, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EnqueueAnswer {
+    pub v: u32,
+    pub id: JobId,
+    pub status: JobStatus,
+    /// `false`: the key was known, and this is the job it made before.
+    pub created: bool,
+    /// Accepted, but something looks wrong: no live worker has such a handler, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// Answer to one line of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BatchLine {
+    /// From 1.
+    pub line: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<JobId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Filter expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// 1 to 500; 50 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Oldest first instead of newest first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_first: Option<bool>,
+    /// Time zone for wall-clock times in the filter; UTC if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tz: Option<String>,
+    /// Count what matches as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JobPage {
+    pub v: u32,
+    pub jobs: Vec<Job>,
+    /// Where the next page starts; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
+}
+
+/// How many match: exact, or at least so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Count {
+    pub count: u64,
+    pub exact: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JobDetail {
+    pub v: u32,
+    #[serde(flatten)]
+    pub job: Job,
+    /// Oldest first; the live one last.
+    pub attempts: Vec<Attempt>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResultAnswer {
+    pub v: u32,
+    pub id: JobId,
+    pub status: JobStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Json>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WaitQuery {
+    /// Answer at the latest after so long; at most 60000, 30000 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Wait for this status, or any final one; without it for any final one.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub status: Option<JobStatus>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WaitAnswer {
+    pub v: u32,
+    /// The job is in the awaited status, or a final one.
+    pub reached: bool,
+    pub job: Job,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LogsQuery {
+    /// Start after this place: `attempt:seq`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Only this attempt; without it all, oldest first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Only these streams, separated by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// Only about the last so many lines (whole chunks; a client cuts them exactly).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<u32>,
+    /// Stay until the job has ended and everything has been sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<bool>,
+}
+
+/// One line of the NDJSON that `GET …/logs` answers.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum LogEvent {
+    Chunk(LogPart),
+    /// Sent about every 5 s while nothing else is: the link lives.
+    Ping,
+    /// The status changed: sent once at the start too, while following.
+    Status { status: JobStatus, attempt: u32 },
+    /// All has been sent. While following: the job has ended.
+    End { cursor: String, job: Box<Job> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LogPart {
+    /// `attempt:seq` of this chunk: start after it with `cursor=`.
+    #[schema(example = "1:17")]
+    pub cursor: String,
+    pub attempt: u32,
+    pub stream: Stream,
+    pub at: Timestamp,
+    /// Bytes that were left out directly before.
+    #[serde(default)]
+    pub dropped_bytes: u64,
+    /// Text, or `{"base64": "…"}` where the bytes are not UTF-8.
+    #[serde(with = "crate::log::text_or_bytes")]
+    #[schema(value_type = Object)]
+    pub data: Vec<u8>,
+}
+
+impl LogPart {
+    #[must_use]
+    pub fn position(&self) -> Option<LogCursor> {
+        self.cursor.parse().ok()
+    }
+}
+
+/// Which jobs a change is for: ids, or all that match a filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<JobId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tz: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Change nothing, say what would be.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Change nothing if more would be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_affected: Option<u64>,
+    /// Cancel only: do not wait for the worker.
+    #[serde(default)]
+    pub force: bool,
+    /// Only jobs still in this status are changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<JobStatus>,
+}
+
+/// What became of one job of a change.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Cancelled,
+    /// Asked for: the attempt's end decides.
+    Cancelling,
+    Retried,
+    Deleted,
+    /// Left alone: it had already ended.
+    AlreadyFinal,
+    /// Left alone: it has not ended, or its status is not the expected one.
+    NotInState,
+    NotFound,
+    /// What a dry run would change.
+    Would,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Changed {
+    pub id: JobId,
+    pub change: Change,
+    /// Its status afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<JobStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ChangeAnswer {
+    pub v: u32,
+    pub dry_run: bool,
+    /// How many were changed, or would be.
+    pub affected: u64,
+    /// In the order asked for; with a filter the first 1000.
+    pub jobs: Vec<Changed>,
+}
+
+/// How many jobs stand where.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema,
+)]
+pub struct StatusCounts {
+    pub created: u64,
+    pub pending: u64,
+    pub scheduled: u64,
+    pub dispatched: u64,
+    pub running: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub timed_out: u64,
+    pub cancelled: u64,
+}
+
+impl StatusCounts {
+    pub fn slot(&mut self, status: JobStatus) -> &mut u64 {
+        match status {
+            JobStatus::Created => &mut self.created,
+            JobStatus::Pending => &mut self.pending,
+            JobStatus::Scheduled => &mut self.scheduled,
+            JobStatus::Dispatched => &mut self.dispatched,
+            JobStatus::Running => &mut self.running,
+            JobStatus::Completed => &mut self.completed,
+            JobStatus::Failed => &mut self.failed,
+            JobStatus::TimedOut => &mut self.timed_out,
+            JobStatus::Cancelled => &mut self.cancelled,
+        }
+    }
+
+    #[must_use]
+    pub fn of(&self, status: JobStatus) -> u64 {
+        let mut counts = *self;
+        *counts.slot(status)
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        for status in JobStatus::ALL {
+            *self.slot(status) += other.of(status);
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueueView {
+    pub queue: Name,
+    pub counts: StatusCounts,
+    /// When the longest-waiting ready job became due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_due: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueueList {
+    pub v: u32,
+    pub queues: Vec<QueueView>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeadLetter {
+    pub job: Job,
+    pub reason: DeadReason,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeadLetterPage {
+    pub v: u32,
+    pub dead_letters: Vec<DeadLetter>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkerView {
+    pub incarnation: Incarnation,
+    pub name: Name,
+    pub host: String,
+    pub pid: u32,
+    pub version: String,
+    pub state: WorkerState,
+    /// Heard of within its lease.
+    pub live: bool,
+    pub offer: Offer,
+    pub slots: u32,
+    pub active: u32,
+    pub started_at: Timestamp,
+    pub seen_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkerList {
+    pub v: u32,
+    pub workers: Vec<WorkerView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ClusterStatus {
+    pub v: u32,
+    pub version: String,
+    pub node: Incarnation,
+    pub started_at: Timestamp,
+    pub now: Timestamp,
+    /// `sqlite` or `memory`.
+    pub store: String,
+    /// `full`, or how much an accepted job may lose.
+    pub durability: String,
+    pub transport: String,
+    pub counts: StatusCounts,
+    pub dead_letters: u64,
+    pub workers_live: u32,
+    pub slots: u32,
+    pub active: u32,
+    /// What needs a person, worst first.
+    pub attention: Vec<String>,
+    /// Times that hold: lease, heartbeat and so on, milliseconds by name.
+    pub settings_ms: std::collections::BTreeMap<String, u64>,
+}
