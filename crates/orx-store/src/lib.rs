@@ -1,0 +1,362 @@
+//! What is true: jobs, attempts, logs, workers, dead letters and tokens.
+//!
+//! Depends on `orx-model` only. Knows nothing of transports, coordinators or HTTP.
+//!
+//! The methods are operations of the domain, each one transaction over a batch. A part of a batch
+//! that is stale is answered, not an error, and never sinks the rest. No method hands out a row to
+//! be changed and saved back: every change of a status is a compare-and-set inside the store, along
+//! [`orx_model::next`].
+//!
+//! **Durability.** *Durable* methods return once the change is synced to disk. *Advisory* ones
+//! (claims, started, progress, logs, workers) return once the change is visible; it is synced
+//! within [`ADVISORY_SYNC`], and losing one costs a repeat, never a job. What a durable method
+//! returned is never lost by a crash of the process, of the machine, or of its power.
+//!
+//! **Order.** What one caller awaited is seen by every later call on the same store. Calls in
+//! flight at once take effect in some order; those sent first by one task, first.
+
+mod error;
+mod memory;
+mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orx_model::filter::Filter;
+use orx_model::job::{DeadReason, Labels};
+use orx_model::log::{LogChunk, LogCursor, Stream};
+use orx_model::message::{Dispatch, ExecutionProgress, Started, WorkerRegistration, WorkerState};
+use orx_model::wire::{Count, StatusCounts};
+use orx_model::{
+    Attempt, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, Name, Offer, Outcome,
+    Timestamp,
+};
+
+pub use error::StoreError;
+pub use memory::Memory;
+pub use sqlite::{Durability, Sqlite, SqliteOptions};
+
+/// Advisory changes are on disk after this at the latest.
+pub const ADVISORY_SYNC: Duration = Duration::from_secs(1);
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// All that the daemons need of a store.
+pub trait Store: Jobs + Dispatching + Logs + Workers + DeadLetters + Tokens + Upkeep {}
+
+impl<T: Jobs + Dispatching + Logs + Workers + DeadLetters + Tokens + Upkeep> Store for T {}
+
+/// What became of one job of an enqueue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    New { id: JobId, status: JobStatus },
+    /// Its key is known, with the same request: this is the job.
+    Existing { id: JobId, status: JobStatus },
+    /// Its key is known, with another request. Nothing was accepted.
+    KeyConflict { id: JobId },
+}
+
+/// Newest first, or oldest first, from the far side of `after`.
+#[derive(Debug, Clone)]
+pub struct ListRequest {
+    pub filter: Filter,
+    pub oldest_first: bool,
+    /// The last id of the page before.
+    pub after: Option<JobId>,
+    pub limit: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub rows: Vec<T>,
+    /// There may be more after the last row, which is at `JobId`.
+    pub next: Option<JobId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelCommand {
+    pub id: JobId,
+    pub reason: Option<String>,
+    pub by: Option<String>,
+    /// A job that is under a worker is recorded as cancelled at once; what its attempt says later
+    /// is stale.
+    pub force: bool,
+    /// Only if the job is in this status.
+    pub expected: Option<JobStatus>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// It waited, or was forced. With the execution to be stopped, if it was forced off a worker.
+    Cancelled { stop: Option<(Incarnation, ExecutionId)> },
+    /// The request is kept; the attempt's end decides. Also when it was asked for before.
+    Cancelling { worker: Incarnation, execution: ExecutionId, status: JobStatus },
+    AlreadyFinal { status: JobStatus },
+    NotInState { status: JobStatus },
+    Missing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryAnswer {
+    /// Pending again, with a new budget; its dead letter is gone. Attempt numbers go on.
+    Retried,
+    NotInState { status: JobStatus },
+    Missing,
+}
+
+#[async_trait]
+pub trait Jobs: Send + Sync {
+    /// Durable. Answers are in the order of `jobs`; ids ascend in that order. With `run_at` after
+    /// `now` the job is scheduled, else pending with `run_at = now`. A key that comes twice in one
+    /// batch is treated as if in two.
+    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>>;
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>>;
+
+    async fn job_by_key(&self, key: &str) -> Result<Option<Job>>;
+
+    /// Oldest first, the live one last. Empty for an unknown job.
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>>;
+
+    /// `now` is what ages in the filter are measured against.
+    ///
+    /// # Errors
+    /// [`StoreError::TooBroad`] where the filter would have to read too many rows for one page.
+    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<Job>>;
+
+    /// Counts up to `most`; beyond, the answer is inexact and `most`.
+    async fn count(&self, filter: Filter, most: u64, now: Timestamp) -> Result<Count>;
+
+    /// Jobs by queue and status, for every queue that has had a job. In the order of names.
+    async fn queue_counts(&self) -> Result<Vec<(Name, StatusCounts)>>;
+
+    /// When the longest-waiting pending job of each queue became due.
+    async fn oldest_due(&self) -> Result<Vec<(Name, Timestamp)>>;
+
+    /// Durable. Answers are in the order of `cancels`. Once answered `Cancelled` the job does not
+    /// start again, except by a person's retry.
+    async fn cancel(&self, cancels: Vec<CancelCommand>, now: Timestamp)
+    -> Result<Vec<CancelAnswer>>;
+
+    /// Durable. A person's retry of final jobs.
+    async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>>;
+}
+
+/// A worker that has room.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    pub worker: Incarnation,
+    pub worker_name: Name,
+    pub offer: Offer,
+    /// One for each job that may be claimed: its length is the worker's room.
+    pub executions: Vec<ExecutionId>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub worker: Incarnation,
+    pub dispatch: Dispatch,
+}
+
+/// An attempt that is with a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live {
+    pub job: JobId,
+    pub attempt: u32,
+    pub execution: ExecutionId,
+    pub worker: Incarnation,
+    pub status: JobStatus,
+    pub claimed_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub timeout_ms: Option<u64>,
+    pub deadline: Option<Timestamp>,
+    pub cancel_requested: bool,
+}
+
+/// What became of one outcome. All three are final: the worker may forget it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a stale outcome is an answer, not an error: the caller decides what follows"]
+pub enum Recorded {
+    /// `run_at` where the job is due again.
+    Applied { status: JobStatus, run_at: Option<Timestamp> },
+    /// Nothing was changed: the execution is not, or no longer, the job's live one.
+    Stale { status: JobStatus },
+    Missing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Promoted {
+    /// Scheduled jobs made pending.
+    pub due: u64,
+    /// Waiting jobs cancelled because they expired, or their deadline passed.
+    pub expired: u64,
+    /// More are due than one call takes: call again.
+    pub more: bool,
+}
+
+#[async_trait]
+pub trait Dispatching: Send + Sync {
+    /// Advisory, except that what it returns was durably due before. Gives each worker at most its
+    /// room, from all lanes its offer takes, in the order (priority descending, due time, id) over
+    /// all of them; where several workers fit, the one with the most room left gets the next. A
+    /// job that expired, or whose deadline passed, is cancelled instead. Counts the attempt.
+    async fn claim_ready(&self, requests: Vec<ClaimRequest>, now: Timestamp)
+    -> Result<Vec<Claimed>>;
+
+    /// Durable. Scheduled jobs whose time has come become pending, waiting ones whose time is over
+    /// are cancelled (with the reason), at most `limit` of each.
+    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Promoted>;
+
+    /// When [`Self::promote_due`] next has something to do.
+    async fn next_due(&self) -> Result<Option<Timestamp>>;
+
+    /// Advisory. Unknown or stale ones are passed over.
+    async fn mark_started(&self, started: Vec<Started>) -> Result<()>;
+
+    /// Advisory. Unknown or stale ones are passed over.
+    async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()>;
+
+    /// Durable. `draws` are uniform in 0..1, one for each outcome, and spread the retries. Answers
+    /// are in the order of `outcomes`. Decides by [`orx_model::settle::settle`].
+    async fn record_outcomes(
+        &self,
+        outcomes: Vec<Outcome>,
+        draws: Vec<f64>,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>>;
+
+    /// Every live attempt, by job id.
+    async fn live_attempts(&self) -> Result<Vec<Live>>;
+}
+
+/// What to read of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRequest {
+    pub job: JobId,
+    /// Chunks after this place.
+    pub after: LogCursor,
+    /// Only this attempt.
+    pub attempt: Option<u32>,
+    /// Only these; empty means all.
+    pub streams: Vec<Stream>,
+    /// Stops after the chunk that reaches it, so at least one chunk is read.
+    pub limit_bytes: usize,
+}
+
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// Advisory. A chunk that is there already changes nothing; chunks of an execution that ended
+    /// are still taken, those of unknown jobs are not.
+    async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()>;
+
+    /// In the order (attempt, sequence).
+    async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>>;
+
+    /// The place after which about the last `lines` lines (counted as newlines over the wanted
+    /// streams) begin; the start if there are fewer.
+    async fn log_tail(&self, request: LogRequest, lines: u32) -> Result<LogCursor>;
+}
+
+/// A worker as a coordinator last heard of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerRecord {
+    pub registration: WorkerRegistration,
+    pub state: WorkerState,
+    pub seen_at: Timestamp,
+    /// The node it lives and dies with, if it is part of one.
+    pub hosted_by: Option<Incarnation>,
+}
+
+#[async_trait]
+pub trait Workers: Send + Sync {
+    /// Advisory. Inserts, or replaces the one with the same incarnation.
+    async fn put_workers(&self, workers: Vec<WorkerRecord>) -> Result<()>;
+
+    /// By name, then incarnation.
+    async fn workers(&self) -> Result<Vec<WorkerRecord>>;
+
+    /// Advisory. Unknown ones are passed over.
+    async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()>;
+}
+
+#[derive(Debug, Clone)]
+pub struct DeadLetterRow {
+    pub job: Job,
+    pub reason: DeadReason,
+    pub at: Timestamp,
+}
+
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// By job id, newest first, from below `after`.
+    async fn dead_letters(&self, after: Option<JobId>, limit: u32) -> Result<Page<DeadLetterRow>>;
+
+    async fn dead_letter_count(&self) -> Result<u64>;
+
+    /// Durable. Forgets the letters, keeps the jobs; answers whether there was one, in order.
+    async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>>;
+}
+
+/// What is known of a token: never the token itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// The part of the token that is no secret.
+    pub id: String,
+    /// SHA-256 of its secret part.
+    pub hash: [u8; 32],
+    /// `service`, `read`, `admin`, `exec`, `worker`, `node`.
+    pub scopes: Vec<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+    pub note: String,
+}
+
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// Durable. Inserts, or replaces the one with the same id.
+    async fn put_token(&self, token: TokenRecord) -> Result<()>;
+
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>>;
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>>;
+}
+
+/// What may be forgotten. A job with a dead letter is spared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Completed jobs that finished before this.
+    pub completed_before: Timestamp,
+    /// Other final jobs that finished before this.
+    pub others_before: Timestamp,
+    /// At most so many jobs, with their attempts and logs.
+    pub limit: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreInfo {
+    /// `memory`, `sqlite`.
+    pub kind: &'static str,
+    /// `full`, or in words what an accepted job may lose.
+    pub durability: &'static str,
+    pub schema: u32,
+}
+
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    fn info(&self) -> StoreInfo;
+
+    /// A durable write of nothing: fails while the store cannot take one.
+    async fn check_writable(&self) -> Result<()>;
+
+    /// Durable. Answers how many jobs were forgotten.
+    async fn prune(&self, request: PruneRequest) -> Result<u64>;
+
+    /// Syncs everything and ends; later calls answer [`StoreError::Closed`].
+    async fn close(&self) -> Result<()>;
+}
+
+/// Labels as a lane is known by in a store: JSON with sorted keys.
+pub(crate) fn labels_key(labels: &Labels) -> String {
+    serde_json::to_string(labels).unwrap_or_default()
+}

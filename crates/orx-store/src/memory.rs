@@ -1,0 +1,808 @@
+//! The plain reference model of a store: maps behind one lock, nothing on disk. What simulations
+//! run on, and what the other stores are compared with. Meant to be obviously right, not fast.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use orx_model::filter::Filter;
+use orx_model::job::{CancelRequest, DeadReason, Ends};
+use orx_model::log::{LogChunk, LogCursor};
+use orx_model::message::{Dispatch, ExecutionProgress, Started};
+use orx_model::settle::{self, settle};
+use orx_model::wire::{Count, StatusCounts};
+use orx_model::{
+    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobEvent, JobId, JobSpec, JobStatus,
+    Lane, LiveAttempt, Name, Outcome, OutcomeKind, Timestamp, next,
+};
+
+use crate::{
+    CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
+    Enqueued, Jobs, ListRequest, Live, LogRequest, Logs, Page, Promoted, PruneRequest, Recorded,
+    Result, RetryAnswer, StoreError, StoreInfo, TokenRecord, Tokens, Upkeep, WorkerRecord, Workers,
+};
+
+/// A change of a job's status, as it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    pub job: JobId,
+    pub attempt: u32,
+    /// Of the attempt that came, or ended.
+    pub execution: Option<ExecutionId>,
+    /// `None` when the job was accepted.
+    pub event: Option<JobEvent>,
+    pub from: Option<JobStatus>,
+    pub to: JobStatus,
+}
+
+#[derive(Default)]
+pub struct Memory {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    next_job: i64,
+    jobs: BTreeMap<JobId, Entry>,
+    keys: BTreeMap<String, JobId>,
+    dead: BTreeMap<JobId, (DeadReason, Timestamp)>,
+    logs: BTreeMap<(JobId, u32, u64), LogChunk>,
+    workers: BTreeMap<Incarnation, WorkerRecord>,
+    tokens: BTreeMap<String, TokenRecord>,
+    queues: std::collections::BTreeSet<Name>,
+    history: Vec<Transition>,
+}
+
+struct Entry {
+    job: Job,
+    /// Before its first claim: when it is cancelled for having waited too long.
+    expire_at: Option<Timestamp>,
+    key_hash: Option<String>,
+    ended: Vec<Attempt>,
+}
+
+impl Memory {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The changes of status since this was last asked, oldest first.
+    #[must_use]
+    pub fn take_history(&self) -> Vec<Transition> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.history)
+    }
+
+    /// Every job, by id.
+    #[must_use]
+    pub fn all_jobs(&self) -> Vec<Job> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.jobs.keys().filter_map(|id| state.view(*id)).collect()
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed { Err(StoreError::Closed) } else { Ok(state) }
+    }
+}
+
+/// Changes kept for [`Memory::take_history`]; beyond, the oldest go.
+const HISTORY: usize = 1_000_000;
+
+impl State {
+    fn view(&self, id: JobId) -> Option<Job> {
+        let mut job = self.jobs.get(&id)?.job.clone();
+        job.dead = self.dead.get(&id).map(|(reason, _)| *reason);
+        Some(job)
+    }
+
+    /// The one place where a status changes.
+    fn change(&mut self, id: JobId, event: JobEvent) -> Result<JobStatus> {
+        let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
+        let from = entry.job.status;
+        let to = next(from, event).map_err(|_| StoreError::Unknown)?;
+        entry.job.status = to;
+        let transition = Transition {
+            job: id,
+            attempt: entry.job.attempt,
+            execution: entry.job.live.as_ref().map(|live| live.execution),
+            event: Some(event),
+            from: Some(from),
+            to,
+        };
+        if self.history.len() >= HISTORY {
+            self.history.drain(..HISTORY / 2);
+        }
+        self.history.push(transition);
+        Ok(to)
+    }
+
+    fn cancel_waiting(&mut self, id: JobId, now: Timestamp) -> Result<()> {
+        self.change(id, JobEvent::Cancel)?;
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.job.finished_at = Some(now);
+            entry.expire_at = None;
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self, id: JobId, now: Timestamp) -> Result<()> {
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            let late = entry.job.deadline.is_some_and(|deadline| deadline <= now);
+            let reason = if late { "deadline passed" } else { "expired" };
+            entry.job.cancel = Some(CancelRequest {
+                at: now,
+                reason: Some(reason.to_owned()),
+                by: Some("orx".to_owned()),
+            });
+        }
+        self.cancel_waiting(id, now)
+    }
+
+    fn end_attempt(
+        &mut self,
+        id: JobId,
+        event: JobEvent,
+        ended: &Outcome,
+        status: AttemptStatus,
+        ends: Ends,
+        run_at: Option<Timestamp>,
+    ) -> Result<JobStatus> {
+        let to = self.change(id, event)?;
+        let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
+        let live = entry.job.live.take().ok_or(StoreError::Unknown)?;
+        let started_at = ended.started_at.or(live.started_at);
+        let error = ended.error.as_deref().map(|text| {
+            let mut end = text.len().min(orx_model::limits::ERROR_BYTES);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text[..end].to_owned()
+        });
+        entry.ended.push(Attempt {
+            job: id,
+            number: entry.job.attempt,
+            execution: live.execution,
+            worker: live.worker,
+            worker_name: live.worker_name.clone(),
+            status,
+            claimed_at: live.claimed_at,
+            started_at,
+            ended_at: Some(ended.ended_at),
+            error: error.clone(),
+            exit: ended.exit,
+        });
+        let job = &mut entry.job;
+        job.ends = ends;
+        job.run_at = run_at.unwrap_or(job.run_at);
+        job.finished_at = to.is_final().then_some(ended.ended_at);
+        job.started_at = started_at;
+        job.worker = Some(live.worker_name);
+        job.error = error;
+        job.exit = ended.exit;
+        Ok(to)
+    }
+}
+
+#[async_trait]
+impl Jobs for Memory {
+    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
+        let mut state = self.state()?;
+        let mut answers = Vec::new();
+        for spec in jobs {
+            state.next_job += 1;
+            let id = JobId(state.next_job);
+            let known = spec.key.as_ref().and_then(|key| state.keys.get(key).copied());
+            if let Some(entry) = known.and_then(|known| state.jobs.get(&known)) {
+                let (id, status) = (entry.job.id, entry.job.status);
+                answers.push(if entry.key_hash == spec.key_hash {
+                    Enqueued::Existing { id, status }
+                } else {
+                    Enqueued::KeyConflict { id }
+                });
+                continue;
+            }
+            let status = match spec.run_at {
+                Some(run_at) if run_at > now => JobStatus::Scheduled,
+                _ => JobStatus::Pending,
+            };
+            state.queues.insert(spec.queue.clone());
+            if let Some(key) = &spec.key {
+                state.keys.insert(key.clone(), id);
+            }
+            let transition = Transition {
+                job: id,
+                attempt: 0,
+                execution: None,
+                event: None,
+                from: None,
+                to: status,
+            };
+            state.history.push(transition);
+            let key_hash = spec.key_hash.clone();
+            let expire_at = [spec.expires_at, spec.deadline].into_iter().flatten().min();
+            let job = accepted(id, status, spec, now);
+            state.jobs.insert(id, Entry { job, expire_at, key_hash, ended: Vec::new() });
+            answers.push(Enqueued::New { id, status });
+        }
+        Ok(answers)
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>> {
+        Ok(self.state()?.view(id))
+    }
+
+    async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {
+        let state = self.state()?;
+        Ok(state.keys.get(key).and_then(|id| state.view(*id)))
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>> {
+        let state = self.state()?;
+        let Some(entry) = state.jobs.get(&id) else { return Ok(Vec::new()) };
+        let mut all = entry.ended.clone();
+        if let Some(live) = &entry.job.live {
+            all.push(Attempt {
+                job: id,
+                number: entry.job.attempt,
+                execution: live.execution,
+                worker: live.worker,
+                worker_name: live.worker_name.clone(),
+                status: match live.started_at {
+                    Some(_) => AttemptStatus::Running,
+                    None => AttemptStatus::Dispatched,
+                },
+                claimed_at: live.claimed_at,
+                started_at: live.started_at,
+                ended_at: None,
+                error: None,
+                exit: None,
+            });
+        }
+        Ok(all)
+    }
+
+    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<Job>> {
+        let state = self.state()?;
+        let mut ids: Vec<JobId> = state.jobs.keys().copied().collect();
+        if !request.oldest_first {
+            ids.reverse();
+        }
+        let beyond = |id: &JobId| match request.after {
+            Some(after) if request.oldest_first => *id > after,
+            Some(after) => *id < after,
+            None => true,
+        };
+        let found = ids.into_iter().filter(beyond).filter_map(|id| state.view(id));
+        let limit = request.limit as usize;
+        let mut rows: Vec<Job> =
+            found.filter(|job| request.filter.matches(job, now)).take(limit + 1).collect();
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|job| job.id);
+        Ok(Page { rows, next })
+    }
+
+    async fn count(&self, filter: Filter, most: u64, now: Timestamp) -> Result<Count> {
+        let state = self.state()?;
+        let all = state.jobs.keys().filter_map(|id| state.view(*id));
+        let count = all.filter(|job| filter.matches(job, now)).count() as u64;
+        Ok(Count { count: count.min(most), exact: count <= most })
+    }
+
+    async fn queue_counts(&self) -> Result<Vec<(Name, StatusCounts)>> {
+        let state = self.state()?;
+        let mut queues: BTreeMap<Name, StatusCounts> =
+            state.queues.iter().map(|queue| (queue.clone(), StatusCounts::default())).collect();
+        for entry in state.jobs.values() {
+            *queues.entry(entry.job.queue.clone()).or_default().slot(entry.job.status) += 1;
+        }
+        Ok(queues.into_iter().collect())
+    }
+
+    async fn oldest_due(&self) -> Result<Vec<(Name, Timestamp)>> {
+        let state = self.state()?;
+        let mut oldest: BTreeMap<Name, Timestamp> = BTreeMap::new();
+        for entry in state.jobs.values().filter(|entry| entry.job.status == JobStatus::Pending) {
+            let known = oldest.entry(entry.job.queue.clone()).or_insert(entry.job.run_at);
+            *known = (*known).min(entry.job.run_at);
+        }
+        Ok(oldest.into_iter().collect())
+    }
+
+    async fn cancel(
+        &self,
+        cancels: Vec<CancelCommand>,
+        now: Timestamp,
+    ) -> Result<Vec<CancelAnswer>> {
+        let mut state = self.state()?;
+        let mut answers = Vec::new();
+        for cancel in cancels {
+            let Some(entry) = state.jobs.get_mut(&cancel.id) else {
+                answers.push(CancelAnswer::Missing);
+                continue;
+            };
+            let status = entry.job.status;
+            if cancel.expected.is_some_and(|expected| expected != status) {
+                answers.push(CancelAnswer::NotInState { status });
+                continue;
+            }
+            if status.is_final() {
+                answers.push(CancelAnswer::AlreadyFinal { status });
+                continue;
+            }
+            entry.job.cancel.get_or_insert(CancelRequest {
+                at: now,
+                reason: cancel.reason,
+                by: cancel.by,
+            });
+            let live = entry.job.live.clone();
+            let ends = entry.job.ends;
+            answers.push(match live {
+                None => {
+                    state.cancel_waiting(cancel.id, now)?;
+                    CancelAnswer::Cancelled { stop: None }
+                }
+                Some(live) if !cancel.force => CancelAnswer::Cancelling {
+                    worker: live.worker,
+                    execution: live.execution,
+                    status,
+                },
+                Some(live) => {
+                    let outcome = Outcome {
+                        job: cancel.id,
+                        execution: live.execution,
+                        kind: OutcomeKind::Cancelled,
+                        started_at: live.started_at,
+                        ended_at: now,
+                        error: Some("cancelled by force".to_owned()),
+                        exit: None,
+                    };
+                    let (event, ended) = (JobEvent::Stopped, AttemptStatus::Cancelled);
+                    state.end_attempt(cancel.id, event, &outcome, ended, ends, None)?;
+                    CancelAnswer::Cancelled { stop: Some((live.worker, live.execution)) }
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>> {
+        let mut state = self.state()?;
+        let mut answers = Vec::new();
+        for id in ids {
+            let Some(entry) = state.jobs.get(&id) else {
+                answers.push(RetryAnswer::Missing);
+                continue;
+            };
+            let status = entry.job.status;
+            if next(status, JobEvent::Revive).is_err() {
+                answers.push(RetryAnswer::NotInState { status });
+                continue;
+            }
+            state.change(id, JobEvent::Revive)?;
+            state.dead.remove(&id);
+            if let Some(entry) = state.jobs.get_mut(&id) {
+                let job = &mut entry.job;
+                job.run_at = now;
+                job.finished_at = None;
+                job.ends = Ends::default();
+                job.cancel = None;
+                job.error = None;
+                job.exit = None;
+                job.result = None;
+            }
+            answers.push(RetryAnswer::Retried);
+        }
+        Ok(answers)
+    }
+}
+
+fn accepted(id: JobId, status: JobStatus, spec: JobSpec, now: Timestamp) -> Job {
+    Job {
+        id,
+        name: spec.name,
+        queue: spec.queue,
+        priority: spec.priority,
+        status,
+        args: spec.args,
+        command: spec.command,
+        created_at: now,
+        run_at: spec.run_at.map_or(now, |run_at| run_at.max(now)),
+        attempt: 0,
+        live: None,
+        ends: Ends::default(),
+        retry: spec.retry,
+        timeout_ms: spec.timeout_ms,
+        deadline: spec.deadline,
+        expires_at: spec.expires_at,
+        on_lost: spec.on_lost,
+        require: spec.require,
+        tags: spec.tags,
+        corr: spec.corr,
+        key: spec.key,
+        by: spec.by,
+        cancel: None,
+        finished_at: None,
+        started_at: None,
+        worker: None,
+        error: None,
+        exit: None,
+        result: None,
+        dead: None,
+    }
+}
+
+#[async_trait]
+impl Dispatching for Memory {
+    async fn claim_ready(
+        &self,
+        requests: Vec<ClaimRequest>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>> {
+        let mut state = self.state()?;
+        let mut ready: Vec<(std::cmp::Reverse<u8>, Timestamp, JobId)> = state
+            .jobs
+            .values()
+            .filter(|entry| entry.job.status == JobStatus::Pending)
+            .map(|e| (std::cmp::Reverse(e.job.priority.rank()), e.job.run_at, e.job.id))
+            .collect();
+        ready.sort_unstable();
+        let mut used = vec![0; requests.len()];
+        let mut claimed = Vec::new();
+        for (_, _, id) in ready {
+            let Some(entry) = state.jobs.get(&id) else { continue };
+            let (job, expire_at) = (&entry.job, entry.expire_at);
+            let lane = Lane {
+                queue: job.queue.clone(),
+                handler: job.handler().cloned(),
+                require: job.require.clone(),
+            };
+            let room = |place: &usize| requests[*place].executions.len() - used[*place];
+            let fitting = (0..requests.len())
+                .filter(|place| room(place) > 0 && requests[*place].offer.takes(&lane))
+                .max_by_key(|place| (room(place), std::cmp::Reverse(*place)));
+            let Some(place) = fitting else { continue };
+            if expire_at.is_some_and(|at| at <= now) {
+                state.expire(id, now)?;
+                continue;
+            }
+            let request = &requests[place];
+            let execution = request.executions[used[place]];
+            used[place] += 1;
+            if let Some(entry) = state.jobs.get_mut(&id) {
+                entry.job.attempt += 1;
+                entry.expire_at = None;
+                entry.job.live = Some(LiveAttempt {
+                    execution,
+                    worker: request.worker,
+                    worker_name: request.worker_name.clone(),
+                    claimed_at: now,
+                    started_at: None,
+                    progress: None,
+                });
+            }
+            state.change(id, JobEvent::Claim)?;
+            if let Some(job) = state.jobs.get(&id).map(|entry| &entry.job) {
+                claimed.push(Claimed { worker: request.worker, dispatch: dispatch(job, execution) });
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Promoted> {
+        let mut state = self.state()?;
+        let limit = limit as usize;
+        let mut over: Vec<(Timestamp, JobId)> = state
+            .jobs
+            .values()
+            .filter_map(|entry| Some((entry.expire_at?, entry.job.id)))
+            .filter(|(at, _)| *at <= now)
+            .collect();
+        over.sort_unstable();
+        over.truncate(limit);
+        for (_, id) in &over {
+            state.expire(*id, now)?;
+        }
+        let mut due: Vec<(Timestamp, JobId)> = state
+            .jobs
+            .values()
+            .filter(|entry| entry.job.status == JobStatus::Scheduled && entry.job.run_at <= now)
+            .map(|entry| (entry.job.run_at, entry.job.id))
+            .collect();
+        due.sort_unstable();
+        due.truncate(limit);
+        for (_, id) in &due {
+            state.change(*id, JobEvent::Due)?;
+        }
+        Ok(Promoted {
+            due: due.len() as u64,
+            expired: over.len() as u64,
+            more: due.len() >= limit || over.len() >= limit,
+        })
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        let state = self.state()?;
+        let times = state.jobs.values().flat_map(|entry| {
+            let scheduled = entry.job.status == JobStatus::Scheduled;
+            [scheduled.then_some(entry.job.run_at), entry.expire_at]
+        });
+        Ok(times.flatten().min())
+    }
+
+    async fn mark_started(&self, started: Vec<Started>) -> Result<()> {
+        let mut state = self.state()?;
+        for told in started {
+            let Some(entry) = state.jobs.get_mut(&told.job) else { continue };
+            let dispatched = entry.job.status == JobStatus::Dispatched;
+            match &mut entry.job.live {
+                Some(live) if live.execution == told.execution && dispatched => {
+                    live.started_at = Some(told.at);
+                    state.change(told.job, JobEvent::Start)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()> {
+        let mut state = self.state()?;
+        for told in progress {
+            let live = state.jobs.get_mut(&told.job).and_then(|entry| entry.job.live.as_mut());
+            if let Some(live) = live.filter(|live| live.execution == told.execution) {
+                live.progress = Some(told.progress);
+            }
+        }
+        Ok(())
+    }
+
+    async fn record_outcomes(
+        &self,
+        outcomes: Vec<Outcome>,
+        draws: Vec<f64>,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>> {
+        let mut state = self.state()?;
+        let mut answers = Vec::new();
+        let draws = draws.into_iter().chain(std::iter::repeat(0.5));
+        for (outcome, draw) in outcomes.iter().zip(draws) {
+            let Some(job) = state.jobs.get(&outcome.job).map(|entry| &entry.job) else {
+                answers.push(Recorded::Missing);
+                continue;
+            };
+            if job.live.as_ref().map(|live| live.execution) != Some(outcome.execution) {
+                answers.push(Recorded::Stale { status: job.status });
+                continue;
+            }
+            let standing = settle::Standing {
+                ends: job.ends,
+                retry: job.retry,
+                on_lost: job.on_lost,
+                deadline: job.deadline,
+                cancel_requested: job.cancel.is_some(),
+            };
+            let settled = settle(&standing, &outcome.kind, now, draw);
+            let ended = outcome.kind.status();
+            let (event, run_at) = (settled.event, settled.run_at);
+            let status =
+                state.end_attempt(outcome.job, event, outcome, ended, settled.ends, run_at)?;
+            if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
+                && let Some(entry) = state.jobs.get_mut(&outcome.job)
+            {
+                entry.job.result = Some(result.clone());
+            }
+            if let Some(reason) = settled.dead {
+                state.dead.insert(outcome.job, (reason, now));
+            }
+            answers.push(Recorded::Applied { status, run_at });
+        }
+        Ok(answers)
+    }
+
+    async fn live_attempts(&self) -> Result<Vec<Live>> {
+        let state = self.state()?;
+        let live = |entry: &Entry| {
+            let live = entry.job.live.as_ref()?;
+            Some(Live {
+                job: entry.job.id,
+                attempt: entry.job.attempt,
+                execution: live.execution,
+                worker: live.worker,
+                status: entry.job.status,
+                claimed_at: live.claimed_at,
+                started_at: live.started_at,
+                timeout_ms: entry.job.timeout_ms,
+                deadline: entry.job.deadline,
+                cancel_requested: entry.job.cancel.is_some(),
+            })
+        };
+        Ok(state.jobs.values().filter_map(live).collect())
+    }
+}
+
+fn dispatch(job: &Job, execution: ExecutionId) -> Dispatch {
+    Dispatch {
+        job: job.id,
+        attempt: job.attempt,
+        execution,
+        name: job.name.clone(),
+        queue: job.queue.clone(),
+        priority: job.priority,
+        args: job.args.clone(),
+        command: job.command.clone(),
+        timeout_ms: job.timeout_ms,
+        deadline: job.deadline,
+        run_at: job.run_at,
+        retry: job.ends.failed,
+        corr: job.corr.clone(),
+        tags: job.tags.clone(),
+    }
+}
+
+#[async_trait]
+impl Logs for Memory {
+    async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()> {
+        let mut state = self.state()?;
+        for chunk in chunks {
+            if state.jobs.contains_key(&chunk.job) {
+                let place = (chunk.job, chunk.attempt, chunk.seq);
+                state.logs.entry(place).or_insert(chunk);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>> {
+        let state = self.state()?;
+        let mut bytes = 0;
+        let mut read = Vec::new();
+        for chunk in wanted(&state, &request) {
+            let after = LogCursor { attempt: chunk.attempt, seq: chunk.seq } > request.after;
+            if after && bytes < request.limit_bytes.max(1) {
+                bytes += chunk.bytes.len().max(1);
+                read.push(chunk.clone());
+            }
+        }
+        Ok(read)
+    }
+
+    async fn log_tail(&self, request: LogRequest, lines: u32) -> Result<LogCursor> {
+        let state = self.state()?;
+        let mut left = u64::from(lines) + 1;
+        for chunk in wanted(&state, &request).collect::<Vec<_>>().into_iter().rev() {
+            let newlines = chunk.bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+            if newlines >= left {
+                let before = LogCursor { attempt: chunk.attempt, seq: chunk.seq - 1 };
+                return Ok(before.max(request.after));
+            }
+            left -= newlines;
+        }
+        Ok(request.after)
+    }
+}
+
+fn wanted<'s>(
+    state: &'s State,
+    request: &'s LogRequest,
+) -> impl Iterator<Item = &'s LogChunk> + use<'s> {
+    let whole = (request.job, 0, 0)..=(request.job, u32::MAX, u64::MAX);
+    state.logs.range(whole).map(|(_, chunk)| chunk).filter(|chunk| {
+        request.attempt.is_none_or(|only| only == chunk.attempt)
+            && (request.streams.is_empty() || request.streams.contains(&chunk.stream))
+    })
+}
+
+#[async_trait]
+impl Workers for Memory {
+    async fn put_workers(&self, workers: Vec<WorkerRecord>) -> Result<()> {
+        let mut state = self.state()?;
+        state.workers.extend(workers.into_iter().map(|w| (w.registration.incarnation, w)));
+        Ok(())
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        let mut workers: Vec<WorkerRecord> = self.state()?.workers.values().cloned().collect();
+        workers.sort_by(|a, b| {
+            let key = |w: &WorkerRecord| (w.registration.name.clone(), w.registration.incarnation);
+            key(a).cmp(&key(b))
+        });
+        Ok(workers)
+    }
+
+    async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()> {
+        let mut state = self.state()?;
+        state.workers.retain(|incarnation, _| !workers.contains(incarnation));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Memory {
+    async fn dead_letters(&self, after: Option<JobId>, limit: u32) -> Result<Page<DeadLetterRow>> {
+        let state = self.state()?;
+        let limit = limit as usize;
+        let mut rows: Vec<DeadLetterRow> = state
+            .dead
+            .iter()
+            .rev()
+            .filter(|(id, _)| after.is_none_or(|after| **id < after))
+            .filter_map(|(id, (reason, at))| {
+                Some(DeadLetterRow { job: state.view(*id)?, reason: *reason, at: *at })
+            })
+            .take(limit + 1)
+            .collect();
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|row| row.job.id);
+        Ok(Page { rows, next })
+    }
+
+    async fn dead_letter_count(&self) -> Result<u64> {
+        Ok(self.state()?.dead.len() as u64)
+    }
+
+    async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>> {
+        let mut state = self.state()?;
+        Ok(ids.iter().map(|id| state.dead.remove(id).is_some()).collect())
+    }
+}
+
+#[async_trait]
+impl Tokens for Memory {
+    async fn put_token(&self, token: TokenRecord) -> Result<()> {
+        self.state()?.tokens.insert(token.id.clone(), token);
+        Ok(())
+    }
+
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
+        Ok(self.state()?.tokens.get(id).cloned())
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>> {
+        Ok(self.state()?.tokens.values().cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Upkeep for Memory {
+    fn info(&self) -> StoreInfo {
+        StoreInfo { kind: "memory", durability: "nothing outlives the process", schema: 1 }
+    }
+
+    async fn check_writable(&self) -> Result<()> {
+        self.state().map(drop)
+    }
+
+    async fn prune(&self, request: PruneRequest) -> Result<u64> {
+        let mut state = self.state()?;
+        let mut old: Vec<(Timestamp, JobId)> = state
+            .jobs
+            .values()
+            .filter(|entry| !state.dead.contains_key(&entry.job.id))
+            .filter_map(|entry| {
+                let completed = entry.job.status == JobStatus::Completed;
+                let before =
+                    if completed { request.completed_before } else { request.others_before };
+                let finished = entry.job.finished_at.filter(|at| *at < before)?;
+                Some((finished, entry.job.id))
+            })
+            .collect();
+        old.sort_unstable();
+        old.truncate(request.limit as usize);
+        for (_, id) in &old {
+            state.jobs.remove(id);
+            state.keys.retain(|_, job| job != id);
+            state.logs.retain(|(job, _, _), _| job != id);
+        }
+        Ok(old.len() as u64)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.state()?.closed = true;
+        Ok(())
+    }
+}

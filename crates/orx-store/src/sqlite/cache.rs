@@ -1,0 +1,207 @@
+//! What the writer knows by heart: the id counter, queues with their counts, lanes.
+//!
+//! A batch changes it freely; [`Cache::rolled_back`] puts it back as it was after the last commit.
+//! Only the writer writes the file, so what it knows is what the file holds.
+
+use std::collections::HashMap;
+
+use orx_model::{JobStatus, Lane, Name};
+use rusqlite::{Connection, params};
+
+use super::trouble::{Done, Trouble};
+
+pub(super) type Counts = [i64; JobStatus::ALL.len()];
+
+#[derive(Debug)]
+struct Queue {
+    name: Name,
+    counts: Counts,
+    committed: Counts,
+    changed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct LaneEntry {
+    pub(super) lane: Lane,
+    queue: usize,
+    /// `false` only when it is known to hold no pending job.
+    pub(super) maybe_pending: bool,
+}
+
+/// Queues and lanes are numbered from 1 without gaps and never removed, so a place in the vector
+/// is the id less one.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    next_job: i64,
+    committed_next_job: i64,
+    queues: Vec<Queue>,
+    committed_queues: usize,
+    queue_of: HashMap<Name, usize>,
+    pub(super) lanes: Vec<LaneEntry>,
+    committed_lanes: usize,
+    lane_of: HashMap<Lane, usize>,
+}
+
+impl Cache {
+    pub(super) fn load(conn: &Connection) -> Done<Self> {
+        let next_job =
+            conn.query_row("SELECT value FROM meta WHERE key = 'next_job'", [], |row| row.get(0))?;
+        let mut cache = Self { next_job, committed_next_job: next_job, ..Self::default() };
+        let mut statement = conn.prepare("SELECT id, name FROM queues ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            in_order(row.get(0)?, cache.queues.len())?;
+            cache.push_queue(super::row::name(row, 1)?);
+        }
+        let mut statement = conn.prepare("SELECT queue, status, jobs FROM counts")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (queue, status): (usize, usize) = (row.get(0)?, row.get(1)?);
+            let queue = queue.checked_sub(1).and_then(|place| cache.queues.get_mut(place));
+            if let Some(slot) = queue.and_then(|queue| queue.counts.get_mut(status)) {
+                *slot = row.get(2)?;
+            }
+        }
+        let mut statement =
+            conn.prepare("SELECT id, queue, handler, require FROM lanes ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            in_order(row.get(0)?, cache.lanes.len())?;
+            let queue = row.get::<_, usize>(1)?.wrapping_sub(1);
+            let name = cache.queues.get(queue).map(|queue| queue.name.clone());
+            let lane = Lane {
+                queue: name.ok_or_else(|| Trouble::Command("a lane without its queue".into()))?,
+                handler: super::row::optional_name(row, 2)?,
+                require: serde_json::from_str(row.get_ref(3)?.as_str().unwrap_or_default())?,
+            };
+            cache.push_lane(lane, queue);
+        }
+        cache.committed();
+        Ok(cache)
+    }
+
+    pub(super) fn next_job(&mut self) -> i64 {
+        let id = self.next_job;
+        self.next_job += 1;
+        id
+    }
+
+    /// The id of a lane; one that is new is written down.
+    pub(super) fn lane(&mut self, conn: &Connection, lane: &Lane) -> Done<i64> {
+        if let Some(&place) = self.lane_of.get(lane) {
+            return Ok(place as i64 + 1);
+        }
+        let queue = match self.queue_of.get(&lane.queue) {
+            Some(&place) => place,
+            None => {
+                let place = self.push_queue(lane.queue.clone());
+                conn.execute(
+                    "INSERT INTO queues (id, name) VALUES (?1, ?2)",
+                    params![place as i64 + 1, lane.queue.as_str()],
+                )?;
+                place
+            }
+        };
+        let place = self.push_lane(lane.clone(), queue);
+        conn.execute(
+            "INSERT INTO lanes (id, queue, handler, require) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                place as i64 + 1,
+                queue as i64 + 1,
+                lane.handler.as_ref().map(Name::as_str),
+                crate::labels_key(&lane.require)
+            ],
+        )?;
+        Ok(place as i64 + 1)
+    }
+
+    /// A job of the lane comes into being, moves, or goes for ever.
+    pub(super) fn moved(&mut self, lane: i64, from: Option<JobStatus>, to: Option<JobStatus>) {
+        let Some(entry) = self.lanes.get_mut((lane - 1) as usize) else { return };
+        if to == Some(JobStatus::Pending) {
+            entry.maybe_pending = true;
+        }
+        let Some(queue) = self.queues.get_mut(entry.queue) else { return };
+        queue.changed = true;
+        if let Some(from) = from {
+            queue.counts[super::row::status_code(from) as usize] -= 1;
+        }
+        if let Some(to) = to {
+            queue.counts[super::row::status_code(to) as usize] += 1;
+        }
+    }
+
+    /// Writes what changed, as the last of a batch.
+    pub(super) fn write(&self, conn: &Connection) -> Done<()> {
+        if self.next_job != self.committed_next_job {
+            conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'next_job'")?
+                .execute([self.next_job])?;
+        }
+        let mut statement = conn.prepare_cached(
+            "INSERT INTO counts (queue, status, jobs) VALUES (?1, ?2, ?3) \
+             ON CONFLICT DO UPDATE SET jobs = excluded.jobs",
+        )?;
+        for (place, queue) in self.queues.iter().enumerate().filter(|(_, queue)| queue.changed) {
+            let pairs = queue.counts.iter().zip(queue.committed);
+            for (status, (now, before)) in pairs.enumerate() {
+                if *now != before {
+                    statement.execute(params![place as i64 + 1, status as i64, now])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.committed_next_job = self.next_job;
+        self.committed_queues = self.queues.len();
+        self.committed_lanes = self.lanes.len();
+        for queue in &mut self.queues {
+            if std::mem::take(&mut queue.changed) {
+                queue.committed = queue.counts;
+            }
+        }
+    }
+
+    pub(super) fn rolled_back(&mut self) {
+        self.next_job = self.committed_next_job;
+        for queue in self.queues.drain(self.committed_queues..) {
+            self.queue_of.remove(&queue.name);
+        }
+        for entry in self.lanes.drain(self.committed_lanes..) {
+            self.lane_of.remove(&entry.lane);
+        }
+        for queue in &mut self.queues {
+            if std::mem::take(&mut queue.changed) {
+                queue.counts = queue.committed;
+            }
+        }
+        // What a claim of the batch had found empty may be so no longer; the next one finds out.
+        for entry in &mut self.lanes {
+            entry.maybe_pending = true;
+        }
+    }
+
+    fn push_queue(&mut self, name: Name) -> usize {
+        let place = self.queues.len();
+        self.queue_of.insert(name.clone(), place);
+        // `changed`, so that what was loaded becomes what is committed.
+        let counts = Counts::default();
+        self.queues.push(Queue { name, counts, committed: counts, changed: true });
+        place
+    }
+
+    fn push_lane(&mut self, lane: Lane, queue: usize) -> usize {
+        let place = self.lanes.len();
+        self.lane_of.insert(lane.clone(), place);
+        self.lanes.push(LaneEntry { lane, queue, maybe_pending: true });
+        place
+    }
+}
+
+fn in_order(id: i64, place: usize) -> Done<()> {
+    if id == place as i64 + 1 {
+        return Ok(());
+    }
+    Err(Trouble::Command(format!("expected row {}, found {id}", place + 1).into()))
+}

@@ -1,0 +1,123 @@
+//! Jobs come in.
+
+use orx_model::{JobId, JobSpec, JobStatus, Lane, Priority, Timestamp};
+use rusqlite::{OptionalExtension, params};
+
+use super::row::{self, millis, status_code, urgency};
+use super::trouble::Done;
+use super::writer::Tx;
+use crate::Enqueued;
+
+/// A job made ready for its rows by the caller, so that the writer only writes.
+#[derive(Debug)]
+pub(super) struct NewJob {
+    lane: Lane,
+    priority: Priority,
+    run_at: Option<Timestamp>,
+    expire_at: Option<Timestamp>,
+    deadline: Option<Timestamp>,
+    timeout_ms: Option<u64>,
+    key: Option<String>,
+    key_hash: Option<String>,
+    spec: String,
+}
+
+impl NewJob {
+    pub(super) fn new(spec: JobSpec) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            spec: serde_json::to_string(&spec)?,
+            lane: Lane {
+                handler: spec.command.is_none().then_some(spec.name),
+                queue: spec.queue,
+                require: spec.require,
+            },
+            priority: spec.priority,
+            run_at: spec.run_at,
+            expire_at: earlier(spec.expires_at, spec.deadline),
+            deadline: spec.deadline,
+            timeout_ms: spec.timeout_ms,
+            key: spec.key,
+            key_hash: spec.key_hash,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.spec.len()
+    }
+}
+
+/// The earlier of two times that may not be.
+pub(super) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob], now: Timestamp) -> Done<Vec<Enqueued>> {
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT INTO jobs (id, status, urgency, lane, run_at, expire_at, created_at, deadline, \
+         timeout_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    let mut insert_spec =
+        tx.conn.prepare_cached("INSERT INTO specs (job, spec) VALUES (?1, ?2)")?;
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if let Some(known) = known_key(tx, job, now)? {
+            answers.push(known);
+            continue;
+        }
+        let (status, run_at) = match job.run_at {
+            Some(run_at) if run_at > now => (JobStatus::Scheduled, run_at),
+            _ => (JobStatus::Pending, now),
+        };
+        let lane = tx.cache.lane(tx.conn, &job.lane)?;
+        let id = tx.cache.next_job();
+        insert.execute(params![
+            id,
+            status_code(status),
+            urgency(job.priority),
+            lane,
+            run_at.as_millis(),
+            millis(job.expire_at),
+            now.as_millis(),
+            millis(job.deadline),
+            job.timeout_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+        ])?;
+        insert_spec.execute(params![id, job.spec])?;
+        if let Some(key) = &job.key {
+            tx.conn
+                .prepare_cached("INSERT INTO keys (key, job, hash) VALUES (?1, ?2, ?3)")?
+                .execute(params![key, id, job.key_hash])?;
+        }
+        tx.cache.moved(lane, None, Some(status));
+        answers.push(Enqueued::New { id: JobId(id), status });
+    }
+    Ok(answers)
+}
+
+/// The job that has the key already. A key whose time is over is forgotten here.
+fn known_key(tx: &Tx<'_>, job: &NewJob, now: Timestamp) -> Done<Option<Enqueued>> {
+    let Some(key) = &job.key else { return Ok(None) };
+    let mut find = tx.conn.prepare_cached(
+        "SELECT k.job, k.hash, k.kept_until, ifnull(j.status, k.status) \
+         FROM keys k LEFT JOIN jobs j ON j.id = k.job WHERE k.key = ?1",
+    )?;
+    let found = find
+        .query_row([key], |row| {
+            let hash: Option<String> = row.get(1)?;
+            Ok((JobId(row.get(0)?), hash, row::optional_time(row, 2)?, row::status(row, 3)?))
+        })
+        .optional()?;
+    Ok(match found {
+        None => None,
+        Some((_, _, Some(kept_until), _)) if kept_until <= now => {
+            tx.conn.prepare_cached("DELETE FROM keys WHERE key = ?1")?.execute([key])?;
+            None
+        }
+        Some((id, hash, _, status)) if hash == job.key_hash => {
+            Some(Enqueued::Existing { id, status })
+        }
+        Some((id, ..)) => Some(Enqueued::KeyConflict { id }),
+    })
+}

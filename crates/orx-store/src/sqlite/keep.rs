@@ -1,0 +1,169 @@
+//! What is kept beside jobs, and what is forgotten: logs, workers, tokens, pruning.
+
+use orx_model::log::LogChunk;
+use orx_model::{Incarnation, JobId, JobStatus, Timestamp, limits};
+use rusqlite::{OptionalExtension, params};
+
+use super::row::{self, millis, status_code, stream_code};
+use super::trouble::Done;
+use super::writer::Tx;
+use crate::{PruneRequest, TokenRecord, WorkerRecord};
+
+pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> Done<()> {
+    let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT OR IGNORE INTO logs \
+         (job, attempt, seq, execution, stream, at, dropped_bytes, bytes) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    // Chunks come in runs of one job.
+    let mut last: Option<(JobId, bool)> = None;
+    for chunk in chunks {
+        let exists = match last {
+            Some((job, exists)) if job == chunk.job => exists,
+            _ => known.exists([chunk.job.0])?,
+        };
+        last = Some((chunk.job, exists));
+        if exists {
+            insert.execute(params![
+                chunk.job.0,
+                chunk.attempt,
+                i64::try_from(chunk.seq).unwrap_or(i64::MAX),
+                chunk.execution.to_bytes(),
+                stream_code(chunk.stream),
+                chunk.at.as_millis(),
+                i64::try_from(chunk.dropped_bytes).unwrap_or(i64::MAX),
+                chunk.bytes,
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+/// A worker made ready for its row.
+#[derive(Debug)]
+pub(super) struct WorkerRow {
+    incarnation: Incarnation,
+    name: String,
+    registration: String,
+    state: &'static str,
+    seen_at: Timestamp,
+    hosted_by: Option<Incarnation>,
+}
+
+impl WorkerRow {
+    pub(super) fn new(record: &WorkerRecord) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            incarnation: record.registration.incarnation,
+            name: record.registration.name.to_string(),
+            registration: serde_json::to_string(&record.registration)?,
+            state: record.state.as_str(),
+            seen_at: record.seen_at,
+            hosted_by: record.hosted_by,
+        })
+    }
+}
+
+pub(super) fn put_workers(tx: &mut Tx<'_>, workers: &[WorkerRow]) -> Done<()> {
+    let mut put = tx.conn.prepare_cached(
+        "INSERT OR REPLACE INTO workers \
+         (incarnation, name, registration, state, seen_at, hosted_by) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for worker in workers {
+        put.execute(params![
+            worker.incarnation.to_bytes(),
+            worker.name,
+            worker.registration,
+            worker.state,
+            worker.seen_at.as_millis(),
+            worker.hosted_by.map(Incarnation::to_bytes),
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn remove_workers(tx: &mut Tx<'_>, workers: &[Incarnation]) -> Done<()> {
+    let mut remove = tx.conn.prepare_cached("DELETE FROM workers WHERE incarnation = ?1")?;
+    for worker in workers {
+        remove.execute([worker.to_bytes()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn put_token(tx: &mut Tx<'_>, token: &TokenRecord) -> Done<()> {
+    tx.conn
+        .prepare_cached(
+            "INSERT OR REPLACE INTO tokens \
+             (id, hash, scopes, created_at, expires_at, revoked_at, note) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            token.id,
+            token.hash,
+            serde_json::to_string(&token.scopes)?,
+            token.created_at.as_millis(),
+            millis(token.expires_at),
+            millis(token.revoked_at),
+            token.note,
+        ])?;
+    Ok(())
+}
+
+/// A job that may go: id, lane, status, when it finished.
+type Gone = (i64, i64, JobStatus, i64);
+
+pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<u64> {
+    let mut gone = pick(
+        tx,
+        "SELECT id, lane, status, finished_at FROM jobs \
+         WHERE status = 5 AND finished_at < ?1 ORDER BY finished_at LIMIT ?2",
+        request.completed_before,
+        request.limit,
+    )?;
+    gone.extend(pick(
+        tx,
+        "SELECT id, lane, status, finished_at FROM jobs \
+         WHERE status > 5 AND dead IS NULL AND finished_at < ?1 ORDER BY finished_at LIMIT ?2",
+        request.others_before,
+        request.limit - gone.len() as u32,
+    )?);
+    let mut key = tx.conn.prepare_cached("SELECT spec FROM specs WHERE job = ?1")?;
+    let mut keep_key = tx
+        .conn
+        .prepare_cached("UPDATE keys SET status = ?2, kept_until = ?3 WHERE key = ?1 AND job = ?4")?;
+    let mut deletes = [
+        tx.conn.prepare_cached("DELETE FROM jobs WHERE id = ?1")?,
+        tx.conn.prepare_cached("DELETE FROM specs WHERE job = ?1")?,
+        tx.conn.prepare_cached("DELETE FROM results WHERE job = ?1")?,
+        tx.conn.prepare_cached("DELETE FROM attempts WHERE job = ?1")?,
+        tx.conn.prepare_cached("DELETE FROM logs WHERE job = ?1")?,
+    ];
+    for &(id, lane, status, finished_at) in &gone {
+        if let Some(Keyed { key: Some(key) }) =
+            key.query_row([id], |row| row::json(row, 0)).optional()?
+        {
+            let kept_until = Timestamp::from_millis(finished_at).saturating_add(limits::KEY_KEPT);
+            keep_key.execute(params![key, status_code(status), kept_until.as_millis(), id])?;
+        }
+        for delete in &mut deletes {
+            delete.execute([id])?;
+        }
+        tx.cache.moved(lane, Some(status), None);
+    }
+    Ok(gone.len() as u64)
+}
+
+/// The part of a spec that outlives its job.
+#[derive(serde::Deserialize)]
+struct Keyed {
+    key: Option<String>,
+}
+
+fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> Done<Vec<Gone>> {
+    let mut statement = tx.conn.prepare_cached(sql)?;
+    let rows = statement.query_map(params![before.as_millis(), limit], |row| {
+        Ok((row.get(0)?, row.get(1)?, row::status(row, 2)?, row.get(3)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,162 @@
+//! Opening: the lock, the file, its schema.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rustix::fs::{FlockOperation, flock, statfs};
+
+use crate::{Result, StoreError};
+
+/// `ORX\0`: says whose file it is.
+const APPLICATION_ID: i32 = 0x4f52_5800;
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
+
+/// `statfs` of a network file system, where locks and the shared log do not hold.
+const NFS_MAGIC: i64 = 0x6969;
+const STATEMENTS: usize = 128;
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+const READER_CACHE_KIB: i64 = 8 * 1024;
+const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
+/// Only checkpoints and readers' first steps hold locks that another waits for.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Held until dropped, also by the end of the process however it comes.
+#[derive(Debug)]
+pub(super) struct StoreLock {
+    _file: File,
+}
+
+pub(super) fn lock(path: &Path) -> Result<StoreLock> {
+    let folder = folder_of(path);
+    let failed = |source: std::io::Error| StoreError::Open {
+        path: path.to_owned(),
+        source: source.into(),
+    };
+    if statfs(&folder).map_err(|error| failed(error.into()))?.f_type as i64 == NFS_MAGIC {
+        let text = "it is on NFS, where locks do not hold: use a local disk";
+        return Err(failed(std::io::Error::other(text)));
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let file = private(&PathBuf::from(beside)).map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(StoreLock { _file: file }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Held { path: folder }),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Opens the file for the writer, makes it where it is not there, and brings its schema up to date.
+pub(super) fn writer(path: &Path) -> Result<Connection> {
+    let failed = |error| open_error(path, error);
+    // Job arguments may be secret; the log and its index get the rights of this file.
+    private(path).map_err(|error| StoreError::Open { path: path.to_owned(), source: error.into() })?;
+    let mut conn = connect(path).map_err(failed)?;
+    refuse_other_files(path, &conn)?;
+    prepare(&conn, WRITER_CACHE_KIB).map_err(failed)?;
+    conn.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    // The writer carries the log over itself, after it has answered.
+    conn.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
+    conn.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES).map_err(failed)?;
+    migrate(path, &mut conn)?;
+    // The file's own entry in its folder.
+    if let Ok(folder) = File::open(folder_of(path)) {
+        folder.sync_all().map_err(|error| StoreError::Open {
+            path: path.to_owned(),
+            source: error.into(),
+        })?;
+    }
+    Ok(conn)
+}
+
+pub(super) fn reader(path: &Path) -> Result<Connection> {
+    let open = || {
+        let conn = connect(path)?;
+        prepare(&conn, READER_CACHE_KIB)?;
+        conn.pragma_update(None, "query_only", true)?;
+        Ok(conn)
+    };
+    open().map_err(|error| open_error(path, error))
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // One thread at a time uses a connection, which Rust sees to.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(LOCK_WAIT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(conn)
+}
+
+fn prepare(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    let mode: String =
+        conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        tracing::warn!(mode, "the store has no write-ahead log");
+    }
+    conn.pragma_update(None, "cache_size", -cache_kib)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Before anything is changed in it: is it ours, and do we know its schema?
+fn refuse_other_files(path: &Path, conn: &Connection) -> Result<()> {
+    let number = |sql: &str| {
+        conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| open_error(path, error))
+    };
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let owner = number("PRAGMA application_id")?;
+    let found = number("PRAGMA user_version")?;
+    if tables > 0 && owner != i64::from(APPLICATION_ID) {
+        let detail = "it is a database of another program".to_owned();
+        return Err(StoreError::Damaged { path: path.to_owned(), detail });
+    }
+    if found > i64::from(SCHEMA) {
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        return Err(StoreError::NewerSchema { path: path.to_owned(), found, known: SCHEMA });
+    }
+    Ok(())
+}
+
+fn migrate(path: &Path, conn: &mut Connection) -> Result<()> {
+    let mut run = || {
+        let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let found = usize::try_from(found).unwrap_or(0);
+        if found >= MIGRATIONS.len() {
+            return Ok(());
+        }
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for migration in &MIGRATIONS[found..] {
+            tx.execute_batch(migration)?;
+        }
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", SCHEMA)?;
+        tx.commit()
+    };
+    run().map_err(|error| open_error(path, error))
+}
+
+pub(super) fn open_error(path: &Path, error: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            StoreError::Damaged { path, detail: error.to_string() }
+        }
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        _ => StoreError::Open { path, source: error.into() },
+    }
+}
+
+fn private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

@@ -1,0 +1,210 @@
+//! Attempts start, progress, and end.
+
+use orx_model::job::Ends;
+use orx_model::message::{ExecutionProgress, Started};
+use orx_model::settle::{Standing, settle};
+use orx_model::{
+    AttemptStatus, ExecutionId, JobEvent, JobId, JobStatus, OnLost, Outcome, OutcomeKind,
+    RetryPolicy, Timestamp, limits, next,
+};
+use rusqlite::{OptionalExtension, params};
+use serde::Deserialize;
+
+use super::row::{self, exit_columns, millis, status_code};
+use super::trouble::Done;
+use super::writer::Tx;
+use crate::Recorded;
+
+/// What a decision about a job rests on.
+pub(super) struct Seen {
+    pub(super) status: JobStatus,
+    pub(super) lane: i64,
+    pub(super) execution: Option<ExecutionId>,
+    pub(super) worker: Option<[u8; 16]>,
+    pub(super) ends: Ends,
+    deadline: Option<Timestamp>,
+    pub(super) cancel_requested: bool,
+    pub(super) started_at: Option<Timestamp>,
+}
+
+pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> Done<Option<Seen>> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT status, lane, execution, worker, failed, lost, returned, deadline, cancel_at, \
+         started_at FROM jobs WHERE id = ?1",
+    )?;
+    let seen = find.query_row([job.0], |row| {
+        Ok(Seen {
+            status: row::status(row, 0)?,
+            lane: row.get(1)?,
+            execution: row.get::<_, Option<_>>(2)?.map(ExecutionId::from_bytes),
+            worker: row.get(3)?,
+            ends: Ends { failed: row.get(4)?, lost: row.get(5)?, returned: row.get(6)? },
+            deadline: row::optional_time(row, 7)?,
+            cancel_requested: row.get::<_, Option<i64>>(8)?.is_some(),
+            started_at: row::optional_time(row, 9)?,
+        })
+    });
+    Ok(seen.optional()?)
+}
+
+/// The part of a spec that decides what follows a failure.
+#[derive(Deserialize)]
+struct Policy {
+    retry: RetryPolicy,
+    #[serde(default)]
+    on_lost: OnLost,
+}
+
+pub(super) fn record(
+    tx: &mut Tx<'_>,
+    outcomes: &[Outcome],
+    draws: &[f64],
+    now: Timestamp,
+) -> Done<Vec<Recorded>> {
+    let mut answers = Vec::with_capacity(outcomes.len());
+    for (place, outcome) in outcomes.iter().enumerate() {
+        let Some(seen) = seen(tx, outcome.job)? else {
+            answers.push(Recorded::Missing);
+            continue;
+        };
+        if !seen.status.is_live() || seen.execution != Some(outcome.execution) {
+            answers.push(Recorded::Stale { status: seen.status });
+            continue;
+        }
+        let draw = draws.get(place).copied().unwrap_or(0.5);
+        answers.push(end(tx, &seen, outcome, draw, now)?);
+    }
+    Ok(answers)
+}
+
+fn end(tx: &mut Tx<'_>, seen: &Seen, outcome: &Outcome, draw: f64, now: Timestamp) -> Done<Recorded> {
+    let succeeded = matches!(outcome.kind, OutcomeKind::Succeeded { .. });
+    // A success asks for no policy, so its spec is not read.
+    let policy = if succeeded {
+        Policy { retry: RetryPolicy::default(), on_lost: OnLost::default() }
+    } else {
+        tx.conn
+            .prepare_cached("SELECT spec FROM specs WHERE job = ?1")?
+            .query_row([outcome.job.0], |row| row::json(row, 0))?
+    };
+    let standing = Standing {
+        ends: seen.ends,
+        retry: policy.retry,
+        on_lost: policy.on_lost,
+        deadline: seen.deadline,
+        cancel_requested: seen.cancel_requested,
+    };
+    let settled = settle(&standing, &outcome.kind, now, draw);
+    let status = next(seen.status, settled.event)?;
+    let error = if succeeded { None } else { outcome.error.as_deref().map(capped) };
+    let (exit_code, exit_signal) = exit_columns(outcome.exit);
+    let started_at = outcome.started_at.or(seen.started_at);
+    end_attempt(
+        tx,
+        outcome.job,
+        &Ended {
+            status: outcome.kind.status(),
+            started_at,
+            at: outcome.ended_at,
+            error,
+            exit_code,
+            exit_signal,
+        },
+    )?;
+    tx.conn.prepare_cached(include_str!("end.sql"))?.execute(params![
+        outcome.job.0,
+        status_code(status),
+        millis(settled.run_at),
+        (!status.is_final()).then_some(millis(seen.deadline)).flatten(),
+        settled.ends.failed,
+        settled.ends.lost,
+        settled.ends.returned,
+        status.is_final().then_some(now.as_millis()),
+        millis(started_at),
+        error,
+        exit_code,
+        exit_signal,
+        settled.dead.map(|reason| reason.as_str()),
+    ])?;
+    if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind {
+        tx.conn
+            .prepare_cached("INSERT OR REPLACE INTO results (job, result) VALUES (?1, ?2)")?
+            .execute(params![outcome.job.0, result.get()])?;
+    }
+    tx.cache.moved(seen.lane, Some(seen.status), Some(status));
+    Ok(Recorded::Applied { status, run_at: settled.run_at })
+}
+
+/// What is kept of how an attempt ended.
+pub(super) struct Ended<'a> {
+    pub(super) status: AttemptStatus,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) at: Timestamp,
+    pub(super) error: Option<&'a str>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) exit_signal: Option<i32>,
+}
+
+/// The live attempt becomes a row of its own. The caller takes it from the job.
+pub(super) fn end_attempt(tx: &Tx<'_>, job: JobId, ended: &Ended<'_>) -> Done<()> {
+    tx.conn.prepare_cached(include_str!("end_attempt.sql"))?.execute(params![
+        job.0,
+        ended.status.as_str(),
+        millis(ended.started_at),
+        ended.at.as_millis(),
+        ended.error,
+        ended.exit_code,
+        ended.exit_signal,
+    ])?;
+    Ok(())
+}
+
+/// At most the bytes that are kept of an error, cut at a character.
+pub(super) fn capped(text: &str) -> &str {
+    let mut end = text.len().min(limits::ERROR_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started]) -> Done<()> {
+    let to = next(JobStatus::Dispatched, JobEvent::Start)?;
+    let mut mark = tx.conn.prepare_cached(
+        "UPDATE jobs SET status = ?1, started_at = ?2 \
+         WHERE id = ?3 AND execution = ?4 AND status = ?5 RETURNING lane",
+    )?;
+    for one in started {
+        let lane = mark
+            .query_row(
+                params![
+                    status_code(to),
+                    one.at.as_millis(),
+                    one.job.0,
+                    one.execution.to_bytes(),
+                    status_code(JobStatus::Dispatched),
+                ],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(lane) = lane {
+            tx.cache.moved(lane, Some(JobStatus::Dispatched), Some(to));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn record_progress(tx: &mut Tx<'_>, progress: &[ExecutionProgress]) -> Done<()> {
+    let mut write = tx.conn.prepare_cached(
+        "UPDATE jobs SET percent = ?1, progress = ?2 WHERE id = ?3 AND execution = ?4",
+    )?;
+    for one in progress {
+        write.execute(params![
+            one.progress.percent,
+            one.progress.text.as_deref().map(capped),
+            one.job.0,
+            one.execution.to_bytes(),
+        ])?;
+    }
+    Ok(())
+}

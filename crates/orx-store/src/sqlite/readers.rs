@@ -1,0 +1,128 @@
+//! Readers: a few connections that can only read, each read in one snapshot, with a deadline.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, InterruptHandle};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::open;
+use super::trouble::{Done, Trouble};
+use crate::{Result, StoreError};
+
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    room: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+/// A connection that goes back when it is dropped, wherever that is.
+struct Lent {
+    conn: Option<Connection>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        }
+    }
+}
+
+/// Stops the read of a caller that went away.
+struct Stop(Option<InterruptHandle>);
+
+impl Stop {
+    fn now(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.interrupt();
+        }
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.now();
+    }
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf, most: usize, deadline: Duration) -> Self {
+        Self { path, idle: Arc::default(), room: Arc::new(Semaphore::new(most)), deadline }
+    }
+
+    /// Ends the readers: later reads answer closed.
+    pub(super) fn close(&self) {
+        self.room.close();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// `late` is what a read that takes too long is answered with.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        late: StoreError,
+        read: impl Fn(&Connection) -> Done<T> + Send + 'static,
+    ) -> Result<T> {
+        let until = tokio::time::Instant::now() + self.deadline;
+        let permit = tokio::time::timeout_at(until, Arc::clone(&self.room).acquire_owned())
+            .await
+            .map_err(|_| StoreError::Busy)?
+            .map_err(|_| StoreError::Closed)?;
+        let known = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = match known {
+            Some(conn) => conn,
+            None => open::reader(&self.path)?,
+        };
+        let mut stop = Stop(Some(conn.get_interrupt_handle()));
+        let lent = Lent { conn: Some(conn), idle: Arc::clone(&self.idle), _permit: permit };
+        let mut reading = tokio::task::spawn_blocking(move || {
+            let result = match &lent.conn {
+                // An interrupt meant for the caller before may come late: not for this one.
+                Some(conn) => match snapshot(conn, &read) {
+                    Err(trouble) if is_interrupt(&trouble) => snapshot(conn, &read),
+                    result => result,
+                },
+                None => Err(Trouble::Command("no connection".into())),
+            };
+            (lent, result)
+        });
+        let done = match tokio::time::timeout_at(until, &mut reading).await {
+            Ok(done) => done,
+            Err(_) => {
+                stop.now();
+                return Err(late);
+            }
+        };
+        // Nobody is to be stopped any more, before another gets the connection.
+        stop.0 = None;
+        let (lent, result) = done.map_err(|error| StoreError::Backend {
+            action,
+            source: error.into(),
+        })?;
+        drop(lent);
+        result.map_err(|trouble| match trouble {
+            // A reader writes nothing: what it finds broken is said, and the writer decides.
+            Trouble::Disk(error) => StoreError::Backend { action, source: error.into() },
+            trouble => trouble.for_caller(action),
+        })
+    }
+}
+
+fn snapshot<T>(conn: &Connection, read: &impl Fn(&Connection) -> Done<T>) -> Done<T> {
+    let tx = conn.unchecked_transaction()?;
+    let result = read(&tx);
+    tx.finish()?;
+    result
+}
+
+fn is_interrupt(trouble: &Trouble) -> bool {
+    let Trouble::Command(error) = trouble else { return false };
+    let error = error.downcast_ref::<rusqlite::Error>();
+    error.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::OperationInterrupted)
+}

@@ -1,0 +1,228 @@
+//! Rows as the words of the model.
+
+use orx_model::job::{CancelRequest, DeadReason, Ends, Progress};
+use orx_model::log::Stream;
+use orx_model::{
+    Attempt, AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus,
+    LiveAttempt, Name, Priority, Timestamp,
+};
+use rusqlite::Row;
+use rusqlite::types::{FromSqlError, Type};
+use serde::de::DeserializeOwned;
+
+type Read<T> = rusqlite::Result<T>;
+
+/// What [`job`] reads, in its order.
+pub(super) const JOB: &str = "SELECT j.id, j.status, j.run_at, j.created_at, j.attempt, j.failed, \
+     j.lost, j.returned, j.execution, j.worker, j.worker_name, j.claimed_at, j.started_at, \
+     j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
+     j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, j.last_exit_signal, \
+     j.dead, r.result, s.spec \
+     FROM jobs j JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
+
+pub(super) fn job(row: &Row<'_>) -> Read<Job> {
+    let spec: JobSpec = json(row, 26)?;
+    Ok(Job {
+        id: JobId(row.get(0)?),
+        name: spec.name,
+        queue: spec.queue,
+        priority: spec.priority,
+        status: status(row, 1)?,
+        args: spec.args,
+        command: spec.command,
+        created_at: time(row, 3)?,
+        run_at: time(row, 2)?,
+        attempt: row.get(4)?,
+        live: live(row)?,
+        ends: Ends { failed: row.get(5)?, lost: row.get(6)?, returned: row.get(7)? },
+        retry: spec.retry,
+        timeout_ms: spec.timeout_ms,
+        deadline: spec.deadline,
+        expires_at: spec.expires_at,
+        on_lost: spec.on_lost,
+        require: spec.require,
+        tags: spec.tags,
+        corr: spec.corr,
+        key: spec.key,
+        by: spec.by,
+        cancel: match optional_time(row, 15)? {
+            Some(at) => Some(CancelRequest { at, reason: row.get(16)?, by: row.get(17)? }),
+            None => None,
+        },
+        finished_at: optional_time(row, 18)?,
+        started_at: optional_time(row, 19)?,
+        worker: optional_name(row, 20)?,
+        error: row.get(21)?,
+        exit: exit(row, 22)?,
+        result: match row.get_ref(25)?.as_str_or_null()? {
+            Some(_) => Some(json(row, 25)?),
+            None => None,
+        },
+        dead: match row.get_ref(24)?.as_str_or_null()? {
+            Some(text) => Some(dead_reason(text).ok_or_else(|| wrong(24, Type::Text, text))?),
+            None => None,
+        },
+    })
+}
+
+fn live(row: &Row<'_>) -> Read<Option<LiveAttempt>> {
+    if row.get_ref(8)? == rusqlite::types::ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(LiveAttempt {
+        execution: execution(row, 8)?,
+        worker: incarnation(row, 9)?,
+        worker_name: name(row, 10)?,
+        claimed_at: time(row, 11)?,
+        started_at: optional_time(row, 12)?,
+        progress: match row.get(13)? {
+            Some(percent) => Some(Progress { percent, text: row.get(14)? }),
+            None => None,
+        },
+    }))
+}
+
+/// What [`attempt`] reads, in its order.
+pub(super) const ATTEMPT: &str = "SELECT number, execution, worker, worker_name, status, \
+     claimed_at, started_at, ended_at, error, exit_code, exit_signal FROM attempts";
+
+pub(super) fn attempt(job: JobId, row: &Row<'_>) -> Read<Attempt> {
+    let text = row.get_ref(4)?.as_str()?;
+    Ok(Attempt {
+        job,
+        number: row.get(0)?,
+        execution: execution(row, 1)?,
+        worker: incarnation(row, 2)?,
+        worker_name: name(row, 3)?,
+        status: attempt_status(text).ok_or_else(|| wrong(4, Type::Text, text))?,
+        claimed_at: time(row, 5)?,
+        started_at: optional_time(row, 6)?,
+        ended_at: optional_time(row, 7)?,
+        error: row.get(8)?,
+        exit: exit(row, 9)?,
+    })
+}
+
+pub(super) fn status_code(status: JobStatus) -> i64 {
+    match status {
+        JobStatus::Created => 0,
+        JobStatus::Pending => 1,
+        JobStatus::Scheduled => 2,
+        JobStatus::Dispatched => 3,
+        JobStatus::Running => 4,
+        JobStatus::Completed => 5,
+        JobStatus::Failed => 6,
+        JobStatus::TimedOut => 7,
+        JobStatus::Cancelled => 8,
+    }
+}
+
+pub(super) fn status(row: &Row<'_>, column: usize) -> Read<JobStatus> {
+    let code: i64 = row.get(column)?;
+    let found = usize::try_from(code).ok().and_then(|place| JobStatus::ALL.get(place).copied());
+    found.ok_or_else(|| wrong(column, Type::Integer, &code.to_string()))
+}
+
+pub(super) fn urgency(priority: Priority) -> i64 {
+    i64::from(Priority::Critical.rank()) - i64::from(priority.rank())
+}
+
+pub(super) fn stream_code(stream: Stream) -> i64 {
+    match stream {
+        Stream::Out => 0,
+        Stream::Err => 1,
+        Stream::Log => 2,
+    }
+}
+
+pub(super) fn stream(row: &Row<'_>, column: usize) -> Read<Stream> {
+    let code: i64 = row.get(column)?;
+    let found = usize::try_from(code).ok().and_then(|place| Stream::ALL.get(place).copied());
+    found.ok_or_else(|| wrong(column, Type::Integer, &code.to_string()))
+}
+
+fn attempt_status(text: &str) -> Option<AttemptStatus> {
+    use AttemptStatus as S;
+    [
+        S::Dispatched,
+        S::Running,
+        S::Succeeded,
+        S::Failed,
+        S::TimedOut,
+        S::Cancelled,
+        S::Interrupted,
+        S::Lost,
+        S::Refused,
+    ]
+    .into_iter()
+    .find(|status| status.as_str() == text)
+}
+
+fn dead_reason(text: &str) -> Option<DeadReason> {
+    use DeadReason as R;
+    [R::Exhausted, R::NotRetryable, R::Poison, R::Returned, R::Lost, R::Deadline]
+        .into_iter()
+        .find(|reason| reason.as_str() == text)
+}
+
+pub(super) fn exit_columns(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(Exit::Code(code)) => (Some(code), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    }
+}
+
+/// Of two columns, code and signal.
+fn exit(row: &Row<'_>, column: usize) -> Read<Option<Exit>> {
+    if let Some(code) = row.get(column)? {
+        return Ok(Some(Exit::Code(code)));
+    }
+    Ok(row.get::<_, Option<i32>>(column + 1)?.map(Exit::Signal))
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> Read<Timestamp> {
+    row.get(column).map(Timestamp::from_millis)
+}
+
+pub(super) fn optional_time(row: &Row<'_>, column: usize) -> Read<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+}
+
+pub(super) fn name(row: &Row<'_>, column: usize) -> Read<Name> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|_| wrong(column, Type::Text, text))
+}
+
+pub(super) fn optional_name(row: &Row<'_>, column: usize) -> Read<Option<Name>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(_) => name(row, column).map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn execution(row: &Row<'_>, column: usize) -> Read<ExecutionId> {
+    row.get(column).map(ExecutionId::from_bytes)
+}
+
+pub(super) fn incarnation(row: &Row<'_>, column: usize) -> Read<Incarnation> {
+    row.get(column).map(Incarnation::from_bytes)
+}
+
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Read<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
+}
+
+pub(super) fn wrong(column: usize, kind: Type, found: &str) -> rusqlite::Error {
+    let found: String = found.chars().take(80).collect();
+    let error = FromSqlError::Other(format!("found `{found}`").into());
+    rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
+}
+
+/// Milliseconds of what may be without.
+pub(super) fn millis(at: Option<Timestamp>) -> Option<i64> {
+    at.map(Timestamp::as_millis)
+}

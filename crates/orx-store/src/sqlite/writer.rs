@@ -1,0 +1,331 @@
+//! The one writer: a thread that gathers what waits into one transaction, commits it with one
+//! sync, and answers all of it together.
+//!
+//! It waits for nothing: while one commit syncs, the next batch gathers. A command that fails must
+//! not sink the others, and that is rare: the batch is rolled back and each command done in a
+//! transaction of its own, which costs the common case no savepoint. A full disk refuses the whole
+//! batch, and the writer goes on. After any other failure of the disk what is on it is unknown, so
+//! nothing is tried again: the writer ends, and says so.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+use super::cache::Cache;
+use super::trouble::{Done, Trouble};
+use crate::{ADVISORY_SYNC, Durability, StoreError};
+
+/// What one transaction takes at most.
+const BATCH_COMMANDS: usize = 512;
+const BATCH_WEIGHT: u32 = 8 * 1024;
+/// Advisory writes are synced after this, so that the sync has ended within [`ADVISORY_SYNC`].
+const SYNC_AFTER: Duration = Duration::from_millis(ADVISORY_SYNC.as_millis() as u64 / 2);
+/// What the write-ahead log takes, in weight of commands, before it is carried over into the file.
+const CHECKPOINT_WEIGHT: u64 = 16 * 1024;
+
+/// A transaction while it is open.
+pub(super) struct Tx<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) cache: &'a mut Cache,
+}
+
+/// A command on its way through the writer.
+pub(super) trait Command: Send {
+    /// Nobody waits for the answer any more.
+    fn abandoned(&self) -> bool;
+    /// May be called again after a rollback.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Done<()>;
+    /// With `Ok` the last run is committed.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+pub(super) struct Queued {
+    pub(super) command: Box<dyn Command>,
+    pub(super) durable: bool,
+    /// Roughly its rows; the permit holds as much of the queue's room.
+    pub(super) weight: u32,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+pub(super) enum Order {
+    Write(Queued),
+    /// Sync all, tidy up and end.
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The usual command: a function over its input, and a place for its result.
+pub(super) struct Call<F, T> {
+    pub(super) action: &'static str,
+    pub(super) run: F,
+    pub(super) result: Option<T>,
+    pub(super) reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Command for Call<F, T>
+where
+    F: FnMut(&mut Tx<'_>) -> Done<T> + Send,
+    T: Send,
+{
+    fn abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Done<()> {
+        self.result = None;
+        self.result = Some((self.run)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let answer = match (committed, self.result) {
+            (Ok(()), Some(result)) => Ok(result),
+            (Ok(()), None) => Err(StoreError::Unknown),
+            (Err(StoreError::Backend { source, .. }), _) => {
+                Err(StoreError::Backend { action: self.action, source })
+            }
+            (Err(error), _) => Err(error),
+        };
+        // A caller that is gone has its answer in the store.
+        drop(self.reply.send(answer));
+    }
+}
+
+pub(super) struct Writer {
+    conn: Connection,
+    cache: Cache,
+    durability: Durability,
+    /// What `PRAGMA synchronous` stands at.
+    syncs: bool,
+    /// Since when a committed write has not been synced.
+    unsynced_since: Option<Instant>,
+    since_checkpoint: u64,
+    failed: watch::Sender<bool>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        conn: Connection,
+        cache: Cache,
+        durability: Durability,
+        failed: watch::Sender<bool>,
+    ) -> Self {
+        let syncs = true;
+        Self { conn, cache, durability, syncs, unsynced_since: None, since_checkpoint: 0, failed }
+    }
+
+    /// Ends on [`Order::Close`], when nobody can send any more, or when the disk failed.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) {
+        let mut gathered = Vec::new();
+        loop {
+            let close = match self.gather(orders, &mut gathered) {
+                Gathered::Batch => None,
+                Gathered::Close(reply) => Some(reply),
+                Gathered::Idle => {
+                    if let Err(trouble) = self.sync() {
+                        self.note(&trouble);
+                    }
+                    None
+                }
+                Gathered::Ended => break,
+            };
+            if !gathered.is_empty() {
+                self.batch(&mut gathered);
+            }
+            if *self.failed.borrow() {
+                // What is dropped unanswered is answered as failed by the caller's side.
+                return;
+            }
+            if let Some(reply) = close {
+                let done = self.close();
+                drop(reply.send(done));
+                return;
+            }
+            if self.since_checkpoint >= CHECKPOINT_WEIGHT {
+                self.checkpoint("PASSIVE");
+            }
+        }
+        if let Err(trouble) = self.sync() {
+            self.note(&trouble);
+        }
+    }
+
+    fn gather(&self, orders: &Receiver<Order>, gathered: &mut Vec<Queued>) -> Gathered {
+        let first = match self.unsynced_since {
+            None => orders.recv().map_err(|_| Gathered::Ended),
+            Some(since) => {
+                let left = SYNC_AFTER.saturating_sub(since.elapsed());
+                orders.recv_timeout(left).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => Gathered::Idle,
+                    RecvTimeoutError::Disconnected => Gathered::Ended,
+                })
+            }
+        };
+        let mut order = match first {
+            Ok(order) => order,
+            Err(gathered) => return gathered,
+        };
+        let mut weight = 0;
+        loop {
+            match order {
+                Order::Close(reply) => return Gathered::Close(reply),
+                Order::Write(queued) => {
+                    weight += queued.weight;
+                    gathered.push(queued);
+                }
+            }
+            if gathered.len() >= BATCH_COMMANDS || weight >= BATCH_WEIGHT {
+                return Gathered::Batch;
+            }
+            match orders.try_recv() {
+                Ok(next) => order = next,
+                Err(_) => return Gathered::Batch,
+            }
+        }
+    }
+
+    fn batch(&mut self, gathered: &mut Vec<Queued>) {
+        gathered.retain(|queued| !queued.command.abandoned());
+        if gathered.is_empty() {
+            return;
+        }
+        match self.transact(gathered) {
+            Ok(()) => answer(gathered.drain(..), || Ok(())),
+            Err(Trouble::Full) => answer(gathered.drain(..), || Err(StoreError::Full)),
+            Err(trouble @ Trouble::Disk(_)) => {
+                self.note(&trouble);
+                answer(gathered.drain(..), || Err(StoreError::Failed));
+            }
+            Err(trouble @ Trouble::Command(_)) if gathered.len() == 1 => {
+                self.note(&trouble);
+                let mut error = Some(trouble.for_caller("change the store"));
+                answer(gathered.drain(..), || Err(error.take().unwrap_or(StoreError::Unknown)));
+            }
+            Err(Trouble::Command(_)) => {
+                for queued in std::mem::take(gathered) {
+                    let mut alone = vec![queued];
+                    self.batch(&mut alone);
+                    if *self.failed.borrow() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction. After an error nothing of it is left, in the file or in the cache.
+    fn transact(&mut self, gathered: &mut [Queued]) -> Done<()> {
+        let due = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AFTER);
+        let durable = gathered.iter().any(|queued| queued.durable);
+        let sync = self.durability == Durability::Full && (durable || due);
+        let result = self.set_sync(sync).and_then(|()| self.try_transact(gathered));
+        if result.is_err() {
+            self.roll_back()?;
+            return result;
+        }
+        self.cache.committed();
+        if sync {
+            self.unsynced_since = None;
+        } else if self.durability == Durability::Full && self.unsynced_since.is_none() {
+            self.unsynced_since = Some(Instant::now());
+        }
+        self.since_checkpoint += gathered.iter().map(|queued| u64::from(queued.weight)).sum::<u64>();
+        Ok(())
+    }
+
+    fn try_transact(&mut self, gathered: &mut [Queued]) -> Done<()> {
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut tx = Tx { conn: &self.conn, cache: &mut self.cache };
+        for queued in gathered {
+            queued.command.run(&mut tx)?;
+        }
+        self.cache.write(&self.conn)?;
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> Done<()> {
+        self.cache.rolled_back();
+        // SQLite itself rolls back on some errors.
+        if !self.conn.is_autocommit() {
+            self.conn.execute_batch("ROLLBACK")?;
+        }
+        Ok(())
+    }
+
+    /// Not possible inside a transaction, so between two, and only where it changes.
+    fn set_sync(&mut self, sync: bool) -> Done<()> {
+        if sync != self.syncs {
+            let sql = if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+            self.conn.execute_batch(sql)?;
+            self.syncs = sync;
+        }
+        Ok(())
+    }
+
+    /// Forces what was committed without a sync to the disk: a small synced commit syncs the log
+    /// that all of it stands in.
+    fn sync(&mut self) -> Done<()> {
+        if self.unsynced_since.is_none() {
+            return Ok(());
+        }
+        let bump = "UPDATE meta SET value = value + 1 WHERE key = 'synced'";
+        let result = self.set_sync(true).and_then(|()| {
+            self.conn.prepare_cached(bump)?.execute([])?;
+            Ok(())
+        });
+        // Also after a failure on a full disk: the next try is one period away.
+        self.unsynced_since = result.is_err().then(Instant::now);
+        result
+    }
+
+    /// Carries the log over into the file, so that it does not grow. Nothing is lost where it
+    /// cannot: the next one does it.
+    fn checkpoint(&mut self, mode: &str) {
+        self.since_checkpoint = 0;
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        if let Err(error) = self.conn.query_row(&sql, [], |_| Ok(())) {
+            self.note(&Trouble::from(error));
+        }
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.sync().map_err(|trouble| {
+            self.note(&trouble);
+            trouble.for_caller("sync the store")
+        })?;
+        self.checkpoint("TRUNCATE");
+        if *self.failed.borrow() { Err(StoreError::Failed) } else { Ok(()) }
+    }
+
+    fn note(&self, trouble: &Trouble) {
+        match trouble {
+            Trouble::Full => tracing::warn!("no room on the disk of the store"),
+            Trouble::Disk(error) => {
+                tracing::error!(%error, "the disk of the store failed");
+                self.failed.send_replace(true);
+            }
+            Trouble::Command(error) => tracing::error!(%error, "the store could not do a command"),
+        }
+    }
+}
+
+enum Gathered {
+    Batch,
+    Close(oneshot::Sender<Result<(), StoreError>>),
+    /// Nothing came, and something is to be synced.
+    Idle,
+    /// Nobody can send any more.
+    Ended,
+}
+
+fn answer(
+    queued: impl Iterator<Item = Queued>,
+    mut with: impl FnMut() -> Result<(), StoreError>,
+) {
+    for Queued { command, permit, .. } in queued {
+        command.answer(with());
+        drop(permit);
+    }
+}

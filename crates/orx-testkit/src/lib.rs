@@ -1,0 +1,1 @@
+//! Contract suites that every store and transport must pass.

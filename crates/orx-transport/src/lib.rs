@@ -1,0 +1,132 @@
+//! Carries envelopes between coordinators and workers. The store is true; this only carries.
+//!
+//! Depends on `orx-model` only. Knows no store and decides nothing.
+//!
+//! Delivery is at least once and in no promised order: a reader can see one
+//! [`Envelope::id`](orx_model::message::Envelope::id) twice, and is written so that the second time
+//! changes nothing. Nothing here grows without bound: a full channel makes its publishers wait, and
+//! then refuses them.
+
+pub mod direct;
+pub mod notice;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use orx_model::message::{Envelope, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
+use orx_model::{Incarnation, JobId};
+
+pub use direct::Direct;
+pub use notice::Notices;
+
+/// Where an envelope goes: every transport offers these four and nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Requests for jobs; any one node takes each. Acked after commit, so none is lost.
+    Enqueue,
+    /// What one worker or node reads. Loss is healed by reconcilers.
+    Inbox(Incarnation),
+    /// What workers tell about the jobs of one shard, read by its owner. Acked after commit.
+    Events(Shard),
+    /// Read by every node that is alive; loss is allowed.
+    Broadcast,
+}
+
+/// One of 64 parts of all jobs: `job id mod 64`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard(u8);
+
+impl Shard {
+    pub const COUNT: u8 = 64;
+
+    #[must_use]
+    pub fn of(job: JobId) -> Self {
+        Self(job.0.rem_euclid(i64::from(Self::COUNT)) as u8)
+    }
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(Self)
+    }
+
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Nobody took from the channel for as long as a publisher waits. Nothing was accepted.
+    #[error("the channel {channel:?} is full")]
+    Full { channel: Channel },
+    /// Nobody reads that inbox: its owner is gone, or not yet there. Nothing was accepted.
+    #[error("nobody reads {channel:?}")]
+    NoReader { channel: Channel },
+    #[error("the transport is closed")]
+    Closed,
+}
+
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Takes all envelopes or none, in one batch. Returns once they are taken; until then they may
+    /// be lost. Cancelled while waiting for room: nothing was taken.
+    async fn publish(
+        &self,
+        to: Channel,
+        envelopes: Vec<Envelope>,
+    ) -> Result<(), TransportError>;
+
+    /// A reader of `Enqueue`, of one inbox, or of the broadcast. Of an inbox it is the only one: a
+    /// second takes over from the first. On `Enqueue` readers compete. On `Broadcast` each sees
+    /// what is published from now on. Dropped, its unanswered deliveries come to the next reader.
+    async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError>;
+
+    /// One reader of the events of several shards. Readers of one shard compete.
+    async fn subscribe_events(
+        &self,
+        shards: Vec<Shard>,
+    ) -> Result<Box<dyn Subscription>, TransportError>;
+}
+
+#[async_trait]
+pub trait Subscription: Send {
+    /// At least one delivery, and those that wait already, at most `most` (at least 1). Cancelling
+    /// loses nothing.
+    async fn next(&mut self, most: usize) -> Result<Vec<Box<dyn Delivery>>, TransportError>;
+}
+
+/// Dropped unanswered, it comes again (but on `Broadcast`).
+pub trait Delivery: Send + Sync {
+    fn envelope(&self) -> &Envelope;
+
+    /// Takes the delivery, so it can be answered once only. The envelope will not come again.
+    fn ack(self: Box<Self>) -> Envelope;
+}
+
+/// How a worker registers and stays alive: a call and its answer, to any coordinator, whatever the
+/// transport.
+#[async_trait]
+pub trait Gateway: Send + Sync {
+    async fn register(
+        &self,
+        registration: WorkerRegistration,
+    ) -> Result<HeartbeatAnswer, GatewayError>;
+
+    async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// Try again, here or elsewhere.
+    #[error("no coordinator answered: {0}")]
+    Unreachable(String),
+    /// Trying again will not help.
+    #[error("the coordinator refused this worker: {0}")]
+    Refused(String),
+}

@@ -1,0 +1,2 @@
+//! Runs jobs.
+pub mod protocol;

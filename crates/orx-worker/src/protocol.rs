@@ -1,0 +1,564 @@
+//! The worker's side of the protocol, without I/O: what it holds, what it starts, what it tells.
+//!
+//! Every message may come twice, late, out of order or never, so each input is safe to repeat.
+//! Three promises rest on this file:
+//! - an execution is started at most once by this worker, and never after it was cancelled,
+//!   refused or given back;
+//! - an outcome is kept, and takes up room, until somebody says that the store has it or never will;
+//! - what is held is bounded: running attempts by the slots, all of it by the capacity.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use orx_model::message::{
+    Dispatch, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat, WorkerState,
+};
+use orx_model::{ExecutionId, Incarnation, JobId, Outcome, OutcomeKind, Timestamp};
+
+/// Executions remembered after they are over, so that a late copy of their dispatch is known. A
+/// dispatch that comes later than so many others is not held back by any transport we have.
+const REMEMBERED: usize = 65_536;
+/// Attempts shorter than this on average are short: more than the free slots are asked for.
+const SHORT_MS: f64 = 50.0;
+/// How far beyond its slots a worker asks for short jobs, in multiples of the slots.
+const PREFETCH_SLOTS: u32 = 3;
+const PREFETCH_MAX: u32 = 1_000;
+
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// From the inbox.
+    Message(Message),
+    /// What a heartbeat was answered.
+    Answered(HeartbeatAnswer),
+    /// The runtime started what it was told to.
+    Started { execution: ExecutionId, at: Timestamp },
+    /// The runtime's attempt has ended, for whatever reason.
+    Ended(Outcome),
+    /// Take nothing new, give back what has not started, finish the rest.
+    Drain,
+    /// The same, and interrupt what runs.
+    Stop,
+}
+
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Run it; [`Input::Started`] and [`Input::Ended`] follow.
+    Start(Dispatch),
+    /// Stop it, a person wants it; its end is reported as cancelled.
+    Cancel(ExecutionId),
+    /// Stop it, it is no longer ours; its end is reported to nobody.
+    Abandon(ExecutionId),
+    /// Stop it in good order, it goes to another worker; its end is reported as interrupted.
+    Interrupt(ExecutionId),
+    /// Tell the store, by way of the events of each job's shard.
+    Publish(Message),
+    /// The coordinator should hear of this worker now.
+    HeartbeatNow,
+    /// The coordinator does not know this worker.
+    Register,
+}
+
+#[derive(Debug)]
+struct Running {
+    job: JobId,
+    started_at: Option<Timestamp>,
+    /// Its end is nobody's business any more.
+    abandoned: bool,
+}
+
+#[derive(Debug)]
+pub struct Core {
+    incarnation: Incarnation,
+    slots: u32,
+    state: WorkerState,
+    heartbeats: u64,
+    /// Highest priority first, then as they came.
+    waiting: VecDeque<Dispatch>,
+    running: BTreeMap<ExecutionId, Running>,
+    unacknowledged: BTreeMap<ExecutionId, Outcome>,
+    over: Remembered,
+    /// Moving average of how long attempts take, milliseconds; `None` before the first end.
+    took_ms: Option<f64>,
+    /// What the newest heartbeat said.
+    told_capacity: u32,
+}
+
+impl Core {
+    /// `slots` is at least 1.
+    #[must_use]
+    pub fn new(incarnation: Incarnation, slots: u32) -> Self {
+        let slots = slots.max(1);
+        Self {
+            incarnation,
+            slots,
+            state: WorkerState::Running,
+            heartbeats: 0,
+            waiting: VecDeque::new(),
+            running: BTreeMap::new(),
+            unacknowledged: BTreeMap::new(),
+            over: Remembered::default(),
+            took_ms: None,
+            told_capacity: slots,
+        }
+    }
+
+    #[must_use]
+    pub fn state(&self) -> WorkerState {
+        self.state
+    }
+
+    /// Attempts that run now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Nothing waits or runs, and every outcome is acknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.unacknowledged.is_empty()
+    }
+
+    /// Executions it may hold at once, as heartbeats say.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        if self.state != WorkerState::Running {
+            return 0;
+        }
+        match self.took_ms {
+            Some(took) if took < SHORT_MS => {
+                self.slots.saturating_add((self.slots * PREFETCH_SLOTS).min(PREFETCH_MAX))
+            }
+            _ => self.slots,
+        }
+    }
+
+    /// The next heartbeat. Sending it is the caller's.
+    #[must_use]
+    pub fn heartbeat(&mut self) -> WorkerHeartbeat {
+        self.heartbeats += 1;
+        self.told_capacity = self.capacity();
+        let waiting = self.waiting.iter().map(Dispatch::execution_ref);
+        let running = self
+            .running
+            .iter()
+            .filter(|(_, running)| !running.abandoned)
+            .map(|(execution, running)| ExecutionRef { job: running.job, execution: *execution });
+        let unacknowledged = self
+            .unacknowledged
+            .iter()
+            .map(|(execution, outcome)| ExecutionRef { job: outcome.job, execution: *execution });
+        WorkerHeartbeat {
+            incarnation: self.incarnation,
+            seq: self.heartbeats,
+            state: self.state,
+            capacity: self.told_capacity,
+            running: waiting.chain(running).collect(),
+            unacknowledged: unacknowledged.collect(),
+        }
+    }
+
+    pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Message(message) => self.message(message, now, &mut effects),
+            Input::Answered(answer) => self.answered(answer, now, &mut effects),
+            Input::Started { execution, at } => {
+                if let Some(running) = self.running.get_mut(&execution) {
+                    running.started_at = Some(at);
+                    if !running.abandoned {
+                        let started = Started { job: running.job, execution, at };
+                        effects.push(publish_started(vec![started]));
+                    }
+                }
+            }
+            Input::Ended(outcome) => self.ended(outcome, &mut effects),
+            Input::Drain => self.drain(WorkerState::Draining, now, &mut effects),
+            Input::Stop => {
+                self.drain(WorkerState::Stopping, now, &mut effects);
+                effects.extend(self.running.keys().map(|execution| Effect::Interrupt(*execution)));
+            }
+        }
+        self.start_waiting(&mut effects);
+        if self.capacity() != self.told_capacity {
+            self.told_capacity = self.capacity();
+            effects.push(Effect::HeartbeatNow);
+        }
+        effects
+    }
+
+    fn message(&mut self, message: Message, now: Timestamp, effects: &mut Vec<Effect>) {
+        match message {
+            Message::JobDispatch { jobs } => {
+                let mut returned = Vec::new();
+                for dispatch in jobs {
+                    if self.knows(dispatch.execution) {
+                        continue;
+                    }
+                    if self.state == WorkerState::Running {
+                        let after = |held: &Dispatch| held.priority >= dispatch.priority;
+                        let place = self.waiting.partition_point(after);
+                        self.waiting.insert(place, dispatch);
+                    } else {
+                        let outcome = never_started(
+                            dispatch.execution_ref(),
+                            OutcomeKind::Interrupted,
+                            "the worker is stopping",
+                            now,
+                        );
+                        returned.push(outcome);
+                    }
+                }
+                self.report(returned, effects);
+            }
+            Message::JobCancel { executions } => self.cancel(&executions, now, effects),
+            Message::JobResultAck { executions } => {
+                for execution in executions {
+                    if self.unacknowledged.remove(&execution).is_some() {
+                        self.over.insert(execution);
+                    }
+                }
+            }
+            // What workers tell is not for workers.
+            Message::JobStatus { .. }
+            | Message::JobProgress { .. }
+            | Message::JobLog { .. }
+            | Message::JobResult { .. } => {}
+        }
+    }
+
+    fn answered(&mut self, answer: HeartbeatAnswer, now: Timestamp, effects: &mut Vec<Effect>) {
+        if answer.register {
+            effects.push(Effect::Register);
+        }
+        for stop in answer.stop {
+            self.forget(stop.execution, effects);
+        }
+        self.cancel(&answer.cancel, now, effects);
+        let mut refused = Vec::new();
+        let mut started = Vec::new();
+        let mut again = Vec::new();
+        for asked in answer.asked {
+            if let Some(running) = self.running.get(&asked.execution) {
+                if let Some(at) = running.started_at {
+                    started.push(Started { job: asked.job, execution: asked.execution, at });
+                }
+            } else if let Some(outcome) = self.unacknowledged.get(&asked.execution) {
+                again.push(outcome.clone());
+            } else if !self.is_waiting(asked.execution) {
+                // Not held, and from now on refused: whoever asked may give the job to another. If
+                // it did end here, the store has the outcome, and this one is stale.
+                let why = "the worker does not have it";
+                refused.push(never_started(asked, OutcomeKind::Refused, why, now));
+            }
+        }
+        for execution in answer.resend {
+            if let Some(outcome) = self.unacknowledged.get(&execution) {
+                again.push(outcome.clone());
+            }
+        }
+        if !started.is_empty() {
+            effects.push(publish_started(started));
+        }
+        if !again.is_empty() {
+            effects.push(Effect::Publish(Message::JobResult { outcomes: again }));
+        }
+        self.report(refused, effects);
+        if answer.drain && self.state == WorkerState::Running {
+            self.drain(WorkerState::Draining, now, effects);
+        }
+    }
+
+    fn cancel(&mut self, refs: &[ExecutionRef], now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut never = Vec::new();
+        for cancel in refs {
+            if self.running.contains_key(&cancel.execution) {
+                effects.push(Effect::Cancel(cancel.execution));
+                continue;
+            }
+            let before = self.waiting.len();
+            self.waiting.retain(|dispatch| dispatch.execution != cancel.execution);
+            // Waiting here, or not yet seen: it never starts. Already over: nothing to say.
+            if self.waiting.len() < before || !self.knows(cancel.execution) {
+                let why = "cancelled before it started";
+                never.push(never_started(*cancel, OutcomeKind::Cancelled, why, now));
+            }
+        }
+        self.report(never, effects);
+    }
+
+    fn ended(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let Some(running) = self.running.remove(&outcome.execution) else { return };
+        if let (Some(started), false) = (outcome.started_at, running.abandoned) {
+            let took = outcome.ended_at.as_millis().saturating_sub(started.as_millis()).max(0);
+            let took = took as f64;
+            self.took_ms = Some(self.took_ms.map_or(took, |before| before * 0.9 + took * 0.1));
+        }
+        if running.abandoned {
+            self.over.insert(outcome.execution);
+        } else {
+            self.report(vec![outcome], effects);
+        }
+    }
+
+    fn forget(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        if let Some(running) = self.running.get_mut(&execution) {
+            if !running.abandoned {
+                running.abandoned = true;
+                effects.push(Effect::Abandon(execution));
+            }
+            return;
+        }
+        self.waiting.retain(|dispatch| dispatch.execution != execution);
+        self.unacknowledged.remove(&execution);
+        self.over.insert(execution);
+    }
+
+    fn drain(&mut self, state: WorkerState, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.state = state;
+        let give_back = |dispatch: Dispatch| {
+            let why = "the worker is stopping";
+            never_started(dispatch.execution_ref(), OutcomeKind::Interrupted, why, now)
+        };
+        let returned = self.waiting.drain(..).map(give_back).collect();
+        self.report(returned, effects);
+    }
+
+    fn start_waiting(&mut self, effects: &mut Vec<Effect>) {
+        // Unacknowledged outcomes take up room, but not the slots of short jobs: those would wait
+        // for a commit after each.
+        let most = self.capacity() as usize;
+        while self.running.len() < self.slots as usize
+            && self.running.len() + self.unacknowledged.len() < most
+        {
+            let Some(dispatch) = self.waiting.pop_front() else { break };
+            let running = Running { job: dispatch.job, started_at: None, abandoned: false };
+            self.running.insert(dispatch.execution, running);
+            effects.push(Effect::Start(dispatch));
+        }
+    }
+
+    fn report(&mut self, outcomes: Vec<Outcome>, effects: &mut Vec<Effect>) {
+        if outcomes.is_empty() {
+            return;
+        }
+        for outcome in &outcomes {
+            self.unacknowledged.insert(outcome.execution, outcome.clone());
+        }
+        effects.push(Effect::Publish(Message::JobResult { outcomes }));
+    }
+
+    fn is_waiting(&self, execution: ExecutionId) -> bool {
+        self.waiting.iter().any(|dispatch| dispatch.execution == execution)
+    }
+
+    fn knows(&self, execution: ExecutionId) -> bool {
+        self.running.contains_key(&execution)
+            || self.unacknowledged.contains_key(&execution)
+            || self.over.contains(execution)
+            || self.is_waiting(execution)
+    }
+}
+
+fn publish_started(started: Vec<Started>) -> Effect {
+    Effect::Publish(Message::JobStatus { started })
+}
+
+fn never_started(of: ExecutionRef, kind: OutcomeKind, why: &str, now: Timestamp) -> Outcome {
+    Outcome {
+        job: of.job,
+        execution: of.execution,
+        kind,
+        started_at: None,
+        ended_at: now,
+        error: Some(why.to_owned()),
+        exit: None,
+    }
+}
+
+/// The newest [`REMEMBERED`] executions that are over.
+#[derive(Debug, Default)]
+struct Remembered {
+    known: BTreeSet<ExecutionId>,
+    order: VecDeque<ExecutionId>,
+}
+
+impl Remembered {
+    fn insert(&mut self, execution: ExecutionId) {
+        if self.known.insert(execution) {
+            self.order.push_back(execution);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.known.remove(&oldest);
+            }
+        }
+    }
+
+    fn contains(&self, execution: ExecutionId) -> bool {
+        self.known.contains(&execution)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orx_model::job::{Labels, json_null};
+    use orx_model::{Name, Priority};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn core(slots: u32) -> Core {
+        Core::new(Incarnation(1), slots)
+    }
+
+    fn job(id: i64, execution: u128, priority: Priority) -> Dispatch {
+        let name: Name = "test".parse().expect("a name");
+        Dispatch {
+            job: JobId(id),
+            attempt: 1,
+            execution: ExecutionId(execution),
+            name: name.clone(),
+            queue: name,
+            priority,
+            args: json_null(),
+            command: None,
+            timeout_ms: None,
+            deadline: None,
+            run_at: NOW,
+            retry: 0,
+            corr: None,
+            tags: Labels::new(),
+        }
+    }
+
+    fn dispatch(core: &mut Core, jobs: Vec<Dispatch>) -> Vec<Effect> {
+        core.step(Input::Message(Message::JobDispatch { jobs }), NOW)
+    }
+
+    fn starts(effects: &[Effect]) -> Vec<u128> {
+        let start = |effect: &Effect| match effect {
+            Effect::Start(dispatch) => Some(dispatch.execution.0),
+            _ => None,
+        };
+        effects.iter().filter_map(start).collect()
+    }
+
+    fn outcomes(effects: &[Effect]) -> Vec<(u128, &'static str)> {
+        let mut all = Vec::new();
+        for effect in effects {
+            if let Effect::Publish(Message::JobResult { outcomes }) = effect {
+                all.extend(outcomes.iter().map(|o| (o.execution.0, o.kind.status().as_str())));
+            }
+        }
+        all
+    }
+
+    fn succeeded(id: i64, execution: u128, took_ms: i64) -> Input {
+        Input::Ended(Outcome {
+            job: JobId(id),
+            execution: ExecutionId(execution),
+            kind: OutcomeKind::Succeeded { result: None },
+            started_at: Some(NOW),
+            ended_at: Timestamp::from_millis(NOW.as_millis() + took_ms),
+            error: None,
+            exit: None,
+        })
+    }
+
+    fn ack(execution: u128) -> Input {
+        Input::Message(Message::JobResultAck { executions: vec![ExecutionId(execution)] })
+    }
+
+    fn cancel(id: i64, execution: u128) -> Input {
+        let executions = vec![ExecutionRef { job: JobId(id), execution: ExecutionId(execution) }];
+        Input::Message(Message::JobCancel { executions })
+    }
+
+    #[test]
+    fn a_doubled_dispatch_starts_once_even_long_after_its_end() {
+        let mut core = core(1);
+        let first = job(1, 7, Priority::Normal);
+        assert_eq!(starts(&dispatch(&mut core, vec![first.clone(), first.clone()])), [7]);
+        assert_eq!(starts(&dispatch(&mut core, vec![first.clone()])), []);
+        core.step(succeeded(1, 7, 1_000), NOW);
+        assert_eq!(starts(&dispatch(&mut core, vec![first.clone()])), []);
+        core.step(ack(7), NOW);
+        assert_eq!(starts(&dispatch(&mut core, vec![first])), []);
+    }
+
+    #[test]
+    fn a_cancel_that_comes_before_its_dispatch_keeps_it_from_starting() {
+        let mut core = core(1);
+        assert_eq!(outcomes(&core.step(cancel(1, 7), NOW)), [(7, "cancelled")]);
+        assert_eq!(starts(&dispatch(&mut core, vec![job(1, 7, Priority::Normal)])), []);
+    }
+
+    #[test]
+    fn what_it_does_not_have_it_refuses_for_ever() {
+        let mut core = core(1);
+        let asked = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
+        let answer = HeartbeatAnswer { asked, ..HeartbeatAnswer::default() };
+        assert_eq!(outcomes(&core.step(Input::Answered(answer), NOW)), [(7, "refused")]);
+        assert_eq!(starts(&dispatch(&mut core, vec![job(1, 7, Priority::Normal)])), []);
+    }
+
+    #[test]
+    fn an_outcome_is_kept_until_it_is_acknowledged() {
+        let mut core = core(1);
+        dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+        let effects = core.step(succeeded(1, 7, 60_000), NOW);
+        assert_eq!(outcomes(&effects), [(7, "succeeded")]);
+        // Long jobs: the slot stays taken.
+        assert_eq!(starts(&effects), []);
+        let beat = core.heartbeat();
+        assert_eq!(beat.unacknowledged.len(), 1);
+        let resend = HeartbeatAnswer { resend: vec![ExecutionId(7)], ..Default::default() };
+        assert_eq!(outcomes(&core.step(Input::Answered(resend), NOW)), [(7, "succeeded")]);
+        assert_eq!(starts(&core.step(ack(7), NOW)), [8]);
+        assert!(!core.is_idle());
+    }
+
+    #[test]
+    fn short_jobs_raise_the_capacity_and_tell_the_coordinator_at_once() {
+        let mut core = core(4);
+        assert_eq!(core.heartbeat().capacity, 4);
+        dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
+        let effects = core.step(succeeded(1, 7, 1), NOW);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
+        assert_eq!(core.heartbeat().capacity, 16);
+    }
+
+    #[test]
+    fn a_higher_priority_overtakes_what_waits_here() {
+        let mut core = core(1);
+        dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+        dispatch(&mut core, vec![job(3, 9, Priority::Critical)]);
+        core.step(succeeded(1, 7, 60_000), NOW);
+        assert_eq!(starts(&core.step(ack(7), NOW)), [9]);
+    }
+
+    #[test]
+    fn stopping_gives_back_what_waits_and_interrupts_what_runs() {
+        let mut core = core(1);
+        dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+        let effects = core.step(Input::Stop, NOW);
+        assert_eq!(outcomes(&effects), [(8, "interrupted")]);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Interrupt(ExecutionId(7)))));
+        assert_eq!(core.capacity(), 0);
+        let late = dispatch(&mut core, vec![job(3, 9, Priority::Normal)]);
+        assert_eq!((starts(&late).len(), outcomes(&late)), (0, vec![(9, "interrupted")]));
+    }
+
+    #[test]
+    fn what_is_no_longer_ours_is_stopped_and_not_reported() {
+        let mut core = core(1);
+        dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
+        let stop = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
+        let answer = HeartbeatAnswer { stop, ..HeartbeatAnswer::default() };
+        let effects = core.step(Input::Answered(answer), NOW);
+        assert!(matches!(effects[0], Effect::Abandon(ExecutionId(7))));
+        assert_eq!(outcomes(&core.step(succeeded(1, 7, 60_000), NOW)), []);
+        assert!(core.is_idle());
+    }
+}
