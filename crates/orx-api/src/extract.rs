@@ -1,0 +1,159 @@
+//! Requests in, answers out: every rejection is a problem document.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use orx_control::Caller;
+use orx_model::{Code, Problem, limits};
+use serde::de::DeserializeOwned;
+
+use crate::App;
+
+/// A refusal, as the answer to a request.
+pub(crate) struct Refusal(pub(crate) Problem);
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry = matches!(self.0.code, Code::Unavailable | Code::StoreFull);
+        let text = serde_json::to_string(&self.0).unwrap_or_default();
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let kind = axum::http::HeaderValue::from_static("application/problem+json");
+        headers.insert(CONTENT_TYPE, kind);
+        if retry {
+            headers.insert("retry-after", axum::http::HeaderValue::from_static("1"));
+        }
+        // The gate writes the request's id into the document.
+        response.extensions_mut().insert(self.0);
+        response
+    }
+}
+
+pub(crate) type Answer<T> = Result<T, Refusal>;
+
+/// Who asks, by the token in `Authorization: Bearer …`.
+pub(crate) struct Auth(pub(crate) Caller);
+
+impl FromRequestParts<App> for Auth {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        let token = bearer(&parts.headers).ok_or_else(|| {
+            Problem::new(Code::Unauthenticated, "there is no token in the request")
+                .hint("send `Authorization: Bearer TOKEN`; `orx` finds the local one by itself")
+        })?;
+        Ok(Self(app.panel.authenticate(token).await?))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// A JSON body.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &App) -> Answer<Self> {
+        need_type(request.headers(), "application/json")?;
+        let bytes = axum::body::to_bytes(request.into_body(), limits::BODY_BYTES)
+            .await
+            .map_err(|error| too_large(&error, limits::BODY_BYTES))?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+pub(crate) fn need_type(headers: &HeaderMap, wanted: &str) -> Answer<()> {
+    let found = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    let kind = found.split(';').next().unwrap_or("").trim();
+    if kind.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    let shown: String = found.chars().take(80).collect();
+    let detail = format!("expected a body of type `{wanted}`, found `{shown}`");
+    Err(Problem::new(Code::UnsupportedMediaType, detail).into())
+}
+
+fn too_large(error: &axum::Error, most: usize) -> Problem {
+    let source = std::error::Error::source(error);
+    if source.is_some_and(|source| source.to_string().contains("length limit")) {
+        return Problem::new(Code::TooLarge, format!("a body is at most {most} bytes"));
+    }
+    Problem::new(Code::BadRequest, "the body did not come whole")
+}
+
+/// # Errors
+/// Says where in the JSON it went wrong.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let detail = if error.is_data() {
+            "the JSON is not what this takes"
+        } else {
+            "the body is no valid JSON"
+        };
+        Problem::new(Code::BadRequest, detail).cause(error.to_string())
+    })
+}
+
+/// The query of a URL.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Answer<Self> {
+        Query::<T>::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|error| {
+            Problem::new(Code::BadRequest, "the query of the URL is not what this takes")
+                .cause(error.body_text())
+                .into()
+        })
+    }
+}
+
+/// One part of the path.
+pub(crate) struct Part(pub(crate) String);
+
+impl FromRequestParts<App> for Part {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        axum::extract::Path::<String>::from_request_parts(parts, app)
+            .await
+            .map(|part| Self(part.0))
+            .map_err(|error| Problem::new(Code::BadRequest, error.body_text()).into())
+    }
+}
+
+/// An answer as JSON.
+pub(crate) fn json<T: serde::Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => {
+            let kind = [(CONTENT_TYPE, "application/json")];
+            (status, kind, bytes).into_response()
+        }
+        Err(error) => {
+            Refusal(Problem::new(Code::Internal, format!("could not answer: {error}")))
+                .into_response()
+        }
+    }
+}
+
+pub(crate) fn ok<T: serde::Serialize>(value: &T) -> Response {
+    json(StatusCode::OK, value)
+}

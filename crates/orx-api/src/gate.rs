@@ -1,0 +1,73 @@
+//! Before every route: who calls by which name, a request id, a count, and a net under panics.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use orx_model::{Code, MessageId, Problem};
+
+use crate::App;
+use crate::extract::Refusal;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let busy = app.settings.activity.begin((app.settings.now)());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let method = request.method().clone();
+    let checked = check_caller(request.headers(), &app.settings.hosts);
+    let mut response = match checked {
+        Err(problem) => Refusal(problem).into_response(),
+        Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => response,
+            Err(_) => {
+                tracing::error!(route = route.as_deref(), "a request broke its handler");
+                let detail = "this request broke the server's handler; others go on";
+                Refusal(Problem::new(Code::Internal, detail)).into_response()
+            }
+        },
+    };
+    drop(busy);
+    let id = MessageId::random(&mut rand::rng()).to_string();
+    if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
+        problem.request_id = Some(id.clone());
+        *response.body_mut() = Body::from(serde_json::to_string(&problem).unwrap_or_default());
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(&REQUEST_ID, id);
+    }
+    let code = response.status().as_u16();
+    // Only routes of ours make a label: what strangers ask for is one.
+    app.metrics.request(route.as_deref().unwrap_or("other"), &method, code, started.elapsed());
+    response
+}
+
+/// A browser on this machine can reach loopback for any web page: a foreign name or an origin is
+/// such a page, and gets nothing, token or not.
+fn check_caller(headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
+    if headers.contains_key(ORIGIN) {
+        return Err(Problem::new(
+            Code::ForeignOrigin,
+            "requests with an `Origin` come from web pages, and are refused",
+        ));
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let loopback = ["localhost", "127.0.0.1", "[::1]"];
+    if loopback.contains(&name) || hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    let shown: String = host.chars().take(80).collect();
+    Err(Problem::new(Code::ForeignOrigin, format!("this server is not called `{shown}`"))
+        .hint("use its address on loopback"))
+}

@@ -1,0 +1,99 @@
+//! Figures for Prometheus. Labels are bounded: routes are ours, queues are the largest few.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use orx_control::{Caller, ControlPanel};
+use orx_model::JobStatus;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Queues with a label of their own; the rest are `other`.
+const QUEUES: usize = 100;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    route: String,
+    method: String,
+    code: u32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Jobs {
+    queue: String,
+    status: String,
+}
+
+pub(crate) struct Metrics {
+    requests: Family<Request, Counter>,
+    took: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            took: Histogram::new(exponential_buckets(0.000_1, 2.0, 18)),
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn request(&self, route: &str, method: &Method, code: u16, took: Duration) {
+        let method = match *method {
+            Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD => {
+                method.as_str()
+            }
+            _ => "other",
+        };
+        let request = Request {
+            route: route.to_owned(),
+            method: method.to_owned(),
+            code: u32::from(code),
+        };
+        self.requests.get_or_create(&request).inc();
+        self.took.observe(took.as_secs_f64());
+    }
+
+    /// The whole page.
+    pub(crate) async fn page(&self, panel: &ControlPanel) -> Result<String, orx_model::Problem> {
+        let status = panel.cluster(&Caller::local()).await?;
+        let mut queues = panel.queues(&Caller::local()).await?.queues;
+        queues.sort_by_key(|queue| {
+            std::cmp::Reverse(JobStatus::ALL.map(|status| queue.counts.of(status)).iter().sum::<u64>())
+        });
+        let mut registry = Registry::with_prefix("orx");
+        registry.register("http_requests", "Requests answered", self.requests.clone());
+        registry.register("http_request_seconds", "Time to answer", self.took.clone());
+        let jobs = Family::<Jobs, Gauge>::default();
+        for (place, queue) in queues.iter().enumerate() {
+            let name = if place < QUEUES { queue.queue.as_str() } else { "other" };
+            for status in JobStatus::ALL {
+                let labels =
+                    Jobs { queue: name.to_owned(), status: status.as_str().to_owned() };
+                jobs.get_or_create(&labels).inc_by(queue.counts.of(status) as i64);
+            }
+        }
+        registry.register("jobs", "Jobs kept, by queue and status", jobs);
+        for (name, help, value) in [
+            ("dead_letters", "Dead letters kept", status.dead_letters),
+            ("workers_live", "Workers heard of within their lease", u64::from(status.workers_live)),
+            ("slots", "Attempts that live workers run at once", u64::from(status.slots)),
+            ("slots_active", "Attempts that are with workers", u64::from(status.active)),
+        ] {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value as i64);
+            registry.register(name, help, gauge);
+        }
+        let mut text = String::new();
+        encode(&mut text, &registry).map_err(|error| {
+            orx_model::Problem::new(orx_model::Code::Internal, error.to_string())
+        })?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,518 @@
+//! The routes, with their documents.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt};
+use orx_model::wire::{
+    self, BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
+    EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
+    ResultAnswer, WaitAnswer, WaitQuery, WorkerList,
+};
+use orx_model::{Code, Problem, limits};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::extract::{Answer, Auth, Json, Params, Part, Refusal, json, need_type, ok, parse};
+use crate::gate::gate;
+use crate::App;
+
+/// Chunks of a streamed answer that wait for a slow reader.
+const STREAMED: usize = 4;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Orchestrix",
+        description = "Accept, keep, run and watch jobs. Every answer that is not 2xx is a problem \
+                       document (RFC 9457) with a stable code.",
+        license(name = "MIT OR Apache-2.0"),
+    ),
+    security(("token" = [])),
+    components(schemas(Problem, LogEvent)),
+)]
+struct Document;
+
+fn documented() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(enqueue, list))
+        .routes(routes!(enqueue_batch))
+        .routes(routes!(cancel))
+        .routes(routes!(get))
+        .routes(routes!(wait))
+        .routes(routes!(logs))
+        .routes(routes!(result))
+        .routes(routes!(retry))
+        .routes(routes!(queues))
+        .routes(routes!(queue))
+        .routes(routes!(dead_letters))
+        .routes(routes!(retry_dead))
+        .routes(routes!(delete_dead))
+        .routes(routes!(workers))
+        .routes(routes!(cluster))
+        .routes(routes!(openapi))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+}
+
+pub(crate) fn router(app: App) -> Router {
+    let (router, _) = documented().split_for_parts();
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        // In front of all, so that the fallbacks stand behind it too.
+        .layer(axum::middleware::from_fn_with_state(app.clone(), gate))
+        .with_state(app)
+}
+
+/// The description of the API, as it is served and checked in.
+#[must_use]
+pub fn openapi_json() -> String {
+    let (_, mut document) = documented().split_for_parts();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+async fn no_route(request: Request) -> Refusal {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Refusal(
+        Problem::new(Code::NotFound, format!("there is no route `{path}`"))
+            .hint("`/openapi.json` describes all of them"),
+    )
+}
+
+async fn wrong_method(request: Request) -> Refusal {
+    let path: String = request.uri().path().chars().take(200).collect();
+    let detail = format!("`{path}` does not take {}", request.method());
+    Refusal(Problem::new(Code::MethodNotAllowed, detail))
+}
+
+/// Accept a job. Answered when it is on disk.
+#[utoipa::path(
+    post, path = wire::path::JOBS, tag = "jobs", request_body = EnqueueRequest,
+    params(("idempotency-key" = Option<String>, Header, description = "as `key` of the body")),
+    responses(
+        (status = 201, body = EnqueueAnswer, description = "accepted"),
+        (status = 200, body = EnqueueAnswer, description = "the key was known: the job it made"),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn enqueue(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    headers: HeaderMap,
+    Json(mut request): Json<EnqueueRequest>,
+) -> Answer<Response> {
+    if let Some(key) = headers.get(wire::IDEMPOTENCY_KEY) {
+        let key = key.to_str().map_err(|_| {
+            Problem::new(Code::BadRequest, "the header `idempotency-key` is no plain text")
+        })?;
+        if request.key.as_deref().is_some_and(|own| own != key) {
+            let detail = "the header `idempotency-key` and `key` differ";
+            return Err(Problem::new(Code::BadRequest, detail).into());
+        }
+        request.key = Some(key.to_owned());
+    }
+    let answer = app.panel.enqueue(&caller, request).await?;
+    let status = if answer.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json(status, &answer))
+}
+
+/// Accept many jobs: NDJSON in, NDJSON out, answered line by line in order.
+#[utoipa::path(
+    post, path = wire::path::JOBS_BATCH, tag = "jobs",
+    request_body(content = EnqueueRequest, content_type = "application/x-ndjson"),
+    responses(
+        (status = 200, body = BatchLine, content_type = "application/x-ndjson"),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn enqueue_batch(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    request: Request,
+) -> Answer<Response> {
+    need_type(request.headers(), "application/x-ndjson")?;
+    caller.need(orx_control::Scope::Service)?;
+    let mut body = request.into_body().into_data_stream();
+    let (to, answers) = tokio::sync::mpsc::channel::<Bytes>(STREAMED);
+    tokio::spawn(async move {
+        let mut reader = Lines::default();
+        let mut number = 0_u64;
+        loop {
+            let ended = match body.next().await {
+                Some(Ok(bytes)) => {
+                    reader.push(&bytes);
+                    false
+                }
+                // Cut off: what came whole is taken, the rest was never a line.
+                Some(Err(_)) => return,
+                None => true,
+            };
+            while let Some(lines) = reader.take(ended) {
+                let requests = lines.into_iter().map(|line| parse_line(&line)).collect::<Vec<_>>();
+                let count = requests.len() as u64;
+                let told = app.panel.enqueue_batch(&caller, requests, number + 1).await;
+                number += count;
+                if to.send(ndjson(&told)).await.is_err() {
+                    return;
+                }
+            }
+            if reader.too_large() {
+                let line = BatchLine {
+                    line: number + 1,
+                    id: None,
+                    created: None,
+                    error: Some(Problem::new(
+                        Code::TooLarge,
+                        "a line, or the whole batch, is too large; what follows was not read",
+                    )),
+                };
+                // Nobody may be left to hear it.
+                let _ = to.send(ndjson(&[line])).await;
+                return;
+            }
+            if ended {
+                return;
+            }
+        }
+    });
+    let stream = tokio_stream(answers).map(Ok::<_, Infallible>);
+    let kind = [(CONTENT_TYPE, "application/x-ndjson")];
+    Ok((StatusCode::OK, kind, Body::from_stream(stream)).into_response())
+}
+
+fn tokio_stream(mut from: tokio::sync::mpsc::Receiver<Bytes>) -> impl Stream<Item = Bytes> {
+    futures_util::stream::poll_fn(move |context| from.poll_recv(context))
+}
+
+fn parse_line(line: &[u8]) -> Result<EnqueueRequest, Problem> {
+    if line.len() > limits::BODY_BYTES {
+        let most = limits::BODY_BYTES;
+        return Err(Problem::new(Code::TooLarge, format!("a line is at most {most} bytes")));
+    }
+    parse(line)
+}
+
+fn ndjson<T: serde::Serialize>(lines: &[T]) -> Bytes {
+    let mut text = Vec::new();
+    for line in lines {
+        if let Ok(line) = serde_json::to_vec(line) {
+            text.extend_from_slice(&line);
+            text.push(b'\n');
+        }
+    }
+    text.into()
+}
+
+/// Cuts a body into lines, a thousand at a time at most.
+#[derive(Default)]
+struct Lines {
+    buffer: Vec<u8>,
+    read: usize,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
+        self.read += bytes.len();
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    fn too_large(&self) -> bool {
+        self.read > limits::BATCH_BODY_BYTES || self.buffer.len() > 2 * limits::BODY_BYTES
+    }
+
+    /// Whole lines that have come; at the end of the body the last one too, newline or not.
+    fn take(&mut self, ended: bool) -> Option<Vec<Vec<u8>>> {
+        let mut lines = Vec::new();
+        let mut used = 0;
+        while lines.len() < limits::BATCH_JOBS {
+            let rest = &self.buffer[used..];
+            let (line, next) = match rest.iter().position(|byte| *byte == b'\n') {
+                Some(end) => (&rest[..end], used + end + 1),
+                None if ended && !rest.is_empty() => (rest, self.buffer.len()),
+                None => break,
+            };
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                lines.push(line.to_vec());
+            }
+            used = next;
+        }
+        self.buffer.drain(..used);
+        (!lines.is_empty()).then_some(lines)
+    }
+}
+
+/// Jobs, newest first, by pages.
+#[utoipa::path(
+    get, path = wire::path::JOBS, tag = "jobs", params(ListQuery),
+    responses(
+        (status = 200, body = JobPage),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn list(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Params(query): Params<ListQuery>,
+) -> Answer<Response> {
+    Ok(ok(&app.panel.list(&caller, &query).await?))
+}
+
+/// Cancel jobs: what waits at once, what runs by asking its worker.
+#[utoipa::path(
+    post, path = wire::path::JOBS_CANCEL, tag = "jobs", request_body = ChangeRequest,
+    responses(
+        (status = 200, body = ChangeAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn cancel(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(request): Json<ChangeRequest>,
+) -> Answer<Response> {
+    Ok(ok(&app.panel.cancel(&caller, request).await?))
+}
+
+/// One job with its attempts.
+#[utoipa::path(
+    get, path = wire::path::JOB, tag = "jobs",
+    params(("job" = String, Path, description = "an id, or `key:` and an idempotency key")),
+    responses(
+        (status = 200, body = JobDetail),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn get(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Answer<Response> {
+    Ok(ok(&app.panel.get(&caller, &job).await?))
+}
+
+/// Wait until a job has ended, or is in a status.
+#[utoipa::path(
+    get, path = wire::path::JOB_WAIT, tag = "jobs",
+    params(("job" = String, Path, description = "an id, or `key:` and an idempotency key"), WaitQuery),
+    responses(
+        (status = 200, body = WaitAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn wait(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Part(job): Part,
+    Params(query): Params<WaitQuery>,
+) -> Answer<Response> {
+    Ok(ok(&app.panel.wait(&caller, &job, &query).await?))
+}
+
+/// What a job printed and logged, as NDJSON; with `follow` until it has ended.
+#[utoipa::path(
+    get, path = wire::path::JOB_LOGS, tag = "jobs",
+    params(("job" = String, Path, description = "an id, or `key:` and an idempotency key"), LogsQuery),
+    responses(
+        (status = 200, body = LogEvent, content_type = "application/x-ndjson"),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn logs(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Part(job): Part,
+    Params(query): Params<LogsQuery>,
+) -> Answer<Response> {
+    let busy = app.settings.activity.begin((app.settings.now)());
+    let events = app.panel.logs(&caller, &job, &query).await?;
+    let lines = events.map(move |event| {
+        // Lives as long as the stream does.
+        let _ = &busy;
+        // An error in the middle ends the stream without `end`: the reader asks again.
+        event.map(|event| ndjson(&[event])).map_err(std::io::Error::other)
+    });
+    let kind = [(CONTENT_TYPE, "application/x-ndjson")];
+    Ok((StatusCode::OK, kind, Body::from_stream(lines)).into_response())
+}
+
+/// The result a job gave.
+#[utoipa::path(
+    get, path = wire::path::JOB_RESULT, tag = "jobs",
+    params(("job" = String, Path, description = "an id, or `key:` and an idempotency key")),
+    responses(
+        (status = 200, body = ResultAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn result(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Answer<Response> {
+    Ok(ok(&app.panel.result(&caller, &job).await?))
+}
+
+/// Run jobs again that have ended.
+#[utoipa::path(
+    post, path = wire::path::JOBS_RETRY, tag = "admin", request_body = ChangeRequest,
+    responses(
+        (status = 200, body = ChangeAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn retry(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(request): Json<ChangeRequest>,
+) -> Answer<Response> {
+    Ok(ok(&app.panel.retry(&caller, request).await?))
+}
+
+/// Every queue with its counts.
+#[utoipa::path(
+    get, path = wire::path::QUEUES, tag = "admin",
+    responses(
+        (status = 200, body = QueueList),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn queues(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+    Ok(ok(&app.panel.queues(&caller).await?))
+}
+
+/// One queue.
+#[utoipa::path(
+    get, path = wire::path::QUEUE, tag = "admin",
+    params(("queue" = String, Path)),
+    responses(
+        (status = 200, body = QueueView),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn queue(State(app): State<App>, Auth(caller): Auth, Part(name): Part) -> Answer<Response> {
+    Ok(ok(&app.panel.queue(&caller, &name).await?))
+}
+
+/// Jobs that used up their tries, newest first, by pages.
+#[utoipa::path(
+    get, path = wire::path::DEAD_LETTERS, tag = "admin", params(ListQuery),
+    responses(
+        (status = 200, body = DeadLetterPage),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn dead_letters(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Params(query): Params<ListQuery>,
+) -> Answer<Response> {
+    Ok(ok(&app.panel.dead_letters(&caller, &query).await?))
+}
+
+/// Run the jobs of dead letters again.
+#[utoipa::path(
+    post, path = wire::path::DEAD_LETTERS_RETRY, tag = "admin", request_body = ChangeRequest,
+    responses(
+        (status = 200, body = ChangeAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn retry_dead(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(request): Json<ChangeRequest>,
+) -> Answer<Response> {
+    Ok(ok(&app.panel.retry_dead(&caller, request).await?))
+}
+
+/// Forget dead letters; their jobs stay in the history.
+#[utoipa::path(
+    post, path = wire::path::DEAD_LETTERS_DELETE, tag = "admin", request_body = ChangeRequest,
+    responses(
+        (status = 200, body = ChangeAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn delete_dead(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(request): Json<ChangeRequest>,
+) -> Answer<Response> {
+    Ok(ok(&app.panel.delete_dead(&caller, request).await?))
+}
+
+/// Every worker.
+#[utoipa::path(
+    get, path = wire::path::WORKERS, tag = "admin",
+    responses(
+        (status = 200, body = WorkerList),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn workers(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+    Ok(ok(&app.panel.workers(&caller).await?))
+}
+
+/// The whole: counts, workers, what needs a person.
+#[utoipa::path(
+    get, path = wire::path::CLUSTER, tag = "admin",
+    responses(
+        (status = 200, body = ClusterStatus),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn cluster(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+    Ok(ok(&app.panel.cluster(&caller).await?))
+}
+
+/// This description.
+#[utoipa::path(
+    get, path = wire::path::OPENAPI, tag = "server", security(()),
+    responses((status = 200, content_type = "application/json")),
+)]
+async fn openapi() -> Response {
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+}
+
+/// The process lives.
+#[utoipa::path(
+    get, path = wire::path::HEALTHZ, tag = "server", security(()),
+    responses((status = 200, content_type = "text/plain")),
+)]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The store takes writes.
+#[utoipa::path(
+    get, path = wire::path::READYZ, tag = "server", security(()),
+    responses(
+        (status = 200, content_type = "text/plain"),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn readyz(State(app): State<App>) -> Answer<&'static str> {
+    app.panel.ready().await?;
+    Ok("ok\n")
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(
+    get, path = wire::path::METRICS, tag = "server",
+    responses(
+        (status = 200, content_type = "text/plain"),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn metrics(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+    caller.need(orx_control::Scope::Read)?;
+    let text = app.metrics.page(&app.panel).await?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok((StatusCode::OK, [(CONTENT_TYPE, kind)], text).into_response())
+}

@@ -1,0 +1,304 @@
+//! Cancel, retry, delete: one job or many, by ids or by filter.
+
+use orx_model::filter::Filter;
+use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
+use orx_model::time::Zone;
+use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, V};
+use orx_model::{Code, ExecutionId, Incarnation, Job, JobId, MessageId, Problem, limits};
+use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer};
+use orx_transport::Channel;
+
+use crate::{Caller, ControlPanel, Result, Scope, store_problem};
+
+/// Jobs of one change, at most.
+const CHANGE_MOST: usize = 100_000;
+/// Of a change by filter, so many are named in the answer.
+const NAMED: usize = 1_000;
+
+impl ControlPanel {
+    /// # Errors
+    /// [`Code::TooMany`] over `max_affected`; what is wrong with the request. Jobs that are not
+    /// there, or have ended, are answered each, not errors.
+    pub async fn cancel(&self, caller: &Caller, request: ChangeRequest) -> Result<ChangeAnswer> {
+        caller.need(if request.force { Scope::Admin } else { Scope::Service })?;
+        let targets = self.targets(&request).await?;
+        if request.dry_run {
+            return self.dry_run(&targets, |job| !job.status.is_final()).await;
+        }
+        let mut changed = Vec::new();
+        for ids in targets.chunks(limits::BATCH_JOBS) {
+            let cancels: Vec<CancelCommand> = ids
+                .iter()
+                .map(|id| CancelCommand {
+                    id: *id,
+                    reason: request.reason.clone(),
+                    by: request.by.clone().or_else(|| Some(caller.name.clone())),
+                    force: request.force,
+                    expected: request.expected,
+                })
+                .collect();
+            let answers = self.store().cancel(cancels, self.now()).await.map_err(store_problem)?;
+            for (id, answer) in ids.iter().zip(answers) {
+                changed.push(self.cancelled(*id, answer).await);
+            }
+        }
+        self.inner.notices.changed(targets);
+        Ok(answer(false, changed, &request))
+    }
+
+    async fn cancelled(&self, id: JobId, answer: CancelAnswer) -> Changed {
+        use orx_model::JobStatus::Cancelled;
+        let (change, status) = match answer {
+            CancelAnswer::Cancelled { stop } => {
+                if let Some((worker, execution)) = stop {
+                    self.tell_cancel(id, worker, execution).await;
+                    // Its place at the worker is free.
+                    self.inner.notices.work();
+                }
+                (Change::Cancelled, Some(Cancelled))
+            }
+            CancelAnswer::Cancelling { worker, execution, status } => {
+                self.tell_cancel(id, worker, execution).await;
+                (Change::Cancelling, Some(status))
+            }
+            CancelAnswer::AlreadyFinal { status } => (Change::AlreadyFinal, Some(status)),
+            CancelAnswer::NotInState { status } => (Change::NotInState, Some(status)),
+            CancelAnswer::Missing => (Change::NotFound, None),
+        };
+        Changed { id, change, status }
+    }
+
+    /// Best effort: the next heartbeat repeats it.
+    async fn tell_cancel(&self, job: JobId, worker: Incarnation, execution: ExecutionId) {
+        let envelope = Envelope {
+            id: MessageId::random(&mut rand::rng()),
+            version: VERSION,
+            at: self.now(),
+            from: self.inner.settings.node,
+            to: Some(worker),
+            trace: None,
+            body: Body::Known(Message::JobCancel {
+                executions: vec![ExecutionRef { job, execution }],
+            }),
+        };
+        let sent = self.inner.transport.publish(Channel::Inbox(worker), vec![envelope]).await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a cancel was not sent: the next heartbeat repeats it");
+        }
+    }
+
+    /// # Errors
+    /// As [`Self::cancel`].
+    pub async fn retry(&self, caller: &Caller, request: ChangeRequest) -> Result<ChangeAnswer> {
+        caller.need(Scope::Admin)?;
+        let targets = self.targets(&request).await?;
+        if request.dry_run {
+            return self.dry_run(&targets, |job| job.status.is_final()).await;
+        }
+        self.retry_ids(targets, &request).await
+    }
+
+    async fn retry_ids(
+        &self,
+        targets: Vec<JobId>,
+        request: &ChangeRequest,
+    ) -> Result<ChangeAnswer> {
+        let mut changed = Vec::new();
+        for ids in targets.chunks(limits::BATCH_JOBS) {
+            let answers =
+                self.store().retry(ids.to_vec(), self.now()).await.map_err(store_problem)?;
+            for (id, answer) in ids.iter().zip(answers) {
+                use orx_model::JobStatus::Pending;
+                let (change, status) = match answer {
+                    RetryAnswer::Retried => (Change::Retried, Some(Pending)),
+                    RetryAnswer::NotInState { status } => (Change::NotInState, Some(status)),
+                    RetryAnswer::Missing => (Change::NotFound, None),
+                };
+                changed.push(Changed { id: *id, change, status });
+            }
+        }
+        self.inner.notices.work();
+        self.inner.notices.changed(targets);
+        Ok(answer(false, changed, request))
+    }
+
+    /// Retries the jobs of dead letters; without ids or filter, of all of them.
+    pub async fn retry_dead(&self, caller: &Caller, request: ChangeRequest) -> Result<ChangeAnswer> {
+        caller.need(Scope::Admin)?;
+        let targets = self.dead_targets(&request).await?;
+        if request.dry_run {
+            return self.dry_run(&targets, |job| job.dead.is_some()).await;
+        }
+        self.retry_ids(targets, &request).await
+    }
+
+    /// Forgets dead letters; their jobs stay in the history.
+    pub async fn delete_dead(
+        &self,
+        caller: &Caller,
+        request: ChangeRequest,
+    ) -> Result<ChangeAnswer> {
+        caller.need(Scope::Admin)?;
+        let targets = self.dead_targets(&request).await?;
+        if request.dry_run {
+            return self.dry_run(&targets, |job| job.dead.is_some()).await;
+        }
+        let mut changed = Vec::new();
+        for ids in targets.chunks(limits::BATCH_JOBS) {
+            let deleted =
+                self.store().delete_dead_letters(ids.to_vec()).await.map_err(store_problem)?;
+            for (id, deleted) in ids.iter().zip(deleted) {
+                let change = if deleted { Change::Deleted } else { Change::NotFound };
+                changed.push(Changed { id: *id, change, status: None });
+            }
+        }
+        self.inner.notices.changed(targets);
+        Ok(answer(false, changed, &request))
+    }
+
+    async fn dead_targets(&self, request: &ChangeRequest) -> Result<Vec<JobId>> {
+        if !request.ids.is_empty() {
+            return self.targets(request).await;
+        }
+        let filter = self.filter(request)?;
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let page = self
+                .store()
+                .dead_letters(after, limits::PAGE_ROWS as u32)
+                .await
+                .map_err(store_problem)?;
+            let now = self.now();
+            let matching = page.rows.iter().filter(|letter| filter.matches(&letter.job, now));
+            ids.extend(matching.map(|letter| letter.job.id));
+            after = page.next;
+            if after.is_none() || ids.len() > CHANGE_MOST {
+                break;
+            }
+        }
+        within(request, &ids)?;
+        Ok(ids)
+    }
+
+    fn filter(&self, request: &ChangeRequest) -> Result<Filter> {
+        parse_filter(request.filter.as_deref(), request.tz.as_deref(), self.now())
+    }
+
+    /// The jobs meant, each once.
+    async fn targets(&self, request: &ChangeRequest) -> Result<Vec<JobId>> {
+        let ids = match (&request.filter, request.ids.is_empty()) {
+            (Some(_), false) => {
+                let detail = "`ids` and `filter` exclude each other";
+                return Err(Problem::new(Code::BadRequest, detail));
+            }
+            (None, true) => {
+                return Err(Problem::new(Code::BadRequest, "name jobs by `ids` or a `filter`"));
+            }
+            (None, false) => {
+                let mut seen = std::collections::HashSet::new();
+                request.ids.iter().copied().filter(|id| seen.insert(*id)).collect()
+            }
+            (Some(_), true) => self.matching(self.filter(request)?).await?,
+        };
+        within(request, &ids)?;
+        Ok(ids)
+    }
+
+    async fn matching(&self, filter: Filter) -> Result<Vec<JobId>> {
+        if filter.is_empty() {
+            // Everything at once is never meant by a slip.
+            let detail = "an empty filter would mean every job";
+            return Err(Problem::new(Code::BadRequest, detail).hint("`id>0` says that in words"));
+        }
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let request = ListRequest {
+                filter: filter.clone(),
+                oldest_first: true,
+                after,
+                limit: limits::PAGE_ROWS as u32,
+            };
+            let page = self.store().list(request, self.now()).await.map_err(store_problem)?;
+            ids.extend(page.rows.iter().map(|job| job.id));
+            after = page.next;
+            if after.is_none() || ids.len() > CHANGE_MOST {
+                return Ok(ids);
+            }
+        }
+    }
+
+    async fn dry_run(
+        &self,
+        targets: &[JobId],
+        would: impl Fn(&Job) -> bool,
+    ) -> Result<ChangeAnswer> {
+        let mut jobs = Vec::new();
+        let mut affected = 0;
+        for id in targets {
+            let job = self.store().job(*id).await.map_err(store_problem)?;
+            let change = match &job {
+                None => Change::NotFound,
+                Some(job) if would(job) => {
+                    affected += 1;
+                    Change::Would
+                }
+                Some(job) if job.status.is_final() => Change::AlreadyFinal,
+                Some(_) => Change::NotInState,
+            };
+            if jobs.len() < NAMED {
+                jobs.push(Changed { id: *id, change, status: job.map(|job| job.status) });
+            }
+        }
+        Ok(ChangeAnswer { v: V, dry_run: true, affected, jobs })
+    }
+}
+
+fn within(request: &ChangeRequest, ids: &[JobId]) -> Result<()> {
+    let most = request.max_affected.unwrap_or(CHANGE_MOST as u64).min(CHANGE_MOST as u64);
+    if ids.len() as u64 > most {
+        let found = if ids.len() > CHANGE_MOST {
+            format!("more than {CHANGE_MOST}")
+        } else {
+            ids.len().to_string()
+        };
+        return Err(Problem::new(
+            Code::TooMany,
+            format!("this would change {found} jobs, at most {most} are allowed"),
+        )
+        .hint("nothing was changed; narrow the filter, or raise `--max-affected`"));
+    }
+    Ok(())
+}
+
+fn answer(dry_run: bool, mut jobs: Vec<Changed>, request: &ChangeRequest) -> ChangeAnswer {
+    let done = |changed: &&Changed| {
+        matches!(
+            changed.change,
+            Change::Cancelled | Change::Cancelling | Change::Retried | Change::Deleted
+        )
+    };
+    let affected = jobs.iter().filter(done).count() as u64;
+    if request.filter.is_some() {
+        jobs.truncate(NAMED);
+    }
+    ChangeAnswer { v: V, dry_run, affected, jobs }
+}
+
+pub(crate) fn parse_filter(
+    filter: Option<&str>,
+    zone: Option<&str>,
+    now: orx_model::Timestamp,
+) -> Result<Filter> {
+    let Some(text) = filter else { return Ok(Filter::default()) };
+    let zone: Zone = zone
+        .map_or(Ok(Zone::Utc), str::parse)
+        .map_err(|error| Problem::new(Code::BadRequest, error))?;
+    Filter::parse(text, now, zone).map_err(|error| {
+        let problem =
+            Problem::new(Code::BadRequest, error.message.clone()).cause(error.caret(text));
+        match error.hint {
+            Some(hint) => problem.hint(hint),
+            None => problem.hint("`orx help filters` explains the language"),
+        }
+    })
+}

@@ -1,0 +1,246 @@
+//! Looking: jobs, queues, dead letters, workers, the whole.
+
+use std::collections::BTreeMap;
+
+use orx_model::job::Json;
+use orx_model::text::{MASK, is_secret_key, mask_secrets, nearest};
+use orx_model::wire::{
+    ClusterStatus, DeadLetter, DeadLetterPage, JobDetail, JobPage, ListQuery, QueueList, QueueView,
+    ResultAnswer, StatusCounts, V, WorkerList, WorkerView,
+};
+use orx_model::{Code, Incarnation, Job, JobId, Name, Problem, limits};
+use orx_store::{ListRequest, WorkerRecord};
+
+use crate::change::parse_filter;
+use crate::{Caller, ControlPanel, Result, Scope, store_problem};
+
+const ROWS_DEFAULT: u32 = 50;
+/// Counted exactly up to here.
+const COUNT_MOST: u64 = 10_000;
+/// A ready job that waits longer than this needs a person's eye, milliseconds.
+const WAITS_LONG_MS: u128 = 5 * 60 * 1_000;
+
+impl ControlPanel {
+    fn need_view(&self, caller: &Caller) -> Result<()> {
+        if caller.may(Scope::Service) { Ok(()) } else { caller.need(Scope::Read) }
+    }
+
+    pub async fn get(&self, caller: &Caller, reference: &str) -> Result<JobDetail> {
+        self.need_view(caller)?;
+        let job = self.find(reference).await?;
+        let attempts = self.store().attempts(job.id).await.map_err(store_problem)?;
+        Ok(JobDetail { v: V, job: masked(job), attempts })
+    }
+
+    pub async fn result(&self, caller: &Caller, reference: &str) -> Result<ResultAnswer> {
+        self.need_view(caller)?;
+        let job = self.find(reference).await?;
+        Ok(ResultAnswer { v: V, id: job.id, status: job.status, result: job.result })
+    }
+
+    pub async fn list(&self, caller: &Caller, query: &ListQuery) -> Result<JobPage> {
+        self.need_view(caller)?;
+        let now = self.now();
+        let filter = parse_filter(query.filter.as_deref(), query.tz.as_deref(), now)?;
+        let limit = rows(query.limit)?;
+        let after = cursor(query.cursor.as_deref())?;
+        let count = if query.count.unwrap_or(false) {
+            let counted = self.store().count(filter.clone(), COUNT_MOST, now).await;
+            Some(counted.map_err(store_problem)?)
+        } else {
+            None
+        };
+        let oldest_first = query.oldest_first.unwrap_or(false);
+        let request = ListRequest { filter, oldest_first, after, limit };
+        let page = self.store().list(request, now).await.map_err(store_problem)?;
+        Ok(JobPage {
+            v: V,
+            jobs: page.rows.into_iter().map(masked).collect(),
+            next: page.next.map(|id| id.to_string()),
+            count,
+        })
+    }
+
+    pub async fn dead_letters(&self, caller: &Caller, query: &ListQuery) -> Result<DeadLetterPage> {
+        caller.need(Scope::Read)?;
+        let now = self.now();
+        let filter = parse_filter(query.filter.as_deref(), query.tz.as_deref(), now)?;
+        let limit = rows(query.limit)?;
+        let mut after = cursor(query.cursor.as_deref())?;
+        let mut dead_letters = Vec::new();
+        loop {
+            let page = self.store().dead_letters(after, limit).await.map_err(store_problem)?;
+            for letter in page.rows {
+                if filter.matches(&letter.job, now) && dead_letters.len() < limit as usize {
+                    after = Some(letter.job.id);
+                    let job = masked(letter.job);
+                    dead_letters.push(DeadLetter { job, reason: letter.reason, at: letter.at });
+                }
+            }
+            if dead_letters.len() >= limit as usize {
+                let next = after.map(|id| id.to_string());
+                return Ok(DeadLetterPage { v: V, dead_letters, next });
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(DeadLetterPage { v: V, dead_letters, next: None });
+            }
+        }
+    }
+
+    pub async fn queues(&self, caller: &Caller) -> Result<QueueList> {
+        caller.need(Scope::Read)?;
+        let counts = self.store().queue_counts().await.map_err(store_problem)?;
+        let oldest: BTreeMap<Name, _> =
+            self.store().oldest_due().await.map_err(store_problem)?.into_iter().collect();
+        let view = |(queue, counts): (Name, StatusCounts)| QueueView {
+            oldest_due: oldest.get(&queue).copied(),
+            queue,
+            counts,
+        };
+        Ok(QueueList { v: V, queues: counts.into_iter().map(view).collect() })
+    }
+
+    pub async fn queue(&self, caller: &Caller, name: &str) -> Result<QueueView> {
+        let all = self.queues(caller).await?;
+        let found = all.queues.iter().find(|view| view.queue.as_str() == name);
+        found.cloned().ok_or_else(|| {
+            let shown: String = name.chars().take(80).collect();
+            let detail = format!("there is no queue `{shown}`");
+            let near = nearest(name, all.queues.iter().map(|view| view.queue.as_str()));
+            let problem = Problem::new(Code::NotFound, detail);
+            match near {
+                Some(near) => problem
+                    .hint(format!("did you mean `{near}`?"))
+                    .candidates([near.to_owned()]),
+                None => problem.hint("`orx queue list` lists them; a queue is made by its first job"),
+            }
+        })
+    }
+
+    pub async fn workers(&self, caller: &Caller) -> Result<WorkerList> {
+        caller.need(Scope::Read)?;
+        let live = self.store().live_attempts().await.map_err(store_problem)?;
+        let mut active: BTreeMap<Incarnation, u32> = BTreeMap::new();
+        for attempt in live {
+            *active.entry(attempt.worker).or_default() += 1;
+        }
+        let workers = self.store().workers().await.map_err(store_problem)?;
+        let view = |worker: WorkerRecord| WorkerView {
+            live: self.is_live(&worker),
+            incarnation: worker.registration.incarnation,
+            name: worker.registration.name,
+            host: worker.registration.host,
+            pid: worker.registration.pid,
+            version: worker.registration.version,
+            state: worker.state,
+            offer: worker.registration.offer,
+            slots: worker.registration.slots,
+            active: active.get(&worker.registration.incarnation).copied().unwrap_or_default(),
+            started_at: worker.registration.started_at,
+            seen_at: worker.seen_at,
+        };
+        Ok(WorkerList { v: V, workers: workers.into_iter().map(view).collect() })
+    }
+
+    fn is_live(&self, worker: &WorkerRecord) -> bool {
+        let silent = self.now().saturating_since(worker.seen_at);
+        silent.as_millis() < u128::from(self.inner.settings.lease_ms)
+    }
+
+    pub(crate) async fn live_workers(&self) -> Result<Vec<WorkerRecord>> {
+        let mut workers = self.store().workers().await.map_err(store_problem)?;
+        workers.retain(|worker| self.is_live(worker));
+        Ok(workers)
+    }
+
+    pub async fn cluster(&self, caller: &Caller) -> Result<ClusterStatus> {
+        let queues = self.queues(caller).await?.queues;
+        let workers = self.workers(caller).await?.workers;
+        let dead_letters = self.store().dead_letter_count().await.map_err(store_problem)?;
+        let mut counts = StatusCounts::default();
+        queues.iter().for_each(|queue| counts.add(&queue.counts));
+        let now = self.now();
+        let mut attention = Vec::new();
+        if let Err(error) = self.store().check_writable().await {
+            attention.push(format!("the store takes no writes: {error}"));
+        }
+        let live: Vec<&WorkerView> = workers.iter().filter(|worker| worker.live).collect();
+        if live.is_empty() && counts.pending > 0 {
+            attention.push(format!("{} jobs wait and there is no live worker", counts.pending));
+        }
+        for queue in &queues {
+            let waits = queue.oldest_due.map(|due| now.saturating_since(due));
+            if let Some(waits) = waits.filter(|waits| waits.as_millis() > WAITS_LONG_MS) {
+                let waits = orx_model::time::format_duration(waits);
+                attention.push(format!("queue {} waits {waits}", queue.queue));
+            }
+        }
+        for worker in workers.iter().filter(|worker| !worker.live) {
+            attention.push(format!("worker {} is silent", worker.name));
+        }
+        if dead_letters > 0 {
+            attention.push(format!("{dead_letters} dead letters: `orx dlq list`"));
+        }
+        let settings = &self.inner.settings;
+        let info = self.store().info();
+        Ok(ClusterStatus {
+            v: V,
+            version: settings.version.clone(),
+            node: settings.node,
+            started_at: settings.started_at,
+            now,
+            store: info.kind.to_owned(),
+            durability: info.durability.to_owned(),
+            transport: settings.transport.to_owned(),
+            counts,
+            dead_letters,
+            workers_live: live.len() as u32,
+            slots: live.iter().map(|worker| worker.slots).sum(),
+            active: live.iter().map(|worker| worker.active).sum(),
+            attention,
+            settings_ms: settings.settings_ms.clone(),
+        })
+    }
+
+    /// The store takes writes.
+    pub async fn ready(&self) -> Result<()> {
+        self.store().check_writable().await.map_err(store_problem)
+    }
+}
+
+fn rows(limit: Option<u32>) -> Result<u32> {
+    let most = limits::PAGE_ROWS as u32;
+    match limit {
+        None => Ok(ROWS_DEFAULT),
+        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+        Some(limit) => {
+            let detail = format!("`limit` must be 1 to {most}, found {limit}");
+            Err(Problem::new(Code::BadRequest, detail))
+        }
+    }
+}
+
+fn cursor(text: Option<&str>) -> Result<Option<JobId>> {
+    text.map(str::parse).transpose().map_err(|_| {
+        Problem::new(Code::BadRequest, "`cursor` is not the `next` of a page")
+    })
+}
+
+/// As it may be shown: values of keys that look secret are masked.
+pub(crate) fn masked(mut job: Job) -> Job {
+    if let Ok(mut args) = serde_json::from_str::<serde_json::Value>(job.args.get())
+        && mask_secrets(&mut args)
+        && let Ok(text) = serde_json::value::to_raw_value(&args)
+    {
+        job.args = Json::from(text);
+    }
+    if let Some(command) = &mut job.command {
+        for (name, value) in &mut command.env {
+            if is_secret_key(name) {
+                *value = MASK.to_owned();
+            }
+        }
+    }
+    job
+}

@@ -1,0 +1,471 @@
+//! One attempt, from its start to its outcome.
+
+use std::io::ErrorKind;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_model::job::{Json, Progress};
+use orx_model::log::{LogLine, Stream};
+use orx_model::message::{Dispatch, ExecutionProgress, Message};
+use orx_model::{Exit, Outcome, OutcomeKind, Timestamp};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::command::{self, Prepared};
+use crate::ctx::{Request, Told};
+use crate::handler::{Handler, HandlerError, JobContext};
+use crate::output::Output;
+use crate::process::{EXECUTION_VAR, WORKER_VAR, signal_by_environment, signal_group, signal_name};
+use crate::runtime::Shared;
+
+/// Progress goes out no more often than this.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// After the end of a process its pipes are read so long: what holds them then is killed.
+const DRAIN: Duration = Duration::from_millis(200);
+const READ_BYTES: usize = 16 * 1024;
+/// End of the standard error that is kept for the error text.
+const LAST_WORDS: usize = 1024;
+
+/// Why an attempt is stopped before its own end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Cancel,
+    /// Nobody waits for its outcome.
+    Abandon,
+    Interrupt,
+    TimedOut,
+}
+
+/// What an attempt told by the side channel.
+#[derive(Default)]
+struct Said {
+    result: Option<Json>,
+    snooze_ms: Option<u64>,
+    fail: Option<(String, bool)>,
+    progress: Option<Progress>,
+    progress_sent: Option<Instant>,
+}
+
+pub(crate) struct Attempt {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) dispatch: Arc<Dispatch>,
+    pub(crate) stop: watch::Receiver<Option<Stop>>,
+}
+
+impl Attempt {
+    pub(crate) async fn run_command(mut self, prepared: Result<Prepared, String>) -> Outcome {
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return self.never_ran(error, None),
+        };
+        let secret = self.shared.new_secret();
+        let (place, told) = self.shared.channel.register(secret.clone());
+        let outcome = self.spawn_and_watch(&prepared, &place, told).await;
+        self.shared.channel.unregister(&secret);
+        outcome
+    }
+
+    async fn spawn_and_watch(
+        &mut self,
+        prepared: &Prepared,
+        place: &str,
+        mut told: mpsc::Receiver<Told>,
+    ) -> Outcome {
+        let mut child = match self.spawn(prepared, place) {
+            Ok(child) => child,
+            Err((error, exit)) => return self.never_ran(error, exit),
+        };
+        // A child has an id until it is waited for.
+        let group = child.id().unwrap_or(0);
+        self.shared.guard.add(group).await;
+        let started_at = self.shared.now();
+        self.shared.started(self.dispatch.execution, started_at).await;
+        if let Some(mut stdin) = child.stdin.take() {
+            let bytes = prepared.stdin.clone();
+            // A program that does not read its input is no error.
+            tokio::spawn(async move { stdin.write_all(&bytes).await });
+        }
+
+        let mut output = Output::new(self.shared.publisher.clone(), &self.dispatch);
+        let mut said = Said::default();
+        let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+        let (mut out_bytes, mut err_bytes) = (Vec::new(), Vec::new());
+        let mut last_words = Vec::new();
+        let mut status: Option<std::io::Result<ExitStatus>> = None;
+        let mut stopped: Option<Stop> = None;
+        let mut kill_at: Option<Instant> = None;
+        let mut drained_by: Option<Instant> = None;
+        let timeout = command::time_left(&self.dispatch, started_at).map(|t| Instant::now() + t);
+        loop {
+            if status.is_some() && out.is_none() && err.is_none() {
+                break;
+            }
+            let flush_at = output.due();
+            tokio::select! {
+                biased;
+                ended = child.wait(), if status.is_none() => {
+                    status = Some(ended);
+                    // Nothing of the attempt outlives it, and nothing holds its pipes open.
+                    if signal_group(group, Signal::KILL) || stopped.is_some() {
+                        self.sweep(Signal::KILL).await;
+                    }
+                    drained_by = Some(Instant::now() + DRAIN);
+                }
+                changed = self.stop.changed(), if stopped.is_none() => {
+                    // The worker's runtime is gone: so is everything else.
+                    let stop = changed.map_or(Some(Stop::Abandon), |()| *self.stop.borrow());
+                    if let Some(stop) = stop {
+                        stopped = Some(stop);
+                        kill_at = Some(self.terminate(group, stop).await);
+                    }
+                }
+                () = at(timeout), if stopped.is_none() && status.is_none() => {
+                    stopped = Some(Stop::TimedOut);
+                    kill_at = Some(self.terminate(group, Stop::TimedOut).await);
+                }
+                () = at(kill_at) => {
+                    kill_at = None;
+                    signal_group(group, Signal::KILL);
+                    self.sweep(Signal::KILL).await;
+                }
+                () = at(drained_by) => {
+                    // Something that left the group still holds a pipe.
+                    self.sweep(Signal::KILL).await;
+                    (out, err) = (None, None);
+                }
+                told = told.recv() => {
+                    if let Some(told) = told {
+                        self.hear(told, &mut said, &mut output).await;
+                    }
+                }
+                read = read(&mut out, &mut out_bytes) => {
+                    if read == 0 {
+                        out = None;
+                    }
+                    output.push(Stream::Out, &out_bytes).await;
+                    out_bytes.clear();
+                }
+                read = read(&mut err, &mut err_bytes) => {
+                    if read == 0 {
+                        err = None;
+                    }
+                    output.push(Stream::Err, &err_bytes).await;
+                    remember(&mut last_words, &err_bytes);
+                    err_bytes.clear();
+                }
+                () = at(flush_at) => output.flush().await,
+                () = at(said.progress_due()) => self.send_progress(&mut said).await,
+            }
+        }
+        self.shared.guard.remove(group).await;
+        while let Ok(told) = told.try_recv() {
+            self.hear(told, &mut said, &mut output).await;
+        }
+        output.finish().await;
+        let ended_at = self.shared.now();
+        self.judge(prepared, status, stopped, said, &last_words, started_at, ended_at)
+    }
+
+    fn spawn(&self, prepared: &Prepared, place: &str) -> Result<Child, (String, Option<Exit>)> {
+        let program = prepared.argv.first().map(String::as_str).unwrap_or_default();
+        if let Some(cwd) = &prepared.cwd
+            && !std::path::Path::new(cwd).is_dir()
+        {
+            let error = format!("the working directory `{cwd}` is not there");
+            return Err((error, Some(Exit::Code(126))));
+        }
+        let mut command = Command::new(program);
+        command
+            .args(prepared.argv.iter().skip(1))
+            .env_clear()
+            .envs(self.shared.environment.iter().map(|(name, value)| (name, value)))
+            .envs(&prepared.env)
+            .envs(command::environment(&self.dispatch))
+            .env(WORKER_VAR, &self.shared.worker)
+            .env(crate::ctx::VARIABLE, place)
+            .stdin(if prepared.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(cwd) = &prepared.cwd {
+            command.current_dir(cwd);
+        }
+        command.spawn().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                (format!("the command `{program}` was not found"), Some(Exit::Code(127)))
+            }
+            // No descriptors, no memory, no processes left: the job is not to blame.
+            ErrorKind::WouldBlock | ErrorKind::OutOfMemory => {
+                (format!("the worker could not start `{program}` now: {error}"), None)
+            }
+            _ if matches!(error.raw_os_error(), Some(11 | 12 | 23 | 24)) => {
+                (format!("the worker could not start `{program}` now: {error}"), None)
+            }
+            _ => {
+                (format!("the command `{program}` could not be run: {error}"), Some(Exit::Code(126)))
+            }
+        })
+    }
+
+    /// Asks the group to end; answers when it is to be killed.
+    async fn terminate(&self, group: u32, stop: Stop) -> Instant {
+        if stop == Stop::Abandon {
+            return Instant::now();
+        }
+        signal_group(group, Signal::TERM);
+        // A stopped process hears nothing until it goes on.
+        signal_group(group, Signal::CONT);
+        Instant::now() + self.shared.kill_grace
+    }
+
+    async fn sweep(&self, signal: Signal) {
+        let execution = self.dispatch.execution.to_string();
+        let sweep = move || signal_by_environment(EXECUTION_VAR, &execution, signal);
+        // Only a panic could be lost here, and the sweep is made again at the end of the worker.
+        let _ = tokio::task::spawn_blocking(sweep).await;
+    }
+
+    async fn hear(&self, told: Told, said: &mut Said, output: &mut Output) {
+        match told.request {
+            Request::Progress { percent, text } => {
+                said.progress = Some(Progress { percent, text });
+                if said.progress_due().is_some_and(|due| due <= Instant::now()) {
+                    self.send_progress(said).await;
+                }
+            }
+            Request::Log { level, message } => {
+                let line = LogLine { level, message, at: Some(self.shared.now()) };
+                if let Ok(mut text) = serde_json::to_string(&line) {
+                    text.push('\n');
+                    output.push(Stream::Log, text.as_bytes()).await;
+                }
+            }
+            Request::Result { value } => {
+                said.result = serde_json::value::to_raw_value(&value).ok().map(Json::from);
+            }
+            Request::Snooze { for_ms } => said.snooze_ms = Some(for_ms),
+            Request::Fail { message, retry } => said.fail = Some((message, retry)),
+        }
+        // Whoever told may have gone on without waiting.
+        let _ = told.taken.send(());
+    }
+
+    async fn send_progress(&self, said: &mut Said) {
+        if let Some(progress) = said.progress.take() {
+            said.progress_sent = Some(Instant::now());
+            let told = ExecutionProgress {
+                job: self.dispatch.job,
+                execution: self.dispatch.execution,
+                progress,
+            };
+            let message = Message::JobProgress { progress: vec![told] };
+            if let Err(error) = self.shared.publisher.publish(self.dispatch.job, message).await {
+                tracing::debug!(%error, "progress was not sent");
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of an end, asked once")]
+    fn judge(
+        &self,
+        prepared: &Prepared,
+        status: Option<std::io::Result<ExitStatus>>,
+        stopped: Option<Stop>,
+        said: Said,
+        last_words: &[u8],
+        started_at: Timestamp,
+        ended_at: Timestamp,
+    ) -> Outcome {
+        use std::os::unix::process::ExitStatusExt;
+        let exit = match &status {
+            Some(Ok(status)) => {
+                status.code().map(Exit::Code).or_else(|| status.signal().map(Exit::Signal))
+            }
+            Some(Err(_)) | None => None,
+        };
+        let failed = |retryable| OutcomeKind::Failed { retryable, retry_after_ms: None };
+        let mut error = match (stopped, exit) {
+            (Some(Stop::Cancel | Stop::Abandon), _) => "cancelled".to_owned(),
+            (Some(Stop::Interrupt), _) => "the worker stopped".to_owned(),
+            (Some(Stop::TimedOut), _) => "ran out of time".to_owned(),
+            (None, Some(Exit::Code(code))) => format!("exit {code}"),
+            (None, Some(Exit::Signal(number))) => {
+                format!("signal {number} ({})", signal_name(number))
+            }
+            (None, None) => "its end could not be observed".to_owned(),
+        };
+        let kind = match (stopped, exit) {
+            // A success is a success, also in the moment of a cancel.
+            (_, Some(Exit::Code(0))) if said.fail.is_none() && said.snooze_ms.is_none() => {
+                OutcomeKind::Succeeded { result: said.result }
+            }
+            (Some(Stop::Cancel | Stop::Abandon), _) => OutcomeKind::Cancelled,
+            (Some(Stop::Interrupt), _) => OutcomeKind::Interrupted,
+            (Some(Stop::TimedOut), _) => OutcomeKind::TimedOut,
+            (None, _) if said.snooze_ms.is_some() => {
+                OutcomeKind::Snoozed { for_ms: said.snooze_ms.unwrap_or_default() }
+            }
+            (None, Some(Exit::Code(code))) if prepared.retry_codes.contains(&code) => failed(true),
+            (None, Some(Exit::Code(code))) => failed(!prepared.no_retry_codes.contains(&code)),
+            (None, Some(Exit::Signal(_)) | None) => failed(true),
+        };
+        let kind = match (kind, said.fail) {
+            (OutcomeKind::Failed { .. }, Some((message, retry))) => {
+                error = message;
+                failed(retry)
+            }
+            (kind, _) => kind,
+        };
+        let succeeded = matches!(kind, OutcomeKind::Succeeded { .. });
+        if matches!(kind, OutcomeKind::Failed { .. })
+            && let Some(words) = last_line(last_words)
+        {
+            error = format!("{error}: {words}");
+        }
+        Outcome {
+            job: self.dispatch.job,
+            execution: self.dispatch.execution,
+            kind,
+            started_at: Some(started_at),
+            ended_at,
+            error: (!succeeded).then_some(error),
+            exit,
+        }
+    }
+
+    /// Nothing was started. Without an exit code the fault may pass.
+    fn never_ran(&self, error: String, exit: Option<Exit>) -> Outcome {
+        let retryable = exit.is_none() && self.dispatch.command.is_none();
+        Outcome {
+            job: self.dispatch.job,
+            execution: self.dispatch.execution,
+            kind: OutcomeKind::Failed { retryable, retry_after_ms: None },
+            started_at: None,
+            ended_at: self.shared.now(),
+            error: Some(error),
+            exit,
+        }
+    }
+
+    pub(crate) async fn run_handler(mut self, handler: Arc<dyn Handler>) -> Outcome {
+        let started_at = self.shared.now();
+        self.shared.started(self.dispatch.execution, started_at).await;
+        let (tell, mut told) = mpsc::channel(64);
+        let token = CancellationToken::new();
+        let context = JobContext {
+            dispatch: Arc::clone(&self.dispatch),
+            tell: Some(tell),
+            stop: token.clone(),
+        };
+        let dispatch = Arc::clone(&self.dispatch);
+        // A task of its own: a panic ends the attempt, not the worker.
+        let mut task = tokio::spawn(async move { handler.run(context, &dispatch.args).await });
+        let mut output = Output::new(self.shared.publisher.clone(), &self.dispatch);
+        let mut said = Said::default();
+        let mut stopped: Option<Stop> = None;
+        let mut abort_at: Option<Instant> = None;
+        let timeout = command::time_left(&self.dispatch, started_at).map(|t| Instant::now() + t);
+        let ended = loop {
+            let flush_at = output.due();
+            tokio::select! {
+                biased;
+                ended = &mut task => break ended,
+                changed = self.stop.changed(), if stopped.is_none() => {
+                    let stop = changed.map_or(Some(Stop::Abandon), |()| *self.stop.borrow());
+                    if stop.is_some() {
+                        stopped = stop;
+                        token.cancel();
+                        abort_at = Some(Instant::now() + self.shared.kill_grace);
+                    }
+                }
+                () = at(timeout), if stopped.is_none() => {
+                    stopped = Some(Stop::TimedOut);
+                    token.cancel();
+                    abort_at = Some(Instant::now() + self.shared.kill_grace);
+                }
+                () = at(abort_at) => {
+                    abort_at = None;
+                    task.abort();
+                }
+                Some(told) = told.recv() => self.hear(told, &mut said, &mut output).await,
+                () = at(flush_at) => output.flush().await,
+                () = at(said.progress_due()) => self.send_progress(&mut said).await,
+            }
+        };
+        while let Ok(told) = told.try_recv() {
+            self.hear(told, &mut said, &mut output).await;
+        }
+        output.finish().await;
+        let ended = ended.unwrap_or_else(|error| {
+            let what = if error.is_panic() { "the handler panicked" } else { "stopped" };
+            Err(HandlerError::retry(what))
+        });
+        let (kind, error) = match (ended, stopped) {
+            (Ok(result), _) => (OutcomeKind::Succeeded { result }, None),
+            (Err(error), Some(Stop::Cancel | Stop::Abandon)) => {
+                (OutcomeKind::Cancelled, Some(error.message))
+            }
+            (Err(error), Some(Stop::Interrupt)) => (OutcomeKind::Interrupted, Some(error.message)),
+            (Err(_), Some(Stop::TimedOut)) => {
+                (OutcomeKind::TimedOut, Some("ran out of time".to_owned()))
+            }
+            (Err(error), None) => {
+                let retryable = error.retryable;
+                (OutcomeKind::Failed { retryable, retry_after_ms: None }, Some(error.message))
+            }
+        };
+        Outcome {
+            job: self.dispatch.job,
+            execution: self.dispatch.execution,
+            kind,
+            started_at: Some(started_at),
+            ended_at: self.shared.now(),
+            error,
+            exit: None,
+        }
+    }
+}
+
+impl Said {
+    fn progress_due(&self) -> Option<Instant> {
+        self.progress.as_ref()?;
+        Some(self.progress_sent.map_or_else(Instant::now, |sent| sent + PROGRESS_EVERY))
+    }
+}
+
+/// Never, without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Bytes read; 0 at the end, or on an error, which is as good as the end.
+async fn read(from: &mut Option<impl AsyncReadExt + Unpin>, into: &mut Vec<u8>) -> usize {
+    match from {
+        Some(from) => {
+            into.reserve(READ_BYTES);
+            from.read_buf(into).await.unwrap_or(0)
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn remember(last_words: &mut Vec<u8>, bytes: &[u8]) {
+    last_words.extend_from_slice(bytes);
+    let over = last_words.len().saturating_sub(LAST_WORDS);
+    last_words.drain(..over);
+}
+
+fn last_line(bytes: &[u8]) -> Option<String> {
+    let text = orx_model::text::clean_text(bytes);
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    Some(line.chars().take(200).collect())
+}

@@ -1,0 +1,299 @@
+//! Commands: those the worker's configuration names for a job type, and those given with a job.
+//! Never a shell: an argv, in which each placeholder fills exactly one element.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use orx_model::message::Dispatch;
+use serde::{Deserialize, Serialize};
+
+/// Exit code by which a command says: try again later. From BSD's `sysexits.h`, `EX_TEMPFAIL`.
+pub const RETRY_LATER: i32 = 75;
+
+/// What a handler reads on standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdin {
+    /// The job's args, as JSON.
+    #[default]
+    Args,
+    /// The end of file.
+    None,
+}
+
+/// A command for a job type: `[handler.NAME]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandHandler {
+    /// The program and its arguments. `{args.a.b}`, `{job.id}`, `{job.name}`, `{attempt}` and
+    /// `{queue}` are filled in; an element with a placeholder stays one element.
+    pub cmd: Vec<String>,
+    #[serde(default)]
+    pub cwd: Option<String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub stdin: Stdin,
+    /// Exit codes that mean: try again later, whatever went wrong is not the job's fault.
+    #[serde(default = "retry_codes")]
+    pub retry_codes: Vec<i32>,
+    /// Exit codes that mean: another try is useless.
+    #[serde(default)]
+    pub no_retry_codes: Vec<i32>,
+    /// Lets a filled-in value begin with `-`, where it could be taken for an option.
+    #[serde(default)]
+    pub allow_dash: bool,
+}
+
+fn retry_codes() -> Vec<i32> {
+    vec![RETRY_LATER]
+}
+
+/// A command ready to be spawned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prepared {
+    pub(crate) argv: Vec<String>,
+    pub(crate) cwd: Option<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) stdin: Vec<u8>,
+    pub(crate) retry_codes: Vec<i32>,
+    pub(crate) no_retry_codes: Vec<i32>,
+    /// Given with the job: it has no handler whose configuration could be mended.
+    pub(crate) given: bool,
+}
+
+impl CommandHandler {
+    /// What is wrong with it, in words.
+    pub fn check(&self) -> Result<(), String> {
+        match self.cmd.first() {
+            None => return Err("`cmd` must name a program".to_owned()),
+            Some(program) if program.is_empty() || program.contains('{') => {
+                return Err(format!("`cmd` must begin with a program, found `{program}`"));
+            }
+            Some(_) => {}
+        }
+        for element in &self.cmd {
+            if element.contains('\0') {
+                return Err("`cmd` must not contain NUL".to_owned());
+            }
+            parts(element)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn prepare(&self, dispatch: &Dispatch) -> Result<Prepared, String> {
+        let args: serde_json::Value = serde_json::from_str(dispatch.args.get())
+            .map_err(|error| format!("the args are no JSON: {error}"))?;
+        let fill = |element: &String| {
+            let mut filled = String::new();
+            let mut placeholders = 0;
+            for part in parts(element)? {
+                match part {
+                    Part::Text(text) => filled.push_str(text),
+                    Part::Placeholder(name) => {
+                        placeholders += 1;
+                        filled.push_str(&value(name, dispatch, &args)?);
+                    }
+                }
+            }
+            if placeholders > 0 && filled.starts_with('-') && !element.starts_with('-')
+                && !self.allow_dash
+            {
+                return Err(format!(
+                    "`{element}` became `{filled}`, which could be taken for an option; \
+                     `allow_dash = true` allows it"
+                ));
+            }
+            if filled.contains('\0') {
+                return Err(format!("`{element}` was filled with a NUL"));
+            }
+            Ok(filled)
+        };
+        let stdin = match self.stdin {
+            Stdin::Args => dispatch.args.get().as_bytes().to_vec(),
+            Stdin::None => Vec::new(),
+        };
+        Ok(Prepared {
+            argv: self.cmd.iter().map(fill).collect::<Result<_, String>>()?,
+            cwd: self.cwd.clone(),
+            env: self.env.clone(),
+            stdin,
+            retry_codes: self.retry_codes.clone(),
+            no_retry_codes: self.no_retry_codes.clone(),
+            given: false,
+        })
+    }
+}
+
+pub(crate) fn given(command: &orx_model::Command) -> Result<Prepared, String> {
+    use base64::Engine as _;
+    let stdin = match &command.stdin {
+        Some(text) => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|_| "the standard input is no base64".to_owned())?,
+        None => Vec::new(),
+    };
+    if command.argv.is_empty() {
+        return Err("the command is empty".to_owned());
+    }
+    Ok(Prepared {
+        argv: command.argv.clone(),
+        cwd: command.cwd.clone(),
+        env: command.env.clone(),
+        stdin,
+        retry_codes: Vec::new(),
+        no_retry_codes: Vec::new(),
+        given: true,
+    })
+}
+
+enum Part<'e> {
+    Text(&'e str),
+    Placeholder(&'e str),
+}
+
+/// `{{` and `}}` stand for braces.
+fn parts(element: &str) -> Result<Vec<Part<'_>>, String> {
+    let mut parts = Vec::new();
+    let mut rest = element;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (text, from) = rest.split_at(at);
+        parts.push(Part::Text(text));
+        if from.starts_with("{{") || from.starts_with("}}") {
+            parts.push(Part::Text(&from[..1]));
+            rest = &from[2..];
+            continue;
+        }
+        let end = from.find('}').filter(|_| from.starts_with('{'));
+        let Some(end) = end else {
+            return Err(format!("`{element}` has a brace without its other; write it twice"));
+        };
+        let name = &from[1..end];
+        let known = matches!(name, "job.id" | "job.name" | "attempt" | "queue")
+            || name.strip_prefix("args.").is_some_and(|path| !path.is_empty());
+        if !known {
+            return Err(format!(
+                "there is no placeholder `{{{name}}}`; there are `{{args.NAME}}`, `{{job.id}}`, \
+                 `{{job.name}}`, `{{attempt}}` and `{{queue}}`"
+            ));
+        }
+        parts.push(Part::Placeholder(name));
+        rest = &from[end + 1..];
+    }
+    parts.push(Part::Text(rest));
+    Ok(parts)
+}
+
+fn value(name: &str, dispatch: &Dispatch, args: &serde_json::Value) -> Result<String, String> {
+    let Some(path) = name.strip_prefix("args.") else {
+        return Ok(match name {
+            "job.id" => dispatch.job.to_string(),
+            "job.name" => dispatch.name.to_string(),
+            "attempt" => dispatch.attempt.to_string(),
+            _ => dispatch.queue.to_string(),
+        });
+    };
+    match path.split('.').try_fold(args, |at, step| at.get(step)) {
+        Some(serde_json::Value::String(text)) => Ok(text.clone()),
+        Some(number @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
+            Ok(number.to_string())
+        }
+        Some(_) => Err(format!("args `{path}` is not text, a number or a boolean")),
+        None => Err(format!("args have no `{path}`")),
+    }
+}
+
+/// The variables every attempt finds.
+pub(crate) fn environment(dispatch: &Dispatch) -> Vec<(&'static str, String)> {
+    let mut all = vec![
+        ("ORX_JOB_ID", dispatch.job.to_string()),
+        ("ORX_JOB_NAME", dispatch.name.to_string()),
+        ("ORX_QUEUE", dispatch.queue.to_string()),
+        ("ORX_ATTEMPT", dispatch.attempt.to_string()),
+        ("ORX_RETRY", dispatch.retry.to_string()),
+        ("ORX_SCHEDULED_AT", dispatch.run_at.to_string()),
+        (crate::process::EXECUTION_VAR, dispatch.execution.to_string()),
+    ];
+    if let Some(corr) = &dispatch.corr {
+        all.push(("ORX_CORRELATION_ID", corr.clone()));
+    }
+    all
+}
+
+/// What an attempt gets of the worker's own environment.
+pub(crate) const PASSED_ON: [&str; 8] =
+    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+/// When an attempt must be over, counted from its start.
+pub(crate) fn time_left(dispatch: &Dispatch, now: orx_model::Timestamp) -> Option<Duration> {
+    let timeout = dispatch.timeout_ms.map(Duration::from_millis);
+    let deadline = dispatch.deadline.map(|deadline| deadline.saturating_since(now));
+    [timeout, deadline].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use orx_model::job::{Json, Labels};
+    use orx_model::{ExecutionId, JobId, Priority, Timestamp};
+
+    use super::*;
+
+    fn dispatch(args: &str) -> Dispatch {
+        let args: Json = serde_json::from_str(args).expect("json");
+        Dispatch {
+            job: JobId(7),
+            attempt: 2,
+            execution: ExecutionId(1),
+            name: "report".parse().expect("a name"),
+            queue: "default".parse().expect("a name"),
+            priority: Priority::Normal,
+            args,
+            command: None,
+            timeout_ms: None,
+            deadline: None,
+            run_at: Timestamp::default(),
+            retry: 1,
+            corr: None,
+            tags: Labels::new(),
+        }
+    }
+
+    fn handler(cmd: &[&str]) -> CommandHandler {
+        let cmd: Vec<&str> = cmd.to_vec();
+        serde_json::from_value(serde_json::json!({"cmd": cmd})).expect("a handler")
+    }
+
+    #[test]
+    fn a_placeholder_fills_one_element_whatever_is_in_it() {
+        let handler = handler(&["echo", "{args.name}", "n={args.n}", "{{x}}", "{job.id}.{attempt}"]);
+        let args = r#"{"name": "a b; rm -rf \"$HOME\"", "n": 3}"#;
+        let argv = handler.prepare(&dispatch(args)).expect("a command").argv;
+        assert_eq!(argv, ["echo", "a b; rm -rf \"$HOME\"", "n=3", "{x}", "7.2"]);
+    }
+
+    #[test]
+    fn a_value_cannot_become_an_option_unless_allowed() {
+        let mut handler = handler(&["rm", "{args.file}"]);
+        let job = dispatch(r#"{"file": "-rf"}"#);
+        assert!(handler.prepare(&job).is_err());
+        handler.allow_dash = true;
+        assert_eq!(handler.prepare(&job).expect("a command").argv, ["rm", "-rf"]);
+    }
+
+    #[test]
+    fn what_is_not_there_or_no_plain_value_is_refused() {
+        let handler = handler(&["echo", "{args.a.b}"]);
+        assert!(handler.prepare(&dispatch("{}")).is_err());
+        assert!(handler.prepare(&dispatch(r#"{"a": {"b": [1]}}"#)).is_err());
+        assert!(handler.prepare(&dispatch(r#"{"a": {"b": "x\u0000y"}}"#)).is_err());
+        assert!(handler.prepare(&dispatch(r#"{"a": {"b": true}}"#)).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_configuration_says_what_is_right() {
+        for cmd in [vec![], vec!["{args.x}"], vec!["echo", "{arg.x}"], vec!["echo", "{"]] {
+            assert!(handler(&cmd).check().is_err(), "{cmd:?}");
+        }
+        assert!(handler(&["echo", "{args.x}", "}}"]).check().is_ok());
+    }
+}

@@ -1,0 +1,535 @@
+//! A worker that runs: one task owns the protocol, attempts are tasks beside it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_model::job::Labels;
+use orx_model::message::{
+    Body, Dispatch, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat,
+    WorkerRegistration,
+};
+use orx_model::{
+    ExecutionId, Incarnation, JobId, MessageId, Name, Offer, Outcome, OutcomeKind, Timestamp,
+};
+use orx_transport::{Channel, Gateway, GatewayError, Shard, Subscription, Transport, TransportError};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::attempt::{Attempt, Stop};
+use crate::command::{self, CommandHandler, PASSED_ON};
+use crate::ctx;
+use crate::guard::Guard;
+use crate::handler::{Handlers, JobContext};
+use crate::protocol::{Core, Effect, Input};
+
+/// Envelopes taken from the inbox at once.
+const INBOX: usize = 64;
+/// What attempts have told and the worker has not looked at.
+const TOLD: usize = 1_024;
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(5);
+/// After its grace a worker waits so long for the last outcomes to be acknowledged.
+const LAST_ACKS: Duration = Duration::from_secs(5);
+
+/// Where time comes from.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+pub struct WorkerOptions {
+    pub name: Name,
+    pub host: String,
+    pub incarnation: Incarnation,
+    /// Attempts at once, at least 1.
+    pub slots: u32,
+    /// Queues served; empty for all.
+    pub queues: Vec<Name>,
+    pub labels: Labels,
+    /// Takes commands given with jobs.
+    pub commands: bool,
+    pub handlers: BTreeMap<Name, CommandHandler>,
+    pub rust_handlers: Handlers,
+    /// From SIGTERM to SIGKILL.
+    pub kill_grace: Duration,
+    pub heartbeat: Duration,
+    /// Command line of the guard of child processes; see [`crate::guard`].
+    pub guard: Vec<OsString>,
+    pub now: Now,
+    /// Start of all randomness of this worker.
+    pub seed: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("the worker cannot open its side channel")]
+    Channel(#[source] std::io::Error),
+    #[error("the worker cannot read its inbox")]
+    Inbox(#[from] TransportError),
+    #[error("the worker cannot register")]
+    Register(#[from] GatewayError),
+}
+
+/// A running worker.
+pub struct Worker {
+    commands: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
+}
+
+enum Command {
+    Stop { grace: Duration, done: oneshot::Sender<()> },
+}
+
+/// What attempts share.
+pub(crate) struct Shared {
+    pub(crate) publisher: Publisher,
+    pub(crate) channel: ctx::Channel,
+    pub(crate) guard: Guard,
+    pub(crate) worker: String,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) kill_grace: Duration,
+    told: mpsc::Sender<Input>,
+    now: Now,
+    secrets: std::sync::Mutex<StdRng>,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    pub(crate) async fn started(&self, execution: ExecutionId, at: Timestamp) {
+        // The worker's task ends last: while attempts run it listens.
+        let _ = self.told.send(Input::Started { execution, at }).await;
+    }
+
+    pub(crate) fn new_secret(&self) -> String {
+        let mut rng = self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        MessageId::random(&mut *rng).to_string()
+    }
+}
+
+/// Sends what is told of a job to its shard.
+#[derive(Clone)]
+pub(crate) struct Publisher {
+    transport: Arc<dyn Transport>,
+    from: Incarnation,
+    now: Now,
+}
+
+impl Publisher {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    pub(crate) async fn publish(&self, job: JobId, message: Message) -> Result<(), TransportError> {
+        self.to_shard(Shard::of(job), message).await
+    }
+
+    async fn to_shard(&self, shard: Shard, message: Message) -> Result<(), TransportError> {
+        let envelope = Envelope {
+            id: MessageId::random(&mut rand::rng()),
+            version: VERSION,
+            at: self.now(),
+            from: self.from,
+            to: None,
+            trace: None,
+            body: Body::Known(message),
+        };
+        self.transport.publish(Channel::Events(shard), vec![envelope]).await
+    }
+}
+
+impl Worker {
+    /// Registers, and runs until [`Self::stop`]. Dropped, it kills what it runs.
+    ///
+    /// # Errors
+    /// The first coordinator refused it, or the side channel or inbox cannot be had.
+    pub async fn start(
+        options: WorkerOptions,
+        transport: Arc<dyn Transport>,
+        gateway: Arc<dyn Gateway>,
+    ) -> Result<Self, WorkerError> {
+        let incarnation = options.incarnation;
+        let mut rng = StdRng::seed_from_u64(options.seed);
+        let channel_name = format!("orx-{incarnation}");
+        let (channel, listening) = ctx::Channel::open(channel_name).map_err(WorkerError::Channel)?;
+        let inbox = transport.subscribe(Channel::Inbox(incarnation)).await?;
+        let registration = registration(&options);
+        let answer = register(&*gateway, &registration).await?;
+        let (told_to, told) = mpsc::channel(TOLD);
+        let secrets = StdRng::from_rng(&mut rng);
+        let from_env = |name: &&str| Some((OsString::from(name), std::env::var_os(name)?));
+        let shared = Arc::new(Shared {
+            publisher: Publisher {
+                transport: Arc::clone(&transport),
+                from: incarnation,
+                now: Arc::clone(&options.now),
+            },
+            channel,
+            guard: Guard::new(options.guard.clone(), incarnation.to_string()),
+            worker: incarnation.to_string(),
+            environment: PASSED_ON.iter().filter_map(from_env).collect(),
+            kill_grace: options.kill_grace,
+            told: told_to,
+            now: Arc::clone(&options.now),
+            secrets: std::sync::Mutex::new(secrets),
+        });
+        let (commands, commanded) = mpsc::channel(8);
+        let (answers_to, answers) = mpsc::channel(8);
+        let task = Task {
+            core: Core::new(incarnation, options.slots),
+            registration,
+            options,
+            shared,
+            gateway,
+            transport,
+            inbox,
+            told,
+            commanded,
+            answers,
+            answers_to,
+            attempts: JoinSet::new(),
+            stops: HashMap::new(),
+            heartbeat_out: false,
+            heartbeat_wanted: true,
+            listening,
+        };
+        Ok(Self { commands, task: tokio::spawn(task.run(answer)) })
+    }
+
+    /// In good order: takes nothing new, gives back what has not started, lets what runs have the
+    /// grace, then interrupts it. Returns when all of that is told and acknowledged, or when nobody
+    /// acknowledges it any more.
+    pub async fn stop(self, grace: Duration) {
+        let (done, stopped) = oneshot::channel();
+        if self.commands.send(Command::Stop { grace, done }).await.is_ok() {
+            // An error says that the task has ended, which is what is waited for.
+            let _ = stopped.await;
+        }
+        let _ = self.task.await;
+    }
+}
+
+fn registration(options: &WorkerOptions) -> WorkerRegistration {
+    let commands = options.handlers.keys();
+    let handlers = commands.chain(options.rust_handlers.keys()).cloned().collect();
+    WorkerRegistration {
+        incarnation: options.incarnation,
+        name: options.name.clone(),
+        host: options.host.clone(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        offer: Offer {
+            queues: options.queues.iter().cloned().collect(),
+            handlers,
+            commands: options.commands,
+            labels: options.labels.clone(),
+        },
+        slots: options.slots.max(1),
+        started_at: (options.now)(),
+    }
+}
+
+async fn register(
+    gateway: &dyn Gateway,
+    registration: &WorkerRegistration,
+) -> Result<HeartbeatAnswer, GatewayError> {
+    let mut pause = RETRY_FIRST;
+    loop {
+        match gateway.register(registration.clone()).await {
+            Err(GatewayError::Unreachable(why)) => {
+                tracing::warn!(%why, "not registered: trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MOST);
+            }
+            answered => return answered,
+        }
+    }
+}
+
+struct Task {
+    core: Core,
+    registration: WorkerRegistration,
+    options: WorkerOptions,
+    shared: Arc<Shared>,
+    gateway: Arc<dyn Gateway>,
+    transport: Arc<dyn Transport>,
+    inbox: Box<dyn Subscription>,
+    told: mpsc::Receiver<Input>,
+    commanded: mpsc::Receiver<Command>,
+    /// Answers to heartbeats, which are asked in tasks of their own: one at a time.
+    answers: mpsc::Receiver<Result<HeartbeatAnswer, GatewayError>>,
+    answers_to: mpsc::Sender<Result<HeartbeatAnswer, GatewayError>>,
+    attempts: JoinSet<Outcome>,
+    stops: HashMap<ExecutionId, watch::Sender<Option<Stop>>>,
+    heartbeat_out: bool,
+    heartbeat_wanted: bool,
+    listening: JoinHandle<()>,
+}
+
+impl Task {
+    async fn run(mut self, first: HeartbeatAnswer) {
+        let mut heartbeat = tokio::time::interval(self.options.heartbeat);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stopping: Option<oneshot::Sender<()>> = None;
+        let mut interrupt_at: Option<tokio::time::Instant> = None;
+        let mut end_at: Option<tokio::time::Instant> = None;
+        self.step(vec![Input::Answered(first)]).await;
+        loop {
+            if self.heartbeat_wanted && !self.heartbeat_out {
+                self.send_heartbeat();
+            }
+            let mut inputs = Vec::new();
+            tokio::select! {
+                biased;
+                Some(Command::Stop { grace, done }) = self.commanded.recv() => {
+                    inputs.push(Input::Drain);
+                    stopping = Some(done);
+                    interrupt_at = Some(tokio::time::Instant::now() + grace);
+                }
+                ended = self.attempts.join_next(), if !self.attempts.is_empty() => {
+                    let mut next = ended;
+                    while let Some(ended) = next {
+                        match ended {
+                            Ok(outcome) => {
+                                self.stops.remove(&outcome.execution);
+                                inputs.push(Input::Ended(outcome));
+                            }
+                            // The coordinator's timeout is what is left for its job.
+                            Err(error) => tracing::error!(%error, "an attempt's task broke"),
+                        }
+                        next = self.attempts.try_join_next();
+                    }
+                }
+                taken = self.inbox.next(INBOX) => match taken {
+                    Ok(deliveries) => {
+                        for delivery in deliveries {
+                            // Acknowledged on receipt: what is lost from here on, recovery finds.
+                            match delivery.ack().body {
+                                Body::Known(message) => inputs.push(Input::Message(message)),
+                                Body::Unknown(_) => {
+                                    tracing::warn!("set aside a message of an unknown type");
+                                }
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the inbox was lost: reading it anew");
+                        self.resubscribe().await;
+                    }
+                },
+                Some(told) = self.told.recv() => {
+                    inputs.push(told);
+                    while let Ok(told) = self.told.try_recv() {
+                        inputs.push(told);
+                    }
+                }
+                Some(answer) = self.answers.recv() => {
+                    self.heartbeat_out = false;
+                    match answer {
+                        Ok(answer) => inputs.push(Input::Answered(answer)),
+                        Err(error) => tracing::warn!(%error, "a heartbeat was not answered"),
+                    }
+                }
+                _ = heartbeat.tick() => self.heartbeat_wanted = true,
+                () = at(interrupt_at) => {
+                    interrupt_at = None;
+                    let killed_by = self.options.kill_grace + LAST_ACKS;
+                    end_at = Some(tokio::time::Instant::now() + killed_by);
+                    inputs.push(Input::Stop);
+                }
+                () = at(end_at) => {
+                    tracing::warn!("ending, though outcomes are not acknowledged");
+                    break;
+                }
+            }
+            self.step(inputs).await;
+            if stopping.is_some() && self.core.is_idle() {
+                break;
+            }
+        }
+        self.attempts.shutdown().await;
+        self.listening.abort();
+        if let Some(done) = stopping {
+            let _ = done.send(());
+        }
+    }
+
+    /// Carries out what follows from the inputs, together.
+    async fn step(&mut self, inputs: Vec<Input>) {
+        let mut messages = Batch::default();
+        let mut inputs: std::collections::VecDeque<Input> = inputs.into();
+        while let Some(input) = inputs.pop_front() {
+            for effect in self.core.step(input, (self.options.now)()) {
+                match effect {
+                    Effect::Start(dispatch) => {
+                        if let Some(ended) = self.start(dispatch) {
+                            inputs.push_back(Input::Ended(ended));
+                        }
+                    }
+                    Effect::Cancel(execution) => self.stop(execution, Stop::Cancel),
+                    Effect::Abandon(execution) => self.stop(execution, Stop::Abandon),
+                    Effect::Interrupt(execution) => self.stop(execution, Stop::Interrupt),
+                    Effect::Publish(message) => messages.add(message),
+                    Effect::HeartbeatNow => self.heartbeat_wanted = true,
+                    Effect::Register => {
+                        let registration = self.registration.clone();
+                        let gateway = Arc::clone(&self.gateway);
+                        let answers = self.answers_to.clone();
+                        tokio::spawn(async move {
+                            let _ = answers.send(gateway.register(registration).await).await;
+                        });
+                        self.heartbeat_wanted = true;
+                    }
+                }
+            }
+        }
+        for (shard, message) in messages.by_shard() {
+            // What is not sent is kept: the heartbeat names it, and the answer asks for it.
+            if let Err(error) = self.shared.publisher.to_shard(shard, message).await {
+                tracing::warn!(%error, "could not tell the coordinator: recovery will ask");
+            }
+        }
+    }
+
+    /// Answers the outcome at once for what needs no task.
+    fn start(&mut self, dispatch: Dispatch) -> Option<Outcome> {
+        let (stop, stopped) = watch::channel(None);
+        let execution = dispatch.execution;
+        if dispatch.command.is_none()
+            && let Some(handler) = self.options.rust_handlers.get(&dispatch.name)
+        {
+            if handler.is_instant() {
+                return Some(self.instant(dispatch));
+            }
+            let handler = Arc::clone(handler);
+            let attempt = self.attempt(dispatch, stopped);
+            self.attempts.spawn(attempt.run_handler(handler));
+            self.stops.insert(execution, stop);
+            return None;
+        }
+        let prepared = match (&dispatch.command, self.options.handlers.get(&dispatch.name)) {
+            (Some(given), _) if self.options.commands => command::given(given),
+            (Some(_), _) => Err("this worker takes no commands with jobs".to_owned()),
+            (None, Some(handler)) => handler.prepare(&dispatch),
+            (None, None) => Err(format!("this worker has no handler `{}`", dispatch.name)),
+        };
+        let attempt = self.attempt(dispatch, stopped);
+        self.attempts.spawn(attempt.run_command(prepared));
+        self.stops.insert(execution, stop);
+        None
+    }
+
+    fn attempt(&self, dispatch: Dispatch, stop: watch::Receiver<Option<Stop>>) -> Attempt {
+        Attempt { shared: Arc::clone(&self.shared), dispatch: Arc::new(dispatch), stop }
+    }
+
+    fn instant(&self, dispatch: Dispatch) -> Outcome {
+        use futures_util::FutureExt;
+        let now = (self.options.now)();
+        let (job, execution) = (dispatch.job, dispatch.execution);
+        let dispatch = Arc::new(dispatch);
+        let stop = tokio_util::sync::CancellationToken::new();
+        let context = JobContext { dispatch: Arc::clone(&dispatch), tell: None, stop };
+        let handler = self.options.rust_handlers.get(&dispatch.name);
+        let ended = handler.and_then(|handler| handler.run(context, &dispatch.args).now_or_never());
+        let (kind, error) = match ended {
+            Some(Ok(result)) => (OutcomeKind::Succeeded { result }, None),
+            Some(Err(error)) => {
+                let retryable = error.retryable;
+                (OutcomeKind::Failed { retryable, retry_after_ms: None }, Some(error.message))
+            }
+            None => {
+                let why = "an instant handler waited".to_owned();
+                (OutcomeKind::Failed { retryable: false, retry_after_ms: None }, Some(why))
+            }
+        };
+        let ended_at = (self.options.now)();
+        Outcome { job, execution, kind, started_at: Some(now), ended_at, error, exit: None }
+    }
+
+    fn stop(&self, execution: ExecutionId, why: Stop) {
+        if let Some(stop) = self.stops.get(&execution) {
+            stop.send_if_modified(|stop| {
+                let first = stop.is_none();
+                *stop = stop.or(Some(why));
+                first
+            });
+        }
+    }
+
+    fn send_heartbeat(&mut self) {
+        (self.heartbeat_wanted, self.heartbeat_out) = (false, true);
+        let heartbeat: WorkerHeartbeat = self.core.heartbeat();
+        let gateway = Arc::clone(&self.gateway);
+        let answers = self.answers_to.clone();
+        let most = self.options.heartbeat;
+        tokio::spawn(async move {
+            let late = |_| Err(GatewayError::Unreachable("no answer in time".to_owned()));
+            let answer = tokio::time::timeout(most, gateway.heartbeat(heartbeat)).await;
+            let _ = answers.send(answer.unwrap_or_else(late)).await;
+        });
+    }
+
+    async fn resubscribe(&mut self) {
+        let mut pause = RETRY_FIRST;
+        loop {
+            match self.transport.subscribe(Channel::Inbox(self.options.incarnation)).await {
+                Ok(inbox) => {
+                    self.inbox = inbox;
+                    return;
+                }
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MOST);
+                }
+            }
+        }
+    }
+}
+
+/// What is told in one step, one message of a kind to each shard.
+#[derive(Default)]
+struct Batch {
+    started: Vec<orx_model::message::Started>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Batch {
+    fn add(&mut self, message: Message) {
+        match message {
+            Message::JobStatus { started } => self.started.extend(started),
+            Message::JobResult { outcomes } => self.outcomes.extend(outcomes),
+            _ => debug_assert!(false, "the protocol tells starts and outcomes only"),
+        }
+    }
+
+    fn by_shard(mut self) -> Vec<(Shard, Message)> {
+        // A start whose end is told with it says nothing new.
+        if !self.outcomes.is_empty() && !self.started.is_empty() {
+            let ended: std::collections::HashSet<ExecutionId> =
+                self.outcomes.iter().map(|outcome| outcome.execution).collect();
+            self.started.retain(|started| !ended.contains(&started.execution));
+        }
+        let mut started: BTreeMap<Shard, Vec<_>> = BTreeMap::new();
+        for one in self.started {
+            started.entry(Shard::of(one.job)).or_default().push(one);
+        }
+        let mut outcomes: BTreeMap<Shard, Vec<_>> = BTreeMap::new();
+        for one in self.outcomes {
+            outcomes.entry(Shard::of(one.job)).or_default().push(one);
+        }
+        let started = started.into_iter().map(|(s, started)| (s, Message::JobStatus { started }));
+        let outcomes = outcomes.into_iter().map(|(s, o)| (s, Message::JobResult { outcomes: o }));
+        started.chain(outcomes).collect()
+    }
+}
+
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
