@@ -44,8 +44,12 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn load(conn: &Connection) -> Done<Self> {
-        let next_job =
-            conn.query_row("SELECT value FROM meta WHERE key = 'next_job'", [], |row| row.get(0))?;
+        let next_job = conn.query_row(
+            "SELECT max((SELECT value FROM meta WHERE key = 'next_job'), \
+             (SELECT ifnull(max(id), 0) + 1 FROM jobs))",
+            [],
+            |row| row.get(0),
+        )?;
         let mut cache = Self { next_job, committed_next_job: next_job, ..Self::default() };
         let mut statement = conn.prepare("SELECT id, name FROM queues ORDER BY id")?;
         let mut rows = statement.query([])?;
@@ -56,9 +60,9 @@ impl Cache {
         let mut statement = conn.prepare("SELECT queue, status, jobs FROM counts")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (queue, status): (usize, usize) = (row.get(0)?, row.get(1)?);
-            let queue = queue.checked_sub(1).and_then(|place| cache.queues.get_mut(place));
-            if let Some(slot) = queue.and_then(|queue| queue.counts.get_mut(status)) {
+            let (queue, status): (u32, u32) = (row.get(0)?, row.get(1)?);
+            let queue = cache.queues.get_mut((queue as usize).wrapping_sub(1));
+            if let Some(slot) = queue.and_then(|queue| queue.counts.get_mut(status as usize)) {
                 *slot = row.get(2)?;
             }
         }
@@ -67,7 +71,7 @@ impl Cache {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             in_order(row.get(0)?, cache.lanes.len())?;
-            let queue = row.get::<_, usize>(1)?.wrapping_sub(1);
+            let queue = (row.get::<_, u32>(1)? as usize).wrapping_sub(1);
             let name = cache.queues.get(queue).map(|queue| queue.name.clone());
             let lane = Lane {
                 queue: name.ok_or_else(|| Trouble::Command("a lane without its queue".into()))?,
@@ -84,6 +88,13 @@ impl Cache {
         let id = self.next_job;
         self.next_job += 1;
         id
+    }
+
+    /// Before jobs are forgotten: from now on the highest id is not to be seen among those left.
+    pub(super) fn keep_next_job(&self, conn: &Connection) -> Done<()> {
+        conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'next_job'")?
+            .execute([self.next_job])?;
+        Ok(())
     }
 
     /// The id of a lane; one that is new is written down.
@@ -133,10 +144,6 @@ impl Cache {
 
     /// Writes what changed, as the last of a batch.
     pub(super) fn write(&self, conn: &Connection) -> Done<()> {
-        if self.next_job != self.committed_next_job {
-            conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'next_job'")?
-                .execute([self.next_job])?;
-        }
         let mut statement = conn.prepare_cached(
             "INSERT INTO counts (queue, status, jobs) VALUES (?1, ?2, ?3) \
              ON CONFLICT DO UPDATE SET jobs = excluded.jobs",

@@ -11,6 +11,9 @@ use super::trouble::Done;
 use super::writer::Tx;
 use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer};
 
+/// The error of an attempt that was given up.
+const FORCED: &str = "cancelled by force";
+
 /// Why and by whom.
 pub(super) struct CancelWords<'a> {
     pub(super) reason: Option<&'a str>,
@@ -106,7 +109,7 @@ fn stop(tx: &mut Tx<'_>, job: JobId, seen: &Seen, now: Timestamp) -> Done<()> {
         status: AttemptStatus::Cancelled,
         started_at: seen.started_at,
         at: now,
-        error: None,
+        error: Some(FORCED),
         exit_code: None,
         exit_signal: None,
     };
@@ -121,10 +124,11 @@ fn stop(tx: &mut Tx<'_>, job: JobId, seen: &Seen, now: Timestamp) -> Done<()> {
         seen.ends.returned,
         now.as_millis(),
         row::millis(seen.started_at),
-        None::<&str>,
+        FORCED,
         None::<i32>,
         None::<i32>,
         None::<&str>,
+        None::<i64>,
     ])?;
     tx.cache.moved(seen.lane, Some(seen.status), Some(to));
     Ok(())
@@ -207,7 +211,7 @@ fn pick(tx: &Tx<'_>, sql: &str, now: Timestamp, limit: u32) -> Done<Vec<Picked>>
 pub(super) fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> Done<Vec<bool>> {
     let mut forget = tx
         .conn
-        .prepare_cached("UPDATE jobs SET dead = NULL WHERE id = ?1 AND dead IS NOT NULL")?;
+        .prepare_cached("UPDATE jobs SET dead = NULL, dead_at = NULL WHERE id = ?1 AND dead IS NOT NULL")?;
     let mut answers = Vec::with_capacity(ids.len());
     for id in ids {
         answers.push(forget.execute([id.0])? > 0);

@@ -13,6 +13,7 @@ UPDATE jobs SET
     last_exit_code = ?11,
     last_exit_signal = ?12,
     dead = ?13,
+    dead_at = ?14,
     execution = NULL,
     worker = NULL,
     worker_name = NULL,

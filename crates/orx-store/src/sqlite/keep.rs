@@ -117,17 +117,21 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<u64> {
     let mut gone = pick(
         tx,
         "SELECT id, lane, status, finished_at FROM jobs \
-         WHERE status = 5 AND finished_at < ?1 ORDER BY finished_at LIMIT ?2",
+         WHERE status = 5 AND finished_at < ?1 ORDER BY finished_at, id LIMIT ?2",
         request.completed_before,
         request.limit,
     )?;
     gone.extend(pick(
         tx,
         "SELECT id, lane, status, finished_at FROM jobs \
-         WHERE status > 5 AND dead IS NULL AND finished_at < ?1 ORDER BY finished_at LIMIT ?2",
+         WHERE status > 5 AND dead IS NULL AND finished_at < ?1 ORDER BY finished_at, id LIMIT ?2",
         request.others_before,
-        request.limit - gone.len() as u32,
+        request.limit,
     )?);
+    // The oldest of both go first.
+    gone.sort_unstable_by_key(|&(id, _, _, finished_at)| (finished_at, id));
+    gone.truncate(request.limit as usize);
+    tx.cache.keep_next_job(tx.conn)?;
     let mut key = tx.conn.prepare_cached("SELECT spec FROM specs WHERE job = ?1")?;
     let mut keep_key = tx
         .conn
@@ -166,4 +170,12 @@ fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> Done<Vec<Gone>
         Ok((row.get(0)?, row.get(1)?, row::status(row, 2)?, row.get(3)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A write of nothing, which needs all that any other needs.
+pub(super) fn touch(tx: &mut Tx<'_>) -> Done<()> {
+    tx.conn
+        .prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'synced'")?
+        .execute([])?;
+    Ok(())
 }

@@ -18,7 +18,7 @@ pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 /// `statfs` of a network file system, where locks and the shared log do not hold.
 const NFS_MAGIC: i64 = 0x6969;
 const STATEMENTS: usize = 128;
-const WRITER_CACHE_KIB: i64 = 64 * 1024;
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
 const READER_CACHE_KIB: i64 = 8 * 1024;
 const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
 /// Only checkpoints and readers' first steps hold locks that another waits for.

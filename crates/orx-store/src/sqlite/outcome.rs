@@ -119,12 +119,13 @@ fn end(tx: &mut Tx<'_>, seen: &Seen, outcome: &Outcome, draw: f64, now: Timestam
         settled.ends.failed,
         settled.ends.lost,
         settled.ends.returned,
-        status.is_final().then_some(now.as_millis()),
+        status.is_final().then_some(outcome.ended_at.as_millis()),
         millis(started_at),
         error,
         exit_code,
         exit_signal,
         settled.dead.map(|reason| reason.as_str()),
+        settled.dead.map(|_| now.as_millis()),
     ])?;
     if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind {
         tx.conn

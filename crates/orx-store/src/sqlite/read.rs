@@ -1,411 +1,312 @@
-//! What is read, on connections of its own: a reader never waits for the writer.
+//! What is read of jobs.
 
-use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-use orx_model::filter::{Filter, Test};
-use orx_model::log::{LogChunk, LogCursor, Stream};
+use orx_model::filter::{Field, Filter, Op, Term, Test};
 use orx_model::wire::{Count, StatusCounts};
-use orx_model::{Attempt, AttemptStatus, Job, JobId, JobStatus, Name, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
-
-use super::dispatch::stream_number;
-use super::rows::{self, JOB, status_number};
-use super::writer::failed;
-use crate::{
-    DeadLetterRow, ListRequest, Live, LogRequest, Page, Result, StoreError, TokenRecord,
-    WorkerRecord,
+use orx_model::{
+    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
 };
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-/// Rows looked at for one page.
-const SCAN_ROWS: u64 = 200_000;
+use super::row::{self, ATTEMPT, JOB, status_code};
+use super::trouble::Done;
+use crate::{DeadLetterRow, ListRequest, Live, Page};
 
-pub(super) fn job(db: &Connection, id: JobId) -> Result<Option<Job>> {
-    let read = || {
-        db.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?.query_row([id.0], rows::job).optional()
-    };
-    read().map_err(|error| failed("read a job", error))
+/// Jobs looked at for one page, or one count.
+pub(super) const SCAN_MAX: u64 = 200_000;
+
+pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
+    let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
+    Ok(find.query_row([id.0], row::job).optional()?)
 }
 
-pub(super) fn job_by_key(db: &Connection, key: &str) -> Result<Option<Job>> {
-    let read = || {
-        db.prepare_cached(&format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = ?1)"))?
-            .query_row([key], rows::job)
-            .optional()
-    };
-    read().map_err(|error| failed("read a job", error))
+pub(super) fn job_by_key(conn: &Connection, key: &str) -> Done<Option<Job>> {
+    let mut find =
+        conn.prepare_cached(&format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = ?1)"))?;
+    Ok(find.query_row([key], row::job).optional()?)
 }
 
-pub(super) fn attempts(db: &Connection, id: JobId) -> Result<Vec<Attempt>> {
-    let read = || {
-        let mut all: Vec<Attempt> = db
-            .prepare_cached("SELECT * FROM attempts WHERE job = ?1 ORDER BY number")?
-            .query_map([id.0], rows::attempt)?
-            .collect::<rusqlite::Result<_>>()?;
-        let job = db
-            .prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?
-            .query_row([id.0], rows::job)
-            .optional()?;
-        if let Some((attempt, live)) = job.and_then(|job| Some((job.attempt, job.live?))) {
-            all.push(Attempt {
-                job: id,
-                number: attempt,
-                execution: live.execution,
-                worker: live.worker,
-                worker_name: live.worker_name,
-                status: match live.started_at {
-                    Some(_) => AttemptStatus::Running,
-                    None => AttemptStatus::Dispatched,
-                },
-                claimed_at: live.claimed_at,
-                started_at: live.started_at,
-                ended_at: None,
-                error: None,
-                exit: None,
-            });
-        }
-        Ok(all)
-    };
-    read().map_err(|error| failed("read attempts", error))
+pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
+    let mut ended = conn.prepare_cached(&format!("{ATTEMPT} WHERE job = ?1 ORDER BY number"))?;
+    let ended = ended.query_map([id.0], |row| row::attempt(id, row))?;
+    let mut all = ended.collect::<Result<Vec<_>, _>>()?;
+    let mut live = conn.prepare_cached(
+        "SELECT attempt, execution, worker, worker_name, status, claimed_at, started_at \
+         FROM jobs WHERE id = ?1 AND execution IS NOT NULL",
+    )?;
+    let live = live.query_row([id.0], |row| {
+        Ok(Attempt {
+            job: id,
+            number: row.get(0)?,
+            execution: row::execution(row, 1)?,
+            worker: row::incarnation(row, 2)?,
+            worker_name: row::name(row, 3)?,
+            status: match row::status(row, 4)? {
+                JobStatus::Running => AttemptStatus::Running,
+                _ => AttemptStatus::Dispatched,
+            },
+            claimed_at: row::time(row, 5)?,
+            started_at: row::optional_time(row, 6)?,
+            ended_at: None,
+            error: None,
+            exit: None,
+        })
+    });
+    all.extend(live.optional()?);
+    Ok(all)
 }
 
-/// The part of a filter that SQLite can decide, as SQL; the rest is [`Filter::matches`].
-fn narrowed(filter: &Filter) -> String {
-    let mut sql = String::new();
-    if let Some(statuses) = filter.statuses() {
-        let numbers: Vec<String> =
-            statuses.iter().map(|status| status_number(*status).to_string()).collect();
-        sql.push_str(&format!(" AND j.status IN ({})", numbers.join(",")));
-        // Said as the partial indexes say it, or they are not used.
-        if statuses.iter().all(|status| *status > JobStatus::Completed) {
-            sql.push_str(" AND j.status >= 6");
+/// `None` where too many jobs would have to be looked at.
+pub(super) fn list(
+    conn: &Connection,
+    request: &ListRequest,
+    now: Timestamp,
+) -> Done<Option<Page<Job>>> {
+    let limit = request.limit as usize;
+    let mut rows: Vec<Job> = Vec::new();
+    let mut more = false;
+    let ended = scan(conn, &request.filter, request.oldest_first, request.after, |job| {
+        if request.filter.matches(&job, now) {
+            more = rows.len() == limit;
+            if !more {
+                rows.push(job);
+            }
         }
-        if statuses.iter().all(|status| status.is_live()) {
-            sql.push_str(" AND j.execution IS NOT NULL");
+        !more
+    })?;
+    // A full page stands, also where it was not found out whether another row follows.
+    if !ended && rows.len() < limit {
+        return Ok(None);
+    }
+    let next = rows.last().filter(|_| more || !ended).map(|job| job.id);
+    Ok(Some(Page { rows, next }))
+}
+
+/// `None` where too many jobs would have to be looked at.
+pub(super) fn count(
+    conn: &Connection,
+    filter: &Filter,
+    most: u64,
+    now: Timestamp,
+) -> Done<Option<Count>> {
+    if let Some(count) = counted(conn, filter)? {
+        return Ok(Some(Count { count: count.min(most), exact: count <= most }));
+    }
+    let mut count = 0;
+    let ended = scan(conn, filter, false, None, |job| {
+        count += u64::from(filter.matches(&job, now));
+        count <= most
+    })?;
+    let known = ended || count > most;
+    Ok(known.then_some(Count { count: count.min(most), exact: count <= most }))
+}
+
+/// Where the filter asks for statuses and queues alone, the answer stands in the counts.
+fn counted(conn: &Connection, filter: &Filter) -> Done<Option<u64>> {
+    let by_counts =
+        |term: &Term| matches!(term.test, Test::Status(_) | Test::Text(Field::Queue, _));
+    if !filter.terms.iter().all(by_counts) {
+        return Ok(None);
+    }
+    let holds = |queue: &Name, status: JobStatus| {
+        filter.terms.iter().all(|term| {
+            let holds = match &term.test {
+                Test::Status(statuses) => statuses.contains(&status),
+                Test::Text(_, patterns) => patterns.iter().any(|it| it.matches(queue.as_str())),
+                _ => true,
+            };
+            holds != term.negated
+        })
+    };
+    let queues = queue_counts(conn)?;
+    let cells = queues
+        .iter()
+        .flat_map(|(queue, counts)| JobStatus::ALL.map(|status| (queue, status, counts.of(status))));
+    Ok(Some(cells.filter(|(queue, status, _)| holds(queue, *status)).map(|cell| cell.2).sum()))
+}
+
+/// Gives every job that may match to `take`, by id, until it says `false`. Answers whether all were
+/// given or `take` had enough, rather than [`SCAN_MAX`] reached.
+fn scan(
+    conn: &Connection,
+    filter: &Filter,
+    oldest_first: bool,
+    after: Option<JobId>,
+    mut take: impl FnMut(Job) -> bool,
+) -> Done<bool> {
+    let Some((sql, values)) = plan(filter, oldest_first, after) else { return Ok(true) };
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
+    let mut ids = statement.query(params_from_iter(values))?;
+    let mut seen = 0;
+    while let Some(row) = ids.next()? {
+        if seen == SCAN_MAX {
+            return Ok(false);
         }
+        seen += 1;
+        if !take(find.query_row([row.get::<_, i64>(0)?], row::job)?) {
+            return Ok(true);
+        }
+    }
+    Ok(true)
+}
+
+/// The ids of jobs by what SQL can tell of a filter: it gives too many jobs, never too few. `None`: nothing matches.
+/// The whole filter is asked of each job afterwards.
+pub(super) fn plan(
+    filter: &Filter,
+    oldest_first: bool,
+    after: Option<JobId>,
+) -> Option<(String, Vec<Value>)> {
+    let (order, beyond) = if oldest_first { ("ASC", '>') } else { ("DESC", '<') };
+    let mut values = Vec::new();
+    let mut place = |value: Value| {
+        values.push(value);
+        values.len()
+    };
+    let mut and = String::new();
+    // Writing to a string does not fail.
+    if let Some(after) = after {
+        let _ = write!(and, " AND id {beyond} ?{}", place(after.0.into()));
+    }
+    if let Some(queue) = filter.queue() {
+        let name = place(queue.to_lowercase().into());
+        let _ = write!(
+            and,
+            " AND lane IN (SELECT l.id FROM lanes l JOIN queues q ON q.id = l.queue \
+             WHERE lower(q.name) = ?{name})"
+        );
     }
     for term in filter.terms.iter().filter(|term| !term.negated) {
-        if let Test::Since(at) = term.test {
-            sql.push_str(&format!(" AND j.created_at >= {}", at.as_millis()));
-        }
-        if let Test::Until(at) = term.test {
-            sql.push_str(&format!(" AND j.created_at < {}", at.as_millis()));
+        match &term.test {
+            Test::Since(at) => {
+                let _ = write!(and, " AND created_at >= ?{}", place(at.as_millis().into()));
+            }
+            Test::Until(at) => {
+                let _ = write!(and, " AND created_at < ?{}", place(at.as_millis().into()));
+            }
+            Test::Number(count, op, number) => {
+                let column = match count {
+                    orx_model::filter::Count::Id => "id",
+                    orx_model::filter::Count::Attempts => "attempt",
+                };
+                let _ = write!(and, " AND {column} {} ?{}", sql_op(*op), place((*number).into()));
+            }
+            _ => {}
         }
     }
-    if filter.queue().is_some() {
-        sql.push_str(" AND j.lane IN (SELECT id FROM lanes WHERE queue = :queue COLLATE NOCASE)");
+    let ids = match filter.statuses() {
+        None => format!("SELECT id FROM jobs WHERE 1{and}"),
+        Some(statuses) if statuses.is_empty() => return None,
+        Some(statuses) if statuses.contains(&JobStatus::Completed) => {
+            let codes: Vec<String> =
+                statuses.iter().map(|status| status_code(*status).to_string()).collect();
+            format!("SELECT id FROM jobs WHERE +status IN ({}){and}", codes.join(", "))
+        }
+        // Each status stands in `jobs_status` by id: SQLite merges them in order, and sorts nothing.
+        Some(statuses) => {
+            let parts = statuses.iter().map(|status| {
+                let code = status_code(*status);
+                format!("SELECT id FROM jobs WHERE status = {code} AND status <> 5{and}")
+            });
+            parts.collect::<Vec<_>>().join(" UNION ALL ")
+        }
+    };
+    Some((format!("{ids} ORDER BY id {order}"), values))
+}
+
+fn sql_op(op: Op) -> &'static str {
+    match op {
+        Op::Is => "=",
+        Op::Not => "<>",
+        Op::Less => "<",
+        Op::AtMost => "<=",
+        Op::More => ">",
+        Op::AtLeast => ">=",
     }
-    sql
 }
 
-pub(super) fn list(db: &Connection, request: &ListRequest, now: Timestamp) -> Result<Page<Job>> {
-    let (order, side) = if request.oldest_first { ("ASC", ">") } else { ("DESC", "<") };
-    let from = match (request.after, request.oldest_first) {
-        (Some(after), _) => after.0,
-        (None, true) => 0,
-        (None, false) => i64::MAX,
-    };
-    let sql = format!(
-        "{JOB} WHERE j.id {side} :from{} ORDER BY j.id {order}",
-        narrowed(&request.filter)
-    );
-    let queue = request.filter.queue();
-    let mut scanned = 0_u64;
-    let mut read = || -> rusqlite::Result<Option<Page<Job>>> {
-        let mut statement = db.prepare_cached(&sql)?;
-        let mut found = match queue {
-            Some(queue) => statement.query(rusqlite::named_params! {":from": from, ":queue": queue})?,
-            None => statement.query(rusqlite::named_params! {":from": from})?,
-        };
-        let mut page = Vec::new();
-        while let Some(row) = found.next()? {
-            scanned += 1;
-            let job = rows::job(row)?;
-            if request.filter.matches(&job, now) {
-                if page.len() >= request.limit as usize {
-                    let next = page.last().map(|job: &Job| job.id);
-                    return Ok(Some(Page { rows: page, next }));
-                }
-                page.push(job);
-            }
-            if scanned >= SCAN_ROWS {
-                return Ok(None);
-            }
+pub(super) fn queue_counts(conn: &Connection) -> Done<Vec<(Name, StatusCounts)>> {
+    let mut read = conn.prepare_cached(
+        "SELECT q.name, c.status, c.jobs \
+         FROM queues q LEFT JOIN counts c ON c.queue = q.id ORDER BY q.name",
+    )?;
+    let mut rows = read.query([])?;
+    let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name = row::name(row, 0)?;
+        if queues.last().is_none_or(|(last, _)| *last != name) {
+            queues.push((name, StatusCounts::default()));
         }
-        Ok(Some(Page { rows: page, next: None }))
-    };
-    read()
-        .map_err(|error| failed("list jobs", error))?
-        .ok_or(StoreError::TooBroad { limit: SCAN_ROWS })
-}
-
-pub(super) fn count(db: &Connection, filter: &Filter, most: u64, now: Timestamp) -> Result<Count> {
-    let by_counts = filter.terms.iter().all(|term| matches!(term.test, Test::Status(_)));
-    if by_counts {
-        let allowed = filter.statuses();
-        let mut count = 0;
-        for (_, counts) in queue_counts(db)? {
-            for status in JobStatus::ALL {
-                if allowed.as_ref().is_none_or(|allowed| allowed.contains(&status)) {
-                    count += counts.of(status);
-                }
-            }
+        if let (Some((_, counts)), Some(jobs)) = (queues.last_mut(), row.get::<_, Option<i64>>(2)?) {
+            *counts.slot(row::status(row, 1)?) = jobs.unsigned_abs();
         }
-        return Ok(if count > most {
-            Count { count: most, exact: false }
-        } else {
-            Count { count, exact: true }
-        });
     }
-    let sql = format!("{JOB} WHERE j.id > 0{}", narrowed(filter));
-    let queue = filter.queue();
-    let read = || -> rusqlite::Result<Count> {
-        let mut statement = db.prepare_cached(&sql)?;
-        let mut found = match queue {
-            Some(queue) => statement.query(rusqlite::named_params! {":queue": queue})?,
-            None => statement.query([])?,
-        };
-        let (mut scanned, mut count) = (0_u64, 0_u64);
-        while let Some(row) = found.next()? {
-            scanned += 1;
-            if filter.matches(&rows::job(row)?, now) {
-                if count == most {
-                    return Ok(Count { count, exact: false });
-                }
-                count += 1;
-            }
-            if scanned >= SCAN_ROWS {
-                return Ok(Count { count, exact: false });
-            }
-        }
-        Ok(Count { count, exact: true })
-    };
-    read().map_err(|error| failed("count jobs", error))
+    Ok(queues)
 }
 
-pub(super) fn queue_counts(db: &Connection) -> Result<Vec<(Name, StatusCounts)>> {
-    let read = || {
-        let mut queues: BTreeMap<Name, StatusCounts> = BTreeMap::new();
-        let mut statement = db.prepare_cached("SELECT queue, status, n FROM counts")?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            let queue = Name::from_any(row.get_ref(0)?.as_str()?);
-            let status = rows::status(row.get(1)?)?;
-            let n: i64 = row.get(2)?;
-            *queues.entry(queue).or_default().slot(status) = n.max(0) as u64;
-        }
-        Ok(queues.into_iter().collect())
-    };
-    read().map_err(|error| failed("read the counts", error))
+pub(super) fn oldest_due(conn: &Connection) -> Done<Vec<(Name, Timestamp)>> {
+    let mut read = conn.prepare_cached(include_str!("oldest_due.sql"))?;
+    let rows = read.query_map([], |row| Ok((row::name(row, 0)?, row::time(row, 1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn oldest_due(db: &Connection) -> Result<Vec<(Name, Timestamp)>> {
-    let read = || {
-        let mut oldest: BTreeMap<Name, Timestamp> = BTreeMap::new();
-        // The first of each priority of a lane, by the index of what is ready.
-        let mut statement = db.prepare_cached(
-            "SELECT queue, (SELECT run_at FROM jobs WHERE lane = lanes.id AND status = 1 \
-             AND priority = p ORDER BY run_at LIMIT 1) AS first FROM lanes, \
-             (SELECT 0 AS p UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3)",
-        )?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            if let Some(first) = row.get::<_, Option<i64>>(1)? {
-                let first = Timestamp::from_millis(first);
-                let queue = Name::from_any(row.get_ref(0)?.as_str()?);
-                let known = oldest.entry(queue).or_insert(first);
-                *known = (*known).min(first);
-            }
-        }
-        Ok(oldest.into_iter().collect())
-    };
-    read().map_err(|error| failed("read the oldest ready jobs", error))
+pub(super) fn next_due(conn: &Connection) -> Done<Option<Timestamp>> {
+    let mut read = conn.prepare_cached(include_str!("next_due.sql"))?;
+    Ok(read.query_row([], |row| row::optional_time(row, 0))?)
 }
 
-pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>> {
-    let read = || {
-        let due: Option<i64> = db
-            .prepare_cached("SELECT run_at FROM jobs WHERE status = 2 ORDER BY run_at LIMIT 1")?
-            .query_row([], |row| row.get(0))
-            .optional()?;
-        let over: Option<i64> = db
-            .prepare_cached(
-                "SELECT expire_at FROM jobs WHERE expire_at IS NOT NULL ORDER BY expire_at LIMIT 1",
-            )?
-            .query_row([], |row| row.get(0))
-            .optional()?;
-        Ok([due, over].into_iter().flatten().min().map(Timestamp::from_millis))
-    };
-    read().map_err(|error| failed("read what is due next", error))
-}
-
-pub(super) fn live_attempts(db: &Connection) -> Result<Vec<Live>> {
-    let read = || {
-        db.prepare_cached(
-            "SELECT j.id, attempt, execution, worker, status, claimed_at, started_at, cancel_at, \
-             json_extract(s.spec, '$.timeout_ms') AS timeout_ms, \
-             json_extract(s.spec, '$.deadline') AS deadline \
-             FROM jobs j JOIN specs s ON s.id = j.id WHERE execution IS NOT NULL ORDER BY j.id",
-        )?
-        .query_map([], |row| {
-            let deadline: Option<String> = row.get("deadline")?;
-            Ok(Live {
-                job: JobId(row.get("id")?),
-                attempt: row.get("attempt")?,
-                execution: rows::execution(row, "execution")?,
-                worker: rows::incarnation(row, "worker")?,
-                status: rows::status(row.get("status")?)?,
-                claimed_at: rows::time(row, "claimed_at")?,
-                started_at: rows::time_if(row, "started_at")?,
-                timeout_ms: row.get::<_, Option<i64>>("timeout_ms")?.map(|ms| ms as u64),
-                deadline: deadline.and_then(|text| text.parse().ok()),
-                cancel_requested: row.get::<_, Option<i64>>("cancel_at")?.is_some(),
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()
-    };
-    read().map_err(|error| failed("read live attempts", error))
-}
-
-pub(super) fn logs(db: &Connection, request: &LogRequest) -> Result<Vec<LogChunk>> {
-    let read = || {
-        let mut statement = db.prepare_cached(
-            "SELECT * FROM logs WHERE job = ?1 AND (attempt, seq) > (?2, ?3) \
-             ORDER BY attempt, seq",
-        )?;
-        let after = (request.job.0, request.after.attempt, request.after.seq as i64);
-        let mut found = statement.query(after)?;
-        let mut chunks = Vec::new();
-        let mut bytes = 0;
-        while let Some(row) = found.next()? {
-            let chunk = chunk(row)?;
-            if wanted(request, chunk.attempt, chunk.stream) {
-                bytes += chunk.bytes.len();
-                chunks.push(chunk);
-                if bytes >= request.limit_bytes {
-                    break;
-                }
-            }
-        }
-        Ok(chunks)
-    };
-    read().map_err(|error| failed("read a log", error))
-}
-
-fn wanted(request: &LogRequest, attempt: u32, stream: Stream) -> bool {
-    request.attempt.is_none_or(|only| only == attempt)
-        && (request.streams.is_empty() || request.streams.contains(&stream))
-}
-
-fn chunk(row: &rusqlite::Row<'_>) -> rusqlite::Result<LogChunk> {
-    let stream: u8 = row.get("stream")?;
-    let known = Stream::ALL.into_iter().find(|known| stream_number(*known) == stream);
-    Ok(LogChunk {
-        job: JobId(row.get("job")?),
-        attempt: row.get("attempt")?,
-        execution: rows::execution(row, "execution")?,
-        seq: row.get::<_, i64>("seq")? as u64,
-        stream: known.ok_or_else(|| rows::strange("a log's stream"))?,
-        at: rows::time(row, "at")?,
-        dropped_bytes: row.get::<_, i64>("dropped")? as u64,
-        bytes: row.get("bytes")?,
-    })
-}
-
-pub(super) fn log_tail(db: &Connection, request: &LogRequest, lines: u32) -> Result<LogCursor> {
-    let read = || {
-        let mut statement = db.prepare_cached(
-            "SELECT * FROM logs WHERE job = ?1 ORDER BY attempt DESC, seq DESC",
-        )?;
-        let mut found = statement.query([request.job.0])?;
-        // The newline that ends the last line begins no other.
-        let mut left = u64::from(lines) + 1;
-        while let Some(row) = found.next()? {
-            let chunk = chunk(row)?;
-            if !wanted(request, chunk.attempt, chunk.stream) {
-                continue;
-            }
-            let newlines = chunk.bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-            if newlines >= left {
-                let before = LogCursor { attempt: chunk.attempt, seq: chunk.seq - 1 };
-                return Ok(before.max(request.after));
-            }
-            left -= newlines;
-        }
-        Ok(request.after)
-    };
-    read().map_err(|error| failed("read a log", error))
-}
-
-pub(super) fn workers(db: &Connection) -> Result<Vec<WorkerRecord>> {
-    let read = || {
-        let record = |row: &rusqlite::Row<'_>| {
-            let (registration, state, seen_at, hosted_by) =
-                rows::json(row.get_ref(0)?.as_str()?)?;
-            Ok(WorkerRecord { registration, state, seen_at, hosted_by })
-        };
-        let mut workers: Vec<WorkerRecord> = db
-            .prepare_cached("SELECT record FROM workers")?
-            .query_map([], record)?
-            .collect::<rusqlite::Result<_>>()?;
-        workers.sort_by(|a, b| {
-            let key = |w: &WorkerRecord| (w.registration.name.clone(), w.registration.incarnation);
-            key(a).cmp(&key(b))
-        });
-        Ok(workers)
-    };
-    read().map_err(|error| failed("read the workers", error))
+pub(super) fn live_attempts(conn: &Connection) -> Done<Vec<Live>> {
+    let mut read = conn.prepare_cached(
+        "SELECT id, attempt, execution, worker, status, claimed_at, started_at, timeout_ms, \
+         deadline, cancel_at FROM jobs WHERE status IN (3, 4) AND status <> 5 ORDER BY id",
+    )?;
+    let rows = read.query_map([], |row| {
+        Ok(Live {
+            job: JobId(row.get(0)?),
+            attempt: row.get(1)?,
+            execution: ExecutionId::from_bytes(row.get(2)?),
+            worker: Incarnation::from_bytes(row.get(3)?),
+            status: row::status(row, 4)?,
+            claimed_at: row::time(row, 5)?,
+            started_at: row::optional_time(row, 6)?,
+            timeout_ms: row.get::<_, Option<i64>>(7)?.and_then(|ms| u64::try_from(ms).ok()),
+            deadline: row::optional_time(row, 8)?,
+            cancel_requested: row.get::<_, Option<i64>>(9)?.is_some(),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn dead_letters(
-    db: &Connection,
+    conn: &Connection,
     after: Option<JobId>,
     limit: u32,
-) -> Result<Page<DeadLetterRow>> {
-    let read = || {
-        let sql = format!(
-            "{} WHERE d.job < ?1 ORDER BY d.job DESC LIMIT ?2",
-            JOB.replace("d.reason", "d.reason, d.at AS dead_at")
-                .replace("LEFT JOIN dead_letters d", "JOIN dead_letters d")
-        );
-        let mut rows: Vec<DeadLetterRow> = db
-            .prepare_cached(&sql)?
-            .query_map((after.map_or(i64::MAX, |after| after.0), i64::from(limit) + 1), |row| {
-                let reason = rows::dead_reason(row.get_ref("reason")?.as_str()?)?;
-                Ok(DeadLetterRow { job: rows::job(row)?, reason, at: rows::time(row, "dead_at")? })
-            })?
-            .collect::<rusqlite::Result<_>>()?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let next = rows.last().filter(|_| more).map(|row| row.job.id);
-        Ok(Page { rows, next })
-    };
-    read().map_err(|error| failed("list dead letters", error))
+) -> Done<Page<DeadLetterRow>> {
+    let sql = JOB.replace("s.spec FROM", "s.spec, j.dead_at FROM");
+    let mut read = conn.prepare_cached(&format!(
+        "{sql} WHERE j.dead IS NOT NULL AND j.id < ?1 ORDER BY j.id DESC LIMIT ?2"
+    ))?;
+    let from = after.map_or(i64::MAX, |after| after.0);
+    let rows = read.query_map(params![from, i64::from(limit) + 1], |row| {
+        Ok((row::job(row)?, row::time(row, 27)?))
+    })?;
+    let mut letters = Vec::new();
+    for row in rows {
+        let (job, at) = row?;
+        if let Some(reason) = job.dead {
+            letters.push(DeadLetterRow { job, reason, at });
+        }
+    }
+    let more = letters.len() > limit as usize;
+    letters.truncate(limit as usize);
+    let next = letters.last().filter(|_| more).map(|row| row.job.id);
+    Ok(Page { rows: letters, next })
 }
 
-pub(super) fn dead_letter_count(db: &Connection) -> Result<u64> {
-    db.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get::<_, i64>(0))
-        .map(|count| count as u64)
-        .map_err(|error| failed("count dead letters", error))
-}
-
-pub(super) fn tokens(db: &Connection, id: Option<&str>) -> Result<Vec<TokenRecord>> {
-    let read = || {
-        let record = |row: &rusqlite::Row<'_>| {
-            let (scopes, created_at, expires_at, revoked_at, note) =
-                rows::json(row.get_ref("record")?.as_str()?)?;
-            Ok(TokenRecord {
-                id: row.get("id")?,
-                hash: row.get("hash")?,
-                scopes,
-                created_at,
-                expires_at,
-                revoked_at,
-                note,
-            })
-        };
-        db.prepare_cached("SELECT * FROM tokens WHERE ?1 IS NULL OR id = ?1 ORDER BY id")?
-            .query_map([id], record)?
-            .collect::<rusqlite::Result<_>>()
-    };
-    read().map_err(|error| failed("read a token", error))
+pub(super) fn dead_letter_count(conn: &Connection) -> Done<u64> {
+    let mut read = conn.prepare_cached("SELECT count(*) FROM jobs WHERE dead IS NOT NULL")?;
+    Ok(read.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
 }

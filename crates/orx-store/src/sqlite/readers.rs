@@ -1,6 +1,7 @@
 //! Readers: a few connections that can only read, each read in one snapshot, with a deadline.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,11 +36,15 @@ impl Drop for Lent {
 }
 
 /// Stops the read of a caller that went away.
-struct Stop(Option<InterruptHandle>);
+struct Stop {
+    handle: Option<InterruptHandle>,
+    stopped: Arc<AtomicBool>,
+}
 
 impl Stop {
     fn now(&mut self) {
-        if let Some(handle) = self.0.take() {
+        if let Some(handle) = self.handle.take() {
+            self.stopped.store(true, Ordering::SeqCst);
             handle.interrupt();
         }
     }
@@ -79,13 +84,17 @@ impl Readers {
             Some(conn) => conn,
             None => open::reader(&self.path)?,
         };
-        let mut stop = Stop(Some(conn.get_interrupt_handle()));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let handle = Some(conn.get_interrupt_handle());
+        let mut stop = Stop { handle, stopped: Arc::clone(&stopped) };
         let lent = Lent { conn: Some(conn), idle: Arc::clone(&self.idle), _permit: permit };
         let mut reading = tokio::task::spawn_blocking(move || {
             let result = match &lent.conn {
                 // An interrupt meant for the caller before may come late: not for this one.
                 Some(conn) => match snapshot(conn, &read) {
-                    Err(trouble) if is_interrupt(&trouble) => snapshot(conn, &read),
+                    Err(trouble) if is_interrupt(&trouble) && !stopped.load(Ordering::SeqCst) => {
+                        snapshot(conn, &read)
+                    }
                     result => result,
                 },
                 None => Err(Trouble::Command("no connection".into())),
@@ -100,7 +109,7 @@ impl Readers {
             }
         };
         // Nobody is to be stopped any more, before another gets the connection.
-        stop.0 = None;
+        stop.handle = None;
         let (lent, result) = done.map_err(|error| StoreError::Backend {
             action,
             source: error.into(),

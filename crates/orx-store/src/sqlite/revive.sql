@@ -11,5 +11,9 @@ UPDATE jobs SET
     cancel_reason = NULL,
     cancel_by = NULL,
     finished_at = NULL,
-    dead = NULL
+    last_error = NULL,
+    last_exit_code = NULL,
+    last_exit_signal = NULL,
+    dead = NULL,
+    dead_at = NULL
 WHERE id = ?1

@@ -1,1 +1,366 @@
+//! What is particular to this store. What every store promises is in `tests/contract.rs`.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use orx_model::filter::Filter;
+use orx_model::job::{Labels, json_null};
+use orx_model::message::Started;
+use orx_model::{
+    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Name, Offer, OnLost, Outcome, OutcomeKind,
+    Priority, RetryPolicy,
+};
+use rusqlite::Connection;
+
+use super::*;
+use crate::{
+    ADVISORY_SYNC, ClaimRequest, Claimed, Dispatching, Enqueued, Jobs, PruneRequest, Recorded,
+    Upkeep,
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+const LATER: Timestamp = Timestamp::from_millis(2_000_000);
+
+fn open(folder: &Path) -> Sqlite {
+    Sqlite::open(SqliteOptions::new(folder.join("orx.db")), NOW).expect("open")
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        name: name("video"),
+        queue: name("media"),
+        priority: Priority::Normal,
+        args: json_null(),
+        command: None,
+        run_at: None,
+        retry: RetryPolicy { retries: 1, jitter: 0.0, ..RetryPolicy::default() },
+        timeout_ms: None,
+        deadline: None,
+        expires_at: None,
+        on_lost: OnLost::Retry,
+        require: Labels::new(),
+        tags: Labels::new(),
+        corr: None,
+        key: None,
+        key_hash: None,
+        by: None,
+    }
+}
+
+async fn enqueue(store: &Sqlite, specs: Vec<JobSpec>) -> Vec<JobId> {
+    let answers = store.enqueue(specs, NOW).await.expect("enqueue");
+    answers
+        .into_iter()
+        .map(|answer| match answer {
+            Enqueued::New { id, .. }
+            | Enqueued::Existing { id, .. }
+            | Enqueued::KeyConflict { id } => id,
+        })
+        .collect()
+}
+
+async fn claim(store: &Sqlite, handler: &str, first: u128, room: u128) -> Vec<Claimed> {
+    let request = ClaimRequest {
+        worker: Incarnation(7),
+        worker_name: name("w1"),
+        offer: Offer { handlers: BTreeSet::from([name(handler)]), ..Offer::default() },
+        executions: (first..first + room).map(ExecutionId).collect(),
+    };
+    store.claim_ready(vec![request], NOW).await.expect("claim")
+}
+
+async fn end(store: &Sqlite, claimed: &Claimed, kind: OutcomeKind) -> Recorded {
+    let outcome = Outcome {
+        job: claimed.dispatch.job,
+        execution: claimed.dispatch.execution,
+        kind,
+        started_at: Some(NOW),
+        ended_at: NOW,
+        error: None,
+        exit: None,
+    };
+    store.record_outcomes(vec![outcome], vec![0.5], NOW).await.expect("record")[0]
+}
+
+async fn counts_are_right(store: &Sqlite) {
+    let counted = |conn: &Connection| {
+        let mut read = conn.prepare(
+            "SELECT c.jobs, (SELECT count(*) FROM jobs j JOIN lanes l ON l.id = j.lane \
+             WHERE l.queue = c.queue AND j.status = c.status) FROM counts c",
+        )?;
+        let pairs = read.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        Ok(pairs.collect::<std::result::Result<Vec<_>, _>>()?)
+    };
+    for (kept, found) in store.read("count", counted).await.expect("counts") {
+        assert_eq!(kept, found);
+    }
+}
+
+/// The plan of a statement, a step a line.
+fn plan(conn: &Connection, sql: &str) -> String {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("prepare");
+    let mut rows = statement.raw_query();
+    let mut plan = String::new();
+    while let Some(row) = rows.next().expect("a step") {
+        plan.push_str(&row.get::<_, String>(3).expect("its words"));
+        plan.push('\n');
+    }
+    plan
+}
+
+#[tokio::test]
+async fn what_is_read_often_reads_an_index_in_its_order() {
+    let folder = folder();
+    let store = open(folder.path());
+    let statuses = Filter {
+        terms: vec![orx_model::filter::Term {
+            negated: false,
+            test: orx_model::filter::Test::Status([JobStatus::Failed, JobStatus::Pending].into()),
+        }],
+    };
+    let (list, _) = read::plan(&statuses, false, Some(JobId(9))).expect("may match");
+    let due = "SELECT id FROM jobs WHERE status = 2 AND run_at <= ?1 ORDER BY run_at, id LIMIT 9";
+    let live = "SELECT id FROM jobs WHERE status IN (3, 4) AND status <> 5";
+    let cases = [
+        (claim::READY, "COVERING INDEX jobs_ready"),
+        (include_str!("next_due.sql"), "jobs_due"),
+        (include_str!("oldest_due.sql"), "jobs_ready"),
+        (due, "jobs_due"),
+        (live, "jobs_status"),
+        (&list, "COVERING INDEX jobs_status"),
+    ];
+    let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
+    for (sql, index) in cases {
+        let plan = plan(&conn, sql);
+        assert!(plan.contains(index), "{sql}\n{plan}");
+        let sorts = plan.contains("USE TEMP B-TREE FOR ORDER BY") && sql != cases[2].0;
+        assert!(!sorts, "{sql}\n{plan}");
+    }
+    store.close().await.expect("close");
+}
+
+#[tokio::test]
+async fn a_second_store_on_the_file_is_refused_until_the_first_ends() {
+    let folder = folder();
+    let options = SqliteOptions::new(folder.path().join("orx.db"));
+    let store = open(folder.path());
+    let second = Sqlite::open(options.clone(), NOW).expect_err("held");
+    assert!(matches!(second, StoreError::Held { .. }), "{second:?}");
+    store.close().await.expect("close");
+    assert!(matches!(store.job(JobId(1)).await, Err(StoreError::Closed)));
+    assert!(matches!(store.check_writable().await, Err(StoreError::Closed)));
+    drop(Sqlite::open(options, NOW).expect("free"));
+    drop(open(folder.path()));
+}
+
+#[tokio::test]
+async fn a_newer_or_damaged_or_foreign_file_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("orx.db");
+    drop(open(folder.path()));
+    let conn = Connection::open(&path).expect("open");
+    conn.pragma_update(None, "user_version", 99).expect("set");
+    drop(conn);
+    let newer = Sqlite::open(SqliteOptions::new(&path), NOW).expect_err("newer");
+    assert!(matches!(newer, StoreError::NewerSchema { found: 99, .. }), "{newer:?}");
+
+    let path = folder.path().join("text.db");
+    std::fs::write(&path, "this is no database, whatever its name says. ".repeat(99)).expect("write");
+    let damaged = Sqlite::open(SqliteOptions::new(&path), NOW).expect_err("damaged");
+    assert!(matches!(damaged, StoreError::Damaged { .. }), "{damaged:?}");
+
+    let path = folder.path().join("other.db");
+    Connection::open(&path).expect("open").execute_batch("CREATE TABLE t (a)").expect("make");
+    let foreign = Sqlite::open(SqliteOptions::new(&path), NOW).expect_err("foreign");
+    assert!(matches!(foreign, StoreError::Damaged { .. }), "{foreign:?}");
+}
+
+/// The files as a crash would leave them: copied while the store is open.
+fn crash_image(from: &Path, to: &Path) {
+    for file in ["orx.db", "orx.db-wal"] {
+        std::fs::copy(from.join(file), to.join(file)).expect("copy");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_store_has_all_it_answered() {
+    let (folder, copy) = (folder(), folder());
+    let store = open(folder.path());
+    let ids = enqueue(&store, vec![spec(), spec()]).await;
+    let claimed = claim(&store, "video", 1, 1).await;
+    crash_image(folder.path(), copy.path());
+
+    let again = open(copy.path());
+    let first = again.job(ids[0]).await.expect("read").expect("a job");
+    assert_eq!(first.status, JobStatus::Dispatched);
+    assert_eq!(first.live.expect("live").execution, claimed[0].dispatch.execution);
+    assert!(matches!(
+        end(&again, &claimed[0], OutcomeKind::Succeeded { result: None }).await,
+        Recorded::Applied { status: JobStatus::Completed, .. }
+    ));
+    assert_eq!(claim(&again, "video", 9, 5).await.len(), 1);
+    assert_eq!(enqueue(&again, vec![spec()]).await, [JobId(3)]);
+    counts_are_right(&again).await;
+}
+
+#[tokio::test]
+async fn advisory_writes_are_synced_in_time() {
+    let folder = folder();
+    let store = open(folder.path());
+    enqueue(&store, vec![spec()]).await;
+    let synced = |conn: &Connection| {
+        Ok(conn.query_row("SELECT value FROM meta WHERE key = 'synced'", [], |row| {
+            row.get::<_, i64>(0)
+        })?)
+    };
+    let claimed = claim(&store, "video", 1, 1).await;
+    let before = store.read("read", synced).await.expect("read");
+    let ready = Started { job: claimed[0].dispatch.job, execution: ExecutionId(1), at: NOW };
+    store.mark_started(vec![ready]).await.expect("mark");
+    tokio::time::sleep(ADVISORY_SYNC - Duration::from_millis(300)).await;
+    assert_eq!(store.read("read", synced).await.expect("read"), before + 1);
+    // And once only, where nothing follows.
+    tokio::time::sleep(ADVISORY_SYNC).await;
+    assert_eq!(store.read("read", synced).await.expect("read"), before + 1);
+}
+
+async fn limit_pages(store: &Sqlite, pages: i64) {
+    let limit = move |tx: &mut Tx<'_>| {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        Ok(tx.conn.query_row(&sql, [], |_| Ok(()))?)
+    };
+    store.write("limit the file", Kind::Advisory, 1, limit).await.expect("limit");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
+    let folder = folder();
+    let store = open(folder.path());
+    let big = JobSpec {
+        args: serde_json::from_str(&format!("\"{}\"", "x".repeat(100_000))).expect("json"),
+        ..spec()
+    };
+    let first = enqueue(&store, vec![big.clone()]).await;
+    limit_pages(&store, 100).await;
+    let refused = loop {
+        match store.enqueue(vec![JobSpec { queue: name("new"), ..big.clone() }], NOW).await {
+            Ok(_) => {}
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, StoreError::Full), "{refused:?}");
+    // What is there goes on.
+    assert_eq!(claim(&store, "video", 1, 1).await[0].dispatch.job, first[0]);
+    limit_pages(&store, 1_000_000).await;
+    let next = enqueue(&store, vec![big]).await;
+    assert!(next[0] > first[0]);
+    counts_are_right(&store).await;
+    assert!(!*store.failed.borrow());
+}
+
+#[tokio::test]
+async fn a_command_that_fails_leaves_the_others_and_the_caches_alone() {
+    let folder = folder();
+    let store = open(folder.path());
+    let new_lane = JobSpec { queue: name("other"), name: name("mail"), ..spec() };
+    let fail = |tx: &mut Tx<'_>| -> Done<()> {
+        tx.conn.execute("INSERT INTO queues (id, name) VALUES (1, 'twice')", [])?;
+        tx.conn.execute("INSERT INTO queues (id, name) VALUES (1, 'twice')", [])?;
+        Ok(())
+    };
+    let (before, failed, after) = tokio::join!(
+        store.enqueue(vec![spec(), new_lane.clone()], NOW),
+        store.write("fail", Kind::Durable, 1, fail),
+        store.enqueue(vec![new_lane, spec()], NOW),
+    );
+    assert_eq!(before.expect("before").len(), 2);
+    assert!(matches!(failed, Err(StoreError::Backend { action: "fail", .. })), "{failed:?}");
+    let last = after.expect("after");
+    assert_eq!(last[1], Enqueued::New { id: JobId(4), status: JobStatus::Pending });
+    counts_are_right(&store).await;
+    assert_eq!(claim(&store, "mail", 1, 9).await.len(), 2);
+    assert_eq!(claim(&store, "video", 11, 9).await.len(), 2);
+    drop(store);
+    counts_are_right(&open(folder.path())).await;
+}
+
+#[tokio::test]
+async fn ids_and_young_keys_outlive_their_jobs() {
+    let folder = folder();
+    let store = open(folder.path());
+    let keyed = JobSpec { key: Some("k".to_owned()), ..spec() };
+    let ids = enqueue(&store, vec![spec(), keyed.clone()]).await;
+    for claimed in claim(&store, "video", 1, 2).await {
+        let _ = end(&store, &claimed, OutcomeKind::Succeeded { result: Some(json_null()) }).await;
+    }
+    let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9 };
+    assert_eq!(store.prune(all).await.expect("prune"), 2);
+    drop(store);
+
+    let store = open(folder.path());
+    assert!(store.job(ids[1]).await.expect("read").is_none());
+    let again = store.enqueue(vec![keyed.clone(), spec()], NOW).await.expect("enqueue");
+    assert_eq!(again[0], Enqueued::Existing { id: ids[1], status: JobStatus::Completed });
+    assert_eq!(again[1], Enqueued::New { id: JobId(3), status: JobStatus::Pending });
+    let day_later = NOW.saturating_add(orx_model::limits::KEY_KEPT);
+    let fresh = store.enqueue(vec![keyed], day_later).await.expect("enqueue");
+    assert_eq!(fresh, [Enqueued::New { id: JobId(4), status: JobStatus::Pending }]);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_writer_leaves_nobody_waiting() {
+    let folder = folder();
+    let store = open(folder.path());
+    let panic = |_: &mut Tx<'_>| -> Done<()> { panic!("on purpose") };
+    let (panicked, beside) = tokio::join!(
+        store.write("panic", Kind::Durable, 1, panic),
+        store.enqueue(vec![spec()], NOW),
+    );
+    assert!(matches!(panicked, Err(StoreError::Failed)), "{panicked:?}");
+    assert!(matches!(beside, Err(StoreError::Failed)), "{beside:?}");
+    store.failed().await;
+    assert!(matches!(store.job(JobId(1)).await, Err(StoreError::Failed)));
+}
+
+#[tokio::test]
+async fn a_list_in_pages_gives_every_job_once() {
+    let folder = folder();
+    let store = open(folder.path());
+    enqueue(&store, (0..20).map(|_| spec()).collect()).await;
+    let claimed = claim(&store, "video", 1, 10).await;
+    for claimed in claimed.iter().step_by(2) {
+        let kind = OutcomeKind::Failed { retryable: false, retry_after_ms: None };
+        let _ = end(&store, claimed, kind).await;
+    }
+    let filter = Filter {
+        terms: vec![orx_model::filter::Term {
+            negated: true,
+            test: orx_model::filter::Test::Status([JobStatus::Completed].into()),
+        }],
+    };
+    let (mut after, mut found) = (None, Vec::new());
+    loop {
+        let request = crate::ListRequest {
+            filter: filter.clone(),
+            oldest_first: false,
+            after,
+            limit: 3,
+        };
+        let page = store.list(request, NOW).await.expect("list");
+        found.extend(page.rows.iter().map(|job| job.id.0));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, (1..=20).rev().collect::<Vec<_>>());
+    counts_are_right(&store).await;
+}

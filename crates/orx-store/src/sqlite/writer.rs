@@ -22,8 +22,12 @@ const BATCH_COMMANDS: usize = 512;
 const BATCH_WEIGHT: u32 = 8 * 1024;
 /// Advisory writes are synced after this, so that the sync has ended within [`ADVISORY_SYNC`].
 const SYNC_AFTER: Duration = Duration::from_millis(ADVISORY_SYNC.as_millis() as u64 / 2);
-/// What the write-ahead log takes, in weight of commands, before it is carried over into the file.
-const CHECKPOINT_WEIGHT: u64 = 16 * 1024;
+/// Pages the write-ahead log takes, by estimate, before it is carried over into the file and begun
+/// anew. A log that is written over syncs faster than one that grows.
+const CHECKPOINT_PAGES: u64 = 4 * 1024;
+/// Pages of one commit: those that even the smallest one writes, and how many rows fill another.
+const COMMIT_PAGES: u64 = 6;
+const PAGE_ROWS: u64 = 8;
 
 /// A transaction while it is open.
 pub(super) struct Tx<'a> {
@@ -100,7 +104,8 @@ pub(super) struct Writer {
     syncs: bool,
     /// Since when a committed write has not been synced.
     unsynced_since: Option<Instant>,
-    since_checkpoint: u64,
+    /// What stands in the log since it was last carried over, by estimate.
+    log_pages: u64,
     failed: watch::Sender<bool>,
 }
 
@@ -112,7 +117,7 @@ impl Writer {
         failed: watch::Sender<bool>,
     ) -> Self {
         let syncs = true;
-        Self { conn, cache, durability, syncs, unsynced_since: None, since_checkpoint: 0, failed }
+        Self { conn, cache, durability, syncs, unsynced_since: None, log_pages: 0, failed }
     }
 
     /// Ends on [`Order::Close`], when nobody can send any more, or when the disk failed.
@@ -142,7 +147,7 @@ impl Writer {
                 drop(reply.send(done));
                 return;
             }
-            if self.since_checkpoint >= CHECKPOINT_WEIGHT {
+            if self.log_pages >= CHECKPOINT_PAGES {
                 self.checkpoint("PASSIVE");
             }
         }
@@ -230,7 +235,8 @@ impl Writer {
         } else if self.durability == Durability::Full && self.unsynced_since.is_none() {
             self.unsynced_since = Some(Instant::now());
         }
-        self.since_checkpoint += gathered.iter().map(|queued| u64::from(queued.weight)).sum::<u64>();
+        let rows: u64 = gathered.iter().map(|queued| u64::from(queued.weight)).sum();
+        self.log_pages += COMMIT_PAGES + rows / PAGE_ROWS;
         Ok(())
     }
 
@@ -283,7 +289,7 @@ impl Writer {
     /// Carries the log over into the file, so that it does not grow. Nothing is lost where it
     /// cannot: the next one does it.
     fn checkpoint(&mut self, mode: &str) {
-        self.since_checkpoint = 0;
+        self.log_pages = 0;
         let sql = format!("PRAGMA wal_checkpoint({mode})");
         if let Err(error) = self.conn.query_row(&sql, [], |_| Ok(())) {
             self.note(&Trouble::from(error));

@@ -2,8 +2,8 @@
 -- 3 dispatched, 4 running, 5 completed, 6 failed, 7 timed out, 8 cancelled.
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
--- The ids of jobs have a counter of their own: they are never used again, also when every job
--- has been pruned.
+-- Ids of jobs are never used again, also when every job has been pruned: `next_job` is written
+-- before jobs are deleted, and the next id is this or the one after the highest, if that is more.
 INSERT INTO meta VALUES ('next_job', 1), ('synced', 0);
 
 CREATE TABLE queues (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -62,13 +62,15 @@ CREATE TABLE jobs (
     last_error TEXT,
     last_exit_code INTEGER,
     last_exit_signal INTEGER,
-    -- While a dead letter is kept: its reason.
+    -- While a dead letter is kept: its reason, and since when.
     dead TEXT,
+    dead_at INTEGER,
     CHECK ((status IN (3, 4)) = (execution IS NOT NULL)),
     CHECK ((execution IS NULL) = (worker IS NULL)),
     CHECK ((status >= 5) = (finished_at IS NOT NULL)),
     CHECK (expire_at IS NULL OR status < 3),
-    CHECK (dead IS NULL OR status IN (6, 7))
+    CHECK (dead IS NULL OR status IN (6, 7)),
+    CHECK ((dead IS NULL) = (dead_at IS NULL))
 ) STRICT;
 -- The order of dispatch.
 CREATE INDEX jobs_ready ON jobs (lane, urgency, run_at) WHERE status = 1;
@@ -112,7 +114,6 @@ CREATE TABLE attempts (
     PRIMARY KEY (job, number)
 ) STRICT, WITHOUT ROWID;
 
--- The execution is part of the key: a number is used twice where a claim was lost with the power.
 CREATE TABLE logs (
     job INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
@@ -122,7 +123,7 @@ CREATE TABLE logs (
     at INTEGER NOT NULL,
     dropped_bytes INTEGER NOT NULL,
     bytes BLOB NOT NULL,
-    PRIMARY KEY (job, attempt, seq, execution)
+    PRIMARY KEY (job, attempt, seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE workers (

@@ -1,0 +1,206 @@
+//! How fast the SQLite store is on this machine: prints figures and nothing else.
+//!
+//! `cargo run --release --example store_speed [FOLDER]`: the folder says which disk is measured.
+#![expect(clippy::print_stdout, reason = "figures are all this is for")]
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orx_model::job::Labels;
+use orx_model::log::{LogChunk, Stream};
+use orx_model::{
+    ExecutionId, Incarnation, JobSpec, JobStatus, Name, Offer, OnLost, Outcome, OutcomeKind,
+    Priority, RetryPolicy, Timestamp,
+};
+use orx_store::{
+    ClaimRequest, Claimed, Dispatching, Jobs, ListRequest, Logs, Sqlite, SqliteOptions, Upkeep,
+};
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const BATCH: usize = 100;
+
+#[tokio::main]
+async fn main() -> Result<(), Failed> {
+    let folder = match std::env::args_os().nth(1) {
+        Some(folder) => tempfile::tempdir_in(folder)?,
+        None => tempfile::tempdir()?,
+    };
+    let store = Arc::new(Sqlite::open(SqliteOptions::new(folder.path().join("orx.db")), NOW)?);
+
+    for callers in [1, 8, 64] {
+        let (rate, worst) = enqueue_singly(&store, callers, 20_000).await?;
+        println!("enqueue, {callers} callers: {rate:.0}/s, slowest {worst:.1?}");
+    }
+    println!("enqueue, batches of 1000: {:.0}/s", enqueue_bulk(&store, 200_000).await?);
+    let jobs = 260_000;
+    println!("claim and finish, batches of 100: {:.0}/s", drain(&store, jobs, 1).await?);
+
+    enqueue_bulk(&store, 100_000).await?;
+    println!("claim and finish, 4 workers at once: {:.0}/s", drain(&store, 100_000, 4).await?);
+
+    enqueue_bulk(&store, 1_000_000).await?;
+    println!("with 1,000,000 waiting: {:.0}/s", drain(&store, 100_000, 1).await?);
+    println!("logs, 64 chunks of 200 bytes: {:.0} chunks/s", logs(&store).await?);
+    let (rate, worst) = enqueue_singly(&store, 8, 100_000).await?;
+    println!("enqueue, 8 callers, grown store: {rate:.0}/s, slowest {worst:.1?}");
+
+    let started = Instant::now();
+    let request = ListRequest {
+        filter: orx_model::filter::Filter::default(),
+        oldest_first: false,
+        after: None,
+        limit: 100,
+    };
+    store.list(request, NOW).await?;
+    println!("list of 100: {:.2?}", started.elapsed());
+    let started = Instant::now();
+    let counts = store.queue_counts().await?;
+    let pending: u64 = counts.iter().map(|(_, counts)| counts.of(JobStatus::Pending)).sum();
+    println!("counts ({pending} pending): {:.2?}", started.elapsed());
+    let started = Instant::now();
+    store.close().await?;
+    println!("close: {:.2?}", started.elapsed());
+    let started = Instant::now();
+    let store = Sqlite::open(SqliteOptions::new(folder.path().join("orx.db")), NOW)?;
+    println!("open: {:.2?}", started.elapsed());
+    store.close().await?;
+    Ok(())
+}
+
+fn spec(name: &Name, queue: &Name) -> Result<JobSpec, Failed> {
+    Ok(JobSpec {
+        name: name.clone(),
+        queue: queue.clone(),
+        priority: Priority::Normal,
+        args: serde_json::from_str(r#"{"path":"/media/in/0001.mp4","width":1280}"#)?,
+        command: None,
+        run_at: None,
+        retry: RetryPolicy::default(),
+        timeout_ms: Some(3_600_000),
+        deadline: None,
+        expires_at: None,
+        on_lost: OnLost::default(),
+        require: Labels::new(),
+        tags: Labels::new(),
+        corr: None,
+        key: None,
+        key_hash: None,
+        by: None,
+    })
+}
+
+async fn enqueue_singly(
+    store: &Arc<Sqlite>,
+    callers: usize,
+    jobs: usize,
+) -> Result<(f64, Duration), Failed> {
+    let spec = spec(&"video.process".parse()?, &"media".parse()?)?;
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| {
+            let (store, spec) = (Arc::clone(store), spec.clone());
+            tokio::spawn(async move {
+                let mut worst = Duration::ZERO;
+                for _ in 0..jobs / callers {
+                    let asked = Instant::now();
+                    store.enqueue(vec![spec.clone()], NOW).await?;
+                    worst = worst.max(asked.elapsed());
+                }
+                Ok::<_, Failed>(worst)
+            })
+        })
+        .collect();
+    let mut worst = Duration::ZERO;
+    for task in tasks {
+        worst = worst.max(task.await??);
+    }
+    Ok((jobs as f64 / started.elapsed().as_secs_f64(), worst))
+}
+
+async fn enqueue_bulk(store: &Sqlite, jobs: usize) -> Result<f64, Failed> {
+    let spec = spec(&"video.process".parse()?, &"media".parse()?)?;
+    let started = Instant::now();
+    for _ in 0..jobs / 1_000 {
+        store.enqueue(vec![spec.clone(); 1_000], NOW).await?;
+    }
+    Ok(jobs as f64 / started.elapsed().as_secs_f64())
+}
+
+async fn drain(store: &Arc<Sqlite>, jobs: usize, workers: usize) -> Result<f64, Failed> {
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..workers)
+        .map(|worker| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                let mut left = jobs / workers;
+                while left > 0 {
+                    let claimed = claim(&store, worker as u128 + 1, BATCH.min(left)).await?;
+                    if claimed.is_empty() {
+                        break;
+                    }
+                    left -= claimed.len();
+                    let outcomes: Vec<Outcome> = claimed.iter().map(success).collect();
+                    let draws = vec![0.5; outcomes.len()];
+                    store.record_outcomes(outcomes, draws, NOW).await?;
+                }
+                Ok::<_, Failed>(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await??;
+    }
+    Ok(jobs as f64 / started.elapsed().as_secs_f64())
+}
+
+async fn claim(store: &Sqlite, worker: u128, room: usize) -> Result<Vec<Claimed>, Failed> {
+    let executions = (0..room).map(|_| ExecutionId::random(&mut rand::rng())).collect();
+    let request = ClaimRequest {
+        worker: Incarnation(worker),
+        worker_name: "w1".parse()?,
+        offer: Offer {
+            queues: BTreeSet::new(),
+            handlers: BTreeSet::from(["video.process".parse()?]),
+            commands: false,
+            labels: Labels::new(),
+        },
+        executions,
+    };
+    Ok(store.claim_ready(vec![request], NOW).await?)
+}
+
+fn success(claimed: &Claimed) -> Outcome {
+    Outcome {
+        job: claimed.dispatch.job,
+        execution: claimed.dispatch.execution,
+        kind: OutcomeKind::Succeeded { result: None },
+        started_at: Some(NOW),
+        ended_at: NOW,
+        error: None,
+        exit: None,
+    }
+}
+
+async fn logs(store: &Sqlite) -> Result<f64, Failed> {
+    let claimed = claim(store, 1, 64).await?;
+    let started = Instant::now();
+    let rounds = 200;
+    for seq in 1..=rounds {
+        let chunks = claimed.iter().map(|claimed| LogChunk {
+            job: claimed.dispatch.job,
+            attempt: claimed.dispatch.attempt,
+            execution: claimed.dispatch.execution,
+            seq,
+            stream: Stream::Out,
+            at: NOW,
+            dropped_bytes: 0,
+            bytes: vec![b'x'; 200],
+        });
+        store.append_logs(chunks.collect()).await?;
+    }
+    Ok((rounds as usize * claimed.len()) as f64 / started.elapsed().as_secs_f64())
+}

@@ -1,0 +1,16 @@
+-- The longest-waiting pending job of each queue: the first of each urgency of each lane stands at
+-- a known place of `jobs_ready`.
+WITH urgencies (urgency) AS (VALUES (0), (1), (2), (3)),
+firsts (queue, run_at) AS (
+    SELECT l.queue, (
+        SELECT j.run_at FROM jobs j
+        WHERE j.status = 1 AND j.lane = l.id AND j.urgency = u.urgency
+        ORDER BY j.run_at LIMIT 1
+    )
+    FROM lanes l CROSS JOIN urgencies u
+)
+SELECT q.name, min(f.run_at)
+FROM firsts f JOIN queues q ON q.id = f.queue
+WHERE f.run_at IS NOT NULL
+GROUP BY q.name
+ORDER BY q.name

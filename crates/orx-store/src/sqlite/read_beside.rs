@@ -1,0 +1,133 @@
+//! What is read of logs, workers and tokens.
+
+use orx_model::log::{LogChunk, LogCursor};
+use orx_model::message::WorkerState;
+use orx_model::{ExecutionId, Incarnation};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::row;
+use super::trouble::Done;
+use crate::{LogRequest, TokenRecord, WorkerRecord};
+
+pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> Done<Vec<LogChunk>> {
+    let mut read = conn.prepare_cached(
+        "SELECT attempt, seq, execution, stream, at, dropped_bytes, bytes FROM logs \
+         WHERE job = ?1 AND (attempt, seq) > (?2, ?3) AND (?4 IS NULL OR attempt = ?4) \
+         ORDER BY attempt, seq",
+    )?;
+    let mut rows = read.query(params![
+        request.job.0,
+        request.after.attempt,
+        seq(request.after),
+        request.attempt
+    ])?;
+    let (mut bytes, mut chunks) = (0, Vec::new());
+    while let Some(row) = rows.next()? {
+        let stream = row::stream(row, 3)?;
+        if !request.streams.is_empty() && !request.streams.contains(&stream) {
+            continue;
+        }
+        let chunk = LogChunk {
+            job: request.job,
+            attempt: row.get(0)?,
+            execution: ExecutionId::from_bytes(row.get(2)?),
+            seq: row.get::<_, i64>(1)?.unsigned_abs(),
+            stream,
+            at: row::time(row, 4)?,
+            dropped_bytes: row.get::<_, i64>(5)?.unsigned_abs(),
+            bytes: row.get(6)?,
+        };
+        // An empty chunk counts for one, so that a log of nothing but those has an end.
+        bytes += chunk.bytes.len().max(1);
+        chunks.push(chunk);
+        if bytes >= request.limit_bytes {
+            break;
+        }
+    }
+    Ok(chunks)
+}
+
+pub(super) fn log_tail(conn: &Connection, request: &LogRequest, lines: u32) -> Done<LogCursor> {
+    let mut read = conn.prepare_cached(
+        "SELECT attempt, seq, stream, bytes FROM logs \
+         WHERE job = ?1 AND (attempt, seq) > (?2, ?3) AND (?4 IS NULL OR attempt = ?4) \
+         ORDER BY attempt DESC, seq DESC",
+    )?;
+    let mut rows = read.query(params![
+        request.job.0,
+        request.after.attempt,
+        seq(request.after),
+        request.attempt
+    ])?;
+    // One more than asked for: the newline before the first of them ends another line.
+    let mut left = u64::from(lines) + 1;
+    while let Some(row) = rows.next()? {
+        let stream = row::stream(row, 2)?;
+        if !request.streams.is_empty() && !request.streams.contains(&stream) {
+            continue;
+        }
+        let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+        let newlines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        if newlines >= left {
+            let seq = row.get::<_, i64>(1)?.unsigned_abs();
+            let before = LogCursor { attempt: row.get(0)?, seq: seq.saturating_sub(1) };
+            return Ok(before.max(request.after));
+        }
+        left -= newlines;
+    }
+    Ok(request.after)
+}
+
+fn seq(cursor: LogCursor) -> i64 {
+    i64::try_from(cursor.seq).unwrap_or(i64::MAX)
+}
+
+pub(super) fn workers(conn: &Connection) -> Done<Vec<WorkerRecord>> {
+    let mut read = conn.prepare_cached(
+        "SELECT registration, state, seen_at, hosted_by FROM workers ORDER BY name, incarnation",
+    )?;
+    let rows = read.query_map([], |row| {
+        Ok(WorkerRecord {
+            registration: row::json(row, 0)?,
+            state: worker_state(row, 1)?,
+            seen_at: row::time(row, 2)?,
+            hosted_by: row.get::<_, Option<_>>(3)?.map(Incarnation::from_bytes),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn worker_state(row: &Row<'_>, column: usize) -> rusqlite::Result<WorkerState> {
+    use WorkerState as S;
+    let text = row.get_ref(column)?.as_str()?;
+    [S::Starting, S::Running, S::Draining, S::Stopping, S::Stopped]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| row::wrong(column, Type::Text, text))
+}
+
+const TOKEN: &str = "SELECT id, hash, scopes, created_at, expires_at, revoked_at, note FROM tokens";
+
+pub(super) fn token(conn: &Connection, id: &str) -> Done<Option<TokenRecord>> {
+    let mut read = conn.prepare_cached(&format!("{TOKEN} WHERE id = ?1"))?;
+    Ok(read.query_row([id], token_row).optional()?)
+}
+
+pub(super) fn tokens(conn: &Connection) -> Done<Vec<TokenRecord>> {
+    let mut read = conn.prepare_cached(&format!("{TOKEN} ORDER BY id"))?;
+    let rows = read.query_map([], token_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
+    Ok(TokenRecord {
+        id: row.get(0)?,
+        hash: row.get(1)?,
+        scopes: row::json(row, 2)?,
+        created_at: row::time(row, 3)?,
+        expires_at: row::optional_time(row, 4)?,
+        revoked_at: row::optional_time(row, 5)?,
+        note: row.get(6)?,
+    })
+}

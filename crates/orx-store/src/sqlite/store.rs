@@ -1,0 +1,237 @@
+//! The traits of the store, each method a line to the writer or the readers.
+
+use async_trait::async_trait;
+use orx_model::filter::Filter;
+use orx_model::log::{LogChunk, LogCursor};
+use orx_model::message::{ExecutionProgress, Started};
+use orx_model::wire::{Count, StatusCounts};
+use rusqlite::Connection;
+use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, OutcomeKind, Timestamp};
+
+use super::claim::Taken;
+use super::enqueue::NewJob;
+use super::keep::WorkerRow;
+use super::writer::Tx;
+use super::{Durability, Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
+use super::{read, read_beside};
+use crate::{
+    CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
+    Enqueued, Jobs, ListRequest, Live, LogRequest, Logs, Page, Promoted, PruneRequest, Recorded,
+    Result, RetryAnswer, StoreError, StoreInfo, TokenRecord, Tokens, Upkeep, WorkerRecord, Workers,
+};
+
+/// Bytes that weigh as much as a row.
+const ROW_BYTES: usize = 1024;
+
+#[async_trait]
+impl Jobs for Sqlite {
+    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
+        let action = "accept the jobs";
+        let jobs = jobs.into_iter().map(NewJob::new).collect::<std::result::Result<Vec<_>, _>>();
+        let jobs = jobs.map_err(|error| StoreError::Backend { action, source: error.into() })?;
+        let weight = jobs.iter().map(|job| 1 + job.bytes() / ROW_BYTES).sum();
+        let run = move |tx: &mut Tx<'_>| enqueue::enqueue(tx, &jobs, now);
+        self.write(action, Kind::Durable, weight, run).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>> {
+        self.read("read the job", move |conn| read::job(conn, id)).await
+    }
+
+    async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {
+        let key = key.to_owned();
+        self.read("read the job", move |conn| read::job_by_key(conn, &key)).await
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>> {
+        self.read("read the attempts", move |conn| read::attempts(conn, id)).await
+    }
+
+    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<Job>> {
+        let read = move |conn: &Connection| read::list(conn, &request, now);
+        self.scan("list the jobs", read).await
+    }
+
+    async fn count(&self, filter: Filter, most: u64, now: Timestamp) -> Result<Count> {
+        let read = move |conn: &Connection| read::count(conn, &filter, most, now);
+        self.scan("count the jobs", read).await
+    }
+
+    async fn queue_counts(&self) -> Result<Vec<(Name, StatusCounts)>> {
+        self.read("count the jobs", read::queue_counts).await
+    }
+
+    async fn oldest_due(&self) -> Result<Vec<(Name, Timestamp)>> {
+        self.read("read what is due", read::oldest_due).await
+    }
+
+    async fn cancel(
+        &self,
+        cancels: Vec<CancelCommand>,
+        now: Timestamp,
+    ) -> Result<Vec<CancelAnswer>> {
+        let weight = cancels.len();
+        let run = move |tx: &mut Tx<'_>| change::cancel(tx, &cancels, now);
+        self.write("cancel the jobs", Kind::Durable, weight, run).await
+    }
+
+    async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>> {
+        let weight = ids.len();
+        let run = move |tx: &mut Tx<'_>| change::retry(tx, &ids, now);
+        self.write("retry the jobs", Kind::Durable, weight, run).await
+    }
+}
+
+#[async_trait]
+impl Dispatching for Sqlite {
+    async fn claim_ready(
+        &self,
+        requests: Vec<ClaimRequest>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>> {
+        let action = "claim jobs";
+        let weight = requests.iter().map(|request| request.executions.len()).sum();
+        let run = move |tx: &mut Tx<'_>| claim::claim(tx, &requests, now);
+        let taken = self.write(action, Kind::Advisory, weight, run).await?;
+        let claimed = taken.into_iter().map(Taken::dispatch).collect::<std::result::Result<_, _>>();
+        claimed.map_err(|error| StoreError::Backend { action, source: error.into() })
+    }
+
+    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Promoted> {
+        let run = move |tx: &mut Tx<'_>| change::promote(tx, now, limit);
+        self.write("promote what is due", Kind::Durable, limit as usize, run).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.read("read what is due", read::next_due).await
+    }
+
+    async fn mark_started(&self, started: Vec<Started>) -> Result<()> {
+        let weight = started.len();
+        let run = move |tx: &mut Tx<'_>| outcome::mark_started(tx, &started);
+        self.write("note what started", Kind::Advisory, weight, run).await
+    }
+
+    async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()> {
+        let weight = progress.len();
+        let run = move |tx: &mut Tx<'_>| outcome::record_progress(tx, &progress);
+        self.write("note progress", Kind::Advisory, weight, run).await
+    }
+
+    async fn record_outcomes(
+        &self,
+        outcomes: Vec<Outcome>,
+        draws: Vec<f64>,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>> {
+        let weight = outcomes.iter().map(|outcome| match &outcome.kind {
+            OutcomeKind::Succeeded { result: Some(result) } => 1 + result.get().len() / ROW_BYTES,
+            _ => 1,
+        });
+        let weight = weight.sum();
+        let run = move |tx: &mut Tx<'_>| outcome::record(tx, &outcomes, &draws, now);
+        self.write("record the outcomes", Kind::Durable, weight, run).await
+    }
+
+    async fn live_attempts(&self) -> Result<Vec<Live>> {
+        self.read("read the live attempts", read::live_attempts).await
+    }
+}
+
+#[async_trait]
+impl Logs for Sqlite {
+    async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()> {
+        let weight = chunks.iter().map(|chunk| 1 + chunk.bytes.len() / ROW_BYTES).sum();
+        let run = move |tx: &mut Tx<'_>| keep::append_logs(tx, &chunks);
+        self.write("keep the log", Kind::Advisory, weight, run).await
+    }
+
+    async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>> {
+        self.read("read the log", move |conn| read_beside::read_logs(conn, &request)).await
+    }
+
+    async fn log_tail(&self, request: LogRequest, lines: u32) -> Result<LogCursor> {
+        self.read("read the log", move |conn| read_beside::log_tail(conn, &request, lines)).await
+    }
+}
+
+#[async_trait]
+impl Workers for Sqlite {
+    async fn put_workers(&self, workers: Vec<WorkerRecord>) -> Result<()> {
+        let action = "note the workers";
+        let rows = workers.iter().map(WorkerRow::new).collect::<std::result::Result<Vec<_>, _>>();
+        let rows = rows.map_err(|error| StoreError::Backend { action, source: error.into() })?;
+        let weight = rows.len();
+        let run = move |tx: &mut Tx<'_>| keep::put_workers(tx, &rows);
+        self.write(action, Kind::Advisory, weight, run).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        self.read("read the workers", read_beside::workers).await
+    }
+
+    async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()> {
+        let weight = workers.len();
+        let run = move |tx: &mut Tx<'_>| keep::remove_workers(tx, &workers);
+        self.write("forget the workers", Kind::Advisory, weight, run).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Sqlite {
+    async fn dead_letters(&self, after: Option<JobId>, limit: u32) -> Result<Page<DeadLetterRow>> {
+        let read = move |conn: &Connection| read::dead_letters(conn, after, limit);
+        self.read("read the dead letters", read).await
+    }
+
+    async fn dead_letter_count(&self) -> Result<u64> {
+        self.read("count the dead letters", read::dead_letter_count).await
+    }
+
+    async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>> {
+        let weight = ids.len();
+        let run = move |tx: &mut Tx<'_>| change::delete_dead_letters(tx, &ids);
+        self.write("delete the dead letters", Kind::Durable, weight, run).await
+    }
+}
+
+#[async_trait]
+impl Tokens for Sqlite {
+    async fn put_token(&self, token: TokenRecord) -> Result<()> {
+        let run = move |tx: &mut Tx<'_>| keep::put_token(tx, &token);
+        self.write("keep the token", Kind::Durable, 1, run).await
+    }
+
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
+        let id = id.to_owned();
+        self.read("read the token", move |conn| read_beside::token(conn, &id)).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>> {
+        self.read("read the tokens", read_beside::tokens).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for Sqlite {
+    fn info(&self) -> StoreInfo {
+        let durability = match self.options.durability {
+            Durability::Full => "full",
+            Durability::Relaxed => "may lose the last moments at power loss",
+        };
+        StoreInfo { kind: "sqlite", durability, schema: open::SCHEMA }
+    }
+
+    async fn check_writable(&self) -> Result<()> {
+        self.write("write to the store", Kind::Durable, 1, keep::touch).await
+    }
+
+    async fn prune(&self, request: PruneRequest) -> Result<u64> {
+        let run = move |tx: &mut Tx<'_>| keep::prune(tx, &request);
+        self.write("forget old jobs", Kind::Durable, request.limit as usize, run).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.end().await
+    }
+}
