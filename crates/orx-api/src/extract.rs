@@ -147,10 +147,8 @@ pub(crate) fn json<T: serde::Serialize>(status: StatusCode, value: &T) -> Respon
             let kind = [(CONTENT_TYPE, "application/json")];
             (status, kind, bytes).into_response()
         }
-        Err(error) => {
-            Refusal(Problem::new(Code::Internal, format!("could not answer: {error}")))
-                .into_response()
-        }
+        Err(error) => Refusal(Problem::new(Code::Internal, format!("could not answer: {error}")))
+            .into_response(),
     }
 }
 

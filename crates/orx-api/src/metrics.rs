@@ -51,11 +51,8 @@ impl Metrics {
             }
             _ => "other",
         };
-        let request = Request {
-            route: route.to_owned(),
-            method: method.to_owned(),
-            code: u32::from(code),
-        };
+        let request =
+            Request { route: route.to_owned(), method: method.to_owned(), code: u32::from(code) };
         self.requests.get_or_create(&request).inc();
         self.took.observe(took.as_secs_f64());
     }
@@ -65,7 +62,9 @@ impl Metrics {
         let status = panel.cluster(&Caller::local()).await?;
         let mut queues = panel.queues(&Caller::local()).await?.queues;
         queues.sort_by_key(|queue| {
-            std::cmp::Reverse(JobStatus::ALL.map(|status| queue.counts.of(status)).iter().sum::<u64>())
+            std::cmp::Reverse(
+                JobStatus::ALL.map(|status| queue.counts.of(status)).iter().sum::<u64>(),
+            )
         });
         let mut registry = Registry::with_prefix("orx");
         registry.register("http_requests", "Requests answered", self.requests.clone());
@@ -74,8 +73,7 @@ impl Metrics {
         for (place, queue) in queues.iter().enumerate() {
             let name = if place < QUEUES { queue.queue.as_str() } else { "other" };
             for status in JobStatus::ALL {
-                let labels =
-                    Jobs { queue: name.to_owned(), status: status.as_str().to_owned() };
+                let labels = Jobs { queue: name.to_owned(), status: status.as_str().to_owned() };
                 jobs.get_or_create(&labels).inc_by(queue.counts.of(status) as i64);
             }
         }

@@ -20,9 +20,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::App;
 use crate::extract::{Answer, Auth, Json, Params, Part, Refusal, json, need_type, ok, parse};
 use crate::gate::gate;
-use crate::App;
 
 /// Chunks of a streamed answer that wait for a slow reader.
 const STREAMED: usize = 4;

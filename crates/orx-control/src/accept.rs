@@ -177,6 +177,7 @@ impl ControlPanel {
         let timeout_ms = match request.timeout_ms {
             Some(0) => None,
             Some(ms) => Some(span("timeout_ms", ms)?.as_millis() as u64),
+            None if command.is_some() => None,
             None => defaults.timeout_ms,
         };
         Ok(JobSpec {

@@ -123,7 +123,11 @@ impl ControlPanel {
     }
 
     /// Retries the jobs of dead letters; without ids or filter, of all of them.
-    pub async fn retry_dead(&self, caller: &Caller, request: ChangeRequest) -> Result<ChangeAnswer> {
+    pub async fn retry_dead(
+        &self,
+        caller: &Caller,
+        request: ChangeRequest,
+    ) -> Result<ChangeAnswer> {
         caller.need(Scope::Admin)?;
         let targets = self.dead_targets(&request).await?;
         if request.dry_run {

@@ -117,7 +117,7 @@ impl Reader {
                 Ok(false) => {
                     tokio::select! {
                         () = changed => {}
-                        () = tokio::time::sleep(PING) => return Some((Ok(LogEvent::Ping), self)),
+                        () = tokio::time::sleep(PING) => return Some((Ok(LogEvent::Ping {}), self)),
                     }
                 }
                 Err(problem) => {

@@ -13,7 +13,9 @@ mod view;
 use std::sync::{Arc, Mutex};
 
 use orx_model::job::Labels;
-use orx_model::{Code, Incarnation, Job, JobId, Name, Offer, Priority, Problem, RetryPolicy, Timestamp};
+use orx_model::{
+    Code, Incarnation, Job, JobId, Name, Offer, Priority, Problem, RetryPolicy, Timestamp,
+};
 use orx_store::{Store, StoreError};
 use orx_transport::{Notices, Transport};
 
@@ -38,7 +40,9 @@ impl Caller {
 
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.iter().any(|own| *own == scope || (*own == Scope::Admin && scope != Scope::Node))
+        self.scopes
+            .iter()
+            .any(|own| *own == scope || (*own == Scope::Admin && scope != Scope::Node))
     }
 
     /// # Errors
@@ -135,11 +139,9 @@ impl ControlPanel {
                 Problem::new(Code::NotFound, format!("there is no job with the key `{key}`"))
             });
         }
-        let id: JobId = reference
-            .parse()
-            .map_err(|error: orx_model::ids::ParseIdError| {
-                Problem::new(Code::BadRequest, error.to_string())
-            })?;
+        let id: JobId = reference.parse().map_err(|error: orx_model::ids::ParseIdError| {
+            Problem::new(Code::BadRequest, error.to_string())
+        })?;
         let found = self.store().job(id).await.map_err(store_problem)?;
         found.ok_or_else(|| no_job(id))
     }

@@ -110,10 +110,12 @@ impl ControlPanel {
             let near = nearest(name, all.queues.iter().map(|view| view.queue.as_str()));
             let problem = Problem::new(Code::NotFound, detail);
             match near {
-                Some(near) => problem
-                    .hint(format!("did you mean `{near}`?"))
-                    .candidates([near.to_owned()]),
-                None => problem.hint("`orx queue list` lists them; a queue is made by its first job"),
+                Some(near) => {
+                    problem.hint(format!("did you mean `{near}`?")).candidates([near.to_owned()])
+                }
+                None => {
+                    problem.hint("`orx queue list` lists them; a queue is made by its first job")
+                }
             }
         })
     }
@@ -222,9 +224,9 @@ fn rows(limit: Option<u32>) -> Result<u32> {
 }
 
 fn cursor(text: Option<&str>) -> Result<Option<JobId>> {
-    text.map(str::parse).transpose().map_err(|_| {
-        Problem::new(Code::BadRequest, "`cursor` is not the `next` of a page")
-    })
+    text.map(str::parse)
+        .transpose()
+        .map_err(|_| Problem::new(Code::BadRequest, "`cursor` is not the `next` of a page"))
 }
 
 /// As it may be shown: values of keys that look secret are masked.

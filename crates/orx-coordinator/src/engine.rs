@@ -12,9 +12,7 @@ use orx_model::message::{
     WorkerState,
 };
 use orx_model::{ExecutionId, Incarnation, JobId, Outcome, Timestamp, policy};
-use orx_store::{
-    Claimed, Live, PruneRequest, Recorded, Result, Store, StoreError, WorkerRecord,
-};
+use orx_store::{Claimed, Live, PruneRequest, Recorded, Result, Store, StoreError, WorkerRecord};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -231,7 +229,11 @@ impl Engine {
             if events.chunks.is_empty() { Ok(()) } else { store.append_logs(events.chunks).await }
         };
         let started = async {
-            if events.started.is_empty() { Ok(()) } else { store.mark_started(events.started).await }
+            if events.started.is_empty() {
+                Ok(())
+            } else {
+                store.mark_started(events.started).await
+            }
         };
         let progress = async {
             if events.progress.is_empty() {
@@ -282,7 +284,8 @@ impl Engine {
         let mut outbox = Outbox::default();
         for worker in self.fleet.lost(now) {
             tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
-            let given_up = self.give_up(worker, "its worker was not heard of any more", now).await?;
+            let given_up =
+                self.give_up(worker, "its worker was not heard of any more", now).await?;
             outbox.send.extend(given_up.send);
             outbox.changed.extend(given_up.changed);
             self.store.remove_workers(vec![worker]).await?;

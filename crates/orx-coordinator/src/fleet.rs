@@ -103,9 +103,7 @@ impl Fleet {
         for attempt in live {
             match self.seats.get_mut(&attempt.worker) {
                 Some(seat) => seat.live.insert(attempt.execution),
-                None => {
-                    self.strangers.entry(attempt.worker).or_default().insert(attempt.execution)
-                }
+                None => self.strangers.entry(attempt.worker).or_default().insert(attempt.execution),
             };
         }
     }
@@ -134,7 +132,12 @@ impl Fleet {
 
     /// Reconciliation. `live` is what the store holds for this worker, read after the heartbeat
     /// came.
-    pub fn heartbeat(&mut self, heartbeat: &WorkerHeartbeat, live: &[Live], now: Now) -> Reconciled {
+    pub fn heartbeat(
+        &mut self,
+        heartbeat: &WorkerHeartbeat,
+        live: &[Live],
+        now: Now,
+    ) -> Reconciled {
         let mut answer = self.answer(now);
         let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else {
             // Its outcomes and attempts are looked at once it has registered.
@@ -229,7 +232,8 @@ impl Fleet {
     #[must_use]
     pub fn lost(&self, now: Now) -> Vec<Incarnation> {
         let silent_since = |seen: Duration| now.mono.saturating_sub(seen.max(self.counting_from));
-        let seats = self.seats.iter().filter(|(_, seat)| silent_since(seat.seen) > self.settings.lease);
+        let seats =
+            self.seats.iter().filter(|(_, seat)| silent_since(seat.seen) > self.settings.lease);
         let strangers = self
             .strangers
             .keys()
@@ -250,9 +254,8 @@ impl Fleet {
     pub fn overdue(&self, live: &[Live], now: Timestamp) -> Vec<Outcome> {
         let over = |attempt: &&Live| {
             let since = attempt.started_at.unwrap_or(attempt.claimed_at);
-            let timeout = attempt
-                .timeout_ms
-                .map(|ms| since.saturating_add(Duration::from_millis(ms)));
+            let timeout =
+                attempt.timeout_ms.map(|ms| since.saturating_add(Duration::from_millis(ms)));
             let ends = [timeout, attempt.deadline].into_iter().flatten().min();
             ends.is_some_and(|end| now > end.saturating_add(self.settings.timeout_margin))
         };

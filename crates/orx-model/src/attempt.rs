@@ -99,7 +99,7 @@ pub struct Attempt {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "end", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
     Succeeded {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,6 @@ impl OutcomeKind {
 pub struct Outcome {
     pub job: JobId,
     pub execution: ExecutionId,
-    #[serde(flatten)]
     pub kind: OutcomeKind,
     /// When the attempt's process or function started, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -231,9 +231,7 @@ impl Test {
                 .of(job)
                 .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text))),
             Self::Number(Count::Id, op, number) => op.holds(job.id.0 as f64, *number),
-            Self::Number(Count::Attempts, op, number) => {
-                op.holds(f64::from(job.attempt), *number)
-            }
+            Self::Number(Count::Attempts, op, number) => op.holds(f64::from(job.attempt), *number),
             Self::Span(age, op, span) => age.of(job, now).is_some_and(|it| op.holds(it, *span)),
             Self::Since(at) => job.created_at >= *at,
             Self::Until(at) => job.created_at < *at,
@@ -399,17 +397,21 @@ impl Word {
         }
         let field = match self.key.as_str() {
             "status" => {
-                let statuses = self.each(|value| value.parse().ok(), || {
-                    let names = JobStatus::ALL.map(JobStatus::as_str);
-                    ("a status", names.to_vec())
-                })?;
+                let statuses = self.each(
+                    |value| value.parse().ok(),
+                    || {
+                        let names = JobStatus::ALL.map(JobStatus::as_str);
+                        ("a status", names.to_vec())
+                    },
+                )?;
                 self.only_equals()?;
                 return Ok(self.maybe_not(Test::Status(statuses.into_iter().collect())));
             }
             "priority" => {
-                let priorities = self.each(|value| value.parse().ok(), || {
-                    ("a priority", Priority::ALL.map(Priority::as_str).to_vec())
-                })?;
+                let priorities = self.each(
+                    |value| value.parse().ok(),
+                    || ("a priority", Priority::ALL.map(Priority::as_str).to_vec()),
+                )?;
                 self.only_equals()?;
                 return Ok(self.maybe_not(Test::Priority(priorities.into_iter().collect())));
             }
@@ -503,8 +505,7 @@ impl Word {
     }
 
     fn number(&self, of: Count) -> Result<Test, FilterError> {
-        let number: f64 =
-            self.value.parse().map_err(|_| self.wrong_value("a number", None))?;
+        let number: f64 = self.value.parse().map_err(|_| self.wrong_value("a number", None))?;
         if !number.is_finite() {
             return Err(self.wrong_value("a number", None));
         }
@@ -522,9 +523,8 @@ impl Word {
         if let Ok(span) = parse_duration(&self.value) {
             return Ok(now.saturating_sub(span));
         }
-        parse_time(&self.value, now, zone, Toward::Past).map_err(|_| {
-            self.wrong_value("a time, or how long ago, such as `03:00` or `2h`", None)
-        })
+        parse_time(&self.value, now, zone, Toward::Past)
+            .map_err(|_| self.wrong_value("a time, or how long ago, such as `03:00` or `2h`", None))
     }
 
     fn wrong_value(&self, expected: &str, hint: Option<String>) -> FilterError {

@@ -27,7 +27,16 @@ impl ParseIdError {
 /// A job, given by the store, never used again. At least 1, below 2^53 so that every JSON reader
 /// keeps it exact.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
     utoipa::ToSchema,
 )]
 #[serde(transparent)]

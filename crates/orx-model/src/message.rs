@@ -2,7 +2,8 @@
 //! passed over, unknown types are kept and reported. Every one may be lost, doubled, late or out
 //! of order: a reader is written so that the second time changes nothing.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::attempt::Outcome;
 use crate::ids::{ExecutionId, Incarnation, JobId, MessageId, Name};
@@ -27,32 +28,56 @@ pub struct Envelope {
     /// W3C trace context, `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    #[serde(flatten)]
     pub body: Body,
 }
 
-/// A message this version knows, or one it sets aside.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A message this version knows, or one it sets aside: `{"job_dispatch": {…}}`.
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Body {
     Known(Message),
-    Unknown(serde_json::Map<String, serde_json::Value>),
+    Unknown(Json),
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        // A known type with a payload that is none of ours is as strange as an unknown type.
+        Ok(match serde_json::from_str(text.get()) {
+            Ok(message) => Self::Known(message),
+            Err(_) => Self::Unknown(text.into()),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "type", content = "payload", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Message {
     /// Leader to worker: run these.
-    JobDispatch { jobs: Vec<Dispatch> },
+    JobDispatch {
+        jobs: Vec<Dispatch>,
+    },
     /// To a worker: stop these, under a cancel. Also for executions it has not seen yet.
-    JobCancel { executions: Vec<ExecutionRef> },
+    JobCancel {
+        executions: Vec<ExecutionRef>,
+    },
     /// To a worker: the store has these outcomes, or never will.
-    JobResultAck { executions: Vec<ExecutionId> },
+    JobResultAck {
+        executions: Vec<ExecutionId>,
+    },
     /// Worker to store: these started.
-    JobStatus { started: Vec<Started> },
-    JobProgress { progress: Vec<ExecutionProgress> },
-    JobLog { chunks: Vec<LogChunk> },
-    JobResult { outcomes: Vec<Outcome> },
+    JobStatus {
+        started: Vec<Started>,
+    },
+    JobProgress {
+        progress: Vec<ExecutionProgress>,
+    },
+    JobLog {
+        chunks: Vec<LogChunk>,
+    },
+    JobResult {
+        outcomes: Vec<Outcome>,
+    },
 }
 
 impl Message {
@@ -71,7 +96,16 @@ impl Message {
 }
 
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
     utoipa::ToSchema,
 )]
 pub struct ExecutionRef {
@@ -127,7 +161,16 @@ pub struct ExecutionProgress {
 }
 
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
@@ -209,17 +252,47 @@ mod tests {
 
     #[test]
     fn a_message_of_a_later_version_is_set_aside_not_lost() {
-        let text = r#"{"id":"00000000000000000000000000000001","version":2,"at":"2026-01-01T00:00:00.000Z","from":"00000000000000000000000000000002","type":"job_teleport","payload":{"to":"mars"}}"#;
+        let text = r#"{"id":"00000000000000000000000000000001","version":2,"at":"2026-01-01T00:00:00.000Z","from":"00000000000000000000000000000002","body":{"job_teleport":{"to":"mars"}}}"#;
         let envelope: Envelope = serde_json::from_str(text).expect("an envelope");
         let Body::Unknown(kept) = envelope.body else { panic!("known: {:?}", envelope.body) };
-        assert_eq!(kept["type"], "job_teleport");
-        assert_eq!(kept["payload"]["to"], "mars");
+        assert_eq!(kept.get(), r#"{"job_teleport":{"to":"mars"}}"#);
     }
 
     #[test]
     fn an_unknown_field_is_passed_over() {
-        let text = r#"{"id":"00000000000000000000000000000001","version":1,"at":"2026-01-01T00:00:00.000Z","from":"00000000000000000000000000000002","hue":3,"type":"job_result_ack","payload":{"executions":[],"mood":"good"}}"#;
+        let text = r#"{"id":"00000000000000000000000000000001","version":1,"at":"2026-01-01T00:00:00.000Z","from":"00000000000000000000000000000002","hue":3,"body":{"job_result_ack":{"executions":[],"mood":"good"}}}"#;
         let envelope: Envelope = serde_json::from_str(text).expect("an envelope");
         assert!(matches!(envelope.body, Body::Known(Message::JobResultAck { .. })));
+    }
+
+    #[test]
+    fn json_of_a_person_goes_through_a_message_as_it_is() {
+        let result: Json =
+            serde_json::from_str(r#"{"b":1.0,"a":123456789012345678901234567890}"#).expect("json");
+        let outcome = Outcome {
+            job: JobId(1),
+            execution: ExecutionId(2),
+            kind: crate::OutcomeKind::Succeeded { result: Some(result.clone()) },
+            started_at: None,
+            ended_at: Timestamp::default(),
+            error: None,
+            exit: None,
+        };
+        let envelope = Envelope {
+            id: MessageId(1),
+            version: VERSION,
+            at: Timestamp::default(),
+            from: Incarnation(1),
+            to: None,
+            trace: None,
+            body: Body::Known(Message::JobResult { outcomes: vec![outcome] }),
+        };
+        let text = serde_json::to_string(&envelope).expect("json");
+        let back: Envelope = serde_json::from_str(&text).expect("an envelope");
+        let Body::Known(Message::JobResult { outcomes }) = back.body else { panic!("{text}") };
+        let crate::OutcomeKind::Succeeded { result: Some(kept) } = &outcomes[0].kind else {
+            panic!("{text}")
+        };
+        assert_eq!(kept.get(), result.get());
     }
 }

@@ -9,7 +9,17 @@ use serde::{Deserialize, Serialize};
 
 /// Strict: nothing of a lower one starts while a higher one is ready and runnable.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
@@ -115,7 +125,11 @@ impl RetryPolicy {
     /// What is out of range, in words.
     pub fn check(&self) -> Result<(), String> {
         if self.retries > Self::RETRIES_MAX {
-            return Err(format!("retries must be 0 to {}, found {}", Self::RETRIES_MAX, self.retries));
+            return Err(format!(
+                "retries must be 0 to {}, found {}",
+                Self::RETRIES_MAX,
+                self.retries
+            ));
         }
         if !(1.0..=100.0).contains(&self.factor) {
             return Err(format!("factor must be 1 to 100, found {}", self.factor));

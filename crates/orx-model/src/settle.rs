@@ -183,10 +183,8 @@ mod tests {
 
     #[test]
     fn no_try_starts_after_the_deadline() {
-        let standing = Standing {
-            deadline: Some(NOW.saturating_add(Duration::from_secs(5))),
-            ..standing()
-        };
+        let standing =
+            Standing { deadline: Some(NOW.saturating_add(Duration::from_secs(5))), ..standing() };
         let end = settle(&standing, &failed(), NOW, 0.5);
         assert_eq!((end.event, end.dead), (JobEvent::GiveUpTimedOut, Some(DeadReason::Deadline)));
     }

@@ -7,7 +7,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
@@ -70,11 +79,9 @@ impl JobStatus {
     pub fn is_final(self) -> bool {
         match self {
             Self::Completed | Self::Failed | Self::TimedOut | Self::Cancelled => true,
-            Self::Created
-            | Self::Pending
-            | Self::Scheduled
-            | Self::Dispatched
-            | Self::Running => false,
+            Self::Created | Self::Pending | Self::Scheduled | Self::Dispatched | Self::Running => {
+                false
+            }
         }
     }
 

@@ -237,7 +237,8 @@ impl Cleaner {
         if let (true, Ok(text)) = (known && parameters.len() <= 64, std::str::from_utf8(parameters))
         {
             let hidden = text.split([';', ':']).any(|number| matches!(number, "8" | "5" | "6"))
-                && !text.contains("38") && !text.contains("48");
+                && !text.contains("38")
+                && !text.contains("48");
             if !hidden {
                 self.line.push_str("\u{1b}[");
                 self.line.push_str(text);
@@ -352,8 +353,17 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 #[must_use]
 pub fn is_secret_key(key: &str) -> bool {
     const MARKS: [&str; 11] = [
-        "password", "passwd", "passphrase", "secret", "token", "apikey", "authorization",
-        "credential", "privatekey", "accesskey", "cookie",
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "apikey",
+        "authorization",
+        "credential",
+        "privatekey",
+        "accesskey",
+        "cookie",
     ];
     let plain: String =
         key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();

@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc};
+use chrono::{
+    DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Milliseconds since 1970-01-01 UTC. As text, RFC 3339 in UTC with milliseconds.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, utoipa::ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-01-31T18:42:05.120Z")]
 pub struct Timestamp(i64);
 
@@ -230,8 +230,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     let mut total_ms = 0_f64;
     let mut seen = Vec::new();
     while !rest.is_empty() {
-        let number_len =
-            rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
+        let number_len = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
         let (number, tail) = rest.split_at(number_len);
         let unit_len = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_len);

@@ -1,7 +1,8 @@
 //! What goes over HTTP between clients and the server, and where. Times are RFC 3339 UTC,
 //! durations `…_ms`, names snake_case; fields are added, never renamed within a version.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::attempt::Attempt;
 use crate::ids::{Incarnation, JobId, Name};
@@ -167,13 +168,29 @@ pub struct Count {
     pub exact: bool,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct JobDetail {
     pub v: u32,
     #[serde(flatten)]
     pub job: Job,
     /// Oldest first; the live one last.
     pub attempts: Vec<Attempt>,
+}
+
+/// By hand: serde reads a flattened part through a buffer that cannot hold JSON as text.
+impl<'de> Deserialize<'de> for JobDetail {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Beside {
+            v: u32,
+            attempts: Vec<Attempt>,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let job = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
+        let Beside { v, attempts } =
+            serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
+        Ok(Self { v, job, attempts })
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -229,15 +246,21 @@ pub struct LogsQuery {
 
 /// One line of the NDJSON that `GET …/logs` answers.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum LogEvent {
     Chunk(LogPart),
     /// Sent about every 5 s while nothing else is: the link lives.
-    Ping,
+    Ping {},
     /// The status changed: sent once at the start too, while following.
-    Status { status: JobStatus, attempt: u32 },
+    Status {
+        status: JobStatus,
+        attempt: u32,
+    },
     /// All has been sent. While following: the job has ended.
-    End { cursor: String, job: Box<Job> },
+    End {
+        cursor: String,
+        job: Box<Job>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -293,9 +316,7 @@ pub struct ChangeRequest {
 }
 
 /// What became of one job of a change.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     Cancelled,
@@ -332,9 +353,7 @@ pub struct ChangeAnswer {
 }
 
 /// How many jobs stand where.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusCounts {
     pub created: u64,
     pub pending: u64,

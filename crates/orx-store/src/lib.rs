@@ -49,11 +49,19 @@ impl<T: Jobs + Dispatching + Logs + Workers + DeadLetters + Tokens + Upkeep> Sto
 /// What became of one job of an enqueue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enqueued {
-    New { id: JobId, status: JobStatus },
+    New {
+        id: JobId,
+        status: JobStatus,
+    },
     /// Its key is known, with the same request: this is the job.
-    Existing { id: JobId, status: JobStatus },
+    Existing {
+        id: JobId,
+        status: JobStatus,
+    },
     /// Its key is known, with another request. Nothing was accepted.
-    KeyConflict { id: JobId },
+    KeyConflict {
+        id: JobId,
+    },
 }
 
 /// Newest first, or oldest first, from the far side of `after`.
@@ -88,11 +96,21 @@ pub struct CancelCommand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelAnswer {
     /// It waited, or was forced. With the execution to be stopped, if it was forced off a worker.
-    Cancelled { stop: Option<(Incarnation, ExecutionId)> },
+    Cancelled {
+        stop: Option<(Incarnation, ExecutionId)>,
+    },
     /// The request is kept; the attempt's end decides. Also when it was asked for before.
-    Cancelling { worker: Incarnation, execution: ExecutionId, status: JobStatus },
-    AlreadyFinal { status: JobStatus },
-    NotInState { status: JobStatus },
+    Cancelling {
+        worker: Incarnation,
+        execution: ExecutionId,
+        status: JobStatus,
+    },
+    AlreadyFinal {
+        status: JobStatus,
+    },
+    NotInState {
+        status: JobStatus,
+    },
     Missing,
 }
 
@@ -100,7 +118,9 @@ pub enum CancelAnswer {
 pub enum RetryAnswer {
     /// Pending again, with a new budget; its dead letter is gone. Attempt numbers go on.
     Retried,
-    NotInState { status: JobStatus },
+    NotInState {
+        status: JobStatus,
+    },
     Missing,
 }
 
@@ -135,8 +155,11 @@ pub trait Jobs: Send + Sync {
 
     /// Durable. Answers are in the order of `cancels`. Once answered `Cancelled` the job does not
     /// start again, except by a person's retry.
-    async fn cancel(&self, cancels: Vec<CancelCommand>, now: Timestamp)
-    -> Result<Vec<CancelAnswer>>;
+    async fn cancel(
+        &self,
+        cancels: Vec<CancelCommand>,
+        now: Timestamp,
+    ) -> Result<Vec<CancelAnswer>>;
 
     /// Durable. A person's retry of final jobs.
     async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>>;
@@ -178,9 +201,14 @@ pub struct Live {
 #[must_use = "a stale outcome is an answer, not an error: the caller decides what follows"]
 pub enum Recorded {
     /// `run_at` where the job is due again.
-    Applied { status: JobStatus, run_at: Option<Timestamp> },
+    Applied {
+        status: JobStatus,
+        run_at: Option<Timestamp>,
+    },
     /// Nothing was changed: the execution is not, or no longer, the job's live one.
-    Stale { status: JobStatus },
+    Stale {
+        status: JobStatus,
+    },
     Missing,
 }
 
@@ -200,8 +228,11 @@ pub trait Dispatching: Send + Sync {
     /// room, from all lanes its offer takes, in the order (priority descending, due time, id) over
     /// all of them; where several workers fit, the one with the most room left gets the next. A
     /// job that expired, or whose deadline passed, is cancelled instead. Counts the attempt.
-    async fn claim_ready(&self, requests: Vec<ClaimRequest>, now: Timestamp)
-    -> Result<Vec<Claimed>>;
+    async fn claim_ready(
+        &self,
+        requests: Vec<ClaimRequest>,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>>;
 
     /// Durable. Scheduled jobs whose time has come become pending, waiting ones whose time is over
     /// are cancelled (with the reason), at most `limit` of each.

@@ -486,7 +486,8 @@ impl Dispatching for Memory {
             }
             state.change(id, JobEvent::Claim)?;
             if let Some(job) = state.jobs.get(&id).map(|entry| &entry.job) {
-                claimed.push(Claimed { worker: request.worker, dispatch: dispatch(job, execution) });
+                claimed
+                    .push(Claimed { worker: request.worker, dispatch: dispatch(job, execution) });
             }
         }
         Ok(claimed)

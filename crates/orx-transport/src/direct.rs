@@ -82,11 +82,7 @@ impl Direct {
 
 #[async_trait]
 impl Transport for Direct {
-    async fn publish(
-        &self,
-        to: Channel,
-        envelopes: Vec<Envelope>,
-    ) -> Result<(), TransportError> {
+    async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
         if let Channel::Broadcast = to {
             for envelope in envelopes {
                 // An error says that nobody listens, which is allowed here.
@@ -201,10 +197,8 @@ impl Reader {
         for step in 0..count {
             let queue = &self.queues[(self.first + step) % count];
             for envelope in queue.take(most - taken.len()) {
-                taken.push(Box::new(Pending {
-                    envelope: Some(envelope),
-                    queue: Arc::clone(queue),
-                }));
+                taken
+                    .push(Box::new(Pending { envelope: Some(envelope), queue: Arc::clone(queue) }));
             }
             if taken.len() >= most {
                 break;

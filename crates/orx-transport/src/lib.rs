@@ -76,11 +76,7 @@ pub enum TransportError {
 pub trait Transport: Send + Sync {
     /// Takes all envelopes or none, in one batch. Returns once they are taken; until then they may
     /// be lost. Cancelled while waiting for room: nothing was taken.
-    async fn publish(
-        &self,
-        to: Channel,
-        envelopes: Vec<Envelope>,
-    ) -> Result<(), TransportError>;
+    async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError>;
 
     /// A reader of `Enqueue`, of one inbox, or of the broadcast. Of an inbox it is the only one: a
     /// second takes over from the first. On `Enqueue` readers compete. On `Broadcast` each sees

@@ -207,9 +207,10 @@ impl Attempt {
             _ if matches!(error.raw_os_error(), Some(11 | 12 | 23 | 24)) => {
                 (format!("the worker could not start `{program}` now: {error}"), None)
             }
-            _ => {
-                (format!("the command `{program}` could not be run: {error}"), Some(Exit::Code(126)))
-            }
+            _ => (
+                format!("the command `{program}` could not be run: {error}"),
+                Some(Exit::Code(126)),
+            ),
         })
     }
 

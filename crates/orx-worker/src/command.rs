@@ -96,7 +96,9 @@ impl CommandHandler {
                     }
                 }
             }
-            if placeholders > 0 && filled.starts_with('-') && !element.starts_with('-')
+            if placeholders > 0
+                && filled.starts_with('-')
+                && !element.starts_with('-')
                 && !self.allow_dash
             {
                 return Err(format!(
@@ -265,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_placeholder_fills_one_element_whatever_is_in_it() {
-        let handler = handler(&["echo", "{args.name}", "n={args.n}", "{{x}}", "{job.id}.{attempt}"]);
+        let handler =
+            handler(&["echo", "{args.name}", "n={args.n}", "{{x}}", "{job.id}.{attempt}"]);
         let args = r#"{"name": "a b; rm -rf \"$HOME\"", "n": 3}"#;
         let argv = handler.prepare(&dispatch(args)).expect("a command").argv;
         assert_eq!(argv, ["echo", "a b; rm -rf \"$HOME\"", "n=3", "{x}", "7.2"]);

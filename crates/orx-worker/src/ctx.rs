@@ -35,13 +35,23 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    Log { level: Level, message: String },
+    Log {
+        level: Level,
+        message: String,
+    },
     /// The newest one counts, once the attempt has succeeded.
-    Result { value: serde_json::Value },
+    Result {
+        value: serde_json::Value,
+    },
     /// However it exits: due again after this, without using up a retry.
-    Snooze { for_ms: u64 },
+    Snooze {
+        for_ms: u64,
+    },
     /// However it exits: failed.
-    Fail { message: String, retry: bool },
+    Fail {
+        message: String,
+        retry: bool,
+    },
 }
 
 impl Request {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use orx_model::Name;
 use orx_model::job::Json;
 use orx_model::log::Level;
 use orx_model::message::Dispatch;
-use orx_model::Name;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use orx_model::Timestamp;
 use orx_model::limits::{LOG_CHUNK_BYTES, LOG_HEAD_BYTES, LOG_TAIL_BYTES};
 use orx_model::log::{LogChunk, Stream};
 use orx_model::message::{Dispatch, Message};
-use orx_model::Timestamp;
 use tokio::time::Instant;
 
 use crate::runtime::Publisher;

@@ -138,11 +138,10 @@ impl Core {
         self.heartbeats += 1;
         self.told_capacity = self.capacity();
         let waiting = self.waiting.iter().map(Dispatch::execution_ref);
-        let running = self
-            .running
-            .iter()
-            .filter(|(_, running)| !running.abandoned)
-            .map(|(execution, running)| ExecutionRef { job: running.job, execution: *execution });
+        let running =
+            self.running.iter().filter(|(_, running)| !running.abandoned).map(
+                |(execution, running)| ExecutionRef { job: running.job, execution: *execution },
+            );
         let unacknowledged = self
             .unacknowledged
             .iter()

@@ -13,7 +13,9 @@ use orx_model::message::{
 use orx_model::{
     ExecutionId, Incarnation, JobId, MessageId, Name, Offer, Outcome, OutcomeKind, Timestamp,
 };
-use orx_transport::{Channel, Gateway, GatewayError, Shard, Subscription, Transport, TransportError};
+use orx_transport::{
+    Channel, Gateway, GatewayError, Shard, Subscription, Transport, TransportError,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -154,7 +156,8 @@ impl Worker {
         let incarnation = options.incarnation;
         let mut rng = StdRng::seed_from_u64(options.seed);
         let channel_name = format!("orx-{incarnation}");
-        let (channel, listening) = ctx::Channel::open(channel_name).map_err(WorkerError::Channel)?;
+        let (channel, listening) =
+            ctx::Channel::open(channel_name).map_err(WorkerError::Channel)?;
         let inbox = transport.subscribe(Channel::Inbox(incarnation)).await?;
         let registration = registration(&options);
         let answer = register(&*gateway, &registration).await?;

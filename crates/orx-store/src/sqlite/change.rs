@@ -1,8 +1,6 @@
 //! What people and the clock do to jobs: cancel, retry, become due, run out of time.
 
-use orx_model::{
-    AttemptStatus, Incarnation, JobEvent, JobId, JobStatus, Timestamp, next,
-};
+use orx_model::{AttemptStatus, Incarnation, JobEvent, JobId, JobStatus, Timestamp, next};
 use rusqlite::params;
 
 use super::outcome::{Ended, Seen, capped, end_attempt, seen};
@@ -145,9 +143,11 @@ pub(super) fn retry(tx: &mut Tx<'_>, ids: &[JobId], now: Timestamp) -> Done<Vec<
             answers.push(RetryAnswer::NotInState { status: seen.status });
             continue;
         };
-        tx.conn
-            .prepare_cached(include_str!("revive.sql"))?
-            .execute(params![id.0, status_code(to), now.as_millis()])?;
+        tx.conn.prepare_cached(include_str!("revive.sql"))?.execute(params![
+            id.0,
+            status_code(to),
+            now.as_millis()
+        ])?;
         tx.conn.prepare_cached("DELETE FROM results WHERE job = ?1")?.execute([id.0])?;
         tx.cache.moved(seen.lane, Some(seen.status), Some(to));
         answers.push(RetryAnswer::Retried);
@@ -209,9 +209,9 @@ fn pick(tx: &Tx<'_>, sql: &str, now: Timestamp, limit: u32) -> Done<Vec<Picked>>
 }
 
 pub(super) fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> Done<Vec<bool>> {
-    let mut forget = tx
-        .conn
-        .prepare_cached("UPDATE jobs SET dead = NULL, dead_at = NULL WHERE id = ?1 AND dead IS NOT NULL")?;
+    let mut forget = tx.conn.prepare_cached(
+        "UPDATE jobs SET dead = NULL, dead_at = NULL WHERE id = ?1 AND dead IS NOT NULL",
+    )?;
     let mut answers = Vec::with_capacity(ids.len());
     for id in ids {
         answers.push(forget.execute([id.0])? > 0);

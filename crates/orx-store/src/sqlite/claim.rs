@@ -182,8 +182,13 @@ fn readers(tx: &Tx<'_>, requests: &[ClaimRequest]) -> Vec<Reader> {
             !request.executions.is_empty() && request.offer.takes(&entry.lane)
         });
         let fits: Vec<usize> = fits.map(|(place, _)| place).collect();
-        (!fits.is_empty())
-            .then(|| Reader { lane, fits, rows: VecDeque::new(), last: None, ended: false })
+        (!fits.is_empty()).then(|| Reader {
+            lane,
+            fits,
+            rows: VecDeque::new(),
+            last: None,
+            ended: false,
+        })
     });
     readers.collect()
 }

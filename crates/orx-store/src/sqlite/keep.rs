@@ -133,9 +133,9 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<u64> {
     gone.truncate(request.limit as usize);
     tx.cache.keep_next_job(tx.conn)?;
     let mut key = tx.conn.prepare_cached("SELECT spec FROM specs WHERE job = ?1")?;
-    let mut keep_key = tx
-        .conn
-        .prepare_cached("UPDATE keys SET status = ?2, kept_until = ?3 WHERE key = ?1 AND job = ?4")?;
+    let mut keep_key = tx.conn.prepare_cached(
+        "UPDATE keys SET status = ?2, kept_until = ?3 WHERE key = ?1 AND job = ?4",
+    )?;
     let mut deletes = [
         tx.conn.prepare_cached("DELETE FROM jobs WHERE id = ?1")?,
         tx.conn.prepare_cached("DELETE FROM specs WHERE job = ?1")?,
@@ -174,8 +174,6 @@ fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> Done<Vec<Gone>
 
 /// A write of nothing, which needs all that any other needs.
 pub(super) fn touch(tx: &mut Tx<'_>) -> Done<()> {
-    tx.conn
-        .prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'synced'")?
-        .execute([])?;
+    tx.conn.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'synced'")?.execute([])?;
     Ok(())
 }

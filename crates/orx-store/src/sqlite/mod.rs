@@ -135,10 +135,10 @@ impl Sqlite {
             // Held until the last write has ended.
             drop(lock);
         };
-        let thread =
-            std::thread::Builder::new().name("orx-store".to_owned()).spawn(run).map_err(
-                |error| StoreError::Open { path: path.clone(), source: error.into() },
-            )?;
+        let thread = std::thread::Builder::new()
+            .name("orx-store".to_owned())
+            .spawn(run)
+            .map_err(|error| StoreError::Open { path: path.clone(), source: error.into() })?;
         Ok(Self {
             readers: Readers::new(path.clone(), options.readers, options.read_deadline),
             room: Arc::new(Semaphore::new(options.waiting_max as usize)),

@@ -32,10 +32,8 @@ pub(super) struct StoreLock {
 
 pub(super) fn lock(path: &Path) -> Result<StoreLock> {
     let folder = folder_of(path);
-    let failed = |source: std::io::Error| StoreError::Open {
-        path: path.to_owned(),
-        source: source.into(),
-    };
+    let failed =
+        |source: std::io::Error| StoreError::Open { path: path.to_owned(), source: source.into() };
     if statfs(&folder).map_err(|error| failed(error.into()))?.f_type as i64 == NFS_MAGIC {
         let text = "it is on NFS, where locks do not hold: use a local disk";
         return Err(failed(std::io::Error::other(text)));
@@ -54,7 +52,8 @@ pub(super) fn lock(path: &Path) -> Result<StoreLock> {
 pub(super) fn writer(path: &Path) -> Result<Connection> {
     let failed = |error| open_error(path, error);
     // Job arguments may be secret; the log and its index get the rights of this file.
-    private(path).map_err(|error| StoreError::Open { path: path.to_owned(), source: error.into() })?;
+    private(path)
+        .map_err(|error| StoreError::Open { path: path.to_owned(), source: error.into() })?;
     let mut conn = connect(path).map_err(failed)?;
     refuse_other_files(path, &conn)?;
     prepare(&conn, WRITER_CACHE_KIB).map_err(failed)?;
@@ -65,10 +64,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
     migrate(path, &mut conn)?;
     // The file's own entry in its folder.
     if let Ok(folder) = File::open(folder_of(path)) {
-        folder.sync_all().map_err(|error| StoreError::Open {
-            path: path.to_owned(),
-            source: error.into(),
-        })?;
+        folder
+            .sync_all()
+            .map_err(|error| StoreError::Open { path: path.to_owned(), source: error.into() })?;
     }
     Ok(conn)
 }
@@ -93,8 +91,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn prepare(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
-    let mode: String =
-        conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         tracing::warn!(mode, "the store has no write-ahead log");
     }

@@ -77,7 +77,13 @@ pub(super) fn record(
     Ok(answers)
 }
 
-fn end(tx: &mut Tx<'_>, seen: &Seen, outcome: &Outcome, draw: f64, now: Timestamp) -> Done<Recorded> {
+fn end(
+    tx: &mut Tx<'_>,
+    seen: &Seen,
+    outcome: &Outcome,
+    draw: f64,
+    now: Timestamp,
+) -> Done<Recorded> {
     let succeeded = matches!(outcome.kind, OutcomeKind::Succeeded { .. });
     // A success asks for no policy, so its spec is not read.
     let policy = if succeeded {

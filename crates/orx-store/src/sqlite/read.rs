@@ -121,9 +121,9 @@ fn counted(conn: &Connection, filter: &Filter) -> Done<Option<u64>> {
         })
     };
     let queues = queue_counts(conn)?;
-    let cells = queues
-        .iter()
-        .flat_map(|(queue, counts)| JobStatus::ALL.map(|status| (queue, status, counts.of(status))));
+    let cells = queues.iter().flat_map(|(queue, counts)| {
+        JobStatus::ALL.map(|status| (queue, status, counts.of(status)))
+    });
     Ok(Some(cells.filter(|(queue, status, _)| holds(queue, *status)).map(|cell| cell.2).sum()))
 }
 
@@ -240,7 +240,8 @@ pub(super) fn queue_counts(conn: &Connection) -> Done<Vec<(Name, StatusCounts)>>
         if queues.last().is_none_or(|(last, _)| *last != name) {
             queues.push((name, StatusCounts::default()));
         }
-        if let (Some((_, counts)), Some(jobs)) = (queues.last_mut(), row.get::<_, Option<i64>>(2)?) {
+        if let (Some((_, counts)), Some(jobs)) = (queues.last_mut(), row.get::<_, Option<i64>>(2)?)
+        {
             *counts.slot(row::status(row, 1)?) = jobs.unsigned_abs();
         }
     }

@@ -110,10 +110,8 @@ impl Readers {
         };
         // Nobody is to be stopped any more, before another gets the connection.
         stop.handle = None;
-        let (lent, result) = done.map_err(|error| StoreError::Backend {
-            action,
-            source: error.into(),
-        })?;
+        let (lent, result) =
+            done.map_err(|error| StoreError::Backend { action, source: error.into() })?;
         drop(lent);
         result.map_err(|trouble| match trouble {
             // A reader writes nothing: what it finds broken is said, and the writer decides.

@@ -5,8 +5,8 @@ use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
 use orx_model::message::{ExecutionProgress, Started};
 use orx_model::wire::{Count, StatusCounts};
-use rusqlite::Connection;
 use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, OutcomeKind, Timestamp};
+use rusqlite::Connection;
 
 use super::claim::Taken;
 use super::enqueue::NewJob;

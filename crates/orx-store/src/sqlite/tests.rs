@@ -173,7 +173,8 @@ async fn a_newer_or_damaged_or_foreign_file_is_refused() {
     assert!(matches!(newer, StoreError::NewerSchema { found: 99, .. }), "{newer:?}");
 
     let path = folder.path().join("text.db");
-    std::fs::write(&path, "this is no database, whatever its name says. ".repeat(99)).expect("write");
+    std::fs::write(&path, "this is no database, whatever its name says. ".repeat(99))
+        .expect("write");
     let damaged = Sqlite::open(SqliteOptions::new(&path), NOW).expect_err("damaged");
     assert!(matches!(damaged, StoreError::Damaged { .. }), "{damaged:?}");
 
@@ -348,12 +349,8 @@ async fn a_list_in_pages_gives_every_job_once() {
     };
     let (mut after, mut found) = (None, Vec::new());
     loop {
-        let request = crate::ListRequest {
-            filter: filter.clone(),
-            oldest_first: false,
-            after,
-            limit: 3,
-        };
+        let request =
+            crate::ListRequest { filter: filter.clone(), oldest_first: false, after, limit: 3 };
         let page = store.list(request, NOW).await.expect("list");
         found.extend(page.rows.iter().map(|job| job.id.0));
         after = page.next;

@@ -263,7 +263,8 @@ impl Writer {
     /// Not possible inside a transaction, so between two, and only where it changes.
     fn set_sync(&mut self, sync: bool) -> Done<()> {
         if sync != self.syncs {
-            let sql = if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+            let sql =
+                if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
             self.conn.execute_batch(sql)?;
             self.syncs = sync;
         }
@@ -326,10 +327,7 @@ enum Gathered {
     Ended,
 }
 
-fn answer(
-    queued: impl Iterator<Item = Queued>,
-    mut with: impl FnMut() -> Result<(), StoreError>,
-) {
+fn answer(queued: impl Iterator<Item = Queued>, mut with: impl FnMut() -> Result<(), StoreError>) {
     for Queued { command, permit, .. } in queued {
         command.answer(with());
         drop(permit);

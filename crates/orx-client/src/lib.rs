@@ -1,0 +1,467 @@
+//! HTTP client of orx: the operations of the API as functions.
+//!
+//! Depends on `orx-model` only. Knows no terminal and no files.
+//!
+//! A call that was cut off may have been done. Reading is asked again; an enqueue carries an
+//! idempotency key, so asking again gives the same job; a change is not repeated by itself.
+//! [`Client::wait`] and [`Client::follow`] go on across the death of the server, and lose or repeat
+//! nothing.
+
+mod lines;
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use orx_model::wire::{
+    BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
+    EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
+    ResultAnswer, WaitAnswer, WaitQuery, WorkerList, path,
+};
+use orx_model::{Code, Job, JobStatus, MessageId, Problem};
+use reqwest::{Method, RequestBuilder, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use lines::Lines;
+
+/// An answer that is no stream comes within this.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// A long poll of a wait.
+const POLL: Duration = Duration::from_secs(25);
+/// A stream that says nothing for so long is dead; servers ping every 5 s.
+const SILENT: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Tries of a call that may be repeated.
+const TRIES: u32 = 4;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("could not reach the server at {url}")]
+    Unreachable { url: String, cause: String },
+    #[error("{0}")]
+    Problem(Box<Problem>),
+    #[error("the server at {url} does not answer as orx does")]
+    Strange { url: String, cause: String },
+    /// Where the server is could not be found out.
+    #[error("{0}")]
+    NoServer(String),
+}
+
+impl From<Problem> for ClientError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(Box::new(problem))
+    }
+}
+
+impl ClientError {
+    /// Asking again, later or elsewhere, may help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Problem(problem) => matches!(problem.code, Code::Unavailable | Code::TimedOut),
+            Self::Strange { .. } | Self::NoServer(_) => false,
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, ClientError>;
+
+/// Where a server is, and what to show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `http://127.0.0.1:7070`, without a slash at the end.
+    pub url: String,
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the token.
+        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Finds the server: asked at the start, and again whenever it cannot be reached, since a server
+/// that was started anew may be elsewhere.
+#[async_trait]
+pub trait Locate: Send + Sync {
+    async fn endpoint(&self) -> Result<Endpoint>;
+}
+
+#[async_trait]
+impl Locate for Endpoint {
+    async fn endpoint(&self) -> Result<Endpoint> {
+        Ok(self.clone())
+    }
+}
+
+/// What [`Client::follow`] and [`Client::wait`] tell of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    Lost,
+    Back,
+}
+
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    locate: Arc<dyn Locate>,
+    endpoint: Arc<Mutex<Option<Endpoint>>>,
+    /// How long [`Self::follow`] and [`Self::wait`] look for a server that has gone.
+    patience: Duration,
+}
+
+impl Client {
+    /// # Errors
+    /// The HTTP library cannot be set up.
+    pub fn new(locate: Arc<dyn Locate>, patience: Duration) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tcp_nodelay(true)
+            .user_agent(concat!("orx/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| ClientError::NoServer(error.to_string()))?;
+        Ok(Self { http, locate, endpoint: Arc::default(), patience })
+    }
+
+    pub async fn enqueue(&self, mut request: EnqueueRequest) -> Result<EnqueueAnswer> {
+        request.key.get_or_insert_with(|| MessageId::random(&mut rand::rng()).to_string());
+        self.repeated(Method::POST, path::JOBS, |call| call.json(&request)).await
+    }
+
+    /// Jobs of one body; answers are in the order of the lines. Each line carries its key already:
+    /// the caller draws them, so that it can ask again.
+    pub async fn enqueue_batch(&self, requests: &[EnqueueRequest]) -> Result<Vec<BatchLine>> {
+        let mut body = Vec::new();
+        for request in requests {
+            body.extend(serde_json::to_vec(request).map_err(|error| strange("", error))?);
+            body.push(b'\n');
+        }
+        let body = bytes::Bytes::from(body);
+        let mut pause = PAUSE;
+        for tries in 1.. {
+            let sent = self
+                .send(Method::POST, path::JOBS_BATCH, |call| {
+                    call.header("content-type", "application/x-ndjson").body(body.clone())
+                })
+                .await;
+            let answer = match sent {
+                Ok(response) => self.batch_lines(response).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error) if error.is_passing() && tries < TRIES => {
+                    self.forget_endpoint();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                answered => return answered,
+            }
+        }
+        unreachable!("the loop ends by its tries")
+    }
+
+    async fn batch_lines(&self, response: Response) -> Result<Vec<BatchLine>> {
+        let url = response.url().to_string();
+        let mut lines = Lines::new(response);
+        let mut answers = Vec::new();
+        while let Some(line) = lines.next().await.map_err(|error| unreachable_at(&url, &error))? {
+            answers.push(serde_json::from_slice(&line).map_err(|error| strange(&url, error))?);
+        }
+        Ok(answers)
+    }
+
+    pub async fn job(&self, reference: &str) -> Result<JobDetail> {
+        self.get(&place(path::JOB, "{job}", reference), &()).await
+    }
+
+    pub async fn result(&self, reference: &str) -> Result<ResultAnswer> {
+        self.get(&place(path::JOB_RESULT, "{job}", reference), &()).await
+    }
+
+    pub async fn list(&self, query: &ListQuery) -> Result<JobPage> {
+        self.get(path::JOBS, query).await
+    }
+
+    pub async fn cancel(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
+        self.repeated(Method::POST, path::JOBS_CANCEL, |call| call.json(request)).await
+    }
+
+    pub async fn retry(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
+        self.once(Method::POST, path::JOBS_RETRY, |call| call.json(request)).await
+    }
+
+    pub async fn queues(&self) -> Result<QueueList> {
+        self.get(path::QUEUES, &()).await
+    }
+
+    pub async fn queue(&self, name: &str) -> Result<QueueView> {
+        self.get(&place(path::QUEUE, "{queue}", name), &()).await
+    }
+
+    pub async fn dead_letters(&self, query: &ListQuery) -> Result<DeadLetterPage> {
+        self.get(path::DEAD_LETTERS, query).await
+    }
+
+    pub async fn retry_dead(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
+        self.once(Method::POST, path::DEAD_LETTERS_RETRY, |call| call.json(request)).await
+    }
+
+    pub async fn delete_dead(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
+        self.once(Method::POST, path::DEAD_LETTERS_DELETE, |call| call.json(request)).await
+    }
+
+    pub async fn workers(&self) -> Result<WorkerList> {
+        self.get(path::WORKERS, &()).await
+    }
+
+    pub async fn cluster(&self) -> Result<ClusterStatus> {
+        self.get(path::CLUSTER, &()).await
+    }
+
+    /// Until the job has ended, or is in `status`. Goes on while the server is away, for as long as
+    /// the client's patience.
+    pub async fn wait(
+        &self,
+        reference: &str,
+        status: Option<JobStatus>,
+        mut link: impl FnMut(Link),
+    ) -> Result<Job> {
+        let query = WaitQuery { timeout_ms: Some(POLL.as_millis() as u64), status };
+        let route = place(path::JOB_WAIT, "{job}", reference);
+        let mut away = Away::default();
+        loop {
+            let asked = self.once(Method::GET, &route, |call| call.query(&query));
+            match asked.await {
+                Ok(WaitAnswer { reached: true, job, .. }) => {
+                    away.back(&mut link);
+                    return Ok(job);
+                }
+                Ok(_) => away.back(&mut link),
+                Err(error) => away.lost(self, error, &mut link).await?,
+            }
+        }
+    }
+
+    /// The log of a job as it comes, until the job has ended: then the job. `on` may break off,
+    /// then `None`. Goes on from the same place after the link was lost.
+    pub async fn follow(
+        &self,
+        reference: &str,
+        mut query: LogsQuery,
+        mut on: impl FnMut(LogEvent) -> ControlFlow<()>,
+        mut link: impl FnMut(Link),
+    ) -> Result<Option<Job>> {
+        let route = place(path::JOB_LOGS, "{job}", reference);
+        let mut away = Away::default();
+        loop {
+            let opened = self.send(Method::GET, &route, |call| call.query(&query)).await;
+            let response = match opened {
+                Ok(response) => response,
+                Err(error) => {
+                    away.lost(self, error, &mut link).await?;
+                    continue;
+                }
+            };
+            away.back(&mut link);
+            let url = response.url().to_string();
+            let mut lines = Lines::new(response);
+            let error = loop {
+                let line = match tokio::time::timeout(SILENT, lines.next()).await {
+                    Ok(Ok(Some(line))) => line,
+                    Ok(Ok(None)) => break "the stream ended early".to_owned(),
+                    Ok(Err(error)) => break error,
+                    Err(_) => break "the server says nothing".to_owned(),
+                };
+                let event: LogEvent =
+                    serde_json::from_slice(&line).map_err(|error| strange(&url, error))?;
+                match event {
+                    LogEvent::End { job, .. } => return Ok(Some(*job)),
+                    LogEvent::Chunk(part) => {
+                        // From here on, should the link be lost.
+                        query.cursor = Some(part.cursor.clone());
+                        query.tail = None;
+                        if on(LogEvent::Chunk(part)).is_break() {
+                            return Ok(None);
+                        }
+                    }
+                    other => {
+                        if on(other).is_break() {
+                            return Ok(None);
+                        }
+                    }
+                }
+            };
+            away.lost(self, unreachable_at(&url, &error), &mut link).await?;
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, route: &str, query: &impl Serialize) -> Result<T> {
+        self.repeated(Method::GET, route, |call| call.query(query)).await
+    }
+
+    /// A call that may be made again.
+    async fn repeated<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        route: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<T> {
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match self.once(method.clone(), route, &build).await {
+                Err(error) if error.is_passing() => {
+                    self.forget_endpoint();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                answered => return answered,
+            }
+        }
+        self.once(method, route, build).await
+    }
+
+    async fn once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        route: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<T> {
+        let whole = async {
+            let response = self.send(method, route, build).await?;
+            let url = response.url().to_string();
+            let bytes =
+                response.bytes().await.map_err(|error| unreachable_at(&url, &chain(&error)))?;
+            serde_json::from_slice(&bytes).map_err(|error| strange(&url, error))
+        };
+        match tokio::time::timeout(ANSWER_WITHIN + POLL, whole).await {
+            Ok(answered) => answered,
+            Err(_) => Err(unreachable_at(route, "no answer in time")),
+        }
+    }
+
+    /// The answer's head: 2xx, or an error.
+    async fn send(
+        &self,
+        method: Method,
+        route: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response> {
+        let endpoint = self.endpoint().await?;
+        if !endpoint.url.starts_with("http://") {
+            let url = &endpoint.url;
+            return Err(ClientError::NoServer(format!(
+                "expected a `http://` address, found `{url}`"
+            )));
+        }
+        let url = format!("{}{route}", endpoint.url);
+        let mut call = self.http.request(method, &url);
+        if let Some(token) = &endpoint.token {
+            call = call.bearer_auth(token);
+        }
+        let response = build(call)
+            .send()
+            .await
+            .map_err(|error| unreachable_at(&endpoint.url, &chain(&error)))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let bytes = response.bytes().await.unwrap_or_default();
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(problem.into()),
+            Err(_) => Err(strange(&endpoint.url, format!("it answered {status}"))),
+        }
+    }
+
+    async fn endpoint(&self) -> Result<Endpoint> {
+        let lock = || self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().clone() {
+            return Ok(known);
+        }
+        let found = self.locate.endpoint().await?;
+        *lock() = Some(found.clone());
+        Ok(found)
+    }
+
+    fn forget_endpoint(&self) {
+        *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// How long the server has been away.
+#[derive(Default)]
+struct Away {
+    since: Option<tokio::time::Instant>,
+    pause: Duration,
+}
+
+impl Away {
+    fn back(&mut self, link: &mut impl FnMut(Link)) {
+        if self.since.take().is_some() {
+            link(Link::Back);
+        }
+        self.pause = Duration::ZERO;
+    }
+
+    async fn lost(
+        &mut self,
+        client: &Client,
+        error: ClientError,
+        link: &mut impl FnMut(Link),
+    ) -> Result<()> {
+        let passing = error.is_passing() || matches!(error, ClientError::NoServer(_));
+        let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
+        if !passing || since.elapsed() >= client.patience {
+            return Err(error);
+        }
+        if self.pause.is_zero() {
+            link(Link::Lost);
+        }
+        client.forget_endpoint();
+        self.pause = (self.pause * 2).clamp(PAUSE, PAUSE_MAX);
+        tokio::time::sleep(self.pause).await;
+        Ok(())
+    }
+}
+
+fn place(route: &str, part: &str, value: &str) -> String {
+    let mut escaped = String::new();
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    route.replace(part, &escaped)
+}
+
+fn unreachable_at(url: &str, cause: &str) -> ClientError {
+    ClientError::Unreachable { url: url.to_owned(), cause: cause.to_owned() }
+}
+
+fn strange(url: &str, cause: impl ToString) -> ClientError {
+    ClientError::Strange { url: url.to_owned(), cause: cause.to_string() }
+}
+
+/// The innermost cause says most: `connection refused`.
+fn chain(error: &reqwest::Error) -> String {
+    let mut source: &dyn std::error::Error = error;
+    while let Some(inner) = source.source() {
+        source = inner;
+    }
+    source.to_string()
+}
+
+/// Used by [`lines`].
+pub(crate) async fn next_piece(
+    stream: &mut (impl futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Unpin),
+) -> Option<std::result::Result<bytes::Bytes, String>> {
+    stream.next().await.map(|piece| piece.map_err(|error| chain(&error)))
+}

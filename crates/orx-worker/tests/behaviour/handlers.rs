@@ -1,0 +1,90 @@
+//! Job types in Rust.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orx_model::OutcomeKind;
+use orx_model::job::Json;
+use orx_model::log::{Level, LogLine, Stream};
+use orx_worker::{Handler, HandlerError, Handlers, JobContext};
+use serde_json::json;
+
+use crate::coordinator::{Coordinator, Setup, job, name};
+
+/// Does what its args say.
+struct Obedient;
+
+#[async_trait]
+impl Handler for Obedient {
+    async fn run(&self, context: JobContext, args: &Json) -> Result<Option<Json>, HandlerError> {
+        match args.get() {
+            r#""panic""# => panic!("as told"),
+            r#""give up""# => Err(HandlerError::give_up("useless")),
+            r#""wait""# => {
+                context.log(Level::Info, "waiting").await;
+                context.cancelled().await;
+                Err(HandlerError::retry("was asked to end"))
+            }
+            r#""hang""# => std::future::pending().await,
+            _ => Ok(Some(Arc::clone(args))),
+        }
+    }
+}
+
+async fn start() -> Coordinator {
+    let handler: Arc<dyn Handler> = Arc::new(Obedient);
+    let rust_handlers = Handlers::from([(name("obey"), handler)]);
+    let kill_grace = Duration::from_millis(200);
+    Setup { rust_handlers, kill_grace, ..Setup::default() }.start().await
+}
+
+#[tokio::test]
+async fn a_value_is_the_result_and_an_error_says_whether_to_try_again() {
+    let coordinator = start().await;
+    let outcome = coordinator.run(&job("obey", json!({"a": 1}))).await;
+    let OutcomeKind::Succeeded { result: Some(result) } = outcome.kind else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(result.get(), r#"{"a":1}"#);
+    let outcome = coordinator.run(&job("obey", json!("give up"))).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Failed { retryable: false, .. }), "{outcome:?}");
+    assert_eq!(outcome.error.as_deref(), Some("useless"));
+}
+
+#[tokio::test]
+async fn a_panic_fails_the_attempt_and_not_the_worker() {
+    let coordinator = start().await;
+    let outcome = coordinator.run(&job("obey", json!("panic"))).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Failed { retryable: true, .. }), "{outcome:?}");
+    assert_eq!(outcome.error.as_deref(), Some("the handler panicked"));
+    let outcome = coordinator.run(&job("obey", json!(1))).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_cancel_is_heard_and_who_does_not_hear_it_is_dropped() {
+    let coordinator = start().await;
+    for what in ["wait", "hang"] {
+        let job = job("obey", json!(what));
+        coordinator.dispatch(&job).await;
+        coordinator.started(&job).await;
+        coordinator.cancel(&job).await;
+        let outcome = coordinator.outcome(&job).await;
+        assert!(matches!(outcome.kind, OutcomeKind::Cancelled), "{what}: {outcome:?}");
+        if what == "wait" {
+            let line = coordinator.text(&job, Stream::Log);
+            let line: LogLine = serde_json::from_str(&line).expect("one line");
+            assert_eq!(line.message, "waiting");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_ends_a_handler_that_hangs() {
+    let coordinator = start().await;
+    let mut job = job("obey", json!("hang"));
+    job.timeout_ms = Some(50);
+    let outcome = coordinator.run(&job).await;
+    assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{outcome:?}");
+}

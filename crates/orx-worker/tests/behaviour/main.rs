@@ -1,0 +1,11 @@
+//! How the worker behaves: real processes, a coordinator made of a few lines.
+
+mod commands;
+mod coordinator;
+mod death;
+mod ends;
+mod handlers;
+mod output;
+mod processes;
+mod side_channel;
+mod stopping;

@@ -1,0 +1,117 @@
+//! What an attempt prints arrives as it was printed, within bounds.
+
+use std::time::{Duration, Instant};
+
+use orx_model::OutcomeKind;
+use orx_model::limits::{LOG_CHUNK_BYTES, LOG_HEAD_BYTES, LOG_TAIL_BYTES};
+use orx_model::log::{LogChunk, Stream};
+use orx_model::message::Message;
+
+use crate::coordinator::{Logs, Setup, bytes, script};
+
+fn kept(chunks: &[LogChunk]) -> u64 {
+    chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum()
+}
+
+fn dropped(chunks: &[LogChunk]) -> u64 {
+    chunks.iter().map(|chunk| chunk.dropped_bytes).sum()
+}
+
+#[tokio::test]
+async fn streams_arrive_byte_for_byte_with_nul_and_broken_utf_8() {
+    let coordinator = Setup::default().start().await;
+    let job = script(r"printf 'a\000\377\376b\r\n\033[2J'; printf 'x\000\200' >&2; printf c");
+    coordinator.run(&job).await;
+    let chunks = coordinator.chunks(&job);
+    assert_eq!(bytes(&chunks, Stream::Out), b"a\0\xff\xfeb\r\n\x1b[2Jc");
+    assert_eq!(bytes(&chunks, Stream::Err), b"x\0\x80");
+}
+
+#[tokio::test]
+async fn chunks_are_numbered_without_gaps_and_each_stream_keeps_its_order() {
+    let coordinator = Setup::default().start().await;
+    let job = script("i=0; while [ $i -lt 3000 ]; do echo $i; echo $i >&2; i=$((i+1)); done");
+    coordinator.run(&job).await;
+    let chunks = coordinator.chunks(&job);
+    let numbers: Vec<u64> = chunks.iter().map(|chunk| chunk.seq).collect();
+    assert_eq!(numbers, (1..=chunks.len() as u64).collect::<Vec<u64>>());
+    let lines: String = (0..3000).map(|number| format!("{number}\n")).collect();
+    assert_eq!(coordinator.text(&job, Stream::Out), lines);
+    assert_eq!(coordinator.text(&job, Stream::Err), lines);
+}
+
+#[tokio::test]
+async fn what_is_printed_arrives_while_the_attempt_still_runs() {
+    let coordinator = Setup::default().start().await;
+    let job = script("echo here; exec sleep 1000");
+    coordinator.dispatch(&job).await;
+    assert_eq!(coordinator.first_line(&job).await, ["here"]);
+    coordinator.cancel(&job).await;
+    coordinator.outcome(&job).await;
+}
+
+#[tokio::test]
+async fn all_log_chunks_come_before_the_outcome() {
+    let coordinator = Setup::default().start().await;
+    let jobs: Vec<_> = (0..12).map(|_| script("head -c 300000 /dev/zero; echo end >&2")).collect();
+    for job in &jobs {
+        coordinator.dispatch(job).await;
+    }
+    for job in &jobs {
+        coordinator.outcome(job).await;
+        // An ordinary look is enough: nothing of it comes later.
+        let seen = coordinator.seen();
+        let is_log = |m: &Message| matches!(m, Message::JobLog { chunks } if chunks[0].execution == job.execution);
+        let is_end = |m: &Message| {
+            matches!(m, Message::JobResult { outcomes }
+                if outcomes.iter().any(|outcome| outcome.execution == job.execution))
+        };
+        let last_log = seen.iter().rposition(is_log).expect("a log");
+        let end = seen.iter().position(is_end).expect("an end");
+        assert!(last_log < end);
+        assert_eq!(kept(&coordinator.chunks(job)), 300_004);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_megabytes_neither_block_nor_grow_and_say_what_is_left_out() {
+    const TOTAL: u64 = 100_000_000;
+    let coordinator = Setup::default().start().await;
+    let job = script("head -c 99999990 /dev/zero; printf 0123456789");
+    let outcome = coordinator.run(&job).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
+    let chunks = coordinator.chunks(&job);
+    assert_eq!(kept(&chunks) + dropped(&chunks), TOTAL);
+    assert!(kept(&chunks) <= LOG_HEAD_BYTES + LOG_TAIL_BYTES);
+    assert!(bytes(&chunks, Stream::Out).ends_with(b"\x000123456789"));
+    assert!(chunks.iter().all(|chunk| chunk.bytes.len() <= LOG_CHUNK_BYTES));
+    let first_mark = chunks.iter().position(|chunk| chunk.dropped_bytes > 0).expect("a mark");
+    assert_eq!(
+        kept(&chunks[..first_mark]),
+        LOG_HEAD_BYTES,
+        "the mark stands where bytes are left out"
+    );
+    let marks = chunks.iter().filter(|chunk| chunk.dropped_bytes > 0).count();
+    assert_eq!(marks, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transport_that_takes_no_log_holds_no_program_up() {
+    let setup = Setup { logs: Logs::NeverTaken, ..Setup::default() };
+    let coordinator = setup.start().await;
+    let job = script("head -c 10000000 /dev/zero");
+    let begin = Instant::now();
+    let outcome = coordinator.run(&job).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_transport_costs_no_bytes_uncounted() {
+    let logs = Logs::Slow(Duration::from_millis(300));
+    let coordinator = Setup { logs, ..Setup::default() }.start().await;
+    let job = script("head -c 60000 /dev/zero");
+    coordinator.run(&job).await;
+    let chunks = coordinator.chunks(&job);
+    assert_eq!(kept(&chunks) + dropped(&chunks), 60_000);
+}

@@ -1,0 +1,134 @@
+//! What a running command tells beside its output.
+
+use orx_model::job::Progress;
+use orx_model::log::{Level, LogLine, Stream};
+use orx_model::message::Message;
+use orx_model::{Exit, OutcomeKind};
+use orx_worker::ctx::Request;
+use serde_json::json;
+
+use crate::coordinator::{Coordinator, Setup};
+use crate::processes::client;
+
+fn answers(coordinator: &Coordinator, job: &orx_model::message::Dispatch) -> Vec<String> {
+    let out = coordinator.text(job, Stream::Out);
+    out.lines().filter_map(|line| line.split_once("answer: ")).map(|(_, a)| a.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_command_tells_progress_log_lines_and_its_result() {
+    let coordinator = Setup::default().start().await;
+    let result = json!({"rows": 3, "text": "ü\u{0}"});
+    let requests = [
+        Request::Progress { percent: 12.5, text: Some("reading".to_owned()) },
+        Request::Log { level: Level::Warn, message: "two\nlines".to_owned() },
+        Request::Result { value: json!("an earlier one") },
+        Request::Result { value: result.clone() },
+    ];
+    let job = client(&requests, 0);
+    let outcome = coordinator.run(&job).await;
+
+    assert_eq!(answers(&coordinator, &job), ["taken"; 4]);
+    let OutcomeKind::Succeeded { result: Some(told) } = outcome.kind else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(serde_json::from_str::<serde_json::Value>(told.get()).expect("JSON"), result);
+
+    let log = coordinator.text(&job, Stream::Log);
+    let line: LogLine = serde_json::from_str(&log).expect("one line");
+    assert_eq!((line.level, line.message.as_str()), (Level::Warn, "two\nlines"));
+
+    let told = coordinator.seen().into_iter().find_map(|message| match message {
+        Message::JobProgress { progress } => progress.into_iter().next(),
+        _ => None,
+    });
+    let told = told.expect("progress");
+    assert_eq!(told.execution, job.execution);
+    assert_eq!(told.progress, Progress { percent: 12.5, text: Some("reading".to_owned()) });
+}
+
+#[tokio::test]
+async fn a_snooze_counts_however_the_command_exits() {
+    let coordinator = Setup::default().start().await;
+    for exit in [0, 1] {
+        let job = client(&[Request::Snooze { for_ms: 90_000 }], exit);
+        let outcome = coordinator.run(&job).await;
+        assert!(matches!(outcome.kind, OutcomeKind::Snoozed { for_ms: 90_000 }), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_was_told_counts_however_the_command_exits() {
+    let coordinator = Setup::default().start().await;
+    for (exit, retry) in [(0, false), (0, true), (1, false)] {
+        let fail = Request::Fail { message: "no such customer".to_owned(), retry };
+        let outcome = coordinator.run(&client(&[fail], exit)).await;
+        assert!(
+            matches!(outcome.kind, OutcomeKind::Failed { retryable, .. } if retryable == retry),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.exit, Some(Exit::Code(exit)));
+        let error = outcome.error.expect("an error");
+        assert!(error.starts_with("no such customer"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_result_of_a_failed_attempt_is_not_kept() {
+    let coordinator = Setup::default().start().await;
+    let outcome = coordinator.run(&client(&[Request::Result { value: json!(1) }], 5)).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Failed { retryable: true, .. }), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_is_out_of_bounds_is_refused_in_words() {
+    let coordinator = Setup::default().start().await;
+    let requests =
+        [Request::Progress { percent: 101.0, text: None }, Request::Snooze { for_ms: u64::MAX }];
+    let job = client(&requests, 0);
+    let outcome = coordinator.run(&job).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Succeeded { result: None }), "{outcome:?}");
+    assert_eq!(
+        answers(&coordinator, &job),
+        [
+            "the worker refused: percent must be 0 to 100, found 101",
+            "the worker refused: a snooze is at most ten years",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_secret_reaches_no_attempt() {
+    let coordinator = Setup::default().start().await;
+    let mut job = client(&[Request::Result { value: json!("forged") }], 0);
+    if let Some(command) = &mut job.command {
+        let own = std::mem::take(&mut command.argv);
+        let wrong = r#"ORX_CTX="${ORX_CTX%:*}:00000000000000000000000000000000" exec "$@""#;
+        command.argv =
+            ["sh", "-c", wrong, "sh"].map(str::to_owned).into_iter().chain(own).collect();
+    }
+    let outcome = coordinator.run(&job).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Succeeded { result: None }), "{outcome:?}");
+    assert_eq!(
+        answers(&coordinator, &job),
+        ["the worker refused: no such attempt, or it has ended"]
+    );
+}
+
+#[tokio::test]
+async fn two_attempts_have_two_secrets() {
+    let coordinator = Setup::default().start().await;
+    let (one, two) = (
+        client(&[Request::Result { value: json!("one") }], 0),
+        client(&[Request::Result { value: json!("two") }], 0),
+    );
+    coordinator.dispatch(&one).await;
+    coordinator.dispatch(&two).await;
+    for (job, expected) in [(&one, "\"one\""), (&two, "\"two\"")] {
+        let outcome = coordinator.outcome(job).await;
+        let OutcomeKind::Succeeded { result: Some(result) } = outcome.kind else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(result.get(), expected);
+    }
+}

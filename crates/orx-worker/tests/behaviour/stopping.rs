@@ -1,0 +1,87 @@
+//! A worker that ends in good order, or is let go.
+
+use std::time::{Duration, Instant};
+
+use orx_model::OutcomeKind;
+use orx_model::message::HeartbeatAnswer;
+
+use crate::coordinator::{Setup, outcomes_in, script, started_in};
+use crate::processes::all_end;
+
+#[tokio::test]
+async fn an_orderly_stop_gives_back_what_waits_and_interrupts_what_runs() {
+    let mut coordinator = Setup { slots: 1, ..Setup::default() }.start().await;
+    let (runs, waits) = (script("echo $$; exec sleep 1000"), script("true"));
+    coordinator.dispatch(&runs).await;
+    coordinator.dispatch(&waits).await;
+    let pids = coordinator.pids(&runs).await;
+    coordinator.stop(Duration::ZERO).await;
+    all_end(&pids);
+    let seen = coordinator.seen();
+    for job in [&runs, &waits] {
+        let outcomes = outcomes_in(&seen, job.execution);
+        assert!(matches!(outcomes[..], [_]), "{outcomes:?}");
+        assert!(matches!(outcomes[0].kind, OutcomeKind::Interrupted), "{outcomes:?}");
+    }
+    assert!(!started_in(&seen, waits.execution));
+}
+
+#[tokio::test]
+async fn what_ends_within_the_grace_is_not_interrupted() {
+    let mut coordinator = Setup::default().start().await;
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("go");
+    let text = format!("echo ready; until [ -e {} ]; do sleep 0.02; done", file.display());
+    let job = script(&text);
+    coordinator.dispatch(&job).await;
+    coordinator.first_line(&job).await;
+    let begin = Instant::now();
+    let stop = coordinator.stop(Duration::from_secs(60));
+    let go = async { std::fs::write(&file, "").expect("a file") };
+    tokio::join!(stop, go);
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    let outcomes = outcomes_in(&coordinator.seen(), job.execution);
+    assert!(matches!(outcomes[0].kind, OutcomeKind::Succeeded { .. }), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_gives_back_what_comes() {
+    let coordinator = Setup { slots: 1, ..Setup::default() }.start().await;
+    let (first, late) = (script("exec sleep 1000"), script("true"));
+    coordinator.dispatch(&first).await;
+    let waits = script("true");
+    coordinator.dispatch(&waits).await;
+    coordinator.started(&first).await;
+    coordinator.gateway.answer(HeartbeatAnswer { drain: true, ..HeartbeatAnswer::default() });
+    coordinator.outcome(&waits).await;
+    let outcome = coordinator.run(&late).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
+    assert_eq!(outcome.started_at, None);
+    coordinator.cancel(&first).await;
+    let outcome = coordinator.outcome(&first).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Cancelled), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_dropped_kills_what_it_runs() {
+    let mut coordinator = Setup::default().start().await;
+    let job = script("trap '' TERM; setsid sleep 1000 & sleep 1001 & echo $$ $!; wait");
+    coordinator.dispatch(&job).await;
+    let pids = coordinator.pids(&job).await;
+    coordinator.worker = None;
+    all_end(&pids);
+}
+
+#[tokio::test]
+async fn a_coordinator_that_forgot_the_worker_hears_of_it_anew() {
+    let coordinator = Setup::default().start().await;
+    coordinator.gateway.answer(HeartbeatAnswer { register: true, ..HeartbeatAnswer::default() });
+    let job = script("true");
+    coordinator.run(&job).await;
+    let twice = || coordinator.gateway.registered.lock().expect("no panic before").len() == 2;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !twice() {
+        assert!(Instant::now() < deadline, "it did not register again");
+        tokio::task::yield_now().await;
+    }
+}

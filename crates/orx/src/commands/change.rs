@@ -1,0 +1,211 @@
+//! Cancel and retry: named jobs, or all that match a filter.
+
+use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed};
+
+use super::{FilterArgs, Session, references};
+use crate::error::{CliError, Exit};
+use crate::ui::{Cell, Format, Row};
+
+/// Which jobs, and how carefully.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Jobs: `1423`, `@last`, `key:…`, or `-` for ids on standard input
+    #[arg(value_name = "JOB")]
+    pub(crate) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Why, for whoever looks later
+    #[arg(long, value_name = "R")]
+    pub(crate) reason: Option<String>,
+    /// Change nothing; say what would be
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Change nothing if it would be more than this
+    #[arg(long, value_name = "N")]
+    pub(crate) max_affected: Option<u64>,
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    pub(crate) yes: bool,
+}
+
+/// Cancel jobs
+///
+/// What waits never starts. What runs gets SIGTERM, then SIGKILL after the worker's grace; if it
+/// succeeds first, that counts.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = super::help::CANCEL)]
+pub(crate) struct CancelArgs {
+    #[command(flatten)]
+    change: Args,
+    /// Record it at once, without waiting for the worker
+    #[arg(long)]
+    force: bool,
+}
+
+/// Run jobs again that have ended, with a new budget of retries
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = super::help::RETRY)]
+pub(crate) struct RetryArgs {
+    #[command(flatten)]
+    change: Args,
+}
+
+pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<Exit, CliError> {
+    let mut request = request(&args.change, session, "cancel").await?;
+    request.force = args.force;
+    if !careful(&args.change, session, &request, "cancel", |dry| async move {
+        Ok(session.client.cancel(&dry).await?)
+    })
+    .await?
+    {
+        return Ok(Exit::Done);
+    }
+    report(session, &session.client.cancel(&request).await?)
+}
+
+pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, CliError> {
+    let request = request(&args.change, session, "retry").await?;
+    if !careful(&args.change, session, &request, "retry", |dry| async move {
+        Ok(session.client.retry(&dry).await?)
+    })
+    .await?
+    {
+        return Ok(Exit::Done);
+    }
+    report(session, &session.client.retry(&request).await?)
+}
+
+/// The request that the arguments make.
+pub(crate) async fn request(
+    args: &Args,
+    session: &Session,
+    verb: &str,
+) -> Result<ChangeRequest, CliError> {
+    let mut ids = Vec::new();
+    for job in references(session, &args.jobs)? {
+        ids.push(job.id(&session.client).await?);
+    }
+    let filter = args.filter.expression()?;
+    match (ids.is_empty(), &filter) {
+        (true, None) if args.jobs.is_empty() => {
+            return Err(CliError::usage(format!("name jobs to {verb}, or give a filter")));
+        }
+        (false, Some(_)) => {
+            return Err(CliError::usage("name jobs, or give a filter, not both"));
+        }
+        _ => {}
+    }
+    Ok(ChangeRequest {
+        ids,
+        filter,
+        reason: args.reason.clone(),
+        dry_run: args.dry_run,
+        max_affected: args.max_affected,
+        ..ChangeRequest::default()
+    })
+}
+
+/// With a filter, or many ids from standard input, asks first. Answers whether to go on.
+pub(crate) async fn careful<F>(
+    args: &Args,
+    session: &Session,
+    request: &ChangeRequest,
+    verb: &str,
+    dry_run: impl Fn(ChangeRequest) -> F,
+) -> Result<bool, CliError>
+where
+    F: Future<Output = Result<ChangeAnswer, CliError>>,
+{
+    if request.ids.is_empty() && request.filter.is_none() {
+        session.ui.note("nothing named, nothing changed");
+        return Ok(false);
+    }
+    let many =
+        request.filter.is_some() || (request.ids.len() > 1 && args.jobs.contains(&"-".into()));
+    if args.dry_run || args.yes || !many {
+        return Ok(true);
+    }
+    let would = dry_run(ChangeRequest { dry_run: true, ..request.clone() }).await?;
+    if would.affected == 0 {
+        session.ui.note("no jobs match, nothing changed");
+        return Ok(false);
+    }
+    let first: Vec<String> = would.jobs.iter().take(5).map(|job| job.id.to_string()).collect();
+    let question = format!("{verb} {} jobs ({} …)?", would.affected, first.join(", "));
+    session.ui.confirm(&question)
+}
+
+/// What became of each.
+pub(crate) fn report(session: &Session, answer: &ChangeAnswer) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    if ui.format.is_human() {
+        if !ui.quiet {
+            ui.raw(in_words(answer).as_bytes())?;
+        }
+    } else if ui.format == Format::Json {
+        ui.one(answer, "", &[])?;
+    } else {
+        let row = |changed: &Changed| -> Result<Row, CliError> {
+            let json = serde_json::to_value(changed)?;
+            let word = |name: &str| Cell::new(json[name].as_str().unwrap_or_default());
+            let (change, status) = (word("change"), word("status"));
+            let id = changed.id.to_string();
+            Ok(Row { cells: vec![Cell::new(id.clone()), change, status], id, json })
+        };
+        let rows: Result<Vec<Row>, CliError> = answer.jobs.iter().map(row).collect();
+        ui.list(&[("ID", false), ("CHANGE", false), ("STATUS", false)], &rows?)?;
+    }
+    let left = answer.jobs.iter().filter(|job| is_left(job.change)).count();
+    let missing = answer.jobs.iter().filter(|job| job.change == Change::NotFound).count();
+    Ok(match (answer.affected, left) {
+        (_, 0) => Exit::Done,
+        (0, _) if missing == answer.jobs.len() => Exit::NotFound,
+        (0, _) => Exit::Conflict,
+        _ => Exit::Partial,
+    })
+}
+
+fn is_left(change: Change) -> bool {
+    match change {
+        Change::AlreadyFinal | Change::NotInState | Change::NotFound => true,
+        Change::Cancelled
+        | Change::Cancelling
+        | Change::Retried
+        | Change::Deleted
+        | Change::Would => false,
+    }
+}
+
+fn in_words(answer: &ChangeAnswer) -> String {
+    let mut text = String::new();
+    let words = [
+        (Change::Would, "would change"),
+        (Change::Cancelled, "cancelled"),
+        (Change::Cancelling, "cancelling"),
+        (Change::Retried, "retrying"),
+        (Change::Deleted, "deleted"),
+        (Change::AlreadyFinal, "left, already ended:"),
+        (Change::NotInState, "left, not in a state for it:"),
+        (Change::NotFound, "not found:"),
+    ];
+    for (change, word) in words {
+        let ids: Vec<String> = answer
+            .jobs
+            .iter()
+            .filter(|job| job.change == change)
+            .map(|job| match job.status {
+                Some(status) if is_left(change) => format!("{} ({})", job.id, status.words()),
+                _ => job.id.to_string(),
+            })
+            .collect();
+        match ids.len() {
+            0 => {}
+            1..=10 => text.push_str(&format!("{word} {}\n", ids.join(", "))),
+            count => text.push_str(&format!("{word} {count} jobs\n")),
+        }
+    }
+    if text.is_empty() {
+        text.push_str("nothing changed\n");
+    }
+    text
+}

@@ -1,0 +1,50 @@
+//! The whole.
+
+use orx_model::JobStatus;
+use orx_model::time::format_duration;
+
+use super::Session;
+use crate::error::{CliError, Exit};
+use crate::ui::Cell;
+
+/// The cluster as a whole
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Counts, workers, and what needs a person
+    #[command(after_long_help = super::help::CLUSTER)]
+    Status,
+}
+
+pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
+    let Command::Status = command;
+    let status = session.client.cluster().await?;
+    let counts: Vec<String> = JobStatus::ALL
+        .into_iter()
+        .filter(|one| status.counts.of(*one) > 0)
+        .map(|one| format!("{} {}", status.counts.of(one), one.words()))
+        .collect();
+    let up = format_duration(status.now.saturating_since(status.started_at));
+    let settings: Vec<String> = status
+        .settings_ms
+        .iter()
+        .map(|(name, ms)| {
+            format!("{name} {}", format_duration(std::time::Duration::from_millis(*ms)))
+        })
+        .collect();
+    let store = format!("{}, durability {}", status.store, status.durability);
+    let mut lines = vec![
+        ("server", Cell::new(format!("orx {}, up {up}", status.version))),
+        ("store", Cell::new(store)),
+        ("transport", Cell::new(status.transport.clone())),
+        ("workers", Cell::new(format!("{} live", status.workers_live))),
+        ("slots", Cell::new(format!("{} of {} busy", status.active, status.slots))),
+        ("jobs", Cell::new(if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })),
+        ("dead letters", Cell::new(status.dead_letters.to_string())),
+        ("times", Cell::new(settings.join(", "))),
+    ];
+    for what in &status.attention {
+        lines.push(("attention", Cell::new(format!("! {what}"))));
+    }
+    session.ui.one(&status, &status.node.to_string(), &lines)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,404 @@
+//! Accept jobs: one from the command line, or many from standard input.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::time::Duration;
+
+use orx_model::job::Json;
+use orx_model::policy::OnLost;
+use orx_model::time::{Toward, parse_duration, parse_time};
+use orx_model::wire::{BatchLine, EnqueueRequest};
+use orx_model::{MessageId, Name, Priority, limits};
+use serde_json::{Map, Value};
+
+use super::logs::{Sink, follow};
+use super::{Session, exit_of, link_note, open_stdin, pair, read_stdin};
+use crate::error::{CliError, Exit};
+use crate::ui::{Cell, Format, Ui};
+
+/// Options of a job, shared by `enqueue` and `run`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct JobArgs {
+    /// Queue; the server's default if left out
+    #[arg(short, long, value_name = "QUEUE")]
+    pub(crate) queue: Option<Name>,
+    /// low, normal, high or critical
+    #[arg(short, long, value_name = "PRIO")]
+    pub(crate) priority: Option<Priority>,
+    /// Not before this time
+    #[arg(long, value_name = "T", conflicts_with = "delay")]
+    pub(crate) at: Option<String>,
+    /// Not before so long from now
+    #[arg(long = "in", id = "delay", value_name = "D")]
+    pub(crate) delay: Option<String>,
+    /// Idempotency key: the same key gives the same job
+    #[arg(long, value_name = "K")]
+    pub(crate) key: Option<String>,
+    /// Cancelled if not started within this time
+    #[arg(long, value_name = "D")]
+    pub(crate) expires: Option<String>,
+    /// No attempt starts or goes on after this time
+    #[arg(long, value_name = "T")]
+    pub(crate) deadline: Option<String>,
+    /// Longest time of one attempt; 0 is without limit
+    #[arg(long, value_name = "D")]
+    pub(crate) job_timeout: Option<String>,
+    /// Further tries after a failure
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<u32>,
+    /// If its worker or server dies under it: run it again, or let it fail
+    #[arg(long, value_name = "retry|fail")]
+    pub(crate) on_lost: Option<String>,
+    /// Label that the worker must have
+    #[arg(long, value_name = "LABEL=V")]
+    pub(crate) require: Vec<String>,
+    /// Tag
+    #[arg(short = 't', long = "tag", value_name = "K=V")]
+    pub(crate) tags: Vec<String>,
+    /// Correlation id, passed on to the handler
+    #[arg(long, value_name = "ID")]
+    pub(crate) corr: Option<String>,
+}
+
+impl JobArgs {
+    /// Fills what the flags say into a request.
+    pub(crate) fn apply(self, request: &mut EnqueueRequest, ui: &Ui) -> Result<(), CliError> {
+        let now = crate::daemon::wall();
+        let usage = |error: String| CliError::usage(error);
+        let span = |text: &str| -> Result<u64, CliError> {
+            parse_duration(text)
+                .map(|span| span.as_millis() as u64)
+                .map_err(|error| usage(error.to_string()))
+        };
+        let time = |text: &str| {
+            parse_time(text, now, ui.zone, Toward::Future).map_err(|error| usage(error.to_string()))
+        };
+        request.queue = self.queue;
+        request.priority = self.priority;
+        request.run_at = self.at.as_deref().map(time).transpose()?;
+        request.delay_ms = self.delay.as_deref().map(span).transpose()?;
+        request.key = self.key;
+        request.expires_ms = self.expires.as_deref().map(span).transpose()?;
+        request.deadline = self.deadline.as_deref().map(time).transpose()?;
+        request.timeout_ms = self.job_timeout.as_deref().map(span).transpose()?;
+        request.retries = self.retries;
+        request.on_lost = match self.on_lost.as_deref() {
+            None => None,
+            Some("retry") => Some(OnLost::Retry),
+            Some("fail") => Some(OnLost::Fail),
+            Some(other) => {
+                return Err(usage(format!("`--on-lost` is `retry` or `fail`, found `{other}`")));
+            }
+        };
+        let pairs = |all: &[String]| {
+            all.iter().map(|text| pair(text)).collect::<Result<BTreeMap<_, _>, _>>()
+        };
+        request.require = pairs(&self.require)?;
+        request.tags = pairs(&self.tags)?;
+        request.corr = self.corr;
+        request.by = Some(user());
+        Ok(())
+    }
+}
+
+/// Who asks, for people: `user@host`.
+fn user() -> String {
+    let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name =
+        name.unwrap_or_else(|| "uid".to_owned() + &rustix::process::getuid().as_raw().to_string());
+    format!("{name}@{}", host.trim())
+}
+
+/// Accept a job, kept safe before this command ends
+///
+/// The arguments of the job are `key=text` and `key:=json`, or a whole JSON value from `@FILE`, or
+/// from standard input with `-`. With `--batch -` standard input is NDJSON, a job a line.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = super::help::ENQUEUE)]
+pub(crate) struct Args {
+    /// The job type
+    #[arg(required_unless_present = "batch")]
+    name: Option<Name>,
+    /// `k=v`, `k:=json`, `@file`, or `-`
+    #[arg(value_name = "ARG")]
+    args: Vec<String>,
+    #[command(flatten)]
+    job: JobArgs,
+    /// Read jobs from standard input, one JSON object a line
+    #[arg(long, value_name = "-", conflicts_with_all = ["name", "args", "wait", "follow"])]
+    batch: Option<String>,
+    /// Wait for the end, and end with its code
+    #[arg(long)]
+    wait: bool,
+    /// Print what it prints, wait for the end, and end with its code
+    #[arg(long)]
+    follow: bool,
+    /// Give up waiting after this time; the job goes on
+    #[arg(long, value_name = "D", value_parser = crate::duration)]
+    timeout: Option<Duration>,
+    /// Do not start a server where there is none
+    #[arg(long)]
+    pub(crate) no_start: bool,
+}
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
+    if let Some(from) = &args.batch {
+        if from != "-" {
+            return Err(CliError::usage(format!("`--batch` takes `-`, found `{from}`")));
+        }
+        return batch(session, args.job).await;
+    }
+    let mut request = EnqueueRequest { name: args.name, ..EnqueueRequest::default() };
+    request.args = job_args(&session.ui, &args.args)?;
+    args.job.apply(&mut request, &session.ui)?;
+    let answer = session.client.enqueue(request).await?;
+    session.state.remember_last(answer.id);
+    if let Some(warning) = &answer.warning {
+        session.ui.warn(warning);
+    }
+    let reference = answer.id.to_string();
+    if args.follow {
+        return follow(session, &reference, Sink::default(), args.timeout).await;
+    }
+    if args.wait {
+        let waiting = session.client.wait(&reference, None, link_note(&session.ui));
+        let Some(job) = crate::within(args.timeout, waiting).await? else {
+            session.ui.note(&format!("{reference} goes on: `orx wait {reference}` waits for it"));
+            return Ok(Exit::TimedOut);
+        };
+        super::show::print_job(&session.ui, &job)?;
+        return Ok(exit_of(&job));
+    }
+    let said = if answer.created { "enqueued" } else { "known by its key" };
+    match session.ui.format {
+        Format::Table | Format::Wide => {
+            let line = format!("{said} {reference} ({})\n", answer.status.words());
+            if !session.ui.quiet {
+                session.ui.raw(line.as_bytes())?;
+            }
+        }
+        _ => session.ui.one(&answer, &reference, &[("id", Cell::new(reference.clone()))])?,
+    }
+    Ok(Exit::Done)
+}
+
+fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliError> {
+    let parse = |text: &str, from: &str| -> Result<Value, CliError> {
+        serde_json::from_str(text).map_err(|error| {
+            CliError::usage(format!("{from} is no valid JSON")).cause(error.to_string())
+        })
+    };
+    let mut fields = Map::new();
+    let mut whole = None;
+    for text in given {
+        let value = if text == "-" || text == "@-" {
+            let bytes = read_stdin(ui, limits::ARGS_BYTES)?;
+            Some(parse(&String::from_utf8_lossy(&bytes), "standard input")?)
+        } else if let Some(path) = text.strip_prefix('@') {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                CliError::usage(format!("could not read `{path}`")).cause(error.to_string())
+            })?;
+            Some(parse(&text, &format!("`{path}`"))?)
+        } else {
+            let (name, value) = match (text.split_once(":="), text.split_once('=')) {
+                // The first `=` decides, so that a text may contain `:=`.
+                (Some((name, json)), Some((plain, _))) if plain.len() == name.len() + 1 => {
+                    (name, parse(json, &format!("`{text}`"))?)
+                }
+                (_, Some((name, value))) => (name, Value::from(value)),
+                (_, None) => {
+                    let error =
+                        format!("expected `key=text`, `key:=json`, `@file` or `-`, found `{text}`");
+                    return Err(CliError::usage(error));
+                }
+            };
+            if name.is_empty() {
+                return Err(CliError::usage(format!("`{text}` names no key")));
+            }
+            fields.insert(name.to_owned(), value);
+            None
+        };
+        if let Some(value) = value
+            && whole.replace(value).is_some()
+        {
+            return Err(CliError::usage(
+                "the args come from one file, or from standard input, once",
+            ));
+        }
+    }
+    let value = match whole {
+        None if given.is_empty() => return Ok(None),
+        None => Value::Object(fields),
+        Some(Value::Object(mut object)) => {
+            object.extend(fields);
+            Value::Object(object)
+        }
+        Some(other) if fields.is_empty() => other,
+        Some(_) => {
+            return Err(CliError::usage("`key=text` can be added to a JSON object only"));
+        }
+    };
+    let raw = serde_json::value::to_raw_value(&value)?;
+    if raw.get().len() > limits::ARGS_BYTES {
+        let (most, found) = (limits::ARGS_BYTES, raw.get().len());
+        return Err(CliError::usage(format!("args are at most {most} bytes, found {found}"))
+            .hint("keep large data in a file, and pass its name"));
+    }
+    Ok(Some(Json::from(raw)))
+}
+
+/// A thousand lines at a time, answered line by line in order.
+async fn batch(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
+    let mut flags = EnqueueRequest::default();
+    job.apply(&mut flags, &session.ui)?;
+    if flags.key.is_some() {
+        return Err(CliError::usage(
+            "`--key` is for one job; in a batch each line has its own `key`",
+        ));
+    }
+    let mut lines = open_stdin(&session.ui)?;
+    let (mut done, mut refused, mut number) = (0_u64, 0_u64, 0_u64);
+    loop {
+        let mut requests = Vec::new();
+        let mut places = Vec::new();
+        let mut wrong = Vec::new();
+        let mut ended = false;
+        while requests.len() < limits::BATCH_JOBS && wrong.len() < limits::BATCH_JOBS {
+            let mut line = Vec::new();
+            if lines.read_until(b'\n', &mut line)? == 0 {
+                ended = true;
+                break;
+            }
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            number += 1;
+            match serde_json::from_slice::<EnqueueRequest>(&line) {
+                Ok(request) => {
+                    requests.push(merged(request, &flags));
+                    places.push(number);
+                }
+                Err(error) => wrong.push((number, error.to_string())),
+            }
+        }
+        let answers = if requests.is_empty() {
+            Vec::new()
+        } else {
+            session.client.enqueue_batch(&requests).await?
+        };
+        let mut told: Vec<BatchLine> = answers
+            .into_iter()
+            .zip(&places)
+            .map(|(answer, line)| BatchLine { line: *line, ..answer })
+            .collect();
+        for (line, error) in wrong {
+            let problem =
+                orx_model::Problem::new(orx_model::Code::BadRequest, "the line is no job")
+                    .cause(error);
+            told.push(BatchLine { line, id: None, created: None, error: Some(problem) });
+        }
+        told.sort_by_key(|answer| answer.line);
+        for answer in told {
+            if answer.error.is_some() {
+                refused += 1
+            } else {
+                done += 1
+            }
+            print_line(&session.ui, &answer)?;
+        }
+        if ended {
+            break;
+        }
+    }
+    if session.ui.format.is_human() {
+        session.ui.note(&format!("enqueued {done}, refused {refused}"));
+    }
+    Ok(match (done, refused) {
+        (_, 0) => Exit::Done,
+        (0, _) => Exit::Usage,
+        _ => Exit::Partial,
+    })
+}
+
+fn merged(mut request: EnqueueRequest, flags: &EnqueueRequest) -> EnqueueRequest {
+    let flags = flags.clone();
+    // What a line says itself stands; its key is drawn here, so that it can be sent again.
+    request.queue = request.queue.or(flags.queue);
+    request.priority = request.priority.or(flags.priority);
+    if request.run_at.is_none() && request.delay_ms.is_none() {
+        (request.run_at, request.delay_ms) = (flags.run_at, flags.delay_ms);
+    }
+    request.expires_ms = request.expires_ms.or(flags.expires_ms);
+    request.deadline = request.deadline.or(flags.deadline);
+    request.timeout_ms = request.timeout_ms.or(flags.timeout_ms);
+    request.retries = request.retries.or(flags.retries);
+    request.on_lost = request.on_lost.or(flags.on_lost);
+    for (name, value) in flags.tags {
+        request.tags.entry(name).or_insert(value);
+    }
+    for (name, value) in flags.require {
+        request.require.entry(name).or_insert(value);
+    }
+    request.corr = request.corr.or(flags.corr);
+    request.by = request.by.or(flags.by);
+    request.key.get_or_insert_with(|| MessageId::random(&mut rand::rng()).to_string());
+    request
+}
+
+fn print_line(ui: &Ui, answer: &BatchLine) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    match (&answer.error, answer.id, ui.format) {
+        (_, _, Format::Json | Format::Jsonl) => {
+            writeln!(out, "{}", orx_model::text::escape_json(&serde_json::to_string(answer)?))?;
+        }
+        (None, Some(id), _) => writeln!(out, "{id}")?,
+        (Some(problem), ..) => {
+            let cause = problem.cause.as_deref().map(|c| format!(": {c}")).unwrap_or_default();
+            let text = format!("line {}: {}{cause}", answer.line, problem.detail);
+            let mut err = std::io::stderr().lock();
+            writeln!(err, "error: {}", orx_model::text::clean_line(&text))?;
+        }
+        (None, None, _) => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ui() -> Ui {
+        Ui {
+            format: Format::Table,
+            fields: None,
+            header: true,
+            color: false,
+            ascii: false,
+            out_tty: false,
+            quiet: false,
+            no_input: true,
+            time: None,
+            zone: orx_model::time::Zone::Utc,
+        }
+    }
+
+    fn args(given: &[&str]) -> Result<Option<String>, CliError> {
+        let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
+        Ok(job_args(&ui(), &given)?.map(|json| json.get().to_owned()))
+    }
+
+    #[test]
+    fn pairs_become_an_object_of_text_and_json() {
+        let made = args(&["a=1", "b:=[1,2]", "c=x:=y", "d="]).expect("args");
+        assert_eq!(made.as_deref(), Some(r#"{"a":"1","b":[1,2],"c":"x:=y","d":""}"#));
+        assert_eq!(args(&[]).expect("args"), None);
+    }
+
+    #[test]
+    fn what_is_no_json_or_no_pair_is_refused() {
+        for given in [&["a"][..], &["a:={"], &["=x"], &["@/nowhere"]] {
+            assert_eq!(args(given).expect_err("refused").exit, Exit::Usage, "{given:?}");
+        }
+    }
+}

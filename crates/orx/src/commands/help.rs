@@ -1,0 +1,186 @@
+//! Help topics, and the examples that `--help` and the man pages end with.
+
+use crate::error::{CliError, EXIT_CODES, Exit};
+use crate::ui::Ui;
+
+macro_rules! examples {
+    ($($name:ident: $scope:literal, $text:literal;)*) => {
+        $(pub(crate) const $name: &str = concat!(
+            "Examples:\n", $text, "\nNeeds a token with the scope `", $scope,
+            "`; the local server's is found by itself.\nExit codes: `orx help exit-codes`.");)*
+    };
+}
+
+examples! {
+    ENQUEUE: "service", "  orx enqueue report.daily date=2026-01-31
+  orx enqueue video.process @job.json -q media -p high --key order-42
+  jq -c '{name: \"mail.send\", args: .}' mails.json | orx enqueue --batch -\n";
+    RUN: "exec", "  orx run -- make report
+  orx run --retries 3 --job-timeout 10m -- ./sync.sh
+  id=$(orx run --detach -o id -- gzip big.log)\n";
+    JOBS: "read", "  orx jobs --status failed,timed_out --since 2h
+  orx jobs --filter 'queue:media took>10m' -o wide
+  orx jobs -o jsonl | jq -r 'select(.attempt > 1) | .id'\n";
+    SHOW: "read", "  orx show 1423
+  orx show 1423.2
+  orx show key:order-42 -o json | jq .attempts\n";
+    RESULT: "read", "  orx result 1423
+  orx result @last | jq .total
+  orx result key:order-42 -o json\n";
+    LOGS: "read", "  orx logs -f @last
+  orx logs 1423 --tail 20
+  orx logs 1423.1 --stream err > errors.txt\n";
+    WAIT: "read", "  orx wait 1423 1424
+  orx run --detach -- make | orx wait -
+  orx wait --filter 'tag.run:42' --timeout 10m\n";
+    CANCEL: "service", "  orx cancel 1423 --reason 'bad upload'
+  orx cancel --queue media --status pending --dry-run
+  orx jobs --status running -o id | orx cancel - --yes\n";
+    RETRY: "admin", "  orx retry 1423
+  orx retry --status failed --since 1h --dry-run
+  orx retry --filter 'error:\"connection refused\"' --yes\n";
+    QUEUE: "read", "  orx queue list
+  orx queue show media
+  orx queue list -o json | jq '.[] | {queue, waiting: .counts.pending}'\n";
+    DLQ: "admin", "  orx dlq list
+  orx dlq retry 1423
+  orx dlq rm --all --yes\n";
+    WORKER: "read", "  orx worker list
+  orx worker list -o wide
+  orx worker list -o json | jq '.[].offer.handlers'\n";
+    CLUSTER: "read", "  orx cluster status
+  orx cluster status -o json | jq .attention
+  watch -n 5 orx cluster status\n";
+    CTX: "of its job", "  orx ctx progress 50 'half of the frames'
+  orx ctx log --level warn 'disk is getting full'
+  orx ctx result '{\"pages\": 12}'\n";
+    BENCH: "admin", "  orx bench
+  orx bench --jobs 50000
+  orx bench -o json\n";
+    SERVER: "none", "  orx daemon server
+  orx daemon server --listen 127.0.0.1:0 --state /tmp/orx
+  orx daemon server --config orx.toml\n";
+}
+
+const FILTERS: &str = "\
+A filter is terms with spaces between them; all must hold.
+
+  status:failed,timed_out queue:media name:video.* age>10m attempts>=2
+  error:\"connection refused\" tag.tenant:acme -worker:wrk-3 since:2h text
+
+  a space is AND, a comma is OR within a key, `-` in front negates,
+  quotes keep spaces, `*` stands for any text
+  = != < <= > >= compare numbers, durations (90s, 2h30m) and ids
+  a bare word looks in id, name, key, tag values and error
+
+Keys: id status name queue priority worker key corr error attempts
+      age waited took since until by tag.NAME arg.NAME
+  age     since it was accepted         waited  from due to start
+  took    from start to end             since, until   RFC 3339, 03:00,
+                                        yesterday, or how long ago
+--status, --queue, --name, --since and --tag are short for their terms.
+";
+
+const ENVIRONMENT: &str = "\
+Read by orx:
+  ORX_STATE      state folder of the local server ($XDG_STATE_HOME/orx)
+  ORX_CONFIG     configuration file
+  ORX_URL        server to talk to
+  ORX_CONTEXT    context of the configuration to use
+  ORX_TOKEN      token to show it
+  ORX_OUTPUT     output format
+  ORX_COLOR      always or never; NO_COLOR and CLICOLOR_FORCE are honoured
+  COLUMNS, TZ, TERM, LC_ALL, LANG
+
+Set for the commands of jobs:
+  ORX_JOB_ID ORX_JOB_NAME ORX_QUEUE ORX_ATTEMPT ORX_RETRY
+  ORX_EXECUTION_ID ORX_CORRELATION_ID ORX_SCHEDULED_AT
+  ORX_CTX        where `orx ctx` reaches the worker
+";
+
+const FORMATS: &str = "\
+-o, --output FORMAT, or ORX_OUTPUT:
+  table   for people; fits the terminal, 50 rows unless --all
+  wide    table with every column
+  json    exactly one value; [] when a list is empty
+  jsonl   one object a line, as it comes
+  tsv     tabs between cells; tab, newline and backslash are escaped
+  id      ids alone
+
+JSON objects carry \"v\": 1; fields are added, never renamed within a
+version. Times are RFC 3339 UTC, durations are ..._ms.
+--fields a,b picks columns, --no-header leaves out the names.
+--time relative|local|utc|unix says how times are shown.
+Data goes to standard output, all else to standard error.
+";
+
+const ACCESSIBILITY: &str = "\
+Meaning is never carried by colour or a sign alone: a word stands beside it.
+  --color never, or NO_COLOR=1     no colours
+  a locale that is not UTF-8       ASCII signs
+  -o jsonl, -o tsv                 plain lines, no layout
+Nothing is redrawn in place, and nothing moves.
+";
+
+const TOPICS: [(&str, &str); 5] = [
+    ("exit-codes", EXIT_CODES),
+    ("filters", FILTERS),
+    ("environment", ENVIRONMENT),
+    ("formats", FORMATS),
+    ("accessibility", ACCESSIBILITY),
+];
+
+/// What `orx` alone prints.
+pub(crate) const DAILY: &str = "\
+orx runs jobs and keeps them safe.
+
+  orx run -- make report            run a command as a job, be it
+  orx enqueue NAME k=v              accept a job for a handler
+  orx jobs                          what is there
+  orx logs -f @last                 what it prints
+  orx wait @last                    until it has ended
+  orx cancel 1423                   stop it
+  orx cluster status                is all well?
+
+`orx help COMMAND` explains one; `orx --help` lists all.
+";
+
+/// The text of a topic.
+pub(crate) fn topic(name: &str) -> Option<&'static str> {
+    TOPICS.iter().find(|(topic, _)| *topic == name).map(|(_, text)| *text)
+}
+
+/// `orx help`, `orx help TOPIC`, `orx help COMMAND…`.
+pub(crate) fn run(words: &[String], mut cli: clap::Command, ui: &Ui) -> Result<Exit, CliError> {
+    cli.build();
+    let Some(first) = words.first() else {
+        ui.raw(cli.render_long_help().to_string().as_bytes())?;
+        return Ok(Exit::Done);
+    };
+    if let Some(text) = topic(first) {
+        ui.raw(text.as_bytes())?;
+        return Ok(Exit::Done);
+    }
+    let mut command = &mut cli;
+    for word in words {
+        let names: Vec<String> = command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(|command| command.get_name().to_owned())
+            .chain(TOPICS.iter().map(|(topic, _)| (*topic).to_owned()))
+            .collect();
+        let Some(found) = command.find_subcommand_mut(word) else {
+            let near = orx_model::text::nearest(word, names.iter().map(String::as_str));
+            let hint = near.map_or_else(
+                || format!("there are {}", names.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err(
+                CliError::usage(format!("there is no command or topic `{word}`")).hint(hint)
+            );
+        };
+        command = found;
+    }
+    ui.raw(command.render_long_help().to_string().as_bytes())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,135 @@
+//! Lists of jobs.
+
+use orx_model::Job;
+use orx_model::time::format_duration;
+use orx_model::wire::ListQuery;
+
+use super::{FilterArgs, Session, why};
+use crate::error::{CliError, Exit};
+use crate::ui::{Cell, Column, HUMAN_ROWS, Row, Ui};
+
+/// List jobs, newest first
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = super::help::JOBS)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// All that match
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// Oldest first
+    #[arg(long)]
+    oldest: bool,
+}
+
+const COLUMNS: [Column; 14] = [
+    ("ID", false),
+    ("STATUS", false),
+    ("NAME", false),
+    ("QUEUE", false),
+    ("TRY", false),
+    ("AGE", false),
+    ("TOOK", false),
+    ("WORKER", false),
+    ("WHY", false),
+    ("PRIORITY", true),
+    ("PROGRESS", true),
+    ("KEY", true),
+    ("TAGS", true),
+    ("BY", true),
+];
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    let most = match (args.limit, args.all) {
+        (Some(limit), _) => limit,
+        (None, true) => usize::MAX,
+        (None, false) if ui.format.is_human() => HUMAN_ROWS,
+        (None, false) => usize::MAX,
+    };
+    let mut query = ListQuery {
+        filter: args.filter.expression()?,
+        oldest_first: args.oldest.then_some(true),
+        count: ui.format.is_human().then_some(true),
+        tz: zone_name(ui),
+        ..ListQuery::default()
+    };
+    let mut rows = Vec::new();
+    let mut count = None;
+    loop {
+        let left = most - rows.len();
+        query.limit = Some(left.clamp(1, orx_model::limits::PAGE_ROWS) as u32);
+        let page = session.client.list(&query).await?;
+        count = count.or(page.count);
+        for job in page.jobs.iter().take(left) {
+            rows.push(row(ui, job)?);
+        }
+        query.cursor = page.next;
+        query.count = None;
+        if ui.format == crate::ui::Format::Jsonl {
+            // Streamed page by page, so that a reader starts at once.
+            ui.list(&COLUMNS, &rows)?;
+            if query.cursor.is_none() || rows.len() >= most {
+                return Ok(Exit::Done);
+            }
+            rows.clear();
+            continue;
+        }
+        if query.cursor.is_none() || rows.len() >= most {
+            break;
+        }
+    }
+    ui.list(&COLUMNS, &rows)?;
+    if let Some(count) = count.filter(|count| count.count > rows.len() as u64) {
+        let about = if count.exact { "" } else { "more than " };
+        ui.note(&format!("{} of {about}{}, --all shows all", rows.len(), count.count));
+    }
+    if rows.is_empty() && ui.format.is_human() {
+        ui.note("no jobs match");
+    }
+    Ok(Exit::Done)
+}
+
+/// Clocks in a filter are those of the caller.
+fn zone_name(ui: &Ui) -> Option<String> {
+    match ui.zone {
+        orx_model::time::Zone::Named(zone) => Some(zone.name().to_owned()),
+        orx_model::time::Zone::Local | orx_model::time::Zone::Utc => None,
+    }
+}
+
+fn row(ui: &Ui, job: &Job) -> Result<Row, CliError> {
+    let now = crate::daemon::wall();
+    let live = job.live.as_ref();
+    let started = live.map_or(job.started_at, |live| live.started_at);
+    let ended = if live.is_some() { now } else { job.finished_at.unwrap_or(now) };
+    let took = started.filter(|_| live.is_some() || job.finished_at.is_some());
+    let took = took.map(|started| format_duration(ended.saturating_since(started)));
+    let worker = live.map(|live| &live.worker_name).or(job.worker.as_ref());
+    let progress = live.and_then(|live| live.progress.as_ref());
+    let tags: Vec<String> =
+        job.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    Ok(Row {
+        json: serde_json::to_value(job)?,
+        id: job.id.to_string(),
+        cells: vec![
+            Cell::new(job.id.to_string()),
+            ui.status(job.status),
+            Cell::new(job.name.to_string()),
+            Cell::new(job.queue.to_string()),
+            Cell::new(format!("{}/{}", job.attempt, u64::from(job.retry.retries) + 1)),
+            Cell::new(ui.age(job.created_at)),
+            Cell::option(took),
+            Cell::option(worker),
+            Cell::new(why(job)),
+            Cell::new(job.priority.to_string()),
+            Cell::option(progress.map(|progress| format!("{:.0}%", progress.percent))),
+            Cell::option(job.key.as_ref()),
+            Cell::new(tags.join(" ")),
+            Cell::option(job.by.as_ref()),
+        ],
+    })
+}

@@ -1,0 +1,210 @@
+//! The commands, a file each, and what they share.
+
+pub(crate) mod bench;
+pub(crate) mod change;
+pub(crate) mod cluster;
+pub(crate) mod completions;
+pub(crate) mod ctx;
+pub(crate) mod dlq;
+pub(crate) mod enqueue;
+pub(crate) mod help;
+pub(crate) mod jobs;
+pub(crate) mod logs;
+pub(crate) mod queue;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod wait;
+pub(crate) mod worker;
+
+use std::io::{BufRead, IsTerminal, Read};
+
+use orx_client::{Client, Link};
+use orx_model::{AttemptId, Job, JobId, JobStatus};
+
+use crate::error::{CliError, Exit};
+use crate::state::StateDir;
+use crate::ui::Ui;
+
+/// What a command works with.
+pub(crate) struct Session {
+    pub(crate) ui: Ui,
+    pub(crate) client: Client,
+    pub(crate) state: StateDir,
+}
+
+/// A filter expression and the flags that are short for it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct FilterArgs {
+    /// Filter expression; `orx help filters` explains it
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Only jobs in these statuses, separated by commas
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// Only jobs of this queue
+    #[arg(long, value_name = "QUEUE")]
+    pub(crate) queue: Option<String>,
+    /// Only jobs of this type; `*` stands for any text
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Only jobs accepted since a time, or so long ago
+    #[arg(long, value_name = "T")]
+    pub(crate) since: Option<String>,
+    /// Only jobs with this tag, `name=value`
+    #[arg(short = 't', long = "tag", value_name = "K=V")]
+    pub(crate) tags: Vec<String>,
+}
+
+impl FilterArgs {
+    /// # Errors
+    /// A tag without a value.
+    pub(crate) fn expression(&self) -> Result<Option<String>, CliError> {
+        let mut terms: Vec<String> = self.filter.iter().cloned().collect();
+        if let Some(status) = &self.status {
+            terms.push(format!("status:{status}"));
+        }
+        let quoted = |key: &str, value: &str| format!("{key}:\"{}\"", value.replace('"', ""));
+        for (key, value) in [("queue", &self.queue), ("name", &self.name), ("since", &self.since)] {
+            if let Some(value) = value {
+                terms.push(quoted(key, value));
+            }
+        }
+        for tag in &self.tags {
+            let (name, value) = pair(tag)?;
+            terms.push(quoted(&format!("tag.{name}"), &value));
+        }
+        Ok((!terms.is_empty()).then(|| terms.join(" ")))
+    }
+}
+
+/// `name=value`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), CliError> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(CliError::usage(format!("expected `name=value`, found `{text}`"))),
+    }
+}
+
+/// A job as people name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobRef {
+    /// As the API takes it: an id, or `key:…`.
+    pub(crate) text: String,
+    /// With `1423.2`, the attempt.
+    pub(crate) attempt: Option<u32>,
+}
+
+impl JobRef {
+    /// `1423`, `1423.2`, `@last`, `key:order-42`.
+    pub(crate) fn parse(text: &str, state: &StateDir) -> Result<Self, CliError> {
+        if text == "@last" {
+            let last = state.last().ok_or_else(|| {
+                CliError::new(Exit::NotFound, "not_found", "there is no last job yet")
+                    .hint("`orx jobs` lists the newest")
+            })?;
+            return Ok(Self { text: last.to_string(), attempt: None });
+        }
+        if text.starts_with("key:") {
+            return Ok(Self { text: text.to_owned(), attempt: None });
+        }
+        if let Ok(attempt) = text.parse::<AttemptId>() {
+            let number = Some(attempt.number.get());
+            return Ok(Self { text: attempt.job.to_string(), attempt: number });
+        }
+        let id: JobId = text.parse().map_err(|_| {
+            CliError::usage(format!("`{text}` is no job"))
+                .hint("a job is an id such as `1423`, `@last`, or `key:` and its key")
+        })?;
+        Ok(Self { text: id.to_string(), attempt: None })
+    }
+
+    pub(crate) async fn id(&self, client: &Client) -> Result<JobId, CliError> {
+        match self.text.parse() {
+            Ok(id) => Ok(id),
+            Err(_) => Ok(client.job(&self.text).await?.job.id),
+        }
+    }
+}
+
+/// The jobs named on the command line; `-` reads them from standard input, one a line.
+pub(crate) fn references(session: &Session, named: &[String]) -> Result<Vec<JobRef>, CliError> {
+    let mut all = Vec::new();
+    for text in named {
+        if text == "-" {
+            for line in open_stdin(&session.ui)?.lines() {
+                let line = line?;
+                if !line.trim().is_empty() {
+                    all.push(JobRef::parse(line.trim(), &session.state)?);
+                }
+            }
+        } else {
+            all.push(JobRef::parse(text, &session.state)?);
+        }
+    }
+    Ok(all)
+}
+
+/// Standard input, which is read only when asked for.
+pub(crate) fn open_stdin(ui: &Ui) -> Result<std::io::StdinLock<'static>, CliError> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        ui.note("reading from the terminal; Ctrl-D ends it");
+    }
+    Ok(stdin.lock())
+}
+
+/// All of standard input, up to a bound.
+pub(crate) fn read_stdin(ui: &Ui, most: usize) -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    open_stdin(ui)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        return Err(CliError::usage(format!("standard input is over {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// How a command ends that waited for one job.
+#[must_use]
+pub(crate) fn exit_of(job: &Job) -> Exit {
+    match job.status {
+        JobStatus::Completed => Exit::Done,
+        JobStatus::Cancelled => Exit::Cancelled,
+        JobStatus::Failed | JobStatus::TimedOut => {
+            if job.command.is_none() {
+                return Exit::Failed;
+            }
+            match (job.status, job.exit, job.dead) {
+                (_, _, Some(orx_model::job::DeadReason::Lost)) => Exit::RunFailed,
+                (JobStatus::TimedOut, _, _) => Exit::TimedOut,
+                (_, Some(exit), _) => Exit::Command(u8::try_from(exit.shell_code()).unwrap_or(1)),
+                (_, None, _) => Exit::RunFailed,
+            }
+        }
+        JobStatus::Created
+        | JobStatus::Pending
+        | JobStatus::Scheduled
+        | JobStatus::Dispatched
+        | JobStatus::Running => Exit::Failed,
+    }
+}
+
+/// Says when the link is lost and when it is back.
+pub(crate) fn link_note(ui: &Ui) -> impl FnMut(Link) + use<> {
+    let ui = ui.clone();
+    move |link| match link {
+        Link::Lost => ui.note("the server is away: reconnecting"),
+        Link::Back => ui.note("reconnected"),
+    }
+}
+
+/// What a person sees of why a job ended so.
+#[must_use]
+pub(crate) fn why(job: &Job) -> String {
+    let reason = job.cancel.as_ref().and_then(|cancel| cancel.reason.clone());
+    match (job.status, reason, &job.error) {
+        (JobStatus::Cancelled, Some(reason), _) => reason,
+        (JobStatus::Completed, ..) => String::new(),
+        (_, _, Some(error)) => error.clone(),
+        (_, _, None) => String::new(),
+    }
+}

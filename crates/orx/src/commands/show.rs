@@ -1,0 +1,132 @@
+//! One job, whole.
+
+use orx_model::time::format_duration;
+use orx_model::{Attempt, Job};
+
+use super::{JobRef, Session, why};
+use crate::error::{CliError, Exit};
+use crate::ui::{Cell, Format, Ui};
+
+/// Show a job and its attempts
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = super::help::SHOW)]
+pub(crate) struct Args {
+    /// `1423`, `1423.2`, `@last`, or `key:…`
+    job: String,
+}
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
+    let reference = JobRef::parse(&args.job, &session.state)?;
+    let detail = session.client.job(&reference.text).await?;
+    let ui = &session.ui;
+    if !ui.format.is_human() {
+        ui.one(&detail, &detail.job.id.to_string(), &lines(ui, &detail.job))?;
+        return Ok(Exit::Done);
+    }
+    let mut all = lines(ui, &detail.job);
+    let wanted = |attempt: &&Attempt| reference.attempt.is_none_or(|only| only == attempt.number);
+    for attempt in detail.attempts.iter().filter(wanted) {
+        all.push(("attempt", Cell::new(attempt_line(ui, attempt))));
+    }
+    ui.one(&detail, "", &all)?;
+    Ok(Exit::Done)
+}
+
+/// A job in the format asked for.
+pub(crate) fn print_job(ui: &Ui, job: &Job) -> Result<(), CliError> {
+    ui.one(job, &job.id.to_string(), &lines(ui, job))
+}
+
+fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
+    let time = |at: Option<orx_model::Timestamp>| Cell::option(at.map(|at| ui.time(at)));
+    let pairs = |all: &orx_model::job::Labels| {
+        let all: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Cell::new(all.join(" "))
+    };
+    let live = job.live.as_ref();
+    let waits = (job.run_at != job.created_at && !job.status.is_final()).then_some(job.run_at);
+    let command = job.command.as_ref().map(|command| command.argv.join(" "));
+    let args = (job.args.get() != "{}" && job.args.get() != "null").then(|| job.args.get());
+    let progress = live.and_then(|live| live.progress.as_ref()).map(|progress| {
+        let text = progress.text.as_deref().unwrap_or_default();
+        format!("{:.0}% {text}", progress.percent)
+    });
+    vec![
+        ("id", Cell::new(job.id.to_string())),
+        ("status", ui.status(job.status)),
+        ("why", Cell::new(why(job))),
+        ("name", Cell::new(job.name.to_string())),
+        ("queue", Cell::new(job.queue.to_string())),
+        ("priority", Cell::new(job.priority.to_string())),
+        ("command", Cell::option(command)),
+        ("args", Cell::option(args)),
+        ("progress", Cell::option(progress)),
+        ("tries", Cell::new(format!("{} of {}", job.attempt, u64::from(job.retry.retries) + 1))),
+        (
+            "timeout",
+            Cell::option(
+                job.timeout_ms.map(|ms| format_duration(std::time::Duration::from_millis(ms))),
+            ),
+        ),
+        ("deadline", time(job.deadline)),
+        ("created", time(Some(job.created_at))),
+        ("due", time(waits)),
+        ("started", time(live.map_or(job.started_at, |live| live.started_at))),
+        ("finished", time(job.finished_at)),
+        ("worker", Cell::option(live.map(|live| &live.worker_name).or(job.worker.as_ref()))),
+        ("exit", Cell::option(job.exit)),
+        ("result", Cell::option(job.result.as_ref().map(|result| result.get()))),
+        ("dead letter", Cell::option(job.dead.map(|reason| reason.as_str()))),
+        ("key", Cell::option(job.key.as_ref())),
+        ("tags", pairs(&job.tags)),
+        ("requires", pairs(&job.require)),
+        ("correlation", Cell::option(job.corr.as_ref())),
+        ("by", Cell::option(job.by.as_ref())),
+    ]
+}
+
+fn attempt_line(ui: &Ui, attempt: &Attempt) -> String {
+    let mut text = format!("{}.{} {}", attempt.job, attempt.number, attempt.status);
+    text.push_str(&format!(" on {}", attempt.worker_name));
+    if let (Some(started), Some(ended)) = (attempt.started_at, attempt.ended_at) {
+        text.push_str(&format!(", took {}", format_duration(ended.saturating_since(started))));
+    } else if let Some(started) = attempt.started_at {
+        text.push_str(&format!(", started {}", ui.time(started)));
+    }
+    if let Some(error) = &attempt.error {
+        text.push_str(&format!(": {error}"));
+    }
+    text
+}
+
+/// Print the result a job gave, as JSON
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = super::help::RESULT)]
+pub(crate) struct ResultArgs {
+    /// `1423`, `@last`, or `key:…`
+    job: String,
+}
+
+pub(crate) async fn result(args: ResultArgs, session: &Session) -> Result<Exit, CliError> {
+    let reference = JobRef::parse(&args.job, &session.state)?;
+    let answer = session.client.result(&reference.text).await?;
+    if session.ui.format.is_json() {
+        session.ui.one(&answer, &answer.id.to_string(), &[])?;
+        return Ok(Exit::Done);
+    }
+    match (&answer.result, session.ui.format) {
+        (_, Format::Id) => session.ui.raw(format!("{}\n", answer.id).as_bytes())?,
+        (Some(result), _) => {
+            let text = format!("{}\n", orx_model::text::escape_json(result.get()));
+            session.ui.raw(text.as_bytes())?;
+        }
+        (None, _) if !answer.status.is_final() => {
+            let error =
+                format!("job `{}` has not ended: it is {}", answer.id, answer.status.words());
+            return Err(CliError::new(Exit::Conflict, "not_ended", error)
+                .hint(format!("`orx wait {}` waits for it", answer.id)));
+        }
+        (None, _) => session.ui.note(&format!("job {} gave no result", answer.id)),
+    }
+    Ok(Exit::Done)
+}

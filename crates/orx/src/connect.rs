@@ -1,0 +1,208 @@
+//! Finding the server: named by flag, environment or context, else the local one by its address
+//! file; and starting one where a command needs it and there is none.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use orx_client::{ClientError, Endpoint, Locate};
+
+use crate::config::Config;
+use crate::error::{CliError, Exit};
+use crate::state::{StateDir, read_token};
+
+/// A server that was started ends by itself after so long without work or requests.
+pub(crate) const BACKGROUND_IDLE: &str = "10s";
+const START_WITHIN: Duration = Duration::from_secs(20);
+const LOG_TAIL: usize = 2_000;
+
+/// What flags say about the server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Named {
+    pub(crate) url: Option<String>,
+    pub(crate) context: Option<String>,
+}
+
+pub(crate) struct Locator {
+    state: StateDir,
+    url: Option<String>,
+    token: Option<String>,
+    /// May start a server; with the configuration file to give to it.
+    start: Option<Option<PathBuf>>,
+}
+
+impl Locator {
+    /// Flag, then environment, then context, then the local server.
+    pub(crate) fn new(
+        named: &Named,
+        config: &Config,
+        config_file: Option<PathBuf>,
+        state: StateDir,
+        may_start: bool,
+    ) -> Result<Self, CliError> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let context = named
+            .context
+            .clone()
+            .or_else(|| variable("ORX_CONTEXT"))
+            .or_else(|| Some(config.context.clone()).filter(|name| !name.is_empty()));
+        let context = match context {
+            None => None,
+            Some(name) => Some(config.contexts.get(&name).ok_or_else(|| {
+                let known = config.contexts.keys().map(String::as_str);
+                let near = orx_model::text::nearest(&name, known);
+                let hint = near.map_or_else(
+                    || "`[context.NAME]` in the configuration makes one".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                CliError::usage(format!("there is no context `{name}`")).hint(hint)
+            })?),
+        };
+        let url = named
+            .url
+            .clone()
+            .or_else(|| variable("ORX_URL"))
+            .or_else(|| context.map(|context| context.url.clone()))
+            .map(|url| url.trim_end_matches('/').to_owned());
+        if let Some(url) = &url
+            && !url.starts_with("http://")
+        {
+            return Err(CliError::usage(format!("expected a `http://` address, found `{url}`")));
+        }
+        let of_context = context.and_then(|context| context.token_file.as_ref());
+        let token = match (variable("ORX_TOKEN"), of_context) {
+            (Some(token), _) => Some(token),
+            (None, Some(path)) => read_token(&expand_home(path))
+                .map_err(|error| CliError::new(Exit::NotAllowed, "token", error))?,
+            (None, None) => None,
+        };
+        let start = (may_start && url.is_none()).then_some(config_file);
+        Ok(Self { state, url, token, start })
+    }
+
+    fn local_token(&self) -> Result<Option<String>, ClientError> {
+        self.state.token().map_err(ClientError::NoServer)
+    }
+
+    fn local(&self) -> Result<Option<Endpoint>, ClientError> {
+        let Some(address) = self.state.address() else { return Ok(None) };
+        let token = match &self.token {
+            Some(token) => Some(token.clone()),
+            None => self.local_token()?,
+        };
+        Ok(Some(Endpoint { url: address.url, token }))
+    }
+
+    async fn start(&self, config: Option<&PathBuf>) -> Result<Endpoint, ClientError> {
+        let failed = |text: String| ClientError::NoServer(text);
+        self.state
+            .create()
+            .map_err(|error| failed(format!("could not make the state folder: {error}")))?;
+        let mut child = self.spawn(config).map_err(|error| {
+            failed(format!("could not start a server in the background: {error}"))
+        })?;
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(2);
+        let mut lost = false;
+        loop {
+            if let Some(found) = self.local()? {
+                return Ok(found);
+            }
+            if let Ok(Some(status)) = child.try_wait()
+                && !lost
+            {
+                // Another one was faster: it is waited for instead.
+                lost =
+                    status.code() == Some(i32::from(Exit::Conflict.code())) && self.state.is_held();
+                if !lost {
+                    let log = self.log_tail();
+                    return Err(failed(format!(
+                        "the server in the background ended at once\n{log}"
+                    )));
+                }
+            }
+            if lost && !self.state.is_held() && self.state.address().is_none() {
+                // The faster one has ended again.
+                child = self.spawn(config).map_err(|error| failed(error.to_string()))?;
+                lost = false;
+            }
+            if began.elapsed() > START_WITHIN {
+                let log = self.log_tail();
+                return Err(failed(format!("the server in the background is not ready\n{log}")));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(Duration::from_millis(50));
+        }
+    }
+
+    fn spawn(&self, config: Option<&PathBuf>) -> std::io::Result<Child> {
+        use std::os::unix::fs::OpenOptionsExt;
+        use std::os::unix::process::CommandExt;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(self.state.file("server.log"))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["daemon", "server", "--background", "--listen", "127.0.0.1:0"])
+            .args(["--exit-when-idle", BACKGROUND_IDLE, "--state"])
+            .arg(self.state.path())
+            // It outlives this command, and its terminal, and does not hold the caller's folder.
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        if let Some(config) = config {
+            command.arg("--config").arg(std::path::absolute(config)?);
+        }
+        command.spawn()
+    }
+
+    fn log_tail(&self) -> String {
+        let bytes = std::fs::read(self.state.file("server.log")).unwrap_or_default();
+        let tail = &bytes[bytes.len().saturating_sub(LOG_TAIL)..];
+        orx_model::text::clean_text(tail).trim().to_owned()
+    }
+}
+
+fn expand_home(path: &std::path::Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+#[async_trait]
+impl Locate for Locator {
+    async fn endpoint(&self) -> Result<Endpoint, ClientError> {
+        if let Some(url) = &self.url {
+            let host = url.trim_start_matches("http://");
+            let local = ["127.0.0.1", "localhost", "[::1]"];
+            let token = match &self.token {
+                Some(token) => Some(token.clone()),
+                // The local token is shown to nobody elsewhere.
+                None if local.iter().any(|name| host.starts_with(name)) => self.local_token()?,
+                None => None,
+            };
+            return Ok(Endpoint { url: url.clone(), token });
+        }
+        if let Some(found) = self.local()? {
+            return Ok(found);
+        }
+        match &self.start {
+            Some(config) => {
+                // One start at a time in this process.
+                static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+                let _one = STARTING.lock().await;
+                self.start(config.as_ref()).await
+            }
+            None => Err(ClientError::NoServer(format!(
+                "no server runs on the state folder `{}`",
+                self.state.path().display()
+            ))),
+        }
+    }
+}

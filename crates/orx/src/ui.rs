@@ -1,0 +1,436 @@
+//! What commands print: one report behind every format. Data goes to stdout, talk to stderr; no
+//! byte of what jobs or servers send reaches a terminal as a control code.
+
+use std::io::{IsTerminal, Write};
+
+use orx_model::text::{cells, clean_line, escape_json, truncate_cells};
+use orx_model::time::{TimeStyle, Zone, format_duration, format_time};
+use orx_model::{JobStatus, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::CliError;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Wide,
+    Json,
+    Jsonl,
+    Tsv,
+    Id,
+}
+
+impl Format {
+    #[must_use]
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl)
+    }
+
+    #[must_use]
+    pub(crate) fn is_human(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+/// How to print, decided once.
+#[derive(Debug, Clone)]
+pub(crate) struct Ui {
+    pub(crate) format: Format,
+    pub(crate) fields: Option<Vec<String>>,
+    pub(crate) header: bool,
+    pub(crate) color: bool,
+    pub(crate) ascii: bool,
+    pub(crate) out_tty: bool,
+    pub(crate) quiet: bool,
+    pub(crate) no_input: bool,
+    pub(crate) time: Option<TimeStyle>,
+    pub(crate) zone: Zone,
+}
+
+/// Rows that human formats print unasked.
+pub(crate) const HUMAN_ROWS: usize = 50;
+
+/// A cell of a table: text, and how it looks with colours.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cell {
+    text: String,
+    sgr: &'static str,
+}
+
+impl Cell {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), sgr: "" }
+    }
+
+    pub(crate) fn option(text: Option<impl ToString>) -> Self {
+        Self::new(text.map(|text| text.to_string()).unwrap_or_default())
+    }
+}
+
+/// A line of a list: its value for machines, its cells for people, its id.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) json: Value,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) id: String,
+}
+
+/// A column: its name, and whether only `wide` shows it.
+pub(crate) type Column = (&'static str, bool);
+
+impl Ui {
+    /// Relative on a terminal, exact elsewhere, unless told.
+    #[must_use]
+    pub(crate) fn time(&self, at: Timestamp) -> String {
+        let style = self.time.unwrap_or(if self.out_tty && self.format.is_human() {
+            TimeStyle::Relative
+        } else {
+            TimeStyle::Utc
+        });
+        format_time(at, style, crate::daemon::wall(), self.zone)
+    }
+
+    #[must_use]
+    pub(crate) fn age(&self, at: Timestamp) -> String {
+        if self.time.is_some() || !self.out_tty || !self.format.is_human() {
+            return self.time(at);
+        }
+        format_duration(crate::daemon::wall().saturating_since(at))
+    }
+
+    /// A word stands beside its sign: neither sign nor colour carries the meaning alone.
+    #[must_use]
+    pub(crate) fn status(&self, status: JobStatus) -> Cell {
+        let (sign, ascii, sgr) = match status {
+            JobStatus::Created => ("⋅", ".", ""),
+            JobStatus::Pending => ("◦", "o", ""),
+            JobStatus::Scheduled => ("◔", "@", "35"),
+            JobStatus::Dispatched => ("▹", ">", "36"),
+            JobStatus::Running => ("▸", "*", "1;36"),
+            JobStatus::Completed => ("✓", "+", "32"),
+            JobStatus::Failed => ("✗", "X", "1;31"),
+            JobStatus::TimedOut => ("⊠", "T", "1;33"),
+            JobStatus::Cancelled => ("⊘", "-", "2"),
+        };
+        if !self.out_tty {
+            return Cell::new(status.as_str());
+        }
+        let sign = if self.ascii { ascii } else { sign };
+        Cell { text: format!("{sign} {}", status.words()), sgr }
+    }
+
+    /// A list in the format asked for.
+    pub(crate) fn list(&self, columns: &[Column], rows: &[Row]) -> Result<(), CliError> {
+        let mut out = std::io::stdout().lock();
+        match self.format {
+            Format::Json => {
+                let all: Vec<Value> = rows.iter().map(|row| self.picked(&row.json)).collect();
+                self.json_line(&mut out, &Value::from(all))?;
+            }
+            Format::Jsonl => {
+                for row in rows {
+                    self.json_line(&mut out, &self.picked(&row.json))?;
+                }
+            }
+            Format::Id => {
+                for row in rows {
+                    writeln!(out, "{}", row.id)?;
+                }
+            }
+            Format::Tsv => {
+                let shown = self.shown(columns, true)?;
+                if self.header {
+                    let names: Vec<String> =
+                        shown.iter().map(|place| columns[*place].0.to_lowercase()).collect();
+                    writeln!(out, "{}", names.join("\t"))?;
+                }
+                for row in rows {
+                    let cells: Vec<String> =
+                        shown.iter().map(|place| escape_tsv(&row.cells[*place].text)).collect();
+                    writeln!(out, "{}", cells.join("\t"))?;
+                }
+            }
+            Format::Table | Format::Wide => self.table(&mut out, columns, rows)?,
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    fn table(
+        &self,
+        out: &mut impl Write,
+        columns: &[Column],
+        rows: &[Row],
+    ) -> Result<(), CliError> {
+        let shown = self.shown(columns, self.format == Format::Wide)?;
+        if rows.is_empty() && self.out_tty {
+            return Ok(());
+        }
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+        if self.header {
+            table.set_header(shown.iter().map(|place| columns[*place].0));
+        }
+        let texts: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| {
+                shown.iter().map(|place| clean_line(&row.cells[*place].text).into_owned()).collect()
+            })
+            .collect();
+        let limits = self.widths(columns, &shown, &texts);
+        for (row, texts) in rows.iter().zip(&texts) {
+            let cells = shown.iter().zip(texts).zip(&limits).map(|((place, text), most)| {
+                let text = match most {
+                    Some(most) => truncate_cells(text, *most, self.ascii).into_owned(),
+                    None => text.clone(),
+                };
+                let sgr = row.cells[*place].sgr;
+                if self.color && !sgr.is_empty() {
+                    format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
+                } else {
+                    text
+                }
+            });
+            table.add_row(cells);
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        for line in table.lines() {
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// On a terminal the widest columns give way until a row fits.
+    fn widths(
+        &self,
+        columns: &[Column],
+        shown: &[usize],
+        texts: &[Vec<String>],
+    ) -> Vec<Option<usize>> {
+        if !self.out_tty {
+            return vec![None; shown.len()];
+        }
+        let width = terminal_width();
+        let mut needed: Vec<usize> = (0..shown.len())
+            .map(|place| {
+                let head = cells(columns[shown[place]].0);
+                texts.iter().map(|row| cells(&row[place])).max().unwrap_or(0).max(head)
+            })
+            .collect();
+        while needed.iter().sum::<usize>() + 2 * needed.len() > width {
+            let Some(widest) = needed.iter_mut().max_by_key(|cells| **cells) else { break };
+            if *widest <= 8 {
+                break;
+            }
+            *widest -= 1;
+        }
+        needed.into_iter().map(Some).collect()
+    }
+
+    /// Places of the columns to show.
+    fn shown(&self, columns: &[Column], wide: bool) -> Result<Vec<usize>, CliError> {
+        let Some(fields) = &self.fields else {
+            return Ok((0..columns.len()).filter(|place| wide || !columns[*place].1).collect());
+        };
+        let place = |field: &String| {
+            let named = |column: &Column| column.0.eq_ignore_ascii_case(field);
+            columns.iter().position(named).ok_or_else(|| {
+                let names: Vec<String> =
+                    columns.iter().map(|column| column.0.to_lowercase()).collect();
+                CliError::usage(format!("there is no field `{field}` here"))
+                    .hint(format!("there are {}", names.join(", ")))
+            })
+        };
+        fields.iter().map(place).collect()
+    }
+
+    fn picked(&self, value: &Value) -> Value {
+        let mut picked = serde_json::Map::new();
+        picked.insert("v".to_owned(), Value::from(orx_model::wire::V));
+        if let Value::Object(all) = value {
+            for (name, value) in all {
+                let wanted = self.fields.as_ref().is_none_or(|fields| {
+                    fields.iter().any(|field| field.eq_ignore_ascii_case(name))
+                });
+                if wanted {
+                    picked.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        Value::Object(picked)
+    }
+
+    fn json_line(&self, out: &mut impl Write, value: &Value) -> Result<(), CliError> {
+        let pretty = self.out_tty && self.format == Format::Json;
+        let text = if pretty {
+            serde_json::to_string_pretty(value)?
+        } else {
+            serde_json::to_string(value)?
+        };
+        writeln!(out, "{}", escape_json(&text))?;
+        Ok(())
+    }
+
+    /// One thing: as JSON, as its id, or as lines of `name  value`.
+    pub(crate) fn one(
+        &self,
+        json: &impl Serialize,
+        id: &str,
+        lines: &[(&str, Cell)],
+    ) -> Result<(), CliError> {
+        let mut out = std::io::stdout().lock();
+        match self.format {
+            Format::Json | Format::Jsonl => {
+                self.json_line(&mut out, &self.picked(&serde_json::to_value(json)?))?;
+            }
+            Format::Id => writeln!(out, "{id}")?,
+            Format::Tsv => {
+                for (name, cell) in lines {
+                    writeln!(out, "{name}\t{}", escape_tsv(&cell.text))?;
+                }
+            }
+            Format::Table | Format::Wide => {
+                let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+                for (name, cell) in lines.iter().filter(|(_, cell)| !cell.text.is_empty()) {
+                    let text = clean_line(&cell.text);
+                    if self.color && !cell.sgr.is_empty() {
+                        writeln!(out, "{name:width$}  \u{1b}[{}m{text}\u{1b}[0m", cell.sgr)?;
+                    } else {
+                        writeln!(out, "{name:width$}  {text}")?;
+                    }
+                }
+            }
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Data as it is, for `result`, `completions` and the like.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Talk: on stderr, and not with `--quiet`.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr().lock(), "{}", clean_line(text));
+        }
+    }
+
+    pub(crate) fn warn(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "warning: {}", clean_line(text));
+    }
+
+    /// An error, in words or as JSON, on stderr.
+    pub(crate) fn error(format: Format, verbose: bool, error: &CliError) {
+        let mut err = std::io::stderr().lock();
+        // Nobody may read it; there is nothing else to do about that.
+        let _ = if format.is_json() {
+            let value = serde_json::json!({"error": {
+                "code": error.code, "message": error.message, "cause": error.cause,
+                "hint": error.hint, "next": error.next, "request_id": error.request_id,
+            }});
+            writeln!(err, "{}", escape_json(&value.to_string()))
+        } else {
+            let block = |text: &str| {
+                let lines: Vec<String> =
+                    text.lines().map(|line| clean_line(line).into_owned()).collect();
+                lines.join("\n         ")
+            };
+            let mut text = format!("error: {}\n", block(&error.message));
+            if let Some(cause) = &error.cause {
+                text.push_str(&format!("  cause: {}\n", block(cause)));
+            }
+            if let Some(hint) = &error.hint {
+                text.push_str(&format!("  hint: {}\n", block(hint)));
+            }
+            if let (true, Some(id)) = (verbose, &error.request_id) {
+                text.push_str(&format!("  request: {id}\n"));
+            }
+            write!(err, "{text}")
+        };
+    }
+
+    /// Asks on a terminal; elsewhere `--yes` must have been said.
+    pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
+        let stdin = std::io::stdin();
+        if self.no_input || !stdin.is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(CliError::usage("this changes more than one job")
+                .cause(question.to_owned())
+                .hint("`--yes` does it; `--dry-run` shows what it would do"));
+        }
+        let mut err = std::io::stderr().lock();
+        write!(err, "{} y/N ", clean_line(question))?;
+        err.flush()?;
+        let mut answer = String::new();
+        stdin.read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+#[must_use]
+pub(crate) fn terminal_width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    told.or_else(|| {
+        rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col))
+    })
+    .filter(|width| *width >= 20)
+    .unwrap_or(80)
+}
+
+/// Whether colours go to a stream: flag, `ORX_COLOR`, `NO_COLOR`, `CLICOLOR_FORCE`, configuration,
+/// then what the stream is.
+#[must_use]
+pub(crate) fn wants_color(flag: Option<When>, configured: &str, tty: bool) -> bool {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let told = |text: &str| match text {
+        "always" => Some(true),
+        "never" => Some(false),
+        _ => None,
+    };
+    match flag {
+        Some(When::Always) => return true,
+        Some(When::Never) => return false,
+        Some(When::Auto) | None => {}
+    }
+    if let Some(told) = variable("ORX_COLOR").as_deref().and_then(told) {
+        return told;
+    }
+    if variable("NO_COLOR").is_some() {
+        return false;
+    }
+    if variable("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+        return true;
+    }
+    told(configured).unwrap_or(tty && std::env::var("TERM").is_ok_and(|term| term != "dumb"))
+}
+
+/// The locale cannot show more than ASCII.
+#[must_use]
+pub(crate) fn wants_ascii() -> bool {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let locale = variable("LC_ALL").or_else(|| variable("LC_CTYPE")).or_else(|| variable("LANG"));
+    let utf8 = locale.is_none_or(|locale| {
+        let locale = locale.to_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    });
+    !utf8 || variable("TERM").is_some_and(|term| term == "linux")
+}
+
+fn escape_tsv(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
+}
