@@ -73,7 +73,6 @@ struct App {
 }
 
 /// All routes, ready to be served.
-#[must_use]
 pub fn router(panel: ControlPanel, settings: ApiSettings) -> axum::Router {
     let app = App { panel, settings, metrics: Arc::default() };
     routes::router(app)

@@ -56,7 +56,8 @@ struct State {
 
 struct Entry {
     job: Job,
-    /// Before its first claim: when it is cancelled for having waited too long.
+    /// While it waits: when it is cancelled for having waited too long. What limits the wait for
+    /// its first start holds until then; its deadline holds always.
     expire_at: Option<Timestamp>,
     key_hash: Option<String>,
     ended: Vec<Attempt>,
@@ -154,7 +155,10 @@ impl State {
         let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
         let live = entry.job.live.take().ok_or(StoreError::Unknown)?;
         let started_at = ended.started_at.or(live.started_at);
-        let error = ended.error.as_deref().map(|text| {
+        entry.expire_at = entry.job.deadline.filter(|_| !to.is_final());
+        // A success has no error, whatever its worker adds.
+        let failed = status != AttemptStatus::Succeeded;
+        let error = ended.error.as_deref().filter(|_| failed).map(|text| {
             let mut end = text.len().min(orx_model::limits::ERROR_BYTES);
             while !text.is_char_boundary(end) {
                 end -= 1;
@@ -192,8 +196,6 @@ impl Jobs for Memory {
         let mut state = self.state()?;
         let mut answers = Vec::new();
         for spec in jobs {
-            state.next_job += 1;
-            let id = JobId(state.next_job);
             let known = spec.key.as_ref().and_then(|key| state.keys.get(key).copied());
             if let Some(entry) = known.and_then(|known| state.jobs.get(&known)) {
                 let (id, status) = (entry.job.id, entry.job.status);
@@ -204,6 +206,8 @@ impl Jobs for Memory {
                 });
                 continue;
             }
+            state.next_job += 1;
+            let id = JobId(state.next_job);
             let status = match spec.run_at {
                 Some(run_at) if run_at > now => JobStatus::Scheduled,
                 _ => JobStatus::Pending,
@@ -385,6 +389,7 @@ impl Jobs for Memory {
             state.change(id, JobEvent::Revive)?;
             state.dead.remove(&id);
             if let Some(entry) = state.jobs.get_mut(&id) {
+                entry.expire_at = entry.job.deadline;
                 let job = &mut entry.job;
                 job.run_at = now;
                 job.finished_at = None;

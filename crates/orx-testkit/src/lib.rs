@@ -1,1 +1,8 @@
-//! Contract suites that every store and transport must pass.
+//! What several crates' tests share: the contract suites that every store and every transport must
+//! pass, and makers of the values they work on.
+//!
+//! Depends on `orx-model`, `orx-store` and `orx-transport`; only tests depend on it.
+
+pub mod make;
+pub mod store_contract;
+pub mod transport_contract;

@@ -1,0 +1,976 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_orx_global_optspecs
+    string join \n c/context= url= config= o/output= fields= no-header color= quiet v/verbose time= tz= no-input h/help V/version
+end
+
+function __fish_orx_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_orx_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_orx_using_subcommand
+    set -l cmd (__fish_orx_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c orx -n "__fish_orx_needs_command" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_needs_command" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_needs_command" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_needs_command" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_needs_command" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_needs_command" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_needs_command" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_needs_command" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_needs_command" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_needs_command" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_needs_command" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_needs_command" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_needs_command" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_needs_command" -s V -l version -d 'Print version'
+complete -c orx -n "__fish_orx_needs_command" -f -a "enqueue" -d 'Accept a job, kept safe before this command ends'
+complete -c orx -n "__fish_orx_needs_command" -f -a "run" -d 'Run a command as a job, follow it, and end with its code'
+complete -c orx -n "__fish_orx_needs_command" -f -a "jobs" -d 'List jobs, newest first'
+complete -c orx -n "__fish_orx_needs_command" -f -a "show" -d 'Show a job and its attempts'
+complete -c orx -n "__fish_orx_needs_command" -f -a "result" -d 'Print the result a job gave, as JSON'
+complete -c orx -n "__fish_orx_needs_command" -f -a "logs" -d 'Print what jobs printed'
+complete -c orx -n "__fish_orx_needs_command" -f -a "wait" -d 'Wait until jobs have ended, and end with their code'
+complete -c orx -n "__fish_orx_needs_command" -f -a "cancel" -d 'Cancel jobs'
+complete -c orx -n "__fish_orx_needs_command" -f -a "retry" -d 'Run jobs again that have ended, with a new budget of retries'
+complete -c orx -n "__fish_orx_needs_command" -f -a "queue" -d 'Queues'
+complete -c orx -n "__fish_orx_needs_command" -f -a "dlq" -d 'Dead letters: jobs that used up their tries'
+complete -c orx -n "__fish_orx_needs_command" -f -a "worker" -d 'Workers'
+complete -c orx -n "__fish_orx_needs_command" -f -a "cluster" -d 'The cluster as a whole'
+complete -c orx -n "__fish_orx_needs_command" -f -a "ctx" -d 'Inside a job: tell progress, log lines, the result, or how it ends'
+complete -c orx -n "__fish_orx_needs_command" -f -a "daemon" -d 'Run a server'
+complete -c orx -n "__fish_orx_needs_command" -f -a "config" -d 'The configuration'
+complete -c orx -n "__fish_orx_needs_command" -f -a "bench" -d 'Measure a running server with jobs that do nothing'
+complete -c orx -n "__fish_orx_needs_command" -f -a "completions" -d 'Print a completion script'
+complete -c orx -n "__fish_orx_needs_command" -f -a "man" -d 'Print the man page, or write all of them into a folder'
+complete -c orx -n "__fish_orx_needs_command" -f -a "help" -d 'Explain a command or a topic'
+complete -c orx -n "__fish_orx_needs_command" -f -a "__guard" -d 'Ends what a killed worker left; started by workers'
+complete -c orx -n "__fish_orx_needs_command" -f -a "__generate" -d 'Writes what is made from code and checked in'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -s q -l queue -d 'Queue; the server\'s default if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -s p -l priority -d 'low, normal, high or critical' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l at -d 'Not before this time' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l in -d 'Not before so long from now' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l key -d 'Idempotency key: the same key gives the same job' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l expires -d 'Cancelled if not started within this time' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l deadline -d 'No attempt starts or goes on after this time' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l job-timeout -d 'Longest time of one attempt; 0 is without limit' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l retries -d 'Further tries after a failure' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l on-lost -d 'If its worker or server dies under it: run it again, or let it fail' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l require -d 'Label that the worker must have' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -s t -l tag -d 'Tag' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l corr -d 'Correlation id, passed on to the handler' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l batch -d 'Read jobs from standard input, one JSON object a line' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l timeout -d 'Give up waiting after this time; the job goes on' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l wait -d 'Wait for the end, and end with its code'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l follow -d 'Print what it prints, wait for the end, and end with its code'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l no-start -d 'Do not start a server where there is none'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand run" -s q -l queue -d 'Queue; the server\'s default if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -s p -l priority -d 'low, normal, high or critical' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l at -d 'Not before this time' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l in -d 'Not before so long from now' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l key -d 'Idempotency key: the same key gives the same job' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l expires -d 'Cancelled if not started within this time' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l deadline -d 'No attempt starts or goes on after this time' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l job-timeout -d 'Longest time of one attempt; 0 is without limit' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l retries -d 'Further tries after a failure' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l on-lost -d 'If its worker or server dies under it: run it again, or let it fail' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l require -d 'Label that the worker must have' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -s t -l tag -d 'Tag' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l corr -d 'Correlation id, passed on to the handler' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l cwd -d 'Folder it runs in; the caller\'s if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l env -d 'Variable it gets; without a value, the caller\'s' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l on-interrupt -d 'What Ctrl-C does: leave the job running, or cancel it' -r -f -a "detach\t''
+cancel\t''"
+complete -c orx -n "__fish_orx_using_subcommand run" -l timeout -d 'Give up waiting after this time; the job goes on' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l name -d 'Job type to show; the program\'s name if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand run" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand run" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand run" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l detach -d 'Print the id and end; the job goes on'
+complete -c orx -n "__fish_orx_using_subcommand run" -l stdin -d 'Give it this command\'s standard input, up to 256 KiB'
+complete -c orx -n "__fish_orx_using_subcommand run" -l no-start -d 'Do not start a server where there is none'
+complete -c orx -n "__fish_orx_using_subcommand run" -l raw -d 'Pass the bytes of the job to the terminal as they are'
+complete -c orx -n "__fish_orx_using_subcommand run" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand run" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand run" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand run" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l since -d 'Only jobs accepted since a time, or so long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l limit -d 'At most so many' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand jobs" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l all -d 'All that match'
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l oldest -d 'Oldest first'
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand jobs" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand jobs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand show" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand show" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand show" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand show" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand show" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand show" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand show" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand show" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand show" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand result" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand result" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand result" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand result" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand result" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand result" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand result" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand result" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand result" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand result" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand result" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand result" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand result" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand logs" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l since -d 'Only jobs accepted since a time, or so long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l tail -d 'Only the last so many lines' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l attempt -d 'Only this attempt' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l stream -d 'Only this stream' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l level -d 'Only log lines of this level and above; leaves out what was printed' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l cursor -d 'Start after this place, as printed with `-o json`' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand logs" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand logs" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand logs" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -s f -l follow -d 'Stay until the job has ended'
+complete -c orx -n "__fish_orx_using_subcommand logs" -l prefix -d 'Put time, job and stream before each line'
+complete -c orx -n "__fish_orx_using_subcommand logs" -l raw -d 'Pass the bytes to the terminal as they are'
+complete -c orx -n "__fish_orx_using_subcommand logs" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand logs" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand logs" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand logs" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand wait" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l since -d 'Only jobs accepted since a time, or so long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l for -d 'Until they are in this status, or have ended' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l timeout -d 'Give up after this time' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand wait" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand wait" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand wait" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l any -d 'Until one of them is there'
+complete -c orx -n "__fish_orx_using_subcommand wait" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand wait" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand wait" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand wait" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l since -d 'Only jobs accepted since a time, or so long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l max-affected -d 'Change nothing if it would be more than this' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand cancel" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l dry-run -d 'Change nothing; say what would be'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -s y -l yes -d 'Do not ask'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l force -d 'Record it at once, without waiting for the worker'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand retry" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l since -d 'Only jobs accepted since a time, or so long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l max-affected -d 'Change nothing if it would be more than this' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand retry" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand retry" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand retry" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l dry-run -d 'Change nothing; say what would be'
+complete -c orx -n "__fish_orx_using_subcommand retry" -s y -l yes -d 'Do not ask'
+complete -c orx -n "__fish_orx_using_subcommand retry" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand retry" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand retry" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand retry" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -f -a "list" -d 'List every queue with its counts'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -f -a "show" -d 'Show one queue'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "list" -d 'List them, newest first'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "show" -d 'Show one'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "retry" -d 'Run their jobs again'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "rm" -d 'Forget them; the jobs stay in the history'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l since -d 'Only jobs accepted since a time, or so long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l all -d 'All that match'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l since -d 'Only jobs accepted since a time, or so long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l max-affected -d 'Change nothing if it would be more than this' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l dry-run -d 'Change nothing; say what would be'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s y -l yes -d 'Do not ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l all -d 'All of them'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l since -d 'Only jobs accepted since a time, or so long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l max-affected -d 'Change nothing if it would be more than this' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l dry-run -d 'Change nothing; say what would be'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Do not ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l all -d 'All of them'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -f -a "list" -d 'List every worker'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Counts, workers, and what needs a person'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -f -a "progress" -d 'Tell how far the job is, 0 to 100'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -f -a "log" -d 'Write a log line'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -f -a "result" -d 'Give the job\'s result, as JSON; `-` reads it from standard input'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -f -a "snooze" -d 'However it exits: run it again after this time, at no cost of retries'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -f -a "fail" -d 'However it exits: it failed'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l level -d 'trace, debug, info, warn or error' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l no-retry -d 'Another try is useless'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -f -a "server" -d 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l listen -d 'Address on loopback; port 0 takes a free one' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l state -d 'State folder' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l exit-when-idle -d 'End after so long without jobs and requests' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l background -d 'Started by a command that needed a server'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -f -a "check" -d 'Read the configuration and say what is wrong'
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -f -a "show" -d 'Print the configuration in force'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l origin -d 'Say where each value comes from'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand bench" -l jobs -d 'Jobs of each measurement' -r
+complete -c orx -n "__fish_orx_using_subcommand bench" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand bench" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand bench" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand bench" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand bench" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand bench" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand bench" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand bench" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand bench" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand bench" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand bench" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand bench" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand completions" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand completions" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand completions" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand completions" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand completions" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand completions" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand completions" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand completions" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand completions" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand completions" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand completions" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand completions" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand man" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand man" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand man" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand man" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand man" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand man" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand man" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand man" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand man" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand man" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand man" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand man" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand man" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand help" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand help" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand help" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand help" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand help" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand help" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand help" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand help" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand help" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand help" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand help" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand help" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand help" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand __guard" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand __guard" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand __guard" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand __guard" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand __generate" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand __generate" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand __generate" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand __generate" -s h -l help -d 'Print help'

@@ -1,0 +1,28 @@
+//! Every store passes the same suite.
+
+mod memory {
+    use std::sync::Arc;
+
+    use orx_store::{Memory, Store};
+
+    async fn open() -> (Arc<dyn Store>, ()) {
+        (Arc::new(Memory::new()), ())
+    }
+
+    orx_testkit::store_contract!(open);
+}
+
+mod sqlite {
+    use std::sync::Arc;
+
+    use orx_store::{Sqlite, SqliteOptions, Store};
+    use orx_testkit::make::NOW;
+
+    async fn open() -> (Arc<dyn Store>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = SqliteOptions::new(folder.path().join("orx.db"));
+        (Arc::new(Sqlite::open(options, NOW).expect("a store")), folder)
+    }
+
+    orx_testkit::store_contract!(open);
+}

@@ -1,0 +1,89 @@
+//! Plain values for tests: what a test does not care about has one place.
+
+use orx_model::job::{Json, Labels};
+use orx_model::{
+    ExecutionId, Incarnation, JobId, JobSpec, Name, Offer, OnLost, Outcome, OutcomeKind, Priority,
+    RetryPolicy, Timestamp,
+};
+use orx_store::ClaimRequest;
+
+/// The moment at which tests begin.
+pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// So many seconds after [`NOW`].
+#[must_use]
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(NOW.as_millis() + seconds * 1_000)
+}
+
+/// # Panics
+/// On what is no name.
+#[must_use]
+pub fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+/// # Panics
+/// On what is no JSON.
+#[must_use]
+pub fn json(text: &str) -> Json {
+    serde_json::from_str(text).expect("json")
+}
+
+/// A job of the type `work` on the queue `default`: no jitter, first retry after 10 s.
+#[must_use]
+pub fn job() -> JobSpec {
+    JobSpec {
+        name: name("work"),
+        queue: name("default"),
+        priority: Priority::Normal,
+        args: json("{}"),
+        command: None,
+        run_at: None,
+        retry: RetryPolicy { jitter: 0.0, ..RetryPolicy::default() },
+        timeout_ms: None,
+        deadline: None,
+        expires_at: None,
+        on_lost: OnLost::Retry,
+        require: Labels::new(),
+        tags: Labels::new(),
+        corr: None,
+        key: None,
+        key_hash: None,
+        by: None,
+    }
+}
+
+/// A worker that takes `work` and commands from every queue, and has room for so many.
+#[must_use]
+pub fn request(worker: u128, first_execution: u128, room: usize) -> ClaimRequest {
+    ClaimRequest {
+        worker: Incarnation(worker),
+        worker_name: name("w"),
+        offer: Offer { handlers: [name("work")].into(), commands: true, ..Offer::default() },
+        executions: (0..room as u128).map(|n| ExecutionId(first_execution + n)).collect(),
+    }
+}
+
+#[must_use]
+pub fn outcome(job: JobId, execution: u128, kind: OutcomeKind) -> Outcome {
+    Outcome {
+        job,
+        execution: ExecutionId(execution),
+        kind,
+        started_at: Some(at(1)),
+        ended_at: at(2),
+        error: None,
+        exit: None,
+    }
+}
+
+#[must_use]
+pub fn failed() -> OutcomeKind {
+    OutcomeKind::Failed { retryable: true, retry_after_ms: None }
+}
+
+#[must_use]
+pub fn succeeded() -> OutcomeKind {
+    OutcomeKind::Succeeded { result: None }
+}

@@ -1,0 +1,702 @@
+//! What every store must do. A back end runs all cases with one line:
+//! `orx_testkit::store_contract!(open);`, where `open` gives a new, empty store and whatever must
+//! live as long as it.
+
+use std::sync::Arc;
+
+use orx_model::filter::Filter;
+use orx_model::job::DeadReason;
+use orx_model::log::{LogChunk, LogCursor, Stream};
+use orx_model::message::{ExecutionProgress, Started, WorkerRegistration, WorkerState};
+use orx_model::time::Zone;
+use orx_model::wire::StatusCounts;
+use orx_model::{
+    AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, OnLost, Outcome,
+    OutcomeKind, Priority, RetryPolicy,
+};
+use orx_store::{
+    CancelAnswer, CancelCommand, Enqueued, ListRequest, LogRequest, PruneRequest, Recorded,
+    RetryAnswer, Store, TokenRecord, WorkerRecord,
+};
+
+use crate::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
+
+/// Runs every case against the store that `$open` gives.
+#[macro_export]
+macro_rules! store_contract {
+    ($open:expr) => {
+        $crate::store_contract!(@cases $open,
+            ids_ascend_and_what_is_due_later_is_scheduled
+            the_same_key_gives_the_same_job_and_another_request_is_a_conflict
+            a_key_twice_in_one_batch_is_one_job
+            claims_go_by_priority_then_due_time_then_id_over_all_lanes
+            a_worker_gets_no_more_than_its_room_and_only_what_it_takes
+            the_worker_with_the_most_room_gets_the_next
+            what_expired_is_cancelled_instead_of_claimed
+            promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long
+            a_deadline_holds_between_attempts_too
+            a_cancelled_waiting_job_is_never_claimed
+            a_cancel_under_a_worker_waits_for_the_attempts_end
+            a_success_that_commits_first_wins_over_a_cancel
+            a_forced_cancel_leaves_the_late_outcome_stale
+            a_cancel_of_what_has_ended_or_changed_says_so
+            failures_back_off_until_the_retries_are_used_up
+            a_timeout_without_retries_left_ends_as_timed_out
+            losses_that_count_end_as_poison
+            losses_with_the_server_cost_nothing
+            what_must_not_run_twice_fails_when_lost
+            late_result_of_an_old_execution_changes_nothing
+            an_outcome_told_twice_is_recorded_once
+            a_stale_part_of_a_batch_does_not_sink_the_rest
+            a_start_is_information_and_only_of_the_live_execution
+            progress_is_kept_with_the_live_attempt
+            a_persons_retry_starts_anew_with_numbers_going_on
+            dead_letters_are_listed_newest_first_and_can_be_deleted
+            results_errors_and_exits_are_kept
+            counts_follow_every_move
+            lists_page_in_both_directions_without_loss
+            filters_are_applied_to_lists_and_counts
+            log_chunks_are_kept_once_and_read_by_place
+            the_tail_of_a_log_is_found
+            workers_are_kept_replaced_and_removed
+            tokens_are_kept_and_replaced
+            pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again
+            what_is_closed_says_so
+        );
+    };
+    (@cases $open:expr, $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                let (store, _guard) = $open().await;
+                $crate::store_contract::$case(store).await;
+            }
+        )*
+    };
+}
+
+type AStore = Arc<dyn Store>;
+
+async fn add(store: &AStore, spec: JobSpec) -> JobId {
+    match store.enqueue(vec![spec], NOW).await.expect("enqueue")[0] {
+        Enqueued::New { id, .. } => id,
+        other => panic!("expected a new job, found {other:?}"),
+    }
+}
+
+async fn claim(store: &AStore, execution: u128) -> JobId {
+    let claimed = store.claim_ready(vec![request(1, execution, 1)], at(1)).await.expect("claim");
+    assert_eq!(claimed.len(), 1, "one job is ready");
+    claimed[0].dispatch.job
+}
+
+async fn tell(store: &AStore, outcome: Outcome) -> Recorded {
+    store.record_outcomes(vec![outcome], vec![0.5], at(2)).await.expect("record")[0]
+}
+
+async fn get(store: &AStore, id: JobId) -> Job {
+    store.job(id).await.expect("read").expect("the job")
+}
+
+async fn status(store: &AStore, id: JobId) -> JobStatus {
+    get(store, id).await.status
+}
+
+fn cancel_of(id: JobId) -> CancelCommand {
+    CancelCommand { id, reason: Some("why".into()), by: None, force: false, expected: None }
+}
+
+async fn cancel(store: &AStore, command: CancelCommand) -> CancelAnswer {
+    store.cancel(vec![command], at(1)).await.expect("cancel")[0]
+}
+
+async fn claimed_ids(store: &AStore, room: usize) -> Vec<i64> {
+    let claimed = store.claim_ready(vec![request(1, 100, room)], at(5)).await.expect("claim");
+    claimed.iter().map(|claim| claim.dispatch.job.0).collect()
+}
+
+pub async fn ids_ascend_and_what_is_due_later_is_scheduled(store: AStore) {
+    let later = JobSpec { run_at: Some(at(60)), ..job() };
+    let past = JobSpec { run_at: Some(at(-60)), ..job() };
+    let kept = store.enqueue(vec![job(), later, past], NOW).await.expect("enqueue");
+    let ids: Vec<(i64, JobStatus)> = kept
+        .iter()
+        .map(|kept| match kept {
+            Enqueued::New { id, status } => (id.0, *status),
+            other => panic!("expected new jobs, found {other:?}"),
+        })
+        .collect();
+    assert!(ids.is_sorted_by_key(|(id, _)| *id), "{ids:?}");
+    assert_eq!(
+        ids.iter().map(|(_, status)| *status).collect::<Vec<_>>(),
+        [JobStatus::Pending, JobStatus::Scheduled, JobStatus::Pending]
+    );
+    assert_eq!(store.next_due().await.expect("read"), Some(at(60)));
+    assert_eq!(get(&store, JobId(ids[2].0)).await.run_at, NOW);
+}
+
+fn keyed(key: &str, hash: &str) -> JobSpec {
+    JobSpec { key: Some(key.into()), key_hash: Some(hash.into()), ..job() }
+}
+
+pub async fn the_same_key_gives_the_same_job_and_another_request_is_a_conflict(store: AStore) {
+    let id = add(&store, keyed("k", "a")).await;
+    let again = store.enqueue(vec![keyed("k", "a"), keyed("k", "b")], NOW).await.expect("enqueue");
+    let status = JobStatus::Pending;
+    assert_eq!(again, [Enqueued::Existing { id, status }, Enqueued::KeyConflict { id }]);
+    assert_eq!(store.job_by_key("k").await.expect("read").map(|job| job.id), Some(id));
+    assert!(store.job_by_key("x").await.expect("read").is_none());
+    assert_eq!(claimed_ids(&store, 9).await, [id.0]);
+}
+
+pub async fn a_key_twice_in_one_batch_is_one_job(store: AStore) {
+    let batch = vec![keyed("k", "a"), keyed("k", "a"), job()];
+    let kept = store.enqueue(batch, NOW).await.expect("enqueue");
+    let Enqueued::New { id, status } = kept[0] else { panic!("{kept:?}") };
+    assert_eq!(kept[1], Enqueued::Existing { id, status });
+    assert!(matches!(kept[2], Enqueued::New { .. }));
+    assert_eq!(claimed_ids(&store, 9).await.len(), 2);
+}
+
+pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: AStore) {
+    let on = |queue: &str, priority, due: i64| JobSpec {
+        queue: name(queue),
+        priority,
+        run_at: Some(at(due)),
+        ..job()
+    };
+    let jobs = vec![
+        on("a", Priority::Low, -50),
+        on("b", Priority::Normal, 3),
+        on("a", Priority::Normal, 2),
+        on("c", Priority::Critical, 4),
+        on("b", Priority::Normal, 2),
+        on("a", Priority::High, 4),
+    ];
+    store.enqueue(jobs, at(-60)).await.expect("enqueue");
+    store.promote_due(at(5), 100).await.expect("promote");
+    assert_eq!(claimed_ids(&store, 4).await, [4, 6, 3, 5]);
+    let rest = store.claim_ready(vec![request(2, 500, 9)], at(5)).await.expect("claim");
+    let rest: Vec<i64> = rest.iter().map(|claim| claim.dispatch.job.0).collect();
+    assert_eq!(rest, [2, 1]);
+}
+
+pub async fn a_worker_gets_no_more_than_its_room_and_only_what_it_takes(store: AStore) {
+    let other = JobSpec { name: name("other"), ..job() };
+    let command = orx_model::Command {
+        argv: vec!["true".into()],
+        cwd: None,
+        env: Default::default(),
+        stdin: None,
+    };
+    let command = JobSpec { command: Some(command), ..job() };
+    let picky = JobSpec { require: [("gpu".to_owned(), "a".to_owned())].into(), ..job() };
+    let elsewhere = JobSpec { queue: name("media"), ..job() };
+    store
+        .enqueue(vec![other, command, picky, elsewhere, job(), job()], NOW)
+        .await
+        .expect("enqueue");
+    let mut plain = request(1, 10, 2);
+    plain.offer.queues = [name("default")].into();
+    plain.offer.commands = false;
+    let claimed = store.claim_ready(vec![plain], at(1)).await.expect("claim");
+    let ids: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
+    assert_eq!(ids, [5, 6]);
+    let mut able = request(2, 20, 9);
+    able.offer.labels = [("gpu".to_owned(), "a".to_owned())].into();
+    let claimed = store.claim_ready(vec![able], at(1)).await.expect("claim");
+    let ids: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
+    assert_eq!(ids, [2, 3, 4]);
+    assert_eq!(claimed[0].dispatch.execution, ExecutionId(20));
+    assert!(claimed[0].dispatch.command.is_some());
+}
+
+pub async fn the_worker_with_the_most_room_gets_the_next(store: AStore) {
+    store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("enqueue");
+    let requests = vec![request(1, 10, 2), request(2, 20, 4)];
+    let claimed = store.claim_ready(requests, at(1)).await.expect("claim");
+    let workers: Vec<u128> = claimed.iter().map(|claim| claim.worker.0).collect();
+    assert_eq!(workers, [2, 2, 1, 2, 1]);
+}
+
+pub async fn what_expired_is_cancelled_instead_of_claimed(store: AStore) {
+    let expired = add(&store, JobSpec { expires_at: Some(at(1)), ..job() }).await;
+    let late = add(&store, JobSpec { deadline: Some(at(2)), ..job() }).await;
+    let fine = add(&store, JobSpec { expires_at: Some(at(60)), ..job() }).await;
+    assert_eq!(claimed_ids(&store, 9).await, [fine.0]);
+    for (id, reason) in [(expired, "expired"), (late, "deadline passed")] {
+        let job = get(&store, id).await;
+        assert_eq!(job.status, JobStatus::Cancelled);
+        assert_eq!(job.cancel.and_then(|cancel| cancel.reason).as_deref(), Some(reason));
+    }
+}
+
+pub async fn promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long(store: AStore) {
+    let due = add(&store, JobSpec { run_at: Some(at(10)), ..job() }).await;
+    let later = add(&store, JobSpec { run_at: Some(at(90)), ..job() }).await;
+    let short = add(&store, JobSpec { expires_at: Some(at(5)), ..job() }).await;
+    assert_eq!(store.next_due().await.expect("read"), Some(at(5)));
+    let promoted = store.promote_due(at(10), 100).await.expect("promote");
+    assert_eq!((promoted.due, promoted.expired, promoted.more), (1, 1, false));
+    assert_eq!(status(&store, due).await, JobStatus::Pending);
+    assert_eq!(status(&store, later).await, JobStatus::Scheduled);
+    assert_eq!(status(&store, short).await, JobStatus::Cancelled);
+    assert_eq!(store.next_due().await.expect("read"), Some(at(90)));
+}
+
+pub async fn a_deadline_holds_between_attempts_too(store: AStore) {
+    let id = add(&store, JobSpec { deadline: Some(at(30)), ..job() }).await;
+    claim(&store, 1).await;
+    let _ = tell(&store, outcome(id, 1, failed())).await;
+    assert_eq!(status(&store, id).await, JobStatus::Scheduled);
+    store.promote_due(at(31), 100).await.expect("promote");
+    assert_eq!(status(&store, id).await, JobStatus::Cancelled);
+}
+
+pub async fn a_cancelled_waiting_job_is_never_claimed(store: AStore) {
+    let pending = add(&store, job()).await;
+    let scheduled = add(&store, JobSpec { run_at: Some(at(2)), ..job() }).await;
+    for id in [pending, scheduled] {
+        let answer = cancel(&store, cancel_of(id)).await;
+        assert_eq!(answer, CancelAnswer::Cancelled { stop: None });
+    }
+    store.promote_due(at(60), 100).await.expect("promote");
+    assert_eq!(claimed_ids(&store, 9).await, [0_i64; 0]);
+    let job = get(&store, pending).await;
+    assert_eq!((job.status, job.finished_at), (JobStatus::Cancelled, Some(at(1))));
+}
+
+pub async fn a_cancel_under_a_worker_waits_for_the_attempts_end(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 7).await;
+    let answer = cancel(&store, cancel_of(id)).await;
+    let (worker, execution) = (Incarnation(1), ExecutionId(7));
+    let status_now = JobStatus::Dispatched;
+    assert_eq!(answer, CancelAnswer::Cancelling { worker, execution, status: status_now });
+    assert_eq!(status(&store, id).await, JobStatus::Dispatched);
+    assert!(store.live_attempts().await.expect("read")[0].cancel_requested);
+    let _ = tell(&store, outcome(id, 7, failed())).await;
+    assert_eq!(status(&store, id).await, JobStatus::Cancelled);
+    assert_eq!(store.dead_letter_count().await.expect("read"), 0);
+}
+
+pub async fn a_success_that_commits_first_wins_over_a_cancel(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 7).await;
+    cancel(&store, cancel_of(id)).await;
+    let _ = tell(&store, outcome(id, 7, succeeded())).await;
+    assert_eq!(status(&store, id).await, JobStatus::Completed);
+    let late = cancel(&store, cancel_of(id)).await;
+    assert_eq!(late, CancelAnswer::AlreadyFinal { status: JobStatus::Completed });
+}
+
+pub async fn a_forced_cancel_leaves_the_late_outcome_stale(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 7).await;
+    let answer = cancel(&store, CancelCommand { force: true, ..cancel_of(id) }).await;
+    let stop = Some((Incarnation(1), ExecutionId(7)));
+    assert_eq!(answer, CancelAnswer::Cancelled { stop });
+    assert!(store.live_attempts().await.expect("read").is_empty());
+    let late = tell(&store, outcome(id, 7, succeeded())).await;
+    assert_eq!(late, Recorded::Stale { status: JobStatus::Cancelled });
+    let attempts = store.attempts(id).await.expect("read");
+    assert_eq!(attempts[0].status, AttemptStatus::Cancelled);
+}
+
+pub async fn a_cancel_of_what_has_ended_or_changed_says_so(store: AStore) {
+    let id = add(&store, job()).await;
+    let expected = Some(JobStatus::Running);
+    let answer = cancel(&store, CancelCommand { expected, ..cancel_of(id) }).await;
+    assert_eq!(answer, CancelAnswer::NotInState { status: JobStatus::Pending });
+    assert_eq!(cancel(&store, cancel_of(JobId(999))).await, CancelAnswer::Missing);
+    assert_eq!(claimed_ids(&store, 9).await, [id.0]);
+}
+
+pub async fn failures_back_off_until_the_retries_are_used_up(store: AStore) {
+    let retry = RetryPolicy { retries: 1, ..job().retry };
+    let id = add(&store, JobSpec { retry, ..job() }).await;
+    claim(&store, 1).await;
+    let first = tell(&store, outcome(id, 1, failed())).await;
+    let run_at = Some(at(12));
+    assert_eq!(first, Recorded::Applied { status: JobStatus::Scheduled, run_at });
+    store.promote_due(at(12), 10).await.expect("promote");
+    claim(&store, 2).await;
+    let second = tell(&store, outcome(id, 2, failed())).await;
+    assert_eq!(second, Recorded::Applied { status: JobStatus::Failed, run_at: None });
+    let job = get(&store, id).await;
+    assert_eq!((job.attempt, job.dead), (2, Some(DeadReason::Exhausted)));
+    assert_eq!(store.attempts(id).await.expect("read").len(), 2);
+}
+
+pub async fn a_timeout_without_retries_left_ends_as_timed_out(store: AStore) {
+    let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
+    claim(&store, 1).await;
+    let _ = tell(&store, outcome(id, 1, OutcomeKind::TimedOut)).await;
+    assert_eq!(status(&store, id).await, JobStatus::TimedOut);
+}
+
+pub async fn losses_that_count_end_as_poison(store: AStore) {
+    let id = add(&store, job()).await;
+    for execution in 1..=3 {
+        store.promote_due(at(100_000), 10).await.expect("promote");
+        let claimed =
+            store.claim_ready(vec![request(1, execution, 1)], at(100_000)).await.expect("claim");
+        assert_eq!(claimed.len(), 1);
+        let _ = tell(&store, outcome(id, execution, OutcomeKind::Lost { counted: true })).await;
+    }
+    let job = get(&store, id).await;
+    assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
+}
+
+pub async fn losses_with_the_server_cost_nothing(store: AStore) {
+    let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
+    for execution in 1..=5 {
+        claim(&store, execution).await;
+        let _ = tell(&store, outcome(id, execution, OutcomeKind::Lost { counted: false })).await;
+        assert_eq!(status(&store, id).await, JobStatus::Pending);
+    }
+}
+
+pub async fn what_must_not_run_twice_fails_when_lost(store: AStore) {
+    let id = add(&store, JobSpec { on_lost: OnLost::Fail, ..job() }).await;
+    claim(&store, 1).await;
+    let _ = tell(&store, outcome(id, 1, OutcomeKind::Lost { counted: false })).await;
+    let job = get(&store, id).await;
+    assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
+}
+
+pub async fn late_result_of_an_old_execution_changes_nothing(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 1).await;
+    let _ = tell(&store, outcome(id, 1, OutcomeKind::Interrupted)).await;
+    claim(&store, 2).await;
+    let late = tell(&store, outcome(id, 1, succeeded())).await;
+    assert_eq!(late, Recorded::Stale { status: JobStatus::Dispatched });
+    let job = get(&store, id).await;
+    assert_eq!(job.live.map(|live| live.execution), Some(ExecutionId(2)));
+}
+
+pub async fn an_outcome_told_twice_is_recorded_once(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 1).await;
+    let twice = vec![outcome(id, 1, succeeded()), outcome(id, 1, failed())];
+    let told = store.record_outcomes(twice, vec![0.5; 2], at(2)).await.expect("record");
+    assert_eq!(told[0], Recorded::Applied { status: JobStatus::Completed, run_at: None });
+    assert_eq!(told[1], Recorded::Stale { status: JobStatus::Completed });
+    assert_eq!(store.attempts(id).await.expect("read").len(), 1);
+}
+
+pub async fn a_stale_part_of_a_batch_does_not_sink_the_rest(store: AStore) {
+    let one = add(&store, job()).await;
+    let two = add(&store, job()).await;
+    store.claim_ready(vec![request(1, 1, 2)], at(1)).await.expect("claim");
+    let batch = vec![
+        outcome(JobId(999), 5, succeeded()),
+        outcome(one, 9, succeeded()),
+        outcome(two, 2, succeeded()),
+    ];
+    let told = store.record_outcomes(batch, vec![0.5; 3], at(2)).await.expect("record");
+    assert_eq!(told[0], Recorded::Missing);
+    assert!(matches!(told[1], Recorded::Stale { .. }));
+    assert!(matches!(told[2], Recorded::Applied { .. }));
+    assert_eq!(status(&store, one).await, JobStatus::Dispatched);
+}
+
+pub async fn a_start_is_information_and_only_of_the_live_execution(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 1).await;
+    let start = |execution| Started { job: id, execution: ExecutionId(execution), at: at(1) };
+    store.mark_started(vec![start(9)]).await.expect("mark");
+    assert_eq!(status(&store, id).await, JobStatus::Dispatched);
+    store.mark_started(vec![start(1), start(1)]).await.expect("mark");
+    assert_eq!(status(&store, id).await, JobStatus::Running);
+    let attempts = store.attempts(id).await.expect("read");
+    assert_eq!(attempts[0].status, AttemptStatus::Running);
+    let _ = tell(&store, outcome(id, 1, succeeded())).await;
+    store.mark_started(vec![start(1)]).await.expect("mark");
+    assert_eq!(status(&store, id).await, JobStatus::Completed);
+}
+
+pub async fn progress_is_kept_with_the_live_attempt(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 1).await;
+    let progress = orx_model::job::Progress { percent: 50.0, text: Some("half".into()) };
+    let told = |execution| ExecutionProgress {
+        job: id,
+        execution: ExecutionId(execution),
+        progress: progress.clone(),
+    };
+    store.record_progress(vec![told(9)]).await.expect("record");
+    assert_eq!(get(&store, id).await.live.and_then(|live| live.progress), None);
+    store.record_progress(vec![told(1)]).await.expect("record");
+    assert_eq!(get(&store, id).await.live.and_then(|live| live.progress), Some(progress));
+}
+
+pub async fn a_persons_retry_starts_anew_with_numbers_going_on(store: AStore) {
+    let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
+    claim(&store, 1).await;
+    let _ = tell(&store, outcome(id, 1, failed())).await;
+    let answers = store.retry(vec![id, JobId(999)], at(3)).await.expect("retry");
+    assert_eq!(answers, [RetryAnswer::Retried, RetryAnswer::Missing]);
+    let job = get(&store, id).await;
+    assert_eq!((job.status, job.dead, job.ends.failed), (JobStatus::Pending, None, 0));
+    let again = store.retry(vec![id], at(3)).await.expect("retry");
+    assert_eq!(again, [RetryAnswer::NotInState { status: JobStatus::Pending }]);
+    let claimed = store.claim_ready(vec![request(1, 2, 1)], at(4)).await.expect("claim");
+    assert_eq!(claimed[0].dispatch.attempt, 2);
+    let _ = tell(&store, outcome(id, 2, succeeded())).await;
+    assert_eq!(status(&store, id).await, JobStatus::Completed);
+}
+
+pub async fn dead_letters_are_listed_newest_first_and_can_be_deleted(store: AStore) {
+    let mut ids = Vec::new();
+    for execution in 1..=3 {
+        let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
+        claim(&store, execution).await;
+        let _ = tell(&store, outcome(id, execution, failed())).await;
+        ids.push(id);
+    }
+    let first = store.dead_letters(None, 2).await.expect("list");
+    let found: Vec<JobId> = first.rows.iter().map(|row| row.job.id).collect();
+    assert_eq!((found, first.next), (vec![ids[2], ids[1]], Some(ids[1])));
+    let rest = store.dead_letters(first.next, 2).await.expect("list");
+    assert_eq!((rest.rows.len(), rest.next), (1, None));
+    assert_eq!(rest.rows[0].reason, DeadReason::Exhausted);
+    let deleted = store.delete_dead_letters(vec![ids[0], JobId(999)]).await.expect("delete");
+    assert_eq!(deleted, [true, false]);
+    assert_eq!(store.dead_letter_count().await.expect("count"), 2);
+    assert_eq!(status(&store, ids[0]).await, JobStatus::Failed);
+}
+
+pub async fn results_errors_and_exits_are_kept(store: AStore) {
+    let args = json(r#"{"b": 1.0, "a": [123456789012345678901234567890]}"#);
+    let id = add(&store, JobSpec { args: args.clone(), ..job() }).await;
+    assert_eq!(get(&store, id).await.args.get(), args.get());
+    claim(&store, 1).await;
+    let failure = Outcome {
+        error: Some("x".repeat(10_000)),
+        exit: Some(Exit::Code(3)),
+        ..outcome(id, 1, failed())
+    };
+    let _ = tell(&store, failure).await;
+    let job = get(&store, id).await;
+    assert_eq!(job.exit, Some(Exit::Code(3)));
+    assert_eq!(job.error.map(|error| error.len()), Some(orx_model::limits::ERROR_BYTES));
+    store.promote_due(at(60), 10).await.expect("promote");
+    claim(&store, 2).await;
+    let result = json(r#"{"z":1.50}"#);
+    let kind = OutcomeKind::Succeeded { result: Some(result.clone()) };
+    let _ = tell(&store, outcome(id, 2, kind)).await;
+    let job = get(&store, id).await;
+    assert_eq!(job.result.as_ref().map(|kept| kept.get()), Some(result.get()));
+    assert_eq!((job.error, job.exit, job.attempt), (None, None, 2));
+    assert_eq!(job.worker, Some(name("w")));
+}
+
+pub async fn counts_follow_every_move(store: AStore) {
+    let a = add(&store, job()).await;
+    let b = add(&store, JobSpec { queue: name("media"), ..job() }).await;
+    add(&store, JobSpec { run_at: Some(at(60)), ..job() }).await;
+    store.claim_ready(vec![request(1, 1, 1)], at(1)).await.expect("claim");
+    cancel(&store, cancel_of(b)).await;
+    let _ = tell(&store, outcome(a, 1, succeeded())).await;
+    let counts = store.queue_counts().await.expect("counts");
+    let default = StatusCounts { completed: 1, scheduled: 1, ..StatusCounts::default() };
+    let media = StatusCounts { cancelled: 1, ..StatusCounts::default() };
+    assert_eq!(counts, [(name("default"), default), (name("media"), media)]);
+    store.promote_due(at(60), 10).await.expect("promote");
+    let oldest = store.oldest_due().await.expect("read");
+    assert_eq!(oldest, [(name("default"), at(60))]);
+}
+
+pub async fn lists_page_in_both_directions_without_loss(store: AStore) {
+    store.enqueue((0..7).map(|_| job()).collect(), NOW).await.expect("enqueue");
+    for oldest_first in [false, true] {
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let request = ListRequest { filter: Filter::default(), oldest_first, after, limit: 3 };
+            let page = store.list(request, NOW).await.expect("list");
+            seen.extend(page.rows.iter().map(|job| job.id.0));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let mut all: Vec<i64> = (1..=7).collect();
+        if !oldest_first {
+            all.reverse();
+        }
+        assert_eq!(seen, all);
+    }
+}
+
+pub async fn filters_are_applied_to_lists_and_counts(store: AStore) {
+    let tagged = JobSpec { tags: [("tenant".to_owned(), "acme".to_owned())].into(), ..job() };
+    let media = JobSpec { queue: name("media"), priority: Priority::High, ..job() };
+    store.enqueue(vec![tagged, media, job()], NOW).await.expect("enqueue");
+    claim(&store, 1).await;
+    for (text, expected) in [
+        ("", vec![3, 2, 1]),
+        ("status:pending", vec![3, 1]),
+        ("-status:pending", vec![2]),
+        ("queue:media", vec![2]),
+        ("queue:MEDIA,default id<3", vec![2, 1]),
+        ("priority:high status:dispatched", vec![2]),
+        ("tag.tenant:ac*", vec![1]),
+        ("attempts>=1", vec![2]),
+        ("name:w*k age<1m", vec![3, 2, 1]),
+        ("status:completed", vec![]),
+        ("worker:w", vec![2]),
+        ("acme", vec![1]),
+    ] {
+        let filter = Filter::parse(text, NOW, Zone::Utc).expect("a filter");
+        let request =
+            ListRequest { filter: filter.clone(), oldest_first: false, after: None, limit: 10 };
+        let page = store.list(request, at(1)).await.expect("list");
+        let ids: Vec<i64> = page.rows.iter().map(|job| job.id.0).collect();
+        assert_eq!(ids, expected, "{text}");
+        let count = store.count(filter, 100, at(1)).await.expect("count");
+        assert_eq!((count.count, count.exact), (expected.len() as u64, true), "{text}");
+    }
+    let count = store.count(Filter::default(), 2, at(1)).await.expect("count");
+    assert_eq!((count.count, count.exact), (2, false));
+}
+
+fn chunk(job: JobId, attempt: u32, seq: u64, stream: Stream, text: &str) -> LogChunk {
+    LogChunk {
+        job,
+        attempt,
+        execution: ExecutionId(u128::from(attempt)),
+        seq,
+        stream,
+        at: at(1),
+        dropped_bytes: seq % 2,
+        bytes: text.as_bytes().to_vec(),
+    }
+}
+
+fn whole(job: JobId) -> LogRequest {
+    LogRequest {
+        job,
+        after: LogCursor::default(),
+        attempt: None,
+        streams: Vec::new(),
+        limit_bytes: 1 << 20,
+    }
+}
+
+pub async fn log_chunks_are_kept_once_and_read_by_place(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 1).await;
+    let odd = LogChunk { bytes: vec![0, 255, 27], ..chunk(id, 1, 2, Stream::Err, "") };
+    let chunks = vec![
+        odd.clone(),
+        chunk(id, 1, 1, Stream::Out, "one\n"),
+        chunk(id, 2, 1, Stream::Out, "again\n"),
+        chunk(id, 1, 1, Stream::Out, "one\n"),
+        chunk(JobId(999), 1, 1, Stream::Out, "nobody's"),
+    ];
+    store.append_logs(chunks.clone()).await.expect("append");
+    store.append_logs(chunks).await.expect("append");
+    let read = store.read_logs(whole(id)).await.expect("read");
+    let places: Vec<(u32, u64)> = read.iter().map(|chunk| (chunk.attempt, chunk.seq)).collect();
+    assert_eq!(places, [(1, 1), (1, 2), (2, 1)]);
+    assert_eq!(read[1], odd);
+    let after = LogCursor { attempt: 1, seq: 1 };
+    let errors = LogRequest { after, streams: vec![Stream::Err], ..whole(id) };
+    assert_eq!(store.read_logs(errors).await.expect("read").len(), 1);
+    let second = LogRequest { attempt: Some(2), ..whole(id) };
+    assert_eq!(store.read_logs(second).await.expect("read")[0].bytes, b"again\n");
+    let little = LogRequest { limit_bytes: 1, ..whole(id) };
+    assert_eq!(store.read_logs(little).await.expect("read").len(), 1);
+    assert!(store.read_logs(whole(JobId(999))).await.expect("read").is_empty());
+}
+
+pub async fn the_tail_of_a_log_is_found(store: AStore) {
+    let id = add(&store, job()).await;
+    let lines = (1..=5).map(|seq| chunk(id, 1, seq, Stream::Out, &format!("{seq}\n")));
+    store.append_logs(lines.collect()).await.expect("append");
+    let tail = store.log_tail(whole(id), 2).await.expect("tail");
+    let read = store.read_logs(LogRequest { after: tail, ..whole(id) }).await.expect("read");
+    let text: Vec<u8> = read.into_iter().flat_map(|chunk| chunk.bytes).collect();
+    assert!(text.ends_with(b"4\n5\n") && text.len() <= 6, "{text:?}");
+    let all = store.log_tail(whole(id), 50).await.expect("tail");
+    assert_eq!(all, LogCursor::default());
+}
+
+pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
+    let record = |n: u128, who: &str| WorkerRecord {
+        registration: WorkerRegistration {
+            incarnation: Incarnation(n),
+            name: name(who),
+            host: "h".into(),
+            pid: 1,
+            version: "1".into(),
+            offer: orx_model::Offer::default(),
+            slots: 2,
+            started_at: NOW,
+        },
+        state: WorkerState::Running,
+        seen_at: NOW,
+        hosted_by: Some(Incarnation(9)),
+    };
+    store.put_workers(vec![record(2, "b"), record(1, "b"), record(3, "a")]).await.expect("put");
+    let later = WorkerRecord { seen_at: at(5), hosted_by: None, ..record(3, "a") };
+    store.put_workers(vec![later.clone()]).await.expect("put");
+    let all = store.workers().await.expect("read");
+    assert_eq!(all, [later, record(1, "b"), record(2, "b")]);
+    store.remove_workers(vec![Incarnation(1), Incarnation(7)]).await.expect("remove");
+    assert_eq!(store.workers().await.expect("read").len(), 2);
+}
+
+pub async fn tokens_are_kept_and_replaced(store: AStore) {
+    let token = TokenRecord {
+        id: "a".into(),
+        hash: [7; 32],
+        scopes: vec!["admin".into()],
+        created_at: NOW,
+        expires_at: Some(at(9)),
+        revoked_at: None,
+        note: "note".into(),
+    };
+    store.put_token(token.clone()).await.expect("put");
+    assert_eq!(store.token("a").await.expect("read"), Some(token.clone()));
+    assert_eq!(store.token("b").await.expect("read"), None);
+    let revoked = TokenRecord { revoked_at: Some(at(1)), ..token };
+    store.put_token(revoked.clone()).await.expect("put");
+    assert_eq!(store.tokens().await.expect("read"), [revoked]);
+}
+
+pub async fn pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again(store: AStore) {
+    let done = add(&store, job()).await;
+    claim(&store, 1).await;
+    store.append_logs(vec![chunk(done, 1, 1, Stream::Out, "x")]).await.expect("append");
+    let _ = tell(&store, outcome(done, 1, succeeded())).await;
+    let dead = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
+    claim(&store, 2).await;
+    let _ = tell(&store, outcome(dead, 2, failed())).await;
+    let waiting = add(&store, job()).await;
+    let early = PruneRequest { completed_before: at(1), others_before: at(90), limit: 9 };
+    assert_eq!(store.prune(early).await.expect("prune"), 0);
+    let request = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
+    assert_eq!(store.prune(request).await.expect("prune"), 1);
+    assert!(store.job(done).await.expect("read").is_none());
+    assert!(store.attempts(done).await.expect("read").is_empty());
+    assert!(store.read_logs(whole(done)).await.expect("read").is_empty());
+    assert!(store.job(dead).await.expect("read").is_some());
+    cancel(&store, cancel_of(waiting)).await;
+    assert_eq!(store.prune(request).await.expect("prune"), 1);
+    let new = add(&store, job()).await;
+    assert!(new > waiting, "{new} was used before");
+    let counts = store.queue_counts().await.expect("counts");
+    let left = StatusCounts { pending: 1, failed: 1, ..StatusCounts::default() };
+    assert_eq!(counts, [(name("default"), left)]);
+}
+
+pub async fn what_is_closed_says_so(store: AStore) {
+    add(&store, job()).await;
+    store.check_writable().await.expect("writable");
+    store.close().await.expect("close");
+    let refused = store.enqueue(vec![job()], NOW).await;
+    assert!(matches!(refused, Err(orx_store::StoreError::Closed)), "{refused:?}");
+}
