@@ -1,0 +1,201 @@
+//! A user's machine in a folder: an empty home, a state folder, and the real binary.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// What should happen, happens within this, also on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// The binary: the one that `ORX_BIN` names, which is the release build in `tests/run`.
+pub(crate) fn orx() -> PathBuf {
+    std::env::var_os("ORX_BIN").map_or_else(|| env!("CARGO_BIN_EXE_orx").into(), PathBuf::from)
+}
+
+pub(crate) struct Machine {
+    folder: tempfile::TempDir,
+    server: Option<Child>,
+}
+
+/// What a command said, in words that a failing test shows whole.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Machine {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for inner in ["home", "work"] {
+            std::fs::create_dir(folder.path().join(inner)).expect("a folder");
+        }
+        Self { folder, server: None }
+    }
+
+    /// With a server, which is killed at the end.
+    pub(crate) fn with_server() -> Self {
+        let mut machine = Self::new();
+        machine.start(&[]);
+        machine
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// Nothing of the caller's environment but where programs are.
+    pub(crate) fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = Command::new(orx());
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("ORX_STATE", self.state())
+            .env("TZ", "UTC")
+            .current_dir(self.path("work"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn orx<const N: usize>(&self, args: [&str; N]) -> Said {
+        said(self.command(args).output().expect("orx runs"))
+    }
+
+    /// With this on standard input.
+    pub(crate) fn orx_in<const N: usize>(&self, args: [&str; N], input: &[u8]) -> Said {
+        use std::io::Write;
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("orx runs");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let input = input.to_vec();
+        let writing = std::thread::spawn(move || {
+            // Whoever does not read its input closes the pipe.
+            let _ = pipe.write_all(&input);
+        });
+        let output = child.wait_with_output().expect("orx ends");
+        writing.join().expect("the writer");
+        said(output)
+    }
+
+    pub(crate) fn start(&mut self, more: &[&str]) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("server.log"))
+            .expect("a log");
+        let mut command = self.command(["daemon", "server", "--listen", "127.0.0.1:0"]);
+        let child = command.args(more).stdout(Stdio::null()).stderr(log).spawn().expect("orx runs");
+        let pid = child.id();
+        self.server = Some(child);
+        until("the server is ready", || self.address_pid() == Some(pid) || self.server_ended());
+        assert!(!self.server_ended(), "the server ended:\n{}", self.log());
+    }
+
+    fn server_ended(&self) -> bool {
+        // Without taking the child's status: only whether it is there.
+        let Some(child) = &self.server else { return true };
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()));
+        stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|s| s.starts_with(" Z")))
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    /// The process that wrote the address file.
+    pub(crate) fn address_pid(&self) -> Option<u32> {
+        let text = std::fs::read_to_string(self.state().join("server.json")).ok()?;
+        let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+        u32::try_from(value["pid"].as_u64()?).ok()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let text = std::fs::read_to_string(self.state().join("server.json")).expect("an address");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("json");
+        value["url"].as_str().expect("a url").to_owned()
+    }
+
+    /// As the kernel or an impatient person does it.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+        }
+    }
+
+    /// In good order; answers its exit code.
+    pub(crate) fn stop(&mut self) -> i32 {
+        let mut child = self.server.take().expect("a server");
+        signal(child.id(), "TERM");
+        child.wait().expect("ended").code().unwrap_or(-1)
+    }
+
+    pub(crate) fn json<const N: usize>(&self, args: [&str; N]) -> serde_json::Value {
+        let mut all: Vec<&str> = args.to_vec();
+        all.extend(["-o", "json"]);
+        let said = said(self.command(all).output().expect("orx runs"));
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    }
+
+    pub(crate) fn status(&self, job: &str) -> String {
+        self.json(["show", job])["status"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+        // One that a command started in the background.
+        if let Some(pid) = self.address_pid() {
+            signal(pid, "KILL");
+        }
+    }
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    // It may have ended by itself: what it says of that is for nobody.
+    let _ = Command::new("kill").args([format!("-{name}"), pid.to_string()]).output();
+}
+
+pub(crate) fn said(output: Output) -> Said {
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        bytes: output.stdout,
+    }
+}
+
+/// Waits for a condition that other processes bring about.
+pub(crate) fn until(what: &str, mut there: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !there() {
+        assert!(began.elapsed() < SOON, "not within {SOON:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+pub(crate) fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|state| state.starts_with(" Z")))
+}
+
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}

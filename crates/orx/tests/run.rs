@@ -1,0 +1,197 @@
+//! `orx run`: a command as a job, and this command as that one.
+
+mod common;
+
+use std::process::Stdio;
+
+use common::{Machine, is_running, read, said, signal, until};
+
+#[test]
+fn the_first_run_on_a_bare_machine_starts_a_server_and_prints_hello() {
+    let machine = Machine::new();
+    let said = machine.orx(["run", "--", "echo", "hello"]);
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "hello\n", ""));
+    let folder = std::fs::metadata(machine.state()).expect("a state folder");
+    let token = std::fs::metadata(machine.state().join("token")).expect("a token");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    assert_eq!(token.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_server_ends_by_itself_when_nobody_needs_it_and_the_next_run_starts_another() {
+    let mut machine = Machine::new();
+    machine.start(&["--exit-when-idle", "300ms"]);
+    let first = machine.address_pid().expect("a server");
+    assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
+    until("the server ends", || !is_running(first));
+    assert_eq!(machine.orx(["run", "--", "echo", "again"]).out, "again\n");
+    assert_eq!(machine.status("1"), "completed");
+}
+
+#[test]
+fn many_at_once_on_a_bare_machine_share_one_server() {
+    let machine = Machine::new();
+    let start = |n: usize| {
+        let mut command = machine.command(["run", "--", "echo", &n.to_string()]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("orx runs")
+    };
+    let children: Vec<_> = (0..6).map(start).collect();
+    for (n, child) in children.into_iter().enumerate() {
+        let said = said(child.wait_with_output().expect("ended"));
+        assert_eq!((said.code, said.out), (0, format!("{n}\n")), "{}", said.err);
+    }
+    assert_eq!(machine.json(["jobs"]).as_array().map(Vec::len), Some(6));
+}
+
+#[test]
+fn without_a_server_and_without_leave_to_start_one_it_says_so() {
+    let machine = Machine::new();
+    let said = machine.orx(["run", "--no-start", "--", "true"]);
+    assert_eq!(said.code, 69, "{said:?}");
+    assert!(said.err.contains("orx daemon server"), "{said:?}");
+    assert!(!machine.state().join("orx.db").exists());
+}
+
+#[test]
+fn an_address_file_of_a_killed_server_misleads_nobody() {
+    let mut machine = Machine::with_server();
+    let stale = read(machine.state().join("server.json"));
+    machine.kill();
+    assert_eq!(read(machine.state().join("server.json")), stale);
+    assert_eq!(machine.orx(["jobs"]).code, 69);
+    assert_eq!(machine.orx(["run", "--", "echo", "x"]).out, "x\n");
+}
+
+#[test]
+fn its_end_is_the_commands_end() {
+    let machine = Machine::with_server();
+    for (script, code) in [("exit 0", 0), ("exit 3", 3), ("exit 75", 75), ("kill -9 $$", 137)] {
+        assert_eq!(machine.orx(["run", "--", "sh", "-c", script]).code, code, "{script}");
+    }
+    let missing = machine.orx(["run", "--", "./nothing-here"]);
+    assert_eq!(missing.code, 127, "{missing:?}");
+    std::fs::write(machine.path("work/plain"), "no program").expect("written");
+    assert_eq!(machine.orx(["run", "--", "./plain"]).code, 126);
+    let nowhere = machine.orx(["run", "--cwd", "/nowhere", "--", "true"]);
+    assert_eq!(nowhere.code, 126, "{nowhere:?}");
+    assert!(nowhere.err.contains("/nowhere"), "{nowhere:?}");
+}
+
+#[test]
+fn both_streams_come_apart_and_byte_for_byte() {
+    let machine = Machine::with_server();
+    let script = r"printf 'a\000\377\033[2Jb'; printf 'err\001' >&2";
+    let said = machine.orx(["run", "--", "sh", "-c", script]);
+    assert_eq!(said.bytes, b"a\x00\xff\x1b[2Jb");
+    assert_eq!(said.err.as_bytes(), b"err\x01");
+    let logs = machine.orx(["logs", "@last", "--stream", "out"]);
+    assert_eq!(logs.bytes, said.bytes);
+}
+
+#[test]
+fn it_runs_where_the_caller_stands_with_nothing_of_the_callers_environment() {
+    let machine = Machine::with_server();
+    let mut command = machine.command(["run", "--env", "A", "--env", "B=two", "--", "sh", "-c"]);
+    let script = r#"pwd; echo "$A-$B-$C-$ORX_JOB_ID-$ORX_ATTEMPT""#;
+    let said = said(command.arg(script).env("A", "one").env("C", "no").output().expect("orx runs"));
+    let work = machine.path("work").canonicalize().expect("a folder");
+    assert_eq!(said.out, format!("{}\none-two--1-1\n", work.display()));
+}
+
+#[test]
+fn standard_input_is_passed_on_only_when_asked_for() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx_in(["run", "--stdin", "--", "cat"], b"in\0put").bytes, b"in\0put");
+    assert_eq!(machine.orx_in(["run", "--", "cat"], b"input").out, "");
+}
+
+#[test]
+fn ctrl_c_leaves_the_job_running_or_cancels_it_as_told() {
+    let machine = Machine::with_server();
+    for (more, code, status) in [("detach", 130, "running"), ("cancel", 6, "cancelled")] {
+        let mut command =
+            machine.command(["run", "--on-interrupt", more, "--", "sh", "-c", "echo up; sleep 60"]);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("orx runs");
+        let mut out = child.stdout.take().expect("a pipe");
+        let mut first = [0; 3];
+        std::io::Read::read_exact(&mut out, &mut first).expect("the job runs");
+        signal(child.id(), "INT");
+        assert_eq!(child.wait().expect("ended").code(), Some(code), "{more}");
+        assert_eq!(machine.status("@last"), status, "{more}");
+        assert_eq!(machine.orx(["cancel", "--status", "running", "--yes"]).code, 0);
+    }
+}
+
+#[test]
+fn time_limits_end_the_wait_or_the_job() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx(["run", "--timeout", "200ms", "--", "sleep", "60"]).code, 124);
+    assert_eq!(machine.status("@last"), "running");
+    assert_eq!(machine.orx(["cancel", "@last"]).code, 0);
+    assert_eq!(machine.orx(["wait", "@last"]).code, 6);
+    let over = machine.orx(["run", "--job-timeout", "200ms", "--", "sleep", "60"]);
+    assert_eq!(over.code, 124, "{over:?}");
+    assert_eq!(machine.status("@last"), "timed_out");
+}
+
+#[test]
+fn what_a_job_started_dies_with_a_killed_server() {
+    let mut machine = Machine::with_server();
+    // One child in its group, one that left it for a session of its own.
+    let script = "sleep 300 & echo $! > one; setsid sleep 300 & echo $! > two; echo up; wait";
+    let mut child = machine
+        .command(["run", "--on-lost", "fail", "--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("orx runs");
+    let pid = |name: &str| read(machine.path("work").join(name)).trim().parse::<u32>().ok();
+    until("the job runs", || pid("one").is_some() && pid("two").is_some());
+    let (one, two) = (pid("one").expect("a pid"), pid("two").expect("a pid"));
+    until("the sleeper has left the group", || is_running(one) && is_running(two));
+    machine.kill();
+    until("its children are gone", || !is_running(one) && !is_running(two));
+    // The waiting command finds the server that is started anew.
+    machine.start(&[]);
+    assert_eq!(child.wait().expect("ended").code(), Some(125));
+    assert_eq!(machine.status("1"), "failed");
+}
+
+#[test]
+fn a_job_lost_with_its_server_is_run_again_and_its_caller_sees_the_end() {
+    let mut machine = Machine::with_server();
+    let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300; echo done";
+    let child = machine
+        .command(["run", "--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("orx runs");
+    until("the first try runs", || read(machine.path("work/tries")).lines().count() == 1);
+    machine.kill();
+    machine.start(&[]);
+    let said = said(child.wait_with_output().expect("ended"));
+    assert_eq!((said.code, said.out.as_str()), (0, "done\n"), "{said:?}");
+    let job = machine.json(["show", "1"]);
+    assert_eq!((job["attempt"].as_u64(), &job["status"]), (Some(2), &"completed".into()));
+    assert_eq!(job["attempts"][0]["status"], "lost");
+}
+
+#[test]
+fn an_orderly_stop_gives_running_jobs_back_at_no_cost() {
+    let mut machine = Machine::new();
+    std::fs::write(machine.path("orx.toml"), "[worker]\nstop_grace = \"100ms\"\n").expect("config");
+    let config = machine.path("orx.toml").display().to_string();
+    machine.start(&["--config", &config]);
+    let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300";
+    assert_eq!(machine.orx(["run", "--detach", "--", "sh", "-c", script]).code, 0);
+    until("the first try runs", || read(machine.path("work/tries")).lines().count() == 1);
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    machine.start(&["--config", &config]);
+    assert_eq!(machine.orx(["wait", "1"]).code, 0);
+    let job = machine.json(["show", "1"]);
+    assert_eq!(job["attempts"][0]["status"], "interrupted");
+    assert_eq!(job["ends"]["failed"], 0);
+}
