@@ -82,6 +82,7 @@ impl Attempt {
         };
         // A child has an id until it is waited for.
         let group = child.id().unwrap_or(0);
+        let mut own_group = Group(Some(group));
         self.shared.guard.add(group).await;
         let started_at = self.shared.now();
         self.shared.started(self.dispatch.execution, started_at).await;
@@ -162,6 +163,8 @@ impl Attempt {
                 () = at(said.progress_due()) => self.send_progress(&mut said).await,
             }
         }
+        // Its number may be another's from here on.
+        own_group.0 = None;
         self.shared.guard.remove(group).await;
         while let Ok(told) = told.try_recv() {
             self.hear(told, &mut said, &mut output).await;
@@ -429,6 +432,17 @@ impl Attempt {
             ended_at: self.shared.now(),
             error,
             exit: None,
+        }
+    }
+}
+
+/// A process group that ends with the attempt, also when the attempt is dropped.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            signal_group(group, Signal::KILL);
         }
     }
 }

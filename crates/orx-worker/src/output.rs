@@ -14,7 +14,8 @@ use crate::runtime::Publisher;
 
 /// Bytes wait this long at most before they are sent.
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
-/// The transport gets so long to take a chunk; then it is dropped, and counted.
+/// The transport may make an attempt wait so long, all chunks together since it last took one; then
+/// they are dropped, and counted.
 const SEND_WAIT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Output {
@@ -29,6 +30,8 @@ pub(crate) struct Output {
     tail: VecDeque<(Stream, Timestamp, Vec<u8>)>,
     tail_bytes: u64,
     sent_at: Option<Instant>,
+    /// Left of [`SEND_WAIT`].
+    patience: Duration,
 }
 
 impl Output {
@@ -53,6 +56,7 @@ impl Output {
             tail: VecDeque::new(),
             tail_bytes: 0,
             sent_at: None,
+            patience: SEND_WAIT,
         }
     }
 
@@ -76,6 +80,8 @@ impl Output {
             }
         }
         if !tail.is_empty() {
+            // The head ends here: what is left out comes after all of it.
+            self.flush().await;
             self.keep_tail(stream, tail);
         }
         // After a quiet time at once; else soon, with what comes until then.
@@ -137,12 +143,16 @@ impl Output {
         let len = chunk.bytes.len() as u64;
         let message = Message::JobLog { chunks: vec![chunk] };
         let sent = self.publisher.publish(self.of.job, message);
+        let began = Instant::now();
+        let taken = matches!(tokio::time::timeout(self.patience, sent).await, Ok(Ok(())));
         self.sent_at = Some(Instant::now());
-        if matches!(tokio::time::timeout(SEND_WAIT, sent).await, Ok(Ok(()))) {
+        if taken {
             self.of.seq += 1;
             self.dropped = 0;
+            self.patience = SEND_WAIT;
         } else {
             self.dropped += len;
+            self.patience = self.patience.saturating_sub(began.elapsed());
         }
     }
 }

@@ -76,7 +76,16 @@ pub enum WorkerError {
 /// A running worker.
 pub struct Worker {
     commands: mpsc::Sender<Command>,
-    task: JoinHandle<()>,
+    task: OwnTask,
+}
+
+/// Ends with its owner.
+struct OwnTask(JoinHandle<()>);
+
+impl Drop for OwnTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 enum Command {
@@ -197,21 +206,21 @@ impl Worker {
             stops: HashMap::new(),
             heartbeat_out: false,
             heartbeat_wanted: true,
-            listening,
+            listening: OwnTask(listening),
         };
-        Ok(Self { commands, task: tokio::spawn(task.run(answer)) })
+        Ok(Self { commands, task: OwnTask(tokio::spawn(task.run(answer))) })
     }
 
     /// In good order: takes nothing new, gives back what has not started, lets what runs have the
     /// grace, then interrupts it. Returns when all of that is told and acknowledged, or when nobody
     /// acknowledges it any more.
-    pub async fn stop(self, grace: Duration) {
+    pub async fn stop(mut self, grace: Duration) {
         let (done, stopped) = oneshot::channel();
         if self.commands.send(Command::Stop { grace, done }).await.is_ok() {
             // An error says that the task has ended, which is what is waited for.
             let _ = stopped.await;
         }
-        let _ = self.task.await;
+        let _ = (&mut self.task.0).await;
     }
 }
 
@@ -269,7 +278,8 @@ struct Task {
     stops: HashMap<ExecutionId, watch::Sender<Option<Stop>>>,
     heartbeat_out: bool,
     heartbeat_wanted: bool,
-    listening: JoinHandle<()>,
+    /// The side channel.
+    listening: OwnTask,
 }
 
 impl Task {
@@ -354,7 +364,7 @@ impl Task {
             }
         }
         self.attempts.shutdown().await;
-        self.listening.abort();
+        drop(self.listening);
         if let Some(done) = stopping {
             let _ = done.send(());
         }
