@@ -59,9 +59,11 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) async fn run_command(mut self, prepared: Result<Prepared, String>) -> Outcome {
+        let give_up = OutcomeKind::Failed { retryable: false, retry_after_ms: None };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => return self.never_ran(error, None),
+            // The args, or the configuration, are wrong: another try finds them so again.
+            Err(error) => return self.never_ran(error, None, give_up),
         };
         let secret = self.shared.new_secret();
         let (place, told) = self.shared.channel.register(secret.clone());
@@ -78,7 +80,16 @@ impl Attempt {
     ) -> Outcome {
         let mut child = match self.spawn(prepared, place) {
             Ok(child) => child,
-            Err((error, exit)) => return self.never_ran(error, exit),
+            Err((error, exit)) => {
+                // A handler's program may be put right; a command given with its job is as it is.
+                let retryable = !prepared.given;
+                let kind = match exit {
+                    Some(_) => OutcomeKind::Failed { retryable, retry_after_ms: None },
+                    // The worker could not, now: nothing was tried.
+                    None => OutcomeKind::Refused,
+                };
+                return self.never_ran(error, exit, kind);
+            }
         };
         // A child has an id until it is waited for.
         let group = child.id().unwrap_or(0);
@@ -343,13 +354,12 @@ impl Attempt {
         }
     }
 
-    /// Nothing was started. Without an exit code the fault may pass.
-    fn never_ran(&self, error: String, exit: Option<Exit>) -> Outcome {
-        let retryable = exit.is_none() && self.dispatch.command.is_none();
+    /// Nothing was started.
+    fn never_ran(&self, error: String, exit: Option<Exit>, kind: OutcomeKind) -> Outcome {
         Outcome {
             job: self.dispatch.job,
             execution: self.dispatch.execution,
-            kind: OutcomeKind::Failed { retryable, retry_after_ms: None },
+            kind,
             started_at: None,
             ended_at: self.shared.now(),
             error: Some(error),

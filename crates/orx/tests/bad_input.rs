@@ -1,0 +1,191 @@
+//! What bad input gets: a clear error, a stable code, the exit code of the table, nothing changed.
+
+mod common;
+
+use std::io::{Seek, SeekFrom, Write};
+use std::process::Command;
+
+use common::{Machine, read, said, until};
+
+/// The exit code, and what the error must name.
+fn refused(machine: &Machine, args: &[&str], code: i32, names: &str) {
+    let said = said(machine.command(args).output().expect("orx runs"));
+    assert_eq!(said.code, code, "{args:?}: {said:?}");
+    assert!(said.err.contains(names), "{args:?} does not name `{names}`: {said:?}");
+    assert!(said.out.is_empty(), "{args:?}: {said:?}");
+}
+
+#[test]
+fn what_is_not_understood_is_refused_with_the_nearest_name() {
+    let machine = Machine::with_server();
+    refused(&machine, &["jbos"], 2, "jobs");
+    refused(&machine, &["jobs", "--statuss", "x"], 2, "--status");
+    refused(&machine, &["jobs", "--status", "faild"], 2, "did you mean `failed`?");
+    refused(&machine, &["jobs", "--filter", "quue:x"], 2, "did you mean `queue`?");
+    refused(&machine, &["jobs", "--fields", "nope"], 2, "there is no field `nope`");
+    refused(&machine, &["queue", "show", "defalt"], 3, "there is no queue `defalt`");
+    refused(&machine, &["show", "12.x"], 2, "`12.x` is no job");
+    refused(&machine, &["show", "999"], 3, "there is no job `999`");
+    refused(&machine, &["show", "key:none"], 3, "key `none`");
+    refused(&machine, &["show", "@last"], 3, "no last job");
+    refused(&machine, &["cancel", "video"], 2, "`video` is no job");
+    refused(&machine, &["cancel"], 2, "name jobs");
+    refused(&machine, &["help", "filterz"], 2, "did you mean `filters`?");
+    refused(&machine, &["--context", "prod", "jobs"], 2, "there is no context `prod`");
+    assert_eq!(machine.json(["jobs"]).as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_job_that_is_wrong_is_refused_before_anything_is_kept() {
+    let machine = Machine::with_server();
+    let large = "x".repeat(300 * 1024);
+    std::fs::write(machine.path("work/large.json"), format!("\"{large}\"")).expect("written");
+    refused(&machine, &["enqueue"], 2, "required");
+    refused(&machine, &["enqueue", "bad name"], 2, "bad name");
+    refused(&machine, &["enqueue", "x", "a:={"], 2, "no valid JSON");
+    refused(&machine, &["enqueue", "x", "@nowhere.json"], 2, "nowhere.json");
+    refused(&machine, &["enqueue", "x", "@large.json"], 2, "at most 262144 bytes");
+    refused(&machine, &["enqueue", "x", "--in", "10"], 2, "10");
+    refused(&machine, &["enqueue", "x", "--at", "noon"], 2, "noon");
+    refused(&machine, &["enqueue", "x", "-p", "urgent"], 2, "urgent");
+    refused(&machine, &["enqueue", "x", "--retries", "9999"], 2, "retries must be 0 to 1000");
+    refused(&machine, &["enqueue", "x", "--on-lost", "panic"], 2, "panic");
+    refused(&machine, &["run", "--env", "NOT_SET_HERE", "--", "true"], 2, "NOT_SET_HERE");
+    assert_eq!(machine.json(["jobs"]).as_array().map(Vec::len), Some(0));
+    let key = ["enqueue", "x", "n=1", "--key", "k"];
+    assert_eq!(machine.orx(key).code, 0);
+    refused(&machine, &["enqueue", "x", "n=2", "--key", "k"], 4, "the key `k`");
+}
+
+#[test]
+fn an_error_is_one_object_where_json_is_asked_for() {
+    let machine = Machine::with_server();
+    let said = machine.orx(["show", "999", "-o", "json"]);
+    let error: serde_json::Value = serde_json::from_str(&said.err).expect("json");
+    assert_eq!((said.code, &error["error"]["code"]), (3, &"not_found".into()));
+    assert!(error["error"]["request_id"].is_string());
+    let usage = machine.orx(["jobz", "-o", "json"]);
+    let error: serde_json::Value = serde_json::from_str(&usage.err).expect("json");
+    assert_eq!((usage.code, &error["error"]["code"]), (2, &"usage".into()));
+}
+
+#[test]
+fn a_token_that_is_missing_wrong_or_open_to_others_is_not_allowed() {
+    let machine = Machine::with_server();
+    let url = machine.url();
+    let with = |token: &str| {
+        let mut command = machine.command(["jobs"]);
+        said(command.env("ORX_URL", &url).env("ORX_TOKEN", token).output().expect("orx runs"))
+    };
+    let known = read(machine.state().join("token")).trim().to_owned();
+    assert_eq!(with(&known).code, 0);
+    let mut wrong = known.clone();
+    wrong.replace_range(wrong.len() - 1.., if wrong.ends_with('0') { "1" } else { "0" });
+    assert_eq!(with(&wrong).code, 5);
+    assert_eq!(with("nonsense").code, 5);
+    let elsewhere = machine.path("elsewhere");
+    let mut bare = machine.command(["jobs"]);
+    let bare = said(bare.env("ORX_URL", &url).env("ORX_STATE", elsewhere).output().expect("runs"));
+    assert_eq!(bare.code, 5, "{bare:?}");
+    assert!(!bare.err.contains(&known));
+}
+
+#[test]
+fn a_wrong_configuration_is_said_with_its_line() {
+    let machine = Machine::new();
+    let config = machine.path("orx.toml");
+    let check = |text: &str| {
+        std::fs::write(&config, text).expect("written");
+        let path = config.display().to_string();
+        said(machine.command(["config", "check", "--config", &path]).output().expect("orx runs"))
+    };
+    let unknown = check("[server]\nlisen = \"127.0.0.1:1\"\n");
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("line 2") && unknown.err.contains("did you mean `listen`?"));
+    assert_eq!(check("[worker]\nslots = 0\n").code, 2);
+    assert_eq!(check("nonsense").code, 2);
+    assert_eq!(check("[worker]\nslots = 3\n").code, 0);
+    let nowhere = machine.orx(["config", "check", "--config", "/nowhere.toml"]);
+    assert_eq!(nowhere.code, 2);
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why_and_leaves_all_as_it_is() {
+    let mut machine = Machine::with_server();
+    let port = machine.url().rsplit(':').next().expect("a port").to_owned();
+    let state = machine.state().display().to_string();
+    let held = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
+    assert_eq!(held.code, 4, "{held:?}");
+    assert!(held.err.contains("is held by another server") && held.err.contains(&state));
+    let other = machine.path("other").display().to_string();
+    let listen = format!("127.0.0.1:{port}");
+    let in_use = machine.orx(["daemon", "server", "--listen", &listen, "--state", &other]);
+    assert!(in_use.code == 1 && in_use.err.contains(&listen), "{in_use:?}");
+    let open = machine.orx(["daemon", "server", "--listen", "0.0.0.0:0", "--state", &other]);
+    assert!(open.code == 2 && open.err.contains("not on loopback"), "{open:?}");
+    std::fs::write(machine.path("file"), "").expect("written");
+    let file = machine.path("file/state").display().to_string();
+    let no_folder = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0", "--state", &file]);
+    assert!(no_folder.code == 1 && no_folder.err.contains(&file), "{no_folder:?}");
+    assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
+    assert_eq!(machine.stop(), 0);
+}
+
+#[test]
+fn a_newer_or_damaged_store_is_left_alone() {
+    let mut machine = Machine::with_server();
+    assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
+    assert_eq!(machine.stop(), 0);
+    let path = machine.state().join("orx.db");
+    let good = std::fs::read(&path).expect("the store");
+    let write = |at: u64, bytes: &[u8]| {
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("the store");
+        file.seek(SeekFrom::Start(at)).expect("a place");
+        file.write_all(bytes).expect("written");
+    };
+    // The schema's number stands in the header: https://www.sqlite.org/fileformat.html, offset 60.
+    write(60, &99_u32.to_be_bytes());
+    let newer = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
+    assert!(newer.code == 4 && newer.err.contains("schema 99"), "{newer:?}");
+    write(0, b"this is no database at all, or no more");
+    let damaged = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
+    assert!(damaged.code == 1 && damaged.err.contains("is damaged"), "{damaged:?}");
+    let background = machine.orx(["run", "--", "true"]);
+    assert!(background.code == 69 && background.err.contains("is damaged"), "{background:?}");
+    std::fs::write(&path, good).expect("written");
+    machine.start(&[]);
+    assert_eq!(machine.status("1"), "completed");
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_accepted_and_all_goes_on_when_there_is_room() {
+    let mut machine = Machine::new();
+    let state = machine.state();
+    std::fs::create_dir(&state).expect("a folder");
+    let mount = |args: &[&str]| Command::new("mount").args(args).arg(&state).status();
+    let mounted = mount(&["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).expect("mount runs");
+    assert!(mounted.success(), "a small disk is needed: run the tests as root");
+    machine.start(&[]);
+    assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
+    let filler = state.join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+    let large = format!("\"{}\"", "x".repeat(200 * 1024));
+    let mut refusal = None;
+    until("an enqueue is refused", || {
+        let said = machine.orx_in(["enqueue", "x", "-"], large.as_bytes());
+        refusal = (said.code != 0).then_some(said);
+        refusal.is_some()
+    });
+    let refusal = refusal.expect("a refusal");
+    assert!(refusal.code == 75 && refusal.err.contains("no room"), "{refusal:?}");
+    let before = machine.json(["jobs"]).as_array().map(Vec::len);
+    std::fs::remove_file(&filler).expect("removed");
+    let again = machine.orx(["run", "--", "echo", "on"]);
+    assert_eq!((again.code, again.out.as_str()), (0, "on\n"), "{}", machine.log());
+    assert_eq!(machine.json(["jobs"]).as_array().map(Vec::len), before.map(|n| n + 1));
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    let unmounted = Command::new("umount").arg(&state).status().expect("umount runs");
+    assert!(unmounted.success());
+}

@@ -1,0 +1,182 @@
+//! What commands print: the same bytes for scripts on any machine, nothing of a job's that acts on a
+//! terminal.
+
+mod common;
+
+use std::process::{Command, Stdio};
+
+use common::{Machine, orx, said};
+
+const HOSTILE: &str =
+    r"printf 'a\033[2Jb\033]0;owned\007c\000\377\302\233d\n'; printf 'up\033[1A' >&2";
+
+/// Runs a command on a terminal of its own, by `script` of util-linux; answers what came out.
+fn on_terminal(machine: &Machine, args: &str) -> Vec<u8> {
+    let line = format!("{} {args}", orx().display());
+    let output = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", machine.path("home"))
+        .env("ORX_STATE", machine.state())
+        .env("TERM", "xterm-256color")
+        .env("LANG", "C.UTF-8")
+        .stdin(Stdio::null())
+        .output()
+        .expect("`script` runs");
+    output.stdout
+}
+
+#[test]
+fn nothing_of_a_jobs_acts_on_a_terminal_in_any_view() {
+    let machine = Machine::with_server();
+    assert_eq!(
+        machine.orx(["run", "--tag", "t=\u{1b}[2J\u{202e}", "--", "sh", "-c", HOSTILE]).code,
+        0
+    );
+    let failing = "printf 'bad\\033[2J\\302\\233x\\n' >&2; exit 1";
+    assert_eq!(machine.orx(["run", "--", "sh", "-c", failing]).code, 1);
+    for args in ["logs 1", "logs 2", "jobs -o wide", "show 1", "show 2", "dlq list", "jobs -o json"]
+    {
+        let bytes = on_terminal(&machine, &format!("{args} --color never"));
+        let text = String::from_utf8_lossy(&bytes);
+        let acts = text.chars().find(|c| {
+            matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}')
+        });
+        assert_eq!(acts, None, "{args}: {text:?}");
+    }
+    let shown =
+        String::from_utf8_lossy(&on_terminal(&machine, "logs 1 --color never")).into_owned();
+    assert!(shown.contains("a␛b␛c"), "{shown:?}");
+    let raw = on_terminal(&machine, "logs 1 --raw");
+    assert!(raw.windows(4).any(|bytes| bytes == b"\x1b[2J"));
+}
+
+#[test]
+fn a_pipe_gets_the_stored_bytes_and_json_no_control_characters() {
+    let machine = Machine::with_server();
+    machine.orx(["run", "--", "sh", "-c", HOSTILE]);
+    let logs = machine.orx(["logs", "1", "--stream", "out"]);
+    assert_eq!(logs.bytes, b"a\x1b[2Jb\x1b]0;owned\x07c\x00\xff\xc2\x9bd\n");
+    let json = machine.orx(["logs", "1", "-o", "jsonl"]);
+    assert!(json.out.chars().all(|c| c == '\n' || !c.is_control()), "{}", json.out);
+}
+
+#[test]
+fn every_list_speaks_every_format() {
+    let machine = Machine::with_server();
+    machine.orx(["run", "--", "false"]);
+    for list in ["jobs", "dlq list", "queue list", "worker list"] {
+        for format in ["table", "wide", "json", "jsonl", "tsv", "id"] {
+            let mut args: Vec<&str> = list.split(' ').collect();
+            args.extend(["-o", format]);
+            let said = said(machine.command(&args).output().expect("orx runs"));
+            assert_eq!(said.code, 0, "{list} {format}: {said:?}");
+            match format {
+                "json" => {
+                    let all: Vec<serde_json::Value> =
+                        serde_json::from_str(&said.out).expect("json");
+                    assert!(all.len() == 1 && all[0]["v"] == 1, "{list}: {}", said.out);
+                }
+                "jsonl" => {
+                    for line in said.out.lines() {
+                        let value: serde_json::Value = serde_json::from_str(line).expect("json");
+                        assert_eq!(value["v"], 1);
+                    }
+                }
+                "id" => assert_eq!(said.out.lines().count(), 1),
+                _ => assert_eq!(said.out.lines().count(), 2, "{list} {format}: {}", said.out),
+            }
+        }
+    }
+    let empty = machine.orx(["jobs", "--status", "completed", "-o", "json"]);
+    assert_eq!(empty.out, "[]\n");
+    let fields = machine.orx(["jobs", "-o", "tsv", "--fields", "id,status", "--no-header"]);
+    assert_eq!(fields.out, "1\tfailed\n");
+    let status = machine.json(["cluster", "status"]);
+    assert_eq!((&status["v"], &status["counts"]["failed"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let machine = Machine::with_server();
+    machine.orx(["run", "--", "seq", "100000"]);
+    for command in ["logs 1", "--help", "help exit-codes", "jobs -o json"] {
+        let line = format!("{} {command} 2> err | head -c 1; test ! -s err", orx().display());
+        let mut shell = Command::new("bash");
+        shell
+            .args(["-o", "pipefail", "-c", &line])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", machine.path("home"))
+            .env("ORX_STATE", machine.state())
+            .current_dir(machine.path("work"));
+        let said = said(shell.output().expect("bash runs"));
+        assert_eq!(said.code, 0, "{command}: {said:?}");
+    }
+}
+
+#[test]
+fn ids_go_through_pipes_and_changes_of_many_need_a_yes() {
+    let machine = Machine::with_server();
+    let ids: String = (0..3).map(|_| machine.orx(["enqueue", "nobody", "-o", "id"]).out).collect();
+    assert_eq!(ids, "1\n2\n3\n");
+    let asked = machine.orx_in(["cancel", "-"], ids.as_bytes());
+    assert!(asked.code == 2 && asked.err.contains("--yes"), "{asked:?}");
+    let dry = machine.orx(["cancel", "--filter", "name:nobody", "--dry-run", "-o", "json"]);
+    assert!(dry.out.contains("\"affected\":3"), "{dry:?}");
+    let done = machine.orx_in(["cancel", "-", "--yes"], b"1\n2\n");
+    assert_eq!((done.code, done.out.as_str()), (0, "cancelled 1, 2\n"));
+    let part = machine.orx(["cancel", "1", "3"]);
+    assert_eq!(part.code, 7, "{part:?}");
+    assert_eq!(machine.orx(["cancel", "1"]).code, 4);
+    assert_eq!(machine.orx(["wait", "1"]).code, 6);
+}
+
+#[test]
+fn a_batch_is_answered_in_order_and_says_what_it_refused() {
+    let machine = Machine::with_server();
+    let lines = b"{\"name\":\"a\"}\nnonsense\n{\"name\":\"b\",\"args\":{\"n\":1}}\n";
+    let said = machine.orx_in(["enqueue", "--batch", "-", "-q", "bulk"], lines);
+    assert_eq!((said.code, said.out.as_str()), (7, "1\n2\n"), "{said:?}");
+    assert!(said.err.contains("line 2"), "{said:?}");
+    assert_eq!(machine.json(["show", "2"])["queue"], "bulk");
+}
+
+#[test]
+fn a_job_tells_progress_logs_and_its_result_by_the_side_channel() {
+    let machine = Machine::with_server();
+    let script = "\"$0\" ctx progress 50 half && \"$0\" ctx log --level warn careful && \
+                  \"$0\" ctx result '{\"pages\": 12}' && echo out";
+    let program = orx().display().to_string();
+    let said = machine.orx(["run", "--", "sh", "-c", script, &program]);
+    assert_eq!((said.code, said.out.as_str()), (0, "out\n"), "{said:?}");
+    assert!(said.err.contains("WARN careful"), "{said:?}");
+    assert_eq!(machine.orx(["result", "@last"]).out, "{\"pages\":12}\n");
+    let outside = machine.orx(["ctx", "progress", "1"]);
+    assert!(outside.code == 2 && outside.err.contains("not inside a job"), "{outside:?}");
+}
+
+#[test]
+fn handlers_of_the_configuration_run_typed_jobs() {
+    let mut machine = Machine::new();
+    let config = "[handler.greet]\ncmd = [\"sh\", \"-c\", \"echo hello $1; cat\", \"sh\", \"{args.who}\"]\n\
+                  [handler.later]\ncmd = [\"sh\", \"-c\", \"test $ORX_ATTEMPT -gt 1 || exit 75\"]\n\
+                  [job.later]\nbackoff = \"10ms\"\njitter = 0.0\n";
+    std::fs::write(machine.path("orx.toml"), config).expect("written");
+    let path = machine.path("orx.toml").display().to_string();
+    machine.start(&["--config", &path]);
+    let said = machine.orx(["enqueue", "greet", "who=a b; c", "--follow"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, "hello a b; c\n{\"who\":\"a b; c\"}"),
+        "{said:?}"
+    );
+    let later = machine.orx(["enqueue", "later", "--wait", "-o", "json"]);
+    let job: serde_json::Value = serde_json::from_str(&later.out).expect("json");
+    assert_eq!((&job["status"], &job["attempt"]), (&"completed".into(), &2.into()), "{later:?}");
+    let missing = machine.orx(["enqueue", "greet", "--wait"]);
+    assert!(missing.code == 1 && missing.out.contains("args have no `who`"), "{missing:?}");
+    let near = machine.orx(["enqueue", "gret"]);
+    assert!(near.code == 0 && near.err.contains("did you mean `greet`?"), "{near:?}");
+}
