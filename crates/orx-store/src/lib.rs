@@ -33,7 +33,7 @@ use orx_model::{
 };
 
 pub use error::StoreError;
-pub use memory::Memory;
+pub use memory::{Memory, Transition};
 pub use sqlite::{Durability, Sqlite, SqliteOptions};
 
 /// Advisory changes are on disk after this at the latest.

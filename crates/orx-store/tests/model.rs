@@ -111,7 +111,7 @@ fn op() -> impl Strategy<Value = Op> {
 fn spec(new: &NewJob, now: Timestamp) -> JobSpec {
     let after = |seconds: i64| Timestamp::from_millis(now.as_millis() + seconds * 1_000);
     JobSpec {
-        queue: name(if new.lane % 2 == 0 { "a" } else { "b" }),
+        queue: name(if new.lane.is_multiple_of(2) { "a" } else { "b" }),
         name: name(if new.lane < 3 { "work" } else { "other" }),
         priority: Priority::from_rank(new.priority).unwrap_or_default(),
         run_at: new.run_in.map(after),
@@ -232,7 +232,7 @@ impl Both {
                         job,
                         execution,
                         kind: kind(*choice),
-                        started_at: (choice % 2 == 0).then_some(now),
+                        started_at: (choice.is_multiple_of(2)).then_some(now),
                         ended_at: now,
                         error: failed.then(|| "why".to_owned()),
                         exit: failed.then_some(orx_model::Exit::Code(i32::from(*choice))),
@@ -266,7 +266,7 @@ impl Both {
                     attempt,
                     execution,
                     seq: u64::from(seq),
-                    stream: if seq % 2 == 0 { Stream::Out } else { Stream::Err },
+                    stream: if seq.is_multiple_of(2) { Stream::Out } else { Stream::Err },
                     at: now,
                     dropped_bytes: 0,
                     bytes,
