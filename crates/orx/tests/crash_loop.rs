@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +30,9 @@ struct Answered {
 fn nothing_answered_is_lost_and_nothing_cancelled_starts_whenever_the_server_is_killed() {
     let seed = chosen("ORX_CRASH_SEED", 20_260_131);
     let rounds = chosen("ORX_CRASH_ROUNDS", 8);
-    eprintln!("ORX_CRASH_SEED={seed} ORX_CRASH_ROUNDS={rounds}");
+    // Shown with a failure: how to have it again.
+    let again = format!("ORX_CRASH_SEED={seed} ORX_CRASH_ROUNDS={rounds}\n");
+    std::io::stderr().write_all(again.as_bytes()).expect("said");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut machine = Machine::with_server();
     std::fs::create_dir(machine.path("work/starts")).expect("a folder");
