@@ -71,3 +71,63 @@ fn check_caller(headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
     Err(Problem::new(Code::ForeignOrigin, format!("this server is not called `{shown}`"))
         .hint("use its address on loopback"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use orx_control::{ControlPanel, ControlSettings, Defaults};
+    use orx_model::{Incarnation, Timestamp};
+    use orx_store::Memory;
+    use orx_transport::{Direct, Notices};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{Activity, ApiSettings};
+
+    fn app() -> App {
+        let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(Timestamp::default);
+        let settings = ControlSettings {
+            node: Incarnation(1),
+            started_at: Timestamp::default(),
+            version: "1".into(),
+            transport: "direct",
+            defaults: Defaults::default(),
+            by_name: Default::default(),
+            allow_commands: false,
+            lease_ms: 1,
+            settings_ms: Default::default(),
+        };
+        let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
+        let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
+        let activity = Arc::new(Activity::default());
+        let settings = ApiSettings { hosts: Vec::new(), activity, now };
+        App { panel, settings, metrics: Arc::default() }
+    }
+
+    async fn breaks() -> &'static str {
+        panic!("on purpose")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_problem_and_the_server_goes_on() {
+        let app = app();
+        let router = axum::Router::new()
+            .route("/breaks", get(breaks))
+            .route("/works", get(|| async { "fine" }))
+            .layer(axum::middleware::from_fn_with_state(app.clone(), gate))
+            .with_state(app.clone());
+        let call = |path: &str| {
+            let request = Request::builder().uri(path).header("host", "localhost");
+            router.clone().oneshot(request.body(Body::empty()).expect("a request"))
+        };
+        let broken = call("/breaks").await.expect("an answer");
+        assert_eq!(broken.status(), 500);
+        let bytes = axum::body::to_bytes(broken.into_body(), 1 << 16).await.expect("a body");
+        let problem: Problem = serde_json::from_slice(&bytes).expect("a problem");
+        assert!(problem.code == Code::Internal && problem.request_id.is_some(), "{problem:?}");
+        assert_eq!(call("/works").await.expect("an answer").status(), 200);
+        assert_eq!(app.settings.activity.open(), 0);
+    }
+}

@@ -16,6 +16,8 @@ use crate::state::{StateDir, read_token};
 pub(crate) const BACKGROUND_IDLE: &str = "10s";
 const START_WITHIN: Duration = Duration::from_secs(20);
 const LOG_TAIL: usize = 2_000;
+/// A log larger than this is put aside before a new server writes to it.
+const LOG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What flags say about the server.
 #[derive(Debug, Clone, Default)]
@@ -139,11 +141,12 @@ impl Locator {
     fn spawn(&self, config: Option<&PathBuf>) -> std::io::Result<Child> {
         use std::os::unix::fs::OpenOptionsExt;
         use std::os::unix::process::CommandExt;
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(self.state.file("server.log"))?;
+        let path = self.state.file("server.log");
+        if std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES) {
+            // One older log is kept: neither grows without a bound.
+            std::fs::rename(&path, self.state.file("server.log.1"))?;
+        }
+        let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["daemon", "server", "--background", "--listen", "127.0.0.1:0"])

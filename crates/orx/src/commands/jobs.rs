@@ -51,10 +51,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         (None, false) => usize::MAX,
     };
     let mut query = ListQuery {
-        filter: args.filter.expression()?,
+        filter: args.filter.expression(session.ui.zone)?,
         oldest_first: args.oldest.then_some(true),
         count: ui.format.is_human().then_some(true),
-        tz: zone_name(ui),
         ..ListQuery::default()
     };
     let mut rows = Vec::new();
@@ -91,14 +90,6 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         ui.note("no jobs match");
     }
     Ok(Exit::Done)
-}
-
-/// Clocks in a filter are those of the caller.
-fn zone_name(ui: &Ui) -> Option<String> {
-    match ui.zone {
-        orx_model::time::Zone::Named(zone) => Some(zone.name().to_owned()),
-        orx_model::time::Zone::Local | orx_model::time::Zone::Utc => None,
-    }
 }
 
 fn row(ui: &Ui, job: &Job) -> Result<Row, CliError> {

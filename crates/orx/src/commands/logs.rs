@@ -64,7 +64,7 @@ pub(crate) struct Sink {
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
     let jobs = references(session, &args.jobs)?;
-    let jobs = match (jobs.is_empty(), args.filter.expression()?) {
+    let jobs = match (jobs.is_empty(), args.filter.expression(session.ui.zone)?) {
         (false, None) => jobs,
         (true, Some(filter)) => matching(session, filter).await?,
         (true, None) => return Err(CliError::usage("name a job, or give a filter")),

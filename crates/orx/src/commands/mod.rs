@@ -19,6 +19,8 @@ pub(crate) mod worker;
 use std::io::{BufRead, IsTerminal, Read};
 
 use orx_client::{Client, Link};
+use orx_model::filter::Filter;
+use orx_model::time::Zone;
 use orx_model::{AttemptId, Job, JobId, JobStatus};
 
 use crate::error::{CliError, Exit};
@@ -56,9 +58,11 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
+    /// As the server takes it: times of the caller's clock and zone are made absolute here.
+    ///
     /// # Errors
-    /// A tag without a value.
-    pub(crate) fn expression(&self) -> Result<Option<String>, CliError> {
+    /// A tag without a value, or an expression that is wrong.
+    pub(crate) fn expression(&self, zone: Zone) -> Result<Option<String>, CliError> {
         let mut terms: Vec<String> = self.filter.iter().cloned().collect();
         if let Some(status) = &self.status {
             terms.push(format!("status:{status}"));
@@ -73,7 +77,17 @@ impl FilterArgs {
             let (name, value) = pair(tag)?;
             terms.push(quoted(&format!("tag.{name}"), &value));
         }
-        Ok((!terms.is_empty()).then(|| terms.join(" ")))
+        if terms.is_empty() {
+            return Ok(None);
+        }
+        let text = terms.join(" ");
+        let filter = Filter::parse(&text, crate::daemon::wall(), zone).map_err(|error| {
+            let hint = error.hint.clone();
+            CliError::usage(error.message.clone())
+                .cause(error.caret(&text))
+                .hint(hint.unwrap_or_else(|| "`orx help filters` explains the language".into()))
+        })?;
+        Ok(Some(filter.to_string()))
     }
 }
 

@@ -99,7 +99,7 @@ async fn run(options: ServerOptions, config: Config) -> Result<(), CliError> {
     let (store, config) = store.map_err(store_error)?;
     let store = Arc::new(store);
 
-    let server = Server::start(store, listener, &config, &lock).await?;
+    let mut server = Server::start(store, listener, &config, &lock).await?;
     let token = server.token(state).await;
     if let Err(error) = token {
         server.end(config.worker.stop_grace.0).await;
@@ -165,7 +165,8 @@ struct Server {
     panel: ControlPanel,
     store: Arc<Sqlite>,
     coordinator: Coordinator,
-    coordinating: tokio::task::JoinHandle<Result<(), orx_coordinator::CoordinatorError>>,
+    /// `None` once its end was seen.
+    coordinating: Option<tokio::task::JoinHandle<Result<(), orx_coordinator::CoordinatorError>>>,
     worker: Worker,
     serving: tokio::task::JoinHandle<()>,
     activity: Arc<Activity>,
@@ -231,7 +232,7 @@ impl Server {
             panel,
             store,
             coordinator,
-            coordinating,
+            coordinating: Some(coordinating),
             worker,
             serving,
             activity,
@@ -254,30 +255,45 @@ impl Server {
     }
 
     /// Returns when the server should end.
-    async fn until_told(&self, exit_when_idle: Option<Duration>) -> Result<(), CliError> {
+    async fn until_told(&mut self, exit_when_idle: Option<Duration>) -> Result<(), CliError> {
         let told = |kind| signal(kind).map_err(|error| failed("could not wait for signals", error));
         let (mut term, mut int) = (told(SignalKind::terminate())?, told(SignalKind::interrupt())?);
         // A terminal that closes is no reason to drop work; its output is.
         let mut hup = told(SignalKind::hangup())?;
-        loop {
+        let mut coordinating = self.coordinating.take();
+        let ended = loop {
+            let coordinator_ended = async {
+                match &mut coordinating {
+                    Some(task) => task.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                _ = term.recv() => return Ok(()),
-                _ = int.recv() => return Ok(()),
+                _ = term.recv() => break Ok(()),
+                _ = int.recv() => break Ok(()),
                 _ = hup.recv() => tracing::info!("SIGHUP: going on"),
                 () = self.store.failed() => {
                     let error = CliError::new(Exit::Failed, "store_failed", "the store's disk failed");
-                    return Err(error.hint("check the disk, then start the server again"));
+                    break Err(error.hint("check the disk, then start the server again"));
                 }
-                () = stopped(&self.coordinating) => {
-                    let error = "the coordinator has ended; the log says why";
-                    return Err(CliError::new(Exit::Failed, "coordinator", error));
+                ended = coordinator_ended => {
+                    let cause = match ended {
+                        Ok(Ok(())) => "it ended by itself".to_owned(),
+                        Ok(Err(error)) => chain(&error),
+                        Err(error) => error.to_string(),
+                    };
+                    coordinating = None;
+                    let error = CliError::new(Exit::Failed, "coordinator", "the coordinator failed");
+                    break Err(error.cause(cause));
                 }
                 () = self.idle(exit_when_idle) => {
                     tracing::info!("nothing to do: ending");
-                    return Ok(());
+                    break Ok(());
                 }
             }
-        }
+        };
+        self.coordinating = coordinating;
+        ended
     }
 
     async fn idle(&self, after: Option<Duration>) {
@@ -332,22 +348,17 @@ impl Server {
             tracing::warn!(%error, "the API broke");
         }
         self.stop_coordinator.cancel();
-        match self.coordinating.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = chain(&error), "the coordinator failed"),
-            Err(error) => tracing::error!(%error, "the coordinator broke"),
+        if let Some(coordinating) = self.coordinating {
+            match coordinating.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(error = chain(&error), "the coordinator failed"),
+                Err(error) => tracing::error!(%error, "the coordinator broke"),
+            }
         }
         let store: &dyn Store = &*self.store;
         if let Err(error) = store.close().await {
             tracing::warn!(%error, "the store did not close in order");
         }
-    }
-}
-
-async fn stopped<T>(task: &tokio::task::JoinHandle<T>) {
-    let mut look = tokio::time::interval(Duration::from_millis(500));
-    while !task.is_finished() {
-        look.tick().await;
     }
 }
 

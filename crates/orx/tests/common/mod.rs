@@ -170,7 +170,7 @@ impl Drop for Machine {
 
 pub(crate) fn signal(pid: u32, name: &str) {
     // It may have ended by itself: what it says of that is for nobody.
-    let _ = Command::new("kill").args([format!("-{name}"), pid.to_string()]).output();
+    let _ = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).output();
 }
 
 pub(crate) fn said(output: Output) -> Said {
