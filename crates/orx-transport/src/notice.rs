@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use orx_model::{JobId, Timestamp};
 use tokio::sync::Notify;
 
+/// Entries from which on those that nobody watches any more are looked for.
+const SWEEP: usize = 1_024;
+
 /// Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
 pub struct Notices {
@@ -88,6 +91,9 @@ impl Notices {
     #[must_use]
     pub fn watch(&self, job: JobId) -> Watch {
         let mut watched = self.inner.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if watched.len() >= SWEEP {
+            watched.retain(|_, notify| notify.strong_count() > 0);
+        }
         let notify = watched.get(&job).and_then(Weak::upgrade).unwrap_or_else(|| {
             let notify = Arc::new(Notify::new());
             watched.insert(job, Arc::downgrade(&notify));

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -32,6 +33,9 @@ pub(crate) struct Locator {
     token: Option<String>,
     /// May start a server; with the configuration file to give to it.
     start: Option<Option<PathBuf>>,
+    /// The server that was found here was started by a person or a service manager: should it go,
+    /// it is theirs to start again, and not ours to take its place.
+    theirs: AtomicBool,
 }
 
 impl Locator {
@@ -80,7 +84,7 @@ impl Locator {
             (None, None) => None,
         };
         let start = (may_start && url.is_none()).then_some(config_file);
-        Ok(Self { state, url, token, start })
+        Ok(Self { state, url, token, start, theirs: AtomicBool::new(false) })
     }
 
     fn local_token(&self) -> Result<Option<String>, ClientError> {
@@ -89,6 +93,7 @@ impl Locator {
 
     fn local(&self) -> Result<Option<Endpoint>, ClientError> {
         let Some(address) = self.state.address() else { return Ok(None) };
+        self.theirs.store(!address.background, Ordering::Relaxed);
         let token = match &self.token {
             Some(token) => Some(token.clone()),
             None => self.local_token()?,
@@ -196,13 +201,13 @@ impl Locate for Locator {
             return Ok(found);
         }
         match &self.start {
-            Some(config) => {
+            Some(config) if !self.theirs.load(Ordering::Relaxed) => {
                 // One start at a time in this process.
                 static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
                 let _one = STARTING.lock().await;
                 self.start(config.as_ref()).await
             }
-            None => Err(ClientError::NoServer(format!(
+            _ => Err(ClientError::NoServer(format!(
                 "no server runs on the state folder `{}`",
                 self.state.path().display()
             ))),

@@ -68,7 +68,7 @@ fn a_thousand_files_are_compressed_once_each_though_the_server_is_killed_in_the_
 set -eu
 for file in in/*; do
     name=${file#in/}
-    "$ORX" run --detach --key "gzip-$name" --tag run=main -- \
+    "$ORX" run --no-start --detach --key "gzip-$name" --tag run=main -- \
         sh -c 'echo "$2" >> starts; gzip -c "$1" > "$2.part" && mv "$2.part" "$2"' sh "$file" "out/$name.gz" \
         >> ids
 done
@@ -91,7 +91,7 @@ done
     until("a part is compressed", || done() > FILES / 5);
     machine.kill();
     machine.start(&[]);
-    // The script was hit by the kill, or waited it out by starting again what was not answered.
+    // The script was hit by the kill: it is run again, and its keys keep it from doing anything twice.
     let first = enqueuing.wait().expect("the script ends");
     if !first.success() {
         assert!(enqueue(&machine).status().expect("the script runs").success());

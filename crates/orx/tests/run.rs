@@ -195,3 +195,19 @@ fn an_orderly_stop_gives_running_jobs_back_at_no_cost() {
     assert_eq!(job["attempts"][0]["status"], "interrupted");
     assert_eq!(job["ends"]["failed"], 0);
 }
+
+#[test]
+fn a_follower_of_a_server_in_the_background_starts_another_when_that_is_killed() {
+    let machine = Machine::new();
+    let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300; echo done";
+    let child = machine
+        .command(["run", "--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("orx runs");
+    until("the first try runs", || read(machine.path("work/tries")).lines().count() == 1);
+    signal(machine.address_pid().expect("a server"), "KILL");
+    let said = said(child.wait_with_output().expect("ended"));
+    assert_eq!((said.code, said.out.as_str()), (0, "done\n"), "{said:?}");
+}
