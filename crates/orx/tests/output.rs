@@ -131,6 +131,7 @@ fn ids_go_through_pipes_and_changes_of_many_need_a_yes() {
     assert_eq!(part.code, 7, "{part:?}");
     assert_eq!(machine.orx(["cancel", "1"]).code, 4);
     assert_eq!(machine.orx(["wait", "1"]).code, 6);
+    assert_eq!(machine.orx(["wait", "1", "2"]).code, 6);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{Machine, is_running, read, said, signal, until};
+use common::{Machine, is_running, orx, read, said, signal, until};
 
 #[test]
 fn the_first_run_on_a_bare_machine_starts_a_server_and_prints_hello() {
@@ -76,6 +76,15 @@ fn its_end_is_the_commands_end() {
     let nowhere = machine.orx(["run", "--cwd", "/nowhere", "--", "true"]);
     assert_eq!(nowhere.code, 126, "{nowhere:?}");
     assert!(nowhere.err.contains("/nowhere"), "{nowhere:?}");
+}
+
+#[test]
+fn a_command_that_says_it_failed_is_no_success_for_its_caller() {
+    let machine = Machine::with_server();
+    let program = orx().display().to_string();
+    let said = machine.orx(["run", "--", "sh", "-c", "\"$0\" ctx fail 'no good'", &program]);
+    assert!(said.code == 1 && said.err.contains("no good"), "{said:?}");
+    assert_eq!(machine.orx(["wait", "@last"]).code, 1);
 }
 
 #[test]

@@ -64,13 +64,16 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         let rows: Result<Vec<_>, CliError> = ended.iter().map(row).collect();
         session.ui.list(&[("ID", false), ("STATUS", false)], &rows?)?;
     }
-    let reached = |job: &&Job| args.until == Some(job.status) || job.status == JobStatus::Completed;
-    match ended.as_slice() {
-        [one] if args.until == Some(one.status) => Ok(Exit::Done),
-        [one] => Ok(exit_of(one)),
-        all if all.iter().filter(reached).count() == all.len() => Ok(Exit::Done),
-        _ => Ok(Exit::Failed),
-    }
+    let reached = |job: &Job| args.until == Some(job.status) || job.status == JobStatus::Completed;
+    let missed: Vec<&Job> = ended.iter().filter(|job| !reached(job)).collect();
+    Ok(match (missed.as_slice(), ended.len()) {
+        ([], _) => Exit::Done,
+        ([one], 1) => exit_of(one),
+        (missed, _) if missed.iter().all(|job| job.status == JobStatus::Cancelled) => {
+            Exit::Cancelled
+        }
+        _ => Exit::Failed,
+    })
 }
 
 async fn wait_all(session: &Session, jobs: &[JobRef], args: &Args) -> Result<Vec<Job>, CliError> {
