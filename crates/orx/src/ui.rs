@@ -271,6 +271,12 @@ impl Ui {
         Value::Object(picked)
     }
 
+    /// One object on a line, for what is printed as it comes.
+    pub(crate) fn json_text(&self, value: &impl Serialize) -> Result<String, CliError> {
+        let text = self.picked(&serde_json::to_value(value)?).to_string();
+        Ok(escape_json(&text).into_owned())
+    }
+
     fn json_line(&self, out: &mut impl Write, value: &Value) -> Result<(), CliError> {
         let pretty = self.out_tty && self.format == Format::Json;
         let text = if pretty {

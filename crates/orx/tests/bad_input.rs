@@ -221,6 +221,9 @@ fn on_a_full_disk_nothing_is_accepted_and_all_goes_on_when_there_is_room() {
     });
     let refusal = refusal.expect("a refusal");
     assert!(refusal.code == 75 && refusal.err.contains("no room"), "{refusal:?}");
+    let batch = format!("{{\"name\":\"x\",\"args\":{large}}}\n");
+    let many = machine.orx_in(["enqueue", "--batch", "-"], batch.as_bytes());
+    assert!(many.code == 75 && many.err.contains("no room"), "{many:?}");
     let before = machine.json(["jobs"]).as_array().map(Vec::len);
     std::fs::remove_file(&filler).expect("removed");
     let again = machine.orx(["run", "--", "echo", "on"]);

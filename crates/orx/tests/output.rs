@@ -142,6 +142,15 @@ fn a_batch_is_answered_in_order_and_says_what_it_refused() {
     assert_eq!((said.code, said.out.as_str()), (7, "1\n2\n"), "{said:?}");
     assert!(said.err.contains("line 2"), "{said:?}");
     assert_eq!(machine.json(["show", "2"])["queue"], "bulk");
+    let json = machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], lines);
+    let all: serde_json::Value = serde_json::from_str(&json.out).expect("one value");
+    let all = all.as_array().expect("a list").clone();
+    assert!(all.len() == 3 && all.iter().all(|line| line["v"] == 1), "{json:?}");
+    assert_eq!((&all[2]["id"], &all[1]["error"]["code"]), (&4.into(), &"bad_request".into()));
+    let lined = machine.orx_in(["enqueue", "--batch", "-", "-o", "jsonl"], lines);
+    let first = lined.out.lines().next().and_then(|line| serde_json::from_str(line).ok());
+    assert_eq!(first, Some(serde_json::json!({"v": 1, "line": 1, "id": 5, "created": true})));
+    assert_eq!(machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], b"").out, "[]\n");
 }
 
 #[test]
