@@ -21,7 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use orx_client::Client;
 use orx_model::time::{TimeStyle, Zone, parse_duration};
 
-use commands::Session;
+use commands::{Session, interruptible};
 use connect::{Locator, Named};
 use error::{CliError, Exit};
 use state::StateDir;
@@ -332,8 +332,16 @@ fn client_command(
             Command::Jobs(args) => commands::jobs::run(args, &session).await,
             Command::Show(args) => commands::show::run(args, &session).await,
             Command::Result(args) => commands::show::result(args, &session).await,
-            Command::Logs(args) => interruptible(commands::logs::run(args, &session)).await,
-            Command::Wait(args) => interruptible(commands::wait::run(args, &session)).await,
+            Command::Logs(args) => {
+                let resume = args.resume();
+                let run = commands::logs::run(args, &session);
+                interruptible(&session.ui, resume, run).await
+            }
+            Command::Wait(args) => {
+                let resume = Some(args.resume());
+                let run = commands::wait::run(args, &session);
+                interruptible(&session.ui, resume, run).await
+            }
             Command::Cancel(args) => commands::change::cancel(args, &session).await,
             Command::Retry(args) => commands::change::retry(args, &session).await,
             Command::Queue(command) => commands::queue::run(command, &session).await,
@@ -354,19 +362,6 @@ fn client_command(
     // A read of standard input that goes on does not hold the process.
     runtime.shutdown_background();
     ended
-}
-
-/// Ctrl-C leaves the jobs as they are.
-async fn interruptible(
-    command: impl Future<Output = Result<Exit, CliError>>,
-) -> Result<Exit, CliError> {
-    tokio::select! {
-        ended = command => ended,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            Ok(Exit::Interrupted)
-        }
-    }
 }
 
 fn make_ui(global: &Global, config: &config::Config) -> Result<Ui, CliError> {

@@ -134,6 +134,41 @@ fn ctrl_c_leaves_the_job_running_or_cancels_it_as_told() {
 }
 
 #[test]
+fn ctrl_c_while_waiting_says_how_to_go_on() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx(["enqueue", "nobody", "-o", "id"]).out, "1\n");
+    let waits: [(&[&str], &str); 4] = [
+        (&["enqueue", "nobody", "--wait"], "orx wait 2"),
+        (&["enqueue", "nobody", "--follow"], "orx logs -f 3"),
+        (&["wait", "1"], "orx wait 1"),
+        (&["logs", "-f", "1"], "orx logs -f 1"),
+    ];
+    for (args, resume) in waits {
+        let child = machine
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("orx runs");
+        let pid = child.id();
+        // Its handler is there before anything is sent to the server.
+        until("it listens for Ctrl-C", || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let mask = caught.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+            mask.is_some_and(|mask| mask & 2 != 0)
+        });
+        if args[0] == "enqueue" {
+            let id = resume.rsplit(' ').next().unwrap_or_default();
+            until("it is accepted", || machine.orx(["show", id]).code == 0);
+        }
+        signal(pid, "INT");
+        let said = said(child.wait_with_output().expect("ended"));
+        assert!(said.code == 130 && said.err.contains(resume), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
 fn time_limits_end_the_wait_or_the_job() {
     let machine = Machine::with_server();
     assert_eq!(machine.orx(["run", "--timeout", "200ms", "--", "sleep", "60"]).code, 124);

@@ -12,7 +12,7 @@ use orx_model::{MessageId, Name, Priority, limits};
 use serde_json::{Map, Value};
 
 use super::logs::{Sink, follow};
-use super::{Session, exit_of, link_note, open_stdin, pair, read_stdin};
+use super::{Session, exit_of, interruptible, link_note, open_stdin, pair, read_stdin, resume};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, Ui};
 
@@ -159,16 +159,22 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     }
     let reference = answer.id.to_string();
     if args.follow {
-        return follow(session, &reference, Sink::default(), args.timeout).await;
+        let following = follow(session, &reference, Sink::default(), args.timeout);
+        let resume = resume("logs -f", "follows", std::slice::from_ref(&reference));
+        return interruptible(&session.ui, Some(resume), following).await;
     }
     if args.wait {
+        let resume = resume("wait", "waits for", std::slice::from_ref(&reference));
         let waiting = session.client.wait(&reference, None, link_note(&session.ui));
-        let Some(job) = crate::within(args.timeout, waiting).await? else {
-            session.ui.note(&format!("{reference} goes on: `orx wait {reference}` waits for it"));
-            return Ok(Exit::TimedOut);
+        let waiting = async {
+            let Some(job) = crate::within(args.timeout, waiting).await? else {
+                session.ui.note(&resume);
+                return Ok(Exit::TimedOut);
+            };
+            super::show::print_job(&session.ui, &job)?;
+            Ok(exit_of(&job))
         };
-        super::show::print_job(&session.ui, &job)?;
-        return Ok(exit_of(&job));
+        return interruptible(&session.ui, Some(resume.clone()), waiting).await;
     }
     let said = if answer.created { "enqueued" } else { "known by its key" };
     match session.ui.format {

@@ -62,6 +62,13 @@ pub(crate) struct Sink {
     pub(crate) tail: Option<u32>,
 }
 
+impl Args {
+    /// What to say when following is broken off.
+    pub(crate) fn resume(&self) -> Option<String> {
+        self.follow.then(|| super::resume("logs -f", "follows", &self.jobs))
+    }
+}
+
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
     let jobs = references(session, &args.jobs)?;
     let jobs = match (jobs.is_empty(), args.filter.expression(session.ui.zone)?) {

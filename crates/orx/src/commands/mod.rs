@@ -206,6 +206,38 @@ pub(crate) fn exit_of(job: &Job) -> Exit {
     }
 }
 
+/// What to say when waiting is broken off: the command that takes it up again.
+#[must_use]
+pub(crate) fn resume(command: &str, does: &str, jobs: &[String]) -> String {
+    let named = !jobs.is_empty() && jobs.iter().all(|job| job != "-");
+    match jobs {
+        [job] if named => format!("{job} goes on: `orx {command} {job}` {does} it"),
+        jobs if named => {
+            let jobs = jobs.join(" ");
+            format!("the jobs go on: `orx {command} {jobs}` {does} them")
+        }
+        _ => format!("the jobs go on: the same command {does} them again"),
+    }
+}
+
+/// Ctrl-C leaves the jobs as they are, and says how to go on.
+pub(crate) async fn interruptible(
+    ui: &Ui,
+    resume: Option<String>,
+    command: impl Future<Output = Result<Exit, CliError>>,
+) -> Result<Exit, CliError> {
+    tokio::select! {
+        ended = command => ended,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            if let Some(resume) = resume {
+                ui.note(&resume);
+            }
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
 /// Says when the link is lost and when it is back.
 pub(crate) fn link_note(ui: &Ui) -> impl FnMut(Link) + use<> {
     let ui = ui.clone();

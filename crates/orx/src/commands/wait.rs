@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use orx_model::{Job, JobStatus};
 
-use super::{FilterArgs, JobRef, Session, exit_of, link_note, references};
+use super::{FilterArgs, JobRef, Session, exit_of, link_note, references, resume};
 use crate::error::{CliError, Exit};
 
 /// Wait until jobs have ended, and end with their code
@@ -26,6 +26,13 @@ pub(crate) struct Args {
     /// Give up after this time
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     timeout: Option<Duration>,
+}
+
+impl Args {
+    /// What to say when the wait is broken off.
+    pub(crate) fn resume(&self) -> String {
+        resume("wait", "waits for", &self.jobs)
+    }
 }
 
 /// Long polls open at once.
