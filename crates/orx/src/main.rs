@@ -223,23 +223,93 @@ fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> ExitCode {
         let _ = write!(std::io::stdout().lock(), "{}", error.render());
         return ExitCode::from(Exit::Done.code());
     }
-    let json = arguments.windows(2).any(|pair| {
-        (pair[0] == "-o" || pair[0] == "--output") && (pair[1] == "json" || pair[1] == "jsonl")
-    });
-    let text = error.render().to_string();
-    let text = text.trim_end();
-    if json {
-        let mut lines = text.lines();
-        let first = lines.next().unwrap_or_default();
-        let message = first.strip_prefix("error: ").unwrap_or(first);
-        let mut told = CliError::usage(message);
-        let tip = lines.find_map(|line| line.trim().strip_prefix("tip: "));
-        told.hint = tip.map(str::to_owned);
-        Ui::error(Format::Json, false, &told);
+    let format = format_said(arguments);
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !format.is_json() {
+        // Nothing was wrong but that too little was said: the help is the answer.
+        let _ = write!(std::io::stderr().lock(), "{}", error.render());
     } else {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        Ui::error(format, false, &usage_error(error));
     }
     ExitCode::from(Exit::Usage.code())
+}
+
+/// The format of an error about arguments that could not be read.
+fn format_said(arguments: &[std::ffi::OsString]) -> Format {
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+    let own = words.split(|word| word == "--").next().unwrap_or_default();
+    let said = own.iter().enumerate().rev().find_map(|(place, word)| {
+        let next = || own.get(place + 1).map(AsRef::as_ref);
+        match word.as_ref() {
+            "-o" | "--output" => next(),
+            word => word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")),
+        }
+    });
+    let said = said.map(|text| text.trim_start_matches('='));
+    let format = said.and_then(|text| <Format as clap::ValueEnum>::from_str(text, true).ok());
+    match (format, said) {
+        (Some(format), _) => format,
+        (None, Some(_)) => Format::Table,
+        (None, None) => match std::env::var("ORX_OUTPUT") {
+            Ok(text) => <Format as clap::ValueEnum>::from_str(&text, true).unwrap_or(Format::Table),
+            Err(_) => Format::Table,
+        },
+    }
+}
+
+/// What clap found, in the words of every other error: values in backticks, the nearest name.
+fn usage_error(error: &clap::Error) -> CliError {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let all = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    };
+    let one = |kind| all(kind).into_iter().next().unwrap_or_default();
+    let quoted = |names: Vec<String>| {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    let (argument, value) = (one(ContextKind::InvalidArg), one(ContextKind::InvalidValue));
+    let message = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            format!("there is no command `{}`", one(ContextKind::InvalidSubcommand))
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            format!("there is no flag `{argument}`")
+        }
+        ErrorKind::UnknownArgument => format!("`{argument}` is one argument too many"),
+        ErrorKind::InvalidValue if value.is_empty() => format!("`{argument}` needs a value"),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            format!("`{value}` is not right for `{argument}`")
+        }
+        ErrorKind::MissingRequiredArgument => {
+            format!("required: {}", quoted(all(ContextKind::InvalidArg)))
+        }
+        ErrorKind::ArgumentConflict => {
+            let others = quoted(all(ContextKind::PriorArg));
+            format!("`{argument}` cannot be used with {others}")
+        }
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            first.replace('\'', "`")
+        }
+    };
+    let mut told = CliError::usage(message);
+    told.cause = match error.kind() {
+        ErrorKind::ValueValidation => std::error::Error::source(error).map(ToString::to_string),
+        _ => None,
+    };
+    let near =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    let near = near.into_iter().map(one).find(|name| !name.is_empty());
+    let valid = all(ContextKind::ValidValue);
+    told.hint = Some(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if !valid.is_empty() => format!("there are {}", quoted(valid)),
+        None => "`--help` after the command shows what it takes".to_owned(),
+    });
+    told
 }
 
 /// Flag, then environment, then configuration.
@@ -383,8 +453,15 @@ fn make_ui(global: &Global, config: &config::Config) -> Result<Ui, CliError> {
 fn check_config(global: &Global) -> Result<Exit, CliError> {
     let loaded = config::load(global.config.as_deref())?;
     let ui = make_ui(global, &loaded.config)?;
-    let said = match &loaded.file {
-        Some(file) => format!("`{}` is right\n", file.display()),
+    let file = loaded.file.as_ref().map(|file| file.display().to_string());
+    if !ui.format.is_human() {
+        let cell = ui::Cell::option(file.as_ref());
+        let shown = file.as_deref().unwrap_or_default();
+        ui.one(&serde_json::json!({ "file": file }), shown, &[("file", cell)])?;
+        return Ok(Exit::Done);
+    }
+    let said = match file {
+        Some(file) => format!("`{file}` is right\n"),
         None => "there is no configuration file: all are defaults\n".to_owned(),
     };
     if !ui.quiet {

@@ -18,8 +18,15 @@ fn refused(machine: &Machine, args: &[&str], code: i32, names: &str) {
 #[test]
 fn what_is_not_understood_is_refused_with_the_nearest_name() {
     let machine = Machine::with_server();
-    refused(&machine, &["jbos"], 2, "jobs");
-    refused(&machine, &["jobs", "--statuss", "x"], 2, "--status");
+    refused(
+        &machine,
+        &["jobz"],
+        2,
+        "error: there is no command `jobz`\n  hint: did you mean `jobs`?\n",
+    );
+    refused(&machine, &["jobs", "--statuss", "x"], 2, "error: there is no flag `--statuss`");
+    refused(&machine, &["jobs", "--statuss", "x"], 2, "hint: did you mean `--status`?\n");
+    refused(&machine, &["jobs", "-o", "tabel"], 2, "hint: did you mean `table`?\n");
     refused(&machine, &["jobs", "--status", "faild"], 2, "did you mean `failed`?");
     refused(&machine, &["jobs", "--filter", "quue:x"], 2, "did you mean `queue`?");
     refused(&machine, &["jobs", "--fields", "nope"], 2, "there is no field `nope`");
@@ -60,13 +67,19 @@ fn a_job_that_is_wrong_is_refused_before_anything_is_kept() {
 #[test]
 fn an_error_is_one_object_where_json_is_asked_for() {
     let machine = Machine::with_server();
-    let said = machine.orx(["show", "999", "-o", "json"]);
-    let error: serde_json::Value = serde_json::from_str(&said.err).expect("json");
-    assert_eq!((said.code, &error["error"]["code"]), (3, &"not_found".into()));
+    let missing = machine.orx(["show", "999", "-o", "json"]);
+    let error: serde_json::Value = serde_json::from_str(&missing.err).expect("json");
+    assert_eq!((missing.code, &error["error"]["code"]), (3, &"not_found".into()));
     assert!(error["error"]["request_id"].is_string());
-    let usage = machine.orx(["jobz", "-o", "json"]);
-    let error: serde_json::Value = serde_json::from_str(&usage.err).expect("json");
-    assert_eq!((usage.code, &error["error"]["code"]), (2, &"usage".into()));
+    let words: [&[&str]; 4] =
+        [&["jobz", "-o", "json"], &["jobz", "-ojson"], &["jobz", "--output=jsonl"], &["jobz"]];
+    for args in words {
+        let mut command = machine.command(args);
+        let usage = said(command.env("ORX_OUTPUT", "json").output().expect("orx runs"));
+        let error: serde_json::Value = serde_json::from_str(&usage.err).expect("json");
+        assert_eq!((usage.code, &error["error"]["code"]), (2, &"usage".into()), "{args:?}");
+        assert_eq!(error["error"]["hint"], "did you mean `jobs`?", "{args:?}");
+    }
 }
 
 #[test]
@@ -105,6 +118,9 @@ fn a_wrong_configuration_is_said_with_its_line() {
     assert_eq!(check("[worker]\nslots = 0\n").code, 2);
     assert_eq!(check("nonsense").code, 2);
     assert_eq!(check("[worker]\nslots = 3\n").code, 0);
+    let path = config.display().to_string();
+    assert_eq!(machine.json(["config", "check", "--config", &path])["file"], path);
+    assert_eq!(machine.json(["config", "check"])["v"], 1);
     let nowhere = machine.orx(["config", "check", "--config", "/nowhere.toml"]);
     assert_eq!(nowhere.code, 2);
 }
