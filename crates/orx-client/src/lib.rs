@@ -46,9 +46,9 @@ pub enum ClientError {
     Problem(Box<Problem>),
     #[error("the server at {url} does not answer as orx does")]
     Strange { url: String, cause: String },
-    /// Where the server is could not be found out.
-    #[error("{0}")]
-    NoServer(String),
+    /// Where the server is could not be found out, or none could be started.
+    #[error("{message}")]
+    NoServer { message: String, cause: Option<String>, hint: Option<String> },
 }
 
 impl From<Problem> for ClientError {
@@ -58,13 +58,18 @@ impl From<Problem> for ClientError {
 }
 
 impl ClientError {
+    #[must_use]
+    pub fn no_server(message: impl Into<String>) -> Self {
+        Self::NoServer { message: message.into(), cause: None, hint: None }
+    }
+
     /// Asking again, later or elsewhere, may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Problem(problem) => matches!(problem.code, Code::Unavailable | Code::TimedOut),
-            Self::Strange { .. } | Self::NoServer(_) => false,
+            Self::Strange { .. } | Self::NoServer { .. } => false,
         }
     }
 }
@@ -125,7 +130,7 @@ impl Client {
             .tcp_nodelay(true)
             .user_agent(concat!("orx/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| ClientError::NoServer(error.to_string()))?;
+            .map_err(|error| ClientError::no_server(error.to_string()))?;
         Ok(Self { http, locate, endpoint: Arc::default(), patience })
     }
 
@@ -355,7 +360,7 @@ impl Client {
         let endpoint = self.endpoint().await?;
         if !endpoint.url.starts_with("http://") {
             let url = &endpoint.url;
-            return Err(ClientError::NoServer(format!(
+            return Err(ClientError::no_server(format!(
                 "expected a `http://` address, found `{url}`"
             )));
         }
@@ -415,7 +420,7 @@ impl Away {
         error: ClientError,
         link: &mut impl FnMut(Link),
     ) -> Result<()> {
-        let passing = error.is_passing() || matches!(error, ClientError::NoServer(_));
+        let passing = error.is_passing() || matches!(error, ClientError::NoServer { .. });
         let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
         if !passing || since.elapsed() >= client.patience {
             return Err(error);

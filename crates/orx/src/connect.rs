@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use orx_client::{ClientError, Endpoint, Locate};
+use orx_model::{Code, Problem};
 
 use crate::config::Config;
 use crate::error::{CliError, Exit};
@@ -88,7 +89,8 @@ impl Locator {
     }
 
     fn local_token(&self) -> Result<Option<String>, ClientError> {
-        self.state.token().map_err(ClientError::NoServer)
+        // Asking again does not help, as it does where a server is not there yet.
+        self.state.token().map_err(|error| Problem::new(Code::Unauthenticated, error).into())
     }
 
     fn local(&self) -> Result<Option<Endpoint>, ClientError> {
@@ -102,13 +104,23 @@ impl Locator {
     }
 
     async fn start(&self, config: Option<&PathBuf>) -> Result<Endpoint, ClientError> {
-        let failed = |text: String| ClientError::NoServer(text);
-        self.state
-            .create()
-            .map_err(|error| failed(format!("could not make the state folder: {error}")))?;
-        let mut child = self.spawn(config).map_err(|error| {
-            failed(format!("could not start a server in the background: {error}"))
+        let folder = self.state.path().display();
+        let failed = |message: String, cause: String, hint: &str| ClientError::NoServer {
+            message,
+            cause: Some(cause).filter(|cause| !cause.is_empty()),
+            hint: Some(hint.to_owned()),
+        };
+        let elsewhere = "name another with `ORX_STATE`, or a server with `--url`";
+        self.state.create().map_err(|error| {
+            let message = format!("could not make the state folder `{folder}`");
+            failed(message, error.to_string(), elsewhere)
         })?;
+        let unable = |error: std::io::Error| {
+            let message = format!("could not start a server in the background on `{folder}`");
+            failed(message, error.to_string(), elsewhere)
+        };
+        let in_sight = "`orx daemon server` starts one in the foreground, which says more";
+        let (mut child, mut log_from) = self.spawn(config).map_err(unable)?;
         let began = Instant::now();
         let mut pause = Duration::from_millis(2);
         let mut lost = false;
@@ -123,27 +135,26 @@ impl Locator {
                 lost =
                     status.code() == Some(i32::from(Exit::Conflict.code())) && self.state.is_held();
                 if !lost {
-                    let log = self.log_tail();
-                    return Err(failed(format!(
-                        "the server in the background ended at once\n{log}"
-                    )));
+                    let message = "the server in the background ended at once".to_owned();
+                    return Err(failed(message, self.log_since(log_from), in_sight));
                 }
             }
             if lost && !self.state.is_held() && self.state.address().is_none() {
                 // The faster one has ended again.
-                child = self.spawn(config).map_err(|error| failed(error.to_string()))?;
+                (child, log_from) = self.spawn(config).map_err(unable)?;
                 lost = false;
             }
             if began.elapsed() > START_WITHIN {
-                let log = self.log_tail();
-                return Err(failed(format!("the server in the background is not ready\n{log}")));
+                let message = "the server in the background is not ready".to_owned();
+                return Err(failed(message, self.log_since(log_from), in_sight));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(Duration::from_millis(50));
         }
     }
 
-    fn spawn(&self, config: Option<&PathBuf>) -> std::io::Result<Child> {
+    /// Answers where in the log its own lines begin, too.
+    fn spawn(&self, config: Option<&PathBuf>) -> std::io::Result<(Child, u64)> {
         use std::os::unix::fs::OpenOptionsExt;
         use std::os::unix::process::CommandExt;
         let path = self.state.file("server.log");
@@ -152,6 +163,7 @@ impl Locator {
             std::fs::rename(&path, self.state.file("server.log.1"))?;
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        let log_from = log.metadata()?.len();
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["daemon", "server", "--background", "--listen", "127.0.0.1:0"])
@@ -166,12 +178,15 @@ impl Locator {
         if let Some(config) = config {
             command.arg("--config").arg(std::path::absolute(config)?);
         }
-        command.spawn()
+        Ok((command.spawn()?, log_from))
     }
 
-    fn log_tail(&self) -> String {
+    /// The end of what was logged since; what older servers said would mislead.
+    fn log_since(&self, from: u64) -> String {
         let bytes = std::fs::read(self.state.file("server.log")).unwrap_or_default();
-        let tail = &bytes[bytes.len().saturating_sub(LOG_TAIL)..];
+        let since = usize::try_from(from).ok().and_then(|from| bytes.get(from..));
+        let since = since.unwrap_or_default();
+        let tail = &since[since.len().saturating_sub(LOG_TAIL)..];
         orx_model::text::clean_text(tail).trim().to_owned()
     }
 }
@@ -207,7 +222,7 @@ impl Locate for Locator {
                 let _one = STARTING.lock().await;
                 self.start(config.as_ref()).await
             }
-            _ => Err(ClientError::NoServer(format!(
+            _ => Err(ClientError::no_server(format!(
                 "no server runs on the state folder `{}`",
                 self.state.path().display()
             ))),

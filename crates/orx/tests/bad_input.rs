@@ -100,6 +100,11 @@ fn a_token_that_is_missing_wrong_or_open_to_others_is_not_allowed() {
     let mut bare = machine.command(["jobs"]);
     let bare = said(bare.env("ORX_URL", &url).env("ORX_STATE", elsewhere).output().expect("runs"));
     assert_eq!(bare.code, 5, "{bare:?}");
+    let token = machine.state().join("token");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(&token, mode(0o644)).expect("chmod");
+    refused(&machine, &["jobs"], 5, "can be read by others");
+    std::fs::set_permissions(&token, mode(0o600)).expect("chmod");
     assert!(!bare.err.contains(&known));
 }
 
@@ -145,6 +150,24 @@ fn a_server_that_cannot_start_says_why_and_leaves_all_as_it_is() {
     assert!(no_folder.code == 1 && no_folder.err.contains(&file), "{no_folder:?}");
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
     assert_eq!(machine.stop(), 0);
+}
+
+#[test]
+fn a_server_in_the_background_that_cannot_start_says_why_and_nothing_of_an_older_one() {
+    let machine = Machine::new();
+    std::fs::create_dir(machine.state()).expect("a folder");
+    std::fs::write(machine.state().join("server.log"), "of an older server\n").expect("written");
+    std::fs::write(machine.state().join("orx.db"), [7; 8192]).expect("written");
+    let damaged = machine.orx(["run", "--", "true"]);
+    assert!(damaged.code == 69 && damaged.err.contains("cause: error: the store `"), "{damaged:?}");
+    assert!(!damaged.err.contains("of an older server"), "{damaged:?}");
+    assert!(!damaged.err.contains("hint: `orx daemon server` starts one here"), "{damaged:?}");
+    std::fs::write(machine.path("file"), "").expect("written");
+    let file = machine.path("file/state").display().to_string();
+    let mut command = machine.command(["enqueue", "x"]);
+    let no_folder = said(command.env("ORX_STATE", &file).output().expect("orx runs"));
+    assert!(no_folder.code == 69 && no_folder.err.contains(&file), "{no_folder:?}");
+    assert!(no_folder.err.contains("hint: name another with `ORX_STATE`"), "{no_folder:?}");
 }
 
 #[test]
