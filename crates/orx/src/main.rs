@@ -289,6 +289,9 @@ fn usage_error(error: &clap::Error) -> CliError {
             let others = quoted(all(ContextKind::PriorArg));
             format!("`{argument}` cannot be used with {others}")
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "a command is missing after this one".to_owned()
+        }
         _ => {
             let text = error.render().to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
