@@ -158,6 +158,25 @@ pub(crate) fn references(session: &Session, named: &[String]) -> Result<Vec<JobR
     Ok(all)
 }
 
+/// All jobs that a filter matches, the oldest first.
+pub(crate) async fn matching(session: &Session, filter: String) -> Result<Vec<JobRef>, CliError> {
+    let mut query = orx_model::wire::ListQuery {
+        filter: Some(filter),
+        limit: Some(orx_model::limits::PAGE_ROWS as u32),
+        oldest_first: Some(true),
+        ..Default::default()
+    };
+    let mut jobs = Vec::new();
+    loop {
+        let page = session.client.list(&query).await?;
+        jobs.extend(page.jobs.iter().map(|job| JobRef { text: job.id.to_string(), attempt: None }));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(jobs);
+        }
+    }
+}
+
 /// Standard input, which is read only when asked for.
 pub(crate) fn open_stdin(ui: &Ui) -> Result<std::io::StdinLock<'static>, CliError> {
     let stdin = std::io::stdin();

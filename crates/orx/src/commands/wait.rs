@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use orx_model::{Job, JobStatus};
 
-use super::{FilterArgs, JobRef, Session, exit_of, link_note, references, resume};
+use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, references, resume};
 use crate::error::{CliError, Exit};
 
 /// Wait until jobs have ended, and end with their code
@@ -103,22 +103,4 @@ async fn wait_all(session: &Session, jobs: &[JobRef], args: &Args) -> Result<Vec
     }
     ended.sort_by_key(|job| job.id);
     Ok(ended)
-}
-
-async fn matching(session: &Session, filter: String) -> Result<Vec<JobRef>, CliError> {
-    let mut query = orx_model::wire::ListQuery {
-        filter: Some(filter),
-        limit: Some(orx_model::limits::PAGE_ROWS as u32),
-        oldest_first: Some(true),
-        ..Default::default()
-    };
-    let mut jobs = Vec::new();
-    loop {
-        let page = session.client.list(&query).await?;
-        jobs.extend(page.jobs.iter().map(|job| JobRef { text: job.id.to_string(), attempt: None }));
-        query.cursor = page.next;
-        if query.cursor.is_none() {
-            return Ok(jobs);
-        }
-    }
 }
