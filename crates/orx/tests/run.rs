@@ -204,6 +204,32 @@ fn what_a_job_started_dies_with_a_killed_server() {
 }
 
 #[test]
+fn the_first_thing_that_a_server_starts_dies_with_it_too() {
+    // The job kills its server as soon as it can: whoever ends it must have been there before.
+    let script = "sleep 300 & echo $! > pid; kill -9 $PPID; wait";
+    for _ in 0..8 {
+        let mut machine = Machine::with_server();
+        // Its answer may or may not come through before the server dies.
+        machine.orx([
+            "run",
+            "--detach",
+            "--no-start",
+            "--on-lost",
+            "fail",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ]);
+        let pid = || read(machine.path("work/pid")).trim().parse::<u32>().ok();
+        until("the job runs", || pid().is_some());
+        let pid = pid().expect("a pid");
+        until("its child is gone", || !is_running(pid));
+        machine.kill();
+    }
+}
+
+#[test]
 fn a_job_lost_with_its_server_is_run_again_and_its_caller_sees_the_end() {
     let mut machine = Machine::with_server();
     let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300; echo done";
