@@ -1,10 +1,11 @@
 //! HTTP over the operations of `orx-control`: routes, tokens, problem documents, OpenAPI, metrics.
 //!
-//! Depends on `orx-control` and `orx-model`. Decides nothing: each handler turns a request into one
+//! Depends on `orx-control`, `orx-model` and the traits of `orx-transport`. Decides nothing: each handler turns a request into one
 //! call and its answer into JSON. Every refusal, panics included, is a problem document.
 
 mod extract;
 mod gate;
+mod gateway;
 mod metrics;
 mod routes;
 mod serve;
@@ -14,7 +15,9 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use orx_control::ControlPanel;
 use orx_model::Timestamp;
+use tokio_util::sync::CancellationToken;
 
+pub use gateway::Reach;
 pub use routes::openapi_json;
 pub use serve::serve;
 
@@ -62,6 +65,10 @@ pub struct ApiSettings {
     /// Host names, without port, by which requests may call this server beside loopback's.
     pub hosts: Vec<String>,
     pub activity: Arc<Activity>,
+    /// How workers and nodes in other processes are reached; `None` to take none.
+    pub reach: Option<Reach>,
+    /// Cancelled when the server ends: its streams end then.
+    pub closing: CancellationToken,
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 

@@ -18,7 +18,8 @@ use futures_util::StreamExt;
 use orx_model::wire::{
     BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
     EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
-    ResultAnswer, WaitAnswer, WaitQuery, WorkerList, path,
+    ResultAnswer, WaitAnswer, WaitQuery, WorkerDetail, WorkerList, WorkersOrderAnswer,
+    WorkersOrderRequest, path,
 };
 use orx_model::{Code, Job, JobStatus, MessageId, Problem};
 use reqwest::{Method, RequestBuilder, Response};
@@ -223,6 +224,14 @@ impl Client {
 
     pub async fn workers(&self) -> Result<WorkerList> {
         self.get(path::WORKERS, &()).await
+    }
+
+    pub async fn worker(&self, name: &str) -> Result<WorkerDetail> {
+        self.get(&place(path::WORKER, "{worker}", name), &()).await
+    }
+
+    pub async fn order_workers(&self, request: &WorkersOrderRequest) -> Result<WorkersOrderAnswer> {
+        self.repeated(Method::POST, path::WORKERS_ORDER, |call| call.json(request)).await
     }
 
     pub async fn cluster(&self) -> Result<ClusterStatus> {

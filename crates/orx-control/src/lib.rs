@@ -7,8 +7,10 @@
 mod accept;
 mod change;
 mod follow;
+mod nodes;
 mod tokens;
 mod view;
+mod workers;
 
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +21,7 @@ use orx_model::{
 use orx_store::{Store, StoreError};
 use orx_transport::{Notices, Transport};
 
+pub use nodes::NodeToken;
 pub use tokens::Scope;
 
 pub type Result<T> = std::result::Result<T, Problem>;
@@ -81,6 +84,8 @@ pub struct ControlSettings {
     pub allow_commands: bool,
     /// Workers not heard of for so long do not count as live, milliseconds.
     pub lease_ms: u64,
+    /// Nodes not heard of for so long do not count as live, milliseconds.
+    pub node_lives_ms: u64,
     /// Shown with the cluster's status.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
 }
@@ -159,6 +164,8 @@ pub fn store_problem(error: StoreError) -> Problem {
         StoreError::Busy | StoreError::Closed | StoreError::Failed => Code::Unavailable,
         StoreError::Unknown => Code::TimedOut,
         StoreError::TooBroad { .. } => Code::TooBroad,
+        // Only leaders hear it, of their own loops.
+        StoreError::Deposed => Code::Unavailable,
         StoreError::NewerSchema { .. }
         | StoreError::Held { .. }
         | StoreError::Damaged { .. }

@@ -76,7 +76,9 @@ impl Default for Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Server {
+    pub(crate) name: String,
     pub(crate) listen: SocketAddr,
+    pub(crate) advertise: String,
     pub(crate) hosts: Vec<String>,
     pub(crate) durability: Durability,
 }
@@ -91,7 +93,13 @@ pub(crate) enum Durability {
 impl Default for Server {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 7070));
-        Self { listen, hosts: Vec::new(), durability: Durability::Full }
+        Self {
+            name: String::new(),
+            listen,
+            advertise: String::new(),
+            hosts: Vec::new(),
+            durability: Durability::Full,
+        }
     }
 }
 
@@ -99,6 +107,8 @@ impl Default for Server {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Worker {
     pub(crate) name: String,
+    pub(crate) coordinators: Vec<String>,
+    pub(crate) token_file: PathBuf,
     pub(crate) slots: u32,
     pub(crate) queues: Vec<Name>,
     pub(crate) commands: bool,
@@ -111,6 +121,8 @@ impl Default for Worker {
     fn default() -> Self {
         Self {
             name: String::new(),
+            coordinators: Vec::new(),
+            token_file: PathBuf::new(),
             slots: 10,
             queues: Vec::new(),
             commands: true,
@@ -314,6 +326,16 @@ fn check(config: &Config) -> Result<(), CliError> {
     }
     if !config.worker.name.is_empty() && config.worker.name.parse::<Name>().is_err() {
         return Err(wrong(format!("`worker.name` is no name: `{}`", config.worker.name)));
+    }
+    if !config.server.name.is_empty() && config.server.name.parse::<Name>().is_err() {
+        return Err(wrong(format!("`server.name` is no name: `{}`", config.server.name)));
+    }
+    for url in &config.worker.coordinators {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(wrong(format!(
+                "`worker.coordinators` must be `http://` addresses, found `{url}`"
+            )));
+        }
     }
     for (name, handler) in &config.handler {
         handler.check().map_err(|why| wrong(format!("`[handler.{name}]`: {why}")))?;

@@ -191,6 +191,72 @@ impl Locator {
     }
 }
 
+/// Where a worker's coordinators are, and what it shows them.
+pub(crate) struct Coordinators {
+    pub(crate) urls: Vec<String>,
+    pub(crate) token: String,
+}
+
+impl Locator {
+    /// As the worker's own configuration names them, else the server that a command would find.
+    ///
+    /// # Errors
+    /// There is none, or no token for it.
+    pub(crate) fn for_worker(
+        &self,
+        worker: &crate::config::Worker,
+    ) -> Result<Coordinators, CliError> {
+        let urls = if worker.coordinators.is_empty() {
+            let found = match &self.url {
+                Some(url) => Some(url.clone()),
+                None => self.state.address().map(|address| address.url),
+            };
+            let url = found.ok_or_else(|| {
+                CliError::new(Exit::NoServer, "no_server", "no coordinator is named")
+                    .cause(format!("none runs on `{}`", self.state.path().display()))
+                    .hint("`--coordinator URL` names one; `orx daemon coordinator` starts one here")
+            })?;
+            vec![url]
+        } else {
+            worker.coordinators.clone()
+        };
+        let not_allowed = |error: String| CliError::new(Exit::NotAllowed, "token", error);
+        let of_file = if worker.token_file.as_os_str().is_empty() {
+            None
+        } else {
+            let path = expand_home(&worker.token_file);
+            let shown = path.display().to_string();
+            let token = read_token(&path).map_err(not_allowed)?;
+            Some(token.ok_or_else(|| not_allowed(format!("there is no token file `{shown}`")))?)
+        };
+        let token = match (of_file, &self.token) {
+            (Some(token), _) => Some(token),
+            (None, Some(token)) => Some(token.clone()),
+            (None, None) if urls.iter().all(|url| is_loopback(url)) => {
+                self.state.token().map_err(not_allowed)?
+            }
+            (None, None) => None,
+        };
+        let token = token.ok_or_else(|| {
+            not_allowed("there is no token for the coordinators".to_owned()).hint(
+                "`--token-file FILE` names one with the scope `worker`, or `ORX_TOKEN` is one",
+            )
+        })?;
+        Ok(Coordinators { urls, token })
+    }
+}
+
+/// The local token is shown to nobody elsewhere.
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    let name = host.split(['/', '?', '#']).next().unwrap_or(host);
+    let name = match name.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => name,
+    };
+    ["127.0.0.1", "localhost", "[::1]"].contains(&name)
+}
+
 fn expand_home(path: &std::path::Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
@@ -202,12 +268,9 @@ fn expand_home(path: &std::path::Path) -> PathBuf {
 impl Locate for Locator {
     async fn endpoint(&self) -> Result<Endpoint, ClientError> {
         if let Some(url) = &self.url {
-            let host = url.trim_start_matches("http://");
-            let local = ["127.0.0.1", "localhost", "[::1]"];
             let token = match &self.token {
                 Some(token) => Some(token.clone()),
-                // The local token is shown to nobody elsewhere.
-                None if local.iter().any(|name| host.starts_with(name)) => self.local_token()?,
+                None if is_loopback(url) => self.local_token()?,
                 None => None,
             };
             return Ok(Endpoint { url: url.clone(), token });

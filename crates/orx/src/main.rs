@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use orx_client::Client;
+use orx_model::Name;
 use orx_model::time::{TimeStyle, Zone, parse_duration};
 
 use commands::{Session, interruptible};
@@ -157,7 +158,56 @@ enum Daemon {
         /// Started by a command that needed a server
         #[arg(long, hide = true)]
         background: bool,
+        #[command(flatten)]
+        node: NodeArgs,
     },
+    /// Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere
+    #[command(after_long_help = commands::help::COORDINATOR)]
+    Coordinator {
+        /// Address to listen on; port 0 takes a free one
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+        /// State folder
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Run a worker: it takes jobs from coordinators and runs them
+    #[command(after_long_help = commands::help::WORKER_DAEMON)]
+    Worker {
+        /// Coordinator to work for; again for more, the first is tried first
+        #[arg(long = "coordinator", value_name = "URL")]
+        coordinators: Vec<String>,
+        /// File with the token for them
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Name for people
+        #[arg(long, value_name = "NAME")]
+        name: Option<Name>,
+        /// Attempts at once
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        slots: Option<u32>,
+        /// Queues to serve, separated by commas; every queue without
+        #[arg(long, value_name = "QUEUES", value_delimiter = ',')]
+        queues: Vec<Name>,
+        /// Label that jobs may require; again for more
+        #[arg(long = "label", value_name = "NAME=VALUE")]
+        labels: Vec<String>,
+        /// Take commands given with jobs, or not
+        #[arg(long, value_name = "BOOL")]
+        commands: Option<bool>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct NodeArgs {
+    /// Name for people
+    #[arg(long, value_name = "NAME")]
+    name: Option<Name>,
+    /// Address by which other nodes and workers reach this one
+    #[arg(long, value_name = "URL")]
+    advertise: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -369,14 +419,69 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Generate { folder } => commands::completions::generate(&folder, Cli::command()),
         Command::Ctx(command) => commands::ctx::run(command, &ui),
         Command::Config(ConfigCommand::Show { origin }) => show_config(&loaded, origin, &ui),
-        Command::Daemon(Daemon::Server { listen, state, exit_when_idle, background }) => {
+        Command::Daemon(daemon) => {
             start_log(global.verbose);
-            let state = StateDir::find(state).map_err(CliError::usage)?;
-            let options = daemon::ServerOptions { listen, state, exit_when_idle, background };
-            daemon::server(options, loaded.config)?;
+            run_daemon(daemon, &global, loaded)?;
             Ok(Exit::Done)
         }
         command => client_command(command, &global, loaded, ui),
+    }
+}
+
+fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result<(), CliError> {
+    let find = |state| StateDir::find(state).map_err(CliError::usage);
+    match daemon {
+        Daemon::Server { listen, state, exit_when_idle, background, node } => {
+            let options = daemon::NodeOptions {
+                listen,
+                state: find(state)?,
+                name: node.name,
+                advertise: node.advertise,
+                with_worker: true,
+                exit_when_idle,
+                background,
+            };
+            daemon::node(options, loaded.config)
+        }
+        Daemon::Coordinator { listen, state, node } => {
+            let options = daemon::NodeOptions {
+                listen,
+                state: find(state)?,
+                name: node.name,
+                advertise: node.advertise,
+                with_worker: false,
+                exit_when_idle: None,
+                background: false,
+            };
+            daemon::node(options, loaded.config)
+        }
+        Daemon::Worker { coordinators, token_file, name, slots, queues, labels, commands } => {
+            let mut config = loaded.config.clone();
+            let own = &mut config.worker;
+            if !coordinators.is_empty() {
+                own.coordinators = coordinators;
+            }
+            own.token_file = token_file.unwrap_or_else(|| std::mem::take(&mut own.token_file));
+            own.name = name.map_or_else(|| std::mem::take(&mut own.name), |name| name.to_string());
+            own.slots = slots.unwrap_or(own.slots);
+            if !queues.is_empty() {
+                own.queues = queues;
+            }
+            for label in &labels {
+                let (name, value) = commands::pair(label)?;
+                own.labels.insert(name, value);
+            }
+            own.commands = commands.unwrap_or(own.commands);
+            let state = find(None)?;
+            let named = Named { url: global.url.clone(), context: global.context.clone() };
+            let locator = Locator::new(&named, &loaded.config, loaded.file, state, false)?;
+            let endpoint = locator.for_worker(&config.worker)?;
+            daemon::worker(daemon::WorkerDaemonOptions {
+                urls: endpoint.urls,
+                token: endpoint.token,
+                config,
+            })
+        }
     }
 }
 
