@@ -93,13 +93,22 @@ impl Machine {
         said(output)
     }
 
+    /// With a coordinator on the state folder; workers are elsewhere.
+    pub(crate) fn coordinate(&mut self, listen: &str) {
+        self.spawn(&["daemon", "coordinator", "--listen", listen], &[]);
+    }
+
     pub(crate) fn start(&mut self, more: &[&str]) {
+        self.spawn(&["daemon", "server", "--listen", "127.0.0.1:0"], more);
+    }
+
+    fn spawn(&mut self, daemon: &[&str], more: &[&str]) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path("server.log"))
             .expect("a log");
-        let mut command = self.command(["daemon", "server", "--listen", "127.0.0.1:0"]);
+        let mut command = self.command(daemon);
         let child = command.args(more).stdout(Stdio::null()).stderr(log).spawn().expect("orx runs");
         let pid = child.id();
         self.server = Some(child);
