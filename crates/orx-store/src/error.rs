@@ -1,17 +1,22 @@
 //! What can go wrong in a store: a variant for each thing a caller would do differently.
 
-use std::path::PathBuf;
-
+/// `store` is a path, or a URL without its password.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store `{path}` has schema {found}, this orx reads up to {known}")]
-    NewerSchema { path: PathBuf, found: u32, known: u32 },
-    #[error("the state folder `{path}` is held by another server")]
-    Held { path: PathBuf },
-    #[error("the store `{path}` is damaged: {detail}")]
-    Damaged { path: PathBuf, detail: String },
-    #[error("could not open the store `{path}`")]
-    Open { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the store `{store}` has schema {found}, this orx reads up to {known}")]
+    NewerSchema { store: String, found: u32, known: u32 },
+    #[error("the state folder `{store}` is held by another server")]
+    Held { store: String },
+    #[error("the store `{store}` is damaged: {detail}")]
+    Damaged { store: String, detail: String },
+    #[error("could not open the store `{store}`")]
+    Open { store: String, source: Box<dyn std::error::Error + Send + Sync> },
+    /// What the store promises rests on a setting of the database that stands otherwise.
+    #[error("the store `{store}` has `{setting}` = `{found}`, and needs {needed}")]
+    Unsafe { store: String, setting: &'static str, found: String, needed: &'static str },
+    /// Nothing was changed: the database was not reached, or takes no writes.
+    #[error("the store `{store}` is away")]
+    Away { store: String, source: Box<dyn std::error::Error + Send + Sync> },
     /// Nothing was changed.
     #[error("no room on the disk of the store")]
     Full,
@@ -48,7 +53,13 @@ impl StoreError {
             Self::Damaged { .. } => {
                 Some("move the file away and restore a copy; `sqlite3 FILE .recover` may save rows")
             }
-            Self::Open { .. } => Some("check that the folder exists and can be written"),
+            Self::Open { .. } => Some("check that it exists and can be written"),
+            Self::Unsafe { .. } => {
+                Some("set it with `ALTER DATABASE … SET` or in `postgresql.conf`, or accept losses")
+            }
+            Self::Away { .. } => {
+                Some("check that the database runs and takes writes; then try again")
+            }
             Self::Full => Some("make room on the disk; the server goes on by itself"),
             Self::Busy | Self::Unknown => Some("try again"),
             Self::TooBroad { .. } => Some("narrow it with `since:`, `status:` or `queue:`"),

@@ -24,7 +24,9 @@
 
 mod error;
 mod memory;
+mod new_job;
 mod sqlite;
+mod words;
 
 use std::time::Duration;
 
@@ -43,10 +45,20 @@ use orx_model::{
 
 pub use error::StoreError;
 pub use memory::{Memory, Transition};
-pub use sqlite::{Durability, Sqlite, SqliteOptions};
+pub use sqlite::{Sqlite, SqliteOptions};
 
 /// Advisory changes are on disk after this at the latest.
 pub const ADVISORY_SYNC: Duration = Duration::from_secs(1);
+
+/// What a power loss may cost, or a crash of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Nothing that was answered.
+    #[default]
+    Full,
+    /// The last moments before it; a crash of this process alone costs nothing.
+    Relaxed,
+}
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 

@@ -3,24 +3,17 @@
 use orx_model::{AttemptStatus, Incarnation, JobEvent, JobId, JobStatus, Timestamp, next};
 use rusqlite::params;
 
-use super::outcome::{Ended, Seen, capped, end_attempt, seen};
+use super::outcome::{Ended, Seen, end_attempt, seen};
 use super::row::{self, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
+use crate::words::{FORCED, capped, over};
 use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer};
-
-/// The error of an attempt that was given up.
-const FORCED: &str = "cancelled by force";
 
 /// Why and by whom.
 pub(super) struct CancelWords<'a> {
     pub(super) reason: Option<&'a str>,
     pub(super) by: Option<&'a str>,
-}
-
-/// Why the time of a waiting job is over.
-pub(super) fn over(deadline: Option<Timestamp>, now: Timestamp) -> &'static str {
-    if deadline.is_some_and(|deadline| deadline <= now) { "deadline passed" } else { "expired" }
 }
 
 pub(super) fn cancel(

@@ -7,14 +7,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use orx_model::job::Ends;
-use orx_model::message::Dispatch;
 use orx_model::{ExecutionId, Incarnation, JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 use rusqlite::params;
 
-use super::change::{CancelWords, cancel_waiting, over};
+use super::change::{CancelWords, cancel_waiting};
 use super::row::{self, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
+use crate::words::{self, over};
 use crate::{ClaimRequest, Claimed};
 
 /// Jobs cancelled by one claim because their time was over: a claim has an end also where all that
@@ -38,22 +38,14 @@ pub(super) struct Taken {
 impl Taken {
     pub(super) fn dispatch(self) -> Result<Claimed, serde_json::Error> {
         let spec: JobSpec = serde_json::from_str(&self.spec)?;
-        let dispatch = Dispatch {
-            job: JobId(self.job),
-            attempt: self.attempt,
-            execution: self.execution,
-            name: spec.name,
-            queue: spec.queue,
-            priority: spec.priority,
-            args: spec.args,
-            command: spec.command,
-            timeout_ms: spec.timeout_ms,
-            deadline: spec.deadline,
-            run_at: self.run_at,
-            retry: self.ends.failed,
-            corr: spec.corr,
-            tags: spec.tags,
-        };
+        let dispatch = words::dispatch(
+            JobId(self.job),
+            self.attempt,
+            self.execution,
+            self.run_at,
+            self.ends.failed,
+            spec,
+        );
         Ok(Claimed { worker: self.worker, dispatch })
     }
 }

@@ -1,58 +1,13 @@
 //! Jobs come in.
 
-use orx_model::{JobId, JobSpec, JobStatus, Lane, Priority, Timestamp};
+use orx_model::{JobId, JobStatus, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
 use super::row::{self, millis, status_code, urgency};
 use super::trouble::Done;
 use super::writer::Tx;
 use crate::Enqueued;
-
-/// A job made ready for its rows by the caller, so that the writer only writes.
-#[derive(Debug)]
-pub(super) struct NewJob {
-    lane: Lane,
-    priority: Priority,
-    run_at: Option<Timestamp>,
-    expire_at: Option<Timestamp>,
-    deadline: Option<Timestamp>,
-    timeout_ms: Option<u64>,
-    key: Option<String>,
-    key_hash: Option<String>,
-    spec: String,
-}
-
-impl NewJob {
-    pub(super) fn new(spec: JobSpec) -> Result<Self, serde_json::Error> {
-        Ok(Self {
-            spec: serde_json::to_string(&spec)?,
-            lane: Lane {
-                handler: spec.command.is_none().then_some(spec.name),
-                queue: spec.queue,
-                require: spec.require,
-            },
-            priority: spec.priority,
-            run_at: spec.run_at,
-            expire_at: earlier(spec.expires_at, spec.deadline),
-            deadline: spec.deadline,
-            timeout_ms: spec.timeout_ms,
-            key: spec.key,
-            key_hash: spec.key_hash,
-        })
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.spec.len()
-    }
-}
-
-/// The earlier of two times that may not be.
-pub(super) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
+use crate::new_job::NewJob;
 
 pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob], now: Timestamp) -> Done<Vec<Enqueued>> {
     let mut insert = tx.conn.prepare_cached(

@@ -40,17 +40,7 @@ use self::cache::Cache;
 use self::readers::Readers;
 use self::trouble::{Done, Trouble};
 use self::writer::{Call, Order, Queued, Tx, Writer};
-use crate::{Result, StoreError};
-
-/// What a power loss may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// Nothing that was answered.
-    #[default]
-    Full,
-    /// The last moments before it; a crash of the process alone costs nothing.
-    Relaxed,
-}
+use crate::{Durability, Result, StoreError};
 
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
@@ -121,7 +111,7 @@ impl Sqlite {
             Trouble::Full => StoreError::Full,
             Trouble::Disk(error) => open::open_error(path, error),
             Trouble::Command(error) => {
-                StoreError::Damaged { path: path.clone(), detail: error.to_string() }
+                StoreError::Damaged { store: open::shown(path), detail: error.to_string() }
             }
         })?;
         let (orders, receiver) = mpsc::channel();
@@ -139,7 +129,7 @@ impl Sqlite {
         let thread = std::thread::Builder::new()
             .name("orx-store".to_owned())
             .spawn(run)
-            .map_err(|error| StoreError::Open { path: path.clone(), source: error.into() })?;
+            .map_err(|error| StoreError::Open { store: open::shown(path), source: error.into() })?;
         Ok(Self {
             readers: Readers::new(path.clone(), options.readers, options.read_deadline),
             room: Arc::new(Semaphore::new(options.waiting_max as usize)),

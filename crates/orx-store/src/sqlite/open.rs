@@ -34,7 +34,7 @@ pub(super) struct StoreLock {
 pub(super) fn lock(path: &Path) -> Result<StoreLock> {
     let folder = folder_of(path);
     let failed =
-        |source: std::io::Error| StoreError::Open { path: path.to_owned(), source: source.into() };
+        |source: std::io::Error| StoreError::Open { store: shown(path), source: source.into() };
     if statfs(&folder).map_err(|error| failed(error.into()))?.f_type as i64 == NFS_MAGIC {
         let text = "it is on NFS, where locks do not hold: use a local disk";
         return Err(failed(std::io::Error::other(text)));
@@ -44,7 +44,7 @@ pub(super) fn lock(path: &Path) -> Result<StoreLock> {
     let file = private(&PathBuf::from(beside)).map_err(failed)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(StoreLock { _file: file }),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Held { path: folder }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Held { store: shown(&folder) }),
         Err(error) => Err(failed(error.into())),
     }
 }
@@ -53,8 +53,7 @@ pub(super) fn lock(path: &Path) -> Result<StoreLock> {
 pub(super) fn writer(path: &Path) -> Result<Connection> {
     let failed = |error| open_error(path, error);
     // Job arguments may be secret; the log and its index get the rights of this file.
-    private(path)
-        .map_err(|error| StoreError::Open { path: path.to_owned(), source: error.into() })?;
+    private(path).map_err(|error| StoreError::Open { store: shown(path), source: error.into() })?;
     let mut conn = connect(path).map_err(failed)?;
     refuse_other_files(path, &conn)?;
     prepare(&conn, WRITER_CACHE_KIB).map_err(failed)?;
@@ -67,7 +66,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
     if let Ok(folder) = File::open(folder_of(path)) {
         folder
             .sync_all()
-            .map_err(|error| StoreError::Open { path: path.to_owned(), source: error.into() })?;
+            .map_err(|error| StoreError::Open { store: shown(path), source: error.into() })?;
     }
     Ok(conn)
 }
@@ -110,11 +109,11 @@ fn refuse_other_files(path: &Path, conn: &Connection) -> Result<()> {
     let found = number("PRAGMA user_version")?;
     if tables > 0 && owner != i64::from(APPLICATION_ID) {
         let detail = "it is a database of another program".to_owned();
-        return Err(StoreError::Damaged { path: path.to_owned(), detail });
+        return Err(StoreError::Damaged { store: shown(path), detail });
     }
     if found > i64::from(SCHEMA) {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
-        return Err(StoreError::NewerSchema { path: path.to_owned(), found, known: SCHEMA });
+        return Err(StoreError::NewerSchema { store: shown(path), found, known: SCHEMA });
     }
     Ok(())
 }
@@ -138,14 +137,19 @@ fn migrate(path: &Path, conn: &mut Connection) -> Result<()> {
 }
 
 pub(super) fn open_error(path: &Path, error: rusqlite::Error) -> StoreError {
-    let path = path.to_owned();
+    let store = shown(path);
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            StoreError::Damaged { path, detail: error.to_string() }
+            StoreError::Damaged { store, detail: error.to_string() }
         }
         Some(ErrorCode::DiskFull) => StoreError::Full,
-        _ => StoreError::Open { path, source: error.into() },
+        _ => StoreError::Open { store, source: error.into() },
     }
+}
+
+/// As errors name it.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn private(path: &Path) -> std::io::Result<File> {

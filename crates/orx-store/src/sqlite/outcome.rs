@@ -5,15 +5,15 @@ use orx_model::message::{ExecutionProgress, Started};
 use orx_model::settle::{Standing, settle};
 use orx_model::{
     AttemptStatus, ExecutionId, JobEvent, JobId, JobStatus, OnLost, Outcome, OutcomeKind,
-    RetryPolicy, Timestamp, limits, next,
+    RetryPolicy, Timestamp, next,
 };
 use rusqlite::{OptionalExtension, params};
-use serde::Deserialize;
 
 use super::row::{self, exit_columns, millis, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
 use crate::Recorded;
+use crate::words::{Policy, capped};
 
 /// What a decision about a job rests on.
 pub(super) struct Seen {
@@ -45,14 +45,6 @@ pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> Done<Option<Seen>> {
         })
     });
     Ok(seen.optional()?)
-}
-
-/// The part of a spec that decides what follows a failure.
-#[derive(Deserialize)]
-struct Policy {
-    retry: RetryPolicy,
-    #[serde(default)]
-    on_lost: OnLost,
 }
 
 pub(super) fn record(
@@ -164,15 +156,6 @@ pub(super) fn end_attempt(tx: &Tx<'_>, job: JobId, ended: &Ended<'_>) -> Done<()
         ended.exit_signal,
     ])?;
     Ok(())
-}
-
-/// At most the bytes that are kept of an error, cut at a character.
-pub(super) fn capped(text: &str) -> &str {
-    let mut end = text.len().min(limits::ERROR_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started]) -> Done<()> {

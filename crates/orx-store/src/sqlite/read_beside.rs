@@ -117,12 +117,8 @@ pub(super) fn workers(conn: &Connection, now: Timestamp) -> Done<Vec<WorkerRecor
 }
 
 fn worker_state(row: &Row<'_>, column: usize) -> rusqlite::Result<WorkerState> {
-    use WorkerState as S;
     let text = row.get_ref(column)?.as_str()?;
-    [S::Starting, S::Running, S::Draining, S::Stopping, S::Stopped]
-        .into_iter()
-        .find(|state| state.as_str() == text)
-        .ok_or_else(|| row::wrong(column, Type::Text, text))
+    crate::words::worker_state(text).ok_or_else(|| row::wrong(column, Type::Text, text))
 }
 
 pub(super) fn nodes(conn: &Connection, now: Timestamp) -> Done<Vec<NodeRecord>> {

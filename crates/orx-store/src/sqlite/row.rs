@@ -1,15 +1,18 @@
 //! Rows as the words of the model.
 
-use orx_model::job::{CancelRequest, DeadReason, Ends, Progress};
+use orx_model::job::{CancelRequest, Ends, Progress};
 use orx_model::log::Stream;
 use orx_model::message::WorkerOrder;
 use orx_model::{
-    Attempt, AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus,
-    LiveAttempt, Name, Priority, Timestamp,
+    Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LiveAttempt, Name,
+    Timestamp,
 };
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 use serde::de::DeserializeOwned;
+
+use crate::words::{attempt_status, dead_reason, order_of, status_of, stream_of};
+pub(super) use crate::words::{exit_columns, integer, millis, status_code, stream_code, urgency};
 
 type Read<T> = rusqlite::Result<T>;
 
@@ -106,74 +109,14 @@ pub(super) fn attempt(job: JobId, row: &Row<'_>) -> Read<Attempt> {
     })
 }
 
-pub(super) fn status_code(status: JobStatus) -> i64 {
-    match status {
-        JobStatus::Created => 0,
-        JobStatus::Pending => 1,
-        JobStatus::Scheduled => 2,
-        JobStatus::Dispatched => 3,
-        JobStatus::Running => 4,
-        JobStatus::Completed => 5,
-        JobStatus::Failed => 6,
-        JobStatus::TimedOut => 7,
-        JobStatus::Cancelled => 8,
-    }
-}
-
 pub(super) fn status(row: &Row<'_>, column: usize) -> Read<JobStatus> {
     let code: i64 = row.get(column)?;
-    let found = usize::try_from(code).ok().and_then(|place| JobStatus::ALL.get(place).copied());
-    found.ok_or_else(|| wrong(column, Type::Integer, &code.to_string()))
-}
-
-pub(super) fn urgency(priority: Priority) -> i64 {
-    i64::from(Priority::Critical.rank()) - i64::from(priority.rank())
-}
-
-pub(super) fn stream_code(stream: Stream) -> i64 {
-    match stream {
-        Stream::Out => 0,
-        Stream::Err => 1,
-        Stream::Log => 2,
-    }
+    status_of(code).ok_or_else(|| wrong(column, Type::Integer, &code.to_string()))
 }
 
 pub(super) fn stream(row: &Row<'_>, column: usize) -> Read<Stream> {
     let code: i64 = row.get(column)?;
-    let found = usize::try_from(code).ok().and_then(|place| Stream::ALL.get(place).copied());
-    found.ok_or_else(|| wrong(column, Type::Integer, &code.to_string()))
-}
-
-fn attempt_status(text: &str) -> Option<AttemptStatus> {
-    use AttemptStatus as S;
-    [
-        S::Dispatched,
-        S::Running,
-        S::Succeeded,
-        S::Failed,
-        S::TimedOut,
-        S::Cancelled,
-        S::Interrupted,
-        S::Lost,
-        S::Refused,
-    ]
-    .into_iter()
-    .find(|status| status.as_str() == text)
-}
-
-fn dead_reason(text: &str) -> Option<DeadReason> {
-    use DeadReason as R;
-    [R::Exhausted, R::NotRetryable, R::Poison, R::Returned, R::Lost, R::Deadline]
-        .into_iter()
-        .find(|reason| reason.as_str() == text)
-}
-
-pub(super) fn exit_columns(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
-    match exit {
-        Some(Exit::Code(code)) => (Some(code), None),
-        Some(Exit::Signal(signal)) => (None, Some(signal)),
-        None => (None, None),
-    }
+    stream_of(code).ok_or_else(|| wrong(column, Type::Integer, &code.to_string()))
 }
 
 /// Of two columns, code and signal.
@@ -214,9 +157,8 @@ pub(super) fn incarnation(row: &Row<'_>, column: usize) -> Read<Incarnation> {
 
 /// What a person wants of a worker.
 pub(super) fn order(row: &Row<'_>, column: usize) -> Read<Option<WorkerOrder>> {
-    let all = [WorkerOrder::Drain, WorkerOrder::Fence];
     match row.get_ref(column)?.as_str_or_null()? {
-        Some(text) => match all.into_iter().find(|order| order.as_str() == text) {
+        Some(text) => match order_of(text) {
             Some(order) => Ok(Some(order)),
             None => Err(wrong(column, Type::Text, text)),
         },
@@ -235,14 +177,4 @@ pub(super) fn wrong(column: usize, kind: Type, found: &str) -> rusqlite::Error {
     let found: String = found.chars().take(80).collect();
     let error = FromSqlError::Other(format!("found `{found}`").into());
     rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
-}
-
-/// As a column holds it; what is over its range is its highest.
-pub(super) fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Milliseconds of what may be without.
-pub(super) fn millis(at: Option<Timestamp>) -> Option<i64> {
-    at.map(Timestamp::as_millis)
 }

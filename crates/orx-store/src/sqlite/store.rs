@@ -11,19 +11,19 @@ use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, Outcom
 use rusqlite::Connection;
 
 use super::claim::Taken;
-use super::enqueue::NewJob;
 use super::keep::WorkerRow;
 use super::transfer::Unpacked;
 use super::trouble::Done;
 use super::writer::Tx;
-use super::{Durability, Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
+use super::{Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
 use super::{read, read_beside, transfer};
+use crate::new_job::NewJob;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
-    NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result, RetryAnswer,
-    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord, WorkerReport,
-    Workers,
+    Durability, Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
+    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result,
+    RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
+    WorkerReport, Workers,
 };
 
 /// Bytes that weigh as much as a row.

@@ -1,0 +1,157 @@
+//! The words of the model as the columns of a database have them, the same in every dialect.
+
+use orx_model::job::DeadReason;
+use orx_model::log::Stream;
+use orx_model::message::{Dispatch, WorkerOrder, WorkerState};
+use orx_model::{
+    AttemptStatus, ExecutionId, Exit, JobId, JobSpec, JobStatus, OnLost, Priority, RetryPolicy,
+    Timestamp, limits,
+};
+use serde::Deserialize;
+
+pub(crate) fn status_code(status: JobStatus) -> i64 {
+    match status {
+        JobStatus::Created => 0,
+        JobStatus::Pending => 1,
+        JobStatus::Scheduled => 2,
+        JobStatus::Dispatched => 3,
+        JobStatus::Running => 4,
+        JobStatus::Completed => 5,
+        JobStatus::Failed => 6,
+        JobStatus::TimedOut => 7,
+        JobStatus::Cancelled => 8,
+    }
+}
+
+pub(crate) fn status_of(code: i64) -> Option<JobStatus> {
+    usize::try_from(code).ok().and_then(|place| JobStatus::ALL.get(place).copied())
+}
+
+pub(crate) fn urgency(priority: Priority) -> i64 {
+    i64::from(Priority::Critical.rank()) - i64::from(priority.rank())
+}
+
+pub(crate) fn stream_code(stream: Stream) -> i64 {
+    match stream {
+        Stream::Out => 0,
+        Stream::Err => 1,
+        Stream::Log => 2,
+    }
+}
+
+pub(crate) fn stream_of(code: i64) -> Option<Stream> {
+    usize::try_from(code).ok().and_then(|place| Stream::ALL.get(place).copied())
+}
+
+pub(crate) fn attempt_status(text: &str) -> Option<AttemptStatus> {
+    use AttemptStatus as S;
+    [
+        S::Dispatched,
+        S::Running,
+        S::Succeeded,
+        S::Failed,
+        S::TimedOut,
+        S::Cancelled,
+        S::Interrupted,
+        S::Lost,
+        S::Refused,
+    ]
+    .into_iter()
+    .find(|status| status.as_str() == text)
+}
+
+pub(crate) fn dead_reason(text: &str) -> Option<DeadReason> {
+    use DeadReason as R;
+    [R::Exhausted, R::NotRetryable, R::Poison, R::Returned, R::Lost, R::Deadline]
+        .into_iter()
+        .find(|reason| reason.as_str() == text)
+}
+
+pub(crate) fn order_of(text: &str) -> Option<WorkerOrder> {
+    [WorkerOrder::Drain, WorkerOrder::Fence].into_iter().find(|order| order.as_str() == text)
+}
+
+pub(crate) fn worker_state(text: &str) -> Option<WorkerState> {
+    use WorkerState as S;
+    [S::Starting, S::Running, S::Draining, S::Stopping, S::Stopped]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+}
+
+pub(crate) fn exit_columns(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(Exit::Code(code)) => (Some(code), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    }
+}
+
+/// As a column holds it; what is over its range is its highest.
+pub(crate) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Milliseconds of what may be without.
+pub(crate) fn millis(at: Option<Timestamp>) -> Option<i64> {
+    at.map(Timestamp::as_millis)
+}
+
+/// The earlier of two times that may not be.
+pub(crate) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// At most the bytes that are kept of an error, cut at a character.
+pub(crate) fn capped(text: &str) -> &str {
+    let mut end = text.len().min(limits::ERROR_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Why the time of a waiting job is over.
+pub(crate) fn over(deadline: Option<Timestamp>, now: Timestamp) -> &'static str {
+    if deadline.is_some_and(|deadline| deadline <= now) { "deadline passed" } else { "expired" }
+}
+
+/// The error of an attempt that was given up.
+pub(crate) const FORCED: &str = "cancelled by force";
+
+/// The part of a spec that decides what follows a failure.
+#[derive(Deserialize)]
+pub(crate) struct Policy {
+    pub(crate) retry: RetryPolicy,
+    #[serde(default)]
+    pub(crate) on_lost: OnLost,
+}
+
+/// What a worker is told of a job that it gets.
+pub(crate) fn dispatch(
+    job: JobId,
+    attempt: u32,
+    execution: ExecutionId,
+    run_at: Timestamp,
+    failed: u32,
+    spec: JobSpec,
+) -> Dispatch {
+    Dispatch {
+        job,
+        attempt,
+        execution,
+        name: spec.name,
+        queue: spec.queue,
+        priority: spec.priority,
+        args: spec.args,
+        command: spec.command,
+        timeout_ms: spec.timeout_ms,
+        deadline: spec.deadline,
+        run_at,
+        retry: failed,
+        corr: spec.corr,
+        tags: spec.tags,
+    }
+}
