@@ -24,7 +24,10 @@
 
 mod error;
 mod memory;
+mod merge;
 mod new_job;
+mod plan;
+mod postgres;
 mod sqlite;
 mod words;
 
@@ -45,6 +48,7 @@ use orx_model::{
 
 pub use error::StoreError;
 pub use memory::{Memory, Transition};
+pub use postgres::{Postgres, PostgresOptions};
 pub use sqlite::{Sqlite, SqliteOptions};
 
 /// Advisory changes are on disk after this at the latest.

@@ -26,3 +26,19 @@ mod sqlite {
 
     orx_testkit::store_contract!(open);
 }
+
+mod postgres {
+    use std::sync::Arc;
+
+    use orx_store::{Postgres, PostgresOptions, Store};
+    use orx_testkit::make::NOW;
+    use orx_testkit::servers::Database;
+
+    async fn open() -> (Arc<dyn Store>, Database) {
+        let database = Database::new().await;
+        let options = PostgresOptions::new(database.url());
+        (Arc::new(Postgres::open(options, NOW).await.expect("a store")), database)
+    }
+
+    orx_testkit::store_contract!(open);
+}

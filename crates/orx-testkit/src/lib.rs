@@ -4,5 +4,6 @@
 //! Depends on `orx-model`, `orx-store` and `orx-transport`; only tests depend on it.
 
 pub mod make;
+pub mod servers;
 pub mod store_contract;
 pub mod transport_contract;

@@ -1,8 +1,6 @@
 //! What is read of jobs.
 
-use std::fmt::Write as _;
-
-use orx_model::filter::{Field, Filter, Op, Term, Test};
+use orx_model::filter::Filter;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
@@ -12,10 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::row::{self, ATTEMPT, JOB, status_code};
 use super::trouble::Done;
+pub(super) use crate::plan::SCAN_MAX;
+use crate::plan::{self, Statuses};
 use crate::{DeadLetterRow, ListRequest, Live, Page};
-
-/// Jobs looked at for one page, or one count.
-pub(super) const SCAN_MAX: u64 = 200_000;
 
 pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
     let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
@@ -92,7 +89,8 @@ pub(super) fn count(
     most: u64,
     now: Timestamp,
 ) -> Done<Option<Count>> {
-    if let Some(count) = counted(conn, filter)? {
+    if plan::is_counted(filter) {
+        let count = plan::counted(filter, &queue_counts(conn)?);
         return Ok(Some(Count { count: count.min(most), exact: count <= most }));
     }
     let mut count = 0;
@@ -102,30 +100,6 @@ pub(super) fn count(
     })?;
     let known = ended || count > most;
     Ok(known.then_some(Count { count: count.min(most), exact: count <= most }))
-}
-
-/// Where the filter asks for statuses and queues alone, the answer stands in the counts.
-fn counted(conn: &Connection, filter: &Filter) -> Done<Option<u64>> {
-    let by_counts =
-        |term: &Term| matches!(term.test, Test::Status(_) | Test::Text(Field::Queue, _));
-    if !filter.terms.iter().all(by_counts) {
-        return Ok(None);
-    }
-    let holds = |queue: &Name, status: JobStatus| {
-        filter.terms.iter().all(|term| {
-            let holds = match &term.test {
-                Test::Status(statuses) => statuses.contains(&status),
-                Test::Text(_, patterns) => patterns.iter().any(|it| it.matches(queue.as_str())),
-                _ => true,
-            };
-            holds != term.negated
-        })
-    };
-    let queues = queue_counts(conn)?;
-    let cells = queues.iter().flat_map(|(queue, counts)| {
-        JobStatus::ALL.map(|status| (queue, status, counts.of(status)))
-    });
-    Ok(Some(cells.filter(|(queue, status, _)| holds(queue, *status)).map(|cell| cell.2).sum()))
 }
 
 /// Gives every job that may match to `take`, by id, until it says `false`. Answers whether all were
@@ -154,60 +128,25 @@ fn scan(
     Ok(true)
 }
 
-/// The ids of jobs by what SQL can tell of a filter: it gives too many jobs, never too few. `None`: nothing matches.
-/// The whole filter is asked of each job afterwards.
+/// The ids of jobs that may match, with the values of the statement. `None`: nothing matches.
 pub(super) fn plan(
     filter: &Filter,
     oldest_first: bool,
     after: Option<JobId>,
 ) -> Option<(String, Vec<Value>)> {
-    let (order, beyond) = if oldest_first { ("ASC", '>') } else { ("DESC", '<') };
-    let mut values = Vec::new();
-    let mut place = |value: Value| {
-        values.push(value);
-        values.len()
-    };
-    let mut and = String::new();
-    // Writing to a string does not fail.
-    if let Some(after) = after {
-        let _ = write!(and, " AND id {beyond} ?{}", place(after.0.into()));
-    }
-    if let Some(queue) = filter.queue() {
-        let name = place(queue.to_lowercase().into());
-        let _ = write!(
-            and,
-            " AND lane IN (SELECT l.id FROM lanes l JOIN queues q ON q.id = l.queue \
-             WHERE lower(q.name) = ?{name})"
-        );
-    }
-    for term in filter.terms.iter().filter(|term| !term.negated) {
-        match &term.test {
-            Test::Since(at) => {
-                let _ = write!(and, " AND created_at >= ?{}", place(at.as_millis().into()));
-            }
-            Test::Until(at) => {
-                let _ = write!(and, " AND created_at < ?{}", place(at.as_millis().into()));
-            }
-            Test::Number(count, op, number) => {
-                let column = match count {
-                    orx_model::filter::Count::Id => "id",
-                    orx_model::filter::Count::Attempts => "attempt",
-                };
-                let _ = write!(and, " AND {column} {} ?{}", sql_op(*op), place((*number).into()));
-            }
-            _ => {}
-        }
-    }
-    let ids = match filter.statuses() {
-        None => format!("SELECT id FROM jobs WHERE 1{and}"),
-        Some(statuses) if statuses.is_empty() => return None,
-        Some(statuses) if statuses.contains(&JobStatus::Completed) => {
+    let order = if oldest_first { "ASC" } else { "DESC" };
+    let mut values = Bound(Vec::new());
+    let and = plan::conditions(filter, oldest_first, after, &mut values);
+    let ids = match plan::statuses(filter) {
+        Statuses::None => return None,
+        Statuses::Any => format!("SELECT id FROM jobs WHERE 1{and}"),
+        Statuses::Many(statuses) => {
             let codes: Vec<String> =
                 statuses.iter().map(|status| status_code(*status).to_string()).collect();
             format!("SELECT id FROM jobs WHERE +status IN ({}){and}", codes.join(", "))
         }
-        // Each status stands in `jobs_status` by id: SQLite merges them in order, and sorts nothing.
-        Some(statuses) => {
+        // SQLite merges them in order, and sorts nothing.
+        Statuses::Few(statuses) => {
             let parts = statuses.iter().map(|status| {
                 let code = status_code(*status);
                 format!("SELECT id FROM jobs WHERE status = {code} AND status <> 5{and}")
@@ -215,17 +154,30 @@ pub(super) fn plan(
             parts.collect::<Vec<_>>().join(" UNION ALL ")
         }
     };
-    Some((format!("{ids} ORDER BY id {order}"), values))
+    Some((format!("{ids} ORDER BY id {order}"), values.0))
 }
 
-fn sql_op(op: Op) -> &'static str {
-    match op {
-        Op::Is => "=",
-        Op::Not => "<>",
-        Op::Less => "<",
-        Op::AtMost => "<=",
-        Op::More => ">",
-        Op::AtLeast => ">=",
+/// Values beside the statement, which has their places.
+struct Bound(Vec<Value>);
+
+impl Bound {
+    fn place(&mut self, value: Value) -> String {
+        self.0.push(value);
+        format!("?{}", self.0.len())
+    }
+}
+
+impl plan::Values for Bound {
+    fn int(&mut self, value: i64) -> String {
+        self.place(value.into())
+    }
+
+    fn float(&mut self, value: f64) -> String {
+        self.place(value.into())
+    }
+
+    fn text(&mut self, value: &str) -> String {
+        self.place(value.to_owned().into())
     }
 }
 

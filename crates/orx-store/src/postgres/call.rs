@@ -1,0 +1,215 @@
+//! Messages to the server, each with a deadline on both sides.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Either, Executor as _};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::trouble::{Done, Trouble};
+use super::{Inner, sql};
+use crate::{Durability, Result, StoreError};
+
+/// What a message does, and so what follows when its end is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Sent again once, if its session ended under it.
+    Read,
+    /// Synced before it is answered.
+    Durable,
+    /// Synced, and the same when done twice: sent again once.
+    Repeatable,
+    /// Synced within [`crate::ADVISORY_SYNC`] by the server itself; not sent again.
+    Unsynced,
+    /// As before, and the same when done twice: sent again once.
+    Advisory,
+}
+
+impl Kind {
+    fn syncs(self) -> bool {
+        matches!(self, Self::Durable | Self::Repeatable)
+    }
+
+    fn may_repeat(self) -> bool {
+        matches!(self, Self::Read | Self::Repeatable | Self::Advisory)
+    }
+}
+
+/// The rows of each statement of a message.
+pub(super) type Sets = Vec<Vec<PgRow>>;
+
+/// Tries of a message that the server undid because of others.
+const TRIES: u32 = 5;
+/// The server gives up by itself before the caller stops to listen.
+const LISTEN: Duration = Duration::from_millis(500);
+/// Statements that wrote counts between two summings-up, and rows that one takes at most.
+const SUM_EVERY: u32 = 500;
+const SUM_ROWS: i64 = 20_000;
+
+impl Inner {
+    pub(super) fn usable(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    pub(super) fn tell(&self, trouble: Trouble, action: &'static str, reads: bool) -> StoreError {
+        if let Trouble::Command(error) = &trouble {
+            tracing::error!(%error, action, "the store could not do a command");
+        }
+        trouble.for_caller(action, &self.name, reads)
+    }
+
+    /// A read for a caller.
+    pub(super) async fn read<T>(
+        &self,
+        action: &'static str,
+        run: impl Future<Output = Done<T>>,
+    ) -> Result<T> {
+        self.usable()?;
+        run.await.map_err(|trouble| self.tell(trouble, action, true))
+    }
+
+    /// A write for a caller.
+    pub(super) async fn write<T>(
+        &self,
+        action: &'static str,
+        run: impl Future<Output = Done<T>>,
+    ) -> Result<T> {
+        self.usable()?;
+        run.await.map_err(|trouble| self.tell(trouble, action, false))
+    }
+
+    pub(super) async fn rows(&self, kind: Kind, message: String) -> Done<Vec<PgRow>> {
+        Ok(self.send(kind, message).await?.into_iter().next().unwrap_or_default())
+    }
+
+    /// Sends a message: one transaction, whose statements are answered in order.
+    pub(super) async fn send(&self, kind: Kind, message: String) -> Done<Sets> {
+        let deadline = match kind {
+            Kind::Read => self.options.read_deadline,
+            _ => self.options.write_deadline,
+        };
+        self.send_within(kind, deadline, self.options.lock_deadline, message).await
+    }
+
+    pub(super) async fn send_within(
+        &self,
+        kind: Kind,
+        deadline: Duration,
+        lock_deadline: Duration,
+        message: String,
+    ) -> Done<Sets> {
+        let until = Instant::now() + deadline;
+        let (message, before) = self.timed(kind, deadline, lock_deadline, &message);
+        let message: Arc<str> = message.into();
+        let (mut undone, mut lost) = (0, false);
+        loop {
+            let trouble = match self.send_once(Arc::clone(&message), until).await {
+                Ok(mut sets) => {
+                    sets.drain(..before.min(sets.len()));
+                    return Ok(sets);
+                }
+                Err(trouble) => trouble,
+            };
+            match trouble {
+                Trouble::Again if undone < TRIES => {
+                    undone += 1;
+                    let pause = 2_u64.pow(undone) * (1 + rand::random::<u64>() % 4);
+                    sleep(Duration::from_millis(pause)).await;
+                }
+                Trouble::Lost(_) if kind.may_repeat() && !lost => lost = true,
+                // Of two, the first may have been done.
+                Trouble::NotSent(source) if lost => return Err(Trouble::Lost(source)),
+                trouble => return Err(trouble),
+            }
+            if Instant::now() >= until {
+                return Err(if lost { Trouble::Late } else { Trouble::Busy });
+            }
+        }
+    }
+
+    /// The message with the deadlines of the server's side before it, and how many statements those
+    /// are. They hold for this transaction alone.
+    fn timed(
+        &self,
+        kind: Kind,
+        deadline: Duration,
+        lock_deadline: Duration,
+        message: &str,
+    ) -> (String, usize) {
+        let mut timed = String::with_capacity(message.len() + 128);
+        let mut before = 1;
+        // Writing to a string does not fail.
+        let _ = write!(timed, "set local statement_timeout = {};", deadline.as_millis());
+        if kind != Kind::Read {
+            let _ = write!(timed, "set local lock_timeout = {};", lock_deadline.as_millis());
+            before += 1;
+        }
+        if kind != Kind::Read && (!kind.syncs() || self.options.durability == Durability::Relaxed) {
+            timed.push_str("set local synchronous_commit = off;");
+            before += 1;
+        }
+        timed.push('\n');
+        timed.push_str(message);
+        (timed, before)
+    }
+
+    async fn send_once(&self, message: Arc<str>, until: Instant) -> Done<Sets> {
+        let mut lent =
+            self.sessions.lend(until.min(Instant::now() + self.options.busy_after)).await?;
+        let Some(session) = lent.session() else { return Err(Trouble::Closed) };
+        let answer = match timeout_at(until + LISTEN, sets(session, message)).await {
+            Ok(answer) => answer.map_err(Trouble::from),
+            Err(_) => Err(Trouble::Late),
+        };
+        match &answer {
+            Err(Trouble::Late) => drop(lent),
+            Err(trouble) if trouble.ends_session() => lent.forsake(),
+            _ => lent.give_back(),
+        }
+        answer
+    }
+
+    /// To be called after a statement that wrote counts: sums them up from time to time, beside
+    /// what is asked for. Rows that another node sums up are passed over.
+    pub(super) fn count(self: &Arc<Self>) {
+        if self.counted.fetch_add(1, Ordering::Relaxed) + 1 < SUM_EVERY {
+            return;
+        }
+        self.counted.store(0, Ordering::Relaxed);
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(trouble) = inner.sum_counts().await {
+                tracing::debug!(?trouble, "counts were not summed up");
+            }
+        });
+    }
+
+    pub(super) async fn sum_counts(&self) -> Done<()> {
+        let values = [("rows", sql::int(SUM_ROWS))];
+        let message = sql::fill(include_str!("sum_counts.sql"), &values);
+        self.send(Kind::Unsynced, message).await.map(drop)
+    }
+
+    /// A write of nothing, which needs all that any other needs.
+    pub(super) async fn touch(&self) -> Done<()> {
+        let message = "update meta set value = value + 1 where key = 'touched'";
+        self.send(Kind::Repeatable, message.to_owned()).await.map(drop)
+    }
+}
+
+async fn sets(session: &mut PgConnection, message: Arc<str>) -> sqlx::Result<Sets> {
+    let message = sqlx::raw_sql(AssertSqlSafe(message));
+    let mut stream = session.fetch_many(message);
+    let (mut sets, mut rows) = (Vec::new(), Vec::new());
+    while let Some(next) = stream.try_next().await? {
+        match next {
+            Either::Left(_) => sets.push(std::mem::take(&mut rows)),
+            Either::Right(row) => rows.push(row),
+        }
+    }
+    Ok(sets)
+}

@@ -1,0 +1,191 @@
+//! What people and the clock do to jobs: cancel, retry, become due, run out of time.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use orx_model::{
+    AttemptStatus, ExecutionId, Incarnation, JobEvent, JobId, JobStatus, Timestamp, next,
+};
+use sqlx::postgres::PgRow;
+
+use super::call::Kind;
+use super::row::Columns;
+use super::trouble::{Done, Trouble};
+use super::{Inner, lease, sql};
+use crate::words::{FORCED, capped, over, status_code};
+use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer, Term};
+
+/// Of a batch, the places that have no answer yet, of each job the first: what is done to one job
+/// is done one after the other.
+fn firsts<A>(answers: &[Option<A>], job: impl Fn(usize) -> JobId) -> Vec<usize> {
+    let mut jobs = HashSet::new();
+    let left = (0..answers.len()).filter(|place| answers[*place].is_none());
+    left.filter(|place| jobs.insert(job(*place))).collect()
+}
+
+/// Of statuses from which `event` leads somewhere, where it leads. It is the same from all of them.
+fn whence(event: JobEvent) -> Done<(Vec<JobStatus>, JobStatus)> {
+    let from: Vec<JobStatus> =
+        JobStatus::ALL.into_iter().filter(|status| next(*status, event).is_ok()).collect();
+    let to = next(from.first().copied().unwrap_or(JobStatus::Created), event)?;
+    Ok((from, to))
+}
+
+fn codes(statuses: &[JobStatus]) -> String {
+    sql::ints(statuses.iter().map(|status| status_code(*status)))
+}
+
+impl Inner {
+    pub(super) async fn cancel(
+        self: &Arc<Self>,
+        cancels: &[CancelCommand],
+        now: Timestamp,
+    ) -> Done<Vec<CancelAnswer>> {
+        let mut answers: Vec<Option<CancelAnswer>> = vec![None; cancels.len()];
+        loop {
+            let left = firsts(&answers, |place| cancels[place].id);
+            if left.is_empty() {
+                return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy);
+            }
+            let commands: Vec<&CancelCommand> = left.iter().map(|place| &cancels[*place]).collect();
+            let rows = self.rows(Kind::Durable, cancel_message(&commands, now)?).await?;
+            self.count();
+            let mut before = before(&rows)?;
+            for (place, command) in left.into_iter().zip(commands) {
+                answers[place] = Some(match before.remove(&command.id) {
+                    None => CancelAnswer::Missing,
+                    Some(before) => before.answer(command),
+                });
+            }
+        }
+    }
+
+    pub(super) async fn retry(
+        self: &Arc<Self>,
+        ids: &[JobId],
+        now: Timestamp,
+    ) -> Done<Vec<RetryAnswer>> {
+        let (from, to) = whence(JobEvent::Revive)?;
+        let mut answers: Vec<Option<RetryAnswer>> = vec![None; ids.len()];
+        loop {
+            let left = firsts(&answers, |place| ids[place]);
+            if left.is_empty() {
+                return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy);
+            }
+            let values = [
+                ("jobs", sql::ints(left.iter().map(|place| ids[*place].0))),
+                ("from", codes(&from)),
+                ("to", sql::int(status_code(to))),
+                ("now", sql::int(now.as_millis())),
+            ];
+            let message = sql::fill(include_str!("revive.sql"), &values);
+            let rows = self.rows(Kind::Durable, message).await?;
+            self.count();
+            let mut before = before(&rows)?;
+            for place in left {
+                answers[place] = Some(match before.remove(&ids[place]) {
+                    None => RetryAnswer::Missing,
+                    Some(Before { status, .. }) if from.contains(&status) => RetryAnswer::Retried,
+                    Some(Before { status, .. }) => RetryAnswer::NotInState { status },
+                });
+            }
+        }
+    }
+
+    pub(super) async fn delete_dead_letters(&self, ids: &[JobId]) -> Done<Vec<bool>> {
+        let message = sql::fill(
+            include_str!("delete_dead.sql"),
+            &[("jobs", sql::ints(ids.iter().map(|id| id.0)))],
+        );
+        let rows = self.rows(Kind::Durable, message).await?;
+        let forgotten = rows.iter().map(|row| Columns(row).job(0));
+        let mut forgotten: HashSet<JobId> = forgotten.collect::<Done<_>>()?;
+        // There is one letter of a job, so the first to ask had it.
+        Ok(ids.iter().map(|id| forgotten.remove(id)).collect())
+    }
+
+    pub(super) async fn promote(
+        self: &Arc<Self>,
+        term: Term,
+        now: Timestamp,
+        limit: u32,
+    ) -> Done<Promoted> {
+        let (_, due) = whence(JobEvent::Due)?;
+        let (_, cancelled) = whence(JobEvent::Cancel)?;
+        let values = [
+            ("lease", lease::fence(Some(term))),
+            ("now", sql::int(now.as_millis())),
+            ("limit", sql::int(i64::from(limit))),
+            ("pending", sql::int(status_code(due))),
+            ("scheduled", sql::int(status_code(JobStatus::Scheduled))),
+            ("cancelled", sql::int(status_code(cancelled))),
+            // With a deadline that has passed, and without.
+            ("late", sql::text(over(Some(now), now))),
+            ("expired", sql::text(over(None, now))),
+        ];
+        let message = sql::fill(include_str!("promote.sql"), &values);
+        let rows = self.rows(Kind::Durable, message).await?;
+        let row = Columns(rows.first().ok_or(Trouble::Deposed)?);
+        let (expired, due) = (row.unsigned(0)?, row.unsigned(1)?);
+        if expired + due > 0 {
+            self.count();
+        }
+        let limit = u64::from(limit);
+        Ok(Promoted { due, expired, more: due == limit || expired == limit })
+    }
+}
+
+/// A job as a statement found it, before it changed it.
+struct Before {
+    status: JobStatus,
+    live: Option<(Incarnation, ExecutionId)>,
+}
+
+impl Before {
+    fn answer(&self, command: &CancelCommand) -> CancelAnswer {
+        let status = self.status;
+        if command.expected.is_some_and(|expected| expected != status) {
+            return CancelAnswer::NotInState { status };
+        }
+        match self.live {
+            _ if status.is_final() => CancelAnswer::AlreadyFinal { status },
+            None => CancelAnswer::Cancelled { stop: None },
+            Some(live) if command.force => CancelAnswer::Cancelled { stop: Some(live) },
+            Some((worker, execution)) => CancelAnswer::Cancelling { worker, execution, status },
+        }
+    }
+}
+
+fn before(rows: &[PgRow]) -> Done<HashMap<JobId, Before>> {
+    let before = |row| {
+        let row = Columns(row);
+        let live = row.optional_id(2)?.zip(row.optional_id(3)?);
+        let live = live.map(|(worker, execution)| (Incarnation(worker), ExecutionId(execution)));
+        Ok((row.job(0)?, Before { status: row.status(1)?, live }))
+    };
+    rows.iter().map(before).collect()
+}
+
+fn cancel_message(commands: &[&CancelCommand], now: Timestamp) -> Done<String> {
+    let (waiting, cancelled) = whence(JobEvent::Cancel)?;
+    let (live, stopped) = whence(JobEvent::Stopped)?;
+    let texts = |of: fn(&CancelCommand) -> Option<&str>| {
+        sql::texts(commands.iter().map(move |command| of(command).map(capped)))
+    };
+    let expected = commands.iter().map(|command| command.expected.map(status_code));
+    let values = [
+        ("jobs", sql::ints(commands.iter().map(|command| command.id.0))),
+        ("force", sql::bools(commands.iter().map(|command| command.force))),
+        ("expected", sql::ints(expected)),
+        ("reasons", texts(|command| command.reason.as_deref())),
+        ("bys", texts(|command| command.by.as_deref())),
+        ("waiting", codes(&waiting)),
+        ("live", codes(&live)),
+        ("cancelled", sql::int(status_code(cancelled))),
+        ("stopped", sql::int(status_code(stopped))),
+        ("ended", sql::text(AttemptStatus::Cancelled.as_str())),
+        ("error", sql::text(FORCED)),
+        ("now", sql::int(now.as_millis())),
+    ];
+    Ok(sql::fill(include_str!("cancel.sql"), &values))
+}

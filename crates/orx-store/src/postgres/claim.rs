@@ -1,0 +1,190 @@
+//! Ready jobs go to workers with room.
+//!
+//! The lanes are read without locks and merged ([`crate::merge`]); then one statement, fenced by
+//! the lease, takes what is still as it was read. What slipped away meanwhile is not returned, and
+//! the next claim sees what became of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use orx_model::{JobEvent, JobSpec, JobStatus, Timestamp, next};
+
+use super::call::Kind;
+use super::row::Columns;
+use super::trouble::{Done, Trouble};
+use super::{Inner, lease, sql};
+use crate::merge::{Merge, Place, Want};
+use crate::words::{self, integer, over, status_code};
+use crate::{ClaimRequest, Claimed, Term};
+
+/// Jobs cancelled by one claim because their time was over: a claim has an end also where all that
+/// waits has expired. The rest is left to the next one.
+const EXPIRED_MAX: usize = 1_000;
+/// Rows read of a lane at once, at least and at most.
+const READ_ROWS: (usize, usize) = (16, 1_024);
+/// Reads of one claim. With the rows of each, more than any claim takes.
+const READS_MAX: usize = 1_000;
+
+/// A job to be given, or to be cancelled, as it was read.
+struct Chosen {
+    job: i64,
+    run_at: i64,
+    /// The request, and which of its executions; `None` where its time is over.
+    gets: Option<(usize, usize)>,
+    deadline: Option<Timestamp>,
+}
+
+/// When the time of a job is over, and its deadline.
+type Times = (Option<Timestamp>, Option<Timestamp>);
+
+impl Inner {
+    pub(super) async fn claim(
+        self: &Arc<Self>,
+        requests: &[ClaimRequest],
+        term: Term,
+        now: Timestamp,
+    ) -> Done<Vec<Claimed>> {
+        let chosen = self.choose(requests, now).await?;
+        let rows = self.rows(Kind::Unsynced, message(&chosen, requests, term, now)?).await?;
+        if rows.is_empty() {
+            return Err(Trouble::Deposed);
+        }
+        if chosen.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.count();
+        let mut taken = HashMap::new();
+        for row in &rows {
+            let row = Columns(row);
+            if let Some(job) = row.optional_int(0)? {
+                taken.insert(job, (row.count(1)?, row.count(2)?, row.json::<JobSpec>(3)?));
+            }
+        }
+        // In the order of dispatch.
+        let claimed = chosen.iter().filter_map(|chosen| {
+            let (request, execution) = chosen.gets?;
+            let (attempt, failed, spec) = taken.remove(&chosen.job)?;
+            let request = &requests[request];
+            let dispatch = words::dispatch(
+                orx_model::JobId(chosen.job),
+                attempt,
+                request.executions[execution],
+                Timestamp::from_millis(chosen.run_at),
+                failed,
+                spec,
+            );
+            Some(Claimed { worker: request.worker, dispatch })
+        });
+        Ok(claimed.collect())
+    }
+
+    async fn choose(&self, requests: &[ClaimRequest], now: Timestamp) -> Done<Vec<Chosen>> {
+        let mut times: HashMap<i64, Times> = HashMap::new();
+        let mut merge = self.merge(requests);
+        let (mut chosen, mut expired, mut first) = (Vec::new(), 0, true);
+        for _ in 0..READS_MAX {
+            // Also without a lane that is known: there may be one that is not.
+            let wants = merge.wants();
+            if (wants.is_empty() && !first) || merge.left() == 0 {
+                break;
+            }
+            let rows =
+                (2 * merge.left() / merge.lanes().max(1) + 8).clamp(READ_ROWS.0, READ_ROWS.1);
+            let lanes = self.read_on(&wants, rows, &mut merge, &mut times).await?;
+            if std::mem::take(&mut first) && lanes != self.lanes.read().len() {
+                self.refresh_lanes().await?;
+                merge = self.merge(requests);
+                continue;
+            }
+            while expired < EXPIRED_MAX
+                && let Some(next) = merge.next()
+            {
+                let (expire_at, deadline) = times.get(&next.job).copied().unwrap_or_default();
+                let late = expire_at.is_some_and(|at| at <= now);
+                let gets = if late {
+                    expired += 1;
+                    None
+                } else {
+                    let executions = requests[next.request].executions.len();
+                    Some((next.request, merge.given(next.request, executions)))
+                };
+                chosen.push(Chosen { job: next.job, run_at: next.run_at, gets, deadline });
+            }
+            if expired >= EXPIRED_MAX {
+                break;
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn merge(&self, requests: &[ClaimRequest]) -> Merge {
+        Merge::new(requests, self.lanes.read().iter().map(|(lane, id)| (lane, *id)))
+    }
+
+    /// Reads lanes on, and answers how many there are at all.
+    async fn read_on(
+        &self,
+        wants: &[Want],
+        rows: usize,
+        merge: &mut Merge,
+        times: &mut HashMap<i64, Times>,
+    ) -> Done<usize> {
+        let values = [
+            ("numbers", sql::ints(wants.iter().map(|want| want.number as i64))),
+            ("lanes", sql::ints(wants.iter().map(|want| want.lane))),
+            ("urgencies", sql::ints(wants.iter().map(|want| want.after.0))),
+            ("run_ats", sql::ints(wants.iter().map(|want| want.after.1))),
+            ("ids", sql::ints(wants.iter().map(|want| want.after.2))),
+            ("rows", sql::int(rows as i64)),
+        ];
+        let sets = self.send(Kind::Read, sql::fill(include_str!("ready.sql"), &values)).await?;
+        let mut read: HashMap<usize, Vec<Place>> = HashMap::new();
+        for row in sets.get(1).into_iter().flatten() {
+            let row = Columns(row);
+            let place = (row.int(1)?, row.int(2)?, row.int(3)?);
+            read.entry(row.count(0)? as usize).or_default().push(place);
+            times.insert(place.2, (row.optional_time(4)?, row.optional_time(5)?));
+        }
+        for want in wants {
+            let places = read.remove(&want.number).unwrap_or_default();
+            let ended = places.len() < rows;
+            merge.feed(want.number, places, ended);
+        }
+        let lanes = sets.first().and_then(|rows| rows.first());
+        Ok(lanes.map(|row| Columns(row).count(0)).transpose()?.unwrap_or(0) as usize)
+    }
+}
+
+fn message(
+    chosen: &[Chosen],
+    requests: &[ClaimRequest],
+    term: Term,
+    now: Timestamp,
+) -> Done<String> {
+    let dispatched = next(JobStatus::Pending, JobEvent::Claim)?;
+    let cancelled = next(JobStatus::Pending, JobEvent::Cancel)?;
+    let given = || {
+        chosen.iter().filter_map(|chosen| {
+            let (request, execution) = chosen.gets?;
+            let request = &requests[request];
+            Some((chosen.job, request, request.executions[execution]))
+        })
+    };
+    let gone = || chosen.iter().filter(|chosen| chosen.gets.is_none());
+    let values = [
+        ("lease", lease::fence(Some(term))),
+        ("jobs", sql::ints(chosen.iter().map(|chosen| chosen.job))),
+        ("pending", sql::int(status_code(JobStatus::Pending))),
+        ("dispatched", sql::int(status_code(dispatched))),
+        ("cancelled", sql::int(status_code(cancelled))),
+        ("now", sql::int(now.as_millis())),
+        ("epoch", sql::int(integer(term.epoch))),
+        ("given", sql::ints(given().map(|(job, ..)| job))),
+        ("executions", sql::ids(given().map(|(.., execution)| execution.0))),
+        ("workers", sql::ids(given().map(|(_, request, _)| request.worker.0))),
+        ("names", sql::texts(given().map(|(_, request, _)| request.worker_name.as_str()))),
+        ("over", sql::ints(gone().map(|chosen| chosen.job))),
+        ("reasons", sql::texts(gone().map(|chosen| over(chosen.deadline, now)))),
+    ];
+    Ok(sql::fill(include_str!("claim.sql"), &values))
+}

@@ -1,0 +1,7 @@
+with locked as materialized (
+    select j.id from jobs j
+    where j.id = any(:jobs) and j.dead is not null
+    order by j.id
+    for no key update
+)
+update jobs j set dead = null, dead_at = null from locked k where j.id = k.id returning j.id

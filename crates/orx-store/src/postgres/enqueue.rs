@@ -1,0 +1,162 @@
+//! Jobs come in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use orx_model::{JobId, JobStatus, Lane, Timestamp};
+
+use super::call::Kind;
+use super::group::{Group, Groups, Part, ROW_BYTES};
+use super::row::Columns;
+use super::trouble::{Done, Trouble};
+use super::{Inner, sql};
+use crate::Enqueued;
+use crate::new_job::NewJob;
+use crate::words::{integer, millis, status_code, urgency};
+
+#[derive(Debug)]
+pub(super) struct Enqueue {
+    pub(super) jobs: Vec<NewJob>,
+    pub(super) now: Timestamp,
+}
+
+/// Tries of jobs whose keys come and go meanwhile.
+const ROUNDS: usize = 4;
+
+impl Part for Enqueue {
+    type Answer = Vec<Enqueued>;
+    const ACTION: &'static str = "accept the jobs";
+
+    fn weight(&self) -> usize {
+        self.jobs.iter().map(|job| 1 + job.bytes() / ROW_BYTES).sum()
+    }
+
+    fn group(groups: &Groups) -> &Group<Self> {
+        &groups.enqueue
+    }
+
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<Vec<Enqueued>>> {
+        let lanes: Vec<&Lane> =
+            parts.iter().flat_map(|part| &part.jobs).map(|job| &job.lane).collect();
+        inner.add_lanes(lanes).await?;
+        let mut jobs = Vec::new();
+        for part in parts {
+            for job in &part.jobs {
+                jobs.push(Coming::new(inner, job, part.now)?);
+            }
+        }
+        let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
+        for _ in 0..ROUNDS {
+            inner.enqueue_round(&jobs, &mut answers).await?;
+            if answers.iter().all(Option::is_some) {
+                break;
+            }
+        }
+        let all = answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy)?;
+        let mut all = all.into_iter();
+        Ok(parts.iter().map(|part| all.by_ref().take(part.jobs.len()).collect()).collect())
+    }
+}
+
+struct Coming<'j> {
+    job: &'j NewJob,
+    lane: i64,
+    status: JobStatus,
+    run_at: Timestamp,
+    now: Timestamp,
+}
+
+impl<'j> Coming<'j> {
+    fn new(inner: &Inner, job: &'j NewJob, now: Timestamp) -> Done<Self> {
+        let (status, run_at) = match job.run_at {
+            Some(run_at) if run_at > now => (JobStatus::Scheduled, run_at),
+            _ => (JobStatus::Pending, now),
+        };
+        Ok(Self { job, lane: inner.lane_id(&job.lane)?, status, run_at, now })
+    }
+
+    /// As a column holds it.
+    fn key(&self) -> Option<String> {
+        self.job.key.as_ref().map(|key| key.replace('\0', "\u{fffd}"))
+    }
+}
+
+/// Whose a key is.
+struct Holder {
+    id: JobId,
+    hash: Option<String>,
+    status: JobStatus,
+}
+
+impl Inner {
+    /// Writes the jobs that have no answer yet, of each key the first.
+    async fn enqueue_round(
+        self: &Arc<Self>,
+        jobs: &[Coming<'_>],
+        answers: &mut [Option<Enqueued>],
+    ) -> Done<()> {
+        let mut firsts: HashMap<String, usize> = HashMap::new();
+        let left: Vec<usize> = (0..jobs.len())
+            .filter(|place| answers[*place].is_none())
+            .filter(|place| match jobs[*place].key() {
+                Some(key) => *firsts.entry(key).or_insert(*place) == *place,
+                None => true,
+            })
+            .collect();
+        let sets = self.send(Kind::Durable, message(jobs, &left, !firsts.is_empty())).await?;
+        self.count();
+        let mut sets = sets.iter();
+        for row in sets.next().into_iter().flatten() {
+            let row = Columns(row);
+            let place = row.count(0)? as usize;
+            if let (Some(answer), Some(job)) = (answers.get_mut(place), jobs.get(place)) {
+                *answer = Some(Enqueued::New { id: row.job(1)?, status: job.status });
+            }
+        }
+        let mut holders = HashMap::new();
+        for row in sets.next().into_iter().flatten() {
+            let row = Columns(row);
+            let (id, hash, status) = (row.job(1)?, row.optional_text(2)?, row.status(3)?);
+            holders.insert(row.text(0)?, Holder { id, hash, status });
+        }
+        for (place, job) in jobs.iter().enumerate() {
+            let holder = job.key().and_then(|key| holders.get(&key));
+            if let (None, Some(Holder { id, hash, status })) = (answers[place], holder) {
+                answers[place] = Some(if *hash == job.job.key_hash {
+                    Enqueued::Existing { id: *id, status: *status }
+                } else {
+                    Enqueued::KeyConflict { id: *id }
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn message(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> String {
+    let of = || places.iter().map(|place| &jobs[*place]);
+    let time = |at: Timestamp| at.as_millis();
+    let mut values = vec![
+        ("ords", sql::ints(places.iter().map(|place| *place as i64))),
+        ("lanes", sql::ints(of().map(|job| job.lane))),
+        ("statuses", sql::ints(of().map(|job| status_code(job.status)))),
+        ("urgencies", sql::ints(of().map(|job| urgency(job.job.priority)))),
+        ("run_ats", sql::ints(of().map(|job| time(job.run_at)))),
+        ("expire_ats", sql::ints(of().map(|job| millis(job.job.expire_at)))),
+        ("created_ats", sql::ints(of().map(|job| time(job.now)))),
+        ("deadlines", sql::ints(of().map(|job| millis(job.job.deadline)))),
+        ("timeouts", sql::ints(of().map(|job| job.job.timeout_ms.map(integer)))),
+        ("specs", sql::texts(of().map(|job| job.job.spec.as_str()))),
+    ];
+    if !keyed {
+        return sql::fill(include_str!("enqueue_plain.sql"), &values);
+    }
+    // A key whose time is over is free; by the caller that is earliest, it is for all.
+    let now = of().map(|job| time(job.now)).min().unwrap_or_default();
+    values.extend([
+        ("keys", sql::texts(of().map(|job| job.job.key.as_deref()))),
+        ("hashes", sql::texts(of().map(|job| job.job.key_hash.as_deref()))),
+        ("now", sql::int(now)),
+    ]);
+    sql::fill(include_str!("enqueue.sql"), &values)
+}

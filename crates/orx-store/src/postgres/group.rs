@@ -1,0 +1,185 @@
+//! Group commit: what many callers ask for at once is written by one statement.
+//!
+//! It waits for nothing: while one batch commits, the next gathers. A batch that fails because of
+//! one of its parts is done again part by part, so that a caller's bad part sinks no other. Calls
+//! of one kind are written in the order in which they came.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orx_model::log::LogChunk;
+use orx_model::message::{ExecutionProgress, Started};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
+
+use super::Inner;
+use super::enqueue::Enqueue;
+use super::outcome::Record;
+use super::trouble::{Done, Trouble};
+use crate::{Result, StoreError};
+
+/// What one statement takes at most.
+const BATCH_CALLS: usize = 512;
+const BATCH_WEIGHT: u32 = 8 * 1024;
+/// Bytes that weigh as much as a row.
+pub(super) const ROW_BYTES: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    pub(super) enqueue: Group<Enqueue>,
+    pub(super) record: Group<Record>,
+    pub(super) logs: Group<Vec<LogChunk>>,
+    pub(super) started: Group<Vec<Started>>,
+    pub(super) progress: Group<Vec<ExecutionProgress>>,
+}
+
+/// A caller's part of a batch.
+pub(super) trait Part: Sized + Send + 'static {
+    type Answer: Send;
+    const ACTION: &'static str;
+
+    /// About the rows it writes.
+    fn weight(&self) -> usize;
+    fn group(groups: &Groups) -> &Group<Self>;
+    /// Writes all parts in one transaction; an answer for each, in order.
+    fn write(
+        inner: &Arc<Inner>,
+        parts: &[Self],
+    ) -> impl Future<Output = Done<Vec<Self::Answer>>> + Send;
+}
+
+pub(super) struct Group<P: Part> {
+    waiting: Mutex<Waiting<P>>,
+}
+
+struct Waiting<P: Part> {
+    calls: VecDeque<Call<P>>,
+    /// A task writes, and will look again before it ends.
+    written: bool,
+}
+
+struct Call<P: Part> {
+    part: P,
+    weight: u32,
+    reply: oneshot::Sender<Result<P::Answer>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<P: Part> Default for Group<P> {
+    fn default() -> Self {
+        Self { waiting: Mutex::new(Waiting { calls: VecDeque::new(), written: false }) }
+    }
+}
+
+impl<P: Part> fmt::Debug for Group<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").finish_non_exhaustive()
+    }
+}
+
+/// Should a writing task end before its time, the next call starts another.
+struct Writing<'a, P: Part>(&'a Group<P>);
+
+impl<P: Part> Drop for Writing<'_, P> {
+    fn drop(&mut self) {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).written = false;
+    }
+}
+
+impl Inner {
+    /// Adds a part to the next batch of its kind, and waits for its answer.
+    pub(super) async fn gather<P: Part>(self: &Arc<Self>, part: P) -> Result<P::Answer> {
+        self.usable()?;
+        let weight = u32::try_from(part.weight()).unwrap_or(u32::MAX);
+        let weight = weight.clamp(1, self.options.waiting_max);
+        let room = Arc::clone(&self.room).acquire_many_owned(weight);
+        let permit = timeout(self.options.busy_after, room)
+            .await
+            .map_err(|_| StoreError::Busy)?
+            .map_err(|_| StoreError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let call = Call { part, weight, reply, _permit: permit };
+        let start = {
+            let group = P::group(&self.groups);
+            let mut waiting = group.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.calls.push_back(call);
+            !std::mem::replace(&mut waiting.written, true)
+        };
+        if start {
+            let inner = Arc::clone(self);
+            tokio::spawn(async move { inner.write_group::<P>().await });
+        }
+        match timeout(self.options.write_deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            // Nobody can say what became of it.
+            Ok(Err(_)) | Err(_) => Err(StoreError::Unknown),
+        }
+    }
+
+    async fn write_group<P: Part>(self: Arc<Self>) {
+        let group = P::group(&self.groups);
+        let writing = Writing(group);
+        while let Some(batch) = group.next() {
+            self.write_batch(batch).await;
+        }
+        // It said itself that nobody writes any more.
+        std::mem::forget(writing);
+    }
+
+    async fn write_batch<P: Part>(self: &Arc<Self>, batch: Vec<Call<P>>) {
+        let (parts, callers): (Vec<P>, Vec<_>) = batch
+            .into_iter()
+            // A caller that is gone asks for nothing.
+            .filter(|call| !call.reply.is_closed())
+            .map(|call| (call.part, (call.reply, call._permit)))
+            .unzip();
+        if parts.is_empty() {
+            return;
+        }
+        match P::write(self, &parts).await {
+            Ok(answers) => {
+                for ((reply, _permit), answer) in callers.into_iter().zip(answers) {
+                    // A caller that is gone has its answer in the store.
+                    drop(reply.send(Ok(answer)));
+                }
+            }
+            Err(Trouble::Command(_)) if parts.len() > 1 => {
+                for (part, (reply, _permit)) in parts.into_iter().zip(callers) {
+                    let done = P::write(self, &[part]).await;
+                    let answer = done.and_then(|answers| {
+                        let answer = answers.into_iter().next();
+                        answer.ok_or_else(|| Trouble::Command("no answer".into()))
+                    });
+                    drop(reply.send(answer.map_err(|it| self.tell(it, P::ACTION, false))));
+                }
+            }
+            Err(trouble) => {
+                for (reply, _permit) in callers {
+                    let told = self.tell(trouble.again(), P::ACTION, false);
+                    drop(reply.send(Err(told)));
+                }
+            }
+        }
+    }
+}
+
+impl<P: Part> Group<P> {
+    fn next(&self) -> Option<Vec<Call<P>>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut batch, mut weight) = (Vec::new(), 0_u32);
+        while batch.len() < BATCH_CALLS
+            && let Some(call) = waiting.calls.front()
+            && (batch.is_empty() || weight.saturating_add(call.weight) <= BATCH_WEIGHT)
+            && let Some(call) = waiting.calls.pop_front()
+        {
+            weight = weight.saturating_add(call.weight);
+            batch.push(call);
+        }
+        if batch.is_empty() {
+            waiting.written = false;
+            return None;
+        }
+        Some(batch)
+    }
+}

@@ -1,0 +1,149 @@
+//! What is kept beside jobs, and what is forgotten: logs, workers, tokens, pruning.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use orx_model::log::LogChunk;
+use orx_model::message::WorkerOrder;
+use orx_model::{Incarnation, limits};
+
+use super::call::Kind;
+use super::group::{Group, Groups, Part, ROW_BYTES};
+use super::row::Columns;
+use super::trouble::{Done, Trouble};
+use super::{Inner, lease, sql};
+use crate::words::{integer, millis, order_of, stream_code};
+use crate::{PruneRequest, Term, TokenRecord, WorkerReport};
+
+impl Part for Vec<LogChunk> {
+    type Answer = ();
+    const ACTION: &'static str = "keep the log";
+
+    fn weight(&self) -> usize {
+        self.iter().map(|chunk| 1 + chunk.bytes.len() / ROW_BYTES).sum()
+    }
+
+    fn group(groups: &Groups) -> &Group<Self> {
+        &groups.logs
+    }
+
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<()>> {
+        let chunks = || parts.iter().flatten();
+        let values = [
+            ("jobs", sql::ints(chunks().map(|chunk| chunk.job.0))),
+            ("attempts", sql::ints(chunks().map(|chunk| i64::from(chunk.attempt)))),
+            ("seqs", sql::ints(chunks().map(|chunk| integer(chunk.seq)))),
+            ("executions", sql::ids(chunks().map(|chunk| chunk.execution.0))),
+            ("streams", sql::ints(chunks().map(|chunk| stream_code(chunk.stream)))),
+            ("ats", sql::ints(chunks().map(|chunk| chunk.at.as_millis()))),
+            ("dropped", sql::ints(chunks().map(|chunk| integer(chunk.dropped_bytes)))),
+            ("bytes", sql::byte_strings(chunks().map(|chunk| chunk.bytes.as_slice()))),
+        ];
+        inner.send(Kind::Advisory, sql::fill(include_str!("append_logs.sql"), &values)).await?;
+        Ok(vec![(); parts.len()])
+    }
+}
+
+impl Inner {
+    pub(super) async fn put_workers(
+        &self,
+        workers: &[WorkerReport],
+    ) -> Done<Vec<Option<WorkerOrder>>> {
+        let mut orders: HashMap<Incarnation, Option<WorkerOrder>> = HashMap::new();
+        let mut left: Vec<&WorkerReport> = workers.iter().collect();
+        while !left.is_empty() {
+            // What is told of one worker is kept one after the other.
+            let mut seen = HashSet::new();
+            let (now, later): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|report| seen.insert(report.registration.incarnation));
+            let sets = self.send(Kind::Advisory, workers_message(&now)?).await?;
+            for row in sets.last().into_iter().flatten() {
+                let row = Columns(row);
+                orders.insert(row.incarnation(0)?, row.optional(1)?.and_then(order_of));
+            }
+            left = later;
+        }
+        let of =
+            |report: &WorkerReport| orders.get(&report.registration.incarnation).copied().flatten();
+        Ok(workers.iter().map(of).collect())
+    }
+
+    pub(super) async fn order_workers(
+        &self,
+        workers: &[Incarnation],
+        order: Option<WorkerOrder>,
+    ) -> Done<Vec<bool>> {
+        let values = [
+            ("workers", sql::ids(workers.iter().map(|worker| worker.0))),
+            ("ordered", sql::optional_text(order.map(WorkerOrder::as_str))),
+        ];
+        let message = sql::fill(include_str!("order_workers.sql"), &values);
+        let rows = self.rows(Kind::Repeatable, message).await?;
+        let ordered = rows.iter().map(|row| Columns(row).incarnation(0));
+        let ordered = ordered.collect::<Done<HashSet<_>>>()?;
+        Ok(workers.iter().map(|worker| ordered.contains(worker)).collect())
+    }
+
+    pub(super) async fn remove_workers(&self, workers: &[Incarnation]) -> Done<()> {
+        let message = sql::fill(
+            "delete from workers where incarnation in (select w.incarnation from workers w \
+             where w.incarnation = any(:workers) order by 1 for update)",
+            &[("workers", sql::ids(workers.iter().map(|worker| worker.0)))],
+        );
+        self.send(Kind::Advisory, message).await.map(drop)
+    }
+
+    pub(super) async fn put_token(&self, token: &TokenRecord) -> Done<()> {
+        let values = [
+            ("id", sql::text(&token.id)),
+            ("hash", sql::bytes(&token.hash)),
+            ("scopes", sql::text(&serde_json::to_string(&token.scopes)?)),
+            ("created_at", sql::int(token.created_at.as_millis())),
+            ("expires_at", sql::optional_int(millis(token.expires_at))),
+            ("revoked_at", sql::optional_int(millis(token.revoked_at))),
+            ("note", sql::text(&token.note)),
+        ];
+        let message = sql::fill(include_str!("put_token.sql"), &values);
+        self.send(Kind::Repeatable, message).await.map(drop)
+    }
+
+    pub(super) async fn prune(self: &Arc<Self>, request: &PruneRequest, term: Term) -> Done<u64> {
+        let key_kept = i64::try_from(limits::KEY_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let values = [
+            ("lease", lease::fence(Some(term))),
+            ("completed_before", sql::int(request.completed_before.as_millis())),
+            ("others_before", sql::int(request.others_before.as_millis())),
+            ("limit", sql::int(i64::from(request.limit))),
+            ("key_kept", sql::int(key_kept)),
+        ];
+        let message = sql::fill(include_str!("prune.sql"), &values);
+        let rows = self.rows(Kind::Durable, message).await?;
+        let gone = Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)?;
+        self.sum_counts().await?;
+        Ok(gone)
+    }
+}
+
+fn workers_message(workers: &[&WorkerReport]) -> Done<String> {
+    let registrations = workers
+        .iter()
+        .map(|report| serde_json::to_string(&report.registration))
+        .collect::<Result<Vec<_>, _>>()?;
+    let loads = workers
+        .iter()
+        .map(|report| report.load.as_ref().map(serde_json::to_string).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
+    let registered = || workers.iter().map(|report| &report.registration);
+    let values = [
+        ("incarnations", sql::ids(registered().map(|it| it.incarnation.0))),
+        ("names", sql::texts(registered().map(|it| it.name.as_str()))),
+        ("registrations", sql::texts(registrations.iter().map(String::as_str))),
+        ("states", sql::texts(workers.iter().map(|report| report.state.as_str()))),
+        ("capacities", sql::ints(workers.iter().map(|report| i64::from(report.capacity)))),
+        ("heartbeats", sql::ints(workers.iter().map(|report| integer(report.heartbeat)))),
+        ("loads", sql::texts(loads.iter().map(Option::as_deref))),
+        ("hosts", sql::ids(workers.iter().map(|report| report.hosted_by.map(|it| it.0)))),
+        ("nodes", sql::ids(workers.iter().map(|report| report.node.map(|it| it.0)))),
+    ];
+    Ok(sql::fill(include_str!("put_workers.sql"), &values))
+}

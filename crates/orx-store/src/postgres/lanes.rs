@@ -1,0 +1,92 @@
+//! What a node knows by heart: queues and lanes.
+//!
+//! They are added by whichever node first needs them, and never change or go. So what is known is
+//! right, and all is known as long as there are no more.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use orx_model::{Lane, Name};
+
+use super::call::Kind;
+use super::row::Columns;
+use super::trouble::{Done, Trouble};
+use super::{Inner, sql};
+
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    known: RwLock<HashMap<Lane, i64>>,
+}
+
+impl Lanes {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, HashMap<Lane, i64>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Lane, i64>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn id(&self, lane: &Lane) -> Option<i64> {
+        self.read().get(lane).copied()
+    }
+
+    fn unknown<'l>(&self, mut lanes: Vec<&'l Lane>) -> Vec<&'l Lane> {
+        let known = self.read();
+        lanes.retain(|lane| !known.contains_key(*lane));
+        lanes.sort_unstable();
+        lanes.dedup();
+        lanes
+    }
+}
+
+impl Inner {
+    /// All of `lanes` are known afterwards; those that are new are written down.
+    pub(super) async fn add_lanes(&self, lanes: Vec<&Lane>) -> Done<()> {
+        let unknown = self.lanes.unknown(lanes);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let mut queues: Vec<&str> = unknown.iter().map(|lane| lane.queue.as_str()).collect();
+        queues.dedup();
+        let requires: Vec<String> =
+            unknown.iter().map(|lane| crate::labels_key(&lane.require)).collect();
+        let handlers = unknown.iter().map(|lane| lane.handler.as_ref().map_or("", Name::as_str));
+        let values = [
+            ("queues", sql::texts(queues)),
+            ("lane_queues", sql::texts(unknown.iter().map(|lane| lane.queue.as_str()))),
+            ("handlers", sql::texts(handlers)),
+            ("requires", sql::texts(requires.iter().map(String::as_str))),
+        ];
+        let message = sql::fill(include_str!("add_lanes.sql"), &values);
+        let sets = self.send(Kind::Repeatable, message).await?;
+        let rows = sets.last().map(Vec::as_slice).unwrap_or_default();
+        let mut known = self.lanes.write();
+        for row in rows {
+            let (lane, id) = lane(Columns(row))?;
+            known.insert(lane, id);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn refresh_lanes(&self) -> Done<()> {
+        let message = "select l.id, q.name, l.handler, l.require from lanes l \
+                       join queues q on q.id = l.queue";
+        let rows = self.rows(Kind::Read, message.to_owned()).await?;
+        let lanes = rows.iter().map(|row| lane(Columns(row))).collect::<Done<Vec<_>>>()?;
+        self.lanes.write().extend(lanes);
+        Ok(())
+    }
+
+    pub(super) fn lane_id(&self, lane: &Lane) -> Done<i64> {
+        self.lanes.id(lane).ok_or_else(|| Trouble::Command("a lane that was not kept".into()))
+    }
+}
+
+fn lane(row: Columns<'_>) -> Done<(Lane, i64)> {
+    let handler = match row.str(2)? {
+        "" => None,
+        _ => Some(row.name(2)?),
+    };
+    Ok((Lane { queue: row.name(1)?, handler, require: row.json(3)? }, row.int(0)?))
+}

@@ -1,0 +1,13 @@
+-- Takes the lease where it is free or has run out, and renews one's own. The epoch is a new one where
+-- the lease was another's, or had run out: above the last, what was heard of, and the seconds.
+update lease set
+    epoch = case
+        when holder = :node and expires_at > clock_timestamp() then epoch
+        else greatest(epoch, :above, floor(extract(epoch from clock_timestamp()))::bigint) + 1
+    end,
+    holder = :node,
+    expires_at = clock_timestamp() + :ttl * interval '1 millisecond'
+where holder is null or holder = :node or expires_at <= clock_timestamp()
+returning epoch;
+select holder, epoch, ceil(extract(epoch from expires_at - clock_timestamp()) * 1000)::bigint
+from lease where expires_at > clock_timestamp()

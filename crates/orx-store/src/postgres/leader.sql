@@ -1,0 +1,2 @@
+select holder, epoch, ceil(extract(epoch from expires_at - clock_timestamp()) * 1000)::bigint
+from lease where expires_at > clock_timestamp()

@@ -1,0 +1,115 @@
+//! Who leads, by the server's clock.
+
+use std::time::Duration;
+
+use orx_model::Incarnation;
+
+use super::call::Kind;
+use super::row::Columns;
+use super::trouble::{Done, Trouble};
+use super::{Inner, sql};
+use crate::words::integer;
+use crate::{Lead, LeadRequest, NodeRecord, NodeReport, Term};
+
+/// What a leader's statement begins with: a row, if the lease is its own. It is locked until the
+/// statement's commit, and read again if an election changed it meanwhile; so of a statement and
+/// an election, one comes after the other. Without a term, always a row.
+pub(super) fn fence(term: Option<Term>) -> String {
+    let Some(Term { node, epoch }) = term else { return "select 1".to_owned() };
+    let values = [("node", sql::id(node.0)), ("epoch", sql::int(integer(epoch)))];
+    sql::fill("select 1 from lease where holder = :node and epoch = :epoch for share", &values)
+}
+
+/// Milliseconds, by the server's clock.
+pub(super) fn left(row: Columns<'_>, column: usize) -> Done<Duration> {
+    row.unsigned(column).map(Duration::from_millis)
+}
+
+impl Inner {
+    pub(super) async fn lead(&self, request: &LeadRequest) -> Done<Lead> {
+        let ttl = i64::try_from(request.ttl.as_millis()).unwrap_or(i64::MAX);
+        let values = [
+            ("node", sql::id(request.node.0)),
+            ("above", sql::int(integer(request.above))),
+            ("ttl", sql::int(ttl.min(TTL_MAX))),
+        ];
+        let message = sql::fill(include_str!("lead.sql"), &values);
+        for _ in 0..LEAD_TRIES {
+            let sets = self.send(Kind::Repeatable, message.clone()).await?;
+            if let Some(row) = sets.first().and_then(|rows| rows.first()) {
+                let epoch = Columns(row).unsigned(0)?;
+                return Ok(Lead::Leading(Term { node: request.node, epoch }));
+            }
+            // Or it was given back, or ran out, between the two statements: it may be free now.
+            if let Some(row) = sets.get(1).and_then(|rows| rows.first()) {
+                let row = Columns(row);
+                let leader = Term { node: row.incarnation(0)?, epoch: row.unsigned(1)? };
+                return Ok(Lead::Following { leader, left: left(row, 2)? });
+            }
+        }
+        Err(Trouble::Busy)
+    }
+
+    pub(super) async fn step_down(&self, term: Term) -> Done<bool> {
+        let message = sql::fill(
+            "update lease set holder = null, expires_at = null \
+             where holder = :node and epoch = :epoch returning 1",
+            &[("node", sql::id(term.node.0)), ("epoch", sql::int(integer(term.epoch)))],
+        );
+        Ok(!self.rows(Kind::Durable, message).await?.is_empty())
+    }
+
+    pub(super) async fn leader(&self) -> Done<Option<(Term, Duration)>> {
+        let rows = self.rows(Kind::Read, include_str!("leader.sql").to_owned()).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let row = Columns(row);
+        let term = Term { node: row.incarnation(0)?, epoch: row.unsigned(1)? };
+        Ok(Some((term, left(row, 2)?)))
+    }
+
+    pub(super) async fn put_node(&self, node: &NodeReport) -> Done<()> {
+        let values = [
+            ("node", sql::id(node.node.0)),
+            ("name", sql::text(node.name.as_str())),
+            ("url", sql::optional_text(node.url.as_deref())),
+            ("version", sql::text(&node.version)),
+            ("started_at", sql::int(node.started_at.as_millis())),
+        ];
+        let message = sql::fill(include_str!("put_node.sql"), &values);
+        self.send(Kind::Advisory, message).await.map(drop)
+    }
+
+    pub(super) async fn nodes(&self) -> Done<Vec<NodeRecord>> {
+        let message = "select node, name, url, version, started_at, seen_at, \
+             greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at) \
+             from nodes order by name, node";
+        let rows = self.rows(Kind::Read, message.to_owned()).await?;
+        let record = |row| {
+            let row = Columns(row);
+            Ok(NodeRecord {
+                report: NodeReport {
+                    node: row.incarnation(0)?,
+                    name: row.name(1)?,
+                    url: row.optional_text(2)?,
+                    version: row.text(3)?,
+                    started_at: row.time(4)?,
+                },
+                seen_at: row.time(5)?,
+                silent: left(row, 6)?,
+            })
+        };
+        rows.iter().map(record).collect()
+    }
+
+    pub(super) async fn remove_nodes(&self, nodes: &[Incarnation]) -> Done<()> {
+        let message = sql::fill(
+            "delete from nodes where node = any(:nodes)",
+            &[("nodes", sql::ids(nodes.iter().map(|node| node.0)))],
+        );
+        self.send(Kind::Advisory, message).await.map(drop)
+    }
+}
+
+const LEAD_TRIES: usize = 3;
+/// Milliseconds that still are a time of the server's: some thousand years.
+const TTL_MAX: i64 = 100_000_000_000_000;

@@ -1,0 +1,14 @@
+-- The longest-waiting pending job of each queue: the first of each urgency of each lane stands at a
+-- known place of `jobs_ready`.
+select q.name, min(f.run_at)
+from lanes l
+join queues q on q.id = l.queue
+cross join (values (0), (1), (2), (3)) as u(urgency)
+cross join lateral (
+    select j.run_at from jobs j
+    where j.status = 1 and j.lane = l.id and j.urgency = u.urgency
+    order by j.run_at
+    limit 1
+) f
+group by q.name
+order by q.name

@@ -1,0 +1,159 @@
+//! Opening: how to connect, what the server must promise, its schema.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+
+use super::call::Kind;
+use super::row::Columns;
+use super::trouble::Trouble;
+use super::{Inner, PostgresOptions, sql};
+use crate::{Durability, Result, StoreError};
+
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
+
+/// The oldest server that times each statement of a message by itself.
+const OLDEST: i64 = 130_000;
+/// A migration may rewrite what a large store holds.
+const MIGRATION: Duration = Duration::from_secs(15 * 60);
+/// Held while a schema is brought up to date: `orx` in bytes.
+const MIGRATING: i64 = 0x6f_72_78;
+
+pub(super) fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions> {
+    let parsed = PgConnectOptions::from_str(&options.url).map_err(|error| {
+        // Its password may be anywhere in what does not parse.
+        StoreError::Open { store: "postgres://…".to_owned(), source: error.into() }
+    })?;
+    let parsed = parsed
+        .application_name(&options.application_name)
+        .statement_cache_capacity(0)
+        // A proxy refuses to start a session with a setting that it does not know.
+        .extra_float_digits(None)
+        // Statements hold arguments of jobs.
+        .disable_statement_logging();
+    if parsed.get_options().is_some() {
+        let text = "a proxy would lose `options`: set them with `ALTER ROLE … SET`";
+        return Err(StoreError::Open { store: shown(&parsed), source: text.into() });
+    }
+    Ok(parsed)
+}
+
+/// As errors name it: without the password.
+pub(super) fn shown(options: &PgConnectOptions) -> String {
+    let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
+    let database = options.get_database().unwrap_or(user);
+    match options.get_socket() {
+        Some(socket) => format!("postgres://{user}@{}/{database}", socket.display()),
+        None => format!("postgres://{user}@{host}:{port}/{database}"),
+    }
+}
+
+/// What went wrong while opening.
+pub(super) fn failed(trouble: Trouble, store: &str) -> StoreError {
+    let store = store.to_owned();
+    match trouble {
+        Trouble::NotSent(source) | Trouble::Lost(source) => {
+            // A server that answers, and says no, was reached.
+            let refused = source.downcast_ref::<sqlx::Error>();
+            let code = refused.and_then(sqlx::Error::as_database_error);
+            let code = code.and_then(|error| error.code()).unwrap_or_default();
+            if code.starts_with("28") || code.starts_with("3D") {
+                StoreError::Open { store, source }
+            } else {
+                StoreError::Away { store, source }
+            }
+        }
+        Trouble::Late | Trouble::Busy | Trouble::Again => {
+            StoreError::Away { store, source: "it did not answer in time".into() }
+        }
+        Trouble::ReadOnly(source) => StoreError::Away { store, source },
+        Trouble::Full => StoreError::Full,
+        Trouble::Deposed | Trouble::Closed => StoreError::Closed,
+        Trouble::Command(source) => StoreError::Open { store, source },
+    }
+}
+
+/// What an accepted job rests on.
+pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
+    let opening = |trouble| failed(trouble, &inner.name);
+    let message = include_str!("settings.sql").to_owned();
+    let rows = inner.rows(Kind::Read, message).await.map_err(opening)?;
+    let row = rows.first().ok_or(StoreError::Unknown)?;
+    let found = |column| Columns(row).text(column).map_err(opening);
+    let refuse = |setting, found, needed| {
+        Err(StoreError::Unsafe { store: inner.name.clone(), setting, found, needed })
+    };
+    if Columns(row).int(0).map_err(opening)? < OLDEST {
+        return refuse("server_version", found(1)?, "13 or later");
+    }
+    if found(2)? != "UTF8" {
+        return refuse("server_encoding", found(2)?, "`UTF8`");
+    }
+    if found(3)? != "f" {
+        return refuse("pg_is_in_recovery()", "true".to_owned(), "the primary, not a replica");
+    }
+    if inner.options.durability == Durability::Relaxed {
+        return Ok(());
+    }
+    if found(4)? == "off" {
+        return refuse("synchronous_commit", found(4)?, "`on`, or one that waits for a replica");
+    }
+    if found(5)? != "on" {
+        return refuse("fsync", found(5)?, "`on`");
+    }
+    if found(6)? != "on" {
+        return refuse("full_page_writes", found(6)?, "`on`");
+    }
+    Ok(())
+}
+
+/// One transaction: of nodes that start at once, one does it and the others wait and see.
+pub(super) async fn migrate(inner: &Inner) -> Result<()> {
+    let opening = |trouble| failed(trouble, &inner.name);
+    loop {
+        let found = schema(inner).await.map_err(opening)?;
+        if found > SCHEMA {
+            return Err(StoreError::NewerSchema {
+                store: inner.name.clone(),
+                found,
+                known: SCHEMA,
+            });
+        }
+        let Some(migration) = MIGRATIONS.get(found as usize) else { return Ok(()) };
+        // The version is compared again under the lock: a division by zero undoes all, where
+        // another node was first.
+        let values = [
+            ("lock", sql::int(MIGRATING)),
+            ("before", sql::int(i64::from(found))),
+            ("after", sql::int(i64::from(found) + 1)),
+        ];
+        let begin = sql::fill(include_str!("migrate.sql"), &values);
+        let message = format!("{begin}\n{migration}");
+        match inner.send_within(Kind::Repeatable, MIGRATION, MIGRATION, message).await {
+            Ok(_) => {}
+            Err(Trouble::Command(error)) if is_raced(&*error) => {}
+            Err(trouble) => return Err(opening(trouble)),
+        }
+    }
+}
+
+/// 0 where there is none.
+async fn schema(inner: &Inner) -> super::trouble::Done<u32> {
+    let exists = "select to_regclass('orx_schema') is not null".to_owned();
+    let rows = inner.rows(Kind::Read, exists).await?;
+    if rows.first().map(|row| Columns(row).bool(0)).transpose()? != Some(true) {
+        return Ok(0);
+    }
+    let rows = inner.rows(Kind::Read, "select version from orx_schema".to_owned()).await?;
+    let version = rows.first().map(|row| Columns(row).int(0)).transpose()?.unwrap_or(0);
+    Ok(u32::try_from(version).unwrap_or(u32::MAX))
+}
+
+/// Another node was first.
+fn is_raced(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let refused = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    refused.and_then(|error| error.code()).is_some_and(|code| code == "22012")
+}

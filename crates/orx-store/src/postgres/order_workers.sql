@@ -1,0 +1,9 @@
+with locked as materialized (
+    select w.incarnation from workers w
+    where w.incarnation = any(:workers)
+      and (w.ordered is distinct from 'fence' or :ordered = 'fence')
+    order by w.incarnation
+    for no key update
+)
+update workers w set ordered = :ordered from locked k where w.incarnation = k.incarnation
+returning w.incarnation

@@ -1,0 +1,367 @@
+//! Attempts start, progress, and end.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use orx_model::job::Ends;
+use orx_model::message::{ExecutionProgress, Started};
+use orx_model::settle::{Standing, settle};
+use orx_model::{
+    ExecutionId, JobEvent, JobId, JobStatus, Outcome, OutcomeKind, RetryPolicy, Timestamp, next,
+};
+
+use super::call::Kind;
+use super::group::{Group, Groups, Part, ROW_BYTES};
+use super::row::Columns;
+use super::trouble::{Done, Trouble};
+use super::{Inner, lease, sql};
+use crate::words::{Policy, capped, exit_columns, millis, status_code};
+use crate::{Recorded, Term};
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) draws: Vec<f64>,
+    pub(super) now: Timestamp,
+}
+
+/// An outcome on its way.
+struct Told<'o> {
+    outcome: &'o Outcome,
+    draw: f64,
+    now: Timestamp,
+}
+
+impl Record {
+    fn told(&self) -> impl Iterator<Item = Told<'_>> {
+        let draws = self.draws.iter().copied().chain(std::iter::repeat(0.5));
+        let told = self.outcomes.iter().zip(draws);
+        told.map(|(outcome, draw)| Told { outcome, draw, now: self.now })
+    }
+}
+
+/// Rounds in which nothing came to an end, since jobs changed between being read and written.
+const FUTILE_MAX: usize = 20;
+
+impl Part for Record {
+    type Answer = Vec<Recorded>;
+    const ACTION: &'static str = "record the outcomes";
+
+    fn weight(&self) -> usize {
+        let weight = self.outcomes.iter().map(|outcome| match &outcome.kind {
+            OutcomeKind::Succeeded { result: Some(result) } => 1 + result.get().len() / ROW_BYTES,
+            _ => 1,
+        });
+        weight.sum()
+    }
+
+    fn group(groups: &Groups) -> &Group<Self> {
+        &groups.record
+    }
+
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<Vec<Recorded>>> {
+        let told: Vec<Told<'_>> = parts.iter().flat_map(Record::told).collect();
+        let mut all = inner.record(&told, None).await?.into_iter();
+        Ok(parts.iter().map(|part| all.by_ref().take(part.outcomes.len()).collect()).collect())
+    }
+}
+
+/// What a decision about a live attempt rests on.
+struct Seen {
+    status: JobStatus,
+    execution: Option<ExecutionId>,
+    standing: Standing,
+}
+
+/// What is written of an outcome.
+struct Ending<'o> {
+    place: usize,
+    told: &'o Told<'o>,
+    status: JobStatus,
+    run_at: Option<Timestamp>,
+    /// Of what follows from what was seen.
+    decided: Option<Decided>,
+}
+
+struct Decided {
+    was: Standing,
+    ends: Ends,
+    dead: Option<&'static str>,
+}
+
+impl Inner {
+    pub(super) async fn give_up(
+        self: &Arc<Self>,
+        record: &Record,
+        term: Term,
+    ) -> Done<Vec<Recorded>> {
+        let told: Vec<Told<'_>> = record.told().collect();
+        self.record(&told, Some(term)).await
+    }
+
+    /// Outcomes of one job are recorded one after the other, the first of each in a round.
+    async fn record(
+        self: &Arc<Self>,
+        told: &[Told<'_>],
+        term: Option<Term>,
+    ) -> Done<Vec<Recorded>> {
+        let mut answers: Vec<Option<Recorded>> = vec![None; told.len()];
+        let mut futile = 0;
+        loop {
+            let mut jobs = HashSet::new();
+            let left: Vec<usize> = (0..told.len())
+                .filter(|place| answers[*place].is_none() && jobs.insert(told[*place].outcome.job))
+                .collect();
+            if left.is_empty() && (term.is_none() || !told.is_empty()) {
+                break;
+            }
+            let seen = self.standings(told, &left).await?;
+            let endings: Vec<Ending<'_>> = left
+                .iter()
+                .map(|place| Ending::new(*place, &told[*place], &seen))
+                .collect::<Done<_>>()?;
+            if self.record_round(&endings, term, &mut answers).await? == 0 {
+                futile += 1;
+            }
+            if told.is_empty() {
+                break;
+            }
+            if futile > FUTILE_MAX {
+                return Err(Trouble::Busy);
+            }
+        }
+        answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy)
+    }
+
+    /// Of jobs whose attempt ended otherwise than well.
+    async fn standings(&self, told: &[Told<'_>], places: &[usize]) -> Done<HashMap<JobId, Seen>> {
+        let failed = places.iter().map(|place| told[*place].outcome).filter(|it| !succeeded(it));
+        let jobs: Vec<i64> = failed.map(|outcome| outcome.job.0).collect();
+        if jobs.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let message = sql::fill(
+            "select j.id, j.status, j.execution, j.failed, j.lost, j.returned, j.deadline, \
+             j.cancel_at is not null, s.spec \
+             from jobs j join specs s on s.job = j.id where j.id = any(:jobs)",
+            &[("jobs", sql::ints(jobs))],
+        );
+        let mut seen = HashMap::new();
+        for row in &self.rows(Kind::Read, message).await? {
+            let row = Columns(row);
+            let policy: Policy = row.json(8)?;
+            let standing = Standing {
+                ends: Ends { failed: row.count(3)?, lost: row.count(4)?, returned: row.count(5)? },
+                retry: policy.retry,
+                on_lost: policy.on_lost,
+                deadline: row.optional_time(6)?,
+                cancel_requested: row.bool(7)?,
+            };
+            let execution = row.optional_id(2)?.map(ExecutionId);
+            seen.insert(row.job(0)?, Seen { status: row.status(1)?, execution, standing });
+        }
+        Ok(seen)
+    }
+
+    /// Answers how many of the outcomes got their answer.
+    async fn record_round(
+        self: &Arc<Self>,
+        endings: &[Ending<'_>],
+        term: Option<Term>,
+        answers: &mut [Option<Recorded>],
+    ) -> Done<usize> {
+        let rows = self.rows(Kind::Durable, message(endings, term)).await?;
+        self.count();
+        if rows.is_empty() {
+            return Err(Trouble::Deposed);
+        }
+        let by_place: HashMap<usize, &Ending<'_>> =
+            endings.iter().map(|ending| (ending.place, ending)).collect();
+        let mut answered = 0;
+        for row in &rows {
+            let row = Columns(row);
+            let Some(place) = row.optional_int(0)? else { continue };
+            let place = usize::try_from(place).unwrap_or(usize::MAX);
+            let Some(ending) = by_place.get(&place) else { continue };
+            let answer = match row.optional_int(2)? {
+                None => Some(Recorded::Missing),
+                Some(_) if row.bool(1)? => {
+                    Some(Recorded::Applied { status: ending.status, run_at: ending.run_at })
+                }
+                // The execution is the live one, but what was decided on is not so any more.
+                Some(_) if row.optional(3)? == Some("t") => None,
+                Some(_) => Some(Recorded::Stale { status: row.status(2)? }),
+            };
+            if let Some(slot) = answers.get_mut(place) {
+                answered += usize::from(answer.is_some());
+                *slot = answer;
+            }
+        }
+        Ok(answered)
+    }
+}
+
+fn succeeded(outcome: &Outcome) -> bool {
+    matches!(outcome.kind, OutcomeKind::Succeeded { .. })
+}
+
+impl<'o> Ending<'o> {
+    fn new(place: usize, told: &'o Told<'o>, seen: &HashMap<JobId, Seen>) -> Done<Self> {
+        let outcome = told.outcome;
+        if succeeded(outcome) {
+            // From both statuses that are live it is the same.
+            let status = next(JobStatus::Running, JobEvent::Succeed)?;
+            return Ok(Self { place, told, status, run_at: None, decided: None });
+        }
+        let live = seen
+            .get(&outcome.job)
+            .filter(|seen| seen.execution == Some(outcome.execution) && seen.status.is_live());
+        let Some(Seen { status, standing, .. }) = live else {
+            // Not to be recorded: what was seen cannot be so, and the answer says what is.
+            let none = Ends { failed: u32::MAX, ..Ends::default() };
+            let was = Standing {
+                ends: none,
+                retry: RetryPolicy::default(),
+                on_lost: orx_model::OnLost::default(),
+                deadline: None,
+                cancel_requested: false,
+            };
+            let decided = Some(Decided { was, ends: none, dead: None });
+            let status = next(JobStatus::Running, JobEvent::Stopped)?;
+            return Ok(Self { place, told, status, run_at: None, decided });
+        };
+        let settled = settle(standing, &outcome.kind, told.now, told.draw);
+        Ok(Self {
+            place,
+            told,
+            status: next(*status, settled.event)?,
+            run_at: settled.run_at,
+            decided: Some(Decided {
+                was: *standing,
+                ends: settled.ends,
+                dead: settled.dead.map(|reason| reason.as_str()),
+            }),
+        })
+    }
+
+    fn error(&self) -> Option<&str> {
+        let outcome = self.told.outcome;
+        if succeeded(outcome) { None } else { outcome.error.as_deref().map(capped) }
+    }
+
+    fn result(&self) -> Option<&str> {
+        match &self.told.outcome.kind {
+            OutcomeKind::Succeeded { result: Some(result) } => Some(result.get()),
+            _ => None,
+        }
+    }
+}
+
+fn message(endings: &[Ending<'_>], term: Option<Term>) -> String {
+    let told = || endings.iter().map(|ending| ending.told);
+    let outcomes = || told().map(|told| told.outcome);
+    let decided = |of: fn(&Decided) -> u32| {
+        sql::ints(endings.iter().map(move |ending| ending.decided.as_ref().map(of).map(i64::from)))
+    };
+    let deadline = |ending: &Ending<'_>| {
+        let deadline = ending.decided.as_ref().and_then(|decided| decided.was.deadline);
+        deadline.filter(|_| !ending.status.is_final()).map(Timestamp::as_millis)
+    };
+    let finished = |ending: &Ending<'_>| {
+        ending.status.is_final().then_some(ending.told.outcome.ended_at.as_millis())
+    };
+    let dead = |ending: &Ending<'_>| ending.decided.as_ref().and_then(|decided| decided.dead);
+    let dead_at = |ending: &Ending<'_>| dead(ending).map(|_| ending.told.now.as_millis());
+    let exits = || outcomes().map(|outcome| exit_columns(outcome.exit));
+    let cancelled = endings
+        .iter()
+        .map(|ending| ending.decided.as_ref().is_some_and(|decided| decided.was.cancel_requested));
+    let values = [
+        ("lease", lease::fence(term)),
+        ("ords", sql::ints(endings.iter().map(|ending| ending.place as i64))),
+        ("jobs", sql::ints(outcomes().map(|outcome| outcome.job.0))),
+        ("executions", sql::ids(outcomes().map(|outcome| outcome.execution.0))),
+        ("statuses", sql::ints(endings.iter().map(|ending| status_code(ending.status)))),
+        ("run_ats", sql::ints(endings.iter().map(|ending| millis(ending.run_at)))),
+        ("expire_ats", sql::ints(endings.iter().map(deadline))),
+        ("failed", decided(|decided| decided.ends.failed)),
+        ("lost", decided(|decided| decided.ends.lost)),
+        ("returned", decided(|decided| decided.ends.returned)),
+        ("was_failed", decided(|decided| decided.was.ends.failed)),
+        ("was_lost", decided(|decided| decided.was.ends.lost)),
+        ("was_returned", decided(|decided| decided.was.ends.returned)),
+        ("was_cancelled", sql::bools(cancelled)),
+        ("finished_ats", sql::ints(endings.iter().map(finished))),
+        ("started_ats", sql::ints(outcomes().map(|outcome| millis(outcome.started_at)))),
+        ("errors", sql::texts(endings.iter().map(Ending::error))),
+        ("codes", sql::ints(exits().map(|(code, _)| code.map(i64::from)))),
+        ("signals", sql::ints(exits().map(|(_, signal)| signal.map(i64::from)))),
+        ("dead", sql::texts(endings.iter().map(dead))),
+        ("dead_ats", sql::ints(endings.iter().map(dead_at))),
+        ("ended", sql::texts(outcomes().map(|outcome| outcome.kind.status().as_str()))),
+        ("ended_ats", sql::ints(outcomes().map(|outcome| outcome.ended_at.as_millis()))),
+        ("results", sql::texts(endings.iter().map(Ending::result))),
+    ];
+    sql::fill(include_str!("record.sql"), &values)
+}
+
+impl Part for Vec<Started> {
+    type Answer = ();
+    const ACTION: &'static str = "note what started";
+
+    fn weight(&self) -> usize {
+        self.len()
+    }
+
+    fn group(groups: &Groups) -> &Group<Self> {
+        &groups.started
+    }
+
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<()>> {
+        // The first that is told of an execution counts.
+        let mut firsts: BTreeMap<(JobId, ExecutionId), Timestamp> = BTreeMap::new();
+        for started in parts.iter().flatten() {
+            firsts.entry((started.job, started.execution)).or_insert(started.at);
+        }
+        let values = [
+            ("jobs", sql::ints(firsts.keys().map(|(job, _)| job.0))),
+            ("executions", sql::ids(firsts.keys().map(|(_, execution)| execution.0))),
+            ("ats", sql::ints(firsts.values().map(|at| at.as_millis()))),
+            ("from", sql::int(status_code(JobStatus::Dispatched))),
+            ("to", sql::int(status_code(next(JobStatus::Dispatched, JobEvent::Start)?))),
+        ];
+        inner.send(Kind::Advisory, sql::fill(include_str!("start.sql"), &values)).await?;
+        inner.count();
+        Ok(vec![(); parts.len()])
+    }
+}
+
+impl Part for Vec<ExecutionProgress> {
+    type Answer = ();
+    const ACTION: &'static str = "note progress";
+
+    fn weight(&self) -> usize {
+        self.len()
+    }
+
+    fn group(groups: &Groups) -> &Group<Self> {
+        &groups.progress
+    }
+
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<()>> {
+        // The last that is told of an execution counts.
+        let mut lasts = BTreeMap::new();
+        for told in parts.iter().flatten() {
+            lasts.insert((told.job, told.execution), &told.progress);
+        }
+        let texts = lasts.values().map(|progress| progress.text.as_deref().map(capped));
+        let values = [
+            ("jobs", sql::ints(lasts.keys().map(|(job, _)| job.0))),
+            ("executions", sql::ids(lasts.keys().map(|(_, execution)| execution.0))),
+            ("percents", sql::floats(lasts.values().map(|progress| progress.percent))),
+            ("texts", sql::texts(texts)),
+        ];
+        inner.send(Kind::Advisory, sql::fill(include_str!("progress.sql"), &values)).await?;
+        Ok(vec![(); parts.len()])
+    }
+}

@@ -1,0 +1,8 @@
+-- Progress of live attempts. Rows are locked in the order of ids.
+with locked as materialized (
+    select j.id, j.execution from jobs j where j.id = any(:jobs) order by j.id for no key update
+)
+update jobs j set percent = t.percent, progress = t.text
+from unnest(:jobs, :executions, :percents, :texts) as t(job, execution, percent, text)
+join locked k on k.id = t.job and k.execution = t.execution
+where j.id = k.id

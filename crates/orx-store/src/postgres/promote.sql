@@ -1,0 +1,52 @@
+-- Waiting jobs whose time is over are cancelled, and scheduled ones that are due become pending,
+-- never one that is over. A row that is locked is left to the next call: whoever has it changes it.
+-- Keys of pruned jobs that were kept long enough go here, where the time is known. Without a row in
+-- the answer, the lease is another's.
+with l as materialized (:lease),
+over as materialized (
+    select j.id, j.lane, j.status, j.deadline
+    from jobs j, l
+    where j.expire_at is not null and j.expire_at <= :now
+    order by j.expire_at, j.id
+    limit :limit
+    for no key update of j skip locked
+),
+due as materialized (
+    select j.id, j.lane, j.status
+    from jobs j, l
+    where j.status = 2 and j.run_at <= :now and j.id not in (select id from over)
+    order by j.run_at, j.id
+    limit :limit
+    for no key update of j skip locked
+),
+cancelled as (
+    update jobs j set
+        status = :cancelled,
+        finished_at = :now,
+        expire_at = null,
+        cancel_at = :now,
+        cancel_reason = case when o.deadline <= :now then :late else :expired end,
+        cancel_by = 'orx'
+    from over o
+    where j.id = o.id
+),
+promoted as (update jobs j set status = :pending from due d where j.id = d.id),
+moves as (
+    select lane, status, -1 as jobs from over
+    union all select lane, :cancelled, 1 from over
+    union all select lane, status, -1 from due
+    union all select lane, :pending, 1 from due
+),
+counted as (
+    insert into counts (queue, status, jobs)
+    select n.queue, m.status, sum(m.jobs) from moves m join lanes n on n.id = m.lane group by 1, 2
+),
+forgotten as (
+    delete from keys where key in (
+        select k.key from keys k, l
+        where k.kept_until is not null and k.kept_until <= :now
+        limit :limit
+        for update of k skip locked
+    )
+)
+select (select count(*) from over), (select count(*) from due) from l

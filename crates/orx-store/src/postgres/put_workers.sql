@@ -1,0 +1,27 @@
+-- Workers as they were heard of; what is ordered of them stands. What was sent before the last that
+-- is known says only that the worker lives, and a fenced one says nothing. Answers the orders.
+insert into workers as w
+    (incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, seen_at)
+select incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node,
+       (extract(epoch from clock_timestamp()) * 1000)::bigint
+from unnest(:incarnations, :names, :registrations, :states, :capacities, :heartbeats, :loads,
+            :hosts, :nodes)
+    as t(incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node)
+order by incarnation
+on conflict (incarnation) do update set
+    (name, registration, state, capacity, heartbeat, load, hosted_by, node, seen_at) = (
+        select t.*, excluded.seen_at
+        from (values
+            (true, excluded.name, excluded.registration, excluded.state, excluded.capacity,
+             excluded.heartbeat, excluded.load, excluded.hosted_by, excluded.node),
+            (false, w.name, w.registration, w.state, w.capacity, w.heartbeat, w.load, w.hosted_by,
+             w.node)
+        ) as v(newest, name, registration, state, capacity, heartbeat, load, hosted_by, node)
+        cross join lateral (
+            select v.name, v.registration, v.state, v.capacity, v.heartbeat, v.load, v.hosted_by,
+                   v.node
+        ) t
+        where v.newest = (excluded.heartbeat = 0 or excluded.heartbeat >= w.heartbeat)
+    )
+where w.ordered is distinct from 'fence';
+select incarnation, ordered from workers where incarnation = any(:incarnations)

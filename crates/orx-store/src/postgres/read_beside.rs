@@ -1,0 +1,198 @@
+//! What is read of logs, workers and tokens, and what is read to be taken elsewhere.
+
+use std::collections::HashMap;
+
+use orx_model::log::{LogChunk, LogCursor, Stream};
+use orx_model::{Attempt, JobId};
+use sqlx::postgres::PgRow;
+
+use super::call::Kind;
+use super::row::{self, ATTEMPT, Columns, JOB, wrong};
+use super::trouble::Done;
+use super::{Inner, lease, sql};
+use crate::words::{integer, order_of, stream_code, stream_of, worker_state};
+use crate::{KeptKey, LogRequest, Parcel, TokenRecord, WorkerRecord, WorkerReport};
+
+/// Chunks looked at in one read for the end of a log.
+const TAIL_CHUNKS: i64 = 500;
+
+impl Inner {
+    pub(super) async fn read_logs(&self, request: &LogRequest) -> Done<Vec<LogChunk>> {
+        let limit = i64::try_from(request.limit_bytes).unwrap_or(i64::MAX);
+        let mut values = log_values(request);
+        values.push(("limit", sql::int(limit.max(1))));
+        let rows = self.rows(Kind::Read, sql::fill(include_str!("read_logs.sql"), &values)).await?;
+        let chunk = |row| {
+            let row = Columns(row);
+            Ok(LogChunk {
+                job: request.job,
+                attempt: row.count(0)?,
+                execution: row.execution(2)?,
+                seq: row.unsigned(1)?,
+                stream: stream(row, 3)?,
+                at: row.time(4)?,
+                dropped_bytes: row.unsigned(5)?,
+                bytes: row.bytes(6)?,
+            })
+        };
+        rows.iter().map(chunk).collect()
+    }
+
+    pub(super) async fn log_tail(&self, request: &LogRequest, lines: u32) -> Done<LogCursor> {
+        // One more than asked for: the newline before the first of them ends another line.
+        let mut left = u64::from(lines) + 1;
+        let mut before = LogCursor { attempt: u32::MAX, seq: u64::MAX };
+        loop {
+            let mut values = log_values(request);
+            values.extend([
+                ("before_attempt", sql::int(i64::from(before.attempt))),
+                ("before_seq", sql::int(integer(before.seq))),
+                ("chunks", sql::int(TAIL_CHUNKS)),
+            ]);
+            let message = sql::fill(include_str!("log_tail.sql"), &values);
+            let rows = self.rows(Kind::Read, message).await?;
+            for row in &rows {
+                let row = Columns(row);
+                let newlines = row.unsigned(2)?;
+                before = LogCursor { attempt: row.count(0)?, seq: row.unsigned(1)? };
+                if newlines >= left {
+                    let seq = before.seq.saturating_sub(1);
+                    return Ok(LogCursor { seq, ..before }.max(request.after));
+                }
+                left -= newlines;
+            }
+            if (rows.len() as i64) < TAIL_CHUNKS {
+                return Ok(request.after);
+            }
+        }
+    }
+
+    pub(super) async fn workers(&self) -> Done<Vec<WorkerRecord>> {
+        let message = include_str!("workers.sql").to_owned();
+        let record = |row| {
+            let row = Columns(row);
+            let state = row.str(1)?;
+            Ok(WorkerRecord {
+                report: WorkerReport {
+                    registration: row.json(0)?,
+                    state: worker_state(state).ok_or_else(|| wrong(1, state))?,
+                    capacity: row.count(2)?,
+                    heartbeat: row.unsigned(3)?,
+                    load: match row.optional(4)? {
+                        Some(_) => Some(row.json(4)?),
+                        None => None,
+                    },
+                    hosted_by: row.optional_id(5)?.map(orx_model::Incarnation),
+                    node: row.optional_id(6)?.map(orx_model::Incarnation),
+                },
+                seen_at: row.time(7)?,
+                silent: lease::left(row, 9)?,
+                order: match row.optional(8)? {
+                    Some(text) => Some(order_of(text).ok_or_else(|| wrong(8, text))?),
+                    None => None,
+                },
+            })
+        };
+        self.rows(Kind::Read, message).await?.iter().map(record).collect()
+    }
+
+    pub(super) async fn token(&self, id: &str) -> Done<Option<TokenRecord>> {
+        let message = sql::fill(&format!("{TOKEN} where id = :id"), &[("id", sql::text(id))]);
+        self.rows(Kind::Read, message).await?.first().map(token).transpose()
+    }
+
+    pub(super) async fn tokens(&self) -> Done<Vec<TokenRecord>> {
+        self.rows(Kind::Read, format!("{TOKEN} order by id")).await?.iter().map(token).collect()
+    }
+
+    /// Jobs with all that belongs to them, by id, from above `after`.
+    pub(super) async fn export(&self, after: i64, limit: u32) -> Done<Vec<Parcel>> {
+        #[derive(serde::Deserialize)]
+        struct Hashed {
+            key_hash: Option<String>,
+        }
+        let values = [("after", sql::int(after)), ("limit", sql::int(i64::from(limit)))];
+        let ids = "SELECT id FROM jobs WHERE id > :after ORDER BY id LIMIT :limit";
+        // In one transaction, though not of one moment: nobody else uses the store meanwhile.
+        let query = format!(
+            "{JOB} WHERE j.id IN ({ids}) ORDER BY j.id; {ATTEMPT} WHERE job IN ({ids}) \
+             ORDER BY job, number"
+        );
+        let sets = self.send(Kind::Read, sql::fill(&query, &values)).await?;
+        let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
+        for row in sets.get(1).into_iter().flatten() {
+            let attempt = row::attempt(row)?;
+            attempts.entry(attempt.job).or_default().push(attempt);
+        }
+        let parcel = |row| {
+            let (job, row) = (row::job(row)?, Columns(row));
+            let hashed: Hashed = row.json(26)?;
+            Ok(Parcel {
+                attempts: attempts.remove(&job.id).unwrap_or_default(),
+                job,
+                key_hash: hashed.key_hash,
+                expire_at: row.optional_time(29)?,
+                dead_at: row.optional_time(28)?,
+            })
+        };
+        sets.first().into_iter().flatten().map(parcel).collect()
+    }
+
+    pub(super) async fn kept_keys(&self, after: &str, limit: u32) -> Done<Vec<KeptKey>> {
+        let values = [("after", sql::text(after)), ("limit", sql::int(i64::from(limit)))];
+        let message = sql::fill(
+            "select key, job, hash, status, kept_until from keys \
+             where kept_until is not null and key > :after order by key limit :limit",
+            &values,
+        );
+        let key = |row| {
+            let row = Columns(row);
+            Ok(KeptKey {
+                key: row.text(0)?,
+                job: row.job(1)?,
+                hash: row.optional_text(2)?,
+                status: row.status(3)?,
+                kept_until: row.time(4)?,
+            })
+        };
+        self.rows(Kind::Read, message).await?.iter().map(key).collect()
+    }
+
+    pub(super) async fn next_job(&self) -> Done<i64> {
+        let message =
+            "select case when is_called then last_value + 1 else last_value end from job_ids";
+        let rows = self.rows(Kind::Read, message.to_owned()).await?;
+        rows.first().map(|row| Columns(row).int(0)).transpose().map(|next| next.unwrap_or(1))
+    }
+}
+
+fn log_values(request: &LogRequest) -> Vec<(&'static str, String)> {
+    let all = request.streams.is_empty();
+    let streams = if all { &Stream::ALL[..] } else { &request.streams };
+    vec![
+        ("job", sql::int(request.job.0)),
+        ("after_attempt", sql::int(i64::from(request.after.attempt))),
+        ("after_seq", sql::int(integer(request.after.seq))),
+        ("attempt", sql::optional_int(request.attempt.map(i64::from))),
+        ("streams", sql::ints(streams.iter().map(|stream| stream_code(*stream)))),
+    ]
+}
+
+fn stream(row: Columns<'_>, column: usize) -> Done<Stream> {
+    stream_of(row.int(column)?).ok_or_else(|| wrong(column, "no stream"))
+}
+
+const TOKEN: &str = "select id, hash, scopes, created_at, expires_at, revoked_at, note from tokens";
+
+fn token(row: &PgRow) -> Done<TokenRecord> {
+    let row = Columns(row);
+    Ok(TokenRecord {
+        id: row.text(0)?,
+        hash: row.bytes(1)?.try_into().map_err(|_| wrong(1, "no hash"))?,
+        scopes: row.json(2)?,
+        created_at: row.time(3)?,
+        expires_at: row.optional_time(4)?,
+        revoked_at: row.optional_time(5)?,
+        note: row.text(6)?,
+    })
+}

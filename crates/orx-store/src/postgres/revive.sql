@@ -1,0 +1,40 @@
+-- A person's retry: a new budget, and no limit to the wait for a start, which has passed already or
+-- was met. The deadline stands. Rows are locked in the order of ids. Answers every job as it was
+-- found.
+with locked as materialized (
+    select j.id, j.lane, j.status, j.execution, j.worker from jobs j
+    where j.id = any(:jobs)
+    order by j.id
+    for no key update
+),
+hit as materialized (select * from locked where status = any(:from)),
+revived as (
+    update jobs j set
+        status = :to,
+        run_at = :now,
+        expire_at = j.deadline,
+        failed = 0,
+        lost = 0,
+        returned = 0,
+        cancel_at = null,
+        cancel_reason = null,
+        cancel_by = null,
+        finished_at = null,
+        last_error = null,
+        last_exit_code = null,
+        last_exit_signal = null,
+        dead = null,
+        dead_at = null
+    from hit h
+    where j.id = h.id
+),
+forgotten as (delete from results where job in (select id from hit)),
+counted as (
+    insert into counts (queue, status, jobs)
+    select n.queue, m.status, sum(m.jobs)
+    from hit h
+    join lanes n on n.id = h.lane
+    cross join lateral (values (h.status, -1), (:to, 1)) as m(status, jobs)
+    group by 1, 2
+)
+select id, status, worker, execution from locked

@@ -1,0 +1,233 @@
+//! Rows as the words of the model. All values come as text.
+
+use orx_model::job::{CancelRequest, Ends, Progress};
+use orx_model::{
+    Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LiveAttempt, Name,
+    Timestamp,
+};
+use serde::de::DeserializeOwned;
+use sqlx::postgres::PgRow;
+use sqlx::{Row as _, ValueRef as _};
+
+use super::trouble::{Done, Trouble};
+use crate::words;
+
+/// A row, read by the places of its columns.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'r>(pub(super) &'r PgRow);
+
+impl<'r> Columns<'r> {
+    pub(super) fn optional(self, column: usize) -> Done<Option<&'r str>> {
+        let value = self.0.try_get_raw(column)?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        value.as_str().map(Some).map_err(Trouble::Command)
+    }
+
+    pub(super) fn str(self, column: usize) -> Done<&'r str> {
+        self.optional(column)?.ok_or_else(|| wrong(column, "null"))
+    }
+
+    pub(super) fn text(self, column: usize) -> Done<String> {
+        self.str(column).map(str::to_owned)
+    }
+
+    pub(super) fn optional_text(self, column: usize) -> Done<Option<String>> {
+        Ok(self.optional(column)?.map(str::to_owned))
+    }
+
+    fn parsed<T: std::str::FromStr>(self, column: usize) -> Done<Option<T>> {
+        let Some(text) = self.optional(column)? else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| wrong(column, text))
+    }
+
+    pub(super) fn int(self, column: usize) -> Done<i64> {
+        self.parsed(column)?.ok_or_else(|| wrong(column, "null"))
+    }
+
+    pub(super) fn count(self, column: usize) -> Done<u32> {
+        self.parsed(column)?.ok_or_else(|| wrong(column, "null"))
+    }
+
+    /// What is below nothing is nothing.
+    pub(super) fn unsigned(self, column: usize) -> Done<u64> {
+        Ok(u64::try_from(self.int(column)?).unwrap_or(0))
+    }
+
+    pub(super) fn optional_int(self, column: usize) -> Done<Option<i64>> {
+        self.parsed(column)
+    }
+
+    pub(super) fn bool(self, column: usize) -> Done<bool> {
+        Ok(self.str(column)? == "t")
+    }
+
+    pub(super) fn time(self, column: usize) -> Done<Timestamp> {
+        self.int(column).map(Timestamp::from_millis)
+    }
+
+    pub(super) fn optional_time(self, column: usize) -> Done<Option<Timestamp>> {
+        Ok(self.optional_int(column)?.map(Timestamp::from_millis))
+    }
+
+    pub(super) fn job(self, column: usize) -> Done<JobId> {
+        self.int(column).map(JobId)
+    }
+
+    pub(super) fn name(self, column: usize) -> Done<Name> {
+        self.parsed(column)?.ok_or_else(|| wrong(column, "null"))
+    }
+
+    pub(super) fn optional_name(self, column: usize) -> Done<Option<Name>> {
+        self.parsed(column)
+    }
+
+    /// The 128 bits of an id.
+    pub(super) fn optional_id(self, column: usize) -> Done<Option<u128>> {
+        let Some(text) = self.optional(column)? else { return Ok(None) };
+        let digits: String = text.chars().filter(|c| *c != '-').collect();
+        u128::from_str_radix(&digits, 16).map(Some).map_err(|_| wrong(column, text))
+    }
+
+    pub(super) fn id(self, column: usize) -> Done<u128> {
+        self.optional_id(column)?.ok_or_else(|| wrong(column, "null"))
+    }
+
+    pub(super) fn execution(self, column: usize) -> Done<ExecutionId> {
+        self.id(column).map(ExecutionId)
+    }
+
+    pub(super) fn incarnation(self, column: usize) -> Done<Incarnation> {
+        self.id(column).map(Incarnation)
+    }
+
+    pub(super) fn status(self, column: usize) -> Done<JobStatus> {
+        words::status_of(self.int(column)?).ok_or_else(|| wrong(column, "no status"))
+    }
+
+    pub(super) fn json<T: DeserializeOwned>(self, column: usize) -> Done<T> {
+        Ok(serde_json::from_str(self.str(column)?)?)
+    }
+
+    pub(super) fn bytes(self, column: usize) -> Done<Vec<u8>> {
+        let text = self.str(column)?;
+        let digits = text.strip_prefix("\\x").ok_or_else(|| wrong(column, "no bytes"))?;
+        let digit = |c: u8| char::from(c).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let byte = |pair: &[u8]| match *pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        };
+        let bytes = digits.as_bytes().chunks(2).map(byte).collect::<Option<_>>();
+        bytes.ok_or_else(|| wrong(column, "no bytes"))
+    }
+
+    /// Of two columns, code and signal.
+    pub(super) fn exit(self, column: usize) -> Done<Option<Exit>> {
+        if let Some(code) = self.parsed(column)? {
+            return Ok(Some(Exit::Code(code)));
+        }
+        Ok(self.parsed(column + 1)?.map(Exit::Signal))
+    }
+}
+
+/// What [`job`] reads, in its order.
+pub(super) const JOB: &str = "SELECT j.id, j.status, j.run_at, j.created_at, j.attempt, j.failed, \
+     j.lost, j.returned, j.execution, j.worker, j.worker_name, j.claimed_at, j.started_at, \
+     j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
+     j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, j.last_exit_signal, \
+     j.dead, r.result, s.spec, j.epoch, j.dead_at, j.expire_at \
+     FROM jobs j JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
+
+pub(super) fn job(row: &PgRow) -> Done<Job> {
+    let row = Columns(row);
+    let spec: JobSpec = row.json(26)?;
+    Ok(Job {
+        id: row.job(0)?,
+        name: spec.name,
+        queue: spec.queue,
+        priority: spec.priority,
+        status: row.status(1)?,
+        args: spec.args,
+        command: spec.command,
+        created_at: row.time(3)?,
+        run_at: row.time(2)?,
+        attempt: row.count(4)?,
+        live: live(row)?,
+        ends: Ends { failed: row.count(5)?, lost: row.count(6)?, returned: row.count(7)? },
+        retry: spec.retry,
+        timeout_ms: spec.timeout_ms,
+        deadline: spec.deadline,
+        expires_at: spec.expires_at,
+        on_lost: spec.on_lost,
+        require: spec.require,
+        tags: spec.tags,
+        corr: spec.corr,
+        key: spec.key,
+        by: spec.by,
+        cancel: match row.optional_time(15)? {
+            Some(at) => {
+                let (reason, by) = (row.optional_text(16)?, row.optional_text(17)?);
+                Some(CancelRequest { at, reason, by })
+            }
+            None => None,
+        },
+        finished_at: row.optional_time(18)?,
+        started_at: row.optional_time(19)?,
+        worker: row.optional_name(20)?,
+        error: row.optional_text(21)?,
+        exit: row.exit(22)?,
+        result: match row.optional(25)? {
+            Some(_) => Some(row.json(25)?),
+            None => None,
+        },
+        dead: match row.optional(24)? {
+            Some(text) => Some(words::dead_reason(text).ok_or_else(|| wrong(24, text))?),
+            None => None,
+        },
+    })
+}
+
+fn live(row: Columns<'_>) -> Done<Option<LiveAttempt>> {
+    let Some(execution) = row.optional_id(8)? else { return Ok(None) };
+    Ok(Some(LiveAttempt {
+        execution: ExecutionId(execution),
+        worker: row.incarnation(9)?,
+        worker_name: row.name(10)?,
+        epoch: row.unsigned(27)?,
+        claimed_at: row.time(11)?,
+        started_at: row.optional_time(12)?,
+        progress: match row.parsed(13)? {
+            Some(percent) => Some(Progress { percent, text: row.optional_text(14)? }),
+            None => None,
+        },
+    }))
+}
+
+/// What [`attempt`] reads, in its order.
+pub(super) const ATTEMPT: &str = "SELECT number, execution, worker, worker_name, status, \
+     claimed_at, started_at, ended_at, error, exit_code, exit_signal, epoch, job FROM attempts";
+
+pub(super) fn attempt(row: &PgRow) -> Done<Attempt> {
+    let row = Columns(row);
+    let text = row.str(4)?;
+    Ok(Attempt {
+        job: row.job(12)?,
+        number: row.count(0)?,
+        execution: row.execution(1)?,
+        worker: row.incarnation(2)?,
+        worker_name: row.name(3)?,
+        epoch: row.unsigned(11)?,
+        status: words::attempt_status(text).ok_or_else(|| wrong(4, text))?,
+        claimed_at: row.time(5)?,
+        started_at: row.optional_time(6)?,
+        ended_at: row.optional_time(7)?,
+        error: row.optional_text(8)?,
+        exit: row.exit(9)?,
+    })
+}
+
+pub(super) fn wrong(column: usize, found: &str) -> Trouble {
+    let found: String = found.chars().take(80).collect();
+    Trouble::Command(format!("found `{found}` in column {column}").into())
+}

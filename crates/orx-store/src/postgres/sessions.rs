@@ -1,0 +1,163 @@
+//! Sessions with the server: a few, each lent to one message at a time.
+//!
+//! None is kept that may be in the middle of something: a message whose caller went away, or that
+//! was not answered in time, takes its session with it. When one is found dead, all that rest are
+//! let go, since what killed it (a restart, mostly) killed them too.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::trouble::{Done, Trouble};
+
+/// A session that has rested for longer is asked whether it lives. A firewall that forgot it, or a
+/// server that went, is then found before anything is sent.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+const ASK_FOR: Duration = Duration::from_secs(2);
+/// One that has rested for so long is let go.
+const REST_MAX: Duration = Duration::from_secs(10 * 60);
+/// Between two tries to reach the server, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+#[derive(Debug)]
+pub(super) struct Sessions {
+    options: PgConnectOptions,
+    room: Arc<Semaphore>,
+    resting: Arc<Mutex<Resting>>,
+    connect_deadline: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Resting {
+    /// The one used last is used next, so that those over the need grow old and go.
+    sessions: Vec<(PgConnection, Instant)>,
+    /// Counts how often all were let go; a session of an earlier count does not come back.
+    generation: u64,
+    closed: bool,
+}
+
+/// A session while it is lent. Dropped without [`Lent::give_back`], it is closed.
+pub(super) struct Lent {
+    session: Option<PgConnection>,
+    generation: u64,
+    resting: Arc<Mutex<Resting>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    pub(super) fn session(&mut self) -> Option<&mut PgConnection> {
+        self.session.as_mut()
+    }
+
+    pub(super) fn give_back(mut self) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = self.session.take()
+            && resting.generation == self.generation
+            && !resting.closed
+        {
+            resting.sessions.push((session, Instant::now()));
+        }
+    }
+
+    /// Its server is gone, or is no primary any more: the others go too.
+    pub(super) fn forsake(self) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        if resting.generation == self.generation {
+            resting.generation += 1;
+            resting.sessions.clear();
+        }
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(options: PgConnectOptions, most: usize, connect_deadline: Duration) -> Self {
+        Self {
+            options,
+            room: Arc::new(Semaphore::new(most)),
+            resting: Arc::default(),
+            connect_deadline,
+        }
+    }
+
+    /// A session that nobody else uses. Waits for one that is lent, and for a server that is
+    /// starting, but not beyond `until`.
+    pub(super) async fn lend(&self, until: Instant) -> Done<Lent> {
+        let permit = timeout_at(until, Arc::clone(&self.room).acquire_owned())
+            .await
+            .map_err(|_| Trouble::Busy)?
+            .map_err(|_| Trouble::Closed)?;
+        loop {
+            let (rested, generation) = {
+                let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+                let old = |(_, since): &(_, Instant)| since.elapsed() < REST_MAX;
+                resting.sessions.retain(old);
+                (resting.sessions.pop(), resting.generation)
+            };
+            let Some((mut session, since)) = rested else {
+                return Ok(self.lent(self.connect(until).await?, generation, permit));
+            };
+            if since.elapsed() < ASK_AFTER
+                || matches!(timeout(ASK_FOR, session.ping()).await, Ok(Ok(())))
+            {
+                return Ok(self.lent(session, generation, permit));
+            }
+        }
+    }
+
+    fn lent(&self, session: PgConnection, generation: u64, permit: OwnedSemaphorePermit) -> Lent {
+        let resting = Arc::clone(&self.resting);
+        Lent { session: Some(session), generation, resting, _permit: permit }
+    }
+
+    /// Tries again while the server is not there, so that a quick restart is not noticed.
+    async fn connect(&self, until: Instant) -> Done<PgConnection> {
+        let until = until.min(Instant::now() + self.connect_deadline);
+        let mut pause = PAUSE.0;
+        loop {
+            let error: Box<dyn std::error::Error + Send + Sync> =
+                match timeout_at(until, self.options.connect()).await {
+                    Ok(Ok(session)) => return Ok(session),
+                    Ok(Err(error)) if !passes(&error) => {
+                        return Err(Trouble::NotSent(error.into()));
+                    }
+                    Ok(Err(error)) => error.into(),
+                    Err(late) => return Err(Trouble::NotSent(late.into())),
+                };
+            if Instant::now() + pause >= until {
+                return Err(Trouble::NotSent(error));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Lets the resting ones go in good order; none is lent any more.
+    pub(super) async fn close(&self) {
+        self.room.close();
+        let sessions = {
+            let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+            resting.closed = true;
+            std::mem::take(&mut resting.sessions)
+        };
+        for (session, _) in sessions {
+            // One that cannot say goodbye is closed by being dropped.
+            drop(timeout(ASK_FOR, session.close()).await);
+        }
+    }
+}
+
+/// A server that is restarting, or has no slot left, comes right by itself.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(refused) => {
+            let code = refused.code().unwrap_or_default();
+            code.starts_with("57P") || code.starts_with("08") || code == "53300"
+        }
+        _ => false,
+    }
+}

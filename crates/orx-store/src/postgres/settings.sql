@@ -1,0 +1,8 @@
+select
+    current_setting('server_version_num'),
+    current_setting('server_version'),
+    current_setting('server_encoding'),
+    pg_is_in_recovery(),
+    current_setting('synchronous_commit'),
+    current_setting('fsync'),
+    current_setting('full_page_writes')

@@ -1,0 +1,21 @@
+-- Attempts start, if they are still the live ones. Rows are locked in the order of ids.
+with locked as materialized (
+    select j.id, j.lane, j.status, j.execution from jobs j
+    where j.id = any(:jobs)
+    order by j.id
+    for no key update
+),
+hit as materialized (
+    select k.id, k.lane, t.at
+    from unnest(:jobs, :executions, :ats) as t(job, execution, at)
+    join locked k on k.id = t.job and k.execution = t.execution and k.status = :from
+),
+moved as (
+    update jobs j set status = :to, started_at = h.at from hit h where j.id = h.id
+)
+insert into counts (queue, status, jobs)
+select n.queue, m.status, sum(m.jobs)
+from hit h
+join lanes n on n.id = h.lane
+cross join (values (:from, -1), (:to, 1)) as m(status, jobs)
+group by 1, 2

@@ -1,0 +1,11 @@
+-- Some of the changes are replaced by their sums, in one statement, so that whoever adds them up
+-- meanwhile sees the one or the other.
+with taken as (
+    select ctid from counts limit :rows for update skip locked
+),
+gone as (
+    delete from counts where ctid in (select ctid from taken)
+    returning queue, status, jobs
+)
+insert into counts (queue, status, jobs)
+select queue, status, sum(jobs) from gone group by queue, status having sum(jobs) <> 0

@@ -1,0 +1,133 @@
+//! Jobs that come from another store, as they stood there.
+
+use std::sync::Arc;
+
+use orx_model::job::{CancelRequest, Progress};
+use orx_model::{Attempt, Job, Lane, LiveAttempt};
+
+use super::call::Kind;
+use super::row::Columns;
+use super::trouble::Done;
+use super::{Inner, sql};
+use crate::words::{exit_columns, integer, millis, status_code, urgency};
+use crate::{KeptKey, Parcel};
+
+impl Inner {
+    pub(super) async fn import(self: &Arc<Self>, parcels: &[Parcel]) -> Done<u64> {
+        let lane = |parcel: &Parcel| Lane {
+            queue: parcel.job.queue.clone(),
+            handler: parcel.job.handler().cloned(),
+            require: parcel.job.require.clone(),
+        };
+        let lanes: Vec<Lane> = parcels.iter().map(lane).collect();
+        self.add_lanes(lanes.iter().collect()).await?;
+        let lanes = lanes.iter().map(|lane| self.lane_id(lane)).collect::<Done<Vec<_>>>()?;
+        let rows = self.rows(Kind::Durable, message(parcels, lanes)?).await?;
+        self.count();
+        rows.first().map(|row| Columns(row).unsigned(0)).transpose().map(Option::unwrap_or_default)
+    }
+
+    pub(super) async fn import_keys(&self, keys: &[KeptKey]) -> Done<()> {
+        let values = [
+            ("keys", sql::texts(keys.iter().map(|key| key.key.as_str()))),
+            ("jobs", sql::ints(keys.iter().map(|key| key.job.0))),
+            ("hashes", sql::texts(keys.iter().map(|key| key.hash.as_deref()))),
+            ("statuses", sql::ints(keys.iter().map(|key| status_code(key.status)))),
+            ("kept", sql::ints(keys.iter().map(|key| key.kept_until.as_millis()))),
+        ];
+        let message = sql::fill(
+            "insert into keys (key, job, hash, status, kept_until) \
+             select * from unnest(:keys, :jobs, :hashes, :statuses, :kept) \
+             as t(key, job, hash, status, kept_until) order by key on conflict do nothing",
+            &values,
+        );
+        self.send(Kind::Repeatable, message).await.map(drop)
+    }
+
+    pub(super) async fn skip_jobs(&self, next: i64) -> Done<()> {
+        let message = sql::fill(
+            "select setval('job_ids', greatest(:next, case when is_called then last_value + 1 \
+             else last_value end), false) from job_ids",
+            &[("next", sql::int(next))],
+        );
+        self.send(Kind::Repeatable, message).await.map(drop)
+    }
+}
+
+fn message(parcels: &[Parcel], lanes: Vec<i64>) -> Done<String> {
+    let specs = parcels
+        .iter()
+        .map(|parcel| serde_json::to_string(&parcel.spec()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let jobs = || parcels.iter().map(|parcel| &parcel.job);
+    let live = || jobs().map(|job| job.live.as_ref());
+    let progress = || live().map(|live| live.and_then(|live| live.progress.as_ref()));
+    let cancels = || jobs().map(|job| job.cancel.as_ref());
+    let exits = || jobs().map(|job| exit_columns(job.exit));
+    let dead = |parcel: &Parcel| parcel.job.dead.zip(parcel.dead_at);
+    let ended = || parcels.iter().flat_map(|parcel| &parcel.attempts);
+    let ended_exits = || ended().map(|attempt| exit_columns(attempt.exit));
+    let job_ints = |of: fn(&Job) -> Option<i64>| sql::ints(jobs().map(of));
+    let live_ints =
+        |of: fn(&LiveAttempt) -> Option<i64>| sql::ints(live().map(move |live| live.and_then(of)));
+    let cancel_texts = |of: fn(&CancelRequest) -> Option<&str>| {
+        sql::texts(cancels().map(move |cancel| cancel.and_then(of)))
+    };
+    let ended_ints = |of: fn(&Attempt) -> Option<i64>| sql::ints(ended().map(of));
+    let values = [
+        ("ids", job_ints(|job| Some(job.id.0))),
+        ("lanes", sql::ints(lanes)),
+        ("run_ats", job_ints(|job| Some(job.run_at.as_millis()))),
+        ("expire_ats", sql::ints(parcels.iter().map(|parcel| millis(parcel.expire_at)))),
+        ("created_ats", job_ints(|job| Some(job.created_at.as_millis()))),
+        ("deadlines", job_ints(|job| millis(job.deadline))),
+        ("timeouts", job_ints(|job| job.timeout_ms.map(integer))),
+        ("statuses", job_ints(|job| Some(status_code(job.status)))),
+        ("urgencies", job_ints(|job| Some(urgency(job.priority)))),
+        ("attempts", job_ints(|job| Some(i64::from(job.attempt)))),
+        ("failed", job_ints(|job| Some(i64::from(job.ends.failed)))),
+        ("lost", job_ints(|job| Some(i64::from(job.ends.lost)))),
+        ("returned", job_ints(|job| Some(i64::from(job.ends.returned)))),
+        ("executions", sql::ids(live().map(|live| live.map(|live| live.execution.0)))),
+        ("workers", sql::ids(live().map(|live| live.map(|live| live.worker.0)))),
+        ("worker_names", sql::texts(live().map(|live| live.map(|it| it.worker_name.as_str())))),
+        ("epochs", live_ints(|live| Some(integer(live.epoch)))),
+        ("claimed_ats", live_ints(|live| Some(live.claimed_at.as_millis()))),
+        ("started_ats", live_ints(|live| millis(live.started_at))),
+        ("percents", sql::floats(progress().map(|it| it.map(|progress| progress.percent)))),
+        ("progress", sql::texts(progress().map(|it| it.and_then(progress_text)))),
+        ("cancel_ats", sql::ints(cancels().map(|it| it.map(|cancel| cancel.at.as_millis())))),
+        ("cancel_reasons", cancel_texts(|cancel| cancel.reason.as_deref())),
+        ("cancel_bys", cancel_texts(|cancel| cancel.by.as_deref())),
+        ("finished_ats", job_ints(|job| millis(job.finished_at))),
+        ("last_started_ats", job_ints(|job| millis(job.started_at))),
+        ("last_workers", sql::texts(jobs().map(|job| job.worker.as_ref().map(|it| it.as_str())))),
+        ("last_errors", sql::texts(jobs().map(|job| job.error.as_deref()))),
+        ("last_codes", sql::ints(exits().map(|(code, _)| code.map(i64::from)))),
+        ("last_signals", sql::ints(exits().map(|(_, signal)| signal.map(i64::from)))),
+        ("dead", sql::texts(parcels.iter().map(|it| dead(it).map(|(why, _)| why.as_str())))),
+        ("dead_ats", sql::ints(parcels.iter().map(|it| dead(it).map(|(_, at)| at.as_millis())))),
+        ("keys", sql::texts(jobs().map(|job| job.key.as_deref()))),
+        ("hashes", sql::texts(parcels.iter().map(|parcel| parcel.key_hash.as_deref()))),
+        ("specs", sql::texts(specs.iter().map(String::as_str))),
+        ("results", sql::texts(jobs().map(|job| job.result.as_ref().map(|json| json.get())))),
+        ("of", ended_ints(|attempt| Some(attempt.job.0))),
+        ("numbers", ended_ints(|attempt| Some(i64::from(attempt.number)))),
+        ("ended_executions", sql::ids(ended().map(|attempt| attempt.execution.0))),
+        ("ended_workers", sql::ids(ended().map(|attempt| attempt.worker.0))),
+        ("ended_names", sql::texts(ended().map(|attempt| attempt.worker_name.as_str()))),
+        ("ended_epochs", ended_ints(|attempt| Some(integer(attempt.epoch)))),
+        ("ended_statuses", sql::texts(ended().map(|attempt| attempt.status.as_str()))),
+        ("ended_claimed", ended_ints(|attempt| Some(attempt.claimed_at.as_millis()))),
+        ("ended_started", ended_ints(|attempt| millis(attempt.started_at))),
+        ("ended_ats", ended_ints(|it| millis(it.ended_at.or(Some(it.claimed_at))))),
+        ("errors", sql::texts(ended().map(|attempt| attempt.error.as_deref()))),
+        ("codes", sql::ints(ended_exits().map(|(code, _)| code.map(i64::from)))),
+        ("signals", sql::ints(ended_exits().map(|(_, signal)| signal.map(i64::from)))),
+    ];
+    Ok(sql::fill(include_str!("import.sql"), &values))
+}
+
+fn progress_text(progress: &Progress) -> Option<&str> {
+    progress.text.as_deref()
+}

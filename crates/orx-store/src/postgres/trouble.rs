@@ -1,0 +1,105 @@
+//! What can go wrong with a message, told apart by what must follow.
+
+use crate::StoreError;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// No session, so nothing was sent.
+    NotSent(Source),
+    /// The session ended under the message: what became of it is not known.
+    Lost(Source),
+    /// No answer in time. The session was closed, and what became of the message is not known.
+    Late,
+    /// Undone by the server, because of others at the same rows: to be sent again.
+    Again,
+    /// Undone by the server: it waited too long for others, or took too long.
+    Busy,
+    /// Undone by the server: no room on its disk.
+    Full,
+    /// The server takes no writes: it is, or has become, a replica.
+    ReadOnly(Source),
+    /// The leader's statement changed nothing: the lease is another's.
+    Deposed,
+    Closed,
+    /// This command alone cannot be done.
+    Command(Source),
+}
+
+pub(super) type Done<T> = std::result::Result<T, Trouble>;
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(refused) = &error else {
+            return match error {
+                // What came does not read as what was asked for.
+                sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::ColumnIndexOutOfBounds { .. }
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_) => Self::Command(error.into()),
+                error => Self::Lost(error.into()),
+            };
+        };
+        let code = refused.code().unwrap_or_default().into_owned();
+        match code.as_str() {
+            "40001" | "40P01" => Self::Again,
+            // Cancelled for its time, no lock in time, no memory, no slot.
+            "57014" | "55P03" | "53200" | "53300" => Self::Busy,
+            "53100" => Self::Full,
+            "25006" => Self::ReadOnly(error.into()),
+            // Ended by an operator or a crash, starting up; and all that a proxy says of a session.
+            "57P01" | "57P02" | "57P03" | "57P05" => Self::Lost(error.into()),
+            code if code.starts_with("08") => Self::Lost(error.into()),
+            _ => Self::Command(error.into()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Trouble {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Command(error.into())
+    }
+}
+
+impl From<orx_model::status::IllegalMove> for Trouble {
+    fn from(error: orx_model::status::IllegalMove) -> Self {
+        Self::Command(error.into())
+    }
+}
+
+impl Trouble {
+    /// The session may not be used any more.
+    pub(super) fn ends_session(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Late | Self::ReadOnly(_))
+    }
+
+    /// The same, for another caller of the same batch.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::NotSent(source) => Self::NotSent(source.to_string().into()),
+            Self::Lost(_) | Self::Late => Self::Late,
+            Self::Again | Self::Busy => Self::Busy,
+            Self::Full => Self::Full,
+            Self::ReadOnly(source) => Self::ReadOnly(source.to_string().into()),
+            Self::Deposed => Self::Deposed,
+            Self::Closed => Self::Closed,
+            Self::Command(source) => Self::Command(source.to_string().into()),
+        }
+    }
+
+    /// `reads`: what was asked for changes nothing, so there is nothing unknown about it.
+    pub(super) fn for_caller(self, action: &'static str, store: &str, reads: bool) -> StoreError {
+        let away = |source| StoreError::Away { store: store.to_owned(), source };
+        match self {
+            Self::NotSent(source) | Self::ReadOnly(source) => away(source),
+            Self::Lost(source) if reads => away(source),
+            Self::Lost(_) | Self::Late => StoreError::Unknown,
+            Self::Again | Self::Busy => StoreError::Busy,
+            Self::Full => StoreError::Full,
+            Self::Deposed => StoreError::Deposed,
+            Self::Closed => StoreError::Closed,
+            Self::Command(source) => StoreError::Backend { action, source },
+        }
+    }
+}

@@ -1,0 +1,4 @@
+select registration, state, capacity, heartbeat, load, hosted_by, node, seen_at, ordered,
+       greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at)
+from workers
+order by name, incarnation

@@ -1,0 +1,305 @@
+//! Real database servers for tests: databases of the one that `tests/run` starts, and servers of a
+//! test's own, to be killed and started again.
+//!
+//! A test that needs a server and has none fails, and says how to get it. It is never skipped.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+
+/// How long a server may take to answer.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// The server of this test run, without a database.
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn shared() -> String {
+    std::env::var("ORX_TEST_PG").unwrap_or_else(|_| {
+        panic!("no PostgreSQL to test with: `ORX_TEST_PG` is not set. `tests/run` starts one.")
+    })
+}
+
+/// A program of PostgreSQL, of the newest version there is.
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn pg_program(name: &str) -> PathBuf {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = installed.map(|it| it.path().join("bin").join(name)).collect();
+    found.extend(std::env::var_os("ORX_TEST_PG_BIN").map(|it| Path::new(&it).join(name)));
+    found.retain(|path| path.exists());
+    found.sort();
+    found.pop().unwrap_or_else(|| {
+        panic!("`{name}` was not found: install postgresql (`tests/run` does it as root)")
+    })
+}
+
+/// Runs a statement by itself, on a connection of its own, and gives the first column as text.
+///
+/// # Panics
+/// Where the server refuses it.
+pub async fn run(url: &str, sql: &str) -> Vec<String> {
+    let mut conn = PgConnection::connect(url).await.expect("a connection");
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await;
+    let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    drop(conn.close().await);
+    let text = |row: &sqlx::postgres::PgRow| match row.try_get_raw(0) {
+        Ok(value) => value.as_str().unwrap_or_default().to_owned(),
+        Err(_) => String::new(),
+    };
+    rows.iter().map(text).collect()
+}
+
+/// A new, empty database, dropped with this.
+pub struct Database {
+    server: String,
+    name: String,
+}
+
+static NUMBER: AtomicU32 = AtomicU32::new(1);
+
+impl Database {
+    /// On the server of this test run.
+    ///
+    /// # Panics
+    /// Where there is no server.
+    pub async fn new() -> Self {
+        Self::on(&shared()).await
+    }
+
+    /// # Panics
+    /// Where the server refuses it.
+    pub async fn on(server: &str) -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("orx_{}_{number}", std::process::id());
+        let create = format!("create database {name} template template0 encoding 'UTF8'");
+        run(&format!("{server}/postgres"), &create).await;
+        Self { server: server.to_owned(), name }
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}/{}", self.server, self.name)
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Through another server in front of this one, such as a proxy.
+    #[must_use]
+    pub fn url_by(&self, server: &str) -> String {
+        format!("{server}/{}", self.name)
+    }
+
+    /// Runs statements in it.
+    pub async fn run(&self, sql: &str) -> Vec<String> {
+        run(&self.url(), sql).await
+    }
+}
+
+impl Drop for Database {
+    /// In a thread of its own: this one may be in the middle of a runtime.
+    fn drop(&mut self) {
+        let url = format!("{}/postgres", self.server);
+        let sql = format!("drop database if exists {} with (force)", self.name);
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(async {
+                // The server may be gone before its databases.
+                if let Ok(mut conn) = PgConnection::connect(&url).await {
+                    drop(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await);
+                }
+            });
+        });
+        drop(dropping.join());
+    }
+}
+
+/// A port that was free a moment ago.
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// As root, PostgreSQL and its proxy refuse to run: they run as nobody then.
+fn unprivileged(program: &Path) -> Command {
+    if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(program);
+        return command;
+    }
+    Command::new(program)
+}
+
+/// A folder that the one who runs the servers owns, gone with this.
+fn folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::Builder::new().prefix("orx-pg-").tempdir().expect("a folder");
+    let path = folder.path();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("its rights");
+    folder
+}
+
+/// A process, killed with this.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A server of a test's own.
+pub struct OwnPostgres {
+    folder: tempfile::TempDir,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl OwnPostgres {
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn start() -> Self {
+        let folder = folder();
+        let data = folder.path().join("data");
+        let made = unprivileged(&pg_program("initdb"))
+            .args(["-U", "orx", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .status();
+        assert!(made.expect("initdb").success(), "initdb failed");
+        let mut server = Self { folder, port: free_port(), process: None };
+        server.restart();
+        server
+    }
+
+    /// Without a database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgres://orx@127.0.0.1:{}", self.port)
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As by `kill -9`, which takes the whole server with it.
+    pub fn kill(&mut self) {
+        self.process = None;
+        // Its own processes notice within a moment; until then the memory they share is held.
+        let pid = self.folder.path().join("data/postmaster.pid");
+        drop(std::fs::remove_file(pid));
+    }
+
+    /// # Panics
+    /// Where it does not come up.
+    pub fn restart(&mut self) {
+        self.process = None;
+        let log = self.folder.path().join("log");
+        let log = File::options().create(true).append(true).open(log).expect("its log");
+        let until = Instant::now() + START_MAX;
+        loop {
+            let child = unprivileged(&pg_program("postgres"))
+                .arg("-D")
+                .arg(self.folder.path().join("data"))
+                .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+                .args(["-c", "unix_socket_directories=", "-c", "max_connections=60"])
+                .stdout(log.try_clone().expect("its log"))
+                .stderr(log.try_clone().expect("its log"))
+                .spawn();
+            let mut process = Process(child.expect("postgres"));
+            while Instant::now() < until && matches!(process.0.try_wait(), Ok(None)) {
+                if self.is_ready() {
+                    self.process = Some(process);
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            // After a kill, the old one's memory may be held for a moment more.
+            assert!(Instant::now() < until, "the server did not come up: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let asked = Command::new(pg_program("pg_isready"))
+            .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .status();
+        asked.is_ok_and(|status| status.success())
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// A proxy that gives each transaction any session it has.
+pub struct Bouncer {
+    port: u16,
+    _process: Process,
+    _folder: tempfile::TempDir,
+}
+
+impl Bouncer {
+    /// In front of the server of this test run, with so many sessions for each database.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn start(sessions: u32) -> Self {
+        let shared = shared();
+        let rest = shared.rsplit('@').next().unwrap_or_default().to_owned();
+        let (host, server_port) = rest.split_once(':').expect("a host and a port");
+        let (folder, port) = (folder(), free_port());
+        let config = folder.path().join("config");
+        let text = format!(
+            "[databases]\n* = host={host} port={server_port}\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             auth_type = trust\nauth_file = {}\npool_mode = transaction\n\
+             default_pool_size = {sessions}\nmin_pool_size = 0\nmax_client_conn = 500\n\
+             server_reset_query =\n",
+            folder.path().join("users").display()
+        );
+        std::fs::write(folder.path().join("users"), "\"orx\" \"\"\n").expect("its users");
+        std::fs::write(&config, text).expect("its config");
+        let log = File::create(folder.path().join("log")).expect("its log");
+        let child = unprivileged(Path::new("pgbouncer"))
+            .arg(&config)
+            .stdout(log.try_clone().expect("its log"))
+            .stderr(log)
+            .spawn()
+            .expect("pgbouncer: install it (`tests/run` does it as root)");
+        let process = Process(child);
+        let until = Instant::now() + START_MAX;
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < until, "the proxy did not come up: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { port, _process: process, _folder: folder }
+    }
+
+    /// Without a database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgres://orx@127.0.0.1:{}", self.port)
+    }
+}
