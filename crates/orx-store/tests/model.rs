@@ -1,8 +1,9 @@
-//! The SQLite store does what the reference model does: the same random operations on both, every
-//! answer and the whole state compared after each, while the SQLite store is closed, or dropped as
-//! by a crash, and opened again in between.
+//! Every store does what the reference model does: the same random operations on both, every answer
+//! and the whole state compared after each, while the store is closed, or dropped as by a crash, and
+//! opened again in between.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use orx_model::job::Json;
 use orx_model::log::{LogChunk, LogCursor, Stream};
@@ -13,9 +14,11 @@ use orx_model::{
 };
 use orx_store::{
     CancelCommand, ClaimRequest, Dispatching, Jobs, Lead, LeadRequest, Leases, ListRequest,
-    LogRequest, Logs, Memory, PruneRequest, Sqlite, SqliteOptions, Store, Term, Upkeep,
+    LogRequest, Logs, Memory, Postgres, PostgresOptions, PruneRequest, Sqlite, SqliteOptions, Store,
+    Term, Upkeep,
 };
 use orx_testkit::make::{NOW, job, json, name, request};
+use orx_testkit::servers::Database;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -151,11 +154,32 @@ async fn lead(store: &dyn Store, now: Timestamp) -> Term {
     }
 }
 
+/// Where the store that is compared keeps what it keeps.
+enum Home {
+    Folder(tempfile::TempDir),
+    Database(Database),
+}
+
+impl Home {
+    async fn open(&self, now: Timestamp) -> Arc<dyn Store> {
+        match self {
+            Self::Folder(folder) => {
+                let options = SqliteOptions::new(folder.path().join("orx.db"));
+                Arc::new(Sqlite::open(options, now).expect("a store"))
+            }
+            Self::Database(database) => {
+                let options = PostgresOptions::new(database.url());
+                Arc::new(Postgres::open(options, now).await.expect("a store"))
+            }
+        }
+    }
+}
+
 /// Both stores, and what the test remembers to address them.
 struct Both {
-    folder: tempfile::TempDir,
+    home: Home,
     memory: Memory,
-    sqlite: Option<Sqlite>,
+    store: Option<Arc<dyn Store>>,
     now: Timestamp,
     executions: u128,
     /// Whose claims count: on the one, and on the other.
@@ -166,12 +190,11 @@ struct Both {
 }
 
 impl Both {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+    async fn new(home: Home) -> Self {
         let mut both = Self {
-            folder,
+            home,
             memory: Memory::new(),
-            sqlite: None,
+            store: None,
             now: NOW,
             executions: 1,
             terms: (NOBODY, NOBODY),
@@ -182,19 +205,33 @@ impl Both {
         both
     }
 
-    /// Opened anew, a store has no leader: a new term begins on both.
+    /// A new term begins on both. In a file the lease went with its process; elsewhere it is still
+    /// held, and given back.
     async fn open(&mut self) {
-        let options = SqliteOptions::new(self.folder.path().join("orx.db"));
-        let sqlite = Sqlite::open(options, self.now).expect("a store");
+        let store = self.home.open(self.now).await;
         let _ = self.memory.step_down(self.terms.0).await.expect("memory");
-        let (memory, found) = (lead(&self.memory, self.now).await, lead(&sqlite, self.now).await);
-        assert_eq!(found, memory);
+        let _ = store.step_down(self.terms.1).await.expect("stepped down");
+        let (memory, found) = (lead(&self.memory, self.now).await, lead(&*store, self.now).await);
+        match self.home {
+            Home::Folder(_) => assert_eq!(found, memory),
+            // By a clock of its own.
+            Home::Database(_) => assert!(found.epoch > self.terms.1.epoch),
+        }
         self.terms = (memory, found);
-        self.sqlite = Some(sqlite);
+        self.store = Some(store);
     }
 
-    fn sqlite(&self) -> &Sqlite {
-        self.sqlite.as_ref().expect("an open store")
+    fn store(&self) -> &dyn Store {
+        self.store.as_deref().expect("an open store")
+    }
+
+    /// Epochs are a store's own where it has a clock of its own.
+    fn masked(&self, state: &[String]) -> Vec<String> {
+        let mask = |text: &String| match self.home {
+            Home::Folder(_) => text.clone(),
+            Home::Database(_) => without_epochs(text),
+        };
+        state.iter().map(mask).collect()
     }
 
     /// From the newest back; beyond them, one that never was.
@@ -209,7 +246,7 @@ impl Both {
             Op::Enqueue(jobs) => {
                 let specs: Vec<JobSpec> = jobs.iter().map(|new| spec(new, now)).collect();
                 let expected = self.memory.enqueue(specs.clone(), now).await.expect("memory");
-                let found = self.sqlite().enqueue(specs, now).await.expect("sqlite");
+                let found = self.store().enqueue(specs, now).await.expect("the store");
                 assert_eq!(found, expected);
             }
             Op::Claim { rooms } => {
@@ -236,7 +273,7 @@ impl Both {
                 let claims = expected.iter().map(|claim| &claim.dispatch);
                 self.claimed.extend(claims.map(|it| (it.job, it.attempt, it.execution)));
                 let found =
-                    self.sqlite().claim_ready(requests, self.terms.1, now).await.expect("sqlite");
+                    self.store().claim_ready(requests, self.terms.1, now).await.expect("the store");
                 assert_eq!(seen(found), seen(expected));
             }
             Op::Start(places) => {
@@ -246,7 +283,7 @@ impl Both {
                     .map(|(job, _, execution)| Started { job, execution, at: now })
                     .collect();
                 self.memory.mark_started(started.clone()).await.expect("memory");
-                self.sqlite().mark_started(started).await.expect("sqlite");
+                self.store().mark_started(started).await.expect("the store");
             }
             Op::End(ends) => {
                 let outcome = |(place, choice): &(u8, u8)| {
@@ -266,8 +303,8 @@ impl Both {
                 let draws: Vec<f64> = ends.iter().map(|(_, n)| f64::from(*n) / 10.0).collect();
                 let memory = self.memory.record_outcomes(outcomes.clone(), draws.clone(), now);
                 let expected = memory.await.expect("memory");
-                let found = self.sqlite().record_outcomes(outcomes.clone(), draws, now).await;
-                assert_eq!(found.expect("sqlite"), expected);
+                let found = self.store().record_outcomes(outcomes.clone(), draws, now).await;
+                assert_eq!(found.expect("the store"), expected);
                 for (outcome, told) in outcomes.iter().zip(expected) {
                     if matches!(told, orx_store::Recorded::Applied { .. }) {
                         let count = self.outcomes.entry(outcome.execution).or_default();
@@ -281,7 +318,7 @@ impl Both {
                 let progress = orx_model::job::Progress { percent: f64::from(place), text: None };
                 let told = vec![ExecutionProgress { job, execution, progress }];
                 self.memory.record_progress(told.clone()).await.expect("memory");
-                self.sqlite().record_progress(told).await.expect("sqlite");
+                self.store().record_progress(told).await.expect("the store");
             }
             Op::Log { place, seq, bytes } => {
                 let (job, attempt, execution) = self.pick(place);
@@ -296,7 +333,7 @@ impl Both {
                     bytes,
                 };
                 self.memory.append_logs(vec![chunk.clone()]).await.expect("memory");
-                self.sqlite().append_logs(vec![chunk]).await.expect("sqlite");
+                self.store().append_logs(vec![chunk]).await.expect("the store");
                 let request = LogRequest {
                     job,
                     after: LogCursor::default(),
@@ -305,7 +342,7 @@ impl Both {
                     limit_bytes: 1 << 20,
                 };
                 let expected = self.memory.read_logs(request.clone()).await.expect("memory");
-                assert_eq!(self.sqlite().read_logs(request).await.expect("sqlite"), expected);
+                assert_eq!(self.store().read_logs(request).await.expect("the store"), expected);
             }
             Op::Cancel { job, force, expected } => {
                 let cancel = CancelCommand {
@@ -316,13 +353,13 @@ impl Both {
                     expected,
                 };
                 let memory = self.memory.cancel(vec![cancel.clone()], now).await;
-                let sqlite = self.sqlite().cancel(vec![cancel], now).await;
-                assert_eq!(sqlite.expect("sqlite"), memory.expect("memory"));
+                let found = self.store().cancel(vec![cancel], now).await;
+                assert_eq!(found.expect("the store"), memory.expect("memory"));
             }
             Op::Retry(jobs) => {
                 let ids: Vec<JobId> = jobs.iter().map(|job| JobId(i64::from(*job) + 1)).collect();
                 let expected = self.memory.retry(ids.clone(), now).await.expect("memory");
-                assert_eq!(self.sqlite().retry(ids, now).await.expect("sqlite"), expected);
+                assert_eq!(self.store().retry(ids, now).await.expect("the store"), expected);
             }
             Op::Later(seconds) => {
                 self.now = Timestamp::from_millis(now.as_millis() + seconds * 1_000);
@@ -330,7 +367,7 @@ impl Both {
             Op::Promote => {
                 let expected = self.memory.promote_due(self.terms.0, now, 3).await.expect("memory");
                 assert_eq!(
-                    self.sqlite().promote_due(self.terms.1, now, 3).await.expect("sqlite"),
+                    self.store().promote_due(self.terms.1, now, 3).await.expect("the store"),
                     expected
                 );
             }
@@ -338,7 +375,7 @@ impl Both {
                 use orx_store::DeadLetters;
                 let ids = vec![JobId(i64::from(job) + 1)];
                 let expected = self.memory.delete_dead_letters(ids.clone()).await.expect("memory");
-                let found = self.sqlite().delete_dead_letters(ids).await.expect("sqlite");
+                let found = self.store().delete_dead_letters(ids).await.expect("the store");
                 assert_eq!(found, expected);
             }
             Op::Prune => {
@@ -348,18 +385,18 @@ impl Both {
                     PruneRequest { completed_before: before, others_before: before, limit: 5 };
                 let expected = self.memory.prune(request, self.terms.0).await.expect("memory");
                 assert_eq!(
-                    self.sqlite().prune(request, self.terms.1).await.expect("sqlite"),
+                    self.store().prune(request, self.terms.1).await.expect("the store"),
                     expected
                 );
             }
             Op::Reopen => {
-                self.sqlite().close().await.expect("closed");
-                self.sqlite = None;
+                self.store().close().await.expect("closed");
+                self.store = None;
                 self.open().await;
             }
             Op::Crash => {
-                // What is on the disk now is what a killed process leaves; the lock goes with it.
-                self.sqlite = None;
+                // What is kept now is what a killed process leaves.
+                self.store = None;
                 self.open().await;
             }
         }
@@ -390,7 +427,8 @@ impl Both {
             state
         }
         let expected = state(&self.memory, all.clone(), self.now).await;
-        assert_eq!(state(self.sqlite(), all, self.now).await, expected);
+        let found = state(self.store(), all, self.now).await;
+        assert_eq!(self.masked(&found), self.masked(&expected));
     }
 
     /// Each move is one of the table; a job has at most one live attempt; numbers ascend.
@@ -414,15 +452,38 @@ proptest! {
 
     #[test]
     fn sqlite_does_what_the_model_does(ops in proptest::collection::vec(op(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let mut both = Both::new().await;
-            for op in ops {
-                both.apply(op).await;
-            }
-        });
+        compare(ops, async || Home::Folder(tempfile::tempdir().expect("a folder")));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn postgres_does_what_the_model_does(ops in proptest::collection::vec(op(), 1..60)) {
+        compare(ops, async || Home::Database(Database::new().await));
+    }
+}
+
+fn compare(ops: Vec<Op>, home: impl AsyncFnOnce() -> Home) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut both = Both::new(home().await).await;
+        for op in ops {
+            both.apply(op).await;
+        }
+    });
+}
+
+/// JSON text with each epoch left out.
+fn without_epochs(text: &str) -> String {
+    let mut parts = text.split("\"epoch\":");
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        masked.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    masked
 }
