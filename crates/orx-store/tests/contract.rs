@@ -42,3 +42,20 @@ mod postgres {
 
     orx_testkit::store_contract!(open);
 }
+
+/// Through a proxy that pools transactions: nothing of a session may be relied on.
+mod pgbouncer {
+    use std::sync::Arc;
+
+    use orx_store::{Postgres, PostgresOptions, Store};
+    use orx_testkit::make::NOW;
+    use orx_testkit::servers::{Database, bouncer};
+
+    async fn open() -> (Arc<dyn Store>, Database) {
+        let database = Database::new().await;
+        let options = PostgresOptions::new(database.url_by(&bouncer()));
+        (Arc::new(Postgres::open(options, NOW).await.expect("a store")), database)
+    }
+
+    orx_testkit::store_contract!(open);
+}

@@ -14,8 +14,8 @@ use orx_model::{
 };
 use orx_store::{
     CancelCommand, ClaimRequest, Dispatching, Jobs, Lead, LeadRequest, Leases, ListRequest,
-    LogRequest, Logs, Memory, Postgres, PostgresOptions, PruneRequest, Sqlite, SqliteOptions, Store,
-    Term, Upkeep,
+    LogRequest, Logs, Memory, Postgres, PostgresOptions, PruneRequest, Sqlite, SqliteOptions,
+    Store, Term, Upkeep,
 };
 use orx_testkit::make::{NOW, job, json, name, request};
 use orx_testkit::servers::Database;
@@ -466,10 +466,8 @@ proptest! {
 }
 
 fn compare(ops: Vec<Op>, home: impl AsyncFnOnce() -> Home) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut both = Both::new(home().await).await;
         for op in ops {

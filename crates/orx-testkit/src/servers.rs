@@ -26,6 +26,19 @@ pub fn shared() -> String {
     })
 }
 
+/// A proxy in front of [`shared`] that gives each transaction any of a few sessions.
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn bouncer() -> String {
+    std::env::var("ORX_TEST_PGBOUNCER").unwrap_or_else(|_| {
+        panic!(
+            "no pgbouncer to test with: `ORX_TEST_PGBOUNCER` is not set. `tests/run` starts one."
+        )
+    })
+}
+
 /// A program of PostgreSQL, of the newest version there is.
 ///
 /// # Panics
@@ -169,6 +182,7 @@ impl Drop for Process {
 pub struct OwnPostgres {
     folder: tempfile::TempDir,
     port: u16,
+    settings: Vec<String>,
     process: Option<Process>,
 }
 
@@ -177,6 +191,15 @@ impl OwnPostgres {
     /// Where it does not come up.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[], false)
+    }
+
+    /// With settings such as `fsync=off`; or as a replica, whose primary is away.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn start_with(settings: &[&str], replica: bool) -> Self {
         let folder = folder();
         let data = folder.path().join("data");
         let made = unprivileged(&pg_program("initdb"))
@@ -185,7 +208,13 @@ impl OwnPostgres {
             .stdout(Stdio::null())
             .status();
         assert!(made.expect("initdb").success(), "initdb failed");
-        let mut server = Self { folder, port: free_port(), process: None };
+        if replica {
+            let signal = data.join("standby.signal");
+            let touched = unprivileged(Path::new("touch")).arg(signal).status();
+            assert!(touched.expect("touch").success(), "no standby.signal");
+        }
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Self { folder, port: free_port(), settings, process: None };
         server.restart();
         server
     }
@@ -222,6 +251,7 @@ impl OwnPostgres {
                 .arg(self.folder.path().join("data"))
                 .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
                 .args(["-c", "unix_socket_directories=", "-c", "max_connections=60"])
+                .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
                 .stdout(log.try_clone().expect("its log"))
                 .stderr(log.try_clone().expect("its log"))
                 .spawn();
@@ -248,58 +278,5 @@ impl OwnPostgres {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-}
-
-/// A proxy that gives each transaction any session it has.
-pub struct Bouncer {
-    port: u16,
-    _process: Process,
-    _folder: tempfile::TempDir,
-}
-
-impl Bouncer {
-    /// In front of the server of this test run, with so many sessions for each database.
-    ///
-    /// # Panics
-    /// Where it does not come up.
-    #[must_use]
-    pub fn start(sessions: u32) -> Self {
-        let shared = shared();
-        let rest = shared.rsplit('@').next().unwrap_or_default().to_owned();
-        let (host, server_port) = rest.split_once(':').expect("a host and a port");
-        let (folder, port) = (folder(), free_port());
-        let config = folder.path().join("config");
-        let text = format!(
-            "[databases]\n* = host={host} port={server_port}\n[pgbouncer]\n\
-             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = trust\nauth_file = {}\npool_mode = transaction\n\
-             default_pool_size = {sessions}\nmin_pool_size = 0\nmax_client_conn = 500\n\
-             server_reset_query =\n",
-            folder.path().join("users").display()
-        );
-        std::fs::write(folder.path().join("users"), "\"orx\" \"\"\n").expect("its users");
-        std::fs::write(&config, text).expect("its config");
-        let log = File::create(folder.path().join("log")).expect("its log");
-        let child = unprivileged(Path::new("pgbouncer"))
-            .arg(&config)
-            .stdout(log.try_clone().expect("its log"))
-            .stderr(log)
-            .spawn()
-            .expect("pgbouncer: install it (`tests/run` does it as root)");
-        let process = Process(child);
-        let until = Instant::now() + START_MAX;
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < until, "the proxy did not come up: {}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self { port, _process: process, _folder: folder }
-    }
-
-    /// Without a database.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("postgres://orx@127.0.0.1:{}", self.port)
     }
 }
