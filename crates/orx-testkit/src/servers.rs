@@ -7,7 +7,8 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
@@ -208,14 +209,17 @@ impl OwnPostgres {
             .stdout(Stdio::null())
             .status();
         assert!(made.expect("initdb").success(), "initdb failed");
-        if replica {
-            let signal = data.join("standby.signal");
-            let touched = unprivileged(Path::new("touch")).arg(signal).status();
-            assert!(touched.expect("touch").success(), "no standby.signal");
-        }
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         let mut server = Self { folder, port: free_port(), settings, process: None };
         server.restart();
+        if replica {
+            // Only what was killed has something to replay, and so becomes one that can be read.
+            server.kill();
+            let signal = server.folder.path().join("data/standby.signal");
+            let touched = unprivileged(Path::new("touch")).arg(signal).status();
+            assert!(touched.expect("touch").success(), "no standby.signal");
+            server.restart();
+        }
         server
     }
 
@@ -233,9 +237,6 @@ impl OwnPostgres {
     /// As by `kill -9`, which takes the whole server with it.
     pub fn kill(&mut self) {
         self.process = None;
-        // Its own processes notice within a moment; until then the memory they share is held.
-        let pid = self.folder.path().join("data/postmaster.pid");
-        drop(std::fs::remove_file(pid));
     }
 
     /// # Panics
@@ -263,7 +264,8 @@ impl OwnPostgres {
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
-            // After a kill, the old one's memory may be held for a moment more.
+            // After a kill, its other processes notice within a moment; until then a new one refuses
+            // to start.
             assert!(Instant::now() < until, "the server did not come up: {}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -278,5 +280,85 @@ impl OwnPostgres {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// A network that can fail: what it is told to, between a client and a server.
+pub struct Proxy {
+    port: u16,
+    state: Arc<ProxyState>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct ProxyState {
+    drop_answers: AtomicBool,
+    swallow: AtomicBool,
+}
+
+impl Proxy {
+    /// In front of a server such as [`shared`].
+    ///
+    /// # Panics
+    /// Where there is no port.
+    pub async fn start(server: &str) -> Self {
+        let to = server.rsplit('@').next().unwrap_or_default().to_owned();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let state = Arc::new(ProxyState::default());
+        let shared = Arc::clone(&state);
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (state, to) = (Arc::clone(&shared), to.clone());
+                tokio::spawn(async move {
+                    let Ok(server) = tokio::net::TcpStream::connect(to).await else { return };
+                    let (from_client, to_client) = client.into_split();
+                    let (from_server, to_server) = server.into_split();
+                    let asks = carry(from_client, to_server, Arc::clone(&state), false);
+                    tokio::join!(asks, carry(from_server, to_client, state, true));
+                });
+            }
+        });
+        Self { port, state, accepting }
+    }
+
+    /// Without a database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgres://orx@127.0.0.1:{}", self.port)
+    }
+
+    /// What the server says is lost; what it is asked comes through.
+    pub fn drop_answers(&self, drops: bool) {
+        self.state.drop_answers.store(drops, Ordering::SeqCst);
+    }
+
+    /// All is lost, both ways, and nobody is told.
+    pub fn swallow(&self, swallows: bool) {
+        self.state.swallow.store(swallows, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn carry(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    state: Arc<ProxyState>,
+    answers: bool,
+) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (mut buffer, mut lost) = (vec![0; 64 * 1024], false);
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        lost |= state.swallow.load(Ordering::SeqCst);
+        lost |= answers && state.drop_answers.load(Ordering::SeqCst);
+        // Once something of it is lost, nothing of a stream makes sense any more.
+        if !lost && to.write_all(&buffer[..read]).await.is_err() {
+            break;
+        }
     }
 }

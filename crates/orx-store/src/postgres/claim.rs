@@ -26,12 +26,12 @@ const READ_ROWS: (usize, usize) = (16, 1_024);
 const READS_MAX: usize = 1_000;
 
 /// A job to be given, or to be cancelled, as it was read.
-struct Chosen {
-    job: i64,
-    run_at: i64,
+pub(super) struct Chosen {
+    pub(super) job: i64,
+    pub(super) run_at: i64,
     /// The request, and which of its executions; `None` where its time is over.
-    gets: Option<(usize, usize)>,
-    deadline: Option<Timestamp>,
+    pub(super) gets: Option<(usize, usize)>,
+    pub(super) deadline: Option<Timestamp>,
 }
 
 /// When the time of a job is over, and its deadline.
@@ -155,7 +155,7 @@ impl Inner {
     }
 }
 
-fn message(
+pub(super) fn message(
     chosen: &[Chosen],
     requests: &[ClaimRequest],
     term: Term,

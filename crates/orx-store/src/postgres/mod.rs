@@ -28,6 +28,8 @@ mod row;
 mod sessions;
 mod sql;
 mod store;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod trouble;
 

@@ -1,0 +1,240 @@
+//! What is particular to how this store speaks to its server. What it does is in `tests/`.
+
+use orx_model::filter::{Filter, Term, Test};
+use orx_model::{ExecutionId, Incarnation, JobId, JobStatus, Offer};
+use orx_testkit::servers::Database;
+use proptest::prelude::*;
+
+use super::call::Kind;
+use super::claim::{self, Chosen};
+use super::row::Columns;
+use super::trouble::Trouble;
+use super::*;
+use crate::ClaimRequest;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+async fn open(database: &Database) -> Postgres {
+    Postgres::open(PostgresOptions::new(database.url()), NOW).await.expect("a store")
+}
+
+/// The plan of a statement, a step a line.
+async fn plan(store: &Postgres, sql: &str) -> String {
+    let rows = store.inner.rows(Kind::Read, format!("explain {sql}")).await.expect("a plan");
+    rows.iter().map(|row| Columns(row).text(0).expect("a step") + "\n").collect()
+}
+
+/// The last statement of a template, its names filled in.
+fn statement(template: &str, values: &[(&str, String)]) -> String {
+    let filled = sql::fill(template, values);
+    filled.rsplit(';').next().unwrap_or_default().to_owned()
+}
+
+/// A long life's worth of jobs: most completed, many waiting, few of all others.
+const MANY_JOBS: &str = "
+    insert into queues (name) values ('q');
+    insert into lanes (queue, handler, require) select 1, 'h' || n, '{}' from generate_series(1, 9) n;
+    insert into jobs
+        (id, lane, run_at, expire_at, created_at, deadline, status, urgency, finished_at,
+         execution, worker, dead, dead_at)
+    select n, 1 + n % 9, n, case when s < 3 and n % 50 = 0 then n end, n, null, s, 2,
+           case when s >= 5 then n end,
+           case when s in (3, 4) then gen_random_uuid() end,
+           case when s in (3, 4) then ('00000000-0000-0000-0000-00000000000' || n % 9)::uuid end,
+           case when s = 6 and n % 2 = 0 then 'lost' end,
+           case when s = 6 and n % 2 = 0 then n end
+    from (
+        select n, case when n % 100 < 60 then 5 when n % 100 < 90 then 1 when n % 100 < 95 then 2
+                       when n % 100 < 97 then 4 else 6 end as s
+        from generate_series(1, 60000) n
+    ) many;
+    insert into specs (job, spec) select id, '{}' from jobs;";
+
+#[tokio::test]
+async fn what_is_asked_often_reads_an_index_in_its_order() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    database.run(MANY_JOBS).await;
+    let term = crate::Term { node: Incarnation(1), epoch: 1 };
+    let request = ClaimRequest {
+        worker: Incarnation(1),
+        worker_name: "w".parse().expect("a name"),
+        offer: Offer::default(),
+        executions: (0..100).map(ExecutionId).collect(),
+    };
+    let chosen: Vec<Chosen> = (0..100)
+        .map(|n| Chosen {
+            job: 60 + n * 100,
+            run_at: 1,
+            gets: Some((0, n as usize)),
+            deadline: None,
+        })
+        .collect();
+    let claim = claim::message(&chosen, &[request], term, NOW).expect("a message");
+    let ready = [
+        ("numbers", sql::ints([0, 1])),
+        ("lanes", sql::ints([1, 2])),
+        ("urgencies", sql::ints([i64::MIN, 2])),
+        ("run_ats", sql::ints([i64::MIN, 5])),
+        ("ids", sql::ints([i64::MIN, 5])),
+        ("rows", sql::int(100)),
+    ];
+    let promote = [
+        ("lease", lease::fence(Some(term))),
+        ("now", sql::int(500)),
+        ("limit", sql::int(100)),
+        ("pending", sql::int(1)),
+        ("scheduled", sql::int(2)),
+        ("cancelled", sql::int(8)),
+        ("late", sql::text("")),
+        ("expired", sql::text("")),
+    ];
+    let prune = [
+        ("lease", lease::fence(Some(term))),
+        ("completed_before", sql::int(500)),
+        ("others_before", sql::int(500)),
+        ("limit", sql::int(100)),
+        ("key_kept", sql::int(0)),
+    ];
+    let statuses = Filter {
+        terms: vec![Term {
+            negated: false,
+            test: Test::Status([JobStatus::TimedOut, JobStatus::Cancelled].into()),
+        }],
+    };
+    let cases: [(&str, String, &[&str]); 8] = [
+        ("ready", statement(include_str!("ready.sql"), &ready), &["jobs_ready"]),
+        ("claim", claim, &["jobs_pkey"]),
+        ("promote", statement(include_str!("promote.sql"), &promote), &["jobs_due", "jobs_expire"]),
+        ("prune", statement(include_str!("prune.sql"), &prune), &["jobs_completed", "jobs_ended"]),
+        ("next due", statement(include_str!("next_due.sql"), &[]), &["jobs_due", "jobs_expire"]),
+        ("oldest due", statement(include_str!("oldest_due.sql"), &[]), &["jobs_ready"]),
+        (
+            "live of a worker",
+            format!("select id from jobs where worker = {} order by id", sql::id(1)),
+            &["jobs_live"],
+        ),
+        (
+            "list",
+            read::ids(&Filter::default(), false, Some(JobId(50_000)), 100).expect("may match"),
+            &["jobs_pkey"],
+        ),
+    ];
+    // As it grew, and as the server knows it once it has looked.
+    for analyze in [false, true] {
+        if analyze {
+            database.run("analyze").await;
+        }
+        for (what, sql, indexes) in &cases {
+            let steps = plan(&store, sql).await;
+            for index in *indexes {
+                assert!(steps.contains(index), "{what} does not read {index}:\n{steps}");
+            }
+            assert!(!steps.contains("Seq Scan on jobs"), "{what} reads every job:\n{steps}");
+        }
+        let ready = plan(&store, &cases[0].1).await;
+        assert!(!ready.contains("Sort"), "ready jobs are sorted:\n{ready}");
+    }
+    // Of statuses that are rare; those that are not are as quickly found by id.
+    let rare = read::ids(&statuses, false, Some(JobId(50_000)), 100).expect("may match");
+    let steps = plan(&store, &rare).await;
+    assert!(steps.contains("jobs_status"), "{steps}");
+}
+
+#[tokio::test]
+async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing() {
+    let database = Database::new().await;
+    let read_deadline = Duration::from_millis(200);
+    let write_deadline = Duration::from_millis(200);
+    let options =
+        PostgresOptions { read_deadline, write_deadline, ..PostgresOptions::new(database.url()) };
+    let store = Postgres::open(options, NOW).await.expect("a store");
+    for kind in [Kind::Read, Kind::Durable, Kind::Unsynced] {
+        let sql = "update meta set value = 77 where key = 'touched'; select pg_sleep(9)";
+        let slept = store.inner.send(kind, sql.to_owned()).await;
+        assert!(matches!(slept, Err(Trouble::Busy)), "{kind:?}: {slept:?}");
+    }
+    assert_eq!(database.run("select value from meta where key = 'touched'").await, ["0"]);
+    let left = database.run("select count(*) from pg_stat_activity where query ~ 'pg_sleep\\(9'");
+    // The one that asks sees itself.
+    assert_eq!(left.await, ["1"]);
+    let settings = "select current_setting('statement_timeout'), current_setting('lock_timeout'), \
+                    current_setting('synchronous_commit')";
+    assert_eq!(database.run(settings).await, ["0"]);
+}
+
+#[tokio::test]
+async fn what_is_not_synced_says_so_for_its_own_transaction_only() {
+    let database = Database::new().await;
+    let options = PostgresOptions { sessions: 2, ..PostgresOptions::new(database.url()) };
+    let store = Postgres::open(options, NOW).await.expect("a store");
+    let setting = "select current_setting('synchronous_commit')";
+    for (kind, expected) in [
+        (Kind::Unsynced, "off"),
+        (Kind::Durable, "on"),
+        (Kind::Advisory, "off"),
+        (Kind::Repeatable, "on"),
+    ] {
+        let rows = store.inner.rows(kind, setting.to_owned()).await.expect("a setting");
+        assert_eq!(Columns(&rows[0]).str(0).expect("a setting"), expected, "{kind:?}");
+    }
+}
+
+/// Any character there is, and those that mean something somewhere.
+fn anything() -> impl Strategy<Value = String> {
+    let special = proptest::sample::select(vec![
+        '\'', '"', '\\', '$', 'o', '{', '}', ',', ':', ';', '-', '/', '*', '\n', '\r', '\t', '%',
+        'N', 'U', 'L', '\u{1}', '\u{7f}', '\u{85}', '\u{2028}', '\u{fffd}', '🦀', ' ',
+    ]);
+    proptest::collection::vec(prop_oneof![3 => special, 1 => any::<char>()], 0..40)
+        .prop_map(|chars| chars.into_iter().collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    /// Each case is many values: the session costs more than they do.
+    #[test]
+    fn any_value_comes_back_as_it_was(
+        texts in proptest::collection::vec(proptest::option::weighted(0.9, anything()), 1..200),
+        bytes in proptest::collection::vec(any::<u8>(), 0..99),
+        ints in proptest::collection::vec(any::<Option<i64>>(), 1..20),
+        ids in proptest::collection::vec(any::<u128>(), 1..20),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let database = Database::new().await;
+            let store = open(&database).await;
+            let alone = texts.iter().map(|text| sql::optional_text(text.as_deref()));
+            let message = format!(
+                "select * from unnest({}); select unnest(array[{}]); select * from unnest({}); \
+                 select * from unnest({}); select * from unnest({}); select {}",
+                sql::texts(texts.iter().map(Option::as_deref)),
+                alone.collect::<Vec<_>>().join(", "),
+                sql::ints(ints.iter().copied()),
+                sql::ids(ids.iter().copied()),
+                sql::byte_strings([bytes.as_slice(), b"x"]),
+                sql::bytes(&bytes),
+            );
+            // A column of text cannot hold U+0000.
+            let expected: Vec<Option<String>> = texts
+                .iter()
+                .map(|text| text.as_ref().map(|text| text.replace('\0', "\u{fffd}")))
+                .collect();
+            let sets = store.inner.send(Kind::Read, message).await.expect("rows");
+            for set in &sets[..2] {
+                let found: Vec<Option<String>> =
+                    set.iter().map(|row| Columns(row).optional_text(0).expect("text")).collect();
+                assert_eq!(found, expected);
+            }
+            let found: Vec<Option<i64>> =
+                sets[2].iter().map(|row| Columns(row).optional_int(0).expect("a number")).collect();
+            assert_eq!(found, ints);
+            let found: Vec<u128> =
+                sets[3].iter().map(|row| Columns(row).id(0).expect("an id")).collect();
+            assert_eq!(found, ids);
+            assert_eq!(Columns(&sets[4][0]).bytes(0).expect("bytes"), bytes);
+            assert_eq!(Columns(&sets[5][0]).bytes(0).expect("bytes"), bytes);
+        });
+    }
+}

@@ -1,0 +1,635 @@
+//! What is particular to PostgreSQL: several nodes at one store, and a server that fails them.
+//!
+//! What every store promises is in `contract.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome};
+use orx_store::{
+    Claimed, Dispatching, Durability, Enqueued, Jobs, Lead, LeadRequest, Leases, Postgres,
+    PostgresOptions, PruneRequest, Recorded, StoreError, Term, Upkeep,
+};
+use orx_testkit::make::{NOW, at, failed, job, name, outcome, request, succeeded};
+use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+async fn open(database: &Database) -> Postgres {
+    Postgres::open(PostgresOptions::new(database.url()), NOW).await.expect("a store")
+}
+
+async fn lead(store: &Postgres, node: u128, ttl: Duration) -> Option<Term> {
+    let request = LeadRequest { node: Incarnation(node), ttl, above: 0 };
+    match store.lead(request, NOW).await.expect("an answer") {
+        Lead::Leading(term) => Some(term),
+        Lead::Following { .. } => None,
+    }
+}
+
+async fn add(store: &Postgres, specs: Vec<JobSpec>) -> Vec<JobId> {
+    let answers = store.enqueue(specs, NOW).await.expect("enqueued");
+    answers.iter().map(id).collect()
+}
+
+fn id(answer: &Enqueued) -> JobId {
+    match *answer {
+        Enqueued::New { id, .. } | Enqueued::Existing { id, .. } | Enqueued::KeyConflict { id } => {
+            id
+        }
+    }
+}
+
+fn keyed(key: &str) -> JobSpec {
+    JobSpec { key: Some(key.to_owned()), key_hash: Some("h".to_owned()), ..job() }
+}
+
+fn jobs(claimed: &[Claimed]) -> Vec<JobId> {
+    claimed.iter().map(|claim| claim.dispatch.job).collect()
+}
+
+/// A transaction that stays open until it is told otherwise.
+struct Open(PgConnection);
+
+impl Open {
+    async fn begin(database: &Database) -> Self {
+        let mut session = PgConnection::connect(&database.url()).await.expect("a session");
+        sqlx::raw_sql("begin").execute(&mut session).await.expect("begun");
+        Self(session)
+    }
+
+    async fn run(&mut self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        sqlx::raw_sql(sql).execute(&mut self.0).await.expect("done");
+    }
+
+    async fn end(mut self, how: &str) {
+        self.run(how).await;
+    }
+}
+
+/// A job as another node writes it, with the next id. Its lane is the first there is.
+const ANOTHERS_JOB: &str = "with new as (
+        insert into jobs (id, lane, run_at, created_at, status, urgency)
+        select nextval('job_ids'), 1, 0, 0, 1, 2 returning id
+    )
+    insert into specs (job, spec) select new.id, specs.spec from new, specs order by job limit 1";
+
+#[tokio::test]
+async fn a_job_that_commits_after_one_with_a_higher_id_is_claimed_all_the_same() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let first = add(&store, vec![job()]).await[0];
+    let mut other = Open::begin(&database).await;
+    other.run(ANOTHERS_JOB).await;
+    let third = add(&store, vec![job()]).await[0];
+    assert_eq!(third.0, first.0 + 2);
+    let claimed = store.claim_ready(vec![request(1, 1, 9)], term, at(1)).await.expect("claimed");
+    assert_eq!(jobs(&claimed), [first, third]);
+
+    other.end("commit").await;
+
+    let claimed = store.claim_ready(vec![request(1, 20, 9)], term, at(1)).await.expect("claimed");
+    assert_eq!(jobs(&claimed), [JobId(first.0 + 1)]);
+}
+
+#[tokio::test]
+async fn a_claim_passes_over_what_another_transaction_holds() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let ids = add(&store, vec![job(), job(), job()]).await;
+    let mut other = Open::begin(&database).await;
+    other.run(&format!("update jobs set percent = 1 where id = {}", ids[0])).await;
+
+    let asked = Instant::now();
+    let claimed = store.claim_ready(vec![request(1, 1, 3)], term, at(1)).await.expect("claimed");
+
+    assert_eq!(jobs(&claimed), ids[1..]);
+    assert!(asked.elapsed() < Duration::from_secs(1), "it waited");
+    other.end("rollback").await;
+    let claimed = store.claim_ready(vec![request(1, 9, 3)], term, at(1)).await.expect("claimed");
+    assert_eq!(jobs(&claimed), ids[..1]);
+}
+
+#[tokio::test]
+async fn what_two_claim_at_once_goes_to_one_of_them() {
+    let database = Database::new().await;
+    let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
+    let term = lead(&nodes[0], 1, HOUR).await.expect("free");
+    let ids: BTreeSet<JobId> = add(&nodes[0], vec![job(); 400]).await.into_iter().collect();
+    let claims = (0..4_u128).map(|who| {
+        let store = Arc::clone(&nodes[who as usize % 2]);
+        tokio::spawn(async move {
+            let mut all = Vec::new();
+            for round in 0..40 {
+                let request = request(who + 1, who * 10_000 + round * 20, 20);
+                let claimed = store.claim_ready(vec![request], term, at(1)).await.expect("claimed");
+                all.extend(jobs(&claimed));
+            }
+            all
+        })
+    });
+    let mut claimed = Vec::new();
+    for claim in claims.collect::<Vec<_>>() {
+        claimed.extend(claim.await.expect("claimed"));
+    }
+    assert_eq!(claimed.len(), ids.len());
+    assert_eq!(claimed.into_iter().collect::<BTreeSet<_>>(), ids);
+    let live = nodes[1].live_attempts().await.expect("read");
+    let executions: BTreeSet<ExecutionId> = live.iter().map(|live| live.execution).collect();
+    assert_eq!(executions.len(), ids.len());
+}
+
+#[tokio::test]
+async fn a_lane_that_another_node_added_is_claimed_from() {
+    let database = Database::new().await;
+    let (leader, other) = (open(&database).await, open(&database).await);
+    let term = lead(&leader, 1, HOUR).await.expect("free");
+    let ids = add(&other, vec![JobSpec { queue: name("new"), ..job() }]).await;
+    let claimed = leader.claim_ready(vec![request(1, 1, 3)], term, at(1)).await.expect("claimed");
+    assert_eq!(jobs(&claimed), ids);
+}
+
+#[tokio::test]
+async fn of_nodes_that_ask_at_once_one_leads_and_no_epoch_comes_twice() {
+    let database = Database::new().await;
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(Arc::new(open(&database).await));
+    }
+    let tasks: Vec<_> = (0..12_u128)
+        .map(|who| {
+            let store = Arc::clone(&nodes[who as usize % 3]);
+            tokio::spawn(async move {
+                let mut terms = Vec::new();
+                for _ in 0..30 {
+                    if let Some(term) = lead(&store, who + 1, HOUR).await {
+                        terms.push(term);
+                        assert!(store.step_down(term).await.expect("stepped down"));
+                    }
+                }
+                terms
+            })
+        })
+        .collect();
+    let mut epochs = BTreeMap::new();
+    for task in tasks {
+        for term in task.await.expect("led") {
+            let before = epochs.insert(term.epoch, term.node);
+            assert_eq!(before, None, "epoch {} came twice", term.epoch);
+        }
+    }
+    assert!(epochs.len() > 12, "{}", epochs.len());
+}
+
+/// A leader that was paused, and comes back while its successor is being elected: its claim waits
+/// for the election, and then changes nothing.
+#[tokio::test]
+async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let id = add(&store, vec![job()]).await[0];
+    let mut election = Open::begin(&database).await;
+    election.run("update lease set holder = gen_random_uuid(), epoch = epoch + 1").await;
+    let claim = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!claim.is_finished(), "it did not wait for the election");
+
+    election.end("commit").await;
+
+    let claimed = claim.await.expect("an answer");
+    assert!(matches!(claimed, Err(StoreError::Deposed)), "{claimed:?}");
+    let status = store.job(id).await.expect("read").map(|job| job.status);
+    assert_eq!(status, Some(JobStatus::Pending));
+    let prune = PruneRequest { completed_before: at(9), others_before: at(9), limit: 1 };
+    assert!(matches!(store.prune(prune, term).await, Err(StoreError::Deposed)));
+    let none = store.give_up(Vec::new(), Vec::new(), term, at(1)).await;
+    assert!(matches!(none, Err(StoreError::Deposed)), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_another_transaction_is_just_taking_is_waited_for() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    add(&store, vec![job()]).await;
+    for (how, expected) in [("commit", "existing"), ("rollback", "new")] {
+        let mut other = Open::begin(&database).await;
+        other.run(ANOTHERS_JOB).await;
+        let take = format!("insert into keys (key, job, hash) values ('{how}', lastval(), 'h')");
+        other.run(&take).await;
+        let ours = {
+            let (store, key) = (Arc::clone(&store), how.to_owned());
+            tokio::spawn(async move { store.enqueue(vec![keyed(&key), job()], NOW).await })
+        };
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!ours.is_finished(), "it did not wait");
+        other.end(how).await;
+        let answers = ours.await.expect("an answer").expect("enqueued");
+        let found = match answers[0] {
+            Enqueued::Existing { .. } => "existing",
+            Enqueued::New { .. } => "new",
+            Enqueued::KeyConflict { .. } => "conflict",
+        };
+        assert_eq!(found, expected, "after {how}");
+        assert!(matches!(answers[1], Enqueued::New { .. }));
+        let kept = store.job_by_key(how).await.expect("read").map(|job| job.id);
+        assert_eq!(kept, Some(id(&answers[0])));
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_take_the_same_keys_in_any_order_agree_whose_they_are() {
+    let database = Database::new().await;
+    let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
+    let tasks: Vec<_> = (0..6)
+        .map(|who| {
+            let store = Arc::clone(&nodes[who % 2]);
+            tokio::spawn(async move {
+                let mut keys: Vec<String> = (0..30).map(|key| format!("k{key}")).collect();
+                if who % 3 == 0 {
+                    keys.reverse();
+                }
+                let specs: Vec<JobSpec> = keys.iter().map(|key| keyed(key)).collect();
+                let answers = store.enqueue(specs, NOW).await.expect("enqueued");
+                keys.into_iter().zip(answers).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let (mut holders, mut new) = (BTreeMap::new(), 0);
+    for task in tasks {
+        for (key, answer) in task.await.expect("an answer") {
+            new += usize::from(matches!(answer, Enqueued::New { .. }));
+            let first = holders.entry(key).or_insert(id(&answer));
+            assert_eq!(*first, id(&answer));
+        }
+    }
+    assert_eq!((holders.len(), new), (30, 30));
+    let kept = database.run("select count(*) from jobs").await;
+    assert_eq!(kept, ["30"]);
+}
+
+#[tokio::test]
+async fn a_known_key_uses_up_no_id() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let first = add(&store, vec![keyed("k")]).await[0];
+    for _ in 0..5 {
+        assert_eq!(add(&store, vec![keyed("k")]).await, [first]);
+    }
+    assert_eq!(add(&store, vec![job()]).await, [JobId(first.0 + 1)]);
+}
+
+#[tokio::test]
+async fn a_key_outlives_its_pruned_job_and_is_free_when_its_time_is_over() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let first = add(&store, vec![keyed("k")]).await[0];
+    store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
+    let told = store.record_outcomes(vec![outcome(first, 1, succeeded())], vec![0.5], at(2)).await;
+    assert!(matches!(told.expect("recorded")[0], Recorded::Applied { .. }));
+    let prune = PruneRequest { completed_before: at(9), others_before: at(9), limit: 9 };
+    assert_eq!(store.prune(prune, term).await.expect("pruned"), 1);
+    let day = 24 * 3_600;
+    let within = store.enqueue(vec![keyed("k")], at(day)).await.expect("enqueued")[0];
+    assert_eq!(within, Enqueued::Existing { id: first, status: JobStatus::Completed });
+    let other = JobSpec { key_hash: Some("other".into()), ..keyed("k") };
+    let conflict = store.enqueue(vec![other], at(day)).await.expect("enqueued")[0];
+    assert_eq!(conflict, Enqueued::KeyConflict { id: first });
+    // Kept for a day after the end, which was at 2 s.
+    let twice = vec![keyed("k"), keyed("k")];
+    let beyond = store.enqueue(twice, at(day + 3)).await.expect("enqueued");
+    assert!(matches!(beyond[0], Enqueued::New { .. }), "{beyond:?}");
+    assert_eq!(id(&beyond[1]), id(&beyond[0]));
+    assert!(id(&beyond[0]) > first);
+}
+
+#[tokio::test]
+async fn an_outcome_decided_on_what_has_changed_is_decided_anew() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let id = add(&store, vec![job()]).await[0];
+    store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
+    // Somebody asks for a cancel, and commits after the outcome was decided on and before it is
+    // written: the job is cancelled, not tried again.
+    let mut other = Open::begin(&database).await;
+    other.run(&format!("update jobs set cancel_at = 1 where id = {id}")).await;
+    let told = {
+        let store = Arc::clone(&store);
+        let outcomes = vec![outcome(id, 1, failed())];
+        tokio::spawn(async move { store.record_outcomes(outcomes, vec![0.5], at(2)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!told.is_finished(), "it did not wait");
+    other.end("commit").await;
+    let told = told.await.expect("an answer").expect("recorded")[0];
+    assert_eq!(told, Recorded::Applied { status: JobStatus::Cancelled, run_at: None });
+    assert_eq!(store.attempts(id).await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_too_long_is_given_up_and_nothing_was_changed() {
+    let database = Database::new().await;
+    let lock_deadline = Duration::from_millis(200);
+    let options = PostgresOptions { lock_deadline, ..PostgresOptions::new(database.url()) };
+    let store = Postgres::open(options, NOW).await.expect("a store");
+    let id = add(&store, vec![job()]).await[0];
+    let mut other = Open::begin(&database).await;
+    other.run(&format!("update jobs set percent = 1 where id = {id}")).await;
+    let cancel =
+        orx_store::CancelCommand { id, reason: None, by: None, force: false, expected: None };
+    let answer = store.cancel(vec![cancel], at(1)).await;
+    assert!(matches!(answer, Err(StoreError::Busy)), "{answer:?}");
+    other.end("rollback").await;
+    let status = store.job(id).await.expect("read").map(|job| job.status);
+    assert_eq!(status, Some(JobStatus::Pending));
+}
+
+#[tokio::test]
+async fn counts_are_right_whoever_sums_them_up_meanwhile() {
+    let database = Database::new().await;
+    let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
+    let tasks: Vec<_> = (0..8)
+        .map(|who| {
+            let store = Arc::clone(&nodes[who % 2]);
+            tokio::spawn(async move {
+                for _ in 0..150 {
+                    add(&store, vec![job()]).await;
+                    let counts = store.queue_counts().await.expect("counts");
+                    assert!(counts[0].1.pending > 0);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("counted");
+    }
+    let term = lead(&nodes[0], 1, HOUR).await.expect("free");
+    let prune = PruneRequest { completed_before: at(0), others_before: at(0), limit: 1 };
+    nodes[0].prune(prune, term).await.expect("pruned");
+    for store in &nodes {
+        assert_eq!(store.queue_counts().await.expect("counts")[0].1.pending, 1_200);
+    }
+    // Summed up by the leader's pruning, if by nobody before.
+    let rows: u64 = database.run("select count(*) from counts").await[0].parse().expect("a count");
+    assert!(rows <= 10, "{rows} rows of counts are left");
+}
+
+#[tokio::test]
+async fn nodes_that_start_at_once_make_one_schema() {
+    let database = Database::new().await;
+    let starts: Vec<_> = (0..4)
+        .map(|_| {
+            let options = PostgresOptions::new(database.url());
+            tokio::spawn(async move { Postgres::open(options, NOW).await })
+        })
+        .collect();
+    let mut nodes = Vec::new();
+    for start in starts {
+        nodes.push(start.await.expect("an answer").expect("a store"));
+    }
+    let first = add(&nodes[0], vec![job()]).await[0];
+    assert_eq!(add(&nodes[3], vec![job()]).await, [JobId(first.0 + 1)]);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let database = Database::new().await;
+    drop(open(&database).await);
+    database.run("update orx_schema set version = 99").await;
+    let refused = Postgres::open(PostgresOptions::new(database.url()), NOW).await;
+    let error = refused.expect_err("refused");
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, .. }), "{error:?}");
+    assert_eq!(database.run("select version from orx_schema").await, ["99"]);
+}
+
+#[tokio::test]
+async fn a_database_that_may_lose_what_it_committed_is_refused_unless_that_is_wanted() {
+    let database = Database::new().await;
+    let set = format!("alter database {} set synchronous_commit = off", database.name());
+    database.run(&set).await;
+    let options = PostgresOptions::new(database.url());
+    let error = Postgres::open(options.clone(), NOW).await.expect_err("refused");
+    let StoreError::Unsafe { setting, found, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((*setting, found.as_str()), ("synchronous_commit", "off"));
+    assert!(error.hint().is_some());
+    let relaxed = PostgresOptions { durability: Durability::Relaxed, ..options };
+    let store = Postgres::open(relaxed, NOW).await.expect("a store");
+    assert_ne!(store.info().durability, "full");
+    add(&store, vec![job()]).await;
+}
+
+#[tokio::test]
+async fn a_server_without_syncs_or_that_is_a_replica_is_refused() {
+    for (setting, replica, named) in [
+        ("fsync=off", false, "fsync"),
+        ("full_page_writes=off", false, "full_page_writes"),
+        ("hot_standby=on", true, "pg_is_in_recovery()"),
+    ] {
+        let server = OwnPostgres::start_with(&[setting], replica);
+        let url = format!("{}/postgres", server.url());
+        let error = Postgres::open(PostgresOptions::new(url), NOW).await.expect_err("refused");
+        assert!(
+            matches!(&error, StoreError::Unsafe { setting, .. } if *setting == named),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why_and_never_the_password() {
+    let database = Database::new().await;
+    let gone = database.url().replace(database.name(), "nowhere");
+    let secret = gone.replace("orx@", "orx:hunter2@");
+    let error = Postgres::open(PostgresOptions::new(secret), NOW).await.expect_err("refused");
+    assert!(matches!(error, StoreError::Open { .. }), "{error:?}");
+    let said = format!("{error} {error:?}");
+    assert!(said.contains("/nowhere") && !said.contains("hunter2"), "{said}");
+
+    let nobody =
+        format!("postgres://orx:hunter2@127.0.0.1:{}/x", orx_testkit::servers::free_port());
+    let options = PostgresOptions {
+        connect_deadline: Duration::from_millis(300),
+        ..PostgresOptions::new(nobody)
+    };
+    assert!(!format!("{options:?}").contains("hunter2"));
+    let error = Postgres::open(options, NOW).await.expect_err("away");
+    assert!(matches!(error, StoreError::Away { .. }), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"));
+}
+
+/// Through a proxy that pools transactions, many callers share two sessions.
+#[tokio::test]
+async fn many_callers_share_a_few_sessions_behind_a_proxy() {
+    let database = Database::new().await;
+    let options = PostgresOptions::new(database.url_by(&bouncer()));
+    let store = Arc::new(Postgres::open(options, NOW).await.expect("a store"));
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let tasks: Vec<_> = (0..16_u128)
+        .map(|who| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut done = 0;
+                for round in 0..10 {
+                    add(&store, vec![job()]).await;
+                    let request = request(who + 1, who * 1_000 + round * 10, 2);
+                    let claimed = store.claim_ready(vec![request], term, at(1)).await;
+                    let outcomes: Vec<Outcome> = claimed
+                        .expect("claimed")
+                        .iter()
+                        .map(|it| outcome(it.dispatch.job, it.dispatch.execution.0, succeeded()))
+                        .collect();
+                    done += outcomes.len();
+                    let draws = vec![0.5; outcomes.len()];
+                    let told = store.record_outcomes(outcomes, draws, at(2)).await;
+                    assert!(
+                        told.expect("recorded")
+                            .iter()
+                            .all(|told| matches!(told, Recorded::Applied { .. }))
+                    );
+                }
+                done
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        done += task.await.expect("done");
+    }
+    let counts = store.queue_counts().await.expect("counts")[0].1.clone();
+    assert_eq!((counts.completed, counts.pending), (done as u64, 160 - done as u64));
+}
+
+/// Short deadlines, so that a test does not wait long for what never comes.
+fn impatient(url: String) -> PostgresOptions {
+    PostgresOptions {
+        write_deadline: Duration::from_millis(400),
+        read_deadline: Duration::from_millis(400),
+        busy_after: Duration::from_millis(400),
+        connect_deadline: Duration::from_millis(300),
+        ..PostgresOptions::new(url)
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_unknown_and_found_again_by_its_key() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
+    let options = impatient(database.url_by(&proxy.url()));
+    let store = Postgres::open(options, NOW).await.expect("a store");
+    let first = add(&store, vec![keyed("first")]).await[0];
+
+    proxy.drop_answers(true);
+    let asked = Instant::now();
+    let answer = store.enqueue(vec![keyed("lost")], NOW).await;
+    assert!(matches!(answer, Err(StoreError::Unknown)), "{answer:?}");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    let read = store.job(first).await;
+    assert!(matches!(read, Err(StoreError::Unknown | StoreError::Away { .. })), "{read:?}");
+
+    proxy.drop_answers(false);
+    let again = store.enqueue(vec![keyed("lost")], NOW).await.expect("enqueued")[0];
+    assert!(matches!(again, Enqueued::Existing { .. }), "{again:?}");
+    assert_eq!(database.run("select count(*) from jobs").await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_everything_is_noticed_in_time_and_does_not_last() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
+    let store = Postgres::open(impatient(database.url_by(&proxy.url())), NOW).await;
+    let store = Arc::new(store.expect("a store"));
+    let id = add(&store, vec![job()]).await[0];
+    proxy.swallow(true);
+    let asked = Instant::now();
+    let calls: Vec<_> = (0..30)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.job(id).await.map(drop) })
+        })
+        .collect();
+    let write = store.enqueue(vec![keyed("swallowed")], NOW).await;
+    assert!(matches!(write, Err(StoreError::Unknown | StoreError::Away { .. })), "{write:?}");
+    for call in calls {
+        call.await.expect("an answer").expect_err("nothing came through");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    proxy.swallow(false);
+    assert!(store.job(id).await.expect("read").is_some());
+    // Whether or not it came through in the end: one job has the key.
+    let again = add(&store, vec![keyed("swallowed")]).await[0];
+    assert_eq!(store.job_by_key("swallowed").await.expect("read").map(|job| job.id), Some(again));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_no_session_in_the_middle_of_something() {
+    let database = Database::new().await;
+    let options = PostgresOptions { sessions: 2, ..PostgresOptions::new(database.url()) };
+    let store = Postgres::open(options, NOW).await.expect("a store");
+    let id = add(&store, vec![job()]).await[0];
+    for _ in 0..20 {
+        let read = tokio::time::timeout(Duration::from_micros(50), store.job(id));
+        drop(read.await);
+    }
+    assert!(store.job(id).await.expect("read").is_some());
+    assert_eq!(store.live_attempts().await.expect("read"), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answered_job_outlives_a_killed_server_and_the_store_goes_on_by_itself() {
+    let mut server = OwnPostgres::start();
+    let url = format!("{}/postgres", server.url());
+    let store = Arc::new(Postgres::open(PostgresOptions::new(url), NOW).await.expect("a store"));
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let callers: Vec<_> = (0..8)
+        .map(|who| {
+            let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let (mut answered, mut asked) = (BTreeMap::new(), 0);
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let key = format!("{who}/{asked}");
+                    asked += 1;
+                    // Asked again until it is answered, as a client does.
+                    let answer = loop {
+                        match store.enqueue(vec![keyed(&key)], NOW).await {
+                            Ok(answer) => break answer[0],
+                            Err(
+                                StoreError::Unknown | StoreError::Away { .. } | StoreError::Busy,
+                            ) => tokio::time::sleep(Duration::from_millis(20)).await,
+                            Err(error) => panic!("{error:?}"),
+                        }
+                    };
+                    answered.insert(key, id(&answer));
+                }
+                answered
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        server.kill();
+        tokio::task::block_in_place(|| server.restart());
+    }
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut answered = BTreeMap::new();
+    for caller in callers {
+        answered.extend(caller.await.expect("answered"));
+    }
+    assert!(answered.len() > 100, "{}", answered.len());
+    for (key, id) in &answered {
+        let kept = store.job_by_key(key).await.expect("read").map(|job| job.id);
+        assert_eq!(kept, Some(*id), "the job of {key}");
+    }
+    let ids: BTreeSet<JobId> = answered.values().copied().collect();
+    assert_eq!(ids.len(), answered.len(), "an id was used twice");
+}
