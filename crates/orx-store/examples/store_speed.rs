@@ -1,10 +1,12 @@
-//! How fast the SQLite store is on this machine: prints figures and nothing else.
+//! How fast a store is on this machine: prints figures and nothing else.
 //!
-//! `cargo run --release --example store_speed [FOLDER]`: the folder says which disk is measured.
+//! `cargo run --release --example store_speed [FOLDER | postgres://…]`: a folder says which disk
+//! SQLite is measured on, a URL names an empty database.
 #![expect(clippy::print_stdout, reason = "figures are all this is for")]
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,8 @@ use orx_model::{
     Priority, RetryPolicy, Timestamp,
 };
 use orx_store::{
-    ClaimRequest, Claimed, Dispatching, Jobs, Lead, LeadRequest, Leases, ListRequest, Logs, Sqlite,
-    SqliteOptions, Term, Upkeep,
+    ClaimRequest, Claimed, Lead, LeadRequest, ListRequest, Postgres, PostgresOptions, Sqlite,
+    SqliteOptions, Store, Term,
 };
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -26,11 +28,13 @@ const BATCH: usize = 100;
 
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
-    let folder = match std::env::args_os().nth(1) {
-        Some(folder) => tempfile::tempdir_in(folder)?,
-        None => tempfile::tempdir()?,
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let folder = match wanted.as_str() {
+        url if url.starts_with("postgres") => tempfile::tempdir()?,
+        "" => tempfile::tempdir()?,
+        folder => tempfile::tempdir_in(folder)?,
     };
-    let store = Arc::new(Sqlite::open(SqliteOptions::new(folder.path().join("orx.db")), NOW)?);
+    let store = open(&wanted, folder.path()).await?;
 
     for callers in [1, 8, 64] {
         let (rate, worst) = enqueue_singly(&store, callers, 20_000).await?;
@@ -66,10 +70,17 @@ async fn main() -> Result<(), Failed> {
     store.close().await?;
     println!("close: {:.2?}", started.elapsed());
     let started = Instant::now();
-    let store = Sqlite::open(SqliteOptions::new(folder.path().join("orx.db")), NOW)?;
+    let store = open(&wanted, folder.path()).await?;
     println!("open: {:.2?}", started.elapsed());
     store.close().await?;
     Ok(())
+}
+
+async fn open(wanted: &str, folder: &Path) -> Result<Arc<dyn Store>, Failed> {
+    if wanted.starts_with("postgres") {
+        return Ok(Arc::new(Postgres::open(PostgresOptions::new(wanted), NOW).await?));
+    }
+    Ok(Arc::new(Sqlite::open(SqliteOptions::new(folder.join("orx.db")), NOW)?))
 }
 
 fn spec(name: &Name, queue: &Name) -> Result<JobSpec, Failed> {
@@ -95,7 +106,7 @@ fn spec(name: &Name, queue: &Name) -> Result<JobSpec, Failed> {
 }
 
 async fn enqueue_singly(
-    store: &Arc<Sqlite>,
+    store: &Arc<dyn Store>,
     callers: usize,
     jobs: usize,
 ) -> Result<(f64, Duration), Failed> {
@@ -122,7 +133,7 @@ async fn enqueue_singly(
     Ok((jobs as f64 / started.elapsed().as_secs_f64(), worst))
 }
 
-async fn enqueue_bulk(store: &Sqlite, jobs: usize) -> Result<f64, Failed> {
+async fn enqueue_bulk(store: &Arc<dyn Store>, jobs: usize) -> Result<f64, Failed> {
     let spec = spec(&"video.process".parse()?, &"media".parse()?)?;
     let started = Instant::now();
     for _ in 0..jobs / 1_000 {
@@ -131,7 +142,7 @@ async fn enqueue_bulk(store: &Sqlite, jobs: usize) -> Result<f64, Failed> {
     Ok(jobs as f64 / started.elapsed().as_secs_f64())
 }
 
-async fn drain(store: &Arc<Sqlite>, jobs: usize, workers: usize) -> Result<f64, Failed> {
+async fn drain(store: &Arc<dyn Store>, jobs: usize, workers: usize) -> Result<f64, Failed> {
     let term = lead(store).await?;
     let started = Instant::now();
     let tasks: Vec<_> = (0..workers)
@@ -159,7 +170,7 @@ async fn drain(store: &Arc<Sqlite>, jobs: usize, workers: usize) -> Result<f64, 
     Ok(jobs as f64 / started.elapsed().as_secs_f64())
 }
 
-async fn lead(store: &Sqlite) -> Result<Term, Failed> {
+async fn lead(store: &Arc<dyn Store>) -> Result<Term, Failed> {
     let request = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(1 << 20), above: 0 };
     let (Lead::Leading(term) | Lead::Following { leader: term, .. }) =
         store.lead(request, NOW).await?;
@@ -167,7 +178,7 @@ async fn lead(store: &Sqlite) -> Result<Term, Failed> {
 }
 
 async fn claim(
-    store: &Sqlite,
+    store: &Arc<dyn Store>,
     term: Term,
     worker: u128,
     room: usize,
@@ -199,7 +210,7 @@ fn success(claimed: &Claimed) -> Outcome {
     }
 }
 
-async fn logs(store: &Sqlite) -> Result<f64, Failed> {
+async fn logs(store: &Arc<dyn Store>) -> Result<f64, Failed> {
     let claimed = claim(store, lead(store).await?, 1, 64).await?;
     let started = Instant::now();
     let rounds = 200;

@@ -20,7 +20,8 @@
 //! measured by the store's own clock where several machines share it.
 //!
 //! **Order.** What one caller awaited is seen by every later call on the same store. Calls in
-//! flight at once take effect in some order; those sent first by one task, first.
+//! flight at once take effect in some order; of those to one method that gathers (enqueue, outcomes,
+//! logs, started, progress), those sent first by one task, first.
 
 mod error;
 mod memory;

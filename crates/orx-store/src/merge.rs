@@ -23,6 +23,8 @@ pub(crate) struct Merge {
     wanted: Vec<usize>,
     /// What each request still takes.
     room: Vec<usize>,
+    /// Lanes of which everything was given to the caller.
+    emptied: Vec<i64>,
 }
 
 /// A lane while it is read.
@@ -71,7 +73,7 @@ impl Merge {
             })
             .collect();
         let wanted = (0..lanes.len()).collect();
-        Self { lanes, heads: BinaryHeap::new(), wanted, room }
+        Self { lanes, heads: BinaryHeap::new(), wanted, room, emptied: Vec::new() }
     }
 
     pub(crate) fn left(&self) -> usize {
@@ -84,11 +86,22 @@ impl Merge {
 
     /// What has to be read before [`Self::next`] can go on.
     pub(crate) fn wants(&self) -> Vec<Want> {
-        let want = |number: &usize| {
-            let reader = &self.lanes[*number];
-            Want { number: *number, lane: reader.id, after: reader.last }
-        };
-        self.wanted.iter().map(want).collect()
+        self.wanted.iter().map(|number| self.want_of(*number)).collect()
+    }
+
+    /// One of those.
+    pub(crate) fn want(&self) -> Option<Want> {
+        self.wanted.last().map(|number| self.want_of(*number))
+    }
+
+    fn want_of(&self, number: usize) -> Want {
+        let reader = &self.lanes[number];
+        Want { number, lane: reader.id, after: reader.last }
+    }
+
+    /// Lanes that hold nothing beyond what [`Self::next`] gave out.
+    pub(crate) fn emptied(&self) -> &[i64] {
+        &self.emptied
     }
 
     /// The next rows of a lane, in its order. `ended`: there are none after them.
@@ -105,9 +118,15 @@ impl Merge {
         let reader = &mut self.lanes[number];
         match reader.rows.pop_front() {
             Some(place) => self.heads.push(Reverse((place, number))),
-            None if reader.ended => {}
+            None if reader.ended => self.emptied.push(reader.id),
             None => self.wanted.push(number),
         }
+    }
+
+    /// Lanes that nobody with room takes any more are not read on.
+    fn forget_unwanted(&mut self) {
+        let (lanes, room) = (&self.lanes, &self.room);
+        self.wanted.retain(|number| lanes[*number].fits.iter().any(|request| room[*request] > 0));
     }
 
     /// The next job for somebody, or `None` where a lane has to be read first or nothing is left.
@@ -130,6 +149,9 @@ impl Merge {
     pub(crate) fn given(&mut self, request: usize, executions: usize) -> usize {
         let number = executions - self.room[request];
         self.room[request] -= 1;
+        if self.room[request] == 0 {
+            self.forget_unwanted();
+        }
         number
     }
 }

@@ -56,7 +56,7 @@ impl Inner {
     }
 
     pub(super) fn tell(&self, trouble: Trouble, action: &'static str, reads: bool) -> StoreError {
-        if let Trouble::Command(error) = &trouble {
+        if let Trouble::Command(error) | Trouble::Unreadable(error) = &trouble {
             tracing::error!(%error, action, "the store could not do a command");
         }
         trouble.for_caller(action, &self.name, reads)
@@ -107,7 +107,7 @@ impl Inner {
         let message: Arc<str> = message.into();
         let (mut undone, mut lost) = (0, false);
         loop {
-            let trouble = match self.send_once(Arc::clone(&message), until).await {
+            let trouble = match self.send_once(kind, Arc::clone(&message), until).await {
                 Ok(mut sets) => {
                     sets.drain(..before.min(sets.len()));
                     return Ok(sets);
@@ -157,9 +157,9 @@ impl Inner {
         (timed, before)
     }
 
-    async fn send_once(&self, message: Arc<str>, until: Instant) -> Done<Sets> {
-        let mut lent =
-            self.sessions.lend(until.min(Instant::now() + self.options.busy_after)).await?;
+    async fn send_once(&self, kind: Kind, message: Arc<str>, until: Instant) -> Done<Sets> {
+        let busy_at = until.min(Instant::now() + self.options.busy_after);
+        let mut lent = self.sessions.lend(busy_at, kind == Kind::Read).await?;
         let Some(session) = lent.session() else { return Err(Trouble::Closed) };
         let answer = match timeout_at(until + LISTEN, sets(session, message)).await {
             Ok(answer) => answer.map_err(Trouble::from),

@@ -48,7 +48,9 @@ impl Inner {
                 return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy);
             }
             let commands: Vec<&CancelCommand> = left.iter().map(|place| &cancels[*place]).collect();
-            let rows = self.rows(Kind::Durable, cancel_message(&commands, now)?).await?;
+            let done = answers.iter().any(Option::is_some);
+            let rows = self.rows(Kind::Durable, cancel_message(&commands, now)?).await;
+            let rows = rows.map_err(|trouble| trouble.after(done))?;
             self.count();
             let mut before = before(&rows)?;
             for (place, command) in left.into_iter().zip(commands) {
@@ -79,7 +81,9 @@ impl Inner {
                 ("now", sql::int(now.as_millis())),
             ];
             let message = sql::fill(include_str!("revive.sql"), &values);
-            let rows = self.rows(Kind::Durable, message).await?;
+            let done = answers.iter().any(Option::is_some);
+            let rows = self.rows(Kind::Durable, message).await;
+            let rows = rows.map_err(|trouble| trouble.after(done))?;
             self.count();
             let mut before = before(&rows)?;
             for place in left {

@@ -47,12 +47,14 @@ impl Part for Enqueue {
         }
         let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
         for _ in 0..ROUNDS {
-            inner.enqueue_round(&jobs, &mut answers).await?;
+            let done = answers.iter().any(Option::is_some);
+            let round = inner.enqueue_round(&jobs, &mut answers).await;
+            round.map_err(|trouble| trouble.after(done))?;
             if answers.iter().all(Option::is_some) {
                 break;
             }
         }
-        let all = answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy)?;
+        let all = answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Late)?;
         let mut all = all.into_iter();
         Ok(parts.iter().map(|part| all.by_ref().take(part.jobs.len()).collect()).collect())
     }

@@ -72,7 +72,9 @@ pub(super) fn failed(trouble: Trouble, store: &str) -> StoreError {
         Trouble::ReadOnly(source) => StoreError::Away { store, source },
         Trouble::Full => StoreError::Full,
         Trouble::Deposed | Trouble::Closed => StoreError::Closed,
-        Trouble::Command(source) => StoreError::Open { store, source },
+        Trouble::Command(source) | Trouble::Unreadable(source) => {
+            StoreError::Open { store, source }
+        }
     }
 }
 

@@ -115,19 +115,21 @@ impl Inner {
             if left.is_empty() && (term.is_none() || !told.is_empty()) {
                 break;
             }
-            let seen = self.standings(told, &left).await?;
+            let done = answers.iter().any(Option::is_some);
+            let seen = self.standings(told, &left).await.map_err(|it| it.after(done))?;
             let endings: Vec<Ending<'_>> = left
                 .iter()
                 .map(|place| Ending::new(*place, &told[*place], &seen))
                 .collect::<Done<_>>()?;
-            if self.record_round(&endings, term, &mut answers).await? == 0 {
+            let round = self.record_round(&endings, term, &mut answers).await;
+            if round.map_err(|it| it.after(done))? == 0 {
                 futile += 1;
             }
             if told.is_empty() {
                 break;
             }
             if futile > FUTILE_MAX {
-                return Err(Trouble::Busy);
+                return Err(Trouble::Busy.after(done));
             }
         }
         answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy)

@@ -22,7 +22,7 @@ impl<'r> Columns<'r> {
         if value.is_null() {
             return Ok(None);
         }
-        value.as_str().map(Some).map_err(Trouble::Command)
+        value.as_str().map(Some).map_err(Trouble::Unreadable)
     }
 
     pub(super) fn str(self, column: usize) -> Done<&'r str> {
@@ -107,7 +107,7 @@ impl<'r> Columns<'r> {
     }
 
     pub(super) fn json<T: DeserializeOwned>(self, column: usize) -> Done<T> {
-        Ok(serde_json::from_str(self.str(column)?)?)
+        serde_json::from_str(self.str(column)?).map_err(|error| Trouble::Unreadable(error.into()))
     }
 
     pub(super) fn bytes(self, column: usize) -> Done<Vec<u8>> {
@@ -229,5 +229,5 @@ pub(super) fn attempt(row: &PgRow) -> Done<Attempt> {
 
 pub(super) fn wrong(column: usize, found: &str) -> Trouble {
     let found: String = found.chars().take(80).collect();
-    Trouble::Command(format!("found `{found}` in column {column}").into())
+    Trouble::Unreadable(format!("found `{found}` in column {column}").into())
 }

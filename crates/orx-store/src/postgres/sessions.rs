@@ -27,6 +27,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_m
 pub(super) struct Sessions {
     options: PgConnectOptions,
     room: Arc<Semaphore>,
+    /// Fewer than there are: slow reads leave some to what is written.
+    room_to_read: Arc<Semaphore>,
     resting: Arc<Mutex<Resting>>,
     connect_deadline: Duration,
 }
@@ -45,7 +47,7 @@ pub(super) struct Lent {
     session: Option<PgConnection>,
     generation: u64,
     resting: Arc<Mutex<Resting>>,
-    _permit: OwnedSemaphorePermit,
+    _permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Lent {
@@ -78,6 +80,7 @@ impl Sessions {
         Self {
             options,
             room: Arc::new(Semaphore::new(most)),
+            room_to_read: Arc::new(Semaphore::new((most * 2 / 3).max(1))),
             resting: Arc::default(),
             connect_deadline,
         }
@@ -85,11 +88,15 @@ impl Sessions {
 
     /// A session that nobody else uses. Waits for one that is lent, and for a server that is
     /// starting, but not beyond `until`.
-    pub(super) async fn lend(&self, until: Instant) -> Done<Lent> {
-        let permit = timeout_at(until, Arc::clone(&self.room).acquire_owned())
-            .await
-            .map_err(|_| Trouble::Busy)?
-            .map_err(|_| Trouble::Closed)?;
+    pub(super) async fn lend(&self, until: Instant, reads: bool) -> Done<Lent> {
+        let room_in = async |room: &Arc<Semaphore>| {
+            timeout_at(until, Arc::clone(room).acquire_owned())
+                .await
+                .map_err(|_| Trouble::Busy)?
+                .map_err(|_| Trouble::Closed)
+        };
+        let to_read = if reads { Some(room_in(&self.room_to_read).await?) } else { None };
+        let permits = (room_in(&self.room).await?, to_read);
         loop {
             let (rested, generation) = {
                 let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,19 +105,24 @@ impl Sessions {
                 (resting.sessions.pop(), resting.generation)
             };
             let Some((mut session, since)) = rested else {
-                return Ok(self.lent(self.connect(until).await?, generation, permit));
+                return Ok(self.lent(self.connect(until).await?, generation, permits));
             };
             if since.elapsed() < ASK_AFTER
                 || matches!(timeout(ASK_FOR, session.ping()).await, Ok(Ok(())))
             {
-                return Ok(self.lent(session, generation, permit));
+                return Ok(self.lent(session, generation, permits));
             }
         }
     }
 
-    fn lent(&self, session: PgConnection, generation: u64, permit: OwnedSemaphorePermit) -> Lent {
+    fn lent(
+        &self,
+        session: PgConnection,
+        generation: u64,
+        permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    ) -> Lent {
         let resting = Arc::clone(&self.resting);
-        Lent { session: Some(session), generation, resting, _permit: permit }
+        Lent { session: Some(session), generation, resting, _permits: permits }
     }
 
     /// Tries again while the server is not there, so that a quick restart is not noticed.
@@ -138,6 +150,7 @@ impl Sessions {
     /// Lets the resting ones go in good order; none is lent any more.
     pub(super) async fn close(&self) {
         self.room.close();
+        self.room_to_read.close();
         let sessions = {
             let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
             resting.closed = true;

@@ -23,8 +23,10 @@ pub(super) enum Trouble {
     /// The leader's statement changed nothing: the lease is another's.
     Deposed,
     Closed,
-    /// This command alone cannot be done.
+    /// This command alone cannot be done, and was undone.
     Command(Source),
+    /// What was answered does not read as what was asked for. A write was done by then.
+    Unreadable(Source),
 }
 
 pub(super) type Done<T> = std::result::Result<T, Trouble>;
@@ -37,7 +39,7 @@ impl From<sqlx::Error> for Trouble {
                 sqlx::Error::ColumnDecode { .. }
                 | sqlx::Error::ColumnIndexOutOfBounds { .. }
                 | sqlx::Error::Decode(_)
-                | sqlx::Error::Encode(_) => Self::Command(error.into()),
+                | sqlx::Error::Encode(_) => Self::Unreadable(error.into()),
                 error => Self::Lost(error.into()),
             };
         };
@@ -69,6 +71,16 @@ impl From<orx_model::status::IllegalMove> for Trouble {
 }
 
 impl Trouble {
+    /// What it is where something of the same call was done before: not all of it is undone.
+    pub(super) fn after(self, done: bool) -> Self {
+        match self {
+            Self::NotSent(_) | Self::Again | Self::Busy | Self::Full | Self::Command(_) if done => {
+                Self::Late
+            }
+            trouble => trouble,
+        }
+    }
+
     /// The session may not be used any more.
     pub(super) fn ends_session(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Late | Self::ReadOnly(_))
@@ -85,6 +97,7 @@ impl Trouble {
             Self::Deposed => Self::Deposed,
             Self::Closed => Self::Closed,
             Self::Command(source) => Self::Command(source.to_string().into()),
+            Self::Unreadable(source) => Self::Unreadable(source.to_string().into()),
         }
     }
 
@@ -94,7 +107,8 @@ impl Trouble {
         match self {
             Self::NotSent(source) | Self::ReadOnly(source) => away(source),
             Self::Lost(source) if reads => away(source),
-            Self::Lost(_) | Self::Late => StoreError::Unknown,
+            Self::Unreadable(source) if reads => StoreError::Backend { action, source },
+            Self::Lost(_) | Self::Late | Self::Unreadable(_) => StoreError::Unknown,
             Self::Again | Self::Busy => StoreError::Busy,
             Self::Full => StoreError::Full,
             Self::Deposed => StoreError::Deposed,

@@ -188,6 +188,13 @@ impl Cache {
         }
     }
 
+    /// A claim found nothing left in the lane.
+    pub(super) fn emptied(&mut self, lane: i64) {
+        if let Some(entry) = self.lanes.get_mut((lane - 1) as usize) {
+            entry.maybe_pending = false;
+        }
+    }
+
     /// Writes what changed, as the last of a batch.
     pub(super) fn write(&self, conn: &Connection) -> Done<()> {
         let mut statement = conn.prepare_cached(

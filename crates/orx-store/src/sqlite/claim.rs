@@ -3,9 +3,6 @@
 //! Every lane is read in the order of dispatch, a few rows at a time, and the lanes are merged: so
 //! the order holds over all of them, and a lane that nobody serves costs nothing.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
-
 use orx_model::job::Ends;
 use orx_model::{ExecutionId, Incarnation, JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 use rusqlite::params;
@@ -14,6 +11,7 @@ use super::change::{CancelWords, cancel_waiting};
 use super::row::{self, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
+use crate::merge::{Merge, Next, Place, Want};
 use crate::words::{self, over};
 use crate::{ClaimRequest, Claimed};
 
@@ -50,42 +48,7 @@ impl Taken {
     }
 }
 
-/// A job's place in the order of dispatch: urgency, due time, id.
-type Place = (i64, i64, i64);
-
-/// A lane while it is read.
-struct Reader {
-    lane: usize,
-    /// The requests whose offer takes the lane, in their order.
-    fits: Vec<usize>,
-    rows: VecDeque<Place>,
-    last: Option<Place>,
-    ended: bool,
-}
-
 pub(super) const READY: &str = include_str!("ready.sql");
-
-impl Reader {
-    /// The next place, or `None` where the lane has ended.
-    fn next(&mut self, tx: &mut Tx<'_>, rows: usize) -> Done<Option<Place>> {
-        if self.rows.is_empty() && !self.ended {
-            let from = self.last.unwrap_or((i64::MIN, i64::MIN, i64::MIN));
-            let mut read = tx.conn.prepare_cached(READY)?;
-            let found = read.query_map(
-                params![self.lane as i64 + 1, from.0, from.1, from.2, rows as i64],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )?;
-            self.rows = found.collect::<Result<_, _>>()?;
-            self.last = self.rows.back().copied();
-            self.ended = self.rows.len() < rows;
-        }
-        let place = self.rows.pop_front();
-        if place.is_none() {
-            tx.cache.lanes[self.lane].maybe_pending = false;
-        }
-        Ok(place)
-    }
-}
 
 pub(super) fn claim(
     tx: &mut Tx<'_>,
@@ -93,19 +56,9 @@ pub(super) fn claim(
     epoch: u64,
     now: Timestamp,
 ) -> Done<Vec<Taken>> {
-    let mut room: Vec<usize> = requests.iter().map(|request| request.executions.len()).collect();
-    let mut left: usize = room.iter().sum();
-    let mut readers = readers(tx, requests);
-    if left == 0 || readers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = (left / readers.len() + 1).clamp(READ_ROWS.0, READ_ROWS.1);
-    let mut heads = BinaryHeap::with_capacity(readers.len());
-    for (number, reader) in readers.iter_mut().enumerate() {
-        if let Some(place) = reader.next(tx, rows)? {
-            heads.push(Reverse((place, number)));
-        }
-    }
+    let lanes = tx.cache.lanes.iter().zip(1..).filter(|(entry, _)| entry.maybe_pending);
+    let mut merge = Merge::new(requests, lanes.map(|(entry, lane)| (&entry.lane, lane)));
+    let rows = (merge.left() / merge.lanes().max(1) + 1).clamp(READ_ROWS.0, READ_ROWS.1);
     let to = next(JobStatus::Pending, JobEvent::Claim)?;
     let mut find = tx.conn.prepare_cached(
         "SELECT j.attempt, j.failed, j.lost, j.returned, j.expire_at, j.deadline, s.spec \
@@ -115,17 +68,15 @@ pub(super) fn claim(
         "UPDATE jobs SET status = ?2, attempt = attempt + 1, execution = ?3, worker = ?4, \
          worker_name = ?5, claimed_at = ?6, epoch = ?7, expire_at = NULL WHERE id = ?1",
     )?;
-    let mut taken = Vec::with_capacity(left);
+    let mut taken = Vec::with_capacity(merge.left());
     let mut expired = 0;
-    while left > 0 && expired < EXPIRED_MAX {
-        let Some(Reverse((place, number))) = heads.pop() else { break };
-        let reader = &mut readers[number];
-        // The most room left; of equals, the first. A lane without any is read no further.
-        let fits = reader.fits.iter().copied().filter(|request| room[*request] > 0);
-        let Some(request) = fits.max_by_key(|request| (room[*request], Reverse(*request))) else {
-            continue;
-        };
-        let (_, run_at, job) = place;
+    while expired < EXPIRED_MAX {
+        while let Some(want) = merge.want() {
+            let places = read_on(tx, &want, rows)?;
+            let ended = places.len() < rows;
+            merge.feed(want.number, places, ended);
+        }
+        let Some(Next { job, run_at, lane, request }) = merge.next() else { break };
         let (mut claimed, expire_at, deadline) = find.query_row([job], |row| {
             let claimed = Taken {
                 worker: requests[request].worker,
@@ -138,14 +89,13 @@ pub(super) fn claim(
             };
             Ok((claimed, row::optional_time(row, 4)?, row::optional_time(row, 5)?))
         })?;
-        let lane = reader.lane as i64 + 1;
         if expire_at.is_some_and(|at| at <= now) {
             let words = CancelWords { reason: Some(over(deadline, now)), by: Some("orx") };
             cancel_waiting(tx, JobId(job), lane, JobStatus::Pending, &words, now)?;
             expired += 1;
         } else {
             let ClaimRequest { worker, worker_name, executions, .. } = &requests[request];
-            claimed.execution = executions[executions.len() - room[request]];
+            claimed.execution = executions[merge.given(request, executions.len())];
             claimed.attempt += 1;
             take.execute(params![
                 job,
@@ -158,31 +108,19 @@ pub(super) fn claim(
             ])?;
             tx.cache.moved(lane, Some(JobStatus::Pending), Some(to));
             taken.push(claimed);
-            room[request] -= 1;
-            left -= 1;
         }
-        if let Some(place) = reader.next(tx, rows)? {
-            heads.push(Reverse((place, number)));
-        }
+    }
+    for lane in merge.emptied() {
+        tx.cache.emptied(*lane);
     }
     Ok(taken)
 }
 
-/// The lanes that may hold something for somebody.
-fn readers(tx: &Tx<'_>, requests: &[ClaimRequest]) -> Vec<Reader> {
-    let lanes = tx.cache.lanes.iter().enumerate().filter(|(_, entry)| entry.maybe_pending);
-    let readers = lanes.filter_map(|(lane, entry)| {
-        let fits = requests.iter().enumerate().filter(|(_, request)| {
-            !request.executions.is_empty() && request.offer.takes(&entry.lane)
-        });
-        let fits: Vec<usize> = fits.map(|(place, _)| place).collect();
-        (!fits.is_empty()).then(|| Reader {
-            lane,
-            fits,
-            rows: VecDeque::new(),
-            last: None,
-            ended: false,
-        })
-    });
-    readers.collect()
+fn read_on(tx: &Tx<'_>, want: &Want, rows: usize) -> Done<Vec<Place>> {
+    let (urgency, run_at, id) = want.after;
+    let mut read = tx.conn.prepare_cached(READY)?;
+    let found = read.query_map(params![want.lane, urgency, run_at, id, rows as i64], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
