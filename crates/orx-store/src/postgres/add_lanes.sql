@@ -10,7 +10,7 @@ from unnest(:lane_queues, :handlers, :requires) as t(queue, handler, require)
 join queues q on q.name = t.queue
 order by q.name, t.handler, t.require
 on conflict do nothing;
-select l.id, q.name, l.handler, l.require
+select l.id, l.queue, q.name, l.handler, l.require
 from unnest(:lane_queues, :handlers, :requires) as t(queue, handler, require)
 join queues q on q.name = t.queue
 join lanes l on l.queue = q.id and l.handler = t.handler and l.require = t.require

@@ -118,7 +118,7 @@ impl Inner {
     }
 
     fn merge(&self, requests: &[ClaimRequest]) -> Merge {
-        Merge::new(requests, self.lanes.read().iter().map(|(lane, id)| (lane, *id)))
+        Merge::new(requests, self.lanes.read().iter().map(|(lane, id)| (lane, id.lane)))
     }
 
     /// Reads lanes on, and answers how many there are at all.

@@ -1,12 +1,13 @@
 //! Jobs come in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use orx_model::{JobId, JobStatus, Lane, Timestamp};
 
 use super::call::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
+use super::lanes::LaneId;
 use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
@@ -62,7 +63,7 @@ impl Part for Enqueue {
 
 struct Coming<'j> {
     job: &'j NewJob,
-    lane: i64,
+    lane: LaneId,
     status: JobStatus,
     run_at: Timestamp,
     now: Timestamp,
@@ -140,7 +141,7 @@ fn message(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> String {
     let time = |at: Timestamp| at.as_millis();
     let mut values = vec![
         ("ords", sql::ints(places.iter().map(|place| *place as i64))),
-        ("lanes", sql::ints(of().map(|job| job.lane))),
+        ("lanes", sql::ints(of().map(|job| job.lane.lane))),
         ("statuses", sql::ints(of().map(|job| status_code(job.status)))),
         ("urgencies", sql::ints(of().map(|job| urgency(job.job.priority)))),
         ("run_ats", sql::ints(of().map(|job| time(job.run_at)))),
@@ -151,6 +152,16 @@ fn message(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> String {
         ("specs", sql::texts(of().map(|job| job.job.spec.as_str()))),
     ];
     if !keyed {
+        // Each of them is new.
+        let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+        for job in of() {
+            *counts.entry((job.lane.queue, status_code(job.status))).or_default() += 1;
+        }
+        values.extend([
+            ("queues", sql::ints(counts.keys().map(|(queue, _)| *queue))),
+            ("counted", sql::ints(counts.keys().map(|(_, status)| *status))),
+            ("counts", sql::ints(counts.values().copied())),
+        ]);
         return sql::fill(include_str!("enqueue_plain.sql"), &values);
     }
     // A key whose time is over is free; by the caller that is earliest, it is for all.

@@ -1,20 +1,18 @@
--- As enqueue.sql, for jobs without keys.
-with input as materialized (
-    select * from unnest(:ords, :lanes, :statuses, :urgencies, :run_ats, :expire_ats, :created_ats,
-                         :deadlines, :timeouts, :specs)
+-- As enqueue.sql, for jobs without keys: each is new, so whoever sends them can count them. Arrays
+-- are read in their order, and numbers are given in it.
+with new as materialized (
+    select nextval('job_ids') as id, t.*
+    from unnest(:ords, :lanes, :statuses, :urgencies, :run_ats, :expire_ats, :created_ats,
+                :deadlines, :timeouts, :specs)
     as t(ord, lane, status, urgency, run_at, expire_at, created_at, deadline, timeout_ms, spec)
-    order by ord
 ),
-new as materialized (select nextval('job_ids') as id, i.* from input i),
 kept as (
     insert into jobs
         (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency
-    from new order by id
+    select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency from new
 ),
-described as (insert into specs (job, spec) select id, spec from new order by id),
+described as (insert into specs (job, spec) select id, spec from new),
 counted as (
-    insert into counts (queue, status, jobs)
-    select l.queue, n.status, count(*) from new n join lanes l on l.id = n.lane group by 1, 2
+    insert into counts (queue, status, jobs) select * from unnest(:queues, :counted, :counts)
 )
 select ord, id from new

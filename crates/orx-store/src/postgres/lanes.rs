@@ -13,21 +13,28 @@ use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 
+/// The numbers of a lane and of its queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneId {
+    pub(super) lane: i64,
+    pub(super) queue: i64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    known: RwLock<HashMap<Lane, i64>>,
+    known: RwLock<HashMap<Lane, LaneId>>,
 }
 
 impl Lanes {
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, HashMap<Lane, i64>> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, HashMap<Lane, LaneId>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Lane, i64>> {
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Lane, LaneId>> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn id(&self, lane: &Lane) -> Option<i64> {
+    pub(super) fn id(&self, lane: &Lane) -> Option<LaneId> {
         self.read().get(lane).copied()
     }
 
@@ -70,7 +77,7 @@ impl Inner {
     }
 
     pub(super) async fn refresh_lanes(&self) -> Done<()> {
-        let message = "select l.id, q.name, l.handler, l.require from lanes l \
+        let message = "select l.id, l.queue, q.name, l.handler, l.require from lanes l \
                        join queues q on q.id = l.queue";
         let rows = self.rows(Kind::Read, message.to_owned()).await?;
         let lanes = rows.iter().map(|row| lane(Columns(row))).collect::<Done<Vec<_>>>()?;
@@ -78,15 +85,16 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn lane_id(&self, lane: &Lane) -> Done<i64> {
+    pub(super) fn lane_id(&self, lane: &Lane) -> Done<LaneId> {
         self.lanes.id(lane).ok_or_else(|| Trouble::Command("a lane that was not kept".into()))
     }
 }
 
-fn lane(row: Columns<'_>) -> Done<(Lane, i64)> {
-    let handler = match row.str(2)? {
+fn lane(row: Columns<'_>) -> Done<(Lane, LaneId)> {
+    let handler = match row.str(3)? {
         "" => None,
-        _ => Some(row.name(2)?),
+        _ => Some(row.name(3)?),
     };
-    Ok((Lane { queue: row.name(1)?, handler, require: row.json(3)? }, row.int(0)?))
+    let lane = Lane { queue: row.name(2)?, handler, require: row.json(4)? };
+    Ok((lane, LaneId { lane: row.int(0)?, queue: row.int(1)? }))
 }

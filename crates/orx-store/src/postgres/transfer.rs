@@ -21,7 +21,8 @@ impl Inner {
         };
         let lanes: Vec<Lane> = parcels.iter().map(lane).collect();
         self.add_lanes(lanes.iter().collect()).await?;
-        let lanes = lanes.iter().map(|lane| self.lane_id(lane)).collect::<Done<Vec<_>>>()?;
+        let lanes = lanes.iter().map(|lane| Ok(self.lane_id(lane)?.lane));
+        let lanes = lanes.collect::<Done<Vec<_>>>()?;
         let rows = self.rows(Kind::Durable, message(parcels, lanes)?).await?;
         self.count();
         rows.first().map(|row| Columns(row).unsigned(0)).transpose().map(Option::unwrap_or_default)
