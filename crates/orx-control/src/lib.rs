@@ -165,11 +165,12 @@ pub fn store_problem(error: StoreError) -> Problem {
         StoreError::Unknown => Code::TimedOut,
         StoreError::TooBroad { .. } => Code::TooBroad,
         // Only leaders hear it, of their own loops.
-        StoreError::Deposed => Code::Unavailable,
+        StoreError::Deposed | StoreError::Away { .. } => Code::Unavailable,
         StoreError::NewerSchema { .. }
         | StoreError::Held { .. }
         | StoreError::Damaged { .. }
         | StoreError::Open { .. }
+        | StoreError::Unsafe { .. }
         | StoreError::Backend { .. } => Code::Internal,
     };
     let mut problem = Problem::new(code, error.to_string());

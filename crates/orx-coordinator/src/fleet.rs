@@ -259,7 +259,9 @@ impl Fleet {
                 continue;
             }
             left -= room;
+            let free = (seat.registration.slots as usize).saturating_sub(seat.live.len());
             requests.push(ClaimRequest {
+                ahead: room.saturating_sub(free),
                 worker: seat.registration.incarnation,
                 worker_name: seat.registration.name.clone(),
                 offer: seat.registration.offer.clone(),

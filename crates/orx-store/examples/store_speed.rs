@@ -194,6 +194,7 @@ async fn claim(
             labels: Labels::new(),
         },
         executions,
+        ahead: 0,
     };
     Ok(store.claim_ready(vec![request], term, NOW).await?)
 }

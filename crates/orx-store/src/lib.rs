@@ -213,6 +213,9 @@ pub struct ClaimRequest {
     pub offer: Offer,
     /// One for each job that may be claimed: its length is the worker's room.
     pub executions: Vec<ExecutionId>,
+    /// So many of those would wait at the worker behind what runs there, for short jobs' sake: they
+    /// are given only where nobody starts the job at once.
+    pub ahead: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -266,7 +269,8 @@ pub struct Promoted {
 pub trait Dispatching: Send + Sync {
     /// A leader's. Advisory, except that what it returns was durably due before. Gives each worker at most its
     /// room, from all lanes its offer takes, in the order (priority descending, due time, id) over
-    /// all of them; where several workers fit, the one with the most room left gets the next. A
+    /// all of them; where several workers fit, the one that has most places free gets the next, and then the one
+    /// with the most room left. A
     /// job that expired, or whose deadline passed, is cancelled instead. Counts the attempt.
     async fn claim_ready(
         &self,

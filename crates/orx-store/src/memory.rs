@@ -17,6 +17,7 @@ use orx_model::{
     Lane, LiveAttempt, Name, Outcome, OutcomeKind, Timestamp, next,
 };
 
+use crate::merge::preference;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
     Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
@@ -539,7 +540,7 @@ impl Dispatching for Memory {
             let room = |place: &usize| requests[*place].executions.len() - used[*place];
             let fitting = (0..requests.len())
                 .filter(|place| room(place) > 0 && requests[*place].offer.takes(&lane))
-                .max_by_key(|place| (room(place), std::cmp::Reverse(*place)));
+                .max_by_key(|place| preference(*place, room(place), requests[*place].ahead));
             let Some(place) = fitting else { continue };
             if expire_at.is_some_and(|at| at <= now) {
                 state.expire(id, now)?;

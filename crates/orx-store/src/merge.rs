@@ -23,6 +23,8 @@ pub(crate) struct Merge {
     wanted: Vec<usize>,
     /// What each request still takes.
     room: Vec<usize>,
+    /// Of that, what would wait there.
+    ahead: Vec<usize>,
     /// Lanes of which everything was given to the caller.
     emptied: Vec<i64>,
 }
@@ -73,7 +75,8 @@ impl Merge {
             })
             .collect();
         let wanted = (0..lanes.len()).collect();
-        Self { lanes, heads: BinaryHeap::new(), wanted, room, emptied: Vec::new() }
+        let ahead = requests.iter().map(|request| request.ahead).collect();
+        Self { lanes, heads: BinaryHeap::new(), wanted, room, ahead, emptied: Vec::new() }
     }
 
     pub(crate) fn left(&self) -> usize {
@@ -134,9 +137,11 @@ impl Merge {
         while self.wanted.is_empty() && self.left() > 0 {
             let Reverse((place, number)) = self.heads.pop()?;
             let reader = &self.lanes[number];
-            // The most room left; of equals, the first. A lane without any is read no further.
+            // A lane that nobody has room for is read no further.
             let fits = reader.fits.iter().copied().filter(|request| self.room[*request] > 0);
-            let most = fits.max_by_key(|request| (self.room[*request], Reverse(*request)));
+            let most = fits.max_by_key(|request| {
+                preference(*request, self.room[*request], self.ahead[*request])
+            });
             let Some(request) = most else { continue };
             let next = Next { job: place.2, run_at: place.1, lane: reader.id, request };
             self.advance(number);
@@ -154,6 +159,16 @@ impl Merge {
         }
         number
     }
+}
+
+/// Who gets the next job: who starts it at once, most places first; else who has the most room; of
+/// equals, the first.
+pub(crate) fn preference(
+    request: usize,
+    room: usize,
+    ahead: usize,
+) -> (usize, usize, Reverse<usize>) {
+    (room.saturating_sub(ahead), room, Reverse(request))
 }
 
 #[cfg(test)]
@@ -174,6 +189,7 @@ mod tests {
             worker_name: "w".parse().expect("a name"),
             offer: Offer { handlers, ..Offer::default() },
             executions: (0..room).map(ExecutionId).collect(),
+            ahead: 0,
         }
     }
 

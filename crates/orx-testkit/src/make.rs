@@ -62,6 +62,7 @@ pub fn request(worker: u128, first_execution: u128, room: usize) -> ClaimRequest
         worker_name: name("w"),
         offer: Offer { handlers: [name("work")].into(), commands: true, ..Offer::default() },
         executions: (0..room as u128).map(|n| ExecutionId(first_execution + n)).collect(),
+        ahead: 0,
     }
 }
 

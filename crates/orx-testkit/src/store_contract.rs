@@ -35,6 +35,7 @@ macro_rules! store_contract {
             claims_go_by_priority_then_due_time_then_id_over_all_lanes
             a_worker_gets_no_more_than_its_room_and_only_what_it_takes
             the_worker_with_the_most_room_gets_the_next
+            who_starts_a_job_at_once_gets_it_before_who_lets_it_wait
             what_expired_is_cancelled_instead_of_claimed
             promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long
             a_deadline_holds_between_attempts_too
@@ -264,6 +265,14 @@ pub async fn the_worker_with_the_most_room_gets_the_next(store: AStore) {
     let claimed = store.claim_ready(requests, store.term, at(1)).await.expect("claim");
     let workers: Vec<u128> = claimed.iter().map(|claim| claim.worker.0).collect();
     assert_eq!(workers, [2, 2, 1, 2, 1]);
+}
+
+pub async fn who_starts_a_job_at_once_gets_it_before_who_lets_it_wait(store: AStore) {
+    store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("enqueue");
+    let busy = orx_store::ClaimRequest { ahead: 3, ..request(1, 10, 4) };
+    let claimed = store.claim_ready(vec![busy, request(2, 20, 2)], store.term, at(1)).await;
+    let workers: Vec<u128> = claimed.expect("claim").iter().map(|claim| claim.worker.0).collect();
+    assert_eq!(workers, [2, 1, 2, 1, 1]);
 }
 
 pub async fn what_expired_is_cancelled_instead_of_claimed(store: AStore) {

@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) color: String,
     pub(crate) context: String,
     pub(crate) server: Server,
+    pub(crate) store: Store,
     pub(crate) worker: Worker,
     pub(crate) defaults: JobDefaults,
     pub(crate) retention: Retention,
@@ -63,6 +64,7 @@ impl Default for Config {
             color: "auto".to_owned(),
             context: String::new(),
             server: Server::default(),
+            store: Store::default(),
             worker: Worker::default(),
             defaults: JobDefaults::default(),
             retention: Retention::default(),
@@ -100,6 +102,46 @@ impl Default for Server {
             hosts: Vec::new(),
             durability: Durability::Full,
         }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Store {
+    /// May hold a password: shown without it.
+    #[serde(serialize_with = "without_password")]
+    pub(crate) url: String,
+    pub(crate) sessions: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: String::new(), sessions: 10 }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("url", &shown_url(&self.url)).finish_non_exhaustive()
+    }
+}
+
+fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&shown_url(url))
+}
+
+/// A URL as it may be shown: without a password, and without a query, which may hold one too.
+pub(crate) fn shown_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let slash = if rest.contains('/') { "/" } else { "" };
+    match authority.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split(':').next().unwrap_or(user);
+            format!("{scheme}://{user}@{host}{slash}{path}")
+        }
+        None => format!("{scheme}://{authority}{slash}{path}"),
     }
 }
 
@@ -231,6 +273,15 @@ pub(crate) struct Loaded {
 /// # Errors
 /// A file that was named and is not there, cannot be read, or is wrong.
 pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, CliError> {
+    let mut loaded = load_file(named)?;
+    if let Some(url) = std::env::var("ORX_STORE_URL").ok().filter(|url| !url.is_empty()) {
+        loaded.config.store.url = url;
+        check(&loaded.config)?;
+    }
+    Ok(loaded)
+}
+
+fn load_file(named: Option<&Path>) -> Result<Loaded, CliError> {
     let variable =
         |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(path) = named.map(Path::to_owned).or_else(|| variable("ORX_CONFIG")) {
@@ -327,6 +378,16 @@ fn check(config: &Config) -> Result<(), CliError> {
     if !config.worker.name.is_empty() && config.worker.name.parse::<Name>().is_err() {
         return Err(wrong(format!("`worker.name` is no name: `{}`", config.worker.name)));
     }
+    if !(2..=1_000).contains(&config.store.sessions) {
+        let found = config.store.sessions;
+        return Err(wrong(format!("`store.sessions` must be 2 to 1000, found {found}")));
+    }
+    if !config.store.url.is_empty()
+        && !["postgres://", "postgresql://"].iter().any(|it| config.store.url.starts_with(it))
+    {
+        let found = shown_url(&config.store.url);
+        return Err(wrong(format!("`store.url` must be `postgres://…` or \"\", found `{found}`")));
+    }
     if !config.server.name.is_empty() && config.server.name.parse::<Name>().is_err() {
         return Err(wrong(format!("`server.name` is no name: `{}`", config.server.name)));
     }
@@ -396,10 +457,27 @@ mod tests {
     }
 
     #[test]
+    fn a_password_of_a_url_is_never_shown() {
+        for (url, shown) in [
+            ("postgres://orx:canary@db:5432/jobs", "postgres://orx@db:5432/jobs"),
+            ("postgres://orx:can@ry@db/jobs?sslmode=require", "postgres://orx@db/jobs"),
+            ("postgres://db/jobs?password=canary", "postgres://db/jobs"),
+            ("postgres://db", "postgres://db"),
+        ] {
+            assert_eq!(shown_url(url), shown);
+            let config = parse(&format!("[store]\nurl = \"{url}\"")).expect("right");
+            let text = toml::to_string(&config).expect("toml") + &format!("{config:?}");
+            assert!(text.contains(shown) && !text.contains("ry@") && !text.contains("canary"));
+        }
+    }
+
+    #[test]
     fn a_value_out_of_range_is_refused() {
         for text in [
             "output = \"xml\"",
             "[worker]\nslots = 0",
+            "[store]\nsessions = 1",
+            "[store]\nurl = \"mysql://db\"",
             "[worker]\nstop_grace = 30",
             "[defaults]\nfactor = 0.5",
             "[job.x]\njitter = 2.0",

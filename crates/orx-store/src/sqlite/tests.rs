@@ -73,6 +73,7 @@ async fn claim(store: &Sqlite, handler: &str, first: u128, room: u128) -> Vec<Cl
         worker_name: name("w1"),
         offer: Offer { handlers: BTreeSet::from([name(handler)]), ..Offer::default() },
         executions: (first..first + room).map(ExecutionId).collect(),
+        ahead: 0,
     };
     store.claim_ready(vec![request], term(store).await, NOW).await.expect("claim")
 }

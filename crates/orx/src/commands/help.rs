@@ -97,6 +97,7 @@ Read by orx:
   ORX_URL        server to talk to
   ORX_CONTEXT    context of the configuration to use
   ORX_TOKEN      token to show it
+  ORX_STORE_URL  database of a daemon: postgres://user@host/database
   ORX_OUTPUT     output format
   ORX_COLOR      always or never; NO_COLOR and CLICOLOR_FORCE are honoured
   COLUMNS, TZ, TERM, LC_ALL, LANG

@@ -2,7 +2,7 @@
 //! that links the server's crates, reads a clock, and knows which store and transport there are.
 
 mod node;
-mod store;
+pub(crate) mod store;
 mod worker;
 
 use std::time::{Duration, Instant, SystemTime};

@@ -16,7 +16,7 @@ use orx_worker::{Ended, Worker};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::store::{Opened, store_error};
+use super::store::{Opened, Place, store_error};
 use super::worker::worker_options;
 use super::{SystemClock, Told, block_on, chain, failed, host_name, http_client, wall};
 use crate::config::{Config, JobOverrides};
@@ -72,7 +72,7 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     let address = listener.local_addr().map_err(|error| failed("could not listen", error))?;
     let url = format!("http://{address}");
 
-    let store = Opened::open(&config, state).await?;
+    let store = Opened::open(&Place::configured(&config, state)?, &config).await?;
     let mut told = Told::new()?;
     let mut node = Node::start(store, listener, &url, &options, &config).await?;
     let ready = async {

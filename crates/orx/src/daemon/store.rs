@@ -1,62 +1,119 @@
 //! Which store there is.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use orx_store::{Sqlite, SqliteOptions, Store, StoreError};
+use orx_store::{Postgres, PostgresOptions, Sqlite, SqliteOptions, Store, StoreError};
 
 use super::wall;
 use crate::config::{Config, Durability};
 use crate::error::{CliError, Exit};
 use crate::state::StateDir;
 
+/// The database in a state folder.
+const FILE: &str = "orx.db";
+
+/// Where a store is.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// In the file of a state folder, which is of one process at a time.
+    Folder(PathBuf),
+    /// With its password, which nothing shows.
+    Url(String),
+}
+
+impl Place {
+    /// `postgres://…`, or a folder.
+    ///
+    /// # Errors
+    /// A URL of something else.
+    pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
+        match text.split_once("://") {
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Url(text.to_owned())),
+            Some((scheme, _)) => Err(CliError::usage(format!("there is no store `{scheme}://`"))
+                .hint("`postgres://user@host/database`, or a state folder")),
+            None => Ok(Self::Folder(PathBuf::from(text))),
+        }
+    }
+
+    /// As the configuration names it; without a name, the state folder.
+    pub(crate) fn configured(config: &Config, state: &StateDir) -> Result<Self, CliError> {
+        match config.store.url.as_str() {
+            "" => Ok(Self::Folder(state.path().to_owned())),
+            url => Self::parse(url),
+        }
+    }
+}
+
 /// An open store.
-pub(super) enum Opened {
+pub(crate) enum Opened {
     Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
 }
 
 impl Opened {
-    /// As the configuration names it; without a name, the file in the state folder.
-    pub(super) async fn open(config: &Config, state: &StateDir) -> Result<Self, CliError> {
-        let path = state.file("orx.db");
+    /// # Errors
+    /// What [`StoreError`] says of opening.
+    pub(crate) async fn open(place: &Place, config: &Config) -> Result<Self, CliError> {
         let durability = match config.server.durability {
             Durability::Full => orx_store::Durability::Full,
             Durability::Relaxed => orx_store::Durability::Relaxed,
         };
-        let options = SqliteOptions { durability, ..SqliteOptions::new(path) };
-        let opened = tokio::task::spawn_blocking(move || Sqlite::open(options, wall())).await;
-        let opened = opened
-            .map_err(|error| CliError::new(Exit::Failed, "store", error.to_string()))?
-            .map_err(store_error)?;
-        Ok(Self::Sqlite(Arc::new(opened)))
+        let opened = match place {
+            Place::Folder(folder) => Self::sqlite(folder, durability).await?,
+            Place::Url(url) => {
+                let sessions = config.store.sessions as usize;
+                let options = PostgresOptions { durability, sessions, ..PostgresOptions::new(url) };
+                Postgres::open(options, wall()).await.map(|store| Self::Postgres(Arc::new(store)))
+            }
+        };
+        opened.map_err(store_error)
     }
 
-    pub(super) fn shared(&self) -> Arc<dyn Store> {
+    async fn sqlite(
+        folder: &Path,
+        durability: orx_store::Durability,
+    ) -> Result<Result<Self, StoreError>, CliError> {
+        let options = SqliteOptions { durability, ..SqliteOptions::new(folder.join(FILE)) };
+        let opened = tokio::task::spawn_blocking(move || Sqlite::open(options, wall())).await;
+        let opened =
+            opened.map_err(|error| CliError::new(Exit::Failed, "store", error.to_string()))?;
+        Ok(opened.map(|store| Self::Sqlite(Arc::new(store))))
+    }
+
+    pub(crate) fn shared(&self) -> Arc<dyn Store> {
         match self {
             Self::Sqlite(store) => Arc::<Sqlite>::clone(store),
+            Self::Postgres(store) => Arc::<Postgres>::clone(store),
         }
     }
 
     /// It is of this process alone.
-    pub(super) fn is_exclusive(&self) -> bool {
+    pub(crate) fn is_exclusive(&self) -> bool {
         match self {
             Self::Sqlite(_) => true,
+            Self::Postgres(_) => false,
         }
     }
 
     /// Resolves once it can be used no more, and never otherwise.
-    pub(super) async fn failed(&self) {
+    pub(crate) async fn failed(&self) {
         match self {
             Self::Sqlite(store) => store.failed().await,
+            // A server that is away comes back.
+            Self::Postgres(_) => std::future::pending().await,
         }
     }
 }
 
-pub(super) fn store_error(error: StoreError) -> CliError {
+pub(crate) fn store_error(error: StoreError) -> CliError {
     let (exit, code) = match &error {
         StoreError::Held { .. } => (Exit::Conflict, "held"),
         StoreError::NewerSchema { .. } => (Exit::Conflict, "newer_schema"),
         StoreError::Damaged { .. } => (Exit::Failed, "damaged"),
         StoreError::Full => (Exit::TryLater, "store_full"),
+        StoreError::Away { .. } => (Exit::TryLater, "store_away"),
+        StoreError::Unsafe { .. } => (Exit::Conflict, "store_unsafe"),
         _ => (Exit::Failed, "store"),
     };
     let mut told = CliError::new(exit, code, error.to_string());
