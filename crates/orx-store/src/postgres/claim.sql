@@ -1,10 +1,12 @@
 -- Ready jobs go to workers, and those whose time is over are cancelled. A job that was locked or
 -- changed since it was read is left out. Without a row in the answer, the lease is another's.
+-- `status + 0`: by their ids alone, or the server, while it does not know how many wait, looks up
+-- all that do as well.
 with l as materialized (:lease),
 locked as materialized (
     select j.id
     from jobs j, l
-    where j.id = any(:jobs) and j.status = :pending
+    where j.id = any(:jobs) and j.status + 0 = :pending
     order by j.id
     for no key update of j skip locked
 ),

@@ -18,13 +18,13 @@ oldest as materialized (
     order by finished_at, id
     limit :limit
 ),
--- One that a person has just retried is none any more.
+-- One that a person has just retried is none any more. `status + 0`: looked up by ids alone.
 locked as materialized (
     select j.id from jobs j, l
     where j.id in (select id from oldest)
       and j.dead is null
-      and (j.status = 5 and j.finished_at < :completed_before
-           or j.status > 5 and j.finished_at < :others_before)
+      and (j.status + 0 = 5 and j.finished_at < :completed_before
+           or j.status + 0 > 5 and j.finished_at < :others_before)
     order by j.id
     for update of j skip locked
 ),
