@@ -276,6 +276,99 @@ async fn nodes_that_take_the_same_keys_in_any_order_agree_whose_they_are() {
     assert_eq!(kept, ["30"]);
 }
 
+/// What two transactions lock in a circle, the server undoes one of; the store sends it again.
+#[tokio::test]
+async fn a_deadlock_is_not_the_callers() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    let ids = add(&store, vec![job(), job()]).await;
+    let mut other = Open::begin(&database).await;
+    other.run(&format!("update jobs set percent = 1 where id = {}", ids[1])).await;
+    let cancels = {
+        let store = Arc::clone(&store);
+        let cancel = |id| orx_store::CancelCommand {
+            id,
+            reason: None,
+            by: None,
+            force: false,
+            expected: None,
+        };
+        let cancels = ids.iter().copied().map(cancel).collect();
+        tokio::spawn(async move { store.cancel(cancels, at(1)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Granted once the server has undone the cancel.
+    other.run(&format!("update jobs set percent = 1 where id = {}", ids[0])).await;
+    assert!(!cancels.is_finished(), "it did not wait for the other");
+    other.end("commit").await;
+    let answers = cancels.await.expect("an answer").expect("cancelled");
+    assert_eq!(answers, [orx_store::CancelAnswer::Cancelled { stop: None }; 2]);
+    assert_eq!(store.queue_counts().await.expect("counts")[0].1.cancelled, 2);
+}
+
+#[tokio::test]
+async fn what_many_ask_at_once_is_written_together() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    let callers: Vec<_> = (0..200)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { add(&store, vec![job()]).await[0] })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for caller in callers {
+        ids.push(caller.await.expect("answered"));
+    }
+    // Those sent first got the first ids.
+    assert!(ids.is_sorted(), "{ids:?}");
+    // Each statement leaves one row of counts.
+    let written: u64 = database.run("select count(*) from counts").await[0].parse().expect("n");
+    assert!(written < 20, "{written} statements for 200 callers");
+}
+
+#[tokio::test]
+async fn a_callers_bad_part_sinks_no_other() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    // Longer than any index takes, and of a kind that cannot be pressed together.
+    let mut random = 1_u64;
+    let mut digit = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        char::from_digit((random >> 60) as u32, 16).expect("a digit")
+    };
+    let long: String = (0..20_000).map(|_| digit()).collect();
+    let callers: Vec<_> = (0..20)
+        .map(|who| {
+            let store = Arc::clone(&store);
+            let key = if who % 7 == 3 { format!("{who}{long}") } else { format!("k{who}") };
+            tokio::spawn(async move { (who, store.enqueue(vec![keyed(&key)], NOW).await) })
+        })
+        .collect();
+    for caller in callers {
+        let (who, answer) = caller.await.expect("an answer");
+        assert_eq!(answer.is_ok(), who % 7 != 3, "{who}: {answer:?}");
+        assert!(!matches!(answer, Err(StoreError::Unknown)), "{answer:?}");
+    }
+    // U+0000, which no column of text can hold, is no trouble at all.
+    let odd = JobSpec { by: Some("a\0b".into()), corr: Some("\0".into()), ..keyed("a\0b") };
+    let id = add(&store, vec![odd.clone()]).await[0];
+    assert_eq!(add(&store, vec![odd]).await, [id]);
+    let kept = store.job(id).await.expect("read").expect("the job");
+    assert_eq!(kept.by.as_deref(), Some("a\0b"));
+    let claimed = store.claim_ready(vec![request(1, 1, 99)], term, at(1)).await.expect("claimed");
+    let own = claimed.iter().find(|it| it.dispatch.job == id).expect("claimed");
+    let outcome = Outcome {
+        error: Some("bad \0 end".into()),
+        ..outcome(id, own.dispatch.execution.0, failed())
+    };
+    let told = store.record_outcomes(vec![outcome], vec![0.5], at(2)).await.expect("recorded");
+    assert!(matches!(told[0], Recorded::Applied { .. }));
+    let error = store.job(id).await.expect("read").and_then(|job| job.error);
+    assert_eq!(error.as_deref(), Some("bad \u{fffd} end"));
+}
+
 #[tokio::test]
 async fn a_known_key_uses_up_no_id() {
     let database = Database::new().await;
@@ -505,7 +598,7 @@ async fn many_callers_share_a_few_sessions_behind_a_proxy() {
     for task in tasks {
         done += task.await.expect("done");
     }
-    let counts = store.queue_counts().await.expect("counts")[0].1.clone();
+    let counts = store.queue_counts().await.expect("counts")[0].1;
     assert_eq!((counts.completed, counts.pending), (done as u64, 160 - done as u64));
 }
 

@@ -186,6 +186,72 @@ async fn what_is_not_synced_says_so_for_its_own_transaction_only() {
     }
 }
 
+/// A statement that fails with this code until it was sent so often. Ids are given out also to what
+/// is undone, so they count.
+fn failing(code: &str, until: u32) -> String {
+    format!(
+        "do $$ begin if nextval('job_ids') < {until} then \
+         raise exception 'no' using errcode = '{code}'; end if; end $$; select 1"
+    )
+}
+
+#[tokio::test]
+async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let inner = &store.inner;
+    let tries = async || {
+        let last = database.run("select last_value from job_ids").await[0].parse::<u32>();
+        database.run("alter sequence job_ids restart").await;
+        last.expect("a number")
+    };
+    // Undone because of others: sent again, but not for ever.
+    for code in ["40001", "40P01"] {
+        inner.send(Kind::Durable, failing(code, 4)).await.expect("done in the end");
+        assert_eq!(tries().await, 4);
+        let never = inner.send(Kind::Durable, failing(code, 99)).await;
+        assert!(matches!(never, Err(Trouble::Again)), "{never:?}");
+        assert_eq!(tries().await, 6);
+    }
+    for (code, expected) in [
+        ("53100", "no room on the disk of the store"),
+        ("55P03", "the store has more to do than it can take"),
+        ("53200", "the store has more to do than it can take"),
+        ("25006", &format!("the store `{}` is away", inner.name)),
+        ("57P01", "the store did not answer in time"),
+        ("08006", "the store did not answer in time"),
+        ("23505", "could not try it"),
+    ] {
+        let trouble = inner.send(Kind::Durable, failing(code, 99)).await.expect_err("it fails");
+        assert_eq!(inner.tell(trouble, "try it", false).to_string(), *expected, "{code}");
+        assert_eq!(tries().await, 1, "{code} is not sent again");
+    }
+}
+
+#[tokio::test]
+async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    // The session ends under the statement, as with a server that restarts.
+    let end = "select nextval('job_ids'); select pg_terminate_backend(pg_backend_pid())";
+    for (kind, sent) in [
+        (Kind::Read, 2),
+        (Kind::Repeatable, 2),
+        (Kind::Advisory, 2),
+        (Kind::Durable, 1),
+        (Kind::Unsynced, 1),
+    ] {
+        let lost = store.inner.send(kind, end.to_owned()).await;
+        assert!(matches!(lost, Err(Trouble::Lost(_))), "{lost:?}");
+        let last = database.run("select last_value from job_ids").await;
+        assert_eq!(last, [sent.to_string()], "{kind:?}");
+        database.run("alter sequence job_ids restart").await;
+    }
+    let once = "select case when nextval('job_ids') < 2 \
+                then pg_terminate_backend(pg_backend_pid()) end";
+    store.inner.send(Kind::Read, once.to_owned()).await.expect("read in the end");
+}
+
 /// Any character there is, and those that mean something somewhere.
 fn anything() -> impl Strategy<Value = String> {
     let special = proptest::sample::select(vec![
