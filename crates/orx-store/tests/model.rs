@@ -103,9 +103,11 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(job, force, expected)| Op::Cancel { job, force, expected }),
         2 => proptest::collection::vec(0..20_u8, 1..3).prop_map(Op::Retry),
         4 => (1..30_i64).prop_map(Op::Later),
+        // Beyond what is kept of a pruned job.
+        1 => (86_000..200_000_i64).prop_map(Op::Later),
         3 => Just(Op::Promote),
         1 => (0..20_u8).prop_map(Op::DeleteDead),
-        1 => Just(Op::Prune),
+        2 => Just(Op::Prune),
         1 => Just(Op::Reopen),
         2 => Just(Op::Crash),
     ]

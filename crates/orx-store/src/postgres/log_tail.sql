@@ -1,8 +1,8 @@
--- The newest chunks before a place, and the newlines in each.
-select attempt, seq,
-       (select count(*) from generate_series(0, octet_length(bytes) - 1) as t(place)
-        where get_byte(bytes, place) = 10)
+-- The newest chunks before a place, and the newlines in each. Bytes as escaped text: a newline stays
+-- one character, and whatever is no ASCII becomes some.
+select attempt, seq, length(t.escaped) - length(replace(t.escaped, chr(10), ''))
 from logs
+cross join lateral (select encode(bytes, 'escape') as escaped) t
 where job = :job
   and (attempt, seq) > (:after_attempt, :after_seq)
   and (attempt, seq) < (:before_attempt, :before_seq)
