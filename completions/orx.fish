@@ -58,6 +58,7 @@ complete -c orx -n "__fish_orx_needs_command" -f -a "queue" -d 'Queues'
 complete -c orx -n "__fish_orx_needs_command" -f -a "dlq" -d 'Dead letters: jobs that used up their tries'
 complete -c orx -n "__fish_orx_needs_command" -f -a "worker" -d 'Workers'
 complete -c orx -n "__fish_orx_needs_command" -f -a "cluster" -d 'The cluster as a whole'
+complete -c orx -n "__fish_orx_needs_command" -f -a "token" -d 'Tokens: who may ask for what'
 complete -c orx -n "__fish_orx_needs_command" -f -a "ctx" -d 'Inside a job: tell progress, log lines, the result, or how it ends'
 complete -c orx -n "__fish_orx_needs_command" -f -a "daemon" -d 'Run a server'
 complete -c orx -n "__fish_orx_needs_command" -f -a "config" -d 'The configuration'
@@ -618,6 +619,93 @@ complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcomm
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "create" -d 'Make a token; its text is shown once'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "list" -d 'List every token, never its text'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "revoke" -d 'End tokens, at once'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l scope -d 'What it allows: service, read, admin, exec, worker, node' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'Ends so long from now; without it, never by itself' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l note -d 'What it is for' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l out -d 'Write it into a new file that only you can read, instead of showing it' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l config -d 'Configuration file' -r -F

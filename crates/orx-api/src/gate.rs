@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use orx_model::{Code, MessageId, Problem};
 
-use crate::App;
 use crate::extract::Refusal;
+use crate::{App, ends};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -25,7 +25,7 @@ pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -
     let checked = check_caller(request.headers(), &app.settings.hosts);
     let mut response = match checked {
         Err(problem) => Refusal(problem).into_response(),
-        Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(()) => match AssertUnwindSafe(run(&app, request, next)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
                 tracing::error!(route = route.as_deref(), "a request broke its handler");
@@ -47,6 +47,18 @@ pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -
     // Only routes of ours make a label: what strangers ask for is one.
     app.metrics.request(route.as_deref().unwrap_or("other"), &method, code, started.elapsed());
     response
+}
+
+/// The route's answer, if the token of the request lives as long.
+async fn run(app: &App, request: Request, next: Next) -> Response {
+    let token = ends::token(request.headers());
+    tokio::select! {
+        response = next.run(request) => ends::streamed(response, app.panel.clone(), token),
+        () = ends::ended(app.panel.clone(), token.clone()) => {
+            let detail = "the token has ended while the request was under way";
+            Refusal(Problem::new(Code::Unauthenticated, detail)).into_response()
+        }
+    }
 }
 
 /// A browser on this machine can reach loopback for any web page: a foreign name or an origin is

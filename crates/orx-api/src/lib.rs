@@ -3,11 +3,13 @@
 //! Depends on `orx-control` and `orx-model`. Decides nothing: each handler turns a request into one
 //! call and its answer into JSON. Every refusal, panics included, is a problem document.
 
+mod ends;
 mod extract;
 mod gate;
 mod metrics;
 mod routes;
 mod serve;
+mod token_routes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};

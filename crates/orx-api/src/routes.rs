@@ -61,6 +61,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
+        .merge(crate::token_routes::routes())
 }
 
 pub(crate) fn router(app: App) -> Router {

@@ -180,6 +180,8 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         path::HEALTHZ,
         path::READYZ,
         path::METRICS,
+        orx_model::token::path::TOKENS,
+        orx_model::token::path::TOKENS_REVOKE,
     ];
     assert_eq!(described, BTreeSet::from(routes));
 }

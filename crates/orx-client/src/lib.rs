@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
     BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
     EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
@@ -218,6 +219,19 @@ impl Client {
 
     pub async fn workers(&self) -> Result<WorkerList> {
         self.get(path::WORKERS, &()).await
+    }
+
+    /// Not repeated: an answer that was lost leaves a token that nobody has, to be revoked.
+    pub async fn create_token(&self, request: &TokenRequest) -> Result<TokenMade> {
+        self.once(Method::POST, token::path::TOKENS, |call| call.json(request)).await
+    }
+
+    pub async fn tokens(&self) -> Result<TokenList> {
+        self.get(token::path::TOKENS, &()).await
+    }
+
+    pub async fn revoke_tokens(&self, request: &RevokeRequest) -> Result<RevokeAnswer> {
+        self.repeated(Method::POST, token::path::TOKENS_REVOKE, |call| call.json(request)).await
     }
 
     pub async fn cluster(&self) -> Result<ClusterStatus> {

@@ -7,6 +7,7 @@
 mod accept;
 mod change;
 mod follow;
+mod token_admin;
 mod tokens;
 mod view;
 

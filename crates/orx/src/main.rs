@@ -105,6 +105,8 @@ enum Command {
     #[command(subcommand)]
     Cluster(commands::cluster::Command),
     #[command(subcommand)]
+    Token(commands::token::Command),
+    #[command(subcommand)]
     Ctx(commands::ctx::Command),
     /// Run a server
     #[command(subcommand)]
@@ -340,6 +342,7 @@ fn client_command(
             Command::Dlq(command) => commands::dlq::run(command, &session).await,
             Command::Worker(command) => commands::worker::run(command, &session).await,
             Command::Cluster(command) => commands::cluster::run(command, &session).await,
+            Command::Token(command) => commands::token::run(command, &session).await,
             Command::Bench(args) => commands::bench::run(args, &session).await,
             Command::Ctx(_)
             | Command::Daemon(_)

@@ -51,6 +51,21 @@ examples! {
     CLUSTER: "read", "  orx cluster status
   orx cluster status -o json | jq .attention
   watch -n 5 orx cluster status\n";
+    TOKEN_CREATE: "admin", "  orx token create --scope service,read --expires 90d --note ci --out ci.token
+  ORX_TOKEN=$(orx token create --scope read --expires 1h) orx jobs
+  orx token create --scope worker -o json | jq -r .token\n
+Scopes:
+  service  enqueue, read, wait for and cancel jobs
+  read     read everything
+  exec     give commands with jobs; enqueueing them needs `service` too
+  worker   be a worker
+  node     be a server of the cluster
+  admin    all of these but `node`, and making tokens, of every scope
+A token is shown once, and kept as a hash. It goes into a file that only its
+owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
+    TOKEN: "admin", "  orx token list
+  orx token list -o json | jq -r '.[] | select(.state == \"valid\") | .id'
+  orx token revoke 0123456789abcdef\n";
     CTX: "of its job", "  orx ctx progress 50 'half of the frames'
   orx ctx log --level warn 'disk is getting full'
   orx ctx result '{\"pages\": 12}'\n";
