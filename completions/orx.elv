@@ -834,7 +834,9 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand server 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
         }
         &'orx;daemon;server'= {
-            cand --listen 'Address on loopback; port 0 takes a free one'
+            cand --listen 'Address; port 0 takes a free one. Beyond loopback it needs TLS'
+            cand --tls-cert 'Certificate with its chain, PEM; read again on SIGHUP'
+            cand --tls-key 'Its private key, PEM, in a file that others cannot read'
             cand --state 'State folder'
             cand --exit-when-idle 'End after so long without jobs and requests'
             cand -c 'Context of the configuration'
@@ -847,6 +849,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --color 'Colours'
             cand --time 'How times are shown: relative, local, utc or unix'
             cand --tz 'Time zone of the times you write and read'
+            cand --insecure-listen 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
             cand --background 'Started by a command that needed a server'
             cand --no-header 'Leave out the names of columns'
             cand --quiet 'Only data and errors'

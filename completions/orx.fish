@@ -854,7 +854,9 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subc
 complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -f -a "server" -d 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l listen -d 'Address on loopback; port 0 takes a free one' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l listen -d 'Address; port 0 takes a free one. Beyond loopback it needs TLS' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-cert -d 'Certificate with its chain, PEM; read again on SIGHUP' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-key -d 'Its private key, PEM, in a file that others cannot read' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l state -d 'State folder' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l exit-when-idle -d 'End after so long without jobs and requests' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s c -l context -d 'Context of the configuration' -r
@@ -872,6 +874,7 @@ always\t''
 never\t''"
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l time -d 'How times are shown: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l insecure-listen -d 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l background -d 'Started by a command that needed a server'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l quiet -d 'Only data and errors'

@@ -6,19 +6,25 @@
 mod ends;
 mod extract;
 mod gate;
+mod limits;
 mod metrics;
+mod peers;
 mod routes;
 mod serve;
+mod slow;
+mod tls;
 mod token_routes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use orx_control::ControlPanel;
-use orx_model::Timestamp;
+use orx_model::{Code, Problem, Timestamp};
 
+pub use limits::Limits;
 pub use routes::openapi_json;
-pub use serve::serve;
+pub use serve::{Serving, serve};
+pub use tls::{Tls, TlsError};
 
 /// Whether anybody asks for anything. For a server that ends when nobody does.
 #[derive(Default)]
@@ -72,10 +78,39 @@ struct App {
     panel: ControlPanel,
     settings: ApiSettings,
     metrics: Arc<metrics::Metrics>,
+    guard: Arc<Guard>,
+}
+
+/// What holds strangers off.
+struct Guard {
+    limits: Limits,
+    failures: peers::Failures,
+    watchers: Arc<tokio::sync::Semaphore>,
+}
+
+impl Guard {
+    fn new(limits: Limits) -> Arc<Self> {
+        let watchers = Arc::new(tokio::sync::Semaphore::new(limits.watchers));
+        Arc::new(Self { limits, failures: peers::Failures::default(), watchers })
+    }
+
+    /// A place for a request that stays: a long poll or a stream.
+    fn watch(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| {
+            let most = self.limits.watchers;
+            let detail = format!("{most} requests wait or follow already, which is the most");
+            Problem::new(Code::Unavailable, detail).hint("ask again later")
+        })
+    }
 }
 
 /// All routes, ready to be served.
 pub fn router(panel: ControlPanel, settings: ApiSettings) -> axum::Router {
-    let app = App { panel, settings, metrics: Arc::default() };
+    router_with(panel, settings, Limits::default())
+}
+
+/// All routes, with limits of their own.
+pub fn router_with(panel: ControlPanel, settings: ApiSettings, limits: Limits) -> axum::Router {
+    let app = App { panel, settings, metrics: Arc::default(), guard: Guard::new(limits) };
     routes::router(app)
 }

@@ -316,6 +316,7 @@ async fn wait(
     Part(job): Part,
     Params(query): Params<WaitQuery>,
 ) -> Answer<Response> {
+    let _place = app.guard.watch()?;
     Ok(ok(&app.panel.wait(&caller, &job, &query).await?))
 }
 
@@ -334,11 +335,12 @@ async fn logs(
     Part(job): Part,
     Params(query): Params<LogsQuery>,
 ) -> Answer<Response> {
+    let place = app.guard.watch()?;
     let busy = app.settings.activity.begin((app.settings.now)());
     let events = app.panel.logs(&caller, &job, &query).await?;
     let lines = events.map(move |event| {
         // Lives as long as the stream does.
-        let _ = &busy;
+        let _ = (&busy, &place);
         // An error in the middle ends the stream without `end`: the reader asks again.
         event.map(|event| ndjson(&[event])).map_err(std::io::Error::other)
     });

@@ -370,6 +370,19 @@ pub fn is_secret_key(key: &str) -> bool {
     MARKS.iter().any(|mark| plain.contains(mark))
 }
 
+/// A URL without user and password, for people to read. All before the last `@` is taken for them,
+/// since what is no valid URL may hold a password anywhere.
+#[must_use]
+pub fn without_userinfo(url: &str) -> Cow<'_, str> {
+    let Some((before, after)) = url.rsplit_once('@') else { return Cow::Borrowed(url) };
+    match before.split_once("://") {
+        Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') => {
+            Cow::Owned(format!("{scheme}://{MASK}@{after}"))
+        }
+        _ => Cow::Owned(format!("{MASK}@{after}")),
+    }
+}
+
 /// What stands in the place of a secret.
 pub const MASK: &str = "***";
 
@@ -403,6 +416,17 @@ mod tests {
 
     fn clean(bytes: &[u8]) -> String {
         clean_text(bytes)
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("https://host/path", "https://host/path"),
+            ("postgres://user:pa@ss/w@host/db", "postgres://***@host/db"),
+            ("user:pass@host", "***@host"),
+        ] {
+            assert_eq!(without_userinfo(url), shown);
+        }
     }
 
     #[test]

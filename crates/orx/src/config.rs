@@ -77,7 +77,13 @@ impl Default for Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Server {
     pub(crate) listen: SocketAddr,
+    /// Empty: without TLS.
+    pub(crate) tls_cert: PathBuf,
+    pub(crate) tls_key: PathBuf,
+    pub(crate) insecure_listen: bool,
     pub(crate) hosts: Vec<String>,
+    pub(crate) connections: u32,
+    pub(crate) connections_per_peer: u32,
     pub(crate) durability: Durability,
 }
 
@@ -91,7 +97,16 @@ pub(crate) enum Durability {
 impl Default for Server {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 7070));
-        Self { listen, hosts: Vec::new(), durability: Durability::Full }
+        Self {
+            listen,
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            insecure_listen: false,
+            hosts: Vec::new(),
+            connections: 1_024,
+            connections_per_peer: 512,
+            durability: Durability::Full,
+        }
     }
 }
 
@@ -187,9 +202,36 @@ impl Default for Retention {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
-    pub(crate) url: String,
+    /// One server; or [`Self::urls`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// Servers of one cluster, tried in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) urls: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Authorities to believe in the place of the system's, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// Servers of one context.
+const URLS: usize = 16;
+
+impl Context {
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.url.iter().chain(&self.urls).cloned().collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.url.is_some() != self.urls.is_empty() {
+            return Err("it needs `url`, or `urls`, and not both".to_owned());
+        }
+        if self.urls.len() > URLS {
+            return Err(format!("it has at most {URLS} `urls`"));
+        }
+        self.urls().iter().try_for_each(|url| orx_client::ServerUrl::parse(url).map(drop))
+    }
 }
 
 impl JobDefaults {
@@ -315,6 +357,21 @@ fn check(config: &Config) -> Result<(), CliError> {
     if !config.worker.name.is_empty() && config.worker.name.parse::<Name>().is_err() {
         return Err(wrong(format!("`worker.name` is no name: `{}`", config.worker.name)));
     }
+    for (key, value) in [
+        ("connections", config.server.connections),
+        ("connections_per_peer", config.server.connections_per_peer),
+    ] {
+        if !(1..=1_000_000).contains(&value) {
+            return Err(wrong(format!("`server.{key}` must be 1 to 1000000, found {value}")));
+        }
+    }
+    if config.server.tls_cert.as_os_str().is_empty() != config.server.tls_key.as_os_str().is_empty()
+    {
+        return Err(wrong("`server.tls_cert` and `server.tls_key` stand together".to_owned()));
+    }
+    for (name, context) in &config.contexts {
+        context.check().map_err(|why| wrong(format!("`[context.{name}]`: {why}")))?;
+    }
     for (name, handler) in &config.handler {
         handler.check().map_err(|why| wrong(format!("`[handler.{name}]`: {why}")))?;
     }
@@ -383,8 +440,15 @@ mod tests {
             "[job.x]\njitter = 2.0",
             "[handler.x]\ncmd = []",
             "[server]\nlisten = \"nowhere\"",
+            "[server]\nconnections = 0",
+            "[server]\ntls_cert = \"cert.pem\"",
+            "[context.x]\nurl = \"ftp://x\"",
+            "[context.x]\nurl = \"http://user:secret@x\"",
+            "[context.x]\nurl = \"http://x\"\nurls = [\"http://y\"]",
+            "[context.x]\ntoken_file = \"x\"",
         ] {
-            assert!(parse(text).is_err(), "{text}");
+            let error = parse(text).expect_err(text);
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         }
     }
 }

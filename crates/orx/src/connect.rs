@@ -1,15 +1,18 @@
 //! Finding the server: named by flag, environment or context, else the local one by its address
 //! file; and starting one where a command needs it and there is none.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use orx_client::{ClientError, Endpoint, Locate};
+use base64::Engine as _;
+use orx_client::{ClientError, Endpoint, Locate, ServerUrl, Trust};
 
-use crate::config::Config;
+use crate::config::{Config, Context};
 use crate::error::{CliError, Exit};
 use crate::state::{StateDir, read_token};
 
@@ -20,6 +23,9 @@ const LOG_TAIL: usize = 2_000;
 /// A log larger than this is put aside before a new server writes to it.
 const LOG_BYTES: u64 = 4 * 1024 * 1024;
 
+/// All the authorities of a system are some hundred thousand bytes.
+const CA_BYTES: u64 = 4 * 1024 * 1024;
+
 /// What flags say about the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Named {
@@ -29,7 +35,14 @@ pub(crate) struct Named {
 
 pub(crate) struct Locator {
     state: StateDir,
-    url: Option<String>,
+    /// Servers named by the caller, tried in turn; none for the local one.
+    urls: Vec<ServerUrl>,
+    /// How many were asked for: each time the next of them is answered, around and around.
+    turn: AtomicUsize,
+    /// Of the servers named.
+    trust: Trust,
+    /// Of the local server, as its address file told last.
+    local_trust: Mutex<Trust>,
     token: Option<String>,
     /// May start a server; with the configuration file to give to it.
     start: Option<Option<PathBuf>>,
@@ -65,17 +78,22 @@ impl Locator {
                 CliError::usage(format!("there is no context `{name}`")).hint(hint)
             })?),
         };
-        let url = named
-            .url
-            .clone()
-            .or_else(|| variable("ORX_URL"))
-            .or_else(|| context.map(|context| context.url.clone()))
-            .map(|url| url.trim_end_matches('/').to_owned());
-        if let Some(url) = &url
-            && !url.starts_with("http://")
-        {
-            return Err(CliError::usage(format!("expected a `http://` address, found `{url}`")));
-        }
+        let urls = match named.url.clone().or_else(|| variable("ORX_URL")) {
+            Some(url) => vec![url],
+            None => context.map(Context::urls).unwrap_or_default(),
+        };
+        let urls: Vec<ServerUrl> = urls
+            .iter()
+            .map(|url| ServerUrl::parse(url))
+            .collect::<Result<_, _>>()
+            .map_err(CliError::usage)?;
+        let ca_file = variable("ORX_CA_FILE").map(PathBuf::from).or_else(|| {
+            context.and_then(|context| context.ca_file.as_ref()).map(|path| expand_home(path))
+        });
+        let trust = match ca_file {
+            Some(path) if urls.iter().any(ServerUrl::is_https) => authorities(&path)?,
+            _ => Trust::System,
+        };
         let of_context = context.and_then(|context| context.token_file.as_ref());
         let token = match (variable("ORX_TOKEN"), of_context) {
             (Some(token), _) => Some(token),
@@ -83,8 +101,17 @@ impl Locator {
                 .map_err(|error| CliError::new(Exit::NotAllowed, "token", error))?,
             (None, None) => None,
         };
-        let start = (may_start && url.is_none()).then_some(config_file);
-        Ok(Self { state, url, token, start, theirs: AtomicBool::new(false) })
+        let start = (may_start && urls.is_empty()).then_some(config_file);
+        Ok(Self {
+            state,
+            urls,
+            turn: AtomicUsize::new(0),
+            trust,
+            local_trust: Mutex::default(),
+            token,
+            start,
+            theirs: AtomicBool::new(false),
+        })
     }
 
     fn local_token(&self) -> Result<Option<String>, ClientError> {
@@ -98,6 +125,11 @@ impl Locator {
             Some(token) => Some(token.clone()),
             None => self.local_token()?,
         };
+        let certificate = address.certificate.and_then(|text| {
+            base64::engine::general_purpose::STANDARD.decode(text).ok().map(Into::into)
+        });
+        let trust = certificate.map_or(Trust::System, Trust::Certificate);
+        *self.local_trust.lock().unwrap_or_else(PoisonError::into_inner) = trust;
         Ok(Some(Endpoint { url: address.url, token }))
     }
 
@@ -176,7 +208,19 @@ impl Locator {
     }
 }
 
-fn expand_home(path: &std::path::Path) -> PathBuf {
+fn authorities(path: &Path) -> Result<Trust, CliError> {
+    let wrong = |cause: String| {
+        CliError::usage(format!("could not use the authorities in `{}`", path.display()))
+            .cause(cause)
+            .hint("`ca_file`, or `ORX_CA_FILE`, names a file of certificates in PEM")
+    };
+    let mut pem = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(CA_BYTES).read_to_end(&mut pem));
+    read.map_err(|error| wrong(error.to_string()))?;
+    Trust::authorities(&pem).map_err(wrong)
+}
+
+pub(crate) fn expand_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => path.to_owned(),
@@ -186,16 +230,16 @@ fn expand_home(path: &std::path::Path) -> PathBuf {
 #[async_trait]
 impl Locate for Locator {
     async fn endpoint(&self) -> Result<Endpoint, ClientError> {
-        if let Some(url) = &self.url {
-            let host = url.trim_start_matches("http://");
-            let local = ["127.0.0.1", "localhost", "[::1]"];
+        if !self.urls.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.urls.len();
+            let url = &self.urls[turn];
             let token = match &self.token {
                 Some(token) => Some(token.clone()),
                 // The local token is shown to nobody elsewhere.
-                None if local.iter().any(|name| host.starts_with(name)) => self.local_token()?,
+                None if url.is_loopback() => self.local_token()?,
                 None => None,
             };
-            return Ok(Endpoint { url: url.clone(), token });
+            return Ok(Endpoint { url: url.as_str().to_owned(), token });
         }
         if let Some(found) = self.local()? {
             return Ok(found);
@@ -212,5 +256,16 @@ impl Locate for Locator {
                 self.state.path().display()
             ))),
         }
+    }
+
+    fn places(&self) -> usize {
+        self.urls.len().max(1)
+    }
+
+    fn trust(&self) -> Trust {
+        if self.urls.is_empty() {
+            return self.local_trust.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        self.trust.clone()
     }
 }

@@ -147,9 +147,11 @@ enum Daemon {
     /// Run a whole server in one process: coordinator, API and a worker, on an SQLite file
     #[command(after_long_help = commands::help::SERVER)]
     Server {
-        /// Address on loopback; port 0 takes a free one
+        /// Address; port 0 takes a free one. Beyond loopback it needs TLS
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
+        #[command(flatten)]
+        net: daemon::net::NetArgs,
         /// State folder
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
@@ -197,6 +199,9 @@ where
 }
 
 fn main() -> ExitCode {
+    // The one implementation of TLS's arithmetic, for whoever asks for none by name. Only a second
+    // call could fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -298,10 +303,10 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Generate { folder } => commands::completions::generate(&folder, Cli::command()),
         Command::Ctx(command) => commands::ctx::run(command, &ui),
         Command::Config(ConfigCommand::Show { origin }) => show_config(&loaded, origin, &ui),
-        Command::Daemon(Daemon::Server { listen, state, exit_when_idle, background }) => {
+        Command::Daemon(Daemon::Server { listen, net, state, exit_when_idle, background }) => {
             start_log(global.verbose);
             let state = StateDir::find(state).map_err(CliError::usage)?;
-            let options = daemon::ServerOptions { listen, state, exit_when_idle, background };
+            let options = daemon::ServerOptions { listen, net, state, exit_when_idle, background };
             daemon::server(options, loaded.config)?;
             Ok(Exit::Done)
         }

@@ -103,6 +103,9 @@ Read by orx:
   ORX_URL        server to talk to
   ORX_CONTEXT    context of the configuration to use
   ORX_TOKEN      token to show it
+  ORX_CA_FILE    authorities to believe for https, PEM, in the system's place
+  SSL_CERT_FILE  the system's authorities
+  HTTPS_PROXY, NO_PROXY
   ORX_OUTPUT     output format
   ORX_COLOR      always or never; NO_COLOR and CLICOLOR_FORCE are honoured
   COLUMNS, TZ, TERM, LC_ALL, LANG

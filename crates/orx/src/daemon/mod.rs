@@ -1,6 +1,8 @@
 //! Turns a configuration into a running server: store, transport, coordinator, worker and API in
 //! one process.
 
+pub(crate) mod net;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,6 +31,7 @@ const END_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct ServerOptions {
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) net: net::NetArgs,
     pub(crate) state: StateDir,
     pub(crate) exit_when_idle: Option<Duration>,
     /// Started by a command that needed one.
@@ -66,20 +69,15 @@ pub(crate) fn server(options: ServerOptions, config: Config) -> Result<(), CliEr
 }
 
 async fn run(options: ServerOptions, config: Config) -> Result<(), CliError> {
-    let listen = options.listen.unwrap_or(config.server.listen);
-    if !listen.ip().is_loopback() {
-        return Err(CliError::usage(format!("`{listen}` is not on loopback"))
-            .cause("without TLS, tokens and jobs would be readable on the network")
-            .hint("listen on `127.0.0.1`; a tunnel, such as ssh's, reaches it from elsewhere"));
-    }
+    let listen = net::Listen::new(options.listen, &options.net, &config.server)?;
     let state = &options.state;
     let folder = state.path().display().to_string();
     state
         .create()
         .map_err(|error| failed(&format!("could not make the state folder `{folder}`"), error))?;
     let lock = take_lock(state).await?;
-    let listener = TcpListener::bind(listen).await.map_err(|error| {
-        failed(&format!("could not listen on `{listen}`"), error)
+    let listener = TcpListener::bind(listen.address).await.map_err(|error| {
+        failed(&format!("could not listen on `{}`", listen.address), error)
             .hint("another program may use the port: `--listen 127.0.0.1:0` takes a free one")
     })?;
     let address = listener.local_addr().map_err(|error| failed("could not listen", error))?;
@@ -99,7 +97,7 @@ async fn run(options: ServerOptions, config: Config) -> Result<(), CliError> {
     let (store, config) = store.map_err(store_error)?;
     let store = Arc::new(store);
 
-    let mut server = Server::start(store, listener, &config, &lock).await?;
+    let mut server = Server::start(store, (listener, listen.serving()), &config, &lock).await?;
     let token = server.token(state).await;
     if let Err(error) = token {
         server.end(config.worker.stop_grace.0).await;
@@ -107,7 +105,8 @@ async fn run(options: ServerOptions, config: Config) -> Result<(), CliError> {
     }
     let written = state.write_address(&Address {
         v: 1,
-        url: format!("http://{address}"),
+        url: listen.url(address),
+        certificate: listen.certificate.as_ref().map(net::Certificate::leaf),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: server.node,
@@ -118,8 +117,14 @@ async fn run(options: ServerOptions, config: Config) -> Result<(), CliError> {
         server.end(config.worker.stop_grace.0).await;
         return Err(failed("could not write the address file", error));
     }
-    tracing::info!(%address, state = %folder, "ready");
-    let ended = server.until_told(options.exit_when_idle).await;
+    let url = listen.url(address);
+    tracing::info!(%address, url, state = %folder, "ready");
+    let reload = || {
+        if let Some(certificate) = &listen.certificate {
+            certificate.reload(state);
+        }
+    };
+    let ended = server.until_told(options.exit_when_idle, reload).await;
     tracing::info!("stopping");
     state.remove_address();
     let orderly = server.end(config.worker.stop_grace.0);
@@ -178,7 +183,7 @@ impl Server {
     /// `_lock` proves that the folder is ours: what an earlier server hosted is dead.
     async fn start(
         store: Arc<Sqlite>,
-        listener: TcpListener,
+        (listener, serving): (TcpListener, orx_api::Serving),
         config: &Config,
         _lock: &Lock,
     ) -> Result<Self, CliError> {
@@ -217,9 +222,9 @@ impl Server {
             activity: Arc::clone(&activity),
             now: Arc::new(wall),
         };
-        let router = orx_api::router(panel.clone(), api);
+        let router = orx_api::router_with(panel.clone(), api, serving.limits.clone());
         let stop_api = CancellationToken::new();
-        let serving = tokio::spawn(orx_api::serve(listener, router, stop_api.clone()));
+        let serving = tokio::spawn(orx_api::serve(listener, router, serving, stop_api.clone()));
         let options = worker_options(config, rand::Rng::next_u64(&mut rng))?;
         let worker = Worker::start(options, transport, Arc::new(coordinator.clone()))
             .await
@@ -254,8 +259,12 @@ impl Server {
         state.write_token(&token).map_err(|error| failed("could not write the token file", error))
     }
 
-    /// Returns when the server should end.
-    async fn until_told(&mut self, exit_when_idle: Option<Duration>) -> Result<(), CliError> {
+    /// Returns when the server should end. `reload` is called on SIGHUP.
+    async fn until_told(
+        &mut self,
+        exit_when_idle: Option<Duration>,
+        reload: impl Fn(),
+    ) -> Result<(), CliError> {
         let told = |kind| signal(kind).map_err(|error| failed("could not wait for signals", error));
         let (mut term, mut int) = (told(SignalKind::terminate())?, told(SignalKind::interrupt())?);
         // A terminal that closes is no reason to drop work; its output is.
@@ -271,7 +280,10 @@ impl Server {
             tokio::select! {
                 _ = term.recv() => break Ok(()),
                 _ = int.recv() => break Ok(()),
-                _ = hup.recv() => tracing::info!("SIGHUP: going on"),
+                _ = hup.recv() => {
+                    tracing::info!("SIGHUP: going on");
+                    reload();
+                }
                 () = self.store.failed() => {
                     let error = CliError::new(Exit::Failed, "store_failed", "the store's disk failed");
                     break Err(error.hint("check the disk, then start the server again"));
