@@ -109,6 +109,11 @@ pub trait Locate: Send + Sync {
         1
     }
 
+    /// Nothing may be changed: whatever would is refused before it is sent.
+    fn read_only(&self) -> bool {
+        false
+    }
+
     /// Whose certificates are believed, where the endpoint answered last is `https://`.
     fn trust(&self) -> Trust {
         Trust::System
@@ -384,6 +389,12 @@ impl Client {
         route: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response> {
+        if method != Method::GET && self.locate.read_only() {
+            let detail = "this context is for reading only";
+            let problem = Problem::new(Code::NotAllowed, detail)
+                .hint("another context, or `read_only = false` in this one, allows changes");
+            return Err(problem.into());
+        }
         let mut tried = 0;
         let (endpoint, response) = loop {
             let endpoint = self.endpoint().await?;

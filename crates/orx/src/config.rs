@@ -213,6 +213,9 @@ pub(crate) struct Context {
     /// Authorities to believe in the place of the system's, PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// Whatever would change something is refused, whatever the token allows.
+    #[serde(default)]
+    pub(crate) read_only: bool,
 }
 
 /// Servers of one context.

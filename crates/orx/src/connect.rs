@@ -44,6 +44,7 @@ pub(crate) struct Locator {
     /// Of the local server, as its address file told last.
     local_trust: Mutex<Trust>,
     token: Option<String>,
+    read_only: bool,
     /// May start a server; with the configuration file to give to it.
     start: Option<Option<PathBuf>>,
     /// The server that was found here was started by a person or a service manager: should it go,
@@ -109,6 +110,7 @@ impl Locator {
             trust,
             local_trust: Mutex::default(),
             token,
+            read_only: context.is_some_and(|context| context.read_only),
             start,
             theirs: AtomicBool::new(false),
         })
@@ -260,6 +262,10 @@ impl Locate for Locator {
 
     fn places(&self) -> usize {
         self.urls.len().max(1)
+    }
+
+    fn read_only(&self) -> bool {
+        self.read_only
     }
 
     fn trust(&self) -> Trust {

@@ -129,6 +129,14 @@ fn jobs_run_over_tls_for_who_believes_the_authority() {
         let said = said(command.output().expect("orx runs"));
         assert_eq!(said.code, 0, "{args:?}: {said:?}");
     }
+    // The same, for reading only.
+    let config = read(machine.path("orx.toml")) + "read_only = true\n";
+    std::fs::write(machine.path("orx.toml"), config).expect("written");
+    for (args, code) in [(["show", "1"], 0), (["cancel", "1"], 5), (["enqueue", "x"], 5)] {
+        let all = ["--config", &file, "--context", "afar", args[0], args[1]];
+        let said = machine.orx(all);
+        assert_eq!(said.code, code, "{args:?}: {said:?}");
+    }
     assert_eq!(machine.stop(), 0, "{}", machine.log());
 }
 
