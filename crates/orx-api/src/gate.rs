@@ -64,11 +64,13 @@ async fn run(app: &App, request: Request, next: Next) -> Response {
     let limits = &app.guard.limits;
     let request = request.map(|body| slow::timed(body, limits));
     tokio::select! {
+        // The answer first: a quick one sets no timer.
+        biased;
+        response = next.run(request) => ends::streamed(response, app.panel.clone(), token),
         () = tokio::time::sleep(limits.answer_within) => {
             let detail = "no answer was found in time; what was asked may have been done";
             Refusal(Problem::new(Code::TimedOut, detail)).into_response()
         }
-        response = next.run(request) => ends::streamed(response, app.panel.clone(), token),
         () = ends::ended(app.panel.clone(), token.clone()) => {
             let detail = "the token has ended while the request was under way";
             Refusal(Problem::new(Code::Unauthenticated, detail)).into_response()

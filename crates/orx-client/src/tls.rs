@@ -157,6 +157,12 @@ fn in_words(error: &rustls::Error) -> (String, &'static str) {
                 "it shows another certificate than the local server has".to_owned(),
                 "is it still the same server? `orx daemon server` writes its address anew",
             ),
+            // What `openssl req -x509` makes unless told otherwise. rustls has no name for it.
+            C::Other(why) if why.to_string().contains("CaUsedAsEndEntity") => (
+                "its certificate is made for an authority, and not for a server".to_owned(),
+                "the server needs one with `CA:FALSE`: `openssl req … -addext \
+                 basicConstraints=critical,CA:FALSE`",
+            ),
             other => (format!("its certificate is not believed: {other}"), OWN),
         },
         rustls::Error::InvalidMessage(_) => {

@@ -153,6 +153,19 @@ fn http_where_https_is_spoken_and_the_other_way_round_is_explained() {
     assert!(plain.err.contains("`https://`"), "{plain:?}");
     let name = from_afar(&machine, &url, Some("ca.pem"), &["jobs"]);
     assert!(name.code == 69 && name.err.contains("for another name"), "{name:?}");
+    // As openssl makes one by itself unless told otherwise.
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("params");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let own = params.self_signed(&key).expect("a certificate").pem();
+    for (file, text) in [("cert.pem", &own), ("own.pem", &own), ("key.pem", &key.serialize_pem())] {
+        std::fs::write(machine.path(file), text).expect("written");
+    }
+    signal(machine.address_pid().expect("a process"), "HUP");
+    until("the kind of certificate is explained", || {
+        let said = from_afar(&machine, &url, Some("own.pem"), &["jobs"]);
+        said.code == 69 && said.err.contains("CA:FALSE")
+    });
     // On this machine the certificate is known by the address file, whatever name it is for.
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
     let open = Machine::with_server();
@@ -226,7 +239,9 @@ fn beyond_loopback_in_the_open_only_when_told_and_then_loudly() {
 
     let log = std::fs::File::create(machine.path("open.log")).expect("a log");
     let mut command = machine.command(["daemon", "server", "--listen", "0.0.0.0:0"]);
-    command.arg("--insecure-listen").stdout(Stdio::null()).stderr(log);
+    let config = machine.path("orx.toml");
+    std::fs::write(&config, "[server]\nhosts = [\"orx.example\"]\n").expect("written");
+    command.arg("--insecure-listen").arg("--config").arg(&config).stdout(Stdio::null()).stderr(log);
     let mut server = command.spawn().expect("orx runs");
     until("the server is ready", || machine.address_pid() == Some(server.id()));
     assert!(read(machine.path("open.log")).contains("WITHOUT TLS BEYOND LOOPBACK"));
@@ -250,6 +265,8 @@ fn beyond_loopback_in_the_open_only_when_told_and_then_loudly() {
         ("localhost", "", "200"),
         (own, "", "200"),
         (&format!("{own}:{port}"), "", "200"),
+        ("orx.example", "", "200"),
+        ("orx.example.evil.example", "", "403"),
         ("127.0.0.8", "", "403"),
         ("evil.example", "", "403"),
         ("evil.example", "x-forwarded-host: localhost\r\n", "403"),

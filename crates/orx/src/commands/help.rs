@@ -74,7 +74,7 @@ owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
   orx bench -o json\n";
     SERVER: "none", "  orx daemon server
   orx daemon server --listen 127.0.0.1:0 --state /tmp/orx
-  orx daemon server --config orx.toml\n";
+  orx daemon server --listen 0.0.0.0:7443 --tls-cert orx.pem --tls-key orx.key\n";
 }
 
 const FILTERS: &str = "\
