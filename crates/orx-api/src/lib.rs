@@ -15,8 +15,9 @@ mod slow;
 mod tls;
 mod token_routes;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use orx_control::ControlPanel;
 use orx_model::{Code, Problem, Timestamp};
@@ -86,12 +87,44 @@ struct Guard {
     limits: Limits,
     failures: peers::Failures,
     watchers: Arc<tokio::sync::Semaphore>,
+    ready: Ready,
+}
+
+/// Whether the store takes writes, for callers who show no token. To find out is a write of its own,
+/// so that strangers share one: one at a time, and none where one has just succeeded.
+struct Ready {
+    asking: tokio::sync::Semaphore,
+    since: Mutex<Option<tokio::time::Instant>>,
+}
+
+impl Ready {
+    const HOLDS: Duration = Duration::from_secs(1);
+
+    fn is_fresh(&self) -> bool {
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() < Self::HOLDS)
+    }
+
+    async fn check(&self, panel: &ControlPanel) -> Result<(), Problem> {
+        if self.is_fresh() {
+            return Ok(());
+        }
+        let _one = self.asking.acquire().await.ok();
+        if self.is_fresh() {
+            return Ok(());
+        }
+        let asked = panel.ready().await;
+        let since = asked.is_ok().then(tokio::time::Instant::now);
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        asked
+    }
 }
 
 impl Guard {
     fn new(limits: Limits) -> Arc<Self> {
         let watchers = Arc::new(tokio::sync::Semaphore::new(limits.watchers));
-        Arc::new(Self { limits, failures: peers::Failures::default(), watchers })
+        let ready = Ready { asking: tokio::sync::Semaphore::new(1), since: Mutex::new(None) };
+        Arc::new(Self { limits, failures: peers::Failures::default(), watchers, ready })
     }
 
     /// A place for a request that stays: a long poll or a stream.

@@ -41,8 +41,8 @@ impl Default for Limits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            connections: 1_024,
-            connections_per_peer: 512,
+            connections: 768,
+            connections_per_peer: 256,
             handshake_within: seconds(10),
             headers_within: seconds(10),
             headers: 64,
@@ -51,7 +51,7 @@ impl Default for Limits {
             body_grace: seconds(20),
             answer_within: orx_model::limits::WAIT_MAX + seconds(30),
             reader_within: seconds(30),
-            watchers: 896,
+            watchers: 672,
             failures: 20,
             failures_within: seconds(60),
             failing_peers: 1_024,

@@ -480,7 +480,9 @@ async fn cluster(State(app): State<App>, Auth(caller): Auth) -> Answer<Response>
     responses((status = 200, content_type = "application/json")),
 )]
 async fn openapi() -> Response {
-    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+    // Made once: it is given to whoever asks.
+    static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(openapi_json);
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
 /// The process lives.
@@ -501,7 +503,7 @@ async fn healthz() -> &'static str {
     ),
 )]
 async fn readyz(State(app): State<App>) -> Answer<&'static str> {
-    app.panel.ready().await?;
+    app.guard.ready.check(&app.panel).await?;
     Ok("ok\n")
 }
 

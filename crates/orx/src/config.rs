@@ -103,8 +103,8 @@ impl Default for Server {
             tls_key: PathBuf::new(),
             insecure_listen: false,
             hosts: Vec::new(),
-            connections: 1_024,
-            connections_per_peer: 512,
+            connections: 768,
+            connections_per_peer: 256,
             durability: Durability::Full,
         }
     }

@@ -79,11 +79,7 @@ impl Listen {
                  changed by whoever is on the network"
             );
         }
-        let limits = Limits {
-            connections: config.connections as usize,
-            connections_per_peer: config.connections_per_peer as usize,
-            ..Limits::default()
-        };
+        let limits = limits(config, address, open_files());
         Ok(Self { address, certificate, limits })
     }
 
@@ -102,6 +98,34 @@ impl Listen {
             ip => ip,
         };
         format!("{scheme}://{}", SocketAddr::new(ip, bound.port()))
+    }
+}
+
+/// Files, connections among them, that this process may have open.
+fn open_files() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+fn limits(config: &config::Server, address: SocketAddr, open_files: u64) -> Limits {
+    // The store and the pipes of jobs need files too: strangers must not use up what those need.
+    let room = usize::try_from(open_files / 4 * 3).unwrap_or(usize::MAX).max(8);
+    let connections = (config.connections as usize).min(room);
+    if connections < config.connections as usize {
+        tracing::warn!(
+            connections,
+            open_files,
+            "fewer connections than configured: the limit of open files (`ulimit -n`) is too low"
+        );
+    }
+    // On loopback all callers have one address, and one owner mostly.
+    let loopback = address.ip().to_canonical().is_loopback();
+    let per_peer = if loopback { connections } else { config.connections_per_peer as usize };
+    Limits {
+        connections,
+        connections_per_peer: per_peer,
+        // Short requests, such as health checks, get through where all others wait.
+        watchers: (connections - connections / 8).max(1),
+        ..Limits::default()
     }
 }
 
@@ -199,6 +223,18 @@ mod tests {
             assert!(listen(address, &plain).is_err(), "{address}");
             assert!(listen(address, &open).is_ok(), "{address}");
         }
+    }
+
+    #[test]
+    fn connections_leave_files_for_jobs_and_loopback_is_one_address() {
+        let config = config::Server::default();
+        let (near, far) = ("127.0.0.1:0".parse(), "10.0.0.1:0".parse());
+        let (near, far) = (near.expect("an address"), far.expect("an address"));
+        let wide = limits(&config, far, 65_536);
+        assert_eq!((wide.connections, wide.connections_per_peer, wide.watchers), (768, 256, 672));
+        let tight = limits(&config, near, 256);
+        assert_eq!((tight.connections, tight.connections_per_peer), (192, 192));
+        assert!(tight.watchers < tight.connections);
     }
 
     #[test]
