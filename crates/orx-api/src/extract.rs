@@ -70,8 +70,9 @@ impl FromRequestParts<App> for Auth {
         let asked = app.panel.authenticate(token).await;
         if let (Err(problem), Some(peer)) = (&asked, peer)
             && problem.code == Code::Unauthenticated
+            && guard.failures.note(peer, now, &guard.limits)
         {
-            guard.failures.note(peer, now, &guard.limits);
+            tracing::warn!(%peer, "too many wrong tokens: the address must wait");
         }
         Ok(Self(asked?))
     }

@@ -67,13 +67,8 @@ async fn run(app: &App, request: Request, next: Next) -> Response {
         // The answer first: a quick one sets no timer.
         biased;
         response = next.run(request) => ends::streamed(response, app.panel.clone(), token),
-        () = tokio::time::sleep(limits.answer_within) => {
-            let detail = "no answer was found in time; what was asked may have been done";
-            Refusal(Problem::new(Code::TimedOut, detail)).into_response()
-        }
-        () = ends::ended(app.panel.clone(), token.clone()) => {
-            let detail = "the token has ended while the request was under way";
-            Refusal(Problem::new(Code::Unauthenticated, detail)).into_response()
+        problem = ends::over(app.panel.clone(), token.clone(), limits.answer_within) => {
+            Refusal(problem).into_response()
         }
     }
 }

@@ -1,4 +1,5 @@
-//! HTTP over the operations of `orx-control`: routes, tokens, problem documents, OpenAPI, metrics.
+//! HTTP over the operations of `orx-control`: routes, tokens, problem documents, OpenAPI, metrics;
+//! and under it the connections, their TLS, and what strangers may take of them.
 //!
 //! Depends on `orx-control` and `orx-model`. Decides nothing: each handler turns a request into one
 //! call and its answer into JSON. Every refusal, panics included, is a problem document.

@@ -74,7 +74,8 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    pub(crate) fn note(&self, address: IpAddr, now: Timestamp, limits: &Limits) {
+    /// Answers whether the address is barred from now on.
+    pub(crate) fn note(&self, address: IpAddr, now: Timestamp, limits: &Limits) -> bool {
         let window = limits.failures_within;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let source = source(address);
@@ -84,7 +85,7 @@ impl Failures {
             } else {
                 (*since, *count) = (now, 1);
             }
-            return;
+            return *count == limits.failures;
         }
         if seen.len() >= limits.failing_peers {
             seen.retain(|_, (since, _)| now.saturating_since(*since) < window);
@@ -97,6 +98,7 @@ impl Failures {
             }
         }
         seen.insert(source, (now, 1));
+        limits.failures == 1
     }
 
     /// How long the address must wait; `None` when it need not.

@@ -79,8 +79,7 @@ pub async fn serve(
                 tracing::warn!(peer = %address.ip(), "an address has too many connections");
             }
             if shared.tls.is_none() {
-                // What does not fit into the socket at once is not waited for.
-                let _ = stream.try_write(too_many().as_bytes());
+                turn_away(stream);
             }
             continue;
         };
@@ -160,6 +159,15 @@ impl Shared {
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke");
         }
+    }
+}
+
+/// Says in passing why a connection is closed. Nothing is waited for: there are too many already.
+fn turn_away(stream: TcpStream) {
+    use std::io::Write;
+    // It does not block, and what does not fit into the socket at once is lost.
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(too_many().as_bytes());
     }
 }
 

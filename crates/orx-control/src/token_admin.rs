@@ -42,7 +42,8 @@ impl ControlPanel {
             return Err(Problem::new(Code::TooMany, detail).hint("`orx token revoke` ends some"));
         }
         let (token, record) = self.keep_token(&scopes, note, expires_at).await?;
-        tracing::info!(id = record.id, scopes = record.scopes.join(","), "a token was made");
+        let (id, scopes) = (&record.id, record.scopes.join(","));
+        tracing::info!(id, scopes, by = caller.name, "a token was made");
         Ok(TokenMade {
             v: V,
             token,
@@ -106,7 +107,7 @@ impl ControlPanel {
             if record.revoked_at.is_none() {
                 record.revoked_at = Some(now);
                 self.store().put_token(record.clone()).await.map_err(store_problem)?;
-                tracing::info!(id = record.id, "a token was revoked");
+                tracing::info!(id = record.id, by = caller.name, "a token was revoked");
             }
             self.inner.tokens.put(record, now);
         }
