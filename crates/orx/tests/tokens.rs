@@ -142,3 +142,22 @@ fn the_last_admin_token_cannot_be_revoked_and_no_token_is_said_again() {
         assert!(!list.out.contains(secret), "{format}: {list:?}");
     }
 }
+
+#[test]
+fn who_guesses_tokens_must_wait_and_who_has_one_need_not() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx(["jobs"]).code, 0);
+    let wrong = format!("orx_admin_{}_{}", "0".repeat(16), "0".repeat(64));
+    let mut last = None;
+    until("the address must wait", || {
+        let said = with(&machine, &wrong, &["jobs"]);
+        let waits = said.code == 75;
+        assert!(waits || said.code == 5, "{said:?}");
+        last = Some(said);
+        waits
+    });
+    let last = last.expect("said");
+    assert!(last.err.contains("too many wrong tokens"), "{last:?}");
+    assert_eq!(machine.orx(["jobs"]).code, 0);
+    assert!(machine.log().contains("the address must wait"), "{}", machine.log());
+}
