@@ -537,27 +537,31 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -s o -l output -d 'Output format' -r -f -a "table\t''
 wide\t''
 json\t''
 jsonl\t''
 tsv\t''
 id\t''"
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l fields -d 'Only these columns or JSON fields' -r
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l color -d 'Colours' -r -f -a "auto\t''
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l color -d 'Colours' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l time -d 'How times are shown: relative, local, utc or unix' -r
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l tz -d 'Time zone of the times you write and read' -r
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l no-header -d 'Leave out the names of columns'
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list" -f -a "list" -d 'List every worker'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -f -a "list" -d 'List every worker'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -f -a "show" -d 'Show one worker and what it runs'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -f -a "drain" -d 'Take nothing new, finish the rest, and stay'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -f -a "resume" -d 'Take work again'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -f -a "fence" -d 'Give workers up: what they run is lost at once and runs elsewhere'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
@@ -578,6 +582,95 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l dry-run -d 'Change nothing; say what would be'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -s y -l yes -d 'Do not ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l dry-run -d 'Change nothing; say what would be'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -s y -l yes -d 'Do not ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l dry-run -d 'Change nothing; say what would be'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s y -l yes -d 'Do not ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l config -d 'Configuration file' -r -F
@@ -833,32 +926,36 @@ complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s c -l context -d 'Context of the configuration' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l url -d 'Server to talk to' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l config -d 'Configuration file' -r -F
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s o -l output -d 'Output format' -r -f -a "table\t''
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -s o -l output -d 'Output format' -r -f -a "table\t''
 wide\t''
 json\t''
 jsonl\t''
 tsv\t''
 id\t''"
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l fields -d 'Only these columns or JSON fields' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l color -d 'Colours' -r -f -a "auto\t''
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l color -d 'Colours' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l time -d 'How times are shown: relative, local, utc or unix' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l tz -d 'Time zone of the times you write and read' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l no-header -d 'Leave out the names of columns'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l quiet -d 'Only data and errors'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s v -l verbose -d 'Say more'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -l no-input -d 'Never ask'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server" -f -a "server" -d 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "server" -d 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "coordinator" -d 'Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "worker" -d 'Run a worker: it takes jobs from coordinators and runs them'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l listen -d 'Address; port 0 takes a free one. Beyond loopback it needs TLS' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-cert -d 'Certificate with its chain, PEM; read again on SIGHUP' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-key -d 'Its private key, PEM, in a file that others cannot read' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l state -d 'State folder' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l exit-when-idle -d 'End after so long without jobs and requests' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l name -d 'Name for people' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l advertise -d 'Address by which other nodes and workers reach this one' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l config -d 'Configuration file' -r -F
@@ -881,6 +978,61 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l listen -d 'Address to listen on; port 0 takes a free one. Beyond loopback it needs TLS' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tls-cert -d 'Certificate with its chain, PEM; read again on SIGHUP' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tls-key -d 'Its private key, PEM, in a file that others cannot read' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l state -d 'State folder' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l name -d 'Name for people' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l advertise -d 'Address by which other nodes and workers reach this one' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l insecure-listen -d 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l coordinator -d 'Coordinator to work for; again for more, the first is tried first' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l token-file -d 'File with the token for them' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l name -d 'Name for people' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l slots -d 'Attempts at once' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l queues -d 'Queues to serve, separated by commas; every queue without' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l label -d 'Label that jobs may require; again for more' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l commands -d 'Take commands given with jobs, or not' -r -f -a "true\t''
+false\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l config -d 'Configuration file' -r -F

@@ -84,6 +84,25 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
+/// A JSON body of many messages.
+pub(crate) struct Large<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Large<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &App) -> Answer<Self> {
+        Ok(Self(body(request, limits::PUBLISH_BODY_BYTES).await?))
+    }
+}
+
+async fn body<T: DeserializeOwned>(request: Request, most: usize) -> Answer<T> {
+    need_type(request.headers(), "application/json")?;
+    let bytes = axum::body::to_bytes(request.into_body(), most)
+        .await
+        .map_err(|error| too_large(&error, most))?;
+    Ok(parse(&bytes)?)
+}
+
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
@@ -91,11 +110,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &App) -> Answer<Self> {
-        need_type(request.headers(), "application/json")?;
-        let bytes = axum::body::to_bytes(request.into_body(), limits::BODY_BYTES)
-            .await
-            .map_err(|error| too_large(&error, limits::BODY_BYTES))?;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(body(request, limits::BODY_BYTES).await?))
     }
 }
 

@@ -124,12 +124,14 @@ mod tests {
             by_name: Default::default(),
             allow_commands: false,
             lease_ms: 1,
+            node_lives_ms: 1,
             settings_ms: Default::default(),
         };
         let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
         let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
         let activity = Arc::new(Activity::default());
-        let settings = ApiSettings { hosts: Vec::new(), activity, now };
+        let closing = tokio_util::sync::CancellationToken::new();
+        let settings = ApiSettings { hosts: Vec::new(), activity, reach: None, closing, now };
         let guard = crate::Guard::new(crate::Limits::default());
         App { panel, settings, metrics: Arc::default(), guard }
     }

@@ -1,12 +1,13 @@
 //! HTTP over the operations of `orx-control`: routes, tokens, problem documents, OpenAPI, metrics;
 //! and under it the connections, their TLS, and what strangers may take of them.
 //!
-//! Depends on `orx-control` and `orx-model`. Decides nothing: each handler turns a request into one
+//! Depends on `orx-control`, `orx-model` and the traits of `orx-transport`. Decides nothing: each handler turns a request into one
 //! call and its answer into JSON. Every refusal, panics included, is a problem document.
 
 mod ends;
 mod extract;
 mod gate;
+mod gateway;
 mod limits;
 mod metrics;
 mod peers;
@@ -22,7 +23,9 @@ use std::time::Duration;
 
 use orx_control::ControlPanel;
 use orx_model::{Code, Problem, Timestamp};
+use tokio_util::sync::CancellationToken;
 
+pub use gateway::Reach;
 pub use limits::Limits;
 pub use routes::openapi_json;
 pub use serve::{Serving, serve};
@@ -72,6 +75,10 @@ pub struct ApiSettings {
     /// Host names, without port, by which requests may call this server beside loopback's.
     pub hosts: Vec<String>,
     pub activity: Arc<Activity>,
+    /// How workers and nodes in other processes are reached; `None` to take none.
+    pub reach: Option<Reach>,
+    /// Cancelled when the server ends: its streams end then.
+    pub closing: CancellationToken,
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 

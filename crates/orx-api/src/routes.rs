@@ -1,6 +1,7 @@
 //! The routes, with their documents.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,7 +13,8 @@ use futures_util::{Stream, StreamExt};
 use orx_model::wire::{
     self, BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
     EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
-    ResultAnswer, WaitAnswer, WaitQuery, WorkerList,
+    ResultAnswer, WaitAnswer, WaitQuery, WorkerDetail, WorkerList, WorkersOrderAnswer,
+    WorkersOrderRequest,
 };
 use orx_model::{Code, Problem, limits};
 use utoipa::OpenApi;
@@ -20,10 +22,12 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
 use crate::extract::{Answer, Auth, Json, Params, Part, Refusal, json, need_type, ok, parse};
 use crate::gate::gate;
+use crate::{App, gateway};
 
+/// A log that is followed while the server ends.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// Chunks of a streamed answer that wait for a slow reader.
 const STREAMED: usize = 4;
 
@@ -56,7 +60,14 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(retry_dead))
         .routes(routes!(delete_dead))
         .routes(routes!(workers))
+        .routes(routes!(worker))
+        .routes(routes!(order_workers))
         .routes(routes!(cluster))
+        .routes(routes!(gateway::register))
+        .routes(routes!(gateway::heartbeat))
+        .routes(routes!(gateway::inbox))
+        .routes(routes!(gateway::publish))
+        .routes(routes!(gateway::node_publish))
         .routes(routes!(openapi))
         .routes(routes!(healthz))
         .routes(routes!(readyz))
@@ -207,7 +218,7 @@ fn parse_line(line: &[u8]) -> Result<EnqueueRequest, Problem> {
     parse(line)
 }
 
-fn ndjson<T: serde::Serialize>(lines: &[T]) -> Bytes {
+pub(crate) fn ndjson<T: serde::Serialize>(lines: &[T]) -> Bytes {
     let mut text = Vec::new();
     for line in lines {
         if let Ok(line) = serde_json::to_vec(line) {
@@ -338,6 +349,14 @@ async fn logs(
     let place = app.guard.watch()?;
     let busy = app.settings.activity.begin((app.settings.now)());
     let events = app.panel.logs(&caller, &job, &query).await?;
+    // Cut off, its reader goes on from the same place, here or elsewhere. What ends with the server
+    // has a moment to say so.
+    let closing = app.settings.closing.clone();
+    let cut = async move {
+        closing.cancelled().await;
+        tokio::time::sleep(LAST_LINES).await;
+    };
+    let events = events.take_until(Box::pin(cut));
     let lines = events.map(move |event| {
         // Lives as long as the stream does.
         let _ = (&busy, &place);
@@ -460,6 +479,35 @@ async fn delete_dead(
 )]
 async fn workers(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
     Ok(ok(&app.panel.workers(&caller).await?))
+}
+
+/// One worker with what it runs, by its name or the first digits of its incarnation.
+#[utoipa::path(
+    get, path = wire::path::WORKER, tag = "admin",
+    params(("worker" = String, Path)),
+    responses(
+        (status = 200, body = WorkerDetail),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn worker(State(app): State<App>, Auth(caller): Auth, Part(name): Part) -> Answer<Response> {
+    Ok(ok(&app.panel.worker(&caller, &name).await?))
+}
+
+/// Drain workers, let them work again, or give them up.
+#[utoipa::path(
+    post, path = wire::path::WORKERS_ORDER, tag = "admin", request_body = WorkersOrderRequest,
+    responses(
+        (status = 200, body = WorkersOrderAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn order_workers(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(request): Json<WorkersOrderRequest>,
+) -> Answer<Response> {
+    Ok(ok(&app.panel.order_workers(&caller, request).await?))
 }
 
 /// The whole: counts, workers, what needs a person.

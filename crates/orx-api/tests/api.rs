@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -12,7 +13,7 @@ use orx_control::{ControlPanel, ControlSettings, Defaults, Scope};
 use orx_model::log::{LogChunk, Stream};
 use orx_model::wire::path;
 use orx_model::{Incarnation, JobId, Timestamp};
-use orx_store::{Memory, Store};
+use orx_store::{Lead, LeadRequest, Memory, Store};
 use orx_testkit::make::{NOW, at, failed, name, outcome, request, succeeded};
 use orx_transport::{Direct, Notices, Transport};
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ async fn server() -> Server {
         by_name: BTreeMap::new(),
         allow_commands: true,
         lease_ms: 30_000,
+        node_lives_ms: 30_000,
         settings_ms: BTreeMap::new(),
     };
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
@@ -48,7 +50,13 @@ async fn server() -> Server {
         let token = panel.make_token(vec![scope], "test").await.expect("a token");
         tokens.insert(scope.as_str(), token);
     }
-    let api = ApiSettings { hosts: Vec::new(), activity: Arc::new(Activity::default()), now };
+    let api = ApiSettings {
+        hosts: Vec::new(),
+        activity: Arc::new(Activity::default()),
+        reach: None,
+        closing: Default::default(),
+        now,
+    };
     Server { router: router(panel, api), store, notices, tokens }
 }
 
@@ -175,6 +183,13 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         path::DEAD_LETTERS_RETRY,
         path::DEAD_LETTERS_DELETE,
         path::WORKERS,
+        path::WORKER,
+        path::WORKERS_ORDER,
+        path::WORKER_REGISTER,
+        path::WORKER_HEARTBEAT,
+        path::WORKER_INBOX,
+        path::WORKER_PUBLISH,
+        path::NODE_PUBLISH,
         path::CLUSTER,
         path::OPENAPI,
         path::HEALTHZ,
@@ -351,11 +366,12 @@ async fn secrets_in_args_are_masked_wherever_a_job_is_shown() {
 
 /// The job is claimed and ends, as a worker would bring it about.
 async fn finish(server: &Server, id: i64, ok: bool) {
-    let claimed = server
-        .store_dyn()
-        .claim_ready(vec![request(1, id as u128, 1)], at(1))
-        .await
-        .expect("claim");
+    let lead = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(60), above: 0 };
+    let Lead::Leading(term) = server.store_dyn().lead(lead, NOW).await.expect("an answer") else {
+        panic!("another leads")
+    };
+    let claimed = server.store_dyn().claim_ready(vec![request(1, id as u128, 1)], term, at(1));
+    let claimed = claimed.await.expect("claim");
     assert_eq!(claimed[0].dispatch.job, JobId(id));
     let kind = if ok { succeeded() } else { failed() };
     let outcomes = vec![outcome(JobId(id), id as u128, kind)];
@@ -489,13 +505,16 @@ async fn an_unknown_job_type_is_accepted_with_a_warning_that_names_the_nearest()
         slots: 1,
         started_at: NOW,
     };
-    let worker = orx_store::WorkerRecord {
+    let worker = orx_store::WorkerReport {
         registration,
         state: orx_model::message::WorkerState::Running,
-        seen_at: NOW,
+        capacity: 1,
+        heartbeat: 0,
+        load: None,
         hosted_by: None,
+        node: None,
     };
-    server.store_dyn().put_workers(vec![worker]).await.expect("kept");
+    server.store_dyn().put_workers(vec![worker], NOW).await.expect("kept");
     let (code, answer) = server.post(path::JOBS, json!({"name": "report.dayly"})).await;
     let warning = answer["warning"].as_str().unwrap_or_default();
     assert!(code == 201 && warning.contains("did you mean `report.daily`?"), "{answer}");

@@ -16,6 +16,7 @@ use orx_store::Memory;
 use orx_testkit::make::NOW;
 use orx_transport::{Direct, Notices};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// A server with one job, and a token of each kind.
@@ -35,6 +36,7 @@ async fn server() -> Server {
         by_name: BTreeMap::new(),
         allow_commands: true,
         lease_ms: 30_000,
+        node_lives_ms: 9_000,
         settings_ms: BTreeMap::new(),
     };
     let read = Arc::clone(&clock);
@@ -63,7 +65,13 @@ async fn server() -> Server {
     clock.fetch_add(2_000, Ordering::Relaxed);
     let request = serde_json::from_value(json!({"name": "work"})).expect("a request");
     panel.enqueue(&local, request).await.expect("a job");
-    let api = ApiSettings { hosts: Vec::new(), activity: Arc::new(Activity::default()), now };
+    let api = ApiSettings {
+        hosts: Vec::new(),
+        activity: Arc::new(Activity::default()),
+        reach: None,
+        closing: CancellationToken::new(),
+        now,
+    };
     Server { router: router(panel, api), tokens }
 }
 
@@ -103,9 +111,16 @@ fn sample(document: &Value, schema: &Value) -> Value {
     };
     match kind.as_str().unwrap_or("object") {
         "string" if schema["format"] == "date-time" => json!("2026-01-01T00:00:00Z"),
-        "string" => json!("x"),
+        "string" => {
+            // An id, as `^[0-9a-f]{32}$` says it; else a name, or anything.
+            let hex = schema["pattern"].as_str().and_then(|pattern| {
+                pattern.strip_prefix("^[0-9a-f]{")?.strip_suffix("}$")?.parse().ok()
+            });
+            json!(hex.map_or("x".to_owned(), |digits: usize| "1".repeat(digits)))
+        }
         "integer" | "number" => schema.get("minimum").cloned().unwrap_or(json!(1)),
         "boolean" => json!(false),
+        "array" if schema["minItems"].as_u64().unwrap_or(0) == 0 => json!([]),
         "array" => json!([sample(document, &schema["items"])]),
         _ => {
             let required = schema["required"].as_array().cloned().unwrap_or_default();

@@ -48,6 +48,7 @@ async fn server(limits: Limits, tls: Option<Arc<Tls>>) -> Server {
         by_name: BTreeMap::new(),
         allow_commands: true,
         lease_ms: 30_000,
+        node_lives_ms: 9_000,
         settings_ms: BTreeMap::new(),
     };
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
@@ -56,7 +57,13 @@ async fn server(limits: Limits, tls: Option<Arc<Tls>>) -> Server {
     let token = panel.make_token(vec![Scope::Admin], "test").await.expect("a token");
     let request = serde_json::from_value(json!({"name": "work"})).expect("a request");
     panel.enqueue(&Caller::local(), request).await.expect("a job");
-    let api = ApiSettings { hosts: Vec::new(), activity: Arc::new(Activity::default()), now };
+    let api = ApiSettings {
+        hosts: Vec::new(),
+        activity: Arc::new(Activity::default()),
+        reach: None,
+        closing: CancellationToken::new(),
+        now,
+    };
     let router = router_with(panel, api, limits.clone());
     let (address, stop) = listen(router, Serving { limits, tls }).await;
     Server { address, token, _stop: stop }

@@ -33,6 +33,7 @@ impl Cluster {
                 by_name: BTreeMap::new(),
                 allow_commands: true,
                 lease_ms: 30_000,
+                node_lives_ms: 9_000,
                 settings_ms: BTreeMap::new(),
             };
             let read = Arc::clone(&clock);

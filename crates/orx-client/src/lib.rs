@@ -21,7 +21,8 @@ use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, 
 use orx_model::wire::{
     BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
     EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
-    ResultAnswer, WaitAnswer, WaitQuery, WorkerList, path,
+    ResultAnswer, WaitAnswer, WaitQuery, WorkerDetail, WorkerList, WorkersOrderAnswer,
+    WorkersOrderRequest, path,
 };
 use orx_model::{Code, Job, JobStatus, MessageId, Problem};
 use reqwest::{Method, RequestBuilder, Response};
@@ -57,9 +58,9 @@ pub enum ClientError {
     Problem(Box<Problem>),
     #[error("the server at {url} does not answer as orx does")]
     Strange { url: String, cause: String },
-    /// Where the server is could not be found out.
-    #[error("{0}")]
-    NoServer(String),
+    /// Where the server is could not be found out, or none could be started.
+    #[error("{message}")]
+    NoServer { message: String, cause: Option<String>, hint: Option<String> },
 }
 
 impl From<Problem> for ClientError {
@@ -69,13 +70,18 @@ impl From<Problem> for ClientError {
 }
 
 impl ClientError {
+    #[must_use]
+    pub fn no_server(message: impl Into<String>) -> Self {
+        Self::NoServer { message: message.into(), cause: None, hint: None }
+    }
+
     /// Asking again, later or elsewhere, may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Problem(problem) => matches!(problem.code, Code::Unavailable | Code::TimedOut),
-            Self::Strange { .. } | Self::NoServer(_) | Self::Untrusted { .. } => false,
+            Self::Strange { .. } | Self::NoServer { .. } | Self::Untrusted { .. } => false,
         }
     }
 }
@@ -258,6 +264,14 @@ impl Client {
         self.repeated(Method::POST, token::path::TOKENS_REVOKE, |call| call.json(request)).await
     }
 
+    pub async fn worker(&self, name: &str) -> Result<WorkerDetail> {
+        self.get(&place(path::WORKER, "{worker}", name), &()).await
+    }
+
+    pub async fn order_workers(&self, request: &WorkersOrderRequest) -> Result<WorkersOrderAnswer> {
+        self.repeated(Method::POST, path::WORKERS_ORDER, |call| call.json(request)).await
+    }
+
     pub async fn cluster(&self) -> Result<ClusterStatus> {
         self.get(path::CLUSTER, &()).await
     }
@@ -431,7 +445,7 @@ impl Client {
             return Ok(known);
         }
         let found = self.locate.endpoint().await?;
-        ServerUrl::parse(&found.url).map_err(ClientError::NoServer)?;
+        ServerUrl::parse(&found.url).map_err(ClientError::no_server)?;
         *lock() = Some(found.clone());
         Ok(found)
     }
@@ -464,7 +478,7 @@ fn http_client(
     proxied: bool,
 ) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(config.map_err(ClientError::NoServer)?)
+        .tls_backend_preconfigured(config.map_err(ClientError::no_server)?)
         .connect_timeout(CONNECT_WITHIN)
         // An answer that sends on elsewhere would take the token there.
         .redirect(reqwest::redirect::Policy::none())
@@ -473,7 +487,17 @@ fn http_client(
     if !proxied {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|error| ClientError::NoServer(chain(&error)))
+    builder.build().map_err(|error| ClientError::no_server(chain(&error)))
+}
+
+/// How daemons call each other: no proxy stands between them. `None` where none speaks TLS: then
+/// nothing of it is set up.
+///
+/// # Errors
+/// The authorities cannot be used.
+pub fn daemon_client(trust: Option<&Trust>) -> std::result::Result<reqwest::Client, String> {
+    let config = trust.map_or_else(tls::none, tls::config);
+    http_client(config, false).map_err(|error| error.to_string())
 }
 
 /// Why nothing came of a call.
@@ -509,7 +533,7 @@ impl Away {
         error: ClientError,
         link: &mut impl FnMut(Link),
     ) -> Result<()> {
-        let passing = error.is_passing() || matches!(error, ClientError::NoServer(_));
+        let passing = error.is_passing() || matches!(error, ClientError::NoServer { .. });
         let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
         if !passing || since.elapsed() >= client.patience {
             return Err(error);

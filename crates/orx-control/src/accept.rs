@@ -286,7 +286,7 @@ impl ControlPanel {
         }
         let workers = self.live_workers().await.ok()?;
         let offers: Vec<Offer> =
-            workers.into_iter().map(|worker| worker.registration.offer).collect();
+            workers.into_iter().map(|worker| worker.report.registration.offer).collect();
         let offers = Arc::new(offers);
         let mut known = self.inner.offers.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some((now, Arc::clone(&offers)));

@@ -1,5 +1,7 @@
 //! Cancel, retry, delete: one job or many, by ids or by filter.
 
+use std::time::Duration;
+
 use orx_model::filter::Filter;
 use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
 use orx_model::time::Zone;
@@ -12,6 +14,8 @@ use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
 /// Jobs of one change, at most.
 const CHANGE_MOST: usize = 100_000;
+/// A worker that cannot be told at once is told by its heartbeat.
+const TELL_WITHIN: Duration = Duration::from_millis(500);
 /// Of a change by filter, so many are named in the answer.
 const NAMED: usize = 1_000;
 
@@ -70,6 +74,13 @@ impl ControlPanel {
 
     /// Best effort: the next heartbeat repeats it.
     async fn tell_cancel(&self, job: JobId, worker: Incarnation, execution: ExecutionId) {
+        let executions = vec![ExecutionRef { job, execution }];
+        self.tell_worker(worker, Message::JobCancel { executions }).await;
+    }
+
+    /// Best effort: the next heartbeat says the same.
+    pub(crate) async fn tell_worker(&self, worker: Incarnation, message: Message) {
+        let kind = message.kind();
         let envelope = Envelope {
             id: MessageId::random(&mut rand::rng()),
             version: VERSION,
@@ -77,13 +88,13 @@ impl ControlPanel {
             from: self.inner.settings.node,
             to: Some(worker),
             trace: None,
-            body: Body::Known(Message::JobCancel {
-                executions: vec![ExecutionRef { job, execution }],
-            }),
+            body: Body::Known(message),
         };
-        let sent = self.inner.transport.publish(Channel::Inbox(worker), vec![envelope]).await;
-        if let Err(error) = sent {
-            tracing::debug!(%error, "a cancel was not sent: the next heartbeat repeats it");
+        let sent = self.inner.transport.publish(Channel::Inbox(worker), vec![envelope]);
+        match tokio::time::timeout(TELL_WITHIN, sent).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(kind, %error, "not sent: its heartbeat will do"),
+            Err(_) => tracing::debug!(kind, "not sent in time: its heartbeat will do"),
         }
     }
 

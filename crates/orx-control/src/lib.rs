@@ -7,9 +7,11 @@
 mod accept;
 mod change;
 mod follow;
+mod nodes;
 mod token_admin;
 mod tokens;
 mod view;
+mod workers;
 
 use std::sync::{Arc, Mutex};
 
@@ -20,6 +22,7 @@ use orx_model::{
 use orx_store::{Store, StoreError};
 use orx_transport::{Notices, Transport};
 
+pub use nodes::NodeToken;
 pub use tokens::Scope;
 
 pub type Result<T> = std::result::Result<T, Problem>;
@@ -82,6 +85,8 @@ pub struct ControlSettings {
     pub allow_commands: bool,
     /// Workers not heard of for so long do not count as live, milliseconds.
     pub lease_ms: u64,
+    /// Nodes not heard of for so long do not count as live, milliseconds.
+    pub node_lives_ms: u64,
     /// Shown with the cluster's status.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
 }
@@ -160,6 +165,8 @@ pub fn store_problem(error: StoreError) -> Problem {
         StoreError::Busy | StoreError::Closed | StoreError::Failed => Code::Unavailable,
         StoreError::Unknown => Code::TimedOut,
         StoreError::TooBroad { .. } => Code::TooBroad,
+        // Only leaders hear it, of their own loops.
+        StoreError::Deposed => Code::Unavailable,
         StoreError::NewerSchema { .. }
         | StoreError::Held { .. }
         | StoreError::Damaged { .. }

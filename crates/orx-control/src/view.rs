@@ -1,4 +1,4 @@
-//! Looking: jobs, queues, dead letters, workers, the whole.
+//! Looking: jobs, queues, dead letters, the whole.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,10 +7,10 @@ use orx_model::job::Json;
 use orx_model::text::{MASK, is_secret_key, mask_secrets, mask_urls, mask_words, nearest};
 use orx_model::wire::{
     ClusterStatus, DeadLetter, DeadLetterPage, JobDetail, JobPage, ListQuery, QueueList, QueueView,
-    ResultAnswer, StatusCounts, V, WorkerList, WorkerView,
+    ResultAnswer, StatusCounts, V, WorkerView,
 };
-use orx_model::{Code, Incarnation, Job, JobId, Name, Problem, limits};
-use orx_store::{ListRequest, WorkerRecord};
+use orx_model::{Code, Job, JobId, Name, Problem, limits};
+use orx_store::ListRequest;
 
 use crate::change::parse_filter;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
@@ -121,42 +121,6 @@ impl ControlPanel {
         })
     }
 
-    pub async fn workers(&self, caller: &Caller) -> Result<WorkerList> {
-        caller.need(Scope::Read)?;
-        let live = self.store().live_attempts().await.map_err(store_problem)?;
-        let mut active: BTreeMap<Incarnation, u32> = BTreeMap::new();
-        for attempt in live {
-            *active.entry(attempt.worker).or_default() += 1;
-        }
-        let workers = self.store().workers().await.map_err(store_problem)?;
-        let view = |worker: WorkerRecord| WorkerView {
-            live: self.is_live(&worker),
-            incarnation: worker.registration.incarnation,
-            name: worker.registration.name,
-            host: worker.registration.host,
-            pid: worker.registration.pid,
-            version: worker.registration.version,
-            state: worker.state,
-            offer: worker.registration.offer,
-            slots: worker.registration.slots,
-            active: active.get(&worker.registration.incarnation).copied().unwrap_or_default(),
-            started_at: worker.registration.started_at,
-            seen_at: worker.seen_at,
-        };
-        Ok(WorkerList { v: V, workers: workers.into_iter().map(view).collect() })
-    }
-
-    fn is_live(&self, worker: &WorkerRecord) -> bool {
-        let silent = self.now().saturating_since(worker.seen_at);
-        silent.as_millis() < u128::from(self.inner.settings.lease_ms)
-    }
-
-    pub(crate) async fn live_workers(&self) -> Result<Vec<WorkerRecord>> {
-        let mut workers = self.store().workers().await.map_err(store_problem)?;
-        workers.retain(|worker| self.is_live(worker));
-        Ok(workers)
-    }
-
     pub async fn cluster(&self, caller: &Caller) -> Result<ClusterStatus> {
         let queues = self.queues(caller).await?.queues;
         let workers = self.workers(caller).await?.workers;
@@ -179,11 +143,22 @@ impl ControlPanel {
                 attention.push(format!("queue {} waits {waits}", queue.queue));
             }
         }
-        for worker in workers.iter().filter(|worker| !worker.live) {
+        let silent = |worker: &&WorkerView| {
+            !worker.live && worker.order != Some(orx_model::message::WorkerOrder::Fence)
+        };
+        for worker in workers.iter().filter(silent) {
             attention.push(format!("worker {} is silent", worker.name));
         }
         if dead_letters > 0 {
             attention.push(format!("{dead_letters} dead letters: `orx dlq list`"));
+        }
+        let leader = self.store().leader(now).await.map_err(store_problem)?;
+        let nodes = self.node_views().await?;
+        if leader.is_none() {
+            attention.push("nobody leads: nothing is given out until a node does".to_owned());
+        }
+        for node in nodes.iter().filter(|node| !node.live) {
+            attention.push(format!("node {} is silent", node.name));
         }
         let settings = &self.inner.settings;
         let info = self.store().info();
@@ -196,6 +171,9 @@ impl ControlPanel {
             store: info.kind.to_owned(),
             durability: info.durability.to_owned(),
             transport: settings.transport.to_owned(),
+            leader: leader.map(|(term, _)| term.node),
+            epoch: leader.map_or(0, |(term, _)| term.epoch),
+            nodes,
             counts,
             dead_letters,
             workers_live: live.len() as u32,

@@ -2,17 +2,23 @@
 //! returned, and time is an argument. The simulation drives this very code.
 //!
 //! Every method may be called again after an error: nothing is assumed to have been done.
+//!
+//! A node that follows records what workers tell it and answers their heartbeats from the store;
+//! claiming, promoting, giving up and forgetting are for the one that leads, and carry its term.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orx_model::log::LogChunk;
 use orx_model::message::{
-    ExecutionProgress, HeartbeatAnswer, Message, Started, WorkerHeartbeat, WorkerRegistration,
-    WorkerState,
+    ExecutionProgress, HeartbeatAnswer, Message, Started, WorkerHeartbeat, WorkerOrder,
+    WorkerRegistration, WorkerState,
 };
 use orx_model::{ExecutionId, Incarnation, JobId, Outcome, Timestamp, policy};
-use orx_store::{Claimed, Live, PruneRequest, Recorded, Result, Store, StoreError, WorkerRecord};
+use orx_store::{
+    Claimed, Live, PruneRequest, Recorded, Result, Store, StoreError, Term, WorkerReport,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -25,14 +31,37 @@ const CLAIM_MOST: usize = 2_000;
 const PROMOTE_MOST: u32 = 2_000;
 /// Jobs forgotten in one transaction.
 const PRUNE_MOST: u32 = 500;
+/// A fence is remembered so long after its worker was last heard of: a process that was stopped for
+/// less, and goes on, finds it.
+const FENCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// A node that was silent for so many heartbeats is forgotten.
+const NODE_BEATS: u32 = 60;
 
 /// What follows from a call: messages for inboxes, and jobs whose watchers should look.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pub send: Vec<(Incarnation, Message)>,
     pub changed: Vec<JobId>,
+    /// Places at workers became free: whoever leads should know.
+    pub room: bool,
+    /// What is known of a worker changed: whoever leads should know.
+    pub workers: bool,
+    /// Of the outcomes that were told, those that changed nothing.
+    pub stale: BTreeSet<ExecutionId>,
     /// Something advisory was not taken: the same events should be told again.
     pub again: Option<StoreError>,
+    /// Nothing could be claimed, though all that was told is recorded.
+    pub failed: Option<StoreError>,
+}
+
+impl Outbox {
+    fn add(&mut self, other: Self) {
+        self.send.extend(other.send);
+        self.changed.extend(other.changed);
+        self.stale.extend(other.stale);
+        self.room |= other.room;
+        self.workers |= other.workers;
+    }
 }
 
 /// What workers told, gathered over many envelopes.
@@ -57,7 +86,9 @@ impl Events {
             }
             Message::JobDispatch { .. }
             | Message::JobCancel { .. }
-            | Message::JobResultAck { .. } => return false,
+            | Message::JobResultAck { .. }
+            | Message::Heartbeat {}
+            | Message::Hint(_) => return false,
         }
         true
     }
@@ -88,6 +119,8 @@ pub struct Engine {
     fleet: Fleet,
     /// This coordinator.
     node: Incarnation,
+    /// `None` while it follows.
+    term: Option<Term>,
     rng: StdRng,
     /// When something falls due next, as far as known; the monitor reads it afresh.
     next_due: Option<Timestamp>,
@@ -106,7 +139,7 @@ impl Engine {
     ) -> Self {
         let fleet = Fleet::new(settings.clone(), now);
         let rng = StdRng::seed_from_u64(seed);
-        Self { store, settings, fleet, node, rng, next_due: None, more: false }
+        Self { store, settings, fleet, node, term: None, rng, next_due: None, more: false }
     }
 
     #[must_use]
@@ -135,14 +168,41 @@ impl Engine {
         self.fleet.store_was_away(now);
     }
 
-    /// Before anything else: what an earlier server on this store hosted died with it, which the
-    /// lock on the store proves, so its jobs are given back at once.
+    /// The term in which it leads.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        self.term
+    }
+
+    /// From now on it leads: what that rests on is read anew.
+    pub async fn lead(&mut self, term: Term, now: Now) -> Result<()> {
+        let rows = self.store.workers(now.wall).await?;
+        let live = self.store.live_attempts().await?;
+        let next_due = self.store.next_due().await?;
+        self.fleet.term_begins(now);
+        self.fleet.live_is(&live);
+        self.fleet.rows_are(&rows, now);
+        self.next_due = next_due;
+        self.term = Some(term);
+        Ok(())
+    }
+
+    /// From now on another leads.
+    pub fn follow(&mut self) {
+        self.term = None;
+        self.next_due = None;
+        self.more = false;
+    }
+
+    /// Where the store is of one process at a time, which its lock proves: what an earlier server
+    /// hosted died with it, so its jobs are given back at once.
     pub async fn rescue_hosted(&mut self, now: Now) -> Result<Outbox> {
-        let workers = self.store.workers().await?;
+        let workers = self.store.workers(now.wall).await?;
+        let node = self.node;
         let dead: BTreeSet<Incarnation> = workers
             .iter()
-            .filter(|worker| worker.hosted_by.is_some_and(|node| node != self.node))
-            .map(|worker| worker.registration.incarnation)
+            .filter(|worker| worker.report.hosted_by.is_some_and(|host| host != node))
+            .map(|worker| worker.report.registration.incarnation)
             .collect();
         let live = self.store.live_attempts().await?;
         let why = "the server ended under it";
@@ -151,10 +211,10 @@ impl Engine {
             .filter(|attempt| dead.contains(&attempt.worker))
             .map(|attempt| (attempt.worker, fleet::lost(attempt, false, why, now.wall)))
             .collect();
-        let outbox = self.record(lost, now).await?;
+        let outbox = self.give_up_all(lost, now).await?;
+        dead.iter().for_each(|worker| self.fleet.remove(*worker));
         self.store.remove_workers(dead.into_iter().collect()).await?;
-        self.fleet.live_is(&self.store.live_attempts().await?);
-        self.next_due = self.store.next_due().await?;
+        self.recount().await?;
         Ok(outbox)
     }
 
@@ -163,17 +223,21 @@ impl Engine {
         registration: WorkerRegistration,
         hosted: bool,
         now: Now,
-    ) -> Result<HeartbeatAnswer> {
-        let record = WorkerRecord {
-            registration: registration.clone(),
+    ) -> Result<(HeartbeatAnswer, Outbox)> {
+        let report = WorkerReport {
             state: WorkerState::Running,
-            seen_at: now.wall,
+            capacity: registration.slots,
+            heartbeat: 0,
+            load: None,
             hosted_by: hosted.then_some(self.node),
+            node: Some(self.node),
+            registration: registration.clone(),
         };
         // Stored before the first dispatch, so that after a crash it is known whose the attempts
         // were.
-        self.store.put_workers(vec![record]).await?;
-        Ok(self.fleet.register(registration, now))
+        let order = self.put(report, now).await?;
+        let answer = self.fleet.register(registration, order, now);
+        Ok((answer, Outbox { workers: true, ..Outbox::default() }))
     }
 
     pub async fn heartbeat(
@@ -182,19 +246,27 @@ impl Engine {
         hosted: bool,
         now: Now,
     ) -> Result<(HeartbeatAnswer, Outbox)> {
-        let mut live = self.store.live_attempts().await?;
-        live.retain(|attempt| attempt.worker == heartbeat.incarnation);
-        let reconciled = self.fleet.heartbeat(heartbeat, &live, now);
-        if let Some(seat) = self.fleet.seat(heartbeat.incarnation) {
-            let record = WorkerRecord {
-                registration: seat.registration.clone(),
-                state: seat.state,
-                seen_at: now.wall,
-                hosted_by: hosted.then_some(self.node),
-            };
-            self.store.put_workers(vec![record]).await?;
+        let Some(heard) = self.fleet.heard(heartbeat, now) else {
+            // Its outcomes and attempts are looked at once it has registered.
+            let answer = HeartbeatAnswer { register: true, ..self.fleet.answer(None, now) };
+            return Ok((answer, Outbox::default()));
+        };
+        let report = WorkerReport {
+            registration: heard.registration,
+            state: heartbeat.state,
+            capacity: heartbeat.capacity,
+            heartbeat: heartbeat.seq,
+            load: heartbeat.load,
+            hosted_by: hosted.then_some(self.node),
+            node: Some(self.node),
+        };
+        let order = self.put(report, now).await?;
+        let live = self.store.live_attempts_of(heartbeat.incarnation).await?;
+        if heartbeat.state == WorkerState::Stopped {
+            return self.goodbye(heartbeat, &live, now).await;
         }
-        let mut outbox = Outbox::default();
+        let reconciled = self.fleet.heartbeat(heartbeat, &live, order, now);
+        let mut outbox = Outbox { workers: heard.changed, ..Outbox::default() };
         if !reconciled.forget.is_empty() {
             let ack = Message::JobResultAck { executions: reconciled.forget };
             outbox.send.push((heartbeat.incarnation, ack));
@@ -202,10 +274,46 @@ impl Engine {
         Ok((reconciled.answer, outbox))
     }
 
-    /// The worker said goodbye with nothing left to tell.
-    pub async fn unregister(&mut self, worker: Incarnation, now: Now) -> Result<Outbox> {
-        let outbox = self.give_up(worker, "its worker stopped", now).await?;
+    /// The worker ended in good order. What was on its way to it never starts there.
+    async fn goodbye(
+        &mut self,
+        heartbeat: &WorkerHeartbeat,
+        live: &[Live],
+        now: Now,
+    ) -> Result<(HeartbeatAnswer, Outbox)> {
+        let worker = heartbeat.incarnation;
+        let told = live.iter().map(|attempt| (worker, fleet::returned(attempt, now.wall)));
+        let mut outbox = self.record(told.collect(), None, now).await?;
         self.store.remove_workers(vec![worker]).await?;
+        self.fleet.remove(worker);
+        outbox.workers = true;
+        Ok((self.fleet.answer(None, now), outbox))
+    }
+
+    async fn put(&self, report: WorkerReport, now: Now) -> Result<Option<WorkerOrder>> {
+        let orders = self.store.put_workers(vec![report], now.wall).await?;
+        Ok(orders.first().copied().flatten())
+    }
+
+    /// Reads what other nodes heard of workers, and what is ordered of them.
+    pub async fn refresh(&mut self, now: Now) -> Result<Outbox> {
+        let mut outbox = Outbox::default();
+        if self.term.is_none() {
+            return Ok(outbox);
+        }
+        let rows = self.store.workers(now.wall).await?;
+        self.fleet.rows_are(&rows, now);
+        for worker in self.fleet.fenced() {
+            tracing::warn!(worker = %worker, "worker fenced: its attempts are given up");
+            outbox.add(self.give_up(worker, "its worker was fenced", now).await?);
+        }
+        let old = rows
+            .iter()
+            .filter(|row| row.order == Some(WorkerOrder::Fence) && row.silent > FENCE_KEPT);
+        let old: Vec<_> = old.map(|row| row.report.registration.incarnation).collect();
+        if !old.is_empty() {
+            self.store.remove_workers(old).await?;
+        }
         Ok(outbox)
     }
 
@@ -217,7 +325,11 @@ impl Engine {
         for (from, outcome) in &events.outcomes {
             self.fleet.ended(*from, outcome.execution);
         }
-        let requests = self.fleet.claims(CLAIM_MOST, &mut self.rng, now);
+        let term = self.term;
+        let requests = match term {
+            Some(_) => self.fleet.claims(CLAIM_MOST, &mut self.rng, now),
+            None => Vec::new(),
+        };
         let room: usize = requests.iter().map(|request| request.executions.len()).sum();
         let mut touched: Vec<JobId> = Vec::new();
         touched.extend(events.started.iter().map(|started| started.job));
@@ -243,12 +355,15 @@ impl Engine {
             }
         };
         let claims = async {
-            if room == 0 { Ok(Vec::new()) } else { store.claim_ready(requests, now.wall).await }
+            match term {
+                Some(term) if room > 0 => store.claim_ready(requests, term, now.wall).await,
+                _ => Ok(Vec::new()),
+            }
         };
         // Polled in this order, so the store takes them in this order: logs before the outcome
         // they belong to, outcomes before the claims that use their places.
         let (logs, started, progress, recorded, claimed) = {
-            let record = self.record(events.outcomes, now);
+            let record = self.record(events.outcomes, None, now);
             tokio::join!(biased; logs, started, progress, record, claims)
         };
         let mut outbox = match recorded {
@@ -259,7 +374,14 @@ impl Engine {
                 return Err(error);
             }
         };
-        let claimed = claimed?;
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            // What was recorded stands, and is told; the claims are for another round.
+            Err(error) => {
+                outbox.failed = Some(error);
+                Vec::new()
+            }
+        };
         self.fleet.claimed(&claimed);
         self.more = room > 0 && claimed.len() == room && room == CLAIM_MOST;
         outbox.changed.extend(claimed.iter().map(|claim| claim.dispatch.job));
@@ -271,8 +393,10 @@ impl Engine {
 
     /// Jobs whose time has come become ready.
     pub async fn promote(&mut self, now: Now) -> Result<()> {
-        if self.next_due.is_some_and(|due| due <= now.wall) {
-            let promoted = self.store.promote_due(now.wall, PROMOTE_MOST).await?;
+        if let Some(term) = self.term
+            && self.next_due.is_some_and(|due| due <= now.wall)
+        {
+            let promoted = self.store.promote_due(term, now.wall, PROMOTE_MOST).await?;
             self.next_due =
                 if promoted.more { Some(now.wall) } else { self.store.next_due().await? };
         }
@@ -281,14 +405,19 @@ impl Engine {
 
     /// The slow round: leases, timeouts, due times, and a comparison with the store.
     pub async fn monitor(&mut self, now: Now) -> Result<Outbox> {
-        let mut outbox = Outbox::default();
+        if self.term.is_none() {
+            self.fleet.forget_silent(now);
+            return Ok(Outbox::default());
+        }
+        let mut outbox = self.refresh(now).await?;
         for worker in self.fleet.lost(now) {
+            let fenced = self.fleet.seat(worker).is_some_and(|seat| seat.order.is_some());
             tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
-            let given_up =
-                self.give_up(worker, "its worker was not heard of any more", now).await?;
-            outbox.send.extend(given_up.send);
-            outbox.changed.extend(given_up.changed);
-            self.store.remove_workers(vec![worker]).await?;
+            outbox.add(self.give_up(worker, "its worker was not heard of any more", now).await?);
+            // A fence outlives the silence of its worker.
+            if !fenced {
+                self.store.remove_workers(vec![worker]).await?;
+            }
         }
         let live = self.store.live_attempts().await?;
         let overdue = self.fleet.overdue(&live, now.wall);
@@ -298,13 +427,23 @@ impl Engine {
         };
         let overdue: Vec<_> = overdue.into_iter().filter_map(owner).collect();
         if !overdue.is_empty() {
-            let timed_out = self.record(overdue, now).await?;
-            outbox.send.extend(timed_out.send);
-            outbox.changed.extend(timed_out.changed);
+            outbox.add(self.give_up_all(overdue, now).await?);
         }
         self.recount().await?;
         self.next_due = self.store.next_due().await?;
         Ok(outbox)
+    }
+
+    /// Forgets nodes that have been silent for long.
+    pub async fn forget_nodes(&mut self, now: Now) -> Result<()> {
+        let old = self.settings.node_heartbeat * NODE_BEATS;
+        let nodes = self.store.nodes(now.wall).await?;
+        let old: Vec<_> = nodes
+            .iter()
+            .filter(|node| node.silent > old && node.report.node != self.node)
+            .map(|node| node.report.node)
+            .collect();
+        if old.is_empty() { Ok(()) } else { self.store.remove_nodes(old).await }
     }
 
     /// Reads who has what from the store.
@@ -323,29 +462,45 @@ impl Engine {
             others_before: ago(self.settings.keep_others),
             limit: PRUNE_MOST,
         };
-        let pruned = self.store.prune(request).await?;
+        let Some(term) = self.term else { return Ok(false) };
+        let pruned = self.store.prune(request, term).await?;
         Ok(pruned >= u64::from(PRUNE_MOST))
     }
 
     async fn give_up(&mut self, worker: Incarnation, why: &str, now: Now) -> Result<Outbox> {
-        let live = self.store.live_attempts().await?;
-        let held: Vec<&Live> = live.iter().filter(|attempt| attempt.worker == worker).collect();
-        let heard_of = self.fleet.seat(worker).is_some();
+        let held = self.store.live_attempts_of(worker).await?;
+        let counted = self.fleet.died_in_this_term(worker);
         let lost =
-            held.iter().map(|attempt| (worker, fleet::lost(attempt, heard_of, why, now.wall)));
-        let outbox = self.record(lost.collect(), now).await?;
+            held.iter().map(|attempt| (worker, fleet::lost(attempt, counted, why, now.wall)));
+        let outbox = self.give_up_all(lost.collect(), now).await?;
         self.fleet.remove(worker);
         Ok(outbox)
     }
 
-    async fn record(&mut self, told: Vec<(Incarnation, Outcome)>, now: Now) -> Result<Outbox> {
+    async fn give_up_all(&mut self, lost: Vec<(Incarnation, Outcome)>, now: Now) -> Result<Outbox> {
+        match self.term {
+            Some(term) => self.record(lost, Some(term), now).await,
+            None => Err(StoreError::Deposed),
+        }
+    }
+
+    /// With a term, as its leader; without, as whoever was told.
+    async fn record(
+        &mut self,
+        told: Vec<(Incarnation, Outcome)>,
+        term: Option<Term>,
+        now: Now,
+    ) -> Result<Outbox> {
         let mut outbox = Outbox::default();
         if told.is_empty() {
             return Ok(outbox);
         }
         let draws = told.iter().map(|_| policy::draw(&mut self.rng)).collect();
         let outcomes = told.iter().map(|(_, outcome)| outcome.clone()).collect();
-        let answers = self.store.record_outcomes(outcomes, draws, now.wall).await?;
+        let answers = match term {
+            Some(term) => self.store.give_up(outcomes, draws, term, now.wall).await?,
+            None => self.store.record_outcomes(outcomes, draws, now.wall).await?,
+        };
         if answers.len() != told.len() {
             return Err(StoreError::Unknown);
         }
@@ -355,10 +510,16 @@ impl Engine {
             self.fleet.ended(from, outcome.execution);
             // Applied, stale or of an unknown job: all are final, the worker may forget it.
             acks.entry(from).or_default().push(outcome.execution);
-            if let Recorded::Applied { run_at, .. } = answer {
-                outbox.changed.push(outcome.job);
-                if let Some(run_at) = run_at {
-                    self.due_at(run_at);
+            match answer {
+                Recorded::Applied { run_at, .. } => {
+                    outbox.room = true;
+                    outbox.changed.push(outcome.job);
+                    if let Some(run_at) = run_at {
+                        self.due_at(run_at);
+                    }
+                }
+                Recorded::Stale { .. } | Recorded::Missing => {
+                    outbox.stale.insert(outcome.execution);
                 }
             }
         }

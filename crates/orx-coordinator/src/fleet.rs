@@ -2,17 +2,18 @@
 //! from state and input to a decision.
 //!
 //! The store is true; this is a copy of the little that dispatch asks on every round (who has
-//! room). It is built from the store at start, follows every claim and outcome, and is compared
-//! with the store whenever a worker is heard of.
+//! room). It is built from the store when a node begins to lead, follows every claim and outcome,
+//! and is compared with the store whenever a worker is heard of. A node that follows keeps a seat
+//! for each worker that registered with it, to answer its heartbeats, and decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orx_model::message::{
-    ExecutionRef, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration, WorkerState,
+    ExecutionRef, HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState,
 };
 use orx_model::{ExecutionId, Incarnation, Outcome, OutcomeKind, Timestamp};
-use orx_store::{ClaimRequest, Claimed, Live};
+use orx_store::{ClaimRequest, Claimed, Live, WorkerRecord};
 use rand::Rng;
 
 use crate::{Now, Settings};
@@ -23,9 +24,10 @@ pub struct Seat {
     pub state: WorkerState,
     /// Executions it may hold at once.
     pub capacity: u32,
-    /// When it was last heard of, on the monotonic clock.
+    /// What a person wants of it.
+    pub order: Option<WorkerOrder>,
+    /// When it was last heard of, here or by another node, on the monotonic clock.
     pub seen: Duration,
-    pub seen_at: Timestamp,
     /// Of the newest heartbeat; an older one that comes late is passed over.
     heartbeat: u64,
     live: BTreeSet<ExecutionId>,
@@ -35,6 +37,9 @@ impl Seat {
     /// Jobs it may be given now.
     #[must_use]
     pub fn room(&self) -> usize {
+        if self.order.is_some() {
+            return 0;
+        }
         match self.state {
             WorkerState::Running => (self.capacity as usize).saturating_sub(self.live.len()),
             WorkerState::Starting
@@ -56,8 +61,15 @@ pub struct Fleet {
     seats: BTreeMap<Incarnation, Seat>,
     /// Live attempts of workers that have not registered since this coordinator started.
     strangers: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
-    /// From when silence counts: the start of this coordinator, or the end of a store's outage.
+    /// From when silence counts: the start of this term, or the end of a store's outage.
     counting_from: Duration,
+}
+
+/// What a worker is, and whether its room changed with what it said.
+#[derive(Debug)]
+pub struct Heard {
+    pub registration: WorkerRegistration,
+    pub changed: bool,
 }
 
 /// What a heartbeat leads to.
@@ -108,51 +120,101 @@ impl Fleet {
         }
     }
 
+    /// What the store knows of workers, other nodes' news among it.
+    pub fn rows_are(&mut self, rows: &[WorkerRecord], now: Now) {
+        for row in rows {
+            let report = &row.report;
+            let worker = report.registration.incarnation;
+            let seen = now.mono.saturating_sub(row.silent);
+            let fenced = row.order == Some(WorkerOrder::Fence);
+            if fenced && !self.seats.contains_key(&worker) && !self.strangers.contains_key(&worker)
+            {
+                continue;
+            }
+            let live = self.strangers.remove(&worker);
+            let seat = self.seats.entry(worker).or_insert_with(|| Seat {
+                registration: report.registration.clone(),
+                state: report.state,
+                capacity: report.capacity,
+                order: row.order,
+                seen,
+                heartbeat: report.heartbeat,
+                live: BTreeSet::new(),
+            });
+            seat.live.extend(live.into_iter().flatten());
+            seat.order = row.order;
+            seat.seen = seat.seen.max(seen);
+            if report.heartbeat > seat.heartbeat {
+                seat.heartbeat = report.heartbeat;
+                seat.capacity = report.capacity;
+                seat.state = report.state;
+            }
+        }
+    }
+
+    /// A term begins: what was silent before it is nobody's fault yet.
+    pub fn term_begins(&mut self, now: Now) {
+        self.counting_from = now.mono;
+    }
+
     /// The store could not be reached for a while: nobody could be heard, so nobody was silent.
     pub fn store_was_away(&mut self, now: Now) {
         self.counting_from = now.mono;
     }
 
-    pub fn register(&mut self, registration: WorkerRegistration, now: Now) -> HeartbeatAnswer {
+    pub fn register(
+        &mut self,
+        registration: WorkerRegistration,
+        order: Option<WorkerOrder>,
+        now: Now,
+    ) -> HeartbeatAnswer {
         let live = self.strangers.remove(&registration.incarnation).unwrap_or_default();
         let seat = self.seats.entry(registration.incarnation).or_insert_with(|| Seat {
             state: WorkerState::Running,
             capacity: registration.slots,
+            order,
             seen: now.mono,
-            seen_at: now.wall,
             heartbeat: 0,
             live,
             registration: registration.clone(),
         });
         seat.registration = registration;
+        seat.order = order;
         seat.seen = now.mono;
-        seat.seen_at = now.wall;
-        self.answer(now)
+        self.answer(order, now)
     }
 
-    /// Reconciliation. `live` is what the store holds for this worker, read after the heartbeat
-    /// came.
-    pub fn heartbeat(
-        &mut self,
-        heartbeat: &WorkerHeartbeat,
-        live: &[Live],
-        now: Now,
-    ) -> Reconciled {
-        let mut answer = self.answer(now);
-        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else {
-            // Its outcomes and attempts are looked at once it has registered.
-            answer.register = true;
-            return Reconciled { answer, forget: Vec::new() };
-        };
+    /// Takes in what a worker says of itself. `None` where it has not registered here.
+    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> Option<Heard> {
+        let seat = self.seats.get_mut(&heartbeat.incarnation)?;
         seat.seen = now.mono;
-        seat.seen_at = now.wall;
+        let mut changed = false;
         if heartbeat.seq > seat.heartbeat {
+            changed = seat.capacity != heartbeat.capacity || seat.state != heartbeat.state;
             seat.heartbeat = heartbeat.seq;
             seat.capacity = heartbeat.capacity;
             seat.state = heartbeat.state;
         }
-        seat.live = live.iter().map(|attempt| attempt.execution).collect();
+        Some(Heard { registration: seat.registration.clone(), changed })
+    }
 
+    /// Reconciliation of a worker that has registered here. `live` is what the store holds for it,
+    /// read after the heartbeat came; `order` is what the store says is wanted of it.
+    pub fn heartbeat(
+        &mut self,
+        heartbeat: &WorkerHeartbeat,
+        live: &[Live],
+        order: Option<WorkerOrder>,
+        now: Now,
+    ) -> Reconciled {
+        let mut answer = self.answer(order, now);
+        if let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) {
+            seat.order = order;
+            seat.live = live.iter().map(|attempt| attempt.execution).collect();
+        }
+        if answer.fenced {
+            return Reconciled { answer, forget: Vec::new() };
+        }
         let held: BTreeMap<ExecutionId, &Live> =
             live.iter().map(|attempt| (attempt.execution, attempt)).collect();
         for running in &heartbeat.running {
@@ -241,11 +303,35 @@ impl Fleet {
         seats.map(|(worker, _)| *worker).chain(strangers.copied()).collect()
     }
 
-    /// The worker is gone. Answers whether it had been heard of since this coordinator started:
-    /// only then its death is its own, and counts against the jobs it ran.
-    pub fn remove(&mut self, worker: Incarnation) -> bool {
+    /// The worker was heard of in this term: then its silence is its own death, and counts against
+    /// the jobs it ran. One that fell silent while nobody led may have died with a node.
+    #[must_use]
+    pub fn died_in_this_term(&self, worker: Incarnation) -> bool {
+        self.seats.get(&worker).is_some_and(|seat| {
+            seat.order != Some(WorkerOrder::Fence) && seat.seen >= self.counting_from
+        })
+    }
+
+    /// Workers that a person gave up and that still hold attempts.
+    #[must_use]
+    pub fn fenced(&self) -> Vec<Incarnation> {
+        let fenced = self
+            .seats
+            .iter()
+            .filter(|(_, seat)| seat.order == Some(WorkerOrder::Fence) && !seat.live.is_empty());
+        fenced.map(|(worker, _)| *worker).collect()
+    }
+
+    /// The worker is gone.
+    pub fn remove(&mut self, worker: Incarnation) {
         self.strangers.remove(&worker);
-        self.seats.remove(&worker).is_some()
+        self.seats.remove(&worker);
+    }
+
+    /// Follows: forgets workers that registered here and went elsewhere, or died.
+    pub fn forget_silent(&mut self, now: Now) {
+        let lease = self.settings.lease;
+        self.seats.retain(|_, seat| now.mono.saturating_sub(seat.seen) <= lease);
     }
 
     /// Attempts that outlived their timeout or deadline so far that their worker is not believed to
@@ -262,8 +348,12 @@ impl Fleet {
         live.iter().filter(over).map(|attempt| timed_out(attempt, now)).collect()
     }
 
-    fn answer(&self, now: Now) -> HeartbeatAnswer {
+    /// What is answered to whom nothing else is known of.
+    #[must_use]
+    pub fn answer(&self, order: Option<WorkerOrder>, now: Now) -> HeartbeatAnswer {
         HeartbeatAnswer {
+            drain: order == Some(WorkerOrder::Drain),
+            fenced: order == Some(WorkerOrder::Fence),
             lease_ms: self.settings.lease.as_millis() as u64,
             now: now.wall,
             ..HeartbeatAnswer::default()
@@ -293,6 +383,20 @@ pub fn lost(attempt: &Live, counted: bool, why: &str, now: Timestamp) -> Outcome
         started_at: attempt.started_at,
         ended_at: now,
         error: Some(why.to_owned()),
+        exit: None,
+    }
+}
+
+/// The attempt of a worker that ended in good order without it.
+#[must_use]
+pub fn returned(attempt: &Live, now: Timestamp) -> Outcome {
+    Outcome {
+        job: attempt.job,
+        execution: attempt.execution,
+        kind: OutcomeKind::Interrupted,
+        started_at: attempt.started_at,
+        ended_at: now,
+        error: Some("its worker stopped".to_owned()),
         exit: None,
     }
 }

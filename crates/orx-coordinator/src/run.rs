@@ -1,18 +1,21 @@
 //! A coordinator that runs: one task owns the engine, woken by events, by accepted work, by due
-//! times, and by a slow round in case a wake-up was lost.
+//! times, by what other nodes tell, and by a slow round in case a wake-up was lost.
+//!
+//! A second task passes on what other nodes should know.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use orx_model::message::{
-    Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
+    Body, Envelope, HeartbeatAnswer, Hint, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
 };
+use orx_model::wire::Receipt;
 use orx_model::{Incarnation, MessageId};
-use orx_store::{Store, StoreError};
+use orx_store::{Lead, NodeReport, Store, StoreError};
 use orx_transport::{
-    Channel, Delivery, Gateway, GatewayError, Notices, Shard, Subscription, Transport,
-    TransportError,
+    Channel, Delivery, Gateway, GatewayError, Notices, Peer, PeerList, Peers, Shard, Subscription,
+    Transport, TransportError,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -20,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::election::{Election, Turn};
 use crate::engine::{Engine, Events, Outbox};
 use crate::{Clock, Now, Settings};
 
@@ -33,6 +37,10 @@ const SEND_WAIT: Duration = Duration::from_millis(200);
 const STORE_PAUSE: Duration = Duration::from_millis(50);
 const STORE_PAUSE_MAX: Duration = Duration::from_secs(1);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Hints of other nodes taken at once.
+const HINTS: usize = 256;
+/// A node that ends waits so long for the store, and for others to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CoordinatorError {
@@ -49,14 +57,26 @@ pub struct Parts {
     pub notices: Notices,
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
-    pub node: Incarnation,
+    pub node: NodeReport,
+    /// The store is of this process alone, which its lock proves: it leads at once, and what others
+    /// hosted on it is dead.
+    pub exclusive: bool,
+    /// Where this task writes which other nodes there are.
+    pub peers: Peers,
     /// Start of all randomness of this coordinator.
     pub seed: u64,
 }
 
-enum Call {
-    Register(WorkerRegistration, oneshot::Sender<Result<HeartbeatAnswer, GatewayError>>),
-    Heartbeat(WorkerHeartbeat, oneshot::Sender<Result<HeartbeatAnswer, GatewayError>>),
+struct Call {
+    said: Said,
+    /// By a worker that lives and dies with this process.
+    hosted: bool,
+    reply: oneshot::Sender<Result<HeartbeatAnswer, GatewayError>>,
+}
+
+enum Said {
+    Registration(WorkerRegistration),
+    Heartbeat(WorkerHeartbeat),
 }
 
 /// What others hold of a running coordinator. Cheap to clone.
@@ -77,20 +97,45 @@ impl Coordinator {
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<Result<(), CoordinatorError>>), CoordinatorError> {
         let now = parts.clock.now();
-        let mut engine = Engine::new(
-            Arc::clone(&parts.store),
-            parts.settings.clone(),
-            parts.node,
-            parts.seed,
-            now,
-        );
-        let rescued = engine.rescue_hosted(now).await?;
-        parts.notices.changed(rescued.changed);
+        let node = parts.node.node;
+        let settings = parts.settings.clone();
+        let engine = Engine::new(Arc::clone(&parts.store), settings.clone(), node, parts.seed, now);
         let events = parts.transport.subscribe_events(Shard::all().collect()).await?;
+        let hints = parts.transport.subscribe(Channel::Broadcast).await?;
         let (calls, called) = mpsc::channel(CALLS);
         let (idle_is, idle) = watch::channel(false);
         let rng = StdRng::seed_from_u64(parts.seed.wrapping_add(1));
-        let task = Task { engine, parts, events, called, idle_is, rng, stop };
+        let election = Election::new(node, settings);
+        let gossip = Gossip {
+            transport: Arc::clone(&parts.transport),
+            notices: parts.notices.clone(),
+            clock: Arc::clone(&parts.clock),
+            node,
+            rng: StdRng::seed_from_u64(parts.seed.wrapping_add(2)),
+        };
+        let mut task = Task {
+            engine,
+            election,
+            monitored: now.mono,
+            pruned: now.mono,
+            node_told: None,
+            parts,
+            events,
+            hints,
+            called,
+            idle_is,
+            rng,
+            stop,
+        };
+        if task.parts.exclusive {
+            task.elect(now).await?;
+            let rescued = task.engine.rescue_hosted(now).await?;
+            task.parts.notices.changed(rescued.changed);
+        }
+        let stop = task.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! { () = stop.cancelled() => {}, () = gossip.run() => {} }
+        });
         Ok((Self { calls, idle }, tokio::spawn(task.run())))
     }
 
@@ -101,64 +146,81 @@ impl Coordinator {
         self.idle.clone()
     }
 
-    async fn call(
-        &self,
-        call: Call,
-        answer: oneshot::Receiver<Result<HeartbeatAnswer, GatewayError>>,
-    ) -> Result<HeartbeatAnswer, GatewayError> {
+    /// The gateway for workers that live and die with this process.
+    #[must_use]
+    pub fn hosting(&self) -> Arc<dyn Gateway> {
+        Arc::new(Hosting(self.clone()))
+    }
+
+    async fn call(&self, said: Said, hosted: bool) -> Result<HeartbeatAnswer, GatewayError> {
         let ended = || GatewayError::Unreachable("the coordinator has ended".to_owned());
-        self.calls.send(call).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        let (reply, answered) = oneshot::channel();
+        self.calls.send(Call { said, hosted, reply }).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
     }
 }
 
+/// For workers in processes of their own.
 #[async_trait]
 impl Gateway for Coordinator {
     async fn register(
         &self,
         registration: WorkerRegistration,
     ) -> Result<HeartbeatAnswer, GatewayError> {
-        let (answer, answered) = oneshot::channel();
-        self.call(Call::Register(registration, answer), answered).await
+        self.call(Said::Registration(registration), false).await
     }
 
     async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
-        let (answer, answered) = oneshot::channel();
-        self.call(Call::Heartbeat(heartbeat, answer), answered).await
+        self.call(Said::Heartbeat(heartbeat), false).await
+    }
+}
+
+struct Hosting(Coordinator);
+
+#[async_trait]
+impl Gateway for Hosting {
+    async fn register(
+        &self,
+        registration: WorkerRegistration,
+    ) -> Result<HeartbeatAnswer, GatewayError> {
+        self.0.call(Said::Registration(registration), true).await
+    }
+
+    async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
+        self.0.call(Said::Heartbeat(heartbeat), true).await
     }
 }
 
 struct Task {
     engine: Engine,
+    election: Election,
     parts: Parts,
     events: Box<dyn Subscription>,
+    /// What other nodes tell.
+    hints: Box<dyn Subscription>,
     called: mpsc::Receiver<Call>,
     idle_is: watch::Sender<bool>,
     rng: StdRng,
     stop: CancellationToken,
+    /// When these were last done, on the monotonic clock.
+    monitored: Duration,
+    pruned: Duration,
+    /// `None`: it is to be done now.
+    node_told: Option<Duration>,
 }
 
 impl Task {
     async fn run(mut self) -> Result<(), CoordinatorError> {
         let mut pause = STORE_PAUSE;
         let mut away = false;
-        let mut monitored = self.now().mono;
-        let mut pruned = monitored;
         loop {
-            let now = self.now();
-            let monitor_at = monitored + self.parts.settings.monitor;
-            let mut sleep = monitor_at.saturating_sub(now.mono);
-            if let Some(due) = self.engine.next_due() {
-                sleep = sleep.min(due.saturating_since(now.wall));
-            }
-            if self.engine.has_more() {
-                sleep = Duration::ZERO;
-            }
+            let sleep = self.sleep();
             let mut deliveries = Vec::new();
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Ok(()),
+                () = self.stop.cancelled() => break,
                 Some(call) = self.called.recv() => self.answer(call).await,
+                heard = self.hints.next(HINTS) => self.heard(heard?).await,
                 told = self.events.next(EVENT_ENVELOPES) => deliveries = told?,
                 () = self.parts.notices.wait_for_work() => {}
                 () = tokio::time::sleep(sleep) => {}
@@ -167,68 +229,237 @@ impl Task {
                 self.engine.due_at(due);
             }
             let now = self.now();
-            let monitoring = now.mono >= monitored + self.parts.settings.monitor;
-            let round = async {
-                self.engine.promote(now).await?;
-                if monitoring {
-                    let healed = self.engine.monitor(now).await?;
-                    deliver(&self.parts, &mut self.rng, healed, now).await;
-                }
-                let outbox = self.engine.round(gather(&deliveries), now).await?;
-                Ok::<Outbox, StoreError>(outbox)
+            let elected =
+                if self.election.ask_at() <= now.mono { self.elect(now).await } else { Ok(()) };
+            self.trust(self.now());
+            let result = match elected {
+                Ok(()) => self.round(&deliveries, self.now()).await,
+                Err(error) => Err(error),
             };
-            let mut result = round.await;
-            if let Ok(outbox) = &mut result {
-                let again = outbox.again.take();
-                deliver(&self.parts, &mut self.rng, std::mem::take(outbox), now).await;
-                if let Some(error) = again {
-                    result = Err(error);
-                }
-            }
             match result {
-                Ok(_) => {
+                Ok(stale) => {
                     for delivery in deliveries {
-                        delivery.ack();
-                    }
-                    if monitoring {
-                        monitored = now.mono;
+                        let receipt = receipt(&delivery.envelope().body, &stale);
+                        delivery.answer(receipt);
                     }
                     if away {
                         tracing::info!("the store takes writes again");
-                        self.engine.store_was_away(now);
+                        self.engine.store_was_away(self.now());
                         (away, pause) = (false, STORE_PAUSE);
                     }
                     let idle = self.engine.fleet().is_idle()
                         && self.engine.next_due().is_none()
                         && !self.engine.has_more();
                     self.idle_is.send_if_modified(|was| std::mem::replace(was, idle) != idle);
+                    self.tidy(now).await;
                 }
                 Err(error @ (StoreError::Failed | StoreError::Closed)) => return Err(error.into()),
+                Err(StoreError::Deposed) => {
+                    tracing::warn!("another node leads now: following");
+                    self.election.over(now.mono);
+                    self.trust(now);
+                    // Unanswered, they come again, and are recorded by a node that follows.
+                    drop(deliveries);
+                }
                 Err(error) => {
                     if !away {
                         tracing::warn!(%error, "the store does not take writes: trying on");
                         away = true;
                     }
-                    // Unanswered, they come again.
                     drop(deliveries);
                     tokio::select! {
-                        () = self.stop.cancelled() => return Ok(()),
+                        () = self.stop.cancelled() => break,
                         () = tokio::time::sleep(pause) => {}
                     }
                     pause = (pause * 2).min(STORE_PAUSE_MAX);
                 }
             }
-            if !away && now.mono >= pruned + PRUNE_EVERY {
-                match self.engine.prune(now).await {
-                    Ok(more) if more => {}
-                    Ok(_) => pruned = now.mono,
-                    Err(error) => {
-                        tracing::warn!(%error, "could not forget old jobs");
-                        pruned = now.mono;
-                    }
+        }
+        self.goodbye().await;
+        Ok(())
+    }
+
+    /// Until the next thing that no wake-up tells of.
+    fn sleep(&self) -> Duration {
+        let now = self.now();
+        if self.engine.has_more() || self.node_told.is_none() {
+            return Duration::ZERO;
+        }
+        let settings = &self.parts.settings;
+        let told = self.node_told.unwrap_or_default() + settings.node_heartbeat;
+        let next = (self.monitored + settings.monitor).min(self.election.ask_at()).min(told);
+        let mut sleep = next.saturating_sub(now.mono);
+        if let (Some(due), Some(_)) = (self.engine.next_due(), self.engine.term()) {
+            sleep = sleep.min(due.saturating_since(now.wall));
+        }
+        sleep
+    }
+
+    /// Asks the store who leads.
+    async fn elect(&mut self, now: Now) -> Result<(), StoreError> {
+        let asked_at = now.mono;
+        let answer: Lead = match self.parts.store.lead(self.election.request(), now.wall).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.election.unanswered(self.now().mono);
+                return Err(error);
+            }
+        };
+        let now = self.now();
+        let leader = self.election.leader(now.mono);
+        match self.election.answered(asked_at, now.mono, answer) {
+            Turn::Won(term) => {
+                // What fails here is tried again with the next answer, as one who has not won.
+                if let Err(error) = self.engine.lead(term, now).await {
+                    self.election.over(now.mono);
+                    return Err(error);
+                }
+                tracing::info!(epoch = term.epoch, "leading");
+                self.node_told = None;
+            }
+            Turn::Lost => tracing::warn!("no longer leading"),
+            Turn::Same => {}
+        }
+        if self.election.leader(now.mono) != leader {
+            self.node_told = None;
+        }
+        Ok(())
+    }
+
+    /// Stops to lead where the lease may be over.
+    fn trust(&mut self, now: Now) {
+        if self.engine.term().is_some() && self.election.leads(now.mono) != self.engine.term() {
+            tracing::warn!("the lease of the leader was not renewed in time: following");
+            self.engine.follow();
+            self.election.ask_now(now.mono);
+        }
+    }
+
+    /// One pass over all there is to do. Answers which outcomes were stale.
+    async fn round(
+        &mut self,
+        deliveries: &[Box<dyn Delivery>],
+        now: Now,
+    ) -> Result<std::collections::BTreeSet<orx_model::ExecutionId>, StoreError> {
+        self.engine.promote(now).await?;
+        if self.parts.notices.take_workers() {
+            let healed = self.engine.refresh(now).await?;
+            self.deliver(healed, now).await;
+        }
+        if now.mono >= self.monitored + self.parts.settings.monitor {
+            let healed = self.engine.monitor(now).await?;
+            self.deliver(healed, now).await;
+            self.monitored = now.mono;
+        }
+        let mut outbox = self.engine.round(gather(deliveries), now).await?;
+        let stale = std::mem::take(&mut outbox.stale);
+        let again = outbox.again.take();
+        if let Some(error) = outbox.failed.take() {
+            match error {
+                // What was told is recorded all the same.
+                StoreError::Deposed => self.election.over(now.mono),
+                error => tracing::warn!(%error, "nothing could be claimed: trying again"),
+            }
+        }
+        self.deliver(outbox, now).await;
+        match again {
+            Some(error) => Err(error),
+            None => Ok(stale),
+        }
+    }
+
+    /// What may fail without harm, and is tried again next time.
+    async fn tidy(&mut self, now: Now) {
+        let beat = self.parts.settings.node_heartbeat;
+        if self.node_told.is_none_or(|told| now.mono >= told + beat) {
+            let first = self.node_told.is_none();
+            if let Err(error) = self.tell_of_node(now).await {
+                tracing::debug!(%error, "could not say that this node lives");
+            }
+            self.node_told = Some(now.mono);
+            if first {
+                self.parts.notices.nodes();
+            }
+        }
+        if now.mono >= self.pruned + PRUNE_EVERY && self.engine.term().is_some() {
+            let pruned = self.engine.prune(now).await;
+            let more = matches!(pruned, Ok(true));
+            if let Err(error) = pruned {
+                tracing::warn!(%error, "could not forget old jobs");
+            }
+            if !more {
+                self.pruned = now.mono;
+                if let Err(error) = self.engine.forget_nodes(now).await {
+                    tracing::debug!(%error, "could not forget old nodes");
                 }
             }
         }
+    }
+
+    async fn tell_of_node(&mut self, now: Now) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        store.put_node(self.parts.node.clone(), now.wall).await?;
+        look_for_peers(&self.parts, &self.election, now).await
+    }
+
+    /// What other nodes told.
+    async fn heard(&mut self, deliveries: Vec<Box<dyn Delivery>>) {
+        let now = self.now();
+        let own = self.parts.node.node;
+        let mut room = false;
+        for delivery in deliveries {
+            let envelope = delivery.ack();
+            let hint = match envelope.body {
+                Body::Known(Message::Hint(hint)) if envelope.from != own => hint,
+                Body::Known(_) => continue,
+                Body::Unknown(_) => {
+                    tracing::warn!(version = envelope.version, "set aside: of an unknown type");
+                    continue;
+                }
+            };
+            self.parts.notices.heard(&hint);
+            room |= hint.room;
+            if let Some(due) = hint.due {
+                self.engine.due_at(due);
+            }
+            if hint.workers {
+                self.parts.notices.heard_of_workers();
+            }
+            if hint.nodes {
+                self.election.ask_now(now.mono);
+                if let Err(error) = look_for_peers(&self.parts, &self.election, now).await {
+                    tracing::debug!(%error, "could not look for other nodes");
+                }
+            }
+        }
+        if room
+            && self.engine.term().is_some()
+            && let Err(error) = self.engine.recount().await
+        {
+            tracing::debug!(%error, "could not count who has what: the next round does");
+        }
+    }
+
+    /// Others lead at once, and need not wait for the end of a lease.
+    async fn goodbye(&mut self) {
+        let now = self.now();
+        let last = async {
+            if let Some(term) = self.engine.term() {
+                self.parts.store.step_down(term).await?;
+            }
+            self.parts.store.remove_nodes(vec![self.parts.node.node]).await
+        };
+        match tokio::time::timeout(LAST_WORDS, last).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "ended without a word to the store"),
+            Err(_) => tracing::debug!("ended without a word to the store: it did not answer"),
+        }
+        let hint = Hint { nodes: true, ..Hint::default() };
+        let message = Message::Hint(hint);
+        let envelope = envelope(self.parts.node.node, None, message, &mut self.rng, now);
+        let told = self.parts.transport.publish(Channel::Broadcast, vec![envelope]);
+        // Whoever does not hear it finds out by the lease.
+        let _ = tokio::time::timeout(LAST_WORDS, told).await;
     }
 
     fn now(&self) -> Now {
@@ -237,25 +468,86 @@ impl Task {
 
     async fn answer(&mut self, call: Call) {
         let now = self.now();
-        let unwell = |error: StoreError| GatewayError::Unreachable(error.to_string());
-        // Whoever asked may be gone: then nobody hears the answer, and that is all.
-        match call {
-            Call::Register(registration, answer) => {
-                let registered = self.engine.register(registration, true, now).await;
-                let _ = answer.send(registered.map_err(unwell));
+        let Call { said, hosted, reply } = call;
+        let answered = match said {
+            Said::Registration(registration) => {
+                self.engine.register(registration, hosted, now).await
             }
-            Call::Heartbeat(heartbeat, answer) => {
-                match self.engine.heartbeat(&heartbeat, true, now).await {
-                    Ok((said, outbox)) => {
-                        deliver(&self.parts, &mut self.rng, outbox, now).await;
-                        let _ = answer.send(Ok(said));
-                    }
-                    Err(error) => {
-                        let _ = answer.send(Err(unwell(error)));
-                    }
+            Said::Heartbeat(heartbeat) => self.engine.heartbeat(&heartbeat, hosted, now).await,
+        };
+        let answer = match answered {
+            Ok((mut answer, outbox)) => {
+                self.deliver(outbox, now).await;
+                if self.engine.term().is_none() {
+                    answer.leader = self.parts.peers.leader_url();
                 }
+                Ok(answer)
+            }
+            Err(error) => Err(GatewayError::Unreachable(error.to_string())),
+        };
+        // Whoever asked may be gone: then nobody hears the answer, and that is all.
+        let _ = reply.send(answer);
+    }
+
+    async fn deliver(&mut self, outbox: Outbox, now: Now) {
+        if outbox.room {
+            // The claims of this very round came after it: it is news to others only.
+            if self.engine.term().is_none() {
+                self.parts.notices.room();
             }
         }
+        if outbox.workers && self.engine.term().is_none() {
+            self.parts.notices.workers();
+        }
+        deliver(&self.parts, &mut self.rng, outbox, now).await;
+    }
+}
+
+/// Reads which other nodes there are, for those who send to them.
+async fn look_for_peers(parts: &Parts, election: &Election, now: Now) -> Result<(), StoreError> {
+    let nodes = parts.store.nodes(now.wall).await?;
+    let lives = parts.settings.node_heartbeat * 3;
+    let others = nodes
+        .into_iter()
+        .filter(|node| node.silent < lives && node.report.node != parts.node.node)
+        .filter_map(|node| Some(Peer { node: node.report.node, url: node.report.url? }));
+    let leader = election.leader(now.mono).map(|term| term.node);
+    parts.peers.set(PeerList { peers: others.collect(), leader });
+    Ok(())
+}
+
+/// Tells other nodes what they should look at. While one hint is on its way the next gathers.
+struct Gossip {
+    transport: Arc<dyn Transport>,
+    notices: Notices,
+    clock: Arc<dyn Clock>,
+    node: Incarnation,
+    rng: StdRng,
+}
+
+impl Gossip {
+    async fn run(mut self) {
+        loop {
+            let hint = self.notices.for_others().await;
+            let now = self.clock.now();
+            let envelope = envelope(self.node, None, Message::Hint(hint), &mut self.rng, now);
+            if let Err(error) = self.transport.publish(Channel::Broadcast, vec![envelope]).await {
+                tracing::debug!(%error, "other nodes were not told: they look by themselves");
+            }
+        }
+    }
+}
+
+fn receipt(body: &Body, stale: &std::collections::BTreeSet<orx_model::ExecutionId>) -> Receipt {
+    match body {
+        Body::Known(Message::JobResult { outcomes }) => {
+            let all = outcomes.iter().all(|outcome| stale.contains(&outcome.execution));
+            if all && !outcomes.is_empty() { Receipt::Stale } else { Receipt::Recorded }
+        }
+        Body::Known(
+            Message::JobStatus { .. } | Message::JobProgress { .. } | Message::JobLog { .. },
+        ) => Receipt::Recorded,
+        Body::Known(_) | Body::Unknown(_) => Receipt::NotForUs,
     }
 }
 
@@ -280,7 +572,7 @@ fn gather(deliveries: &[Box<dyn Delivery>]) -> Events {
 async fn deliver(parts: &Parts, rng: &mut StdRng, outbox: Outbox, now: Now) {
     for (to, message) in outbox.send {
         let kind = message.kind();
-        let envelope = envelope(parts.node, to, message, rng, now);
+        let envelope = envelope(parts.node.node, Some(to), message, rng, now);
         let publish = parts.transport.publish(Channel::Inbox(to), vec![envelope]);
         match tokio::time::timeout(SEND_WAIT, publish).await {
             Ok(Ok(())) => {}
@@ -295,7 +587,7 @@ async fn deliver(parts: &Parts, rng: &mut StdRng, outbox: Outbox, now: Now) {
 
 fn envelope(
     from: Incarnation,
-    to: Incarnation,
+    to: Option<Incarnation>,
     message: Message,
     rng: &mut StdRng,
     now: Now,
@@ -305,7 +597,7 @@ fn envelope(
         version: VERSION,
         at: now.wall,
         from,
-        to: Some(to),
+        to,
         trace: None,
         body: Body::Known(message),
     }

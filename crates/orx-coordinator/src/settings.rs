@@ -14,6 +14,15 @@ pub struct Settings {
     /// How much longer than its timeout an attempt may live before it is given up here: the
     /// worker's kill grace and a monitor's round.
     pub timeout_margin: Duration,
+    /// Who leads and is not heard of by the store for so long leads no more.
+    pub leader_lease: Duration,
+    /// How often a leader renews.
+    pub leader_renew: Duration,
+    /// A leader stops so long before its lease ends, unless it was renewed.
+    pub leader_margin: Duration,
+    /// How often a node says that it lives. One that is silent for three times as long does not
+    /// count as live.
+    pub node_heartbeat: Duration,
     /// Completed jobs are kept so long.
     pub keep_completed: Duration,
     /// Jobs that ended otherwise are kept so long; those with a dead letter for ever.
@@ -29,6 +38,10 @@ impl Default for Settings {
             ask_after: Duration::from_secs(15),
             monitor: Duration::from_secs(5),
             timeout_margin: Duration::from_secs(40),
+            leader_lease: Duration::from_secs(30),
+            leader_renew: Duration::from_secs(10),
+            leader_margin: Duration::from_secs(5),
+            node_heartbeat: Duration::from_secs(10),
             keep_completed: day * 7,
             keep_others: day * 30,
         }

@@ -21,7 +21,8 @@ use orx_model::{
     OutcomeKind, Priority, RetryPolicy, Timestamp, next,
 };
 use orx_store::{
-    CancelAnswer, CancelCommand, Dispatching, Enqueued, Jobs, Memory, RetryAnswer, Store,
+    CancelAnswer, CancelCommand, Dispatching, Enqueued, Jobs, Lead, LeadRequest, Leases, Memory,
+    RetryAnswer, Store,
 };
 use orx_worker::protocol::{Core, Effect, Input};
 use rand::rngs::StdRng;
@@ -150,7 +151,9 @@ impl World {
     fn new(seed: u64) -> Self {
         let store = Arc::new(Memory::new());
         let clock = Duration::ZERO;
-        let engine = engine(&store, 1, seed, clock);
+        let mut engine = engine(&store, 1, seed, clock);
+        let wall = Timestamp::from_millis(START);
+        lead(&mut engine, &store, Now { wall, mono: clock });
         let mut world = Self {
             rng: StdRng::seed_from_u64(seed),
             store,
@@ -211,8 +214,9 @@ impl World {
         let at = self.instant();
         if let Some(worker) = self.workers.get_mut(&incarnation) {
             let registration = worker.registration.clone();
-            now(self.engine.register(registration, true, at)).expect("registered");
             worker.registered = true;
+            let told = now(self.engine.register(registration, true, at)).expect("registered");
+            self.deliver(told.1);
         }
     }
 
@@ -258,6 +262,7 @@ impl World {
                 Effect::Publish(message) => self.post(Mail::ToCoordinator(of, message)),
                 Effect::HeartbeatNow => self.heartbeat(of),
                 Effect::Register => register = true,
+                Effect::Fenced => {}
             }
         }
         if register {
@@ -502,6 +507,7 @@ impl World {
         let seed = self.rng.random();
         self.engine = engine(&self.store, self.node, seed, self.clock);
         let at = self.instant();
+        lead(&mut self.engine, &self.store, at);
         let outbox = now(self.engine.rescue_hosted(at)).expect("rescued");
         self.deliver(outbox);
         for _ in 0..2 {
@@ -580,6 +586,18 @@ fn engine(store: &Arc<Memory>, node: u128, seed: u64, clock: Duration) -> Engine
     Engine::new(shared, Settings::default(), Incarnation(node), seed, at)
 }
 
+/// The store is of one node, and whoever had it before is gone.
+fn lead(engine: &mut Engine, store: &Memory, at: Now) {
+    if let Some((term, _)) = now(store.leader(at.wall)).expect("read") {
+        now(store.step_down(term)).expect("stepped down");
+    }
+    let request = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(1 << 30), above: 0 };
+    let Lead::Leading(term) = now(store.lead(request, at.wall)).expect("an answer") else {
+        panic!("another leads")
+    };
+    now(engine.lead(term, at)).expect("leads");
+}
+
 fn simulate(seed: u64) -> Result<Vec<String>, (String, Vec<String>)> {
     let mut world = World::new(seed);
     let steps = world.rng.random_range(20..220);
@@ -625,7 +643,7 @@ fn moved(
     to: JobStatus,
 ) -> orx_store::Transition {
     let execution = execution.map(ExecutionId);
-    orx_store::Transition { job: JobId(job), attempt, execution, event, from, to }
+    orx_store::Transition { job: JobId(job), attempt, execution, event, from, to, epoch: None }
 }
 
 #[test]

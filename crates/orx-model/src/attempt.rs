@@ -85,6 +85,9 @@ pub struct Attempt {
     pub execution: ExecutionId,
     pub worker: Incarnation,
     pub worker_name: Name,
+    /// Of the leader that gave it out.
+    #[serde(default)]
+    pub epoch: u64,
     pub status: AttemptStatus,
     pub claimed_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]

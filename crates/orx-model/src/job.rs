@@ -93,6 +93,9 @@ pub struct LiveAttempt {
     pub execution: ExecutionId,
     pub worker: Incarnation,
     pub worker_name: Name,
+    /// Of the leader that gave it out.
+    #[serde(default)]
+    pub epoch: u64,
     pub claimed_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,

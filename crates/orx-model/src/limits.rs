@@ -10,6 +10,10 @@ pub const RESULT_BYTES: usize = 256 * 1024;
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// The body of a batch enqueue: read line by line, never held whole.
 pub const BATCH_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// The body of what workers and nodes tell: batches of logs, results and dispatches.
+pub const PUBLISH_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// Envelopes of one such body.
+pub const PUBLISH_ENVELOPES: usize = 1_024;
 /// Jobs in one transaction of a batch enqueue.
 pub const BATCH_JOBS: usize = 1_000;
 /// Rows of one page.

@@ -65,6 +65,8 @@ pub enum Message {
     JobResultAck {
         executions: Vec<ExecutionId>,
     },
+    /// To a worker: send a heartbeat now; its answer says what is new.
+    Heartbeat {},
     /// Worker to store: these started.
     JobStatus {
         started: Vec<Started>,
@@ -78,6 +80,8 @@ pub enum Message {
     JobResult {
         outcomes: Vec<Outcome>,
     },
+    /// Node to node: look at the store, something is not as it was.
+    Hint(Hint),
 }
 
 impl Message {
@@ -87,11 +91,64 @@ impl Message {
             Self::JobDispatch { .. } => "job_dispatch",
             Self::JobCancel { .. } => "job_cancel",
             Self::JobResultAck { .. } => "job_result_ack",
+            Self::Heartbeat {} => "heartbeat",
             Self::JobStatus { .. } => "job_status",
             Self::JobProgress { .. } => "job_progress",
             Self::JobLog { .. } => "job_log",
             Self::JobResult { .. } => "job_result",
+            Self::Hint(_) => "hint",
         }
+    }
+}
+
+/// What one node tells the others of what it changed. It carries no state: whoever hears it reads
+/// the store, so a lost or doubled one costs nothing but time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hint {
+    /// Jobs became ready.
+    #[serde(default)]
+    pub work: bool,
+    /// Places at workers became free.
+    #[serde(default)]
+    pub room: bool,
+    /// A job was accepted that is due, or over, at this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// What is known of workers, or ordered of them, changed.
+    #[serde(default)]
+    pub workers: bool,
+    /// Nodes came, went, or the leader stepped down.
+    #[serde(default)]
+    pub nodes: bool,
+    /// Jobs that changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<JobId>,
+    /// More jobs changed than are named.
+    #[serde(default)]
+    pub more: bool,
+}
+
+impl Hint {
+    /// Jobs named in one; beyond, it only says that there are more.
+    pub const NAMED: usize = 1_000;
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn add_changed(&mut self, jobs: impl IntoIterator<Item = JobId>) {
+        for job in jobs {
+            if self.changed.len() >= Self::NAMED {
+                self.more = true;
+                return;
+            }
+            self.changed.push(job);
+        }
+    }
+
+    pub fn add_due(&mut self, at: Timestamp) {
+        self.due = Some(self.due.map_or(at, |known| known.min(at)));
     }
 }
 
@@ -196,6 +253,35 @@ impl WorkerState {
     }
 }
 
+/// What a person wants of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerOrder {
+    /// Take nothing new, finish the rest, and stay.
+    Drain,
+    /// This incarnation is given up: its attempts are lost, and nothing it says counts any more.
+    Fence,
+}
+
+impl WorkerOrder {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Fence => "fence",
+        }
+    }
+}
+
+/// How busy a worker's machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Load {
+    /// Share of all its cores that was busy since the heartbeat before, 0 to 1.
+    pub cpu: f64,
+    pub memory_used_bytes: u64,
+    pub memory_bytes: u64,
+}
+
 /// A worker's first word to a coordinator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerRegistration {
@@ -211,7 +297,7 @@ pub struct WorkerRegistration {
     pub started_at: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerHeartbeat {
     pub incarnation: Incarnation,
     /// Counts up: an older one that comes late changes nothing.
@@ -224,10 +310,12 @@ pub struct WorkerHeartbeat {
     pub running: Vec<ExecutionRef>,
     /// Executions that ended and whose outcome nobody has acknowledged.
     pub unacknowledged: Vec<ExecutionRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
 }
 
 /// What the worker should do. All of it is safe to repeat.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HeartbeatAnswer {
     /// The coordinator does not know this incarnation: register again.
     pub register: bool,
@@ -241,8 +329,14 @@ pub struct HeartbeatAnswer {
     pub asked: Vec<ExecutionRef>,
     /// Outcomes to send again.
     pub resend: Vec<ExecutionId>,
-    /// Take nothing new.
+    /// Take nothing new while this is said.
     pub drain: bool,
+    /// This incarnation was given up: stop all it runs and end it.
+    #[serde(default)]
+    pub fenced: bool,
+    /// Where the leader is, for a worker whose inbox is elsewhere. `None`: here, or nobody leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
     pub now: Timestamp,
 }
 

@@ -9,7 +9,7 @@ use crate::ids::{Incarnation, JobId, Name};
 use crate::job::{Command, DeadReason, Job, Json, Labels};
 use crate::lane::Offer;
 use crate::log::{LogCursor, Stream};
-use crate::message::WorkerState;
+use crate::message::{Envelope, Load, WorkerOrder, WorkerState};
 use crate::policy::{OnLost, Priority};
 use crate::problem::Problem;
 use crate::status::JobStatus;
@@ -35,7 +35,15 @@ pub mod path {
     pub const DEAD_LETTERS_RETRY: &str = "/admin/v1/dead-letters/retry";
     pub const DEAD_LETTERS_DELETE: &str = "/admin/v1/dead-letters/delete";
     pub const WORKERS: &str = "/admin/v1/workers";
+    pub const WORKER: &str = "/admin/v1/workers/{worker}";
+    pub const WORKERS_ORDER: &str = "/admin/v1/workers/order";
     pub const CLUSTER: &str = "/admin/v1/cluster";
+    pub const WORKER_REGISTER: &str = "/worker/v1/register";
+    pub const WORKER_HEARTBEAT: &str = "/worker/v1/heartbeat";
+    /// NDJSON of [`super::InboxLine`], for as long as the worker reads.
+    pub const WORKER_INBOX: &str = "/worker/v1/inbox";
+    pub const WORKER_PUBLISH: &str = "/worker/v1/publish";
+    pub const NODE_PUBLISH: &str = "/node/v1/publish";
     pub const OPENAPI: &str = "/openapi.json";
     pub const HEALTHZ: &str = "/healthz";
     pub const READYZ: &str = "/readyz";
@@ -432,11 +440,22 @@ pub struct WorkerView {
     pub pid: u32,
     pub version: String,
     pub state: WorkerState,
+    /// What is ordered of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<WorkerOrder>,
     /// Heard of within its lease.
     pub live: bool,
     pub offer: Offer,
     pub slots: u32,
     pub active: u32,
+    /// Executions it may hold at once; 0 while it takes nothing.
+    #[serde(default)]
+    pub capacity: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// The node that reaches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Incarnation>,
     pub started_at: Timestamp,
     pub seen_at: Timestamp,
 }
@@ -454,11 +473,19 @@ pub struct ClusterStatus {
     pub node: Incarnation,
     pub started_at: Timestamp,
     pub now: Timestamp,
-    /// `sqlite` or `memory`.
+    /// `sqlite`, `postgres` or `memory`.
     pub store: String,
     /// `full`, or how much an accepted job may lose.
     pub durability: String,
     pub transport: String,
+    /// Who leads; none while nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<Incarnation>,
+    /// Of the leader; it grows with each new one.
+    #[serde(default)]
+    pub epoch: u64,
+    #[serde(default)]
+    pub nodes: Vec<NodeView>,
     pub counts: StatusCounts,
     pub dead_letters: u64,
     pub workers_live: u32,
@@ -468,4 +495,159 @@ pub struct ClusterStatus {
     pub attention: Vec<String>,
     /// Times that hold: lease, heartbeat and so on, milliseconds by name.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
+}
+
+/// What a worker sends: envelopes with what it tells of its jobs.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PublishRequest {
+    #[schema(value_type = Vec<Object>)]
+    pub envelopes: Vec<Envelope>,
+    /// How long to wait for what becomes of them, milliseconds, at most 30000; 10000 if left out.
+    /// With 0 the answer is `taken`, and the inbox says the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+/// What became of one envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipt {
+    /// It is in the store.
+    Recorded,
+    /// Its outcomes are of executions that are no longer current: nothing was changed. Final.
+    Stale,
+    /// It waits to be recorded. If nothing more is heard of it, it is to be sent again.
+    Taken,
+    /// Not taken: send it again later, here or elsewhere.
+    TryAgain,
+    /// Not a message for coordinators: set aside.
+    NotForUs,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PublishAnswer {
+    pub v: u32,
+    /// In the order of the envelopes.
+    pub receipts: Vec<Receipt>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct InboxQuery {
+    /// The incarnation whose inbox is read. A second reader takes over from the first.
+    pub worker: Option<Incarnation>,
+}
+
+/// One line of a worker's inbox.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InboxLine {
+    #[schema(value_type = Object)]
+    Envelope(Box<Envelope>),
+    /// Sent about every 5 s while nothing else is: the link lives.
+    Ping {},
+    /// Another reader has it from now on. The last line.
+    TakenOver {},
+}
+
+/// Where nodes send to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeChannel {
+    /// The inbox of a worker that this node reaches, or the node's own.
+    Inbox(Incarnation),
+    /// What all nodes hear.
+    Broadcast,
+    Enqueue,
+    /// Of the shard with this number, 0 to 63.
+    Events(u8),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodePublishRequest {
+    pub channel: NodeChannel,
+    #[schema(value_type = Vec<Object>)]
+    pub envelopes: Vec<Envelope>,
+}
+
+/// What is ordered of workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerCommand {
+    /// Take nothing new, finish the rest, and stay.
+    Drain,
+    /// Take work again.
+    Resume,
+    /// Give the incarnation up: its attempts are lost at once and run elsewhere, and nothing it says
+    /// counts any more. Not to be taken back.
+    Fence,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkersOrderRequest {
+    pub command: WorkerCommand,
+    /// Names, or incarnations (the first digits are enough). A name means every live worker of it.
+    pub workers: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Change nothing, say what would be.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkerOrdered {
+    pub incarnation: Incarnation,
+    pub name: Name,
+    /// The order stands. `false`: the worker is gone, or fenced.
+    pub done: bool,
+    /// Attempts it held at that time.
+    pub active: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkersOrderAnswer {
+    pub v: u32,
+    pub dry_run: bool,
+    pub workers: Vec<WorkerOrdered>,
+}
+
+/// One worker with what it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkerDetail {
+    pub v: u32,
+    pub worker: WorkerView,
+    pub attempts: Vec<WorkerAttempt>,
+}
+
+/// What a worker holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkerAttempt {
+    pub job: JobId,
+    pub attempt: u32,
+    pub name: Name,
+    pub status: JobStatus,
+    pub claimed_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    pub cancel_requested: bool,
+}
+
+/// A coordinator, as the others know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeView {
+    pub node: Incarnation,
+    pub name: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    pub version: String,
+    pub leads: bool,
+    /// Heard of lately.
+    pub live: bool,
+    pub started_at: Timestamp,
+    pub seen_at: Timestamp,
 }

@@ -15,7 +15,8 @@ use orx_model::{
     Priority, RetryPolicy, Timestamp,
 };
 use orx_store::{
-    ClaimRequest, Claimed, Dispatching, Jobs, ListRequest, Logs, Sqlite, SqliteOptions, Upkeep,
+    ClaimRequest, Claimed, Dispatching, Jobs, Lead, LeadRequest, Leases, ListRequest, Logs, Sqlite,
+    SqliteOptions, Term, Upkeep,
 };
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -131,6 +132,7 @@ async fn enqueue_bulk(store: &Sqlite, jobs: usize) -> Result<f64, Failed> {
 }
 
 async fn drain(store: &Arc<Sqlite>, jobs: usize, workers: usize) -> Result<f64, Failed> {
+    let term = lead(store).await?;
     let started = Instant::now();
     let tasks: Vec<_> = (0..workers)
         .map(|worker| {
@@ -138,7 +140,7 @@ async fn drain(store: &Arc<Sqlite>, jobs: usize, workers: usize) -> Result<f64, 
             tokio::spawn(async move {
                 let mut left = jobs / workers;
                 while left > 0 {
-                    let claimed = claim(&store, worker as u128 + 1, BATCH.min(left)).await?;
+                    let claimed = claim(&store, term, worker as u128 + 1, BATCH.min(left)).await?;
                     if claimed.is_empty() {
                         break;
                     }
@@ -157,7 +159,19 @@ async fn drain(store: &Arc<Sqlite>, jobs: usize, workers: usize) -> Result<f64, 
     Ok(jobs as f64 / started.elapsed().as_secs_f64())
 }
 
-async fn claim(store: &Sqlite, worker: u128, room: usize) -> Result<Vec<Claimed>, Failed> {
+async fn lead(store: &Sqlite) -> Result<Term, Failed> {
+    let request = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(1 << 20), above: 0 };
+    let (Lead::Leading(term) | Lead::Following { leader: term, .. }) =
+        store.lead(request, NOW).await?;
+    Ok(term)
+}
+
+async fn claim(
+    store: &Sqlite,
+    term: Term,
+    worker: u128,
+    room: usize,
+) -> Result<Vec<Claimed>, Failed> {
     let executions = (0..room).map(|_| ExecutionId::random(&mut rand::rng())).collect();
     let request = ClaimRequest {
         worker: Incarnation(worker),
@@ -170,7 +184,7 @@ async fn claim(store: &Sqlite, worker: u128, room: usize) -> Result<Vec<Claimed>
         },
         executions,
     };
-    Ok(store.claim_ready(vec![request], NOW).await?)
+    Ok(store.claim_ready(vec![request], term, NOW).await?)
 }
 
 fn success(claimed: &Claimed) -> Outcome {
@@ -186,7 +200,7 @@ fn success(claimed: &Claimed) -> Outcome {
 }
 
 async fn logs(store: &Sqlite) -> Result<f64, Failed> {
-    let claimed = claim(store, 1, 64).await?;
+    let claimed = claim(store, lead(store).await?, 1, 64).await?;
     let started = Instant::now();
     let rounds = 200;
     for seq in 1..=rounds {

@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The disk failed under the store: what is on it is unknown until it is opened again.
     #[error("the store's disk failed")]
     Failed,
+    /// Nothing was changed: another node leads now.
+    #[error("another node leads now")]
+    Deposed,
     #[error("the store is closed")]
     Closed,
     /// Nothing was changed. The cause is in `source`.
@@ -50,7 +53,7 @@ impl StoreError {
             Self::Busy | Self::Unknown => Some("try again"),
             Self::TooBroad { .. } => Some("narrow it with `since:`, `status:` or `queue:`"),
             Self::Failed => Some("check the disk, then start the server again"),
-            Self::Closed | Self::Backend { .. } => None,
+            Self::Deposed | Self::Closed | Self::Backend { .. } => None,
         }
     }
 }

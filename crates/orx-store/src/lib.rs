@@ -1,4 +1,4 @@
-//! What is true: jobs, attempts, logs, workers, dead letters and tokens.
+//! What is true: jobs, attempts, logs, workers, nodes and who leads, dead letters and tokens.
 //!
 //! Depends on `orx-model` only. Knows nothing of transports, coordinators or HTTP.
 //!
@@ -11,6 +11,13 @@
 //! (claims, started, progress, logs, workers) return once the change is visible; it is synced
 //! within [`ADVISORY_SYNC`], and losing one costs a repeat, never a job. What a durable method
 //! returned is never lost by a crash of the process, of the machine, or of its power.
+//!
+//! **Leading.** What only a leader may do takes its [`Term`], which is compared in the same
+//! transaction as the change: a leader that was replaced changes nothing and hears
+//! [`StoreError::Deposed`].
+//!
+//! **Time.** `now` is the caller's clock. Leases, and how long a worker or node has been silent, are
+//! measured by the store's own clock where several machines share it.
 //!
 //! **Order.** What one caller awaited is seen by every later call on the same store. Calls in
 //! flight at once take effect in some order; those sent first by one task, first.
@@ -25,7 +32,9 @@ use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::job::{DeadReason, Labels};
 use orx_model::log::{LogChunk, LogCursor, Stream};
-use orx_model::message::{Dispatch, ExecutionProgress, Started, WorkerRegistration, WorkerState};
+use orx_model::message::{
+    Dispatch, ExecutionProgress, Load, Started, WorkerOrder, WorkerRegistration, WorkerState,
+};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, Name, Offer, Outcome,
@@ -42,9 +51,23 @@ pub const ADVISORY_SYNC: Duration = Duration::from_secs(1);
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// All that the daemons need of a store.
-pub trait Store: Jobs + Dispatching + Logs + Workers + DeadLetters + Tokens + Upkeep {}
+pub trait Store:
+    Jobs + Dispatching + Logs + Workers + Leases + DeadLetters + Tokens + Transfer + Upkeep
+{
+}
 
-impl<T: Jobs + Dispatching + Logs + Workers + DeadLetters + Tokens + Upkeep> Store for T {}
+impl<T> Store for T where
+    T: Jobs + Dispatching + Logs + Workers + Leases + DeadLetters + Tokens + Transfer + Upkeep
+{
+}
+
+/// One time of leading. No two ever have the same epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    pub node: Incarnation,
+    /// Grows with each new leader.
+    pub epoch: u64,
+}
 
 /// What became of one job of an enqueue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,19 +247,20 @@ pub struct Promoted {
 
 #[async_trait]
 pub trait Dispatching: Send + Sync {
-    /// Advisory, except that what it returns was durably due before. Gives each worker at most its
+    /// A leader's. Advisory, except that what it returns was durably due before. Gives each worker at most its
     /// room, from all lanes its offer takes, in the order (priority descending, due time, id) over
     /// all of them; where several workers fit, the one with the most room left gets the next. A
     /// job that expired, or whose deadline passed, is cancelled instead. Counts the attempt.
     async fn claim_ready(
         &self,
         requests: Vec<ClaimRequest>,
+        term: Term,
         now: Timestamp,
     ) -> Result<Vec<Claimed>>;
 
-    /// Durable. Scheduled jobs whose time has come become pending, waiting ones whose time is over
-    /// are cancelled (with the reason), at most `limit` of each.
-    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Promoted>;
+    /// A leader's. Durable. Scheduled jobs whose time has come become pending, waiting ones whose
+    /// time is over are cancelled (with the reason), at most `limit` of each.
+    async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted>;
 
     /// When [`Self::promote_due`] next has something to do.
     async fn next_due(&self) -> Result<Option<Timestamp>>;
@@ -256,8 +280,20 @@ pub trait Dispatching: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Recorded>>;
 
+    /// A leader's. As [`Self::record_outcomes`], for attempts whose worker is given up.
+    async fn give_up(
+        &self,
+        outcomes: Vec<Outcome>,
+        draws: Vec<f64>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>>;
+
     /// Every live attempt, by job id.
     async fn live_attempts(&self) -> Result<Vec<Live>>;
+
+    /// Those of one worker, by job id.
+    async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>>;
 }
 
 /// What to read of a job's log.
@@ -288,26 +324,119 @@ pub trait Logs: Send + Sync {
     async fn log_tail(&self, request: LogRequest, lines: u32) -> Result<LogCursor>;
 }
 
-/// A worker as a coordinator last heard of it.
+/// What a coordinator heard of a worker.
 #[derive(Debug, Clone, PartialEq)]
-pub struct WorkerRecord {
+pub struct WorkerReport {
     pub registration: WorkerRegistration,
     pub state: WorkerState,
-    pub seen_at: Timestamp,
+    /// Executions it may hold at once.
+    pub capacity: u32,
+    /// Of the newest heartbeat; 0 with a registration.
+    pub heartbeat: u64,
+    pub load: Option<Load>,
     /// The node it lives and dies with, if it is part of one.
     pub hosted_by: Option<Incarnation>,
+    /// The node that it was heard by, and that reaches it.
+    pub node: Option<Incarnation>,
+}
+
+/// A worker as it was last heard of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerRecord {
+    pub report: WorkerReport,
+    pub seen_at: Timestamp,
+    /// How long ago that was, by the clock of the store.
+    pub silent: Duration,
+    /// What a person wants of it.
+    pub order: Option<WorkerOrder>,
 }
 
 #[async_trait]
 pub trait Workers: Send + Sync {
-    /// Advisory. Inserts, or replaces the one with the same incarnation.
-    async fn put_workers(&self, workers: Vec<WorkerRecord>) -> Result<()>;
+    /// Advisory. Inserts, or replaces the one with the same incarnation; answers what is ordered of
+    /// each. A report whose heartbeat is older than the one kept only says that the worker lives,
+    /// and one of a fenced worker changes nothing.
+    async fn put_workers(
+        &self,
+        workers: Vec<WorkerReport>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<WorkerOrder>>>;
 
     /// By name, then incarnation.
-    async fn workers(&self) -> Result<Vec<WorkerRecord>>;
+    async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>>;
+
+    /// Durable. `None` takes an order back, but a fence stands for ever. Answers, for each, whether
+    /// the worker is known and the order now stands.
+    async fn order_workers(
+        &self,
+        workers: Vec<Incarnation>,
+        order: Option<WorkerOrder>,
+    ) -> Result<Vec<bool>>;
 
     /// Advisory. Unknown ones are passed over.
     async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()>;
+}
+
+/// A coordinator that wants to lead, or goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeadRequest {
+    pub node: Incarnation,
+    /// How long the lease holds from now on.
+    pub ttl: Duration,
+    /// The highest epoch heard of: a store that was put back to an earlier state gives a higher one
+    /// all the same.
+    pub above: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// The lease is the asker's. Its epoch is a new one where the lease was another's, or had run
+    /// out.
+    Leading(Term),
+    /// Another leads; its lease runs out after so long unless it is renewed.
+    Following { leader: Term, left: Duration },
+}
+
+/// A coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeReport {
+    pub node: Incarnation,
+    pub name: Name,
+    /// Where other nodes and workers reach it.
+    pub url: Option<String>,
+    pub version: String,
+    pub started_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRecord {
+    pub report: NodeReport,
+    pub seen_at: Timestamp,
+    /// How long ago that was, by the clock of the store.
+    pub silent: Duration,
+}
+
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Durable. Takes the lease of the leader where it is free or has run out, and renews one's own.
+    /// A new epoch is above every one there was, above [`LeadRequest::above`], and above the seconds
+    /// since 1970.
+    async fn lead(&self, request: LeadRequest, now: Timestamp) -> Result<Lead>;
+
+    /// Durable. Gives the lease back, if it is still this one; answers whether it was.
+    async fn step_down(&self, term: Term) -> Result<bool>;
+
+    /// Who leads, and how much longer without renewal. `None`: nobody does.
+    async fn leader(&self, now: Timestamp) -> Result<Option<(Term, Duration)>>;
+
+    /// Advisory. Inserts, or replaces the one with the same incarnation.
+    async fn put_node(&self, node: NodeReport, now: Timestamp) -> Result<()>;
+
+    /// By name, then incarnation.
+    async fn nodes(&self, now: Timestamp) -> Result<Vec<NodeRecord>>;
+
+    /// Advisory. Unknown ones are passed over.
+    async fn remove_nodes(&self, nodes: Vec<Incarnation>) -> Result<()>;
 }
 
 #[derive(Debug, Clone)]
@@ -353,6 +482,77 @@ pub trait Tokens: Send + Sync {
     async fn tokens(&self) -> Result<Vec<TokenRecord>>;
 }
 
+/// A job with all that belongs to it but its log, on its way from one store to another.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    pub job: Job,
+    pub key_hash: Option<String>,
+    /// While it waits: when its waiting is over.
+    pub expire_at: Option<Timestamp>,
+    /// Since when its dead letter is kept.
+    pub dead_at: Option<Timestamp>,
+    /// Those that ended, oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Parcel {
+    /// What was once asked for. Its due time has become the job's own.
+    pub(crate) fn spec(&self) -> JobSpec {
+        let job = self.job.clone();
+        JobSpec {
+            name: job.name,
+            queue: job.queue,
+            priority: job.priority,
+            args: job.args,
+            command: job.command,
+            run_at: Some(job.run_at),
+            retry: job.retry,
+            timeout_ms: job.timeout_ms,
+            deadline: job.deadline,
+            expires_at: job.expires_at,
+            on_lost: job.on_lost,
+            require: job.require,
+            tags: job.tags,
+            corr: job.corr,
+            key: job.key,
+            key_hash: self.key_hash.clone(),
+            by: job.by,
+        }
+    }
+}
+
+/// A key that outlives its pruned job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptKey {
+    pub key: String,
+    pub job: JobId,
+    pub hash: Option<String>,
+    pub status: JobStatus,
+    pub kept_until: Timestamp,
+}
+
+/// Everything from one store to another, ids kept. For stores that nobody else uses meanwhile.
+#[async_trait]
+pub trait Transfer: Send + Sync {
+    /// Oldest first, from above `after`.
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>>;
+
+    /// Durable. A job whose id is there already is passed over; answers how many were not.
+    async fn import(&self, parcels: Vec<Parcel>) -> Result<u64>;
+
+    /// By key, from above `after`.
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>>;
+
+    /// Durable. A key that is there already is passed over.
+    async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()>;
+
+    /// The id that the next job gets.
+    async fn next_job(&self) -> Result<JobId>;
+
+    /// Durable. No job gets an id below this one any more.
+    async fn skip_jobs(&self, next: JobId) -> Result<()>;
+}
+
 /// What may be forgotten. A job with a dead letter is spared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PruneRequest {
@@ -366,7 +566,7 @@ pub struct PruneRequest {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreInfo {
-    /// `memory`, `sqlite`.
+    /// `memory`, `sqlite`, `postgres`.
     pub kind: &'static str,
     /// `full`, or in words what an accepted job may lose.
     pub durability: &'static str,
@@ -380,8 +580,8 @@ pub trait Upkeep: Send + Sync {
     /// A durable write of nothing: fails while the store cannot take one.
     async fn check_writable(&self) -> Result<()>;
 
-    /// Durable. Answers how many jobs were forgotten.
-    async fn prune(&self, request: PruneRequest) -> Result<u64>;
+    /// A leader's. Durable. Answers how many jobs were forgotten.
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64>;
 
     /// Syncs everything and ends; later calls answer [`StoreError::Closed`].
     async fn close(&self) -> Result<()>;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::job::{CancelRequest, DeadReason, Ends};
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{Dispatch, ExecutionProgress, Started};
+use orx_model::message::{Dispatch, ExecutionProgress, Started, WorkerOrder};
 use orx_model::settle::{self, settle};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
@@ -18,8 +19,10 @@ use orx_model::{
 
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Enqueued, Jobs, ListRequest, Live, LogRequest, Logs, Page, Promoted, PruneRequest, Recorded,
-    Result, RetryAnswer, StoreError, StoreInfo, TokenRecord, Tokens, Upkeep, WorkerRecord, Workers,
+    Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
+    NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result, RetryAnswer,
+    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord, WorkerReport,
+    Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -33,6 +36,8 @@ pub struct Transition {
     pub event: Option<JobEvent>,
     pub from: Option<JobStatus>,
     pub to: JobStatus,
+    /// Of a claim: the leader's.
+    pub epoch: Option<u64>,
 }
 
 #[derive(Default)]
@@ -48,7 +53,10 @@ struct State {
     keys: BTreeMap<String, JobId>,
     dead: BTreeMap<JobId, (DeadReason, Timestamp)>,
     logs: BTreeMap<(JobId, u32, u64), LogChunk>,
-    workers: BTreeMap<Incarnation, WorkerRecord>,
+    workers: BTreeMap<Incarnation, Heard>,
+    nodes: BTreeMap<Incarnation, (NodeReport, Timestamp)>,
+    epoch: u64,
+    lease: Option<(Incarnation, Timestamp)>,
     tokens: BTreeMap<String, TokenRecord>,
     queues: std::collections::BTreeSet<Name>,
     history: Vec<Transition>,
@@ -61,6 +69,12 @@ struct Entry {
     expire_at: Option<Timestamp>,
     key_hash: Option<String>,
     ended: Vec<Attempt>,
+}
+
+struct Heard {
+    report: WorkerReport,
+    seen_at: Timestamp,
+    order: Option<WorkerOrder>,
 }
 
 impl Memory {
@@ -112,6 +126,10 @@ impl State {
             event: Some(event),
             from: Some(from),
             to,
+            epoch: match event {
+                JobEvent::Claim => Some(self.epoch),
+                _ => None,
+            },
         };
         if self.history.len() >= HISTORY {
             self.history.drain(..HISTORY / 2);
@@ -140,6 +158,54 @@ impl State {
             });
         }
         self.cancel_waiting(id, now)
+    }
+
+    /// Only the one who leads, in its own term.
+    fn leads(&self, term: Term) -> Result<()> {
+        let leads = self.lease.is_some_and(|(node, _)| node == term.node);
+        if leads && self.epoch == term.epoch { Ok(()) } else { Err(StoreError::Deposed) }
+    }
+
+    fn record(
+        &mut self,
+        outcomes: &[Outcome],
+        draws: Vec<f64>,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>> {
+        let mut answers = Vec::new();
+        let draws = draws.into_iter().chain(std::iter::repeat(0.5));
+        for (outcome, draw) in outcomes.iter().zip(draws) {
+            let Some(job) = self.jobs.get(&outcome.job).map(|entry| &entry.job) else {
+                answers.push(Recorded::Missing);
+                continue;
+            };
+            if job.live.as_ref().map(|live| live.execution) != Some(outcome.execution) {
+                answers.push(Recorded::Stale { status: job.status });
+                continue;
+            }
+            let standing = settle::Standing {
+                ends: job.ends,
+                retry: job.retry,
+                on_lost: job.on_lost,
+                deadline: job.deadline,
+                cancel_requested: job.cancel.is_some(),
+            };
+            let settled = settle(&standing, &outcome.kind, now, draw);
+            let ended = outcome.kind.status();
+            let (event, run_at) = (settled.event, settled.run_at);
+            let status =
+                self.end_attempt(outcome.job, event, outcome, ended, settled.ends, run_at)?;
+            if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
+                && let Some(entry) = self.jobs.get_mut(&outcome.job)
+            {
+                entry.job.result = Some(result.clone());
+            }
+            if let Some(reason) = settled.dead {
+                self.dead.insert(outcome.job, (reason, now));
+            }
+            answers.push(Recorded::Applied { status, run_at });
+        }
+        Ok(answers)
     }
 
     fn end_attempt(
@@ -171,6 +237,7 @@ impl State {
             execution: live.execution,
             worker: live.worker,
             worker_name: live.worker_name.clone(),
+            epoch: live.epoch,
             status,
             claimed_at: live.claimed_at,
             started_at,
@@ -223,6 +290,7 @@ impl Jobs for Memory {
                 event: None,
                 from: None,
                 to: status,
+                epoch: None,
             };
             state.history.push(transition);
             let key_hash = spec.key_hash.clone();
@@ -254,6 +322,7 @@ impl Jobs for Memory {
                 execution: live.execution,
                 worker: live.worker,
                 worker_name: live.worker_name.clone(),
+                epoch: live.epoch,
                 status: match live.started_at {
                     Some(_) => AttemptStatus::Running,
                     None => AttemptStatus::Dispatched,
@@ -445,9 +514,11 @@ impl Dispatching for Memory {
     async fn claim_ready(
         &self,
         requests: Vec<ClaimRequest>,
+        term: Term,
         now: Timestamp,
     ) -> Result<Vec<Claimed>> {
         let mut state = self.state()?;
+        state.leads(term)?;
         let mut ready: Vec<(std::cmp::Reverse<u8>, Timestamp, JobId)> = state
             .jobs
             .values()
@@ -484,6 +555,7 @@ impl Dispatching for Memory {
                     execution,
                     worker: request.worker,
                     worker_name: request.worker_name.clone(),
+                    epoch: term.epoch,
                     claimed_at: now,
                     started_at: None,
                     progress: None,
@@ -498,8 +570,9 @@ impl Dispatching for Memory {
         Ok(claimed)
     }
 
-    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Promoted> {
+    async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
         let mut state = self.state()?;
+        state.leads(term)?;
         let limit = limit as usize;
         let mut over: Vec<(Timestamp, JobId)> = state
             .jobs
@@ -572,62 +645,45 @@ impl Dispatching for Memory {
         draws: Vec<f64>,
         now: Timestamp,
     ) -> Result<Vec<Recorded>> {
+        self.state()?.record(&outcomes, draws, now)
+    }
+
+    async fn give_up(
+        &self,
+        outcomes: Vec<Outcome>,
+        draws: Vec<f64>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>> {
         let mut state = self.state()?;
-        let mut answers = Vec::new();
-        let draws = draws.into_iter().chain(std::iter::repeat(0.5));
-        for (outcome, draw) in outcomes.iter().zip(draws) {
-            let Some(job) = state.jobs.get(&outcome.job).map(|entry| &entry.job) else {
-                answers.push(Recorded::Missing);
-                continue;
-            };
-            if job.live.as_ref().map(|live| live.execution) != Some(outcome.execution) {
-                answers.push(Recorded::Stale { status: job.status });
-                continue;
-            }
-            let standing = settle::Standing {
-                ends: job.ends,
-                retry: job.retry,
-                on_lost: job.on_lost,
-                deadline: job.deadline,
-                cancel_requested: job.cancel.is_some(),
-            };
-            let settled = settle(&standing, &outcome.kind, now, draw);
-            let ended = outcome.kind.status();
-            let (event, run_at) = (settled.event, settled.run_at);
-            let status =
-                state.end_attempt(outcome.job, event, outcome, ended, settled.ends, run_at)?;
-            if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
-                && let Some(entry) = state.jobs.get_mut(&outcome.job)
-            {
-                entry.job.result = Some(result.clone());
-            }
-            if let Some(reason) = settled.dead {
-                state.dead.insert(outcome.job, (reason, now));
-            }
-            answers.push(Recorded::Applied { status, run_at });
-        }
-        Ok(answers)
+        state.leads(term)?;
+        state.record(&outcomes, draws, now)
     }
 
     async fn live_attempts(&self) -> Result<Vec<Live>> {
-        let state = self.state()?;
-        let live = |entry: &Entry| {
-            let live = entry.job.live.as_ref()?;
-            Some(Live {
-                job: entry.job.id,
-                attempt: entry.job.attempt,
-                execution: live.execution,
-                worker: live.worker,
-                status: entry.job.status,
-                claimed_at: live.claimed_at,
-                started_at: live.started_at,
-                timeout_ms: entry.job.timeout_ms,
-                deadline: entry.job.deadline,
-                cancel_requested: entry.job.cancel.is_some(),
-            })
-        };
-        Ok(state.jobs.values().filter_map(live).collect())
+        Ok(self.state()?.jobs.values().filter_map(live).collect())
     }
+
+    async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>> {
+        let all = self.live_attempts().await?;
+        Ok(all.into_iter().filter(|attempt| attempt.worker == worker).collect())
+    }
+}
+
+fn live(entry: &Entry) -> Option<Live> {
+    let live = entry.job.live.as_ref()?;
+    Some(Live {
+        job: entry.job.id,
+        attempt: entry.job.attempt,
+        execution: live.execution,
+        worker: live.worker,
+        status: entry.job.status,
+        claimed_at: live.claimed_at,
+        started_at: live.started_at,
+        timeout_ms: entry.job.timeout_ms,
+        deadline: entry.job.deadline,
+        cancel_requested: entry.job.cancel.is_some(),
+    })
 }
 
 fn dispatch(job: &Job, execution: ExecutionId) -> Dispatch {
@@ -704,24 +760,129 @@ fn wanted<'s>(
 
 #[async_trait]
 impl Workers for Memory {
-    async fn put_workers(&self, workers: Vec<WorkerRecord>) -> Result<()> {
+    async fn put_workers(
+        &self,
+        workers: Vec<WorkerReport>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<WorkerOrder>>> {
         let mut state = self.state()?;
-        state.workers.extend(workers.into_iter().map(|w| (w.registration.incarnation, w)));
-        Ok(())
+        let mut orders = Vec::new();
+        for report in workers {
+            let incarnation = report.registration.incarnation;
+            let heard = state.workers.entry(incarnation).or_insert_with(|| Heard {
+                report: report.clone(),
+                seen_at: now,
+                order: None,
+            });
+            if heard.order != Some(WorkerOrder::Fence) {
+                if report.heartbeat == 0 || report.heartbeat >= heard.report.heartbeat {
+                    heard.report = report;
+                }
+                heard.seen_at = now;
+            }
+            orders.push(heard.order);
+        }
+        Ok(orders)
     }
 
-    async fn workers(&self) -> Result<Vec<WorkerRecord>> {
-        let mut workers: Vec<WorkerRecord> = self.state()?.workers.values().cloned().collect();
-        workers.sort_by(|a, b| {
-            let key = |w: &WorkerRecord| (w.registration.name.clone(), w.registration.incarnation);
-            key(a).cmp(&key(b))
+    async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>> {
+        let state = self.state()?;
+        let mut workers: Vec<WorkerRecord> = state
+            .workers
+            .values()
+            .map(|heard| WorkerRecord {
+                report: heard.report.clone(),
+                seen_at: heard.seen_at,
+                silent: now.saturating_since(heard.seen_at),
+                order: heard.order,
+            })
+            .collect();
+        workers.sort_by_key(|worker| {
+            let registration = &worker.report.registration;
+            (registration.name.clone(), registration.incarnation)
         });
         Ok(workers)
+    }
+
+    async fn order_workers(
+        &self,
+        workers: Vec<Incarnation>,
+        order: Option<WorkerOrder>,
+    ) -> Result<Vec<bool>> {
+        let mut state = self.state()?;
+        let mut give = |worker: &Incarnation| {
+            let Some(heard) = state.workers.get_mut(worker) else { return false };
+            if heard.order != Some(WorkerOrder::Fence) {
+                heard.order = order;
+            }
+            heard.order == order
+        };
+        Ok(workers.iter().map(&mut give).collect())
     }
 
     async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()> {
         let mut state = self.state()?;
         state.workers.retain(|incarnation, _| !workers.contains(incarnation));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Leases for Memory {
+    async fn lead(&self, request: LeadRequest, now: Timestamp) -> Result<Lead> {
+        let mut state = self.state()?;
+        let LeadRequest { node, ttl, above } = request;
+        let current = state.lease.filter(|(_, until)| *until > now);
+        if let Some((holder, until)) = current.filter(|(holder, _)| *holder != node) {
+            let leader = Term { node: holder, epoch: state.epoch };
+            return Ok(Lead::Following { leader, left: until.saturating_since(now) });
+        }
+        if current.is_none() {
+            let seconds = now.as_millis().div_euclid(1_000).max(0).unsigned_abs();
+            state.epoch = state.epoch.max(above).max(seconds) + 1;
+        }
+        state.lease = Some((node, now.saturating_add(ttl)));
+        Ok(Lead::Leading(Term { node, epoch: state.epoch }))
+    }
+
+    async fn step_down(&self, term: Term) -> Result<bool> {
+        let mut state = self.state()?;
+        let led = state.leads(term).is_ok();
+        if led {
+            state.lease = None;
+        }
+        Ok(led)
+    }
+
+    async fn leader(&self, now: Timestamp) -> Result<Option<(Term, Duration)>> {
+        let state = self.state()?;
+        let current = state.lease.filter(|(_, until)| *until > now);
+        Ok(current
+            .map(|(node, until)| (Term { node, epoch: state.epoch }, until.saturating_since(now))))
+    }
+
+    async fn put_node(&self, node: NodeReport, now: Timestamp) -> Result<()> {
+        self.state()?.nodes.insert(node.node, (node, now));
+        Ok(())
+    }
+
+    async fn nodes(&self, now: Timestamp) -> Result<Vec<NodeRecord>> {
+        let state = self.state()?;
+        let mut nodes: Vec<NodeRecord> = state
+            .nodes
+            .values()
+            .map(|(report, seen_at)| NodeRecord {
+                report: report.clone(),
+                seen_at: *seen_at,
+                silent: now.saturating_since(*seen_at),
+            })
+            .collect();
+        nodes.sort_by_key(|node| (node.report.name.clone(), node.report.node));
+        Ok(nodes)
+    }
+
+    async fn remove_nodes(&self, nodes: Vec<Incarnation>) -> Result<()> {
+        self.state()?.nodes.retain(|incarnation, _| !nodes.contains(incarnation));
         Ok(())
     }
 }
@@ -783,8 +944,9 @@ impl Upkeep for Memory {
         self.state().map(drop)
     }
 
-    async fn prune(&self, request: PruneRequest) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
         let mut state = self.state()?;
+        state.leads(term)?;
         let mut old: Vec<(Timestamp, JobId)> = state
             .jobs
             .values()
@@ -809,6 +971,65 @@ impl Upkeep for Memory {
 
     async fn close(&self) -> Result<()> {
         self.state()?.closed = true;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Transfer for Memory {
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
+        let state = self.state()?;
+        let above = state.jobs.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
+        let parcel = |(id, entry): (&JobId, &Entry)| {
+            Some(Parcel {
+                job: state.view(*id)?,
+                key_hash: entry.key_hash.clone(),
+                expire_at: entry.expire_at,
+                dead_at: state.dead.get(id).map(|(_, at)| *at),
+                attempts: entry.ended.clone(),
+            })
+        };
+        Ok(above.filter_map(parcel).take(limit as usize).collect())
+    }
+
+    async fn import(&self, parcels: Vec<Parcel>) -> Result<u64> {
+        let mut state = self.state()?;
+        let mut new = 0;
+        for Parcel { mut job, key_hash, expire_at, dead_at, attempts } in parcels {
+            let id = job.id;
+            if state.jobs.contains_key(&id) {
+                continue;
+            }
+            new += 1;
+            state.next_job = state.next_job.max(id.0);
+            state.queues.insert(job.queue.clone());
+            if let Some(key) = &job.key {
+                state.keys.insert(key.clone(), id);
+            }
+            if let Some((reason, at)) = job.dead.take().zip(dead_at) {
+                state.dead.insert(id, (reason, at));
+            }
+            state.jobs.insert(id, Entry { job, expire_at, key_hash, ended: attempts });
+        }
+        Ok(new)
+    }
+
+    /// Here a key goes with its job.
+    async fn export_keys(&self, _after: Option<String>, _limit: u32) -> Result<Vec<KeptKey>> {
+        self.state().map(|_| Vec::new())
+    }
+
+    async fn import_keys(&self, _keys: Vec<KeptKey>) -> Result<()> {
+        self.state().map(drop)
+    }
+
+    async fn next_job(&self) -> Result<JobId> {
+        Ok(JobId(self.state()?.next_job + 1))
+    }
+
+    async fn skip_jobs(&self, next: JobId) -> Result<()> {
+        let mut state = self.state()?;
+        state.next_job = state.next_job.max(next.0 - 1);
         Ok(())
     }
 }

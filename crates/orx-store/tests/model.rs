@@ -8,12 +8,12 @@ use orx_model::job::Json;
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{ExecutionProgress, Started};
 use orx_model::{
-    ExecutionId, JobId, JobSpec, JobStatus, OnLost, Outcome, OutcomeKind, Priority, RetryPolicy,
-    Timestamp, next,
+    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, OnLost, Outcome, OutcomeKind, Priority,
+    RetryPolicy, Timestamp, next,
 };
 use orx_store::{
-    CancelCommand, ClaimRequest, Dispatching, Jobs, ListRequest, LogRequest, Logs, Memory,
-    PruneRequest, Sqlite, SqliteOptions, Store, Upkeep,
+    CancelCommand, ClaimRequest, Dispatching, Jobs, Lead, LeadRequest, Leases, ListRequest,
+    LogRequest, Logs, Memory, PruneRequest, Sqlite, SqliteOptions, Store, Term, Upkeep,
 };
 use orx_testkit::make::{NOW, job, json, name, request};
 use proptest::prelude::*;
@@ -140,6 +140,17 @@ fn kind(choice: u8) -> OutcomeKind {
     }
 }
 
+const NOBODY: Term = Term { node: Incarnation(0), epoch: 0 };
+
+async fn lead(store: &dyn Store, now: Timestamp) -> Term {
+    let ttl = std::time::Duration::from_secs(1 << 30);
+    let request = LeadRequest { node: Incarnation(77), ttl, above: 0 };
+    match store.lead(request, now).await.expect("an answer") {
+        Lead::Leading(term) => term,
+        Lead::Following { leader, .. } => panic!("{leader:?} leads"),
+    }
+}
+
 /// Both stores, and what the test remembers to address them.
 struct Both {
     folder: tempfile::TempDir,
@@ -147,13 +158,15 @@ struct Both {
     sqlite: Option<Sqlite>,
     now: Timestamp,
     executions: u128,
+    /// Whose claims count: on the one, and on the other.
+    terms: (Term, Term),
     /// Every execution that was ever claimed, newest last.
     claimed: Vec<(JobId, u32, ExecutionId)>,
     outcomes: BTreeMap<ExecutionId, u32>,
 }
 
 impl Both {
-    fn new() -> Self {
+    async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut both = Self {
             folder,
@@ -161,16 +174,23 @@ impl Both {
             sqlite: None,
             now: NOW,
             executions: 1,
+            terms: (NOBODY, NOBODY),
             claimed: Vec::new(),
             outcomes: BTreeMap::new(),
         };
-        both.open();
+        both.open().await;
         both
     }
 
-    fn open(&mut self) {
+    /// Opened anew, a store has no leader: a new term begins on both.
+    async fn open(&mut self) {
         let options = SqliteOptions::new(self.folder.path().join("orx.db"));
-        self.sqlite = Some(Sqlite::open(options, self.now).expect("a store"));
+        let sqlite = Sqlite::open(options, self.now).expect("a store");
+        let _ = self.memory.step_down(self.terms.0).await.expect("memory");
+        let (memory, found) = (lead(&self.memory, self.now).await, lead(&sqlite, self.now).await);
+        assert_eq!(found, memory);
+        self.terms = (memory, found);
+        self.sqlite = Some(sqlite);
     }
 
     fn sqlite(&self) -> &Sqlite {
@@ -208,11 +228,15 @@ impl Both {
                         .map(|(worker, dispatch)| (worker, dispatch.expect("json")))
                         .collect()
                 };
-                let expected =
-                    self.memory.claim_ready(requests.clone(), now).await.expect("memory");
+                let expected = self
+                    .memory
+                    .claim_ready(requests.clone(), self.terms.0, now)
+                    .await
+                    .expect("memory");
                 let claims = expected.iter().map(|claim| &claim.dispatch);
                 self.claimed.extend(claims.map(|it| (it.job, it.attempt, it.execution)));
-                let found = self.sqlite().claim_ready(requests, now).await.expect("sqlite");
+                let found =
+                    self.sqlite().claim_ready(requests, self.terms.1, now).await.expect("sqlite");
                 assert_eq!(seen(found), seen(expected));
             }
             Op::Start(places) => {
@@ -304,8 +328,11 @@ impl Both {
                 self.now = Timestamp::from_millis(now.as_millis() + seconds * 1_000);
             }
             Op::Promote => {
-                let expected = self.memory.promote_due(now, 3).await.expect("memory");
-                assert_eq!(self.sqlite().promote_due(now, 3).await.expect("sqlite"), expected);
+                let expected = self.memory.promote_due(self.terms.0, now, 3).await.expect("memory");
+                assert_eq!(
+                    self.sqlite().promote_due(self.terms.1, now, 3).await.expect("sqlite"),
+                    expected
+                );
             }
             Op::DeleteDead(job) => {
                 use orx_store::DeadLetters;
@@ -319,18 +346,21 @@ impl Both {
                 let before = Timestamp::from_millis(now.as_millis() - 86_400_000);
                 let request =
                     PruneRequest { completed_before: before, others_before: before, limit: 5 };
-                let expected = self.memory.prune(request).await.expect("memory");
-                assert_eq!(self.sqlite().prune(request).await.expect("sqlite"), expected);
+                let expected = self.memory.prune(request, self.terms.0).await.expect("memory");
+                assert_eq!(
+                    self.sqlite().prune(request, self.terms.1).await.expect("sqlite"),
+                    expected
+                );
             }
             Op::Reopen => {
                 self.sqlite().close().await.expect("closed");
                 self.sqlite = None;
-                self.open();
+                self.open().await;
             }
             Op::Crash => {
                 // What is on the disk now is what a killed process leaves; the lock goes with it.
                 self.sqlite = None;
-                self.open();
+                self.open().await;
             }
         }
         self.compare().await;
@@ -389,7 +419,7 @@ proptest! {
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let mut both = Both::new();
+            let mut both = Both::new().await;
             for op in ops {
                 both.apply(op).await;
             }

@@ -3,11 +3,14 @@
 //! live as long as it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orx_model::filter::Filter;
 use orx_model::job::DeadReason;
 use orx_model::log::{LogChunk, LogCursor, Stream};
-use orx_model::message::{ExecutionProgress, Started, WorkerRegistration, WorkerState};
+use orx_model::message::{
+    ExecutionProgress, Load, Started, WorkerOrder, WorkerRegistration, WorkerState,
+};
 use orx_model::time::Zone;
 use orx_model::wire::StatusCounts;
 use orx_model::{
@@ -15,8 +18,8 @@ use orx_model::{
     OutcomeKind, Priority, RetryPolicy,
 };
 use orx_store::{
-    CancelAnswer, CancelCommand, Enqueued, ListRequest, LogRequest, PruneRequest, Recorded,
-    RetryAnswer, Store, TokenRecord, WorkerRecord,
+    CancelAnswer, CancelCommand, Enqueued, KeptKey, Lead, LeadRequest, ListRequest, LogRequest,
+    NodeReport, PruneRequest, Recorded, RetryAnswer, Store, Term, TokenRecord, WorkerReport,
 };
 
 use crate::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
@@ -59,6 +62,15 @@ macro_rules! store_contract {
             log_chunks_are_kept_once_and_read_by_place
             the_tail_of_a_log_is_found
             workers_are_kept_replaced_and_removed
+            what_is_ordered_of_a_worker_stands_until_it_is_taken_back
+            a_fenced_worker_stays_fenced_whatever_it_says
+            one_node_leads_until_it_steps_down
+            an_epoch_is_above_all_that_was_heard_of_and_above_the_seconds
+            a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothing
+            live_attempts_are_known_by_worker
+            nodes_are_kept_replaced_and_removed
+            what_is_taken_elsewhere_is_there_as_it_was
+            what_comes_from_elsewhere_goes_on_as_it_would_have_there
             tokens_are_kept_and_replaced
             pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again
             what_is_closed_says_so
@@ -69,13 +81,46 @@ macro_rules! store_contract {
             #[tokio::test]
             async fn $case() {
                 let (store, _guard) = $open().await;
-                $crate::store_contract::$case(store).await;
+                $crate::store_contract::$case($crate::store_contract::AStore::led(store).await)
+                    .await;
             }
         )*
     };
 }
 
-type AStore = Arc<dyn Store>;
+/// The node that leads in these cases.
+const LEADER: Incarnation = Incarnation(77);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A store that somebody leads.
+pub struct AStore {
+    store: Arc<dyn Store>,
+    pub term: Term,
+}
+
+impl std::ops::Deref for AStore {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &(dyn Store + 'static) {
+        &*self.store
+    }
+}
+
+impl AStore {
+    /// # Panics
+    /// Where the lead of a new store is not free.
+    pub async fn led(store: Arc<dyn Store>) -> Self {
+        let term = lead(&*store, LEADER, HOUR).await.expect("the lead is free");
+        Self { store, term }
+    }
+}
+
+async fn lead(store: &dyn Store, node: Incarnation, ttl: Duration) -> Option<Term> {
+    match store.lead(LeadRequest { node, ttl, above: 0 }, NOW).await.expect("an answer") {
+        Lead::Leading(term) => Some(term),
+        Lead::Following { .. } => None,
+    }
+}
 
 async fn add(store: &AStore, spec: JobSpec) -> JobId {
     match store.enqueue(vec![spec], NOW).await.expect("enqueue")[0] {
@@ -85,7 +130,8 @@ async fn add(store: &AStore, spec: JobSpec) -> JobId {
 }
 
 async fn claim(store: &AStore, execution: u128) -> JobId {
-    let claimed = store.claim_ready(vec![request(1, execution, 1)], at(1)).await.expect("claim");
+    let claimed =
+        store.claim_ready(vec![request(1, execution, 1)], store.term, at(1)).await.expect("claim");
     assert_eq!(claimed.len(), 1, "one job is ready");
     claimed[0].dispatch.job
 }
@@ -111,7 +157,8 @@ async fn cancel(store: &AStore, command: CancelCommand) -> CancelAnswer {
 }
 
 async fn claimed_ids(store: &AStore, room: usize) -> Vec<i64> {
-    let claimed = store.claim_ready(vec![request(1, 100, room)], at(5)).await.expect("claim");
+    let claimed =
+        store.claim_ready(vec![request(1, 100, room)], store.term, at(5)).await.expect("claim");
     claimed.iter().map(|claim| claim.dispatch.job.0).collect()
 }
 
@@ -174,9 +221,9 @@ pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: A
         on("a", Priority::High, 4),
     ];
     store.enqueue(jobs, at(-60)).await.expect("enqueue");
-    store.promote_due(at(5), 100).await.expect("promote");
+    store.promote_due(store.term, at(5), 100).await.expect("promote");
     assert_eq!(claimed_ids(&store, 4).await, [4, 6, 3, 5]);
-    let rest = store.claim_ready(vec![request(2, 500, 9)], at(5)).await.expect("claim");
+    let rest = store.claim_ready(vec![request(2, 500, 9)], store.term, at(5)).await.expect("claim");
     let rest: Vec<i64> = rest.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(rest, [2, 1]);
 }
@@ -199,12 +246,12 @@ pub async fn a_worker_gets_no_more_than_its_room_and_only_what_it_takes(store: A
     let mut plain = request(1, 10, 2);
     plain.offer.queues = [name("default")].into();
     plain.offer.commands = false;
-    let claimed = store.claim_ready(vec![plain], at(1)).await.expect("claim");
+    let claimed = store.claim_ready(vec![plain], store.term, at(1)).await.expect("claim");
     let ids: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(ids, [5, 6]);
     let mut able = request(2, 20, 9);
     able.offer.labels = [("gpu".to_owned(), "a".to_owned())].into();
-    let claimed = store.claim_ready(vec![able], at(1)).await.expect("claim");
+    let claimed = store.claim_ready(vec![able], store.term, at(1)).await.expect("claim");
     let ids: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(ids, [2, 3, 4]);
     assert_eq!(claimed[0].dispatch.execution, ExecutionId(20));
@@ -214,7 +261,7 @@ pub async fn a_worker_gets_no_more_than_its_room_and_only_what_it_takes(store: A
 pub async fn the_worker_with_the_most_room_gets_the_next(store: AStore) {
     store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("enqueue");
     let requests = vec![request(1, 10, 2), request(2, 20, 4)];
-    let claimed = store.claim_ready(requests, at(1)).await.expect("claim");
+    let claimed = store.claim_ready(requests, store.term, at(1)).await.expect("claim");
     let workers: Vec<u128> = claimed.iter().map(|claim| claim.worker.0).collect();
     assert_eq!(workers, [2, 2, 1, 2, 1]);
 }
@@ -236,7 +283,7 @@ pub async fn promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long(sto
     let later = add(&store, JobSpec { run_at: Some(at(90)), ..job() }).await;
     let short = add(&store, JobSpec { expires_at: Some(at(5)), ..job() }).await;
     assert_eq!(store.next_due().await.expect("read"), Some(at(5)));
-    let promoted = store.promote_due(at(10), 100).await.expect("promote");
+    let promoted = store.promote_due(store.term, at(10), 100).await.expect("promote");
     assert_eq!((promoted.due, promoted.expired, promoted.more), (1, 1, false));
     assert_eq!(status(&store, due).await, JobStatus::Pending);
     assert_eq!(status(&store, later).await, JobStatus::Scheduled);
@@ -249,7 +296,7 @@ pub async fn a_deadline_holds_between_attempts_too(store: AStore) {
     claim(&store, 1).await;
     let _ = tell(&store, outcome(id, 1, failed())).await;
     assert_eq!(status(&store, id).await, JobStatus::Scheduled);
-    store.promote_due(at(31), 100).await.expect("promote");
+    store.promote_due(store.term, at(31), 100).await.expect("promote");
     assert_eq!(status(&store, id).await, JobStatus::Cancelled);
 }
 
@@ -260,7 +307,7 @@ pub async fn a_cancelled_waiting_job_is_never_claimed(store: AStore) {
         let answer = cancel(&store, cancel_of(id)).await;
         assert_eq!(answer, CancelAnswer::Cancelled { stop: None });
     }
-    store.promote_due(at(60), 100).await.expect("promote");
+    store.promote_due(store.term, at(60), 100).await.expect("promote");
     assert_eq!(claimed_ids(&store, 9).await, [0_i64; 0]);
     let job = get(&store, pending).await;
     assert_eq!((job.status, job.finished_at), (JobStatus::Cancelled, Some(at(1))));
@@ -319,7 +366,7 @@ pub async fn failures_back_off_until_the_retries_are_used_up(store: AStore) {
     let first = tell(&store, outcome(id, 1, failed())).await;
     let run_at = Some(at(12));
     assert_eq!(first, Recorded::Applied { status: JobStatus::Scheduled, run_at });
-    store.promote_due(at(12), 10).await.expect("promote");
+    store.promote_due(store.term, at(12), 10).await.expect("promote");
     claim(&store, 2).await;
     let second = tell(&store, outcome(id, 2, failed())).await;
     assert_eq!(second, Recorded::Applied { status: JobStatus::Failed, run_at: None });
@@ -338,9 +385,11 @@ pub async fn a_timeout_without_retries_left_ends_as_timed_out(store: AStore) {
 pub async fn losses_that_count_end_as_poison(store: AStore) {
     let id = add(&store, job()).await;
     for execution in 1..=3 {
-        store.promote_due(at(100_000), 10).await.expect("promote");
-        let claimed =
-            store.claim_ready(vec![request(1, execution, 1)], at(100_000)).await.expect("claim");
+        store.promote_due(store.term, at(100_000), 10).await.expect("promote");
+        let claimed = store
+            .claim_ready(vec![request(1, execution, 1)], store.term, at(100_000))
+            .await
+            .expect("claim");
         assert_eq!(claimed.len(), 1);
         let _ = tell(&store, outcome(id, execution, OutcomeKind::Lost { counted: true })).await;
     }
@@ -389,7 +438,7 @@ pub async fn an_outcome_told_twice_is_recorded_once(store: AStore) {
 pub async fn a_stale_part_of_a_batch_does_not_sink_the_rest(store: AStore) {
     let one = add(&store, job()).await;
     let two = add(&store, job()).await;
-    store.claim_ready(vec![request(1, 1, 2)], at(1)).await.expect("claim");
+    store.claim_ready(vec![request(1, 1, 2)], store.term, at(1)).await.expect("claim");
     let batch = vec![
         outcome(JobId(999), 5, succeeded()),
         outcome(one, 9, succeeded()),
@@ -442,7 +491,8 @@ pub async fn a_persons_retry_starts_anew_with_numbers_going_on(store: AStore) {
     assert_eq!((job.status, job.dead, job.ends.failed), (JobStatus::Pending, None, 0));
     let again = store.retry(vec![id], at(3)).await.expect("retry");
     assert_eq!(again, [RetryAnswer::NotInState { status: JobStatus::Pending }]);
-    let claimed = store.claim_ready(vec![request(1, 2, 1)], at(4)).await.expect("claim");
+    let claimed =
+        store.claim_ready(vec![request(1, 2, 1)], store.term, at(4)).await.expect("claim");
     assert_eq!(claimed[0].dispatch.attempt, 2);
     let _ = tell(&store, outcome(id, 2, succeeded())).await;
     assert_eq!(status(&store, id).await, JobStatus::Completed);
@@ -482,7 +532,7 @@ pub async fn results_errors_and_exits_are_kept(store: AStore) {
     let job = get(&store, id).await;
     assert_eq!(job.exit, Some(Exit::Code(3)));
     assert_eq!(job.error.map(|error| error.len()), Some(orx_model::limits::ERROR_BYTES));
-    store.promote_due(at(60), 10).await.expect("promote");
+    store.promote_due(store.term, at(60), 10).await.expect("promote");
     claim(&store, 2).await;
     let result = json(r#"{"z":1.50}"#);
     let kind = OutcomeKind::Succeeded { result: Some(result.clone()) };
@@ -497,14 +547,14 @@ pub async fn counts_follow_every_move(store: AStore) {
     let a = add(&store, job()).await;
     let b = add(&store, JobSpec { queue: name("media"), ..job() }).await;
     add(&store, JobSpec { run_at: Some(at(60)), ..job() }).await;
-    store.claim_ready(vec![request(1, 1, 1)], at(1)).await.expect("claim");
+    store.claim_ready(vec![request(1, 1, 1)], store.term, at(1)).await.expect("claim");
     cancel(&store, cancel_of(b)).await;
     let _ = tell(&store, outcome(a, 1, succeeded())).await;
     let counts = store.queue_counts().await.expect("counts");
     let default = StatusCounts { completed: 1, scheduled: 1, ..StatusCounts::default() };
     let media = StatusCounts { cancelled: 1, ..StatusCounts::default() };
     assert_eq!(counts, [(name("default"), default), (name("media"), media)]);
-    store.promote_due(at(60), 10).await.expect("promote");
+    store.promote_due(store.term, at(60), 10).await.expect("promote");
     let oldest = store.oldest_due().await.expect("read");
     assert_eq!(oldest, [(name("default"), at(60))]);
 }
@@ -624,8 +674,8 @@ pub async fn the_tail_of_a_log_is_found(store: AStore) {
     assert_eq!(all, LogCursor::default());
 }
 
-pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
-    let record = |n: u128, who: &str| WorkerRecord {
+fn report(n: u128, who: &str) -> WorkerReport {
+    WorkerReport {
         registration: WorkerRegistration {
             incarnation: Incarnation(n),
             name: name(who),
@@ -637,16 +687,265 @@ pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
             started_at: NOW,
         },
         state: WorkerState::Running,
-        seen_at: NOW,
+        capacity: 2,
+        heartbeat: 0,
+        load: None,
         hosted_by: Some(Incarnation(9)),
+        node: Some(Incarnation(9)),
+    }
+}
+
+async fn reports(store: &AStore) -> Vec<WorkerReport> {
+    let all = store.workers(NOW).await.expect("read");
+    all.into_iter().map(|worker| worker.report).collect()
+}
+
+pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
+    let all = vec![report(2, "b"), report(1, "b"), report(3, "a")];
+    assert_eq!(store.put_workers(all, NOW).await.expect("put"), [None, None, None]);
+    let load = Load { cpu: 0.5, memory_used_bytes: 1, memory_bytes: 2 };
+    let later = WorkerReport {
+        state: WorkerState::Draining,
+        capacity: 0,
+        heartbeat: 5,
+        load: Some(load),
+        hosted_by: None,
+        node: Some(Incarnation(8)),
+        ..report(3, "a")
     };
-    store.put_workers(vec![record(2, "b"), record(1, "b"), record(3, "a")]).await.expect("put");
-    let later = WorkerRecord { seen_at: at(5), hosted_by: None, ..record(3, "a") };
-    store.put_workers(vec![later.clone()]).await.expect("put");
-    let all = store.workers().await.expect("read");
-    assert_eq!(all, [later, record(1, "b"), record(2, "b")]);
+    store.put_workers(vec![later.clone()], NOW).await.expect("put");
+    assert_eq!(reports(&store).await, [later.clone(), report(1, "b"), report(2, "b")]);
+    // One that was sent before and comes late says only that the worker lives.
+    let late = WorkerReport { heartbeat: 4, capacity: 9, ..later.clone() };
+    store.put_workers(vec![late], NOW).await.expect("put");
+    assert_eq!(reports(&store).await[0], later);
+    let seen = store.workers(NOW).await.expect("read");
+    assert!(seen.iter().all(|worker| worker.silent < Duration::from_secs(60)), "{seen:?}");
     store.remove_workers(vec![Incarnation(1), Incarnation(7)]).await.expect("remove");
-    assert_eq!(store.workers().await.expect("read").len(), 2);
+    assert_eq!(reports(&store).await.len(), 2);
+}
+
+pub async fn what_is_ordered_of_a_worker_stands_until_it_is_taken_back(store: AStore) {
+    let (one, other) = (Incarnation(1), Incarnation(2));
+    store.put_workers(vec![report(1, "w")], NOW).await.expect("put");
+    let drain = Some(WorkerOrder::Drain);
+    let ordered = store.order_workers(vec![one, other], drain).await.expect("ordered");
+    assert_eq!(ordered, [true, false]);
+    let put = || async { store.put_workers(vec![report(1, "w")], NOW).await.expect("put") };
+    assert_eq!(put().await, [drain]);
+    assert_eq!(store.workers(NOW).await.expect("read")[0].order, drain);
+    assert_eq!(store.order_workers(vec![one], None).await.expect("ordered"), [true]);
+    assert_eq!(put().await, [None]);
+}
+
+pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
+    let fence = Some(WorkerOrder::Fence);
+    store.put_workers(vec![report(1, "w")], NOW).await.expect("put");
+    let fenced = store.order_workers(vec![Incarnation(1)], fence).await.expect("ordered");
+    assert_eq!(fenced, [true]);
+    let again = WorkerReport { capacity: 9, heartbeat: 7, ..report(1, "w") };
+    assert_eq!(store.put_workers(vec![again], NOW).await.expect("put"), [fence]);
+    assert_eq!(reports(&store).await, [report(1, "w")]);
+    for order in [None, Some(WorkerOrder::Drain)] {
+        let taken_back = store.order_workers(vec![Incarnation(1)], order).await.expect("answered");
+        assert_eq!(taken_back, [false]);
+    }
+    assert_eq!(store.workers(NOW).await.expect("read")[0].order, fence);
+}
+
+pub async fn one_node_leads_until_it_steps_down(store: AStore) {
+    let other = Incarnation(78);
+    let request = LeadRequest { node: other, ttl: HOUR, above: 0 };
+    let refused = store.lead(request, NOW).await.expect("an answer");
+    let Lead::Following { leader, left } = refused else { panic!("{refused:?}") };
+    assert_eq!(leader, store.term);
+    assert!(left > HOUR / 2 && left <= HOUR, "{left:?}");
+    // Renewed, the epoch stays.
+    assert_eq!(lead(&*store, LEADER, HOUR).await, Some(store.term));
+    assert_eq!(store.leader(NOW).await.expect("read").map(|(term, _)| term), Some(store.term));
+    assert!(
+        !store.step_down(Term { epoch: store.term.epoch + 1, ..store.term }).await.expect("no")
+    );
+    assert!(store.step_down(store.term).await.expect("stepped down"));
+    assert_eq!(store.leader(NOW).await.expect("read"), None);
+    let next = lead(&*store, other, HOUR).await.expect("free");
+    assert!(next.epoch > store.term.epoch);
+}
+
+pub async fn an_epoch_is_above_all_that_was_heard_of_and_above_the_seconds(store: AStore) {
+    assert!(store.term.epoch > NOW.as_millis().unsigned_abs() / 1_000 / 2);
+    assert!(store.step_down(store.term).await.expect("stepped down"));
+    let above = store.term.epoch + 1_000_000_000;
+    let request = LeadRequest { node: LEADER, ttl: HOUR, above };
+    let Lead::Leading(term) = store.lead(request, NOW).await.expect("free") else {
+        panic!("the lead is free")
+    };
+    assert!(term.epoch > above);
+}
+
+pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothing(store: AStore) {
+    let id = add(&store, job()).await;
+    let due = add(&store, JobSpec { run_at: Some(at(1)), ..job() }).await;
+    assert!(store.step_down(store.term).await.expect("stepped down"));
+    let short = Duration::from_millis(150);
+    let old = lead(&*store, LEADER, short).await.expect("free");
+    let mut waited = 0;
+    let new = loop {
+        let request = LeadRequest { node: Incarnation(78), ttl: HOUR, above: 0 };
+        // By the store's clock, or by the one that is handed in.
+        let later = orx_model::Timestamp::from_millis(NOW.as_millis() + waited);
+        match store.lead(request, later).await.expect("an answer") {
+            Lead::Leading(term) => break term,
+            Lead::Following { .. } => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+        waited += 10;
+    };
+    assert!(new.epoch > old.epoch && waited > 0);
+
+    use orx_store::StoreError::Deposed;
+    let claimed = store.claim_ready(vec![request(1, 1, 1)], old, at(1)).await;
+    assert!(matches!(claimed, Err(Deposed)), "{claimed:?}");
+    let promoted = store.promote_due(old, at(9), 9).await;
+    assert!(matches!(promoted, Err(Deposed)), "{promoted:?}");
+    let request_ = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
+    let pruned = store.prune(request_, old).await;
+    assert!(matches!(pruned, Err(Deposed)), "{pruned:?}");
+    assert_eq!(status(&store, id).await, JobStatus::Pending);
+    assert_eq!(status(&store, due).await, JobStatus::Scheduled);
+
+    let claimed = store.claim_ready(vec![request(1, 1, 1)], new, at(1)).await.expect("claim");
+    assert_eq!(claimed[0].dispatch.job, id);
+    let lost = outcome(id, 1, OutcomeKind::Lost { counted: true });
+    let given_up = store.give_up(vec![lost.clone()], vec![0.5], old, at(2)).await;
+    assert!(matches!(given_up, Err(Deposed)), "{given_up:?}");
+    assert_eq!(status(&store, id).await, JobStatus::Dispatched);
+    let given_up = store.give_up(vec![lost], vec![0.5], new, at(2)).await.expect("given up");
+    assert!(matches!(given_up[0], Recorded::Applied { .. }), "{given_up:?}");
+    let attempts = store.attempts(id).await.expect("read");
+    assert_eq!((attempts[0].status, attempts[0].epoch), (AttemptStatus::Lost, new.epoch));
+}
+
+pub async fn live_attempts_are_known_by_worker(store: AStore) {
+    store.enqueue(vec![job(), job(), job()], NOW).await.expect("enqueue");
+    let requests = vec![request(1, 10, 2), request(2, 20, 1)];
+    store.claim_ready(requests, store.term, at(1)).await.expect("claim");
+    let of = |worker| store.live_attempts_of(Incarnation(worker));
+    let all = store.live_attempts().await.expect("read");
+    for worker in [1, 2, 3] {
+        let own: Vec<_> = all.iter().filter(|it| it.worker.0 == worker).cloned().collect();
+        assert_eq!(of(worker).await.expect("read"), own);
+    }
+    assert_eq!(all.len(), 3);
+}
+
+pub async fn nodes_are_kept_replaced_and_removed(store: AStore) {
+    let node = |n: u128, who: &str| NodeReport {
+        node: Incarnation(n),
+        name: name(who),
+        url: Some(format!("http://h:{n}")),
+        version: "1".into(),
+        started_at: NOW,
+    };
+    for report in [node(1, "b"), node(2, "a"), node(1, "c")] {
+        store.put_node(report, NOW).await.expect("put");
+    }
+    let all = store.nodes(NOW).await.expect("read");
+    assert!(all.iter().all(|node| node.silent < Duration::from_secs(60)), "{all:?}");
+    let all: Vec<NodeReport> = all.into_iter().map(|node| node.report).collect();
+    assert_eq!(all, [node(2, "a"), node(1, "c")]);
+    store.remove_nodes(vec![Incarnation(2), Incarnation(3)]).await.expect("remove");
+    assert_eq!(store.nodes(NOW).await.expect("read").len(), 1);
+}
+
+/// Every kind of job there can be, with its attempts, logs and letters.
+pub async fn all_sorts(store: &AStore) {
+    let many = vec![
+        keyed("k", "a"),
+        JobSpec { run_at: Some(at(900)), deadline: Some(at(990)), ..job() },
+        JobSpec { retry: RetryPolicy::none(), priority: Priority::High, ..job() },
+        JobSpec { require: [("gpu".to_owned(), "a".to_owned())].into(), ..job() },
+        JobSpec { expires_at: Some(at(99)), queue: name("media"), ..job() },
+        job(),
+        job(),
+    ];
+    store.enqueue(many, NOW).await.expect("enqueue");
+    let claimed = store.claim_ready(vec![request(1, 50, 4)], store.term, at(1)).await;
+    let claimed = claimed.expect("claim");
+    let of = |place: usize| (claimed[place].dispatch.job, claimed[place].dispatch.execution);
+    let (first, started) = of(0);
+    let started = vec![Started { job: first, execution: started, at: at(1) }];
+    store.mark_started(started).await.expect("started");
+    let (dead, execution) = of(1);
+    let _ = tell(store, outcome(dead, execution.0, failed())).await;
+    let (done, execution) = of(2);
+    let result = OutcomeKind::Succeeded { result: Some(json(r#"{"b":1.0,"a":[]}"#)) };
+    let _ = tell(store, outcome(done, execution.0, result)).await;
+    cancel(store, cancel_of(of(3).0)).await;
+    store.append_logs(vec![chunk(done, 1, 1, Stream::Out, "x\n")]).await.expect("append");
+}
+
+pub async fn what_is_taken_elsewhere_is_there_as_it_was(store: AStore) {
+    all_sorts(&store).await;
+    let there = AStore::led(Arc::new(orx_store::Memory::new())).await;
+    carry(&store, &there).await;
+    assert_eq!(seen(&there).await, seen(&store).await);
+    assert_eq!(there.next_job().await.expect("read"), store.next_job().await.expect("read"));
+    // Back into nothing: ids are there already, so nothing comes twice.
+    assert_eq!(store.import(there.export(None, 100).await.expect("read")).await.expect("in"), 0);
+}
+
+pub async fn what_comes_from_elsewhere_goes_on_as_it_would_have_there(store: AStore) {
+    let from = AStore::led(Arc::new(orx_store::Memory::new())).await;
+    all_sorts(&from).await;
+    carry(&from, &store).await;
+    assert_eq!(seen(&store).await, seen(&from).await);
+    store.skip_jobs(JobId(100)).await.expect("skipped");
+    assert!(add(&store, job()).await.0 >= 100);
+    let again = store.enqueue(vec![keyed("k", "a")], NOW).await.expect("enqueue");
+    assert!(matches!(again[0], Enqueued::Existing { .. }), "{again:?}");
+    let live = store.live_attempts().await.expect("read");
+    let ended = tell(&store, outcome(live[0].job, live[0].execution.0, succeeded())).await;
+    assert!(matches!(ended, Recorded::Applied { .. }), "{ended:?}");
+    store.promote_due(store.term, at(901), 9).await.expect("promote");
+    let ready = store.claim_ready(vec![request(3, 900, 9)], store.term, at(905)).await;
+    assert!(ready.expect("claim").iter().any(|claim| claim.dispatch.job == JobId(2)));
+    let key = KeptKey {
+        key: "old".into(),
+        job: JobId(1),
+        hash: Some("h".into()),
+        status: JobStatus::Completed,
+        kept_until: at(9_000),
+    };
+    store.import_keys(vec![key]).await.expect("in");
+}
+
+async fn carry(from: &AStore, to: &AStore) {
+    let mut after = None;
+    loop {
+        let parcels = from.export(after, 2).await.expect("read");
+        let Some(last) = parcels.last().map(|parcel| parcel.job.id) else { break };
+        let count = parcels.len() as u64;
+        assert_eq!(to.import(parcels).await.expect("in"), count);
+        after = Some(last);
+    }
+    to.skip_jobs(from.next_job().await.expect("read")).await.expect("skipped");
+}
+
+/// All that can be seen of the jobs of a store.
+async fn seen(store: &AStore) -> Vec<String> {
+    let mut seen = Vec::new();
+    for parcel in store.export(None, 100).await.expect("read") {
+        seen.push(serde_json::to_string(&parcel.job).expect("json"));
+        seen.push(serde_json::to_string(&parcel.attempts).expect("json"));
+        seen.push(format!("{:?}", (&parcel.key_hash, parcel.expire_at, parcel.dead_at)));
+    }
+    // Of both, the epochs are their own.
+    seen.push(format!("{:?}", store.live_attempts().await.expect("read")));
+    seen.push(format!("{:?}", store.queue_counts().await.expect("read")));
+    seen.push(format!("{:?}", store.oldest_due().await.expect("read")));
+    seen.push(format!("{:?}", store.next_due().await.expect("read")));
+    seen.push(format!("{:?}", store.dead_letter_count().await.expect("read")));
+    seen
 }
 
 pub async fn tokens_are_kept_and_replaced(store: AStore) {
@@ -677,15 +976,15 @@ pub async fn pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again(s
     let _ = tell(&store, outcome(dead, 2, failed())).await;
     let waiting = add(&store, job()).await;
     let early = PruneRequest { completed_before: at(1), others_before: at(90), limit: 9 };
-    assert_eq!(store.prune(early).await.expect("prune"), 0);
+    assert_eq!(store.prune(early, store.term).await.expect("prune"), 0);
     let request = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
-    assert_eq!(store.prune(request).await.expect("prune"), 1);
+    assert_eq!(store.prune(request, store.term).await.expect("prune"), 1);
     assert!(store.job(done).await.expect("read").is_none());
     assert!(store.attempts(done).await.expect("read").is_empty());
     assert!(store.read_logs(whole(done)).await.expect("read").is_empty());
     assert!(store.job(dead).await.expect("read").is_some());
     cancel(&store, cancel_of(waiting)).await;
-    assert_eq!(store.prune(request).await.expect("prune"), 1);
+    assert_eq!(store.prune(request, store.term).await.expect("prune"), 1);
     let new = add(&store, job()).await;
     assert!(new > waiting, "{new} was used before");
     let counts = store.queue_counts().await.expect("counts");

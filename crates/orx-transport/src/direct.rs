@@ -1,6 +1,8 @@
-//! `direct` in one process: bounded queues, no serialisation, no broker.
+//! `direct` in one process: bounded queues, no serialisation, no broker. Between processes
+//! [`crate::http`] carries to and from such a hub.
 //!
-//! What was published and not acked lives as long as the hub: readers may come and go.
+//! What was published and not acked lives as long as the hub: readers may come and go. An inbox that
+//! nobody has read for [`INBOX_KEPT`] is given up with what waits in it; recovery heals that.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,7 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orx_model::Incarnation;
 use orx_model::message::Envelope;
-use tokio::sync::{Notify, broadcast};
+use orx_model::wire::Receipt;
+use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::time::Instant;
 
 use crate::{Channel, Delivery, Shard, Subscription, Transport, TransportError};
 
@@ -17,6 +21,8 @@ use crate::{Channel, Delivery, Shard, Subscription, Transport, TransportError};
 const CHANNEL_ENVELOPES: usize = 1_024;
 /// How long a publisher waits for room.
 const PUBLISH_WAIT: Duration = Duration::from_secs(5);
+/// A reader that is away for less finds its inbox as it left it.
+pub const INBOX_KEPT: Duration = Duration::from_secs(60);
 
 /// Cheap to clone; all clones are one hub.
 #[derive(Clone)]
@@ -36,6 +42,8 @@ struct Inbox {
     queue: Arc<Queue>,
     /// Grows with each reader: who is not the newest has been taken over from.
     reader: u64,
+    /// Since when nobody reads; `None` while somebody does.
+    left_at: Option<Instant>,
 }
 
 impl Default for Direct {
@@ -57,9 +65,39 @@ impl Direct {
         Self { hub: Arc::new(hub) }
     }
 
-    /// Forgets the inbox of a worker or node that is gone, with what waits in it.
-    pub fn remove_inbox(&self, of: Incarnation) {
-        lock(&self.hub.inboxes).remove(&of);
+    /// Somebody reads that inbox here, now.
+    #[must_use]
+    pub fn reaches(&self, of: Incarnation) -> bool {
+        lock(&self.hub.inboxes).get(&of).is_some_and(|inbox| inbox.left_at.is_none())
+    }
+
+    /// As [`Transport::publish`]; what becomes of each envelope is told once its reader answers. A
+    /// receipt that never comes says that it is still there.
+    ///
+    /// # Errors
+    /// [`TransportError::Full`], [`TransportError::NoReader`].
+    pub async fn publish_for_receipts(
+        &self,
+        to: Channel,
+        envelopes: Vec<Envelope>,
+    ) -> Result<Vec<oneshot::Receiver<Receipt>>, TransportError> {
+        let mut receipts = Vec::with_capacity(envelopes.len());
+        let items = envelopes.into_iter().map(|envelope| {
+            let (receipt, told) = oneshot::channel();
+            receipts.push(told);
+            Item { envelope, receipt: Some(receipt) }
+        });
+        let items = items.collect();
+        self.push(to, items).await?;
+        Ok(receipts)
+    }
+
+    async fn push(&self, to: Channel, items: Vec<Item>) -> Result<(), TransportError> {
+        let queue = self.queue(to)?;
+        match tokio::time::timeout(PUBLISH_WAIT, queue.push(items)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(TransportError::Full { channel: to }),
+        }
     }
 
     fn queue(&self, channel: Channel) -> Result<Arc<Queue>, TransportError> {
@@ -90,11 +128,8 @@ impl Transport for Direct {
             }
             return Ok(());
         }
-        let queue = self.queue(to)?;
-        match tokio::time::timeout(PUBLISH_WAIT, queue.push(envelopes)).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(TransportError::Full { channel: to }),
-        }
+        let plain = |envelope| Item { envelope, receipt: None };
+        self.push(to, envelopes.into_iter().map(plain).collect()).await
     }
 
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
@@ -104,10 +139,16 @@ impl Transport for Direct {
             }
             Channel::Inbox(of) => {
                 let mut inboxes = lock(&self.hub.inboxes);
-                let inbox = inboxes
-                    .entry(of)
-                    .or_insert_with(|| Inbox { queue: Arc::new(Queue::default()), reader: 0 });
+                inboxes.retain(|_, inbox| {
+                    inbox.left_at.is_none_or(|left_at| left_at.elapsed() < INBOX_KEPT)
+                });
+                let inbox = inboxes.entry(of).or_insert_with(|| Inbox {
+                    queue: Arc::new(Queue::default()),
+                    reader: 0,
+                    left_at: None,
+                });
                 inbox.reader += 1;
+                inbox.left_at = None;
                 let number = inbox.reader;
                 // The reader before may be asleep on the queue: it wakes, and finds that it is over.
                 inbox.queue.changed.notify_waiters();
@@ -127,10 +168,16 @@ impl Transport for Direct {
     }
 }
 
+/// What waits in a queue, with who wants to know what becomes of it.
+struct Item {
+    envelope: Envelope,
+    receipt: Option<oneshot::Sender<Receipt>>,
+}
+
 /// Bounded, with room counted in envelopes. A batch larger than the bound goes in when it is empty.
 #[derive(Default)]
 struct Queue {
-    waiting: Mutex<VecDeque<Envelope>>,
+    waiting: Mutex<VecDeque<Item>>,
     /// Shared by the queues of all shards, so that one reader can sleep on many.
     changed: Arc<Notify>,
     room: Notify,
@@ -141,14 +188,14 @@ impl Queue {
         Self { changed: Arc::clone(changed), ..Self::default() }
     }
 
-    async fn push(&self, mut envelopes: Vec<Envelope>) {
+    async fn push(&self, mut items: Vec<Item>) {
         loop {
             // Armed before looking: room made in between is not missed.
             let room = self.room.notified();
             {
                 let mut waiting = lock(&self.waiting);
-                if waiting.is_empty() || waiting.len() + envelopes.len() <= CHANNEL_ENVELOPES {
-                    waiting.extend(envelopes.drain(..));
+                if waiting.is_empty() || waiting.len() + items.len() <= CHANNEL_ENVELOPES {
+                    waiting.extend(items.drain(..));
                     drop(waiting);
                     self.changed.notify_waiters();
                     return;
@@ -158,10 +205,10 @@ impl Queue {
         }
     }
 
-    fn take(&self, most: usize) -> Vec<Envelope> {
+    fn take(&self, most: usize) -> Vec<Item> {
         let mut waiting = lock(&self.waiting);
         let count = most.min(waiting.len());
-        let taken: Vec<Envelope> = waiting.drain(..count).collect();
+        let taken: Vec<Item> = waiting.drain(..count).collect();
         drop(waiting);
         if !taken.is_empty() {
             self.room.notify_waiters();
@@ -170,8 +217,8 @@ impl Queue {
     }
 
     /// Back to the front: it was taken before those that wait.
-    fn give_back(&self, envelope: Envelope) {
-        lock(&self.waiting).push_front(envelope);
+    fn give_back(&self, item: Item) {
+        lock(&self.waiting).push_front(item);
         self.changed.notify_waiters();
     }
 }
@@ -196,9 +243,8 @@ impl Reader {
         let count = self.queues.len();
         for step in 0..count {
             let queue = &self.queues[(self.first + step) % count];
-            for envelope in queue.take(most - taken.len()) {
-                taken
-                    .push(Box::new(Pending { envelope: Some(envelope), queue: Arc::clone(queue) }));
+            for item in queue.take(most - taken.len()) {
+                taken.push(Box::new(Pending { item: Some(item), queue: Arc::clone(queue) }));
             }
             if taken.len() >= most {
                 break;
@@ -230,32 +276,50 @@ impl Subscription for Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let Some((of, number, hub)) = &self.reader else { return };
+        let Some(hub) = hub.upgrade() else { return };
+        if let Some(inbox) = lock(&hub.inboxes).get_mut(of)
+            && inbox.reader == *number
+        {
+            inbox.left_at = Some(Instant::now());
+        }
+    }
+}
+
 struct Pending {
     /// `None` once answered.
-    envelope: Option<Envelope>,
+    item: Option<Item>,
     queue: Arc<Queue>,
 }
 
 impl Delivery for Pending {
     fn envelope(&self) -> &Envelope {
-        match &self.envelope {
-            Some(envelope) => envelope,
-            None => unreachable!("only `ack` takes the envelope, and takes the delivery with it"),
+        match &self.item {
+            Some(item) => &item.envelope,
+            None => unreachable!("only `answer` takes the item, and takes the delivery with it"),
         }
     }
 
-    fn ack(mut self: Box<Self>) -> Envelope {
-        match self.envelope.take() {
-            Some(envelope) => envelope,
-            None => unreachable!("a delivery is acked once: `ack` takes it"),
+    fn answer(mut self: Box<Self>, receipt: Receipt) -> Envelope {
+        match self.item.take() {
+            Some(item) => {
+                if let Some(teller) = item.receipt {
+                    // Whoever asked may be gone.
+                    let _ = teller.send(receipt);
+                }
+                item.envelope
+            }
+            None => unreachable!("a delivery is answered once: `answer` takes it"),
         }
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(envelope) = self.envelope.take() {
-            self.queue.give_back(envelope);
+        if let Some(item) = self.item.take() {
+            self.queue.give_back(item);
         }
     }
 }
@@ -289,7 +353,7 @@ impl Delivery for Heard {
         &self.0
     }
 
-    fn ack(self: Box<Self>) -> Envelope {
+    fn answer(self: Box<Self>, _receipt: Receipt) -> Envelope {
         Envelope::clone(&self.0)
     }
 }

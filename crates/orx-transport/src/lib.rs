@@ -8,16 +8,20 @@
 //! then refuses them.
 
 pub mod direct;
+pub mod http;
 pub mod notice;
+mod peers;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use orx_model::message::{Envelope, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
+use orx_model::wire::Receipt;
 use orx_model::{Incarnation, JobId};
 
 pub use direct::Direct;
 pub use notice::Notices;
+pub use peers::{Peer, PeerList, Peers};
 
 /// Where an envelope goes: every transport offers these four and nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +52,12 @@ impl Shard {
         (0..Self::COUNT).map(Self)
     }
 
+    /// `None` for a number that is none.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        (number < Self::COUNT).then_some(Self(number))
+    }
+
     #[must_use]
     pub fn number(self) -> u8 {
         self.0
@@ -68,6 +78,9 @@ pub enum TransportError {
     /// Nobody reads that inbox: its owner is gone, or not yet there. Nothing was accepted.
     #[error("nobody reads {channel:?}")]
     NoReader { channel: Channel },
+    /// Nobody could be reached: it may have been accepted, or not.
+    #[error("could not reach {0}")]
+    Away(String),
     #[error("the transport is closed")]
     Closed,
 }
@@ -101,8 +114,14 @@ pub trait Subscription: Send {
 pub trait Delivery: Send + Sync {
     fn envelope(&self) -> &Envelope;
 
-    /// Takes the delivery, so it can be answered once only. The envelope will not come again.
-    fn ack(self: Box<Self>) -> Envelope;
+    /// Takes the delivery, so it can be answered once only. The envelope will not come again. What
+    /// became of it is told to whoever asked.
+    fn answer(self: Box<Self>, receipt: Receipt) -> Envelope;
+
+    /// It is done with.
+    fn ack(self: Box<Self>) -> Envelope {
+        self.answer(Receipt::Recorded)
+    }
 }
 
 /// How a worker registers and stays alive: a call and its answer, to any coordinator, whatever the

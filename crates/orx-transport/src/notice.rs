@@ -1,11 +1,15 @@
-//! Wake-ups inside one node: that there is work to claim, and that a job or its log changed. A
-//! notice carries no data: whoever hears it reads the store afresh, so a lost or doubled one costs
-//! nothing but time.
+//! Wake-ups: that there is work to claim, and that a job or its log changed. A notice carries no
+//! data: whoever hears it reads the store afresh, so a lost or doubled one costs nothing but time.
+//!
+//! Inside one node they are heard at once. Where several nodes share a store ([`Notices::shared`]),
+//! what is told here is gathered as a [`Hint`] for the others as well; what comes from them is heard
+//! by [`Notices::heard`], and goes no further.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use orx_model::message::Hint;
 use orx_model::{JobId, Timestamp};
 use tokio::sync::Notify;
 
@@ -22,9 +26,17 @@ struct Inner {
     work: Notify,
     /// Earliest time told by [`Notices::due`] and not yet taken, milliseconds; `MAX` for none.
     due: AtomicI64,
+    workers: AtomicBool,
     /// Only jobs that somebody watches now: bounded by open requests.
     watched: Mutex<HashMap<JobId, Weak<Notify>>>,
-    any: Notify,
+    /// For other nodes, if there may be any.
+    outward: Option<Outward>,
+}
+
+#[derive(Default)]
+struct Outward {
+    gathered: Mutex<Hint>,
+    some: Notify,
 }
 
 impl Default for Inner {
@@ -32,8 +44,9 @@ impl Default for Inner {
         Self {
             work: Notify::new(),
             due: AtomicI64::new(i64::MAX),
+            workers: AtomicBool::new(false),
             watched: Mutex::default(),
-            any: Notify::new(),
+            outward: None,
         }
     }
 }
@@ -44,16 +57,82 @@ impl Notices {
         Self::default()
     }
 
-    /// Jobs became ready, due times changed, or a worker has room. Many of these before the
-    /// dispatcher looks are one.
+    /// Of a node that shares its store with others.
+    #[must_use]
+    pub fn shared() -> Self {
+        let inner = Inner { outward: Some(Outward::default()), ..Inner::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    fn tell_others(&self, add: impl FnOnce(&mut Hint)) {
+        if let Some(outward) = &self.inner.outward {
+            add(&mut outward.gathered.lock().unwrap_or_else(PoisonError::into_inner));
+            outward.some.notify_one();
+        }
+    }
+
+    /// What is to be told to other nodes, gathered since this was last asked; for one caller. Never
+    /// resolves where there are none.
+    pub async fn for_others(&self) -> Hint {
+        let Some(outward) = &self.inner.outward else { return std::future::pending().await };
+        loop {
+            outward.some.notified().await;
+            let mut gathered = outward.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            if !gathered.is_empty() {
+                return std::mem::take(&mut gathered);
+            }
+        }
+    }
+
+    /// What another node told, in as far as it is for those who wait here for jobs.
+    pub fn heard(&self, hint: &Hint) {
+        if hint.more {
+            self.wake_all();
+        } else if !hint.changed.is_empty() {
+            self.wake(hint.changed.iter().copied());
+        }
+    }
+
+    /// Jobs became ready, or due times changed. Many of these before the dispatcher looks are one.
     pub fn work(&self) {
         self.inner.work.notify_one();
+        self.tell_others(|hint| hint.work = true);
+    }
+
+    /// Places at workers became free.
+    pub fn room(&self) {
+        self.inner.work.notify_one();
+        self.tell_others(|hint| hint.room = true);
+    }
+
+    /// What is known of workers, or ordered of them, changed: here too it is to be read.
+    pub fn workers(&self) {
+        self.heard_of_workers();
+        self.tell_others(|hint| hint.workers = true);
+    }
+
+    /// Another node told it.
+    pub fn heard_of_workers(&self) {
+        self.inner.workers.store(true, Ordering::Release);
+        self.inner.work.notify_one();
+    }
+
+    /// [`Self::workers`] was told since this was last asked.
+    #[must_use]
+    pub fn take_workers(&self) -> bool {
+        self.inner.workers.swap(false, Ordering::AcqRel)
+    }
+
+    /// Nodes came or went, or the leader stepped down.
+    pub fn nodes(&self) {
+        self.tell_others(|hint| hint.nodes = true);
     }
 
     /// A job was accepted that is due, or expires, at `at`: the dispatcher should not sleep longer.
     pub fn due(&self, at: Timestamp) {
         self.inner.due.fetch_min(at.as_millis(), Ordering::AcqRel);
         self.inner.work.notify_one();
+        self.tell_others(|hint| hint.add_due(at));
     }
 
     /// The earliest time told since this was last asked.
@@ -68,8 +147,24 @@ impl Notices {
         self.inner.work.notified().await;
     }
 
-    /// The job, or its log, is not as it was.
+    /// The jobs, or their logs, are not as they were.
     pub fn changed(&self, jobs: impl IntoIterator<Item = JobId>) {
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
+        if jobs.is_empty() {
+            return;
+        }
+        self.tell_others(|hint| hint.add_changed(jobs.iter().copied()));
+        self.wake(jobs);
+    }
+
+    fn wake_all(&self) {
+        let watched = self.inner.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for notify in watched.values().filter_map(Weak::upgrade) {
+            notify.notify_waiters();
+        }
+    }
+
+    fn wake(&self, jobs: impl IntoIterator<Item = JobId>) {
         let watched = self.inner.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if !watched.is_empty() {
             for job in jobs {
@@ -78,13 +173,6 @@ impl Notices {
                 }
             }
         }
-        drop(watched);
-        self.inner.any.notify_waiters();
-    }
-
-    /// Waits for a change of any job at all. One that came before the call is missed.
-    pub async fn any_change(&self) {
-        self.inner.any.notified().await;
     }
 
     /// Watch before reading the store: what changes after the reading is then not missed.
@@ -140,6 +228,25 @@ mod tests {
         let armed = watch.changed();
         notices.changed([JobId(1)]);
         armed.await;
+    }
+
+    #[tokio::test]
+    async fn what_is_told_here_is_gathered_for_others_and_what_they_tell_goes_no_further() {
+        let (here, there) = (Notices::shared(), Notices::shared());
+        let watch = there.watch(JobId(1));
+        here.work();
+        here.due(Timestamp::from_millis(9));
+        here.due(Timestamp::from_millis(5));
+        here.changed([JobId(1)]);
+        let hint = here.for_others().await;
+        let changed = vec![JobId(1)];
+        let due = Some(Timestamp::from_millis(5));
+        assert_eq!(hint, Hint { work: true, due, changed, ..Hint::default() });
+        let armed = watch.changed();
+        there.heard(&hint);
+        armed.await;
+        let quiet = tokio::time::timeout(std::time::Duration::from_millis(20), there.for_others());
+        assert!(quiet.await.is_err());
     }
 
     #[tokio::test]

@@ -78,6 +78,7 @@ impl Attempt {
         place: &str,
         mut told: mpsc::Receiver<Told>,
     ) -> Outcome {
+        self.shared.guard.stand().await;
         let mut child = match self.spawn(prepared, place) {
             Ok(child) => child,
             Err((error, exit)) => {

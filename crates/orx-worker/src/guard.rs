@@ -1,7 +1,8 @@
 //! Children die with their worker, also when it is killed: a second process of the same program
 //! holds one end of a pipe, is told of every process group, and ends them all when the pipe closes.
 //!
-//! The pipe closes however the worker dies. The guard stands in a process group of its own, so what
+//! The pipe closes however the worker dies: a child that is being started holds it open until it
+//! runs its program, and can be found by its environment from then on. The guard stands in a process group of its own, so what
 //! is sent to the worker's group does not reach it.
 
 use std::collections::BTreeSet;
@@ -54,6 +55,22 @@ impl Guard {
     /// worker's incarnation is added to it.
     pub(crate) fn new(program: Vec<OsString>, worker: String) -> Self {
         Self { program, worker, child: Mutex::new(None) }
+    }
+
+    /// Before anything is started that it is to end: a worker that is killed right after leaves a
+    /// guard behind, which finds by environment what it was not told of.
+    pub(crate) async fn stand(&self) {
+        if self.program.is_empty() {
+            return;
+        }
+        let mut child = self.child.lock().await;
+        let stands = match child.as_mut() {
+            Some((process, _)) => matches!(process.try_wait(), Ok(None)),
+            None => false,
+        };
+        if !stands {
+            *child = self.start();
+        }
     }
 
     pub(crate) async fn add(&self, group: u32) {

@@ -11,6 +11,7 @@ pub mod command;
 pub mod ctx;
 pub mod guard;
 pub mod handler;
+mod machine;
 mod output;
 pub mod process;
 pub mod protocol;
@@ -18,4 +19,4 @@ pub mod runtime;
 
 pub use command::CommandHandler;
 pub use handler::{Handler, HandlerError, Handlers, JobContext};
-pub use runtime::{Worker, WorkerError, WorkerOptions};
+pub use runtime::{Ended, Worker, WorkerError, WorkerOptions};

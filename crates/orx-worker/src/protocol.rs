@@ -55,6 +55,8 @@ pub enum Effect {
     HeartbeatNow,
     /// The coordinator does not know this worker.
     Register,
+    /// This incarnation was given up: nothing it has is its own any more.
+    Fenced,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,9 @@ pub struct Core {
     incarnation: Incarnation,
     slots: u32,
     state: WorkerState,
+    /// It was told to end: no order of a coordinator makes it take work again.
+    ending: bool,
+    is_fenced: bool,
     heartbeats: u64,
     /// Highest priority first, then as they came.
     waiting: VecDeque<Dispatch>,
@@ -91,6 +96,8 @@ impl Core {
             incarnation,
             slots,
             state: WorkerState::Running,
+            ending: false,
+            is_fenced: false,
             heartbeats: 0,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
@@ -153,6 +160,7 @@ impl Core {
             capacity: self.told_capacity,
             running: waiting.chain(running).collect(),
             unacknowledged: unacknowledged.collect(),
+            load: None,
         }
     }
 
@@ -171,8 +179,12 @@ impl Core {
                 }
             }
             Input::Ended(outcome) => self.ended(outcome, &mut effects),
-            Input::Drain => self.drain(WorkerState::Draining, now, &mut effects),
+            Input::Drain => {
+                self.ending = true;
+                self.drain(WorkerState::Draining, now, &mut effects);
+            }
             Input::Stop => {
+                self.ending = true;
                 self.drain(WorkerState::Stopping, now, &mut effects);
                 effects.extend(self.running.keys().map(|execution| Effect::Interrupt(*execution)));
             }
@@ -217,15 +229,23 @@ impl Core {
                     }
                 }
             }
+            Message::Heartbeat {} => effects.push(Effect::HeartbeatNow),
             // What workers tell is not for workers.
             Message::JobStatus { .. }
             | Message::JobProgress { .. }
             | Message::JobLog { .. }
-            | Message::JobResult { .. } => {}
+            | Message::JobResult { .. }
+            | Message::Hint(_) => {}
         }
     }
 
     fn answered(&mut self, answer: HeartbeatAnswer, now: Timestamp, effects: &mut Vec<Effect>) {
+        if answer.fenced {
+            if !self.is_fenced {
+                self.fenced(effects);
+            }
+            return;
+        }
         if answer.register {
             effects.push(Effect::Register);
         }
@@ -262,9 +282,39 @@ impl Core {
             effects.push(Effect::Publish(Message::JobResult { outcomes: again }));
         }
         self.report(refused, effects);
-        if answer.drain && self.state == WorkerState::Running {
-            self.drain(WorkerState::Draining, now, effects);
+        // Who does not know the worker does not know what is ordered of it.
+        if self.ending || answer.register {
+            return;
         }
+        match (answer.drain, self.state) {
+            (true, WorkerState::Running) => self.drain(WorkerState::Draining, now, effects),
+            (false, WorkerState::Draining) => self.state = WorkerState::Running,
+            _ => {}
+        }
+    }
+
+    /// Nothing is told any more: it would not count.
+    fn fenced(&mut self, effects: &mut Vec<Effect>) {
+        self.is_fenced = true;
+        self.ending = true;
+        self.state = WorkerState::Stopping;
+        self.waiting.clear();
+        self.unacknowledged.clear();
+        for (execution, running) in &mut self.running {
+            if !running.abandoned {
+                running.abandoned = true;
+                effects.push(Effect::Abandon(*execution));
+            }
+        }
+        effects.push(Effect::Fenced);
+    }
+
+    /// The last heartbeat says that it has ended.
+    #[must_use]
+    pub fn goodbye(&mut self) -> WorkerHeartbeat {
+        self.ending = true;
+        self.state = WorkerState::Stopped;
+        self.heartbeat()
     }
 
     fn cancel(&mut self, refs: &[ExecutionRef], now: Timestamp, effects: &mut Vec<Effect>) {
@@ -547,6 +597,47 @@ mod tests {
         assert_eq!(core.capacity(), 0);
         let late = dispatch(&mut core, vec![job(3, 9, Priority::Normal)]);
         assert_eq!((starts(&late).len(), outcomes(&late)), (0, vec![(9, "interrupted")]));
+    }
+
+    fn answered(core: &mut Core, answer: HeartbeatAnswer) -> Vec<Effect> {
+        core.step(Input::Answered(answer), NOW)
+    }
+
+    #[test]
+    fn an_order_to_drain_holds_while_it_is_said() {
+        let mut core = core(1);
+        dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+        let drain = HeartbeatAnswer { drain: true, ..HeartbeatAnswer::default() };
+        assert_eq!(outcomes(&answered(&mut core, drain)), [(8, "interrupted")]);
+        assert_eq!((core.state(), core.capacity()), (WorkerState::Draining, 0));
+        // A coordinator that does not know the worker says nothing of what is ordered.
+        let stranger = HeartbeatAnswer { register: true, ..HeartbeatAnswer::default() };
+        answered(&mut core, stranger);
+        assert_eq!(core.state(), WorkerState::Draining);
+        let effects = answered(&mut core, HeartbeatAnswer::default());
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
+        assert_eq!((core.state(), core.capacity()), (WorkerState::Running, 1));
+    }
+
+    #[test]
+    fn who_was_told_to_end_takes_no_work_again() {
+        let mut core = core(1);
+        core.step(Input::Drain, NOW);
+        answered(&mut core, HeartbeatAnswer::default());
+        assert_eq!((core.state(), core.capacity()), (WorkerState::Draining, 0));
+    }
+
+    #[test]
+    fn who_was_fenced_stops_all_and_tells_nothing() {
+        let mut core = core(1);
+        dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+        let fenced = HeartbeatAnswer { fenced: true, ..HeartbeatAnswer::default() };
+        let effects = answered(&mut core, fenced);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Abandon(ExecutionId(7)))));
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Fenced)));
+        assert_eq!(outcomes(&effects), []);
+        assert_eq!(outcomes(&core.step(succeeded(1, 7, 60_000), NOW)), []);
+        assert!(core.is_idle() && core.capacity() == 0);
     }
 
     #[test]

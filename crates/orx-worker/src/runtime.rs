@@ -18,7 +18,7 @@ use orx_transport::{
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::attempt::{Attempt, Stop};
@@ -26,6 +26,7 @@ use crate::command::{self, CommandHandler, PASSED_ON};
 use crate::ctx;
 use crate::guard::Guard;
 use crate::handler::{Handlers, JobContext};
+use crate::machine::Machine;
 use crate::protocol::{Core, Effect, Input};
 
 /// Envelopes taken from the inbox at once.
@@ -36,6 +37,11 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(5);
 /// After its grace a worker waits so long for the last outcomes to be acknowledged.
 const LAST_ACKS: Duration = Duration::from_secs(5);
+/// The last word of a worker waits so long for its answer.
+const LAST_WORD: Duration = Duration::from_secs(2);
+/// Telling waits so long for room. The worker must not stand still: what is not told is kept, and
+/// asked for.
+const TELL_WAIT: Duration = Duration::from_millis(100);
 
 /// Where time comes from.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -61,6 +67,15 @@ pub struct WorkerOptions {
     pub now: Now,
     /// Start of all randomness of this worker.
     pub seed: u64,
+    /// Whoever carries for this worker wants a heartbeat: it reached another coordinator.
+    pub nudge: Arc<Notify>,
+}
+
+/// Why a worker ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// A person gave this incarnation up. All that it ran was killed; another may start.
+    Fenced,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +91,7 @@ pub enum WorkerError {
 /// A running worker.
 pub struct Worker {
     commands: mpsc::Sender<Command>,
+    ended: watch::Receiver<Option<Ended>>,
     task: OwnTask,
 }
 
@@ -206,9 +222,29 @@ impl Worker {
             stops: HashMap::new(),
             heartbeat_out: false,
             heartbeat_wanted: true,
+            fenced: false,
+            machine: Machine::new(),
             listening: OwnTask(listening),
         };
-        Ok(Self { commands, task: OwnTask(tokio::spawn(task.run(answer))) })
+        let (ended_to, ended) = watch::channel(None);
+        let running = async move {
+            let why = task.run(answer).await;
+            ended_to.send_replace(why);
+        };
+        Ok(Self { commands, ended, task: OwnTask(tokio::spawn(running)) })
+    }
+
+    /// Resolves when the worker has ended by itself, and never otherwise.
+    pub async fn ended(&self) -> Ended {
+        let mut ended = self.ended.clone();
+        loop {
+            if let Some(why) = *ended.borrow_and_update() {
+                return why;
+            }
+            if ended.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// In good order: takes nothing new, gives back what has not started, lets what runs have the
@@ -278,12 +314,14 @@ struct Task {
     stops: HashMap<ExecutionId, watch::Sender<Option<Stop>>>,
     heartbeat_out: bool,
     heartbeat_wanted: bool,
+    fenced: bool,
+    machine: Machine,
     /// The side channel.
     listening: OwnTask,
 }
 
 impl Task {
-    async fn run(mut self, first: HeartbeatAnswer) {
+    async fn run(mut self, first: HeartbeatAnswer) -> Option<Ended> {
         let mut heartbeat = tokio::time::interval(self.options.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stopping: Option<oneshot::Sender<()>> = None;
@@ -347,6 +385,7 @@ impl Task {
                     }
                 }
                 _ = heartbeat.tick() => self.heartbeat_wanted = true,
+                () = self.options.nudge.notified() => self.heartbeat_wanted = true,
                 () = at(interrupt_at) => {
                     interrupt_at = None;
                     let killed_by = self.options.kill_grace + LAST_ACKS;
@@ -359,15 +398,23 @@ impl Task {
                 }
             }
             self.step(inputs).await;
-            if stopping.is_some() && self.core.is_idle() {
+            if (stopping.is_some() || self.fenced) && self.core.is_idle() {
                 break;
             }
         }
         self.attempts.shutdown().await;
+        if !self.fenced {
+            // So that nobody waits for the end of its lease.
+            let goodbye = self.gateway.heartbeat(self.core.goodbye());
+            if !matches!(tokio::time::timeout(LAST_WORD, goodbye).await, Ok(Ok(_))) {
+                tracing::debug!("ended without a word: its lease will tell");
+            }
+        }
         drop(self.listening);
         if let Some(done) = stopping {
             let _ = done.send(());
         }
+        self.fenced.then_some(Ended::Fenced)
     }
 
     /// Carries out what follows from the inputs, together.
@@ -387,6 +434,10 @@ impl Task {
                     Effect::Interrupt(execution) => self.stop(execution, Stop::Interrupt),
                     Effect::Publish(message) => messages.add(message),
                     Effect::HeartbeatNow => self.heartbeat_wanted = true,
+                    Effect::Fenced => {
+                        tracing::warn!("fenced by a person: stopping all that runs here");
+                        self.fenced = true;
+                    }
                     Effect::Register => {
                         let registration = self.registration.clone();
                         let gateway = Arc::clone(&self.gateway);
@@ -401,8 +452,13 @@ impl Task {
         }
         for (shard, message) in messages.by_shard() {
             // What is not sent is kept: the heartbeat names it, and the answer asks for it.
-            if let Err(error) = self.shared.publisher.to_shard(shard, message).await {
-                tracing::warn!(%error, "could not tell the coordinator: recovery will ask");
+            let told = self.shared.publisher.to_shard(shard, message);
+            match tokio::time::timeout(TELL_WAIT, told).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "could not tell the coordinator: recovery will ask");
+                }
+                Err(_) => tracing::warn!("too much is to be told: recovery will ask for the rest"),
             }
         }
     }
@@ -475,7 +531,8 @@ impl Task {
 
     fn send_heartbeat(&mut self) {
         (self.heartbeat_wanted, self.heartbeat_out) = (false, true);
-        let heartbeat: WorkerHeartbeat = self.core.heartbeat();
+        let mut heartbeat: WorkerHeartbeat = self.core.heartbeat();
+        heartbeat.load = self.machine.load();
         let gateway = Arc::clone(&self.gateway);
         let answers = self.answers_to.clone();
         let most = self.options.heartbeat;

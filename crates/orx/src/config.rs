@@ -76,11 +76,13 @@ impl Default for Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Server {
+    pub(crate) name: String,
     pub(crate) listen: SocketAddr,
     /// Empty: without TLS.
     pub(crate) tls_cert: PathBuf,
     pub(crate) tls_key: PathBuf,
     pub(crate) insecure_listen: bool,
+    pub(crate) advertise: String,
     pub(crate) hosts: Vec<String>,
     pub(crate) connections: u32,
     pub(crate) connections_per_peer: u32,
@@ -98,7 +100,9 @@ impl Default for Server {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 7070));
         Self {
+            name: String::new(),
             listen,
+            advertise: String::new(),
             tls_cert: PathBuf::new(),
             tls_key: PathBuf::new(),
             insecure_listen: false,
@@ -114,6 +118,8 @@ impl Default for Server {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Worker {
     pub(crate) name: String,
+    pub(crate) coordinators: Vec<String>,
+    pub(crate) token_file: PathBuf,
     pub(crate) slots: u32,
     pub(crate) queues: Vec<Name>,
     pub(crate) commands: bool,
@@ -126,6 +132,8 @@ impl Default for Worker {
     fn default() -> Self {
         Self {
             name: String::new(),
+            coordinators: Vec::new(),
+            token_file: PathBuf::new(),
             slots: 10,
             queues: Vec::new(),
             commands: true,
@@ -374,6 +382,13 @@ fn check(config: &Config) -> Result<(), CliError> {
     }
     for (name, context) in &config.contexts {
         context.check().map_err(|why| wrong(format!("`[context.{name}]`: {why}")))?;
+    }
+    if !config.server.name.is_empty() && config.server.name.parse::<Name>().is_err() {
+        return Err(wrong(format!("`server.name` is no name: `{}`", config.server.name)));
+    }
+    for url in &config.worker.coordinators {
+        orx_client::ServerUrl::parse(url)
+            .map_err(|why| wrong(format!("`worker.coordinators`: {why}")))?;
     }
     for (name, handler) in &config.handler {
         handler.check().map_err(|why| wrong(format!("`[handler.{name}]`: {why}")))?;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use base64::Engine as _;
 use orx_client::{ClientError, Endpoint, Locate, ServerUrl, Trust};
+use orx_model::{Code, Problem};
 
 use crate::config::{Config, Context};
 use crate::error::{CliError, Exit};
@@ -41,6 +42,7 @@ pub(crate) struct Locator {
     turn: AtomicUsize,
     /// Of the servers named.
     trust: Trust,
+    ca_file: Option<PathBuf>,
     /// Of the local server, as its address file told last.
     local_trust: Mutex<Trust>,
     token: Option<String>,
@@ -91,8 +93,8 @@ impl Locator {
         let ca_file = variable("ORX_CA_FILE").map(PathBuf::from).or_else(|| {
             context.and_then(|context| context.ca_file.as_ref()).map(|path| expand_home(path))
         });
-        let trust = match ca_file {
-            Some(path) if urls.iter().any(ServerUrl::is_https) => authorities(&path)?,
+        let trust = match &ca_file {
+            Some(path) if urls.iter().any(ServerUrl::is_https) => authorities(path)?,
             _ => Trust::System,
         };
         let of_context = context.and_then(|context| context.token_file.as_ref());
@@ -108,6 +110,7 @@ impl Locator {
             urls,
             turn: AtomicUsize::new(0),
             trust,
+            ca_file,
             local_trust: Mutex::default(),
             token,
             read_only: context.is_some_and(|context| context.read_only),
@@ -117,7 +120,8 @@ impl Locator {
     }
 
     fn local_token(&self) -> Result<Option<String>, ClientError> {
-        self.state.token().map_err(ClientError::NoServer)
+        // Asking again does not help, as it does where a server is not there yet.
+        self.state.token().map_err(|error| Problem::new(Code::Unauthenticated, error).into())
     }
 
     fn local(&self) -> Result<Option<Endpoint>, ClientError> {
@@ -127,22 +131,29 @@ impl Locator {
             Some(token) => Some(token.clone()),
             None => self.local_token()?,
         };
-        let certificate = address.certificate.and_then(|text| {
-            base64::engine::general_purpose::STANDARD.decode(text).ok().map(Into::into)
-        });
-        let trust = certificate.map_or(Trust::System, Trust::Certificate);
+        let trust = local_trust(address.certificate.as_deref());
         *self.local_trust.lock().unwrap_or_else(PoisonError::into_inner) = trust;
         Ok(Some(Endpoint { url: address.url, token }))
     }
 
     async fn start(&self, config: Option<&PathBuf>) -> Result<Endpoint, ClientError> {
-        let failed = |text: String| ClientError::NoServer(text);
-        self.state
-            .create()
-            .map_err(|error| failed(format!("could not make the state folder: {error}")))?;
-        let mut child = self.spawn(config).map_err(|error| {
-            failed(format!("could not start a server in the background: {error}"))
+        let folder = self.state.path().display();
+        let failed = |message: String, cause: String, hint: &str| ClientError::NoServer {
+            message,
+            cause: Some(cause).filter(|cause| !cause.is_empty()),
+            hint: Some(hint.to_owned()),
+        };
+        let elsewhere = "name another with `ORX_STATE`, or a server with `--url`";
+        self.state.create().map_err(|error| {
+            let message = format!("could not make the state folder `{folder}`");
+            failed(message, error.to_string(), elsewhere)
         })?;
+        let unable = |error: std::io::Error| {
+            let message = format!("could not start a server in the background on `{folder}`");
+            failed(message, error.to_string(), elsewhere)
+        };
+        let in_sight = "`orx daemon server` starts one in the foreground, which says more";
+        let (mut child, mut log_from) = self.spawn(config).map_err(unable)?;
         let began = Instant::now();
         let mut pause = Duration::from_millis(2);
         let mut lost = false;
@@ -157,27 +168,26 @@ impl Locator {
                 lost =
                     status.code() == Some(i32::from(Exit::Conflict.code())) && self.state.is_held();
                 if !lost {
-                    let log = self.log_tail();
-                    return Err(failed(format!(
-                        "the server in the background ended at once\n{log}"
-                    )));
+                    let message = "the server in the background ended at once".to_owned();
+                    return Err(failed(message, self.log_since(log_from), in_sight));
                 }
             }
             if lost && !self.state.is_held() && self.state.address().is_none() {
                 // The faster one has ended again.
-                child = self.spawn(config).map_err(|error| failed(error.to_string()))?;
+                (child, log_from) = self.spawn(config).map_err(unable)?;
                 lost = false;
             }
             if began.elapsed() > START_WITHIN {
-                let log = self.log_tail();
-                return Err(failed(format!("the server in the background is not ready\n{log}")));
+                let message = "the server in the background is not ready".to_owned();
+                return Err(failed(message, self.log_since(log_from), in_sight));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(Duration::from_millis(50));
         }
     }
 
-    fn spawn(&self, config: Option<&PathBuf>) -> std::io::Result<Child> {
+    /// Answers where in the log its own lines begin, too.
+    fn spawn(&self, config: Option<&PathBuf>) -> std::io::Result<(Child, u64)> {
         use std::os::unix::fs::OpenOptionsExt;
         use std::os::unix::process::CommandExt;
         let path = self.state.file("server.log");
@@ -186,6 +196,7 @@ impl Locator {
             std::fs::rename(&path, self.state.file("server.log.1"))?;
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        let log_from = log.metadata()?.len();
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["daemon", "server", "--background", "--listen", "127.0.0.1:0"])
@@ -200,17 +211,102 @@ impl Locator {
         if let Some(config) = config {
             command.arg("--config").arg(std::path::absolute(config)?);
         }
-        command.spawn()
+        Ok((command.spawn()?, log_from))
     }
 
-    fn log_tail(&self) -> String {
+    /// The end of what was logged since; what older servers said would mislead.
+    fn log_since(&self, from: u64) -> String {
         let bytes = std::fs::read(self.state.file("server.log")).unwrap_or_default();
-        let tail = &bytes[bytes.len().saturating_sub(LOG_TAIL)..];
+        let since = usize::try_from(from).ok().and_then(|from| bytes.get(from..));
+        let since = since.unwrap_or_default();
+        let tail = &since[since.len().saturating_sub(LOG_TAIL)..];
         orx_model::text::clean_text(tail).trim().to_owned()
     }
 }
 
-fn authorities(path: &Path) -> Result<Trust, CliError> {
+/// Where a worker's coordinators are, and what it shows them.
+pub(crate) struct Coordinators {
+    pub(crate) urls: Vec<String>,
+    pub(crate) token: String,
+    /// `None`: none of them speaks TLS.
+    pub(crate) trust: Option<Trust>,
+}
+
+impl Locator {
+    /// As the worker's own configuration names them, else the server that a command would find.
+    ///
+    /// # Errors
+    /// There is none, or no token for it.
+    pub(crate) fn for_worker(
+        &self,
+        worker: &crate::config::Worker,
+    ) -> Result<Coordinators, CliError> {
+        let mut trust = Trust::System;
+        let urls = if worker.coordinators.is_empty() {
+            let mut found: Vec<String> =
+                self.urls.iter().map(|url| url.as_str().to_owned()).collect();
+            if found.is_empty()
+                && let Some(address) = self.state.address()
+            {
+                trust = local_trust(address.certificate.as_deref());
+                found.push(address.url);
+            }
+            if found.is_empty() {
+                return Err(CliError::new(Exit::NoServer, "no_server", "no coordinator is named")
+                    .cause(format!("none runs on `{}`", self.state.path().display()))
+                    .hint(
+                        "`--coordinator URL` names one; `orx daemon coordinator` starts one here",
+                    ));
+            }
+            found
+        } else {
+            worker.coordinators.clone()
+        };
+        let parsed: Vec<ServerUrl> = urls
+            .iter()
+            .map(|url| ServerUrl::parse(url))
+            .collect::<Result<_, _>>()
+            .map_err(CliError::usage)?;
+        if let (Some(path), Trust::System) = (&self.ca_file, &trust)
+            && parsed.iter().any(ServerUrl::is_https)
+        {
+            trust = authorities(path)?;
+        }
+        let trust = parsed.iter().any(ServerUrl::is_https).then_some(trust);
+        let not_allowed = |error: String| CliError::new(Exit::NotAllowed, "token", error);
+        let of_file = if worker.token_file.as_os_str().is_empty() {
+            None
+        } else {
+            let path = expand_home(&worker.token_file);
+            let shown = path.display().to_string();
+            let token = read_token(&path).map_err(not_allowed)?;
+            Some(token.ok_or_else(|| not_allowed(format!("there is no token file `{shown}`")))?)
+        };
+        let token = match (of_file, &self.token) {
+            (Some(token), _) => Some(token),
+            (None, Some(token)) => Some(token.clone()),
+            (None, None) if parsed.iter().all(ServerUrl::is_loopback) => {
+                self.state.token().map_err(not_allowed)?
+            }
+            (None, None) => None,
+        };
+        let token = token.ok_or_else(|| {
+            not_allowed("there is no token for the coordinators".to_owned()).hint(
+                "`--token-file FILE` names one with the scope `worker`, or `ORX_TOKEN` is one",
+            )
+        })?;
+        Ok(Coordinators { urls, token, trust })
+    }
+}
+
+/// As the address file of the local server tells it.
+fn local_trust(certificate: Option<&str>) -> Trust {
+    let der =
+        certificate.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
+    der.map_or(Trust::System, |der| Trust::Certificate(der.into()))
+}
+
+pub(crate) fn authorities(path: &Path) -> Result<Trust, CliError> {
     let wrong = |cause: String| {
         CliError::usage(format!("could not use the authorities in `{}`", path.display()))
             .cause(cause)
@@ -253,7 +349,7 @@ impl Locate for Locator {
                 let _one = STARTING.lock().await;
                 self.start(config.as_ref()).await
             }
-            _ => Err(ClientError::NoServer(format!(
+            _ => Err(ClientError::no_server(format!(
                 "no server runs on the state folder `{}`",
                 self.state.path().display()
             ))),

@@ -164,8 +164,12 @@ impl From<ClientError> for CliError {
                     .cause(cause)
                     .hint("is it an orx server, and of a like version?")
             }
-            ClientError::NoServer(_) => Self::new(Exit::NoServer, "no_server", message)
-                .hint("`orx daemon server` starts one here; `--url` names another"),
+            ClientError::NoServer { cause, hint, .. } => Self {
+                cause,
+                ..Self::new(Exit::NoServer, "no_server", message).hint(hint.unwrap_or_else(|| {
+                    "`orx daemon server` starts one here; `--url` names another".to_owned()
+                }))
+            },
         }
     }
 }

@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use orx_client::Client;
+use orx_model::Name;
 use orx_model::time::{TimeStyle, Zone, parse_duration};
 
-use commands::Session;
+use commands::{Session, interruptible};
 use connect::{Locator, Named};
 use error::{CliError, Exit};
 use state::StateDir;
@@ -161,7 +162,58 @@ enum Daemon {
         /// Started by a command that needed a server
         #[arg(long, hide = true)]
         background: bool,
+        #[command(flatten)]
+        node: NodeArgs,
     },
+    /// Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere
+    #[command(after_long_help = commands::help::COORDINATOR)]
+    Coordinator {
+        /// Address to listen on; port 0 takes a free one. Beyond loopback it needs TLS
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+        #[command(flatten)]
+        net: daemon::net::NetArgs,
+        /// State folder
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Run a worker: it takes jobs from coordinators and runs them
+    #[command(after_long_help = commands::help::WORKER_DAEMON)]
+    Worker {
+        /// Coordinator to work for; again for more, the first is tried first
+        #[arg(long = "coordinator", value_name = "URL")]
+        coordinators: Vec<String>,
+        /// File with the token for them
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Name for people
+        #[arg(long, value_name = "NAME")]
+        name: Option<Name>,
+        /// Attempts at once
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        slots: Option<u32>,
+        /// Queues to serve, separated by commas; every queue without
+        #[arg(long, value_name = "QUEUES", value_delimiter = ',')]
+        queues: Vec<Name>,
+        /// Label that jobs may require; again for more
+        #[arg(long = "label", value_name = "NAME=VALUE")]
+        labels: Vec<String>,
+        /// Take commands given with jobs, or not
+        #[arg(long, value_name = "BOOL")]
+        commands: Option<bool>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct NodeArgs {
+    /// Name for people
+    #[arg(long, value_name = "NAME")]
+    name: Option<Name>,
+    /// Address by which other nodes and workers reach this one
+    #[arg(long, value_name = "URL")]
+    advertise: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -230,23 +282,96 @@ fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> ExitCode {
         let _ = write!(std::io::stdout().lock(), "{}", error.render());
         return ExitCode::from(Exit::Done.code());
     }
-    let json = arguments.windows(2).any(|pair| {
-        (pair[0] == "-o" || pair[0] == "--output") && (pair[1] == "json" || pair[1] == "jsonl")
-    });
-    let text = error.render().to_string();
-    let text = text.trim_end();
-    if json {
-        let mut lines = text.lines();
-        let first = lines.next().unwrap_or_default();
-        let message = first.strip_prefix("error: ").unwrap_or(first);
-        let mut told = CliError::usage(message);
-        let tip = lines.find_map(|line| line.trim().strip_prefix("tip: "));
-        told.hint = tip.map(str::to_owned);
-        Ui::error(Format::Json, false, &told);
+    let format = format_said(arguments);
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !format.is_json() {
+        // Nothing was wrong but that too little was said: the help is the answer.
+        let _ = write!(std::io::stderr().lock(), "{}", error.render());
     } else {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        Ui::error(format, false, &usage_error(error));
     }
     ExitCode::from(Exit::Usage.code())
+}
+
+/// The format of an error about arguments that could not be read.
+fn format_said(arguments: &[std::ffi::OsString]) -> Format {
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+    let own = words.split(|word| word == "--").next().unwrap_or_default();
+    let said = own.iter().enumerate().rev().find_map(|(place, word)| {
+        let next = || own.get(place + 1).map(AsRef::as_ref);
+        match word.as_ref() {
+            "-o" | "--output" => next(),
+            word => word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")),
+        }
+    });
+    let said = said.map(|text| text.trim_start_matches('='));
+    let format = said.and_then(|text| <Format as clap::ValueEnum>::from_str(text, true).ok());
+    match (format, said) {
+        (Some(format), _) => format,
+        (None, Some(_)) => Format::Table,
+        (None, None) => match std::env::var("ORX_OUTPUT") {
+            Ok(text) => <Format as clap::ValueEnum>::from_str(&text, true).unwrap_or(Format::Table),
+            Err(_) => Format::Table,
+        },
+    }
+}
+
+/// What clap found, in the words of every other error: values in backticks, the nearest name.
+fn usage_error(error: &clap::Error) -> CliError {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let all = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    };
+    let one = |kind| all(kind).into_iter().next().unwrap_or_default();
+    let quoted = |names: Vec<String>| {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    let (argument, value) = (one(ContextKind::InvalidArg), one(ContextKind::InvalidValue));
+    let message = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            format!("there is no command `{}`", one(ContextKind::InvalidSubcommand))
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            format!("there is no flag `{argument}`")
+        }
+        ErrorKind::UnknownArgument => format!("`{argument}` is one argument too many"),
+        ErrorKind::InvalidValue if value.is_empty() => format!("`{argument}` needs a value"),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            format!("`{value}` is not right for `{argument}`")
+        }
+        ErrorKind::MissingRequiredArgument => {
+            format!("required: {}", quoted(all(ContextKind::InvalidArg)))
+        }
+        ErrorKind::ArgumentConflict => {
+            let others = quoted(all(ContextKind::PriorArg));
+            format!("`{argument}` cannot be used with {others}")
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "a command is missing after this one".to_owned()
+        }
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            first.replace('\'', "`")
+        }
+    };
+    let mut told = CliError::usage(message);
+    told.cause = match error.kind() {
+        ErrorKind::ValueValidation => std::error::Error::source(error).map(ToString::to_string),
+        _ => None,
+    };
+    let near =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    let near = near.into_iter().map(one).find(|name| !name.is_empty());
+    let valid = all(ContextKind::ValidValue);
+    told.hint = Some(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if !valid.is_empty() => format!("there are {}", quoted(valid)),
+        None => "`--help` after the command shows what it takes".to_owned(),
+    });
+    told
 }
 
 /// Flag, then environment, then configuration.
@@ -303,14 +428,72 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Generate { folder } => commands::completions::generate(&folder, Cli::command()),
         Command::Ctx(command) => commands::ctx::run(command, &ui),
         Command::Config(ConfigCommand::Show { origin }) => show_config(&loaded, origin, &ui),
-        Command::Daemon(Daemon::Server { listen, net, state, exit_when_idle, background }) => {
+        Command::Daemon(daemon) => {
             start_log(global.verbose);
-            let state = StateDir::find(state).map_err(CliError::usage)?;
-            let options = daemon::ServerOptions { listen, net, state, exit_when_idle, background };
-            daemon::server(options, loaded.config)?;
+            run_daemon(daemon, &global, loaded)?;
             Ok(Exit::Done)
         }
         command => client_command(command, &global, loaded, ui),
+    }
+}
+
+fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result<(), CliError> {
+    let find = |state| StateDir::find(state).map_err(CliError::usage);
+    match daemon {
+        Daemon::Server { listen, net, state, exit_when_idle, background, node } => {
+            let options = daemon::NodeOptions {
+                listen,
+                net,
+                state: find(state)?,
+                name: node.name,
+                advertise: node.advertise,
+                with_worker: true,
+                exit_when_idle,
+                background,
+            };
+            daemon::node(options, loaded.config)
+        }
+        Daemon::Coordinator { listen, net, state, node } => {
+            let options = daemon::NodeOptions {
+                listen,
+                net,
+                state: find(state)?,
+                name: node.name,
+                advertise: node.advertise,
+                with_worker: false,
+                exit_when_idle: None,
+                background: false,
+            };
+            daemon::node(options, loaded.config)
+        }
+        Daemon::Worker { coordinators, token_file, name, slots, queues, labels, commands } => {
+            let mut config = loaded.config.clone();
+            let own = &mut config.worker;
+            if !coordinators.is_empty() {
+                own.coordinators = coordinators;
+            }
+            own.token_file = token_file.unwrap_or_else(|| std::mem::take(&mut own.token_file));
+            own.name = name.map_or_else(|| std::mem::take(&mut own.name), |name| name.to_string());
+            own.slots = slots.unwrap_or(own.slots);
+            if !queues.is_empty() {
+                own.queues = queues;
+            }
+            for label in &labels {
+                let (name, value) = commands::pair(label)?;
+                own.labels.insert(name, value);
+            }
+            own.commands = commands.unwrap_or(own.commands);
+            let state = find(None)?;
+            let named = Named { url: global.url.clone(), context: global.context.clone() };
+            let locator = Locator::new(&named, &loaded.config, loaded.file, state, false)?;
+            let endpoint = locator.for_worker(&config.worker)?;
+            daemon::worker(daemon::WorkerDaemonOptions {
+                urls: endpoint.urls,
+                token: endpoint.token,
+                trust: endpoint.trust,
+                config,
+            })
+        }
     }
 }
 
@@ -339,8 +522,16 @@ fn client_command(
             Command::Jobs(args) => commands::jobs::run(args, &session).await,
             Command::Show(args) => commands::show::run(args, &session).await,
             Command::Result(args) => commands::show::result(args, &session).await,
-            Command::Logs(args) => interruptible(commands::logs::run(args, &session)).await,
-            Command::Wait(args) => interruptible(commands::wait::run(args, &session)).await,
+            Command::Logs(args) => {
+                let resume = args.resume();
+                let run = commands::logs::run(args, &session);
+                interruptible(&session.ui, resume, run).await
+            }
+            Command::Wait(args) => {
+                let resume = Some(args.resume());
+                let run = commands::wait::run(args, &session);
+                interruptible(&session.ui, resume, run).await
+            }
             Command::Cancel(args) => commands::change::cancel(args, &session).await,
             Command::Retry(args) => commands::change::retry(args, &session).await,
             Command::Queue(command) => commands::queue::run(command, &session).await,
@@ -364,19 +555,6 @@ fn client_command(
     ended
 }
 
-/// Ctrl-C leaves the jobs as they are.
-async fn interruptible(
-    command: impl Future<Output = Result<Exit, CliError>>,
-) -> Result<Exit, CliError> {
-    tokio::select! {
-        ended = command => ended,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            Ok(Exit::Interrupted)
-        }
-    }
-}
-
 fn make_ui(global: &Global, config: &config::Config) -> Result<Ui, CliError> {
     let out_tty = std::io::stdout().is_terminal();
     Ok(Ui {
@@ -396,8 +574,15 @@ fn make_ui(global: &Global, config: &config::Config) -> Result<Ui, CliError> {
 fn check_config(global: &Global) -> Result<Exit, CliError> {
     let loaded = config::load(global.config.as_deref())?;
     let ui = make_ui(global, &loaded.config)?;
-    let said = match &loaded.file {
-        Some(file) => format!("`{}` is right\n", file.display()),
+    let file = loaded.file.as_ref().map(|file| file.display().to_string());
+    if !ui.format.is_human() {
+        let cell = ui::Cell::option(file.as_ref());
+        let shown = file.as_deref().unwrap_or_default();
+        ui.one(&serde_json::json!({ "file": file }), shown, &[("file", cell)])?;
+        return Ok(Exit::Done);
+    }
+    let said = match file {
+        Some(file) => format!("`{file}` is right\n"),
         None => "there is no configuration file: all are defaults\n".to_owned(),
     };
     if !ui.quiet {

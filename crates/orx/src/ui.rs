@@ -271,6 +271,12 @@ impl Ui {
         Value::Object(picked)
     }
 
+    /// One object on a line, for what is printed as it comes.
+    pub(crate) fn json_text(&self, value: &impl Serialize) -> Result<String, CliError> {
+        let text = self.picked(&serde_json::to_value(value)?).to_string();
+        Ok(escape_json(&text).into_owned())
+    }
+
     fn json_line(&self, out: &mut impl Write, value: &Value) -> Result<(), CliError> {
         let pretty = self.out_tty && self.format == Format::Json;
         let text = if pretty {
@@ -365,10 +371,15 @@ impl Ui {
         };
     }
 
+    /// There is somebody to ask.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
     /// Asks on a terminal; elsewhere `--yes` must have been said.
     pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
         let stdin = std::io::stdin();
-        if self.no_input || !stdin.is_terminal() || !std::io::stderr().is_terminal() {
+        if !self.can_ask() {
             return Err(CliError::usage("this changes more than one job")
                 .cause(question.to_owned())
                 .hint("`--yes` does it; `--dry-run` shows what it would do"));

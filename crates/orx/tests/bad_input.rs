@@ -18,8 +18,15 @@ fn refused(machine: &Machine, args: &[&str], code: i32, names: &str) {
 #[test]
 fn what_is_not_understood_is_refused_with_the_nearest_name() {
     let machine = Machine::with_server();
-    refused(&machine, &["jbos"], 2, "jobs");
-    refused(&machine, &["jobs", "--statuss", "x"], 2, "--status");
+    refused(
+        &machine,
+        &["jobz"],
+        2,
+        "error: there is no command `jobz`\n  hint: did you mean `jobs`?\n",
+    );
+    refused(&machine, &["jobs", "--statuss", "x"], 2, "error: there is no flag `--statuss`");
+    refused(&machine, &["jobs", "--statuss", "x"], 2, "hint: did you mean `--status`?\n");
+    refused(&machine, &["jobs", "-o", "tabel"], 2, "hint: did you mean `table`?\n");
     refused(&machine, &["jobs", "--status", "faild"], 2, "did you mean `failed`?");
     refused(&machine, &["jobs", "--filter", "quue:x"], 2, "did you mean `queue`?");
     refused(&machine, &["jobs", "--fields", "nope"], 2, "there is no field `nope`");
@@ -60,13 +67,22 @@ fn a_job_that_is_wrong_is_refused_before_anything_is_kept() {
 #[test]
 fn an_error_is_one_object_where_json_is_asked_for() {
     let machine = Machine::with_server();
-    let said = machine.orx(["show", "999", "-o", "json"]);
-    let error: serde_json::Value = serde_json::from_str(&said.err).expect("json");
-    assert_eq!((said.code, &error["error"]["code"]), (3, &"not_found".into()));
+    let missing = machine.orx(["show", "999", "-o", "json"]);
+    let error: serde_json::Value = serde_json::from_str(&missing.err).expect("json");
+    assert_eq!((missing.code, &error["error"]["code"]), (3, &"not_found".into()));
     assert!(error["error"]["request_id"].is_string());
-    let usage = machine.orx(["jobz", "-o", "json"]);
-    let error: serde_json::Value = serde_json::from_str(&usage.err).expect("json");
-    assert_eq!((usage.code, &error["error"]["code"]), (2, &"usage".into()));
+    let mut bare = machine.command(["queue"]);
+    let bare = said(bare.env("ORX_OUTPUT", "json").output().expect("orx runs"));
+    assert!(bare.code == 2 && bare.err.contains("a command is missing"), "{bare:?}");
+    let words: [&[&str]; 4] =
+        [&["jobz", "-o", "json"], &["jobz", "-ojson"], &["jobz", "--output=jsonl"], &["jobz"]];
+    for args in words {
+        let mut command = machine.command(args);
+        let usage = said(command.env("ORX_OUTPUT", "json").output().expect("orx runs"));
+        let error: serde_json::Value = serde_json::from_str(&usage.err).expect("json");
+        assert_eq!((usage.code, &error["error"]["code"]), (2, &"usage".into()), "{args:?}");
+        assert_eq!(error["error"]["hint"], "did you mean `jobs`?", "{args:?}");
+    }
 }
 
 #[test]
@@ -87,6 +103,11 @@ fn a_token_that_is_missing_wrong_or_open_to_others_is_not_allowed() {
     let mut bare = machine.command(["jobs"]);
     let bare = said(bare.env("ORX_URL", &url).env("ORX_STATE", elsewhere).output().expect("runs"));
     assert_eq!(bare.code, 5, "{bare:?}");
+    let token = machine.state().join("token");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(&token, mode(0o644)).expect("chmod");
+    refused(&machine, &["jobs"], 5, "can be read by others");
+    std::fs::set_permissions(&token, mode(0o600)).expect("chmod");
     assert!(!bare.err.contains(&known));
 }
 
@@ -105,6 +126,9 @@ fn a_wrong_configuration_is_said_with_its_line() {
     assert_eq!(check("[worker]\nslots = 0\n").code, 2);
     assert_eq!(check("nonsense").code, 2);
     assert_eq!(check("[worker]\nslots = 3\n").code, 0);
+    let path = config.display().to_string();
+    assert_eq!(machine.json(["config", "check", "--config", &path])["file"], path);
+    assert_eq!(machine.json(["config", "check"])["v"], 1);
     let nowhere = machine.orx(["config", "check", "--config", "/nowhere.toml"]);
     assert_eq!(nowhere.code, 2);
 }
@@ -129,6 +153,24 @@ fn a_server_that_cannot_start_says_why_and_leaves_all_as_it_is() {
     assert!(no_folder.code == 1 && no_folder.err.contains(&file), "{no_folder:?}");
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
     assert_eq!(machine.stop(), 0);
+}
+
+#[test]
+fn a_server_in_the_background_that_cannot_start_says_why_and_nothing_of_an_older_one() {
+    let machine = Machine::new();
+    std::fs::create_dir(machine.state()).expect("a folder");
+    std::fs::write(machine.state().join("server.log"), "of an older server\n").expect("written");
+    std::fs::write(machine.state().join("orx.db"), [7; 8192]).expect("written");
+    let damaged = machine.orx(["run", "--", "true"]);
+    assert!(damaged.code == 69 && damaged.err.contains("cause: error: the store `"), "{damaged:?}");
+    assert!(!damaged.err.contains("of an older server"), "{damaged:?}");
+    assert!(!damaged.err.contains("hint: `orx daemon server` starts one here"), "{damaged:?}");
+    std::fs::write(machine.path("file"), "").expect("written");
+    let file = machine.path("file/state").display().to_string();
+    let mut command = machine.command(["enqueue", "x"]);
+    let no_folder = said(command.env("ORX_STATE", &file).output().expect("orx runs"));
+    assert!(no_folder.code == 69 && no_folder.err.contains(&file), "{no_folder:?}");
+    assert!(no_folder.err.contains("hint: name another with `ORX_STATE`"), "{no_folder:?}");
 }
 
 #[test]
@@ -221,6 +263,9 @@ fn on_a_full_disk_nothing_is_accepted_and_all_goes_on_when_there_is_room() {
     });
     let refusal = refusal.expect("a refusal");
     assert!(refusal.code == 75 && refusal.err.contains("no room"), "{refusal:?}");
+    let batch = format!("{{\"name\":\"x\",\"args\":{large}}}\n");
+    let many = machine.orx_in(["enqueue", "--batch", "-"], batch.as_bytes());
+    assert!(many.code == 75 && many.err.contains("no room"), "{many:?}");
     let before = machine.json(["jobs"]).as_array().map(Vec::len);
     std::fs::remove_file(&filler).expect("removed");
     let again = machine.orx(["run", "--", "echo", "on"]);

@@ -63,6 +63,44 @@ fn a_pipe_gets_the_stored_bytes_and_json_no_control_characters() {
 }
 
 #[test]
+fn a_line_that_comes_in_pieces_is_shown_whole() {
+    let machine = Machine::with_server();
+    let script = "seq 1 30000; printf half; sleep 0.5; echo ' and half'; printf end";
+    assert_eq!(machine.orx(["run", "--", "sh", "-c", script]).code, 0);
+    let shown = machine.orx(["logs", "1", "--prefix"]).out;
+    let lines: Vec<&str> =
+        shown.lines().filter_map(|line| line.split_once("out  ")).map(|(_, text)| text).collect();
+    assert_eq!(lines.len(), 30_002, "{:?}", lines.last());
+    assert!((1..=30_000).zip(&lines).all(|(number, line)| line.parse() == Ok(number)));
+    assert_eq!(lines[30_000..], ["half and half", "end"]);
+    let letters = "printf x; i=0; while [ $i -lt 3000 ]; do printf 'äöüäöüäöüä'; i=$((i+1)); done";
+    assert_eq!(machine.orx(["run", "--", "sh", "-c", letters]).code, 0);
+    let parts = machine.json(["logs", "2"]);
+    let text: String =
+        parts.as_array().expect("a list").iter().filter_map(|part| part["data"].as_str()).collect();
+    let both = machine.json(["logs", "1", "2"]);
+    let first =
+        |job: &str| both.as_array().and_then(|all| all.iter().position(|p| p["job"] == job));
+    assert!(first("1") == Some(0) && first("2") > Some(0), "one list of both");
+    assert_eq!(machine.orx(["run", "--", "printf", r"cut\303"]).code, 0);
+    assert!(machine.orx(["logs", "3", "-o", "jsonl"]).out.contains("\u{fffd}"));
+    assert!(text.chars().skip(1).all(|c| "äöü".contains(c)) && text.chars().count() == 30_001);
+}
+
+#[test]
+fn a_filter_reaches_what_lies_beyond_a_page() {
+    let machine = Machine::with_server();
+    let lines = "{\"name\":\"x\",\"command\":{\"argv\":[\"echo\",\"a\"]}}\n".repeat(60);
+    assert_eq!(machine.orx_in(["enqueue", "--batch", "-"], lines.as_bytes()).code, 0);
+    assert_eq!(machine.orx(["wait", "--name", "x"]).code, 0);
+    assert_eq!(machine.orx(["logs", "--name", "x"]).out.lines().count(), 60);
+    let many = "{\"name\":\"nobody\"}\n".repeat(1_200);
+    assert_eq!(machine.orx_in(["enqueue", "--batch", "-"], many.as_bytes()).code, 0);
+    let cancelled = machine.orx(["cancel", "--name", "nobody", "--yes"]);
+    assert_eq!((cancelled.code, cancelled.out.as_str()), (0, "cancelled 1200 jobs\n"));
+}
+
+#[test]
 fn every_list_speaks_every_format() {
     let machine = Machine::with_server();
     machine.orx(["run", "--", "false"]);
@@ -131,6 +169,7 @@ fn ids_go_through_pipes_and_changes_of_many_need_a_yes() {
     assert_eq!(part.code, 7, "{part:?}");
     assert_eq!(machine.orx(["cancel", "1"]).code, 4);
     assert_eq!(machine.orx(["wait", "1"]).code, 6);
+    assert_eq!(machine.orx(["wait", "1", "2"]).code, 6);
 }
 
 #[test]
@@ -141,6 +180,15 @@ fn a_batch_is_answered_in_order_and_says_what_it_refused() {
     assert_eq!((said.code, said.out.as_str()), (7, "1\n2\n"), "{said:?}");
     assert!(said.err.contains("line 2"), "{said:?}");
     assert_eq!(machine.json(["show", "2"])["queue"], "bulk");
+    let json = machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], lines);
+    let all: serde_json::Value = serde_json::from_str(&json.out).expect("one value");
+    let all = all.as_array().expect("a list").clone();
+    assert!(all.len() == 3 && all.iter().all(|line| line["v"] == 1), "{json:?}");
+    assert_eq!((&all[2]["id"], &all[1]["error"]["code"]), (&4.into(), &"bad_request".into()));
+    let lined = machine.orx_in(["enqueue", "--batch", "-", "-o", "jsonl"], lines);
+    let first = lined.out.lines().next().and_then(|line| serde_json::from_str(line).ok());
+    assert_eq!(first, Some(serde_json::json!({"v": 1, "line": 1, "id": 5, "created": true})));
+    assert_eq!(machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], b"").out, "[]\n");
 }
 
 #[test]

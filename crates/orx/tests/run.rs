@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{Machine, is_running, read, said, signal, until};
+use common::{Machine, is_running, orx, read, said, signal, until};
 
 #[test]
 fn the_first_run_on_a_bare_machine_starts_a_server_and_prints_hello() {
@@ -79,6 +79,15 @@ fn its_end_is_the_commands_end() {
 }
 
 #[test]
+fn a_command_that_says_it_failed_is_no_success_for_its_caller() {
+    let machine = Machine::with_server();
+    let program = orx().display().to_string();
+    let said = machine.orx(["run", "--", "sh", "-c", "\"$0\" ctx fail 'no good'", &program]);
+    assert!(said.code == 1 && said.err.contains("no good"), "{said:?}");
+    assert_eq!(machine.orx(["wait", "@last"]).code, 1);
+}
+
+#[test]
 fn both_streams_come_apart_and_byte_for_byte() {
     let machine = Machine::with_server();
     let script = r"printf 'a\000\377\033[2Jb'; printf 'err\001' >&2";
@@ -125,6 +134,41 @@ fn ctrl_c_leaves_the_job_running_or_cancels_it_as_told() {
 }
 
 #[test]
+fn ctrl_c_while_waiting_says_how_to_go_on() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx(["enqueue", "nobody", "-o", "id"]).out, "1\n");
+    let waits: [(&[&str], &str); 4] = [
+        (&["enqueue", "nobody", "--wait"], "orx wait 2"),
+        (&["enqueue", "nobody", "--follow"], "orx logs -f 3"),
+        (&["wait", "1"], "orx wait 1"),
+        (&["logs", "-f", "1"], "orx logs -f 1"),
+    ];
+    for (args, resume) in waits {
+        let child = machine
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("orx runs");
+        let pid = child.id();
+        // Its handler is there before anything is sent to the server.
+        until("it listens for Ctrl-C", || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let mask = caught.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+            mask.is_some_and(|mask| mask & 2 != 0)
+        });
+        if args[0] == "enqueue" {
+            let id = resume.rsplit(' ').next().unwrap_or_default();
+            until("it is accepted", || machine.orx(["show", id]).code == 0);
+        }
+        signal(pid, "INT");
+        let said = said(child.wait_with_output().expect("ended"));
+        assert!(said.code == 130 && said.err.contains(resume), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
 fn time_limits_end_the_wait_or_the_job() {
     let machine = Machine::with_server();
     assert_eq!(machine.orx(["run", "--timeout", "200ms", "--", "sleep", "60"]).code, 124);
@@ -157,6 +201,32 @@ fn what_a_job_started_dies_with_a_killed_server() {
     machine.start(&[]);
     assert_eq!(child.wait().expect("ended").code(), Some(125));
     assert_eq!(machine.status("1"), "failed");
+}
+
+#[test]
+fn the_first_thing_that_a_server_starts_dies_with_it_too() {
+    // The job kills its server as soon as it can: whoever ends it must have been there before.
+    let script = "sleep 300 & echo $! > pid; kill -9 $PPID; wait";
+    for _ in 0..8 {
+        let mut machine = Machine::with_server();
+        // Its answer may or may not come through before the server dies.
+        machine.orx([
+            "run",
+            "--detach",
+            "--no-start",
+            "--on-lost",
+            "fail",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ]);
+        let pid = || read(machine.path("work/pid")).trim().parse::<u32>().ok();
+        until("the job runs", || pid().is_some());
+        let pid = pid().expect("a pid");
+        until("its child is gone", || !is_running(pid));
+        machine.kill();
+    }
 }
 
 #[test]

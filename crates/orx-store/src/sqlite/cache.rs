@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 
-use orx_model::{JobStatus, Lane, Name};
+use orx_model::{Incarnation, JobStatus, Lane, Name, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::trouble::{Done, Trouble};
+use crate::Term;
 
 pub(super) type Counts = [i64; JobStatus::ALL.len()];
 
@@ -40,6 +41,16 @@ pub(super) struct Cache {
     pub(super) lanes: Vec<LaneEntry>,
     committed_lanes: usize,
     lane_of: HashMap<Lane, usize>,
+    lease: Lease,
+    committed_lease: Lease,
+}
+
+/// Who leads. The holder is of this process or of nobody, and so is known by it alone; the epoch
+/// is what the file says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lease {
+    pub(super) epoch: u64,
+    pub(super) held: Option<(Incarnation, Timestamp)>,
 }
 
 impl Cache {
@@ -50,7 +61,16 @@ impl Cache {
             [],
             |row| row.get(0),
         )?;
-        let mut cache = Self { next_job, committed_next_job: next_job, ..Self::default() };
+        let epoch: i64 =
+            conn.query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get(0))?;
+        let lease = Lease { epoch: epoch.unsigned_abs(), held: None };
+        let mut cache = Self {
+            next_job,
+            committed_next_job: next_job,
+            lease,
+            committed_lease: lease,
+            ..Self::default()
+        };
         let mut statement = conn.prepare("SELECT id, name FROM queues ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -88,6 +108,32 @@ impl Cache {
         let id = self.next_job;
         self.next_job += 1;
         id
+    }
+
+    pub(super) fn peek_next_job(&self) -> i64 {
+        self.next_job
+    }
+
+    pub(super) fn skip_jobs(&mut self, next: i64) {
+        self.next_job = self.next_job.max(next);
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        self.lease
+    }
+
+    /// Only the one who leads, in its own term.
+    pub(super) fn leads(&self, term: Term) -> bool {
+        self.lease.held.is_some_and(|(node, _)| node == term.node) && self.lease.epoch == term.epoch
+    }
+
+    pub(super) fn set_lease(&mut self, conn: &Connection, lease: Lease) -> Done<()> {
+        if lease.epoch != self.lease.epoch {
+            conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'epoch'")?
+                .execute([i64::try_from(lease.epoch).unwrap_or(i64::MAX)])?;
+        }
+        self.lease = lease;
+        Ok(())
     }
 
     /// Before jobs are forgotten: from now on the highest id is not to be seen among those left.
@@ -161,6 +207,7 @@ impl Cache {
 
     pub(super) fn committed(&mut self) {
         self.committed_next_job = self.next_job;
+        self.committed_lease = self.lease;
         self.committed_queues = self.queues.len();
         self.committed_lanes = self.lanes.len();
         for queue in &mut self.queues {
@@ -172,6 +219,7 @@ impl Cache {
 
     pub(super) fn rolled_back(&mut self) {
         self.next_job = self.committed_next_job;
+        self.lease = self.committed_lease;
         for queue in self.queues.drain(self.committed_queues..) {
             self.queue_of.remove(&queue.name);
         }

@@ -98,6 +98,7 @@ impl Reader {
 pub(super) fn claim(
     tx: &mut Tx<'_>,
     requests: &[ClaimRequest],
+    epoch: u64,
     now: Timestamp,
 ) -> Done<Vec<Taken>> {
     let mut room: Vec<usize> = requests.iter().map(|request| request.executions.len()).collect();
@@ -120,7 +121,7 @@ pub(super) fn claim(
     )?;
     let mut take = tx.conn.prepare_cached(
         "UPDATE jobs SET status = ?2, attempt = attempt + 1, execution = ?3, worker = ?4, \
-         worker_name = ?5, claimed_at = ?6, expire_at = NULL WHERE id = ?1",
+         worker_name = ?5, claimed_at = ?6, epoch = ?7, expire_at = NULL WHERE id = ?1",
     )?;
     let mut taken = Vec::with_capacity(left);
     let mut expired = 0;
@@ -161,6 +162,7 @@ pub(super) fn claim(
                 worker.to_bytes(),
                 worker_name.as_str(),
                 now.as_millis(),
+                row::integer(epoch),
             ])?;
             tx.cache.moved(lane, Some(JobStatus::Pending), Some(to));
             taken.push(claimed);

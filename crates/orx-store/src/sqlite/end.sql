@@ -17,6 +17,7 @@ UPDATE jobs SET
     execution = NULL,
     worker = NULL,
     worker_name = NULL,
+    epoch = NULL,
     claimed_at = NULL,
     started_at = NULL,
     percent = NULL,

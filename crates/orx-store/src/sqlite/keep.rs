@@ -1,13 +1,17 @@
-//! What is kept beside jobs, and what is forgotten: logs, workers, tokens, pruning.
+//! What is kept beside jobs, and what is forgotten: logs, workers, nodes, tokens, pruning.
+
+use std::time::Duration;
 
 use orx_model::log::LogChunk;
+use orx_model::message::WorkerOrder;
 use orx_model::{Incarnation, JobId, JobStatus, Timestamp, limits};
 use rusqlite::{OptionalExtension, params};
 
+use super::cache::Lease;
 use super::row::{self, millis, status_code, stream_code};
 use super::trouble::Done;
 use super::writer::Tx;
-use crate::{PruneRequest, TokenRecord, WorkerRecord};
+use crate::{Lead, LeadRequest, NodeReport, PruneRequest, Term, TokenRecord, WorkerReport};
 
 pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> Done<()> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
@@ -47,46 +51,150 @@ pub(super) struct WorkerRow {
     name: String,
     registration: String,
     state: &'static str,
-    seen_at: Timestamp,
+    capacity: u32,
+    heartbeat: i64,
+    load: Option<String>,
     hosted_by: Option<Incarnation>,
+    node: Option<Incarnation>,
 }
 
 impl WorkerRow {
-    pub(super) fn new(record: &WorkerRecord) -> Result<Self, serde_json::Error> {
+    pub(super) fn new(report: &WorkerReport) -> Result<Self, serde_json::Error> {
         Ok(Self {
-            incarnation: record.registration.incarnation,
-            name: record.registration.name.to_string(),
-            registration: serde_json::to_string(&record.registration)?,
-            state: record.state.as_str(),
-            seen_at: record.seen_at,
-            hosted_by: record.hosted_by,
+            incarnation: report.registration.incarnation,
+            name: report.registration.name.to_string(),
+            registration: serde_json::to_string(&report.registration)?,
+            state: report.state.as_str(),
+            capacity: report.capacity,
+            heartbeat: row::integer(report.heartbeat),
+            load: report.load.as_ref().map(serde_json::to_string).transpose()?,
+            hosted_by: report.hosted_by,
+            node: report.node,
         })
     }
 }
 
-pub(super) fn put_workers(tx: &mut Tx<'_>, workers: &[WorkerRow]) -> Done<()> {
-    let mut put = tx.conn.prepare_cached(
-        "INSERT OR REPLACE INTO workers \
-         (incarnation, name, registration, state, seen_at, hosted_by) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
+pub(super) fn put_workers(
+    tx: &mut Tx<'_>,
+    workers: &[WorkerRow],
+    now: Timestamp,
+) -> Done<Vec<Option<WorkerOrder>>> {
+    let mut find =
+        tx.conn.prepare_cached("SELECT heartbeat, ordered FROM workers WHERE incarnation = ?1")?;
+    let mut seen =
+        tx.conn.prepare_cached("UPDATE workers SET seen_at = ?2 WHERE incarnation = ?1")?;
+    let mut put = tx.conn.prepare_cached(include_str!("put_worker.sql"))?;
+    let mut orders = Vec::with_capacity(workers.len());
     for worker in workers {
-        put.execute(params![
-            worker.incarnation.to_bytes(),
-            worker.name,
-            worker.registration,
-            worker.state,
-            worker.seen_at.as_millis(),
-            worker.hosted_by.map(Incarnation::to_bytes),
-        ])?;
+        let incarnation = worker.incarnation.to_bytes();
+        let known = find
+            .query_row([incarnation], |row| Ok((row.get::<_, i64>(0)?, row::order(row, 1)?)))
+            .optional()?;
+        let order = known.and_then(|(_, order)| order);
+        let newest = worker.heartbeat == 0
+            || known.is_none_or(|(heartbeat, _)| worker.heartbeat >= heartbeat);
+        if order == Some(WorkerOrder::Fence) {
+            orders.push(order);
+            continue;
+        }
+        if newest {
+            put.execute(params![
+                incarnation,
+                worker.name,
+                worker.registration,
+                worker.state,
+                worker.capacity,
+                worker.heartbeat,
+                worker.load,
+                now.as_millis(),
+                worker.hosted_by.map(Incarnation::to_bytes),
+                worker.node.map(Incarnation::to_bytes),
+            ])?;
+        } else {
+            seen.execute(params![incarnation, now.as_millis()])?;
+        }
+        orders.push(order);
     }
-    Ok(())
+    Ok(orders)
+}
+
+pub(super) fn order_workers(
+    tx: &mut Tx<'_>,
+    workers: &[Incarnation],
+    order: Option<WorkerOrder>,
+) -> Done<Vec<bool>> {
+    let mut give = tx.conn.prepare_cached(
+        "UPDATE workers SET ordered = ?2 WHERE incarnation = ?1 \
+         AND (ordered IS NOT 'fence' OR ?2 IS 'fence')",
+    )?;
+    let mut answers = Vec::with_capacity(workers.len());
+    for worker in workers {
+        let word = order.map(WorkerOrder::as_str);
+        answers.push(give.execute(params![worker.to_bytes(), word])? > 0);
+    }
+    Ok(answers)
 }
 
 pub(super) fn remove_workers(tx: &mut Tx<'_>, workers: &[Incarnation]) -> Done<()> {
     let mut remove = tx.conn.prepare_cached("DELETE FROM workers WHERE incarnation = ?1")?;
     for worker in workers {
         remove.execute([worker.to_bytes()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn lead(tx: &mut Tx<'_>, request: &LeadRequest, now: Timestamp) -> Done<Lead> {
+    let mut lease = tx.cache.lease();
+    let current = lease.held.filter(|(_, until)| *until > now);
+    if let Some((holder, until)) = current.filter(|(holder, _)| *holder != request.node) {
+        let leader = Term { node: holder, epoch: lease.epoch };
+        return Ok(Lead::Following { leader, left: until.saturating_since(now) });
+    }
+    if current.is_none() {
+        let seconds = now.as_millis().div_euclid(1_000).max(0).unsigned_abs();
+        lease.epoch = lease.epoch.max(request.above).max(seconds) + 1;
+    }
+    lease.held = Some((request.node, now.saturating_add(request.ttl)));
+    tx.cache.set_lease(tx.conn, lease)?;
+    Ok(Lead::Leading(Term { node: request.node, epoch: lease.epoch }))
+}
+
+pub(super) fn step_down(tx: &mut Tx<'_>, term: Term) -> Done<bool> {
+    let led = tx.cache.leads(term);
+    if led {
+        let lease = Lease { held: None, ..tx.cache.lease() };
+        tx.cache.set_lease(tx.conn, lease)?;
+    }
+    Ok(led)
+}
+
+pub(super) fn leader(tx: &Tx<'_>, now: Timestamp) -> Option<(Term, Duration)> {
+    let lease = tx.cache.lease();
+    let (node, until) = lease.held.filter(|(_, until)| *until > now)?;
+    Some((Term { node, epoch: lease.epoch }, until.saturating_since(now)))
+}
+
+pub(super) fn put_node(tx: &mut Tx<'_>, node: &NodeReport, now: Timestamp) -> Done<()> {
+    tx.conn
+        .prepare_cached(
+            "INSERT OR REPLACE INTO nodes (node, name, url, version, started_at, seen_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            node.node.to_bytes(),
+            node.name.as_str(),
+            node.url,
+            node.version,
+            node.started_at.as_millis(),
+            now.as_millis(),
+        ])?;
+    Ok(())
+}
+
+pub(super) fn remove_nodes(tx: &mut Tx<'_>, nodes: &[Incarnation]) -> Done<()> {
+    let mut remove = tx.conn.prepare_cached("DELETE FROM nodes WHERE node = ?1")?;
+    for node in nodes {
+        remove.execute([node.to_bytes()])?;
     }
     Ok(())
 }

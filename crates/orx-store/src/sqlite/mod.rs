@@ -22,6 +22,7 @@ mod row;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod trouble;
 mod writer;
 

@@ -33,7 +33,7 @@ pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
     let ended = ended.query_map([id.0], |row| row::attempt(id, row))?;
     let mut all = ended.collect::<Result<Vec<_>, _>>()?;
     let mut live = conn.prepare_cached(
-        "SELECT attempt, execution, worker, worker_name, status, claimed_at, started_at \
+        "SELECT attempt, execution, worker, worker_name, status, claimed_at, started_at, epoch \
          FROM jobs WHERE id = ?1 AND execution IS NOT NULL",
     )?;
     let live = live.query_row([id.0], |row| {
@@ -43,6 +43,7 @@ pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
             execution: row::execution(row, 1)?,
             worker: row::incarnation(row, 2)?,
             worker_name: row::name(row, 3)?,
+            epoch: row.get::<_, Option<i64>>(7)?.unwrap_or_default().unsigned_abs(),
             status: match row::status(row, 4)? {
                 JobStatus::Running => AttemptStatus::Running,
                 _ => AttemptStatus::Dispatched,
@@ -259,26 +260,35 @@ pub(super) fn next_due(conn: &Connection) -> Done<Option<Timestamp>> {
     Ok(read.query_row([], |row| row::optional_time(row, 0))?)
 }
 
+const LIVE: &str = "SELECT id, attempt, execution, worker, status, claimed_at, started_at, \
+     timeout_ms, deadline, cancel_at FROM jobs";
+
 pub(super) fn live_attempts(conn: &Connection) -> Done<Vec<Live>> {
-    let mut read = conn.prepare_cached(
-        "SELECT id, attempt, execution, worker, status, claimed_at, started_at, timeout_ms, \
-         deadline, cancel_at FROM jobs WHERE status IN (3, 4) AND status <> 5 ORDER BY id",
-    )?;
-    let rows = read.query_map([], |row| {
-        Ok(Live {
-            job: JobId(row.get(0)?),
-            attempt: row.get(1)?,
-            execution: ExecutionId::from_bytes(row.get(2)?),
-            worker: Incarnation::from_bytes(row.get(3)?),
-            status: row::status(row, 4)?,
-            claimed_at: row::time(row, 5)?,
-            started_at: row::optional_time(row, 6)?,
-            timeout_ms: row.get::<_, Option<i64>>(7)?.and_then(|ms| u64::try_from(ms).ok()),
-            deadline: row::optional_time(row, 8)?,
-            cancel_requested: row.get::<_, Option<i64>>(9)?.is_some(),
-        })
-    })?;
+    let sql = format!("{LIVE} WHERE status IN (3, 4) AND status <> 5 ORDER BY id");
+    let mut read = conn.prepare_cached(&sql)?;
+    let rows = read.query_map([], live)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn live_attempts_of(conn: &Connection, worker: Incarnation) -> Done<Vec<Live>> {
+    let mut read = conn.prepare_cached(&format!("{LIVE} WHERE worker = ?1 ORDER BY id"))?;
+    let rows = read.query_map([worker.to_bytes()], live)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
+    Ok(Live {
+        job: JobId(row.get(0)?),
+        attempt: row.get(1)?,
+        execution: ExecutionId::from_bytes(row.get(2)?),
+        worker: Incarnation::from_bytes(row.get(3)?),
+        status: row::status(row, 4)?,
+        claimed_at: row::time(row, 5)?,
+        started_at: row::optional_time(row, 6)?,
+        timeout_ms: row.get::<_, Option<i64>>(7)?.and_then(|ms| u64::try_from(ms).ok()),
+        deadline: row::optional_time(row, 8)?,
+        cancel_requested: row.get::<_, Option<i64>>(9)?.is_some(),
+    })
 }
 
 pub(super) fn dead_letters(
@@ -286,13 +296,12 @@ pub(super) fn dead_letters(
     after: Option<JobId>,
     limit: u32,
 ) -> Done<Page<DeadLetterRow>> {
-    let sql = JOB.replace("s.spec FROM", "s.spec, j.dead_at FROM");
     let mut read = conn.prepare_cached(&format!(
-        "{sql} WHERE j.dead IS NOT NULL AND j.id < ?1 ORDER BY j.id DESC LIMIT ?2"
+        "{JOB} WHERE j.dead IS NOT NULL AND j.id < ?1 ORDER BY j.id DESC LIMIT ?2"
     ))?;
     let from = after.map_or(i64::MAX, |after| after.0);
     let rows = read.query_map(params![from, i64::from(limit) + 1], |row| {
-        Ok((row::job(row)?, row::time(row, 27)?))
+        Ok((row::job(row)?, row::time(row, 28)?))
     })?;
     let mut letters = Vec::new();
     for row in rows {

@@ -1,14 +1,16 @@
-//! What is read of logs, workers and tokens.
+//! What is read of logs, workers, nodes and tokens, and what is read to be taken elsewhere.
 
 use orx_model::log::{LogChunk, LogCursor};
 use orx_model::message::WorkerState;
-use orx_model::{ExecutionId, Incarnation};
-use rusqlite::types::Type;
+use orx_model::{ExecutionId, Incarnation, JobId, Timestamp};
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::row;
 use super::trouble::Done;
-use crate::{LogRequest, TokenRecord, WorkerRecord};
+use crate::{
+    KeptKey, LogRequest, NodeRecord, NodeReport, Parcel, TokenRecord, WorkerRecord, WorkerReport,
+};
 
 pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> Done<Vec<LogChunk>> {
     let mut read = conn.prepare_cached(
@@ -83,16 +85,32 @@ fn seq(cursor: LogCursor) -> i64 {
     i64::try_from(cursor.seq).unwrap_or(i64::MAX)
 }
 
-pub(super) fn workers(conn: &Connection) -> Done<Vec<WorkerRecord>> {
+pub(super) fn workers(conn: &Connection, now: Timestamp) -> Done<Vec<WorkerRecord>> {
     let mut read = conn.prepare_cached(
-        "SELECT registration, state, seen_at, hosted_by FROM workers ORDER BY name, incarnation",
+        "SELECT registration, state, capacity, heartbeat, load, hosted_by, node, seen_at, ordered \
+         FROM workers ORDER BY name, incarnation",
     )?;
     let rows = read.query_map([], |row| {
+        let incarnation = |column| -> rusqlite::Result<Option<Incarnation>> {
+            Ok(row.get::<_, Option<_>>(column)?.map(Incarnation::from_bytes))
+        };
+        let seen_at = row::time(row, 7)?;
         Ok(WorkerRecord {
-            registration: row::json(row, 0)?,
-            state: worker_state(row, 1)?,
-            seen_at: row::time(row, 2)?,
-            hosted_by: row.get::<_, Option<_>>(3)?.map(Incarnation::from_bytes),
+            report: WorkerReport {
+                registration: row::json(row, 0)?,
+                state: worker_state(row, 1)?,
+                capacity: row.get(2)?,
+                heartbeat: row.get::<_, i64>(3)?.unsigned_abs(),
+                load: match row.get_ref(4)? {
+                    ValueRef::Null => None,
+                    _ => Some(row::json(row, 4)?),
+                },
+                hosted_by: incarnation(5)?,
+                node: incarnation(6)?,
+            },
+            seen_at,
+            silent: now.saturating_since(seen_at),
+            order: row::order(row, 8)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -105,6 +123,73 @@ fn worker_state(row: &Row<'_>, column: usize) -> rusqlite::Result<WorkerState> {
         .into_iter()
         .find(|state| state.as_str() == text)
         .ok_or_else(|| row::wrong(column, Type::Text, text))
+}
+
+pub(super) fn nodes(conn: &Connection, now: Timestamp) -> Done<Vec<NodeRecord>> {
+    let mut read = conn.prepare_cached(
+        "SELECT node, name, url, version, started_at, seen_at FROM nodes ORDER BY name, node",
+    )?;
+    let rows = read.query_map([], |row| {
+        let seen_at = row::time(row, 5)?;
+        Ok(NodeRecord {
+            report: NodeReport {
+                node: row::incarnation(row, 0)?,
+                name: row::name(row, 1)?,
+                url: row.get(2)?,
+                version: row.get(3)?,
+                started_at: row::time(row, 4)?,
+            },
+            seen_at,
+            silent: now.saturating_since(seen_at),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Jobs with all that belongs to them, by id, from above `after`.
+pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> Done<Vec<Parcel>> {
+    let sql = format!("{} WHERE j.id > ?1 ORDER BY j.id LIMIT ?2", row::JOB);
+    let mut read = conn.prepare_cached(&sql)?;
+    let rows = read.query_map(params![after, limit], |row| {
+        #[derive(serde::Deserialize)]
+        struct Hashed {
+            key_hash: Option<String>,
+        }
+        let hashed: Hashed = row::json(row, 26)?;
+        Ok(Parcel {
+            job: row::job(row)?,
+            key_hash: hashed.key_hash,
+            expire_at: row::optional_time(row, 29)?,
+            dead_at: row::optional_time(row, 28)?,
+            attempts: Vec::new(),
+        })
+    })?;
+    let mut parcels = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut ended =
+        conn.prepare_cached(&format!("{} WHERE job = ?1 ORDER BY number", row::ATTEMPT))?;
+    for parcel in &mut parcels {
+        let id = parcel.job.id;
+        let attempts = ended.query_map([id.0], |row| row::attempt(id, row))?;
+        parcel.attempts = attempts.collect::<Result<_, _>>()?;
+    }
+    Ok(parcels)
+}
+
+pub(super) fn kept_keys(conn: &Connection, after: &str, limit: u32) -> Done<Vec<KeptKey>> {
+    let mut read = conn.prepare_cached(
+        "SELECT key, job, hash, status, kept_until FROM keys \
+         WHERE kept_until IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2",
+    )?;
+    let rows = read.query_map(params![after, limit], |row| {
+        Ok(KeptKey {
+            key: row.get(0)?,
+            job: JobId(row.get(1)?),
+            hash: row.get(2)?,
+            status: row::status(row, 3)?,
+            kept_until: row::time(row, 4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 const TOKEN: &str = "SELECT id, hash, scopes, created_at, expires_at, revoked_at, note FROM tokens";

@@ -2,6 +2,7 @@
 
 use orx_model::job::{CancelRequest, DeadReason, Ends, Progress};
 use orx_model::log::Stream;
+use orx_model::message::WorkerOrder;
 use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus,
     LiveAttempt, Name, Priority, Timestamp,
@@ -17,7 +18,7 @@ pub(super) const JOB: &str = "SELECT j.id, j.status, j.run_at, j.created_at, j.a
      j.lost, j.returned, j.execution, j.worker, j.worker_name, j.claimed_at, j.started_at, \
      j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
      j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, j.last_exit_signal, \
-     j.dead, r.result, s.spec \
+     j.dead, r.result, s.spec, j.epoch, j.dead_at, j.expire_at \
      FROM jobs j JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
 
 pub(super) fn job(row: &Row<'_>) -> Read<Job> {
@@ -73,6 +74,7 @@ fn live(row: &Row<'_>) -> Read<Option<LiveAttempt>> {
         execution: execution(row, 8)?,
         worker: incarnation(row, 9)?,
         worker_name: name(row, 10)?,
+        epoch: row.get::<_, Option<i64>>(27)?.unwrap_or_default().unsigned_abs(),
         claimed_at: time(row, 11)?,
         started_at: optional_time(row, 12)?,
         progress: match row.get(13)? {
@@ -84,7 +86,7 @@ fn live(row: &Row<'_>) -> Read<Option<LiveAttempt>> {
 
 /// What [`attempt`] reads, in its order.
 pub(super) const ATTEMPT: &str = "SELECT number, execution, worker, worker_name, status, \
-     claimed_at, started_at, ended_at, error, exit_code, exit_signal FROM attempts";
+     claimed_at, started_at, ended_at, error, exit_code, exit_signal, epoch FROM attempts";
 
 pub(super) fn attempt(job: JobId, row: &Row<'_>) -> Read<Attempt> {
     let text = row.get_ref(4)?.as_str()?;
@@ -94,6 +96,7 @@ pub(super) fn attempt(job: JobId, row: &Row<'_>) -> Read<Attempt> {
         execution: execution(row, 1)?,
         worker: incarnation(row, 2)?,
         worker_name: name(row, 3)?,
+        epoch: row.get::<_, i64>(11)?.unsigned_abs(),
         status: attempt_status(text).ok_or_else(|| wrong(4, Type::Text, text))?,
         claimed_at: time(row, 5)?,
         started_at: optional_time(row, 6)?,
@@ -209,6 +212,18 @@ pub(super) fn incarnation(row: &Row<'_>, column: usize) -> Read<Incarnation> {
     row.get(column).map(Incarnation::from_bytes)
 }
 
+/// What a person wants of a worker.
+pub(super) fn order(row: &Row<'_>, column: usize) -> Read<Option<WorkerOrder>> {
+    let all = [WorkerOrder::Drain, WorkerOrder::Fence];
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(text) => match all.into_iter().find(|order| order.as_str() == text) {
+            Some(order) => Ok(Some(order)),
+            None => Err(wrong(column, Type::Text, text)),
+        },
+        None => Ok(None),
+    }
+}
+
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Read<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text).map_err(|error| {
@@ -220,6 +235,11 @@ pub(super) fn wrong(column: usize, kind: Type, found: &str) -> rusqlite::Error {
     let found: String = found.chars().take(80).collect();
     let error = FromSqlError::Other(format!("found `{found}`").into());
     rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
+}
+
+/// As a column holds it; what is over its range is its highest.
+pub(super) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Milliseconds of what may be without.

@@ -1,9 +1,11 @@
 //! The traits of the store, each method a line to the writer or the readers.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{ExecutionProgress, Started};
+use orx_model::message::{ExecutionProgress, Started, WorkerOrder};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, OutcomeKind, Timestamp};
 use rusqlite::Connection;
@@ -11,17 +13,39 @@ use rusqlite::Connection;
 use super::claim::Taken;
 use super::enqueue::NewJob;
 use super::keep::WorkerRow;
+use super::transfer::Unpacked;
+use super::trouble::Done;
 use super::writer::Tx;
 use super::{Durability, Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
-use super::{read, read_beside};
+use super::{read, read_beside, transfer};
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Enqueued, Jobs, ListRequest, Live, LogRequest, Logs, Page, Promoted, PruneRequest, Recorded,
-    Result, RetryAnswer, StoreError, StoreInfo, TokenRecord, Tokens, Upkeep, WorkerRecord, Workers,
+    Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
+    NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result, RetryAnswer,
+    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord, WorkerReport,
+    Workers,
 };
 
 /// Bytes that weigh as much as a row.
 const ROW_BYTES: usize = 1024;
+
+impl Sqlite {
+    /// A write that only the leader may do, and does in the same transaction as the comparison.
+    async fn lead_write<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        kind: Kind,
+        weight: usize,
+        term: Term,
+        mut run: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+    ) -> Result<T> {
+        let fenced = move |tx: &mut Tx<'_>| {
+            // Not an error here: one would roll back what others write in the same transaction.
+            if tx.cache.leads(term) { run(tx).map(Some) } else { Ok(None) }
+        };
+        self.write(action, kind, weight, fenced).await?.ok_or(StoreError::Deposed)
+    }
+}
 
 #[async_trait]
 impl Jobs for Sqlite {
@@ -87,19 +111,21 @@ impl Dispatching for Sqlite {
     async fn claim_ready(
         &self,
         requests: Vec<ClaimRequest>,
+        term: Term,
         now: Timestamp,
     ) -> Result<Vec<Claimed>> {
         let action = "claim jobs";
         let weight = requests.iter().map(|request| request.executions.len()).sum();
-        let run = move |tx: &mut Tx<'_>| claim::claim(tx, &requests, now);
-        let taken = self.write(action, Kind::Advisory, weight, run).await?;
+        let run = move |tx: &mut Tx<'_>| claim::claim(tx, &requests, term.epoch, now);
+        let taken = self.lead_write(action, Kind::Advisory, weight, term, run).await?;
         let claimed = taken.into_iter().map(Taken::dispatch).collect::<std::result::Result<_, _>>();
         claimed.map_err(|error| StoreError::Backend { action, source: error.into() })
     }
 
-    async fn promote_due(&self, now: Timestamp, limit: u32) -> Result<Promoted> {
+    async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
         let run = move |tx: &mut Tx<'_>| change::promote(tx, now, limit);
-        self.write("promote what is due", Kind::Durable, limit as usize, run).await
+        let (action, weight) = ("promote what is due", limit as usize);
+        self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -124,18 +150,39 @@ impl Dispatching for Sqlite {
         draws: Vec<f64>,
         now: Timestamp,
     ) -> Result<Vec<Recorded>> {
-        let weight = outcomes.iter().map(|outcome| match &outcome.kind {
-            OutcomeKind::Succeeded { result: Some(result) } => 1 + result.get().len() / ROW_BYTES,
-            _ => 1,
-        });
-        let weight = weight.sum();
+        let weight = outcomes_weight(&outcomes);
         let run = move |tx: &mut Tx<'_>| outcome::record(tx, &outcomes, &draws, now);
         self.write("record the outcomes", Kind::Durable, weight, run).await
+    }
+
+    async fn give_up(
+        &self,
+        outcomes: Vec<Outcome>,
+        draws: Vec<f64>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>> {
+        let weight = outcomes_weight(&outcomes);
+        let run = move |tx: &mut Tx<'_>| outcome::record(tx, &outcomes, &draws, now);
+        self.lead_write("give up attempts", Kind::Durable, weight, term, run).await
     }
 
     async fn live_attempts(&self) -> Result<Vec<Live>> {
         self.read("read the live attempts", read::live_attempts).await
     }
+
+    async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>> {
+        let read = move |conn: &Connection| read::live_attempts_of(conn, worker);
+        self.read("read the live attempts", read).await
+    }
+}
+
+fn outcomes_weight(outcomes: &[Outcome]) -> usize {
+    let weight = outcomes.iter().map(|outcome| match &outcome.kind {
+        OutcomeKind::Succeeded { result: Some(result) } => 1 + result.get().len() / ROW_BYTES,
+        _ => 1,
+    });
+    weight.sum()
 }
 
 #[async_trait]
@@ -157,23 +204,111 @@ impl Logs for Sqlite {
 
 #[async_trait]
 impl Workers for Sqlite {
-    async fn put_workers(&self, workers: Vec<WorkerRecord>) -> Result<()> {
+    async fn put_workers(
+        &self,
+        workers: Vec<WorkerReport>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<WorkerOrder>>> {
         let action = "note the workers";
         let rows = workers.iter().map(WorkerRow::new).collect::<std::result::Result<Vec<_>, _>>();
         let rows = rows.map_err(|error| StoreError::Backend { action, source: error.into() })?;
         let weight = rows.len();
-        let run = move |tx: &mut Tx<'_>| keep::put_workers(tx, &rows);
+        let run = move |tx: &mut Tx<'_>| keep::put_workers(tx, &rows, now);
         self.write(action, Kind::Advisory, weight, run).await
     }
 
-    async fn workers(&self) -> Result<Vec<WorkerRecord>> {
-        self.read("read the workers", read_beside::workers).await
+    async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>> {
+        self.read("read the workers", move |conn| read_beside::workers(conn, now)).await
+    }
+
+    async fn order_workers(
+        &self,
+        workers: Vec<Incarnation>,
+        order: Option<WorkerOrder>,
+    ) -> Result<Vec<bool>> {
+        let weight = workers.len();
+        let run = move |tx: &mut Tx<'_>| keep::order_workers(tx, &workers, order);
+        self.write("order the workers", Kind::Durable, weight, run).await
     }
 
     async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()> {
         let weight = workers.len();
         let run = move |tx: &mut Tx<'_>| keep::remove_workers(tx, &workers);
         self.write("forget the workers", Kind::Advisory, weight, run).await
+    }
+}
+
+#[async_trait]
+impl Leases for Sqlite {
+    async fn lead(&self, request: LeadRequest, now: Timestamp) -> Result<Lead> {
+        let run = move |tx: &mut Tx<'_>| keep::lead(tx, &request, now);
+        self.write("take the lead", Kind::Durable, 1, run).await
+    }
+
+    async fn step_down(&self, term: Term) -> Result<bool> {
+        let run = move |tx: &mut Tx<'_>| keep::step_down(tx, term);
+        self.write("step down", Kind::Durable, 1, run).await
+    }
+
+    async fn leader(&self, now: Timestamp) -> Result<Option<(Term, Duration)>> {
+        // Only the writer knows who holds the lease; to ask it writes nothing.
+        let run = move |tx: &mut Tx<'_>| Ok(keep::leader(tx, now));
+        self.write("ask who leads", Kind::Advisory, 1, run).await
+    }
+
+    async fn put_node(&self, node: NodeReport, now: Timestamp) -> Result<()> {
+        let run = move |tx: &mut Tx<'_>| keep::put_node(tx, &node, now);
+        self.write("note the node", Kind::Advisory, 1, run).await
+    }
+
+    async fn nodes(&self, now: Timestamp) -> Result<Vec<NodeRecord>> {
+        self.read("read the nodes", move |conn| read_beside::nodes(conn, now)).await
+    }
+
+    async fn remove_nodes(&self, nodes: Vec<Incarnation>) -> Result<()> {
+        let weight = nodes.len();
+        let run = move |tx: &mut Tx<'_>| keep::remove_nodes(tx, &nodes);
+        self.write("forget the nodes", Kind::Advisory, weight, run).await
+    }
+}
+
+#[async_trait]
+impl Transfer for Sqlite {
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
+        let after = after.map_or(0, |after| after.0);
+        self.read("read the jobs", move |conn| read_beside::export(conn, after, limit)).await
+    }
+
+    async fn import(&self, parcels: Vec<Parcel>) -> Result<u64> {
+        let action = "take in the jobs";
+        let unpacked = parcels.into_iter().map(Unpacked::new);
+        let unpacked = unpacked.collect::<std::result::Result<Vec<_>, _>>();
+        let unpacked =
+            unpacked.map_err(|error| StoreError::Backend { action, source: error.into() })?;
+        let weight = unpacked.iter().map(|one| 1 + one.bytes() / ROW_BYTES).sum();
+        let run = move |tx: &mut Tx<'_>| transfer::import(tx, &unpacked);
+        self.write(action, Kind::Durable, weight, run).await
+    }
+
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>> {
+        let after = after.unwrap_or_default();
+        self.read("read the keys", move |conn| read_beside::kept_keys(conn, &after, limit)).await
+    }
+
+    async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()> {
+        let weight = keys.len();
+        let run = move |tx: &mut Tx<'_>| transfer::import_keys(tx, &keys);
+        self.write("take in the keys", Kind::Durable, weight, run).await
+    }
+
+    async fn next_job(&self) -> Result<JobId> {
+        let run = |tx: &mut Tx<'_>| Ok(JobId(tx.cache.peek_next_job()));
+        self.write("ask for the next id", Kind::Advisory, 1, run).await
+    }
+
+    async fn skip_jobs(&self, next: JobId) -> Result<()> {
+        let run = move |tx: &mut Tx<'_>| transfer::skip_jobs(tx, next.0);
+        self.write("skip ids", Kind::Durable, 1, run).await
     }
 }
 
@@ -226,9 +361,10 @@ impl Upkeep for Sqlite {
         self.write("write to the store", Kind::Durable, 1, keep::touch).await
     }
 
-    async fn prune(&self, request: PruneRequest) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| keep::prune(tx, &request);
-        self.write("forget old jobs", Kind::Durable, request.limit as usize, run).await
+        let (action, weight) = ("forget old jobs", request.limit as usize);
+        self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 
     async fn close(&self) -> Result<()> {

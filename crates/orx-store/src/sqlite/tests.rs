@@ -14,8 +14,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::{
-    ADVISORY_SYNC, ClaimRequest, Claimed, Dispatching, Enqueued, Jobs, PruneRequest, Recorded,
-    Upkeep,
+    ADVISORY_SYNC, ClaimRequest, Claimed, Dispatching, Enqueued, Jobs, Lead, LeadRequest, Leases,
+    PruneRequest, Recorded, Term, Upkeep,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -74,7 +74,15 @@ async fn claim(store: &Sqlite, handler: &str, first: u128, room: u128) -> Vec<Cl
         offer: Offer { handlers: BTreeSet::from([name(handler)]), ..Offer::default() },
         executions: (first..first + room).map(ExecutionId).collect(),
     };
-    store.claim_ready(vec![request], NOW).await.expect("claim")
+    store.claim_ready(vec![request], term(store).await, NOW).await.expect("claim")
+}
+
+async fn term(store: &Sqlite) -> Term {
+    let request = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(9), above: 0 };
+    match store.lead(request, NOW).await.expect("an answer") {
+        Lead::Leading(term) => term,
+        Lead::Following { leader, .. } => panic!("{leader:?} leads"),
+    }
 }
 
 async fn end(store: &Sqlite, claimed: &Claimed, kind: OutcomeKind) -> Recorded {
@@ -129,12 +137,14 @@ async fn what_is_read_often_reads_an_index_in_its_order() {
     let (list, _) = read::plan(&statuses, false, Some(JobId(9))).expect("may match");
     let due = "SELECT id FROM jobs WHERE status = 2 AND run_at <= ?1 ORDER BY run_at, id LIMIT 9";
     let live = "SELECT id FROM jobs WHERE status IN (3, 4) AND status <> 5";
+    let of_worker = "SELECT id FROM jobs WHERE worker = ?1 ORDER BY id";
     let cases = [
         (claim::READY, "COVERING INDEX jobs_ready"),
         (include_str!("next_due.sql"), "jobs_due"),
         (include_str!("oldest_due.sql"), "jobs_ready"),
         (due, "jobs_due"),
         (live, "jobs_status"),
+        (of_worker, "jobs_live"),
         (&list, "COVERING INDEX jobs_status"),
     ];
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
@@ -303,7 +313,7 @@ async fn ids_and_young_keys_outlive_their_jobs() {
         let _ = end(&store, &claimed, OutcomeKind::Succeeded { result: Some(json_null()) }).await;
     }
     let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9 };
-    assert_eq!(store.prune(all).await.expect("prune"), 2);
+    assert_eq!(store.prune(all, term(&store).await).await.expect("prune"), 2);
     drop(store);
 
     let store = open(folder.path());
@@ -359,5 +369,58 @@ async fn a_list_in_pages_gives_every_job_once() {
         }
     }
     assert_eq!(found, (1..=20).rev().collect::<Vec<_>>());
+    counts_are_right(&store).await;
+}
+
+/// A file of schema 1, with jobs in every state, as the version before wrote it.
+const FIRST: &str = include_str!("migrations/0001_first.sql");
+
+#[tokio::test]
+async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
+    let folder = folder();
+    let path = folder.path().join("orx.db");
+    let old = Connection::open(&path).expect("open");
+    old.execute_batch(FIRST).expect("the schema before");
+    let spec = serde_json::to_string(&spec()).expect("json");
+    let registration = r#"{"incarnation":"00000000000000000000000000000007","name":"w1","host":"h",
+        "pid":1,"version":"0.1.0","offer":{},"slots":1,"started_at":"2026-01-01T00:00:00.000Z"}"#;
+    old.execute_batch(
+        "INSERT INTO queues VALUES (1, 'media');
+         INSERT INTO lanes VALUES (1, 1, 'video', '{}');
+         INSERT INTO counts VALUES (1, 1, 1), (1, 3, 1), (1, 5, 1);
+         INSERT INTO jobs (id, status, urgency, lane, run_at, created_at) VALUES (1, 1, 2, 1, 5, 5);
+         INSERT INTO jobs (id, status, urgency, lane, run_at, created_at, attempt, execution,
+             worker, worker_name, claimed_at)
+             VALUES (2, 3, 2, 1, 5, 5, 1, x'00000000000000000000000000000009',
+                 x'00000000000000000000000000000007', 'w1', 6);
+         INSERT INTO jobs (id, status, urgency, lane, run_at, created_at, attempt, finished_at)
+             VALUES (3, 5, 2, 1, 5, 5, 1, 8);
+         INSERT INTO attempts (job, number, execution, worker, worker_name, status, claimed_at,
+             ended_at) VALUES (3, 1, x'00000000000000000000000000000008',
+                 x'00000000000000000000000000000007', 'w1', 'succeeded', 6, 8);
+         PRAGMA application_id = 0x4f525800;
+         PRAGMA user_version = 1;",
+    )
+    .expect("its rows");
+    for job in 1..=3 {
+        old.execute("INSERT INTO specs VALUES (?1, ?2)", (job, &spec)).expect("its spec");
+    }
+    old.execute(
+        "INSERT INTO workers (incarnation, name, registration, state, seen_at, hosted_by) \
+         VALUES (?1, 'w1', ?2, 'running', 6, ?1)",
+        (Incarnation(7).to_bytes(), registration),
+    )
+    .expect("its worker");
+    drop(old);
+
+    let store = open(folder.path());
+    let live = store.live_attempts_of(Incarnation(7)).await.expect("read");
+    assert_eq!(live.iter().map(|attempt| attempt.job.0).collect::<Vec<_>>(), [2]);
+    let workers = crate::Workers::workers(&store, NOW).await.expect("read");
+    assert_eq!(workers[0].report.hosted_by, Some(Incarnation(7)));
+    let ended = store.attempts(JobId(3)).await.expect("read");
+    assert_eq!((ended[0].epoch, ended[0].status), (0, orx_model::AttemptStatus::Succeeded));
+    assert_eq!(claim(&store, "video", 20, 5).await.len(), 1);
+    assert_eq!(enqueue(&store, vec![super::tests::spec()]).await, [JobId(4)]);
     counts_are_right(&store).await;
 }

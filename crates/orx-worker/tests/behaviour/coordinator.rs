@@ -98,6 +98,7 @@ impl Setup {
             guard: self.guard,
             now: Arc::new(now),
             seed: 7,
+            nudge: Arc::default(),
         };
         let worker =
             Worker::start(options, transport, Arc::clone(&gateway) as Arc<dyn Gateway>).await;
@@ -284,14 +285,20 @@ fn envelope(message: Message) -> Envelope {
     }
 }
 
-/// Answers each heartbeat once with what a test put in, else with nothing to do.
+/// Answers each heartbeat once with what a test put in, else with what stands.
 #[derive(Default)]
 pub(crate) struct Heartbeats {
+    standing: Mutex<HeartbeatAnswer>,
     answers: Mutex<VecDeque<HeartbeatAnswer>>,
     pub(crate) registered: Mutex<Vec<WorkerRegistration>>,
 }
 
 impl Heartbeats {
+    /// From now on, where nothing else is to be answered.
+    pub(crate) fn stand(&self, answer: HeartbeatAnswer) {
+        *lock(&self.standing) = answer;
+    }
+
     pub(crate) fn answer(&self, answer: HeartbeatAnswer) {
         lock(&self.answers).push_back(answer);
     }
@@ -308,7 +315,7 @@ impl Gateway for Heartbeats {
     }
 
     async fn heartbeat(&self, _: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
-        Ok(lock(&self.answers).pop_front().unwrap_or_default())
+        Ok(lock(&self.answers).pop_front().unwrap_or_else(|| lock(&self.standing).clone()))
     }
 }
 

@@ -52,7 +52,7 @@ async fn a_worker_that_drains_gives_back_what_comes() {
     let waits = script("true");
     coordinator.dispatch(&waits).await;
     coordinator.started(&first).await;
-    coordinator.gateway.answer(HeartbeatAnswer { drain: true, ..HeartbeatAnswer::default() });
+    coordinator.gateway.stand(HeartbeatAnswer { drain: true, ..HeartbeatAnswer::default() });
     coordinator.outcome(&waits).await;
     let outcome = coordinator.run(&late).await;
     assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");

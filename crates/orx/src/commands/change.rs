@@ -188,6 +188,11 @@ fn in_words(answer: &ChangeAnswer) -> String {
         (Change::NotInState, "left, not in a state for it:"),
         (Change::NotFound, "not found:"),
     ];
+    let done: Vec<Change> =
+        answer.jobs.iter().map(|job| job.change).filter(|change| !is_left(*change)).collect();
+    let mixed = done.iter().any(|change| Some(change) != done.first());
+    // The answer names the first of many; its count is of all.
+    let unnamed = answer.affected.saturating_sub(done.len() as u64);
     for (change, word) in words {
         let ids: Vec<String> = answer
             .jobs
@@ -201,8 +206,14 @@ fn in_words(answer: &ChangeAnswer) -> String {
         match ids.len() {
             0 => {}
             1..=10 => text.push_str(&format!("{word} {}\n", ids.join(", "))),
-            count => text.push_str(&format!("{word} {count} jobs\n")),
+            count => {
+                let more = if is_left(change) || mixed { 0 } else { unnamed };
+                text.push_str(&format!("{word} {} jobs\n", count as u64 + more));
+            }
         }
+    }
+    if mixed && unnamed > 0 {
+        text.push_str(&format!("changed {} jobs in all\n", answer.affected));
     }
     if text.is_empty() {
         text.push_str("nothing changed\n");

@@ -2,6 +2,7 @@
 
 use orx_model::JobStatus;
 use orx_model::time::format_duration;
+use orx_model::wire::ClusterStatus;
 
 use super::Session;
 use crate::error::{CliError, Exit};
@@ -36,15 +37,32 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
         ("server", Cell::new(format!("orx {}, up {up}", status.version))),
         ("store", Cell::new(store)),
         ("transport", Cell::new(status.transport.clone())),
+        ("leader", Cell::new(leader(&status))),
         ("workers", Cell::new(format!("{} live", status.workers_live))),
         ("slots", Cell::new(format!("{} of {} busy", status.active, status.slots))),
         ("jobs", Cell::new(if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })),
         ("dead letters", Cell::new(status.dead_letters.to_string())),
         ("times", Cell::new(settings.join(", "))),
     ];
+    for node in status.nodes.iter().filter(|_| status.nodes.len() > 1) {
+        let role = match (node.leads, node.live) {
+            (true, _) => "leads",
+            (false, true) => "follows",
+            (false, false) => "silent",
+        };
+        let url = node.url.as_deref().unwrap_or("nowhere");
+        lines.push(("node", Cell::new(format!("{} {role}, {url}", node.name))));
+    }
     for what in &status.attention {
         lines.push(("attention", Cell::new(format!("! {what}"))));
     }
     session.ui.one(&status, &status.node.to_string(), &lines)?;
     Ok(Exit::Done)
+}
+
+fn leader(status: &ClusterStatus) -> String {
+    let Some(leader) = status.leader else { return "nobody".to_owned() };
+    let name = status.nodes.iter().find(|node| node.node == leader);
+    let name = name.map_or_else(|| leader.to_string(), |node| node.name.to_string());
+    format!("{name}, epoch {}", status.epoch)
 }

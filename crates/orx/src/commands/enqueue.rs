@@ -12,7 +12,7 @@ use orx_model::{MessageId, Name, Priority, limits};
 use serde_json::{Map, Value};
 
 use super::logs::{Sink, follow};
-use super::{Session, exit_of, link_note, open_stdin, pair, read_stdin};
+use super::{Session, exit_of, interruptible, link_note, open_stdin, pair, read_stdin, resume};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, Ui};
 
@@ -159,16 +159,22 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     }
     let reference = answer.id.to_string();
     if args.follow {
-        return follow(session, &reference, Sink::default(), args.timeout).await;
+        let following = follow(session, &reference, Sink::default(), args.timeout);
+        let resume = resume("logs -f", "follows", std::slice::from_ref(&reference));
+        return interruptible(&session.ui, Some(resume), following).await;
     }
     if args.wait {
+        let resume = resume("wait", "waits for", std::slice::from_ref(&reference));
         let waiting = session.client.wait(&reference, None, link_note(&session.ui));
-        let Some(job) = crate::within(args.timeout, waiting).await? else {
-            session.ui.note(&format!("{reference} goes on: `orx wait {reference}` waits for it"));
-            return Ok(Exit::TimedOut);
+        let waiting = async {
+            let Some(job) = crate::within(args.timeout, waiting).await? else {
+                session.ui.note(&resume);
+                return Ok(Exit::TimedOut);
+            };
+            super::show::print_job(&session.ui, &job)?;
+            Ok(exit_of(&job))
         };
-        super::show::print_job(&session.ui, &job)?;
-        return Ok(exit_of(&job));
+        return interruptible(&session.ui, Some(resume.clone()), waiting).await;
     }
     let said = if answer.created { "enqueued" } else { "known by its key" };
     match session.ui.format {
@@ -248,8 +254,22 @@ fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliError> {
     Ok(Some(Json::from(raw)))
 }
 
-/// A thousand lines at a time, answered line by line in order.
+/// A batch, and around its answers what makes them one value where that was asked for.
 async fn batch(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
+    if session.ui.format != Format::Json {
+        return batch_lines(session, job).await;
+    }
+    session.ui.raw(b"[")?;
+    let ended = batch_lines(session, job).await;
+    // Closed after a failure too: what was answered until then can be read.
+    let closed = session.ui.raw(b"]\n");
+    let exit = ended?;
+    closed?;
+    Ok(exit)
+}
+
+/// A thousand lines at a time, answered line by line in order.
+async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
     let mut flags = EnqueueRequest::default();
     job.apply(&mut flags, &session.ui)?;
     if flags.key.is_some() {
@@ -259,6 +279,7 @@ async fn batch(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
     }
     let mut lines = open_stdin(&session.ui)?;
     let (mut done, mut refused, mut number) = (0_u64, 0_u64, 0_u64);
+    let mut first_refusal = None;
     loop {
         let mut requests = Vec::new();
         let mut places = Vec::new();
@@ -300,12 +321,15 @@ async fn batch(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
         }
         told.sort_by_key(|answer| answer.line);
         for answer in told {
-            if answer.error.is_some() {
-                refused += 1
-            } else {
-                done += 1
+            let first = done + refused == 0;
+            match &answer.error {
+                Some(problem) => {
+                    refused += 1;
+                    first_refusal.get_or_insert_with(|| CliError::from(problem.clone()).exit);
+                }
+                None => done += 1,
             }
-            print_line(&session.ui, &answer)?;
+            print_line(&session.ui, &answer, first)?;
         }
         if ended {
             break;
@@ -314,9 +338,9 @@ async fn batch(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
     if session.ui.format.is_human() {
         session.ui.note(&format!("enqueued {done}, refused {refused}"));
     }
-    Ok(match (done, refused) {
-        (_, 0) => Exit::Done,
-        (0, _) => Exit::Usage,
+    Ok(match (done, first_refusal) {
+        (_, None) => Exit::Done,
+        (0, Some(exit)) => exit,
         _ => Exit::Partial,
     })
 }
@@ -346,12 +370,14 @@ fn merged(mut request: EnqueueRequest, flags: &EnqueueRequest) -> EnqueueRequest
     request
 }
 
-fn print_line(ui: &Ui, answer: &BatchLine) -> Result<(), CliError> {
+fn print_line(ui: &Ui, answer: &BatchLine, first: bool) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     match (&answer.error, answer.id, ui.format) {
-        (_, _, Format::Json | Format::Jsonl) => {
-            writeln!(out, "{}", orx_model::text::escape_json(&serde_json::to_string(answer)?))?;
+        (_, _, Format::Json) => {
+            let comma = if first { "" } else { ",\n" };
+            write!(out, "{comma}{}", ui.json_text(answer)?)?;
         }
+        (_, _, Format::Jsonl) => writeln!(out, "{}", ui.json_text(answer)?)?,
         (None, Some(id), _) => writeln!(out, "{id}")?,
         (Some(problem), ..) => {
             let cause = problem.cause.as_deref().map(|c| format!(": {c}")).unwrap_or_default();

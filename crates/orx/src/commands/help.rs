@@ -46,8 +46,11 @@ examples! {
   orx dlq retry 1423
   orx dlq rm --all --yes\n";
     WORKER: "read", "  orx worker list
-  orx worker list -o wide
+  orx worker show wrk-3
   orx worker list -o json | jq '.[].offer.handlers'\n";
+    WORKER_ORDER: "admin", "  orx worker drain wrk-3 --reason 'new disk'
+  orx worker resume wrk-3
+  orx worker fence 4f2a90c1 --yes\n";
     CLUSTER: "read", "  orx cluster status
   orx cluster status -o json | jq .attention
   watch -n 5 orx cluster status\n";
@@ -75,6 +78,12 @@ owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
     SERVER: "none", "  orx daemon server
   orx daemon server --listen 127.0.0.1:0 --state /tmp/orx
   orx daemon server --listen 0.0.0.0:7443 --tls-cert orx.pem --tls-key orx.key\n";
+    COORDINATOR: "none", "  orx daemon coordinator --listen 127.0.0.1:7070
+  orx daemon coordinator --state /var/lib/orx --name n1
+  orx daemon coordinator --config /etc/orx/config.toml\n";
+    WORKER_DAEMON: "worker", "  orx daemon worker
+  orx daemon worker --coordinator http://127.0.0.1:7070 --token-file worker.token
+  orx daemon worker --slots 4 --queues media,mail --label gpu=a100\n";
 }
 
 const FILTERS: &str = "\

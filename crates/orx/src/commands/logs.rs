@@ -1,6 +1,7 @@
 //! What jobs print: on two streams as they did, raw where a program reads, cleaned where a person
 //! does.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use orx_model::text::{Cleaner, Styles};
 use orx_model::wire::{LogEvent, LogPart, LogsQuery};
 use orx_model::{Job, Timestamp};
 
-use super::{FilterArgs, JobRef, Session, exit_of, link_note, references};
+use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, references};
 use crate::error::{CliError, Exit};
 use crate::ui::Ui;
 
@@ -62,6 +63,13 @@ pub(crate) struct Sink {
     pub(crate) tail: Option<u32>,
 }
 
+impl Args {
+    /// What to say when following is broken off.
+    pub(crate) fn resume(&self) -> Option<String> {
+        self.follow.then(|| super::resume("logs -f", "follows", &self.jobs))
+    }
+}
+
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
     let jobs = references(session, &args.jobs)?;
     let jobs = match (jobs.is_empty(), args.filter.expression(session.ui.zone)?) {
@@ -71,6 +79,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         (false, Some(_)) => return Err(CliError::usage("name jobs, or give a filter, not both")),
     };
     let many = jobs.len() > 1;
+    // One value holds what all of the jobs printed.
+    let mut all = (session.ui.format == crate::ui::Format::Json).then(Vec::new);
     let mut exit = Exit::Done;
     for job in jobs {
         let prefix = (args.prefix || many).then(|| job.text.clone());
@@ -86,7 +96,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
             follow: Some(args.follow),
         };
         if session.ui.format.is_json() {
-            let ended = print_json(session, &job, query).await?;
+            let ended = print_json(session, &job, query, all.as_mut()).await?;
             exit = if args.follow { exit_of(&ended) } else { exit };
             continue;
         }
@@ -103,18 +113,11 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
             exit = exit_of(&ended);
         }
     }
+    if let Some(all) = all {
+        let text = serde_json::Value::from(all).to_string();
+        session.ui.raw(format!("{}\n", orx_model::text::escape_json(&text)).as_bytes())?;
+    }
     Ok(exit)
-}
-
-async fn matching(session: &Session, filter: String) -> Result<Vec<JobRef>, CliError> {
-    let query = orx_model::wire::ListQuery { filter: Some(filter), ..Default::default() };
-    let page = session.client.list(&query).await?;
-    Ok(page
-        .jobs
-        .iter()
-        .rev()
-        .map(|job| JobRef { text: job.id.to_string(), attempt: None })
-        .collect())
 }
 
 /// Follows a job to its end; ends with its code.
@@ -168,24 +171,32 @@ async fn print(
     ended.ok_or_else(|| CliError::new(Exit::Failed, "cut_off", "the log was cut off"))
 }
 
-async fn print_json(session: &Session, job: &JobRef, query: LogsQuery) -> Result<Job, CliError> {
+/// Lines of JSON, or values for one list.
+async fn print_json(
+    session: &Session,
+    job: &JobRef,
+    query: LogsQuery,
+    mut all: Option<&mut Vec<serde_json::Value>>,
+) -> Result<Job, CliError> {
     let mut failed = None;
-    let text = job.text.clone();
-    let lines = session.ui.format == crate::ui::Format::Jsonl;
-    let mut all = Vec::new();
-    let each = |event: LogEvent| {
-        let LogEvent::Chunk(part) = event else { return ControlFlow::Continue(()) };
-        let value = serde_json::json!({
-            "v": 1, "job": text, "attempt": part.attempt, "stream": part.stream, "at": part.at,
-            "cursor": part.cursor, "dropped_bytes": part.dropped_bytes,
-            "data": String::from_utf8_lossy(&part.data),
-        });
-        if !lines {
+    let mut begun = Begun::default();
+    let value = |part: &LogPart, data: &str| {
+        serde_json::json!({
+            "v": 1, "job": job.text, "attempt": part.attempt, "stream": part.stream, "at": part.at,
+            "cursor": part.cursor, "dropped_bytes": part.dropped_bytes, "data": data,
+        })
+    };
+    let mut show = |value: serde_json::Value| {
+        if let Some(all) = &mut all {
             all.push(value);
-            return ControlFlow::Continue(());
+            return Ok(());
         }
         let line = orx_model::text::escape_json(&value.to_string()).into_owned();
-        match writeln!(std::io::stdout().lock(), "{line}") {
+        writeln!(std::io::stdout().lock(), "{line}")
+    };
+    let each = |event: LogEvent| {
+        let LogEvent::Chunk(part) = event else { return ControlFlow::Continue(()) };
+        match show(value(&part, &begun.characters(&part))) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);
@@ -197,11 +208,68 @@ async fn print_json(session: &Session, job: &JobRef, query: LogsQuery) -> Result
     if let Some(error) = failed {
         return Err(error.into());
     }
-    if !lines {
-        let text = serde_json::Value::from(all).to_string();
-        session.ui.raw(format!("{}\n", orx_model::text::escape_json(&text)).as_bytes())?;
+    for part in begun.take() {
+        show(value(&part, &String::from_utf8_lossy(&part.data)))?;
     }
     ended.ok_or_else(|| CliError::new(Exit::Failed, "cut_off", "the log was cut off"))
+}
+
+/// What was begun in one part of a stream and ends in the next: chunks are cut by size and time,
+/// not where lines and characters end.
+#[derive(Default)]
+struct Begun(BTreeMap<(u32, &'static str), LogPart>);
+
+/// A line without an end is shown in pieces of this.
+const LINE_MOST: usize = 256 * 1024;
+
+impl Begun {
+    /// What was begun before, and this.
+    fn with(&mut self, part: &LogPart) -> Vec<u8> {
+        let begun = self.0.remove(&(part.attempt, part.stream.as_str()));
+        let mut bytes = begun.map(|begun| begun.data).unwrap_or_default();
+        bytes.extend_from_slice(&part.data);
+        bytes
+    }
+
+    fn keep(&mut self, part: &LogPart, rest: Vec<u8>) {
+        if !rest.is_empty() {
+            let (attempt, stream, at) = (part.attempt, part.stream, part.at);
+            let cursor = part.cursor.clone();
+            let rest = LogPart { cursor, attempt, stream, at, dropped_bytes: 0, data: rest };
+            self.0.insert((attempt, stream.as_str()), rest);
+        }
+    }
+
+    /// The lines that are there whole, each with its end.
+    fn lines(&mut self, part: &LogPart) -> Vec<u8> {
+        let mut bytes = self.with(part);
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        if bytes.len() - end > LINE_MOST {
+            bytes.push(b'\n');
+            return bytes;
+        }
+        let rest = bytes.split_off(end);
+        self.keep(part, rest);
+        bytes
+    }
+
+    /// The text up to where a character is cut in two.
+    fn characters(&mut self, part: &LogPart) -> String {
+        let mut bytes = self.with(part);
+        let cut = bytes.utf8_chunks().last().map_or(0, |last| {
+            let begun = std::str::from_utf8(last.invalid());
+            let is_begun = begun.is_err_and(|error| error.error_len().is_none());
+            if is_begun { last.invalid().len() } else { 0 }
+        });
+        let rest = bytes.split_off(bytes.len() - cut);
+        self.keep(part, rest);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What never ended.
+    fn take(&mut self) -> impl Iterator<Item = LogPart> + use<> {
+        std::mem::take(&mut self.0).into_values()
+    }
 }
 
 /// One stream of this process.
@@ -216,6 +284,8 @@ struct Printer {
     sink: Sink,
     out: Side,
     err: Side,
+    /// Lines that have not ended yet, where each gets a prefix.
+    begun: Begun,
     /// Lines held back until the end, for an exact tail.
     held: Option<Vec<(bool, Vec<u8>)>>,
 }
@@ -231,6 +301,7 @@ impl Printer {
             out: side(ui.out_tty),
             err: side(std::io::stderr().is_terminal()),
             ui: ui.clone(),
+            begun: Begun::default(),
             held: sink.tail.map(|_| Vec::new()),
             sink,
         }
@@ -251,19 +322,22 @@ impl Printer {
         }
         match &self.sink.prefix {
             None => self.write(to_err, &part.data),
-            Some(job) => {
-                let head = self.head(job, part.stream.as_str(), part.at);
-                let mut text = Vec::new();
-                for line in part.data.split_inclusive(|byte| *byte == b'\n') {
-                    text.extend_from_slice(head.as_bytes());
-                    text.extend_from_slice(line);
-                }
-                if !text.ends_with(b"\n") && !text.is_empty() {
-                    text.push(b'\n');
-                }
-                self.write(to_err, &text)
+            Some(_) => {
+                let lines = self.begun.lines(part);
+                self.prefixed(to_err, part, &lines)
             }
         }
+    }
+
+    fn prefixed(&mut self, to_err: bool, part: &LogPart, lines: &[u8]) -> std::io::Result<()> {
+        let job = self.sink.prefix.as_deref().unwrap_or_default();
+        let head = self.head(job, part.stream.as_str(), part.at);
+        let mut text = Vec::new();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            text.extend_from_slice(head.as_bytes());
+            text.extend_from_slice(line);
+        }
+        self.write(to_err, &text)
     }
 
     fn head(&self, job: &str, stream: &str, at: Timestamp) -> String {
@@ -310,6 +384,12 @@ impl Printer {
     }
 
     fn finish(&mut self) -> std::io::Result<()> {
+        for mut part in self.begun.take() {
+            let mut line = std::mem::take(&mut part.data);
+            line.push(b'\n');
+            let to_err = part.stream == Stream::Err && !self.sink.together;
+            self.prefixed(to_err, &part, &line)?;
+        }
         if let (Some(held), Some(lines)) = (self.held.take(), self.sink.tail) {
             // Whole chunks came; the tail is cut to lines here.
             let total: usize = held.iter().map(|(_, bytes)| count_lines(bytes)).sum();

@@ -159,6 +159,25 @@ pub(crate) fn references(session: &Session, named: &[String]) -> Result<Vec<JobR
     Ok(all)
 }
 
+/// All jobs that a filter matches, the oldest first.
+pub(crate) async fn matching(session: &Session, filter: String) -> Result<Vec<JobRef>, CliError> {
+    let mut query = orx_model::wire::ListQuery {
+        filter: Some(filter),
+        limit: Some(orx_model::limits::PAGE_ROWS as u32),
+        oldest_first: Some(true),
+        ..Default::default()
+    };
+    let mut jobs = Vec::new();
+    loop {
+        let page = session.client.list(&query).await?;
+        jobs.extend(page.jobs.iter().map(|job| JobRef { text: job.id.to_string(), attempt: None }));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(jobs);
+        }
+    }
+}
+
 /// Standard input, which is read only when asked for.
 pub(crate) fn open_stdin(ui: &Ui) -> Result<std::io::StdinLock<'static>, CliError> {
     let stdin = std::io::stdin();
@@ -191,7 +210,11 @@ pub(crate) fn exit_of(job: &Job) -> Exit {
             match (job.status, job.exit, job.dead) {
                 (_, _, Some(orx_model::job::DeadReason::Lost)) => Exit::RunFailed,
                 (JobStatus::TimedOut, _, _) => Exit::TimedOut,
-                (_, Some(exit), _) => Exit::Command(u8::try_from(exit.shell_code()).unwrap_or(1)),
+                (_, Some(exit), _) => match u8::try_from(exit.shell_code()).unwrap_or(1) {
+                    // It ended well and said that it failed: no success for who waits.
+                    0 => Exit::Failed,
+                    code => Exit::Command(code),
+                },
                 (_, None, _) => Exit::RunFailed,
             }
         }
@@ -200,6 +223,38 @@ pub(crate) fn exit_of(job: &Job) -> Exit {
         | JobStatus::Scheduled
         | JobStatus::Dispatched
         | JobStatus::Running => Exit::Failed,
+    }
+}
+
+/// What to say when waiting is broken off: the command that takes it up again.
+#[must_use]
+pub(crate) fn resume(command: &str, does: &str, jobs: &[String]) -> String {
+    let named = !jobs.is_empty() && jobs.iter().all(|job| job != "-");
+    match jobs {
+        [job] if named => format!("{job} goes on: `orx {command} {job}` {does} it"),
+        jobs if named => {
+            let jobs = jobs.join(" ");
+            format!("the jobs go on: `orx {command} {jobs}` {does} them")
+        }
+        _ => format!("the jobs go on: the same command {does} them again"),
+    }
+}
+
+/// Ctrl-C leaves the jobs as they are, and says how to go on.
+pub(crate) async fn interruptible(
+    ui: &Ui,
+    resume: Option<String>,
+    command: impl Future<Output = Result<Exit, CliError>>,
+) -> Result<Exit, CliError> {
+    tokio::select! {
+        ended = command => ended,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            if let Some(resume) = resume {
+                ui.note(&resume);
+            }
+            Ok(Exit::Interrupted)
+        }
     }
 }
 

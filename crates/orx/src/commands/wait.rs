@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use orx_model::{Job, JobStatus};
 
-use super::{FilterArgs, JobRef, Session, exit_of, link_note, references};
+use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, references, resume};
 use crate::error::{CliError, Exit};
 
 /// Wait until jobs have ended, and end with their code
@@ -26,6 +26,13 @@ pub(crate) struct Args {
     /// Give up after this time
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     timeout: Option<Duration>,
+}
+
+impl Args {
+    /// What to say when the wait is broken off.
+    pub(crate) fn resume(&self) -> String {
+        resume("wait", "waits for", &self.jobs)
+    }
 }
 
 /// Long polls open at once.
@@ -64,13 +71,16 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         let rows: Result<Vec<_>, CliError> = ended.iter().map(row).collect();
         session.ui.list(&[("ID", false), ("STATUS", false)], &rows?)?;
     }
-    let reached = |job: &&Job| args.until == Some(job.status) || job.status == JobStatus::Completed;
-    match ended.as_slice() {
-        [one] if args.until == Some(one.status) => Ok(Exit::Done),
-        [one] => Ok(exit_of(one)),
-        all if all.iter().filter(reached).count() == all.len() => Ok(Exit::Done),
-        _ => Ok(Exit::Failed),
-    }
+    let reached = |job: &Job| args.until == Some(job.status) || job.status == JobStatus::Completed;
+    let missed: Vec<&Job> = ended.iter().filter(|job| !reached(job)).collect();
+    Ok(match (missed.as_slice(), ended.len()) {
+        ([], _) => Exit::Done,
+        ([one], 1) => exit_of(one),
+        (missed, _) if missed.iter().all(|job| job.status == JobStatus::Cancelled) => {
+            Exit::Cancelled
+        }
+        _ => Exit::Failed,
+    })
 }
 
 async fn wait_all(session: &Session, jobs: &[JobRef], args: &Args) -> Result<Vec<Job>, CliError> {
@@ -93,22 +103,4 @@ async fn wait_all(session: &Session, jobs: &[JobRef], args: &Args) -> Result<Vec
     }
     ended.sort_by_key(|job| job.id);
     Ok(ended)
-}
-
-async fn matching(session: &Session, filter: String) -> Result<Vec<JobRef>, CliError> {
-    let mut query = orx_model::wire::ListQuery {
-        filter: Some(filter),
-        limit: Some(orx_model::limits::PAGE_ROWS as u32),
-        oldest_first: Some(true),
-        ..Default::default()
-    };
-    let mut jobs = Vec::new();
-    loop {
-        let page = session.client.list(&query).await?;
-        jobs.extend(page.jobs.iter().map(|job| JobRef { text: job.id.to_string(), attempt: None }));
-        query.cursor = page.next;
-        if query.cursor.is_none() {
-            return Ok(jobs);
-        }
-    }
 }

@@ -1,8 +1,12 @@
 //! Workers.
 
+use orx_model::time::format_duration;
+use orx_model::wire::{WorkerCommand, WorkerDetail, WorkerView, WorkersOrderRequest};
+use orx_model::{Name, Timestamp};
+
 use super::Session;
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Row};
+use crate::ui::{Cell, Column, Row, Ui};
 
 /// Workers
 #[derive(Debug, clap::Subcommand)]
@@ -10,57 +14,236 @@ pub(crate) enum Command {
     /// List every worker
     #[command(after_long_help = super::help::WORKER)]
     List,
+    /// Show one worker and what it runs
+    #[command(after_long_help = super::help::WORKER)]
+    Show {
+        /// Name, or the first digits of the incarnation
+        worker: String,
+    },
+    /// Take nothing new, finish the rest, and stay
+    #[command(after_long_help = super::help::WORKER_ORDER)]
+    Drain(OrderArgs),
+    /// Take work again
+    #[command(after_long_help = super::help::WORKER_ORDER)]
+    Resume(OrderArgs),
+    /// Give workers up: what they run is lost at once and runs elsewhere
+    ///
+    /// For a worker that is known to be dead, or must not go on. Nothing it says counts any more; if
+    /// it lives, it stops all that it runs and starts anew. Not to be taken back.
+    #[command(after_long_help = super::help::WORKER_ORDER)]
+    Fence(OrderArgs),
 }
 
-const COLUMNS: [Column; 10] = [
+#[derive(Debug, clap::Args)]
+pub(crate) struct OrderArgs {
+    /// Names (every live worker of it), or the first digits of incarnations
+    #[arg(required = true, value_name = "WORKER")]
+    workers: Vec<String>,
+    /// Why, for whoever looks later
+    #[arg(long, value_name = "R")]
+    reason: Option<String>,
+    /// Change nothing; say what would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    yes: bool,
+}
+
+const COLUMNS: [Column; 14] = [
     ("WORKER", false),
     ("STATE", false),
     ("ACTIVE", false),
     ("QUEUES", false),
     ("SEEN", false),
+    ("CPU", false),
+    ("MEM", false),
     ("HANDLERS", false),
+    ("UPTIME", true),
     ("LABELS", true),
     ("VERSION", true),
     ("HOST", true),
     ("PID", true),
+    ("INCARNATION", true),
 ];
 
 pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
-    let Command::List = command;
+    match command {
+        Command::List => list(session).await,
+        Command::Show { worker } => show(&worker, session).await,
+        Command::Drain(args) => order(WorkerCommand::Drain, args, session).await,
+        Command::Resume(args) => order(WorkerCommand::Resume, args, session).await,
+        Command::Fence(args) => order(WorkerCommand::Fence, args, session).await,
+    }
+}
+
+async fn list(session: &Session) -> Result<Exit, CliError> {
     let workers = session.client.workers().await?.workers;
-    let mut rows = Vec::new();
-    for worker in &workers {
-        let names = |all: &std::collections::BTreeSet<orx_model::Name>, none: &str| {
-            if all.is_empty() {
-                return none.to_owned();
-            }
-            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-        };
-        let state = if worker.live { worker.state.as_str() } else { "silent" };
-        let mut handlers = names(&worker.offer.handlers, "");
-        if worker.offer.commands {
-            let comma = if handlers.is_empty() { "" } else { "," };
-            handlers = format!("{handlers}{comma}commands");
+    let rows: Result<Vec<Row>, CliError> =
+        workers.iter().map(|worker| row(&session.ui, worker)).collect();
+    session.ui.list(&COLUMNS, &rows?)?;
+    Ok(Exit::Done)
+}
+
+fn row(ui: &Ui, worker: &WorkerView) -> Result<Row, CliError> {
+    let (cpu, memory) = load(worker);
+    Ok(Row {
+        json: serde_json::to_value(worker)?,
+        id: worker.incarnation.to_string(),
+        cells: vec![
+            Cell::new(worker.name.to_string()),
+            Cell::new(state(worker)),
+            Cell::new(format!("{}/{}", worker.active, worker.slots)),
+            Cell::new(names(&worker.offer.queues, "all")),
+            Cell::new(ui.age(worker.seen_at)),
+            Cell::new(cpu),
+            Cell::new(memory),
+            Cell::new(handlers(worker)),
+            Cell::new(ui.age(worker.started_at)),
+            Cell::new(labels(worker)),
+            Cell::new(worker.version.clone()),
+            Cell::new(worker.host.clone()),
+            Cell::new(worker.pid.to_string()),
+            Cell::new(worker.incarnation.to_string()),
+        ],
+    })
+}
+
+fn names(all: &std::collections::BTreeSet<Name>, none: &str) -> String {
+    if all.is_empty() {
+        return none.to_owned();
+    }
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// What is ordered of it stands before what it says of itself.
+fn state(worker: &WorkerView) -> &'static str {
+    use orx_model::message::WorkerOrder::{Drain, Fence};
+    match (worker.order, worker.live) {
+        (Some(Fence), _) => "fenced",
+        (_, false) => "silent",
+        (Some(Drain), true) if worker.active == 0 => "drained",
+        (Some(Drain), true) => "draining",
+        (None, true) => worker.state.as_str(),
+    }
+}
+
+fn handlers(worker: &WorkerView) -> String {
+    let handlers = names(&worker.offer.handlers, "");
+    if !worker.offer.commands {
+        return handlers;
+    }
+    let comma = if handlers.is_empty() { "" } else { "," };
+    format!("{handlers}{comma}commands")
+}
+
+fn labels(worker: &WorkerView) -> String {
+    let labels = worker.offer.labels.iter().map(|(name, value)| format!("{name}={value}"));
+    labels.collect::<Vec<_>>().join(" ")
+}
+
+/// Of its machine: processors, and memory.
+fn load(worker: &WorkerView) -> (String, String) {
+    match worker.load {
+        None => ("-".to_owned(), "-".to_owned()),
+        Some(load) => {
+            let share = load.memory_used_bytes as f64 / load.memory_bytes.max(1) as f64;
+            (format!("{:.0}%", load.cpu * 100.0), format!("{:.0}%", share * 100.0))
         }
-        let labels: Vec<String> =
-            worker.offer.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    }
+}
+
+async fn show(worker: &str, session: &Session) -> Result<Exit, CliError> {
+    let detail: WorkerDetail = session.client.worker(worker).await?;
+    let ui = &session.ui;
+    let one = &detail.worker;
+    let (cpu, memory) = load(one);
+    let mut lines = vec![
+        ("worker", Cell::new(one.name.to_string())),
+        ("state", Cell::new(state(one))),
+        ("incarnation", Cell::new(one.incarnation.to_string())),
+        ("host", Cell::new(format!("{}, pid {}, orx {}", one.host, one.pid, one.version))),
+        ("started", Cell::new(ui.time(one.started_at))),
+        ("seen", Cell::new(ui.time(one.seen_at))),
+        (
+            "slots",
+            Cell::new(format!(
+                "{} of {} busy, takes up to {}",
+                one.active, one.slots, one.capacity
+            )),
+        ),
+        ("machine", Cell::new(format!("cpu {cpu}, memory {memory}"))),
+        ("queues", Cell::new(names(&one.offer.queues, "all"))),
+        ("handlers", Cell::new(handlers(one))),
+        ("labels", Cell::new(labels(one))),
+    ];
+    for attempt in &detail.attempts {
+        let since = since(attempt.started_at.unwrap_or(attempt.claimed_at), one.seen_at);
+        let cancel = if attempt.cancel_requested { ", cancel asked" } else { "" };
+        let text = format!(
+            "{}.{} {}, {} for {since}{cancel}",
+            attempt.job,
+            attempt.attempt,
+            attempt.name,
+            attempt.status.words()
+        );
+        lines.push(("runs", Cell::new(text)));
+    }
+    ui.one(&detail, &one.incarnation.to_string(), &lines)?;
+    Ok(Exit::Done)
+}
+
+fn since(at: Timestamp, seen_at: Timestamp) -> String {
+    format_duration(seen_at.saturating_since(at))
+}
+
+async fn order(
+    command: WorkerCommand,
+    args: OrderArgs,
+    session: &Session,
+) -> Result<Exit, CliError> {
+    let mut request = WorkersOrderRequest {
+        command,
+        workers: args.workers,
+        reason: args.reason,
+        by: None,
+        dry_run: true,
+    };
+    // What is lost for good is asked about, with what it costs.
+    if command == WorkerCommand::Fence && !args.yes && !args.dry_run {
+        let would = session.client.order_workers(&request).await?.workers;
+        let active: u32 = would.iter().map(|worker| worker.active).sum();
+        let question = format!("fence {} workers, with {active} attempts on them?", would.len());
+        if !session.ui.confirm(&question)? {
+            return Ok(Exit::Done);
+        }
+    }
+    request.dry_run = args.dry_run;
+    let answer = session.client.order_workers(&request).await?;
+    let done = match (command, answer.dry_run) {
+        (WorkerCommand::Drain, false) => "draining",
+        (WorkerCommand::Resume, false) => "takes work again",
+        (WorkerCommand::Fence, false) => "fenced",
+        (WorkerCommand::Drain, true) => "would drain",
+        (WorkerCommand::Resume, true) => "would take work again",
+        (WorkerCommand::Fence, true) => "would be fenced",
+    };
+    let mut rows = Vec::new();
+    for worker in &answer.workers {
         rows.push(Row {
             json: serde_json::to_value(worker)?,
             id: worker.incarnation.to_string(),
             cells: vec![
                 Cell::new(worker.name.to_string()),
-                Cell::new(state),
-                Cell::new(format!("{}/{}", worker.active, worker.slots)),
-                Cell::new(names(&worker.offer.queues, "all")),
-                Cell::new(session.ui.age(worker.seen_at)),
-                Cell::new(handlers),
-                Cell::new(labels.join(" ")),
-                Cell::new(worker.version.clone()),
-                Cell::new(worker.host.clone()),
-                Cell::new(worker.pid.to_string()),
+                Cell::new(if worker.done { done } else { "left alone: gone, or fenced" }),
+                Cell::new(worker.active.to_string()),
+                Cell::new(worker.incarnation.to_string()),
             ],
         });
     }
-    session.ui.list(&COLUMNS, &rows)?;
-    Ok(Exit::Done)
+    let columns: [Column; 4] =
+        [("WORKER", false), ("ORDER", false), ("ACTIVE", false), ("INCARNATION", true)];
+    session.ui.list(&columns, &rows)?;
+    let all = answer.workers.iter().all(|worker| worker.done);
+    Ok(if all { Exit::Done } else { Exit::Partial })
 }

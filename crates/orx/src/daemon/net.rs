@@ -9,9 +9,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use orx_api::{Limits, Serving, Tls};
+use orx_client::Trust;
 
 use crate::config;
-use crate::connect::expand_home;
+use crate::connect::{authorities, expand_home};
 use crate::error::CliError;
 use crate::state::StateDir;
 
@@ -86,6 +87,18 @@ impl Listen {
     pub(crate) fn serving(&self) -> Serving {
         let tls = self.certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls));
         Serving { limits: self.limits.clone(), tls }
+    }
+
+    /// Whom this node believes when it calls other nodes: `None` where it has no certificate and no
+    /// authority, so that no node speaks TLS.
+    ///
+    /// # Errors
+    /// `ORX_CA_FILE` cannot be used.
+    pub(crate) fn trust(&self) -> Result<Option<Trust>, CliError> {
+        match std::env::var_os("ORX_CA_FILE").filter(|path| !path.is_empty()) {
+            Some(path) => authorities(Path::new(&path)).map(Some),
+            None => Ok(self.certificate.is_some().then_some(Trust::System)),
+        }
     }
 
     /// For clients on this machine, once the port is known.

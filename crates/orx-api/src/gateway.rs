@@ -1,0 +1,319 @@
+//! The worker gateway, and what nodes tell each other: the server's side of `direct` over HTTP.
+//!
+//! A worker in any language registers, reads its inbox, publishes what it tells, and sends
+//! heartbeats: four routes. A node serves them whichever transport its cluster uses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use orx_control::Scope;
+use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
+use orx_model::wire::{
+    self, InboxLine, InboxQuery, NodeChannel, NodePublishRequest, PublishAnswer, PublishRequest,
+    Receipt, V,
+};
+use orx_model::{Code, Incarnation, Problem, limits};
+use orx_transport::{
+    Channel, Direct, Gateway, GatewayError, Shard, Subscription, Transport, TransportError,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::extract::{Answer, Auth, Large, Params, ok};
+use crate::routes::ndjson;
+use crate::{App, Busy};
+
+/// A quiet link says so often that it lives.
+const PING: Duration = Duration::from_secs(5);
+/// Envelopes of one piece of a stream.
+const PIECE: usize = 64;
+const WAIT_DEFAULT_MS: u64 = 10_000;
+const WAIT_MAX_MS: u64 = 30_000;
+
+/// What workers and nodes reach by HTTP.
+#[derive(Clone)]
+pub struct Reach {
+    /// Where inboxes are read and events wait.
+    pub hub: Direct,
+    pub gateway: Arc<dyn Gateway>,
+}
+
+fn reach(app: &App) -> Result<&Reach, Problem> {
+    app.settings.reach.as_ref().ok_or_else(|| {
+        Problem::new(Code::NotFound, "this server takes no workers from other processes")
+    })
+}
+
+fn refused(error: GatewayError) -> Problem {
+    match error {
+        GatewayError::Unreachable(why) => Problem::new(Code::Unavailable, why),
+        GatewayError::Refused(why) => Problem::new(Code::NotAllowed, why),
+    }
+}
+
+/// A worker's first word: what it is and what it takes. Safe to repeat.
+#[utoipa::path(
+    post, path = wire::path::WORKER_REGISTER, tag = "workers", request_body = WorkerRegistration,
+    responses(
+        (status = 200, body = HeartbeatAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn register(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Large(mut registration): Large<WorkerRegistration>,
+) -> Answer<Response> {
+    caller.need(Scope::Worker)?;
+    if registration.slots == 0 {
+        return Err(Problem::new(Code::BadRequest, "`slots` must be at least 1").into());
+    }
+    // For people: no more of it than they can read.
+    registration.host.truncate(floor(&registration.host, limits::TAG_BYTES));
+    registration.version.truncate(floor(&registration.version, limits::TAG_BYTES));
+    Ok(ok(&reach(&app)?.gateway.register(registration).await.map_err(refused)?))
+}
+
+fn floor(text: &str, most: usize) -> usize {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
+}
+
+/// A worker lives, and says what it holds. The answer says what to stop, to cancel and to tell again;
+/// `register` asks it to register first.
+#[utoipa::path(
+    post, path = wire::path::WORKER_HEARTBEAT, tag = "workers", request_body = WorkerHeartbeat,
+    responses(
+        (status = 200, body = HeartbeatAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn heartbeat(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Large(heartbeat): Large<WorkerHeartbeat>,
+) -> Answer<Response> {
+    caller.need(Scope::Worker)?;
+    Ok(ok(&reach(&app)?.gateway.heartbeat(heartbeat).await.map_err(refused)?))
+}
+
+/// What a worker tells of its jobs: starts, progress, logs, outcomes. Answered for each envelope;
+/// what was not recorded, or taken, is to be sent again. Safe to repeat.
+#[utoipa::path(
+    post, path = wire::path::WORKER_PUBLISH, tag = "workers", request_body = PublishRequest,
+    responses(
+        (status = 200, body = PublishAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn publish(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Large(request): Large<PublishRequest>,
+) -> Answer<Response> {
+    caller.need(Scope::Worker)?;
+    let hub = &reach(&app)?.hub;
+    bounded(request.envelopes.len())?;
+    let wait = Duration::from_millis(request.wait_ms.unwrap_or(WAIT_DEFAULT_MS).min(WAIT_MAX_MS));
+    let mut receipts = Vec::with_capacity(request.envelopes.len());
+    // Runs of one shard go in together, in their order.
+    let mut waiting: Vec<(usize, tokio::sync::oneshot::Receiver<Receipt>)> = Vec::new();
+    let mut run: Vec<orx_model::message::Envelope> = Vec::new();
+    let mut run_shard: Option<Shard> = None;
+    let mut full = false;
+    let mut envelopes = request.envelopes.into_iter();
+    loop {
+        let next = envelopes.next();
+        let shard = next.as_ref().map(|envelope| shard_of(&envelope.body));
+        let ends = shard.is_none_or(|shard| shard != run_shard) || shard == Some(None);
+        if ends && let (Some(shard), false) = (run_shard, run.is_empty()) {
+            let count = run.len();
+            let taken = if full {
+                None
+            } else {
+                hub.publish_for_receipts(Channel::Events(shard), std::mem::take(&mut run))
+                    .await
+                    .ok()
+            };
+            run.clear();
+            match taken {
+                Some(told) => {
+                    for told in told {
+                        waiting.push((receipts.len(), told));
+                        receipts.push(Receipt::Taken);
+                    }
+                }
+                None => {
+                    // What comes behind must not overtake it.
+                    full = true;
+                    receipts.extend(std::iter::repeat_n(Receipt::TryAgain, count));
+                }
+            }
+        }
+        let (Some(envelope), Some(shard)) = (next, shard) else { break };
+        run_shard = shard;
+        if shard.is_some() {
+            run.push(envelope);
+        } else {
+            receipts.push(Receipt::NotForUs);
+        }
+    }
+    if !wait.is_zero() {
+        let all = async {
+            for (place, told) in &mut waiting {
+                if let Ok(receipt) = told.await {
+                    receipts[*place] = receipt;
+                }
+            }
+        };
+        // What is not decided by then stays `taken`.
+        let _ = tokio::time::timeout(wait, all).await;
+    }
+    Ok(ok(&PublishAnswer { v: V, receipts }))
+}
+
+fn bounded(envelopes: usize) -> Result<(), Problem> {
+    let most = limits::PUBLISH_ENVELOPES;
+    if envelopes > most {
+        let detail = format!("at most {most} envelopes at once, found {envelopes}");
+        return Err(Problem::new(Code::TooLarge, detail));
+    }
+    Ok(())
+}
+
+/// `None` for what is nothing that a worker tells.
+fn shard_of(body: &orx_model::message::Body) -> Option<Shard> {
+    use orx_model::message::{Body, Message};
+    let Body::Known(message) = body else { return None };
+    let job = match message {
+        Message::JobStatus { started } => started.first()?.job,
+        Message::JobProgress { progress } => progress.first()?.job,
+        Message::JobLog { chunks } => {
+            let within =
+                |chunk: &orx_model::log::LogChunk| chunk.bytes.len() <= limits::LOG_CHUNK_BYTES;
+            chunks.first().filter(|_| chunks.iter().all(within))?.job
+        }
+        Message::JobResult { outcomes } => outcomes.first()?.job,
+        Message::JobDispatch { .. }
+        | Message::JobCancel { .. }
+        | Message::JobResultAck { .. }
+        | Message::Heartbeat {}
+        | Message::Hint(_) => return None,
+    };
+    Some(Shard::of(job))
+}
+
+/// What is sent to a worker, as NDJSON, for as long as it reads. A second reader takes over.
+#[utoipa::path(
+    get, path = wire::path::WORKER_INBOX, tag = "workers", params(InboxQuery),
+    responses(
+        (status = 200, body = InboxLine, content_type = "application/x-ndjson"),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn inbox(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Params(query): Params<InboxQuery>,
+) -> Answer<Response> {
+    caller.need(Scope::Worker)?;
+    let worker = query.worker.ok_or_else(|| {
+        Problem::new(Code::BadRequest, "`worker` must name the incarnation whose inbox is read")
+    })?;
+    let busy = app.settings.activity.begin((app.settings.now)());
+    let subscription = subscribe(&reach(&app)?.hub, worker).await?;
+    let closing = app.settings.closing.clone();
+    let lines = lines(Reading { subscription, closing, _busy: busy, over: false });
+    let kind = [(CONTENT_TYPE, "application/x-ndjson")];
+    Ok((StatusCode::OK, kind, Body::from_stream(lines)).into_response())
+}
+
+async fn subscribe(hub: &Direct, worker: Incarnation) -> Result<Box<dyn Subscription>, Problem> {
+    hub.subscribe(Channel::Inbox(worker))
+        .await
+        .map_err(|error| Problem::new(Code::Unavailable, error.to_string()))
+}
+
+struct Reading {
+    subscription: Box<dyn Subscription>,
+    /// The server ends: so do its streams, and their readers go elsewhere.
+    closing: CancellationToken,
+    _busy: Busy,
+    over: bool,
+}
+
+fn lines(reading: Reading) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send {
+    futures_util::stream::unfold(reading, |mut reading| async move {
+        if reading.over {
+            return None;
+        }
+        let piece = tokio::select! {
+            biased;
+            () = reading.closing.cancelled() => return None,
+            taken = reading.subscription.next(PIECE) => match taken {
+                Ok(deliveries) => {
+                    let line = |delivery: Box<dyn orx_transport::Delivery>| {
+                        InboxLine::Envelope(Box::new(delivery.ack()))
+                    };
+                    deliveries.into_iter().map(line).collect()
+                }
+                Err(_) => {
+                    reading.over = true;
+                    vec![InboxLine::TakenOver {}]
+                }
+            },
+            () = tokio::time::sleep(PING) => vec![InboxLine::Ping {}],
+        };
+        Some((Ok(ndjson(&piece)), reading))
+    })
+}
+
+/// What one node tells another, or passes on to a worker that the other reaches.
+#[utoipa::path(
+    post, path = wire::path::NODE_PUBLISH, tag = "nodes", request_body = NodePublishRequest,
+    responses(
+        (status = 200, body = PublishAnswer),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn node_publish(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Large(request): Large<NodePublishRequest>,
+) -> Answer<Response> {
+    caller.need(Scope::Node)?;
+    let hub = &reach(&app)?.hub;
+    bounded(request.envelopes.len())?;
+    let channel = match request.channel {
+        // Only where its reader is: whoever sends looks elsewhere else.
+        NodeChannel::Inbox(of) if !hub.reaches(of) => {
+            let detail = format!("nobody reads the inbox of {of} here");
+            return Err(Problem::new(Code::NotFound, detail).into());
+        }
+        NodeChannel::Inbox(of) => Channel::Inbox(of),
+        NodeChannel::Broadcast => Channel::Broadcast,
+        NodeChannel::Enqueue => Channel::Enqueue,
+        NodeChannel::Events(number) => {
+            let shard = Shard::from_number(number).ok_or_else(|| {
+                Problem::new(Code::BadRequest, format!("there is no shard {number}"))
+            })?;
+            Channel::Events(shard)
+        }
+    };
+    let receipts = vec![Receipt::Taken; request.envelopes.len()];
+    match hub.publish(channel, request.envelopes).await {
+        Ok(()) => Ok(ok(&PublishAnswer { v: V, receipts })),
+        Err(error @ TransportError::NoReader { .. }) => {
+            Err(Problem::new(Code::NotFound, error.to_string()).into())
+        }
+        Err(error) => Err(Problem::new(Code::Unavailable, error.to_string()).into()),
+    }
+}

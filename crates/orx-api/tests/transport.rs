@@ -1,0 +1,314 @@
+//! `direct` over HTTP passes the suite of every transport: what workers tell and read, and what nodes
+//! send to each other, goes through the real router on a real socket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orx_api::{Activity, ApiSettings, Reach, Serving, router, serve};
+use orx_control::{ControlPanel, ControlSettings, Defaults, Scope};
+use orx_model::message::{
+    Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
+};
+use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, Receipt, path};
+use orx_model::{Incarnation, JobId, MessageId, Timestamp};
+use orx_store::{Memory, Store};
+use orx_testkit::make::{NOW, outcome, succeeded};
+use orx_transport::http::{Link, LinkOptions, Nodes, Token};
+use orx_transport::{
+    Channel, Direct, Gateway, GatewayError, Notices, Peer, PeerList, Peers, Shard, Subscription,
+    Transport, TransportError,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A node, as far as it carries.
+fn http() -> reqwest::Client {
+    // A binary does this first thing; only a second call could fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+struct Node {
+    url: String,
+    hub: Direct,
+    worker_token: String,
+    node_token: String,
+    stop: CancellationToken,
+}
+
+/// Answers every worker alike.
+#[derive(Default)]
+struct Answers(HeartbeatAnswer);
+
+#[async_trait]
+impl Gateway for Answers {
+    async fn register(&self, _: WorkerRegistration) -> Result<HeartbeatAnswer, GatewayError> {
+        Ok(self.0.clone())
+    }
+
+    async fn heartbeat(&self, _: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
+        Ok(self.0.clone())
+    }
+}
+
+async fn node(answer: HeartbeatAnswer) -> Node {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    node_on(&store, answer).await
+}
+
+async fn node_on(store: &Arc<dyn Store>, answer: HeartbeatAnswer) -> Node {
+    let hub = Direct::new();
+    let store = Arc::clone(store);
+    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
+    let settings = ControlSettings {
+        node: Incarnation(1),
+        started_at: NOW,
+        version: "1".into(),
+        transport: "direct",
+        defaults: Defaults::default(),
+        by_name: BTreeMap::new(),
+        allow_commands: true,
+        lease_ms: 30_000,
+        node_lives_ms: 30_000,
+        settings_ms: BTreeMap::new(),
+    };
+    let carried = Arc::new(hub.clone());
+    let panel = ControlPanel::new(store, carried, Notices::new(), Arc::clone(&now), settings);
+    let worker_token = panel.make_token(vec![Scope::Worker], "w").await.expect("a token");
+    let node_token = panel.make_token(vec![Scope::Node], "n").await.expect("a token");
+    let stop = CancellationToken::new();
+    let api = ApiSettings {
+        hosts: Vec::new(),
+        activity: Arc::new(Activity::default()),
+        reach: Some(Reach { hub: hub.clone(), gateway: Arc::new(Answers(answer)) }),
+        closing: stop.clone(),
+        now,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(serve(listener, router(panel, api), Serving::default(), stop.clone()));
+    Node { url, hub, worker_token, node_token, stop }
+}
+
+fn link(urls: &[&Node]) -> Link {
+    Link::new(LinkOptions {
+        urls: urls.iter().map(|node| node.url.clone()).collect(),
+        token: Token::new(&urls[0].worker_token),
+        http: http(),
+    })
+    .expect("a link")
+}
+
+/// A node, and whoever sends to it and reads from it over HTTP.
+struct OverHttp {
+    node: Node,
+    link: Link,
+    http: reqwest::Client,
+}
+
+impl OverHttp {
+    async fn post(
+        &self,
+        channel: NodeChannel,
+        envelopes: &[Envelope],
+    ) -> Result<(), TransportError> {
+        let request = NodePublishRequest { channel, envelopes: envelopes.to_vec() };
+        let answer = self
+            .http
+            .post(format!("{}{}", self.node.url, path::NODE_PUBLISH))
+            .bearer_auth(&self.node.node_token)
+            .json(&request)
+            .send()
+            .await
+            .expect("an answer");
+        match answer.status().as_u16() {
+            200 => Ok(()),
+            404 => Err(TransportError::NoReader { channel: Channel::Broadcast }),
+            other => Err(TransportError::Away(other.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for OverHttp {
+    async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
+        match to {
+            Channel::Events(_) => self.link.publish(to, envelopes).await,
+            Channel::Inbox(of) => self.post(NodeChannel::Inbox(of), &envelopes).await,
+            Channel::Broadcast => self.post(NodeChannel::Broadcast, &envelopes).await,
+            Channel::Enqueue => self.post(NodeChannel::Enqueue, &envelopes).await,
+        }
+    }
+
+    async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
+        match channel {
+            Channel::Inbox(_) => self.link.subscribe(channel).await,
+            _ => self.node.hub.subscribe(channel).await,
+        }
+    }
+
+    async fn subscribe_events(
+        &self,
+        shards: Vec<Shard>,
+    ) -> Result<Box<dyn Subscription>, TransportError> {
+        self.node.hub.subscribe_events(shards).await
+    }
+}
+
+mod contract {
+    use super::*;
+
+    async fn open() -> Arc<dyn Transport> {
+        let node = node(HeartbeatAnswer::default()).await;
+        let link = link(&[&node]);
+        Arc::new(OverHttp { node, link, http: http() })
+    }
+
+    orx_testkit::transport_contract!(open);
+}
+
+/// What should come, comes within this.
+const SOON: Duration = Duration::from_secs(20);
+
+fn envelope(n: u128, body: Message) -> Envelope {
+    Envelope {
+        id: MessageId(n),
+        version: VERSION,
+        at: NOW,
+        from: Incarnation(5),
+        to: None,
+        trace: None,
+        body: Body::Known(body),
+    }
+}
+
+fn ack(n: u128) -> Envelope {
+    envelope(n, Message::JobResultAck { executions: vec![orx_model::ExecutionId(n)] })
+}
+
+fn result(job: i64) -> Envelope {
+    let outcomes = vec![outcome(JobId(job), 1, succeeded())];
+    envelope(job as u128, Message::JobResult { outcomes })
+}
+
+async fn read(subscription: &mut Box<dyn Subscription>, count: usize) -> Vec<u128> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        let taken = tokio::time::timeout(SOON, subscription.next(8)).await.expect("in time");
+        seen.extend(taken.expect("a reader").into_iter().map(|delivery| delivery.ack().id.0));
+    }
+    seen
+}
+
+#[tokio::test]
+async fn each_envelope_is_answered_with_what_became_of_it() {
+    let node = node(HeartbeatAnswer::default()).await;
+    let mut events = node.hub.subscribe_events(Shard::all().collect()).await.expect("a reader");
+    tokio::spawn(async move {
+        let receipts = [Receipt::Recorded, Receipt::Stale];
+        let mut seen = 0;
+        while seen < 2 {
+            for delivery in events.next(8).await.expect("deliveries") {
+                delivery.answer(receipts[seen]);
+                seen += 1;
+            }
+        }
+        // The third is never answered.
+        std::future::pending::<()>().await;
+    });
+    let publish = |envelopes: Vec<Envelope>, wait_ms: u64| {
+        let body = serde_json::json!({ "envelopes": envelopes, "wait_ms": wait_ms });
+        let call = http().post(format!("{}{}", node.url, path::WORKER_PUBLISH));
+        call.bearer_auth(&node.worker_token).json(&body).send()
+    };
+    let strange = envelope(9, Message::Hint(orx_model::message::Hint::default()));
+    let answer = publish(vec![result(1), strange, result(2)], 20_000).await.expect("an answer");
+    let answer: PublishAnswer = answer.json().await.expect("json");
+    assert_eq!(answer.receipts, [Receipt::Recorded, Receipt::NotForUs, Receipt::Stale]);
+    let late = publish(vec![result(3)], 30).await.expect("an answer");
+    let late: PublishAnswer = late.json().await.expect("json");
+    assert_eq!(late.receipts, [Receipt::Taken]);
+}
+
+#[tokio::test]
+async fn a_worker_moves_on_when_its_coordinator_goes_and_what_it_told_arrives_at_the_next() {
+    // Nodes of one store know the same tokens.
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let first = node_on(&store, HeartbeatAnswer::default()).await;
+    let second = node_on(&store, HeartbeatAnswer::default()).await;
+    let link = link(&[&first, &second]);
+    let of = Incarnation(5);
+    let mut inbox = link.subscribe(Channel::Inbox(of)).await.expect("a reader");
+    let mut events = first.hub.subscribe_events(Shard::all().collect()).await.expect("a reader");
+    let tell = |job| link.publish(Channel::Events(Shard::of(JobId(job))), vec![result(job)]);
+    tell(1).await.expect("taken");
+    assert_eq!(read(&mut events, 1).await, [1]);
+
+    first.stop.cancel();
+    let mut events = second.hub.subscribe_events(Shard::all().collect()).await.expect("a reader");
+    tell(2).await.expect("taken");
+    assert_eq!(read(&mut events, 1).await, [2]);
+    let arrived = async {
+        while !second.hub.reaches(of) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, arrived).await.expect("its inbox is there too");
+    second.hub.publish(Channel::Inbox(of), vec![ack(7)]).await.expect("sent");
+    assert_eq!(read(&mut inbox, 1).await, [7]);
+}
+
+#[tokio::test]
+async fn a_worker_follows_to_the_leader() {
+    let leader = node(HeartbeatAnswer::default()).await;
+    let answer = HeartbeatAnswer { leader: Some(leader.url.clone()), ..Default::default() };
+    let follower = node(answer).await;
+    let link = Link::new(LinkOptions {
+        urls: vec![follower.url.clone()],
+        token: Token::new(&follower.worker_token),
+        http: http(),
+    })
+    .expect("a link");
+    let of = Incarnation(5);
+    let _reader = link.subscribe(Channel::Inbox(of)).await.expect("a reader");
+    assert!(follower.hub.reaches(of));
+    let heartbeat = WorkerHeartbeat {
+        incarnation: of,
+        seq: 1,
+        state: orx_model::message::WorkerState::Running,
+        capacity: 1,
+        running: Vec::new(),
+        unacknowledged: Vec::new(),
+        load: None,
+    };
+    link.heartbeat(heartbeat).await.expect("an answer");
+    let left = async {
+        while follower.hub.reaches(of) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, left).await.expect("it went to the leader");
+}
+
+#[tokio::test]
+async fn a_message_for_a_worker_of_another_node_is_passed_on() {
+    let (near, far) =
+        tokio::join!(node(HeartbeatAnswer::default()), node(HeartbeatAnswer::default()));
+    let link = link(&[&far]);
+    let of = Incarnation(5);
+    let mut reader = link.subscribe(Channel::Inbox(of)).await.expect("a reader");
+    let peers = Peers::default();
+    let peer = Peer { node: Incarnation(2), url: far.url.clone() };
+    peers.set(PeerList { peers: vec![peer], leader: None });
+    let token = Token::new(&far.node_token);
+    let nodes = Nodes::new(near.hub.clone(), peers, http(), token);
+    nodes.publish(Channel::Inbox(of), vec![ack(7)]).await.expect("passed on");
+    assert_eq!(read(&mut reader, 1).await, [7]);
+    let nobody = nodes.publish(Channel::Inbox(Incarnation(6)), vec![ack(8)]).await;
+    assert!(matches!(nobody, Err(TransportError::NoReader { .. })), "{nobody:?}");
+
+    let mut heard = far.hub.subscribe(Channel::Broadcast).await.expect("a reader");
+    nodes.publish(Channel::Broadcast, vec![ack(9)]).await.expect("told");
+    assert_eq!(read(&mut heard, 1).await, [9]);
+}

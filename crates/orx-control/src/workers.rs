@@ -1,0 +1,212 @@
+//! Workers: looking at them, and what is ordered of them.
+
+use std::collections::BTreeMap;
+
+use orx_model::message::{Message, WorkerOrder};
+use orx_model::text::nearest;
+use orx_model::wire::{
+    NodeView, V, WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered, WorkerView,
+    WorkersOrderAnswer, WorkersOrderRequest,
+};
+use orx_model::{Code, Incarnation, Problem};
+use orx_store::WorkerRecord;
+
+use crate::{Caller, ControlPanel, Result, Scope, store_problem};
+
+/// Workers of one order.
+const ORDER_MOST: usize = 1_000;
+/// Digits of an incarnation that are enough to name it.
+const PREFIX: usize = 4;
+
+impl ControlPanel {
+    pub async fn workers(&self, caller: &Caller) -> Result<WorkerList> {
+        caller.need(Scope::Read)?;
+        Ok(WorkerList { v: V, workers: self.worker_views().await? })
+    }
+
+    async fn worker_views(&self) -> Result<Vec<WorkerView>> {
+        let live = self.store().live_attempts().await.map_err(store_problem)?;
+        let mut active: BTreeMap<Incarnation, u32> = BTreeMap::new();
+        for attempt in live {
+            *active.entry(attempt.worker).or_default() += 1;
+        }
+        let workers = self.store().workers(self.now()).await.map_err(store_problem)?;
+        let view = |worker: WorkerRecord| {
+            let live = self.is_live(&worker);
+            let report = worker.report;
+            let registration = report.registration;
+            WorkerView {
+                live,
+                active: active.get(&registration.incarnation).copied().unwrap_or_default(),
+                incarnation: registration.incarnation,
+                name: registration.name,
+                host: registration.host,
+                pid: registration.pid,
+                version: registration.version,
+                state: report.state,
+                order: worker.order,
+                offer: registration.offer,
+                slots: registration.slots,
+                capacity: report.capacity,
+                load: report.load,
+                node: report.node,
+                started_at: registration.started_at,
+                seen_at: worker.seen_at,
+            }
+        };
+        Ok(workers.into_iter().map(view).collect())
+    }
+
+    pub(crate) fn is_live(&self, worker: &WorkerRecord) -> bool {
+        worker.silent.as_millis() < u128::from(self.inner.settings.lease_ms)
+            && worker.order != Some(WorkerOrder::Fence)
+    }
+
+    pub(crate) async fn live_workers(&self) -> Result<Vec<WorkerRecord>> {
+        let mut workers = self.store().workers(self.now()).await.map_err(store_problem)?;
+        workers.retain(|worker| self.is_live(worker));
+        Ok(workers)
+    }
+
+    /// One worker, by its name or the first digits of its incarnation, with what it holds.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::StateConflict`] where several are meant.
+    pub async fn worker(&self, caller: &Caller, reference: &str) -> Result<WorkerDetail> {
+        caller.need(Scope::Read)?;
+        let all = self.worker_views().await?;
+        let mut found = meant(&all, reference)?;
+        if found.len() > 1 {
+            let shown: Vec<String> =
+                found.iter().map(|worker| worker.incarnation.to_string()[..8].to_owned()).collect();
+            return Err(Problem::new(
+                Code::StateConflict,
+                format!("`{}` means {} workers", shown_part(reference), found.len()),
+            )
+            .hint(format!("name one by its incarnation: {}", shown.join(", "))));
+        }
+        let worker = found.pop().ok_or_else(|| no_worker(&all, reference))?.clone();
+        let live = self.store().live_attempts_of(worker.incarnation).await;
+        let mut attempts = Vec::new();
+        for attempt in live.map_err(store_problem)? {
+            let job = self.store().job(attempt.job).await.map_err(store_problem)?;
+            // It may have ended since.
+            let Some(job) = job else { continue };
+            attempts.push(WorkerAttempt {
+                job: attempt.job,
+                attempt: attempt.attempt,
+                name: job.name,
+                status: attempt.status,
+                claimed_at: attempt.claimed_at,
+                started_at: attempt.started_at,
+                cancel_requested: attempt.cancel_requested,
+            });
+        }
+        Ok(WorkerDetail { v: V, worker, attempts })
+    }
+
+    /// # Errors
+    /// [`Code::NotFound`] for a worker that is not there: then nothing is ordered of any.
+    pub async fn order_workers(
+        &self,
+        caller: &Caller,
+        request: WorkersOrderRequest,
+    ) -> Result<WorkersOrderAnswer> {
+        caller.need(Scope::Admin)?;
+        if request.workers.is_empty() {
+            return Err(Problem::new(Code::BadRequest, "no worker is named"));
+        }
+        let all = self.worker_views().await?;
+        let mut targets: Vec<&WorkerView> = Vec::new();
+        for reference in &request.workers {
+            for worker in meant(&all, reference)? {
+                if !targets.iter().any(|known| known.incarnation == worker.incarnation) {
+                    targets.push(worker);
+                }
+            }
+        }
+        if targets.len() > ORDER_MOST {
+            let detail = format!("an order is for at most {ORDER_MOST} workers at once");
+            return Err(Problem::new(Code::TooMany, detail));
+        }
+        let order = match request.command {
+            WorkerCommand::Drain => Some(WorkerOrder::Drain),
+            WorkerCommand::Resume => None,
+            WorkerCommand::Fence => Some(WorkerOrder::Fence),
+        };
+        let done = if request.dry_run {
+            targets.iter().map(|worker| worker.order != Some(WorkerOrder::Fence)).collect()
+        } else {
+            let ids = targets.iter().map(|worker| worker.incarnation).collect();
+            let done = self.store().order_workers(ids, order).await.map_err(store_problem)?;
+            let by = request.by.as_deref().unwrap_or(&caller.name);
+            let reason = request.reason.as_deref().unwrap_or("none given");
+            tracing::info!(
+                order = ?request.command,
+                workers = targets.len(),
+                by = &*orx_model::text::clean_line(by),
+                reason = &*orx_model::text::clean_line(reason),
+                "workers ordered"
+            );
+            // The leader acts on it now, and the workers hear of it by their heartbeats.
+            self.inner.notices.workers();
+            for worker in &targets {
+                self.tell_worker(worker.incarnation, Message::Heartbeat {}).await;
+            }
+            done
+        };
+        let ordered = |(worker, done): (&WorkerView, bool)| WorkerOrdered {
+            incarnation: worker.incarnation,
+            name: worker.name.clone(),
+            done,
+            active: worker.active,
+        };
+        let workers = targets.into_iter().zip(done).map(ordered).collect();
+        Ok(WorkersOrderAnswer { v: V, dry_run: request.dry_run, workers })
+    }
+
+    pub(crate) async fn node_views(&self) -> Result<Vec<NodeView>> {
+        let now = self.now();
+        let leader = self.store().leader(now).await.map_err(store_problem)?;
+        let leader = leader.map(|(term, _)| term.node);
+        let nodes = self.store().nodes(now).await.map_err(store_problem)?;
+        let view = |node: orx_store::NodeRecord| NodeView {
+            leads: leader == Some(node.report.node),
+            live: node.silent.as_millis() < u128::from(self.inner.settings.node_lives_ms),
+            node: node.report.node,
+            name: node.report.name,
+            url: node.report.url,
+            version: node.report.version,
+            started_at: node.report.started_at,
+            seen_at: node.seen_at,
+        };
+        Ok(nodes.into_iter().map(view).collect())
+    }
+}
+
+/// The workers that a name or an incarnation means: of a name those that live, if any do.
+fn meant<'a>(all: &'a [WorkerView], reference: &str) -> Result<Vec<&'a WorkerView>> {
+    let named: Vec<&WorkerView> =
+        all.iter().filter(|worker| worker.name.as_str() == reference).collect();
+    if !named.is_empty() {
+        let live: Vec<_> = named.iter().copied().filter(|worker| worker.live).collect();
+        return Ok(if live.is_empty() { named } else { live });
+    }
+    let digits = reference.len() >= PREFIX && reference.bytes().all(|b| b.is_ascii_hexdigit());
+    let starts = |worker: &&WorkerView| worker.incarnation.to_string().starts_with(reference);
+    let found: Vec<&WorkerView> = all.iter().filter(|one| digits && starts(one)).collect();
+    if found.is_empty() { Err(no_worker(all, reference)) } else { Ok(found) }
+}
+
+fn no_worker(all: &[WorkerView], reference: &str) -> Problem {
+    let detail = format!("there is no worker `{}`", shown_part(reference));
+    let problem = Problem::new(Code::NotFound, detail);
+    match nearest(reference, all.iter().map(|worker| worker.name.as_str())) {
+        Some(near) => problem.hint(format!("did you mean `{near}`?")).candidates([near.to_owned()]),
+        None => problem.hint("`orx worker list` lists them"),
+    }
+}
+
+fn shown_part(text: &str) -> String {
+    text.chars().take(80).collect()
+}

@@ -1,0 +1,195 @@
+//! Who leads: when to ask the store for the lease, and how long to believe its answer. No I/O.
+//!
+//! The lease is the store's, by the store's clock. What is decided here is only for how long a node
+//! goes on without asking: to the end of the lease less a margin, counted on its own monotonic clock
+//! from when it *asked*, so that a slow answer buys no time. A node that is stopped for longer than
+//! that finds out before it does anything; and should it not, its term is refused by the store.
+
+use std::time::Duration;
+
+use orx_model::Incarnation;
+use orx_store::{Lead, LeadRequest, Term};
+
+use crate::Settings;
+
+/// After a question that was not answered.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// A follower asks at least this often, in case that the leader's end was not told.
+const FOLLOW: Duration = Duration::from_secs(5);
+/// Later than the end of another's lease, so that the question finds it over.
+const AFTER_END: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub struct Election {
+    node: Incarnation,
+    settings: Settings,
+    standing: Standing,
+    /// When to ask next, on the monotonic clock.
+    ask_at: Duration,
+    /// The highest epoch heard of.
+    heard: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Following { leader: Option<Term> },
+    Leading { term: Term, until: Duration },
+}
+
+/// What an answer changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// A new term begins: all that leading rests on is to be read anew.
+    Won(Term),
+    Lost,
+    Same,
+}
+
+impl Election {
+    #[must_use]
+    pub fn new(node: Incarnation, settings: Settings) -> Self {
+        let standing = Standing::Following { leader: None };
+        Self { node, settings, standing, ask_at: Duration::ZERO, heard: 0 }
+    }
+
+    /// When to ask the store, on the monotonic clock.
+    #[must_use]
+    pub fn ask_at(&self) -> Duration {
+        self.ask_at
+    }
+
+    /// Something was heard that may change who leads.
+    pub fn ask_now(&mut self, now: Duration) {
+        self.ask_at = self.ask_at.min(now);
+    }
+
+    #[must_use]
+    pub fn request(&self) -> LeadRequest {
+        LeadRequest { node: self.node, ttl: self.settings.leader_lease, above: self.heard }
+    }
+
+    /// The term, while it may be trusted.
+    #[must_use]
+    pub fn leads(&self, now: Duration) -> Option<Term> {
+        match self.standing {
+            Standing::Leading { term, until } if now < until => Some(term),
+            Standing::Leading { .. } | Standing::Following { .. } => None,
+        }
+    }
+
+    /// Who leads, as far as is known here.
+    #[must_use]
+    pub fn leader(&self, now: Duration) -> Option<Term> {
+        match self.standing {
+            Standing::Leading { .. } => self.leads(now),
+            Standing::Following { leader } => leader,
+        }
+    }
+
+    pub fn answered(&mut self, asked_at: Duration, now: Duration, answer: Lead) -> Turn {
+        let before = self.standing;
+        match answer {
+            Lead::Leading(term) => {
+                self.heard = self.heard.max(term.epoch);
+                let until = asked_at
+                    + self.settings.leader_lease.saturating_sub(self.settings.leader_margin);
+                self.standing = Standing::Leading { term, until };
+                self.ask_at = asked_at + self.settings.leader_renew;
+                match before {
+                    Standing::Leading { term: same, .. } if same == term => Turn::Same,
+                    Standing::Leading { .. } | Standing::Following { .. } => Turn::Won(term),
+                }
+            }
+            Lead::Following { leader, left } => {
+                self.heard = self.heard.max(leader.epoch);
+                self.standing = Standing::Following { leader: Some(leader) };
+                self.ask_at = now + (left + AFTER_END).min(FOLLOW);
+                match before {
+                    Standing::Leading { .. } => Turn::Lost,
+                    Standing::Following { .. } => Turn::Same,
+                }
+            }
+        }
+    }
+
+    /// The store did not answer: what was known holds for as long as it holds.
+    pub fn unanswered(&mut self, now: Duration) {
+        self.ask_at = now + ASK_AGAIN;
+    }
+
+    /// The store refused a write of this term, or the node gave it back.
+    pub fn over(&mut self, now: Duration) {
+        self.standing = Standing::Following { leader: None };
+        self.ask_at = now + ASK_AGAIN;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: Incarnation = Incarnation(1);
+    const OTHER: Incarnation = Incarnation(2);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn term(node: Incarnation, epoch: u64) -> Term {
+        Term { node, epoch }
+    }
+
+    fn won() -> Election {
+        let mut election = Election::new(ME, Settings::default());
+        let answer = Lead::Leading(term(ME, 5));
+        assert_eq!(election.answered(at(0), at(2), answer), Turn::Won(term(ME, 5)));
+        election
+    }
+
+    #[test]
+    fn a_lease_is_trusted_from_when_it_was_asked_for_and_not_to_its_end() {
+        let election = won();
+        assert_eq!(election.leads(at(24)), Some(term(ME, 5)));
+        assert_eq!(election.leads(at(25)), None);
+        assert_eq!(election.ask_at(), at(10));
+    }
+
+    #[test]
+    fn a_renewal_goes_on_with_the_same_term_and_a_new_epoch_begins_anew() {
+        let mut election = won();
+        assert_eq!(election.answered(at(10), at(10), Lead::Leading(term(ME, 5))), Turn::Same);
+        assert_eq!(election.leads(at(34)), Some(term(ME, 5)));
+        // It was stopped for so long that its lease ran out, and nobody else had come.
+        let again = Lead::Leading(term(ME, 6));
+        assert_eq!(election.answered(at(90), at(90), again), Turn::Won(term(ME, 6)));
+    }
+
+    #[test]
+    fn a_follower_asks_when_the_lease_of_the_leader_ends() {
+        let mut election = Election::new(ME, Settings::default());
+        let answer = Lead::Following { leader: term(OTHER, 9), left: at(2) };
+        assert_eq!(election.answered(at(0), at(1), answer), Turn::Same);
+        assert_eq!(election.ask_at(), at(3) + AFTER_END);
+        assert_eq!((election.leads(at(1)), election.leader(at(1))), (None, Some(term(OTHER, 9))));
+        // The next epoch is asked to be above it, whatever the store remembers.
+        assert_eq!(election.request().above, 9);
+    }
+
+    #[test]
+    fn who_was_replaced_follows() {
+        let mut election = won();
+        let answer = Lead::Following { leader: term(OTHER, 6), left: at(30) };
+        assert_eq!(election.answered(at(10), at(10), answer), Turn::Lost);
+        assert_eq!(election.leads(at(10)), None);
+    }
+
+    #[test]
+    fn an_unanswered_question_is_asked_again_and_changes_nothing_until_the_trust_ends() {
+        let mut election = won();
+        election.unanswered(at(20));
+        assert_eq!(election.ask_at(), at(21));
+        assert_eq!(election.leads(at(24)), Some(term(ME, 5)));
+        election.over(at(24));
+        assert_eq!(election.leads(at(24)), None);
+    }
+}

@@ -1,0 +1,14 @@
+-- A worker as it was heard of. What is ordered of it stands.
+INSERT INTO workers
+    (incarnation, name, registration, state, capacity, heartbeat, load, seen_at, hosted_by, node)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON CONFLICT (incarnation) DO UPDATE SET
+    name = excluded.name,
+    registration = excluded.registration,
+    state = excluded.state,
+    capacity = excluded.capacity,
+    heartbeat = excluded.heartbeat,
+    load = excluded.load,
+    seen_at = excluded.seen_at,
+    hosted_by = excluded.hosted_by,
+    node = excluded.node

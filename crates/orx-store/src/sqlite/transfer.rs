@@ -1,0 +1,152 @@
+//! Jobs that come from another store, as they stood there.
+
+use orx_model::{Job, Lane};
+use rusqlite::params;
+
+use super::row::{exit_columns, integer, millis, status_code, urgency};
+use super::trouble::Done;
+use super::writer::Tx;
+use crate::{KeptKey, Parcel};
+
+/// A parcel made ready for its rows.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    parcel: Parcel,
+    spec: String,
+}
+
+impl Unpacked {
+    pub(super) fn new(parcel: Parcel) -> Result<Self, serde_json::Error> {
+        Ok(Self { spec: serde_json::to_string(&parcel.spec())?, parcel })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.spec.len()
+    }
+}
+
+pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> Done<u64> {
+    let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
+    let mut new = 0;
+    for Unpacked { parcel, spec } in unpacked {
+        let job = &parcel.job;
+        if known.exists([job.id.0])? {
+            continue;
+        }
+        new += 1;
+        let handler = job.handler().cloned();
+        let lane = Lane { queue: job.queue.clone(), handler, require: job.require.clone() };
+        let lane = tx.cache.lane(tx.conn, &lane)?;
+        insert(tx, parcel, lane)?;
+        tx.conn
+            .prepare_cached("INSERT INTO specs (job, spec) VALUES (?1, ?2)")?
+            .execute(params![job.id.0, spec])?;
+        if let Some(result) = &job.result {
+            tx.conn
+                .prepare_cached("INSERT INTO results (job, result) VALUES (?1, ?2)")?
+                .execute(params![job.id.0, result.get()])?;
+        }
+        if let Some(key) = &job.key {
+            tx.conn
+                .prepare_cached("INSERT OR IGNORE INTO keys (key, job, hash) VALUES (?1, ?2, ?3)")?
+                .execute(params![key, job.id.0, parcel.key_hash])?;
+        }
+        attempts(tx, parcel)?;
+        tx.cache.skip_jobs(job.id.0 + 1);
+        tx.cache.moved(lane, None, Some(job.status));
+    }
+    Ok(new)
+}
+
+fn insert(tx: &Tx<'_>, parcel: &Parcel, lane: i64) -> Done<()> {
+    let job: &Job = &parcel.job;
+    let live = job.live.as_ref();
+    let progress = live.and_then(|live| live.progress.as_ref());
+    let cancel = job.cancel.as_ref();
+    let (exit_code, exit_signal) = exit_columns(job.exit);
+    let dead = job.dead.filter(|_| parcel.dead_at.is_some());
+    tx.conn.prepare_cached(include_str!("import.sql"))?.execute(params![
+        job.id.0,
+        status_code(job.status),
+        urgency(job.priority),
+        lane,
+        job.run_at.as_millis(),
+        millis(parcel.expire_at),
+        job.created_at.as_millis(),
+        millis(job.deadline),
+        job.timeout_ms.map(integer),
+        job.attempt,
+        job.ends.failed,
+        job.ends.lost,
+        job.ends.returned,
+        live.map(|live| live.execution.to_bytes()),
+        live.map(|live| live.worker.to_bytes()),
+        live.map(|live| live.worker_name.as_str()),
+        live.map(|live| live.claimed_at.as_millis()),
+        millis(live.and_then(|live| live.started_at)),
+        live.map(|live| integer(live.epoch)),
+        progress.map(|progress| progress.percent),
+        progress.and_then(|progress| progress.text.as_deref()),
+        cancel.map(|cancel| cancel.at.as_millis()),
+        cancel.and_then(|cancel| cancel.reason.as_deref()),
+        cancel.and_then(|cancel| cancel.by.as_deref()),
+        millis(job.finished_at),
+        millis(job.started_at),
+        job.worker.as_ref().map(|name| name.as_str()),
+        job.error,
+        exit_code,
+        exit_signal,
+        dead.map(|reason| reason.as_str()),
+        millis(parcel.dead_at.filter(|_| dead.is_some())),
+    ])?;
+    Ok(())
+}
+
+fn attempts(tx: &Tx<'_>, parcel: &Parcel) -> Done<()> {
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT INTO attempts (job, number, execution, worker, worker_name, status, claimed_at, \
+         started_at, ended_at, error, exit_code, exit_signal, epoch) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
+    for attempt in &parcel.attempts {
+        let (exit_code, exit_signal) = exit_columns(attempt.exit);
+        insert.execute(params![
+            parcel.job.id.0,
+            attempt.number,
+            attempt.execution.to_bytes(),
+            attempt.worker.to_bytes(),
+            attempt.worker_name.as_str(),
+            attempt.status.as_str(),
+            attempt.claimed_at.as_millis(),
+            millis(attempt.started_at),
+            attempt.ended_at.unwrap_or(attempt.claimed_at).as_millis(),
+            attempt.error,
+            exit_code,
+            exit_signal,
+            integer(attempt.epoch),
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn import_keys(tx: &mut Tx<'_>, keys: &[KeptKey]) -> Done<()> {
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT OR IGNORE INTO keys (key, job, hash, status, kept_until) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for key in keys {
+        insert.execute(params![
+            key.key,
+            key.job.0,
+            key.hash,
+            status_code(key.status),
+            key.kept_until.as_millis()
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn skip_jobs(tx: &mut Tx<'_>, next: i64) -> Done<()> {
+    tx.cache.skip_jobs(next);
+    tx.cache.keep_next_job(tx.conn)
+}

@@ -1,0 +1,569 @@
+//! A worker's side: one coordinator of a list at a time, and the next one when it goes.
+//!
+//! What is published waits in one bounded queue and goes out in its order, all that waits in one
+//! request; while one request is out the next gathers. A request that fails is made again, there or
+//! at the next coordinator, until it is taken: so what a worker tells survives the restart of a
+//! coordinator, and what does not fit into the queue meanwhile is refused here, not lost on the way.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use orx_model::message::{Envelope, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
+use orx_model::wire::{InboxLine, PublishAnswer, PublishRequest, Receipt, path};
+use orx_model::{Code, Incarnation};
+use serde::Serialize;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::{CallError, Token, innermost, post, refused};
+use crate::{
+    Channel, Delivery, Gateway, GatewayError, Shard, Subscription, Transport, TransportError,
+};
+
+/// Envelopes that wait to go out.
+const WAITING: usize = 1_024;
+/// Bytes of those, by estimate.
+const WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// What one request takes at most, well under [`orx_model::limits::PUBLISH_BODY_BYTES`].
+const REQUEST_ENVELOPES: usize = 512;
+const REQUEST_BYTES: usize = 2 * 1024 * 1024;
+/// How long a publisher waits for room.
+const PUBLISH_WAIT: Duration = Duration::from_secs(5);
+/// A call with its answer.
+const CALL_WITHIN: Duration = Duration::from_secs(8);
+/// A stream that says nothing for so long is dead; servers ping every 5 s.
+const SILENT: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Envelopes read and not yet taken.
+const INBOX: usize = 256;
+/// One line of an inbox: a batch of jobs with their args.
+const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+pub struct LinkOptions {
+    /// `http://host:port`, at least one; the first is tried first.
+    pub urls: Vec<String>,
+    /// With the scope `worker`.
+    pub token: Token,
+    /// How coordinators are called.
+    pub http: reqwest::Client,
+}
+
+/// Cheap to clone; all clones are one. Its tasks end with the last of them.
+#[derive(Clone)]
+pub struct Link {
+    inner: Arc<Inner>,
+    out: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+struct Inner {
+    urls: Vec<String>,
+    token: Token,
+    http: reqwest::Client,
+    /// The coordinator in use.
+    current: watch::Sender<String>,
+    /// An inbox was opened anew: a heartbeat tells the coordinator whose it is.
+    moved: Arc<Notify>,
+    /// Deliveries that were dropped unanswered.
+    given_back: Mutex<HashMap<Incarnation, VecDeque<Envelope>>>,
+}
+
+struct Waiting {
+    envelope: Envelope,
+    bytes: usize,
+    /// Held until it has gone out.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Link {
+    /// Spawns the task that sends; call it inside a runtime.
+    ///
+    /// # Errors
+    /// In words, where no coordinator is named.
+    pub fn new(options: LinkOptions) -> Result<Self, String> {
+        let urls: Vec<String> =
+            options.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
+        let first = urls.first().cloned().ok_or("no coordinator is named")?;
+        let inner = Arc::new(Inner {
+            urls,
+            token: options.token,
+            http: options.http,
+            current: watch::channel(first).0,
+            moved: Arc::new(Notify::new()),
+            given_back: Mutex::default(),
+        });
+        let (out, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(send_all(Arc::clone(&inner), waiting));
+        Ok(Self { inner, out, room: Arc::new(Semaphore::new(WAITING_BYTES)) })
+    }
+
+    /// Told whenever an inbox was opened at a coordinator: a heartbeat should follow.
+    #[must_use]
+    pub fn moved(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.moved)
+    }
+
+    async fn call(
+        &self,
+        route: &str,
+        body: &impl Serialize,
+    ) -> Result<HeartbeatAnswer, GatewayError> {
+        let inner = &self.inner;
+        let url = inner.current();
+        let answer: Result<HeartbeatAnswer, _> =
+            post(&inner.http, &url, route, &inner.token, body, CALL_WITHIN).await;
+        match answer {
+            Ok(answer) => {
+                if let Some(leader) = &answer.leader {
+                    inner.follow(&url, leader);
+                }
+                Ok(answer)
+            }
+            Err(CallError::Problem(problem)) if is_final(problem.code) => {
+                Err(GatewayError::Refused(format!("{url}: {problem}")))
+            }
+            Err(CallError::Problem(problem)) => {
+                inner.move_on(&url);
+                Err(GatewayError::Unreachable(format!("{url}: {problem}")))
+            }
+            Err(CallError::Away(why)) => {
+                inner.move_on(&url);
+                Err(GatewayError::Unreachable(format!("{url}: {why}")))
+            }
+        }
+    }
+}
+
+/// Asking again will not help.
+fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unauthenticated
+            | Code::NotAllowed
+            | Code::ForeignOrigin
+            | Code::BadRequest
+            | Code::UnsupportedMediaType
+    )
+}
+
+impl Inner {
+    fn current(&self) -> String {
+        self.current.borrow().clone()
+    }
+
+    /// That one is away: the next of the list, unless another caller has moved on already.
+    fn move_on(&self, from: &str) {
+        self.current.send_if_modified(|current| {
+            if current != from {
+                return false;
+            }
+            let place = self.urls.iter().position(|url| url == from);
+            let next = place.map_or(0, |place| (place + 1) % self.urls.len());
+            let changed = self.urls[next] != *current;
+            current.clone_from(&self.urls[next]);
+            changed
+        });
+    }
+
+    /// The one that was asked follows that one.
+    fn follow(&self, asked: &str, leader: &str) {
+        let leader = leader.trim_end_matches('/');
+        self.current.send_if_modified(|current| {
+            let moves = current == asked && current != leader;
+            if moves {
+                leader.clone_into(current);
+            }
+            moves
+        });
+    }
+
+    fn given_back(&self) -> MutexGuard<'_, HashMap<Incarnation, VecDeque<Envelope>>> {
+        // No code that holds this lock can leave its data half-changed.
+        self.given_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends what waits, in its order, until the last [`Link`] is gone.
+async fn send_all(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut batch: Vec<Waiting> = Vec::new();
+    let mut held: Option<Waiting> = None;
+    loop {
+        let first = match held.take() {
+            Some(first) => first,
+            None => match waiting.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        let mut bytes = first.bytes;
+        batch.push(first);
+        while batch.len() < REQUEST_ENVELOPES
+            && let Ok(next) = waiting.try_recv()
+        {
+            if bytes + next.bytes > REQUEST_BYTES {
+                held = Some(next);
+                break;
+            }
+            bytes += next.bytes;
+            batch.push(next);
+        }
+        send_batch(&inner, &mut batch, &mut waiting).await;
+    }
+}
+
+/// Until all of it is taken, or is never to be, or nobody waits for more.
+async fn send_batch(
+    inner: &Inner,
+    batch: &mut Vec<Waiting>,
+    waiting: &mut mpsc::Receiver<Waiting>,
+) {
+    let mut pause = PAUSE;
+    while !batch.is_empty() {
+        let url = inner.current();
+        let envelopes = batch.iter().map(|waiting| waiting.envelope.clone()).collect();
+        // Not waited for: what becomes of it comes with the inbox.
+        let request = PublishRequest { envelopes, wait_ms: Some(0) };
+        let token = &inner.token;
+        let sent: Result<PublishAnswer, _> =
+            post(&inner.http, &url, path::WORKER_PUBLISH, token, &request, CALL_WITHIN).await;
+        match sent {
+            Ok(answer) if answer.receipts.len() == batch.len() => {
+                let mut receipts = answer.receipts.into_iter();
+                // The first that was not taken holds up those behind it: the order stays.
+                let mut whole = true;
+                batch.retain(|_| {
+                    whole &= receipts.next() != Some(Receipt::TryAgain);
+                    !whole
+                });
+                if batch.is_empty() {
+                    return;
+                }
+            }
+            Ok(_) => {
+                tracing::warn!(%url, "an answer that does not fit its request");
+                inner.move_on(&url);
+            }
+            Err(CallError::Problem(problem)) if is_final(problem.code) => {
+                // Heartbeats find out what is missing, and what is to be told again.
+                tracing::warn!(%url, %problem, "what was told is refused");
+                batch.clear();
+                return;
+            }
+            Err(CallError::Problem(problem)) => {
+                tracing::debug!(%url, %problem, "what was told was not taken: trying again");
+                inner.move_on(&url);
+            }
+            Err(CallError::Away(why)) => {
+                tracing::debug!(%url, why, "what was told did not arrive: trying again");
+                inner.move_on(&url);
+            }
+        }
+        if waiting.is_closed() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+#[async_trait]
+impl Gateway for Link {
+    async fn register(
+        &self,
+        registration: WorkerRegistration,
+    ) -> Result<HeartbeatAnswer, GatewayError> {
+        self.call(path::WORKER_REGISTER, &registration).await
+    }
+
+    async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
+        self.call(path::WORKER_HEARTBEAT, &heartbeat).await
+    }
+}
+
+#[async_trait]
+impl Transport for Link {
+    /// Events only: that is all that a worker tells.
+    async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
+        let Channel::Events(_) = to else {
+            return Err(TransportError::NoReader { channel: to });
+        };
+        if envelopes.len() > WAITING {
+            return Err(TransportError::Full { channel: to });
+        }
+        let taken = async {
+            let mut places =
+                self.out.reserve_many(envelopes.len()).await.map_err(|_| TransportError::Closed)?;
+            let mut waiting = Vec::with_capacity(envelopes.len());
+            for envelope in envelopes {
+                let bytes = estimate(&envelope).clamp(1, WAITING_BYTES);
+                let room = Arc::clone(&self.room).acquire_many_owned(bytes as u32).await;
+                let room = room.map_err(|_| TransportError::Closed)?;
+                waiting.push(Waiting { envelope, bytes, _room: room });
+            }
+            // All or none: nothing is sent before there is room for all of it.
+            for one in waiting {
+                if let Some(place) = places.next() {
+                    place.send(one);
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(PUBLISH_WAIT, taken).await {
+            Ok(taken) => taken,
+            Err(_) => Err(TransportError::Full { channel: to }),
+        }
+    }
+
+    async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
+        let Channel::Inbox(of) = channel else {
+            return Err(TransportError::NoReader { channel });
+        };
+        let (read_to, read) = mpsc::channel(INBOX);
+        let (opened_to, mut opened) = watch::channel(false);
+        let reading = tokio::spawn(read_inbox(Arc::clone(&self.inner), of, read_to, opened_to));
+        let reader = Reader { inner: Arc::clone(&self.inner), of, read, reading };
+        // From here on what is sent to it is not refused for want of a reader. One that cannot be
+        // opened now is opened later: the worker starts all the same.
+        let _ = tokio::time::timeout(PUBLISH_WAIT, opened.wait_for(|opened| *opened)).await;
+        Ok(Box::new(reader))
+    }
+
+    async fn subscribe_events(
+        &self,
+        _shards: Vec<Shard>,
+    ) -> Result<Box<dyn Subscription>, TransportError> {
+        Err(TransportError::NoReader { channel: Channel::Enqueue })
+    }
+}
+
+/// About how long it is as JSON.
+fn estimate(envelope: &Envelope) -> usize {
+    use orx_model::message::{Body, Message};
+    const HEAD: usize = 300;
+    let body = match &envelope.body {
+        Body::Known(Message::JobLog { chunks }) => {
+            // Control characters are written in six.
+            chunks.iter().map(|chunk| HEAD + chunk.bytes.len() * 2).sum()
+        }
+        Body::Known(Message::JobResult { outcomes }) => {
+            let of = |outcome: &orx_model::Outcome| {
+                let result = match &outcome.kind {
+                    orx_model::OutcomeKind::Succeeded { result: Some(result) } => {
+                        result.get().len()
+                    }
+                    _ => 0,
+                };
+                HEAD + result + outcome.error.as_ref().map_or(0, String::len)
+            };
+            outcomes.iter().map(of).sum()
+        }
+        Body::Known(Message::JobStatus { started }) => started.len() * HEAD,
+        Body::Known(Message::JobProgress { progress }) => progress.len() * HEAD * 2,
+        Body::Known(_) | Body::Unknown(_) => HEAD,
+    };
+    HEAD + body
+}
+
+struct Reader {
+    inner: Arc<Inner>,
+    of: Incarnation,
+    read: mpsc::Receiver<Envelope>,
+    reading: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.reading.abort();
+        // Read and not taken: the next reader has it.
+        while let Ok(envelope) = self.read.try_recv() {
+            self.inner.given_back().entry(self.of).or_default().push_back(envelope);
+        }
+    }
+}
+
+impl Reader {
+    fn deliver(&self, envelope: Envelope) -> Box<dyn Delivery> {
+        let inner = Arc::clone(&self.inner);
+        Box::new(Received { envelope: Some(envelope), inner, of: self.of })
+    }
+}
+
+#[async_trait]
+impl Subscription for Reader {
+    async fn next(&mut self, most: usize) -> Result<Vec<Box<dyn Delivery>>, TransportError> {
+        let most = most.max(1);
+        let mut taken: Vec<Box<dyn Delivery>> = Vec::new();
+        {
+            let mut given_back = self.inner.given_back();
+            if let Some(waiting) = given_back.get_mut(&self.of) {
+                let count = most.min(waiting.len());
+                let again: Vec<Envelope> = waiting.drain(..count).collect();
+                if waiting.is_empty() {
+                    given_back.remove(&self.of);
+                }
+                drop(given_back);
+                taken.extend(again.into_iter().map(|envelope| self.deliver(envelope)));
+            }
+        }
+        if taken.is_empty() {
+            let first = self.read.recv().await.ok_or(TransportError::Closed)?;
+            taken.push(self.deliver(first));
+        }
+        while taken.len() < most
+            && let Ok(envelope) = self.read.try_recv()
+        {
+            taken.push(self.deliver(envelope));
+        }
+        Ok(taken)
+    }
+}
+
+struct Received {
+    /// `None` once answered.
+    envelope: Option<Envelope>,
+    inner: Arc<Inner>,
+    of: Incarnation,
+}
+
+impl Delivery for Received {
+    fn envelope(&self) -> &Envelope {
+        match &self.envelope {
+            Some(envelope) => envelope,
+            None => unreachable!("only `answer` takes the envelope, and the delivery with it"),
+        }
+    }
+
+    fn answer(mut self: Box<Self>, _receipt: Receipt) -> Envelope {
+        match self.envelope.take() {
+            Some(envelope) => envelope,
+            None => unreachable!("a delivery is answered once: `answer` takes it"),
+        }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some(envelope) = self.envelope.take() {
+            self.inner.given_back().entry(self.of).or_default().push_front(envelope);
+        }
+    }
+}
+
+/// Why a stream of an inbox ended.
+enum Ended {
+    /// Another reader has it now.
+    TakenOver,
+    /// Nobody reads here any more.
+    Unread,
+    /// Another coordinator is in use now.
+    Moved,
+    Broken(String),
+}
+
+/// Reads the inbox, at whatever coordinator is in use, until another reader takes it over or nobody
+/// reads here any more.
+async fn read_inbox(
+    inner: Arc<Inner>,
+    of: Incarnation,
+    to: mpsc::Sender<Envelope>,
+    opened: watch::Sender<bool>,
+) {
+    let mut pause = PAUSE;
+    let mut said = false;
+    loop {
+        let mut current = inner.current.subscribe();
+        let url = current.borrow_and_update().clone();
+        let ended = tokio::select! {
+            ended = read_stream(&inner, &url, of, &to, &opened, &mut pause, &mut said) => ended,
+            _ = current.changed() => Ended::Moved,
+        };
+        match ended {
+            Ended::TakenOver | Ended::Unread => return,
+            Ended::Moved => continue,
+            Ended::Broken(why) => {
+                if !said {
+                    tracing::warn!(%url, why, "the inbox is cut off: opening it again");
+                    said = true;
+                }
+                inner.move_on(&url);
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = to.closed() => return,
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn read_stream(
+    inner: &Inner,
+    url: &str,
+    of: Incarnation,
+    to: &mpsc::Sender<Envelope>,
+    opened: &watch::Sender<bool>,
+    pause: &mut Duration,
+    said: &mut bool,
+) -> Ended {
+    let call = inner
+        .http
+        .get(format!("{url}{}", path::WORKER_INBOX))
+        .query(&[("worker", of.to_string())])
+        .bearer_auth(&*inner.token.0)
+        .send();
+    let response = match tokio::time::timeout(CALL_WITHIN, call).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return Ended::Broken(innermost(&error)),
+        Err(_) => return Ended::Broken("no answer in time".to_owned()),
+    };
+    if !response.status().is_success() {
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.unwrap_or_default();
+        return Ended::Broken(match refused(status, &bytes) {
+            CallError::Away(why) => why,
+            CallError::Problem(problem) => problem.to_string(),
+        });
+    }
+    if std::mem::take(said) {
+        tracing::info!(%url, "the inbox is open again");
+    }
+    *pause = PAUSE;
+    opened.send_replace(true);
+    inner.moved.notify_one();
+    let mut pieces = response.bytes_stream();
+    let mut buffer: Vec<u8> = Vec::new();
+    loop {
+        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = buffer.drain(..=end).collect();
+            match serde_json::from_slice::<InboxLine>(&line) {
+                Ok(InboxLine::Ping {}) => {}
+                Ok(InboxLine::TakenOver {}) => return Ended::TakenOver,
+                Ok(InboxLine::Envelope(envelope)) => {
+                    if to.send(*envelope).await.is_err() {
+                        return Ended::Unread;
+                    }
+                }
+                Err(error) => {
+                    // Of a later version, perhaps: recovery heals what it was.
+                    tracing::warn!(%error, "set aside a line of the inbox");
+                }
+            }
+        }
+        let piece = tokio::select! {
+            piece = tokio::time::timeout(SILENT, pieces.next()) => piece,
+            () = to.closed() => return Ended::Unread,
+        };
+        match piece {
+            Ok(Some(Ok(bytes))) => buffer.extend_from_slice(&bytes),
+            Ok(Some(Err(error))) => return Ended::Broken(innermost(&error)),
+            Ok(None) => return Ended::Broken("it ended".to_owned()),
+            Err(_) => return Ended::Broken("it says nothing".to_owned()),
+        }
+        if buffer.len() > LINE_BYTES_MAX {
+            return Ended::Broken("a line is too long".to_owned());
+        }
+    }
+}

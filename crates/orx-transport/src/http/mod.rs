@@ -1,0 +1,92 @@
+//! `direct` between processes, over HTTP: [`Link`] is a worker's side, [`Nodes`] a coordinator's. What
+//! is sent and answered stands in [`orx_model::wire`]; the server's side of it is `orx-api`'s.
+//!
+//! A request that was cut off may have been taken: what is sent is safe to send again.
+
+mod link;
+mod nodes;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_model::Problem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use link::{Link, LinkOptions};
+pub use nodes::Nodes;
+
+/// What proves who asks. Shown nowhere.
+#[derive(Clone)]
+pub struct Token(Arc<str>);
+
+impl Token {
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Why a call was not answered with what it asks for.
+#[derive(Debug)]
+enum CallError {
+    /// No answer, or none that is one of ours: elsewhere, or later, there may be one.
+    Away(String),
+    Problem(Box<Problem>),
+}
+
+async fn post<T: DeserializeOwned>(
+    http: &reqwest::Client,
+    url: &str,
+    path: &str,
+    token: &Token,
+    body: &impl Serialize,
+    within: Duration,
+) -> Result<T, CallError> {
+    let call = async {
+        let response = http
+            .post(format!("{url}{path}"))
+            .bearer_auth(&*token.0)
+            .json(body)
+            .send()
+            .await
+            .map_err(|error| CallError::Away(innermost(&error)))?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|error| CallError::Away(innermost(&error)))?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| CallError::Away(format!("not the answer of an orx: {error}")));
+        }
+        Err(refused(status.as_u16(), &bytes))
+    };
+    match tokio::time::timeout(within, call).await {
+        Ok(answered) => answered,
+        Err(_) => Err(CallError::Away("no answer in time".to_owned())),
+    }
+}
+
+fn refused(status: u16, bytes: &[u8]) -> CallError {
+    match serde_json::from_slice::<Problem>(bytes) {
+        Ok(problem) => CallError::Problem(Box::new(problem)),
+        Err(_) => CallError::Away(format!("it answered {status}")),
+    }
+}
+
+/// The innermost cause says most: `connection refused`. Never the URL, which may hold a password.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut source: &dyn std::error::Error = error;
+    while let Some(inner) = source.source() {
+        source = inner;
+    }
+    if std::ptr::eq(source, error as &dyn std::error::Error) {
+        return "the request failed".to_owned();
+    }
+    source.to_string()
+}

@@ -1,0 +1,458 @@
+//! A node: store, coordinator and API in one process, and for `orx daemon server` a worker too.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orx_api::{Activity, ApiSettings, Reach};
+use orx_control::{ControlPanel, ControlSettings, Defaults, NodeToken, Scope};
+use orx_coordinator::run::Parts;
+use orx_coordinator::{Coordinator, CoordinatorError, Settings};
+use orx_model::{Incarnation, Name};
+use orx_store::{NodeReport, Store};
+use orx_transport::http::{Nodes, Token};
+use orx_transport::{Direct, Notices, Peers, Transport};
+use orx_worker::{Ended, Worker};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::net::{Certificate, Listen, NetArgs};
+use super::store::{Opened, store_error};
+use super::worker::worker_options;
+use super::{SystemClock, Told, block_on, chain, failed, host_name, http_client, wall};
+use crate::config::{Config, JobOverrides};
+use crate::error::{CliError, Exit};
+use crate::state::{Address, Lock, StateDir};
+
+/// A client looks whether the folder is held by taking its lock for a moment.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+/// After this an orderly end is given up, whatever is stuck.
+const END_WITHIN: Duration = Duration::from_secs(60);
+/// A node's token holds so long, and is extended twice in that time.
+const NODE_TOKEN_VALID: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) struct NodeOptions {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) net: NetArgs,
+    pub(crate) state: StateDir,
+    /// For people; the machine's name and port without.
+    pub(crate) name: Option<Name>,
+    /// Where other nodes and workers reach this one; the address it listens on without.
+    pub(crate) advertise: Option<String>,
+    /// With a worker in the same process.
+    pub(crate) with_worker: bool,
+    pub(crate) exit_when_idle: Option<Duration>,
+    /// Started by a command that needed one.
+    pub(crate) background: bool,
+}
+
+/// Runs a node until it is told to stop. Blocks.
+///
+/// # Errors
+/// It cannot start, or its store failed.
+pub(crate) fn node(options: NodeOptions, config: Config) -> Result<(), CliError> {
+    block_on(run(options, config))
+}
+
+async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
+    let listen = Listen::new(options.listen, &options.net, &config.server)?;
+    let state = &options.state;
+    let folder = state.path().display().to_string();
+    state
+        .create()
+        .map_err(|error| failed(&format!("could not make the state folder `{folder}`"), error))?;
+    let lock = take_lock(state).await?;
+    let listener = TcpListener::bind(listen.address).await.map_err(|error| {
+        failed(&format!("could not listen on `{}`", listen.address), error)
+            .hint("another program may use the port: `--listen 127.0.0.1:0` takes a free one")
+    })?;
+    let address = listener.local_addr().map_err(|error| failed("could not listen", error))?;
+    let url = listen.url(address);
+
+    let store = Opened::open(&config, state).await?;
+    let mut told = Told::new()?;
+    if let Some(certificate) = listen.certificate.clone() {
+        let state = state.clone();
+        told.reload = Box::new(move || certificate.reload(&state));
+    }
+    let mut node = Node::start(store, (listener, &listen), &url, &options, &config).await?;
+    let ready = async {
+        node.token(state).await?;
+        let written = state.write_address(&Address {
+            v: 1,
+            url: url.clone(),
+            certificate: listen.certificate.as_ref().map(Certificate::leaf),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: node.incarnation,
+            started_at: wall(),
+            background: options.background,
+        });
+        written.map_err(|error| failed("could not write the address file", error))
+    };
+    if let Err(error) = ready.await {
+        node.end(&config, &mut told).await;
+        return Err(error);
+    }
+    tracing::info!(%address, url, state = %folder, "ready");
+    let ended = node.until_told(options.exit_when_idle, &config, &mut told).await;
+    tracing::info!("stopping");
+    state.remove_address();
+    let orderly = node.end(&config, &mut told);
+    let within = END_WITHIN.max(config.worker.stop_grace.0 + Duration::from_secs(20));
+    if tokio::time::timeout(within, orderly).await.is_err() {
+        tracing::warn!("something did not end in time: ending anyway");
+    }
+    drop(lock);
+    tracing::info!("stopped");
+    ended
+}
+
+async fn take_lock(state: &StateDir) -> Result<Lock, CliError> {
+    let folder = state.path().display();
+    let began = Instant::now();
+    loop {
+        let lock = state.try_lock().map_err(|error| {
+            failed(&format!("the state folder `{folder}` cannot be written"), error)
+                .hint("name another with `--state` or `ORX_STATE`")
+        })?;
+        if let Some(lock) = lock {
+            return Ok(lock);
+        }
+        if began.elapsed() >= LOCK_WAIT {
+            let held = format!("the state folder `{folder}` is held by another server");
+            let by = state
+                .address()
+                .map(|address| format!("process {} at {}", address.pid, address.url));
+            let error = CliError::new(Exit::Conflict, "held", held)
+                .hint("stop that server, or name another folder with `--state` or `ORX_STATE`");
+            return Err(match by {
+                Some(by) => error.cause(by),
+                None => error,
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+type Coordinating = tokio::task::JoinHandle<Result<(), CoordinatorError>>;
+
+/// All parts, running.
+struct Node {
+    incarnation: Incarnation,
+    panel: ControlPanel,
+    store: Opened,
+    transport: Arc<dyn Transport>,
+    coordinator: Coordinator,
+    /// `None` once its end was seen.
+    coordinating: Option<Coordinating>,
+    worker: Option<Worker>,
+    node_token: NodeToken,
+    serving: tokio::task::JoinHandle<()>,
+    activity: Arc<Activity>,
+    /// Cancelled first: streams end, and their readers go elsewhere.
+    closing: CancellationToken,
+    stop_api: CancellationToken,
+    stop_coordinator: CancellationToken,
+}
+
+impl Node {
+    async fn start(
+        store: Opened,
+        (listener, listen): (TcpListener, &Listen),
+        url: &str,
+        options: &NodeOptions,
+        config: &Config,
+    ) -> Result<Self, CliError> {
+        let mut rng = rand::rng();
+        let incarnation = Incarnation::random(&mut rng);
+        let exclusive = store.is_exclusive();
+        let shared: Arc<dyn Store> = store.shared();
+        let settings = Settings {
+            keep_completed: config.retention.completed.0,
+            keep_others: config.retention.others.0,
+            timeout_margin: config.worker.kill_grace.0 + Duration::from_secs(10),
+            ..Settings::default()
+        };
+        let hub = Direct::new();
+        let notices = if exclusive { Notices::new() } else { Notices::shared() };
+        let peers = Peers::default();
+        let report = node_report(incarnation, url, options, config)?;
+        let control = control_settings(config, &report, &settings)?;
+        let node_token = NodeToken::make(&*shared, incarnation, NODE_TOKEN_VALID, wall())
+            .await
+            .map_err(store_error)?;
+        let token = Token::new(node_token.text());
+        let transport: Arc<dyn Transport> = Arc::new(Nodes::new(
+            hub.clone(),
+            peers.clone(),
+            http_client(listen.trust()?.as_ref())?,
+            token,
+        ));
+        let stop_coordinator = CancellationToken::new();
+        let parts = Parts {
+            store: Arc::clone(&shared),
+            transport: Arc::clone(&transport),
+            notices: notices.clone(),
+            clock: Arc::new(SystemClock { started: Instant::now() }),
+            settings,
+            node: report,
+            exclusive,
+            peers,
+            seed: rand::Rng::next_u64(&mut rng),
+        };
+        let (coordinator, coordinating) =
+            Coordinator::start(parts, stop_coordinator.clone()).await.map_err(|error| {
+                CliError::new(Exit::Failed, "coordinator", "could not start the coordinator")
+                    .cause(chain(&error))
+            })?;
+        let panel =
+            ControlPanel::new(shared, Arc::clone(&transport), notices, Arc::new(wall), control);
+        let activity = Arc::new(Activity::default());
+        let closing = CancellationToken::new();
+        let api = ApiSettings {
+            hosts: config.server.hosts.clone(),
+            activity: Arc::clone(&activity),
+            reach: Some(Reach { hub, gateway: Arc::new(coordinator.clone()) }),
+            closing: closing.clone(),
+            now: Arc::new(wall),
+        };
+        let router = orx_api::router_with(panel.clone(), api, listen.serving().limits);
+        let stop_api = CancellationToken::new();
+        let serving =
+            tokio::spawn(orx_api::serve(listener, router, listen.serving(), stop_api.clone()));
+        let mut node = Self {
+            incarnation,
+            panel,
+            store,
+            transport,
+            coordinator,
+            coordinating: Some(coordinating),
+            worker: None,
+            node_token,
+            serving,
+            activity,
+            closing,
+            stop_api,
+            stop_coordinator,
+        };
+        if options.with_worker {
+            node.worker = Some(node.start_worker(config).await?);
+        }
+        Ok(node)
+    }
+
+    async fn start_worker(&self, config: &Config) -> Result<Worker, CliError> {
+        let seed = rand::Rng::next_u64(&mut rand::rng());
+        let options = worker_options(config, seed, Arc::default())?;
+        let transport = Arc::clone(&self.transport);
+        Worker::start(options, transport, self.coordinator.hosting()).await.map_err(|error| {
+            CliError::new(Exit::Failed, "worker", "could not start the worker").cause(chain(&error))
+        })
+    }
+
+    /// Makes the first admin token, or another where the file of the first is gone or stale.
+    async fn token(&self, state: &StateDir) -> Result<(), CliError> {
+        let known =
+            state.token().map_err(|error| CliError::new(Exit::NotAllowed, "token", error))?;
+        if let Some(token) = known
+            && self.panel.authenticate(&token).await.is_ok()
+        {
+            return Ok(());
+        }
+        let token = self.panel.make_token(vec![Scope::Admin], "local admin").await?;
+        state.write_token(&token).map_err(|error| failed("could not write the token file", error))
+    }
+
+    /// Returns when the node should end.
+    async fn until_told(
+        &mut self,
+        exit_when_idle: Option<Duration>,
+        config: &Config,
+        told: &mut Told,
+    ) -> Result<(), CliError> {
+        let mut extend = tokio::time::interval(NODE_TOKEN_VALID / 3);
+        extend.tick().await;
+        let mut coordinating = self.coordinating.take();
+        let ended = loop {
+            let coordinator_ended = async {
+                match &mut coordinating {
+                    Some(task) => task.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let fenced = async {
+                match &self.worker {
+                    Some(worker) => worker.ended().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = told.end() => break Ok(()),
+                () = self.store.failed() => {
+                    let error = CliError::new(Exit::Failed, "store_failed", "the store's disk failed");
+                    break Err(error.hint("check the disk, then start the server again"));
+                }
+                ended = coordinator_ended => {
+                    let cause = match ended {
+                        Ok(Ok(())) => "it ended by itself".to_owned(),
+                        Ok(Err(error)) => chain(&error),
+                        Err(error) => error.to_string(),
+                    };
+                    coordinating = None;
+                    let error = CliError::new(Exit::Failed, "coordinator", "the coordinator failed");
+                    break Err(error.cause(cause));
+                }
+                Ended::Fenced = fenced => {
+                    tracing::warn!("the worker was fenced: starting another");
+                    match self.start_worker(config).await {
+                        Ok(worker) => self.worker = Some(worker),
+                        Err(error) => break Err(error),
+                    }
+                }
+                _ = extend.tick() => {
+                    let store = self.store.shared();
+                    let extended = self.node_token.extend(&*store, NODE_TOKEN_VALID, wall());
+                    if let Err(error) = extended.await {
+                        tracing::warn!(%error, "the token for other nodes was not extended");
+                    }
+                }
+                () = self.idle(exit_when_idle) => {
+                    tracing::info!("nothing to do: ending");
+                    break Ok(());
+                }
+            }
+        };
+        self.coordinating = coordinating;
+        ended
+    }
+
+    async fn idle(&self, after: Option<Duration>) {
+        let Some(after) = after else { return std::future::pending().await };
+        let mut idle = self.coordinator.idle();
+        let mut quiet_since = wall();
+        loop {
+            if idle.wait_for(|idle| *idle).await.is_err() {
+                return std::future::pending().await;
+            }
+            let last = self.activity.last().max(quiet_since);
+            let quiet = wall().saturating_since(last);
+            if self.activity.open() == 0 && quiet >= after {
+                return;
+            }
+            if self.activity.open() > 0 {
+                quiet_since = wall();
+            }
+            let left = after.saturating_sub(quiet).max(Duration::from_millis(10));
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                changed = idle.wait_for(|idle| !*idle) => {
+                    if changed.is_err() {
+                        return std::future::pending().await;
+                    }
+                    quiet_since = wall();
+                }
+            }
+        }
+    }
+
+    /// In an order in which nothing accepted is dropped: the streams, so that their readers go
+    /// elsewhere, and the work; then those who wait for it; then the store.
+    async fn end(self, config: &Config, told: &mut Told) {
+        let grace = config.worker.stop_grace.0;
+        if let Some(worker) = self.worker {
+            tokio::select! {
+                () = worker.stop(grace) => {}
+                // Asked again, it does not wait.
+                () = told.end() => {
+                    tracing::warn!("told to stop again: not waiting for what runs");
+                }
+            }
+        }
+        self.closing.cancel();
+        self.stop_api.cancel();
+        if let Err(error) = self.serving.await {
+            tracing::warn!(%error, "the API broke");
+        }
+        let store = self.store.shared();
+        if let Err(error) = self.node_token.end(&*store, wall()).await {
+            tracing::debug!(%error, "the token for other nodes runs out by itself");
+        }
+        self.stop_coordinator.cancel();
+        if let Some(coordinating) = self.coordinating {
+            match coordinating.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(error = chain(&error), "the coordinator failed"),
+                Err(error) => tracing::error!(%error, "the coordinator broke"),
+            }
+        }
+        if let Err(error) = store.close().await {
+            tracing::warn!(%error, "the store did not close in order");
+        }
+    }
+}
+
+fn node_report(
+    node: Incarnation,
+    url: &str,
+    options: &NodeOptions,
+    config: &Config,
+) -> Result<NodeReport, CliError> {
+    let named = Some(config.server.name.as_str()).filter(|name| !name.is_empty());
+    let name = options.name.clone().or_else(|| named.map(Name::from_any));
+    let advertise = Some(config.server.advertise.as_str()).filter(|url| !url.is_empty());
+    let url = options.advertise.as_deref().or(advertise).unwrap_or(url).trim_end_matches('/');
+    orx_client::ServerUrl::parse(url).map_err(CliError::usage)?;
+    Ok(NodeReport {
+        node,
+        name: name.unwrap_or_else(|| Name::from_any(&host_name())),
+        url: Some(url.to_owned()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: wall(),
+    })
+}
+
+fn control_settings(
+    config: &Config,
+    node: &NodeReport,
+    settings: &Settings,
+) -> Result<ControlSettings, CliError> {
+    let wrong = |error: String| CliError::new(Exit::Usage, "config", error);
+    let of = |own: &JobOverrides| -> Result<Defaults, CliError> {
+        let timeout = own.timeout.unwrap_or(config.defaults.timeout).0;
+        Ok(Defaults {
+            queue: Some(own.queue.clone().unwrap_or_else(|| config.defaults.queue.clone())),
+            priority: Some(own.priority.unwrap_or(config.defaults.priority)),
+            retry: Some(config.defaults.retry(own).map_err(wrong)?),
+            timeout_ms: (!timeout.is_zero()).then_some(timeout.as_millis() as u64),
+        })
+    };
+    let mut by_name = std::collections::BTreeMap::new();
+    for (name, own) in &config.job {
+        by_name.insert(name.clone(), of(own)?);
+    }
+    let ms = |name: &str, span: Duration| (name.to_owned(), span.as_millis() as u64);
+    Ok(ControlSettings {
+        node: node.node,
+        started_at: node.started_at,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        transport: "direct",
+        defaults: of(&JobOverrides::default())?,
+        by_name,
+        allow_commands: config.worker.commands,
+        lease_ms: settings.lease.as_millis() as u64,
+        node_lives_ms: (settings.node_heartbeat * 3).as_millis() as u64,
+        settings_ms: [
+            ms("lease", settings.lease),
+            ms("heartbeat", settings.heartbeat),
+            ms("ask_after", settings.ask_after),
+            ms("monitor", settings.monitor),
+            ms("leader_lease", settings.leader_lease),
+            ms("leader_renew", settings.leader_renew),
+            ms("node_heartbeat", settings.node_heartbeat),
+            ms("keep_completed", settings.keep_completed),
+            ms("keep_others", settings.keep_others),
+        ]
+        .into(),
+    })
+}

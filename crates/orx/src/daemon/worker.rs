@@ -1,0 +1,116 @@
+//! The worker: hosted by a server, or a daemon of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_client::Trust;
+use orx_coordinator::Settings;
+use orx_model::{Incarnation, Name};
+use orx_transport::http::{Link, LinkOptions, Token};
+use orx_transport::{Gateway, Transport};
+use orx_worker::handler::{NOOP, Noop};
+use orx_worker::{Ended, Worker, WorkerOptions};
+use tokio::sync::Notify;
+
+use super::{Told, block_on, chain, failed, host_name, http_client, wall};
+use crate::config::Config;
+use crate::error::{CliError, Exit};
+
+/// After the grace, what is stuck does not hold the process.
+const END_WITHIN: Duration = Duration::from_secs(20);
+
+pub(crate) struct WorkerDaemonOptions {
+    /// Coordinators, the first is tried first; at least one.
+    pub(crate) urls: Vec<String>,
+    pub(crate) token: String,
+    /// `None`: none of them speaks TLS.
+    pub(crate) trust: Option<Trust>,
+    pub(crate) config: Config,
+}
+
+/// Runs a worker until it is told to stop. Blocks.
+///
+/// # Errors
+/// It cannot start, or no coordinator takes it.
+pub(crate) fn worker(options: WorkerDaemonOptions) -> Result<(), CliError> {
+    block_on(run(options))
+}
+
+async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
+    let config = options.config;
+    let mut told = Told::new()?;
+    let link = Link::new(LinkOptions {
+        urls: options.urls.clone(),
+        token: Token::new(&options.token),
+        http: http_client(options.trust.as_ref())?,
+    })
+    .map_err(CliError::usage)?;
+    loop {
+        let seed = rand::Rng::next_u64(&mut rand::rng());
+        let settings = worker_options(&config, seed, link.moved())?;
+        let incarnation = settings.incarnation;
+        let transport: Arc<dyn Transport> = Arc::new(link.clone());
+        let gateway: Arc<dyn Gateway> = Arc::new(link.clone());
+        let started = tokio::select! {
+            started = Worker::start(settings, transport, gateway) => started,
+            () = told.end() => return Ok(()),
+        };
+        let worker = started.map_err(|error| {
+            CliError::new(Exit::NotAllowed, "worker", "no coordinator takes this worker")
+                .cause(chain(&error))
+                .hint("`orx token create --scope worker` makes a token for it")
+        })?;
+        tracing::info!(%incarnation, "ready");
+        tokio::select! {
+            Ended::Fenced = worker.ended() => {
+                // All it ran is dead: a new incarnation has nothing to do with it.
+                tracing::warn!("starting anew after the fence");
+            }
+            () = told.end() => {
+                tracing::info!("stopping");
+                let grace = config.worker.stop_grace.0;
+                let within = grace + config.worker.kill_grace.0 + END_WITHIN;
+                tokio::select! {
+                    stopped = tokio::time::timeout(within, worker.stop(grace)) => {
+                        if stopped.is_err() {
+                            tracing::warn!("something did not end in time: ending anyway");
+                        }
+                    }
+                    () = told.end() => {
+                        tracing::warn!("told to stop again: not waiting for what runs");
+                    }
+                }
+                tracing::info!("stopped");
+                return Ok(());
+            }
+        }
+    }
+}
+
+pub(super) fn worker_options(
+    config: &Config,
+    seed: u64,
+    nudge: Arc<Notify>,
+) -> Result<WorkerOptions, CliError> {
+    let host = host_name();
+    let name = if config.worker.name.is_empty() { &host } else { &config.worker.name };
+    let program = std::env::current_exe().map_err(|error| failed("could not find orx", error))?;
+    let noop: Arc<dyn orx_worker::Handler> = Arc::new(Noop);
+    Ok(WorkerOptions {
+        name: Name::from_any(name),
+        host,
+        incarnation: Incarnation::random(&mut rand::rng()),
+        slots: config.worker.slots,
+        queues: config.worker.queues.clone(),
+        labels: config.worker.labels.clone(),
+        commands: config.worker.commands,
+        handlers: config.handler.clone(),
+        rust_handlers: [(Name::from_any(NOOP), noop)].into(),
+        kill_grace: config.worker.kill_grace.0,
+        heartbeat: Settings::default().heartbeat,
+        guard: vec![program.into(), "__guard".into()],
+        now: Arc::new(wall),
+        seed,
+        nudge,
+    })
+}
