@@ -141,6 +141,30 @@ fn jobs_run_over_tls_for_who_believes_the_authority() {
 }
 
 #[test]
+fn a_worker_elsewhere_takes_jobs_over_tls_with_a_token_for_that_alone() {
+    let mut machine = Machine::new();
+    let authority = Authority::new();
+    authority.write(&machine.path("ca.pem"));
+    authority.certify(&machine, &["127.0.0.1"]);
+    start(&mut machine, &[]);
+    let token = machine.path("worker.token").display().to_string();
+    assert_eq!(machine.orx(["token", "create", "--scope", "worker", "--out", &token]).code, 0);
+    let url = machine.url();
+    let args = ["daemon", "worker", "--coordinator", &url, "--token-file", &token];
+    let mut command = machine.command(args);
+    command
+        .args(["--name", "afar", "--label", "place=afar"])
+        .env("ORX_STATE", machine.path("elsewhere"))
+        .env("ORX_CA_FILE", machine.path("ca.pem"))
+        .stderr(Stdio::null());
+    let mut worker = command.spawn().expect("orx runs");
+    let said = machine.orx(["run", "--require", "place=afar", "--", "echo", "afar"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "afar\n"), "{said:?}");
+    signal(worker.id(), "TERM");
+    assert!(worker.wait().expect("ended").success());
+}
+
+#[test]
 fn http_where_https_is_spoken_and_the_other_way_round_is_explained() {
     let mut machine = Machine::new();
     let authority = Authority::new();
