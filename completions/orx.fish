@@ -58,6 +58,7 @@ complete -c orx -n "__fish_orx_needs_command" -f -a "queue" -d 'Queues'
 complete -c orx -n "__fish_orx_needs_command" -f -a "dlq" -d 'Dead letters: jobs that used up their tries'
 complete -c orx -n "__fish_orx_needs_command" -f -a "worker" -d 'Workers'
 complete -c orx -n "__fish_orx_needs_command" -f -a "cluster" -d 'The cluster as a whole'
+complete -c orx -n "__fish_orx_needs_command" -f -a "token" -d 'Tokens: who may ask for what'
 complete -c orx -n "__fish_orx_needs_command" -f -a "ctx" -d 'Inside a job: tell progress, log lines, the result, or how it ends'
 complete -c orx -n "__fish_orx_needs_command" -f -a "daemon" -d 'Run a server'
 complete -c orx -n "__fish_orx_needs_command" -f -a "config" -d 'The configuration'
@@ -711,6 +712,93 @@ complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcomm
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "create" -d 'Make a token; its text is shown once'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "list" -d 'List every token, never its text'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "revoke" -d 'End tokens, at once'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l scope -d 'What it allows: service, read, admin, exec, worker, node' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'Ends so long from now; without it, never by itself' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l note -d 'What it is for' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l out -d 'Write it into a new file that only you can read, instead of showing it' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l config -d 'Configuration file' -r -F
@@ -861,7 +949,9 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subc
 complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "server" -d 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "coordinator" -d 'Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "worker" -d 'Run a worker: it takes jobs from coordinators and runs them'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l listen -d 'Address on loopback; port 0 takes a free one' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l listen -d 'Address; port 0 takes a free one. Beyond loopback it needs TLS' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-cert -d 'Certificate with its chain, PEM; read again on SIGHUP' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-key -d 'Its private key, PEM, in a file that others cannot read' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l state -d 'State folder' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l exit-when-idle -d 'End after so long without jobs and requests' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l name -d 'Name for people' -r
@@ -881,13 +971,16 @@ always\t''
 never\t''"
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l time -d 'How times are shown: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l insecure-listen -d 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l background -d 'Started by a command that needed a server'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l listen -d 'Address to listen on; port 0 takes a free one' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l listen -d 'Address to listen on; port 0 takes a free one. Beyond loopback it needs TLS' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tls-cert -d 'Certificate with its chain, PEM; read again on SIGHUP' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tls-key -d 'Its private key, PEM, in a file that others cannot read' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l state -d 'State folder' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l name -d 'Name for people' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l advertise -d 'Address by which other nodes and workers reach this one' -r
@@ -906,6 +999,7 @@ always\t''
 never\t''"
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l time -d 'How times are shown: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l insecure-listen -d 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -s v -l verbose -d 'Say more'

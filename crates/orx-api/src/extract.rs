@@ -11,6 +11,8 @@ use orx_model::{Code, Problem, limits};
 use serde::de::DeserializeOwned;
 
 use crate::App;
+use crate::peers::Ends;
+use crate::slow::TooSlow;
 
 /// A refusal, as the answer to a request.
 pub(crate) struct Refusal(pub(crate) Problem);
@@ -54,11 +56,29 @@ impl FromRequestParts<App> for Auth {
             Problem::new(Code::Unauthenticated, "there is no token in the request")
                 .hint("send `Authorization: Bearer TOKEN`; `orx` finds the local one by itself")
         })?;
-        Ok(Self(app.panel.authenticate(token).await?))
+        let peer = parts.extensions.get::<Ends>().map(|ends| ends.peer);
+        let (guard, now) = (&app.guard, (app.settings.now)());
+        let barred = peer.and_then(|peer| guard.failures.barred(peer, now, &guard.limits));
+        // Many may stand behind one address: whoever has shown a good token before is let through,
+        // and for the others nothing is looked up.
+        if barred.is_some() && !app.panel.has_seen_token(token) {
+            let detail = "too many wrong tokens came from this address";
+            return Err(Problem::new(Code::RateLimited, detail)
+                .hint("wait, as `Retry-After` says, and check the token")
+                .into());
+        }
+        let asked = app.panel.authenticate(token).await;
+        if let (Err(problem), Some(peer)) = (&asked, peer)
+            && problem.code == Code::Unauthenticated
+            && guard.failures.note(peer, now, &guard.limits)
+        {
+            tracing::warn!(%peer, "too many wrong tokens: the address must wait");
+        }
+        Ok(Self(asked?))
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
@@ -107,6 +127,14 @@ pub(crate) fn need_type(headers: &HeaderMap, wanted: &str) -> Answer<()> {
 
 fn too_large(error: &axum::Error, most: usize) -> Problem {
     let source = std::error::Error::source(error);
+    let mut inner = source;
+    while let Some(cause) = inner {
+        if cause.is::<TooSlow>() {
+            let detail = "the body of the request came too slowly, and was not waited for";
+            return Problem::new(Code::SlowRequest, detail);
+        }
+        inner = cause.source();
+    }
     if source.is_some_and(|source| source.to_string().contains("length limit")) {
         return Problem::new(Code::TooLarge, format!("a body is at most {most} bytes"));
     }

@@ -1,19 +1,21 @@
 //! Before every route: who calls by which name, a request id, a count, and a net under panics.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::{HOST, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use orx_model::{Code, MessageId, Problem};
 
-use crate::App;
 use crate::extract::Refusal;
+use crate::peers::Ends;
+use crate::{App, ends, slow};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -22,10 +24,11 @@ pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -
     let busy = app.settings.activity.begin((app.settings.now)());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
-    let checked = check_caller(request.headers(), &app.settings.hosts);
+    let ends = request.extensions().get::<Ends>().copied();
+    let checked = check_caller(request.headers(), &app.settings.hosts, ends);
     let mut response = match checked {
         Err(problem) => Refusal(problem).into_response(),
-        Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(()) => match AssertUnwindSafe(run(&app, request, next)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
                 tracing::error!(route = route.as_deref(), "a request broke its handler");
@@ -44,14 +47,35 @@ pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -
         response.headers_mut().insert(&REQUEST_ID, id);
     }
     let code = response.status().as_u16();
+    if code == Code::RateLimited.http_status() {
+        let now = (app.settings.now)();
+        let barred = ends.and_then(|e| app.guard.failures.barred(e.peer, now, &app.guard.limits));
+        let seconds = barred.unwrap_or_default().as_secs() + 1;
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     // Only routes of ours make a label: what strangers ask for is one.
     app.metrics.request(route.as_deref().unwrap_or("other"), &method, code, started.elapsed());
     response
 }
 
+/// The route's answer, if the token of the request lives as long.
+async fn run(app: &App, request: Request, next: Next) -> Response {
+    let token = ends::token(request.headers());
+    let limits = &app.guard.limits;
+    let request = request.map(|body| slow::timed(body, limits));
+    tokio::select! {
+        // The answer first: a quick one sets no timer.
+        biased;
+        response = next.run(request) => ends::streamed(response, app.panel.clone(), token),
+        problem = ends::over(app.panel.clone(), token.clone(), limits.answer_within) => {
+            Refusal(problem).into_response()
+        }
+    }
+}
+
 /// A browser on this machine can reach loopback for any web page: a foreign name or an origin is
 /// such a page, and gets nothing, token or not.
-fn check_caller(headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
+fn check_caller(headers: &HeaderMap, hosts: &[String], ends: Option<Ends>) -> Result<(), Problem> {
     if headers.contains_key(ORIGIN) {
         return Err(Problem::new(
             Code::ForeignOrigin,
@@ -64,12 +88,15 @@ fn check_caller(headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
         _ => host,
     };
     let loopback = ["localhost", "127.0.0.1", "[::1]"];
-    if loopback.contains(&name) || hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+    // The address that the connection came to is a name of ours that no page can make up.
+    let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let own = matches!((literal, ends), (Ok(ip), Some(ends)) if ip.to_canonical() == ends.own);
+    if own || loopback.contains(&name) || hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         return Ok(());
     }
     let shown: String = host.chars().take(80).collect();
     Err(Problem::new(Code::ForeignOrigin, format!("this server is not called `{shown}`"))
-        .hint("use its address on loopback"))
+        .hint("use its address, or add the name to `[server] hosts` in its configuration"))
 }
 
 #[cfg(test)]
@@ -105,7 +132,8 @@ mod tests {
         let activity = Arc::new(Activity::default());
         let closing = tokio_util::sync::CancellationToken::new();
         let settings = ApiSettings { hosts: Vec::new(), activity, reach: None, closing, now };
-        App { panel, settings, metrics: Arc::default() }
+        let guard = crate::Guard::new(crate::Limits::default());
+        App { panel, settings, metrics: Arc::default(), guard }
     }
 
     async fn breaks() -> &'static str {

@@ -1,25 +1,35 @@
-//! HTTP over the operations of `orx-control`: routes, tokens, problem documents, OpenAPI, metrics.
+//! HTTP over the operations of `orx-control`: routes, tokens, problem documents, OpenAPI, metrics;
+//! and under it the connections, their TLS, and what strangers may take of them.
 //!
 //! Depends on `orx-control`, `orx-model` and the traits of `orx-transport`. Decides nothing: each handler turns a request into one
 //! call and its answer into JSON. Every refusal, panics included, is a problem document.
 
+mod ends;
 mod extract;
 mod gate;
 mod gateway;
+mod limits;
 mod metrics;
+mod peers;
 mod routes;
 mod serve;
+mod slow;
+mod tls;
+mod token_routes;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use orx_control::ControlPanel;
-use orx_model::Timestamp;
+use orx_model::{Code, Problem, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 pub use gateway::Reach;
+pub use limits::Limits;
 pub use routes::openapi_json;
-pub use serve::serve;
+pub use serve::{Serving, serve};
+pub use tls::{Tls, TlsError};
 
 /// Whether anybody asks for anything. For a server that ends when nobody does.
 #[derive(Default)]
@@ -77,10 +87,71 @@ struct App {
     panel: ControlPanel,
     settings: ApiSettings,
     metrics: Arc<metrics::Metrics>,
+    guard: Arc<Guard>,
+}
+
+/// What holds strangers off.
+struct Guard {
+    limits: Limits,
+    failures: peers::Failures,
+    watchers: Arc<tokio::sync::Semaphore>,
+    ready: Ready,
+}
+
+/// Whether the store takes writes, for callers who show no token. To find out is a write of its own,
+/// so that strangers share one: one at a time, and none where one has just succeeded.
+struct Ready {
+    asking: tokio::sync::Semaphore,
+    since: Mutex<Option<tokio::time::Instant>>,
+}
+
+impl Ready {
+    const HOLDS: Duration = Duration::from_secs(1);
+
+    fn is_fresh(&self) -> bool {
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() < Self::HOLDS)
+    }
+
+    async fn check(&self, panel: &ControlPanel) -> Result<(), Problem> {
+        if self.is_fresh() {
+            return Ok(());
+        }
+        let _one = self.asking.acquire().await.ok();
+        if self.is_fresh() {
+            return Ok(());
+        }
+        let asked = panel.ready().await;
+        let since = asked.is_ok().then(tokio::time::Instant::now);
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        asked
+    }
+}
+
+impl Guard {
+    fn new(limits: Limits) -> Arc<Self> {
+        let watchers = Arc::new(tokio::sync::Semaphore::new(limits.watchers));
+        let ready = Ready { asking: tokio::sync::Semaphore::new(1), since: Mutex::new(None) };
+        Arc::new(Self { limits, failures: peers::Failures::default(), watchers, ready })
+    }
+
+    /// A place for a request that stays: a long poll or a stream.
+    fn watch(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| {
+            let most = self.limits.watchers;
+            let detail = format!("{most} requests wait or follow already, which is the most");
+            Problem::new(Code::Unavailable, detail).hint("ask again later")
+        })
+    }
 }
 
 /// All routes, ready to be served.
 pub fn router(panel: ControlPanel, settings: ApiSettings) -> axum::Router {
-    let app = App { panel, settings, metrics: Arc::default() };
+    router_with(panel, settings, Limits::default())
+}
+
+/// All routes, with limits of their own.
+pub fn router_with(panel: ControlPanel, settings: ApiSettings, limits: Limits) -> axum::Router {
+    let app = App { panel, settings, metrics: Arc::default(), guard: Guard::new(limits) };
     routes::router(app)
 }

@@ -72,6 +72,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
+        .merge(crate::token_routes::routes())
 }
 
 pub(crate) fn router(app: App) -> Router {
@@ -326,6 +327,7 @@ async fn wait(
     Part(job): Part,
     Params(query): Params<WaitQuery>,
 ) -> Answer<Response> {
+    let _place = app.guard.watch()?;
     Ok(ok(&app.panel.wait(&caller, &job, &query).await?))
 }
 
@@ -344,6 +346,7 @@ async fn logs(
     Part(job): Part,
     Params(query): Params<LogsQuery>,
 ) -> Answer<Response> {
+    let place = app.guard.watch()?;
     let busy = app.settings.activity.begin((app.settings.now)());
     let events = app.panel.logs(&caller, &job, &query).await?;
     // Cut off, its reader goes on from the same place, here or elsewhere. What ends with the server
@@ -356,7 +359,7 @@ async fn logs(
     let events = events.take_until(Box::pin(cut));
     let lines = events.map(move |event| {
         // Lives as long as the stream does.
-        let _ = &busy;
+        let _ = (&busy, &place);
         // An error in the middle ends the stream without `end`: the reader asks again.
         event.map(|event| ndjson(&[event])).map_err(std::io::Error::other)
     });
@@ -525,7 +528,9 @@ async fn cluster(State(app): State<App>, Auth(caller): Auth) -> Answer<Response>
     responses((status = 200, content_type = "application/json")),
 )]
 async fn openapi() -> Response {
-    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+    // Made once: it is given to whoever asks.
+    static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(openapi_json);
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
 /// The process lives.
@@ -546,7 +551,7 @@ async fn healthz() -> &'static str {
     ),
 )]
 async fn readyz(State(app): State<App>) -> Answer<&'static str> {
-    app.panel.ready().await?;
+    app.guard.ready.check(&app.panel).await?;
     Ok("ok\n")
 }
 

@@ -195,6 +195,8 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         path::HEALTHZ,
         path::READYZ,
         path::METRICS,
+        orx_model::token::path::TOKENS,
+        orx_model::token::path::TOKENS_REVOKE,
     ];
     assert_eq!(described, BTreeSet::from(routes));
 }
@@ -523,11 +525,15 @@ async fn an_unknown_job_type_is_accepted_with_a_warning_that_names_the_nearest()
 #[tokio::test]
 async fn a_store_that_takes_nothing_is_said_and_readiness_with_it() {
     let server = server().await;
+    let ready = || call(Method::GET, path::READYZ, "").body(Body::empty()).expect("a request");
+    assert_eq!(server.send(ready()).await.status(), StatusCode::OK);
     server.store_dyn().close().await.expect("closed");
+    // What was found out a moment ago holds so long, and no longer.
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
     let (code, problem) = server.post(path::JOBS, json!({"name": "work"})).await;
     assert_eq!((code, &problem["code"]), (503, &json!("unavailable")));
-    let ready = call(Method::GET, path::READYZ, "").body(Body::empty()).expect("a request");
-    assert_eq!(read(server.send(ready).await).await.0, 503);
+    assert_eq!(read(server.send(ready()).await).await.0, 503);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orx_api::{Activity, ApiSettings, Reach, router, serve};
+use orx_api::{Activity, ApiSettings, Reach, Serving, router, serve};
 use orx_control::{ControlPanel, ControlSettings, Defaults, Scope};
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
@@ -23,6 +23,12 @@ use orx_transport::{
 use tokio_util::sync::CancellationToken;
 
 /// A node, as far as it carries.
+fn http() -> reqwest::Client {
+    // A binary does this first thing; only a second call could fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 struct Node {
     url: String,
     hub: Direct,
@@ -81,7 +87,7 @@ async fn node_on(store: &Arc<dyn Store>, answer: HeartbeatAnswer) -> Node {
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    tokio::spawn(serve(listener, router(panel, api), stop.clone()));
+    tokio::spawn(serve(listener, router(panel, api), Serving::default(), stop.clone()));
     Node { url, hub, worker_token, node_token, stop }
 }
 
@@ -89,7 +95,7 @@ fn link(urls: &[&Node]) -> Link {
     Link::new(LinkOptions {
         urls: urls.iter().map(|node| node.url.clone()).collect(),
         token: Token::new(&urls[0].worker_token),
-        http: reqwest::Client::new(),
+        http: http(),
     })
     .expect("a link")
 }
@@ -156,7 +162,7 @@ mod contract {
     async fn open() -> Arc<dyn Transport> {
         let node = node(HeartbeatAnswer::default()).await;
         let link = link(&[&node]);
-        Arc::new(OverHttp { node, link, http: reqwest::Client::new() })
+        Arc::new(OverHttp { node, link, http: http() })
     }
 
     orx_testkit::transport_contract!(open);
@@ -213,7 +219,7 @@ async fn each_envelope_is_answered_with_what_became_of_it() {
     });
     let publish = |envelopes: Vec<Envelope>, wait_ms: u64| {
         let body = serde_json::json!({ "envelopes": envelopes, "wait_ms": wait_ms });
-        let call = reqwest::Client::new().post(format!("{}{}", node.url, path::WORKER_PUBLISH));
+        let call = http().post(format!("{}{}", node.url, path::WORKER_PUBLISH));
         call.bearer_auth(&node.worker_token).json(&body).send()
     };
     let strange = envelope(9, Message::Hint(orx_model::message::Hint::default()));
@@ -261,7 +267,7 @@ async fn a_worker_follows_to_the_leader() {
     let link = Link::new(LinkOptions {
         urls: vec![follower.url.clone()],
         token: Token::new(&follower.worker_token),
-        http: reqwest::Client::new(),
+        http: http(),
     })
     .expect("a link");
     let of = Incarnation(5);
@@ -296,7 +302,7 @@ async fn a_message_for_a_worker_of_another_node_is_passed_on() {
     let peer = Peer { node: Incarnation(2), url: far.url.clone() };
     peers.set(PeerList { peers: vec![peer], leader: None });
     let token = Token::new(&far.node_token);
-    let nodes = Nodes::new(near.hub.clone(), peers, reqwest::Client::new(), token);
+    let nodes = Nodes::new(near.hub.clone(), peers, http(), token);
     nodes.publish(Channel::Inbox(of), vec![ack(7)]).await.expect("passed on");
     assert_eq!(read(&mut reader, 1).await, [7]);
     let nobody = nodes.publish(Channel::Inbox(Incarnation(6)), vec![ack(8)]).await;

@@ -7,7 +7,9 @@
 //! [`Client::wait`] and [`Client::follow`] go on across the death of the server, and lose or repeat
 //! nothing.
 
+mod address;
 mod lines;
+mod tls;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
     BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
     EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
@@ -28,12 +31,17 @@ use serde::de::DeserializeOwned;
 
 use lines::Lines;
 
+pub use address::ServerUrl;
+pub use tls::Trust;
+
 /// An answer that is no stream comes within this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// A long poll of a wait.
 const POLL: Duration = Duration::from_secs(25);
 /// A stream that says nothing for so long is dead; servers ping every 5 s.
 const SILENT: Duration = Duration::from_secs(20);
+/// A server that is there takes a connection in this, TLS included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Tries of a call that may be repeated.
@@ -43,6 +51,9 @@ const TRIES: u32 = 4;
 pub enum ClientError {
     #[error("could not reach the server at {url}")]
     Unreachable { url: String, cause: String },
+    /// It was reached, but is not believed to be who it should be, or speaks no TLS.
+    #[error("could not speak with the server at {url} in safety")]
+    Untrusted { url: String, cause: String, hint: &'static str },
     #[error("{0}")]
     Problem(Box<Problem>),
     #[error("the server at {url} does not answer as orx does")]
@@ -70,7 +81,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Problem(problem) => matches!(problem.code, Code::Unavailable | Code::TimedOut),
-            Self::Strange { .. } | Self::NoServer { .. } => false,
+            Self::Strange { .. } | Self::NoServer { .. } | Self::Untrusted { .. } => false,
         }
     }
 }
@@ -80,15 +91,16 @@ pub type Result<T> = std::result::Result<T, ClientError>;
 /// Where a server is, and what to show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `http://127.0.0.1:7070`, without a slash at the end.
+    /// As [`ServerUrl`] takes it: `http://127.0.0.1:7070`, without a slash at the end.
     pub url: String,
     pub token: Option<String>,
 }
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the token.
-        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
+        // Never the token, nor a password.
+        let url = orx_model::text::without_userinfo(&self.url);
+        f.debug_struct("Endpoint").field("url", &url).finish_non_exhaustive()
     }
 }
 
@@ -97,6 +109,22 @@ impl std::fmt::Debug for Endpoint {
 #[async_trait]
 pub trait Locate: Send + Sync {
     async fn endpoint(&self) -> Result<Endpoint>;
+
+    /// How many servers there are to choose from. Where the one that was answered last cannot be
+    /// connected to, it is asked so often for another before the call fails.
+    fn places(&self) -> usize {
+        1
+    }
+
+    /// Nothing may be changed: whatever would is refused before it is sent.
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    /// Whose certificates are believed, where the endpoint answered last is `https://`.
+    fn trust(&self) -> Trust {
+        Trust::System
+    }
 }
 
 #[async_trait]
@@ -116,6 +144,8 @@ pub enum Link {
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// Made when the first `https://` address is called, and again when other trust is asked for.
+    https: Arc<Mutex<Option<(Trust, reqwest::Client)>>>,
     locate: Arc<dyn Locate>,
     endpoint: Arc<Mutex<Option<Endpoint>>>,
     /// How long [`Self::follow`] and [`Self::wait`] look for a server that has gone.
@@ -126,13 +156,8 @@ impl Client {
     /// # Errors
     /// The HTTP library cannot be set up.
     pub fn new(locate: Arc<dyn Locate>, patience: Duration) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .user_agent(concat!("orx/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| ClientError::no_server(error.to_string()))?;
-        Ok(Self { http, locate, endpoint: Arc::default(), patience })
+        let http = http_client(tls::none(), false)?;
+        Ok(Self { http, https: Arc::default(), locate, endpoint: Arc::default(), patience })
     }
 
     pub async fn enqueue(&self, mut request: EnqueueRequest) -> Result<EnqueueAnswer> {
@@ -224,6 +249,19 @@ impl Client {
 
     pub async fn workers(&self) -> Result<WorkerList> {
         self.get(path::WORKERS, &()).await
+    }
+
+    /// Not repeated: an answer that was lost leaves a token that nobody has, to be revoked.
+    pub async fn create_token(&self, request: &TokenRequest) -> Result<TokenMade> {
+        self.once(Method::POST, token::path::TOKENS, |call| call.json(request)).await
+    }
+
+    pub async fn tokens(&self) -> Result<TokenList> {
+        self.get(token::path::TOKENS, &()).await
+    }
+
+    pub async fn revoke_tokens(&self, request: &RevokeRequest) -> Result<RevokeAnswer> {
+        self.repeated(Method::POST, token::path::TOKENS_REVOKE, |call| call.json(request)).await
     }
 
     pub async fn worker(&self, name: &str) -> Result<WorkerDetail> {
@@ -366,22 +404,30 @@ impl Client {
         route: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response> {
-        let endpoint = self.endpoint().await?;
-        if !endpoint.url.starts_with("http://") {
-            let url = &endpoint.url;
-            return Err(ClientError::no_server(format!(
-                "expected a `http://` address, found `{url}`"
-            )));
+        if method != Method::GET && self.locate.read_only() {
+            let detail = "this context is for reading only";
+            let problem = Problem::new(Code::NotAllowed, detail)
+                .hint("another context, or `read_only = false` in this one, allows changes");
+            return Err(problem.into());
         }
-        let url = format!("{}{route}", endpoint.url);
-        let mut call = self.http.request(method, &url);
-        if let Some(token) = &endpoint.token {
-            call = call.bearer_auth(token);
-        }
-        let response = build(call)
-            .send()
-            .await
-            .map_err(|error| unreachable_at(&endpoint.url, &chain(&error)))?;
+        let mut tried = 0;
+        let (endpoint, response) = loop {
+            let endpoint = self.endpoint().await?;
+            let url = format!("{}{route}", endpoint.url);
+            let mut call = self.http_for(&endpoint)?.request(method.clone(), &url);
+            if let Some(token) = &endpoint.token {
+                call = call.bearer_auth(token);
+            }
+            tried += 1;
+            match build(call).send().await {
+                Ok(response) => break (endpoint, response),
+                // Nothing was sent, so another can be asked, whatever it is that is asked.
+                Err(error) if error.is_connect() && tried < self.locate.places() => {
+                    self.forget_endpoint();
+                }
+                Err(error) => return Err(not_sent(&endpoint.url, &error, tried)),
+            }
+        };
         if response.status().is_success() {
             return Ok(response);
         }
@@ -399,13 +445,71 @@ impl Client {
             return Ok(known);
         }
         let found = self.locate.endpoint().await?;
+        ServerUrl::parse(&found.url).map_err(ClientError::no_server)?;
         *lock() = Some(found.clone());
         Ok(found)
+    }
+
+    fn http_for(&self, endpoint: &Endpoint) -> Result<reqwest::Client> {
+        if !endpoint.url.starts_with("https:") {
+            return Ok(self.http.clone());
+        }
+        let trust = self.locate.trust();
+        let mut https = self.https.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, client)) = &*https
+            && *known == trust
+        {
+            return Ok(client.clone());
+        }
+        let near = ServerUrl::parse(&endpoint.url).is_ok_and(|url| url.is_loopback());
+        let client = http_client(tls::config(&trust), !near)?;
+        *https = Some((trust, client.clone()));
+        Ok(client)
     }
 
     fn forget_endpoint(&self) {
         *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// `proxied`: by the proxy that `HTTPS_PROXY` names, unless `NO_PROXY` excepts the server.
+fn http_client(
+    config: std::result::Result<rustls::ClientConfig, String>,
+    proxied: bool,
+) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(config.map_err(ClientError::no_server)?)
+        .connect_timeout(CONNECT_WITHIN)
+        // An answer that sends on elsewhere would take the token there.
+        .redirect(reqwest::redirect::Policy::none())
+        .tcp_nodelay(true)
+        .user_agent(concat!("orx/", env!("CARGO_PKG_VERSION")));
+    if !proxied {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| ClientError::no_server(chain(&error)))
+}
+
+/// How daemons call each other: no proxy stands between them. `None` where none speaks TLS: then
+/// nothing of it is set up.
+///
+/// # Errors
+/// The authorities cannot be used.
+pub fn daemon_client(trust: Option<&Trust>) -> std::result::Result<reqwest::Client, String> {
+    let config = trust.map_or_else(tls::none, tls::config);
+    http_client(config, false).map_err(|error| error.to_string())
+}
+
+/// Why nothing came of a call.
+fn not_sent(url: &str, error: &reqwest::Error, tried: usize) -> ClientError {
+    if let Some((cause, hint)) = tls::explain(error) {
+        return ClientError::Untrusted { url: url.to_owned(), cause, hint };
+    }
+    let mut cause = if error.is_timeout() { "no answer in time".to_owned() } else { chain(error) };
+    if tried > 1 {
+        cause = format!("{cause}; nor any other of {tried} addresses");
+    }
+    unreachable_at(url, &cause)
 }
 
 /// How long the server has been away.

@@ -8,6 +8,7 @@ mod accept;
 mod change;
 mod follow;
 mod nodes;
+mod token_admin;
 mod tokens;
 mod view;
 mod workers;

@@ -50,7 +50,7 @@ impl NodeToken {
         &self.text
     }
 
-    /// From now on valid for so long.
+    /// From now on valid for so long, unless it was revoked.
     ///
     /// # Errors
     /// The store did not keep it.
@@ -60,6 +60,11 @@ impl NodeToken {
         valid: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        // Who revoked it meant it: to write the record anew would undo that.
+        let known = store.token(&self.record.id).await?;
+        if known.is_some_and(|known| known.revoked_at.is_some()) {
+            return Ok(());
+        }
         let expires_at = Some(now.saturating_add(valid));
         store.put_token(TokenRecord { expires_at, ..self.record.clone() }).await
     }

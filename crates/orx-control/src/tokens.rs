@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
+use orx_model::token::TokenState;
 use orx_model::{Code, Problem, Timestamp};
 use orx_store::TokenRecord;
 use rand::Rng;
@@ -16,7 +17,10 @@ use crate::{Caller, ControlPanel, Result, store_problem};
 
 /// Tokens remembered, so that each request does not read the store.
 const CACHED: usize = 256;
+/// So long a token that another server revoked may still be taken here.
 const CACHED_MS: i64 = 1_000;
+/// Tokens whose last use is remembered.
+const USED: usize = 4_096;
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,15 +73,72 @@ impl FromStr for Scope {
     }
 }
 
+/// What is remembered of tokens, bounded.
 #[derive(Default)]
 pub(crate) struct Cache {
     /// By id, with when it was read.
     known: Mutex<HashMap<String, (Timestamp, TokenRecord)>>,
+    /// When a token was last shown here, by id. In memory only: it is no cause to write.
+    used: Mutex<HashMap<String, Timestamp>>,
+}
+
+impl Cache {
+    fn get(&self, id: &str, now: Timestamp) -> Option<TokenRecord> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read_at, record) = known.get(id)?;
+        let fresh = (0..CACHED_MS).contains(&(now.as_millis() - read_at.as_millis()));
+        fresh.then(|| record.clone())
+    }
+
+    pub(crate) fn put(&self, record: &TokenRecord, now: Timestamp) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((read_at, older)) = known.get_mut(&record.id) {
+            // A read that began before the token was revoked here must not bring it back.
+            if older.revoked_at.is_none() || record.revoked_at.is_some() {
+                *older = record.clone();
+            }
+            *read_at = now;
+            return;
+        }
+        if known.len() >= CACHED {
+            known.clear();
+        }
+        known.insert(record.id.clone(), (now, record.clone()));
+    }
+
+    fn note_use(&self, id: &str, now: Timestamp) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = used.get_mut(id) {
+            *last = now;
+            return;
+        }
+        if used.len() >= USED {
+            let oldest = used.iter().min_by_key(|(_, at)| **at).map(|(id, _)| id.clone());
+            if let Some(oldest) = oldest {
+                used.remove(&oldest);
+            }
+        }
+        used.insert(id.to_owned(), now);
+    }
+
+    pub(crate) fn last_used(&self, id: &str) -> Option<Timestamp> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+    }
 }
 
 impl ControlPanel {
-    /// Makes a token; its text is returned here and nowhere else.
+    /// Makes a token, unasked; its text is returned here and nowhere else.
     pub async fn make_token(&self, scopes: Vec<Scope>, note: &str) -> Result<String> {
+        Ok(self.keep_token(&scopes, note, None).await?.0)
+    }
+
+    /// The token's text, and what is kept of it.
+    pub(crate) async fn keep_token(
+        &self,
+        scopes: &[Scope],
+        note: &str,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(String, TokenRecord)> {
         let mut bytes = [0_u8; 40];
         rand::rng().fill_bytes(&mut bytes);
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
@@ -87,51 +148,61 @@ impl ControlPanel {
             hash: Sha256::digest(secret.as_bytes()).into(),
             scopes: scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
             created_at: self.now(),
-            expires_at: None,
+            expires_at,
             revoked_at: None,
             note: note.to_owned(),
         };
-        self.store().put_token(record).await.map_err(store_problem)?;
+        self.store().put_token(record.clone()).await.map_err(store_problem)?;
         let first = scopes.first().map_or("none", |scope| scope.as_str());
-        Ok(format!("orx_{first}_{id}_{secret}"))
+        Ok((format!("orx_{first}_{id}_{secret}"), record))
     }
 
     /// # Errors
     /// [`Code::Unauthenticated`], which does not say whether the id or the secret is wrong.
     pub async fn authenticate(&self, token: &str) -> Result<Caller> {
         let (id, secret) = parts(token).ok_or_else(refused)?;
-        let record = self.token(id).await?.ok_or_else(refused)?;
+        // Before the look-up, so that an id that is not known takes no less work of ours.
         let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        let record = self.token(id).await?.ok_or_else(refused)?;
         let now = self.now();
-        let valid = bool::from(hash.ct_eq(&record.hash))
-            && record.revoked_at.is_none()
-            && record.expires_at.is_none_or(|at| now < at);
-        if !valid {
+        if !bool::from(hash.ct_eq(&record.hash)) || state_of(&record, now) != TokenState::Valid {
             return Err(refused());
         }
+        self.inner.tokens.note_use(id, now);
         Ok(Caller {
             name: if record.note.is_empty() { record.id } else { record.note },
             scopes: record.scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
         })
     }
 
+    /// Whether this may be a token that was taken here before: its id is known without a read. Says
+    /// nothing of its secret.
+    #[must_use]
+    pub fn has_seen_token(&self, token: &str) -> bool {
+        parts(token).is_some_and(|(id, _)| self.inner.tokens.last_used(id).is_some())
+    }
+
     async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
         let now = self.now();
-        let lock = || self.inner.tokens.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, record)) = lock().get(id)
-            && (0..CACHED_MS).contains(&(now.as_millis() - at.as_millis()))
-        {
-            return Ok(Some(record.clone()));
+        if let Some(record) = self.inner.tokens.get(id, now) {
+            return Ok(Some(record));
         }
         let record = self.store().token(id).await.map_err(store_problem)?;
         if let Some(record) = &record {
-            let mut known = lock();
-            if known.len() >= CACHED {
-                known.clear();
-            }
-            known.insert(id.to_owned(), (now, record.clone()));
+            self.inner.tokens.put(record, now);
         }
-        Ok(record)
+        // Revoked while it was read: what the cache holds is newer.
+        Ok(self.inner.tokens.get(id, now).or(record))
+    }
+}
+
+pub(crate) fn state_of(record: &TokenRecord, now: Timestamp) -> TokenState {
+    if record.revoked_at.is_some() {
+        TokenState::Revoked
+    } else if record.expires_at.is_some_and(|at| at <= now) {
+        TokenState::Expired
+    } else {
+        TokenState::Valid
     }
 }
 

@@ -1,9 +1,10 @@
 //! Looking: jobs, queues, dead letters, the whole.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use orx_model::job::Json;
-use orx_model::text::{MASK, is_secret_key, mask_secrets, nearest};
+use orx_model::text::{MASK, is_secret_key, mask_secrets, mask_urls, mask_words, nearest};
 use orx_model::wire::{
     ClusterStatus, DeadLetter, DeadLetterPage, JobDetail, JobPage, ListQuery, QueueList, QueueView,
     ResultAnswer, StatusCounts, V, WorkerView,
@@ -219,8 +220,13 @@ pub(crate) fn masked(mut job: Job) -> Job {
         for (name, value) in &mut command.env {
             if is_secret_key(name) {
                 *value = MASK.to_owned();
+            } else if let Cow::Owned(masked) = mask_urls(value) {
+                *value = masked;
             }
         }
+        mask_words(&mut command.argv);
+        // Passwords are piped in so that they stand nowhere: here neither.
+        command.stdin = None;
     }
     job
 }

@@ -263,7 +263,9 @@ impl Field {
             Self::By => job.by.clone(),
             Self::Tag(name) => job.tags.get(name).cloned(),
             Self::Arg(path) => {
-                let args: serde_json::Value = serde_json::from_str(job.args.get()).ok()?;
+                let mut args: serde_json::Value = serde_json::from_str(job.args.get()).ok()?;
+                // What no view shows cannot be found out by asking whether it matches.
+                crate::text::mask_secrets(&mut args);
                 let found = path.split('.').try_fold(&args, |at, step| at.get(step))?;
                 Some(match found {
                     serde_json::Value::String(text) => text.clone(),

@@ -18,6 +18,7 @@ pub mod settle;
 pub mod status;
 pub mod text;
 pub mod time;
+pub mod token;
 pub mod wire;
 
 pub use attempt::{Attempt, AttemptStatus, Exit, Outcome, OutcomeKind};

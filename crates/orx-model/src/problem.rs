@@ -27,6 +27,10 @@ pub enum Code {
     TooMany,
     /// The filter would have to read too much.
     TooBroad,
+    /// Too many wrong tokens came from the caller's address.
+    RateLimited,
+    /// The request itself came too slowly.
+    SlowRequest,
     /// Nothing was accepted; the same request later may be.
     Unavailable,
     /// No room on disk; nothing was accepted.
@@ -48,10 +52,12 @@ impl Code {
             Self::NotAllowed | Self::ForeignOrigin => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::SlowRequest => 408,
             Self::KeyConflict | Self::StateConflict => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::TooMany | Self::TooBroad => 422,
+            Self::RateLimited => 429,
             Self::Internal | Self::Unknown => 500,
             Self::Unavailable => 503,
             Self::TimedOut => 504,
@@ -74,6 +80,8 @@ impl Code {
             Self::StateConflict => "state_conflict",
             Self::TooMany => "too_many",
             Self::TooBroad => "too_broad",
+            Self::RateLimited => "rate_limited",
+            Self::SlowRequest => "slow_request",
             Self::Unavailable => "unavailable",
             Self::StoreFull => "store_full",
             Self::TimedOut => "timed_out",
@@ -97,6 +105,8 @@ impl Code {
             Self::StateConflict => "the state does not allow this",
             Self::TooMany => "more would change than allowed",
             Self::TooBroad => "the filter reads too much",
+            Self::RateLimited => "too many wrong tokens",
+            Self::SlowRequest => "the request came too slowly",
             Self::Unavailable => "not possible now",
             Self::StoreFull => "no room on disk",
             Self::TimedOut => "no answer in time",

@@ -370,6 +370,19 @@ pub fn is_secret_key(key: &str) -> bool {
     MARKS.iter().any(|mark| plain.contains(mark))
 }
 
+/// A URL without user and password, for people to read. All before the last `@` is taken for them,
+/// since what is no valid URL may hold a password anywhere.
+#[must_use]
+pub fn without_userinfo(url: &str) -> Cow<'_, str> {
+    let Some((before, after)) = url.rsplit_once('@') else { return Cow::Borrowed(url) };
+    match before.split_once("://") {
+        Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') => {
+            Cow::Owned(format!("{scheme}://{MASK}@{after}"))
+        }
+        _ => Cow::Owned(format!("{MASK}@{after}")),
+    }
+}
+
 /// What stands in the place of a secret.
 pub const MASK: &str = "***";
 
@@ -391,7 +404,61 @@ pub fn mask_secrets(value: &mut Value) -> bool {
         Value::Array(items) => {
             items.iter_mut().fold(false, |masked, item| mask_secrets(item) | masked)
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::String(text) => match mask_urls(text) {
+            Cow::Borrowed(_) => false,
+            Cow::Owned(masked) => {
+                *text = masked;
+                true
+            }
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Masks user and password of every URL in a text.
+#[must_use]
+pub fn mask_urls(text: &str) -> Cow<'_, str> {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        masked.push_str(before);
+        let ends = |c: char| c.is_whitespace() || "/?#\"'<>\\".contains(c);
+        let authority = &after[..after.find(ends).unwrap_or(after.len())];
+        rest = match authority.rsplit_once('@') {
+            Some((user, _)) => {
+                masked.push_str(MASK);
+                &after[user.len()..]
+            }
+            None => after,
+        };
+    }
+    if masked.len() + rest.len() == text.len() && !masked.contains(MASK) {
+        return Cow::Borrowed(text);
+    }
+    masked.push_str(rest);
+    Cow::Owned(masked)
+}
+
+/// Masks what looks secret in the words of a command: `--password=X`, `--password X`, `TOKEN=X`, and
+/// URLs with a password.
+pub fn mask_words(words: &mut [String]) {
+    let mut after_secret = false;
+    for word in words {
+        let flag = word.starts_with('-');
+        if after_secret && !flag {
+            *word = MASK.to_owned();
+            after_secret = false;
+            continue;
+        }
+        let name = word.split('=').next().unwrap_or_default();
+        let secret = is_secret_key(name) && !name.contains(char::is_whitespace);
+        after_secret = secret && flag && name.len() == word.len();
+        if secret && name.len() < word.len() {
+            *word = format!("{name}={MASK}");
+        } else if let Cow::Owned(masked) = mask_urls(word) {
+            *word = masked;
+        }
     }
 }
 
@@ -403,6 +470,43 @@ mod tests {
 
     fn clean(bytes: &[u8]) -> String {
         clean_text(bytes)
+    }
+
+    #[test]
+    fn what_looks_secret_in_a_command_is_masked() {
+        let masked = |words: &[&str]| {
+            let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            mask_words(&mut words);
+            words.join(" ")
+        };
+        assert_eq!(masked(&["a", "--password=x", "-v"]), "a --password=*** -v");
+        assert_eq!(masked(&["a", "--api-token", "x", "y"]), "a --api-token *** y");
+        assert_eq!(masked(&["env", "DB_PASSWORD=x", "a"]), "env DB_PASSWORD=*** a");
+        assert_eq!(masked(&["curl", "https://u:p@h/x?y"]), "curl https://***@h/x?y");
+        assert_eq!(masked(&["a", "--verbose", "x=y"]), "a --verbose x=y");
+    }
+
+    #[test]
+    fn urls_in_a_text_lose_their_passwords_and_nothing_else_changes() {
+        for (text, shown) in [
+            ("from s3://k:s@a/b to http://c/d@e", "from s3://***@a/b to http://c/d@e"),
+            ("mail a@b, see https://c", "mail a@b, see https://c"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_urls(text), shown);
+        }
+        assert!(matches!(mask_urls("https://a/b"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("https://host/path", "https://host/path"),
+            ("postgres://user:pa@ss/w@host/db", "postgres://***@host/db"),
+            ("user:pass@host", "***@host"),
+        ] {
+            assert_eq!(without_userinfo(url), shown);
+        }
     }
 
     #[test]

@@ -80,8 +80,14 @@ impl Default for Config {
 pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) listen: SocketAddr,
+    /// Empty: without TLS.
+    pub(crate) tls_cert: PathBuf,
+    pub(crate) tls_key: PathBuf,
+    pub(crate) insecure_listen: bool,
     pub(crate) advertise: String,
     pub(crate) hosts: Vec<String>,
+    pub(crate) connections: u32,
+    pub(crate) connections_per_peer: u32,
     pub(crate) durability: Durability,
 }
 
@@ -99,7 +105,12 @@ impl Default for Server {
             name: String::new(),
             listen,
             advertise: String::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            insecure_listen: false,
             hosts: Vec::new(),
+            connections: 768,
+            connections_per_peer: 256,
             durability: Durability::Full,
         }
     }
@@ -130,19 +141,10 @@ fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_str(&shown_url(url))
 }
 
-/// A URL as it may be shown: without a password, and without a query, which may hold one too.
+/// A URL as it may be shown: without user and password, and without a query, which may hold one too.
 pub(crate) fn shown_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let slash = if rest.contains('/') { "/" } else { "" };
-    match authority.rsplit_once('@') {
-        Some((user, host)) => {
-            let user = user.split(':').next().unwrap_or(user);
-            format!("{scheme}://{user}@{host}{slash}{path}")
-        }
-        None => format!("{scheme}://{authority}{slash}{path}"),
-    }
+    let shown = orx_model::text::without_userinfo(url);
+    shown.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,9 +243,39 @@ impl Default for Retention {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
-    pub(crate) url: String,
+    /// One server; or [`Self::urls`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// Servers of one cluster, tried in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) urls: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Authorities to believe in the place of the system's, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Whatever would change something is refused, whatever the token allows.
+    #[serde(default)]
+    pub(crate) read_only: bool,
+}
+
+/// Servers of one context.
+const URLS: usize = 16;
+
+impl Context {
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.url.iter().chain(&self.urls).cloned().collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.url.is_some() != self.urls.is_empty() {
+            return Err("it needs `url`, or `urls`, and not both".to_owned());
+        }
+        if self.urls.len() > URLS {
+            return Err(format!("it has at most {URLS} `urls`"));
+        }
+        self.urls().iter().try_for_each(|url| orx_client::ServerUrl::parse(url).map(drop))
+    }
 }
 
 impl JobDefaults {
@@ -388,15 +420,27 @@ fn check(config: &Config) -> Result<(), CliError> {
         let found = shown_url(&config.store.url);
         return Err(wrong(format!("`store.url` must be `postgres://…` or \"\", found `{found}`")));
     }
+    for (key, value) in [
+        ("connections", config.server.connections),
+        ("connections_per_peer", config.server.connections_per_peer),
+    ] {
+        if !(1..=1_000_000).contains(&value) {
+            return Err(wrong(format!("`server.{key}` must be 1 to 1000000, found {value}")));
+        }
+    }
+    if config.server.tls_cert.as_os_str().is_empty() != config.server.tls_key.as_os_str().is_empty()
+    {
+        return Err(wrong("`server.tls_cert` and `server.tls_key` stand together".to_owned()));
+    }
+    for (name, context) in &config.contexts {
+        context.check().map_err(|why| wrong(format!("`[context.{name}]`: {why}")))?;
+    }
     if !config.server.name.is_empty() && config.server.name.parse::<Name>().is_err() {
         return Err(wrong(format!("`server.name` is no name: `{}`", config.server.name)));
     }
     for url in &config.worker.coordinators {
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(wrong(format!(
-                "`worker.coordinators` must be `http://` addresses, found `{url}`"
-            )));
-        }
+        orx_client::ServerUrl::parse(url)
+            .map_err(|why| wrong(format!("`worker.coordinators`: {why}")))?;
     }
     for (name, handler) in &config.handler {
         handler.check().map_err(|why| wrong(format!("`[handler.{name}]`: {why}")))?;
@@ -459,8 +503,8 @@ mod tests {
     #[test]
     fn a_password_of_a_url_is_never_shown() {
         for (url, shown) in [
-            ("postgres://orx:canary@db:5432/jobs", "postgres://orx@db:5432/jobs"),
-            ("postgres://orx:can@ry@db/jobs?sslmode=require", "postgres://orx@db/jobs"),
+            ("postgres://orx:canary@db:5432/jobs", "postgres://***@db:5432/jobs"),
+            ("postgres://orx:can@ry@db/jobs?sslmode=require", "postgres://***@db/jobs"),
             ("postgres://db/jobs?password=canary", "postgres://db/jobs"),
             ("postgres://db", "postgres://db"),
         ] {
@@ -483,8 +527,15 @@ mod tests {
             "[job.x]\njitter = 2.0",
             "[handler.x]\ncmd = []",
             "[server]\nlisten = \"nowhere\"",
+            "[server]\nconnections = 0",
+            "[server]\ntls_cert = \"cert.pem\"",
+            "[context.x]\nurl = \"ftp://x\"",
+            "[context.x]\nurl = \"http://user:secret@x\"",
+            "[context.x]\nurl = \"http://x\"\nurls = [\"http://y\"]",
+            "[context.x]\ntoken_file = \"x\"",
         ] {
-            assert!(parse(text).is_err(), "{text}");
+            let error = parse(text).expect_err(text);
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Finding the server: named by flag, environment or context, else the local one by its address
 //! file; and starting one where a command needs it and there is none.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use orx_client::{ClientError, Endpoint, Locate};
+use base64::Engine as _;
+use orx_client::{ClientError, Endpoint, Locate, ServerUrl, Trust};
 use orx_model::{Code, Problem};
 
-use crate::config::Config;
+use crate::config::{Config, Context};
 use crate::error::{CliError, Exit};
 use crate::state::{StateDir, read_token};
 
@@ -21,6 +24,9 @@ const LOG_TAIL: usize = 2_000;
 /// A log larger than this is put aside before a new server writes to it.
 const LOG_BYTES: u64 = 4 * 1024 * 1024;
 
+/// All the authorities of a system are some hundred thousand bytes.
+const CA_BYTES: u64 = 4 * 1024 * 1024;
+
 /// What flags say about the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Named {
@@ -30,8 +36,17 @@ pub(crate) struct Named {
 
 pub(crate) struct Locator {
     state: StateDir,
-    url: Option<String>,
+    /// Servers named by the caller, tried in turn; none for the local one.
+    urls: Vec<ServerUrl>,
+    /// How many were asked for: each time the next of them is answered, around and around.
+    turn: AtomicUsize,
+    /// Of the servers named.
+    trust: Trust,
+    ca_file: Option<PathBuf>,
+    /// Of the local server, as its address file told last.
+    local_trust: Mutex<Trust>,
     token: Option<String>,
+    read_only: bool,
     /// May start a server; with the configuration file to give to it.
     start: Option<Option<PathBuf>>,
     /// The server that was found here was started by a person or a service manager: should it go,
@@ -66,17 +81,22 @@ impl Locator {
                 CliError::usage(format!("there is no context `{name}`")).hint(hint)
             })?),
         };
-        let url = named
-            .url
-            .clone()
-            .or_else(|| variable("ORX_URL"))
-            .or_else(|| context.map(|context| context.url.clone()))
-            .map(|url| url.trim_end_matches('/').to_owned());
-        if let Some(url) = &url
-            && !url.starts_with("http://")
-        {
-            return Err(CliError::usage(format!("expected a `http://` address, found `{url}`")));
-        }
+        let urls = match named.url.clone().or_else(|| variable("ORX_URL")) {
+            Some(url) => vec![url],
+            None => context.map(Context::urls).unwrap_or_default(),
+        };
+        let urls: Vec<ServerUrl> = urls
+            .iter()
+            .map(|url| ServerUrl::parse(url))
+            .collect::<Result<_, _>>()
+            .map_err(CliError::usage)?;
+        let ca_file = variable("ORX_CA_FILE").map(PathBuf::from).or_else(|| {
+            context.and_then(|context| context.ca_file.as_ref()).map(|path| expand_home(path))
+        });
+        let trust = match &ca_file {
+            Some(path) if urls.iter().any(ServerUrl::is_https) => authorities(path)?,
+            _ => Trust::System,
+        };
         let of_context = context.and_then(|context| context.token_file.as_ref());
         let token = match (variable("ORX_TOKEN"), of_context) {
             (Some(token), _) => Some(token),
@@ -84,8 +104,19 @@ impl Locator {
                 .map_err(|error| CliError::new(Exit::NotAllowed, "token", error))?,
             (None, None) => None,
         };
-        let start = (may_start && url.is_none()).then_some(config_file);
-        Ok(Self { state, url, token, start, theirs: AtomicBool::new(false) })
+        let start = (may_start && urls.is_empty()).then_some(config_file);
+        Ok(Self {
+            state,
+            urls,
+            turn: AtomicUsize::new(0),
+            trust,
+            ca_file,
+            local_trust: Mutex::default(),
+            token,
+            read_only: context.is_some_and(|context| context.read_only),
+            start,
+            theirs: AtomicBool::new(false),
+        })
     }
 
     fn local_token(&self) -> Result<Option<String>, ClientError> {
@@ -100,6 +131,8 @@ impl Locator {
             Some(token) => Some(token.clone()),
             None => self.local_token()?,
         };
+        let trust = local_trust(address.certificate.as_deref());
+        *self.local_trust.lock().unwrap_or_else(PoisonError::into_inner) = trust;
         Ok(Some(Endpoint { url: address.url, token }))
     }
 
@@ -195,6 +228,8 @@ impl Locator {
 pub(crate) struct Coordinators {
     pub(crate) urls: Vec<String>,
     pub(crate) token: String,
+    /// `None`: none of them speaks TLS.
+    pub(crate) trust: Option<Trust>,
 }
 
 impl Locator {
@@ -206,20 +241,38 @@ impl Locator {
         &self,
         worker: &crate::config::Worker,
     ) -> Result<Coordinators, CliError> {
+        let mut trust = Trust::System;
         let urls = if worker.coordinators.is_empty() {
-            let found = match &self.url {
-                Some(url) => Some(url.clone()),
-                None => self.state.address().map(|address| address.url),
-            };
-            let url = found.ok_or_else(|| {
-                CliError::new(Exit::NoServer, "no_server", "no coordinator is named")
+            let mut found: Vec<String> =
+                self.urls.iter().map(|url| url.as_str().to_owned()).collect();
+            if found.is_empty()
+                && let Some(address) = self.state.address()
+            {
+                trust = local_trust(address.certificate.as_deref());
+                found.push(address.url);
+            }
+            if found.is_empty() {
+                return Err(CliError::new(Exit::NoServer, "no_server", "no coordinator is named")
                     .cause(format!("none runs on `{}`", self.state.path().display()))
-                    .hint("`--coordinator URL` names one; `orx daemon coordinator` starts one here")
-            })?;
-            vec![url]
+                    .hint(
+                        "`--coordinator URL` names one; `orx daemon coordinator` starts one here",
+                    ));
+            }
+            found
         } else {
             worker.coordinators.clone()
         };
+        let parsed: Vec<ServerUrl> = urls
+            .iter()
+            .map(|url| ServerUrl::parse(url))
+            .collect::<Result<_, _>>()
+            .map_err(CliError::usage)?;
+        if let (Some(path), Trust::System) = (&self.ca_file, &trust)
+            && parsed.iter().any(ServerUrl::is_https)
+        {
+            trust = authorities(path)?;
+        }
+        let trust = parsed.iter().any(ServerUrl::is_https).then_some(trust);
         let not_allowed = |error: String| CliError::new(Exit::NotAllowed, "token", error);
         let of_file = if worker.token_file.as_os_str().is_empty() {
             None
@@ -232,7 +285,7 @@ impl Locator {
         let token = match (of_file, &self.token) {
             (Some(token), _) => Some(token),
             (None, Some(token)) => Some(token.clone()),
-            (None, None) if urls.iter().all(|url| is_loopback(url)) => {
+            (None, None) if parsed.iter().all(ServerUrl::is_loopback) => {
                 self.state.token().map_err(not_allowed)?
             }
             (None, None) => None,
@@ -242,22 +295,30 @@ impl Locator {
                 "`--token-file FILE` names one with the scope `worker`, or `ORX_TOKEN` is one",
             )
         })?;
-        Ok(Coordinators { urls, token })
+        Ok(Coordinators { urls, token, trust })
     }
 }
 
-/// The local token is shown to nobody elsewhere.
-fn is_loopback(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, host)| host);
-    let name = host.split(['/', '?', '#']).next().unwrap_or(host);
-    let name = match name.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => name,
-    };
-    ["127.0.0.1", "localhost", "[::1]"].contains(&name)
+/// As the address file of the local server tells it.
+fn local_trust(certificate: Option<&str>) -> Trust {
+    let der =
+        certificate.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
+    der.map_or(Trust::System, |der| Trust::Certificate(der.into()))
 }
 
-fn expand_home(path: &std::path::Path) -> PathBuf {
+pub(crate) fn authorities(path: &Path) -> Result<Trust, CliError> {
+    let wrong = |cause: String| {
+        CliError::usage(format!("could not use the authorities in `{}`", path.display()))
+            .cause(cause)
+            .hint("`ca_file`, or `ORX_CA_FILE`, names a file of certificates in PEM")
+    };
+    let mut pem = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(CA_BYTES).read_to_end(&mut pem));
+    read.map_err(|error| wrong(error.to_string()))?;
+    Trust::authorities(&pem).map_err(wrong)
+}
+
+pub(crate) fn expand_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => path.to_owned(),
@@ -267,13 +328,16 @@ fn expand_home(path: &std::path::Path) -> PathBuf {
 #[async_trait]
 impl Locate for Locator {
     async fn endpoint(&self) -> Result<Endpoint, ClientError> {
-        if let Some(url) = &self.url {
+        if !self.urls.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.urls.len();
+            let url = &self.urls[turn];
             let token = match &self.token {
                 Some(token) => Some(token.clone()),
-                None if is_loopback(url) => self.local_token()?,
+                // The local token is shown to nobody elsewhere.
+                None if url.is_loopback() => self.local_token()?,
                 None => None,
             };
-            return Ok(Endpoint { url: url.clone(), token });
+            return Ok(Endpoint { url: url.as_str().to_owned(), token });
         }
         if let Some(found) = self.local()? {
             return Ok(found);
@@ -290,5 +354,20 @@ impl Locate for Locator {
                 self.state.path().display()
             ))),
         }
+    }
+
+    fn places(&self) -> usize {
+        self.urls.len().max(1)
+    }
+
+    fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn trust(&self) -> Trust {
+        if self.urls.is_empty() {
+            return self.local_trust.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        self.trust.clone()
     }
 }

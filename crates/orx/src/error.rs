@@ -127,7 +127,11 @@ impl From<Problem> for CliError {
             Code::Unauthenticated | Code::NotAllowed | Code::ForeignOrigin => Exit::NotAllowed,
             Code::NotFound => Exit::NotFound,
             Code::KeyConflict | Code::StateConflict => Exit::Conflict,
-            Code::Unavailable | Code::StoreFull | Code::TimedOut => Exit::TryLater,
+            Code::Unavailable
+            | Code::StoreFull
+            | Code::TimedOut
+            | Code::RateLimited
+            | Code::SlowRequest => Exit::TryLater,
             Code::Internal | Code::Unknown => Exit::Failed,
         };
         Self {
@@ -151,6 +155,9 @@ impl From<ClientError> for CliError {
                 Self::new(Exit::NoServer, "unreachable", message)
                     .cause(cause)
                     .hint("`orx daemon server` starts one here; `--url` names another")
+            }
+            ClientError::Untrusted { cause, hint, .. } => {
+                Self::new(Exit::NoServer, "untrusted", message).cause(cause).hint(hint)
             }
             ClientError::Strange { cause, .. } => {
                 Self::new(Exit::NoServer, "strange_answer", message)

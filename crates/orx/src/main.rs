@@ -106,6 +106,8 @@ enum Command {
     #[command(subcommand)]
     Cluster(commands::cluster::Command),
     #[command(subcommand)]
+    Token(commands::token::Command),
+    #[command(subcommand)]
     Ctx(commands::ctx::Command),
     /// Run a server
     #[command(subcommand)]
@@ -146,9 +148,11 @@ enum Daemon {
     /// Run a whole server in one process: coordinator, API and a worker, on an SQLite file
     #[command(after_long_help = commands::help::SERVER)]
     Server {
-        /// Address on loopback; port 0 takes a free one
+        /// Address; port 0 takes a free one. Beyond loopback it needs TLS
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
+        #[command(flatten)]
+        net: daemon::net::NetArgs,
         /// State folder
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
@@ -164,9 +168,11 @@ enum Daemon {
     /// Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere
     #[command(after_long_help = commands::help::COORDINATOR)]
     Coordinator {
-        /// Address to listen on; port 0 takes a free one
+        /// Address to listen on; port 0 takes a free one. Beyond loopback it needs TLS
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
+        #[command(flatten)]
+        net: daemon::net::NetArgs,
         /// State folder
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
@@ -245,6 +251,9 @@ where
 }
 
 fn main() -> ExitCode {
+    // The one implementation of TLS's arithmetic, for whoever asks for none by name. Only a second
+    // call could fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -431,9 +440,10 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
 fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result<(), CliError> {
     let find = |state| StateDir::find(state).map_err(CliError::usage);
     match daemon {
-        Daemon::Server { listen, state, exit_when_idle, background, node } => {
+        Daemon::Server { listen, net, state, exit_when_idle, background, node } => {
             let options = daemon::NodeOptions {
                 listen,
+                net,
                 state: find(state)?,
                 name: node.name,
                 advertise: node.advertise,
@@ -443,9 +453,10 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
             };
             daemon::node(options, loaded.config)
         }
-        Daemon::Coordinator { listen, state, node } => {
+        Daemon::Coordinator { listen, net, state, node } => {
             let options = daemon::NodeOptions {
                 listen,
+                net,
                 state: find(state)?,
                 name: node.name,
                 advertise: node.advertise,
@@ -479,6 +490,7 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
             daemon::worker(daemon::WorkerDaemonOptions {
                 urls: endpoint.urls,
                 token: endpoint.token,
+                trust: endpoint.trust,
                 config,
             })
         }
@@ -526,6 +538,7 @@ fn client_command(
             Command::Dlq(command) => commands::dlq::run(command, &session).await,
             Command::Worker(command) => commands::worker::run(command, &session).await,
             Command::Cluster(command) => commands::cluster::run(command, &session).await,
+            Command::Token(command) => commands::token::run(command, &session).await,
             Command::Bench(args) => commands::bench::run(args, &session).await,
             Command::Ctx(_)
             | Command::Daemon(_)

@@ -24,6 +24,10 @@ pub(crate) struct StateDir(PathBuf);
 pub(crate) struct Address {
     pub(crate) v: u32,
     pub(crate) url: String,
+    /// With `https`: the server's own certificate, DER in base64. Clients on this machine believe
+    /// it, whatever name it is for: who may write this file is the server's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
     pub(crate) pid: u32,
     pub(crate) version: String,
     pub(crate) node: Incarnation,
@@ -201,6 +205,7 @@ mod tests {
         let address = Address {
             v: 1,
             url: "http://127.0.0.1:1".into(),
+            certificate: None,
             pid: 1,
             version: "0".into(),
             node: Incarnation(1),

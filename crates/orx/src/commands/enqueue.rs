@@ -210,7 +210,7 @@ fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliError> {
             let (name, value) = match (text.split_once(":="), text.split_once('=')) {
                 // The first `=` decides, so that a text may contain `:=`.
                 (Some((name, json)), Some((plain, _))) if plain.len() == name.len() + 1 => {
-                    (name, parse(json, &format!("`{text}`"))?)
+                    (name, parse(json, &format!("`{name}`"))?)
                 }
                 (_, Some((name, value))) => (name, Value::from(value)),
                 (_, None) => {

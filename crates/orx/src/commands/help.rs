@@ -54,6 +54,21 @@ examples! {
     CLUSTER: "read", "  orx cluster status
   orx cluster status -o json | jq .attention
   watch -n 5 orx cluster status\n";
+    TOKEN_CREATE: "admin", "  orx token create --scope service,read --expires 90d --note ci --out ci.token
+  ORX_TOKEN=$(orx token create --scope read --expires 1h) orx jobs
+  orx token create --scope worker -o json | jq -r .token\n
+Scopes:
+  service  enqueue, read, wait for and cancel jobs
+  read     read everything
+  exec     give commands with jobs; enqueueing them needs `service` too
+  worker   be a worker
+  node     be a server of the cluster
+  admin    all of these but `node`, and making tokens, of every scope
+A token is shown once, and kept as a hash. It goes into a file that only its
+owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
+    TOKEN: "admin", "  orx token list
+  orx token list -o json | jq -r '.[] | select(.state == \"valid\") | .id'
+  orx token revoke 0123456789abcdef\n";
     CTX: "of its job", "  orx ctx progress 50 'half of the frames'
   orx ctx log --level warn 'disk is getting full'
   orx ctx result '{\"pages\": 12}'\n";
@@ -62,7 +77,7 @@ examples! {
   orx bench -o json\n";
     SERVER: "none", "  orx daemon server
   orx daemon server --listen 127.0.0.1:0 --state /tmp/orx
-  orx daemon server --config orx.toml\n";
+  orx daemon server --listen 0.0.0.0:7443 --tls-cert orx.pem --tls-key orx.key\n";
     COORDINATOR: "none", "  orx daemon coordinator --listen 127.0.0.1:7070
   orx daemon coordinator --state /var/lib/orx --name n1
   orx daemon coordinator --config /etc/orx/config.toml\n";
@@ -98,6 +113,9 @@ Read by orx:
   ORX_CONTEXT    context of the configuration to use
   ORX_TOKEN      token to show it
   ORX_STORE_URL  database of a daemon: postgres://user@host/database
+  ORX_CA_FILE    authorities to believe for https, PEM, in the system's place
+  SSL_CERT_FILE  the system's authorities
+  HTTPS_PROXY, NO_PROXY
   ORX_OUTPUT     output format
   ORX_COLOR      always or never; NO_COLOR and CLICOLOR_FORCE are honoured
   COLUMNS, TZ, TERM, LC_ALL, LANG

@@ -1,12 +1,14 @@
 //! The daemons: turns a configuration into a running server, coordinator or worker. The only place
 //! that links the server's crates, reads a clock, and knows which store and transport there are.
 
+pub(crate) mod net;
 mod node;
 pub(crate) mod store;
 mod worker;
 
 use std::time::{Duration, Instant, SystemTime};
 
+use orx_client::Trust;
 use orx_coordinator::{Clock, Now};
 use orx_model::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,6 +50,8 @@ struct Told {
     term: Signal,
     int: Signal,
     hup: Signal,
+    /// Called on SIGHUP.
+    reload: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Told {
@@ -57,6 +61,7 @@ impl Told {
             term: told(SignalKind::terminate())?,
             int: told(SignalKind::interrupt())?,
             hup: told(SignalKind::hangup())?,
+            reload: Box::new(|| ()),
         })
     }
 
@@ -65,23 +70,19 @@ impl Told {
             tokio::select! {
                 _ = self.term.recv() => return,
                 _ = self.int.recv() => return,
-                _ = self.hup.recv() => tracing::info!("SIGHUP: going on"),
+                _ = self.hup.recv() => {
+                    tracing::info!("SIGHUP: going on");
+                    (self.reload)();
+                }
             }
         }
     }
 }
 
-/// How this process calls coordinators. No proxy stands between daemons of one fleet.
-fn http_client() -> Result<reqwest::Client, CliError> {
-    reqwest::Client::builder()
-        .no_proxy()
-        .tcp_nodelay(true)
-        .connect_timeout(Duration::from_secs(3))
-        .user_agent(concat!("orx/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| {
-            CliError::new(Exit::Failed, "start", "could not set up HTTP").cause(error.to_string())
-        })
+/// How this process calls coordinators.
+fn http_client(trust: Option<&Trust>) -> Result<reqwest::Client, CliError> {
+    orx_client::daemon_client(trust)
+        .map_err(|error| CliError::new(Exit::Failed, "start", "could not set up HTTP").cause(error))
 }
 
 /// The name of this machine, for people.

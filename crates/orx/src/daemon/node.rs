@@ -16,6 +16,7 @@ use orx_worker::{Ended, Worker};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::net::{Certificate, Listen, NetArgs};
 use super::store::{Opened, Place, store_error};
 use super::worker::worker_options;
 use super::{SystemClock, Told, block_on, chain, failed, host_name, http_client, wall};
@@ -32,6 +33,7 @@ const NODE_TOKEN_VALID: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) struct NodeOptions {
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) net: NetArgs,
     pub(crate) state: StateDir,
     /// For people; the machine's name and port without.
     pub(crate) name: Option<Name>,
@@ -53,33 +55,33 @@ pub(crate) fn node(options: NodeOptions, config: Config) -> Result<(), CliError>
 }
 
 async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
-    let listen = options.listen.unwrap_or(config.server.listen);
-    if !listen.ip().is_loopback() {
-        return Err(CliError::usage(format!("`{listen}` is not on loopback"))
-            .cause("without TLS, tokens and jobs would be readable on the network")
-            .hint("listen on `127.0.0.1`; a tunnel, such as ssh's, reaches it from elsewhere"));
-    }
+    let listen = Listen::new(options.listen, &options.net, &config.server)?;
     let state = &options.state;
     let folder = state.path().display().to_string();
     state
         .create()
         .map_err(|error| failed(&format!("could not make the state folder `{folder}`"), error))?;
     let lock = take_lock(state).await?;
-    let listener = TcpListener::bind(listen).await.map_err(|error| {
-        failed(&format!("could not listen on `{listen}`"), error)
+    let listener = TcpListener::bind(listen.address).await.map_err(|error| {
+        failed(&format!("could not listen on `{}`", listen.address), error)
             .hint("another program may use the port: `--listen 127.0.0.1:0` takes a free one")
     })?;
     let address = listener.local_addr().map_err(|error| failed("could not listen", error))?;
-    let url = format!("http://{address}");
+    let url = listen.url(address);
 
     let store = Opened::open(&Place::configured(&config, state)?, &config).await?;
     let mut told = Told::new()?;
-    let mut node = Node::start(store, listener, &url, &options, &config).await?;
+    if let Some(certificate) = listen.certificate.clone() {
+        let state = state.clone();
+        told.reload = Box::new(move || certificate.reload(&state));
+    }
+    let mut node = Node::start(store, (listener, &listen), &url, &options, &config).await?;
     let ready = async {
         node.token(state).await?;
         let written = state.write_address(&Address {
             v: 1,
             url: url.clone(),
+            certificate: listen.certificate.as_ref().map(Certificate::leaf),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: node.incarnation,
@@ -92,7 +94,7 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
         node.end(&config, &mut told).await;
         return Err(error);
     }
-    tracing::info!(%address, state = %folder, "ready");
+    tracing::info!(%address, url, state = %folder, "ready");
     let ended = node.until_told(options.exit_when_idle, &config, &mut told).await;
     tracing::info!("stopping");
     state.remove_address();
@@ -157,7 +159,7 @@ struct Node {
 impl Node {
     async fn start(
         store: Opened,
-        listener: TcpListener,
+        (listener, listen): (TcpListener, &Listen),
         url: &str,
         options: &NodeOptions,
         config: &Config,
@@ -181,8 +183,12 @@ impl Node {
             .await
             .map_err(store_error)?;
         let token = Token::new(node_token.text());
-        let transport: Arc<dyn Transport> =
-            Arc::new(Nodes::new(hub.clone(), peers.clone(), http_client()?, token));
+        let transport: Arc<dyn Transport> = Arc::new(Nodes::new(
+            hub.clone(),
+            peers.clone(),
+            http_client(listen.trust()?.as_ref())?,
+            token,
+        ));
         let stop_coordinator = CancellationToken::new();
         let parts = Parts {
             store: Arc::clone(&shared),
@@ -211,9 +217,10 @@ impl Node {
             closing: closing.clone(),
             now: Arc::new(wall),
         };
-        let router = orx_api::router(panel.clone(), api);
+        let router = orx_api::router_with(panel.clone(), api, listen.serving().limits);
         let stop_api = CancellationToken::new();
-        let serving = tokio::spawn(orx_api::serve(listener, router, stop_api.clone()));
+        let serving =
+            tokio::spawn(orx_api::serve(listener, router, listen.serving(), stop_api.clone()));
         let mut node = Self {
             incarnation,
             panel,
@@ -395,9 +402,7 @@ fn node_report(
     let name = options.name.clone().or_else(|| named.map(Name::from_any));
     let advertise = Some(config.server.advertise.as_str()).filter(|url| !url.is_empty());
     let url = options.advertise.as_deref().or(advertise).unwrap_or(url).trim_end_matches('/');
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        return Err(CliError::usage(format!("expected a `http://` address, found `{url}`")));
-    }
+    orx_client::ServerUrl::parse(url).map_err(CliError::usage)?;
     Ok(NodeReport {
         node,
         name: name.unwrap_or_else(|| Name::from_any(&host_name())),

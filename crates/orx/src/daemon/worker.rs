@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orx_client::Trust;
 use orx_coordinator::Settings;
 use orx_model::{Incarnation, Name};
 use orx_transport::http::{Link, LinkOptions, Token};
@@ -22,6 +23,8 @@ pub(crate) struct WorkerDaemonOptions {
     /// Coordinators, the first is tried first; at least one.
     pub(crate) urls: Vec<String>,
     pub(crate) token: String,
+    /// `None`: none of them speaks TLS.
+    pub(crate) trust: Option<Trust>,
     pub(crate) config: Config,
 }
 
@@ -39,7 +42,7 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
     let link = Link::new(LinkOptions {
         urls: options.urls.clone(),
         token: Token::new(&options.token),
-        http: http_client()?,
+        http: http_client(options.trust.as_ref())?,
     })
     .map_err(CliError::usage)?;
     loop {

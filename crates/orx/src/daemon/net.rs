@@ -1,0 +1,265 @@
+//! Where a server listens, and how: the rules for listening beyond loopback, and its certificate.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use orx_api::{Limits, Serving, Tls};
+use orx_client::Trust;
+
+use crate::config;
+use crate::connect::{authorities, expand_home};
+use crate::error::CliError;
+use crate::state::StateDir;
+
+/// A chain of certificates is some thousand bytes.
+const FILE_BYTES: u64 = 1024 * 1024;
+
+/// Flags of every daemon that listens.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct NetArgs {
+    /// Certificate with its chain, PEM; read again on SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key, PEM, in a file that others cannot read
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs
+    #[arg(long)]
+    pub(crate) insecure_listen: bool,
+}
+
+/// How to listen, checked.
+pub(crate) struct Listen {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: Option<Certificate>,
+    limits: Limits,
+}
+
+impl Listen {
+    /// Flags over configuration.
+    ///
+    /// # Errors
+    /// It would listen beyond loopback in the open, or the certificate cannot be used.
+    pub(crate) fn new(
+        address: Option<SocketAddr>,
+        args: &NetArgs,
+        config: &config::Server,
+    ) -> Result<Self, CliError> {
+        let address = address.unwrap_or(config.listen);
+        let given = |flag: &Option<PathBuf>, key: &Path| {
+            flag.clone().or_else(|| (!key.as_os_str().is_empty()).then(|| expand_home(key)))
+        };
+        let files =
+            (given(&args.tls_cert, &config.tls_cert), given(&args.tls_key, &config.tls_key));
+        let certificate = match files {
+            (Some(certificates), Some(key)) => Some(Certificate::read(certificates, key)?),
+            (None, None) => None,
+            _ => {
+                let message = "`tls_cert` and `tls_key` are given together, or neither";
+                return Err(CliError::usage(message));
+            }
+        };
+        let insecure = args.insecure_listen || config.insecure_listen;
+        if !address.ip().to_canonical().is_loopback() && certificate.is_none() {
+            if !insecure {
+                return Err(CliError::usage(format!("`{address}` is not on loopback"))
+                    .cause("without TLS, tokens and jobs would be readable on the network")
+                    .hint(
+                        "give `--tls-cert` and `--tls-key`, or `--insecure-listen` on a network \
+                         where everybody may read along",
+                    ));
+            }
+            tracing::warn!(
+                %address,
+                "LISTENING WITHOUT TLS BEYOND LOOPBACK: tokens, args and logs can be read and \
+                 changed by whoever is on the network"
+            );
+        }
+        let limits = limits(config, address, open_files());
+        Ok(Self { address, certificate, limits })
+    }
+
+    pub(crate) fn serving(&self) -> Serving {
+        let tls = self.certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls));
+        Serving { limits: self.limits.clone(), tls }
+    }
+
+    /// Whom this node believes when it calls other nodes: `None` where it has no certificate and no
+    /// authority, so that no node speaks TLS.
+    ///
+    /// # Errors
+    /// `ORX_CA_FILE` cannot be used.
+    pub(crate) fn trust(&self) -> Result<Option<Trust>, CliError> {
+        match std::env::var_os("ORX_CA_FILE").filter(|path| !path.is_empty()) {
+            Some(path) => authorities(Path::new(&path)).map(Some),
+            None => Ok(self.certificate.is_some().then_some(Trust::System)),
+        }
+    }
+
+    /// For clients on this machine, once the port is known.
+    pub(crate) fn url(&self, bound: SocketAddr) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        let ip = match bound.ip() {
+            // "Every address" is none that can be called.
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        format!("{scheme}://{}", SocketAddr::new(ip, bound.port()))
+    }
+}
+
+/// Files, connections among them, that this process may have open.
+fn open_files() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+fn limits(config: &config::Server, address: SocketAddr, open_files: u64) -> Limits {
+    // The store and the pipes of jobs need files too: strangers must not use up what those need.
+    let room = usize::try_from(open_files / 4 * 3).unwrap_or(usize::MAX).max(8);
+    let connections = (config.connections as usize).min(room);
+    if connections < config.connections as usize {
+        tracing::warn!(
+            connections,
+            open_files,
+            "fewer connections than configured: the limit of open files (`ulimit -n`) is too low"
+        );
+    }
+    // On loopback all callers have one address, and one owner mostly.
+    let loopback = address.ip().to_canonical().is_loopback();
+    let per_peer = if loopback { connections } else { config.connections_per_peer as usize };
+    Limits {
+        connections,
+        connections_per_peer: per_peer,
+        // Short requests, such as health checks, get through where all others wait.
+        watchers: (connections - connections / 8).max(1),
+        ..Limits::default()
+    }
+}
+
+/// A certificate and where it was read.
+#[derive(Clone)]
+pub(crate) struct Certificate {
+    tls: Arc<Tls>,
+    certificates: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    fn read(certificates: PathBuf, key: PathBuf) -> Result<Self, CliError> {
+        let (chain, secret) = (read_file(&certificates)?, read_key(&key)?);
+        let tls = Tls::new(&chain, &secret).map_err(|error| {
+            let files = format!("`{}` and `{}`", certificates.display(), key.display());
+            CliError::usage(format!("TLS cannot be used with {files}")).cause(error.to_string())
+        })?;
+        Ok(Self { tls: Arc::new(tls), certificates, key })
+    }
+
+    /// As the address file tells it to clients on this machine.
+    pub(crate) fn leaf(&self) -> String {
+        STANDARD.encode(self.tls.leaf())
+    }
+
+    /// Reads the files again. What is wrong with them is logged, and the certificate in force
+    /// stays.
+    pub(crate) fn reload(&self, state: &StateDir) {
+        let replaced = || -> Result<(), CliError> {
+            let (chain, secret) = (read_file(&self.certificates)?, read_key(&self.key)?);
+            self.tls
+                .replace(&chain, &secret)
+                .map_err(|error| CliError::usage("the files do not fit").cause(error.to_string()))
+        };
+        if let Err(error) = replaced() {
+            let cause = error.cause.unwrap_or_default();
+            tracing::error!(error = error.message, cause, "the certificate stays as it was");
+            return;
+        }
+        let Some(mut address) = state.address() else { return };
+        address.certificate = Some(self.leaf());
+        match state.write_address(&address) {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::error!(%error, "could not write the address file"),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    let shown = path.display();
+    let read = || {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(FILE_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|error: std::io::Error| {
+        CliError::usage(format!("could not read `{shown}`")).cause(error.to_string())
+    })
+}
+
+/// A private key is for its owner, and, where that is root, for a group that root chose.
+fn read_key(path: &Path) -> Result<Vec<u8>, CliError> {
+    let meta = std::fs::metadata(path).map_err(|error| {
+        CliError::usage(format!("could not read the key `{}`", path.display()))
+            .cause(error.to_string())
+    })?;
+    let open = if meta.uid() == 0 { 0o037 } else { 0o077 };
+    if meta.mode() & open != 0 {
+        let (shown, mode) = (path.display(), meta.mode() & 0o777);
+        return Err(CliError::usage(format!("the key `{shown}` can be read by others"))
+            .cause(format!("its mode is {mode:04o}"))
+            .hint(format!("`chmod 600 {shown}`; root may leave it to a group, with 640")));
+    }
+    read_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(address: &str, args: &NetArgs) -> Result<Listen, CliError> {
+        let address = address.parse().expect("an address");
+        Listen::new(Some(address), args, &config::Server::default())
+    }
+
+    #[test]
+    fn beyond_loopback_it_takes_tls_or_a_flag() {
+        let (plain, open) =
+            (NetArgs::default(), NetArgs { insecure_listen: true, ..NetArgs::default() });
+        for address in ["127.0.0.1:0", "[::1]:0", "127.0.0.9:0"] {
+            assert!(listen(address, &plain).is_ok(), "{address}");
+        }
+        for address in ["0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0"] {
+            assert!(listen(address, &plain).is_err(), "{address}");
+            assert!(listen(address, &open).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn connections_leave_files_for_jobs_and_loopback_is_one_address() {
+        let config = config::Server::default();
+        let (near, far) = ("127.0.0.1:0".parse(), "10.0.0.1:0".parse());
+        let (near, far) = (near.expect("an address"), far.expect("an address"));
+        let wide = limits(&config, far, 65_536);
+        assert_eq!((wide.connections, wide.connections_per_peer, wide.watchers), (768, 256, 672));
+        let tight = limits(&config, near, 256);
+        assert_eq!((tight.connections, tight.connections_per_peer), (192, 192));
+        assert!(tight.watchers < tight.connections);
+    }
+
+    #[test]
+    fn the_address_for_this_machine_can_be_called() {
+        let open = NetArgs { insecure_listen: true, ..NetArgs::default() };
+        for (bound, url) in [
+            ("0.0.0.0:7", "http://127.0.0.1:7"),
+            ("[::]:7", "http://[::1]:7"),
+            ("10.0.0.1:7", "http://10.0.0.1:7"),
+        ] {
+            let address = bound.parse().expect("an address");
+            assert_eq!(listen(bound, &open).expect("checked").url(address), url);
+        }
+    }
+}
