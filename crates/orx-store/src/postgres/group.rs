@@ -122,6 +122,9 @@ impl Inner {
         let writing = Writing(group);
         while let Some(batch) = group.next() {
             self.write_batch(batch).await;
+            // Those who were just answered may ask again at once: let them into the next batch, or
+            // they wait for it, and callers split into halves that never meet.
+            tokio::task::yield_now().await;
         }
         // It said itself that nobody writes any more.
         std::mem::forget(writing);
