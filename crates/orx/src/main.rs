@@ -112,6 +112,8 @@ enum Command {
     /// Run a server
     #[command(subcommand)]
     Daemon(Daemon),
+    #[command(subcommand)]
+    Store(commands::store::Command),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -433,6 +435,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             run_daemon(daemon, &global, loaded)?;
             Ok(Exit::Done)
         }
+        Command::Store(command) => commands::store::run(command, loaded.config, &ui),
         command => client_command(command, &global, loaded, ui),
     }
 }
@@ -542,6 +545,7 @@ fn client_command(
             Command::Bench(args) => commands::bench::run(args, &session).await,
             Command::Ctx(_)
             | Command::Daemon(_)
+            | Command::Store(_)
             | Command::Config(_)
             | Command::Completions { .. }
             | Command::Man { .. }
