@@ -95,7 +95,11 @@ impl Machine {
 
     /// With a coordinator on the state folder; workers are elsewhere.
     pub(crate) fn coordinate(&mut self, listen: &str) {
-        self.spawn(&["daemon", "coordinator", "--listen", listen], &[]);
+        self.coordinate_with(listen, &[]);
+    }
+
+    pub(crate) fn coordinate_with(&mut self, listen: &str, more: &[&str]) {
+        self.spawn(&["daemon", "coordinator", "--listen", listen], more);
     }
 
     pub(crate) fn start(&mut self, more: &[&str]) {
