@@ -630,9 +630,37 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_found_again_by_its_key() {
     assert!(matches!(read, Err(StoreError::Unknown | StoreError::Away { .. })), "{read:?}");
 
     proxy.drop_answers(false);
-    let again = store.enqueue(vec![keyed("lost")], NOW).await.expect("enqueued")[0];
+    let until = Instant::now() + Duration::from_secs(5);
+    let again = loop {
+        match store.enqueue(vec![keyed("lost")], NOW).await {
+            Ok(answers) => break answers[0],
+            Err(error) => assert!(Instant::now() < until, "{error:?}"),
+        }
+    };
     assert!(matches!(again, Enqueued::Existing { .. }), "{again:?}");
     assert_eq!(database.run("select count(*) from jobs").await, ["2"]);
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_write_that_hangs_is_told_that_nothing_was_changed() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
+    let store = Postgres::open(impatient(database.url_by(&proxy.url())), NOW).await;
+    let store = Arc::new(store.expect("a store"));
+    add(&store, vec![job()]).await;
+    proxy.drop_answers(true);
+    let ask = |key: &str| {
+        let (store, key) = (Arc::clone(&store), key.to_owned());
+        tokio::spawn(async move { store.enqueue(vec![keyed(&key)], NOW).await })
+    };
+    let first = ask("first");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let second = ask("second");
+    let (first, second) = (first.await.expect("told"), second.await.expect("told"));
+    assert!(matches!(first, Err(StoreError::Unknown)), "{first:?}");
+    assert!(matches!(second, Err(StoreError::Busy)), "{second:?}");
+    let keys = database.run("select key from keys order by key").await;
+    assert_eq!(keys, ["first"]);
 }
 
 #[tokio::test]
@@ -641,13 +669,13 @@ async fn a_network_that_swallows_everything_is_noticed_in_time_and_does_not_last
     let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
     let store = Postgres::open(impatient(database.url_by(&proxy.url())), NOW).await;
     let store = Arc::new(store.expect("a store"));
-    let id = add(&store, vec![job()]).await[0];
+    let first = add(&store, vec![job()]).await[0];
     proxy.swallow(true);
     let asked = Instant::now();
     let calls: Vec<_> = (0..30)
         .map(|_| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.job(id).await.map(drop) })
+            tokio::spawn(async move { store.job(first).await.map(drop) })
         })
         .collect();
     let write = store.enqueue(vec![keyed("swallowed")], NOW).await;
@@ -657,9 +685,16 @@ async fn a_network_that_swallows_everything_is_noticed_in_time_and_does_not_last
     }
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     proxy.swallow(false);
-    assert!(store.job(id).await.expect("read").is_some());
-    // Whether or not it came through in the end: one job has the key.
-    let again = add(&store, vec![keyed("swallowed")]).await[0];
+    assert!(store.job(first).await.expect("read").is_some());
+    // Whether or not it came through in the end: one job has the key. What was written meanwhile
+    // may still be waited for.
+    let until = Instant::now() + Duration::from_secs(5);
+    let again = loop {
+        match store.enqueue(vec![keyed("swallowed")], NOW).await {
+            Ok(answers) => break id(&answers[0]),
+            Err(error) => assert!(Instant::now() < until, "{error:?}"),
+        }
+    };
     assert_eq!(store.job_by_key("swallowed").await.expect("read").map(|job| job.id), Some(again));
 }
 
