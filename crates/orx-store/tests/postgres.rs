@@ -166,7 +166,7 @@ async fn of_nodes_that_ask_at_once_one_leads_and_no_epoch_comes_twice() {
             let store = Arc::clone(&nodes[who as usize % 3]);
             tokio::spawn(async move {
                 let mut terms = Vec::new();
-                for _ in 0..30 {
+                while terms.len() < 3 {
                     if let Some(term) = lead(&store, who + 1, HOUR).await {
                         terms.push(term);
                         assert!(store.step_down(term).await.expect("stepped down"));
@@ -183,7 +183,7 @@ async fn of_nodes_that_ask_at_once_one_leads_and_no_epoch_comes_twice() {
             assert_eq!(before, None, "epoch {} came twice", term.epoch);
         }
     }
-    assert!(epochs.len() > 12, "{}", epochs.len());
+    assert_eq!(epochs.len(), 12 * 3);
 }
 
 /// A leader that was paused, and comes back while its successor is being elected: its claim waits
@@ -605,9 +605,9 @@ async fn many_callers_share_a_few_sessions_behind_a_proxy() {
 /// Short deadlines, so that a test does not wait long for what never comes.
 fn impatient(url: String) -> PostgresOptions {
     PostgresOptions {
-        write_deadline: Duration::from_millis(400),
-        read_deadline: Duration::from_millis(400),
-        busy_after: Duration::from_millis(400),
+        write_deadline: Duration::from_millis(800),
+        read_deadline: Duration::from_millis(800),
+        busy_after: Duration::from_millis(800),
         connect_deadline: Duration::from_millis(300),
         ..PostgresOptions::new(url)
     }
