@@ -93,13 +93,13 @@ fn workers_are_listed_shown_drained_resumed_and_fenced() {
     // A fenced worker's job runs elsewhere at once, and what it had started is stopped.
     let script = "echo $$ > pid.$ORX_ATTEMPT; until [ -e end ]; do sleep 0.05; done";
     let job = detached(&machine, script);
-    until("it runs", || machine.status(&job) == "running" && read(pid(&machine, 1)) != "");
+    until("it runs", || machine.status(&job) == "running" && !read(pid(&machine, 1)).is_empty());
     let first: u32 = read(pid(&machine, 1)).trim().parse().expect("a pid");
     let on = worker_of(&machine, &job);
     let asked = machine.orx(["worker", "fence", &on]);
     assert!(asked.code == 2 && asked.err.contains("--yes"), "{asked:?}");
     assert_eq!(machine.orx(["worker", "fence", &on, "--yes"]).code, 0);
-    until("it runs again", || read(pid(&machine, 2)) != "");
+    until("it runs again", || !read(pid(&machine, 2)).is_empty());
     until("the first is stopped", || !is_running(first));
     std::fs::write(machine.path("work/end"), "").expect("a file");
     assert_eq!(machine.orx(["wait", &job, "--timeout", "30s"]).code, 0);
