@@ -357,6 +357,7 @@ impl Fleet {
             drain: order == Some(WorkerOrder::Drain),
             fenced: order == Some(WorkerOrder::Fence),
             lease_ms: self.settings.lease.as_millis() as u64,
+            heartbeat_ms: self.settings.heartbeat.as_millis() as u64,
             now: now.wall,
             ..HeartbeatAnswer::default()
         }

@@ -61,6 +61,7 @@ pub struct WorkerOptions {
     pub rust_handlers: Handlers,
     /// From SIGTERM to SIGKILL.
     pub kill_grace: Duration,
+    /// How often it says that it lives, until a coordinator asks for another period.
     pub heartbeat: Duration,
     /// Command line of the guard of child processes; see [`crate::guard`].
     pub guard: Vec<OsString>,
@@ -209,6 +210,7 @@ impl Worker {
         let task = Task {
             core: Core::new(incarnation, options.slots),
             registration,
+            heartbeat_every: options.heartbeat,
             options,
             shared,
             gateway,
@@ -312,6 +314,8 @@ struct Task {
     answers_to: mpsc::Sender<Result<HeartbeatAnswer, GatewayError>>,
     attempts: JoinSet<Outcome>,
     stops: HashMap<ExecutionId, watch::Sender<Option<Stop>>>,
+    /// As the newest answer asked for it.
+    heartbeat_every: Duration,
     heartbeat_out: bool,
     heartbeat_wanted: bool,
     fenced: bool,
@@ -322,8 +326,8 @@ struct Task {
 
 impl Task {
     async fn run(mut self, first: HeartbeatAnswer) -> Option<Ended> {
-        let mut heartbeat = tokio::time::interval(self.options.heartbeat);
-        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.hear_period(&first);
+        let mut heartbeat = beats(self.heartbeat_every);
         let mut stopping: Option<oneshot::Sender<()>> = None;
         let mut interrupt_at: Option<tokio::time::Instant> = None;
         let mut end_at: Option<tokio::time::Instant> = None;
@@ -380,7 +384,12 @@ impl Task {
                 Some(answer) = self.answers.recv() => {
                     self.heartbeat_out = false;
                     match answer {
-                        Ok(answer) => inputs.push(Input::Answered(answer)),
+                        Ok(answer) => {
+                            if self.hear_period(&answer) {
+                                heartbeat = beats(self.heartbeat_every);
+                            }
+                            inputs.push(Input::Answered(answer));
+                        }
                         Err(error) => tracing::warn!(%error, "a heartbeat was not answered"),
                     }
                 }
@@ -415,6 +424,16 @@ impl Task {
             let _ = done.send(());
         }
         self.fenced.then_some(Ended::Fenced)
+    }
+
+    /// Answers whether the period has changed.
+    fn hear_period(&mut self, answer: &HeartbeatAnswer) -> bool {
+        let every = Duration::from_millis(answer.heartbeat_ms);
+        let changes = !every.is_zero() && every != self.heartbeat_every;
+        if changes {
+            self.heartbeat_every = every;
+        }
+        changes
     }
 
     /// Carries out what follows from the inputs, together.
@@ -535,7 +554,7 @@ impl Task {
         heartbeat.load = self.machine.load();
         let gateway = Arc::clone(&self.gateway);
         let answers = self.answers_to.clone();
-        let most = self.options.heartbeat;
+        let most = self.heartbeat_every;
         tokio::spawn(async move {
             let late = |_| Err(GatewayError::Unreachable("no answer in time".to_owned()));
             let answer = tokio::time::timeout(most, gateway.heartbeat(heartbeat)).await;
@@ -595,6 +614,13 @@ impl Batch {
         let outcomes = outcomes.into_iter().map(|(s, o)| (s, Message::JobResult { outcomes: o }));
         started.chain(outcomes).collect()
     }
+}
+
+/// The first is due at once.
+fn beats(every: Duration) -> tokio::time::Interval {
+    let mut beats = tokio::time::interval(every);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beats
 }
 
 async fn at(time: Option<tokio::time::Instant>) {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use orx_coordinator::Settings;
 use orx_model::text::nearest;
 use orx_model::time::{format_exact, parse_duration};
 use orx_model::{Name, Priority, RetryPolicy};
@@ -46,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) context: String,
     pub(crate) server: Server,
     pub(crate) store: Store,
+    pub(crate) cluster: Cluster,
     pub(crate) worker: Worker,
     pub(crate) defaults: JobDefaults,
     pub(crate) retention: Retention,
@@ -65,6 +67,7 @@ impl Default for Config {
             context: String::new(),
             server: Server::default(),
             store: Store::default(),
+            cluster: Cluster::default(),
             worker: Worker::default(),
             defaults: JobDefaults::default(),
             retention: Retention::default(),
@@ -145,6 +148,68 @@ fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S:
 pub(crate) fn shown_url(url: &str) -> String {
     let shown = orx_model::text::without_userinfo(url);
     shown.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+/// Times by which nodes and workers are believed to live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cluster {
+    pub(crate) lease: Span,
+    pub(crate) heartbeat: Span,
+    pub(crate) ask_after: Span,
+    pub(crate) monitor: Span,
+    pub(crate) leader_lease: Span,
+    pub(crate) leader_renew: Span,
+    pub(crate) leader_margin: Span,
+    pub(crate) node_heartbeat: Span,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        let times = Settings::default();
+        Self {
+            lease: Span(times.lease),
+            heartbeat: Span(times.heartbeat),
+            ask_after: Span(times.ask_after),
+            monitor: Span(times.monitor),
+            leader_lease: Span(times.leader_lease),
+            leader_renew: Span(times.leader_renew),
+            leader_margin: Span(times.leader_margin),
+            node_heartbeat: Span(times.node_heartbeat),
+        }
+    }
+}
+
+impl Cluster {
+    /// # Errors
+    /// In words, what does not go together.
+    fn check(&self) -> Result<(), String> {
+        let all = [
+            ("lease", self.lease),
+            ("heartbeat", self.heartbeat),
+            ("ask_after", self.ask_after),
+            ("monitor", self.monitor),
+            ("leader_lease", self.leader_lease),
+            ("leader_renew", self.leader_renew),
+            ("leader_margin", self.leader_margin),
+            ("node_heartbeat", self.node_heartbeat),
+        ];
+        let (least, most) = (Duration::from_millis(100), Duration::from_secs(60 * 60));
+        for (name, span) in all {
+            if !(least..=most).contains(&span.0) {
+                let found = format_exact(span.0);
+                return Err(format!("`{name}` must be 100ms to 1h, found `{found}`"));
+            }
+        }
+        // A heartbeat may be lost, and its answer may come late, without anybody being given up.
+        let holds = |what: bool, rule: &str| if what { Ok(()) } else { Err(rule.to_owned()) };
+        holds(self.heartbeat.0 * 2 <= self.lease.0, "`lease` must be at least twice `heartbeat`")?;
+        holds(self.monitor.0 <= self.lease.0, "`monitor` must be at most `lease`")?;
+        holds(
+            self.leader_renew.0 * 2 + self.leader_margin.0 <= self.leader_lease.0,
+            "`leader_lease` must be at least twice `leader_renew` and `leader_margin`",
+        )
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -442,6 +507,7 @@ fn check(config: &Config) -> Result<(), CliError> {
         orx_client::ServerUrl::parse(url)
             .map_err(|why| wrong(format!("`worker.coordinators`: {why}")))?;
     }
+    config.cluster.check().map_err(|why| wrong(format!("`[cluster]`: {why}")))?;
     for (name, handler) in &config.handler {
         handler.check().map_err(|why| wrong(format!("`[handler.{name}]`: {why}")))?;
     }
@@ -525,6 +591,10 @@ mod tests {
             "[worker]\nstop_grace = 30",
             "[defaults]\nfactor = 0.5",
             "[job.x]\njitter = 2.0",
+            "[cluster]\nlease = \"10ms\"",
+            "[cluster]\nheartbeat = \"16s\"",
+            "[cluster]\nmonitor = \"31s\"",
+            "[cluster]\nleader_lease = \"20s\"",
             "[handler.x]\ncmd = []",
             "[server]\nlisten = \"nowhere\"",
             "[server]\nconnections = 0",

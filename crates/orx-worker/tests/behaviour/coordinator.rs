@@ -42,6 +42,9 @@ pub(crate) struct Setup {
     pub(crate) rust_handlers: Handlers,
     pub(crate) commands: bool,
     pub(crate) guard: Vec<OsString>,
+    pub(crate) heartbeat: Duration,
+    /// What its heartbeats are answered.
+    pub(crate) standing: HeartbeatAnswer,
     pub(crate) logs: Logs,
 }
 
@@ -63,6 +66,8 @@ impl Default for Setup {
             rust_handlers: Handlers::new(),
             commands: true,
             guard: Vec::new(),
+            heartbeat: Duration::from_millis(50),
+            standing: HeartbeatAnswer::default(),
             logs: Logs::Taken,
         }
     }
@@ -81,6 +86,7 @@ impl Setup {
         let direct = Direct::new();
         let transport = Arc::new(Through { direct: direct.clone(), logs: self.logs });
         let gateway = Arc::new(Heartbeats::default());
+        gateway.stand(self.standing);
         let seen = watch::Sender::new(Vec::new());
         tokio::spawn(listen(direct.clone(), incarnation, seen.clone()));
         let options = WorkerOptions {
@@ -94,7 +100,7 @@ impl Setup {
             handlers: self.handlers,
             rust_handlers: self.rust_handlers,
             kill_grace: self.kill_grace,
-            heartbeat: Duration::from_millis(50),
+            heartbeat: self.heartbeat,
             guard: self.guard,
             now: Arc::new(now),
             seed: 7,
@@ -291,6 +297,7 @@ pub(crate) struct Heartbeats {
     standing: Mutex<HeartbeatAnswer>,
     answers: Mutex<VecDeque<HeartbeatAnswer>>,
     pub(crate) registered: Mutex<Vec<WorkerRegistration>>,
+    pub(crate) heard: AtomicU64,
 }
 
 impl Heartbeats {
@@ -315,6 +322,7 @@ impl Gateway for Heartbeats {
     }
 
     async fn heartbeat(&self, _: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         Ok(lock(&self.answers).pop_front().unwrap_or_else(|| lock(&self.standing).clone()))
     }
 }

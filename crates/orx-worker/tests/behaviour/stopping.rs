@@ -1,5 +1,6 @@
-//! A worker that ends in good order, or is let go.
+//! A worker that is heard as often as is asked for, that ends in good order, or is let go.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use orx_model::OutcomeKind;
@@ -7,6 +8,19 @@ use orx_model::message::HeartbeatAnswer;
 
 use crate::coordinator::{Setup, outcomes_in, script, started_in};
 use crate::processes::all_end;
+
+#[tokio::test]
+async fn a_worker_is_heard_as_often_as_its_coordinator_asks() {
+    let standing = HeartbeatAnswer { heartbeat_ms: 10, ..HeartbeatAnswer::default() };
+    let heartbeat = Duration::from_secs(3_600);
+    let coordinator = Setup { heartbeat, standing, ..Setup::default() }.start().await;
+    let heard = async {
+        while coordinator.gateway.heard.load(Ordering::Relaxed) < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), heard).await.expect("heard again and again");
+}
 
 #[tokio::test]
 async fn an_orderly_stop_gives_back_what_waits_and_interrupts_what_runs() {

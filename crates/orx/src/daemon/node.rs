@@ -172,7 +172,14 @@ impl Node {
             keep_completed: config.retention.completed.0,
             keep_others: config.retention.others.0,
             timeout_margin: config.worker.kill_grace.0 + Duration::from_secs(10),
-            ..Settings::default()
+            lease: config.cluster.lease.0,
+            heartbeat: config.cluster.heartbeat.0,
+            ask_after: config.cluster.ask_after.0,
+            monitor: config.cluster.monitor.0,
+            leader_lease: config.cluster.leader_lease.0,
+            leader_renew: config.cluster.leader_renew.0,
+            leader_margin: config.cluster.leader_margin.0,
+            node_heartbeat: config.cluster.node_heartbeat.0,
         };
         let hub = Direct::new();
         let notices = if exclusive { Notices::new() } else { Notices::shared() };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_client::Trust;
-use orx_coordinator::Settings;
 use orx_model::{Incarnation, Name};
 use orx_transport::http::{Link, LinkOptions, Token};
 use orx_transport::{Gateway, Transport};
@@ -107,7 +106,7 @@ pub(super) fn worker_options(
         handlers: config.handler.clone(),
         rust_handlers: [(Name::from_any(NOOP), noop)].into(),
         kill_grace: config.worker.kill_grace.0,
-        heartbeat: Settings::default().heartbeat,
+        heartbeat: config.cluster.heartbeat.0,
         guard: vec![program.into(), "__guard".into()],
         now: Arc::new(wall),
         seed,
