@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -294,6 +294,9 @@ fn envelope(message: Message) -> Envelope {
 /// Answers each heartbeat once with what a test put in, else with what stands.
 #[derive(Default)]
 pub(crate) struct Heartbeats {
+    /// No heartbeat is answered.
+    pub(crate) away: AtomicBool,
+    answered: watch::Sender<u64>,
     standing: Mutex<HeartbeatAnswer>,
     answers: Mutex<VecDeque<HeartbeatAnswer>>,
     pub(crate) registered: Mutex<Vec<WorkerRegistration>>,
@@ -301,6 +304,14 @@ pub(crate) struct Heartbeats {
 }
 
 impl Heartbeats {
+    /// Until so many more heartbeats were answered.
+    pub(crate) async fn beats(&self, count: u64) {
+        let mut answered = self.answered.subscribe();
+        let until = *answered.borrow_and_update() + count;
+        let beaten = answered.wait_for(|answered| *answered >= until);
+        tokio::time::timeout(DEADLINE, beaten).await.expect("in time").expect("a gateway");
+    }
+
     /// From now on, where nothing else is to be answered.
     pub(crate) fn stand(&self, answer: HeartbeatAnswer) {
         *lock(&self.standing) = answer;
@@ -318,11 +329,15 @@ impl Gateway for Heartbeats {
         registration: WorkerRegistration,
     ) -> Result<HeartbeatAnswer, GatewayError> {
         lock(&self.registered).push(registration);
-        Ok(HeartbeatAnswer::default())
+        Ok(lock(&self.standing).clone())
     }
 
     async fn heartbeat(&self, _: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
         self.heard.fetch_add(1, Ordering::Relaxed);
+        if self.away.load(Ordering::Acquire) {
+            return Err(GatewayError::Unreachable("on purpose".to_owned()));
+        }
+        self.answered.send_modify(|answered| *answered += 1);
         Ok(lock(&self.answers).pop_front().unwrap_or_else(|| lock(&self.standing).clone()))
     }
 }
