@@ -1031,7 +1031,7 @@ Register-ArgumentCompleter -Native -CommandName 'orx' -ScriptBlock {
             [CompletionResult]::new('--slots', '--slots', [CompletionResultType]::ParameterName, 'Attempts at once')
             [CompletionResult]::new('--queues', '--queues', [CompletionResultType]::ParameterName, 'Queues to serve, separated by commas; every queue without')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'Label that jobs may require; again for more')
-            [CompletionResult]::new('--commands', '--commands', [CompletionResultType]::ParameterName, 'Take commands given with jobs, or not')
+            [CompletionResult]::new('--commands', '--commands', [CompletionResultType]::ParameterName, 'Take commands given with jobs: true, false or auto (only on loopback)')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Context of the configuration')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'Context of the configuration')
             [CompletionResult]::new('--url', '--url', [CompletionResultType]::ParameterName, 'Server to talk to')

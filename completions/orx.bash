@@ -1380,7 +1380,7 @@ _orx() {
                     return 0
                     ;;
                 --commands)
-                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --context)

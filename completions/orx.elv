@@ -989,7 +989,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --slots 'Attempts at once'
             cand --queues 'Queues to serve, separated by commas; every queue without'
             cand --label 'Label that jobs may require; again for more'
-            cand --commands 'Take commands given with jobs, or not'
+            cand --commands 'Take commands given with jobs: true, false or auto (only on loopback)'
             cand -c 'Context of the configuration'
             cand --context 'Context of the configuration'
             cand --url 'Server to talk to'

@@ -1012,8 +1012,7 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l slots -d 'Attempts at once' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l queues -d 'Queues to serve, separated by commas; every queue without' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l label -d 'Label that jobs may require; again for more' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l commands -d 'Take commands given with jobs, or not' -r -f -a "true\t''
-false\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l commands -d 'Take commands given with jobs: true, false or auto (only on loopback)' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l config -d 'Configuration file' -r -F

@@ -389,8 +389,8 @@ impl Task {
             }
             if !more {
                 self.pruned = now.mono;
-                if let Err(error) = self.engine.forget_nodes(now).await {
-                    tracing::debug!(%error, "could not forget old nodes");
+                if let Err(error) = self.engine.forget_old(now).await {
+                    tracing::debug!(%error, "could not forget old nodes and tokens");
                 }
             }
         }

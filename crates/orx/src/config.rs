@@ -212,6 +212,65 @@ impl Cluster {
     }
 }
 
+/// Whether a worker takes commands given with jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commands {
+    /// Only where all is on loopback, and so of one machine's users.
+    Auto,
+    Always,
+    Never,
+}
+
+impl Commands {
+    #[must_use]
+    pub(crate) fn taken(self, on_loopback: bool) -> bool {
+        match self {
+            Self::Auto => on_loopback,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+impl std::str::FromStr for Commands {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "true" => Ok(Self::Always),
+            "false" => Ok(Self::Never),
+            _ => Err(format!("expected `auto`, `true` or `false`, found `{text}`")),
+        }
+    }
+}
+
+impl Serialize for Commands {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Always => serializer.serialize_bool(true),
+            Self::Never => serializer.serialize_bool(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Commands {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Known(bool),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Known(true) => Ok(Self::Always),
+            Either::Known(false) => Ok(Self::Never),
+            Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Worker {
@@ -220,7 +279,7 @@ pub(crate) struct Worker {
     pub(crate) token_file: PathBuf,
     pub(crate) slots: u32,
     pub(crate) queues: Vec<Name>,
-    pub(crate) commands: bool,
+    pub(crate) commands: Commands,
     pub(crate) kill_grace: Span,
     pub(crate) stop_grace: Span,
     pub(crate) labels: BTreeMap<String, String>,
@@ -234,7 +293,7 @@ impl Default for Worker {
             token_file: PathBuf::new(),
             slots: 10,
             queues: Vec::new(),
-            commands: true,
+            commands: Commands::Auto,
             kill_grace: seconds(10),
             stop_grace: seconds(30),
             labels: BTreeMap::new(),
@@ -586,6 +645,7 @@ mod tests {
         for text in [
             "output = \"xml\"",
             "[worker]\nslots = 0",
+            "[worker]\ncommands = \"perhaps\"",
             "[store]\nsessions = 1",
             "[store]\nurl = \"mysql://db\"",
             "[worker]\nstop_grace = 30",

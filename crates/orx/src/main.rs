@@ -202,9 +202,9 @@ enum Daemon {
         /// Label that jobs may require; again for more
         #[arg(long = "label", value_name = "NAME=VALUE")]
         labels: Vec<String>,
-        /// Take commands given with jobs, or not
+        /// Take commands given with jobs: true, false or auto (only on loopback)
         #[arg(long, value_name = "BOOL")]
-        commands: Option<bool>,
+        commands: Option<config::Commands>,
     },
 }
 
