@@ -8,8 +8,9 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use orx_model::wire::JobDetail;
@@ -75,6 +76,13 @@ pub(crate) struct Cluster {
     workers: Vec<Mutex<Option<Child>>>,
     link: Option<Link>,
     stop_grace: Duration,
+    /// Tells of jobs whose processes are gone, and were not asked.
+    watch: Option<Watch>,
+}
+
+struct Watch {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
 impl Cluster {
@@ -90,8 +98,9 @@ impl Cluster {
         }
         let count = if kind == Kind::Sqlite { 1 } else { 2 };
         let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
-        let cluster = Self {
+        let mut cluster = Self {
             kind,
+            watch: None,
             history: History::new(folder.path().join("history.jsonl")),
             database: (kind == Kind::Postgres).then(|| Mutex::new(OwnPostgres::start())),
             coordinators: ports.iter().map(|_| Mutex::default()).collect(),
@@ -102,6 +111,7 @@ impl Cluster {
             folder,
         };
         cluster.write_files();
+        cluster.watch = Some(Watch::begin(cluster.path("pids"), cluster.history.clone()));
         if let Some(database) = &cluster.database {
             let url = format!("{}/postgres", database.lock().expect("a lock").url());
             let runtime = tokio_runtime();
@@ -121,16 +131,23 @@ impl Cluster {
 
     fn write_files(&self) {
         let history = self.history.path().display();
+        let pids = self.path("pids");
+        std::fs::create_dir(&pids).expect("a folder");
+        // A signal to the whole group ends `date` too.
         let script = format!(
-            "say() {{ printf '{{\"at\":%s,\"fact\":{{\"%s\":{{\"job\":%s,\"execution\":\"%s\"}}}}}}\\n' \
-             \"$(date +%s%3N)\" \"$1\" \"$ORX_JOB_ID\" \"$ORX_EXECUTION_ID\" >>'{history}'; }}\n\
+            "say() {{ t=; while [ -z \"$t\" ]; do t=$(date +%s%3N); done; printf \
+             '{{\"at\":%s,\"fact\":{{\"%s\":{{\"job\":%s,\"execution\":\"%s\"}}}}}}\\n' \
+             \"$t\" \"$1\" \"$ORX_JOB_ID\" \"$ORX_EXECUTION_ID\" >>'{history}'; }}\n\
              # $1: how long, $2: its exit code, $3: whether it heeds what it is told\n\
              if [ \"$3\" = deaf ]; then trap '' TERM; else trap 'say ended; exit 1' TERM; fi\n\
+             echo $$ $ORX_JOB_ID >\"{0}/$ORX_EXECUTION_ID.new\"\n\
              say started\n\
+             mv \"{0}/$ORX_EXECUTION_ID.new\" \"{0}/$ORX_EXECUTION_ID\"\n\
              sleep \"$1\" & wait $!\n\
              [ \"$3\" != deaf ] || sleep \"$1\"\n\
              say ended\n\
-             exit \"$2\"\n"
+             exit \"$2\"\n",
+            pids.display()
         );
         std::fs::write(self.path("job.sh"), script).expect("a script");
         let grace = self.stop_grace.as_millis();
@@ -288,6 +305,18 @@ impl Cluster {
     pub(crate) fn heal(&self) {
         self.link.as_ref().expect("a link").set("up");
         self.history.add(Fact::Back { who: "w2".to_owned() });
+    }
+
+    /// It takes what comes, and answers nothing.
+    pub(crate) fn freeze_database(&self, freezes: bool) {
+        let database = self.database.as_ref().expect("a database").lock().expect("a lock");
+        if freezes {
+            self.history.add(Fact::Away { who: "db".to_owned(), how: How::Stopped });
+            database.signal("STOP");
+        } else {
+            database.signal("CONT");
+            self.history.add(Fact::Back { who: "db".to_owned() });
+        }
     }
 
     /// SIGTERM, and its end is written down by whoever [`Self::ended`] is called by.
@@ -534,8 +563,38 @@ impl Cluster {
     }
 }
 
+impl Watch {
+    fn begin(pids: PathBuf, history: History) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            while !ends.load(Ordering::Acquire) {
+                for entry in std::fs::read_dir(&pids).into_iter().flatten().flatten() {
+                    let Ok(execution) = entry.file_name().to_string_lossy().parse() else {
+                        continue;
+                    };
+                    let text = read(entry.path());
+                    let mut words = text.split_whitespace();
+                    let (Some(pid), Some(job)) = (words.next(), words.next()) else { continue };
+                    if is_running(pid.parse().expect("a pid")) {
+                        continue;
+                    }
+                    history.add(Fact::Ended { job: job.parse().expect("an id"), execution });
+                    std::fs::remove_file(entry.path()).expect("removed");
+                }
+                pause(Duration::from_millis(100));
+            }
+        });
+        Self { over, thread }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.over.store(true, Ordering::Release);
+            drop(watch.thread.join());
+        }
         if std::thread::panicking() {
             self.keep();
         }
