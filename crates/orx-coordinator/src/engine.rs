@@ -165,9 +165,9 @@ impl Engine {
         self.next_due = Some(self.next_due.map_or(at, |known| known.min(at)));
     }
 
-    /// The store was away: silence in that time is nobody's death.
-    pub fn store_was_away(&mut self, now: Now) {
-        self.fleet.store_was_away(now);
+    /// The store was away, or this process stood still: silence in that time is nobody's death.
+    pub fn was_away(&mut self, now: Now) {
+        self.fleet.was_away(now);
     }
 
     /// The term in which it leads.

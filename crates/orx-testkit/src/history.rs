@@ -47,7 +47,7 @@ pub enum Fact {
         job: JobId,
         execution: ExecutionId,
     },
-    /// By the job itself, however it ended but by a kill.
+    /// By the job itself, or by whoever saw that its process is gone; the first of them counts.
     Ended {
         job: JobId,
         execution: ExecutionId,
