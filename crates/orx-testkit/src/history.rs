@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use orx_model::wire::JobDetail;
-use orx_model::{AttemptStatus, ExecutionId, JobId, JobStatus};
+use orx_model::{AttemptStatus, ExecutionId, JobEvent, JobId, JobStatus, next};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970, or between two such.
@@ -336,12 +336,17 @@ impl<'a> Checker<'a> {
         });
         for (job, status, attempt) in seen.chain(last) {
             let before = known.insert(job, (status, attempt));
-            let Some((was, tried)) = before else { continue };
-            if was.is_final() && status != was {
-                broken.push(format!("I3: job {job} was {was} and is {status}"));
-            }
-            if attempt < tried {
-                broken.push(format!("I5: job {job} was at attempt {tried} and is at {attempt}"));
+            let (was, tried) = before.unwrap_or((JobStatus::Created, 0));
+            match attempt.checked_sub(tried) {
+                None => {
+                    broken
+                        .push(format!("I5: job {job} was at attempt {tried} and is at {attempt}"));
+                }
+                Some(claims) if !leads_to(was, status, claims) => {
+                    let (then, now) = (format!("{was} ({tried})"), format!("{status} ({attempt})"));
+                    broken.push(format!("I3: job {job} was {then} and is {now}"));
+                }
+                Some(_) => {}
             }
         }
         for (id, detail) in &self.jobs {
@@ -598,6 +603,25 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// Whether so many claims, and whatever else happens by itself, can bring a job from one status to
+/// the other.
+fn leads_to(from: JobStatus, to: JobStatus, claims: u32) -> bool {
+    let (mut open, mut known) = (vec![(from, 0)], BTreeSet::from([(from, 0)]));
+    while let Some((status, claimed)) = open.pop() {
+        if (status, claimed) == (to, claims) {
+            return true;
+        }
+        for event in JobEvent::ALL {
+            let Ok(status) = next(status, event) else { continue };
+            let after = (status, claimed + u32::from(event == JobEvent::Claim));
+            if event != JobEvent::Revive && after.1 <= claims && known.insert(after) {
+                open.push(after);
+            }
+        }
+    }
+    false
+}
+
 fn troubles(history: &[Record]) -> Vec<Trouble> {
     let mut troubles: Vec<Trouble> = Vec::new();
     for record in history {
@@ -759,6 +783,9 @@ mod tests {
         let jobs = [job(1, "cancelled", &[]), job(2, "cancelled", &[])];
         assert_eq!(named(&[(0, accepted("a", 1)), (9, accepted("a", 2))], &jobs), one("I2"));
         assert_eq!(named(&[(0, Fact::Refused { key: "k1".to_owned() })], &jobs[..1]), one("I2"));
+        let mut twins = jobs;
+        twins[1].job.key = Some("k1".into());
+        assert_eq!(named(&[], &twins), one("I2"));
     }
 
     #[test]
@@ -771,12 +798,47 @@ mod tests {
     }
 
     #[test]
+    fn a_move_that_is_none_of_a_jobs_life_is_seen() {
+        let seen = |status, attempt| Fact::Seen { job: JobId(1), status, attempt };
+        let done = [job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 20)])];
+        let (dispatched, running) = (JobStatus::Dispatched, JobStatus::Running);
+        let fine = [(0, seen(JobStatus::Scheduled, 0)), (1, seen(running, 1))];
+        assert_eq!(check(&facts(&fine), &done, &bounds()), Ok(()));
+        // Running without a claim; and back to its dispatch without another.
+        assert_eq!(named(&[(0, seen(running, 0))], &done), one("I3"));
+        assert_eq!(named(&[(0, seen(running, 1)), (1, seen(dispatched, 1))], &done), one("I3"));
+    }
+
+    #[test]
     fn two_completions_and_two_starts_of_one_execution_are_seen() {
         let twice = [(11, "w1", "succeeded", 1, 10, 20), (12, "w1", "succeeded", 1, 30, 40)];
         assert_eq!(named(&[], &[job(1, "completed", &twice)]), one("I4"));
         let once = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
         let history = [(20, started(1, 11)), (30, ended(1, 11)), (31, started(1, 11))];
         assert_eq!(named(&history, &[once]), one("I4"));
+    }
+
+    #[test]
+    fn an_execution_of_two_jobs_and_one_that_outlives_its_job_are_seen() {
+        let one_of = |id| job(id, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
+        assert_eq!(named(&[], &[one_of(1), one_of(2)]), one("I4"));
+        let mut open = one_of(1);
+        open.attempts[0].ended_at = None;
+        assert_eq!(named(&[], &[open]), one("I4"));
+    }
+
+    #[test]
+    fn a_job_that_was_tried_beyond_its_limits_is_seen() {
+        let beyond: [fn(&mut JobDetail); 3] = [
+            |detail| detail.job.ends.failed = detail.job.retry.retries + 2,
+            |detail| detail.job.ends.lost = 4,
+            |detail| detail.job.ends.returned = 21,
+        ];
+        for put in beyond {
+            let mut tried = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
+            put(&mut tried);
+            assert_eq!(named(&[], &[tried]), one("I5"));
+        }
     }
 
     #[test]
@@ -835,6 +897,8 @@ mod tests {
         assert_eq!(named(&history, &[done]), one("I12"));
         let cancelled = job(1, "cancelled", &[(11, "w1", "cancelled", 1, 15, 30)]);
         assert_eq!(named(&history, &[cancelled]), one("I12"));
+        let done = job(1, "completed", &[(11, "w1", "succeeded", 1, 1, 9)]);
+        assert_eq!(named(&history[..1], &[done]), one("I12"));
     }
 
     #[test]
@@ -851,6 +915,9 @@ mod tests {
         };
         assert_eq!(check(&facts(&run(500, 5_000)), &jobs, &bounds()), Ok(()));
         assert_eq!(named(&run(8_000, 8_500), &jobs), one("I13"));
+        let asked = [(100, Fact::Cancelling { job: JobId(1) })];
+        let failed = job(1, "failed", &[(11, "w1", "failed", 1, 0, 9_000)]);
+        assert_eq!(named(&asked, &[failed]), one("I13"));
     }
 
     #[test]

@@ -271,20 +271,34 @@ impl OwnPostgres {
         }
     }
 
-    /// To the server and the processes of its sessions.
+    /// Stops the server and all its processes: it takes what comes, and answers nothing.
     ///
     /// # Panics
     /// Where it does not run.
-    pub fn signal(&self, name: &str) {
-        let server = self.process.as_ref().expect("it runs").0.id();
-        // Its sessions' parents are all this one: those that stand there now are all there are.
-        let children = format!("/proc/{server}/task/{server}/children");
-        let children = std::fs::read_to_string(children).unwrap_or_default();
-        let mut all = vec![server.to_string()];
-        all.extend(children.split_whitespace().map(str::to_owned));
-        let kill = format!("kill -{name} {}", all.join(" "));
-        let sent = Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "{kill}");
+    pub fn freeze(&self) {
+        // First the server, so that none of the others comes or goes any more.
+        let stopped = send("STOP", &[self.pid()]) && send("STOP", &self.children());
+        assert!(stopped, "the server was not stopped: {}", self.log());
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn thaw(&self) {
+        let goes_on = send("CONT", &self.children()) && send("CONT", &[self.pid()]);
+        assert!(goes_on, "the server does not go on: {}", self.log());
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").0.id()
+    }
+
+    /// The processes of its sessions, and those that work for all.
+    fn children(&self) -> Vec<u32> {
+        let server = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+        children.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
     fn is_ready(&self) -> bool {
@@ -377,4 +391,20 @@ async fn carry(
             break;
         }
     }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        // Those that stand still would not notice that the server is gone.
+        if self.process.is_some() {
+            send("CONT", &self.children());
+        }
+    }
+}
+
+fn send(signal: &str, to: &[u32]) -> bool {
+    let to: Vec<String> = to.iter().map(u32::to_string).collect();
+    let kill = format!("kill -{signal} {}", to.join(" "));
+    let sent = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
+    sent.is_ok_and(|status| status.success())
 }

@@ -48,13 +48,14 @@ impl Fault {
         let short = Duration::from_millis(rng.random_range(0..1_500));
         // On both sides of a lease.
         let long = LEASE.mul_f64(rng.random_range(0.3..1.6));
-        match rng.random_range(0..if kind == Kind::Postgres { 12 } else { 10 }) {
+        match rng.random_range(0..if kind == Kind::Postgres { 13 } else { 10 }) {
             0..3 => Self::Kill { who: node, away: short },
             3..5 => Self::Kill { who: worker, away: short },
             5 => Self::Stop { who: node, away: long },
             6..8 => Self::Stop { who: worker, away: long },
             8..10 => Self::Cut { away: long },
-            _ => Self::Kill { who: "db".to_owned(), away: short },
+            10..12 => Self::Kill { who: "db".to_owned(), away: short },
+            _ => Self::Stop { who: "db".to_owned(), away: long },
         }
     }
 

@@ -184,14 +184,14 @@ fn a_coordinator_ends_when_it_is_told_though_nobody_answers_it() {
     let mut waits = cluster.client(0, &["wait", &job]).spawn().expect("orx runs");
     let mut follows = cluster.client(1, &["logs", &job, "--follow"]).spawn().expect("orx runs");
     cluster.stop("w1");
-    cluster.freeze_database(true);
+    cluster.stop("db");
     for who in ["c1", "c2"] {
         cluster.tell(who);
     }
     for who in ["c1", "c2"] {
         cluster.ended(who);
     }
-    cluster.freeze_database(false);
+    cluster.resume("db");
     for client in [&mut waits, &mut follows] {
         client.kill().expect("killed");
         client.wait().expect("ended");

@@ -286,13 +286,20 @@ impl Cluster {
         self.history.add(Fact::Back { who: who.to_owned() });
     }
 
+    /// It takes what comes, and answers nothing.
     pub(crate) fn stop(&self, who: &str) {
         self.history.add(Fact::Away { who: who.to_owned(), how: How::Stopped });
-        signal(self.pid(who), "STOP");
+        match &self.database {
+            Some(database) if who == "db" => database.lock().expect("a lock").freeze(),
+            _ => signal(self.pid(who), "STOP"),
+        }
     }
 
     pub(crate) fn resume(&self, who: &str) {
-        signal(self.pid(who), "CONT");
+        match &self.database {
+            Some(database) if who == "db" => database.lock().expect("a lock").thaw(),
+            _ => signal(self.pid(who), "CONT"),
+        }
         self.history.add(Fact::Back { who: who.to_owned() });
     }
 
@@ -305,18 +312,6 @@ impl Cluster {
     pub(crate) fn heal(&self) {
         self.link.as_ref().expect("a link").set("up");
         self.history.add(Fact::Back { who: "w2".to_owned() });
-    }
-
-    /// It takes what comes, and answers nothing.
-    pub(crate) fn freeze_database(&self, freezes: bool) {
-        let database = self.database.as_ref().expect("a database").lock().expect("a lock");
-        if freezes {
-            self.history.add(Fact::Away { who: "db".to_owned(), how: How::Stopped });
-            database.signal("STOP");
-        } else {
-            database.signal("CONT");
-            self.history.add(Fact::Back { who: "db".to_owned() });
-        }
     }
 
     /// SIGTERM, and its end is written down by whoever [`Self::ended`] is called by.
