@@ -167,6 +167,10 @@ pub struct Bounds {
     pub margin: Ms,
     /// Whose trouble delays everything: coordinators and their database.
     pub shared: Vec<String>,
+    /// Whose kill takes with it what was visible and not yet synced: claims and starts, no promise.
+    pub database: String,
+    /// How old such a claim may have been.
+    pub unsynced: Ms,
 }
 
 /// A time in which somebody was away.
@@ -283,6 +287,17 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The kill of the database that may have taken a claim with it, of which this is a trace.
+    fn lost_with_the_database(&self, trace: Ms) -> Option<&Trouble> {
+        let bounds = self.bounds;
+        self.troubles.iter().find(|trouble| {
+            trouble.who == bounds.database
+                && trouble.how == How::Killed
+                && trace <= trouble.from.saturating_add(bounds.margin)
+                && trouble.from <= trace.saturating_add(bounds.unsynced + bounds.margin)
+        })
+    }
+
     /// I1 and I2.
     fn accepted_and_refused(&mut self) {
         let mut by_key: BTreeMap<&str, JobId> = BTreeMap::new();
@@ -327,24 +342,27 @@ impl<'a> Checker<'a> {
     /// I3: what was seen of a job is a way through its life. Nobody retries jobs in these runs, so
     /// an end is the end.
     fn statuses(&mut self) {
-        let mut known: BTreeMap<JobId, (JobStatus, u32)> = BTreeMap::new();
+        let mut known: BTreeMap<JobId, (JobStatus, u32, Ms)> = BTreeMap::new();
         let mut broken = Vec::new();
-        let last = self.jobs.values().map(|d| (d.job.id, d.job.status, d.job.attempt));
+        let last = self.jobs.values().map(|d| (d.job.id, d.job.status, d.job.attempt, Ms::MAX));
         let seen = self.history.iter().filter_map(|record| match record.fact {
-            Fact::Seen { job, status, attempt } => Some((job, status, attempt)),
+            Fact::Seen { job, status, attempt } => Some((job, status, attempt, record.at)),
             _ => None,
         });
-        for (job, status, attempt) in seen.chain(last) {
-            let before = known.insert(job, (status, attempt));
-            let (was, tried) = before.unwrap_or((JobStatus::Created, 0));
+        for (job, status, attempt, at) in seen.chain(last) {
+            let before = known.insert(job, (status, attempt, at));
+            let (was, tried, then) = before.unwrap_or((JobStatus::Created, 0, 0));
+            if was.is_live() && self.lost_with_the_database(then).is_some() {
+                continue;
+            }
             match attempt.checked_sub(tried) {
                 None => {
                     broken
                         .push(format!("I5: job {job} was at attempt {tried} and is at {attempt}"));
                 }
                 Some(claims) if !leads_to(was, status, claims) => {
-                    let (then, now) = (format!("{was} ({tried})"), format!("{status} ({attempt})"));
-                    broken.push(format!("I3: job {job} was {then} and is {now}"));
+                    let is = format!("is {status} at attempt {attempt}");
+                    broken.push(format!("I3: job {job} was {was} at attempt {tried} and {is}"));
                 }
                 Some(_) => {}
             }
@@ -403,7 +421,8 @@ impl<'a> Checker<'a> {
             if !started.insert(run.execution) {
                 broken.push(format!("I4: {} of job {} started twice", run.execution, run.job));
             }
-            if executions.get(&run.execution) != Some(&run.job) {
+            let is_one = executions.get(&run.execution) == Some(&run.job);
+            if !is_one && self.lost_with_the_database(run.from).is_none() {
                 let of = format!("{} of job {}", run.execution, run.job);
                 broken.push(format!("I5: {of} started and is none of its attempts"));
             }
@@ -447,13 +466,18 @@ impl<'a> Checker<'a> {
                     if until <= second.from.saturating_add(bounds.margin) {
                         continue;
                     }
+                    // Its worker hears that it lost the job from the next coordinator it reaches.
+                    let claim_lost = first.worker.is_empty()
+                        && self
+                            .lost_with_the_database(first.from)
+                            .is_some_and(|kill| until <= self.deadline(kill.to, hears, ""));
                     let excused = self.troubles.iter().any(|trouble| {
                         trouble.who == first.worker
                             && matches!(trouble.how, How::Stopped | How::Cut)
                             && trouble.from <= second.from
                             && until <= self.deadline(trouble.to, hears, &first.worker)
                     });
-                    if !excused {
+                    if !excused && !claim_lost {
                         broken.push(format!(
                             "I9: job {} ran twice for {} ms, at {} and {}",
                             first.job,
@@ -657,6 +681,8 @@ mod tests {
             shutdown: 60_000,
             margin: 500,
             shared: vec!["c1".to_owned(), "c2".to_owned(), "db".to_owned()],
+            database: "db".to_owned(),
+            unsynced: 1_000,
         }
     }
 
@@ -849,6 +875,33 @@ mod tests {
         assert_eq!(named(&[(0, seen)], &[lost.clone()]), one("I5"));
         lost.job.attempt = 2;
         assert_eq!(named(&[], &[lost]), one("I5"));
+    }
+
+    #[test]
+    fn a_claim_that_was_lost_with_the_database_is_no_broken_promise_and_any_other_is() {
+        let seen = Fact::Seen { job: JobId(1), status: JobStatus::Running, attempt: 1 };
+        let jobs = [job(1, "completed", &[(12, "w1", "succeeded", 1, 5_000, 9_000)])];
+        let run = |kill: Ms, ends: Ms| {
+            [
+                (1_000, started(1, 11)),
+                (1_100, seen.clone()),
+                (kill, away("db", How::Killed)),
+                (4_000, back("db")),
+                (4_500, Fact::Seen { job: JobId(1), status: JobStatus::Pending, attempt: 0 }),
+                (5_000, started(1, 12)),
+                (ends, ended(1, 11)),
+                (90_000, ended(1, 12)),
+            ]
+        };
+        assert_eq!(check(&facts(&run(1_900, 8_000)), &jobs, &bounds()), Ok(()));
+        // What was synced long before does not go with it.
+        assert_eq!(named(&run(3_900, 4_000), &jobs), one("I5"));
+        // The process that nobody knows any more must be ended.
+        assert_eq!(named(&run(1_900, 60_000), &jobs), one("I9"));
+        // An end is never lost.
+        let over = Fact::Seen { job: JobId(1), status: JobStatus::Failed, attempt: 1 };
+        let history = [(1_000, over), (1_100, away("db", How::Killed)), (1_200, back("db"))];
+        assert_eq!(named(&history, &jobs), one("I3"));
     }
 
     #[test]

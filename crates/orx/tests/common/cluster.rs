@@ -55,6 +55,8 @@ pub(crate) fn bounds() -> Bounds {
         shutdown: 60_000,
         margin: 2_000,
         shared: ["c1", "c2", "db"].map(str::to_owned).into(),
+        database: "db".to_owned(),
+        unsynced: 1_000,
     }
 }
 
