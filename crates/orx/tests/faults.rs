@@ -175,6 +175,32 @@ fn a_worker_that_is_told_to_end_lets_what_runs_end_within_its_grace_and_gives_ba
     assert_eq!((long.job.status, long.job.attempt), (JobStatus::Completed, 2));
 }
 
+/// It is told of the leader by the address that nodes use among each other, which leads nowhere from
+/// where it stands.
+#[test]
+fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reaches() {
+    let cluster = Cluster::start(Kind::Postgres, true);
+    cluster.kill("w1");
+    cluster.kill("w2");
+    let (leader, _) = cluster.leader(0).expect("one leads");
+    if leader == "c1" {
+        // The first of the worker's list is to be one that follows.
+        cluster.kill("c1");
+        until("the other leads", || cluster.leader(1).is_some_and(|(who, _)| who == "c2"));
+        cluster.note_leader(1);
+        cluster.restart("c1");
+    }
+    cluster.restart("w2");
+    for number in 0..5 {
+        let job = cluster.detach(0, &format!("k{number}"), "0.5", "").expect("accepted");
+        until("it has ended", || cluster.show(&job).job.status.is_final());
+        let shown = cluster.show(&job);
+        assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1), "{job}");
+    }
+    cluster.restart("w1");
+    end(&cluster);
+}
+
 /// Its database answers nothing, a worker is stopped, and clients wait for jobs.
 #[test]
 fn a_coordinator_ends_when_it_is_told_though_nobody_answers_it() {

@@ -17,6 +17,7 @@ use orx_model::wire::{InboxLine, PublishAnswer, PublishRequest, Receipt, path};
 use orx_model::{Code, Incarnation};
 use serde::Serialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 use super::{CallError, Token, innermost, post, refused};
 use crate::{
@@ -38,6 +39,8 @@ const CALL_WITHIN: Duration = Duration::from_secs(8);
 const SILENT: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// A leader that could not be reached from here is not gone to again for so long.
+const UNREACHED: Duration = Duration::from_secs(60);
 /// Envelopes read and not yet taken.
 const INBOX: usize = 256;
 /// One line of an inbox: a batch of jobs with their args.
@@ -61,11 +64,9 @@ pub struct Link {
 }
 
 struct Inner {
-    urls: Vec<String>,
+    course: Course,
     token: Token,
     http: reqwest::Client,
-    /// The coordinator in use.
-    current: watch::Sender<String>,
     /// A call with its answer, milliseconds: a coordinator that hangs is left before the worker's
     /// lease ends.
     within_ms: AtomicU64,
@@ -73,6 +74,22 @@ struct Inner {
     moved: Arc<Notify>,
     /// Deliveries that were dropped unanswered.
     given_back: Mutex<HashMap<Incarnation, VecDeque<Envelope>>>,
+}
+
+/// Which coordinator is in use, and which is next.
+struct Course {
+    urls: Vec<String>,
+    current: watch::Sender<String>,
+    leaders: Mutex<Leaders>,
+}
+
+/// Where coordinators said that the leader is. They may know it by an address that leads nowhere
+/// from here: whoever goes there each time that it is told never stays anywhere.
+#[derive(Default)]
+struct Leaders {
+    /// Gone to, and not yet heard of.
+    tried: Option<String>,
+    unreached: HashMap<String, Instant>,
 }
 
 struct Waiting {
@@ -92,10 +109,9 @@ impl Link {
             options.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
         let first = urls.first().cloned().ok_or("no coordinator is named")?;
         let inner = Arc::new(Inner {
-            urls,
+            course: Course::new(urls, first),
             token: options.token,
             http: options.http,
-            current: watch::channel(first).0,
             within_ms: AtomicU64::new(CALL_WITHIN.as_millis() as u64),
             moved: Arc::new(Notify::new()),
             given_back: Mutex::default(),
@@ -117,14 +133,15 @@ impl Link {
         body: &impl Serialize,
     ) -> Result<HeartbeatAnswer, GatewayError> {
         let inner = &self.inner;
-        let url = inner.current();
+        let url = inner.course.current();
         let answer: Result<HeartbeatAnswer, _> =
             post(&inner.http, &url, route, &inner.token, body, inner.within()).await;
         match answer {
             Ok(answer) => {
                 inner.answer_within(&answer);
+                inner.course.reached(&url);
                 if let Some(leader) = &answer.leader {
-                    inner.follow(&url, leader);
+                    inner.course.follow(&url, leader, Instant::now());
                 }
                 Ok(answer)
             }
@@ -132,11 +149,11 @@ impl Link {
                 Err(GatewayError::Refused(format!("{url}: {problem}")))
             }
             Err(CallError::Problem(problem)) => {
-                inner.move_on(&url);
+                inner.course.move_on(&url, Instant::now());
                 Err(GatewayError::Unreachable(format!("{url}: {problem}")))
             }
             Err(CallError::Away(why)) => {
-                inner.move_on(&url);
+                inner.course.move_on(&url, Instant::now());
                 Err(GatewayError::Unreachable(format!("{url}: {why}")))
             }
         }
@@ -169,12 +186,29 @@ impl Inner {
         }
     }
 
+    fn given_back(&self) -> MutexGuard<'_, HashMap<Incarnation, VecDeque<Envelope>>> {
+        // No code that holds this lock can leave its data half-changed.
+        self.given_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Course {
+    fn new(urls: Vec<String>, first: String) -> Self {
+        Self { urls, current: watch::channel(first).0, leaders: Mutex::default() }
+    }
+
     fn current(&self) -> String {
         self.current.borrow().clone()
     }
 
     /// That one is away: the next of the list, unless another caller has moved on already.
-    fn move_on(&self, from: &str) {
+    fn move_on(&self, from: &str, now: Instant) {
+        let mut leaders = self.leaders();
+        if leaders.tried.as_deref() == Some(from) {
+            leaders.tried = None;
+            leaders.unreached.insert(from.to_owned(), now + UNREACHED);
+        }
+        drop(leaders);
         self.current.send_if_modified(|current| {
             if current != from {
                 return false;
@@ -188,20 +222,33 @@ impl Inner {
     }
 
     /// The one that was asked follows that one.
-    fn follow(&self, asked: &str, leader: &str) {
+    fn follow(&self, asked: &str, leader: &str, now: Instant) {
         let leader = leader.trim_end_matches('/');
+        let mut leaders = self.leaders();
+        leaders.unreached.retain(|_, until| *until > now);
+        if leaders.unreached.contains_key(leader) {
+            return;
+        }
         self.current.send_if_modified(|current| {
             let moves = current == asked && current != leader;
             if moves {
                 leader.clone_into(current);
+                leaders.tried = Some(leader.to_owned());
             }
             moves
         });
     }
 
-    fn given_back(&self) -> MutexGuard<'_, HashMap<Incarnation, VecDeque<Envelope>>> {
+    fn reached(&self, url: &str) {
+        let mut leaders = self.leaders();
+        if leaders.tried.as_deref() == Some(url) {
+            leaders.tried = None;
+        }
+    }
+
+    fn leaders(&self) -> MutexGuard<'_, Leaders> {
         // No code that holds this lock can leave its data half-changed.
-        self.given_back.lock().unwrap_or_else(PoisonError::into_inner)
+        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -241,7 +288,7 @@ async fn send_batch(
 ) {
     let mut pause = PAUSE;
     while !batch.is_empty() {
-        let url = inner.current();
+        let url = inner.course.current();
         let envelopes = batch.iter().map(|waiting| waiting.envelope.clone()).collect();
         // Not waited for: what becomes of it comes with the inbox.
         let request = PublishRequest { envelopes, wait_ms: Some(0) };
@@ -263,7 +310,7 @@ async fn send_batch(
             }
             Ok(_) => {
                 tracing::warn!(%url, "an answer that does not fit its request");
-                inner.move_on(&url);
+                inner.course.move_on(&url, Instant::now());
             }
             Err(CallError::Problem(problem)) if is_final(problem.code) => {
                 // Heartbeats find out what is missing, and what is to be told again.
@@ -273,11 +320,11 @@ async fn send_batch(
             }
             Err(CallError::Problem(problem)) => {
                 tracing::debug!(%url, %problem, "what was told was not taken: trying again");
-                inner.move_on(&url);
+                inner.course.move_on(&url, Instant::now());
             }
             Err(CallError::Away(why)) => {
                 tracing::debug!(%url, why, "what was told did not arrive: trying again");
-                inner.move_on(&url);
+                inner.course.move_on(&url, Instant::now());
             }
         }
         if waiting.is_closed() {
@@ -493,7 +540,7 @@ async fn read_inbox(
     let mut pause = PAUSE;
     let mut said = false;
     loop {
-        let mut current = inner.current.subscribe();
+        let mut current = inner.course.current.subscribe();
         let url = current.borrow_and_update().clone();
         let ended = tokio::select! {
             ended = read_stream(&inner, &url, of, &to, &opened, &mut pause, &mut said) => ended,
@@ -507,7 +554,7 @@ async fn read_inbox(
                     tracing::warn!(%url, why, "the inbox is cut off: opening it again");
                     said = true;
                 }
-                inner.move_on(&url);
+                inner.course.move_on(&url, Instant::now());
             }
         }
         tokio::select! {
@@ -584,5 +631,43 @@ async fn read_stream(
         if buffer.len() > LINE_BYTES_MAX {
             return Ended::Broken("a line is too long".to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTED: &str = "http://listed:1";
+    const LEADER: &str = "http://leader:1";
+
+    fn course() -> Course {
+        Course::new(vec![LISTED.to_owned()], LISTED.to_owned())
+    }
+
+    #[test]
+    fn a_leader_that_could_not_be_reached_is_not_gone_to_again_for_a_while() {
+        let (course, now) = (course(), Instant::now());
+        course.follow(LISTED, LEADER, now);
+        assert_eq!(course.current(), LEADER);
+        course.move_on(LEADER, now);
+        assert_eq!(course.current(), LISTED);
+        course.follow(LISTED, "http://leader:1/", now);
+        assert_eq!(course.current(), LISTED);
+        course.follow(LISTED, "http://other:1", now);
+        assert_eq!(course.current(), "http://other:1", "another leader is another matter");
+        course.move_on("http://other:1", now);
+        course.follow(LISTED, LEADER, now + UNREACHED);
+        assert_eq!(course.current(), LEADER, "it may be reached by now");
+    }
+
+    #[test]
+    fn a_leader_that_was_reached_and_ended_is_gone_to_again_when_it_leads_again() {
+        let (course, now) = (course(), Instant::now());
+        course.follow(LISTED, LEADER, now);
+        course.reached(LEADER);
+        course.move_on(LEADER, now);
+        course.follow(LISTED, LEADER, now);
+        assert_eq!(course.current(), LEADER);
     }
 }
