@@ -32,6 +32,7 @@ leader_margin = \"500ms\"
 node_heartbeat = \"1s\"
 
 [worker]
+commands = true
 kill_grace = \"1s\"
 
 [defaults]
@@ -219,10 +220,12 @@ impl Cluster {
     pub(crate) fn await_coordinator(&self, node: usize) {
         let who = coordinator(node);
         until(&format!("{who} is ready"), || {
-            let slot = self.coordinators[node].lock().expect("a lock");
-            let pid = slot.as_ref().map(Child::id).expect("it was started");
-            assert!(is_running(pid), "{who} ended: {}", read(self.path(&format!("{who}.log"))));
-            drop(slot);
+            if !is_running(self.pid(&who)) {
+                let log = self.log_of(&who);
+                assert!(log.trim_end().ends_with("is away"), "{who} ended: {log}");
+                // As what starts daemons does, where their database comes later.
+                self.start_coordinator(node);
+            }
             self.ask(node, &["cluster", "status", "-o", "json"]).code == 0
         });
     }
