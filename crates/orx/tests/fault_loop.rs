@@ -179,7 +179,7 @@ fn trouble(cluster: &Cluster, over: &AtomicBool, jobs: &AtomicU64, seed: u64) {
 }
 
 fn rng_again(number: u64) -> bool {
-    number % 7 == 0
+    number.is_multiple_of(7)
 }
 
 /// Notes who leads.
