@@ -974,6 +974,7 @@ Register-ArgumentCompleter -Native -CommandName 'orx' -ScriptBlock {
             [CompletionResult]::new('--tls-key', '--tls-key', [CompletionResultType]::ParameterName, 'Its private key, PEM, in a file that others cannot read')
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'State folder')
             [CompletionResult]::new('--exit-when-idle', '--exit-when-idle', [CompletionResultType]::ParameterName, 'End after so long without jobs and requests')
+            [CompletionResult]::new('--commands', '--commands', [CompletionResultType]::ParameterName, 'Take commands given with jobs: true, false or auto (only on loopback)')
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Name for people')
             [CompletionResult]::new('--advertise', '--advertise', [CompletionResultType]::ParameterName, 'Address by which other nodes and workers reach this one')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Context of the configuration')

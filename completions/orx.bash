@@ -1267,7 +1267,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__daemon__subcmd__server)
-            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --exit-when-idle --background --name --advertise --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --exit-when-idle --commands --background --name --advertise --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1290,6 +1290,10 @@ _orx() {
                     return 0
                     ;;
                 --exit-when-idle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --commands)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -934,6 +934,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --tls-key 'Its private key, PEM, in a file that others cannot read'
             cand --state 'State folder'
             cand --exit-when-idle 'End after so long without jobs and requests'
+            cand --commands 'Take commands given with jobs: true, false or auto (only on loopback)'
             cand --name 'Name for people'
             cand --advertise 'Address by which other nodes and workers reach this one'
             cand -c 'Context of the configuration'

@@ -955,6 +955,7 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-key -d 'Its private key, PEM, in a file that others cannot read' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l state -d 'State folder' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l exit-when-idle -d 'End after so long without jobs and requests' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l commands -d 'Take commands given with jobs: true, false or auto (only on loopback)' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l name -d 'Name for people' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l advertise -d 'Address by which other nodes and workers reach this one' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s c -l context -d 'Context of the configuration' -r

@@ -161,6 +161,9 @@ enum Daemon {
         /// End after so long without jobs and requests
         #[arg(long, value_name = "D", value_parser = duration)]
         exit_when_idle: Option<Duration>,
+        /// Take commands given with jobs: true, false or auto (only on loopback)
+        #[arg(long, value_name = "BOOL")]
+        commands: Option<config::Commands>,
         /// Started by a command that needed a server
         #[arg(long, hide = true)]
         background: bool,
@@ -443,7 +446,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
 fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result<(), CliError> {
     let find = |state| StateDir::find(state).map_err(CliError::usage);
     match daemon {
-        Daemon::Server { listen, net, state, exit_when_idle, background, node } => {
+        Daemon::Server { listen, net, state, exit_when_idle, commands, background, node } => {
             let options = daemon::NodeOptions {
                 listen,
                 net,
@@ -454,7 +457,9 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
                 exit_when_idle,
                 background,
             };
-            daemon::node(options, loaded.config)
+            let mut config = loaded.config;
+            config.worker.commands = commands.unwrap_or(config.worker.commands);
+            daemon::node(options, config)
         }
         Daemon::Coordinator { listen, net, state, node } => {
             let options = daemon::NodeOptions {

@@ -103,7 +103,9 @@ impl Machine {
     }
 
     pub(crate) fn start(&mut self, more: &[&str]) {
-        self.spawn(&["daemon", "server", "--listen", "127.0.0.1:0"], more);
+        let loopback = ["daemon", "server", "--listen", "127.0.0.1:0"];
+        let daemon = if more.contains(&"--listen") { &loopback[..2] } else { &loopback[..] };
+        self.spawn(daemon, more);
     }
 
     fn spawn(&mut self, daemon: &[&str], more: &[&str]) {
