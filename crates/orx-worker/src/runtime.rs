@@ -516,6 +516,11 @@ impl Task {
 
     /// Answers the outcome at once for what needs no task.
     fn start(&mut self, dispatch: Dispatch) -> Option<Outcome> {
+        // The job may be another's by now, or cancelled: a worker that was stopped, or cut off, finds
+        // in its inbox what was meant for the one that it was. What runs already is another matter.
+        if Instant::now() >= self.contact_until {
+            return Some(out_of_contact(&dispatch, (self.options.now)()));
+        }
         let (stop, stopped) = watch::channel(None);
         let execution = dispatch.execution;
         if dispatch.command.is_none()
@@ -539,9 +544,6 @@ impl Task {
         let handler = self.options.handlers.get(&dispatch.name);
         let handler = handler.filter(|_| dispatch.command.is_none());
         if handler.is_some_and(|it| it.when_unreachable == WhenUnreachable::Stop) {
-            if Instant::now() >= self.contact_until {
-                return Some(out_of_contact(&dispatch, (self.options.now)()));
-            }
             self.alone.insert(execution);
         }
         let attempt = self.attempt(dispatch, stopped);

@@ -329,7 +329,7 @@ impl Gateway for Heartbeats {
         registration: WorkerRegistration,
     ) -> Result<HeartbeatAnswer, GatewayError> {
         lock(&self.registered).push(registration);
-        Ok(lock(&self.standing).clone())
+        Ok(leased(lock(&self.standing).clone()))
     }
 
     async fn heartbeat(&self, _: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
@@ -338,8 +338,15 @@ impl Gateway for Heartbeats {
             return Err(GatewayError::Unreachable("on purpose".to_owned()));
         }
         self.answered.send_modify(|answered| *answered += 1);
-        Ok(lock(&self.answers).pop_front().unwrap_or_else(|| lock(&self.standing).clone()))
+        let next = lock(&self.answers).pop_front();
+        Ok(leased(next.unwrap_or_else(|| lock(&self.standing).clone())))
     }
+}
+
+/// As every coordinator's answer is.
+fn leased(answer: HeartbeatAnswer) -> HeartbeatAnswer {
+    let lease_ms = if answer.lease_ms == 0 { 30_000 } else { answer.lease_ms };
+    HeartbeatAnswer { lease_ms, ..answer }
 }
 
 pub(crate) fn asked(job: &Dispatch) -> HeartbeatAnswer {
