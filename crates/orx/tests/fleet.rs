@@ -184,3 +184,35 @@ async fn any_coordinator_answers_any_call_and_the_leader_hears_of_it() {
     let list = nodes(&second);
     assert_eq!((list.as_array().map(Vec::len), &list[0]["leads"]), (Some(1), &true.into()));
 }
+
+/// Every period is so long that none of them ends within the test: whatever happens is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_taken_in_by_a_follower_is_started_because_the_leader_is_told() {
+    let database = Database::new().await;
+    let (mut first, mut second) = (Machine::new(), Machine::new());
+    let text = format!(
+        "[store]\nurl = \"{}\"\n[cluster]\nlease = \"1h\"\nheartbeat = \"10m\"\nmonitor = \"10m\"\n\
+         leader_lease = \"1h\"\nleader_renew = \"10m\"\nnode_heartbeat = \"10m\"\n",
+        database.url()
+    );
+    for (machine, name) in [(&mut first, "n1"), (&mut second, "n2")] {
+        std::fs::write(machine.path("pg.toml"), &text).expect("written");
+        let config = machine.path("pg.toml").to_str().expect("text").to_owned();
+        machine.coordinate_with("127.0.0.1:0", &["--config", &config, "--name", name]);
+    }
+    let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
+    until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
+    let _worker = Worker::start(&first, "w1", &[]);
+    for _ in 0..3 {
+        let job = detached(&second, "true");
+        let waited = second.orx(["wait", &job, "--timeout", "30s"]);
+        assert_eq!(waited.code, 0, "{waited:?}");
+        let shown = second.json(["show", &job]);
+        let at = |value: &Value| -> orx_model::Timestamp {
+            value.as_str().and_then(|text| text.parse().ok()).expect("a time")
+        };
+        let claimed = at(&shown["attempts"][0]["claimed_at"]);
+        let took = claimed.saturating_since(at(&shown["created_at"]));
+        assert!(took < std::time::Duration::from_secs(1), "{took:?}: {shown}");
+    }
+}
