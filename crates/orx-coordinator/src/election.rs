@@ -96,7 +96,10 @@ impl Election {
                 self.standing = Standing::Leading { term, until };
                 self.ask_at = asked_at + self.settings.leader_renew;
                 match before {
-                    Standing::Leading { term: same, .. } if same == term => Turn::Same,
+                    // Whose trust had ended follows since, though the store still has its lease.
+                    Standing::Leading { term: same, until } if same == term && now < until => {
+                        Turn::Same
+                    }
                     Standing::Leading { .. } | Standing::Following { .. } => Turn::Won(term),
                 }
             }
@@ -162,6 +165,22 @@ mod tests {
         // It was stopped for so long that its lease ran out, and nobody else had come.
         let again = Lead::Leading(term(ME, 6));
         assert_eq!(election.answered(at(90), at(90), again), Turn::Won(term(ME, 6)));
+    }
+
+    #[test]
+    fn a_lease_that_is_renewed_after_the_trust_in_it_ended_begins_anew() {
+        let mut election = won();
+        // The store was away, and comes back with the lease in it.
+        election.unanswered(at(24));
+        assert_eq!(election.leads(at(26)), None);
+        let renewed = Lead::Leading(term(ME, 5));
+        assert_eq!(election.answered(at(26), at(26), renewed), Turn::Won(term(ME, 5)));
+        assert_eq!(election.leads(at(26)), Some(term(ME, 5)));
+        // So does one whose answer came too late to be trusted at all.
+        let mut election = Election::new(ME, Settings::default());
+        assert_eq!(election.answered(at(0), at(27), renewed), Turn::Won(term(ME, 5)));
+        assert_eq!(election.leads(at(27)), None);
+        assert_eq!(election.answered(at(28), at(28), renewed), Turn::Won(term(ME, 5)));
     }
 
     #[test]
