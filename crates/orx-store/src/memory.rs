@@ -37,7 +37,7 @@ pub struct Transition {
     pub event: Option<JobEvent>,
     pub from: Option<JobStatus>,
     pub to: JobStatus,
-    /// Of a claim: the leader's.
+    /// Of what only a leader does: its own.
     pub epoch: Option<u64>,
 }
 
@@ -115,7 +115,7 @@ impl State {
     }
 
     /// The one place where a status changes.
-    fn change(&mut self, id: JobId, event: JobEvent) -> Result<JobStatus> {
+    fn change(&mut self, id: JobId, event: JobEvent, by: Option<Term>) -> Result<JobStatus> {
         let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
         let from = entry.job.status;
         let to = next(from, event).map_err(|_| StoreError::Unknown)?;
@@ -127,10 +127,7 @@ impl State {
             event: Some(event),
             from: Some(from),
             to,
-            epoch: match event {
-                JobEvent::Claim => Some(self.epoch),
-                _ => None,
-            },
+            epoch: by.map(|term| term.epoch),
         };
         if self.history.len() >= HISTORY {
             self.history.drain(..HISTORY / 2);
@@ -139,8 +136,8 @@ impl State {
         Ok(to)
     }
 
-    fn cancel_waiting(&mut self, id: JobId, now: Timestamp) -> Result<()> {
-        self.change(id, JobEvent::Cancel)?;
+    fn cancel_waiting(&mut self, id: JobId, by: Option<Term>, now: Timestamp) -> Result<()> {
+        self.change(id, JobEvent::Cancel, by)?;
         if let Some(entry) = self.jobs.get_mut(&id) {
             entry.job.finished_at = Some(now);
             entry.expire_at = None;
@@ -148,7 +145,7 @@ impl State {
         Ok(())
     }
 
-    fn expire(&mut self, id: JobId, now: Timestamp) -> Result<()> {
+    fn expire(&mut self, id: JobId, by: Term, now: Timestamp) -> Result<()> {
         if let Some(entry) = self.jobs.get_mut(&id) {
             let late = entry.job.deadline.is_some_and(|deadline| deadline <= now);
             let reason = if late { "deadline passed" } else { "expired" };
@@ -158,7 +155,7 @@ impl State {
                 by: Some("orx".to_owned()),
             });
         }
-        self.cancel_waiting(id, now)
+        self.cancel_waiting(id, Some(by), now)
     }
 
     /// Only the one who leads, in its own term.
@@ -171,6 +168,7 @@ impl State {
         &mut self,
         outcomes: &[Outcome],
         draws: Vec<f64>,
+        by: Option<Term>,
         now: Timestamp,
     ) -> Result<Vec<Recorded>> {
         let mut answers = Vec::new();
@@ -194,8 +192,7 @@ impl State {
             let settled = settle(&standing, &outcome.kind, now, draw);
             let ended = outcome.kind.status();
             let (event, run_at) = (settled.event, settled.run_at);
-            let status =
-                self.end_attempt(outcome.job, event, outcome, ended, settled.ends, run_at)?;
+            let status = self.end_attempt(outcome, (event, by), ended, settled.ends, run_at)?;
             if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
                 && let Some(entry) = self.jobs.get_mut(&outcome.job)
             {
@@ -211,14 +208,14 @@ impl State {
 
     fn end_attempt(
         &mut self,
-        id: JobId,
-        event: JobEvent,
         ended: &Outcome,
+        (event, by): (JobEvent, Option<Term>),
         status: AttemptStatus,
         ends: Ends,
         run_at: Option<Timestamp>,
     ) -> Result<JobStatus> {
-        let to = self.change(id, event)?;
+        let id = ended.job;
+        let to = self.change(id, event, by)?;
         let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
         let live = entry.job.live.take().ok_or(StoreError::Unknown)?;
         let started_at = ended.started_at.or(live.started_at);
@@ -416,7 +413,7 @@ impl Jobs for Memory {
             let ends = entry.job.ends;
             answers.push(match live {
                 None => {
-                    state.cancel_waiting(cancel.id, now)?;
+                    state.cancel_waiting(cancel.id, None, now)?;
                     CancelAnswer::Cancelled { stop: None }
                 }
                 Some(live) if !cancel.force => CancelAnswer::Cancelling {
@@ -434,8 +431,8 @@ impl Jobs for Memory {
                         error: Some("cancelled by force".to_owned()),
                         exit: None,
                     };
-                    let (event, ended) = (JobEvent::Stopped, AttemptStatus::Cancelled);
-                    state.end_attempt(cancel.id, event, &outcome, ended, ends, None)?;
+                    let event = (JobEvent::Stopped, None);
+                    state.end_attempt(&outcome, event, AttemptStatus::Cancelled, ends, None)?;
                     CancelAnswer::Cancelled { stop: Some((live.worker, live.execution)) }
                 }
             });
@@ -456,7 +453,7 @@ impl Jobs for Memory {
                 answers.push(RetryAnswer::NotInState { status });
                 continue;
             }
-            state.change(id, JobEvent::Revive)?;
+            state.change(id, JobEvent::Revive, None)?;
             state.dead.remove(&id);
             if let Some(entry) = state.jobs.get_mut(&id) {
                 entry.expire_at = entry.job.deadline;
@@ -543,7 +540,7 @@ impl Dispatching for Memory {
                 .max_by_key(|place| preference(*place, room(place), requests[*place].ahead));
             let Some(place) = fitting else { continue };
             if expire_at.is_some_and(|at| at <= now) {
-                state.expire(id, now)?;
+                state.expire(id, term, now)?;
                 continue;
             }
             let request = &requests[place];
@@ -562,7 +559,7 @@ impl Dispatching for Memory {
                     progress: None,
                 });
             }
-            state.change(id, JobEvent::Claim)?;
+            state.change(id, JobEvent::Claim, Some(term))?;
             if let Some(job) = state.jobs.get(&id).map(|entry| &entry.job) {
                 claimed
                     .push(Claimed { worker: request.worker, dispatch: dispatch(job, execution) });
@@ -584,7 +581,7 @@ impl Dispatching for Memory {
         over.sort_unstable();
         over.truncate(limit);
         for (_, id) in &over {
-            state.expire(*id, now)?;
+            state.expire(*id, term, now)?;
         }
         let mut due: Vec<(Timestamp, JobId)> = state
             .jobs
@@ -595,7 +592,7 @@ impl Dispatching for Memory {
         due.sort_unstable();
         due.truncate(limit);
         for (_, id) in &due {
-            state.change(*id, JobEvent::Due)?;
+            state.change(*id, JobEvent::Due, Some(term))?;
         }
         Ok(Promoted {
             due: due.len() as u64,
@@ -621,7 +618,7 @@ impl Dispatching for Memory {
             match &mut entry.job.live {
                 Some(live) if live.execution == told.execution && dispatched => {
                     live.started_at = Some(told.at);
-                    state.change(told.job, JobEvent::Start)?;
+                    state.change(told.job, JobEvent::Start, None)?;
                 }
                 _ => {}
             }
@@ -646,7 +643,7 @@ impl Dispatching for Memory {
         draws: Vec<f64>,
         now: Timestamp,
     ) -> Result<Vec<Recorded>> {
-        self.state()?.record(&outcomes, draws, now)
+        self.state()?.record(&outcomes, draws, None, now)
     }
 
     async fn give_up(
@@ -658,7 +655,7 @@ impl Dispatching for Memory {
     ) -> Result<Vec<Recorded>> {
         let mut state = self.state()?;
         state.leads(term)?;
-        state.record(&outcomes, draws, now)
+        state.record(&outcomes, draws, Some(term), now)
     }
 
     async fn live_attempts(&self) -> Result<Vec<Live>> {

@@ -1,0 +1,390 @@
+//! What a simulated world is made of, and what must hold in it.
+
+pub(crate) mod node;
+pub(crate) mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use orx_coordinator::Now;
+use orx_model::job::{Labels, json_null};
+use orx_model::message::{Dispatch, Message, WorkerHeartbeat, WorkerRegistration};
+use orx_model::{
+    ExecutionId, Incarnation, Job, JobEvent, JobId, JobSpec, JobStatus, Name, Offer, OnLost,
+    Outcome, OutcomeKind, Priority, RetryPolicy, Timestamp, next,
+};
+use orx_store::{Term, Transition};
+use orx_worker::protocol::{Core, Effect, Input};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+/// A worker trusts an answer for so long: its lease of 30 s, less what its runtime leaves out.
+const CONTACT: Duration = Duration::from_secs(25);
+/// A dispatch that is under way for longer was on a stream that its worker has given up since.
+pub(crate) const STREAM: Duration = Duration::from_secs(15);
+
+/// The memory store never waits, so neither does what runs on it.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the reference store answers at once")
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+pub(crate) fn a_job(rng: &mut StdRng, at: Timestamp) -> JobSpec {
+    let after = |seconds: u64| at.saturating_add(Duration::from_secs(seconds));
+    JobSpec {
+        name: name("work"),
+        queue: name(if rng.random_bool(0.5) { "a" } else { "b" }),
+        priority: Priority::from_rank(rng.random_range(0..4)).unwrap_or_default(),
+        args: json_null(),
+        command: None,
+        run_at: rng.random_bool(0.2).then(|| after(rng.random_range(0..30))),
+        retry: RetryPolicy { retries: rng.random_range(0..3), ..RetryPolicy::default() },
+        timeout_ms: rng.random_bool(0.3).then_some(20_000),
+        deadline: rng.random_bool(0.1).then(|| after(rng.random_range(1..90))),
+        expires_at: rng.random_bool(0.1).then(|| after(rng.random_range(1..40))),
+        on_lost: if rng.random_bool(0.2) { OnLost::Fail } else { OnLost::Retry },
+        require: Labels::new(),
+        tags: Labels::new(),
+        corr: None,
+        key: None,
+        key_hash: None,
+        by: None,
+    }
+}
+
+/// What a worker does next.
+pub(crate) enum Told {
+    Coordinator(Message),
+    Heartbeat(WorkerHeartbeat),
+    Register,
+}
+
+/// The real decisions of a worker, and jobs that end when the simulation wants it.
+pub(crate) struct Worker {
+    pub(crate) core: Core,
+    pub(crate) registration: WorkerRegistration,
+    pub(crate) running: BTreeMap<ExecutionId, (JobId, Option<OutcomeKind>)>,
+    /// Until then nobody gives what it was given to another: later it starts nothing.
+    contact_until: Duration,
+}
+
+impl Worker {
+    pub(crate) fn new(incarnation: Incarnation, slots: u32, at: Now) -> Self {
+        let registration = WorkerRegistration {
+            incarnation,
+            name: name("w"),
+            host: "h".into(),
+            pid: 1,
+            version: "1".into(),
+            offer: Offer { handlers: [name("work")].into(), ..Offer::default() },
+            slots,
+            started_at: at.wall,
+        };
+        Self {
+            core: Core::new(incarnation, slots),
+            registration,
+            running: BTreeMap::new(),
+            contact_until: Duration::ZERO,
+        }
+    }
+
+    /// A coordinator took what was asked then.
+    pub(crate) fn heard(&mut self, asked_at: Duration) {
+        self.contact_until = self.contact_until.max(asked_at + CONTACT);
+    }
+
+    pub(crate) fn heartbeat(&mut self) -> WorkerHeartbeat {
+        self.core.heartbeat()
+    }
+
+    pub(crate) fn step(
+        &mut self,
+        input: Input,
+        at: Now,
+        checker: &mut Checker,
+        trace: &mut Vec<String>,
+    ) -> Result<Vec<Told>, String> {
+        let of = self.registration.incarnation;
+        let (mut told, mut inputs) = (Vec::new(), vec![input]);
+        while let Some(input) = inputs.pop() {
+            for effect in self.core.step(input, at.wall) {
+                match effect {
+                    Effect::Start(dispatch) if at.mono >= self.contact_until => {
+                        let kind = OutcomeKind::Interrupted;
+                        inputs.push(Input::Ended(ended(&dispatch, kind, at.wall)));
+                    }
+                    Effect::Start(dispatch) => {
+                        let execution = dispatch.execution;
+                        self.running.insert(execution, (dispatch.job, None));
+                        trace.push(format!("{} starts {} {execution}", of.0, dispatch.job));
+                        checker.start(of, &dispatch)?;
+                        inputs.push(Input::Started { execution, at: at.wall });
+                    }
+                    Effect::Cancel(execution) | Effect::Abandon(execution) => {
+                        self.will_end(execution, OutcomeKind::Cancelled);
+                    }
+                    Effect::Interrupt(execution) => {
+                        self.will_end(execution, OutcomeKind::Interrupted);
+                    }
+                    Effect::Publish(message) => {
+                        if let Message::JobResult { outcomes } = &message {
+                            outcomes.iter().for_each(|it| checker.tells(of, it.execution));
+                        }
+                        told.push(Told::Coordinator(message));
+                    }
+                    Effect::HeartbeatNow => {
+                        let heartbeat = self.heartbeat();
+                        told.push(Told::Heartbeat(heartbeat));
+                    }
+                    Effect::Register => told.push(Told::Register),
+                    Effect::Fenced => {}
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    fn will_end(&mut self, execution: ExecutionId, kind: OutcomeKind) {
+        if let Some((_, end)) = self.running.get_mut(&execution) {
+            *end = Some(kind);
+        }
+    }
+
+    /// One of its attempts ends, somehow.
+    pub(crate) fn end_one(&mut self, rng: &mut StdRng, at: Now) -> Option<Input> {
+        let count = self.running.len();
+        if count == 0 {
+            return None;
+        }
+        let place = rng.random_range(0..count);
+        let execution = *self.running.keys().nth(place)?;
+        let (job, told) = self.running.remove(&execution)?;
+        let kind = told.unwrap_or_else(|| match rng.random_range(0..8) {
+            0..4 => OutcomeKind::Succeeded { result: None },
+            4 => OutcomeKind::TimedOut,
+            5 => OutcomeKind::Failed { retryable: false, retry_after_ms: None },
+            _ => OutcomeKind::Failed { retryable: true, retry_after_ms: None },
+        });
+        let (started_at, ended_at) = (Some(at.wall), at.wall);
+        let end = Outcome { job, execution, kind, started_at, ended_at, error: None, exit: None };
+        Some(Input::Ended(end))
+    }
+}
+
+fn ended(dispatch: &Dispatch, kind: OutcomeKind, at: Timestamp) -> Outcome {
+    Outcome {
+        job: dispatch.job,
+        execution: dispatch.execution,
+        kind,
+        started_at: None,
+        ended_at: at,
+        error: None,
+        exit: None,
+    }
+}
+
+/// What is checked: facts as they come, against what must hold.
+#[derive(Default)]
+pub(crate) struct Checker {
+    pub(crate) accepted: BTreeSet<JobId>,
+    status: BTreeMap<JobId, JobStatus>,
+    attempt: BTreeMap<JobId, u32>,
+    live: BTreeMap<JobId, ExecutionId>,
+    ended: BTreeSet<ExecutionId>,
+    /// Cancelled, and not retried since.
+    cancelled: BTreeSet<JobId>,
+    /// Of those, the ones that waited when they were.
+    never: BTreeSet<JobId>,
+    /// Executions that were given up without the word of their workers, by a leader or by a person:
+    /// a dispatch that is still under way may start.
+    pub(crate) given_up: BTreeSet<ExecutionId>,
+    /// Executions that a leader gave out.
+    claimed: BTreeSet<ExecutionId>,
+    started: BTreeSet<(Incarnation, ExecutionId)>,
+    /// Of which a worker said that they are over.
+    told: BTreeSet<(Incarnation, ExecutionId)>,
+    /// The highest epoch of what a leader did.
+    epoch: u64,
+}
+
+impl Checker {
+    /// I3, I4, I5, I6, I8: a job's moves are those of the table, one end for each execution, numbers
+    /// that only grow, leaders that only follow each other, one live execution.
+    pub(crate) fn transition(&mut self, it: &Transition) -> Result<(), String> {
+        let known = self.status.insert(it.job, it.to);
+        if known != it.from {
+            return Err(format!("I3: {} was {known:?}, moved from {:?}", it.job, it.from));
+        }
+        if let (Some(from), Some(event)) = (it.from, it.event)
+            && next(from, event) != Ok(it.to)
+        {
+            return Err(format!("I3: {} may not go from {from} to {} by {event:?}", it.job, it.to));
+        }
+        if let Some(epoch) = it.epoch {
+            if epoch < self.epoch {
+                let (late, event) = (self.epoch, it.event);
+                return Err(format!("I6: {event:?} of {} by {epoch}, after {late}", it.job));
+            }
+            self.epoch = epoch;
+        }
+        match it.event {
+            Some(JobEvent::Claim) => {
+                let before = self.attempt.insert(it.job, it.attempt).unwrap_or_default();
+                if it.attempt != before + 1 {
+                    return Err(format!(
+                        "I5: {} went from attempt {before} to {}",
+                        it.job, it.attempt
+                    ));
+                }
+                let execution = it.execution.ok_or("a claim without an execution")?;
+                if it.epoch.is_none() {
+                    return Err(format!("I6: {} was claimed by nobody who leads", it.job));
+                }
+                self.claimed.insert(execution);
+                if let Some(other) = self.live.insert(it.job, execution) {
+                    return Err(format!("I8: {} has two live executions, {other} too", it.job));
+                }
+                if self.cancelled.contains(&it.job) {
+                    return Err(format!("I12: {} was claimed after it was cancelled", it.job));
+                }
+            }
+            Some(
+                JobEvent::Succeed
+                | JobEvent::RetryLater
+                | JobEvent::GiveBack
+                | JobEvent::GiveUp
+                | JobEvent::GiveUpTimedOut
+                | JobEvent::Stopped,
+            ) => {
+                let execution = self.live.remove(&it.job).ok_or("an end without a start")?;
+                if it.epoch.is_some() {
+                    self.given_up.insert(execution);
+                }
+                if !self.ended.insert(execution) {
+                    return Err(format!("I4: two ends of {execution}"));
+                }
+            }
+            Some(JobEvent::Cancel) => {
+                self.never.insert(it.job);
+            }
+            Some(JobEvent::Revive) => {
+                self.cancelled.remove(&it.job);
+                self.never.remove(&it.job);
+            }
+            _ => {}
+        }
+        if it.to == JobStatus::Cancelled {
+            self.cancelled.insert(it.job);
+        }
+        Ok(())
+    }
+
+    /// I12: nothing starts twice at one worker, or where that worker has said that it is over, or
+    /// of a job that was cancelled while it waited, but for what was given up under way.
+    pub(crate) fn start(&mut self, worker: Incarnation, dispatch: &Dispatch) -> Result<(), String> {
+        let Dispatch { job, execution, .. } = dispatch;
+        if !self.started.insert((worker, *execution)) {
+            return Err(format!("I12: {execution} started twice"));
+        }
+        if !self.claimed.contains(execution) {
+            return Err(format!("I12: {execution} of {job} started, and nobody gave it out"));
+        }
+        if self.told.contains(&(worker, *execution)) {
+            return Err(format!("I12: {execution} of {job} started after its end was told"));
+        }
+        if self.never.contains(job) && !self.given_up.contains(execution) {
+            return Err(format!("I12: {job} started after it was cancelled"));
+        }
+        Ok(())
+    }
+
+    /// A worker says what became of an execution.
+    pub(crate) fn tells(&mut self, worker: Incarnation, execution: ExecutionId) {
+        self.told.insert((worker, execution));
+    }
+
+    /// I1, I5 and I8: what was accepted is there, was tried within its limits, and has the live
+    /// execution that the moves say, or none.
+    pub(crate) fn rows(&self, jobs: &[Job]) -> Result<(), String> {
+        let there: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
+        if !self.accepted.is_subset(&there) {
+            return Err("I1: an accepted job is gone".into());
+        }
+        for job in jobs {
+            let ends = job.ends;
+            if ends.failed > job.retry.retries + 1 || ends.lost > 3 || ends.returned > 20 {
+                return Err(format!("I5: {} was tried beyond its limits: {ends:?}", job.id));
+            }
+            let live = job.live.as_ref().map(|live| live.execution);
+            if live != self.live.get(&job.id).copied() {
+                return Err(format!("I8: {} has {live:?} in its row", job.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// I6: at one moment, one node at most believes that it leads.
+    pub(crate) fn leaders(&self, lead: &[Term]) -> Result<(), String> {
+        match lead {
+            [] | [_] => Ok(()),
+            many => Err(format!("I6: more than one leads: {many:?}")),
+        }
+    }
+
+    /// I17: some time after the last trouble, no attempt is old that nobody told of.
+    pub(crate) fn converged(&self, jobs: &[Job], since: Timestamp) -> Result<(), String> {
+        for job in jobs {
+            if let Some(live) = job.live.as_ref().filter(|live| live.claimed_at < since) {
+                let (status, execution) = (job.status, live.execution);
+                return Err(format!("I17: {} is still {status} with {execution}", job.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_checker_refuses_histories_that_must_not_be() {
+    use JobStatus::{Cancelled, Completed, Dispatched, Pending};
+    let moved = |execution: Option<u128>, attempt, event, from, to, epoch| Transition {
+        job: JobId(1),
+        attempt,
+        execution: execution.map(ExecutionId),
+        event,
+        from,
+        to,
+        epoch,
+    };
+    let accepted = moved(None, 0, None, None, Pending, None);
+    let claim = |execution, attempt, epoch| {
+        moved(Some(execution), attempt, Some(JobEvent::Claim), Some(Pending), Dispatched, epoch)
+    };
+    let (first, second) = (claim(7, 1, Some(5)), claim(8, 2, Some(5)));
+    let end = |event, to| moved(Some(7), 1, Some(event), Some(Dispatched), to, None);
+    let (succeed, give_back) =
+        (end(JobEvent::Succeed, Completed), end(JobEvent::GiveBack, Pending));
+    let cancel = moved(None, 0, Some(JobEvent::Cancel), Some(Pending), Cancelled, None);
+    let nowhere = moved(None, 0, Some(JobEvent::Succeed), Some(Pending), Completed, None);
+    let broken: [(&str, Vec<Transition>); 8] = [
+        ("I3", vec![accepted, succeed]),
+        ("I3", vec![accepted, nowhere]),
+        ("I3", vec![accepted, cancel, first]),
+        ("I4", vec![accepted, first, give_back, claim(7, 2, Some(5)), give_back]),
+        ("I5", vec![accepted, claim(7, 2, Some(5))]),
+        ("I6", vec![accepted, claim(7, 1, None)]),
+        ("I6", vec![accepted, first, give_back, claim(8, 2, Some(4))]),
+        ("I3", vec![accepted, first, second]),
+    ];
+    for (invariant, history) in broken {
+        let mut checker = Checker::default();
+        let refused = history.iter().find_map(|it| checker.transition(it).err());
+        assert!(refused.as_ref().is_some_and(|why| why.starts_with(invariant)), "{refused:?}");
+    }
+    let mut checker = Checker::default();
+    let fine = [accepted, first, give_back, second];
+    assert!(fine.iter().all(|it| checker.transition(it).is_ok()));
+}
