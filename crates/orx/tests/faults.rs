@@ -190,7 +190,12 @@ fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reache
         cluster.note_leader(1);
         cluster.restart("c1");
     }
+    let before = cluster.log_of("w2").len();
     cluster.restart("w2");
+    // What is given out while it tries the leader, once, goes past it and is given out again.
+    until("it tried the leader, and is back", || {
+        cluster.log_of("w2")[before..].contains("the inbox is open again")
+    });
     for number in 0..5 {
         let job = cluster.detach(0, &format!("k{number}"), "0.5", "").expect("accepted");
         until("it has ended", || cluster.show(&job).job.status.is_final());
