@@ -162,6 +162,10 @@ fn a_worker_that_is_told_to_end_lets_what_runs_end_within_its_grace_and_gives_ba
     let long = cluster.detach(0, "long", "12", "").expect("accepted");
     until("both run", || runs(&cluster, &short) && runs(&cluster, &long));
     cluster.tell("w1");
+    until("the coordinator hears of it", || {
+        let list = cluster.json(&["worker", "list"]);
+        list.is_some_and(|list| list[0]["state"] == "draining")
+    });
     let late = cluster.detach(0, "late", "0.1", "").expect("accepted");
     assert_eq!(cluster.ended("w1"), 0, "{}", cluster.log_of("w1"));
     let ended = |job: &str| cluster.show(job).attempts.first().map(|attempt| attempt.status);
