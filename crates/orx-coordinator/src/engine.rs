@@ -387,7 +387,7 @@ impl Engine {
         self.fleet.claimed(&claimed);
         self.more = room > 0 && claimed.len() == room && room == CLAIM_MOST;
         outbox.changed.extend(claimed.iter().map(|claim| claim.dispatch.job));
-        outbox.send.extend(dispatches(claimed));
+        outbox.send.extend(self.dispatches(claimed));
         outbox.changed.extend(touched);
         outbox.again = [logs, started, progress].into_iter().find_map(Result::err);
         Ok(outbox)
@@ -470,6 +470,20 @@ impl Engine {
         Ok(pruned >= u64::from(PRUNE_MOST))
     }
 
+    /// One message to each worker.
+    fn dispatches(&self, claimed: Vec<Claimed>) -> Vec<(Incarnation, Message)> {
+        let mut by_worker: std::collections::BTreeMap<Incarnation, Vec<_>> =
+            std::collections::BTreeMap::new();
+        for claim in claimed {
+            by_worker.entry(claim.worker).or_default().push(claim.dispatch);
+        }
+        let message = |(worker, jobs)| {
+            let heard = self.fleet.seat(worker).map(|seat| seat.heartbeat());
+            (worker, Message::JobDispatch { jobs, heard })
+        };
+        by_worker.into_iter().map(message).collect()
+    }
+
     async fn give_up(&mut self, worker: Incarnation, why: &str, now: Now) -> Result<Outbox> {
         let held = self.store.live_attempts_of(worker).await?;
         let counted = self.fleet.died_in_this_term(worker);
@@ -530,14 +544,4 @@ impl Engine {
         outbox.send.extend(acks.into_iter().map(ack));
         Ok(outbox)
     }
-}
-
-/// One message to each worker.
-fn dispatches(claimed: Vec<Claimed>) -> impl Iterator<Item = (Incarnation, Message)> {
-    let mut by_worker: std::collections::BTreeMap<Incarnation, Vec<_>> =
-        std::collections::BTreeMap::new();
-    for claim in claimed {
-        by_worker.entry(claim.worker).or_default().push(claim.dispatch);
-    }
-    by_worker.into_iter().map(|(worker, jobs)| (worker, Message::JobDispatch { jobs }))
 }

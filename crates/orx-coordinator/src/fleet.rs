@@ -34,10 +34,11 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Jobs it may be given now.
+    /// Jobs it may be given now. None before its first heartbeat, which it sends at once: only by a
+    /// heartbeat it knows whether a job that reaches it late is still its own.
     #[must_use]
     pub fn room(&self) -> usize {
-        if self.order.is_some() {
+        if self.order.is_some() || self.heartbeat == 0 {
             return 0;
         }
         match self.state {
@@ -47,6 +48,12 @@ impl Seat {
             | WorkerState::Stopping
             | WorkerState::Stopped => 0,
         }
+    }
+
+    /// The newest heartbeat that it was heard by; 0 for its registration.
+    #[must_use]
+    pub fn heartbeat(&self) -> u64 {
+        self.heartbeat
     }
 
     #[must_use]
@@ -192,7 +199,8 @@ impl Fleet {
         seat.seen = now.mono;
         let mut changed = false;
         if heartbeat.seq > seat.heartbeat {
-            changed = seat.capacity != heartbeat.capacity || seat.state != heartbeat.state;
+            let first = seat.heartbeat == 0;
+            changed = first || seat.capacity != heartbeat.capacity || seat.state != heartbeat.state;
             seat.heartbeat = heartbeat.seq;
             seat.capacity = heartbeat.capacity;
             seat.state = heartbeat.state;
@@ -255,7 +263,9 @@ impl Fleet {
         let mut requests = Vec::new();
         let mut left = most;
         for seat in self.seats.values() {
-            let silent = now.mono.saturating_sub(seat.seen) >= self.settings.lease;
+            // Later in its lease it would give back what it cannot tell from what it has lost.
+            let lease = self.settings.lease;
+            let silent = now.mono.saturating_sub(seat.seen) >= lease - lease / 3;
             let room = if silent { 0 } else { seat.room().min(left) };
             if room == 0 {
                 continue;

@@ -56,6 +56,11 @@ pub enum Message {
     /// Leader to worker: run these.
     JobDispatch {
         jobs: Vec<Dispatch>,
+        /// The newest heartbeat of the worker that was known when these were given out, 0 for its
+        /// registration: the worker knows when it sent that, and so until when they are its own
+        /// whatever else happens.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heard: Option<u64>,
     },
     /// To a worker: stop these, under a cancel. Also for executions it has not seen yet.
     JobCancel {

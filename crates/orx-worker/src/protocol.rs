@@ -27,6 +27,8 @@ const PREFETCH_MAX: u32 = 1_000;
 pub enum Input {
     /// From the inbox.
     Message(Message),
+    /// Dispatches that were under way for so long that the jobs may be others' by now.
+    Late(Vec<Dispatch>),
     /// What a heartbeat was answered.
     Answered(HeartbeatAnswer),
     /// The runtime started what it was told to.
@@ -168,6 +170,7 @@ impl Core {
         let mut effects = Vec::new();
         match input {
             Input::Message(message) => self.message(message, now, &mut effects),
+            Input::Late(jobs) => self.give_back(jobs, "it came too late", now, &mut effects),
             Input::Answered(answer) => self.answered(answer, now, &mut effects),
             Input::Started { execution, at } => {
                 if let Some(running) = self.running.get_mut(&execution) {
@@ -199,27 +202,18 @@ impl Core {
 
     fn message(&mut self, message: Message, now: Timestamp, effects: &mut Vec<Effect>) {
         match message {
-            Message::JobDispatch { jobs } => {
-                let mut returned = Vec::new();
+            Message::JobDispatch { jobs, .. } if self.state == WorkerState::Running => {
                 for dispatch in jobs {
                     if self.knows(dispatch.execution) {
                         continue;
                     }
-                    if self.state == WorkerState::Running {
-                        let after = |held: &Dispatch| held.priority >= dispatch.priority;
-                        let place = self.waiting.partition_point(after);
-                        self.waiting.insert(place, dispatch);
-                    } else {
-                        let outcome = never_started(
-                            dispatch.execution_ref(),
-                            OutcomeKind::Interrupted,
-                            "the worker is stopping",
-                            now,
-                        );
-                        returned.push(outcome);
-                    }
+                    let after = |held: &Dispatch| held.priority >= dispatch.priority;
+                    let place = self.waiting.partition_point(after);
+                    self.waiting.insert(place, dispatch);
                 }
-                self.report(returned, effects);
+            }
+            Message::JobDispatch { jobs, .. } => {
+                self.give_back(jobs, "the worker is stopping", now, effects);
             }
             Message::JobCancel { executions } => self.cancel(&executions, now, effects),
             Message::JobResultAck { executions } => {
@@ -237,6 +231,22 @@ impl Core {
             | Message::JobResult { .. }
             | Message::Hint(_) => {}
         }
+    }
+
+    /// Of those that are not known here, none ever starts here.
+    fn give_back(
+        &mut self,
+        jobs: Vec<Dispatch>,
+        why: &str,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let kind = OutcomeKind::Interrupted;
+        let unknown = jobs.iter().filter(|dispatch| !self.knows(dispatch.execution));
+        let returned: Vec<Outcome> = unknown
+            .map(|dispatch| never_started(dispatch.execution_ref(), kind.clone(), why, now))
+            .collect();
+        self.report(returned, effects);
     }
 
     fn answered(&mut self, answer: HeartbeatAnswer, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -482,7 +492,7 @@ mod tests {
     }
 
     fn dispatch(core: &mut Core, jobs: Vec<Dispatch>) -> Vec<Effect> {
-        core.step(Input::Message(Message::JobDispatch { jobs }), NOW)
+        core.step(Input::Message(Message::JobDispatch { jobs, heard: None }), NOW)
     }
 
     fn starts(effects: &[Effect]) -> Vec<u128> {

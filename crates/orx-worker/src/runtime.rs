@@ -1,6 +1,6 @@
 //! A worker that runs: one task owns the protocol, attempts are tasks beside it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -230,6 +230,9 @@ impl Worker {
             heartbeat_wanted: true,
             asked_at,
             contact_until: asked_at,
+            contact: Duration::ZERO,
+            own_until: HashMap::new(),
+            sent: VecDeque::from([(0, asked_at)]),
             alone: HashSet::new(),
             fenced: false,
             machine: Machine::new(),
@@ -307,6 +310,12 @@ async fn register(
     }
 }
 
+enum Answer {
+    Heartbeat(Result<HeartbeatAnswer, GatewayError>),
+    /// Says nothing of what is held here, so nothing rests on it.
+    Registration(Result<HeartbeatAnswer, GatewayError>),
+}
+
 struct Task {
     core: Core,
     registration: WorkerRegistration,
@@ -317,9 +326,10 @@ struct Task {
     inbox: Box<dyn Subscription>,
     told: mpsc::Receiver<Input>,
     commanded: mpsc::Receiver<Command>,
-    /// Answers to heartbeats, which are asked in tasks of their own: one at a time.
-    answers: mpsc::Receiver<Result<HeartbeatAnswer, GatewayError>>,
-    answers_to: mpsc::Sender<Result<HeartbeatAnswer, GatewayError>>,
+    /// Answers to heartbeats, which are asked in tasks of their own, one at a time; and to
+    /// registrations.
+    answers: mpsc::Receiver<Answer>,
+    answers_to: mpsc::Sender<Answer>,
     attempts: JoinSet<Outcome>,
     stops: HashMap<ExecutionId, watch::Sender<Option<Stop>>>,
     /// As the newest answer asked for it.
@@ -330,6 +340,13 @@ struct Task {
     asked_at: Instant,
     /// Until then nobody gives what runs here to another.
     contact_until: Instant,
+    /// For so long after it was heard of nobody does.
+    contact: Duration,
+    /// The same of single dispatches, by the heartbeat after which they were given out.
+    own_until: HashMap<ExecutionId, Instant>,
+    /// When heartbeats were sent, by their numbers; 0 is the registration. Those that are too old to
+    /// mean anything are forgotten.
+    sent: VecDeque<(u64, Instant)>,
     /// Attempts that must not run beside another of their job.
     alone: HashSet<ExecutionId>,
     fenced: bool,
@@ -386,7 +403,7 @@ impl Task {
                         for delivery in deliveries {
                             // Acknowledged on receipt: what is lost from here on, recovery finds.
                             match delivery.ack().body {
-                                Body::Known(message) => inputs.push(Input::Message(message)),
+                                Body::Known(message) => inputs.push(self.received(message)),
                                 Body::Unknown(_) => {
                                     tracing::warn!("set aside a message of an unknown type");
                                 }
@@ -405,10 +422,15 @@ impl Task {
                     }
                 }
                 Some(answer) = self.answers.recv() => {
-                    self.heartbeat_out = false;
+                    let answer = match answer {
+                        Answer::Registration(answer) => answer,
+                        Answer::Heartbeat(answer) => {
+                            self.heartbeat_out = false;
+                            answer.inspect(|answer| self.in_contact(answer))
+                        }
+                    };
                     match answer {
                         Ok(answer) => {
-                            self.in_contact(&answer);
                             if self.hear_period(&answer) {
                                 heartbeat = beats(self.heartbeat_every);
                             }
@@ -454,8 +476,27 @@ impl Task {
     fn in_contact(&mut self, answer: &HeartbeatAnswer) {
         if !answer.register && !answer.fenced {
             let lease = Duration::from_millis(answer.lease_ms);
-            self.contact_until = self.asked_at + (lease - lease / CONTACT_MARGIN);
+            self.contact = lease - lease / CONTACT_MARGIN;
+            self.contact_until = self.asked_at + self.contact;
         }
+    }
+
+    /// A dispatch may have been under way for long: on a link that was cut, or in front of a process
+    /// that was stopped. Whoever gave it out may have given up this worker since, and that it is in
+    /// contact again says nothing of that: the job may be another's, or cancelled.
+    fn received(&mut self, message: Message) -> Input {
+        let Message::JobDispatch { jobs, heard: Some(heard) } = message else {
+            return Input::Message(message);
+        };
+        let now = Instant::now();
+        let sent = self.sent.iter().find(|(number, _)| *number == heard);
+        let Some(until) = sent.map(|(_, at)| *at + self.contact).filter(|until| now < *until)
+        else {
+            return Input::Late(jobs);
+        };
+        self.own_until.retain(|_, until| now < *until);
+        self.own_until.extend(jobs.iter().map(|dispatch| (dispatch.execution, until)));
+        Input::Message(Message::JobDispatch { jobs, heard: Some(heard) })
     }
 
     /// Answers whether the period has changed.
@@ -471,7 +512,7 @@ impl Task {
     /// Carries out what follows from the inputs, together.
     async fn step(&mut self, inputs: Vec<Input>) {
         let mut messages = Batch::default();
-        let mut inputs: std::collections::VecDeque<Input> = inputs.into();
+        let mut inputs: VecDeque<Input> = inputs.into();
         while let Some(input) = inputs.pop_front() {
             for effect in self.core.step(input, (self.options.now)()) {
                 match effect {
@@ -494,7 +535,8 @@ impl Task {
                         let gateway = Arc::clone(&self.gateway);
                         let answers = self.answers_to.clone();
                         tokio::spawn(async move {
-                            let _ = answers.send(gateway.register(registration).await).await;
+                            let answer = gateway.register(registration).await;
+                            let _ = answers.send(Answer::Registration(answer)).await;
                         });
                         self.heartbeat_wanted = true;
                     }
@@ -516,9 +558,10 @@ impl Task {
 
     /// Answers the outcome at once for what needs no task.
     fn start(&mut self, dispatch: Dispatch) -> Option<Outcome> {
-        // The job may be another's by now, or cancelled: a worker that was stopped, or cut off, finds
-        // in its inbox what was meant for the one that it was. What runs already is another matter.
-        if Instant::now() >= self.contact_until {
+        // The job may be another's by now, or cancelled. What runs already is another matter.
+        let own_until = self.own_until.remove(&dispatch.execution);
+        let until = own_until.map_or(self.contact_until, |until| until.max(self.contact_until));
+        if Instant::now() >= until {
             return Some(out_of_contact(&dispatch, (self.options.now)()));
         }
         let (stop, stopped) = watch::channel(None);
@@ -594,6 +637,10 @@ impl Task {
         (self.heartbeat_wanted, self.heartbeat_out) = (false, true);
         self.asked_at = Instant::now();
         let mut heartbeat: WorkerHeartbeat = self.core.heartbeat();
+        while self.sent.front().is_some_and(|(_, at)| *at + self.contact <= self.asked_at) {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((heartbeat.seq, self.asked_at));
         heartbeat.load = self.machine.load();
         let gateway = Arc::clone(&self.gateway);
         let answers = self.answers_to.clone();
@@ -601,7 +648,7 @@ impl Task {
         tokio::spawn(async move {
             let late = |_| Err(GatewayError::Unreachable("no answer in time".to_owned()));
             let answer = tokio::time::timeout(most, gateway.heartbeat(heartbeat)).await;
-            let _ = answers.send(answer.unwrap_or_else(late)).await;
+            let _ = answers.send(Answer::Heartbeat(answer.unwrap_or_else(late))).await;
         });
     }
 

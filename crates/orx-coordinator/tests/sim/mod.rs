@@ -21,8 +21,6 @@ use rand::rngs::StdRng;
 
 /// A worker trusts an answer for so long: its lease of 30 s, less what its runtime leaves out.
 const CONTACT: Duration = Duration::from_secs(25);
-/// A dispatch that is under way for longer was on a stream that its worker has given up since.
-pub(crate) const STREAM: Duration = Duration::from_secs(15);
 
 /// The memory store never waits, so neither does what runs on it.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
@@ -70,6 +68,10 @@ pub(crate) struct Worker {
     pub(crate) running: BTreeMap<ExecutionId, (JobId, Option<OutcomeKind>)>,
     /// Until then nobody gives what it was given to another: later it starts nothing.
     contact_until: Duration,
+    /// The same of single dispatches.
+    own_until: BTreeMap<ExecutionId, Duration>,
+    /// When it sent its heartbeats, and its registration.
+    sent: BTreeMap<u64, Duration>,
 }
 
 impl Worker {
@@ -88,7 +90,9 @@ impl Worker {
             core: Core::new(incarnation, slots),
             registration,
             running: BTreeMap::new(),
-            contact_until: Duration::ZERO,
+            contact_until: at.mono + CONTACT,
+            own_until: BTreeMap::new(),
+            sent: BTreeMap::from([(0, at.mono)]),
         }
     }
 
@@ -97,8 +101,21 @@ impl Worker {
         self.contact_until = self.contact_until.max(asked_at + CONTACT);
     }
 
-    pub(crate) fn heartbeat(&mut self) -> WorkerHeartbeat {
-        self.core.heartbeat()
+    pub(crate) fn heartbeat(&mut self, at: Duration) -> WorkerHeartbeat {
+        let heartbeat = self.core.heartbeat();
+        self.sent.insert(heartbeat.seq, at);
+        heartbeat
+    }
+
+    /// As its runtime does it: what was under way for too long is given back.
+    fn received(&mut self, input: Input, at: Duration) -> Input {
+        let Input::Message(Message::JobDispatch { jobs, heard: Some(heard) }) = input else {
+            return input;
+        };
+        let until = self.sent.get(&heard).map(|sent| *sent + CONTACT);
+        let Some(until) = until.filter(|until| at < *until) else { return Input::Late(jobs) };
+        self.own_until.extend(jobs.iter().map(|dispatch| (dispatch.execution, until)));
+        Input::Message(Message::JobDispatch { jobs, heard: Some(heard) })
     }
 
     pub(crate) fn step(
@@ -109,11 +126,17 @@ impl Worker {
         trace: &mut Vec<String>,
     ) -> Result<Vec<Told>, String> {
         let of = self.registration.incarnation;
-        let (mut told, mut inputs) = (Vec::new(), vec![input]);
+        let (mut told, mut inputs) = (Vec::new(), vec![self.received(input, at.mono)]);
         while let Some(input) = inputs.pop() {
             for effect in self.core.step(input, at.wall) {
                 match effect {
-                    Effect::Start(dispatch) if at.mono >= self.contact_until => {
+                    Effect::Start(dispatch)
+                        if at.mono >= self.contact_until
+                            && self
+                                .own_until
+                                .get(&dispatch.execution)
+                                .is_none_or(|own| at.mono >= *own) =>
+                    {
                         let kind = OutcomeKind::Interrupted;
                         inputs.push(Input::Ended(ended(&dispatch, kind, at.wall)));
                     }
@@ -137,7 +160,7 @@ impl Worker {
                         told.push(Told::Coordinator(message));
                     }
                     Effect::HeartbeatNow => {
-                        let heartbeat = self.heartbeat();
+                        let heartbeat = self.heartbeat(at.mono);
                         told.push(Told::Heartbeat(heartbeat));
                     }
                     Effect::Register => told.push(Told::Register),
@@ -199,9 +222,8 @@ pub(crate) struct Checker {
     cancelled: BTreeSet<JobId>,
     /// Of those, the ones that waited when they were.
     never: BTreeSet<JobId>,
-    /// Executions that were given up without the word of their workers, by a leader or by a person:
-    /// a dispatch that is still under way may start.
-    pub(crate) given_up: BTreeSet<ExecutionId>,
+    /// Executions that a person took off their workers: a dispatch that is under way may start.
+    pub(crate) forced: BTreeSet<ExecutionId>,
     /// Executions that a leader gave out.
     claimed: BTreeSet<ExecutionId>,
     started: BTreeSet<(Incarnation, ExecutionId)>,
@@ -261,9 +283,6 @@ impl Checker {
                 | JobEvent::Stopped,
             ) => {
                 let execution = self.live.remove(&it.job).ok_or("an end without a start")?;
-                if it.epoch.is_some() {
-                    self.given_up.insert(execution);
-                }
                 if !self.ended.insert(execution) {
                     return Err(format!("I4: two ends of {execution}"));
                 }
@@ -284,7 +303,7 @@ impl Checker {
     }
 
     /// I12: nothing starts twice at one worker, or where that worker has said that it is over, or
-    /// of a job that was cancelled while it waited, but for what was given up under way.
+    /// that was given up as lost: its job may be another's by now, or cancelled.
     pub(crate) fn start(&mut self, worker: Incarnation, dispatch: &Dispatch) -> Result<(), String> {
         let Dispatch { job, execution, .. } = dispatch;
         if !self.started.insert((worker, *execution)) {
@@ -296,7 +315,12 @@ impl Checker {
         if self.told.contains(&(worker, *execution)) {
             return Err(format!("I12: {execution} of {job} started after its end was told"));
         }
-        if self.never.contains(job) && !self.given_up.contains(execution) {
+        // What outlives its time is given up under a worker in contact, and may wait there.
+        let timed = dispatch.timeout_ms.is_some() || dispatch.deadline.is_some();
+        if self.ended.contains(execution) && !self.forced.contains(execution) && !timed {
+            return Err(format!("I12: {execution} of {job} started after it was given up"));
+        }
+        if self.never.contains(job) && !self.forced.contains(execution) {
             return Err(format!("I12: {job} started after it was cancelled"));
         }
         Ok(())

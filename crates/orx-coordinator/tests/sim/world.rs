@@ -17,13 +17,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::node::{Node, Pass, Passed};
-use super::{Checker, STREAM, Told, Worker, a_job, now};
+use super::{Checker, Told, Worker, a_job, now};
 
 /// A message on its way.
 #[derive(Clone)]
 enum Mail {
-    /// On a stream, since that moment.
-    ToWorker(Incarnation, Message, Duration),
+    ToWorker(Incarnation, Message),
     /// From a worker, to the node that it talks to, or to another.
     ToNode(Incarnation, Message),
     /// Asked at that moment.
@@ -181,7 +180,6 @@ impl World {
         let registration = worker.registration.clone();
         let hosted = self.most == 1;
         let told = now(node.engine.register(registration, hosted, at)).expect("registered");
-        worker.heard(at.mono);
         self.deliver(to, told.1);
     }
 
@@ -199,7 +197,7 @@ impl World {
 
     fn deliver(&mut self, from: Incarnation, outbox: Outbox) {
         for (to, message) in outbox.send {
-            self.post(Mail::ToWorker(to, message, self.clock));
+            self.post(Mail::ToWorker(to, message));
         }
         let leads = self.nodes.get(&from).is_some_and(|node| node.engine.term().is_some());
         if !leads && (outbox.room || outbox.workers) {
@@ -241,7 +239,8 @@ impl World {
     }
 
     fn heartbeat(&mut self, of: Incarnation) {
-        let heartbeat = self.workers.get_mut(&of).map(|(worker, _)| worker.heartbeat());
+        let at = self.clock;
+        let heartbeat = self.workers.get_mut(&of).map(|(worker, _)| worker.heartbeat(at));
         if let Some(heartbeat) = heartbeat {
             self.send_heartbeat(of, heartbeat);
         }
@@ -399,8 +398,7 @@ impl World {
         // Any of them: late and out of order.
         let place = self.rng.random_range(0..self.mail.len());
         match self.mail.swap_remove(place) {
-            Mail::ToWorker(_, _, since) if self.clock > since + STREAM => Ok(()),
-            Mail::ToWorker(to, message, _) => self.step_worker(to, Input::Message(message)),
+            Mail::ToWorker(to, message) => self.step_worker(to, Input::Message(message)),
             Mail::ToNode(from, message) => {
                 let to = self.node_of(from);
                 let mut events = Events::default();
@@ -424,9 +422,10 @@ impl World {
             }
             Mail::Answer(to, by, answer, asked_at) => {
                 if let Some((worker, node)) = self.workers.get_mut(&to) {
-                    worker.heard(asked_at);
                     if answer.register {
                         *node = by;
+                    } else {
+                        worker.heard(asked_at);
                     }
                 }
                 self.step_worker(to, Input::Answered(answer))
@@ -463,10 +462,10 @@ impl World {
         };
         if let Some((worker, execution)) = stop {
             if matches!(answer, CancelAnswer::Cancelled { .. }) {
-                self.checker.given_up.insert(execution);
+                self.checker.forced.insert(execution);
             }
             let executions = vec![ExecutionRef { job: id, execution }];
-            self.post(Mail::ToWorker(worker, Message::JobCancel { executions }, self.clock));
+            self.post(Mail::ToWorker(worker, Message::JobCancel { executions }));
         }
     }
 

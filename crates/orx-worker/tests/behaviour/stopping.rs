@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use orx_model::OutcomeKind;
-use orx_model::message::HeartbeatAnswer;
+use orx_model::message::{HeartbeatAnswer, Message};
 
 use crate::coordinator::{Setup, job, outcomes_in, script, started_in};
 use crate::processes::all_end;
@@ -136,4 +136,24 @@ async fn out_of_contact_nothing_starts_what_must_not_run_twice_is_stopped_and_th
         assert_eq!(outcome.started_at, None);
     }
     assert!(outcomes_in(&coordinator.seen(), other.execution).is_empty());
+}
+
+#[tokio::test]
+async fn what_was_under_way_for_longer_than_a_lease_does_not_start_though_the_worker_is_in_contact()
+{
+    let coordinator = two_kinds().await;
+    let heard = || coordinator.gateway.heard.load(std::sync::atomic::Ordering::Relaxed);
+    let first = heard();
+    // Several leases.
+    coordinator.gateway.beats(40).await;
+    let (late, timely) =
+        (job("going.on", serde_json::json!({})), job("going.on", serde_json::json!({})));
+    for (job, heard) in [(&late, first), (&timely, heard())] {
+        let jobs = vec![job.clone()];
+        coordinator.send(Message::JobDispatch { jobs, heard: Some(heard) }).await;
+    }
+    let outcome = coordinator.outcome(&late).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
+    assert_eq!(outcome.started_at, None);
+    coordinator.started(&timely).await;
 }
