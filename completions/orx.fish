@@ -61,6 +61,7 @@ complete -c orx -n "__fish_orx_needs_command" -f -a "cluster" -d 'The cluster as
 complete -c orx -n "__fish_orx_needs_command" -f -a "token" -d 'Tokens: who may ask for what'
 complete -c orx -n "__fish_orx_needs_command" -f -a "ctx" -d 'Inside a job: tell progress, log lines, the result, or how it ends'
 complete -c orx -n "__fish_orx_needs_command" -f -a "daemon" -d 'Run a server'
+complete -c orx -n "__fish_orx_needs_command" -f -a "store" -d 'Stores themselves, without a server'
 complete -c orx -n "__fish_orx_needs_command" -f -a "config" -d 'The configuration'
 complete -c orx -n "__fish_orx_needs_command" -f -a "bench" -d 'Measure a running server with jobs that do nothing'
 complete -c orx -n "__fish_orx_needs_command" -f -a "completions" -d 'Print a completion script'
@@ -954,6 +955,7 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-key -d 'Its private key, PEM, in a file that others cannot read' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l state -d 'State folder' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l exit-when-idle -d 'End after so long without jobs and requests' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l commands -d 'Take commands given with jobs: true, false or auto (only on loopback)' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l name -d 'Name for people' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l advertise -d 'Address by which other nodes and workers reach this one' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s c -l context -d 'Context of the configuration' -r
@@ -1011,8 +1013,7 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l slots -d 'Attempts at once' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l queues -d 'Queues to serve, separated by commas; every queue without' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l label -d 'Label that jobs may require; again for more' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l commands -d 'Take commands given with jobs, or not' -r -f -a "true\t''
-false\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l commands -d 'Take commands given with jobs: true, false or auto (only on loopback)' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l config -d 'Configuration file' -r -F
@@ -1033,6 +1034,48 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -f -a "copy" -d 'Copy everything from one store to another, ids kept'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l resume -d 'Go on with a copy that was broken off'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l config -d 'Configuration file' -r -F

@@ -97,7 +97,7 @@ class Worker:
         self.over = collections.OrderedDict()
         self.out = queue.Queue(maxsize=1000)
         self.wake, self.ending = threading.Event(), False
-        self.drained, self.seq, self.lease_s = False, 0, 30
+        self.drained, self.seq, self.period_s = False, 0, 10
 
     # The four calls.
 
@@ -180,7 +180,7 @@ class Worker:
             self.wake.set()
 
     def answered(self, answer):
-        self.lease_s = answer["lease_ms"] / 1000
+        self.period_s = (answer.get("heartbeat_ms") or answer["lease_ms"] / 3) / 1000
         if answer.get("fenced"):
             fail("fenced by a person: all that ran here is given up")
         if answer.get("leader"):
@@ -329,7 +329,7 @@ class Worker:
                     print(f"ready {self.incarnation}", flush=True)
             except ConnectionError as error:
                 print(f"no coordinator answers: {error}", file=sys.stderr)
-            self.wake.wait(0.2 if self.ending else self.lease_s / 3 if known else 1)
+            self.wake.wait(0.2 if self.ending else self.period_s if known else 1)
             self.wake.clear()
         try:
             self.heartbeat(stopped=True)  # so that nobody waits for the end of its lease

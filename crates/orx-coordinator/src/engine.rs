@@ -34,6 +34,8 @@ const PRUNE_MOST: u32 = 500;
 /// A fence is remembered so long after its worker was last heard of: a process that was stopped for
 /// less, and goes on, finds it.
 const FENCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// A token that ended is shown so long.
+const TOKEN_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// A node that was silent for so many heartbeats is forgotten.
 const NODE_BEATS: u32 = 60;
 
@@ -163,9 +165,9 @@ impl Engine {
         self.next_due = Some(self.next_due.map_or(at, |known| known.min(at)));
     }
 
-    /// The store was away: silence in that time is nobody's death.
-    pub fn store_was_away(&mut self, now: Now) {
-        self.fleet.store_was_away(now);
+    /// The store was away, or this process stood still: silence in that time is nobody's death.
+    pub fn was_away(&mut self, now: Now) {
+        self.fleet.was_away(now);
     }
 
     /// The term in which it leads.
@@ -434,8 +436,9 @@ impl Engine {
         Ok(outbox)
     }
 
-    /// Forgets nodes that have been silent for long.
-    pub async fn forget_nodes(&mut self, now: Now) -> Result<()> {
+    /// Forgets nodes that have been silent, and tokens that have ended, for long.
+    pub async fn forget_old(&mut self, now: Now) -> Result<()> {
+        self.store.forget_tokens(now.wall.saturating_sub(TOKEN_KEPT)).await?;
         let old = self.settings.node_heartbeat * NODE_BEATS;
         let nodes = self.store.nodes(now.wall).await?;
         let old: Vec<_> = nodes

@@ -61,7 +61,8 @@ pub struct Fleet {
     seats: BTreeMap<Incarnation, Seat>,
     /// Live attempts of workers that have not registered since this coordinator started.
     strangers: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
-    /// From when silence counts: the start of this term, or the end of a store's outage.
+    /// From when silence counts: the start of this term, or the end of a time in which
+    /// nobody could be heard.
     counting_from: Duration,
 }
 
@@ -157,8 +158,9 @@ impl Fleet {
         self.counting_from = now.mono;
     }
 
-    /// The store could not be reached for a while: nobody could be heard, so nobody was silent.
-    pub fn store_was_away(&mut self, now: Now) {
+    /// The store could not be reached for a while, or this process stood still: nobody could be
+    /// heard, so nobody was silent.
+    pub fn was_away(&mut self, now: Now) {
         self.counting_from = now.mono;
     }
 
@@ -357,6 +359,7 @@ impl Fleet {
             drain: order == Some(WorkerOrder::Drain),
             fenced: order == Some(WorkerOrder::Fence),
             lease_ms: self.settings.lease.as_millis() as u64,
+            heartbeat_ms: self.settings.heartbeat.as_millis() as u64,
             now: now.wall,
             ..HeartbeatAnswer::default()
         }

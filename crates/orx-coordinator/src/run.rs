@@ -116,6 +116,7 @@ impl Coordinator {
         let mut task = Task {
             engine,
             election,
+            passed: now.mono,
             monitored: now.mono,
             pruned: now.mono,
             node_told: None,
@@ -203,6 +204,7 @@ struct Task {
     rng: StdRng,
     stop: CancellationToken,
     /// When these were last done, on the monotonic clock.
+    passed: Duration,
     monitored: Duration,
     pruned: Duration,
     /// `None`: it is to be done now.
@@ -229,6 +231,15 @@ impl Task {
                 self.engine.due_at(due);
             }
             let now = self.now();
+            // A pass comes at least once a monitor's period. Who was stopped for longer has not
+            // heard those who spoke meanwhile.
+            let settings = &self.parts.settings;
+            if now.mono > self.passed + settings.monitor + settings.heartbeat {
+                let ms = (now.mono - self.passed).as_millis();
+                tracing::warn!(ms, "this process stood still: leases begin anew");
+                self.engine.was_away(now);
+            }
+            self.passed = now.mono;
             let elected =
                 if self.election.ask_at() <= now.mono { self.elect(now).await } else { Ok(()) };
             self.trust(self.now());
@@ -244,7 +255,7 @@ impl Task {
                     }
                     if away {
                         tracing::info!("the store takes writes again");
-                        self.engine.store_was_away(self.now());
+                        self.engine.was_away(self.now());
                         (away, pause) = (false, STORE_PAUSE);
                     }
                     let idle = self.engine.fleet().is_idle()
@@ -389,8 +400,8 @@ impl Task {
             }
             if !more {
                 self.pruned = now.mono;
-                if let Err(error) = self.engine.forget_nodes(now).await {
-                    tracing::debug!(%error, "could not forget old nodes");
+                if let Err(error) = self.engine.forget_old(now).await {
+                    tracing::debug!(%error, "could not forget old nodes and tokens");
                 }
             }
         }

@@ -321,6 +321,9 @@ pub struct HeartbeatAnswer {
     pub register: bool,
     /// From when the heartbeat was sent, the worker counts as alive so long, milliseconds.
     pub lease_ms: u64,
+    /// How often this worker should be heard, milliseconds; 0 leaves it as it is.
+    #[serde(default)]
+    pub heartbeat_ms: u64,
     /// Runs, but is no longer current: stop it and tell nobody.
     pub stop: Vec<ExecutionRef>,
     /// A person wants it cancelled.

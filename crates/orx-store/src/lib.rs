@@ -501,6 +501,9 @@ pub trait Tokens: Send + Sync {
     async fn token(&self, id: &str) -> Result<Option<TokenRecord>>;
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>>;
+
+    /// Durable. Forgets those that were revoked, or ran out, before then; answers how many.
+    async fn forget_tokens(&self, ended_before: Timestamp) -> Result<u64>;
 }
 
 /// A job with all that belongs to it but its log, on its way from one store to another.

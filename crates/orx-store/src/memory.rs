@@ -933,6 +933,16 @@ impl Tokens for Memory {
     async fn tokens(&self) -> Result<Vec<TokenRecord>> {
         Ok(self.state()?.tokens.values().cloned().collect())
     }
+
+    async fn forget_tokens(&self, ended_before: Timestamp) -> Result<u64> {
+        let mut state = self.state()?;
+        let before = state.tokens.len();
+        state.tokens.retain(|_, token| {
+            let ended = [token.revoked_at, token.expires_at].into_iter().flatten().min();
+            ended.is_none_or(|at| at >= ended_before)
+        });
+        Ok((before - state.tokens.len()) as u64)
+    }
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 //!
 //! Depends on `orx-model`, `orx-store` and `orx-transport`; only tests depend on it.
 
+pub mod history;
 pub mod make;
 pub mod servers;
 pub mod store_contract;

@@ -271,6 +271,22 @@ impl OwnPostgres {
         }
     }
 
+    /// To the server and the processes of its sessions.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn signal(&self, name: &str) {
+        let server = self.process.as_ref().expect("it runs").0.id();
+        // Its sessions' parents are all this one: those that stand there now are all there are.
+        let children = format!("/proc/{server}/task/{server}/children");
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        let mut all = vec![server.to_string()];
+        all.extend(children.split_whitespace().map(str::to_owned));
+        let kill = format!("kill -{name} {}", all.join(" "));
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{kill}");
+    }
+
     fn is_ready(&self) -> bool {
         let asked = Command::new(pg_program("pg_isready"))
             .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])

@@ -73,6 +73,7 @@ macro_rules! store_contract {
             what_is_taken_elsewhere_is_there_as_it_was
             what_comes_from_elsewhere_goes_on_as_it_would_have_there
             tokens_are_kept_and_replaced
+            tokens_that_ended_long_ago_are_forgotten
             pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again
             what_is_closed_says_so
         );
@@ -973,6 +974,31 @@ pub async fn tokens_are_kept_and_replaced(store: AStore) {
     let revoked = TokenRecord { revoked_at: Some(at(1)), ..token };
     store.put_token(revoked.clone()).await.expect("put");
     assert_eq!(store.tokens().await.expect("read"), [revoked]);
+}
+
+pub async fn tokens_that_ended_long_ago_are_forgotten(store: AStore) {
+    let token = |id: &str, expires: Option<i64>, revoked: Option<i64>| TokenRecord {
+        id: id.into(),
+        hash: [7; 32],
+        scopes: vec!["read".into()],
+        created_at: NOW,
+        expires_at: expires.map(at),
+        revoked_at: revoked.map(at),
+        note: String::new(),
+    };
+    for one in [
+        token("a", None, None),
+        token("b", Some(5), None),
+        token("c", Some(900), Some(5)),
+        token("d", Some(900), None),
+        token("e", None, Some(60)),
+    ] {
+        store.put_token(one).await.expect("put");
+    }
+    assert_eq!(store.forget_tokens(at(60)).await.expect("forgotten"), 2);
+    let left: Vec<String> =
+        store.tokens().await.expect("read").into_iter().map(|token| token.id).collect();
+    assert_eq!(left, ["a", "d", "e"]);
 }
 
 pub async fn pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again(store: AStore) {

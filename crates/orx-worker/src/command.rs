@@ -21,6 +21,19 @@ pub enum Stdin {
     None,
 }
 
+/// What becomes of a running attempt when the worker reaches no coordinator any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenUnreachable {
+    /// It goes on, and its outcome counts if it is still current: a coordinator's restart kills no
+    /// hour's work. Another attempt may run beside it once the worker's lease is over.
+    #[default]
+    Continue,
+    /// It is stopped before the worker's lease ends, so that no other attempt runs beside it for
+    /// longer than the kill grace.
+    Stop,
+}
+
 /// A command for a job type: `[handler.NAME]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +56,8 @@ pub struct CommandHandler {
     /// Lets a filled-in value begin with `-`, where it could be taken for an option.
     #[serde(default)]
     pub allow_dash: bool,
+    #[serde(default)]
+    pub when_unreachable: WhenUnreachable,
 }
 
 fn retry_codes() -> Vec<i32> {

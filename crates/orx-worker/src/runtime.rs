@@ -1,6 +1,6 @@
 //! A worker that runs: one task owns the protocol, attempts are tasks beside it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::attempt::{Attempt, Stop};
-use crate::command::{self, CommandHandler, PASSED_ON};
+use crate::command::{self, CommandHandler, PASSED_ON, WhenUnreachable};
 use crate::ctx;
 use crate::guard::Guard;
 use crate::handler::{Handlers, JobContext};
@@ -42,6 +43,9 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 /// Telling waits so long for room. The worker must not stand still: what is not told is kept, and
 /// asked for.
 const TELL_WAIT: Duration = Duration::from_millis(100);
+/// What must not run beside another attempt is stopped this part of the lease before its end: 5 s
+/// of 30 s.
+const CONTACT_MARGIN: u32 = 6;
 
 /// Where time comes from.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -61,6 +65,7 @@ pub struct WorkerOptions {
     pub rust_handlers: Handlers,
     /// From SIGTERM to SIGKILL.
     pub kill_grace: Duration,
+    /// How often it says that it lives, until a coordinator asks for another period.
     pub heartbeat: Duration,
     /// Command line of the guard of child processes; see [`crate::guard`].
     pub guard: Vec<OsString>,
@@ -185,7 +190,7 @@ impl Worker {
             ctx::Channel::open(channel_name).map_err(WorkerError::Channel)?;
         let inbox = transport.subscribe(Channel::Inbox(incarnation)).await?;
         let registration = registration(&options);
-        let answer = register(&*gateway, &registration).await?;
+        let (answer, asked_at) = register(&*gateway, &registration).await?;
         let (told_to, told) = mpsc::channel(TOLD);
         let secrets = StdRng::from_rng(&mut rng);
         let from_env = |name: &&str| Some((OsString::from(name), std::env::var_os(name)?));
@@ -209,6 +214,7 @@ impl Worker {
         let task = Task {
             core: Core::new(incarnation, options.slots),
             registration,
+            heartbeat_every: options.heartbeat,
             options,
             shared,
             gateway,
@@ -222,6 +228,9 @@ impl Worker {
             stops: HashMap::new(),
             heartbeat_out: false,
             heartbeat_wanted: true,
+            asked_at,
+            contact_until: asked_at,
+            alone: HashSet::new(),
             fenced: false,
             machine: Machine::new(),
             listening: OwnTask(listening),
@@ -283,16 +292,17 @@ fn registration(options: &WorkerOptions) -> WorkerRegistration {
 async fn register(
     gateway: &dyn Gateway,
     registration: &WorkerRegistration,
-) -> Result<HeartbeatAnswer, GatewayError> {
+) -> Result<(HeartbeatAnswer, Instant), GatewayError> {
     let mut pause = RETRY_FIRST;
     loop {
+        let asked_at = Instant::now();
         match gateway.register(registration.clone()).await {
             Err(GatewayError::Unreachable(why)) => {
                 tracing::warn!(%why, "not registered: trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_MOST);
             }
-            answered => return answered,
+            answered => return answered.map(|answer| (answer, asked_at)),
         }
     }
 }
@@ -312,8 +322,16 @@ struct Task {
     answers_to: mpsc::Sender<Result<HeartbeatAnswer, GatewayError>>,
     attempts: JoinSet<Outcome>,
     stops: HashMap<ExecutionId, watch::Sender<Option<Stop>>>,
+    /// As the newest answer asked for it.
+    heartbeat_every: Duration,
     heartbeat_out: bool,
     heartbeat_wanted: bool,
+    /// When the heartbeat that is out, or was answered last, was sent.
+    asked_at: Instant,
+    /// Until then nobody gives what runs here to another.
+    contact_until: Instant,
+    /// Attempts that must not run beside another of their job.
+    alone: HashSet<ExecutionId>,
     fenced: bool,
     machine: Machine,
     /// The side channel.
@@ -322,8 +340,9 @@ struct Task {
 
 impl Task {
     async fn run(mut self, first: HeartbeatAnswer) -> Option<Ended> {
-        let mut heartbeat = tokio::time::interval(self.options.heartbeat);
-        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.hear_period(&first);
+        self.in_contact(&first);
+        let mut heartbeat = beats(self.heartbeat_every);
         let mut stopping: Option<oneshot::Sender<()>> = None;
         let mut interrupt_at: Option<tokio::time::Instant> = None;
         let mut end_at: Option<tokio::time::Instant> = None;
@@ -335,6 +354,13 @@ impl Task {
             let mut inputs = Vec::new();
             tokio::select! {
                 biased;
+                // First of all: a worker that was stopped for long looks here before it says a word.
+                () = tokio::time::sleep_until(self.contact_until), if !self.alone.is_empty() => {
+                    tracing::warn!("out of contact: stopping what must not run twice");
+                    for execution in std::mem::take(&mut self.alone) {
+                        self.stop(execution, Stop::Interrupt);
+                    }
+                }
                 Some(Command::Stop { grace, done }) = self.commanded.recv() => {
                     inputs.push(Input::Drain);
                     stopping = Some(done);
@@ -346,6 +372,7 @@ impl Task {
                         match ended {
                             Ok(outcome) => {
                                 self.stops.remove(&outcome.execution);
+                                self.alone.remove(&outcome.execution);
                                 inputs.push(Input::Ended(outcome));
                             }
                             // The coordinator's timeout is what is left for its job.
@@ -380,7 +407,13 @@ impl Task {
                 Some(answer) = self.answers.recv() => {
                     self.heartbeat_out = false;
                     match answer {
-                        Ok(answer) => inputs.push(Input::Answered(answer)),
+                        Ok(answer) => {
+                            self.in_contact(&answer);
+                            if self.hear_period(&answer) {
+                                heartbeat = beats(self.heartbeat_every);
+                            }
+                            inputs.push(Input::Answered(answer));
+                        }
                         Err(error) => tracing::warn!(%error, "a heartbeat was not answered"),
                     }
                 }
@@ -415,6 +448,24 @@ impl Task {
             let _ = done.send(());
         }
         self.fenced.then_some(Ended::Fenced)
+    }
+
+    /// A coordinator heard of this worker: when it was asked, not when its answer came.
+    fn in_contact(&mut self, answer: &HeartbeatAnswer) {
+        if !answer.register && !answer.fenced {
+            let lease = Duration::from_millis(answer.lease_ms);
+            self.contact_until = self.asked_at + (lease - lease / CONTACT_MARGIN);
+        }
+    }
+
+    /// Answers whether the period has changed.
+    fn hear_period(&mut self, answer: &HeartbeatAnswer) -> bool {
+        let every = Duration::from_millis(answer.heartbeat_ms);
+        let changes = !every.is_zero() && every != self.heartbeat_every;
+        if changes {
+            self.heartbeat_every = every;
+        }
+        changes
     }
 
     /// Carries out what follows from the inputs, together.
@@ -485,6 +536,14 @@ impl Task {
             (None, Some(handler)) => handler.prepare(&dispatch),
             (None, None) => Err(format!("this worker has no handler `{}`", dispatch.name)),
         };
+        let handler = self.options.handlers.get(&dispatch.name);
+        let handler = handler.filter(|_| dispatch.command.is_none());
+        if handler.is_some_and(|it| it.when_unreachable == WhenUnreachable::Stop) {
+            if Instant::now() >= self.contact_until {
+                return Some(out_of_contact(&dispatch, (self.options.now)()));
+            }
+            self.alone.insert(execution);
+        }
         let attempt = self.attempt(dispatch, stopped);
         self.attempts.spawn(attempt.run_command(prepared));
         self.stops.insert(execution, stop);
@@ -531,11 +590,12 @@ impl Task {
 
     fn send_heartbeat(&mut self) {
         (self.heartbeat_wanted, self.heartbeat_out) = (false, true);
+        self.asked_at = Instant::now();
         let mut heartbeat: WorkerHeartbeat = self.core.heartbeat();
         heartbeat.load = self.machine.load();
         let gateway = Arc::clone(&self.gateway);
         let answers = self.answers_to.clone();
-        let most = self.options.heartbeat;
+        let most = self.heartbeat_every;
         tokio::spawn(async move {
             let late = |_| Err(GatewayError::Unreachable("no answer in time".to_owned()));
             let answer = tokio::time::timeout(most, gateway.heartbeat(heartbeat)).await;
@@ -557,6 +617,19 @@ impl Task {
                 }
             }
         }
+    }
+}
+
+/// It comes too late to be started by a worker that nobody hears.
+fn out_of_contact(dispatch: &Dispatch, now: Timestamp) -> Outcome {
+    Outcome {
+        job: dispatch.job,
+        execution: dispatch.execution,
+        kind: OutcomeKind::Interrupted,
+        started_at: None,
+        ended_at: now,
+        error: Some("the worker reaches no coordinator".to_owned()),
+        exit: None,
     }
 }
 
@@ -595,6 +668,13 @@ impl Batch {
         let outcomes = outcomes.into_iter().map(|(s, o)| (s, Message::JobResult { outcomes: o }));
         started.chain(outcomes).collect()
     }
+}
+
+/// The first is due at once.
+fn beats(every: Duration) -> tokio::time::Interval {
+    let mut beats = tokio::time::interval(every);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beats
 }
 
 async fn at(time: Option<tokio::time::Instant>) {

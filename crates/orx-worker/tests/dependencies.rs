@@ -1,14 +1,22 @@
-//! What the worker must not know.
+//! What the worker must not know, itself or through what it uses.
 
-use std::fs;
-use std::path::Path;
+use std::process::Command;
 
 #[test]
-fn the_worker_does_not_depend_on_the_store() {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    let text = fs::read_to_string(manifest).expect("the manifest");
-    for unwanted in ["orx-store", "orx-api", "orx-coordinator", "rusqlite", "axum", "reqwest"] {
-        let named = text.lines().find(|line| line.trim_start().starts_with(unwanted));
-        assert_eq!(named, None, "orx-worker knows {unwanted}");
+fn the_worker_depends_on_no_store_and_no_server() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = Command::new(cargo)
+        .args(["tree", "--package", "orx-worker", "--edges", "normal", "--prefix", "none"])
+        .args(["--offline", "--locked"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+    assert!(tree.contains("orx-transport "), "{tree}");
+    let unwanted = ["orx-store", "orx-coordinator", "orx-api", "orx-control", "rusqlite", "sqlx"];
+    for unwanted in unwanted.into_iter().chain(["axum"]) {
+        let found = tree.lines().find(|line| line.split(' ').next() == Some(unwanted));
+        assert_eq!(found, None, "orx-worker knows {unwanted}");
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use orx_coordinator::Settings;
 use orx_model::text::nearest;
 use orx_model::time::{format_exact, parse_duration};
 use orx_model::{Name, Priority, RetryPolicy};
@@ -46,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) context: String,
     pub(crate) server: Server,
     pub(crate) store: Store,
+    pub(crate) cluster: Cluster,
     pub(crate) worker: Worker,
     pub(crate) defaults: JobDefaults,
     pub(crate) retention: Retention,
@@ -65,6 +67,7 @@ impl Default for Config {
             context: String::new(),
             server: Server::default(),
             store: Store::default(),
+            cluster: Cluster::default(),
             worker: Worker::default(),
             defaults: JobDefaults::default(),
             retention: Retention::default(),
@@ -147,6 +150,127 @@ pub(crate) fn shown_url(url: &str) -> String {
     shown.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
+/// Times by which nodes and workers are believed to live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cluster {
+    pub(crate) lease: Span,
+    pub(crate) heartbeat: Span,
+    pub(crate) ask_after: Span,
+    pub(crate) monitor: Span,
+    pub(crate) leader_lease: Span,
+    pub(crate) leader_renew: Span,
+    pub(crate) leader_margin: Span,
+    pub(crate) node_heartbeat: Span,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        let times = Settings::default();
+        Self {
+            lease: Span(times.lease),
+            heartbeat: Span(times.heartbeat),
+            ask_after: Span(times.ask_after),
+            monitor: Span(times.monitor),
+            leader_lease: Span(times.leader_lease),
+            leader_renew: Span(times.leader_renew),
+            leader_margin: Span(times.leader_margin),
+            node_heartbeat: Span(times.node_heartbeat),
+        }
+    }
+}
+
+impl Cluster {
+    /// # Errors
+    /// In words, what does not go together.
+    fn check(&self) -> Result<(), String> {
+        let all = [
+            ("lease", self.lease),
+            ("heartbeat", self.heartbeat),
+            ("ask_after", self.ask_after),
+            ("monitor", self.monitor),
+            ("leader_lease", self.leader_lease),
+            ("leader_renew", self.leader_renew),
+            ("leader_margin", self.leader_margin),
+            ("node_heartbeat", self.node_heartbeat),
+        ];
+        let (least, most) = (Duration::from_millis(100), Duration::from_secs(60 * 60));
+        for (name, span) in all {
+            if !(least..=most).contains(&span.0) {
+                let found = format_exact(span.0);
+                return Err(format!("`{name}` must be 100ms to 1h, found `{found}`"));
+            }
+        }
+        // A heartbeat may be lost, and its answer may come late, without anybody being given up.
+        let holds = |what: bool, rule: &str| if what { Ok(()) } else { Err(rule.to_owned()) };
+        holds(self.heartbeat.0 * 2 <= self.lease.0, "`lease` must be at least twice `heartbeat`")?;
+        holds(self.monitor.0 <= self.lease.0, "`monitor` must be at most `lease`")?;
+        holds(
+            self.leader_renew.0 * 2 + self.leader_margin.0 <= self.leader_lease.0,
+            "`leader_lease` must be at least twice `leader_renew` and `leader_margin`",
+        )
+    }
+}
+
+/// Whether a worker takes commands given with jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commands {
+    /// Only where all is on loopback, and so of one machine's users.
+    Auto,
+    Always,
+    Never,
+}
+
+impl Commands {
+    #[must_use]
+    pub(crate) fn taken(self, on_loopback: bool) -> bool {
+        match self {
+            Self::Auto => on_loopback,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+impl std::str::FromStr for Commands {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "true" => Ok(Self::Always),
+            "false" => Ok(Self::Never),
+            _ => Err(format!("expected `auto`, `true` or `false`, found `{text}`")),
+        }
+    }
+}
+
+impl Serialize for Commands {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Always => serializer.serialize_bool(true),
+            Self::Never => serializer.serialize_bool(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Commands {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Known(bool),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Known(true) => Ok(Self::Always),
+            Either::Known(false) => Ok(Self::Never),
+            Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Worker {
@@ -155,7 +279,7 @@ pub(crate) struct Worker {
     pub(crate) token_file: PathBuf,
     pub(crate) slots: u32,
     pub(crate) queues: Vec<Name>,
-    pub(crate) commands: bool,
+    pub(crate) commands: Commands,
     pub(crate) kill_grace: Span,
     pub(crate) stop_grace: Span,
     pub(crate) labels: BTreeMap<String, String>,
@@ -169,7 +293,7 @@ impl Default for Worker {
             token_file: PathBuf::new(),
             slots: 10,
             queues: Vec::new(),
-            commands: true,
+            commands: Commands::Auto,
             kill_grace: seconds(10),
             stop_grace: seconds(30),
             labels: BTreeMap::new(),
@@ -442,6 +566,7 @@ fn check(config: &Config) -> Result<(), CliError> {
         orx_client::ServerUrl::parse(url)
             .map_err(|why| wrong(format!("`worker.coordinators`: {why}")))?;
     }
+    config.cluster.check().map_err(|why| wrong(format!("`[cluster]`: {why}")))?;
     for (name, handler) in &config.handler {
         handler.check().map_err(|why| wrong(format!("`[handler.{name}]`: {why}")))?;
     }
@@ -520,11 +645,16 @@ mod tests {
         for text in [
             "output = \"xml\"",
             "[worker]\nslots = 0",
+            "[worker]\ncommands = \"perhaps\"",
             "[store]\nsessions = 1",
             "[store]\nurl = \"mysql://db\"",
             "[worker]\nstop_grace = 30",
             "[defaults]\nfactor = 0.5",
             "[job.x]\njitter = 2.0",
+            "[cluster]\nlease = \"10ms\"",
+            "[cluster]\nheartbeat = \"16s\"",
+            "[cluster]\nmonitor = \"31s\"",
+            "[cluster]\nleader_lease = \"20s\"",
             "[handler.x]\ncmd = []",
             "[server]\nlisten = \"nowhere\"",
             "[server]\nconnections = 0",

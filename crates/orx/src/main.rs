@@ -112,6 +112,8 @@ enum Command {
     /// Run a server
     #[command(subcommand)]
     Daemon(Daemon),
+    #[command(subcommand)]
+    Store(commands::store::Command),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -159,6 +161,9 @@ enum Daemon {
         /// End after so long without jobs and requests
         #[arg(long, value_name = "D", value_parser = duration)]
         exit_when_idle: Option<Duration>,
+        /// Take commands given with jobs: true, false or auto (only on loopback)
+        #[arg(long, value_name = "BOOL")]
+        commands: Option<config::Commands>,
         /// Started by a command that needed a server
         #[arg(long, hide = true)]
         background: bool,
@@ -200,9 +205,9 @@ enum Daemon {
         /// Label that jobs may require; again for more
         #[arg(long = "label", value_name = "NAME=VALUE")]
         labels: Vec<String>,
-        /// Take commands given with jobs, or not
+        /// Take commands given with jobs: true, false or auto (only on loopback)
         #[arg(long, value_name = "BOOL")]
-        commands: Option<bool>,
+        commands: Option<config::Commands>,
     },
 }
 
@@ -433,6 +438,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             run_daemon(daemon, &global, loaded)?;
             Ok(Exit::Done)
         }
+        Command::Store(command) => commands::store::run(command, loaded.config, &ui),
         command => client_command(command, &global, loaded, ui),
     }
 }
@@ -440,7 +446,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
 fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result<(), CliError> {
     let find = |state| StateDir::find(state).map_err(CliError::usage);
     match daemon {
-        Daemon::Server { listen, net, state, exit_when_idle, background, node } => {
+        Daemon::Server { listen, net, state, exit_when_idle, commands, background, node } => {
             let options = daemon::NodeOptions {
                 listen,
                 net,
@@ -451,7 +457,9 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
                 exit_when_idle,
                 background,
             };
-            daemon::node(options, loaded.config)
+            let mut config = loaded.config;
+            config.worker.commands = commands.unwrap_or(config.worker.commands);
+            daemon::node(options, config)
         }
         Daemon::Coordinator { listen, net, state, node } => {
             let options = daemon::NodeOptions {
@@ -542,6 +550,7 @@ fn client_command(
             Command::Bench(args) => commands::bench::run(args, &session).await,
             Command::Ctx(_)
             | Command::Daemon(_)
+            | Command::Store(_)
             | Command::Config(_)
             | Command::Completions { .. }
             | Command::Man { .. }

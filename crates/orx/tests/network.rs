@@ -256,6 +256,20 @@ fn a_key_that_others_can_read_or_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn beyond_loopback_commands_with_jobs_are_taken_only_when_told() {
+    let mut machine = Machine::new();
+    for (told, code) in [(None, 5), (Some("false"), 5), (Some("true"), 0)] {
+        let mut args = vec!["--listen", "0.0.0.0:0", "--insecure-listen"];
+        args.extend(told.iter().flat_map(|told| ["--commands", told]));
+        machine.start(&args);
+        let ran = machine.orx(["run", "--", "true"]);
+        assert_eq!(ran.code, code, "{told:?}: {ran:?}");
+        assert_eq!(ran.err.contains("commands = true"), code == 5, "{ran:?}");
+        machine.stop();
+    }
+}
+
+#[test]
 fn beyond_loopback_in_the_open_only_when_told_and_then_loudly() {
     let machine = Machine::new();
     let refused = machine.orx(["daemon", "server", "--listen", "0.0.0.0:0"]);
@@ -265,7 +279,8 @@ fn beyond_loopback_in_the_open_only_when_told_and_then_loudly() {
     let mut command = machine.command(["daemon", "server", "--listen", "0.0.0.0:0"]);
     let config = machine.path("orx.toml");
     std::fs::write(&config, "[server]\nhosts = [\"orx.example\"]\n").expect("written");
-    command.arg("--insecure-listen").arg("--config").arg(&config).stdout(Stdio::null()).stderr(log);
+    command.arg("--insecure-listen").args(["--commands", "true"]).arg("--config").arg(&config);
+    command.stdout(Stdio::null()).stderr(log);
     let mut server = command.spawn().expect("orx runs");
     until("the server is ready", || machine.address_pid() == Some(server.id()));
     assert!(read(machine.path("open.log")).contains("WITHOUT TLS BEYOND LOOPBACK"));

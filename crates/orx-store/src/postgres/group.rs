@@ -55,11 +55,14 @@ pub(super) struct Group<P: Part> {
 
 struct Waiting<P: Part> {
     calls: VecDeque<Call<P>>,
+    /// Of the next call.
+    number: u64,
     /// A task writes, and will look again before it ends.
     written: bool,
 }
 
 struct Call<P: Part> {
+    number: u64,
     part: P,
     weight: u32,
     reply: oneshot::Sender<Result<P::Answer>>,
@@ -68,7 +71,7 @@ struct Call<P: Part> {
 
 impl<P: Part> Default for Group<P> {
     fn default() -> Self {
-        Self { waiting: Mutex::new(Waiting { calls: VecDeque::new(), written: false }) }
+        Self { waiting: Mutex::new(Waiting { calls: VecDeque::new(), number: 0, written: false }) }
     }
 }
 
@@ -99,12 +102,13 @@ impl Inner {
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let call = Call { part, weight, reply, _permit: permit };
-        let start = {
-            let group = P::group(&self.groups);
+        let group = P::group(&self.groups);
+        let (number, start) = {
             let mut waiting = group.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.calls.push_back(call);
-            !std::mem::replace(&mut waiting.written, true)
+            let number = waiting.number;
+            waiting.number += 1;
+            waiting.calls.push_back(Call { number, part, weight, reply, _permit: permit });
+            (number, !std::mem::replace(&mut waiting.written, true))
         };
         if start {
             let inner = Arc::clone(self);
@@ -112,6 +116,8 @@ impl Inner {
         }
         match timeout(self.options.write_deadline, answer).await {
             Ok(Ok(answer)) => answer,
+            // It was never sent: what was sent before it is not answered.
+            Err(_) if group.take_back(number) => Err(StoreError::Busy),
             // Nobody can say what became of it.
             Ok(Err(_)) | Err(_) => Err(StoreError::Unknown),
         }
@@ -122,6 +128,9 @@ impl Inner {
         let writing = Writing(group);
         while let Some(batch) = group.next() {
             self.write_batch(batch).await;
+            // Those who were just answered may ask again at once: let them into the next batch, or
+            // they wait for it, and callers split into halves that never meet.
+            tokio::task::yield_now().await;
         }
         // It said itself that nobody writes any more.
         std::mem::forget(writing);
@@ -165,6 +174,14 @@ impl Inner {
 }
 
 impl<P: Part> Group<P> {
+    /// Answers whether the call still waited.
+    fn take_back(&self, number: u64) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = waiting.calls.len();
+        waiting.calls.retain(|call| call.number != number);
+        waiting.calls.len() < waited
+    }
+
     fn next(&self) -> Option<Vec<Call<P>>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut batch, mut weight) = (Vec::new(), 0_u32);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use orx_model::log::LogChunk;
 use orx_model::message::WorkerOrder;
-use orx_model::{Incarnation, limits};
+use orx_model::{Incarnation, Timestamp, limits};
 
 use super::call::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
@@ -105,6 +105,17 @@ impl Inner {
         ];
         let message = sql::fill(include_str!("put_token.sql"), &values);
         self.send(Kind::Repeatable, message).await.map(drop)
+    }
+
+    pub(super) async fn forget_tokens(&self, ended_before: Timestamp) -> Done<u64> {
+        let message = sql::fill(
+            "with gone as (delete from tokens \
+             where revoked_at < :before or expires_at < :before returning 1) \
+             select count(*) from gone",
+            &[("before", sql::int(ended_before.as_millis()))],
+        );
+        let rows = self.rows(Kind::Repeatable, message).await?;
+        rows.first().map_or(Ok(0), |row| Columns(row).unsigned(0))
     }
 
     pub(super) async fn prune(self: &Arc<Self>, request: &PruneRequest, term: Term) -> Done<u64> {

@@ -263,6 +263,11 @@ impl Tokens for Postgres {
     async fn tokens(&self) -> Result<Vec<TokenRecord>> {
         self.inner.read("read the tokens", self.inner.tokens()).await
     }
+
+    async fn forget_tokens(&self, ended_before: Timestamp) -> Result<u64> {
+        let run = self.inner.forget_tokens(ended_before);
+        self.inner.write("forget old tokens", run).await
+    }
 }
 
 #[async_trait]

@@ -218,6 +218,14 @@ pub(super) fn put_token(tx: &mut Tx<'_>, token: &TokenRecord) -> Done<()> {
     Ok(())
 }
 
+pub(super) fn forget_tokens(tx: &mut Tx<'_>, ended_before: Timestamp) -> Done<u64> {
+    let gone = tx
+        .conn
+        .prepare_cached("DELETE FROM tokens WHERE revoked_at < ?1 OR expires_at < ?1")?
+        .execute([ended_before.as_millis()])?;
+    Ok(gone as u64)
+}
+
 /// A job that may go: id, lane, status, when it finished.
 type Gone = (i64, i64, JobStatus, i64);
 

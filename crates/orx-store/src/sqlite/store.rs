@@ -345,6 +345,11 @@ impl Tokens for Sqlite {
     async fn tokens(&self) -> Result<Vec<TokenRecord>> {
         self.read("read the tokens", read_beside::tokens).await
     }
+
+    async fn forget_tokens(&self, ended_before: Timestamp) -> Result<u64> {
+        let run = move |tx: &mut Tx<'_>| keep::forget_tokens(tx, ended_before);
+        self.write("forget old tokens", Kind::Durable, 1, run).await
+    }
 }
 
 #[async_trait]

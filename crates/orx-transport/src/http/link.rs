@@ -6,6 +6,7 @@
 //! coordinator, and what does not fit into the queue meanwhile is refused here, not lost on the way.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ const REQUEST_ENVELOPES: usize = 512;
 const REQUEST_BYTES: usize = 2 * 1024 * 1024;
 /// How long a publisher waits for room.
 const PUBLISH_WAIT: Duration = Duration::from_secs(5);
-/// A call with its answer.
+/// A call with its answer, unless heartbeats are due so often that this would be late.
 const CALL_WITHIN: Duration = Duration::from_secs(8);
 /// A stream that says nothing for so long is dead; servers ping every 5 s.
 const SILENT: Duration = Duration::from_secs(15);
@@ -65,6 +66,9 @@ struct Inner {
     http: reqwest::Client,
     /// The coordinator in use.
     current: watch::Sender<String>,
+    /// A call with its answer, milliseconds: a coordinator that hangs is left before the worker's
+    /// lease ends.
+    within_ms: AtomicU64,
     /// An inbox was opened anew: a heartbeat tells the coordinator whose it is.
     moved: Arc<Notify>,
     /// Deliveries that were dropped unanswered.
@@ -92,6 +96,7 @@ impl Link {
             token: options.token,
             http: options.http,
             current: watch::channel(first).0,
+            within_ms: AtomicU64::new(CALL_WITHIN.as_millis() as u64),
             moved: Arc::new(Notify::new()),
             given_back: Mutex::default(),
         });
@@ -114,9 +119,10 @@ impl Link {
         let inner = &self.inner;
         let url = inner.current();
         let answer: Result<HeartbeatAnswer, _> =
-            post(&inner.http, &url, route, &inner.token, body, CALL_WITHIN).await;
+            post(&inner.http, &url, route, &inner.token, body, inner.within()).await;
         match answer {
             Ok(answer) => {
+                inner.answer_within(&answer);
                 if let Some(leader) = &answer.leader {
                     inner.follow(&url, leader);
                 }
@@ -150,6 +156,19 @@ fn is_final(code: Code) -> bool {
 }
 
 impl Inner {
+    fn within(&self) -> Duration {
+        Duration::from_millis(self.within_ms.load(Ordering::Relaxed))
+    }
+
+    /// Four fifths of the time between heartbeats: the next one goes elsewhere.
+    fn answer_within(&self, answer: &HeartbeatAnswer) {
+        let every = Duration::from_millis(answer.heartbeat_ms);
+        if !every.is_zero() {
+            let within = (every * 4 / 5).min(CALL_WITHIN);
+            self.within_ms.store(within.as_millis() as u64, Ordering::Relaxed);
+        }
+    }
+
     fn current(&self) -> String {
         self.current.borrow().clone()
     }
@@ -228,7 +247,7 @@ async fn send_batch(
         let request = PublishRequest { envelopes, wait_ms: Some(0) };
         let token = &inner.token;
         let sent: Result<PublishAnswer, _> =
-            post(&inner.http, &url, path::WORKER_PUBLISH, token, &request, CALL_WITHIN).await;
+            post(&inner.http, &url, path::WORKER_PUBLISH, token, &request, inner.within()).await;
         match sent {
             Ok(answer) if answer.receipts.len() == batch.len() => {
                 let mut receipts = answer.receipts.into_iter();
@@ -514,7 +533,7 @@ async fn read_stream(
         .query(&[("worker", of.to_string())])
         .bearer_auth(&*inner.token.0)
         .send();
-    let response = match tokio::time::timeout(CALL_WITHIN, call).await {
+    let response = match tokio::time::timeout(inner.within(), call).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Ended::Broken(innermost(&error)),
         Err(_) => return Ended::Broken("no answer in time".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +42,9 @@ pub(crate) struct Setup {
     pub(crate) rust_handlers: Handlers,
     pub(crate) commands: bool,
     pub(crate) guard: Vec<OsString>,
+    pub(crate) heartbeat: Duration,
+    /// What its heartbeats are answered.
+    pub(crate) standing: HeartbeatAnswer,
     pub(crate) logs: Logs,
 }
 
@@ -63,6 +66,8 @@ impl Default for Setup {
             rust_handlers: Handlers::new(),
             commands: true,
             guard: Vec::new(),
+            heartbeat: Duration::from_millis(50),
+            standing: HeartbeatAnswer::default(),
             logs: Logs::Taken,
         }
     }
@@ -81,6 +86,7 @@ impl Setup {
         let direct = Direct::new();
         let transport = Arc::new(Through { direct: direct.clone(), logs: self.logs });
         let gateway = Arc::new(Heartbeats::default());
+        gateway.stand(self.standing);
         let seen = watch::Sender::new(Vec::new());
         tokio::spawn(listen(direct.clone(), incarnation, seen.clone()));
         let options = WorkerOptions {
@@ -94,7 +100,7 @@ impl Setup {
             handlers: self.handlers,
             rust_handlers: self.rust_handlers,
             kill_grace: self.kill_grace,
-            heartbeat: Duration::from_millis(50),
+            heartbeat: self.heartbeat,
             guard: self.guard,
             now: Arc::new(now),
             seed: 7,
@@ -288,12 +294,24 @@ fn envelope(message: Message) -> Envelope {
 /// Answers each heartbeat once with what a test put in, else with what stands.
 #[derive(Default)]
 pub(crate) struct Heartbeats {
+    /// No heartbeat is answered.
+    pub(crate) away: AtomicBool,
+    answered: watch::Sender<u64>,
     standing: Mutex<HeartbeatAnswer>,
     answers: Mutex<VecDeque<HeartbeatAnswer>>,
     pub(crate) registered: Mutex<Vec<WorkerRegistration>>,
+    pub(crate) heard: AtomicU64,
 }
 
 impl Heartbeats {
+    /// Until so many more heartbeats were answered.
+    pub(crate) async fn beats(&self, count: u64) {
+        let mut answered = self.answered.subscribe();
+        let until = *answered.borrow_and_update() + count;
+        let beaten = answered.wait_for(|answered| *answered >= until);
+        tokio::time::timeout(DEADLINE, beaten).await.expect("in time").expect("a gateway");
+    }
+
     /// From now on, where nothing else is to be answered.
     pub(crate) fn stand(&self, answer: HeartbeatAnswer) {
         *lock(&self.standing) = answer;
@@ -311,10 +329,15 @@ impl Gateway for Heartbeats {
         registration: WorkerRegistration,
     ) -> Result<HeartbeatAnswer, GatewayError> {
         lock(&self.registered).push(registration);
-        Ok(HeartbeatAnswer::default())
+        Ok(lock(&self.standing).clone())
     }
 
     async fn heartbeat(&self, _: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        if self.away.load(Ordering::Acquire) {
+            return Err(GatewayError::Unreachable("on purpose".to_owned()));
+        }
+        self.answered.send_modify(|answered| *answered += 1);
         Ok(lock(&self.answers).pop_front().unwrap_or_else(|| lock(&self.standing).clone()))
     }
 }

@@ -1,12 +1,26 @@
-//! A worker that ends in good order, or is let go.
+//! A worker that is heard as often as is asked for, that ends in good order, or is let go.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use orx_model::OutcomeKind;
 use orx_model::message::HeartbeatAnswer;
 
-use crate::coordinator::{Setup, outcomes_in, script, started_in};
+use crate::coordinator::{Setup, job, outcomes_in, script, started_in};
 use crate::processes::all_end;
+
+#[tokio::test]
+async fn a_worker_is_heard_as_often_as_its_coordinator_asks() {
+    let standing = HeartbeatAnswer { heartbeat_ms: 10, ..HeartbeatAnswer::default() };
+    let heartbeat = Duration::from_secs(3_600);
+    let coordinator = Setup { heartbeat, standing, ..Setup::default() }.start().await;
+    let heard = async {
+        while coordinator.gateway.heard.load(Ordering::Relaxed) < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), heard).await.expect("heard again and again");
+}
 
 #[tokio::test]
 async fn an_orderly_stop_gives_back_what_waits_and_interrupts_what_runs() {
@@ -84,4 +98,40 @@ async fn a_coordinator_that_forgot_the_worker_hears_of_it_anew() {
         assert!(Instant::now() < deadline, "it did not register again");
         tokio::task::yield_now().await;
     }
+}
+
+/// A worker with two handlers that run until they are stopped.
+async fn two_kinds() -> crate::coordinator::Coordinator {
+    let cmd = ["sh", "-c", "echo ready; exec sleep 1000"];
+    let standing = HeartbeatAnswer { lease_ms: 600, ..HeartbeatAnswer::default() };
+    Setup { standing, ..Setup::default() }
+        .handler("alone", serde_json::json!({ "cmd": cmd, "when_unreachable": "stop" }))
+        .handler("going.on", serde_json::json!({ "cmd": cmd }))
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn out_of_contact_what_must_not_run_twice_is_stopped_and_the_rest_goes_on() {
+    let coordinator = two_kinds().await;
+    let (alone, other) =
+        (job("alone", serde_json::json!({})), job("going.on", serde_json::json!({})));
+    for job in [&alone, &other] {
+        coordinator.dispatch(job).await;
+        coordinator.started(job).await;
+    }
+    // In contact it runs for as long as it likes, here for several leases.
+    coordinator.gateway.beats(40).await;
+    assert!(outcomes_in(&coordinator.seen(), alone.execution).is_empty());
+
+    coordinator.gateway.away.store(true, std::sync::atomic::Ordering::Release);
+    let cut = Instant::now();
+    let outcome = coordinator.outcome(&alone).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
+    assert!(cut.elapsed() < Duration::from_secs(5), "{:?}", cut.elapsed());
+    let late = job("alone", serde_json::json!({}));
+    let outcome = coordinator.run(&late).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
+    assert_eq!(outcome.started_at, None);
+    assert!(outcomes_in(&coordinator.seen(), other.execution).is_empty());
 }

@@ -69,6 +69,9 @@ owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
     TOKEN: "admin", "  orx token list
   orx token list -o json | jq -r '.[] | select(.state == \"valid\") | .id'
   orx token revoke 0123456789abcdef\n";
+    STORE: "none", "  orx store copy ~/.local/state/orx postgres://orx@db/orx
+  orx store copy postgres://orx@db/orx /var/lib/orx
+  orx store copy /var/lib/orx postgres://orx@db/orx --resume\n";
     CTX: "of its job", "  orx ctx progress 50 'half of the frames'
   orx ctx log --level warn 'disk is getting full'
   orx ctx result '{\"pages\": 12}'\n";

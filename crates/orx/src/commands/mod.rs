@@ -13,6 +13,7 @@ pub(crate) mod logs;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod show;
+pub(crate) mod store;
 pub(crate) mod token;
 pub(crate) mod wait;
 pub(crate) mod worker;

@@ -1,6 +1,7 @@
 //! The daemons: turns a configuration into a running server, coordinator or worker. The only place
 //! that links the server's crates, reads a clock, and knows which store and transport there are.
 
+pub(crate) mod copy;
 pub(crate) mod net;
 mod node;
 pub(crate) mod store;
@@ -33,13 +34,13 @@ pub(crate) fn wall() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Runs a daemon on a runtime of its own.
-fn block_on(daemon: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+/// Runs something on a runtime of its own.
+fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| failed("could not start", error))?;
-    let ended = runtime.block_on(daemon);
+    let ended = runtime.block_on(work);
     // What is stuck in a blocking call does not hold the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended

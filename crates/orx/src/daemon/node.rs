@@ -20,7 +20,7 @@ use super::net::{Certificate, Listen, NetArgs};
 use super::store::{Opened, Place, store_error};
 use super::worker::worker_options;
 use super::{SystemClock, Told, block_on, chain, failed, host_name, http_client, wall};
-use crate::config::{Config, JobOverrides};
+use crate::config::{Commands, Config, JobOverrides};
 use crate::error::{CliError, Exit};
 use crate::state::{Address, Lock, StateDir};
 
@@ -140,6 +140,7 @@ type Coordinating = tokio::task::JoinHandle<Result<(), CoordinatorError>>;
 /// All parts, running.
 struct Node {
     incarnation: Incarnation,
+    on_loopback: bool,
     panel: ControlPanel,
     store: Opened,
     transport: Arc<dyn Transport>,
@@ -172,13 +173,26 @@ impl Node {
             keep_completed: config.retention.completed.0,
             keep_others: config.retention.others.0,
             timeout_margin: config.worker.kill_grace.0 + Duration::from_secs(10),
-            ..Settings::default()
+            lease: config.cluster.lease.0,
+            heartbeat: config.cluster.heartbeat.0,
+            ask_after: config.cluster.ask_after.0,
+            monitor: config.cluster.monitor.0,
+            leader_lease: config.cluster.leader_lease.0,
+            leader_renew: config.cluster.leader_renew.0,
+            leader_margin: config.cluster.leader_margin.0,
+            node_heartbeat: config.cluster.node_heartbeat.0,
         };
         let hub = Direct::new();
         let notices = if exclusive { Notices::new() } else { Notices::shared() };
         let peers = Peers::default();
         let report = node_report(incarnation, url, options, config)?;
-        let control = control_settings(config, &report, &settings)?;
+        let on_loopback = listen.address.ip().to_canonical().is_loopback();
+        // Workers elsewhere say themselves whether they take commands.
+        let commands = match options.with_worker {
+            true => config.worker.commands.taken(on_loopback),
+            false => config.worker.commands != Commands::Never,
+        };
+        let control = control_settings(config, &report, &settings, commands)?;
         let node_token = NodeToken::make(&*shared, incarnation, NODE_TOKEN_VALID, wall())
             .await
             .map_err(store_error)?;
@@ -223,6 +237,7 @@ impl Node {
             tokio::spawn(orx_api::serve(listener, router, listen.serving(), stop_api.clone()));
         let mut node = Self {
             incarnation,
+            on_loopback,
             panel,
             store,
             transport,
@@ -244,7 +259,7 @@ impl Node {
 
     async fn start_worker(&self, config: &Config) -> Result<Worker, CliError> {
         let seed = rand::Rng::next_u64(&mut rand::rng());
-        let options = worker_options(config, seed, Arc::default())?;
+        let options = worker_options(config, self.on_loopback, seed, Arc::default())?;
         let transport = Arc::clone(&self.transport);
         Worker::start(options, transport, self.coordinator.hosting()).await.map_err(|error| {
             CliError::new(Exit::Failed, "worker", "could not start the worker").cause(chain(&error))
@@ -416,6 +431,7 @@ fn control_settings(
     config: &Config,
     node: &NodeReport,
     settings: &Settings,
+    allow_commands: bool,
 ) -> Result<ControlSettings, CliError> {
     let wrong = |error: String| CliError::new(Exit::Usage, "config", error);
     let of = |own: &JobOverrides| -> Result<Defaults, CliError> {
@@ -439,7 +455,7 @@ fn control_settings(
         transport: "direct",
         defaults: of(&JobOverrides::default())?,
         by_name,
-        allow_commands: config.worker.commands,
+        allow_commands,
         lease_ms: settings.lease.as_millis() as u64,
         node_lives_ms: (settings.node_heartbeat * 3).as_millis() as u64,
         settings_ms: [

@@ -36,6 +36,14 @@ impl Place {
         }
     }
 
+    /// For people: without a password.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Folder(folder) => folder.display().to_string(),
+            Self::Url(url) => crate::config::shown_url(url),
+        }
+    }
+
     /// As the configuration names it; without a name, the state folder.
     pub(crate) fn configured(config: &Config, state: &StateDir) -> Result<Self, CliError> {
         match config.store.url.as_str() {

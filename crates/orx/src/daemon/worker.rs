@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orx_client::Trust;
-use orx_coordinator::Settings;
+use orx_client::{ServerUrl, Trust};
 use orx_model::{Incarnation, Name};
 use orx_transport::http::{Link, LinkOptions, Token};
 use orx_transport::{Gateway, Transport};
@@ -45,9 +44,11 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
         http: http_client(options.trust.as_ref())?,
     })
     .map_err(CliError::usage)?;
+    let on_loopback =
+        options.urls.iter().all(|url| ServerUrl::parse(url).is_ok_and(|url| url.is_loopback()));
     loop {
         let seed = rand::Rng::next_u64(&mut rand::rng());
-        let settings = worker_options(&config, seed, link.moved())?;
+        let settings = worker_options(&config, on_loopback, seed, link.moved())?;
         let incarnation = settings.incarnation;
         let transport: Arc<dyn Transport> = Arc::new(link.clone());
         let gateway: Arc<dyn Gateway> = Arc::new(link.clone());
@@ -89,6 +90,7 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
 
 pub(super) fn worker_options(
     config: &Config,
+    on_loopback: bool,
     seed: u64,
     nudge: Arc<Notify>,
 ) -> Result<WorkerOptions, CliError> {
@@ -103,11 +105,11 @@ pub(super) fn worker_options(
         slots: config.worker.slots,
         queues: config.worker.queues.clone(),
         labels: config.worker.labels.clone(),
-        commands: config.worker.commands,
+        commands: config.worker.commands.taken(on_loopback),
         handlers: config.handler.clone(),
         rust_handlers: [(Name::from_any(NOOP), noop)].into(),
         kill_grace: config.worker.kill_grace.0,
-        heartbeat: Settings::default().heartbeat,
+        heartbeat: config.cluster.heartbeat.0,
         guard: vec![program.into(), "__guard".into()],
         now: Arc::new(wall),
         seed,

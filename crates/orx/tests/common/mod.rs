@@ -95,11 +95,17 @@ impl Machine {
 
     /// With a coordinator on the state folder; workers are elsewhere.
     pub(crate) fn coordinate(&mut self, listen: &str) {
-        self.spawn(&["daemon", "coordinator", "--listen", listen], &[]);
+        self.coordinate_with(listen, &[]);
+    }
+
+    pub(crate) fn coordinate_with(&mut self, listen: &str, more: &[&str]) {
+        self.spawn(&["daemon", "coordinator", "--listen", listen], more);
     }
 
     pub(crate) fn start(&mut self, more: &[&str]) {
-        self.spawn(&["daemon", "server", "--listen", "127.0.0.1:0"], more);
+        let loopback = ["daemon", "server", "--listen", "127.0.0.1:0"];
+        let daemon = if more.contains(&"--listen") { &loopback[..2] } else { &loopback[..] };
+        self.spawn(daemon, more);
     }
 
     fn spawn(&mut self, daemon: &[&str], more: &[&str]) {

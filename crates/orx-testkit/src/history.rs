@@ -1,0 +1,881 @@
+//! What happened in a run with faults, as those who took part wrote it down, and the one checker
+//! that says whether the promises of the product held: [`check`].
+//!
+//! Facts come from many processes, the jobs among them, as lines of JSON with the wall time of the
+//! one machine on which all of them run. The checker compares them with what the store says in the
+//! end. It knows nothing of how the run was made, so every test with faults can use it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use orx_model::wire::JobDetail;
+use orx_model::{AttemptStatus, ExecutionId, JobId, JobStatus};
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since 1970, or between two such.
+pub type Ms = u64;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    /// An enqueue was answered with a job.
+    Accepted {
+        key: String,
+        job: JobId,
+    },
+    /// An enqueue was refused, for good.
+    Refused {
+        key: String,
+    },
+    /// An enqueue got no answer: it may have been accepted.
+    Unanswered {
+        key: String,
+    },
+    /// A cancel was answered: it never starts any more.
+    Cancelled {
+        job: JobId,
+    },
+    /// A cancel was answered: its attempt is told to stop.
+    Cancelling {
+        job: JobId,
+    },
+    /// By the job itself.
+    Started {
+        job: JobId,
+        execution: ExecutionId,
+    },
+    /// By the job itself, or by whoever saw that its process is gone; the first of them counts.
+    Ended {
+        job: JobId,
+        execution: ExecutionId,
+    },
+    /// Somebody looked.
+    Seen {
+        job: JobId,
+        status: JobStatus,
+        attempt: u32,
+    },
+    /// `who` says that this epoch leads.
+    Leads {
+        who: String,
+        epoch: u64,
+    },
+    /// A process was killed, stopped, or cut off, until it is [`Fact::Back`].
+    Away {
+        who: String,
+        how: How,
+    },
+    Back {
+        who: String,
+    },
+    /// From here on nothing is done to anybody.
+    Quiet {},
+    /// Every job that was accepted has come to an end.
+    Settled {},
+    /// SIGTERM was sent, and the process ended.
+    Told {
+        who: String,
+    },
+    Exited {
+        who: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    Killed,
+    Stopped,
+    Cut,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub at: Ms,
+    pub fact: Fact,
+}
+
+/// Where all write. Cheap to clone; every record is one line, written at once.
+#[derive(Debug, Clone)]
+pub struct History {
+    path: PathBuf,
+}
+
+impl History {
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// # Panics
+    /// Where the file cannot be written.
+    pub fn add(&self, fact: Fact) {
+        let mut line = serde_json::to_vec(&Record { at: now(), fact }).expect("json");
+        line.push(b'\n');
+        let file = OpenOptions::new().create(true).append(true).open(&self.path);
+        file.and_then(|mut file| file.write_all(&line)).expect("the history is written");
+    }
+
+    /// In the order of time.
+    ///
+    /// # Panics
+    /// At a line that is no record, but for a last one that its writer could not finish.
+    #[must_use]
+    pub fn read(&self) -> Vec<Record> {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let mut records: Vec<Record> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
+            .collect();
+        records.sort_by_key(|record| record.at);
+        records
+    }
+}
+
+/// # Panics
+/// Before 1970.
+#[must_use]
+pub fn now() -> Ms {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("a time")
+}
+
+/// The times by which the daemons of the run work, and how exactly they are held to them.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    pub lease: Ms,
+    pub heartbeat: Ms,
+    pub monitor: Ms,
+    /// From the signal to stop to the kill.
+    pub kill_grace: Ms,
+    pub leader_lease: Ms,
+    /// The longest time between two looks of a follower.
+    pub follower_poll: Ms,
+    /// From the last fault until everything has ended.
+    pub settle: Ms,
+    /// SIGTERM ends a process within this.
+    pub shutdown: Ms,
+    /// For processes to be scheduled, and facts to be written.
+    pub margin: Ms,
+    /// Whose trouble delays everything: coordinators and their database.
+    pub shared: Vec<String>,
+}
+
+/// A time in which somebody was away.
+#[derive(Debug, Clone)]
+struct Trouble {
+    who: String,
+    how: How,
+    from: Ms,
+    /// [`Ms::MAX`]: it never came back.
+    to: Ms,
+}
+
+/// One run of a job's process.
+#[derive(Debug, Clone)]
+struct Run {
+    job: JobId,
+    execution: ExecutionId,
+    worker: String,
+    from: Ms,
+    to: Ms,
+}
+
+/// Nothing, or every promise that was broken, a line each, which begins with its name.
+///
+/// # Errors
+/// What was broken.
+pub fn check(history: &[Record], jobs: &[JobDetail], bounds: &Bounds) -> Result<(), String> {
+    let mut checker = Checker::new(history, jobs, bounds);
+    checker.accepted_and_refused();
+    checker.statuses();
+    checker.attempts();
+    checker.epochs();
+    checker.overlaps();
+    checker.cancels();
+    checker.detection();
+    checker.rest();
+    checker.shutdown();
+    if checker.broken.is_empty() { Ok(()) } else { Err(checker.broken.join("\n")) }
+}
+
+struct Checker<'a> {
+    history: &'a [Record],
+    jobs: BTreeMap<JobId, &'a JobDetail>,
+    bounds: &'a Bounds,
+    troubles: Vec<Trouble>,
+    runs: Vec<Run>,
+    broken: Vec<String>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(history: &'a [Record], jobs: &'a [JobDetail], bounds: &'a Bounds) -> Self {
+        let troubles = troubles(history);
+        let jobs: BTreeMap<_, _> = jobs.iter().map(|detail| (detail.job.id, detail)).collect();
+        let mut checker =
+            Self { history, jobs, bounds, troubles, runs: Vec::new(), broken: Vec::new() };
+        checker.runs = checker.runs_of();
+        checker
+    }
+
+    fn broken(&mut self, what: String) {
+        self.broken.push(what);
+    }
+
+    /// A run whose process could not write its end was killed: with its worker, or after the grace.
+    fn runs_of(&self) -> Vec<Run> {
+        let mut ends: BTreeMap<ExecutionId, Ms> = BTreeMap::new();
+        for record in self.history {
+            if let Fact::Ended { execution, .. } = &record.fact {
+                ends.entry(*execution).or_insert(record.at);
+            }
+        }
+        let mut runs = Vec::new();
+        for record in self.history {
+            let Fact::Started { job, execution } = record.fact else { continue };
+            let attempt = self.jobs.get(&job).and_then(|detail| {
+                detail.attempts.iter().find(|attempt| attempt.execution == execution)
+            });
+            let worker = attempt.map_or("", |attempt| attempt.worker_name.as_str()).to_owned();
+            let killed = |trouble: &&Trouble| {
+                trouble.how == How::Killed && trouble.who == worker && trouble.from >= record.at
+            };
+            let killed = self.troubles.iter().find(killed).map(|trouble| trouble.from);
+            let told = |r: &&Record| matches!(&r.fact, Fact::Told { who } if *who == worker);
+            let exited = self.history.iter().filter(|r| r.at >= record.at).find(told);
+            let recorded = attempt.and_then(|attempt| attempt.ended_at);
+            let recorded = recorded.and_then(|at| u64::try_from(at.as_millis()).ok());
+            let to = ends.get(&execution).copied().or(killed).or(exited.map(|r| r.at));
+            let to = to.or(recorded).unwrap_or(Ms::MAX);
+            runs.push(Run { job, execution, worker, from: record.at, to });
+        }
+        runs
+    }
+
+    /// The moment by which what takes `within` is done, though it waits for those who are away: for
+    /// `who`, and for those on whom all depend. What they held up begins anew when they are back.
+    fn deadline(&self, from: Ms, within: Ms, who: &str) -> Ms {
+        let mut deadline = from.saturating_add(within);
+        let mut counted = BTreeSet::new();
+        loop {
+            let holds_up = |(place, trouble): &(usize, &Trouble)| {
+                !counted.contains(place)
+                    && (trouble.who == who || self.bounds.shared.contains(&trouble.who))
+                    && trouble.from <= deadline
+                    && trouble.to.saturating_add(self.bounds.margin) >= from
+            };
+            let Some((place, trouble)) = self.troubles.iter().enumerate().find(holds_up) else {
+                return deadline;
+            };
+            counted.insert(place);
+            // Whoever follows a leader that is gone waits for its lease.
+            let recovered = trouble.to.saturating_add(self.bounds.leader_lease);
+            let recovered = recovered.saturating_add(self.bounds.follower_poll);
+            deadline = deadline.max(recovered.saturating_add(within));
+        }
+    }
+
+    /// I1 and I2.
+    fn accepted_and_refused(&mut self) {
+        let mut by_key: BTreeMap<&str, JobId> = BTreeMap::new();
+        let mut broken = Vec::new();
+        for record in self.history {
+            match &record.fact {
+                Fact::Accepted { key, job } => {
+                    match self.jobs.get(job) {
+                        None => broken.push(format!("I1: job {job} was accepted and is gone")),
+                        Some(detail) if !detail.job.status.is_final() => {
+                            let status = detail.job.status;
+                            broken
+                                .push(format!("I1: job {job} was accepted and is still {status}"));
+                        }
+                        Some(_) => {}
+                    }
+                    let first = *by_key.entry(key).or_insert(*job);
+                    if first != *job {
+                        broken.push(format!("I2: key {key} is of jobs {first} and {job}"));
+                    }
+                }
+                Fact::Refused { key } => {
+                    let of = |detail: &&&JobDetail| detail.job.key.as_deref() == Some(key);
+                    if let Some(detail) = self.jobs.values().find(of) {
+                        let id = detail.job.id;
+                        broken.push(format!("I2: key {key} was refused and is of job {id}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut keys: BTreeMap<&str, JobId> = BTreeMap::new();
+        for detail in self.jobs.values() {
+            let Some(key) = detail.job.key.as_deref() else { continue };
+            if let Some(other) = keys.insert(key, detail.job.id) {
+                broken.push(format!("I2: key {key} is of jobs {other} and {}", detail.job.id));
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// I3: what was seen of a job is a way through its life. Nobody retries jobs in these runs, so
+    /// an end is the end.
+    fn statuses(&mut self) {
+        let mut known: BTreeMap<JobId, (JobStatus, u32)> = BTreeMap::new();
+        let mut broken = Vec::new();
+        let last = self.jobs.values().map(|d| (d.job.id, d.job.status, d.job.attempt));
+        let seen = self.history.iter().filter_map(|record| match record.fact {
+            Fact::Seen { job, status, attempt } => Some((job, status, attempt)),
+            _ => None,
+        });
+        for (job, status, attempt) in seen.chain(last) {
+            let before = known.insert(job, (status, attempt));
+            let Some((was, tried)) = before else { continue };
+            if was.is_final() && status != was {
+                broken.push(format!("I3: job {job} was {was} and is {status}"));
+            }
+            if attempt < tried {
+                broken.push(format!("I5: job {job} was at attempt {tried} and is at {attempt}"));
+            }
+        }
+        for (id, detail) in &self.jobs {
+            let succeeded =
+                detail.attempts.iter().filter(|a| a.status == AttemptStatus::Succeeded).count();
+            let status = detail.job.status;
+            if succeeded > 1 {
+                broken.push(format!("I4: job {id} succeeded {succeeded} times"));
+            }
+            if (status == JobStatus::Completed) != (succeeded > 0) {
+                broken
+                    .push(format!("I3: job {id} is {status}, and {succeeded} attempts succeeded"));
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// I4, I5 and I8, in the words of the store; and that each process was one of its attempts.
+    fn attempts(&mut self) {
+        let mut broken = Vec::new();
+        let mut executions: BTreeMap<ExecutionId, JobId> = BTreeMap::new();
+        for (id, detail) in &self.jobs {
+            let (job, attempts) = (&detail.job, &detail.attempts);
+            let numbers: Vec<u32> = attempts.iter().map(|attempt| attempt.number).collect();
+            let right: Vec<u32> = (1..=job.attempt).collect();
+            if numbers != right {
+                broken.push(format!("I5: job {id} is at {} and has {numbers:?}", job.attempt));
+            }
+            let ends = job.ends;
+            if ends.failed > job.retry.retries + 1 || ends.lost > 3 || ends.returned > 20 {
+                broken.push(format!("I5: job {id} was tried beyond its limits: {ends:?}"));
+            }
+            for attempt in attempts {
+                if let Some(other) = executions.insert(attempt.execution, *id) {
+                    broken.push(format!("I4: {} is of jobs {other} and {id}", attempt.execution));
+                }
+                if job.status.is_final() && attempt.ended_at.is_none() {
+                    broken.push(format!(
+                        "I4: job {id} is over, its attempt {} is not",
+                        attempt.number
+                    ));
+                }
+            }
+            for pair in attempts.windows(2) {
+                // Without an end, or with one after the next began, two were live at once.
+                if pair[0].ended_at.is_none_or(|ended| ended > pair[1].claimed_at) {
+                    let (first, second) = (pair[0].number, pair[1].number);
+                    broken.push(format!("I8: attempts {first} and {second} of job {id} were live"));
+                }
+            }
+        }
+        let mut started: BTreeSet<ExecutionId> = BTreeSet::new();
+        for run in &self.runs {
+            if !started.insert(run.execution) {
+                broken.push(format!("I4: {} of job {} started twice", run.execution, run.job));
+            }
+            if executions.get(&run.execution) != Some(&run.job) {
+                let of = format!("{} of job {}", run.execution, run.job);
+                broken.push(format!("I5: {of} started and is none of its attempts"));
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// I6: in the order of claims the epochs of those who gave out never fall.
+    fn epochs(&mut self) {
+        let mut claims: Vec<_> = self
+            .jobs
+            .values()
+            .flat_map(|detail| &detail.attempts)
+            .map(|attempt| (attempt.claimed_at, attempt.epoch, attempt.job, attempt.number))
+            .collect();
+        claims.sort_unstable();
+        let mut highest = 0;
+        for (_, epoch, job, number) in claims {
+            if epoch < highest {
+                let of = format!("attempt {number} of job {job} by epoch {epoch}");
+                self.broken(format!("I6: {of}, after a claim by {highest}"));
+            }
+            highest = highest.max(epoch);
+        }
+    }
+
+    /// I9: two processes of one job run at once only while the worker of the first was cut off or
+    /// stopped, or had no time yet to hear that it lost the job.
+    fn overlaps(&mut self) {
+        let mut by_job: BTreeMap<JobId, Vec<&Run>> = BTreeMap::new();
+        for run in &self.runs {
+            by_job.entry(run.job).or_default().push(run);
+        }
+        let mut broken = Vec::new();
+        let bounds = self.bounds;
+        let hears = bounds.heartbeat * 2 + bounds.kill_grace + bounds.margin;
+        for runs in by_job.values() {
+            for (place, first) in runs.iter().enumerate() {
+                for second in &runs[place + 1..] {
+                    let until = first.to.min(second.to);
+                    if until <= second.from.saturating_add(bounds.margin) {
+                        continue;
+                    }
+                    let excused = self.troubles.iter().any(|trouble| {
+                        trouble.who == first.worker
+                            && matches!(trouble.how, How::Stopped | How::Cut)
+                            && trouble.from <= second.from
+                            && until <= self.deadline(trouble.to, hears, &first.worker)
+                    });
+                    if !excused {
+                        broken.push(format!(
+                            "I9: job {} ran twice for {} ms, at {} and {}",
+                            first.job,
+                            until - second.from,
+                            first.worker,
+                            second.worker,
+                        ));
+                    }
+                }
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// I12 and I13.
+    fn cancels(&mut self) {
+        let mut broken = Vec::new();
+        let bounds = self.bounds;
+        let within = 1_000 + bounds.heartbeat * 2 + bounds.kill_grace + bounds.margin;
+        for record in self.history {
+            match record.fact {
+                Fact::Cancelled { job } => {
+                    for run in self.runs.iter().filter(|run| run.job == job) {
+                        if run.from > record.at {
+                            let late = run.from - record.at;
+                            broken
+                                .push(format!("I12: job {job} started {late} ms after its cancel"));
+                        }
+                    }
+                    let status = self.jobs.get(&job).map(|detail| detail.job.status);
+                    if status.is_some_and(|status| status != JobStatus::Cancelled) {
+                        broken.push(format!("I12: job {job} was cancelled and is {status:?}"));
+                    }
+                }
+                Fact::Cancelling { job } => {
+                    let live =
+                        |run: &&Run| run.job == job && run.from <= record.at && run.to > record.at;
+                    for run in self.runs.iter().filter(live) {
+                        if run.to > self.deadline(record.at, within, &run.worker) {
+                            let ms = run.to - record.at;
+                            let worker = &run.worker;
+                            broken.push(format!("I13: job {job} at {worker} ran {ms} ms on"));
+                        }
+                    }
+                    // Once asked for, only a success keeps it from being cancelled.
+                    let status = self.jobs.get(&job).map(|detail| detail.job.status);
+                    let ends = [JobStatus::Cancelled, JobStatus::Completed];
+                    if status.is_some_and(|status| status.is_final() && !ends.contains(&status)) {
+                        broken
+                            .push(format!("I13: job {job} was to be cancelled and is {status:?}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// I14: the attempts of a worker that was killed end soon, and so does the term of a leader.
+    fn detection(&mut self) {
+        let mut broken = Vec::new();
+        let bounds = self.bounds;
+        let ms = |at: orx_model::Timestamp| u64::try_from(at.as_millis()).unwrap_or_default();
+        for trouble in self.troubles.iter().filter(|trouble| trouble.how == How::Killed) {
+            let within = bounds.lease + bounds.monitor + bounds.margin;
+            let deadline = self.deadline(trouble.from, within, "");
+            for attempt in self.jobs.values().flat_map(|detail| &detail.attempts) {
+                let ended = attempt.ended_at.map_or(Ms::MAX, ms);
+                let was_its = attempt.worker_name.as_str() == trouble.who
+                    && ms(attempt.claimed_at) < trouble.from
+                    && ended >= trouble.from;
+                if was_its && ended > deadline {
+                    let late = ended.saturating_sub(trouble.from);
+                    let of = format!("attempt {} of job {}", attempt.number, attempt.job);
+                    broken.push(format!("I14: {of} was given up {late} ms after its worker's end"));
+                }
+            }
+            let leads = |record: &&Record| matches!(record.fact, Fact::Leads { .. });
+            let before = self.history.iter().filter(leads).rfind(|r| r.at <= trouble.from);
+            let Some(Record { fact: Fact::Leads { who, epoch }, .. }) = before else { continue };
+            if *who != trouble.who {
+                continue;
+            }
+            let within = bounds.leader_lease + bounds.follower_poll + bounds.margin;
+            let deadline = self.deadline_beside(trouble, within);
+            let next = self.history.iter().find(
+                |record| matches!(&record.fact, Fact::Leads { epoch: later, .. } if later > epoch),
+            );
+            if next.is_none_or(|next| next.at > deadline) {
+                let after = next.map(|next| next.at - trouble.from);
+                broken.push(format!("I14: {who} led and was killed, replaced after {after:?} ms"));
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// As [`Self::deadline`], but that this one trouble is what must be overcome: where others can
+    /// lead, its end is not waited for.
+    fn deadline_beside(&self, one: &Trouble, within: Ms) -> Ms {
+        let nodes = self.bounds.shared.iter().filter(|who| who.starts_with('c')).count();
+        if nodes < 2 {
+            return self.deadline(one.from, within, "");
+        }
+        let others: Vec<Trouble> = self
+            .troubles
+            .iter()
+            .filter(|other| other.from != one.from || other.who != one.who)
+            .cloned()
+            .collect();
+        let beside = Checker {
+            history: self.history,
+            jobs: BTreeMap::new(),
+            bounds: self.bounds,
+            troubles: others,
+            runs: Vec::new(),
+            broken: Vec::new(),
+        };
+        beside.deadline(one.from, within, "")
+    }
+
+    /// I17.
+    fn rest(&mut self) {
+        let at = |wanted: fn(&Fact) -> bool| {
+            self.history.iter().find(|record| wanted(&record.fact)).map(|record| record.at)
+        };
+        let Some(quiet) = at(|fact| matches!(fact, Fact::Quiet {})) else { return };
+        let settled = at(|fact| matches!(fact, Fact::Settled {}));
+        let within = self.bounds.settle;
+        if settled.is_none_or(|settled| settled > quiet.saturating_add(within)) {
+            self.broken(format!("I17: it did not come to rest within {within} ms"));
+        }
+    }
+
+    /// I23.
+    fn shutdown(&mut self) {
+        for record in self.history {
+            let Fact::Told { who } = &record.fact else { continue };
+            let exited = self.history.iter().find(|later| {
+                later.at >= record.at && matches!(&later.fact, Fact::Exited { who: w } if w == who)
+            });
+            let deadline = record.at.saturating_add(self.bounds.shutdown);
+            if exited.is_none_or(|exited| exited.at > deadline) {
+                let within = self.bounds.shutdown;
+                self.broken.push(format!("I23: {who} did not end within {within} ms of SIGTERM"));
+            }
+        }
+    }
+}
+
+fn troubles(history: &[Record]) -> Vec<Trouble> {
+    let mut troubles: Vec<Trouble> = Vec::new();
+    for record in history {
+        match &record.fact {
+            Fact::Away { who, how } => {
+                let (who, from) = (who.clone(), record.at);
+                troubles.push(Trouble { who, how: *how, from, to: Ms::MAX });
+            }
+            Fact::Back { who } => {
+                for trouble in troubles.iter_mut().filter(|trouble| trouble.who == *who) {
+                    trouble.to = trouble.to.min(record.at);
+                }
+            }
+            _ => {}
+        }
+    }
+    troubles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds() -> Bounds {
+        Bounds {
+            lease: 3_000,
+            heartbeat: 1_000,
+            monitor: 500,
+            kill_grace: 1_000,
+            leader_lease: 3_000,
+            follower_poll: 1_000,
+            settle: 20_000,
+            shutdown: 60_000,
+            margin: 500,
+            shared: vec!["c1".to_owned(), "c2".to_owned(), "db".to_owned()],
+        }
+    }
+
+    fn facts(records: &[(Ms, Fact)]) -> Vec<Record> {
+        records.iter().map(|(at, fact)| Record { at: *at, fact: fact.clone() }).collect()
+    }
+
+    fn away(who: &str, how: How) -> Fact {
+        Fact::Away { who: who.to_owned(), how }
+    }
+
+    fn back(who: &str) -> Fact {
+        Fact::Back { who: who.to_owned() }
+    }
+
+    fn leads(who: &str, epoch: u64) -> Fact {
+        Fact::Leads { who: who.to_owned(), epoch }
+    }
+
+    fn accepted(key: &str, job: i64) -> Fact {
+        Fact::Accepted { key: key.to_owned(), job: JobId(job) }
+    }
+
+    fn started(job: i64, execution: u128) -> Fact {
+        Fact::Started { job: JobId(job), execution: ExecutionId(execution) }
+    }
+
+    fn ended(job: i64, execution: u128) -> Fact {
+        Fact::Ended { job: JobId(job), execution: ExecutionId(execution) }
+    }
+
+    fn told(who: &str) -> Fact {
+        Fact::Told { who: who.to_owned() }
+    }
+
+    fn time(at: Ms) -> String {
+        orx_model::Timestamp::from_millis(at as i64).to_string()
+    }
+
+    /// Execution, worker, status, epoch, from when, to when.
+    type Try<'a> = (u128, &'a str, &'a str, u64, Ms, Ms);
+
+    fn job(id: i64, status: &str, tries: &[Try<'_>]) -> JobDetail {
+        let attempts: Vec<serde_json::Value> = tries
+            .iter()
+            .zip(1..)
+            .map(|((execution, worker, status, epoch, from, to), number)| {
+                serde_json::json!({
+                    "job": id, "number": number, "execution": ExecutionId(*execution),
+                    "worker": "00000000000000000000000000000001", "worker_name": worker,
+                    "epoch": epoch, "status": status, "claimed_at": time(*from),
+                    "ended_at": time(*to),
+                })
+            })
+            .collect();
+        let detail = serde_json::json!({
+            "v": 1, "id": id, "name": "work", "queue": "default", "priority": "normal",
+            "status": status, "args": null, "created_at": time(0), "run_at": time(0),
+            "attempt": tries.len(), "key": format!("k{id}"),
+            "retry": orx_model::RetryPolicy::default(), "attempts": attempts,
+        });
+        serde_json::from_str(&detail.to_string()).expect("a job")
+    }
+
+    fn refused(history: &[(Ms, Fact)], jobs: &[JobDetail]) -> String {
+        check(&facts(history), jobs, &bounds()).expect_err("refused")
+    }
+
+    /// All promises that a refusal names.
+    fn named(history: &[(Ms, Fact)], jobs: &[JobDetail]) -> BTreeSet<String> {
+        let text = refused(history, jobs);
+        text.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
+    }
+
+    fn one(name: &str) -> BTreeSet<String> {
+        [name.to_owned()].into()
+    }
+
+    #[test]
+    fn a_run_in_which_all_promises_were_held_passes() {
+        let history = [
+            (0, leads("c1", 4)),
+            (0, accepted("k1", 1)),
+            (10, Fact::Seen { job: JobId(1), status: JobStatus::Pending, attempt: 0 }),
+            (100, started(1, 11)),
+            (200, accepted("k1", 1)),
+            (300, Fact::Unanswered { key: "k9".to_owned() }),
+            (1_000, away("w1", How::Cut)),
+            (5_000, started(1, 12)),
+            (6_000, back("w1")),
+            (6_900, ended(1, 11)),
+            (7_000, ended(1, 12)),
+            (7_100, accepted("k2", 2)),
+            (7_200, started(2, 21)),
+            (7_300, Fact::Cancelling { job: JobId(2) }),
+            (7_900, ended(2, 21)),
+            (8_000, away("c1", How::Killed)),
+            (9_000, back("c1")),
+            (9_100, leads("c1", 5)),
+            (10_000, Fact::Quiet {}),
+            (11_000, Fact::Settled {}),
+            (12_000, told("c1")),
+            (13_000, Fact::Exited { who: "c1".to_owned() }),
+        ];
+        let jobs = [
+            job(
+                1,
+                "completed",
+                &[(11, "w1", "lost", 4, 90, 4_500), (12, "w2", "succeeded", 4, 4_900, 7_000)],
+            ),
+            job(2, "cancelled", &[(21, "w2", "cancelled", 4, 7_150, 7_900)]),
+        ];
+        assert_eq!(check(&facts(&history), &jobs, &bounds()), Ok(()));
+    }
+
+    #[test]
+    fn an_accepted_job_that_is_gone_or_has_not_ended_is_seen() {
+        assert_eq!(named(&[(0, accepted("k1", 1))], &[]), one("I1"));
+        assert_eq!(named(&[(0, accepted("k1", 1))], &[job(1, "pending", &[])]), one("I1"));
+    }
+
+    #[test]
+    fn a_key_of_two_jobs_and_a_refused_job_are_seen() {
+        let jobs = [job(1, "cancelled", &[]), job(2, "cancelled", &[])];
+        assert_eq!(named(&[(0, accepted("a", 1)), (9, accepted("a", 2))], &jobs), one("I2"));
+        assert_eq!(named(&[(0, Fact::Refused { key: "k1".to_owned() })], &jobs[..1]), one("I2"));
+    }
+
+    #[test]
+    fn a_way_back_from_an_end_is_seen() {
+        let seen = Fact::Seen { job: JobId(1), status: JobStatus::Cancelled, attempt: 0 };
+        let done = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 20)]);
+        assert_eq!(named(&[(0, seen)], &[done]), one("I3"));
+        let never_ran = job(1, "completed", &[(11, "w1", "failed", 1, 10, 20)]);
+        assert_eq!(named(&[], &[never_ran]), one("I3"));
+    }
+
+    #[test]
+    fn two_completions_and_two_starts_of_one_execution_are_seen() {
+        let twice = [(11, "w1", "succeeded", 1, 10, 20), (12, "w1", "succeeded", 1, 30, 40)];
+        assert_eq!(named(&[], &[job(1, "completed", &twice)]), one("I4"));
+        let once = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
+        let history = [(20, started(1, 11)), (30, ended(1, 11)), (31, started(1, 11))];
+        assert_eq!(named(&history, &[once]), one("I4"));
+    }
+
+    #[test]
+    fn attempts_that_do_not_count_up_and_starts_of_none_are_seen() {
+        let mut lost = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
+        assert_eq!(named(&[(20, started(1, 12)), (30, ended(1, 12))], &[lost.clone()]), one("I5"));
+        let seen = Fact::Seen { job: JobId(1), status: JobStatus::Running, attempt: 3 };
+        assert_eq!(named(&[(0, seen)], &[lost.clone()]), one("I5"));
+        lost.job.attempt = 2;
+        assert_eq!(named(&[], &[lost]), one("I5"));
+    }
+
+    #[test]
+    fn a_claim_by_a_leader_that_was_replaced_is_seen() {
+        let jobs = [
+            job(1, "completed", &[(11, "w1", "succeeded", 5, 10, 90)]),
+            job(2, "completed", &[(21, "w1", "succeeded", 4, 20, 90)]),
+        ];
+        assert_eq!(named(&[], &jobs), one("I6"));
+    }
+
+    #[test]
+    fn two_live_attempts_of_one_job_are_seen() {
+        let both = [(11, "w1", "lost", 1, 10, 50), (12, "w2", "succeeded", 1, 40, 90)];
+        assert_eq!(named(&[], &[job(1, "completed", &both)]), one("I8"));
+    }
+
+    #[test]
+    fn two_processes_of_one_job_are_seen_where_no_worker_was_away() {
+        let tries = [(11, "w1", "lost", 1, 0, 4_000), (12, "w2", "succeeded", 1, 4_000, 9_000)];
+        let jobs = [job(1, "completed", &tries)];
+        let run = |worker: &str| {
+            [
+                (10, started(1, 11)),
+                (1_000, away(worker, How::Cut)),
+                (4_100, started(1, 12)),
+                (5_000, back(worker)),
+                (8_000, ended(1, 11)),
+                (9_000, ended(1, 12)),
+            ]
+        };
+        assert_eq!(check(&facts(&run("w1")), &jobs, &bounds()), Ok(()));
+        assert_eq!(named(&run("w2"), &jobs), one("I9"));
+        // Back in contact it must end what it no longer has.
+        let mut late = run("w1");
+        late[4].0 = 30_000;
+        late[5].0 = 30_000;
+        assert_eq!(named(&late, &jobs), one("I9"));
+    }
+
+    #[test]
+    fn a_start_after_a_cancel_is_seen() {
+        let history =
+            [(10, Fact::Cancelled { job: JobId(1) }), (20, started(1, 11)), (30, ended(1, 11))];
+        let done = job(1, "completed", &[(11, "w1", "succeeded", 1, 15, 30)]);
+        assert_eq!(named(&history, &[done]), one("I12"));
+        let cancelled = job(1, "cancelled", &[(11, "w1", "cancelled", 1, 15, 30)]);
+        assert_eq!(named(&history, &[cancelled]), one("I12"));
+    }
+
+    #[test]
+    fn a_cancel_that_does_not_reach_a_worker_in_contact_is_seen() {
+        let jobs = [job(1, "cancelled", &[(11, "w1", "cancelled", 1, 0, 9_000)])];
+        let run = |from: Ms, to: Ms| {
+            [
+                (10, started(1, 11)),
+                (100, Fact::Cancelling { job: JobId(1) }),
+                (from, away("c1", How::Stopped)),
+                (to, back("c1")),
+                (9_000, ended(1, 11)),
+            ]
+        };
+        assert_eq!(check(&facts(&run(500, 5_000)), &jobs, &bounds()), Ok(()));
+        assert_eq!(named(&run(8_000, 8_500), &jobs), one("I13"));
+    }
+
+    #[test]
+    fn a_dead_worker_and_a_dead_leader_that_are_found_late_are_seen() {
+        let history = [(10, started(1, 11)), (1_000, away("w1", How::Killed)), (1_500, back("w1"))];
+        let given_up = |at| [job(1, "failed", &[(11, "w1", "lost", 1, 0, at)])];
+        assert_eq!(check(&facts(&history), &given_up(4_900), &bounds()), Ok(()));
+        assert_eq!(named(&history, &given_up(9_000)), one("I14"));
+
+        let replaced =
+            |at| [(0, leads("c1", 1)), (1_000, away("c1", How::Killed)), (at, leads("c2", 2))];
+        assert_eq!(check(&facts(&replaced(5_400)), &[], &bounds()), Ok(()));
+        assert_eq!(named(&replaced(9_000), &[]), one("I14"));
+    }
+
+    #[test]
+    fn what_does_not_come_to_rest_is_seen() {
+        assert_eq!(named(&[(0, Fact::Quiet {}), (30_000, Fact::Settled {})], &[]), one("I17"));
+        assert_eq!(named(&[(0, Fact::Quiet {})], &[]), one("I17"));
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_when_it_is_told_is_seen() {
+        let exited = Fact::Exited { who: "c1".to_owned() };
+        assert_eq!(named(&[(0, told("c1")), (61_000, exited)], &[]), one("I23"));
+        assert_eq!(named(&[(0, told("w1"))], &[]), one("I23"));
+    }
+}

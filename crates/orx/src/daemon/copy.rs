@@ -1,0 +1,279 @@
+//! Everything from one store to another: jobs with their attempts and logs, dead letters, keys,
+//! tokens. Ids are kept, so what people and scripts remember stays right.
+//!
+//! Both stores are of this process meanwhile: a folder by its lock; a database by the lead, which a
+//! coordinator that starts does not get.
+
+use std::time::Duration;
+
+use orx_model::log::LogCursor;
+use orx_model::wire::StatusCounts;
+use orx_model::{Incarnation, Job, JobId};
+use orx_store::{Lead, LeadRequest, LogRequest, Parcel, Store, StoreError, Term};
+use serde::Serialize;
+
+use super::store::{Opened, Place, store_error};
+use super::{block_on, wall};
+use crate::config::Config;
+use crate::error::{CliError, Exit};
+
+/// Jobs read and written at once.
+const PAGE: u32 = 500;
+/// Of a log, at once.
+const LOG_BYTES: usize = 4 * 1024 * 1024;
+/// The lead of both stores, renewed with every page.
+const LEAD: Duration = Duration::from_secs(60);
+/// A node that was heard of within this lives.
+const NODE_LIVES: Duration = Duration::from_secs(30);
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) struct CopyOptions {
+    pub(crate) from: Place,
+    pub(crate) to: Place,
+    /// Go on with a copy that was broken off.
+    pub(crate) resume: bool,
+    pub(crate) config: Config,
+}
+
+/// What was copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Copied {
+    pub(crate) v: u32,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// New there; with `resume` less than there are.
+    pub(crate) jobs: u64,
+    pub(crate) log_chunks: u64,
+    pub(crate) keys: u64,
+    pub(crate) tokens: u64,
+    /// The id that the next job gets, here as there.
+    pub(crate) next_job: i64,
+}
+
+/// Copies all. Blocks. `say` is told how far it is, now and then.
+///
+/// # Errors
+/// A store cannot be opened or is in use, or the other one is not empty. What was copied by then is
+/// there, and `resume` goes on with it.
+pub(crate) fn copy(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliError> {
+    block_on(run(options, say))
+}
+
+async fn run(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliError> {
+    let from = Opened::open(&options.from, &options.config).await?;
+    let to = Opened::open(&options.to, &options.config).await?;
+    let (source, target) = (from.shared(), to.shared());
+    let node = Incarnation::random(&mut rand::rng());
+    let mut both = Both {
+        source: Held::take(&*source, &options.from, node).await?,
+        target: Held::take(&*target, &options.to, node).await?,
+    };
+    let copied = both.copy(&options, say).await;
+    both.source.give_back().await;
+    both.target.give_back().await;
+    for store in [&source, &target] {
+        if let Err(error) = store.close().await {
+            tracing::debug!(%error, "a store did not close in order");
+        }
+    }
+    copied
+}
+
+/// A store that nobody else changes.
+struct Held<'s> {
+    store: &'s dyn Store,
+    shown: String,
+    term: Term,
+}
+
+impl<'s> Held<'s> {
+    async fn take(
+        store: &'s dyn Store,
+        place: &Place,
+        node: Incarnation,
+    ) -> Result<Self, CliError> {
+        let shown = place.shown();
+        let in_use = |by: String| {
+            CliError::new(Exit::Conflict, "in_use", format!("the store `{shown}` is in use"))
+                .cause(by)
+                .hint("stop every coordinator on it, then copy")
+        };
+        let nodes = store.nodes(wall()).await.map_err(store_error)?;
+        if let Some(node) = nodes.iter().find(|node| node.silent < NODE_LIVES) {
+            return Err(in_use(format!("the node `{}` lives on it", node.report.name)));
+        }
+        let mut held = Self { store, shown: shown.clone(), term: Term { node, epoch: 0 } };
+        match held.renew().await {
+            Ok(()) => Ok(held),
+            Err(StoreError::Deposed) => Err(in_use("a coordinator leads on it".to_owned())),
+            Err(error) => Err(store_error(error)),
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), StoreError> {
+        let request = LeadRequest { node: self.term.node, ttl: LEAD, above: 0 };
+        match self.store.lead(request, wall()).await? {
+            Lead::Leading(term) => {
+                self.term = term;
+                Ok(())
+            }
+            Lead::Following { .. } => Err(StoreError::Deposed),
+        }
+    }
+
+    async fn give_back(&self) {
+        if let Err(error) = self.store.step_down(self.term).await {
+            tracing::debug!(%error, "the lead runs out by itself");
+        }
+    }
+}
+
+struct Both<'s> {
+    source: Held<'s>,
+    target: Held<'s>,
+}
+
+impl Both<'_> {
+    async fn copy(
+        &mut self,
+        options: &CopyOptions,
+        say: impl Fn(&str),
+    ) -> Result<Copied, CliError> {
+        let (source, target) = (self.source.store, self.target.store);
+        let mut copied = Copied {
+            v: orx_model::wire::V,
+            from: self.source.shown.clone(),
+            to: self.target.shown.clone(),
+            ..Copied::default()
+        };
+        let there = target.export(None, 1).await.map_err(store_error)?;
+        if !there.is_empty() && !options.resume {
+            let message = format!("the store `{}` is not empty", self.target.shown);
+            return Err(CliError::new(Exit::Conflict, "not_empty", message)
+                .cause(format!("it has job `{}`", there[0].job.id))
+                .hint("copy into an empty one; `--resume` goes on with a copy of the same"));
+        }
+        let all = total(source).await.map_err(store_error)?;
+        let began = tokio::time::Instant::now();
+        let mut said = began;
+        let mut after = None;
+        let mut passed = 0_u64;
+        loop {
+            let parcels = source.export(after, PAGE).await.map_err(store_error)?;
+            let Some(last) = parcels.last().map(|parcel| parcel.job.id) else { break };
+            if options.resume {
+                self.same_there(&parcels, after).await?;
+            }
+            passed += parcels.len() as u64;
+            let ids: Vec<JobId> = parcels.iter().map(|parcel| parcel.job.id).collect();
+            copied.jobs += target.import(parcels).await.map_err(store_error)?;
+            for id in ids {
+                copied.log_chunks += self.log(id).await.map_err(store_error)?;
+            }
+            after = Some(last);
+            for held in [&mut self.source, &mut self.target] {
+                held.renew().await.map_err(store_error)?;
+            }
+            if said.elapsed() >= SAY_EVERY {
+                said = tokio::time::Instant::now();
+                say(&format!("{passed} of {all} jobs"));
+            }
+        }
+        copied.keys = self.keys().await.map_err(store_error)?;
+        copied.tokens = self.tokens().await.map_err(store_error)?;
+        let next = source.next_job().await.map_err(store_error)?;
+        target.skip_jobs(next).await.map_err(store_error)?;
+        copied.next_job = target.next_job().await.map_err(store_error)?.0;
+        // Also what may ride a later sync is on the disk now.
+        target.check_writable().await.map_err(store_error)?;
+        self.compare().await?;
+        Ok(copied)
+    }
+
+    /// What is there under an id already must be the same job.
+    async fn same_there(&self, parcels: &[Parcel], after: Option<JobId>) -> Result<(), CliError> {
+        let there = self.target.store.export(after, PAGE).await.map_err(store_error)?;
+        let of = |job: &Job| (job.id, job.created_at, job.name.clone(), job.key.clone());
+        for known in &there {
+            let same = parcels.iter().find(|parcel| parcel.job.id == known.job.id);
+            if let Some(parcel) = same
+                && of(&parcel.job) != of(&known.job)
+            {
+                let message = format!("job `{}` is another one there", known.job.id);
+                return Err(CliError::new(Exit::Conflict, "not_same", message)
+                    .cause(format!("`{}` has had jobs of its own", self.target.shown))
+                    .hint("copy into an empty store"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn log(&self, job: JobId) -> Result<u64, StoreError> {
+        let mut request = LogRequest {
+            job,
+            after: LogCursor::default(),
+            attempt: None,
+            streams: Vec::new(),
+            limit_bytes: LOG_BYTES,
+        };
+        let mut count = 0;
+        loop {
+            let chunks = self.source.store.read_logs(request.clone()).await?;
+            let Some(last) = chunks.last() else { return Ok(count) };
+            request.after = LogCursor { attempt: last.attempt, seq: last.seq };
+            count += chunks.len() as u64;
+            self.target.store.append_logs(chunks).await?;
+        }
+    }
+
+    async fn keys(&self) -> Result<u64, StoreError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let keys = self.source.store.export_keys(after, PAGE).await?;
+            let Some(last) = keys.last().map(|key| key.key.clone()) else { return Ok(count) };
+            count += keys.len() as u64;
+            self.target.store.import_keys(keys).await?;
+            after = Some(last);
+        }
+    }
+
+    /// Those of nodes are theirs alone, and end with them.
+    async fn tokens(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for token in self.source.store.tokens().await? {
+            if token.scopes.iter().all(|scope| scope == "node") {
+                continue;
+            }
+            self.target.store.put_token(token).await?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Said only when it is so: both have the same jobs in the same statuses, and the same letters.
+    async fn compare(&self) -> Result<(), CliError> {
+        let (source, target) = (self.source.store, self.target.store);
+        let here = source.queue_counts().await.map_err(store_error)?;
+        let there = target.queue_counts().await.map_err(store_error)?;
+        let some = |all: Vec<(orx_model::Name, StatusCounts)>| -> Vec<_> {
+            all.into_iter().filter(|(_, counts)| *counts != StatusCounts::default()).collect()
+        };
+        let dead = source.dead_letter_count().await.map_err(store_error)?;
+        let dead_there = target.dead_letter_count().await.map_err(store_error)?;
+        if some(here) != some(there) || dead != dead_there {
+            let message = "the copy is not the same as what was copied";
+            return Err(CliError::new(Exit::Failed, "not_same", message)
+                .cause("jobs by queue and status, or dead letters, differ")
+                .hint("nothing may use either store meanwhile: copy again into an empty one"));
+        }
+        Ok(())
+    }
+}
+
+async fn total(store: &dyn Store) -> Result<u64, StoreError> {
+    let mut all = StatusCounts::default();
+    for (_, counts) in store.queue_counts().await? {
+        all.add(&counts);
+    }
+    Ok(orx_model::JobStatus::ALL.into_iter().map(|status| all.of(status)).sum())
+}

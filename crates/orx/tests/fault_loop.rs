@@ -1,0 +1,233 @@
+//! Coordinators, workers and their database killed, stopped and cut off, again and again at random
+//! moments, under enqueues, runs and cancels; on SQLite and on PostgreSQL. One checker compares
+//! what everybody wrote down with what the store says in the end.
+//!
+//! `ORX_FAULT_SEED` and `ORX_FAULT_ROUNDS` choose another run.
+
+#[path = "common/cluster.rs"]
+mod cluster;
+mod common;
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use cluster::{Cluster, Kind, LEASE, bounds, coordinator, pause, worker_name};
+use common::{SOON, until};
+use orx_testkit::history::Fact;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+fn chosen(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn every_promise_holds_on_sqlite_whoever_is_killed_stopped_or_cut_off() {
+    run(Kind::Sqlite);
+}
+
+#[test]
+fn every_promise_holds_on_postgres_whoever_is_killed_stopped_or_cut_off() {
+    run(Kind::Postgres);
+}
+
+/// What is done to whom, for how long.
+#[derive(Debug, Clone)]
+enum Fault {
+    Kill { who: String, away: Duration },
+    Stop { who: String, away: Duration },
+    Cut { away: Duration },
+}
+
+impl Fault {
+    fn draw(kind: Kind, rng: &mut StdRng) -> Self {
+        let nodes = if kind == Kind::Sqlite { 1 } else { 2 };
+        let node = coordinator(rng.random_range(0..nodes));
+        let worker = worker_name(rng.random_range(0..2));
+        let short = Duration::from_millis(rng.random_range(0..1_500));
+        // On both sides of a lease.
+        let long = LEASE.mul_f64(rng.random_range(0.3..1.6));
+        match rng.random_range(0..if kind == Kind::Postgres { 12 } else { 10 }) {
+            0..3 => Self::Kill { who: node, away: short },
+            3..5 => Self::Kill { who: worker, away: short },
+            5 => Self::Stop { who: node, away: long },
+            6..8 => Self::Stop { who: worker, away: long },
+            8..10 => Self::Cut { away: long },
+            _ => Self::Kill { who: "db".to_owned(), away: short },
+        }
+    }
+
+    fn befall(&self, cluster: &Cluster) {
+        match self {
+            Self::Kill { who, away } => {
+                cluster.kill(who);
+                pause(*away);
+                cluster.restart(who);
+            }
+            Self::Stop { who, away } => {
+                cluster.stop(who);
+                pause(*away);
+                cluster.resume(who);
+            }
+            Self::Cut { away } => {
+                cluster.cut();
+                pause(*away);
+                cluster.heal();
+            }
+        }
+    }
+
+    fn whom(&self) -> &str {
+        match self {
+            Self::Kill { who, .. } | Self::Stop { who, .. } => who,
+            Self::Cut { .. } => "w2",
+        }
+    }
+}
+
+fn run(kind: Kind) {
+    let seed = chosen("ORX_FAULT_SEED", 20_260_217);
+    let rounds = chosen("ORX_FAULT_ROUNDS", 7);
+    // Shown with a failure: how to have it again.
+    let again = format!("{kind:?}: ORX_FAULT_SEED={seed} ORX_FAULT_ROUNDS={rounds}\n");
+    std::io::stderr().write_all(again.as_bytes()).expect("said");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let cluster = Cluster::start(kind, true);
+    let (over, jobs) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let seed = rng.random();
+            let (cluster, over, jobs) = (&cluster, &over, &jobs);
+            scope.spawn(move || trouble(cluster, over, jobs, seed));
+        }
+        let (watched, over_too) = (&cluster, &over);
+        scope.spawn(move || watch(watched, over_too));
+        // However this ends, those beside it end too.
+        let end = Ends(&over);
+        for round in 0..rounds {
+            pause(Duration::from_millis(rng.random_range(100..1_000)));
+            let first = Fault::draw(kind, &mut rng);
+            let second = Fault::draw(kind, &mut rng);
+            let both = rng.random_bool(0.3) && first.whom() != second.whom();
+            let said = format!(
+                "{kind:?} {round}: {first:?}{}\n",
+                if both { format!(" {second:?}") } else { String::new() }
+            );
+            std::io::stderr().write_all(said.as_bytes()).expect("said");
+            std::thread::scope(|scope| {
+                if both {
+                    scope.spawn(|| second.befall(&cluster));
+                }
+                first.befall(&cluster);
+            });
+            cluster.look();
+        }
+        drop(end);
+    });
+    cluster.history.add(Fact::Quiet {});
+    until("every job has ended", || cluster.is_settled());
+    cluster.history.add(Fact::Settled {});
+    all_end_when_told(&cluster, &jobs);
+    assert!(jobs.load(Ordering::Relaxed) > rounds * 2, "too little happened to show anything");
+    cluster.check(&bounds());
+}
+
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Enqueues, asks again where there was no answer, and cancels, until told to end.
+fn trouble(cluster: &Cluster, over: &AtomicBool, jobs: &AtomicU64, seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut known: Vec<String> = Vec::new();
+    while !over.load(Ordering::Acquire) {
+        let number = jobs.fetch_add(1, Ordering::Relaxed);
+        let key = format!("key-{number}");
+        // Most are short; some are longer than a lease.
+        let seconds = match rng.random_range(0..15) {
+            0..9 => rng.random_range(0.0..0.6),
+            9..14 => rng.random_range(0.5..2.5),
+            _ => LEASE.as_secs_f64() * 1.5,
+        };
+        let (seconds, typed) = (format!("{seconds:.2}"), rng.random_bool(0.5));
+        let code = if rng.random_bool(0.15) { "1" } else { "0" };
+        let mut ask = || {
+            let node = rng.random_range(0..cluster.nodes());
+            if typed {
+                cluster.enqueue(node, &key, &seconds, code)
+            } else {
+                cluster.detach(node, &key, &seconds, "")
+            }
+        };
+        // With the same key, at any node: once more, or until there is an answer.
+        let first = ask();
+        let again = rng_again(number);
+        let id = if first.is_none() || again { ask().or(first) } else { first };
+        known.extend(id);
+        if rng.random_bool(0.35) && !known.is_empty() {
+            let place = known.len() - 1 - rng.random_range(0..known.len().min(3));
+            let node = rng.random_range(0..cluster.nodes());
+            cluster.cancel(node, &known[place]);
+        }
+        pause(Duration::from_millis(rng.random_range(200..800)));
+    }
+}
+
+fn rng_again(number: u64) -> bool {
+    number.is_multiple_of(7)
+}
+
+/// Notes who leads.
+fn watch(cluster: &Cluster, over: &AtomicBool) {
+    while !over.load(Ordering::Acquire) {
+        for node in 0..cluster.nodes() {
+            cluster.note_leader(node);
+        }
+        pause(Duration::from_millis(400));
+    }
+}
+
+/// Each daemon is told to end while jobs run that do not heed it and clients go on asking. What was
+/// accepted to the last moment is there when they are back.
+fn all_end_when_told(cluster: &Cluster, jobs: &AtomicU64) {
+    let stuck = (0..cluster.nodes()).find_map(|node| cluster.detach(node, "stuck", "300", "deaf"));
+    let stuck = stuck.expect("accepted");
+    until("the deaf job runs", || cluster.status(&stuck) == "running");
+    let mut all: Vec<String> = (0..cluster.nodes()).map(coordinator).collect();
+    all.extend([worker_name(0), worker_name(1)]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = &over;
+        scope.spawn(move || trouble(cluster, over, jobs, 1));
+        let end = Ends(over);
+        for who in &all {
+            cluster.tell(who);
+        }
+        std::thread::scope(|scope| {
+            for who in &all {
+                scope.spawn(move || {
+                    let code = cluster.ended(who);
+                    assert_eq!(code, 0, "{who}: {}", cluster.log_of(who));
+                });
+            }
+        });
+        drop(end);
+    });
+    for node in 0..cluster.nodes() {
+        cluster.start_coordinator(node);
+        cluster.await_coordinator(node);
+    }
+    let cancelled = cluster.ask(0, &["cancel", &stuck, "--force", "-y"]);
+    assert_eq!(cancelled.code, 0, "{cancelled:?}");
+    for worker in 0..2 {
+        cluster.start_worker(worker);
+    }
+    let began = std::time::Instant::now();
+    until("every job has ended again", || cluster.is_settled());
+    assert!(began.elapsed() < SOON);
+}

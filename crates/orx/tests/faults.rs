@@ -1,0 +1,231 @@
+//! Single faults of a fleet, each with what must hold of it.
+
+#[path = "common/cluster.rs"]
+mod cluster;
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use cluster::{Cluster, Kind, LEASE, bounds, pause};
+use common::{Machine, is_running, signal, until};
+use orx_model::{AttemptStatus, JobStatus};
+use orx_testkit::history::Fact;
+
+fn runs(cluster: &Cluster, job: &str) -> bool {
+    cluster.status(job) == "running"
+}
+
+/// How many executions of a job have started, and how many of them have ended.
+fn said(cluster: &Cluster, job: &str) -> (usize, usize) {
+    let (mut started, mut ended) = (BTreeSet::new(), BTreeSet::new());
+    for record in cluster.history.read() {
+        match record.fact {
+            Fact::Started { job: of, execution } if of.to_string() == job => {
+                started.insert(execution);
+            }
+            Fact::Ended { job: of, execution } if of.to_string() == job => {
+                ended.insert(execution);
+            }
+            _ => {}
+        }
+    }
+    (started.len(), ended.len())
+}
+
+fn end(cluster: &Cluster) {
+    cluster.history.add(Fact::Quiet {});
+    until("every job has ended", || cluster.is_settled());
+    cluster.history.add(Fact::Settled {});
+    cluster.check(&bounds());
+}
+
+#[test]
+fn a_job_of_several_leases_survives_its_coordinators_restart_in_one_attempt() {
+    let cluster = Cluster::start(Kind::Sqlite, false);
+    let job = cluster.detach(0, "long", "15", "").expect("accepted");
+    until("it runs", || runs(&cluster, &job));
+    for away in [0, 3] {
+        cluster.kill("c1");
+        pause(Duration::from_secs(away));
+        cluster.restart("c1");
+        pause(LEASE / 2);
+    }
+    end(&cluster);
+    let shown = cluster.show(&job);
+    assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1));
+    assert_eq!(said(&cluster, &job), (1, 1));
+}
+
+#[test]
+fn a_worker_that_was_stopped_past_its_lease_changes_nothing_and_ends_what_it_no_longer_holds() {
+    let cluster = Cluster::start(Kind::Sqlite, false);
+    // Two at one worker: one ends while it is stopped, one would go on for long.
+    let short = cluster.detach(0, "short", "2", "").expect("accepted");
+    let long = cluster.detach(0, "long", "40", "").expect("accepted");
+    until("both run", || runs(&cluster, &short) && runs(&cluster, &long));
+    let first = |job| cluster.show(job).attempts[0].clone();
+    let holder = first(&long).worker_name.to_string();
+    cluster.stop(&holder);
+    until("the job is another's", || cluster.show(&long).job.attempt == 2);
+    until("it runs there", || runs(&cluster, &long));
+    let both_there = first(&short).worker_name.as_str() == holder;
+    cluster.resume(&holder);
+    until("the first process of the job was ended", || said(&cluster, &long) == (2, 1));
+    assert_eq!(cluster.show(&long).job.status, JobStatus::Running, "its second attempt goes on");
+    let lost = first(&long);
+    assert_eq!(lost.status, AttemptStatus::Lost, "the late end of the first changed nothing");
+    if both_there {
+        until("the short one has ended", || cluster.show(&short).job.status.is_final());
+        assert_eq!(first(&short).status, AttemptStatus::Lost);
+        assert_eq!(cluster.show(&short).job.attempt, 2);
+    }
+    cluster.cancel(0, &long);
+    end(&cluster);
+}
+
+#[test]
+fn a_coordinator_that_was_stopped_gives_up_no_worker_that_it_could_not_hear() {
+    let cluster = Cluster::start(Kind::Sqlite, false);
+    let job = cluster.detach(0, "long", "20", "").expect("accepted");
+    until("it runs", || runs(&cluster, &job));
+    // Some of it within what a leader trusts its own lease for, some beyond.
+    for share in [0.8, 0.85, 0.9, 1.6] {
+        cluster.stop("c1");
+        pause(LEASE.mul_f64(share));
+        cluster.resume("c1");
+        pause(LEASE / 4);
+    }
+    end(&cluster);
+    let shown = cluster.show(&job);
+    assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1));
+}
+
+#[test]
+fn a_leader_that_was_stopped_and_replaced_follows_and_changes_nothing() {
+    let cluster = Cluster::start(Kind::Postgres, false);
+    let (leader, epoch) = cluster.leader(0).expect("one leads");
+    let other = usize::from(leader == "c1");
+    let job = cluster.detach(other, "before", "8", "").expect("accepted");
+    until("it runs", || runs(&cluster, &job));
+    cluster.note_leader(other);
+    cluster.stop(&leader);
+    let next = || cluster.leader(other).filter(|(_, later)| *later > epoch);
+    until("the other leads", || next().is_some());
+    cluster.note_leader(other);
+    let replaced = next().expect("a leader");
+    assert_ne!(replaced.0, leader);
+    let meanwhile = cluster.detach(other, "meanwhile", "0.1", "").expect("accepted");
+    until("it ran", || cluster.show(&meanwhile).job.status == JobStatus::Completed);
+    cluster.resume(&leader);
+    let stopped = usize::from(leader == "c2");
+    until("it follows", || cluster.leader(stopped).as_ref() == Some(&replaced));
+    let after = cluster.detach(stopped, "after", "0.1", "").expect("accepted");
+    end(&cluster);
+    for job in [&job, &meanwhile, &after] {
+        let shown = cluster.show(job);
+        assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1), "{job}");
+    }
+    assert_eq!(cluster.leader(other), Some(replaced), "no further change of who leads");
+}
+
+#[test]
+fn a_worker_moves_on_when_its_coordinator_is_killed_and_its_job_completes_in_one_attempt() {
+    let cluster = Cluster::start(Kind::Postgres, false);
+    let (leader, _) = cluster.leader(0).expect("one leads");
+    let other = usize::from(leader == "c1");
+    let jobs: Vec<String> = (0..4)
+        .map(|n| cluster.detach(other, &format!("k{n}"), "9", "").expect("accepted"))
+        .collect();
+    until("all run", || jobs.iter().all(|job| runs(&cluster, job)));
+    cluster.note_leader(other);
+    cluster.kill(&leader);
+    until("the other leads", || cluster.leader(other).is_some_and(|(who, _)| who != leader));
+    cluster.note_leader(other);
+    let after = cluster.detach(other, "after", "0.1", "").expect("accepted");
+    until("it ran", || cluster.show(&after).job.status == JobStatus::Completed);
+    until("all have ended", || cluster.is_settled());
+    for job in &jobs {
+        let shown = cluster.show(job);
+        assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1), "{job}");
+    }
+    cluster.restart(&leader);
+    end(&cluster);
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_lets_what_runs_end_within_its_grace_and_gives_back_the_rest() {
+    let cluster = Cluster::start_with(Kind::Sqlite, false, Duration::from_secs(6));
+    cluster.kill("w2");
+    until("it is given up", || cluster.live_workers() == 1);
+    let short = cluster.detach(0, "short", "3", "").expect("accepted");
+    let long = cluster.detach(0, "long", "12", "").expect("accepted");
+    until("both run", || runs(&cluster, &short) && runs(&cluster, &long));
+    cluster.tell("w1");
+    let late = cluster.detach(0, "late", "0.1", "").expect("accepted");
+    assert_eq!(cluster.ended("w1"), 0, "{}", cluster.log_of("w1"));
+    let ended = |job: &str| cluster.show(job).attempts.first().map(|attempt| attempt.status);
+    assert_eq!(ended(&short), Some(AttemptStatus::Succeeded));
+    assert_eq!(ended(&long), Some(AttemptStatus::Interrupted));
+    assert_eq!(ended(&late), None, "what comes while a worker ends is for others");
+    cluster.start_worker(0);
+    cluster.restart("w2");
+    end(&cluster);
+    let long = cluster.show(&long);
+    assert_eq!((long.job.status, long.job.attempt), (JobStatus::Completed, 2));
+}
+
+/// Its database answers nothing, a worker is stopped, and clients wait for jobs.
+#[test]
+fn a_coordinator_ends_when_it_is_told_though_nobody_answers_it() {
+    let cluster = Cluster::start(Kind::Postgres, false);
+    let job = cluster.detach(0, "long", "300", "").expect("accepted");
+    until("it runs", || runs(&cluster, &job));
+    let mut waits = cluster.client(0, &["wait", &job]).spawn().expect("orx runs");
+    let mut follows = cluster.client(1, &["logs", &job, "--follow"]).spawn().expect("orx runs");
+    cluster.stop("w1");
+    cluster.freeze_database(true);
+    for who in ["c1", "c2"] {
+        cluster.tell(who);
+    }
+    for who in ["c1", "c2"] {
+        cluster.ended(who);
+    }
+    cluster.freeze_database(false);
+    for client in [&mut waits, &mut follows] {
+        client.kill().expect("killed");
+        client.wait().expect("ended");
+    }
+    for node in 0..2 {
+        cluster.start_coordinator(node);
+        cluster.await_coordinator(node);
+    }
+    cluster.resume("w1");
+    cluster.cancel(0, &job);
+    end(&cluster);
+}
+
+/// On one machine: the worker is inside the server, which is stopped for longer than a lease.
+#[test]
+fn a_whole_server_that_was_stopped_goes_on_with_its_jobs() {
+    let mut machine = Machine::new();
+    let config = "[cluster]\nlease = \"2s\"\nheartbeat = \"500ms\"\nmonitor = \"500ms\"\n\
+                  leader_lease = \"4s\"\nleader_renew = \"1s\"\nleader_margin = \"500ms\"\n";
+    std::fs::create_dir_all(machine.path("home/.config/orx")).expect("a folder");
+    std::fs::write(machine.path("home/.config/orx/config.toml"), config).expect("written");
+    machine.start(&[]);
+    let run = machine.orx(["run", "--detach", "--", "sleep", "8"]);
+    let job = run.out.trim().to_owned();
+    until("it runs", || machine.status(&job) == "running");
+    let server = machine.address_pid().expect("a server");
+    for _ in 0..2 {
+        signal(server, "STOP");
+        pause(Duration::from_millis(2_800));
+        signal(server, "CONT");
+        pause(Duration::from_millis(500));
+    }
+    let began = Instant::now();
+    until("it has ended", || machine.status(&job) == "completed");
+    assert!(is_running(server) && began.elapsed() < Duration::from_secs(30));
+    assert_eq!(machine.json(["show", &job])["attempt"], 1);
+}

@@ -1,0 +1,186 @@
+//! Coordinators and workers as processes of their own, as a person sees and steers them.
+
+mod common;
+
+use std::process::{Child, Stdio};
+
+use common::{Machine, is_running, read, signal, until};
+use orx_testkit::servers::Database;
+use serde_json::Value;
+
+/// A worker daemon, killed at the end.
+struct Worker(Child);
+
+impl Worker {
+    fn start(machine: &Machine, name: &str, more: &[&str]) -> Self {
+        let log = std::fs::File::create(machine.path(&format!("{name}.log"))).expect("a log");
+        let mut command = machine.command(["daemon", "worker", "--name", name, "--slots", "2"]);
+        let child = command.args(more).stdout(Stdio::null()).stderr(log).spawn();
+        let worker = Self(child.expect("orx runs"));
+        until("the worker is there", || state(machine, name) == "running");
+        worker
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn workers(machine: &Machine) -> Vec<Value> {
+    machine.json(["worker", "list"]).as_array().expect("a list").clone()
+}
+
+/// As a person reads it, of the one of that name that is not given up.
+fn state(machine: &Machine, name: &str) -> String {
+    let list = machine.orx(["worker", "list", "-o", "tsv", "--no-header"]).out;
+    let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
+    let mut of = rows.iter().filter(|row| row[0] == name && row[1] != "fenced");
+    of.next().map(|row| row[1].to_owned()).unwrap_or_default()
+}
+
+fn detached(machine: &Machine, script: &str) -> String {
+    let run = machine.orx(["run", "--detach", "--", "sh", "-c", script]);
+    assert_eq!(run.code, 0, "{run:?}");
+    run.out.trim().to_owned()
+}
+
+fn worker_of(machine: &Machine, job: &str) -> String {
+    machine.json(["show", job])["live"]["worker_name"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn workers_are_listed_shown_drained_resumed_and_fenced() {
+    let mut machine = Machine::new();
+    machine.coordinate("127.0.0.1:0");
+    let _one = Worker::start(&machine, "w1", &[]);
+    let _two = Worker::start(&machine, "w2", &["--label", "gpu=a100"]);
+
+    let list = workers(&machine);
+    assert_eq!(list.len(), 2);
+    until("its machine's load is known", || {
+        workers(&machine).iter().all(|worker| worker["load"]["memory_bytes"].as_u64() > Some(0))
+    });
+    assert_eq!(list[1]["offer"]["labels"]["gpu"], "a100");
+    let picky = machine.orx(["run", "--require", "gpu=a100", "--", "true"]);
+    assert_eq!(picky.code, 0, "{picky:?}");
+    assert_eq!(machine.json(["show", "@last"])["worker"], "w2");
+
+    // What runs on a worker that drains is finished; nothing new comes, and it stays.
+    let job = detached(&machine, "until [ -e go ]; do sleep 0.05; done");
+    until("it runs", || machine.status(&job) == "running");
+    let on = worker_of(&machine, &job);
+    let other = if on == "w1" { "w2" } else { "w1" };
+    let drained = machine.orx(["worker", "drain", &on, "-o", "json"]);
+    assert_eq!(drained.code, 0, "{drained:?}");
+    until("it drains", || state(&machine, &on) == "draining");
+    let many: Vec<String> = (0..4).map(|_| detached(&machine, "true")).collect();
+    for job in &many {
+        assert_eq!(machine.orx(["wait", job, "--timeout", "30s"]).code, 0);
+        assert_eq!(machine.json(["show", job])["worker"], other, "{on} drains");
+    }
+    std::fs::write(machine.path("work/go"), "").expect("a file");
+    assert_eq!(machine.orx(["wait", &job, "--timeout", "30s"]).code, 0);
+    until("it is drained", || state(&machine, &on) == "drained");
+    assert_eq!(machine.orx(["worker", "resume", &on]).code, 0);
+    until("it works again", || state(&machine, &on) == "running");
+    let shown = machine.orx(["worker", "show", &on]);
+    assert!(shown.out.contains("machine") && shown.out.contains("cpu"), "{shown:?}");
+
+    // A fenced worker's job runs elsewhere at once, and what it had started is stopped.
+    let script = "echo $$ > pid.$ORX_ATTEMPT; until [ -e end ]; do sleep 0.05; done";
+    let job = detached(&machine, script);
+    until("it runs", || machine.status(&job) == "running" && !read(pid(&machine, 1)).is_empty());
+    let first: u32 = read(pid(&machine, 1)).trim().parse().expect("a pid");
+    let on = worker_of(&machine, &job);
+    let asked = machine.orx(["worker", "fence", &on]);
+    assert!(asked.code == 2 && asked.err.contains("--yes"), "{asked:?}");
+    assert_eq!(machine.orx(["worker", "fence", &on, "--yes"]).code, 0);
+    until("it runs again", || !read(pid(&machine, 2)).is_empty());
+    until("the first is stopped", || !is_running(first));
+    std::fs::write(machine.path("work/end"), "").expect("a file");
+    assert_eq!(machine.orx(["wait", &job, "--timeout", "30s"]).code, 0);
+    let shown = machine.json(["show", &job]);
+    let ends: Vec<&str> = shown["attempts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|attempt| attempt["status"].as_str())
+        .collect();
+    assert_eq!(ends, ["lost", "succeeded"]);
+    // It starts anew, as another incarnation; the fence of the old one stays.
+    until("it is back", || state(&machine, &on) == "running");
+    let fenced = workers(&machine).iter().filter(|worker| worker["order"] == "fence").count();
+    assert_eq!(fenced, 1);
+
+    let nobody = machine.orx(["worker", "drain", "w3"]);
+    assert!(nobody.code == 3 && nobody.err.contains("did you mean"), "{nobody:?}");
+}
+
+fn pid(machine: &Machine, attempt: u32) -> std::path::PathBuf {
+    machine.path(&format!("work/pid.{attempt}"))
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_gives_back_what_runs_and_says_goodbye() {
+    let mut machine = Machine::new();
+    machine.coordinate("127.0.0.1:0");
+    let config = machine.path("w.toml");
+    std::fs::write(&config, "[worker]\nstop_grace = \"100ms\"\n").expect("written");
+    let config = config.to_str().expect("text");
+    let mut one = Worker::start(&machine, "w1", &["--config", config]);
+    let job = detached(&machine, "sleep 60");
+    until("it runs", || machine.status(&job) == "running");
+    signal(one.0.id(), "TERM");
+    assert!(one.0.wait().expect("ended").success());
+    assert_eq!(workers(&machine), [Value::Null; 0]);
+    let shown = machine.json(["show", &job]);
+    assert_eq!((&shown["status"], &shown["ends"]["lost"]), (&"pending".into(), &0.into()));
+    assert_eq!(shown["attempts"][0]["status"], "interrupted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_coordinator_answers_any_call_and_the_leader_hears_of_it() {
+    let database = Database::new().await;
+    let (mut first, mut second) = (Machine::new(), Machine::new());
+    let text = format!("[store]\nurl = \"{}\"\n", database.url());
+    for (machine, name) in [(&mut first, "n1"), (&mut second, "n2")] {
+        std::fs::write(machine.path("pg.toml"), &text).expect("written");
+        let config = machine.path("pg.toml").to_str().expect("text").to_owned();
+        machine.coordinate_with("127.0.0.1:0", &["--config", &config, "--name", name]);
+    }
+    let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
+    until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
+    let leads: Vec<bool> = nodes(&second)
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|node| node["leads"] == true)
+        .collect();
+    assert_eq!(leads, [true, false]);
+
+    // The worker comes to the one that follows, and goes on to the leader.
+    let _worker = Worker::start(&second, "w1", &[]);
+    for machine in [&first, &second] {
+        let ran = machine.orx(["run", "--", "sh", "-c", "echo out; exit 3"]);
+        assert_eq!((ran.out.as_str(), ran.code), ("out\n", 3), "{ran:?}");
+    }
+    // What one is asked is seen and steered through the other.
+    let job = detached(&second, "echo begun; sleep 60");
+    let mut follow = first.command(["logs", "-f", &job]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().expect("orx runs");
+    until("it runs", || first.status(&job) == "running");
+    assert_eq!(first.orx(["cancel", &job]).code, 0);
+    until("it is cancelled", || second.status(&job) == "cancelled");
+    assert!(follow.wait().expect("ended").code().is_some());
+
+    // Told to end, the leader hands over at once: nobody waits for its lease to run out.
+    assert_eq!(first.stop(), 0, "{}", first.log());
+    let ran = second.orx(["run", "--", "echo", "on"]);
+    assert_eq!((ran.out.as_str(), ran.code), ("on\n", 0), "{ran:?}");
+    let list = nodes(&second);
+    assert_eq!((list.as_array().map(Vec::len), &list[0]["leads"]), (Some(1), &true.into()));
+}
