@@ -94,65 +94,6 @@ impl utoipa::PartialSchema for CatchUp {
 
 impl utoipa::ToSchema for CatchUp {}
 
-/// What a slot does that comes due while the previous run has not ended.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlap {
-    /// It is not run.
-    #[default]
-    Skip,
-    /// It runs beside it.
-    Allow,
-    /// It waits for it; of more than one only one waits.
-    #[serde(alias = "queue-one")]
-    QueueOne,
-    /// The previous run is cancelled.
-    #[serde(alias = "cancel-old")]
-    CancelOld,
-}
-
-impl Overlap {
-    pub const ALL: [Self; 4] = [Self::Skip, Self::Allow, Self::QueueOne, Self::CancelOld];
-
-    /// As it is typed: `queue-one`. JSON has `queue_one`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Skip => "skip",
-            Self::Allow => "allow",
-            Self::QueueOne => "queue-one",
-            Self::CancelOld => "cancel-old",
-        }
-    }
-}
-
-impl fmt::Display for Overlap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected `skip`, `allow`, `queue-one` or `cancel-old`, found `{found}`")]
-pub struct ParseOverlapError {
-    pub found: String,
-}
-
-impl FromStr for Overlap {
-    type Err = ParseOverlapError;
-
-    /// `queue_one` is understood as well.
-    fn from_str(text: &str) -> Result<Self, ParseOverlapError> {
-        let plain = text.to_ascii_lowercase().replace('_', "-");
-        Self::ALL
-            .into_iter()
-            .find(|overlap| overlap.as_str() == plain)
-            .ok_or_else(|| ParseOverlapError { found: text.chars().take(80).collect() })
-    }
-}
-
 /// What to do about slots that nobody was there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {

@@ -3,7 +3,14 @@
 //! Each line becomes the argv `SHELL -c LINE`, with the variables above it as environment. `%` is
 //! crontab's: the first that no backslash precedes ends the command, what follows is its standard
 //! input with each further `%` a newline, and `\%` is a `%`. `CRON_TZ` is the zone of the times below
-//! it. What has no counterpart (MAILTO, the user of a system crontab) is left out with a note; a
+//! it. Lines have five fields, or an alias: seconds are an addition of ours, and `6 * * * * *` in a
+//! crontab is five fields and a command that starts with `*`.
+//!
+//! An entry's id is the name of its program and a hash of its command, so it stays the same when
+//! lines around it, its time or its variables change: reading the crontab again changes schedules
+//! rather than making new ones. Of several lines with one command the later ones are numbered.
+//!
+//! What has no counterpart (MAILTO, the user of a system crontab) is left out with a note; a
 //! line that cannot be understood is an error, and all of them are reported together.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +18,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine;
+use serde::Serialize;
 
 use super::cron::{CronError, CronExpr, CronField};
 use super::spec::ScheduleSpec;
-use super::timing::When;
+use super::timing::{When, hash, mix};
 use super::zone::ZoneName;
 use crate::ids::Name;
 use crate::job::Command;
@@ -39,7 +47,8 @@ pub struct Options {
     pub prefix: String,
 }
 
-#[derive(Debug, Clone)]
+/// A line that became a schedule.
+#[derive(Debug, Clone, Serialize)]
 pub struct Entry {
     /// From 1.
     pub line: usize,
@@ -47,20 +56,20 @@ pub struct Entry {
 }
 
 /// Something that is not taken over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Note {
     /// From 1.
     pub line: usize,
     pub text: String,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Crontab {
     pub entries: Vec<Entry>,
     pub notes: Vec<Note>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("line {line}: {text}")]
 pub struct LineError {
     /// From 1.
@@ -165,7 +174,7 @@ impl<'a> Reader<'a> {
         if line.trim_end().is_empty() || line.starts_with('#') {
             return Ok(());
         }
-        match variable(line) {
+        match variable(line).map_err(|text| (None, text))? {
             Some((name, value)) => self.set(&name, value),
             None => self.entry(line),
         }
@@ -239,10 +248,11 @@ impl<'a> Reader<'a> {
             let most = limits::STDIN_BYTES;
             return Err((None, format!("standard input after `%` is at most {most} bytes")));
         }
-        let id = self.id(command);
+        let program = program(command);
+        let id = self.id(program, command);
         let shell = self.shell.clone().unwrap_or_else(|| "sh".to_owned());
         let job = EnqueueRequest {
-            name: Some(id.clone()),
+            name: Some(Name::from_any(program)),
             command: Some(Command {
                 argv: vec![shell, "-c".to_owned(), command.to_owned()],
                 // Cron starts a command in HOME.
@@ -255,24 +265,18 @@ impl<'a> Reader<'a> {
         let mut spec = ScheduleSpec::new(id, When::Cron(expr), job);
         spec.zone = self.zone;
         spec.jitter_ms = self.jitter_ms;
-        spec.check().map_err(|text| (None, text))?;
+        spec.check().map_err(|problems| (None, problems.to_string()))?;
         self.crontab.entries.push(Entry { line: self.line, spec });
         Ok(())
     }
 
-    /// Named after the program, the same at every reading of the same lines.
-    fn id(&mut self, command: &str) -> Name {
-        let program = command
-            .split_ascii_whitespace()
-            .find(|word| !word.contains('='))
-            .map(|word| word.rsplit('/').next().unwrap_or(word))
-            .filter(|word| word.starts_with(|c: char| c.is_ascii_alphanumeric()))
-            .map_or_else(|| format!("line-{}", self.line), ToOwned::to_owned);
+    fn id(&mut self, program: &str, command: &str) -> Name {
         // Room for what makes it unique.
         let base: String = format!("{}{program}", self.options.prefix).chars().take(100).collect();
         let base = Name::from_any(&base);
-        let base = base.as_str().trim_end_matches('-');
-        let mut id = base.to_owned();
+        let hash = mix(hash(command.as_bytes())) & 0xff_ffff;
+        let base = format!("{}-{hash:06x}", base.as_str().trim_end_matches('-'));
+        let mut id = base.clone();
         let mut number = 1;
         while self.ids.contains(&id) {
             number += 1;
@@ -281,6 +285,16 @@ impl<'a> Reader<'a> {
         self.ids.insert(id.clone());
         Name::from_any(&id)
     }
+}
+
+/// The name of the first word that can be a program; else `command`.
+fn program(command: &str) -> &str {
+    command
+        .split_ascii_whitespace()
+        .find(|word| !word.contains('='))
+        .map(|word| word.rsplit('/').next().unwrap_or(word))
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        .unwrap_or("command")
 }
 
 fn cut(text: &str) -> String {
@@ -309,27 +323,41 @@ fn split_fields(line: &str, fields: usize) -> Option<(&str, &str)> {
     (!rest.trim_end().is_empty()).then_some((time, rest))
 }
 
-/// `NAME = value`, either in quotes; nothing in it is expanded.
-fn variable(line: &str) -> Option<(String, String)> {
-    let (name, rest) = match line.chars().next()? {
-        quote @ ('"' | '\'') => {
-            let rest = &line[1..];
-            let end = rest.find(quote)?;
-            (&rest[..end], &rest[end + 1..])
-        }
-        _ => {
-            let end = line.find(|c: char| c == '=' || c.is_ascii_whitespace())?;
-            line.split_at(end)
-        }
+/// `NAME = value`, either in quotes; nothing in it is expanded. `None` for what is no setting.
+fn variable(line: &str) -> Result<Option<(String, String)>, String> {
+    let quoted = |text: &str| text.chars().next().filter(|c| matches!(c, '"' | '\''));
+    let (name, rest) = match quoted(line) {
+        Some(quote) => match line[1..].split_once(quote) {
+            Some(parts) => parts,
+            None => return Ok(None),
+        },
+        None => match line.find(|c: char| c == '=' || c.is_ascii_whitespace()) {
+            Some(end) => line.split_at(end),
+            None => return Ok(None),
+        },
     };
-    let value = rest.trim_start().strip_prefix('=')?.trim();
+    let Some(value) = rest.trim_start().strip_prefix('=') else { return Ok(None) };
     let right = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let unquoted = ['"', '\'']
-        .into_iter()
-        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(value);
-    right.then(|| (name.to_owned(), unquoted.to_owned()))
+    if !right {
+        return Ok(None);
+    }
+    let value = value.trim();
+    let value = match quoted(value) {
+        None => value,
+        // Cron takes neither, and says so only in its log.
+        Some(quote) => match value[1..].split_once(quote) {
+            Some((value, "")) => value,
+            Some((_, after)) => {
+                let after = cut(after.trim());
+                return Err(format!(
+                    "`{name}`: expected nothing after the quotes, found `{after}`"
+                ));
+            }
+            None => return Err(format!("`{name}`: expected a closing `{quote}`, found none")),
+        },
+    };
+    Ok(Some((name.to_owned(), value.to_owned())))
 }
 
 /// The command, and what stands after its first `%`.

@@ -1,11 +1,12 @@
 //! What is allowed but probably not meant.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::catch_up::{CatchUp, Overlap};
 use super::cron::{CronExpr, CronField, days_of};
+use super::overlap::Overlap;
 use super::preview::{ClockChange, minute_text};
 use super::spec::ScheduleSpec;
 use super::timing::{Timing, When};
@@ -34,10 +35,27 @@ pub enum WarningCode {
     BothDays,
     /// Runs may overlap, or be skipped or cancelled for it.
     RunTime,
-    /// Runs caught up cancel each other.
-    CatchUpCancels,
     /// The jitter is cut to the shortest gap between due times.
     JitterCut,
+}
+
+impl WarningCode {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NeverDue => "never_due",
+            Self::ClockSkips => "clock_skips",
+            Self::ClockRepeats => "clock_repeats",
+            Self::ShortMonths => "short_months",
+            Self::Frequent => "frequent",
+            Self::UnevenStep => "uneven_step",
+            Self::LongStep => "long_step",
+            Self::EitherDay => "either_day",
+            Self::BothDays => "both_days",
+            Self::RunTime => "run_time",
+            Self::JitterCut => "jitter_cut",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -45,6 +63,13 @@ pub struct Warning {
     pub code: WarningCode,
     /// What happens, and when first.
     pub text: String,
+}
+
+/// `either_day: day of month and …`.
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.text)
+    }
 }
 
 /// Ten years.
@@ -67,17 +92,6 @@ pub fn lint(spec: &ScheduleSpec, from: Timestamp) -> Vec<Warning> {
         steps(&mut warnings, expr);
     }
     gaps(&mut warnings, spec, &timing, from);
-    if matches!(spec.catch_up, CatchUp::All(most) if most > 1) && spec.overlap == Overlap::CancelOld
-    {
-        warnings.add(
-            WarningCode::CatchUpCancels,
-            format!(
-                "catch-up is `{}` and overlap `{}`: runs caught up cancel each other, and the last \
-                 is left",
-                spec.catch_up, spec.overlap
-            ),
-        );
-    }
     warnings.0
 }
 

@@ -5,6 +5,7 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeZone, Timelike};
 use chrono_tz::Tz;
 use proptest::prelude::*;
 
+use super::spec::ScheduleSpec;
 use super::timing::{Timing, When};
 use crate::time::Timestamp;
 
@@ -124,17 +125,19 @@ pub(super) fn walk(zone: Tz, text: &str, after: i64, until: i64, step: i64) -> V
     found
 }
 
-/// Instants at which the zone's clock changes, found by asking it every quarter of an hour.
+/// Instants at which the zone's clock changes: asked for every three hours, then every minute.
 pub(super) fn changes(zone: Tz, from: i64, until: i64) -> Vec<i64> {
+    const STEP: i64 = 3 * 3_600;
     let offset = |at| wall(zone, at) - at;
     let mut found = Vec::new();
-    let mut at = from;
+    let (mut at, mut here) = (from, offset(from));
     while at < until {
-        if offset(at) != offset(at + 900) {
-            let minute = (at..at + 900).step_by(60).find(|at| offset(*at) != offset(at + 60));
+        let there = offset(at + STEP);
+        if there != here {
+            let minute = (at..at + STEP).step_by(60).find(|at| offset(*at) != offset(at + 60));
             found.push(minute.expect("a change at a full minute") + 60);
         }
-        at += 900;
+        (at, here) = (at + STEP, there);
     }
     found
 }
@@ -174,5 +177,87 @@ pub(super) fn expression() -> impl Strategy<Value = String> {
     let weekday = prop_oneof![3 => Just("*".to_owned()), 2 => field(0, 7, DAYS)];
     (field(0, 59, &[]), hour, day, month, weekday).prop_map(
         |(minute, hour, day, month, weekday)| format!("{minute} {hour} {day} {month} {weekday}"),
+    )
+}
+
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        (-1e9..1e9).prop_map(|n: f64| n.into()),
+        "\\PC{0,8}|[\"'\\\\\n\t#=]{0,4}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            proptest::collection::btree_map("\\PC{0,6}", inner, 0..4)
+                .prop_map(|map| map.into_iter().collect()),
+        ]
+    })
+}
+
+/// A schedule with anything in it that JSON takes, right or not.
+pub(super) fn any_spec() -> impl Strategy<Value = ScheduleSpec> {
+    use serde_json::{Value, json};
+
+    /// Some of the fields.
+    fn some(object: Value, mask: u32) -> Value {
+        let Value::Object(map) = object else { return object };
+        map.into_iter()
+            .enumerate()
+            .filter(|(n, _)| mask >> n & 1 == 1)
+            .map(|(_, pair)| pair)
+            .collect()
+    }
+    let timing = prop_oneof![
+        expression()
+            .prop_filter("never due", |text| text.parse::<super::CronExpr>().is_ok())
+            .prop_map(|text| json!({ "cron": text })),
+        (0..crate::limits::DELAY_MAX.as_millis() as u64, 0_u64..100_000).prop_map(
+            |(every, offset)| json!({"interval": {"every_ms": every, "offset_ms": offset}})
+        ),
+        (0_i64..4_000_000_000_000).prop_map(|ms| json!({"once": Timestamp::from_millis(ms)})),
+    ];
+    let ms = || 0..crate::limits::DELAY_MAX.as_millis() as u64;
+    let policies = (
+        prop::sample::select(vec!["none", "one", "all", "all:7"]),
+        prop::sample::select(vec!["skip", "allow", "queue_one", "cancel_old"]),
+        prop::sample::select(vec!["high", "low"]),
+    );
+    let text = || "\\PC{0,8}";
+    let job = (any_json(), text(), text(), text(), ms(), ms(), any::<u32>());
+    (timing, policies, job, ms(), ms(), any::<u32>(), 0..chrono_tz::TZ_VARIANTS.len()).prop_map(
+        |(timing, (catch_up, overlap, priority), job, window, at, mask, zone)| {
+            let (args, one, two, three, span, expires, job_mask) = job;
+            let command = some(
+                json!({"cwd": one, "env": {"A": two, "B": three}, "stdin": "aGVsbG8="}),
+                job_mask >> 20,
+            );
+            let mut command = command;
+            command["argv"] = json!([three, one]);
+            let job = json!({
+                "name": "report", "args": args, "command": command, "queue": "reports",
+                "priority": priority, "retries": job_mask % 10, "backoff_ms": span,
+                "timeout_ms": span / 2, "expires_ms": expires, "on_lost": "fail",
+                "require": {"gpu": two}, "tags": {"one": one, "two": two}, "corr": three, "by": one,
+            });
+            let mut spec = some(
+                json!({
+                    "jitter_ms": window / 7, "start": Timestamp::from_millis(at as i64),
+                    "end": Timestamp::from_millis(span as i64), "max_runs": span % 1_000,
+                    "catch_up": catch_up, "window_ms": window, "overlap": overlap,
+                    "tolerance_ms": at, "on_missed": "page", "on_failure": "wake",
+                }),
+                mask,
+            );
+            spec["id"] = json!(format!("s-{}", mask % 7));
+            spec["timing"] = timing;
+            spec["zone"] = json!(chrono_tz::TZ_VARIANTS[zone].name());
+            spec["job"] = some(job, job_mask);
+            serde_json::from_str(&spec.to_string())
+                .unwrap_or_else(|error| panic!("{spec}: {error}"))
+        },
     )
 }

@@ -1,11 +1,13 @@
 //! The next due times, with a mark on days whose clock changes.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDateTime};
 use serde::{Deserialize, Serialize};
 
 use super::timing::{Timing, When};
 use super::zone::Segment;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, format_exact};
 
 /// What a clock change does to a due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -54,6 +56,23 @@ pub struct Previewed {
     pub local: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<DayEffect>,
+}
+
+/// `2026-03-29 03:00:00 +02:00  skipped 2026-03-29 02:30`, with the time of firing where a jitter
+/// moves it.
+impl fmt::Display for Previewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.local)?;
+        if self.fire_at != self.slot {
+            write!(f, " + {}", format_exact(self.fire_at.saturating_since(self.slot)))?;
+        }
+        let Some(effect) = &self.effect else { return Ok(()) };
+        write!(f, "  {}", effect.mark.as_str())?;
+        if let Some(wanted) = &effect.wanted {
+            write!(f, " {wanted}")?;
+        }
+        write!(f, " (clock {} > {})", effect.from, effect.to)
+    }
 }
 
 /// Most due times shown at once.

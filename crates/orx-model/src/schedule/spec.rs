@@ -1,13 +1,16 @@
-//! A schedule as it is asked for, and what became of each of its slots.
+//! A schedule as it is asked for.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::catch_up::{CatchUp, Overlap, Rule};
+use super::catch_up::{CatchUp, Rule};
+use super::overlap::Overlap;
 use super::timing::{Timing, When};
 use super::zone::ZoneName;
-use crate::ids::{JobId, Name};
+use crate::ids::Name;
 use crate::limits;
-use crate::time::{Timestamp, format_exact};
+use crate::time::Timestamp;
 use crate::wire::EnqueueRequest;
 
 /// A schedule to keep. What is left out gets the values said here; of the job, the server's.
@@ -108,57 +111,76 @@ impl ScheduleSpec {
         Rule { catch_up: self.catch_up, window }
     }
 
-    /// What is out of range or cannot be, in words. The job itself is checked where jobs are
-    /// accepted.
-    pub fn check(&self) -> Result<(), String> {
-        self.timing.check()?;
+    /// Everything that is out of range or cannot be. The job's own values are checked where jobs
+    /// are accepted.
+    ///
+    /// # Errors
+    ///
+    /// Every field that is wrong, in the order of the fields.
+    pub fn check(&self) -> Result<(), SpecProblems> {
+        let mut problems = Vec::new();
+        let mut add = |field, text| problems.push(SpecProblem { field, text });
+        let timing = self.timing.check();
+        let due = timing.is_ok();
+        if let Err(text) = timing {
+            add("timing", text);
+        }
         let most = limits::DELAY_MAX.as_millis() as u64;
         if self.jitter_ms > Self::JITTER_MAX_MS {
-            return Err(format!(
-                "`jitter_ms` is at most {} (a day), found {}",
-                Self::JITTER_MAX_MS,
-                self.jitter_ms
-            ));
+            let (most, found) = (Self::JITTER_MAX_MS, self.jitter_ms);
+            add("jitter_ms", format!("expected 0 to {most} (a day), found {found}"));
         }
-        if self.window_ms > most {
-            return Err(format!("`window_ms` is at most {most}, found {}", self.window_ms));
+        let ordered = match (self.start, self.end) {
+            (Some(start), Some(end)) => start <= end,
+            _ => true,
+        };
+        if let (false, Some(start), Some(end)) = (ordered, self.start, self.end) {
+            add("end", format!("expected `start` `{start}` or later, found `{end}`"));
         }
-        if !(1_000..=most).contains(&self.tolerance_ms) {
-            return Err(format!("`tolerance_ms` is 1000 to {most}, found {}", self.tolerance_ms));
+        if due && ordered {
+            let from = self.start.unwrap_or(Timestamp::from_millis(0));
+            let before = Timestamp::from_millis(from.as_millis().saturating_sub(1));
+            if self.timing().next_after(before).is_none() {
+                add("timing", format!("`{}` is never due{}", self.timing, self.bounds()));
+            }
         }
         if self.max_runs == Some(0) {
-            return Err("`max_runs` is 1 or more, found 0".to_owned());
+            add("max_runs", "expected 1 or more, found 0".to_owned());
         }
-        if let (Some(start), Some(end)) = (self.start, self.end) {
-            if end < start {
-                return Err(format!("`end` must not be before `start` `{start}`, found `{end}`"));
-            }
+        if self.window_ms > most {
+            let found = self.window_ms;
+            add("window_ms", format!("expected 0 to {most} (ten years), found {found}"));
+        }
+        if !(1_000..=most).contains(&self.tolerance_ms) {
+            let found = self.tolerance_ms;
+            add("tolerance_ms", format!("expected 1000 to {most} (ten years), found {found}"));
         }
         let job = &self.job;
         if job.name.is_none() && job.command.is_none() {
-            return Err("the job of a schedule needs a `name`, or a `command`".to_owned());
+            add("job.name", "expected a job type, or a `command`, found neither".to_owned());
         }
-        for (what, given) in [
-            ("key", job.key.is_some()),
-            ("run_at", job.run_at.is_some()),
-            ("delay_ms", job.delay_ms.is_some()),
-            ("deadline", job.deadline.is_some()),
+        for (field, given) in [
+            ("job.key", job.key.is_some()),
+            ("job.run_at", job.run_at.is_some()),
+            ("job.delay_ms", job.delay_ms.is_some()),
+            ("job.deadline", job.deadline.is_some()),
         ] {
             if given {
-                return Err(format!(
-                    "the job of a schedule takes no `{what}`: each slot makes a job of its own"
-                ));
+                let text = "expected nothing: each slot makes a job of its own, due at the slot";
+                add(field, text.to_owned());
             }
         }
-        let from = self.start.unwrap_or(Timestamp::from_millis(0));
-        let before = Timestamp::from_millis(from.as_millis().saturating_sub(1));
-        if self.timing().next_after(before).is_none() {
-            return Err(match (self.start, self.end) {
-                (None, None) => "the schedule is never due".to_owned(),
-                _ => "the schedule is never due between `start` and `end`".to_owned(),
-            });
+        if problems.is_empty() { Ok(()) } else { Err(SpecProblems(problems)) }
+    }
+
+    /// The stretch of time in which it may be due, in words.
+    fn bounds(&self) -> String {
+        match (self.start, self.end) {
+            (None, None) => String::new(),
+            (Some(start), None) => format!(" from `start` `{start}` on"),
+            (None, Some(end)) => format!(" until `end` `{end}`"),
+            (Some(start), Some(end)) => format!(" from `start` `{start}` to `end` `{end}`"),
         }
-        Ok(())
     }
 
     /// In one line: `cron 0 2 * * * in Europe/Berlin`, `every 15m`, `once at …`.
@@ -166,117 +188,35 @@ impl ScheduleSpec {
     pub fn when_text(&self) -> String {
         match &self.timing {
             When::Cron(expr) => format!("cron {expr} in {}", self.zone),
-            When::Interval { every_ms, offset_ms } => {
-                let span = |ms| format_exact(std::time::Duration::from_millis(ms));
-                match offset_ms {
-                    0 => format!("every {}", span(*every_ms)),
-                    offset_ms => format!("every {} offset {}", span(*every_ms), span(*offset_ms)),
-                }
+            When::Interval { .. } | When::Once(_) => self.timing.to_string(),
+        }
+    }
+}
+
+/// One thing that is wrong with a [`ScheduleSpec`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error, utoipa::ToSchema)]
+#[error("`{field}`: {text}")]
+pub struct SpecProblem {
+    /// The field as JSON has it: `window_ms`, `job.name`.
+    pub field: &'static str,
+    /// What was expected, and what was found.
+    pub text: String,
+}
+
+/// Everything that is wrong with a [`ScheduleSpec`], one a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecProblems(pub Vec<SpecProblem>);
+
+impl fmt::Display for SpecProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, problem) in self.0.iter().enumerate() {
+            if place > 0 {
+                f.write_str("\n")?;
             }
-            When::Once(at) => format!("once at {at}"),
+            problem.fmt(f)?;
         }
+        Ok(())
     }
 }
 
-/// Why a slot made no job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SkipReason {
-    /// The previous run had not ended, and overlap is `skip`.
-    Overlap,
-    /// A run waits for the previous one already, and overlap is `queue_one`.
-    OneWaits,
-    /// The schedule was paused.
-    Paused,
-    /// Its job was refused as a request would be.
-    Refused,
-}
-
-impl SkipReason {
-    /// As a person reads it.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Overlap => "the previous run had not ended",
-            Self::OneWaits => "a run was waiting already",
-            Self::Paused => "the schedule was paused",
-            Self::Refused => "the job was refused",
-        }
-    }
-}
-
-/// What became of a slot. `late_ms` counts from when it should have fired, jitter included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum SlotOutcome {
-    Ran {
-        job: JobId,
-        late_ms: u64,
-    },
-    Skipped {
-        reason: SkipReason,
-    },
-    /// Nobody was there, and it was not caught up.
-    Missed,
-    /// Nobody was there, and it was run afterwards.
-    CaughtUp {
-        job: JobId,
-        late_ms: u64,
-    },
-}
-
-impl SlotOutcome {
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Ran { .. } => "ran",
-            Self::Skipped { .. } => "skipped",
-            Self::Missed => "missed",
-            Self::CaughtUp { .. } => "caught_up",
-        }
-    }
-
-    /// The job that it made.
-    #[must_use]
-    pub fn job(&self) -> Option<JobId> {
-        match self {
-            Self::Ran { job, .. } | Self::CaughtUp { job, .. } => Some(*job),
-            Self::Skipped { .. } | Self::Missed => None,
-        }
-    }
-}
-
-/// One row of the ledger: a slot, or a range of missed ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Slot {
-    /// The due time; of a range the oldest.
-    pub slot: Timestamp,
-    /// Of a range the newest due time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<Timestamp>,
-    /// How many slots the row stands for.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub count: u64,
-    /// `false`: it stands for more than `count`.
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
-    pub exact: bool,
-    #[serde(flatten)]
-    pub outcome: SlotOutcome,
-    pub recorded_at: Timestamp,
-}
-
-fn one() -> u64 {
-    1
-}
-
-fn is_one(count: &u64) -> bool {
-    *count == 1
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn is_yes(exact: &bool) -> bool {
-    *exact
-}
+impl std::error::Error for SpecProblems {}

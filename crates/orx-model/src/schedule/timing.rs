@@ -14,12 +14,15 @@
 //!
 //! Intervals go by elapsed time and know no zone.
 
+use std::fmt;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::cron::CronExpr;
 use super::zone::ZoneName;
 use crate::ids::Name;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, format_exact};
 
 /// What makes a schedule due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -44,23 +47,42 @@ fn is_zero(ms: &u64) -> bool {
     *ms == 0
 }
 
+/// In one line: `cron 0 2 * * *`, `every 15m offset 5m`, `once at 2026-01-01T00:00:00.000Z`.
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = |ms: &u64| format_exact(Duration::from_millis(*ms));
+        match self {
+            Self::Cron(expr) => write!(f, "cron {expr}"),
+            Self::Interval { every_ms, offset_ms: 0 } => write!(f, "every {}", span(every_ms)),
+            Self::Interval { every_ms, offset_ms } => {
+                write!(f, "every {} offset {}", span(every_ms), span(offset_ms))
+            }
+            Self::Once(at) => write!(f, "once at {at}"),
+        }
+    }
+}
+
 impl When {
     /// Shortest interval, in milliseconds.
     pub const EVERY_MIN_MS: u64 = 1_000;
 
     /// What is out of range, in words.
+    ///
+    /// # Errors
+    ///
+    /// An interval shorter than a second or longer than ten years, or an offset as long as it.
     pub fn check(&self) -> Result<(), String> {
         let Self::Interval { every_ms, offset_ms } = self else { return Ok(()) };
         let most = crate::limits::DELAY_MAX.as_millis() as u64;
         if !(Self::EVERY_MIN_MS..=most).contains(every_ms) {
             return Err(format!(
-                "an interval is 1 s to ten years (`every_ms` {} to {most}), found {every_ms}",
+                "expected an interval of 1 s to ten years (`every_ms` {} to {most}), found {every_ms}",
                 Self::EVERY_MIN_MS
             ));
         }
         if offset_ms >= every_ms {
             return Err(format!(
-                "`offset_ms` must be less than `every_ms` {every_ms}, found {offset_ms}"
+                "expected `offset_ms` less than `every_ms` {every_ms}, found {offset_ms}"
             ));
         }
         Ok(())
@@ -160,7 +182,7 @@ impl Timing {
         let draw = mix(self.seed ^ mix(slot.as_millis() as u64));
         // The high bits of a product: as even as a remainder, and no power of two stands out.
         let delay = (u128::from(draw) * u128::from(choices)) >> 64;
-        Due { slot, fire_at: slot.saturating_add(std::time::Duration::from_millis(delay as u64)) }
+        Due { slot, fire_at: slot.saturating_add(Duration::from_millis(delay as u64)) }
     }
 
     /// A wildcard expression: the first instant whose wall clock matches. In seconds.
@@ -197,15 +219,15 @@ fn next_interval(every_ms: u64, offset_ms: u64, after: i64) -> Option<Timestamp>
     i64::try_from(turns * every + offset).ok().map(Timestamp::from_millis)
 }
 
-/// FNV-1a. Written out: due times must not change with a compiler or a library.
-fn hash(bytes: &[u8]) -> u64 {
+/// FNV-1a. Written out: due times and ids must not change with a compiler or a library.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
 /// The finish of splitmix64: one changed bit changes half of all.
-fn mix(seed: u64) -> u64 {
+pub(super) fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

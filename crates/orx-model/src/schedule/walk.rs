@@ -45,6 +45,8 @@ impl Walls {
 
     /// The first match after `after`, both in seconds from 1970 of a wall clock; none after 2100.
     pub(super) fn next(&self, after: i64) -> Option<i64> {
+        #[cfg(test)]
+        WALKS.with(|walks| walks.set(walks.get() + 1));
         // The crate knows no year before 1970, and starts there.
         let after = DateTime::<Utc>::from_timestamp(after.max(-1), 0)?;
         let next = |schedule: &cron::Schedule| Some(schedule.after(&after).next()?.timestamp());
@@ -55,6 +57,17 @@ impl Walls {
             Some(second) => first.into_iter().chain(next(second)).min(),
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static WALKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How often this thread has walked the calendar: what the time that it takes is made of.
+#[cfg(test)]
+pub(super) fn walks() -> u64 {
+    WALKS.with(std::cell::Cell::get)
 }
 
 fn write(text: &mut String, field: CronField, set: Set) {
