@@ -67,7 +67,7 @@ impl Plain {
                 None if range == "*" => (first, 99),
                 None => (range.parse().expect("a value"), range.parse().expect("a value")),
             };
-            (low..=high).contains(&value) && (value - low) % step == 0
+            (low..=high).contains(&value) && (value - low).is_multiple_of(step)
         })
     }
 
@@ -145,7 +145,7 @@ pub(super) fn changes(zone: Tz, from: i64, until: i64) -> Vec<i64> {
 /// Text of one field, of every form that crontab has.
 fn field(low: u32, high: u32, names: &'static [&'static str]) -> impl Strategy<Value = String> {
     let value = move |value: u32| match names.get(value.wrapping_sub(low) as usize) {
-        Some(name) if value % 2 == 0 => (*name).to_owned(),
+        Some(name) if value.is_multiple_of(2) => (*name).to_owned(),
         _ => value.to_string(),
     };
     let item = prop_oneof![
