@@ -1,5 +1,5 @@
 //! The words of orx as types: ids, statuses and their one transition table, jobs and attempts,
-//! retry policy, messages, HTTP wire types, filter grammar, times, and the cleaning of text.
+//! retry policy, schedules, messages, HTTP wire types, filter grammar, times, and the cleaning of text.
 //!
 //! Depends on no other crate of ours. Does no I/O and reads no clock: `now` and randomness are
 //! arguments.
@@ -14,6 +14,7 @@ pub mod log;
 pub mod message;
 pub mod policy;
 pub mod problem;
+pub mod schedule;
 pub mod settle;
 pub mod status;
 pub mod text;

@@ -1,0 +1,253 @@
+//! Changes of a schedule that name only what they change, and the difference of two schedules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::catch_up::CatchUp;
+use super::file::FileSchedule;
+use super::overlap::Overlap;
+use super::spec::ScheduleSpec;
+use super::timing::When;
+use super::zone::ZoneName;
+use crate::ids::Name;
+use crate::job::{Command, Json, Labels};
+use crate::policy::{OnLost, Priority};
+use crate::text::{MASK, clean_line, is_secret_key, mask_secrets, mask_urls, mask_words};
+use crate::time::Timestamp;
+use crate::wire::EnqueueRequest;
+
+/// What to change of a schedule. What is left out stays as it is; `null`, where it is allowed, takes
+/// the value away. Units and ranges are those of [`ScheduleSpec`], and [`ScheduleSpec::check`] tells
+/// whether the outcome is right.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpecChange {
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub timing: Option<When>,
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub zone: Option<ZoneName>,
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub jitter_ms: Option<u64>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub start: Option<Option<Timestamp>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub end: Option<Option<Timestamp>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub max_runs: Option<Option<u64>>,
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub catch_up: Option<CatchUp>,
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<u64>,
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub tolerance_ms: Option<u64>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub on_missed: Option<Option<Name>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Option<Name>>,
+    #[serde(skip_serializing_if = "JobChange::is_empty")]
+    pub job: JobChange,
+}
+
+/// What to change of a schedule's job. A value taken away is the server's default again; arguments,
+/// labels and the command are replaced whole.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobChange {
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub name: Option<Option<Name>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub args: Option<Option<Json>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub command: Option<Option<Command>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Option<Name>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Option<Priority>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Option<u32>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub backoff_ms: Option<Option<u64>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<Option<u64>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<Option<u64>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub on_lost: Option<Option<OnLost>>,
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub require: Option<Labels>,
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Labels>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub corr: Option<Option<String>>,
+}
+
+/// A field that is there and no `null`; one that is left out keeps its default.
+fn value<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A field that is there, `null` or not; one that is left out keeps its default.
+fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+fn put<T: Clone>(change: Option<&T>, value: &mut T) {
+    if let Some(new) = change {
+        value.clone_from(new);
+    }
+}
+
+impl SpecChange {
+    /// Names nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        // All that is named is written, and nothing else.
+        serde_json::to_value(self).is_ok_and(|value| value == Value::Object(Map::new()))
+    }
+
+    /// The schedule with the change made. Not checked; the id stays.
+    #[must_use]
+    pub fn apply(&self, spec: &ScheduleSpec) -> ScheduleSpec {
+        let mut new = spec.clone();
+        put(self.timing.as_ref(), &mut new.timing);
+        put(self.zone.as_ref(), &mut new.zone);
+        put(self.jitter_ms.as_ref(), &mut new.jitter_ms);
+        put(self.start.as_ref(), &mut new.start);
+        put(self.end.as_ref(), &mut new.end);
+        put(self.max_runs.as_ref(), &mut new.max_runs);
+        put(self.catch_up.as_ref(), &mut new.catch_up);
+        put(self.window_ms.as_ref(), &mut new.window_ms);
+        put(self.overlap.as_ref(), &mut new.overlap);
+        put(self.tolerance_ms.as_ref(), &mut new.tolerance_ms);
+        put(self.on_missed.as_ref(), &mut new.on_missed);
+        put(self.on_failure.as_ref(), &mut new.on_failure);
+        self.job.apply(&mut new.job);
+        new
+    }
+}
+
+impl JobChange {
+    /// Names nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        serde_json::to_value(self).is_ok_and(|value| value == Value::Object(Map::new()))
+    }
+
+    fn apply(&self, job: &mut EnqueueRequest) {
+        put(self.name.as_ref(), &mut job.name);
+        put(self.args.as_ref(), &mut job.args);
+        put(self.command.as_ref(), &mut job.command);
+        put(self.queue.as_ref(), &mut job.queue);
+        put(self.priority.as_ref(), &mut job.priority);
+        put(self.retries.as_ref(), &mut job.retries);
+        put(self.backoff_ms.as_ref(), &mut job.backoff_ms);
+        put(self.timeout_ms.as_ref(), &mut job.timeout_ms);
+        put(self.expires_ms.as_ref(), &mut job.expires_ms);
+        put(self.on_lost.as_ref(), &mut job.on_lost);
+        put(self.require.as_ref(), &mut job.require);
+        put(self.tags.as_ref(), &mut job.tags);
+        put(self.corr.as_ref(), &mut job.corr);
+    }
+}
+
+/// A field in which two schedules differ. Fields and values are those of a schedule file
+/// ([`super::ScheduleFile`]): `window`, `job.timeout`, `job.command.env.PATH`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FieldChange {
+    pub field: String,
+    /// Absent where it was not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub old: Option<Value>,
+    /// Absent where it is not set any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub new: Option<Value>,
+}
+
+impl FieldChange {
+    fn text(&self, value: Option<&Value>) -> String {
+        let name = self.field.rsplit('.').next().unwrap_or(&self.field);
+        match value {
+            None => "(not set)".to_owned(),
+            Some(_) if is_secret_key(name) => MASK.to_owned(),
+            Some(Value::String(text)) => clean_line(&mask_urls(text)).into_owned(),
+            Some(value) if self.field == "job.command.argv" => {
+                let mut words = Vec::<String>::deserialize(value).unwrap_or_default();
+                mask_words(&mut words);
+                Value::from(words).to_string()
+            }
+            Some(value) => {
+                let mut value = value.clone();
+                mask_secrets(&mut value);
+                value.to_string()
+            }
+        }
+    }
+}
+
+/// For people: `window: 7d > 1d`. What looks secret is masked.
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (old, new) = (self.text(self.old.as_ref()), self.text(self.new.as_ref()));
+        write!(f, "{}: {old} > {new}", clean_line(&self.field))
+    }
+}
+
+/// Every field in which two schedules differ, in the order of the names. Empty where they mean the
+/// same: `{"n":1}` and `{ "n": 1 }` do.
+#[must_use]
+pub fn diff(old: &ScheduleSpec, new: &ScheduleSpec) -> Vec<FieldChange> {
+    let (mut old, mut new) = (fields(old), fields(new));
+    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+    names
+        .into_iter()
+        .map(|field| {
+            let (old, new) = (old.remove(&field), new.remove(&field));
+            FieldChange { field, old, new }
+        })
+        .filter(|change| change.old != change.new)
+        .collect()
+}
+
+/// Fields of a file by their names, those of the job and of its labels each by itself.
+fn fields(spec: &ScheduleSpec) -> BTreeMap<String, Value> {
+    const TABLES: [&str; 5] = ["job", "job.require", "job.tags", "job.command", "job.command.env"];
+    let mut fields = BTreeMap::new();
+    let mut open = vec![(String::new(), serde_json::to_value(FileSchedule::from(spec)))];
+    while let Some((name, value)) = open.pop() {
+        match value {
+            Ok(Value::Object(map)) if name.is_empty() || TABLES.contains(&name.as_str()) => {
+                let dot = if name.is_empty() { "" } else { "." };
+                open.extend(
+                    map.into_iter().map(|(key, value)| (format!("{name}{dot}{key}"), Ok(value))),
+                );
+            }
+            // What a file writes in one way or the other is one field.
+            Ok(Value::String(text)) if name == "job.args_json" => {
+                let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+                fields.insert("job.args".to_owned(), value);
+            }
+            Ok(value) => {
+                fields.insert(name, value);
+            }
+            // No type here refuses to be written.
+            Err(_) => {}
+        }
+    }
+    fields
+}

@@ -1,0 +1,426 @@
+//! The five fields of a crontab line, or six with seconds first, as crontab means them.
+//!
+//! | field | allowed |
+//! |---|---|
+//! | second | 0-59; only with six fields |
+//! | minute | 0-59 |
+//! | hour | 0-23 |
+//! | day of month | 1-31 |
+//! | month | 1-12, jan-dec |
+//! | day of week | 0-7, sun-sat; 0 and 7 are Sunday |
+//!
+//! A field is a list, separated by commas, of `*`, numbers, names and ranges `a-b`; after `*` and
+//! ranges a step `/n`. A field that starts with `*` is unrestricted. Where both day fields are
+//! restricted, a day on which either matches is due (`0 0 13 * fri`: every 13th and every Friday);
+//! else both must match. Both rules are those of Vixie cron (crontab(5), `find_jobs` in its cron.c).
+//!
+//! `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually` stand for five
+//! fields. What Quartz and others add (`?`, `L`, `W`, `#`, a year, `5/10`) is refused.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::walk::Walls;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CronField {
+    Second,
+    Minute,
+    Hour,
+    DayOfMonth,
+    Month,
+    DayOfWeek,
+}
+
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+impl CronField {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Second, Self::Minute, Self::Hour, Self::DayOfMonth, Self::Month, Self::DayOfWeek];
+
+    /// As a person says it: `day of month`.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::DayOfMonth => "day of month",
+            Self::Month => "month",
+            Self::DayOfWeek => "day of week",
+        }
+    }
+
+    /// What a value may be.
+    #[must_use]
+    pub fn allowed(self) -> &'static str {
+        match self {
+            Self::Second | Self::Minute => "0 to 59",
+            Self::Hour => "0 to 23",
+            Self::DayOfMonth => "1 to 31",
+            Self::Month => "1 to 12 or jan to dec",
+            Self::DayOfWeek => "0 to 7 (0 and 7 are Sunday) or sun to sat",
+        }
+    }
+
+    fn bounds(self) -> (u8, u8) {
+        match self {
+            Self::Second | Self::Minute => (0, 59),
+            Self::Hour => (0, 23),
+            Self::DayOfMonth => (1, 31),
+            Self::Month => (1, 12),
+            Self::DayOfWeek => (0, 7),
+        }
+    }
+
+    /// How many different values there are.
+    pub(super) fn size(self) -> u32 {
+        let (low, high) = self.bounds();
+        match self {
+            Self::DayOfWeek => 7,
+            _ => u32::from(high - low) + 1,
+        }
+    }
+
+    fn named(self, text: &str) -> Option<u8> {
+        let place = |names: &[&str]| names.iter().position(|name| name.eq_ignore_ascii_case(text));
+        match self {
+            Self::Month => place(&MONTHS).and_then(|at| u8::try_from(at + 1).ok()),
+            Self::DayOfWeek => place(&WEEKDAYS).and_then(|at| u8::try_from(at).ok()),
+            Self::Second | Self::Minute | Self::Hour | Self::DayOfMonth => None,
+        }
+    }
+}
+
+impl fmt::Display for CronField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.words())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CronError {
+    #[error("expected {expected} in the {field} field, found `{found}`")]
+    Field { field: CronField, expected: String, found: String },
+    #[error(
+        "expected 5 fields (minute, hour, day of month, month, day of week), 6 with seconds first, \
+         or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`, found {fields} in `{found}`"
+    )]
+    Shape { fields: usize, found: String },
+    #[error(
+        "expected `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly` or \
+         `@annually`, found `{found}`{why}"
+    )]
+    Alias { found: String, why: &'static str },
+    #[error(
+        "`{found}` is never due: no month in the month field has a day in the day of month field"
+    )]
+    Never { found: String },
+    #[error("a cron expression is at most {most} bytes, found {found}")]
+    TooLong { most: usize, found: usize },
+}
+
+impl CronError {
+    /// The field that is wrong, where it is one.
+    #[must_use]
+    pub fn field(&self) -> Option<CronField> {
+        match self {
+            Self::Field { field, .. } => Some(*field),
+            Self::Never { .. } => Some(CronField::DayOfMonth),
+            Self::Shape { .. } | Self::Alias { .. } | Self::TooLong { .. } => None,
+        }
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// What one field allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Set {
+    /// Bit n: the value n. Sunday is bit 0.
+    pub(super) bits: u64,
+    /// Starts with `*`: unrestricted, as crontab has it.
+    pub(super) star: bool,
+    /// The largest step after a `*`.
+    pub(super) step: Option<u32>,
+}
+
+impl Set {
+    pub(super) fn has(self, value: u32) -> bool {
+        value < 64 && self.bits & (1 << value) != 0
+    }
+
+    pub(super) fn values(self) -> impl Iterator<Item = u32> {
+        (0..64).filter(move |value| self.has(*value))
+    }
+
+    pub(super) fn len(self) -> u32 {
+        self.bits.count_ones()
+    }
+
+    fn parse(field: CronField, text: &str) -> Result<Self, CronError> {
+        let mut set = Self { star: text.starts_with('*'), ..Self::default() };
+        for item in text.split(',') {
+            set.add(field, item)?;
+        }
+        if field == CronField::DayOfWeek && set.has(7) {
+            set.bits = set.bits & !(1 << 7) | 1;
+        }
+        Ok(set)
+    }
+
+    fn add(&mut self, field: CronField, item: &str) -> Result<(), CronError> {
+        let wrong = |expected: String| CronError::Field { field, expected, found: shown(item) };
+        let allowed = || {
+            let quartz = item.contains(['?', '#']) || item.ends_with(['L', 'W']);
+            let note = if quartz { ", without the signs that Quartz adds" } else { "" };
+            wrong(format!("{}{note}", field.allowed()))
+        };
+        if item.is_empty() {
+            return Err(wrong(format!("{} between commas", field.allowed())));
+        }
+        let (range, step) = match item.split_once('/') {
+            Some((range, step)) => (range, Some(step)),
+            None => (item, None),
+        };
+        let (low, high) = match range.split_once('-') {
+            _ if range == "*" => field.bounds(),
+            Some((low, high)) => {
+                let start = value(field, low).ok_or_else(allowed)?;
+                let mut end = value(field, high).ok_or_else(allowed)?;
+                // `fri-sun` ends with the week, whatever number Sunday has.
+                if field == CronField::DayOfWeek && end == 0 && start > 0 {
+                    end = if field.named(high).is_some() { 7 } else { 0 };
+                }
+                if start > end {
+                    return Err(wrong(format!("{}, ranges going up", field.allowed())));
+                }
+                (start, end)
+            }
+            None => {
+                let value = value(field, range).ok_or_else(allowed)?;
+                if step.is_some() {
+                    let (_, last) = field.bounds();
+                    return Err(wrong(format!(
+                        "a step only after `*` or a range such as `{value}-{last}`"
+                    )));
+                }
+                (value, value)
+            }
+        };
+        let step = match step {
+            None => 1,
+            Some(digits) => {
+                let step = number(digits).filter(|step| *step > 0);
+                step.ok_or_else(|| wrong("a step of 1 to 255 after `/`".to_owned()))?
+            }
+        };
+        if range == "*" && step > 1 {
+            self.step = self.step.max(Some(u32::from(step)));
+        }
+        for value in (low..=high).step_by(usize::from(step)) {
+            self.bits |= 1 << value;
+        }
+        Ok(())
+    }
+}
+
+fn number(text: &str) -> Option<u8> {
+    let digits = !text.is_empty() && text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+fn value(field: CronField, text: &str) -> Option<u8> {
+    let (low, high) = field.bounds();
+    field.named(text).or_else(|| number(text).filter(|value| (low..=high).contains(value)))
+}
+
+/// The fields, each as the set of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fields {
+    pub(super) second: Set,
+    pub(super) minute: Set,
+    pub(super) hour: Set,
+    pub(super) day: Set,
+    pub(super) month: Set,
+    pub(super) weekday: Set,
+}
+
+impl Fields {
+    fn parse(words: [&str; 6]) -> Result<Self, CronError> {
+        let [second, minute, hour, day, month, weekday] = words;
+        Ok(Self {
+            second: Set::parse(CronField::Second, second)?,
+            minute: Set::parse(CronField::Minute, minute)?,
+            hour: Set::parse(CronField::Hour, hour)?,
+            day: Set::parse(CronField::DayOfMonth, day)?,
+            month: Set::parse(CronField::Month, month)?,
+            weekday: Set::parse(CronField::DayOfWeek, weekday)?,
+        })
+    }
+
+    pub(super) fn set(&self, field: CronField) -> Set {
+        match field {
+            CronField::Second => self.second,
+            CronField::Minute => self.minute,
+            CronField::Hour => self.hour,
+            CronField::DayOfMonth => self.day,
+            CronField::Month => self.month,
+            CronField::DayOfWeek => self.weekday,
+        }
+    }
+
+    /// Both day fields are restricted, so that either makes a day due.
+    pub(super) fn either_day(&self) -> bool {
+        !self.day.star && !self.weekday.star
+    }
+
+    /// Days of the month that exist in some month of the expression.
+    fn has_day(&self) -> bool {
+        self.month.values().any(|month| self.day.values().any(|day| day <= days_of(month)))
+    }
+
+    /// Every weekday falls on every date within forty years, so only a date that no month has is
+    /// never due.
+    fn ever_due(&self) -> bool {
+        self.either_day() || self.has_day()
+    }
+}
+
+/// The most days a month can have.
+pub(super) fn days_of(month: u32) -> u32 {
+    match month {
+        2 => 29,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// A cron expression, read and ready. Equal where the text is; cheap to clone.
+#[derive(Clone, utoipa::ToSchema)]
+#[schema(value_type = String, example = "30 2 * * mon-fri")]
+pub struct CronExpr(Arc<Inner>);
+
+struct Inner {
+    text: String,
+    fields: Fields,
+    walls: Walls,
+}
+
+impl CronExpr {
+    /// Longest text, in bytes: every minute in a list takes some 170.
+    pub const MAX_BYTES: usize = 1_024;
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Goes by elapsed time over clock changes: its minute or hour field starts with `*`. Else it
+    /// names fixed times of the day. This is Vixie cron's distinction (`MIN_STAR | HR_STAR`).
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.0.fields.minute.star || self.0.fields.hour.star
+    }
+
+    pub(super) fn fields(&self) -> &Fields {
+        &self.0.fields
+    }
+
+    /// The first wall-clock second after `after` that matches. Both are counted from 1970 as if the
+    /// wall clock were UTC.
+    pub(super) fn next_wall(&self, after: i64) -> Option<i64> {
+        self.0.walls.next(after)
+    }
+}
+
+impl FromStr for CronExpr {
+    type Err = CronError;
+
+    fn from_str(text: &str) -> Result<Self, CronError> {
+        if text.len() > Self::MAX_BYTES {
+            return Err(CronError::TooLong { most: Self::MAX_BYTES, found: text.len() });
+        }
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let fields = match words.as_slice() {
+            [alias] if alias.starts_with('@') => Fields::parse(named(alias)?)?,
+            [minute, hour, day, month, weekday] => {
+                Fields::parse(["0", minute, hour, day, month, weekday])?
+            }
+            [second, minute, hour, day, month, weekday] => {
+                Fields::parse([second, minute, hour, day, month, weekday])?
+            }
+            _ => return Err(CronError::Shape { fields: words.len(), found: shown(text.trim()) }),
+        };
+        let text = words.join(" ");
+        if !fields.ever_due() {
+            return Err(CronError::Never { found: shown(&text) });
+        }
+        let Some(walls) = Walls::new(&fields) else {
+            return Err(CronError::Never { found: shown(&text) });
+        };
+        Ok(Self(Arc::new(Inner { text, fields, walls })))
+    }
+}
+
+fn named(alias: &str) -> Result<[&'static str; 6], CronError> {
+    let plain = alias.to_ascii_lowercase();
+    Ok(match plain.as_str() {
+        "@hourly" => ["0", "0", "*", "*", "*", "*"],
+        "@daily" | "@midnight" => ["0", "0", "0", "*", "*", "*"],
+        "@weekly" => ["0", "0", "0", "*", "*", "0"],
+        "@monthly" => ["0", "0", "0", "1", "*", "*"],
+        "@yearly" | "@annually" => ["0", "0", "0", "1", "1", "*"],
+        "@reboot" => {
+            let why = ": a schedule has due times, and the start of a machine is none; let the \
+                       machine's init system run it";
+            return Err(CronError::Alias { found: shown(alias), why });
+        }
+        "@every" => {
+            let why = ": an interval is a schedule of its own kind, not a cron expression";
+            return Err(CronError::Alias { found: shown(alias), why });
+        }
+        _ => return Err(CronError::Alias { found: shown(alias), why: "" }),
+    })
+}
+
+impl fmt::Display for CronExpr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.text)
+    }
+}
+
+impl fmt::Debug for CronExpr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CronExpr({})", self.0.text)
+    }
+}
+
+impl PartialEq for CronExpr {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for CronExpr {}
+
+impl Serialize for CronExpr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for CronExpr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,402 @@
+//! Reads a crontab, as crontab(5) means it, into schedules.
+//!
+//! Each line becomes the argv `SHELL -c LINE`, with the variables above it as environment. `%` is
+//! crontab's: the first that no backslash precedes ends the command, what follows is its standard
+//! input with each further `%` a newline, and `\%` is a `%`. `CRON_TZ` is the zone of the times below
+//! it. Lines have five fields, or an alias: seconds are an addition of ours, and `6 * * * * *` in a
+//! crontab is five fields and a command that starts with `*`.
+//!
+//! An entry's id is the name of its program and a hash of its command, so it stays the same when
+//! lines around it, its time or its variables change: reading the crontab again changes schedules
+//! rather than making new ones. Of several lines with one command the later ones are numbered.
+//!
+//! What has no counterpart (MAILTO, the user of a system crontab) is left out with a note; a
+//! line that cannot be understood is an error, and all of them are reported together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use serde::Serialize;
+
+use super::cron::{CronError, CronExpr, CronField};
+use super::spec::ScheduleSpec;
+use super::timing::{When, hash, mix};
+use super::zone::ZoneName;
+use crate::ids::Name;
+use crate::job::Command;
+use crate::limits;
+use crate::wire::EnqueueRequest;
+
+/// Lines of a crontab that are read.
+pub const LINES: usize = 10_000;
+/// One line, in bytes.
+pub const LINE_BYTES: usize = 16 * 1024;
+/// Minutes of `RANDOM_DELAY`: a day.
+const DELAY_MINUTES: u64 = 24 * 60;
+
+/// How a crontab is read.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// A sixth column names the user, as in `/etc/crontab` and `/etc/cron.d`.
+    pub user_column: bool,
+    /// Where no `CRON_TZ` stands: that of the machine whose crontab it is.
+    pub zone: ZoneName,
+    /// Starts every id; empty for none.
+    pub prefix: String,
+}
+
+/// A line that became a schedule.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// From 1.
+    pub line: usize,
+    pub spec: ScheduleSpec,
+}
+
+/// Something that is not taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// From 1.
+    pub line: usize,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Crontab {
+    pub entries: Vec<Entry>,
+    pub notes: Vec<Note>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("line {line}: {text}")]
+pub struct LineError {
+    /// From 1.
+    pub line: usize,
+    /// The field of the time that is wrong, where it is one.
+    pub field: Option<CronField>,
+    /// What was expected, and what was found.
+    pub text: String,
+}
+
+/// Everything that is wrong, in order of lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrontabErrors(pub Vec<LineError>);
+
+impl fmt::Display for CrontabErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, error) in self.0.iter().enumerate() {
+            if place > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CrontabErrors {}
+
+/// Reads a whole crontab: every entry, or everything that is wrong.
+///
+/// # Errors
+///
+/// Every line that cannot be understood, and a text larger than a request may be.
+pub fn parse(text: &str, options: &Options) -> Result<Crontab, CrontabErrors> {
+    let whole = |text| CrontabErrors(vec![LineError { line: 1, field: None, text }]);
+    if text.len() > limits::BODY_BYTES {
+        let (most, found) = (limits::BODY_BYTES, text.len());
+        return Err(whole(format!("a crontab is at most {most} bytes, found {found}")));
+    }
+    let mut reader = Reader::new(options);
+    for (place, line) in text.lines().enumerate() {
+        if place >= LINES {
+            return Err(whole(format!("a crontab is at most {LINES} lines")));
+        }
+        reader.line = place + 1;
+        if let Err((field, text)) = reader.read(line) {
+            reader.errors.push(LineError { line: place + 1, field, text });
+        }
+    }
+    if reader.errors.is_empty() { Ok(reader.crontab) } else { Err(CrontabErrors(reader.errors)) }
+}
+
+type Wrong = (Option<CronField>, String);
+
+struct Reader<'a> {
+    options: &'a Options,
+    line: usize,
+    zone: ZoneName,
+    shell: Option<String>,
+    jitter_ms: u64,
+    variables: Variables,
+    ids: BTreeSet<String>,
+    crontab: Crontab,
+    errors: Vec<LineError>,
+}
+
+/// The variables above a line, shared by lines that have the same.
+#[derive(Debug, Default, Clone)]
+struct Variables(Arc<BTreeMap<String, String>>);
+
+impl<'a> Reader<'a> {
+    fn new(options: &'a Options) -> Self {
+        Self {
+            options,
+            line: 0,
+            zone: options.zone,
+            shell: None,
+            jitter_ms: 0,
+            variables: Variables::default(),
+            ids: BTreeSet::new(),
+            crontab: Crontab::default(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.crontab.notes.push(Note { line: self.line, text: text.into() });
+    }
+
+    fn read(&mut self, line: &str) -> Result<(), Wrong> {
+        if line.len() > LINE_BYTES {
+            return Err((
+                None,
+                format!("a line is at most {LINE_BYTES} bytes, found {}", line.len()),
+            ));
+        }
+        if line.contains('\0') {
+            return Err((None, "expected text, found a null byte".to_owned()));
+        }
+        // A comment has a line of its own: `#` later in a line is part of it.
+        let line = line.trim_start_matches([' ', '\t']);
+        if line.trim_end().is_empty() || line.starts_with('#') {
+            return Ok(());
+        }
+        match variable(line).map_err(|text| (None, text))? {
+            Some((name, value)) => self.set(&name, value),
+            None => self.entry(line),
+        }
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), Wrong> {
+        match name {
+            "CRON_TZ" => {
+                self.zone = if value.is_empty() {
+                    self.options.zone
+                } else {
+                    value.parse().map_err(|error| (None, format!("`CRON_TZ`: {error}")))?
+                };
+                return Ok(());
+            }
+            "MAILTO" | "MAILFROM" | "CONTENT_TYPE" | "CONTENT_TRANSFER_ENCODING" => {
+                self.note(format!("`{name}` is left out: output is kept with the job, not mailed"));
+                return Ok(());
+            }
+            "RANDOM_DELAY" => {
+                let minutes = value.parse::<u64>().ok().filter(|most| *most <= DELAY_MINUTES);
+                let minutes = minutes.ok_or_else(|| {
+                    let expected = format!("minutes, 0 to {DELAY_MINUTES}");
+                    (None, format!("`RANDOM_DELAY`: expected {expected}, found `{}`", cut(&value)))
+                })?;
+                self.jitter_ms = minutes * 60_000;
+                return Ok(());
+            }
+            "SHELL" => {
+                if value.is_empty() {
+                    return Err((None, "`SHELL`: expected a program, found nothing".to_owned()));
+                }
+                self.shell = Some(value.clone());
+            }
+            "TZ" => self.note(
+                "`TZ` is set for the commands only, as cron has it; `CRON_TZ` is the zone of the times",
+            ),
+            _ => {}
+        }
+        let variables = Arc::make_mut(&mut self.variables.0);
+        // Bounded: a variable on every line would be copied to every entry.
+        if variables.len() >= limits::TAGS * 4 && !variables.contains_key(name) {
+            return Err((None, format!("at most {} variables are kept", limits::TAGS * 4)));
+        }
+        variables.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    fn entry(&mut self, line: &str) -> Result<(), Wrong> {
+        let fields = if line.starts_with('@') { 1 } else { 5 };
+        let (time, rest) = split_fields(line, fields)
+            .ok_or_else(|| (None, shape(line, "a time and a command", fields)))?;
+        let expr: CronExpr =
+            time.parse().map_err(|error: CronError| (error.field(), error.to_string()))?;
+        let mut rest = rest;
+        if self.options.user_column {
+            let (user, command) = split_fields(rest, 1)
+                .ok_or_else(|| (None, shape(line, "a time, a user and a command", fields + 1)))?;
+            self.note(format!(
+                "the user `{}` is left out: a command runs as the worker's user",
+                cut(user)
+            ));
+            rest = command;
+        }
+        let (command, stdin) = percent(rest);
+        let command = command.trim_end_matches(['\r', '\n']);
+        if command.trim().is_empty() {
+            return Err((None, shape(line, "a command after the time", fields)));
+        }
+        if stdin.as_ref().is_some_and(|stdin| stdin.len() > limits::STDIN_BYTES) {
+            let most = limits::STDIN_BYTES;
+            return Err((None, format!("standard input after `%` is at most {most} bytes")));
+        }
+        let program = program(command);
+        let id = self.id(program, command);
+        let shell = self.shell.clone().unwrap_or_else(|| "sh".to_owned());
+        let job = EnqueueRequest {
+            name: Some(Name::from_any(program)),
+            command: Some(Command {
+                argv: vec![shell, "-c".to_owned(), command.to_owned()],
+                // Cron starts a command in HOME.
+                cwd: self.variables.0.get("HOME").cloned(),
+                env: self.variables.0.as_ref().clone(),
+                stdin: stdin.map(|text| base64::engine::general_purpose::STANDARD.encode(text)),
+            }),
+            ..EnqueueRequest::default()
+        };
+        let mut spec = ScheduleSpec::new(id, When::Cron(expr), job);
+        spec.zone = self.zone;
+        spec.jitter_ms = self.jitter_ms;
+        spec.check().map_err(|problems| (None, problems.to_string()))?;
+        self.crontab.entries.push(Entry { line: self.line, spec });
+        Ok(())
+    }
+
+    fn id(&mut self, program: &str, command: &str) -> Name {
+        // Room for what makes it unique.
+        let base: String = format!("{}{program}", self.options.prefix).chars().take(100).collect();
+        let base = Name::from_any(&base);
+        let hash = mix(hash(command.as_bytes())) & 0xff_ffff;
+        let base = format!("{}-{hash:06x}", base.as_str().trim_end_matches('-'));
+        let mut id = base.clone();
+        let mut number = 1;
+        while self.ids.contains(&id) {
+            number += 1;
+            id = format!("{base}-{number}");
+        }
+        self.ids.insert(id.clone());
+        Name::from_any(&id)
+    }
+}
+
+/// The name of the first word that can be a program; else `command`.
+fn program(command: &str) -> &str {
+    command
+        .split_ascii_whitespace()
+        .find(|word| !word.contains('='))
+        .map(|word| word.rsplit('/').next().unwrap_or(word))
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        .unwrap_or("command")
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+fn shape(line: &str, expected: &str, fields: usize) -> String {
+    let found = line.split_ascii_whitespace().count();
+    let columns = if found == 1 { "column" } else { "columns" };
+    format!(
+        "expected {expected}: more than {fields} columns, found {found} {columns} in `{}`",
+        cut(line.trim_end())
+    )
+}
+
+/// The first so many words, and what follows the blanks after them; `None` if nothing does.
+fn split_fields(line: &str, fields: usize) -> Option<(&str, &str)> {
+    let blank = [' ', '\t'];
+    let mut rest = line;
+    for _ in 0..fields {
+        rest = rest.trim_start_matches(blank);
+        rest = &rest[rest.find(blank)?..];
+    }
+    let time = line[..line.len() - rest.len()].trim_matches(blank);
+    let rest = rest.trim_start_matches(blank);
+    (!rest.trim_end().is_empty()).then_some((time, rest))
+}
+
+/// `NAME = value`, either in quotes; nothing in it is expanded. `None` for what is no setting.
+fn variable(line: &str) -> Result<Option<(String, String)>, String> {
+    let quoted = |text: &str| text.chars().next().filter(|c| matches!(c, '"' | '\''));
+    let (name, rest) = match quoted(line) {
+        Some(quote) => match line[1..].split_once(quote) {
+            Some(parts) => parts,
+            None => return Ok(None),
+        },
+        None => match line.find(|c: char| c == '=' || c.is_ascii_whitespace()) {
+            Some(end) => line.split_at(end),
+            None => return Ok(None),
+        },
+    };
+    let Some(value) = rest.trim_start().strip_prefix('=') else { return Ok(None) };
+    let right = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !right {
+        return Ok(None);
+    }
+    let value = value.trim();
+    let value = match quoted(value) {
+        None => value,
+        // Cron takes neither, and says so only in its log.
+        Some(quote) => match value[1..].split_once(quote) {
+            Some((value, "")) => value,
+            Some((_, after)) => {
+                let after = cut(after.trim());
+                return Err(format!(
+                    "`{name}`: expected nothing after the quotes, found `{after}`"
+                ));
+            }
+            None => return Err(format!("`{name}`: expected a closing `{quote}`, found none")),
+        },
+    };
+    Ok(Some((name.to_owned(), value.to_owned())))
+}
+
+/// The command, and what stands after its first `%`.
+fn percent(line: &str) -> (String, Option<String>) {
+    let mut command = String::new();
+    let mut chars = line.chars();
+    let mut escaped = false;
+    let mut stdin = None;
+    for c in chars.by_ref() {
+        match c {
+            '%' if escaped => {
+                command.pop();
+                command.push('%');
+            }
+            '%' => {
+                stdin = Some(String::new());
+                break;
+            }
+            _ => command.push(c),
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    if let Some(input) = &mut stdin {
+        let mut escaped = false;
+        for c in chars {
+            match c {
+                '%' if escaped => {
+                    input.pop();
+                    input.push('%');
+                }
+                '%' => input.push('\n'),
+                _ => input.push(c),
+            }
+            escaped = c == '\\';
+        }
+        // As cron does: the last line ends too.
+        if !input.ends_with('\n') && !input.is_empty() {
+            input.push('\n');
+        }
+    }
+    (command, stdin)
+}

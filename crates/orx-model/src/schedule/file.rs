@@ -1,0 +1,423 @@
+//! Schedules as people keep them in files: durations as text, and the names of the command line.
+//!
+//! These are plain serde types without a format of their own; they are meant for TOML:
+//!
+//! ```toml
+//! [[schedule]]
+//! id = "nightly-report"
+//! cron = "30 2 * * mon-fri"  # or every = "15m", offset = "5m"; or at = "2026-12-31T22:00:00Z"
+//! zone = "Europe/Berlin"
+//! overlap = "queue-one"
+//!
+//! [schedule.job]
+//! name = "report.make"
+//! args = { customer = 42 }
+//! timeout = "1h"
+//! ```
+//!
+//! What is read and written again means the same ([`super::diff`] finds nothing), with two ways out
+//! for what a file cannot hold: arguments that TOML does not have (`null`, the largest numbers) stand
+//! in `args_json`, and input that is no text in `stdin_base64`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, value::RawValue};
+
+use super::catch_up::CatchUp;
+use super::cron::CronExpr;
+use super::overlap::Overlap;
+use super::spec::{ScheduleSpec, SpecProblem};
+use super::timing::When;
+use super::zone::ZoneName;
+use crate::ids::Name;
+use crate::job::{Command, Json, Labels};
+use crate::policy::{OnLost, Priority};
+use crate::time::{Timestamp, format_exact, parse_duration};
+use crate::wire::EnqueueRequest;
+
+/// A file of schedules.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleFile {
+    #[serde(default)]
+    pub schedule: Vec<FileSchedule>,
+}
+
+/// What is wrong with one schedule of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("schedule `{id}`: {problem}")]
+pub struct FileProblem {
+    pub id: Name,
+    pub problem: SpecProblem,
+}
+
+impl ScheduleFile {
+    /// The file that holds these schedules.
+    #[must_use]
+    pub fn new<'a>(specs: impl IntoIterator<Item = &'a ScheduleSpec>) -> Self {
+        Self { schedule: specs.into_iter().map(FileSchedule::from).collect() }
+    }
+
+    /// Its schedules, checked.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any of them, and ids that occur twice.
+    pub fn specs(&self) -> Result<Vec<ScheduleSpec>, Vec<FileProblem>> {
+        let (mut specs, mut problems) = (Vec::new(), Vec::new());
+        let mut ids = BTreeSet::new();
+        for schedule in &self.schedule {
+            let id = &schedule.id;
+            let mut add = |problem| problems.push(FileProblem { id: id.clone(), problem });
+            if !ids.insert(id) {
+                let text = "expected an id of its own, found that of a schedule above".to_owned();
+                add(SpecProblem { field: "id", text });
+            }
+            match schedule.spec() {
+                Err(problem) => add(problem),
+                Ok(spec) => match spec.check() {
+                    Err(found) => found.0.into_iter().for_each(|problem| {
+                        // Here a duration has its unit in its value.
+                        let field = problem.field;
+                        let field = field.strip_suffix("_ms").unwrap_or(field);
+                        add(SpecProblem { field, ..problem });
+                    }),
+                    Ok(()) => specs.push(spec),
+                },
+            }
+        }
+        if problems.is_empty() { Ok(specs) } else { Err(problems) }
+    }
+}
+
+/// A duration as people write it: `90s`, `2h30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl Span {
+    fn of(ms: u64) -> Self {
+        Self(Duration::from_millis(ms))
+    }
+
+    fn ms(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format_exact(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// One schedule of a file; what each field is, [`ScheduleSpec`] says. Exactly one of `cron`, `every`
+/// and `at` is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSchedule {
+    pub id: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<CronExpr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// With `every`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    #[serde(default)]
+    pub zone: ZoneName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_runs: Option<u64>,
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    #[serde(default = "window_default")]
+    pub window: Span,
+    #[serde(default, serialize_with = "typed")]
+    pub overlap: Overlap,
+    #[serde(default = "tolerance_default")]
+    pub tolerance: Span,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_missed: Option<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Name>,
+    pub job: FileJob,
+}
+
+fn window_default() -> Span {
+    Span::of(ScheduleSpec::WINDOW_MS)
+}
+
+fn tolerance_default() -> Span {
+    Span::of(ScheduleSpec::TOLERANCE_MS)
+}
+
+/// As it is typed on a command line: `queue-one`.
+fn typed<S: Serializer>(overlap: &Overlap, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(overlap.as_str())
+}
+
+/// The job of a schedule of a file; what each field is, [`EnqueueRequest`] says.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileJob {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Span>,
+    /// `0s` is without limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_lost: Option<OnLost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// JSON text, for what TOML does not have. Not together with `args`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args_json: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub require: Labels,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: Labels,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<FileCommand>,
+}
+
+/// A command of a file; what each field is, [`Command`] says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileCommand {
+    pub argv: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+    /// Input that is no text. Not together with `stdin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+fn problem(field: &'static str, text: impl Into<String>) -> SpecProblem {
+    SpecProblem { field, text: text.into() }
+}
+
+impl FileSchedule {
+    /// The schedule it stands for. Not checked.
+    ///
+    /// # Errors
+    ///
+    /// None of `cron`, `every` and `at` or several, or arguments that are no JSON.
+    pub fn spec(&self) -> Result<ScheduleSpec, SpecProblem> {
+        let timing = match (&self.cron, self.every, self.at) {
+            (Some(cron), None, None) => When::Cron(cron.clone()),
+            (None, Some(every), None) => {
+                let offset_ms = self.offset.map_or(0, Span::ms);
+                When::Interval { every_ms: every.ms(), offset_ms }
+            }
+            (None, None, Some(at)) => When::Once(at),
+            (None, None, None) => {
+                return Err(problem(
+                    "cron",
+                    "expected one of `cron`, `every` and `at`, found none",
+                ));
+            }
+            _ => {
+                let text = "expected one of `cron`, `every` and `at`, found several";
+                return Err(problem("cron", text));
+            }
+        };
+        if self.offset.is_some() && self.every.is_none() {
+            return Err(problem("offset", "expected it with `every` alone"));
+        }
+        Ok(ScheduleSpec {
+            id: self.id.clone(),
+            timing,
+            zone: self.zone,
+            jitter_ms: self.jitter.map_or(0, Span::ms),
+            start: self.start,
+            end: self.end,
+            max_runs: self.max_runs,
+            catch_up: self.catch_up,
+            window_ms: self.window.ms(),
+            overlap: self.overlap,
+            tolerance_ms: self.tolerance.ms(),
+            on_missed: self.on_missed.clone(),
+            on_failure: self.on_failure.clone(),
+            job: self.job.request()?,
+        })
+    }
+}
+
+impl FileJob {
+    fn request(&self) -> Result<EnqueueRequest, SpecProblem> {
+        let args = match (&self.args, &self.args_json) {
+            (Some(_), Some(_)) => {
+                return Err(problem("job.args_json", "expected `args` or `args_json`, found both"));
+            }
+            (Some(args), None) => Some(plain_dates(args).to_string()),
+            (None, text) => text.clone(),
+        };
+        let args = args.map(RawValue::from_string).transpose().map_err(|error| {
+            problem("job.args_json", format!("expected JSON text, found none: {error}"))
+        })?;
+        Ok(EnqueueRequest {
+            name: self.name.clone(),
+            args: args.map(Json::from),
+            command: self.command.as_ref().map(FileCommand::command).transpose()?,
+            queue: self.queue.clone(),
+            priority: self.priority,
+            retries: self.retries,
+            backoff_ms: self.backoff.map(Span::ms),
+            timeout_ms: self.timeout.map(Span::ms),
+            expires_ms: self.expires.map(Span::ms),
+            on_lost: self.on_lost,
+            require: self.require.clone(),
+            tags: self.tags.clone(),
+            corr: self.corr.clone(),
+            by: self.by.clone(),
+            ..EnqueueRequest::default()
+        })
+    }
+}
+
+impl FileCommand {
+    fn command(&self) -> Result<Command, SpecProblem> {
+        let stdin = match (&self.stdin, &self.stdin_base64) {
+            (Some(_), Some(_)) => {
+                let text = "expected `stdin` or `stdin_base64`, found both";
+                return Err(problem("job.command.stdin", text));
+            }
+            (Some(text), None) => Some(STANDARD.encode(text)),
+            (None, encoded) => encoded.clone(),
+        };
+        let (argv, cwd, env) = (self.argv.clone(), self.cwd.clone(), self.env.clone());
+        Ok(Command { argv, cwd, env, stdin })
+    }
+}
+
+impl From<&ScheduleSpec> for FileSchedule {
+    fn from(spec: &ScheduleSpec) -> Self {
+        let (mut cron, mut every, mut offset, mut at) = (None, None, None, None);
+        match &spec.timing {
+            When::Cron(expr) => cron = Some(expr.clone()),
+            When::Interval { every_ms, offset_ms } => {
+                every = Some(Span::of(*every_ms));
+                offset = (*offset_ms > 0).then(|| Span::of(*offset_ms));
+            }
+            When::Once(instant) => at = Some(*instant),
+        }
+        Self {
+            id: spec.id.clone(),
+            cron,
+            every,
+            offset,
+            at,
+            zone: spec.zone,
+            jitter: (spec.jitter_ms > 0).then(|| Span::of(spec.jitter_ms)),
+            start: spec.start,
+            end: spec.end,
+            max_runs: spec.max_runs,
+            catch_up: spec.catch_up,
+            window: Span::of(spec.window_ms),
+            overlap: spec.overlap,
+            tolerance: Span::of(spec.tolerance_ms),
+            on_missed: spec.on_missed.clone(),
+            on_failure: spec.on_failure.clone(),
+            job: FileJob::from(&spec.job),
+        }
+    }
+}
+
+impl From<&EnqueueRequest> for FileJob {
+    fn from(job: &EnqueueRequest) -> Self {
+        let text = job.args.as_ref().map(|args| args.get());
+        let args = text.and_then(|text| serde_json::from_str(text).ok()).filter(is_plain);
+        let args_json = if args.is_some() { None } else { text.map(ToOwned::to_owned) };
+        Self {
+            name: job.name.clone(),
+            queue: job.queue.clone(),
+            priority: job.priority,
+            retries: job.retries,
+            backoff: job.backoff_ms.map(Span::of),
+            timeout: job.timeout_ms.map(Span::of),
+            expires: job.expires_ms.map(Span::of),
+            on_lost: job.on_lost,
+            corr: job.corr.clone(),
+            by: job.by.clone(),
+            args_json,
+            args,
+            require: job.require.clone(),
+            tags: job.tags.clone(),
+            command: job.command.as_ref().map(FileCommand::from),
+        }
+    }
+}
+
+impl From<&Command> for FileCommand {
+    fn from(command: &Command) -> Self {
+        let bytes = command.stdin.as_ref().and_then(|encoded| STANDARD.decode(encoded).ok());
+        let stdin = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let stdin_base64 = if stdin.is_some() { None } else { command.stdin.clone() };
+        let (argv, cwd, env) = (command.argv.clone(), command.cwd.clone(), command.env.clone());
+        Self { argv, cwd, stdin, stdin_base64, env }
+    }
+}
+
+/// What a date of TOML looks like to serde.
+const TOML_DATE: &str = "$__toml_private_datetime";
+
+/// TOML has it too, and it comes back as it was.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => number.is_i64() || number.is_f64(),
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(map) => {
+            map.iter().all(|(key, value)| !key.starts_with('$') && is_plain(value))
+        }
+    }
+}
+
+/// Dates of TOML as the text they are.
+fn plain_dates(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => match map.get(TOML_DATE) {
+            Some(date) if map.len() == 1 => date.clone(),
+            _ => map.iter().map(|(key, value)| (key.clone(), plain_dates(value))).collect(),
+        },
+        Value::Array(items) => items.iter().map(plain_dates).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}

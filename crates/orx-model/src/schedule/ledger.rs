@@ -1,0 +1,141 @@
+//! What became of each slot of a schedule.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::JobId;
+use crate::time::{Timestamp, format_duration};
+
+/// Why a slot made no job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// The previous run had not ended, and overlap is `skip`.
+    Overlap,
+    /// A run waits for the previous one already, and overlap is `queue_one`.
+    OneWaits,
+    /// The schedule was paused.
+    Paused,
+    /// Its job was refused as a request would be.
+    Refused,
+}
+
+impl SkipReason {
+    /// As a person reads it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Overlap => "the previous run had not ended",
+            Self::OneWaits => "a run was waiting already",
+            Self::Paused => "the schedule was paused",
+            Self::Refused => "the job was refused",
+        }
+    }
+}
+
+/// What became of a slot. `late_ms` counts from when it should have fired, jitter included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum SlotOutcome {
+    Ran {
+        job: JobId,
+        late_ms: u64,
+    },
+    Skipped {
+        reason: SkipReason,
+    },
+    /// Nobody was there, and it was not caught up.
+    Missed,
+    /// Nobody was there, and it was run afterwards.
+    CaughtUp {
+        job: JobId,
+        late_ms: u64,
+    },
+}
+
+impl SlotOutcome {
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ran { .. } => "ran",
+            Self::Skipped { .. } => "skipped",
+            Self::Missed => "missed",
+            Self::CaughtUp { .. } => "caught_up",
+        }
+    }
+
+    /// The job that it made.
+    #[must_use]
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Ran { job, .. } | Self::CaughtUp { job, .. } => Some(*job),
+            Self::Skipped { .. } | Self::Missed => None,
+        }
+    }
+}
+
+/// For people: `ran as 1423, 2.0s late`, `skipped: the previous run had not ended`.
+impl fmt::Display for SlotOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let late = |ms: u64| match ms {
+            0..1_000 => String::new(),
+            ms => format!(", {} late", format_duration(Duration::from_millis(ms))),
+        };
+        match self {
+            Self::Ran { job, late_ms } => write!(f, "ran as {job}{}", late(*late_ms)),
+            Self::Skipped { reason } => write!(f, "skipped: {}", reason.words()),
+            Self::Missed => f.write_str("missed"),
+            Self::CaughtUp { job, late_ms } => write!(f, "caught up as {job}{}", late(*late_ms)),
+        }
+    }
+}
+
+/// One row of the ledger: a slot, or a range of missed ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Slot {
+    /// The due time; of a range the oldest.
+    pub slot: Timestamp,
+    /// Of a range the newest due time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// How many slots the row stands for.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u64,
+    /// `false`: it stands for more than `count`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub exact: bool,
+    #[serde(flatten)]
+    pub outcome: SlotOutcome,
+    pub recorded_at: Timestamp,
+}
+
+/// For people, times in UTC: `2026-01-01T02:00:00.000Z missed`.
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.last {
+            None => write!(f, "{} {}", self.slot, self.outcome),
+            Some(last) => {
+                let (count, more) = (self.count, if self.exact { "" } else { " or more" });
+                write!(f, "{} to {last}, {count}{more} due times: {}", self.slot, self.outcome)
+            }
+        }
+    }
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(exact: &bool) -> bool {
+    *exact
+}

@@ -1,0 +1,235 @@
+//! Due times in a time zone.
+//!
+//! What happens where a zone's clock changes is Vixie cron's rule:
+//!
+//! - An expression whose minute or hour field starts with `*` is a *wildcard* one. It is due at each
+//!   instant whose wall clock matches: `*/15 * * * *` every 15 minutes of real time through both
+//!   changes. A matching time that the clock skips does not come, one that it shows twice comes twice.
+//! - Every other expression names *fixed* times. Each is due at the first instant at which the wall
+//!   clock shows it or has passed it: a time that is skipped runs right after the jump, once with
+//!   all others that the same jump skips; a time shown twice runs the first time only.
+//!
+//! The seconds field decides nothing here. Vixie cron takes a jump of three hours or more for a
+//! clock set by hand; here it is a jump like any other (Apia skipped a day).
+//!
+//! Intervals go by elapsed time and know no zone.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::cron::CronExpr;
+use super::zone::ZoneName;
+use crate::ids::Name;
+use crate::time::{Timestamp, format_exact};
+
+/// What makes a schedule due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum When {
+    /// A cron expression, on the wall clock of the zone.
+    Cron(CronExpr),
+    /// Every so often in elapsed time, counted from 1970-01-01 UTC plus the offset: so a schedule made
+    /// anew or moved to another server has the same due times.
+    Interval {
+        /// Milliseconds, 1000 to ten years.
+        every_ms: u64,
+        /// Milliseconds, less than `every_ms`.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        offset_ms: u64,
+    },
+    /// At one instant.
+    Once(Timestamp),
+}
+
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
+}
+
+/// In one line: `cron 0 2 * * *`, `every 15m offset 5m`, `once at 2026-01-01T00:00:00.000Z`.
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = |ms: &u64| format_exact(Duration::from_millis(*ms));
+        match self {
+            Self::Cron(expr) => write!(f, "cron {expr}"),
+            Self::Interval { every_ms, offset_ms: 0 } => write!(f, "every {}", span(every_ms)),
+            Self::Interval { every_ms, offset_ms } => {
+                write!(f, "every {} offset {}", span(every_ms), span(offset_ms))
+            }
+            Self::Once(at) => write!(f, "once at {at}"),
+        }
+    }
+}
+
+impl When {
+    /// Shortest interval, in milliseconds.
+    pub const EVERY_MIN_MS: u64 = 1_000;
+
+    /// What is out of range, in words.
+    ///
+    /// # Errors
+    ///
+    /// An interval shorter than a second or longer than ten years, or an offset as long as it.
+    pub fn check(&self) -> Result<(), String> {
+        let Self::Interval { every_ms, offset_ms } = self else { return Ok(()) };
+        let most = crate::limits::DELAY_MAX.as_millis() as u64;
+        if !(Self::EVERY_MIN_MS..=most).contains(every_ms) {
+            return Err(format!(
+                "expected an interval of 1 s to ten years (`every_ms` {} to {most}), found {every_ms}",
+                Self::EVERY_MIN_MS
+            ));
+        }
+        if offset_ms >= every_ms {
+            return Err(format!(
+                "expected `offset_ms` less than `every_ms` {every_ms}, found {offset_ms}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A slot, and when to fire for it: later by the slot's share of the jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Due {
+    /// The due time: what is unique in the ledger.
+    pub slot: Timestamp,
+    /// Not before the slot, and before the next one.
+    pub fire_at: Timestamp,
+}
+
+/// Everything that decides when a schedule is due. Cheap to clone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timing {
+    when: When,
+    zone: ZoneName,
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+    jitter_ms: u64,
+    seed: u64,
+}
+
+impl Timing {
+    #[must_use]
+    pub fn new(when: When, zone: ZoneName) -> Self {
+        Self { when, zone, start: None, end: None, jitter_ms: 0, seed: 0 }
+    }
+
+    /// No slot before `start`, none after `end`.
+    #[must_use]
+    pub fn between(self, start: Option<Timestamp>, end: Option<Timestamp>) -> Self {
+        Self { start, end, ..self }
+    }
+
+    /// Fires up to so many milliseconds after the slot. How many is drawn from the schedule's id and
+    /// the slot: every node, and every restart, comes to the same.
+    #[must_use]
+    pub fn with_jitter(self, id: &Name, jitter_ms: u64) -> Self {
+        Self { jitter_ms, seed: hash(id.as_str().as_bytes()), ..self }
+    }
+
+    #[must_use]
+    pub fn when(&self) -> &When {
+        &self.when
+    }
+
+    #[must_use]
+    pub fn zone(&self) -> ZoneName {
+        self.zone
+    }
+
+    /// The first slot after an instant.
+    #[must_use]
+    pub fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
+        let just_before =
+            self.start.map(|start| Timestamp::from_millis(start.as_millis().saturating_sub(1)));
+        let after = just_before.map_or(instant, |before| instant.max(before));
+        let slot = match &self.when {
+            When::Once(at) => (*at > after).then_some(*at),
+            When::Interval { every_ms, offset_ms } => {
+                next_interval(*every_ms, *offset_ms, after.as_millis())
+            }
+            When::Cron(expr) => {
+                let after = after.as_millis().div_euclid(1_000);
+                let at = if expr.is_wildcard() {
+                    self.next_elapsed(expr, after)
+                } else {
+                    self.next_fixed(expr, after)
+                };
+                at.and_then(|at| at.checked_mul(1_000)).map(Timestamp::from_millis)
+            }
+        };
+        slot.filter(|slot| self.end.is_none_or(|end| *slot <= end))
+    }
+
+    /// The first slot after an instant, with the time to fire for it.
+    #[must_use]
+    pub fn next_due(&self, instant: Timestamp) -> Option<Due> {
+        self.next_after(instant).map(|slot| self.due(slot))
+    }
+
+    /// When to fire for a slot.
+    #[must_use]
+    pub fn due(&self, slot: Timestamp) -> Due {
+        if self.jitter_ms == 0 {
+            return Due { slot, fire_at: slot };
+        }
+        // Before the next slot, or firings would change places.
+        let gap = self.next_after(slot).map_or(u64::MAX, |next| {
+            next.as_millis().saturating_sub(slot.as_millis()).max(1).unsigned_abs()
+        });
+        let choices = self.jitter_ms.saturating_add(1).min(gap);
+        let draw = mix(self.seed ^ mix(slot.as_millis() as u64));
+        // The high bits of a product: as even as a remainder, and no power of two stands out.
+        let delay = (u128::from(draw) * u128::from(choices)) >> 64;
+        Due { slot, fire_at: slot.saturating_add(Duration::from_millis(delay as u64)) }
+    }
+
+    /// A wildcard expression: the first instant whose wall clock matches. In seconds.
+    fn next_elapsed(&self, expr: &CronExpr, after: i64) -> Option<i64> {
+        let offsets = self.zone.offsets();
+        let mut segment = offsets.at(after);
+        let mut from = after.saturating_add(segment.offset);
+        let mut wall = expr.next_wall(from)?;
+        loop {
+            let at = wall.saturating_sub(segment.offset);
+            if at < segment.end {
+                return Some(at);
+            }
+            segment = offsets.next(segment)?;
+            let here = segment.start.saturating_add(segment.offset) - 1;
+            // What was found still is the first match, unless the clock went back, or past it.
+            if here < from || here >= wall {
+                wall = expr.next_wall(here)?;
+            }
+            from = here;
+        }
+    }
+
+    /// Fixed times: the first instant that shows or passes one not yet shown or passed. In seconds.
+    fn next_fixed(&self, expr: &CronExpr, after: i64) -> Option<i64> {
+        let offsets = self.zone.offsets();
+        expr.next_wall(offsets.highest(after)).map(|wall| offsets.first_reaching(wall))
+    }
+}
+
+fn next_interval(every_ms: u64, offset_ms: u64, after: i64) -> Option<Timestamp> {
+    let (every, offset) = (i128::from(every_ms.max(1)), i128::from(offset_ms));
+    let turns = (i128::from(after) - offset).div_euclid(every) + 1;
+    i64::try_from(turns * every + offset).ok().map(Timestamp::from_millis)
+}
+
+/// FNV-1a. Written out: due times and ids must not change with a compiler or a library.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The finish of splitmix64: one changed bit changes half of all.
+pub(super) fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
