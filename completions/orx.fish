@@ -54,6 +54,7 @@ complete -c orx -n "__fish_orx_needs_command" -f -a "logs" -d 'Print what jobs p
 complete -c orx -n "__fish_orx_needs_command" -f -a "wait" -d 'Wait until jobs have ended, and end with their code'
 complete -c orx -n "__fish_orx_needs_command" -f -a "cancel" -d 'Cancel jobs'
 complete -c orx -n "__fish_orx_needs_command" -f -a "retry" -d 'Run jobs again that have ended, with a new budget of retries'
+complete -c orx -n "__fish_orx_needs_command" -f -a "schedule" -d 'Schedules: commands and jobs at given times, and what became of each time'
 complete -c orx -n "__fish_orx_needs_command" -f -a "queue" -d 'Queues'
 complete -c orx -n "__fish_orx_needs_command" -f -a "dlq" -d 'Dead letters: jobs that used up their tries'
 complete -c orx -n "__fish_orx_needs_command" -f -a "worker" -d 'Workers'
@@ -343,6 +344,442 @@ complete -c orx -n "__fish_orx_using_subcommand retry" -l quiet -d 'Only data an
 complete -c orx -n "__fish_orx_using_subcommand retry" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand retry" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "add" -d 'Make a schedule for a job type, or for a command after `--`'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "list" -d 'List every schedule'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "show" -d 'Show one schedule with its next due times'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "set" -d 'Change what is named of a schedule; the rest stays'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "pause" -d 'Let schedules rest: nothing of them fires'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "resume" -d 'Let schedules go on; what came due meanwhile is skipped'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "trigger" -d 'Run a schedule now, beside its due times'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "rm" -d 'Remove schedules with their ledgers; the jobs they made stay'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "runs" -d 'What became of each due time'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "preview" -d 'Show the next due times of a schedule, or of what is typed here; the latter needs no server'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "lint" -d 'Say what is allowed but probably not meant; needs no server'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "backfill" -d 'Run the due times of a stretch that made no job'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "import" -d 'Take over a crontab: each line becomes a schedule'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "apply" -d 'Make the schedules of files be there as they are written'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "diff" -d 'Say what `apply` would change; ends with 1 if anything differs'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l every -d 'Every so often, counted from 1970' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l offset -d 'With --every: so long after each full interval' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l at -d 'Once, at this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l zone -d 'Zone of the cron expression\'s clock; that of --tz or of this machine if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l jitter -d 'Fire up to so much later, always the same for one due time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l start -d 'Not due before' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l end -d 'Not due after' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l max-runs -d 'Ends after so many runs' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l catch-up -d 'What was missed while nothing ran: none, one, all or all:N' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l window -d 'Nothing older is caught up' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l overlap -d 'While the previous run goes on: skip, allow, queue-one or cancel-old' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l tolerance -d 'A due time with nothing recorded for so long is reported as missed' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l on-missed -d 'Enqueue a job of this type when due times were missed' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l on-failure -d 'Enqueue a job of this type when a run fails for good' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s q -l queue -d 'Queue of its jobs; the server\'s default if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s p -l priority -d 'low, normal, high or critical' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l expires -d 'A job is cancelled if not started within this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l job-timeout -d 'Longest time of one attempt; 0 is without limit' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l retries -d 'Further tries after a failure' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l on-lost -d 'If its worker dies under it: run it again, or let it fail' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l require -d 'Label that the worker must have' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s t -l tag -d 'Tag' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l corr -d 'Correlation id, passed on to the handler' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l cwd -d 'Folder that the command runs in; the caller\'s if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l env -d 'Variable that the command gets; without a value, the caller\'s' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l stdin -d 'Give the command this one\'s standard input, up to 256 KiB'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s n -l next -d 'How many due times to show' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l every -d 'Every so often, counted from 1970' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l offset -d 'With --every: so long after each full interval' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l at -d 'Once, at this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l zone -d 'Zone of the cron expression\'s clock; that of --tz or of this machine if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l jitter -d 'Fire up to so much later, always the same for one due time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l start -d 'Not due before' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l end -d 'Not due after' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l max-runs -d 'Ends after so many runs' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l catch-up -d 'What was missed while nothing ran: none, one, all or all:N' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l window -d 'Nothing older is caught up' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l overlap -d 'While the previous run goes on: skip, allow, queue-one or cancel-old' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l tolerance -d 'A due time with nothing recorded for so long is reported as missed' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l on-missed -d 'Enqueue a job of this type when due times were missed' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l on-failure -d 'Enqueue a job of this type when a run fails for good' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s q -l queue -d 'Queue of its jobs; the server\'s default if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s p -l priority -d 'low, normal, high or critical' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l expires -d 'A job is cancelled if not started within this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l job-timeout -d 'Longest time of one attempt; 0 is without limit' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l retries -d 'Further tries after a failure' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l on-lost -d 'If its worker dies under it: run it again, or let it fail' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l require -d 'Label that the worker must have' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s t -l tag -d 'Tag' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l corr -d 'Correlation id, passed on to the handler' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l cwd -d 'Folder that the command runs in; the caller\'s if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l env -d 'Variable that the command gets; without a value, the caller\'s' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l clear -d 'Take these values away, separated by commas: start, end, max-runs, on-missed, queue, …' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l version -d 'Only if it stands at this version' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l stdin -d 'Give the command this one\'s standard input, up to 256 KiB'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l dry-run -d 'Only say what would change'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l reason -d 'Why, for whoever looks later' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l wait -d 'Wait for the end, and end with its code'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l follow -d 'Print what it prints, wait for the end, and end with its code'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l version -d 'Only if it stands at this version' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Do not ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l limit -d 'At most so many' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l missed -d 'Only those that were missed'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l all -d 'All of them, on a terminal too'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l every -d 'Every so often, counted from 1970' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l offset -d 'With --every: so long after each full interval' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l at -d 'Once, at this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l zone -d 'Zone of the cron expression\'s clock; that of --tz or of this machine if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l jitter -d 'Fire up to so much later, always the same for one due time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l start -d 'Not due before' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l end -d 'Not due after' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s n -l next -d 'How many due times' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l from -d 'Due times after this, not after now' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l every -d 'Every so often, counted from 1970' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l offset -d 'With --every: so long after each full interval' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l at -d 'Once, at this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l zone -d 'Zone of the cron expression\'s clock; that of --tz or of this machine if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l jitter -d 'Fire up to so much later, always the same for one due time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l start -d 'Not due before' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l end -d 'Not due after' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s f -l file -d 'File or folder of schedules, as `orx schedule apply` takes it' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l crontab -d 'A crontab' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l from -d 'The first due time that counts: a time, or how long ago' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l to -d 'The last one; now if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l dry-run -d 'Only say what would run'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l zone -d 'Zone of its times where no CRON_TZ stands; that of --tz or of this machine if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l prefix -d 'Starts the id of each schedule' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l user-column -d 'A sixth column names the user, as in /etc/crontab'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l dry-run -d 'Only show what it would do'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s y -l yes -d 'Do it without asking'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s f -l file -d 'File (TOML), or folder of them; again for more' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l prune -d 'Remove schedules that no file has'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l dry-run -d 'Only say what would change'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s y -l yes -d 'Do not ask before removing'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s f -l file -d 'File (TOML), or folder of them; again for more' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l prune -d 'Schedules that no file has differ too'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l config -d 'Configuration file' -r -F

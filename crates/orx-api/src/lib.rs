@@ -12,6 +12,7 @@ mod limits;
 mod metrics;
 mod peers;
 mod routes;
+mod schedule_routes;
 mod serve;
 mod slow;
 mod tls;

@@ -46,9 +46,12 @@ impl Default for Metrics {
 impl Metrics {
     pub(crate) fn request(&self, route: &str, method: &Method, code: u16, took: Duration) {
         let method = match *method {
-            Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD => {
-                method.as_str()
-            }
+            Method::GET
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::HEAD => method.as_str(),
             _ => "other",
         };
         let request =
@@ -80,6 +83,16 @@ impl Metrics {
         registry.register("jobs", "Jobs kept, by queue and status", jobs);
         for (name, help, value) in [
             ("dead_letters", "Dead letters kept", status.dead_letters),
+            (
+                "schedule_slots_missed",
+                "Due times of schedules missed in the last 24 hours",
+                status.schedules.missed,
+            ),
+            (
+                "schedules_overdue",
+                "Schedules that are due beyond their tolerance and did not fire",
+                status.schedules.overdue,
+            ),
             ("workers_live", "Workers heard of within their lease", u64::from(status.workers_live)),
             ("slots", "Attempts that live workers run at once", u64::from(status.slots)),
             ("slots_active", "Attempts that are with workers", u64::from(status.active)),

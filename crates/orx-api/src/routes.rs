@@ -72,6 +72,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
+        .merge(crate::schedule_routes::routes())
         .merge(crate::token_routes::routes())
 }
 

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// A server with one job, and a token of each kind.
+/// A server with one job, one schedule, and a token of each kind.
 struct Server {
     router: axum::Router,
     tokens: BTreeMap<&'static str, String>,
@@ -65,6 +65,9 @@ async fn server() -> Server {
     clock.fetch_add(2_000, Ordering::Relaxed);
     let request = serde_json::from_value(json!({"name": "work"})).expect("a request");
     panel.enqueue(&local, request).await.expect("a job");
+    let spec = json!({"id": "1", "timing": {"cron": "@daily"}, "job": {"name": "work"}});
+    let spec = serde_json::from_value(spec).expect("a schedule");
+    panel.add_schedule(&local, spec).await.expect("a schedule");
     let api = ApiSettings {
         hosts: Vec::new(),
         activity: Arc::new(Activity::default()),

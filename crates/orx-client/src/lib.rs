@@ -17,6 +17,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use orx_model::schedule::ScheduleSpec;
+use orx_model::schedule::wire::{
+    BackfillAnswer, BackfillRequest, PutScheduleRequest, RemoveScheduleQuery, ScheduleAnswer,
+    ScheduleChangeAnswer, ScheduleOrder, SchedulePage, SchedulesQuery, SetScheduleRequest,
+    SlotPage, SlotsQuery, TriggerAnswer, path as schedules,
+};
 use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
     BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
@@ -274,6 +280,72 @@ impl Client {
 
     pub async fn cluster(&self) -> Result<ClusterStatus> {
         self.get(path::CLUSTER, &()).await
+    }
+
+    /// Not repeated: an id that was taken meanwhile would be one's own.
+    pub async fn add_schedule(&self, spec: &ScheduleSpec) -> Result<ScheduleChangeAnswer> {
+        self.once(Method::POST, schedules::SCHEDULES, |call| call.json(spec)).await
+    }
+
+    pub async fn schedules(&self, query: &SchedulesQuery) -> Result<SchedulePage> {
+        self.get(schedules::SCHEDULES, query).await
+    }
+
+    pub async fn schedule(&self, id: &str) -> Result<ScheduleAnswer> {
+        self.get(&place(schedules::SCHEDULE, "{schedule}", id), &()).await
+    }
+
+    pub async fn put_schedule(&self, request: &PutScheduleRequest) -> Result<ScheduleChangeAnswer> {
+        let route = place(schedules::SCHEDULE, "{schedule}", request.spec.id.as_str());
+        self.repeated(Method::PUT, &route, |call| call.json(request)).await
+    }
+
+    pub async fn set_schedule(
+        &self,
+        id: &str,
+        request: &SetScheduleRequest,
+    ) -> Result<ScheduleChangeAnswer> {
+        let route = place(schedules::SCHEDULE, "{schedule}", id);
+        self.once(Method::PATCH, &route, |call| call.json(request)).await
+    }
+
+    pub async fn remove_schedule(
+        &self,
+        id: &str,
+        query: &RemoveScheduleQuery,
+    ) -> Result<ScheduleChangeAnswer> {
+        let route = place(schedules::SCHEDULE, "{schedule}", id);
+        self.once(Method::DELETE, &route, |call| call.query(query)).await
+    }
+
+    pub async fn schedule_slots(&self, id: &str, query: &SlotsQuery) -> Result<SlotPage> {
+        self.get(&place(schedules::SLOTS, "{schedule}", id), query).await
+    }
+
+    /// Not repeated: each is a run.
+    pub async fn trigger_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<TriggerAnswer> {
+        let route = place(schedules::TRIGGER, "{schedule}", id);
+        self.once(Method::POST, &route, |call| call.json(order)).await
+    }
+
+    /// What was run by the first of two is passed over by the second.
+    pub async fn backfill_schedule(
+        &self,
+        id: &str,
+        request: &BackfillRequest,
+    ) -> Result<BackfillAnswer> {
+        let route = place(schedules::BACKFILL, "{schedule}", id);
+        self.once(Method::POST, &route, |call| call.json(request)).await
+    }
+
+    pub async fn pause_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<ScheduleAnswer> {
+        let route = place(schedules::PAUSE, "{schedule}", id);
+        self.repeated(Method::POST, &route, |call| call.json(order)).await
+    }
+
+    pub async fn resume_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<ScheduleAnswer> {
+        let route = place(schedules::RESUME, "{schedule}", id);
+        self.repeated(Method::POST, &route, |call| call.json(order)).await
     }
 
     /// Until the job has ended, or is in `status`. Goes on while the server is away, for as long as

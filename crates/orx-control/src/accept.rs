@@ -105,7 +105,7 @@ impl ControlPanel {
         }
     }
 
-    fn spec(&self, caller: &Caller, request: EnqueueRequest) -> Result<JobSpec> {
+    pub(crate) fn spec(&self, caller: &Caller, request: EnqueueRequest) -> Result<JobSpec> {
         caller.need(Scope::Service)?;
         let bad = |detail: String| Problem::new(Code::BadRequest, detail);
         let now = self.now();
@@ -198,6 +198,7 @@ impl ControlPanel {
             key: request.key,
             key_hash,
             by: request.by.or_else(|| Some(caller.name.clone())),
+            schedule: None,
         })
     }
 
@@ -261,7 +262,7 @@ impl ControlPanel {
     }
 
     /// The job is accepted, but nobody here runs such.
-    async fn warning(&self, name: &Name) -> Option<String> {
+    pub(crate) async fn warning(&self, name: &Name) -> Option<String> {
         let offers = self.live_offers().await?;
         if offers.iter().any(|offer| offer.handlers.contains(name)) {
             return None;
@@ -335,7 +336,7 @@ fn accepted(
     }
 }
 
-fn no_answer() -> Problem {
+pub(crate) fn no_answer() -> Problem {
     Problem::new(Code::Internal, "the store did not answer for the job")
 }
 

@@ -8,6 +8,7 @@ mod accept;
 mod change;
 mod follow;
 mod nodes;
+mod schedules;
 mod token_admin;
 mod tokens;
 mod view;

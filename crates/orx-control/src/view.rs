@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use orx_model::job::Json;
+use orx_model::job::{Command, Json};
 use orx_model::text::{MASK, is_secret_key, mask_secrets, mask_urls, mask_words, nearest};
 use orx_model::wire::{
     ClusterStatus, DeadLetter, DeadLetterPage, JobDetail, JobPage, ListQuery, QueueList, QueueView,
@@ -22,7 +22,7 @@ const COUNT_MOST: u64 = 10_000;
 const WAITS_LONG_MS: u128 = 5 * 60 * 1_000;
 
 impl ControlPanel {
-    fn need_view(&self, caller: &Caller) -> Result<()> {
+    pub(crate) fn need_view(&self, caller: &Caller) -> Result<()> {
         if caller.may(Scope::Service) { Ok(()) } else { caller.need(Scope::Read) }
     }
 
@@ -149,6 +149,8 @@ impl ControlPanel {
         for worker in workers.iter().filter(silent) {
             attention.push(format!("worker {} is silent", worker.name));
         }
+        let (schedules, late) = self.schedule_counts().await?;
+        attention.extend(late);
         if dead_letters > 0 {
             attention.push(format!("{dead_letters} dead letters: `orx dlq list`"));
         }
@@ -176,6 +178,7 @@ impl ControlPanel {
             nodes,
             counts,
             dead_letters,
+            schedules,
             workers_live: live.len() as u32,
             slots: live.iter().map(|worker| worker.slots).sum(),
             active: live.iter().map(|worker| worker.active).sum(),
@@ -190,7 +193,7 @@ impl ControlPanel {
     }
 }
 
-fn rows(limit: Option<u32>) -> Result<u32> {
+pub(crate) fn rows(limit: Option<u32>) -> Result<u32> {
     let most = limits::PAGE_ROWS as u32;
     match limit {
         None => Ok(ROWS_DEFAULT),
@@ -210,23 +213,31 @@ fn cursor(text: Option<&str>) -> Result<Option<JobId>> {
 
 /// As it may be shown: values of keys that look secret are masked.
 pub(crate) fn masked(mut job: Job) -> Job {
-    if let Ok(mut args) = serde_json::from_str::<serde_json::Value>(job.args.get())
-        && mask_secrets(&mut args)
-        && let Ok(text) = serde_json::value::to_raw_value(&args)
-    {
-        job.args = Json::from(text);
-    }
+    mask_args(&mut job.args);
     if let Some(command) = &mut job.command {
-        for (name, value) in &mut command.env {
-            if is_secret_key(name) {
-                *value = MASK.to_owned();
-            } else if let Cow::Owned(masked) = mask_urls(value) {
-                *value = masked;
-            }
-        }
-        mask_words(&mut command.argv);
-        // Passwords are piped in so that they stand nowhere: here neither.
-        command.stdin = None;
+        mask_command(command);
     }
     job
+}
+
+pub(crate) fn mask_args(args: &mut Json) {
+    if let Ok(mut value) = serde_json::from_str::<serde_json::Value>(args.get())
+        && mask_secrets(&mut value)
+        && let Ok(text) = serde_json::value::to_raw_value(&value)
+    {
+        *args = Json::from(text);
+    }
+}
+
+pub(crate) fn mask_command(command: &mut Command) {
+    for (name, value) in &mut command.env {
+        if is_secret_key(name) {
+            *value = MASK.to_owned();
+        } else if let Cow::Owned(masked) = mask_urls(value) {
+            *value = masked;
+        }
+    }
+    mask_words(&mut command.argv);
+    // Passwords are piped in so that they stand nowhere: here neither.
+    command.stdin = None;
 }

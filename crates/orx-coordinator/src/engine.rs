@@ -12,25 +12,34 @@ use std::time::Duration;
 
 use orx_model::log::LogChunk;
 use orx_model::message::{
-    ExecutionProgress, HeartbeatAnswer, Message, Started, WorkerHeartbeat, WorkerOrder,
-    WorkerRegistration, WorkerState,
+    ExecutionProgress, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat,
+    WorkerOrder, WorkerRegistration, WorkerState,
 };
 use orx_model::{ExecutionId, Incarnation, JobId, Outcome, Timestamp, policy};
 use orx_store::{
-    Claimed, Live, PruneRequest, Recorded, Result, Store, StoreError, Term, WorkerReport,
+    CancelAnswer, CancelCommand, Claimed, Fire, Live, PruneRequest, Recorded, Result, Store,
+    StoreError, Term, WorkerReport,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::fleet::{self, Fleet};
+use crate::schedules::{self, Step};
 use crate::{Now, Settings};
 
 /// Jobs claimed in one transaction, over all workers.
 const CLAIM_MOST: usize = 2_000;
 /// Scheduled jobs made ready in one transaction.
 const PROMOTE_MOST: u32 = 2_000;
-/// Jobs forgotten in one transaction.
+/// Jobs, or rows of ledgers, forgotten in one transaction.
 const PRUNE_MOST: u32 = 500;
+/// Schedules fired in one transaction.
+const FIRE_MOST: u32 = 500;
+/// A schedule that a person changed while it fired is looked at again after this.
+const FIRE_AGAIN: Duration = Duration::from_millis(20);
+/// Watched runs settled in one transaction, and how often they are looked at.
+const SETTLE_MOST: u32 = 500;
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
 /// A fence is remembered so long after its worker was last heard of: a process that was stopped for
 /// less, and goes on, finds it.
 const FENCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -128,6 +137,15 @@ pub struct Engine {
     next_due: Option<Timestamp>,
     /// The claims of the last round took all the room there was: there may be more to claim.
     more: bool,
+    /// When a schedule fires next, as far as known.
+    next_fire: Option<Timestamp>,
+    /// Runs of schedules wait for others, or are to be told of when they fail.
+    watching: bool,
+    /// When to look at them next; `None` once nothing has ended since.
+    settle_at: Option<Timestamp>,
+    settled_at: Timestamp,
+    /// Runs cancelled for the next of their schedule, which nobody need ask again.
+    told_to_end: BTreeSet<JobId>,
 }
 
 impl Engine {
@@ -141,7 +159,21 @@ impl Engine {
     ) -> Self {
         let fleet = Fleet::new(settings.clone(), now);
         let rng = StdRng::seed_from_u64(seed);
-        Self { store, settings, fleet, node, term: None, rng, next_due: None, more: false }
+        Self {
+            store,
+            settings,
+            fleet,
+            node,
+            term: None,
+            rng,
+            next_due: None,
+            more: false,
+            next_fire: None,
+            watching: false,
+            settle_at: None,
+            settled_at: Timestamp::default(),
+            told_to_end: BTreeSet::new(),
+        }
     }
 
     #[must_use]
@@ -149,9 +181,10 @@ impl Engine {
         &self.fleet
     }
 
+    /// When something falls due: a job, a schedule, a look at runs that wait.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.next_due
+        [self.next_due, self.next_fire, self.settle_at].into_iter().flatten().min()
     }
 
     /// Another round may find more to claim, or to make ready, at once.
@@ -160,9 +193,11 @@ impl Engine {
         self.more
     }
 
-    /// A job was accepted that is due, or over, at `at`.
+    /// A job was accepted that is due, or over, at `at`, or a schedule made that fires then.
     pub fn due_at(&mut self, at: Timestamp) {
-        self.next_due = Some(self.next_due.map_or(at, |known| known.min(at)));
+        for next in [&mut self.next_due, &mut self.next_fire] {
+            *next = Some(next.map_or(at, |known| known.min(at)));
+        }
     }
 
     /// The store was away, or this process stood still: silence in that time is nobody's death.
@@ -181,10 +216,14 @@ impl Engine {
         let rows = self.store.workers(now.wall).await?;
         let live = self.store.live_attempts().await?;
         let next_due = self.store.next_due().await?;
+        self.watching = self.store.is_watching().await?;
         self.fleet.term_begins(now);
         self.fleet.live_is(&live);
         self.fleet.rows_are(&rows, now);
         self.next_due = next_due;
+        // Whatever is due, and however long it has been, is looked at first.
+        self.next_fire = Some(now.wall);
+        self.settle_at = self.watching.then_some(now.wall);
         self.term = Some(term);
         Ok(())
     }
@@ -193,6 +232,9 @@ impl Engine {
     pub fn follow(&mut self) {
         self.term = None;
         self.next_due = None;
+        self.next_fire = None;
+        self.settle_at = None;
+        self.told_to_end.clear();
         self.more = false;
     }
 
@@ -405,6 +447,152 @@ impl Engine {
         Ok(())
     }
 
+    /// Fires a batch of the schedules that are due; the rest comes with the next call.
+    pub async fn fire(&mut self, now: Now) -> Result<()> {
+        let Some(term) = self.term else { return Ok(()) };
+        if self.next_fire.is_none_or(|at| at > now.wall) {
+            return Ok(());
+        }
+        let due = self.store.due_schedules(now.wall, FIRE_MOST).await?;
+        let full = due.len() >= FIRE_MOST as usize;
+        // Woken by a person who ran one by hand, perhaps: such runs are watched too.
+        if due.is_empty() && !self.watching {
+            self.watching = self.store.is_watching().await?;
+            self.look_at_runs(now);
+        }
+        let held = if self.watching && !due.is_empty() {
+            schedules::held(&self.store.watched(SETTLE_MOST).await?)
+        } else {
+            BTreeSet::new()
+        };
+        let fires: Vec<Fire> =
+            due.iter().map(|record| schedules::decide(record, &held, now.wall)).collect();
+        let watched = fires.iter().flat_map(|fire| &fire.runs);
+        let watched = watched
+            .clone()
+            .any(|run| run.on_failure.is_some() || run.after != orx_store::RunAfter::Nothing);
+        let fired = self.fire_all(fires, term, now).await?;
+        if watched {
+            self.watching = true;
+            self.look_at_runs(now);
+        }
+        self.next_fire = if full {
+            Some(now.wall)
+        } else if fired < due.len() {
+            Some(now.wall.saturating_add(FIRE_AGAIN))
+        } else {
+            self.store.next_fire(now.wall).await?
+        };
+        Ok(())
+    }
+
+    /// Answers for how many it was done. One that the store cannot take is passed over until the
+    /// monitor's next round.
+    async fn fire_all(&self, fires: Vec<Fire>, term: Term, now: Now) -> Result<usize> {
+        if fires.is_empty() {
+            return Ok(0);
+        }
+        let done = |answers: Vec<Option<Vec<JobId>>>| answers.iter().flatten().count();
+        match self.store.fire(fires.clone(), Some(term), now.wall).await {
+            Ok(answers) => return Ok(done(answers)),
+            Err(StoreError::Backend { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut fired = 0;
+        for fire in fires {
+            let id = fire.basis.id.clone();
+            match self.store.fire(vec![fire], Some(term), now.wall).await {
+                Ok(answers) => fired += done(answers),
+                Err(error @ StoreError::Backend { .. }) => {
+                    tracing::error!(schedule = %id, %error, "a schedule could not fire");
+                    fired += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(fired)
+    }
+
+    /// Something ended that a run may wait for.
+    fn look_at_runs(&mut self, now: Now) {
+        if self.watching {
+            let at = now.wall.max(self.settled_at.saturating_add(SETTLE_EVERY));
+            // Where the clock was put back, that is too far away.
+            let at = at.min(now.wall.saturating_add(SETTLE_EVERY));
+            self.settle_at = Some(self.settle_at.map_or(at, |known| known.min(at)));
+        }
+    }
+
+    /// What is to be done now about watched runs, and whether there may be more.
+    async fn steps(&mut self) -> Result<(Vec<Step>, bool)> {
+        let mut most = SETTLE_MOST;
+        loop {
+            let watched = self.store.watched(most).await?;
+            let mut steps = schedules::steps(&watched);
+            let asked = |step: &Step| match step {
+                Step::Cancel(job) => Some(*job),
+                Step::Settle(_) => None,
+            };
+            let wanted: BTreeSet<JobId> = steps.iter().filter_map(asked).collect();
+            self.told_to_end.retain(|job| wanted.contains(job));
+            steps.retain(|step| asked(step).is_none_or(|job| !self.told_to_end.contains(&job)));
+            let full = watched.len() >= most as usize;
+            // Those for which there is nothing to do yet must not hide others.
+            if !steps.is_empty() || !full {
+                return Ok((steps, full));
+            }
+            most = most.saturating_mul(4);
+        }
+    }
+
+    /// Lets runs go on whose predecessors have ended, cancels predecessors, and tells of failures.
+    pub async fn settle(&mut self, now: Now) -> Result<Outbox> {
+        let mut outbox = Outbox::default();
+        let Some(term) = self.term else { return Ok(outbox) };
+        if self.settle_at.is_none_or(|at| at > now.wall) {
+            return Ok(outbox);
+        }
+        let (steps, full) = self.steps().await?;
+        let mut settles = Vec::new();
+        let mut cancels: BTreeSet<JobId> = BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Settle(settle) => settles.push(settle),
+                Step::Cancel(job) => _ = cancels.insert(job),
+            }
+        }
+        if !settles.is_empty() {
+            outbox.changed.extend(settles.iter().map(orx_store::Settle::job));
+            self.store.settle(settles, term, now.wall).await?;
+        }
+        if !cancels.is_empty() {
+            outbox.changed.extend(&cancels);
+            let command = |id: &JobId| CancelCommand {
+                id: *id,
+                reason: Some("the next run of its schedule is due".to_owned()),
+                by: Some("orx".to_owned()),
+                force: false,
+                expected: None,
+            };
+            let commands = cancels.iter().map(command).collect();
+            let answers = self.store.cancel(commands, now.wall).await?;
+            self.told_to_end.extend(&cancels);
+            for (job, answer) in cancels.into_iter().zip(answers) {
+                if let CancelAnswer::Cancelling { worker, execution, .. } = answer {
+                    let executions = vec![ExecutionRef { job, execution }];
+                    outbox.send.push((worker, Message::JobCancel { executions }));
+                }
+            }
+        }
+        self.settled_at = now.wall;
+        self.settle_at = None;
+        self.watching = self.store.is_watching().await?;
+        if full || !outbox.changed.is_empty() {
+            self.look_at_runs(now);
+        }
+        Ok(outbox)
+    }
+
     /// The slow round: leases, timeouts, due times, and a comparison with the store.
     pub async fn monitor(&mut self, now: Now) -> Result<Outbox> {
         if self.term.is_none() {
@@ -433,6 +621,10 @@ impl Engine {
         }
         self.recount().await?;
         self.next_due = self.store.next_due().await?;
+        // Those that should have fired, too.
+        self.next_fire = self.store.next_fire(Timestamp::from_millis(i64::MIN)).await?;
+        self.watching = self.store.is_watching().await?;
+        self.look_at_runs(now);
         Ok(outbox)
     }
 
@@ -447,6 +639,12 @@ impl Engine {
             .map(|node| node.report.node)
             .collect();
         if old.is_empty() { Ok(()) } else { self.store.remove_nodes(old).await }
+    }
+
+    /// Another node recorded that something ended.
+    pub async fn room_elsewhere(&mut self, now: Now) -> Result<()> {
+        self.look_at_runs(now);
+        self.recount().await
     }
 
     /// Reads who has what from the store.
@@ -467,7 +665,9 @@ impl Engine {
         };
         let Some(term) = self.term else { return Ok(false) };
         let pruned = self.store.prune(request, term).await?;
-        Ok(pruned >= u64::from(PRUNE_MOST))
+        let before = ago(self.settings.keep_slots);
+        let rows = self.store.prune_slots(before, PRUNE_MOST, term).await?;
+        Ok(pruned.max(rows) >= u64::from(PRUNE_MOST))
     }
 
     /// One message to each worker.
@@ -531,8 +731,9 @@ impl Engine {
                 Recorded::Applied { run_at, .. } => {
                     outbox.room = true;
                     outbox.changed.push(outcome.job);
-                    if let Some(run_at) = run_at {
-                        self.due_at(run_at);
+                    match run_at {
+                        Some(run_at) => self.due_at(run_at),
+                        None => self.look_at_runs(now),
                     }
                 }
                 Recorded::Stale { .. } | Recorded::Missing => {

@@ -4,8 +4,8 @@
 //! Depends on `orx-model` and on the traits of `orx-store` and `orx-transport`. Knows no database,
 //! no broker and no HTTP. Nothing here writes a status but through the store's compare-and-set.
 //!
-//! Many nodes may run on one store; one of them leads. Deciding and doing are apart: [`election`]
-//! and [`fleet`] go from state and input to decisions and can be read alone; [`engine`] asks the
+//! Many nodes may run on one store; one of them leads. Deciding and doing are apart: [`election`],
+//! [`fleet`] and [`schedules`] go from state and input to decisions and can be read alone; [`engine`] asks the
 //! fleet and carries decisions out on a store, which is what the simulation drives; [`run`] adds
 //! time and transport.
 
@@ -13,6 +13,7 @@ pub mod election;
 pub mod engine;
 pub mod fleet;
 pub mod run;
+pub mod schedules;
 mod settings;
 
 pub use engine::{Engine, Outbox};

@@ -352,7 +352,10 @@ impl Task {
         deliveries: &[Box<dyn Delivery>],
         now: Now,
     ) -> Result<std::collections::BTreeSet<orx_model::ExecutionId>, StoreError> {
+        self.engine.fire(now).await?;
         self.engine.promote(now).await?;
+        let settled = self.engine.settle(now).await?;
+        self.deliver(settled, now).await;
         if self.parts.notices.take_workers() {
             let healed = self.engine.refresh(now).await?;
             self.deliver(healed, now).await;
@@ -445,7 +448,7 @@ impl Task {
         }
         if room
             && self.engine.term().is_some()
-            && let Err(error) = self.engine.recount().await
+            && let Err(error) = self.engine.room_elsewhere(now).await
         {
             tracing::debug!(%error, "could not count who has what: the next round does");
         }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub keep_completed: Duration,
     /// Jobs that ended otherwise are kept so long; those with a dead letter for ever.
     pub keep_others: Duration,
+    /// Rows of a schedule's ledger are kept so long.
+    pub keep_slots: Duration,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             node_heartbeat: Duration::from_secs(10),
             keep_completed: day * 7,
             keep_others: day * 30,
+            keep_slots: day * 90,
         }
     }
 }

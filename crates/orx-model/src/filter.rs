@@ -72,6 +72,8 @@ pub enum Field {
     Worker,
     Key,
     Corr,
+    /// Of the schedule that made it.
+    Schedule,
     Error,
     By,
     Tag(String),
@@ -159,9 +161,10 @@ impl Pattern {
     }
 }
 
-const KEYS: [&str; 20] = [
-    "id", "status", "name", "queue", "priority", "worker", "key", "corr", "error", "attempts",
-    "age", "waited", "took", "since", "until", "by", "tag.NAME", "arg.NAME", "tag", "arg",
+const KEYS: [&str; 21] = [
+    "id", "status", "name", "queue", "priority", "worker", "schedule", "key", "corr", "error",
+    "attempts", "age", "waited", "took", "since", "until", "by", "tag.NAME", "arg.NAME", "tag",
+    "arg",
 ];
 
 impl Filter {
@@ -259,6 +262,7 @@ impl Field {
             }
             Self::Key => job.key.clone(),
             Self::Corr => job.corr.clone(),
+            Self::Schedule => job.schedule.as_ref().map(|origin| origin.id.to_string()),
             Self::Error => job.error.clone(),
             Self::By => job.by.clone(),
             Self::Tag(name) => job.tags.get(name).cloned(),
@@ -429,6 +433,7 @@ impl Word {
             "worker" => Field::Worker,
             "key" => Field::Key,
             "corr" => Field::Corr,
+            "schedule" => Field::Schedule,
             "error" => Field::Error,
             "by" => Field::By,
             key => match key.split_once('.') {
@@ -586,6 +591,7 @@ impl fmt::Display for Field {
             Self::Worker => f.write_str("worker"),
             Self::Key => f.write_str("key"),
             Self::Corr => f.write_str("corr"),
+            Self::Schedule => f.write_str("schedule"),
             Self::Error => f.write_str("error"),
             Self::By => f.write_str("by"),
             Self::Tag(name) => write!(f, "tag.{name}"),

@@ -85,6 +85,17 @@ pub struct JobSpec {
     /// Who asked, `user@host` or a token's name; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Origin>,
+}
+
+/// The schedule that made a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Origin {
+    pub id: Name,
+    /// The due time that it was made for; none where a person triggered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Timestamp>,
 }
 
 /// The attempt that a dispatched or running job has.
@@ -205,6 +216,9 @@ pub struct Job {
     pub key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The schedule that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Origin>,
     /// A cancel that waits for the attempt's end, or brought it about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelRequest>,

@@ -24,7 +24,7 @@ pub mod wire;
 
 pub use attempt::{Attempt, AttemptStatus, Exit, Outcome, OutcomeKind};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};
-pub use job::{Command, Job, JobSpec, LiveAttempt};
+pub use job::{Command, Job, JobSpec, LiveAttempt, Origin};
 pub use lane::{Lane, Offer};
 pub use policy::{OnLost, Priority, RetryPolicy};
 pub use problem::{Code, Problem};

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::attempt::Outcome;
 use crate::ids::{ExecutionId, Incarnation, JobId, MessageId, Name};
-use crate::job::{Command, Json, Labels, Progress};
+use crate::job::{Command, Json, Labels, Origin, Progress};
 use crate::lane::Offer;
 use crate::log::LogChunk;
 use crate::policy::Priority;
@@ -199,9 +199,17 @@ pub struct Dispatch {
     pub corr: Option<String>,
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub tags: Labels,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Origin>,
 }
 
 impl Dispatch {
+    /// The time that the job is for: its schedule's due time, else its own.
+    #[must_use]
+    pub fn scheduled_at(&self) -> Timestamp {
+        self.schedule.as_ref().and_then(|origin| origin.slot).unwrap_or(self.run_at)
+    }
+
     #[must_use]
     pub fn execution_ref(&self) -> ExecutionRef {
         ExecutionRef { job: self.job, execution: self.execution }

@@ -12,6 +12,7 @@ use crate::log::{LogCursor, Stream};
 use crate::message::{Envelope, Load, WorkerOrder, WorkerState};
 use crate::policy::{OnLost, Priority};
 use crate::problem::Problem;
+use crate::schedule::wire::ScheduleCounts;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
 
@@ -488,6 +489,8 @@ pub struct ClusterStatus {
     pub nodes: Vec<NodeView>,
     pub counts: StatusCounts,
     pub dead_letters: u64,
+    #[serde(default)]
+    pub schedules: ScheduleCounts,
     pub workers_live: u32,
     pub slots: u32,
     pub active: u32,

@@ -102,6 +102,7 @@ fn spec(name: &Name, queue: &Name) -> Result<JobSpec, Failed> {
         key: None,
         key_hash: None,
         by: None,
+        schedule: None,
     })
 }
 

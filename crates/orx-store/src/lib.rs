@@ -1,4 +1,4 @@
-//! What is true: jobs, attempts, logs, workers, nodes and who leads, dead letters and tokens.
+//! What is true: jobs, attempts, logs, schedules, workers, nodes and who leads, dead letters, tokens.
 //!
 //! Depends on `orx-model` only. Knows nothing of transports, coordinators or HTTP.
 //!
@@ -26,9 +26,11 @@
 mod error;
 mod memory;
 mod merge;
+mod new_fire;
 mod new_job;
 mod plan;
 mod postgres;
+mod schedules;
 mod sqlite;
 mod words;
 
@@ -50,6 +52,10 @@ use orx_model::{
 pub use error::StoreError;
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
+pub use schedules::{
+    Basis, Changed, Fire, LastRun, Paused, Position, Run, RunAfter, SLOTS_KEPT, SchedulePlan,
+    ScheduleRecord, Schedules, Settle, SlotRequest, Templates, Watched,
+};
 pub use sqlite::{Sqlite, SqliteOptions};
 
 /// Advisory changes are on disk after this at the latest.
@@ -69,12 +75,21 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// All that the daemons need of a store.
 pub trait Store:
-    Jobs + Dispatching + Logs + Workers + Leases + DeadLetters + Tokens + Transfer + Upkeep
+    Jobs + Dispatching + Schedules + Logs + Workers + Leases + DeadLetters + Tokens + Transfer + Upkeep
 {
 }
 
 impl<T> Store for T where
-    T: Jobs + Dispatching + Logs + Workers + Leases + DeadLetters + Tokens + Transfer + Upkeep
+    T: Jobs
+        + Dispatching
+        + Schedules
+        + Logs
+        + Workers
+        + Leases
+        + DeadLetters
+        + Tokens
+        + Transfer
+        + Upkeep
 {
 }
 
@@ -541,6 +556,7 @@ impl Parcel {
             key: job.key,
             key_hash: self.key_hash.clone(),
             by: job.by,
+            schedule: job.schedule,
         }
     }
 }

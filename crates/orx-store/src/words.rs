@@ -3,6 +3,7 @@
 use orx_model::job::DeadReason;
 use orx_model::log::Stream;
 use orx_model::message::{Dispatch, WorkerOrder, WorkerState};
+use orx_model::schedule::{SkipReason, SlotOutcome};
 use orx_model::{
     AttemptStatus, ExecutionId, Exit, JobId, JobSpec, JobStatus, OnLost, Priority, RetryPolicy,
     Timestamp, limits,
@@ -76,6 +77,55 @@ pub(crate) fn worker_state(text: &str) -> Option<WorkerState> {
     [S::Starting, S::Running, S::Draining, S::Stopping, S::Stopped]
         .into_iter()
         .find(|state| state.as_str() == text)
+}
+
+fn reason_word(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::Overlap => "overlap",
+        SkipReason::OneWaits => "one_waits",
+        SkipReason::Paused => "paused",
+        SkipReason::Refused => "refused",
+    }
+}
+
+/// What became of a slot, as the columns of a ledger have it.
+pub(crate) struct SlotColumns {
+    pub(crate) outcome: &'static str,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) job: Option<i64>,
+    pub(crate) late_ms: Option<i64>,
+}
+
+pub(crate) fn slot_columns(outcome: &SlotOutcome) -> SlotColumns {
+    let (reason, job, late_ms) = match *outcome {
+        SlotOutcome::Ran { job, late_ms } | SlotOutcome::CaughtUp { job, late_ms } => {
+            (None, Some(job.0), Some(integer(late_ms)))
+        }
+        SlotOutcome::Skipped { reason } => (Some(reason_word(reason)), None, None),
+        SlotOutcome::Missed => (None, None, None),
+    };
+    SlotColumns { outcome: outcome.as_str(), reason, job, late_ms }
+}
+
+pub(crate) fn slot_outcome(
+    outcome: &str,
+    reason: Option<&str>,
+    job: Option<JobId>,
+    late_ms: Option<i64>,
+) -> Option<SlotOutcome> {
+    let late = late_ms.map(|ms| u64::try_from(ms).unwrap_or(0));
+    Some(match outcome {
+        "ran" => SlotOutcome::Ran { job: job?, late_ms: late? },
+        "caught_up" => SlotOutcome::CaughtUp { job: job?, late_ms: late? },
+        "missed" => SlotOutcome::Missed,
+        "skipped" => {
+            use SkipReason as R;
+            let all = [R::Overlap, R::OneWaits, R::Paused, R::Refused];
+            let reason = all.into_iter().find(|known| Some(reason_word(*known)) == reason)?;
+            SlotOutcome::Skipped { reason }
+        }
+        _ => return None,
+    })
 }
 
 pub(crate) fn exit_columns(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
@@ -153,5 +203,6 @@ pub(crate) fn dispatch(
         retry: failed,
         corr: spec.corr,
         tags: spec.tags,
+        schedule: spec.schedule,
     }
 }

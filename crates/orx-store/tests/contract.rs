@@ -10,6 +10,7 @@ mod memory {
     }
 
     orx_testkit::store_contract!(open);
+    orx_testkit::schedule_contract!(open);
 }
 
 mod sqlite {
@@ -25,6 +26,7 @@ mod sqlite {
     }
 
     orx_testkit::store_contract!(open);
+    orx_testkit::schedule_contract!(open);
 }
 
 mod postgres {
@@ -41,6 +43,7 @@ mod postgres {
     }
 
     orx_testkit::store_contract!(open);
+    orx_testkit::schedule_contract!(open);
 }
 
 /// Through a proxy that pools transactions: nothing of a session may be relied on.
@@ -58,4 +61,5 @@ mod pgbouncer {
     }
 
     orx_testkit::store_contract!(open);
+    orx_testkit::schedule_contract!(open);
 }

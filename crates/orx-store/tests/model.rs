@@ -8,14 +8,17 @@ use std::sync::Arc;
 use orx_model::job::Json;
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{ExecutionProgress, Started};
+use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When};
+use orx_model::wire::EnqueueRequest;
 use orx_model::{
     ExecutionId, Incarnation, JobId, JobSpec, JobStatus, OnLost, Outcome, OutcomeKind, Priority,
     RetryPolicy, Timestamp, next,
 };
 use orx_store::{
-    CancelCommand, ClaimRequest, Dispatching, Jobs, Lead, LeadRequest, Leases, ListRequest,
-    LogRequest, Logs, Memory, Postgres, PostgresOptions, PruneRequest, Sqlite, SqliteOptions,
-    Store, Term, Upkeep,
+    CancelCommand, ClaimRequest, Dispatching, Fire, Jobs, Lead, LeadRequest, Leases, ListRequest,
+    LogRequest, Logs, Memory, Paused, Position, Postgres, PostgresOptions, PruneRequest, Run,
+    RunAfter, SchedulePlan, Schedules, Settle, SlotRequest, Sqlite, SqliteOptions, Store,
+    Templates, Term, Upkeep,
 };
 use orx_testkit::make::{NOW, job, json, name, request};
 use orx_testkit::servers::Database;
@@ -31,6 +34,35 @@ struct NewJob {
     retries: u32,
     must_not_repeat: bool,
     key: Option<(u8, bool)>,
+}
+
+#[derive(Debug, Clone)]
+struct NewRun {
+    after: RunAfter,
+    /// Without: a person triggers it.
+    slot: Option<u8>,
+    tells: bool,
+    expires_in: Option<i64>,
+}
+
+/// Where it is wrong about the schedule.
+#[derive(Debug, Clone, Copy)]
+enum Stale {
+    Version,
+    Handled,
+    LastRun,
+    Ended,
+    Forgotten,
+}
+
+#[derive(Debug, Clone)]
+struct NewFire {
+    schedule: u8,
+    stale: Option<Stale>,
+    runs: Vec<NewRun>,
+    rows: Vec<(u8, u8)>,
+    alerts: u8,
+    to: Option<Option<i64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -58,6 +90,27 @@ enum Op {
     Promote,
     DeleteDead(u8),
     Prune,
+    AddSchedule {
+        schedule: u8,
+        next_in: Option<i64>,
+    },
+    ChangeSchedule {
+        schedule: u8,
+        stale: Option<Stale>,
+        next_in: Option<i64>,
+        row: Option<(u8, u8)>,
+    },
+    RemoveSchedule {
+        schedule: u8,
+        version: Option<u64>,
+    },
+    Fire {
+        fires: Vec<NewFire>,
+        by_person: bool,
+    },
+    /// Of watched runs by place; a place beyond them is a job that nobody watches.
+    Settle(Vec<(u8, bool, bool)>),
+    PruneSlots(i64),
     Reopen,
     Crash,
 }
@@ -89,7 +142,72 @@ fn new_job() -> impl Strategy<Value = NewJob> {
     )
 }
 
+fn stale() -> impl Strategy<Value = Option<Stale>> {
+    use Stale as S;
+    let stale = vec![S::Version, S::Handled, S::LastRun, S::Ended, S::Forgotten];
+    proptest::option::weighted(0.2, proptest::sample::select(stale))
+}
+
+/// A slot, by its place among few, and what became of it.
+fn row() -> impl Strategy<Value = (u8, u8)> {
+    (0..12_u8, 0..4_u8)
+}
+
+fn new_run() -> impl Strategy<Value = NewRun> {
+    let after = prop_oneof![
+        2 => Just(RunAfter::Nothing),
+        3 => any::<bool>().prop_map(|cancel| RunAfter::Last { cancel }),
+        2 => Just(RunAfter::Before),
+    ];
+    let slot = proptest::option::weighted(0.8, 0..12_u8);
+    let expires_in = proptest::option::weighted(0.2, 1..40_i64);
+    (after, slot, any::<bool>(), expires_in).prop_map(|(after, slot, tells, expires_in)| NewRun {
+        after,
+        slot,
+        tells,
+        expires_in,
+    })
+}
+
+fn new_fire() -> impl Strategy<Value = NewFire> {
+    let runs = proptest::collection::vec(new_run(), 0..4);
+    let rows = proptest::collection::vec(row(), 0..3);
+    let to = proptest::option::weighted(0.7, proptest::option::weighted(0.8, seconds()));
+    (0..4_u8, stale(), runs, rows, 0..2_u8, to).prop_map(
+        |(schedule, stale, runs, rows, alerts, to)| NewFire {
+            schedule,
+            stale,
+            runs,
+            rows,
+            alerts,
+            to,
+        },
+    )
+}
+
+fn schedule_op() -> impl Strategy<Value = Op> {
+    let next_in = || proptest::option::weighted(0.8, seconds());
+    let settle = (0..6_u8, any::<bool>(), any::<bool>());
+    prop_oneof![
+        3 => (0..3_u8, next_in())
+            .prop_map(|(schedule, next_in)| Op::AddSchedule { schedule, next_in }),
+        2 => (0..4_u8, stale(), next_in(), proptest::option::of(row())).prop_map(
+            |(schedule, stale, next_in, row)| Op::ChangeSchedule { schedule, stale, next_in, row }
+        ),
+        1 => (0..4_u8, proptest::option::of(1..3_u64))
+            .prop_map(|(schedule, version)| Op::RemoveSchedule { schedule, version }),
+        8 => (proptest::collection::vec(new_fire(), 1..4), proptest::bool::weighted(0.2))
+            .prop_map(|(fires, by_person)| Op::Fire { fires, by_person }),
+        5 => proptest::collection::vec(settle, 1..4).prop_map(Op::Settle),
+        1 => (0..60_i64).prop_map(Op::PruneSlots),
+    ]
+}
+
 fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![3 => job_op(), 2 => schedule_op()]
+}
+
+fn job_op() -> impl Strategy<Value = Op> {
     let status = proptest::sample::select(JobStatus::ALL.to_vec());
     prop_oneof![
         6 => proptest::collection::vec(new_job(), 1..5).prop_map(Op::Enqueue),
@@ -143,6 +261,37 @@ fn kind(choice: u8) -> OutcomeKind {
         8 => OutcomeKind::Lost { counted: true },
         _ => OutcomeKind::Lost { counted: false },
     }
+}
+
+const SCHEDULES: [&str; 4] = ["a", "b", "c", "never"];
+
+fn plan(schedule: u8, now: Timestamp, next_in: Option<i64>) -> SchedulePlan {
+    let asked = EnqueueRequest { name: Some(name("work")), ..EnqueueRequest::default() };
+    let when = When::Cron("0 2 * * *".parse().expect("an expression"));
+    let id = name(SCHEDULES[usize::from(schedule)]);
+    SchedulePlan {
+        spec: ScheduleSpec::new(id, when, asked),
+        templates: Templates { job: job(), on_missed: None, on_failure: None },
+        paused: next_in.is_none().then_some(Paused { at: now, reason: None, by: None }),
+        position: position(now, next_in),
+        by: None,
+    }
+}
+
+fn position(now: Timestamp, next_in: Option<i64>) -> Position {
+    let slot = next_in.map(|next| Timestamp::from_millis(now.as_millis() + next * 1_000));
+    Position { handled: now, next: slot.map(|slot| Due { slot, fire_at: slot }) }
+}
+
+fn ledger_row((slot, outcome): (u8, u8), now: Timestamp) -> Slot {
+    let outcome = match outcome {
+        0 => SlotOutcome::Missed,
+        1 => SlotOutcome::Skipped { reason: SkipReason::Overlap },
+        2 => SlotOutcome::Ran { job: JobId(7), late_ms: 5 },
+        _ => SlotOutcome::CaughtUp { job: JobId(8), late_ms: 5 },
+    };
+    let slot = Timestamp::from_millis(NOW.as_millis() + i64::from(slot) * 60_000);
+    Slot { slot, last: None, count: 1, exact: true, outcome, recorded_at: now }
 }
 
 const NOBODY: Term = Term { node: Incarnation(0), epoch: 0 };
@@ -240,6 +389,38 @@ impl Both {
     fn pick(&self, place: u8) -> (JobId, u32, ExecutionId) {
         let newest = self.claimed.iter().rev().nth(usize::from(place)).copied();
         newest.unwrap_or((JobId(i64::from(place) + 1), 1, ExecutionId(u128::MAX)))
+    }
+
+    /// Of one that is not there, what could have been.
+    async fn basis(&self, schedule: u8) -> orx_store::Basis {
+        let id = name(SCHEDULES[usize::from(schedule)]);
+        match self.memory.schedule(&id).await.expect("memory") {
+            Some(record) => record.basis(),
+            None => orx_store::Basis { id, version: 1, handled: NOW, last_run: None },
+        }
+    }
+
+    async fn fire(&self, new: &NewFire) -> Fire {
+        let mut basis = self.basis(new.schedule).await;
+        make_stale(&mut basis, new.stale);
+        let run = |run: &NewRun| Run {
+            job: JobSpec {
+                expires_at: run
+                    .expires_in
+                    .map(|wait| Timestamp::from_millis(self.now.as_millis() + wait * 1_000)),
+                ..job()
+            },
+            after: run.after,
+            row: run.slot.map(|slot| ledger_row((slot, 2 + slot % 2), self.now)),
+            on_failure: run.tells.then(job),
+        };
+        Fire {
+            basis,
+            runs: new.runs.iter().map(run).collect(),
+            rows: new.rows.iter().map(|row| ledger_row(*row, self.now)).collect(),
+            alerts: (0..new.alerts).map(|_| job()).collect(),
+            to: new.to.map(|next_in| position(self.now, next_in)),
+        }
     }
 
     async fn apply(&mut self, op: Op) {
@@ -391,6 +572,61 @@ impl Both {
                     expected
                 );
             }
+            Op::AddSchedule { schedule, next_in } => {
+                let plan = plan(schedule, now, next_in);
+                let expected = self.memory.add_schedule(plan.clone(), now).await.expect("memory");
+                let found = self.store().add_schedule(plan, now).await.expect("the store");
+                assert_eq!(found, expected);
+            }
+            Op::ChangeSchedule { schedule, stale, next_in, row } => {
+                let mut basis = self.basis(schedule).await;
+                make_stale(&mut basis, stale);
+                let (version, handled) = (basis.version, basis.handled);
+                let (plan, row) = (plan(schedule, now, next_in), row.map(|it| ledger_row(it, now)));
+                let memory =
+                    self.memory.change_schedule(version, handled, plan.clone(), row, now).await;
+                let found = self.store().change_schedule(version, handled, plan, row, now).await;
+                assert_eq!(found.expect("the store"), memory.expect("memory"));
+            }
+            Op::RemoveSchedule { schedule, version } => {
+                let id = name(SCHEDULES[usize::from(schedule)]);
+                let expected = self.memory.remove_schedule(&id, version).await.expect("memory");
+                let found = self.store().remove_schedule(&id, version).await.expect("the store");
+                assert_eq!(found, expected);
+            }
+            Op::Fire { fires, by_person } => {
+                let mut all = Vec::new();
+                for new in &fires {
+                    all.push(self.fire(new).await);
+                }
+                let (memory, term) = self.terms;
+                let (memory, term) =
+                    if by_person { (None, None) } else { (Some(memory), Some(term)) };
+                let expected = self.memory.fire(all.clone(), memory, now).await.expect("memory");
+                let found = self.store().fire(all, term, now).await.expect("the store");
+                assert_eq!(found, expected);
+            }
+            Op::Settle(settles) => {
+                let watched = self.memory.all_watched().await.expect("memory");
+                let settle = |(place, release, alert): &(u8, bool, bool)| {
+                    let watched = watched.get(usize::from(*place)).map(|watched| watched.job);
+                    let id = watched.unwrap_or(JobId(i64::from(*place) + 1));
+                    match release {
+                        true => Settle::Release { job: id },
+                        false => Settle::End { job: id, alert: alert.then(job) },
+                    }
+                };
+                let settles: Vec<Settle> = settles.iter().map(settle).collect();
+                let memory = self.memory.settle(settles.clone(), self.terms.0, now).await;
+                let found = self.store().settle(settles, self.terms.1, now).await;
+                assert_eq!(found.expect("the store"), memory.expect("memory"));
+            }
+            Op::PruneSlots(age) => {
+                let before = Timestamp::from_millis(now.as_millis() - age * 1_000);
+                let memory = self.memory.prune_slots(before, 1_000, self.terms.0).await;
+                let found = self.store().prune_slots(before, 1_000, self.terms.1).await;
+                assert_eq!(found.expect("the store"), memory.expect("memory"));
+            }
             Op::Reopen => {
                 self.store().close().await.expect("closed");
                 self.store = None;
@@ -426,6 +662,18 @@ impl Both {
             state.push(format!("{:?}", store.next_due().await.expect("next due")));
             state.push(format!("{:?}", store.live_attempts().await.expect("live")));
             state.push(format!("{:?}", store.dead_letter_count().await.expect("dead")));
+            for schedule in store.schedules(None, 9).await.expect("schedules") {
+                let (id, before) = (schedule.id().clone(), None);
+                let ledger = SlotRequest { id, before, missed: false, limit: 100 };
+                state.push(format!("{schedule:?}"));
+                state.push(format!("{:?}", store.slots(ledger).await.expect("slots")));
+            }
+            state.push(format!("{:?}", store.due_schedules(now, 9).await.expect("due")));
+            state.push(format!("{:?}", store.next_fire(now).await.expect("next fire")));
+            state.push(format!("{:?}", store.missed_since(NOW).await.expect("missed")));
+            state.push(format!("{:?}", store.all_watched().await.expect("watched")));
+            let ripe = store.watched(100).await.expect("watched");
+            state.push(format!("{:?}", ripe.iter().map(|it| it.job).collect::<Vec<_>>()));
             state
         }
         let expected = state(&self.memory, all.clone(), self.now).await;
@@ -464,6 +712,21 @@ proptest! {
     #[test]
     fn postgres_does_what_the_model_does(ops in proptest::collection::vec(op(), 1..60)) {
         compare(ops, async || Home::Database(Database::new().await));
+    }
+}
+
+fn make_stale(basis: &mut orx_store::Basis, stale: Option<Stale>) {
+    match stale {
+        None => {}
+        Some(Stale::Version) => basis.version += 1,
+        Some(Stale::Handled) => {
+            basis.handled = Timestamp::from_millis(basis.handled.as_millis() - 1);
+        }
+        Some(Stale::LastRun) => basis.last_run = Some((JobId(1), true)),
+        Some(Stale::Ended) => {
+            basis.last_run = basis.last_run.map(|(job, ended)| (job, !ended));
+        }
+        Some(Stale::Forgotten) => basis.last_run = None,
     }
 }
 

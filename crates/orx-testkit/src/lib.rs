@@ -5,6 +5,7 @@
 
 pub mod history;
 pub mod make;
+pub mod schedule_contract;
 pub mod servers;
 pub mod store_contract;
 pub mod transport_contract;

@@ -51,6 +51,7 @@ pub fn job() -> JobSpec {
         key: None,
         key_hash: None,
         by: None,
+        schedule: None,
     }
 }
 

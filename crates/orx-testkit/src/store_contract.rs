@@ -92,7 +92,7 @@ macro_rules! store_contract {
 
 /// The node that leads in these cases.
 const LEADER: Incarnation = Incarnation(77);
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A store that somebody leads.
 pub struct AStore {
@@ -117,44 +117,44 @@ impl AStore {
     }
 }
 
-async fn lead(store: &dyn Store, node: Incarnation, ttl: Duration) -> Option<Term> {
+pub(crate) async fn lead(store: &dyn Store, node: Incarnation, ttl: Duration) -> Option<Term> {
     match store.lead(LeadRequest { node, ttl, above: 0 }, NOW).await.expect("an answer") {
         Lead::Leading(term) => Some(term),
         Lead::Following { .. } => None,
     }
 }
 
-async fn add(store: &AStore, spec: JobSpec) -> JobId {
+pub(crate) async fn add(store: &AStore, spec: JobSpec) -> JobId {
     match store.enqueue(vec![spec], NOW).await.expect("enqueue")[0] {
         Enqueued::New { id, .. } => id,
         other => panic!("expected a new job, found {other:?}"),
     }
 }
 
-async fn claim(store: &AStore, execution: u128) -> JobId {
+pub(crate) async fn claim(store: &AStore, execution: u128) -> JobId {
     let claimed =
         store.claim_ready(vec![request(1, execution, 1)], store.term, at(1)).await.expect("claim");
     assert_eq!(claimed.len(), 1, "one job is ready");
     claimed[0].dispatch.job
 }
 
-async fn tell(store: &AStore, outcome: Outcome) -> Recorded {
+pub(crate) async fn tell(store: &AStore, outcome: Outcome) -> Recorded {
     store.record_outcomes(vec![outcome], vec![0.5], at(2)).await.expect("record")[0]
 }
 
-async fn get(store: &AStore, id: JobId) -> Job {
+pub(crate) async fn get(store: &AStore, id: JobId) -> Job {
     store.job(id).await.expect("read").expect("the job")
 }
 
-async fn status(store: &AStore, id: JobId) -> JobStatus {
+pub(crate) async fn status(store: &AStore, id: JobId) -> JobStatus {
     get(store, id).await.status
 }
 
-fn cancel_of(id: JobId) -> CancelCommand {
+pub(crate) fn cancel_of(id: JobId) -> CancelCommand {
     CancelCommand { id, reason: Some("why".into()), by: None, force: false, expected: None }
 }
 
-async fn cancel(store: &AStore, command: CancelCommand) -> CancelAnswer {
+pub(crate) async fn cancel(store: &AStore, command: CancelCommand) -> CancelAnswer {
     store.cancel(vec![command], at(1)).await.expect("cancel")[0]
 }
 

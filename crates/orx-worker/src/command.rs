@@ -228,7 +228,7 @@ pub(crate) fn environment(dispatch: &Dispatch) -> Vec<(&'static str, String)> {
         ("ORX_QUEUE", dispatch.queue.to_string()),
         ("ORX_ATTEMPT", dispatch.attempt.to_string()),
         ("ORX_RETRY", dispatch.retry.to_string()),
-        ("ORX_SCHEDULED_AT", dispatch.run_at.to_string()),
+        ("ORX_SCHEDULED_AT", dispatch.scheduled_at().to_string()),
         (crate::process::EXECUTION_VAR, dispatch.execution.to_string()),
     ];
     if let Some(corr) = &dispatch.corr {
@@ -272,6 +272,7 @@ mod tests {
             retry: 1,
             corr: None,
             tags: Labels::new(),
+            schedule: None,
         }
     }
 

@@ -488,6 +488,7 @@ mod tests {
             retry: 0,
             corr: None,
             tags: Labels::new(),
+            schedule: None,
         }
     }
 

@@ -356,11 +356,16 @@ pub(crate) struct JobOverrides {
 pub(crate) struct Retention {
     pub(crate) completed: Span,
     pub(crate) others: Span,
+    pub(crate) slots: Span,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { completed: seconds(7 * 86_400), others: seconds(30 * 86_400) }
+        Self {
+            completed: seconds(7 * 86_400),
+            others: seconds(30 * 86_400),
+            slots: seconds(90 * 86_400),
+        }
     }
 }
 

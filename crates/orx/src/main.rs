@@ -96,6 +96,8 @@ enum Command {
     Wait(commands::wait::Args),
     Cancel(commands::change::CancelArgs),
     Retry(commands::change::RetryArgs),
+    #[command(subcommand)]
+    Schedule(commands::schedule::Command),
     /// Queues
     #[command(subcommand)]
     Queue(commands::queue::Command),
@@ -511,6 +513,11 @@ fn client_command(
     loaded: config::Loaded,
     ui: Ui,
 ) -> Result<Exit, CliError> {
+    if let Command::Schedule(command) = &command
+        && let Some(done) = command.offline(&ui)
+    {
+        return done;
+    }
     let state = StateDir::find(None).map_err(CliError::usage)?;
     let may_start = match &command {
         Command::Enqueue(args) => !args.no_start,
@@ -542,6 +549,7 @@ fn client_command(
             }
             Command::Cancel(args) => commands::change::cancel(args, &session).await,
             Command::Retry(args) => commands::change::retry(args, &session).await,
+            Command::Schedule(command) => commands::schedule::run(command, &session).await,
             Command::Queue(command) => commands::queue::run(command, &session).await,
             Command::Dlq(command) => commands::dlq::run(command, &session).await,
             Command::Worker(command) => commands::worker::run(command, &session).await,

@@ -98,6 +98,17 @@ impl Ui {
         format_time(at, style, crate::daemon::wall(), self.zone)
     }
 
+    /// A time that is a name, as a due time is: never how long ago.
+    #[must_use]
+    pub(crate) fn exact(&self, at: Timestamp) -> String {
+        let style = match self.time {
+            Some(style) if style != TimeStyle::Relative => style,
+            _ if self.out_tty && self.format.is_human() => TimeStyle::Local,
+            _ => TimeStyle::Utc,
+        };
+        format_time(at, style, crate::daemon::wall(), self.zone)
+    }
+
     #[must_use]
     pub(crate) fn age(&self, at: Timestamp) -> String {
         if self.time.is_some() || !self.out_tty || !self.format.is_human() {
@@ -380,7 +391,7 @@ impl Ui {
     pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
         let stdin = std::io::stdin();
         if !self.can_ask() {
-            return Err(CliError::usage("this changes more than one job")
+            return Err(CliError::usage("this changes more than one thing")
                 .cause(question.to_owned())
                 .hint("`--yes` does it; `--dry-run` shows what it would do"));
         }

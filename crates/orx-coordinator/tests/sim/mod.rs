@@ -51,6 +51,7 @@ pub(crate) fn a_job(rng: &mut StdRng, at: Timestamp) -> JobSpec {
         key: None,
         key_hash: None,
         by: None,
+        schedule: None,
     }
 }
 

@@ -134,15 +134,15 @@ pub struct FileSchedule {
     /// With `every`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<Span>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     #[serde(default)]
     pub zone: ZoneName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Span>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub start: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runs: Option<u64>,
@@ -167,6 +167,15 @@ fn window_default() -> Span {
 
 fn tolerance_default() -> Span {
     Span::of(ScheduleSpec::TOLERANCE_MS)
+}
+
+/// As text, or as TOML writes times itself.
+fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    const EXPECTED: &str = "expected a time such as `2026-12-31T22:00:00Z`";
+    match plain_dates(&Value::deserialize(deserializer)?) {
+        Value::String(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
+        _ => Err(serde::de::Error::custom(EXPECTED)),
+    }
 }
 
 /// As it is typed on a command line: `queue-one`.

@@ -151,6 +151,22 @@ fn what_toml_does_not_have_is_written_as_text() {
 }
 
 #[test]
+fn a_time_is_text_or_what_toml_has_for_times() {
+    let file = |at: &str| {
+        let text = format!("[[schedule]]\nid = \"x\"\nat = {at}\njob.name = \"x\"\n");
+        toml::from_str::<ScheduleFile>(&text).map(|file| file.schedule[0].at)
+    };
+    let wanted: crate::Timestamp = "2026-12-31T22:00:00Z".parse().expect("a time");
+    for at in ["\"2026-12-31T22:00:00Z\"", "2026-12-31T22:00:00Z", "2026-12-31 23:00:00+01:00"] {
+        assert_eq!(file(at).unwrap_or_else(|error| panic!("{at}: {error}")), Some(wanted));
+    }
+    for at in ["2026-12-31", "22:00:00", "7", "\"soon\"", "{}"] {
+        let error = file(at).expect_err(at).to_string();
+        assert!(error.contains("expected a time such as"), "{at}: {error}");
+    }
+}
+
+#[test]
 fn what_is_wrong_in_a_file_is_said_with_its_line_or_its_schedule() {
     let refused = |text: &str| toml::from_str::<ScheduleFile>(text).expect_err(text).to_string();
     insta::assert_snapshot!(refused("[[schedule]]\nid = \"a\"\ncron = \"0 26 * * *\"\n"), @r#"

@@ -27,6 +27,7 @@ mod preview;
 mod spec;
 mod timing;
 mod walk;
+pub mod wire;
 mod zone;
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer, Term};
 
 /// Of a batch, the places that have no answer yet, of each job the first: what is done to one job
 /// is done one after the other.
-fn firsts<A>(answers: &[Option<A>], job: impl Fn(usize) -> JobId) -> Vec<usize> {
+pub(super) fn firsts<A>(answers: &[Option<A>], job: impl Fn(usize) -> JobId) -> Vec<usize> {
     let mut jobs = HashSet::new();
     let left = (0..answers.len()).filter(|place| answers[*place].is_none());
     left.filter(|place| jobs.insert(job(*place))).collect()

@@ -1,4 +1,6 @@
 -- What a migration stands behind. The lock ends with the transaction, so no session has to be kept.
+-- What is there already is no news.
+set local client_min_messages = warning;
 select pg_advisory_xact_lock(:lock);
 create table if not exists orx_schema (
     id boolean primary key default true check (id),

@@ -165,6 +165,7 @@ pub(super) fn job(row: &PgRow) -> Done<Job> {
         corr: spec.corr,
         key: spec.key,
         by: spec.by,
+        schedule: spec.schedule,
         cancel: match row.optional_time(15)? {
             Some(at) => {
                 let (reason, by) = (row.optional_text(16)?, row.optional_text(17)?);

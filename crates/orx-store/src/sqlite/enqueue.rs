@@ -10,45 +10,57 @@ use crate::Enqueued;
 use crate::new_job::NewJob;
 
 pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob], now: Timestamp) -> Done<Vec<Enqueued>> {
-    let mut insert = tx.conn.prepare_cached(
-        "INSERT INTO jobs (id, status, urgency, lane, run_at, expire_at, created_at, deadline, \
-         timeout_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?;
-    let mut insert_spec =
-        tx.conn.prepare_cached("INSERT INTO specs (job, spec) VALUES (?1, ?2)")?;
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {
         if let Some(known) = known_key(tx, job, now)? {
             answers.push(known);
             continue;
         }
-        let (status, run_at) = match job.run_at {
-            Some(run_at) if run_at > now => (JobStatus::Scheduled, run_at),
-            _ => (JobStatus::Pending, now),
+        let status = match job.run_at {
+            Some(run_at) if run_at > now => JobStatus::Scheduled,
+            _ => JobStatus::Pending,
         };
-        let lane = tx.cache.lane(tx.conn, &job.lane)?;
-        let id = tx.cache.next_job();
-        insert.execute(params![
+        let id = insert(tx, job, status, now)?;
+        if let Some(key) = &job.key {
+            tx.conn
+                .prepare_cached("INSERT INTO keys (key, job, hash) VALUES (?1, ?2, ?3)")?
+                .execute(params![key, id.0, job.key_hash])?;
+        }
+        answers.push(Enqueued::New { id, status });
+    }
+    Ok(answers)
+}
+
+/// A new job, whose key is nobody's business here.
+pub(super) fn insert(
+    tx: &mut Tx<'_>,
+    job: &NewJob,
+    status: JobStatus,
+    now: Timestamp,
+) -> Done<JobId> {
+    let lane = tx.cache.lane(tx.conn, &job.lane)?;
+    let id = tx.cache.next_job();
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO jobs (id, status, urgency, lane, run_at, expire_at, created_at, \
+             deadline, timeout_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
             id,
             status_code(status),
             urgency(job.priority),
             lane,
-            run_at.as_millis(),
+            job.run_at.map_or(now, |run_at| run_at.max(now)).as_millis(),
             millis(job.expire_at),
             now.as_millis(),
             millis(job.deadline),
             job.timeout_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         ])?;
-        insert_spec.execute(params![id, job.spec])?;
-        if let Some(key) = &job.key {
-            tx.conn
-                .prepare_cached("INSERT INTO keys (key, job, hash) VALUES (?1, ?2, ?3)")?
-                .execute(params![key, id, job.key_hash])?;
-        }
-        tx.cache.moved(lane, None, Some(status));
-        answers.push(Enqueued::New { id: JobId(id), status });
-    }
-    Ok(answers)
+    tx.conn
+        .prepare_cached("INSERT INTO specs (job, spec) VALUES (?1, ?2)")?
+        .execute(params![id, job.spec])?;
+    tx.cache.moved(lane, None, Some(status));
+    Ok(JobId(id))
 }
 
 /// The job that has the key already. A key whose time is over is forgotten here.

@@ -19,6 +19,7 @@ mod read;
 mod read_beside;
 mod readers;
 mod row;
+mod schedules;
 mod store;
 #[cfg(test)]
 mod tests;

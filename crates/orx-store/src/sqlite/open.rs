@@ -12,8 +12,11 @@ use crate::{Result, StoreError};
 
 /// `ORX\0`: says whose file it is.
 const APPLICATION_ID: i32 = 0x4f52_5800;
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_cluster.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_cluster.sql"),
+    include_str!("migrations/0003_schedules.sql"),
+];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
 /// `statfs` of a network file system, where locks and the shared log do not hold.

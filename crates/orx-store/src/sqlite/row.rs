@@ -49,6 +49,7 @@ pub(super) fn job(row: &Row<'_>) -> Read<Job> {
         corr: spec.corr,
         key: spec.key,
         by: spec.by,
+        schedule: spec.schedule,
         cancel: match optional_time(row, 15)? {
             Some(at) => Some(CancelRequest { at, reason: row.get(16)?, by: row.get(17)? }),
             None => None,

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
 use orx_model::message::{ExecutionProgress, Started, WorkerOrder};
+use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, OutcomeKind, Timestamp};
 use rusqlite::Connection;
@@ -16,14 +17,16 @@ use super::transfer::Unpacked;
 use super::trouble::Done;
 use super::writer::Tx;
 use super::{Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
-use super::{read, read_beside, transfer};
+use super::{read, read_beside, schedules, transfer};
+use crate::new_fire::{NewFire, NewPlan, NewSettle};
 use crate::new_job::NewJob;
 use crate::{
-    CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Durability, Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
-    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result,
-    RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
-    WorkerReport, Workers,
+    CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
+    Dispatching, Durability, Enqueued, Fire, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest,
+    Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded,
+    Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest, StoreError,
+    StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerRecord, WorkerReport,
+    Workers,
 };
 
 /// Bytes that weigh as much as a row.
@@ -183,6 +186,145 @@ fn outcomes_weight(outcomes: &[Outcome]) -> usize {
         _ => 1,
     });
     weight.sum()
+}
+
+fn prepared<T>(
+    action: &'static str,
+    prepared: std::result::Result<T, serde_json::Error>,
+) -> Result<T> {
+    prepared.map_err(|error| StoreError::Backend { action, source: error.into() })
+}
+
+#[async_trait]
+impl Schedules for Sqlite {
+    async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool> {
+        let action = "keep the schedule";
+        let plan = prepared(action, NewPlan::new(plan))?;
+        let run = move |tx: &mut Tx<'_>| schedules::add(tx, &plan, now);
+        self.write(action, Kind::Durable, 2, run).await
+    }
+
+    async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
+        let id = id.clone();
+        self.read("read the schedule", move |conn| schedules::one(conn, &id)).await
+    }
+
+    async fn schedules(&self, after: Option<Name>, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let read = move |conn: &Connection| {
+            schedules::list(conn, after.as_ref().map_or("", Name::as_str), limit)
+        };
+        self.read("read the schedules", read).await
+    }
+
+    async fn change_schedule(
+        &self,
+        version: u64,
+        handled: Timestamp,
+        plan: SchedulePlan,
+        row: Option<Slot>,
+        now: Timestamp,
+    ) -> Result<Changed> {
+        let action = "change the schedule";
+        let plan = prepared(action, NewPlan::new(plan))?;
+        let run = move |tx: &mut Tx<'_>| {
+            schedules::change(tx, (version, handled), &plan, row.as_ref(), now)
+        };
+        self.write(action, Kind::Durable, 3, run).await
+    }
+
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+        let id = id.clone();
+        let run = move |tx: &mut Tx<'_>| schedules::remove(tx, &id, version);
+        self.write("remove the schedule", Kind::Durable, 10, run).await
+    }
+
+    async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let read = move |conn: &Connection| schedules::due(conn, now, limit);
+        self.read("read the schedules that are due", read).await
+    }
+
+    async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
+        self.read("read what is due", move |conn| schedules::next_fire(conn, after)).await
+    }
+
+    async fn fire(
+        &self,
+        fires: Vec<Fire>,
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Vec<JobId>>>> {
+        let action = "fire the schedules";
+        let fires = prepared(action, NewFire::all(fires))?;
+        let weight = fires.iter().map(NewFire::weight).sum();
+        let run = move |tx: &mut Tx<'_>| schedules::fire(tx, &fires, now);
+        match term {
+            Some(term) => self.lead_write(action, Kind::Durable, weight, term, run).await,
+            None => self.write(action, Kind::Durable, weight, run).await,
+        }
+    }
+
+    async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>> {
+        self.read("read the ledger", move |conn| schedules::slots(conn, &request)).await
+    }
+
+    async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
+        let read = move |conn: &Connection| schedules::missed_since(conn, since);
+        self.read("read what was missed", read).await
+    }
+
+    async fn is_watching(&self) -> Result<bool> {
+        self.read("read the watched runs", schedules::is_watching).await
+    }
+
+    async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
+        let read = move |conn: &Connection| schedules::watched(conn, limit);
+        self.read("read the watched runs", read).await
+    }
+
+    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+        let action = "settle the runs";
+        let settles = prepared(action, NewSettle::all(settles))?;
+        let weight = settles.len() * 3;
+        let run = move |tx: &mut Tx<'_>| schedules::settle(tx, &settles, now);
+        self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
+    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        let run = move |tx: &mut Tx<'_>| schedules::prune(tx, before, limit);
+        let (action, weight) = ("forget old slots", limit as usize);
+        self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
+    async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
+        let action = "take in the schedules";
+        let weight = all.iter().map(|(_, slots)| 2 + slots.len()).sum();
+        let one = |(record, slots): (ScheduleRecord, Vec<Slot>)| {
+            let plan = NewPlan::new(record.plan.clone())?;
+            Ok((record, plan, slots))
+        };
+        let all = prepared(action, all.into_iter().map(one).collect())?;
+        let run = move |tx: &mut Tx<'_>| {
+            let all: &Vec<_> = &all;
+            schedules::import(tx, all)
+        };
+        self.write(action, Kind::Durable, weight, run).await
+    }
+
+    async fn all_watched(&self) -> Result<Vec<Watched>> {
+        self.read("read the watched runs", schedules::all_watched).await
+    }
+
+    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
+        let action = "take in the watched runs";
+        let one = |it: Watched| {
+            let text = it.on_failure.as_ref().map(serde_json::to_string).transpose()?;
+            Ok((it, text))
+        };
+        let all: Vec<_> = prepared(action, watched.into_iter().map(one).collect())?;
+        let weight = all.len();
+        let run = move |tx: &mut Tx<'_>| schedules::import_watched(tx, &all);
+        self.write(action, Kind::Durable, weight, run).await
+    }
 }
 
 #[async_trait]

@@ -52,6 +52,7 @@ fn spec() -> JobSpec {
         key: None,
         key_hash: None,
         by: None,
+        schedule: None,
     }
 }
 

@@ -239,6 +239,7 @@ pub(crate) fn job(of: &str, args: serde_json::Value) -> Dispatch {
         retry: 1,
         corr: None,
         tags: Labels::new(),
+        schedule: None,
     }
 }
 

@@ -102,7 +102,7 @@ impl JobArgs {
 }
 
 /// Who asks, for people: `user@host`.
-fn user() -> String {
+pub(crate) fn user() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name =
@@ -189,7 +189,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     Ok(Exit::Done)
 }
 
-fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliError> {
+pub(crate) fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliError> {
     let parse = |text: &str, from: &str| -> Result<Value, CliError> {
         serde_json::from_str(text).map_err(|error| {
             CliError::usage(format!("{from} is no valid JSON")).cause(error.to_string())

@@ -69,6 +69,33 @@ owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
     TOKEN: "admin", "  orx token list
   orx token list -o json | jq -r '.[] | select(.state == \"valid\") | .id'
   orx token revoke 0123456789abcdef\n";
+    SCHEDULE: "read", "  orx schedule list
+  orx schedule show nightly
+  orx schedule list -o json | jq -r '.[] | select(.missed > 0) | .id'\n";
+    SCHEDULE_ADD: "service (exec for commands)", "  orx schedule add nightly --cron '30 2 * * mon-fri' --zone Europe/Berlin report.make kind=full
+  orx schedule add sync --every 15m --jitter 1m --overlap queue-one -- ./sync.sh
+  orx schedule add launch --at 2027-01-01T09:00+01:00 --on-failure page.me site.open\n";
+    SCHEDULE_SET: "service (exec for commands)", "  orx schedule set nightly --cron '0 3 * * *'
+  orx schedule set nightly kind=short --clear end,max-runs
+  orx schedule set sync --overlap skip --version 4 --dry-run\n";
+    SCHEDULE_ORDER: "service; admin to pause and resume", "  orx schedule pause nightly --reason 'the disk is full'
+  orx schedule trigger nightly --follow
+  orx schedule rm nightly\n";
+    SCHEDULE_RUNS: "read", "  orx schedule runs nightly
+  orx schedule runs nightly --missed
+  orx schedule runs nightly -o jsonl | jq 'select(.late_ms > 60000)'\n";
+    SCHEDULE_PREVIEW: "read for a schedule of the server; else none", "  orx schedule preview --cron '30 2 * * *' --zone Europe/Berlin --from 2027-03-26
+  orx schedule preview nightly -n 20
+  orx schedule lint --cron '0 0 31 * *'\n";
+    SCHEDULE_BACKFILL: "service (exec for commands)", "  orx schedule backfill nightly --from 2027-01-01 --dry-run
+  orx schedule backfill nightly --from 2027-01-01 --to 2027-01-31
+  orx schedule backfill nightly --from 3d\n";
+    SCHEDULE_IMPORT: "exec and service", "  crontab -l | orx schedule import --dry-run
+  crontab -l | orx schedule import --yes
+  orx schedule import /etc/cron.d/backup --user-column --zone UTC\n";
+    SCHEDULE_APPLY: "service (exec for commands)", "  orx schedule diff -f schedules/ || orx schedule apply -f schedules/
+  orx schedule apply -f schedules/ --prune --yes
+  orx schedule apply -f nightly.toml --dry-run\n";
     STORE: "none", "  orx store copy ~/.local/state/orx postgres://orx@db/orx
   orx store copy postgres://orx@db/orx /var/lib/orx
   orx store copy /var/lib/orx postgres://orx@db/orx --resume\n";
@@ -100,7 +127,7 @@ A filter is terms with spaces between them; all must hold.
   = != < <= > >= compare numbers, durations (90s, 2h30m) and ids
   a bare word looks in id, name, key, tag values and error
 
-Keys: id status name queue priority worker key corr error attempts
+Keys: id status name queue priority worker schedule key corr error attempts
       age waited took since until by tag.NAME arg.NAME
   age     since it was accepted         waited  from due to start
   took    from start to end             since, until   RFC 3339, 03:00,

@@ -12,6 +12,7 @@ pub(crate) mod jobs;
 pub(crate) mod logs;
 pub(crate) mod queue;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod show;
 pub(crate) mod store;
 pub(crate) mod token;

@@ -81,8 +81,16 @@ fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
         ("tags", pairs(&job.tags)),
         ("requires", pairs(&job.require)),
         ("correlation", Cell::option(job.corr.as_ref())),
+        ("schedule", Cell::option(job.schedule.as_ref().map(|it| from(ui, it)))),
         ("by", Cell::option(job.by.as_ref())),
     ]
+}
+
+fn from(ui: &Ui, origin: &orx_model::Origin) -> String {
+    match origin.slot {
+        Some(slot) => format!("{}, due {}", origin.id, ui.exact(slot)),
+        None => format!("{}, triggered", origin.id),
+    }
 }
 
 fn attempt_line(ui: &Ui, attempt: &Attempt) -> String {

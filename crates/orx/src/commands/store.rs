@@ -11,7 +11,7 @@ use crate::ui::{Cell, Ui};
 pub(crate) enum Command {
     /// Copy everything from one store to another, ids kept
     ///
-    /// Jobs with their attempts and logs, dead letters, keys and tokens. Nothing may use either store
+    /// Jobs with their attempts and logs, dead letters, keys, schedules and tokens. Nothing may use either store
     /// meanwhile. A store is a state folder, for the SQLite file in it, or `postgres://user@host/db`;
     /// the password comes from PGPASSWORD or ~/.pgpass.
     #[command(after_long_help = super::help::STORE)]
@@ -46,6 +46,7 @@ pub(crate) fn run(command: Command, config: Config, ui: &Ui) -> Result<Exit, Cli
         ("jobs", Cell::new(copied.jobs.to_string())),
         ("log chunks", Cell::new(copied.log_chunks.to_string())),
         ("keys", Cell::new(copied.keys.to_string())),
+        ("schedules", Cell::new(copied.schedules.to_string())),
         ("tokens", Cell::new(copied.tokens.to_string())),
         ("next job", Cell::new(copied.next_job.to_string())),
     ];

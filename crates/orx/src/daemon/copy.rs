@@ -1,5 +1,5 @@
 //! Everything from one store to another: jobs with their attempts and logs, dead letters, keys,
-//! tokens. Ids are kept, so what people and scripts remember stays right.
+//! schedules with their ledgers, tokens. Ids are kept, so what people and scripts remember stays right.
 //!
 //! Both stores are of this process meanwhile: a folder by its lock; a database by the lead, which a
 //! coordinator that starts does not get.
@@ -7,9 +7,12 @@
 use std::time::Duration;
 
 use orx_model::log::LogCursor;
+use orx_model::schedule::Slot;
 use orx_model::wire::StatusCounts;
-use orx_model::{Incarnation, Job, JobId};
-use orx_store::{Lead, LeadRequest, LogRequest, Parcel, Store, StoreError, Term};
+use orx_model::{Incarnation, Job, JobId, Name};
+use orx_store::{
+    Lead, LeadRequest, LogRequest, Parcel, SLOTS_KEPT, SlotRequest, Store, StoreError, Term,
+};
 use serde::Serialize;
 
 use super::store::{Opened, Place, store_error};
@@ -19,6 +22,8 @@ use crate::error::{CliError, Exit};
 
 /// Jobs read and written at once.
 const PAGE: u32 = 500;
+/// Rows of one ledger: none is longer, but for a moment.
+const SLOTS_MOST: u32 = SLOTS_KEPT * 2;
 /// Of a log, at once.
 const LOG_BYTES: usize = 4 * 1024 * 1024;
 /// The lead of both stores, renewed with every page.
@@ -45,6 +50,8 @@ pub(crate) struct Copied {
     pub(crate) jobs: u64,
     pub(crate) log_chunks: u64,
     pub(crate) keys: u64,
+    /// In the source; those that were there already are among them.
+    pub(crate) schedules: u64,
     pub(crate) tokens: u64,
     /// The id that the next job gets, here as there.
     pub(crate) next_job: i64,
@@ -153,6 +160,13 @@ impl Both<'_> {
                 .cause(format!("it has job `{}`", there[0].job.id))
                 .hint("copy into an empty one; `--resume` goes on with a copy of the same"));
         }
+        let there = target.schedules(None, 1).await.map_err(store_error)?;
+        if let Some(first) = there.first().filter(|_| !options.resume) {
+            let message = format!("the store `{}` is not empty", self.target.shown);
+            return Err(CliError::new(Exit::Conflict, "not_empty", message)
+                .cause(format!("it has the schedule `{}`", first.id()))
+                .hint("copy into an empty one; `--resume` goes on with a copy of the same"));
+        }
         let all = total(source).await.map_err(store_error)?;
         let began = tokio::time::Instant::now();
         let mut said = began;
@@ -180,6 +194,7 @@ impl Both<'_> {
             }
         }
         copied.keys = self.keys().await.map_err(store_error)?;
+        copied.schedules = self.schedules().await.map_err(store_error)?;
         copied.tokens = self.tokens().await.map_err(store_error)?;
         let next = source.next_job().await.map_err(store_error)?;
         target.skip_jobs(next).await.map_err(store_error)?;
@@ -234,6 +249,39 @@ impl Both<'_> {
             count += keys.len() as u64;
             self.target.store.import_keys(keys).await?;
             after = Some(last);
+        }
+    }
+
+    /// Each with its ledger in one transaction: a copy that is broken off has it whole or not.
+    async fn schedules(&mut self) -> Result<u64, StoreError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let page = self.source.store.schedules(after, PAGE).await?;
+            let Some(last) = page.last().map(|record| record.id().clone()) else { break };
+            for record in page {
+                let slots = self.ledger(record.id()).await?;
+                self.target.store.import_schedules(vec![(record, slots)]).await?;
+                count += 1;
+            }
+            after = Some(last);
+            self.source.renew().await?;
+            self.target.renew().await?;
+        }
+        let watched = self.source.store.all_watched().await?;
+        self.target.store.import_watched(watched).await?;
+        Ok(count)
+    }
+
+    async fn ledger(&self, id: &Name) -> Result<Vec<Slot>, StoreError> {
+        let (mut slots, mut before) = (Vec::new(), None);
+        loop {
+            let request = SlotRequest { id: id.clone(), before, missed: false, limit: PAGE };
+            let page = self.source.store.slots(request).await?;
+            before = page.last().map(|slot| slot.slot);
+            slots.extend(page);
+            if before.is_none() || slots.len() as u32 > SLOTS_MOST {
+                return Ok(slots);
+            }
         }
     }
 

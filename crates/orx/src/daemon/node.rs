@@ -172,6 +172,7 @@ impl Node {
         let settings = Settings {
             keep_completed: config.retention.completed.0,
             keep_others: config.retention.others.0,
+            keep_slots: config.retention.slots.0,
             timeout_margin: config.worker.kill_grace.0 + Duration::from_secs(10),
             lease: config.cluster.lease.0,
             heartbeat: config.cluster.heartbeat.0,
@@ -468,6 +469,7 @@ fn control_settings(
             ms("node_heartbeat", settings.node_heartbeat),
             ms("keep_completed", settings.keep_completed),
             ms("keep_others", settings.keep_others),
+            ms("keep_slots", settings.keep_slots),
         ]
         .into(),
     })

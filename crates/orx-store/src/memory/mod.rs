@@ -1,6 +1,8 @@
 //! The plain reference model of a store: maps behind one lock, nothing on disk. What simulations
 //! run on, and what the other stores are compared with. Meant to be obviously right, not fast.
 
+mod schedules;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,6 +63,7 @@ struct State {
     tokens: BTreeMap<String, TokenRecord>,
     queues: std::collections::BTreeSet<Name>,
     history: Vec<Transition>,
+    schedules: schedules::Kept,
 }
 
 struct Entry {
@@ -112,6 +115,30 @@ impl State {
         let mut job = self.jobs.get(&id)?.job.clone();
         job.dead = self.dead.get(&id).map(|(reason, _)| *reason);
         Some(job)
+    }
+
+    /// A new job.
+    fn add(&mut self, spec: JobSpec, status: JobStatus, by: Option<Term>, now: Timestamp) -> JobId {
+        self.next_job += 1;
+        let id = JobId(self.next_job);
+        self.queues.insert(spec.queue.clone());
+        if let Some(key) = &spec.key {
+            self.keys.insert(key.clone(), id);
+        }
+        self.history.push(Transition {
+            job: id,
+            attempt: 0,
+            execution: None,
+            event: None,
+            from: None,
+            to: status,
+            epoch: by.map(|term| term.epoch),
+        });
+        let key_hash = spec.key_hash.clone();
+        let expire_at = [spec.expires_at, spec.deadline].into_iter().flatten().min();
+        let job = accepted(id, status, spec, now);
+        self.jobs.insert(id, Entry { job, expire_at, key_hash, ended: Vec::new() });
+        id
     }
 
     /// The one place where a status changes.
@@ -271,30 +298,11 @@ impl Jobs for Memory {
                 });
                 continue;
             }
-            state.next_job += 1;
-            let id = JobId(state.next_job);
             let status = match spec.run_at {
                 Some(run_at) if run_at > now => JobStatus::Scheduled,
                 _ => JobStatus::Pending,
             };
-            state.queues.insert(spec.queue.clone());
-            if let Some(key) = &spec.key {
-                state.keys.insert(key.clone(), id);
-            }
-            let transition = Transition {
-                job: id,
-                attempt: 0,
-                execution: None,
-                event: None,
-                from: None,
-                to: status,
-                epoch: None,
-            };
-            state.history.push(transition);
-            let key_hash = spec.key_hash.clone();
-            let expire_at = [spec.expires_at, spec.deadline].into_iter().flatten().min();
-            let job = accepted(id, status, spec, now);
-            state.jobs.insert(id, Entry { job, expire_at, key_hash, ended: Vec::new() });
+            let id = state.add(spec, status, None, now);
             answers.push(Enqueued::New { id, status });
         }
         Ok(answers)
@@ -496,6 +504,7 @@ fn accepted(id: JobId, status: JobStatus, spec: JobSpec, now: Timestamp) -> Job 
         corr: spec.corr,
         key: spec.key,
         by: spec.by,
+        schedule: spec.schedule,
         cancel: None,
         finished_at: None,
         started_at: None,
@@ -700,6 +709,7 @@ fn dispatch(job: &Job, execution: ExecutionId) -> Dispatch {
         retry: job.ends.failed,
         corr: job.corr.clone(),
         tags: job.tags.clone(),
+        schedule: job.schedule.clone(),
     }
 }
 

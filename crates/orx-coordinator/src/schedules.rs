@@ -1,0 +1,190 @@
+//! What a schedule does when it is due, and what becomes of runs that wait or are watched. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use orx_model::job::Json;
+use orx_model::schedule::{Before, Decision, Slot, SlotOutcome, missed};
+use orx_model::{JobId, JobSpec, JobStatus, Timestamp};
+use orx_store::{Fire, Position, Run, RunAfter, ScheduleRecord, Settle, Watched};
+use serde::Serialize;
+
+/// Everything that is to be done now for a schedule as it was read: which slots run, which are
+/// skipped or missed, and what comes next. Nothing where it is not due. `held` is of [`held`].
+#[must_use]
+pub fn decide(record: &ScheduleRecord, held: &BTreeSet<JobId>, now: Timestamp) -> Fire {
+    let (plan, position) = (&record.plan, record.plan.position);
+    let spec = &plan.spec;
+    let due = missed(&spec.timing(), position.handled, now, spec.rule());
+    let row = |slot: Timestamp, outcome: SlotOutcome| Slot {
+        slot,
+        last: None,
+        count: 1,
+        exact: true,
+        outcome,
+        recorded_at: now,
+    };
+    let (mut runs, mut rows) = (Vec::new(), Vec::new());
+    if let Some(range) = &due.range {
+        let last = (range.last != range.first).then_some(range.last);
+        let missed = row(range.first, SlotOutcome::Missed);
+        rows.push(Slot { last, count: range.count, exact: range.exact, ..missed });
+    }
+    rows.extend(due.missed.iter().map(|slot| row(*slot, SlotOutcome::Missed)));
+
+    let left = spec.max_runs.map(|most| most.saturating_sub(record.runs));
+    let decided = spec.overlap.decide_all(&due.fire, before(record, held), left);
+    let tolerance = u128::from(spec.tolerance_ms);
+    let mut late = rows.clone();
+    for (firing, decision) in &decided.slots {
+        let after = match decision {
+            Decision::Skip(reason) => {
+                let outcome = SlotOutcome::Skipped { reason: *reason };
+                rows.push(row(firing.slot, outcome));
+                continue;
+            }
+            Decision::Run => RunAfter::Nothing,
+            Decision::Wait if runs.is_empty() => RunAfter::Last { cancel: false },
+            // It waits for the end of what is cancelled: so the two never run side by side.
+            Decision::CancelThenRun if runs.is_empty() => RunAfter::Last { cancel: true },
+            Decision::Wait | Decision::CancelThenRun => RunAfter::Before,
+        };
+        let late_by = now.saturating_since(firing.fire_at);
+        let (job, late_ms) = (JobId(0), u64::try_from(late_by.as_millis()).unwrap_or(u64::MAX));
+        let outcome = match firing.caught_up {
+            true => SlotOutcome::CaughtUp { job, late_ms },
+            false => SlotOutcome::Ran { job, late_ms },
+        };
+        if late_by.as_millis() > tolerance {
+            late.push(row(firing.slot, outcome));
+        }
+        runs.push(Run {
+            job: record.job_for(Some(firing.slot), now),
+            after,
+            row: Some(row(firing.slot, outcome)),
+            on_failure: plan.templates.on_failure.clone(),
+        });
+    }
+    let newest = due.fire.last().map(|firing| firing.slot);
+    let newest = newest.max(due.missed.last().copied()).max(due.range.map(|range| range.last));
+    let to = Position {
+        handled: newest.map_or(position.handled, |newest| newest.max(position.handled)),
+        next: due.next.filter(|_| !decided.ended),
+    };
+    let alert = plan.templates.on_missed.as_ref().filter(|_| !late.is_empty());
+    let alerts = alert.map(|alert| missed_alert(alert, record, &late));
+    Fire { basis: record.basis(), runs, rows, alerts: alerts.into_iter().collect(), to: Some(to) }
+}
+
+/// What goes on of earlier firings.
+fn before(record: &ScheduleRecord, held: &BTreeSet<JobId>) -> Before {
+    match record.last_run {
+        Some(run) if held.contains(&run.job) => Before::Running,
+        Some(run) if run.has_ended() => Before::Ended,
+        Some(run) if run.status == Some(JobStatus::Created) => Before::Waiting,
+        Some(_) => Before::Running,
+        None => Before::Ended,
+    }
+}
+
+/// What is to be done about a watched run.
+#[derive(Debug)]
+pub enum Step {
+    Settle(Settle),
+    /// The run that it waits for is to be cancelled.
+    Cancel(JobId),
+}
+
+/// What is to be done about watched runs, of which something can be done about each alone.
+///
+/// A run that was cancelled before its turn came stays watched until what it waited for has ended:
+/// whatever waits for it waits for that too. So a run that is replaced while it waits lets nobody
+/// start beside the one that still goes on.
+#[must_use]
+pub fn steps(watched: &[Watched]) -> Vec<Step> {
+    let known = by_job(watched);
+    watched.iter().filter_map(|run| step(run, &known)).collect()
+}
+
+/// Runs that ended before their turn came, while what they waited for goes on.
+#[must_use]
+pub fn held(watched: &[Watched]) -> BTreeSet<JobId> {
+    let known = by_job(watched);
+    let held = watched.iter().filter(|run| ended(run.status) && goes_on(run, &known).is_some());
+    held.map(|run| run.job).collect()
+}
+
+fn step(watched: &Watched, known: &BTreeMap<JobId, &Watched>) -> Option<Step> {
+    if let Some(before) = goes_on(watched, known) {
+        return watched.cancel.then_some(Step::Cancel(before));
+    }
+    if ended(watched.status) {
+        let failed = matches!(watched.status, Some(JobStatus::Failed | JobStatus::TimedOut));
+        let alert = watched.on_failure.as_ref().filter(|_| failed);
+        let alert = alert.map(|alert| failure_alert(alert, watched));
+        return Some(Step::Settle(Settle::End { job: watched.job, alert }));
+    }
+    watched.after.map(|_| Step::Settle(Settle::Release { job: watched.job }))
+}
+
+/// The run that has to end before this one starts.
+fn goes_on(run: &Watched, known: &BTreeMap<JobId, &Watched>) -> Option<JobId> {
+    let mut after = run.after;
+    while let Some((job, status)) = after {
+        if !ended(status) {
+            return Some(job);
+        }
+        // A run waits for older ones only.
+        let before = known.get(&job).and_then(|before| before.after);
+        after = before.filter(|(before, _)| *before < job);
+    }
+    None
+}
+
+fn by_job(watched: &[Watched]) -> BTreeMap<JobId, &Watched> {
+    watched.iter().map(|run| (run.job, run)).collect()
+}
+
+fn ended(status: Option<JobStatus>) -> bool {
+    status.is_none_or(JobStatus::is_final)
+}
+
+/// What the handler of `--on-missed` is told.
+#[derive(Serialize)]
+struct MissedArgs<'a> {
+    schedule: &'a str,
+    /// How many slots, and the oldest and newest of them.
+    slots: u64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+fn missed_alert(alert: &JobSpec, record: &ScheduleRecord, late: &[Slot]) -> JobSpec {
+    let first = late.iter().map(|slot| slot.slot).min().unwrap_or_default();
+    let last = late.iter().map(|slot| slot.last.unwrap_or(slot.slot)).max().unwrap_or_default();
+    let slots = late.iter().map(|slot| slot.count).sum();
+    let args = MissedArgs { schedule: record.id().as_str(), slots, first, last };
+    with_args(alert, &args)
+}
+
+/// What the handler of `--on-failure` is told.
+#[derive(Serialize)]
+struct FailureArgs<'a> {
+    schedule: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<Timestamp>,
+    job: JobId,
+    status: JobStatus,
+}
+
+fn failure_alert(alert: &JobSpec, watched: &Watched) -> JobSpec {
+    let status = watched.status.unwrap_or(JobStatus::Failed);
+    let schedule = watched.schedule.as_str();
+    with_args(alert, &FailureArgs { schedule, slot: watched.slot, job: watched.job, status })
+}
+
+fn with_args(alert: &JobSpec, args: &impl Serialize) -> JobSpec {
+    // Of names, numbers and times, which always are JSON.
+    let args = serde_json::value::to_raw_value(args).map(Json::from);
+    JobSpec { args: args.unwrap_or_else(|_| Arc::clone(&alert.args)), ..alert.clone() }
+}

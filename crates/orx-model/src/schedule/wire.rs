@@ -1,0 +1,281 @@
+//! Schedules over HTTP.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Due, FieldChange, ScheduleSpec, Slot, SpecChange};
+use crate::ids::{JobId, Name};
+use crate::status::JobStatus;
+use crate::time::Timestamp;
+
+/// Paths; `{schedule}` is an id.
+pub mod path {
+    pub const SCHEDULES: &str = "/api/v1/schedules";
+    pub const SCHEDULE: &str = "/api/v1/schedules/{schedule}";
+    pub const SLOTS: &str = "/api/v1/schedules/{schedule}/slots";
+    pub const TRIGGER: &str = "/api/v1/schedules/{schedule}/trigger";
+    pub const BACKFILL: &str = "/api/v1/schedules/{schedule}/backfill";
+    pub const PAUSE: &str = "/admin/v1/schedules/{schedule}/pause";
+    pub const RESUME: &str = "/admin/v1/schedules/{schedule}/resume";
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleState {
+    Active,
+    Paused,
+    /// It is not due any more.
+    Ended,
+}
+
+impl ScheduleState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PauseView {
+    pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunView {
+    pub job: JobId,
+    /// None once the job was forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<JobStatus>,
+}
+
+/// A schedule as it stands. Secrets in its job are masked.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ScheduleView {
+    pub id: Name,
+    pub state: ScheduleState,
+    /// 1, and one more with each change.
+    pub version: u64,
+    pub spec: ScheduleSpec,
+    /// The next due time, and when it fires for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Due>,
+    /// It should have fired longer ago than its tolerance, and did not.
+    pub overdue: bool,
+    /// Due times of the last 24 hours that were recorded as missed.
+    pub missed: u64,
+    /// Due times that made a job.
+    pub runs: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<RunView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseView>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Who made it, or changed it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SchedulesQuery {
+    /// 1 to 500; 50 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SchedulePage {
+    pub v: u32,
+    /// By id.
+    pub schedules: Vec<ScheduleView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ScheduleAnswer {
+    pub v: u32,
+    pub schedule: ScheduleView,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleChanged {
+    Created,
+    Changed,
+    Unchanged,
+    Removed,
+}
+
+impl ScheduleChanged {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// Of a dry run: what would be.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ScheduleChangeAnswer {
+    pub v: u32,
+    pub id: Name,
+    pub change: ScheduleChanged,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    pub version: u64,
+    /// What differs from before, secrets masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Due>,
+    /// Done, but something looks wrong: no live worker has such a handler, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// A schedule as it should be: made where it is not there, changed where it is another.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PutScheduleRequest {
+    pub spec: ScheduleSpec,
+    /// Only if it stands at this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Only say what would change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Who asks, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// What is named is changed, the rest stays.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetScheduleRequest {
+    #[serde(default)]
+    pub change: SpecChange,
+    /// Only if it stands at this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Who asks, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RemoveScheduleQuery {
+    /// Only if it stands at this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+}
+
+/// To pause, resume or trigger: by whom, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleOrder {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who asks, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TriggerAnswer {
+    pub v: u32,
+    pub id: Name,
+    /// The run, beside the due times.
+    pub job: JobId,
+}
+
+/// Run the due times of a stretch that made no job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillRequest {
+    /// The first due time that counts.
+    pub from: Timestamp,
+    /// The last one; now if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Who asks, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Backfilled {
+    pub slot: Timestamp,
+    /// None in a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BackfillAnswer {
+    pub v: u32,
+    pub id: Name,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Oldest first.
+    pub runs: Vec<Backfilled>,
+    /// Due times of the stretch that had run before.
+    pub ran_before: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SlotsQuery {
+    /// Only those that were missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<bool>,
+    /// 1 to 500; 50 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SlotPage {
+    pub v: u32,
+    pub id: Name,
+    /// Newest first.
+    pub slots: Vec<Slot>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+}
+
+/// Schedules in the whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ScheduleCounts {
+    /// Due times of the last 24 hours that were recorded as missed.
+    pub missed: u64,
+    /// Schedules that should have fired longer ago than their tolerance, and did not.
+    pub overdue: u64,
+}

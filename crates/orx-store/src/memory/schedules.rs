@@ -1,0 +1,350 @@
+//! Schedules in the reference model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use orx_model::schedule::{Slot, SlotOutcome};
+use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Name, Timestamp};
+
+use super::{Memory, State};
+use crate::schedules::with_job;
+use crate::{
+    Basis, Changed, Fire, LastRun, Result, RunAfter, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
+    Schedules, Settle, SlotRequest, Term, Watched,
+};
+
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Each with its last run's id; the status is looked up.
+    schedules: BTreeMap<Name, ScheduleRecord>,
+    slots: BTreeMap<(Name, Timestamp), Slot>,
+    watched: BTreeMap<JobId, Row>,
+}
+
+struct Row {
+    schedule: Name,
+    slot: Option<Timestamp>,
+    after: Option<JobId>,
+    cancel: bool,
+    on_failure: Option<JobSpec>,
+}
+
+impl State {
+    fn status(&self, job: JobId) -> Option<JobStatus> {
+        self.jobs.get(&job).map(|entry| entry.job.status)
+    }
+
+    fn has_ended(&self, job: JobId) -> bool {
+        self.status(job).is_none_or(JobStatus::is_final)
+    }
+
+    fn seen(&self, record: &ScheduleRecord) -> ScheduleRecord {
+        let mut record = record.clone();
+        if let Some(run) = &mut record.last_run {
+            run.status = self.status(run.job);
+        }
+        record
+    }
+
+    fn stands(&self, basis: &Basis) -> bool {
+        let kept = self.schedules.schedules.get(&basis.id);
+        kept.is_some_and(|kept| self.seen(kept).basis() == *basis)
+    }
+
+    fn watch(&self, job: JobId, row: &Row) -> Watched {
+        Watched {
+            job,
+            schedule: row.schedule.clone(),
+            slot: row.slot,
+            status: self.status(job),
+            after: row.after.map(|after| (after, self.status(after))),
+            cancel: row.cancel,
+            on_failure: row.on_failure.clone(),
+        }
+    }
+
+    /// Something can be done about it.
+    fn is_ripe(&self, job: JobId, row: &Row) -> bool {
+        let wanted = |after: JobId| {
+            let cancel = self.jobs.get(&after).and_then(|entry| entry.job.cancel.as_ref());
+            self.has_ended(after) || (row.cancel && cancel.is_none())
+        };
+        self.has_ended(job) || row.after.is_some_and(wanted)
+    }
+
+    fn fire_one(&mut self, fire: Fire, by: Option<Term>, now: Timestamp) -> Vec<JobId> {
+        let id = fire.basis.id;
+        let last = fire.basis.last_run.map(|(job, _)| job);
+        let mut jobs: Vec<JobId> = Vec::new();
+        let for_slots = fire.runs.iter().filter(|run| run.row.is_some()).count() as u64;
+        for run in fire.runs {
+            let (after, cancel) = match run.after {
+                RunAfter::Nothing => (None, false),
+                RunAfter::Last { cancel } => (last, cancel),
+                RunAfter::Before => (jobs.last().copied(), false),
+            };
+            let status = if after.is_some() { JobStatus::Created } else { JobStatus::Pending };
+            let slot = run.row.as_ref().map(|row| row.slot);
+            let job = self.add(run.job, status, by, now);
+            jobs.push(job);
+            if after.is_some() || run.on_failure.is_some() {
+                let schedule = id.clone();
+                let row = Row { schedule, slot, after, cancel, on_failure: run.on_failure };
+                self.schedules.watched.insert(job, row);
+            }
+            if let Some(row) = run.row {
+                let row = Slot { outcome: with_job(row.outcome, job), ..row };
+                self.schedules.slots.insert((id.clone(), row.slot), row);
+            }
+        }
+        for row in fire.rows {
+            self.schedules.slots.insert((id.clone(), row.slot), row);
+        }
+        for alert in fire.alerts {
+            self.add(alert, JobStatus::Pending, by, now);
+        }
+        if let Some(kept) = self.schedules.schedules.get_mut(&id) {
+            kept.runs += for_slots;
+            if let Some(job) = jobs.last() {
+                kept.last_run = Some(LastRun { job: *job, status: None });
+            }
+            kept.plan.position = fire.to.unwrap_or(kept.plan.position);
+        }
+        jobs
+    }
+
+    fn settle_one(&mut self, settle: Settle, by: Term, now: Timestamp) -> Result<bool> {
+        let job = settle.job();
+        if !self.schedules.watched.contains_key(&job) {
+            return Ok(false);
+        }
+        match settle {
+            Settle::Release { .. } => {
+                let Some(row) = self.schedules.watched.get_mut(&job) else { return Ok(false) };
+                if row.after.take().is_none() {
+                    return Ok(false);
+                }
+                if row.on_failure.is_none() {
+                    self.schedules.watched.remove(&job);
+                }
+                if self.status(job) == Some(JobStatus::Created) {
+                    if let Some(entry) = self.jobs.get_mut(&job) {
+                        entry.job.run_at = now;
+                    }
+                    self.change(job, JobEvent::Admit, Some(by))?;
+                }
+            }
+            Settle::End { alert, .. } => {
+                self.schedules.watched.remove(&job);
+                if let Some(alert) = alert {
+                    self.add(alert, JobStatus::Pending, Some(by), now);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn is_missed(slot: &Slot) -> bool {
+    slot.outcome == SlotOutcome::Missed
+}
+
+#[async_trait]
+impl Schedules for Memory {
+    async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool> {
+        let mut state = self.state()?;
+        let id = plan.spec.id.clone();
+        if state.schedules.schedules.contains_key(&id) {
+            return Ok(false);
+        }
+        let record = ScheduleRecord {
+            plan,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            runs: 0,
+            last_run: None,
+        };
+        state.schedules.schedules.insert(id, record);
+        Ok(true)
+    }
+
+    async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
+        let state = self.state()?;
+        Ok(state.schedules.schedules.get(id).map(|kept| state.seen(kept)))
+    }
+
+    async fn schedules(&self, after: Option<Name>, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let state = self.state()?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let above = state.schedules.schedules.range((from, Bound::Unbounded));
+        Ok(above.map(|(_, kept)| state.seen(kept)).take(limit as usize).collect())
+    }
+
+    async fn change_schedule(
+        &self,
+        version: u64,
+        handled: Timestamp,
+        plan: SchedulePlan,
+        row: Option<Slot>,
+        now: Timestamp,
+    ) -> Result<Changed> {
+        let mut state = self.state()?;
+        let id = plan.spec.id.clone();
+        let Some(kept) = state.schedules.schedules.get_mut(&id) else {
+            return Ok(Changed::Missing);
+        };
+        if kept.version != version || kept.plan.position.handled != handled {
+            return Ok(Changed::Stale);
+        }
+        kept.plan = plan;
+        kept.version += 1;
+        kept.updated_at = now;
+        let version = kept.version;
+        if let Some(row) = row {
+            state.schedules.slots.insert((id, row.slot), row);
+        }
+        Ok(Changed::Done { version })
+    }
+
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+        let mut state = self.state()?;
+        let Some(kept) = state.schedules.schedules.get(id) else { return Ok(Changed::Missing) };
+        let found = kept.version;
+        if version.is_some_and(|version| version != found) {
+            return Ok(Changed::Stale);
+        }
+        state.schedules.schedules.remove(id);
+        state.schedules.slots.retain(|(schedule, _), _| schedule != id);
+        Ok(Changed::Done { version: found })
+    }
+
+    async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let state = self.state()?;
+        let mut due: Vec<ScheduleRecord> = state
+            .schedules
+            .schedules
+            .values()
+            .filter(|kept| kept.plan.position.next.is_some_and(|next| next.fire_at <= now))
+            .map(|kept| state.seen(kept))
+            .collect();
+        due.sort_by_key(|kept| kept.plan.position.next.map(|next| next.fire_at));
+        due.truncate(limit as usize);
+        Ok(due)
+    }
+
+    async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
+        let state = self.state()?;
+        let next = state.schedules.schedules.values().filter_map(|kept| kept.plan.position.next);
+        Ok(next.map(|next| next.fire_at).filter(|fire_at| *fire_at > after).min())
+    }
+
+    async fn fire(
+        &self,
+        fires: Vec<Fire>,
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Vec<JobId>>>> {
+        let mut state = self.state()?;
+        if let Some(term) = term {
+            state.leads(term)?;
+        }
+        let mut seen = BTreeSet::new();
+        let mut answers = Vec::new();
+        for fire in fires {
+            let first = seen.insert(fire.basis.id.clone());
+            let stands = first && state.stands(&fire.basis);
+            answers.push(stands.then(|| state.fire_one(fire, term, now)));
+        }
+        Ok(answers)
+    }
+
+    async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>> {
+        let state = self.state()?;
+        let all = state.schedules.slots.iter().rev();
+        let of = all.filter(|((schedule, _), _)| *schedule == request.id).map(|(_, slot)| slot);
+        let wanted = of.filter(|slot| {
+            request.before.is_none_or(|before| slot.slot < before)
+                && (!request.missed || is_missed(slot))
+        });
+        Ok(wanted.take(request.limit as usize).copied().collect())
+    }
+
+    async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
+        let state = self.state()?;
+        let mut missed: BTreeMap<Name, u64> = BTreeMap::new();
+        for ((schedule, _), slot) in &state.schedules.slots {
+            if is_missed(slot) && slot.recorded_at >= since {
+                *missed.entry(schedule.clone()).or_default() += slot.count;
+            }
+        }
+        Ok(missed.into_iter().collect())
+    }
+
+    async fn is_watching(&self) -> Result<bool> {
+        Ok(!self.state()?.schedules.watched.is_empty())
+    }
+
+    async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
+        let state = self.state()?;
+        let all = state.schedules.watched.iter();
+        let ripe = all.filter(|(job, row)| state.is_ripe(**job, row));
+        Ok(ripe.map(|(job, row)| state.watch(*job, row)).take(limit as usize).collect())
+    }
+
+    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+        let mut state = self.state()?;
+        state.leads(term)?;
+        settles.into_iter().map(|settle| state.settle_one(settle, term, now)).collect()
+    }
+
+    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        let mut state = self.state()?;
+        state.leads(term)?;
+        let kept = &mut state.schedules;
+        let mut gone: Vec<(Name, Timestamp)> = Vec::new();
+        for schedule in kept.schedules.keys() {
+            let of = kept.slots.iter().filter(|((id, _), _)| id == schedule);
+            let rows: Vec<_> = of.map(|(key, row)| (key.clone(), row.recorded_at)).collect();
+            let most = SLOTS_KEPT as usize;
+            let beyond = if rows.len() > most + most / 10 { rows.len() - most } else { 0 };
+            let old = |place: usize, at: Timestamp| place < beyond || at < before;
+            let rows = rows.into_iter().enumerate();
+            gone.extend(rows.filter(|(place, (_, at))| old(*place, *at)).map(|(_, (key, _))| key));
+        }
+        gone.truncate(limit as usize);
+        for key in &gone {
+            kept.slots.remove(key);
+        }
+        Ok(gone.len() as u64)
+    }
+
+    async fn import_schedules(&self, schedules: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
+        let mut state = self.state()?;
+        for (record, slots) in schedules {
+            let id = record.id().clone();
+            if !state.schedules.schedules.contains_key(&id) {
+                state.schedules.schedules.insert(id.clone(), record);
+                let rows = slots.into_iter().map(|slot| ((id.clone(), slot.slot), slot));
+                state.schedules.slots.extend(rows);
+            }
+        }
+        Ok(())
+    }
+
+    async fn all_watched(&self) -> Result<Vec<Watched>> {
+        let state = self.state()?;
+        Ok(state.schedules.watched.iter().map(|(job, row)| state.watch(*job, row)).collect())
+    }
+
+    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
+        let mut state = self.state()?;
+        for Watched { job, schedule, slot, after, cancel, on_failure, .. } in watched {
+            let after = after.map(|(after, _)| after);
+            let row = Row { schedule, slot, after, cancel, on_failure };
+            state.schedules.watched.entry(job).or_insert(row);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! What schedules do: jobs, rows of ledgers, and what becomes of runs that wait or tell of a failure.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use orx_model::schedule::Slot;
+use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
+
+use super::call::Kind;
+use super::change::firsts;
+use super::lanes::LaneId;
+use super::row::Columns;
+use super::trouble::{Done, Trouble};
+use super::{Inner, lease, sql};
+use crate::new_fire::{NewFire, NewSettle};
+use crate::new_job::NewJob;
+use crate::words::{integer, millis, slot_columns, status_code, urgency};
+use crate::{RunAfter, Term};
+
+/// A row of a ledger on its way to its columns.
+pub(super) struct NewRow<'r> {
+    slot: &'r Slot,
+    /// Its job is the one that the statement makes at this place.
+    place: Option<usize>,
+}
+
+impl<'r> NewRow<'r> {
+    pub(super) fn new(slot: &'r Slot) -> Self {
+        Self { slot, place: None }
+    }
+
+    fn job(&self) -> Option<i64> {
+        slot_columns(&self.slot.outcome).job
+    }
+}
+
+/// One of each slot, the last that is written: a statement writes a row once.
+pub(super) fn last_of_each<'r>(rows: impl IntoIterator<Item = NewRow<'r>>) -> Vec<NewRow<'r>> {
+    let rows: BTreeMap<Timestamp, NewRow<'r>> =
+        rows.into_iter().map(|row| (row.slot.slot, row)).collect();
+    rows.into_values().collect()
+}
+
+/// The columns of rows, without whose ledger they are of.
+pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, String)> {
+    let slots = || rows.iter().map(|row| row.slot);
+    let columns = || slots().map(|slot| slot_columns(&slot.outcome));
+    vec![
+        ("row_slots", sql::ints(slots().map(|slot| slot.slot.as_millis()))),
+        ("row_lasts", sql::ints(slots().map(|slot| millis(slot.last)))),
+        ("row_counts", sql::ints(slots().map(|slot| integer(slot.count)))),
+        ("row_exact", sql::bools(slots().map(|slot| slot.exact))),
+        ("row_outcomes", sql::texts(columns().map(|columns| columns.outcome))),
+        ("row_reasons", sql::texts(columns().map(|columns| columns.reason))),
+        ("row_jobs", sql::ints(rows.iter().map(|row| row.job()))),
+        ("row_lates", sql::ints(columns().map(|columns| columns.late_ms))),
+        ("row_times", sql::ints(slots().map(|slot| slot.recorded_at.as_millis()))),
+    ]
+}
+
+/// A job on its way to its columns.
+struct Making<'j> {
+    /// The command that it is of.
+    ord: usize,
+    job: &'j NewJob,
+    lane: LaneId,
+    is_run: bool,
+    /// What it waits for: a job that there is, or the one at a place of this statement.
+    after_job: Option<JobId>,
+    after_place: Option<usize>,
+    cancel: bool,
+    slot: Option<Timestamp>,
+    on_failure: Option<&'j str>,
+}
+
+impl Making<'_> {
+    fn waits(&self) -> bool {
+        self.after_job.is_some() || self.after_place.is_some()
+    }
+
+    fn status(&self) -> JobStatus {
+        if self.waits() { JobStatus::Created } else { JobStatus::Pending }
+    }
+}
+
+fn run_at(job: &NewJob, now: Timestamp) -> i64 {
+    job.run_at.map_or(now, |run_at| run_at.max(now)).as_millis()
+}
+
+/// What a statement makes of the commands at `ords`.
+#[derive(Default)]
+struct Makings<'f> {
+    jobs: Vec<Making<'f>>,
+    rows: Vec<(usize, NewRow<'f>)>,
+    /// The place of the last run of each command.
+    last_places: Vec<Option<usize>>,
+}
+
+impl<'f> Makings<'f> {
+    fn new(inner: &Inner, fires: &'f [NewFire], ords: &[usize]) -> Done<Self> {
+        let mut all = Self::default();
+        for ord in ords {
+            all.add(inner, *ord, &fires[*ord])?;
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, inner: &Inner, ord: usize, fire: &'f NewFire) -> Done<()> {
+        let mut rows = Vec::with_capacity(fire.runs.len() + fire.rows.len());
+        let mut before = None;
+        for run in &fire.runs {
+            let place = self.jobs.len();
+            let (after_job, after_place, cancel) = match run.after {
+                RunAfter::Nothing => (None, None, false),
+                RunAfter::Last { cancel } => {
+                    (fire.basis.last_run.map(|(job, _)| job), None, cancel)
+                }
+                RunAfter::Before => (None, before, false),
+            };
+            self.jobs.push(Making {
+                ord,
+                job: &run.job,
+                lane: inner.lane_id(&run.job.lane)?,
+                is_run: true,
+                after_job,
+                after_place,
+                cancel,
+                slot: run.row.as_ref().map(|row| row.slot),
+                on_failure: run.on_failure.as_deref(),
+            });
+            let has_job = |row: &Slot| slot_columns(&row.outcome).job.is_some();
+            rows.extend(
+                run.row
+                    .as_ref()
+                    .map(|row| NewRow { place: has_job(row).then_some(place), slot: row }),
+            );
+            before = Some(place);
+        }
+        rows.extend(fire.rows.iter().map(NewRow::new));
+        self.rows.extend(last_of_each(rows).into_iter().map(|row| (ord, row)));
+        for job in &fire.alerts {
+            self.jobs.push(Making {
+                ord,
+                job,
+                lane: inner.lane_id(&job.lane)?,
+                is_run: false,
+                after_job: None,
+                after_place: None,
+                cancel: false,
+                slot: None,
+                on_failure: None,
+            });
+        }
+        self.last_places.push(before);
+        Ok(())
+    }
+}
+
+impl Inner {
+    pub(super) async fn fire(
+        self: &Arc<Self>,
+        fires: &[NewFire],
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Done<Vec<Option<Vec<JobId>>>> {
+        let jobs = fires.iter().flat_map(|fire| {
+            fire.runs.iter().map(|run| &run.job).chain(&fire.alerts).map(|job| &job.lane)
+        });
+        self.add_lanes(jobs.collect()).await?;
+        let mut seen: HashSet<&Name> = HashSet::new();
+        let ords: Vec<usize> =
+            (0..fires.len()).filter(|ord| seen.insert(&fires[*ord].basis.id)).collect();
+        let message = self.fire_message(fires, &ords, term, now)?;
+        let sets = self.send(Kind::Durable, message).await?;
+        let rows = sets.last().map(Vec::as_slice).unwrap_or_default();
+        if rows.is_empty() {
+            return Err(Trouble::Deposed);
+        }
+        self.count();
+        let mut answers: Vec<Option<Vec<JobId>>> = vec![None; fires.len()];
+        for row in rows {
+            let row = Columns(row);
+            // None of them stood.
+            let Some(ord) = row.optional_int(0)? else { continue };
+            let answer = usize::try_from(ord).ok().and_then(|ord| answers.get_mut(ord));
+            if let Some(answer) = answer {
+                answer.get_or_insert_default().extend(row.optional_int(1)?.map(JobId));
+            }
+        }
+        Ok(answers)
+    }
+
+    fn fire_message(
+        &self,
+        fires: &[NewFire],
+        ords: &[usize],
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Done<String> {
+        let Makings { jobs, rows, last_places } = Makings::new(self, fires, ords)?;
+        let of = || ords.iter().map(|ord| &fires[*ord]);
+        let basis = || of().map(|fire| &fire.basis);
+        let runs = |fire: &NewFire| fire.runs.iter().filter(|run| run.row.is_some()).count();
+        let to = || of().map(|fire| fire.to);
+        let next = || to().map(|to| to.and_then(|to| to.next));
+        let place = |place: Option<usize>| place.map(|place| place as i64);
+        let made = || jobs.iter();
+        let new = || jobs.iter().map(|it| it.job);
+        let mut values = vec![
+            ("lease", lease::fence(term)),
+            ("now", sql::int(now.as_millis())),
+            ("ords", sql::ints(ords.iter().map(|ord| *ord as i64))),
+            ("ids", sql::texts(basis().map(|basis| basis.id.as_str()))),
+            ("versions", sql::ints(basis().map(|basis| integer(basis.version)))),
+            ("handled", sql::ints(basis().map(|basis| basis.handled.as_millis()))),
+            ("last_runs", sql::ints(basis().map(|basis| basis.last_run.map(|(job, _)| job.0)))),
+            ("ended", sql::bools(basis().map(|basis| basis.last_run.is_none_or(|(_, it)| it)))),
+            ("runs", sql::ints(of().map(|fire| runs(fire) as i64))),
+            ("written", sql::ints(of().map(|fire| (runs(fire) + fire.rows.len()) as i64))),
+            ("last_places", sql::ints(last_places.iter().map(|last| place(*last)))),
+            ("moves", sql::bools(to().map(|to| to.is_some()))),
+            ("to_handled", sql::ints(to().map(|to| millis(to.map(|to| to.handled))))),
+            ("to_slots", sql::ints(next().map(|next| millis(next.map(|next| next.slot))))),
+            ("to_fires", sql::ints(next().map(|next| millis(next.map(|next| next.fire_at))))),
+            ("job_ords", sql::ints(made().map(|it| it.ord as i64))),
+            ("places", sql::ints(0..jobs.len() as i64)),
+            ("is_run", sql::bools(made().map(|it| it.is_run))),
+            ("lanes", sql::ints(made().map(|it| it.lane.lane))),
+            ("queues", sql::ints(made().map(|it| it.lane.queue))),
+            ("statuses", sql::ints(made().map(|it| status_code(it.status())))),
+            ("urgencies", sql::ints(new().map(|job| urgency(job.priority)))),
+            ("run_ats", sql::ints(new().map(|job| run_at(job, now)))),
+            ("expire_ats", sql::ints(new().map(|job| millis(job.expire_at)))),
+            ("deadlines", sql::ints(new().map(|job| millis(job.deadline)))),
+            ("timeouts", sql::ints(new().map(|job| job.timeout_ms.map(integer)))),
+            ("specs", sql::texts(new().map(|job| job.spec.as_str()))),
+            ("after_jobs", sql::ints(made().map(|it| it.after_job.map(|job| job.0)))),
+            ("after_places", sql::ints(made().map(|it| place(it.after_place)))),
+            ("cancels", sql::bools(made().map(|it| it.cancel))),
+            ("watches", sql::bools(made().map(|it| it.waits() || it.on_failure.is_some()))),
+            ("slots", sql::ints(made().map(|it| millis(it.slot)))),
+            ("on_failures", sql::texts(made().map(|it| it.on_failure))),
+            ("row_ords", sql::ints(rows.iter().map(|(ord, _)| *ord as i64))),
+            ("row_places", sql::ints(rows.iter().map(|(_, row)| place(row.place)))),
+        ];
+        values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
+        Ok(sql::fill(include_str!("fire.sql"), &values))
+    }
+
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        settles: &[NewSettle],
+        term: Term,
+        now: Timestamp,
+    ) -> Done<Vec<bool>> {
+        let lanes = settles.iter().filter_map(alert).map(|alert| &alert.lane).collect();
+        self.add_lanes(lanes).await?;
+        let mut answers: Vec<Option<bool>> = vec![None; settles.len()];
+        // What is done about one run is done one after the other; once at least, or nobody would
+        // say that the lease is another's.
+        loop {
+            let left = firsts(&answers, |place| JobId(job(&settles[place])));
+            let done = answers.iter().any(Option::is_some);
+            let message = self.settle_message(settles, &left, term, now)?;
+            let rows = self.rows(Kind::Durable, message).await;
+            let rows = rows.map_err(|trouble| trouble.after(done))?;
+            if rows.is_empty() {
+                return Err(Trouble::Deposed);
+            }
+            self.count();
+            let hit = rows.iter().map(|row| Columns(row).optional_int(0));
+            let hit = hit.collect::<Done<HashSet<Option<i64>>>>()?;
+            for place in left {
+                answers[place] = Some(hit.contains(&Some(place as i64)));
+            }
+            if let Some(answers) = answers.iter().copied().collect() {
+                return Ok(answers);
+            }
+        }
+    }
+
+    fn settle_message(
+        &self,
+        settles: &[NewSettle],
+        left: &[usize],
+        term: Term,
+        now: Timestamp,
+    ) -> Done<String> {
+        let of = || left.iter().map(|place| &settles[*place]);
+        let alerts = || of().map(alert);
+        let lanes = alerts().map(|alert| alert.map(|job| self.lane_id(&job.lane)).transpose());
+        let lanes = lanes.collect::<Done<Vec<Option<LaneId>>>>()?;
+        let ints = |of: &dyn Fn(&NewJob) -> Option<i64>| {
+            sql::ints(alerts().map(|alert| alert.and_then(of)))
+        };
+        let releases = of().map(|settle| matches!(settle, NewSettle::Release(_)));
+        let values = [
+            ("lease", lease::fence(Some(term))),
+            ("now", sql::int(now.as_millis())),
+            ("created", sql::int(status_code(JobStatus::Created))),
+            ("pending", sql::int(status_code(next(JobStatus::Created, JobEvent::Admit)?))),
+            ("ords", sql::ints(left.iter().map(|place| *place as i64))),
+            ("jobs", sql::ints(of().map(job))),
+            ("releases", sql::bools(releases)),
+            ("lanes", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.lane)))),
+            ("queues", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.queue)))),
+            ("urgencies", ints(&|job| Some(urgency(job.priority)))),
+            ("run_ats", ints(&|job| Some(run_at(job, now)))),
+            ("expire_ats", ints(&|job| millis(job.expire_at))),
+            ("deadlines", ints(&|job| millis(job.deadline))),
+            ("timeouts", ints(&|job| job.timeout_ms.map(integer))),
+            ("specs", sql::texts(alerts().map(|alert| alert.map(|job| job.spec.as_str())))),
+        ];
+        Ok(sql::fill(include_str!("settle.sql"), &values))
+    }
+}
+
+fn job(settle: &NewSettle) -> i64 {
+    match settle {
+        NewSettle::Release(job) | NewSettle::End(job, _) => *job,
+    }
+}
+
+fn alert(settle: &NewSettle) -> Option<&NewJob> {
+    match settle {
+        NewSettle::Release(_) => None,
+        NewSettle::End(_, alert) => alert.as_ref(),
+    }
+}

@@ -1,0 +1,458 @@
+//! Schedules: plans, ledgers, watched runs. What they do is in [`super::fire`].
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use orx_model::schedule::{Due, Slot};
+use orx_model::{JobId, Name, Timestamp};
+use sqlx::postgres::PgRow;
+
+use super::call::Kind;
+use super::fire::{NewRow, last_of_each, row_values};
+use super::row::{Columns, wrong};
+use super::trouble::{Done, Trouble};
+use super::{Inner, Postgres, lease, sql};
+use crate::new_fire::{NewFire, NewPlan, NewSettle};
+use crate::words::{integer, millis, slot_outcome};
+use crate::{
+    Changed, Fire, LastRun, Paused, Position, Result, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
+    Schedules, Settle, SlotRequest, StoreError, Term, Watched,
+};
+
+/// Made ready for its columns.
+fn prepared<T>(action: &'static str, made: serde_json::Result<T>) -> Result<T> {
+    made.map_err(|error| StoreError::Backend { action, source: error.into() })
+}
+
+/// What [`record`] reads, in its order, of `s`.
+const RECORD: &str = "select p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
+     p.changed_by, s.version, s.created_at, s.updated_at, s.handled, s.next_slot, s.next_fire, \
+     s.runs, s.last_run, (select j.status from jobs j where j.id = s.last_run)";
+
+fn record(row: &PgRow) -> Done<ScheduleRecord> {
+    let row = Columns(row);
+    let paused = match row.optional_time(2)? {
+        Some(at) => Some(Paused { at, reason: row.optional_text(3)?, by: row.optional_text(4)? }),
+        None => None,
+    };
+    let due = row.optional_time(10)?.zip(row.optional_time(11)?);
+    let last_run = match row.optional_int(13)? {
+        Some(job) => Some(LastRun { job: JobId(job), status: optional_status(row, 14)? }),
+        None => None,
+    };
+    Ok(ScheduleRecord {
+        plan: SchedulePlan {
+            spec: row.json(0)?,
+            templates: row.json(1)?,
+            paused,
+            position: Position {
+                handled: row.time(9)?,
+                next: due.map(|(slot, fire_at)| Due { slot, fire_at }),
+            },
+            by: row.optional_text(5)?,
+        },
+        version: row.unsigned(6)?,
+        created_at: row.time(7)?,
+        updated_at: row.time(8)?,
+        runs: row.unsigned(12)?,
+        last_run,
+    })
+}
+
+fn optional_status(row: Columns<'_>, column: usize) -> Done<Option<orx_model::JobStatus>> {
+    match row.optional(column)? {
+        Some(_) => row.status(column).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn slot(row: &PgRow) -> Done<Slot> {
+    let row = Columns(row);
+    let outcome = row.str(4)?;
+    let job = row.optional_int(6)?.map(JobId);
+    let found = slot_outcome(outcome, row.optional(5)?, job, row.optional_int(7)?);
+    Ok(Slot {
+        slot: row.time(0)?,
+        last: row.optional_time(1)?,
+        count: row.unsigned(2)?,
+        exact: row.bool(3)?,
+        outcome: found.ok_or_else(|| wrong(4, outcome))?,
+        recorded_at: row.time(8)?,
+    })
+}
+
+/// What [`watched`] reads, in its order. Jobs are looked up by their ids, however few the server
+/// believes there are.
+const WATCHED: &str = "select w.job, w.schedule, w.slot, w.waits_for, w.cancel, w.on_failure, \
+     j.status, a.status from watched w \
+     left join lateral (select status from jobs where id = w.job limit 1) j on true \
+     left join lateral \
+     (select status, cancel_at from jobs where id = w.waits_for limit 1) a on true";
+
+fn watched(row: &PgRow) -> Done<Watched> {
+    let row = Columns(row);
+    let after = match row.optional_int(3)? {
+        Some(job) => Some((JobId(job), optional_status(row, 7)?)),
+        None => None,
+    };
+    Ok(Watched {
+        job: row.job(0)?,
+        schedule: row.name(1)?,
+        slot: row.optional_time(2)?,
+        status: optional_status(row, 6)?,
+        after,
+        cancel: row.bool(4)?,
+        on_failure: match row.optional(5)? {
+            Some(_) => Some(row.json(5)?),
+            None => None,
+        },
+    })
+}
+
+/// A schedule as it stands, its plan, and its ledger.
+type Import = (ScheduleRecord, NewPlan, Vec<Slot>);
+
+impl Inner {
+    async fn add_schedule(&self, new: &NewPlan, now: Timestamp) -> Done<bool> {
+        let mut values = plan_values(new, now);
+        values.push(("id", sql::text(new.plan.spec.id.as_str())));
+        let message = sql::fill(include_str!("add_schedule.sql"), &values);
+        Ok(!self.rows(Kind::Durable, message).await?.is_empty())
+    }
+
+    async fn schedule(&self, id: &Name) -> Done<Option<ScheduleRecord>> {
+        let message = sql::fill(
+            &format!("{RECORD} from schedules s join schedule_plans p using (id) where s.id = :id"),
+            &[("id", sql::text(id.as_str()))],
+        );
+        self.rows(Kind::Read, message).await?.first().map(record).transpose()
+    }
+
+    async fn schedules(&self, after: Option<&Name>, limit: u32) -> Done<Vec<ScheduleRecord>> {
+        let message = sql::fill(
+            &format!(
+                "{RECORD} from schedules s join schedule_plans p using (id) \
+                 where s.id > :after order by s.id limit :limit"
+            ),
+            &[
+                ("after", sql::text(after.map_or("", Name::as_str))),
+                ("limit", sql::int(i64::from(limit))),
+            ],
+        );
+        self.rows(Kind::Read, message).await?.iter().map(record).collect()
+    }
+
+    async fn change_schedule(
+        &self,
+        version: u64,
+        handled: Timestamp,
+        new: &NewPlan,
+        row: Option<&Slot>,
+        now: Timestamp,
+    ) -> Done<Changed> {
+        let mut values = plan_values(new, now);
+        values.extend([
+            ("id", sql::text(new.plan.spec.id.as_str())),
+            ("version", sql::int(integer(version))),
+            ("handled", sql::int(handled.as_millis())),
+        ]);
+        let row = row.map(NewRow::new);
+        values.extend(row_values(&row.iter().collect::<Vec<_>>()));
+        let message = sql::fill(include_str!("change_schedule.sql"), &values);
+        let rows = self.rows(Kind::Durable, message).await?;
+        let Some(row) = rows.first().map(Columns) else { return Ok(Changed::Missing) };
+        Ok(match row.optional_int(0)? {
+            Some(_) => Changed::Done { version: row.unsigned(0)? },
+            None => Changed::Stale,
+        })
+    }
+
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Done<Changed> {
+        let values =
+            [("id", sql::text(id.as_str())), ("version", sql::optional_int(version.map(integer)))];
+        let message = sql::fill(include_str!("remove_schedule.sql"), &values);
+        let sets = self.send(Kind::Durable, message).await?;
+        let Some(row) = sets.last().and_then(|rows| rows.first()).map(Columns) else {
+            return Ok(Changed::Missing);
+        };
+        let version = row.unsigned(0)?;
+        Ok(if row.bool(1)? { Changed::Done { version } } else { Changed::Stale })
+    }
+
+    async fn due_schedules(&self, now: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
+        let message = sql::fill(
+            &format!(
+                "{RECORD} from (select * from schedules where next_fire <= :now \
+                 order by next_fire, id limit :limit) s join schedule_plans p using (id) \
+                 order by s.next_fire, s.id"
+            ),
+            &[("now", sql::int(now.as_millis())), ("limit", sql::int(i64::from(limit)))],
+        );
+        let rows = self.rows(Kind::Read, message).await?;
+        let mut due = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match record(row) {
+                Ok(record) => due.push(record),
+                // One bad row stops no other.
+                Err(Trouble::Unreadable(error)) => {
+                    tracing::error!(%error, "a schedule that is due cannot be read");
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(due)
+    }
+
+    async fn next_fire(&self, after: Timestamp) -> Done<Option<Timestamp>> {
+        let message = sql::fill(
+            "select next_fire from schedules where next_fire > :after order by next_fire limit 1",
+            &[("after", sql::int(after.as_millis()))],
+        );
+        let rows = self.rows(Kind::Read, message).await?;
+        rows.first().map(|row| Columns(row).time(0)).transpose()
+    }
+
+    async fn slots(&self, request: &SlotRequest) -> Done<Vec<Slot>> {
+        let missed = if request.missed { "and outcome = 'missed'" } else { "" };
+        let message = sql::fill(
+            &format!(
+                "select slot, last, count, exact, outcome, reason, job, late_ms, recorded_at \
+                 from slots where schedule = :id and slot < :before {missed} \
+                 order by slot desc limit :limit"
+            ),
+            &[
+                ("id", sql::text(request.id.as_str())),
+                ("before", sql::int(millis(request.before).unwrap_or(i64::MAX))),
+                ("limit", sql::int(i64::from(request.limit))),
+            ],
+        );
+        self.rows(Kind::Read, message).await?.iter().map(slot).collect()
+    }
+
+    async fn missed_since(&self, since: Timestamp) -> Done<Vec<(Name, u64)>> {
+        let message = sql::fill(
+            "select schedule, sum(count)::bigint from slots \
+             where outcome = 'missed' and recorded_at >= :since group by schedule order by schedule",
+            &[("since", sql::int(since.as_millis()))],
+        );
+        let missed = |row| Ok((Columns(row).name(0)?, Columns(row).unsigned(1)?));
+        self.rows(Kind::Read, message).await?.iter().map(missed).collect()
+    }
+
+    async fn is_watching(&self) -> Done<bool> {
+        let message = "select 1 from watched limit 1".to_owned();
+        Ok(!self.rows(Kind::Read, message).await?.is_empty())
+    }
+
+    async fn ripe(&self, limit: u32) -> Done<Vec<Watched>> {
+        let message = sql::fill(
+            &format!(
+                "{WATCHED} where coalesce(j.status, 5) >= 5 or (w.waits_for is not null and \
+                 (coalesce(a.status, 5) >= 5 or (w.cancel and a.cancel_at is null))) \
+                 order by w.job limit :limit"
+            ),
+            &[("limit", sql::int(i64::from(limit)))],
+        );
+        self.rows(Kind::Read, message).await?.iter().map(watched).collect()
+    }
+
+    async fn all_watched(&self) -> Done<Vec<Watched>> {
+        let message = format!("{WATCHED} order by w.job");
+        self.rows(Kind::Read, message).await?.iter().map(watched).collect()
+    }
+
+    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Done<u64> {
+        let values = [
+            ("lease", lease::fence(Some(term))),
+            ("before", sql::int(before.as_millis())),
+            ("limit", sql::int(i64::from(limit))),
+            ("kept", sql::int(i64::from(SLOTS_KEPT))),
+        ];
+        let message = sql::fill(include_str!("prune_slots.sql"), &values);
+        let rows = self.rows(Kind::Durable, message).await?;
+        Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
+    }
+
+    async fn import_schedules(&self, all: &[Import]) -> Done<()> {
+        let mut seen = HashSet::new();
+        let all: Vec<&Import> = all.iter().filter(|(it, ..)| seen.insert(it.id())).collect();
+        let records = || all.iter().map(|(record, ..)| record);
+        let next = || records().map(|record| record.plan.position.next);
+        let paused = || records().map(|record| record.plan.paused.as_ref());
+        let mut rows = Vec::new();
+        for (record, _, slots) in &all {
+            let slots = last_of_each(slots.iter().map(NewRow::new));
+            rows.extend(slots.into_iter().map(|slot| (record.id().as_str(), slot)));
+        }
+        let handled = records().map(|record| record.plan.position.handled.as_millis());
+        let last_runs = records().map(|record| record.last_run.map(|run| run.job.0));
+        let mut values = vec![
+            ("ids", sql::texts(records().map(|record| record.id().as_str()))),
+            ("versions", sql::ints(records().map(|record| integer(record.version)))),
+            ("created_ats", sql::ints(records().map(|record| record.created_at.as_millis()))),
+            ("updated_ats", sql::ints(records().map(|record| record.updated_at.as_millis()))),
+            ("handled", sql::ints(handled)),
+            ("next_slots", sql::ints(next().map(|next| millis(next.map(|next| next.slot))))),
+            ("next_fires", sql::ints(next().map(|next| millis(next.map(|next| next.fire_at))))),
+            ("runs", sql::ints(records().map(|record| integer(record.runs)))),
+            ("last_runs", sql::ints(last_runs)),
+            ("written", sql::ints(all.iter().map(|(.., slots)| slots.len() as i64))),
+            ("specs", sql::texts(all.iter().map(|(_, new, _)| new.spec.as_str()))),
+            ("templates", sql::texts(all.iter().map(|(_, new, _)| new.templates.as_str()))),
+            ("paused_ats", sql::ints(paused().map(|paused| millis(paused.map(|it| it.at))))),
+            (
+                "paused_reasons",
+                sql::texts(paused().map(|it| it.and_then(|it| it.reason.as_deref()))),
+            ),
+            ("paused_bys", sql::texts(paused().map(|it| it.and_then(|it| it.by.as_deref())))),
+            ("changed_bys", sql::texts(records().map(|record| record.plan.by.as_deref()))),
+            ("row_ids", sql::texts(rows.iter().map(|(id, _)| *id))),
+        ];
+        values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
+        let message = sql::fill(include_str!("import_schedules.sql"), &values);
+        self.send(Kind::Repeatable, message).await.map(drop)
+    }
+
+    async fn import_watched(&self, all: &[(Watched, Option<String>)]) -> Done<()> {
+        let runs = || all.iter().map(|(it, _)| it);
+        let values = [
+            ("jobs", sql::ints(runs().map(|it| it.job.0))),
+            ("schedules", sql::texts(runs().map(|it| it.schedule.as_str()))),
+            ("slots", sql::ints(runs().map(|it| millis(it.slot)))),
+            ("waits", sql::ints(runs().map(|it| it.after.map(|(job, _)| job.0)))),
+            ("cancels", sql::bools(runs().map(|it| it.cancel))),
+            ("failures", sql::texts(all.iter().map(|(_, on_failure)| on_failure.as_deref()))),
+        ];
+        let message = sql::fill(
+            "insert into watched (job, schedule, slot, waits_for, cancel, on_failure) \
+             select * from unnest(:jobs, :schedules, :slots, :waits, :cancels, :failures) as t(job) \
+             order by job on conflict do nothing",
+            &values,
+        );
+        self.send(Kind::Repeatable, message).await.map(drop)
+    }
+}
+
+/// The columns of a plan and where it stands, but its id.
+fn plan_values(new: &NewPlan, now: Timestamp) -> Vec<(&'static str, String)> {
+    let Position { handled, next } = new.plan.position;
+    let paused = new.plan.paused.as_ref();
+    vec![
+        ("now", sql::int(now.as_millis())),
+        ("to_handled", sql::int(handled.as_millis())),
+        ("to_slot", sql::optional_int(millis(next.map(|next| next.slot)))),
+        ("to_fire", sql::optional_int(millis(next.map(|next| next.fire_at)))),
+        ("spec", sql::text(&new.spec)),
+        ("templates", sql::text(&new.templates)),
+        ("paused_at", sql::optional_int(millis(paused.map(|paused| paused.at)))),
+        ("paused_reason", sql::optional_text(paused.and_then(|paused| paused.reason.as_deref()))),
+        ("paused_by", sql::optional_text(paused.and_then(|paused| paused.by.as_deref()))),
+        ("changed_by", sql::optional_text(new.plan.by.as_deref())),
+    ]
+}
+
+#[async_trait]
+impl Schedules for Postgres {
+    async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool> {
+        let action = "keep the schedule";
+        let plan = prepared(action, NewPlan::new(plan))?;
+        self.inner.write(action, self.inner.add_schedule(&plan, now)).await
+    }
+
+    async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
+        self.inner.read("read the schedule", self.inner.schedule(id)).await
+    }
+
+    async fn schedules(&self, after: Option<Name>, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let read = self.inner.schedules(after.as_ref(), limit);
+        self.inner.read("read the schedules", read).await
+    }
+
+    async fn change_schedule(
+        &self,
+        version: u64,
+        handled: Timestamp,
+        plan: SchedulePlan,
+        row: Option<Slot>,
+        now: Timestamp,
+    ) -> Result<Changed> {
+        let action = "change the schedule";
+        let plan = prepared(action, NewPlan::new(plan))?;
+        let change = self.inner.change_schedule(version, handled, &plan, row.as_ref(), now);
+        self.inner.write(action, change).await
+    }
+
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+        self.inner.write("remove the schedule", self.inner.remove_schedule(id, version)).await
+    }
+
+    async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let read = self.inner.due_schedules(now, limit);
+        self.inner.read("read the schedules that are due", read).await
+    }
+
+    async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
+        self.inner.read("read what is due", self.inner.next_fire(after)).await
+    }
+
+    async fn fire(
+        &self,
+        fires: Vec<Fire>,
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Vec<JobId>>>> {
+        let action = "fire the schedules";
+        let fires = prepared(action, NewFire::all(fires))?;
+        self.inner.write(action, self.inner.fire(&fires, term, now)).await
+    }
+
+    async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>> {
+        self.inner.read("read the ledger", self.inner.slots(&request)).await
+    }
+
+    async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
+        self.inner.read("read what was missed", self.inner.missed_since(since)).await
+    }
+
+    async fn is_watching(&self) -> Result<bool> {
+        self.inner.read("read the watched runs", self.inner.is_watching()).await
+    }
+
+    async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
+        self.inner.read("read the watched runs", self.inner.ripe(limit)).await
+    }
+
+    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+        let action = "settle the runs";
+        let settles = prepared(action, NewSettle::all(settles))?;
+        self.inner.write(action, self.inner.settle(&settles, term, now)).await
+    }
+
+    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        self.inner.write("forget old slots", self.inner.prune_slots(before, limit, term)).await
+    }
+
+    async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
+        let action = "take in the schedules";
+        let one = |(record, slots): (ScheduleRecord, Vec<Slot>)| {
+            let plan = NewPlan::new(record.plan.clone())?;
+            Ok((record, plan, slots))
+        };
+        let all: Vec<Import> = prepared(action, all.into_iter().map(one).collect())?;
+        self.inner.write(action, self.inner.import_schedules(&all)).await
+    }
+
+    async fn all_watched(&self) -> Result<Vec<Watched>> {
+        self.inner.read("read the watched runs", self.inner.all_watched()).await
+    }
+
+    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
+        let action = "take in the watched runs";
+        let one = |it: Watched| {
+            let text = it.on_failure.as_ref().map(serde_json::to_string).transpose()?;
+            Ok((it, text))
+        };
+        let all: Vec<_> = prepared(action, watched.into_iter().map(one).collect())?;
+        self.inner.write(action, self.inner.import_watched(&all)).await
+    }
+}

@@ -1,0 +1,290 @@
+//! What is kept of schedules: what was asked for, how far each has come, and its ledger.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orx_model::schedule::{Due, ScheduleSpec, Slot, SlotOutcome};
+use orx_model::{JobId, JobSpec, JobStatus, Name, Origin, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, Term};
+
+/// Rows of a ledger that are kept, at most; see [`Schedules::prune_slots`].
+pub const SLOTS_KEPT: u32 = 10_000;
+
+/// What a schedule enqueues: requests made complete when it was made or changed, so that they stand
+/// as they were checked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Templates {
+    pub job: JobSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_missed: Option<JobSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<JobSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paused {
+    pub at: Timestamp,
+    pub reason: Option<String>,
+    pub by: Option<String>,
+}
+
+/// How far a schedule has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// What became of every slot up to here is decided. Moves only forward.
+    pub handled: Timestamp,
+    /// `None` while it is paused, and after its last slot.
+    pub next: Option<Due>,
+}
+
+/// The run that a schedule made last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRun {
+    pub job: JobId,
+    /// `None`: it was forgotten, and so had ended.
+    pub status: Option<JobStatus>,
+}
+
+impl LastRun {
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.status.is_none_or(JobStatus::is_final)
+    }
+}
+
+/// What a person decides of a schedule.
+#[derive(Debug, Clone)]
+pub struct SchedulePlan {
+    pub spec: ScheduleSpec,
+    pub templates: Templates,
+    pub paused: Option<Paused>,
+    pub position: Position,
+    /// Who made or changed it.
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ScheduleRecord {
+    pub plan: SchedulePlan,
+    /// 1, and one more with each change of the plan.
+    pub version: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Slots that made a job.
+    pub runs: u64,
+    pub last_run: Option<LastRun>,
+}
+
+impl ScheduleRecord {
+    #[must_use]
+    pub fn id(&self) -> &Name {
+        &self.plan.spec.id
+    }
+
+    /// The job of a run: for a slot, or by a person.
+    #[must_use]
+    pub fn job_for(&self, slot: Option<Timestamp>, now: Timestamp) -> JobSpec {
+        let wait = self.plan.spec.job.expires_ms.map(Duration::from_millis);
+        JobSpec {
+            expires_at: wait.map(|wait| now.saturating_add(wait)),
+            schedule: Some(Origin { id: self.id().clone(), slot }),
+            ..self.plan.templates.job.clone()
+        }
+    }
+
+    /// What a decision about it rests on.
+    #[must_use]
+    pub fn basis(&self) -> Basis {
+        Basis {
+            id: self.id().clone(),
+            version: self.version,
+            handled: self.plan.position.handled,
+            last_run: self.last_run.map(|run| (run.job, run.has_ended())),
+        }
+    }
+}
+
+/// A schedule as it was when something was decided about it. Where it no longer stands so, nothing
+/// is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Basis {
+    pub id: Name,
+    pub version: u64,
+    pub handled: Timestamp,
+    /// The last run, and whether it had ended.
+    pub last_run: Option<(JobId, bool)>,
+}
+
+/// What a new run waits for before it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunAfter {
+    Nothing,
+    /// The last run. With `cancel`, which is cancelled for it.
+    Last {
+        cancel: bool,
+    },
+    /// The run before it in the same [`Fire`].
+    Before,
+}
+
+/// A job that a schedule makes.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub job: JobSpec,
+    pub after: RunAfter,
+    /// Its row, whose outcome gets the job's id. `None`: a person triggered it.
+    pub row: Option<Slot>,
+    /// Enqueued should the run fail for good.
+    pub on_failure: Option<JobSpec>,
+}
+
+/// What is done for one schedule, whole or not at all.
+#[derive(Debug, Clone)]
+pub struct Fire {
+    pub basis: Basis,
+    /// Oldest slot first.
+    pub runs: Vec<Run>,
+    /// Slots that make no job.
+    pub rows: Vec<Slot>,
+    /// Alerts: jobs that are no runs.
+    pub alerts: Vec<JobSpec>,
+    /// `None`: it stays, as what a person runs is beside the slots, or was decided before.
+    pub to: Option<Position>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    Done {
+        version: u64,
+    },
+    /// Nothing was changed: it is not as it was read.
+    Stale,
+    Missing,
+}
+
+/// A run about which something is to be done.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub job: JobId,
+    pub schedule: Name,
+    pub slot: Option<Timestamp>,
+    /// `None`: forgotten.
+    pub status: Option<JobStatus>,
+    /// The run that it waits for, and its status.
+    pub after: Option<(JobId, Option<JobStatus>)>,
+    /// That run is to be cancelled.
+    pub cancel: bool,
+    pub on_failure: Option<JobSpec>,
+}
+
+/// What is done about a watched run.
+#[derive(Debug, Clone)]
+pub enum Settle {
+    /// What it waited for has ended. It is watched on if it may yet fail.
+    Release { job: JobId },
+    /// It has ended: it is watched no more, and its alert enqueued.
+    End { job: JobId, alert: Option<JobSpec> },
+}
+
+impl Settle {
+    #[must_use]
+    pub fn job(&self) -> JobId {
+        match self {
+            Self::Release { job } | Self::End { job, .. } => *job,
+        }
+    }
+}
+
+/// The row of a run, once its job has an id.
+pub(crate) fn with_job(outcome: SlotOutcome, job: JobId) -> SlotOutcome {
+    match outcome {
+        SlotOutcome::Ran { late_ms, .. } => SlotOutcome::Ran { job, late_ms },
+        SlotOutcome::CaughtUp { late_ms, .. } => SlotOutcome::CaughtUp { job, late_ms },
+        other @ (SlotOutcome::Skipped { .. } | SlotOutcome::Missed) => other,
+    }
+}
+
+/// Which rows of a ledger to read, newest first.
+#[derive(Debug, Clone)]
+pub struct SlotRequest {
+    pub id: Name,
+    /// Only older slots.
+    pub before: Option<Timestamp>,
+    /// Only those that were missed.
+    pub missed: bool,
+    pub limit: u32,
+}
+
+#[async_trait]
+pub trait Schedules: Send + Sync {
+    /// Durable. Answers `false` where the id is in use.
+    async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool>;
+
+    async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>>;
+
+    /// By id, from above `after`.
+    async fn schedules(&self, after: Option<Name>, limit: u32) -> Result<Vec<ScheduleRecord>>;
+
+    /// Durable. The new plan of a schedule that stands at this version and has come so far;
+    /// `row` goes into its ledger.
+    async fn change_schedule(
+        &self,
+        version: u64,
+        handled: Timestamp,
+        plan: SchedulePlan,
+        row: Option<Slot>,
+        now: Timestamp,
+    ) -> Result<Changed>;
+
+    /// Durable. With its ledger; the jobs that it made stay. With a version, only if it stands there.
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed>;
+
+    /// Those that should have fired by now, longest due first. One that cannot be read is passed over,
+    /// and said in the log.
+    async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>>;
+
+    /// When one fires next, of those that fire after then.
+    async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>>;
+
+    /// Durable. A leader's, with a term; without, a person's. For each, in order, the jobs of its
+    /// runs; `None` where its basis no longer stands, and nothing was done. A row takes the place of
+    /// one of the same slot. Of one schedule only the first of a batch is looked at.
+    async fn fire(
+        &self,
+        fires: Vec<Fire>,
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Vec<JobId>>>>;
+
+    /// The ledger. A row for a range of slots stands at its first.
+    async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>>;
+
+    /// Slots that were recorded as missed since then, by schedule.
+    async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>>;
+
+    /// There are watched runs.
+    async fn is_watching(&self) -> Result<bool>;
+
+    /// Watched runs about which something can be done now: what they wait for has ended, or is to be
+    /// cancelled and nobody has asked for it, or they have ended. By job.
+    async fn watched(&self, limit: u32) -> Result<Vec<Watched>>;
+
+    /// A leader's. Durable. For each, whether it was still watched, and the change was made.
+    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>>;
+
+    /// A leader's. Durable. Forgets rows that were recorded before then, and the oldest of a ledger
+    /// with many more than [`SLOTS_KEPT`]; at most about `limit`. Answers how many.
+    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64>;
+
+    /// For stores that nobody else uses meanwhile: schedules as they stood, with the ledger of each.
+    /// Durable. One whose id is there already is passed over.
+    async fn import_schedules(&self, schedules: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()>;
+
+    /// Likewise, every watched run, ready to be settled or not.
+    async fn all_watched(&self) -> Result<Vec<Watched>>;
+
+    /// Likewise.
+    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()>;
+}

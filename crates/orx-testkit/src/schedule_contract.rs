@@ -1,0 +1,1063 @@
+//! What every store must do with schedules: `orx_testkit::schedule_contract!(open);`, as
+//! [`crate::store_contract`].
+
+use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When};
+use orx_model::wire::EnqueueRequest;
+use orx_model::{Incarnation, JobId, JobSpec, JobStatus, Origin, Timestamp};
+use orx_store::{
+    CancelAnswer, Changed, Fire, Paused, Position, PruneRequest, Run, RunAfter, SLOTS_KEPT,
+    SchedulePlan, ScheduleRecord, Settle, SlotRequest, StoreError, Templates, Term, Watched,
+};
+
+use crate::make::{NOW, at, failed, job, name, outcome, request, succeeded};
+use crate::store_contract::{AStore, HOUR, cancel, cancel_of, get, lead, status, tell};
+
+/// Runs every case against the store that `$open` gives.
+#[macro_export]
+macro_rules! schedule_contract {
+    ($open:expr) => {
+        $crate::schedule_contract!(@cases $open,
+            schedules_are_kept_and_listed_by_id
+            an_id_in_use_is_not_taken_again
+            a_change_needs_the_version_and_the_position_that_were_read
+            a_change_writes_its_row_and_only_if_it_was_made
+            a_removed_schedule_takes_its_ledger_along_and_leaves_its_jobs
+            a_schedule_is_removed_only_at_the_version_that_was_read
+            what_is_due_comes_longest_due_first
+            what_is_paused_or_over_is_never_due
+            a_firing_makes_jobs_and_rows_and_moves_the_schedule
+            an_alert_is_a_job_and_no_run
+            a_person_runs_a_schedule_beside_its_slots
+            rows_alone_move_the_schedule_without_a_run
+            a_stale_basis_does_nothing_and_sinks_no_other
+            the_end_of_the_last_run_is_part_of_the_basis
+            of_one_schedule_only_the_first_of_a_batch_is_looked_at
+            jobs_are_numbered_in_the_order_of_a_batch
+            each_schedule_of_a_large_batch_gets_its_own_jobs
+            of_firings_of_one_slot_at_once_one_is_done
+            of_changes_at_once_one_is_made
+            firings_of_two_schedules_and_claims_at_once_lose_nothing
+            a_run_that_waits_is_ready_only_once_the_last_has_ended
+            a_run_that_waits_for_none_is_ready_at_once
+            a_last_run_is_asked_to_stop_once
+            runs_of_one_firing_go_one_after_the_other
+            a_waiting_run_that_is_cancelled_is_let_go_unchanged
+            a_waiting_run_expires
+            a_run_that_may_fail_is_watched_until_it_ends
+            one_run_settled_twice_in_a_batch_is_settled_in_turn
+            what_is_watched_outlives_its_schedule
+            a_row_takes_the_place_of_one_of_the_same_slot
+            of_two_rows_of_one_slot_the_last_counts
+            a_ledger_is_read_newest_first_page_by_page
+            only_missed_slots_are_counted_and_only_those_recorded_since
+            a_deposed_leader_fires_settles_and_prunes_nothing
+            rows_recorded_long_ago_are_forgotten_so_many_at_once
+            a_long_ledger_is_cut_back_to_its_newest_rows
+            schedules_come_from_elsewhere_as_they_stood
+            watched_runs_come_from_elsewhere_as_they_stood
+        );
+    };
+    (@cases $open:expr, $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                let (store, _guard) = $open().await;
+                let store = $crate::store_contract::AStore::led(store).await;
+                $crate::schedule_contract::$case(store).await;
+            }
+        )*
+    };
+}
+
+fn due(seconds: i64) -> Option<Due> {
+    Some(Due { slot: at(seconds), fire_at: at(seconds) })
+}
+
+fn plan(id: &str, next: Option<Due>) -> SchedulePlan {
+    let asked = EnqueueRequest { name: Some(name("work")), ..EnqueueRequest::default() };
+    let when = When::Cron("0 2 * * *".parse().expect("an expression"));
+    SchedulePlan {
+        spec: ScheduleSpec::new(name(id), when, asked),
+        templates: Templates { job: job(), on_missed: None, on_failure: None },
+        paused: None,
+        position: Position { handled: NOW, next },
+        by: None,
+    }
+}
+
+async fn make(store: &AStore, id: &str) -> ScheduleRecord {
+    assert!(store.add_schedule(plan(id, due(60)), NOW).await.expect("added"), "{id} is new");
+    read(store, id).await
+}
+
+async fn find(store: &AStore, id: &str) -> Option<ScheduleRecord> {
+    store.schedule(&name(id)).await.expect("read")
+}
+
+async fn read(store: &AStore, id: &str) -> ScheduleRecord {
+    find(store, id).await.expect("the schedule")
+}
+
+fn shown(records: &[ScheduleRecord]) -> Vec<String> {
+    records.iter().map(|record| format!("{record:?}")).collect()
+}
+
+fn ids(records: &[ScheduleRecord]) -> Vec<&str> {
+    records.iter().map(|record| record.id().as_str()).collect()
+}
+
+fn row(slot: i64, outcome: SlotOutcome) -> Slot {
+    Slot { slot: at(slot), last: None, count: 1, exact: true, outcome, recorded_at: at(slot) }
+}
+
+fn missed(slot: i64) -> Slot {
+    row(slot, SlotOutcome::Missed)
+}
+
+/// What a slot is to become; the store knows the job.
+fn ran(slot: i64) -> Slot {
+    row(slot, SlotOutcome::Ran { job: JobId(0), late_ms: 250 })
+}
+
+fn ran_as(slot: i64, job: JobId) -> Slot {
+    row(slot, SlotOutcome::Ran { job, late_ms: 250 })
+}
+
+fn run(record: &ScheduleRecord, slot: i64, after: RunAfter) -> Run {
+    let job = record.job_for(Some(at(slot)), at(slot));
+    Run { job, after, row: Some(ran(slot)), on_failure: None }
+}
+
+/// With its last slot the schedule has come so far, and the next is a minute later.
+fn firing(record: &ScheduleRecord, runs: Vec<Run>) -> Fire {
+    let slots = runs.iter().filter_map(|run| run.row.map(|row| row.slot));
+    let to = slots.max().map(|handled| {
+        let next = Timestamp::from_millis(handled.as_millis() + 60_000);
+        Position { handled, next: Some(Due { slot: next, fire_at: next }) }
+    });
+    Fire { basis: record.basis(), runs, rows: Vec::new(), alerts: Vec::new(), to }
+}
+
+fn rows_only(record: &ScheduleRecord, rows: Vec<Slot>) -> Fire {
+    Fire { rows, to: Some(record.plan.position), ..firing(record, Vec::new()) }
+}
+
+async fn fire(store: &AStore, fires: Vec<Fire>) -> Vec<Option<Vec<JobId>>> {
+    store.fire(fires, Some(store.term), at(60)).await.expect("fired")
+}
+
+async fn fire_one(store: &AStore, one: Fire) -> Vec<JobId> {
+    let mut answers = fire(store, vec![one]).await;
+    assert_eq!(answers.len(), 1);
+    answers.remove(0).expect("its basis stands")
+}
+
+/// One run for a slot, as the schedule stands now.
+async fn run_one(store: &AStore, id: &str, slot: i64, after: RunAfter) -> JobId {
+    let record = read(store, id).await;
+    let jobs = fire_one(store, firing(&record, vec![run(&record, slot, after)])).await;
+    assert_eq!(jobs.len(), 1);
+    jobs[0]
+}
+
+fn all_of(id: &str) -> SlotRequest {
+    SlotRequest { id: name(id), before: None, missed: false, limit: 1_000 }
+}
+
+async fn slots(store: &AStore, request: SlotRequest) -> Vec<Slot> {
+    store.slots(request).await.expect("the ledger")
+}
+
+/// What is ready is claimed, under executions from this number on.
+async fn claimed(store: &AStore, execution: u128) -> Vec<JobId> {
+    let asked = vec![request(1, execution, 9)];
+    let claimed = store.claim_ready(asked, store.term, at(61)).await.expect("claimed");
+    claimed.iter().map(|claimed| claimed.dispatch.job).collect()
+}
+
+async fn ripe(store: &AStore) -> Vec<Watched> {
+    store.watched(100).await.expect("watched")
+}
+
+async fn ripe_jobs(store: &AStore) -> Vec<JobId> {
+    ripe(store).await.iter().map(|watched| watched.job).collect()
+}
+
+async fn settle(store: &AStore, settles: Vec<Settle>) -> Vec<bool> {
+    store.settle(settles, store.term, at(70)).await.expect("settled")
+}
+
+/// How many jobs are in these statuses: created, pending, and all.
+async fn counted(store: &AStore) -> (u64, u64, u64) {
+    let counts = store.queue_counts().await.expect("counts");
+    let of = |status| counts.iter().map(|(_, counts)| counts.of(status)).sum::<u64>();
+    (of(JobStatus::Created), of(JobStatus::Pending), JobStatus::ALL.into_iter().map(of).sum())
+}
+
+async fn other_leader(store: &AStore) -> Term {
+    assert!(store.step_down(store.term).await.expect("stepped down"));
+    lead(&**store, Incarnation(78), HOUR).await.expect("the lead is free")
+}
+
+pub async fn schedules_are_kept_and_listed_by_id(store: AStore) {
+    let mut whole = plan("b", Some(Due { slot: at(60), fire_at: at(63) }));
+    whole.templates.on_missed = Some(JobSpec { name: name("page"), ..job() });
+    whole.templates.on_failure = Some(JobSpec { name: name("tell"), ..job() });
+    whole.by = Some("a \0 $o$ \\ 'person'".replace('\0', ""));
+    whole.paused = Some(Paused { at: at(-5), reason: Some("why".into()), by: Some("who".into()) });
+    assert!(store.add_schedule(whole.clone(), at(1)).await.expect("added"));
+    for id in ["c", "a", "B"] {
+        make(&store, id).await;
+    }
+    let expected = ScheduleRecord {
+        plan: whole,
+        version: 1,
+        created_at: at(1),
+        updated_at: at(1),
+        runs: 0,
+        last_run: None,
+    };
+    assert_eq!(shown(&[read(&store, "b").await]), shown(&[expected]));
+    assert!(find(&store, "d").await.is_none());
+    let all = store.schedules(None, 9).await.expect("a page");
+    assert_eq!(ids(&all), ["B", "a", "b", "c"]);
+    let first = store.schedules(None, 2).await.expect("a page");
+    assert_eq!(shown(&first), shown(&all[..2]));
+    let rest = store.schedules(Some(name("a")), 2).await.expect("a page");
+    assert_eq!(shown(&rest), shown(&all[2..]));
+    assert!(store.schedules(Some(name("c")), 2).await.expect("a page").is_empty());
+}
+
+pub async fn an_id_in_use_is_not_taken_again(store: AStore) {
+    let before = make(&store, "a").await;
+    let mut other = plan("a", due(90));
+    other.by = Some("another".into());
+    assert!(!store.add_schedule(other.clone(), at(9)).await.expect("an answer"));
+    assert_eq!(shown(&[read(&store, "a").await]), shown(&[before]));
+    store.remove_schedule(&name("a"), None).await.expect("removed");
+    assert!(store.add_schedule(other, at(9)).await.expect("added"));
+    assert_eq!(read(&store, "a").await.plan.by.as_deref(), Some("another"));
+}
+
+pub async fn a_change_needs_the_version_and_the_position_that_were_read(store: AStore) {
+    let before = make(&store, "a").await;
+    let mut to = plan("a", due(90));
+    to.position.handled = at(30);
+    to.paused = Some(Paused { at: at(9), reason: None, by: None });
+    to.by = Some("a person".into());
+    for (version, handled) in [(2, NOW), (0, NOW), (1, at(1))] {
+        let changed = store.change_schedule(version, handled, to.clone(), None, at(9)).await;
+        assert_eq!(changed.expect("an answer"), Changed::Stale, "{version} {handled}");
+    }
+    assert_eq!(shown(&[read(&store, "a").await]), shown(std::slice::from_ref(&before)));
+    let changed = store.change_schedule(1, NOW, to.clone(), None, at(9)).await;
+    assert_eq!(changed.expect("an answer"), Changed::Done { version: 2 });
+    let after = ScheduleRecord { plan: to.clone(), version: 2, updated_at: at(9), ..before };
+    assert_eq!(shown(&[read(&store, "a").await]), shown(&[after]));
+    let again = store.change_schedule(1, NOW, to.clone(), None, at(9)).await;
+    assert_eq!(again.expect("an answer"), Changed::Stale);
+    to.spec.id = name("b");
+    let missing = store.change_schedule(2, at(30), to, None, at(9)).await;
+    assert_eq!(missing.expect("an answer"), Changed::Missing);
+}
+
+pub async fn a_change_writes_its_row_and_only_if_it_was_made(store: AStore) {
+    make(&store, "a").await;
+    let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::Paused });
+    for (version, expected) in [(7, Vec::new()), (1, vec![skipped])] {
+        let plan = plan("a", due(90));
+        store.change_schedule(version, NOW, plan, Some(skipped), at(9)).await.expect("an answer");
+        assert_eq!(slots(&store, all_of("a")).await, expected);
+    }
+    let range = Slot { last: Some(at(75)), count: 16, exact: false, ..missed(60) };
+    let plan = plan("a", due(90));
+    store.change_schedule(2, NOW, plan, Some(range), at(9)).await.expect("an answer");
+    assert_eq!(slots(&store, all_of("a")).await, [range], "it takes the other's place");
+}
+
+pub async fn a_removed_schedule_takes_its_ledger_along_and_leaves_its_jobs(store: AStore) {
+    for id in ["a", "b"] {
+        make(&store, id).await;
+    }
+    let gone = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let other = run_one(&store, "b", 60, RunAfter::Nothing).await;
+    let removed = store.remove_schedule(&name("a"), None).await.expect("an answer");
+    assert_eq!(removed, Changed::Done { version: 1 });
+    assert!(find(&store, "a").await.is_none());
+    assert!(slots(&store, all_of("a")).await.is_empty());
+    assert_eq!(status(&store, gone).await, JobStatus::Pending);
+    assert_eq!(slots(&store, all_of("b")).await, [ran_as(60, other)]);
+    assert_eq!(store.next_fire(NOW).await.expect("read"), Some(at(120)));
+    let again = store.remove_schedule(&name("a"), None).await.expect("an answer");
+    assert_eq!(again, Changed::Missing);
+}
+
+pub async fn a_schedule_is_removed_only_at_the_version_that_was_read(store: AStore) {
+    make(&store, "a").await;
+    run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let removed = store.remove_schedule(&name("a"), Some(2)).await.expect("an answer");
+    assert_eq!(removed, Changed::Stale);
+    assert_eq!(slots(&store, all_of("a")).await.len(), 1);
+    let removed = store.remove_schedule(&name("a"), Some(1)).await.expect("an answer");
+    assert_eq!(removed, Changed::Done { version: 1 });
+    assert!(find(&store, "a").await.is_none());
+}
+
+pub async fn what_is_due_comes_longest_due_first(store: AStore) {
+    for (id, slot, fire_at) in [("a", 10, 30), ("b", 20, 20), ("c", 5, 10), ("d", 5, 30)] {
+        let next = Some(Due { slot: at(slot), fire_at: at(fire_at) });
+        assert!(store.add_schedule(plan(id, next), NOW).await.expect("added"));
+    }
+    for (now, limit, expected) in [
+        (9, 9, &[][..]),
+        (10, 9, &["c"][..]),
+        (29, 9, &["c", "b"]),
+        (30, 9, &["c", "b", "a", "d"]),
+        (30, 3, &["c", "b", "a"]),
+    ] {
+        let due = store.due_schedules(at(now), limit).await.expect("due");
+        assert_eq!(ids(&due), expected, "at {now}");
+    }
+    for (after, expected) in
+        [(0, Some(10)), (9, Some(10)), (10, Some(20)), (29, Some(30)), (30, None)]
+    {
+        let next = store.next_fire(at(after)).await.expect("read");
+        assert_eq!(next, expected.map(at), "after {after}");
+    }
+}
+
+pub async fn what_is_paused_or_over_is_never_due(store: AStore) {
+    let mut paused = plan("a", None);
+    paused.paused = Some(Paused { at: NOW, reason: None, by: None });
+    assert!(store.add_schedule(paused, NOW).await.expect("added"));
+    make(&store, "b").await;
+    assert_eq!(ids(&store.due_schedules(at(60), 9).await.expect("due")), ["b"]);
+    let record = read(&store, "b").await;
+    let last = Fire {
+        to: Some(Position { handled: at(60), next: None }),
+        ..firing(&record, vec![run(&record, 60, RunAfter::Nothing)])
+    };
+    fire_one(&store, last).await;
+    assert!(store.due_schedules(at(9_999), 9).await.expect("due").is_empty());
+    assert_eq!(store.next_fire(NOW).await.expect("read"), None);
+    let position = Position { handled: at(60), next: None };
+    assert_eq!(read(&store, "b").await.plan.position, position);
+}
+
+pub async fn a_firing_makes_jobs_and_rows_and_moves_the_schedule(store: AStore) {
+    let mut asked = plan("a", due(60));
+    asked.spec.job.expires_ms = Some(5_000);
+    asked.templates.job.tags = [("k".to_owned(), "$o$ \\ '".to_owned())].into();
+    assert!(store.add_schedule(asked, NOW).await.expect("added"));
+    let record = read(&store, "a").await;
+    let caught_up = row(60, SlotOutcome::CaughtUp { job: JobId(0), late_ms: 60_000 });
+    let one = Fire {
+        rows: vec![missed(30), row(40, SlotOutcome::Skipped { reason: SkipReason::Overlap })],
+        ..firing(
+            &record,
+            vec![
+                Run { row: Some(caught_up), ..run(&record, 60, RunAfter::Nothing) },
+                run(&record, 120, RunAfter::Nothing),
+            ],
+        )
+    };
+    let jobs = fire_one(&store, one).await;
+    assert!(jobs.len() == 2 && jobs[0] < jobs[1], "{jobs:?}");
+    for (id, slot) in [(jobs[0], 60), (jobs[1], 120)] {
+        let job = get(&store, id).await;
+        assert_eq!((job.status, job.run_at, job.created_at), (JobStatus::Pending, at(60), at(60)));
+        assert_eq!(job.schedule, Some(Origin { id: name("a"), slot: Some(at(slot)) }));
+        assert_eq!(job.expires_at, Some(at(slot + 5)));
+        assert_eq!(job.tags, record.plan.templates.job.tags);
+    }
+    let caught_up = SlotOutcome::CaughtUp { job: jobs[0], late_ms: 60_000 };
+    let expected = [
+        ran_as(120, jobs[1]),
+        row(60, caught_up),
+        row(40, SlotOutcome::Skipped { reason: SkipReason::Overlap }),
+        missed(30),
+    ];
+    assert_eq!(slots(&store, all_of("a")).await, expected);
+    let after = read(&store, "a").await;
+    assert_eq!(after.plan.position, Position { handled: at(120), next: due(180) });
+    assert_eq!((after.version, after.runs, after.updated_at), (1, 2, NOW));
+    assert_eq!(after.last_run.map(|run| run.job), Some(jobs[1]));
+    assert_eq!(after.last_run.and_then(|run| run.status), Some(JobStatus::Pending));
+    assert_eq!(counted(&store).await, (0, 2, 2));
+    assert!(!store.is_watching().await.expect("read"), "nothing is waited for or told of");
+    assert_eq!(claimed(&store, 1).await, jobs);
+}
+
+pub async fn an_alert_is_a_job_and_no_run(store: AStore) {
+    let record = make(&store, "a").await;
+    let page = JobSpec { name: name("page"), queue: name("alerts"), ..job() };
+    let one = Fire { alerts: vec![page], ..rows_only(&record, vec![missed(60)]) };
+    assert_eq!(fire_one(&store, one).await, []);
+    let after = read(&store, "a").await;
+    assert_eq!((after.runs, after.last_run), (0, None));
+    assert_eq!(counted(&store).await, (0, 1, 1));
+    let oldest = store.oldest_due().await.expect("read");
+    assert_eq!(oldest, [(name("alerts"), at(60))]);
+}
+
+pub async fn a_person_runs_a_schedule_beside_its_slots(store: AStore) {
+    let record = make(&store, "a").await;
+    let by_hand = Run {
+        job: record.job_for(None, at(9)),
+        after: RunAfter::Nothing,
+        row: None,
+        on_failure: None,
+    };
+    let fires = vec![firing(&record, vec![by_hand])];
+    assert!(fires[0].to.is_none());
+    let answers = store.fire(fires, None, at(9)).await.expect("fired");
+    let jobs = answers[0].clone().expect("its basis stands");
+    let made = get(&store, jobs[0]).await;
+    assert_eq!(made.schedule, Some(Origin { id: name("a"), slot: None }));
+    let after = read(&store, "a").await;
+    assert_eq!(after.plan.position, record.plan.position);
+    assert_eq!((after.runs, after.last_run.map(|run| run.job)), (0, Some(jobs[0])));
+    assert!(slots(&store, all_of("a")).await.is_empty());
+    // The basis has changed with the last run, so the same again is stale.
+    let again = firing(&record, vec![run(&record, 60, RunAfter::Nothing)]);
+    assert_eq!(fire(&store, vec![again]).await, [None]);
+    assert_eq!(counted(&store).await, (0, 1, 1));
+}
+
+pub async fn rows_alone_move_the_schedule_without_a_run(store: AStore) {
+    make(&store, "a").await;
+    let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let record = read(&store, "a").await;
+    let to = Position { handled: at(300), next: due(360) };
+    let one = Fire { to: Some(to), ..rows_only(&record, vec![missed(120)]) };
+    assert_eq!(fire_one(&store, one).await, []);
+    let after = read(&store, "a").await;
+    assert_eq!((after.plan.position, after.runs), (to, 1));
+    assert_eq!(after.last_run.map(|run| run.job), Some(before));
+}
+
+pub async fn a_stale_basis_does_nothing_and_sinks_no_other(store: AStore) {
+    for id in ["a", "b", "c", "d", "e"] {
+        make(&store, id).await;
+    }
+    let mut fires = Vec::new();
+    for id in ["a", "b", "c", "d", "e"] {
+        let record = read(&store, id).await;
+        let mut one = firing(&record, vec![run(&record, 60, RunAfter::Nothing)]);
+        one.rows = vec![missed(30)];
+        one.alerts = vec![job()];
+        match id {
+            "a" => one.basis.version = 2,
+            "b" => one.basis.handled = at(1),
+            "c" => one.basis.last_run = Some((JobId(1), true)),
+            "d" => one.basis.id = name("nobody"),
+            _ => {}
+        }
+        fires.push(one);
+    }
+    let before = shown(&store.schedules(None, 4).await.expect("a page"));
+    let answers = fire(&store, fires).await;
+    assert_eq!(answers[..4], [None, None, None, None]);
+    assert_eq!(answers[4].as_ref().map(Vec::len), Some(1));
+    assert_eq!(shown(&store.schedules(None, 4).await.expect("a page")), before);
+    for id in ["a", "b", "c", "d", "nobody"] {
+        assert!(slots(&store, all_of(id)).await.is_empty(), "{id}");
+    }
+    assert_eq!(slots(&store, all_of("e")).await.len(), 2);
+    assert_eq!(counted(&store).await, (0, 2, 2));
+    assert_eq!(read(&store, "e").await.runs, 1);
+}
+
+pub async fn the_end_of_the_last_run_is_part_of_the_basis(store: AStore) {
+    make(&store, "a").await;
+    let last = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let live = read(&store, "a").await;
+    assert_eq!(live.basis().last_run, Some((last, false)));
+    let mut wrong = firing(&live, vec![run(&live, 120, RunAfter::Nothing)]);
+    wrong.basis.last_run = Some((last, true));
+    assert_eq!(fire(&store, vec![wrong]).await, [None], "it has not ended");
+    assert_eq!(claimed(&store, 1).await, [last]);
+    let _ = tell(&store, outcome(last, 1, succeeded())).await;
+    let stale = firing(&live, vec![run(&live, 120, RunAfter::Nothing)]);
+    assert_eq!(fire(&store, vec![stale]).await, [None], "it has ended meanwhile");
+    let ended = read(&store, "a").await;
+    assert_eq!(ended.basis().last_run, Some((last, true)));
+    let request = PruneRequest { completed_before: at(99), others_before: at(99), limit: 9 };
+    assert_eq!(store.prune(request, store.term).await.expect("pruned"), 1);
+    let forgotten = read(&store, "a").await;
+    assert_eq!(forgotten.last_run.map(|run| (run.job, run.status)), Some((last, None)));
+    // One that is forgotten had ended.
+    let one = firing(&ended, vec![run(&ended, 120, RunAfter::Nothing)]);
+    assert_eq!(fire_one(&store, one).await.len(), 1);
+}
+
+pub async fn of_one_schedule_only_the_first_of_a_batch_is_looked_at(store: AStore) {
+    let (a, b) = (make(&store, "a").await, make(&store, "b").await);
+    let mut stale = firing(&b, vec![run(&b, 60, RunAfter::Nothing)]);
+    stale.basis.version = 9;
+    let answers = fire(
+        &store,
+        vec![
+            firing(&a, vec![run(&a, 60, RunAfter::Nothing)]),
+            firing(&a, vec![run(&a, 60, RunAfter::Nothing)]),
+            stale,
+            // It would stand, but another was first.
+            firing(&b, vec![run(&b, 60, RunAfter::Nothing)]),
+        ],
+    )
+    .await;
+    let done: Vec<bool> = answers.iter().map(Option::is_some).collect();
+    assert_eq!(done, [true, false, false, false]);
+    assert_eq!(counted(&store).await, (0, 1, 1));
+    assert_eq!((read(&store, "a").await.runs, read(&store, "b").await.runs), (1, 0));
+}
+
+pub async fn jobs_are_numbered_in_the_order_of_a_batch(store: AStore) {
+    let (a, b) = (make(&store, "a").await, make(&store, "b").await);
+    let of = |record: &ScheduleRecord| {
+        let runs = [60, 120, 180].map(|slot| run(record, slot, RunAfter::Nothing));
+        firing(record, runs.into())
+    };
+    let answers = fire(&store, vec![of(&b), of(&a)]).await;
+    let jobs: Vec<JobId> = answers.into_iter().flatten().flatten().collect();
+    assert!(jobs.len() == 6 && jobs.is_sorted(), "{jobs:?}");
+    let names = ["b", "b", "b", "a", "a", "a"].map(name);
+    for (job, id) in jobs.iter().zip(names) {
+        assert_eq!(get(&store, *job).await.schedule.map(|from| from.id), Some(id));
+    }
+}
+
+pub async fn each_schedule_of_a_large_batch_gets_its_own_jobs(store: AStore) {
+    // Not in the order of ids, and with more and less to do.
+    let count = 120;
+    let mut fires = Vec::new();
+    for number in 0..count {
+        let kept = make(&store, &format!("s{}", (number * 77) % count)).await;
+        let slots = (0..number % 4).map(|more| 60 + more);
+        let runs = slots.map(|slot| run(&kept, slot, RunAfter::Nothing)).collect();
+        let alerts = vec![job(); usize::from(number % 5 == 0)];
+        fires.push(Fire { rows: vec![missed(number - 200)], alerts, ..firing(&kept, runs) });
+    }
+    let answers = fire(&store, fires.clone()).await;
+    let mut jobs = Vec::new();
+    for (fired, answer) in fires.iter().zip(answers) {
+        let id = fired.basis.id.as_str();
+        let made = answer.expect("its basis stands");
+        assert_eq!(made.len(), fired.runs.len(), "{id}");
+        for (job, run) in made.iter().zip(&fired.runs) {
+            assert_eq!(get(&store, *job).await.schedule, run.job.schedule);
+        }
+        let rows = slots(&store, all_of(id)).await;
+        let of_runs: Vec<JobId> = rows.iter().rev().filter_map(|row| row.outcome.job()).collect();
+        assert_eq!((&of_runs, rows.len()), (&made, made.len() + 1), "{id}");
+        let found = read(&store, id).await;
+        assert_eq!(found.last_run.map(|run| run.job), made.last().copied(), "{id}");
+        assert_eq!(found.runs, made.len() as u64, "{id}");
+        jobs.extend(made);
+    }
+    assert!(jobs.is_sorted(), "{jobs:?}");
+    let all = jobs.len() + fires.iter().map(|fired| fired.alerts.len()).sum::<usize>();
+    assert_eq!(counted(&store).await, (0, all as u64, all as u64));
+}
+
+pub async fn of_firings_of_one_slot_at_once_one_is_done(store: AStore) {
+    let (a, b) = (make(&store, "a").await, make(&store, "b").await);
+    let one = |record: &ScheduleRecord| firing(record, vec![run(record, 60, RunAfter::Nothing)]);
+    // In both orders, which must not wait for each other in a circle.
+    let there = vec![one(&a), one(&b)];
+    let back = vec![one(&b), one(&a)];
+    let (x, y, z) =
+        tokio::join!(fire(&store, there.clone()), fire(&store, back), fire(&store, there));
+    let of_a = [&x[0], &y[1], &z[0]].into_iter().flatten().count();
+    let of_b = [&x[1], &y[0], &z[1]].into_iter().flatten().count();
+    assert_eq!((of_a, of_b), (1, 1));
+    for id in ["a", "b"] {
+        assert_eq!(read(&store, id).await.runs, 1);
+        assert_eq!(slots(&store, all_of(id)).await.len(), 1);
+    }
+    assert_eq!(counted(&store).await, (0, 2, 2));
+}
+
+pub async fn of_changes_at_once_one_is_made(store: AStore) {
+    let was = make(&store, "a").await;
+    let change = async |by: &str| {
+        let plan = SchedulePlan { by: Some(by.to_owned()), ..was.plan.clone() };
+        store.change_schedule(1, NOW, plan, None, at(1)).await.expect("an answer")
+    };
+    let (bob, cat, dan) = tokio::join!(change("bob"), change("cat"), change("dan"));
+    let found = read(&store, "a").await;
+    assert_eq!(found.version, 2);
+    for (by, changed) in [("bob", bob), ("cat", cat), ("dan", dan)] {
+        let won = found.plan.by.as_deref() == Some(by);
+        let expected = if won { Changed::Done { version: 2 } } else { Changed::Stale };
+        assert_eq!(changed, expected, "{by}");
+    }
+}
+
+pub async fn firings_of_two_schedules_and_claims_at_once_lose_nothing(store: AStore) {
+    const ROUNDS: usize = 12;
+    for id in ["a", "b"] {
+        make(&store, id).await;
+    }
+    // The last run may end between what is read and what is fired: then it is decided anew.
+    let firing = async |id: &str| {
+        let mut jobs: Vec<JobId> = Vec::new();
+        while jobs.len() < ROUNDS {
+            let record = read(&store, id).await;
+            let slot = 60 * (jobs.len() as i64 + 1);
+            let fires = vec![firing(&record, vec![run(&record, slot, RunAfter::Nothing)])];
+            jobs.extend(fire(&store, fires).await.remove(0).unwrap_or_default());
+        }
+        jobs
+    };
+    let claiming = async {
+        let mut jobs = Vec::new();
+        for round in 0..ROUNDS as u128 {
+            for job in claimed(&store, 100 * (round + 1)).await {
+                let live = store.job(job).await.expect("read").and_then(|job| job.live);
+                let execution = live.expect("it was claimed").execution.0;
+                let _ = tell(&store, outcome(job, execution, succeeded())).await;
+                jobs.push(job);
+            }
+        }
+        jobs
+    };
+    let (a, b, mut got) = tokio::join!(firing("a"), firing("b"), claiming);
+    for round in 0..ROUNDS as u128 {
+        got.extend(claimed(&store, 10_000 + 100 * round).await);
+    }
+    got.sort_unstable();
+    let mut made = [a, b].concat();
+    made.sort_unstable();
+    assert_eq!(got, made);
+    for id in ["a", "b"] {
+        assert_eq!(read(&store, id).await.runs, ROUNDS as u64);
+        assert_eq!(slots(&store, all_of(id)).await.len(), ROUNDS);
+    }
+}
+
+pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStore) {
+    make(&store, "a").await;
+    let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
+    assert_eq!(status(&store, waits).await, JobStatus::Created);
+    assert_eq!(counted(&store).await, (1, 1, 2));
+    assert!(store.is_watching().await.expect("read"));
+    assert!(ripe(&store).await.is_empty(), "what it waits for has not ended");
+    assert_eq!(claimed(&store, 1).await, [first]);
+    assert_eq!(claimed(&store, 10).await, [], "what waits is not handed out");
+    store.promote_due(store.term, at(65), 9).await.expect("promoted");
+    assert_eq!(status(&store, waits).await, JobStatus::Created);
+    let _ = tell(&store, outcome(first, 1, succeeded())).await;
+    let found = ripe(&store).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].job, found[0].slot), (waits, Some(at(120))));
+    assert_eq!((found[0].schedule.as_str(), found[0].cancel), ("a", false));
+    assert_eq!(found[0].status, Some(JobStatus::Created));
+    assert_eq!(found[0].after, Some((first, Some(JobStatus::Completed))));
+    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    let job = get(&store, waits).await;
+    assert_eq!((job.status, job.run_at, job.created_at), (JobStatus::Pending, at(70), at(60)));
+    assert_eq!(counted(&store).await, (0, 1, 2));
+    assert!(!store.is_watching().await.expect("read"));
+    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [false]);
+    let asked = vec![request(1, 20, 9)];
+    let ready = store.claim_ready(asked, store.term, at(71)).await.expect("claimed");
+    assert_eq!(ready.iter().map(|it| it.dispatch.job).collect::<Vec<_>>(), [waits]);
+}
+
+pub async fn a_run_that_waits_for_none_is_ready_at_once(store: AStore) {
+    let record = make(&store, "a").await;
+    let runs = vec![
+        run(&record, 60, RunAfter::Last { cancel: true }),
+        run(&record, 120, RunAfter::Nothing),
+    ];
+    let jobs = fire_one(&store, firing(&record, runs)).await;
+    let record = make(&store, "b").await;
+    let first = fire_one(&store, firing(&record, vec![run(&record, 60, RunAfter::Before)])).await;
+    assert_eq!(claimed(&store, 1).await, [jobs[0], jobs[1], first[0]]);
+    assert!(!store.is_watching().await.expect("read"));
+}
+
+pub async fn a_last_run_is_asked_to_stop_once(store: AStore) {
+    make(&store, "a").await;
+    let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    assert_eq!(claimed(&store, 1).await, [first]);
+    let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: true }).await;
+    let found = ripe(&store).await;
+    assert_eq!(found.len(), 1, "nobody has asked it to stop");
+    assert!(found[0].cancel);
+    assert_eq!(found[0].after, Some((first, Some(JobStatus::Dispatched))));
+    cancel(&store, cancel_of(first)).await;
+    assert!(ripe(&store).await.is_empty(), "it was asked, and has not ended");
+    assert_eq!(status(&store, waits).await, JobStatus::Created);
+    let _ = tell(&store, outcome(first, 1, failed())).await;
+    let found = ripe(&store).await;
+    assert_eq!(found[0].after, Some((first, Some(JobStatus::Cancelled))));
+    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    assert_eq!(status(&store, waits).await, JobStatus::Pending);
+}
+
+pub async fn runs_of_one_firing_go_one_after_the_other(store: AStore) {
+    let record = make(&store, "a").await;
+    let runs = vec![
+        run(&record, 60, RunAfter::Nothing),
+        run(&record, 120, RunAfter::Before),
+        run(&record, 180, RunAfter::Before),
+    ];
+    let jobs = fire_one(&store, Fire { alerts: vec![job()], ..firing(&record, runs) }).await;
+    assert_eq!(jobs.len(), 3);
+    assert_eq!(counted(&store).await, (2, 2, 4));
+    assert!(ripe(&store).await.is_empty());
+    cancel(&store, cancel_of(jobs[0])).await;
+    let found = ripe(&store).await;
+    assert_eq!(found.len(), 1, "the third waits for the second");
+    assert_eq!(found[0].job, jobs[1]);
+    assert_eq!(found[0].after, Some((jobs[0], Some(JobStatus::Cancelled))));
+    assert_eq!(settle(&store, vec![Settle::Release { job: jobs[1] }]).await, [true]);
+    assert!(ripe(&store).await.is_empty());
+    cancel(&store, cancel_of(jobs[1])).await;
+    assert_eq!(ripe_jobs(&store).await, [jobs[2]]);
+    assert_eq!(read(&store, "a").await.last_run.map(|run| run.job), Some(jobs[2]));
+}
+
+pub async fn a_waiting_run_that_is_cancelled_is_let_go_unchanged(store: AStore) {
+    make(&store, "a").await;
+    let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
+    let answer = cancel(&store, cancel_of(waits)).await;
+    assert_eq!(answer, CancelAnswer::Cancelled { stop: None });
+    let found = ripe(&store).await;
+    assert_eq!((found[0].job, found[0].status), (waits, Some(JobStatus::Cancelled)));
+    assert_eq!(found[0].after, Some((first, Some(JobStatus::Pending))));
+    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    assert_eq!(status(&store, waits).await, JobStatus::Cancelled);
+    assert_eq!(counted(&store).await, (0, 1, 2));
+    assert!(!store.is_watching().await.expect("read"));
+}
+
+pub async fn a_waiting_run_expires(store: AStore) {
+    make(&store, "a").await;
+    run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let record = read(&store, "a").await;
+    let mut waits = run(&record, 120, RunAfter::Last { cancel: false });
+    waits.job.expires_at = Some(at(150));
+    let job = fire_one(&store, firing(&record, vec![waits])).await[0];
+    assert_eq!(store.next_due().await.expect("read"), Some(at(150)));
+    let promoted = store.promote_due(store.term, at(149), 9).await.expect("promoted");
+    assert_eq!(promoted.expired, 0);
+    let promoted = store.promote_due(store.term, at(150), 9).await.expect("promoted");
+    assert_eq!(promoted.expired, 1);
+    assert_eq!(status(&store, job).await, JobStatus::Cancelled);
+    assert_eq!(ripe_jobs(&store).await, [job]);
+    assert_eq!(settle(&store, vec![Settle::End { job, alert: None }]).await, [true]);
+    assert!(!store.is_watching().await.expect("read"));
+}
+
+pub async fn a_run_that_may_fail_is_watched_until_it_ends(store: AStore) {
+    make(&store, "a").await;
+    run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let record = read(&store, "a").await;
+    let told = JobSpec { name: name("tell"), queue: name("alerts"), ..job() };
+    let mut watched = run(&record, 120, RunAfter::Last { cancel: false });
+    watched.on_failure = Some(told.clone());
+    let mut plain = run(&record, 180, RunAfter::Nothing);
+    plain.on_failure = Some(told.clone());
+    let jobs = fire_one(&store, firing(&record, vec![watched, plain])).await;
+    let (waits, plain) = (jobs[0], jobs[1]);
+    let first = claimed(&store, 1).await[0];
+    assert_eq!(status(&store, plain).await, JobStatus::Dispatched);
+    let _ = tell(&store, outcome(first, 1, succeeded())).await;
+    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    assert!(store.is_watching().await.expect("read"));
+    assert!(ripe(&store).await.is_empty(), "neither has ended");
+    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [false]);
+    cancel(&store, cancel_of(waits)).await;
+    let _ = tell(&store, outcome(plain, 2, succeeded())).await;
+    let found = ripe(&store).await;
+    assert_eq!(ripe_jobs(&store).await, [waits, plain]);
+    assert_eq!(found[0].after, None);
+    assert_eq!(
+        found[0].on_failure.as_ref().map(|spec| serde_json::to_string(spec).expect("json")),
+        Some(serde_json::to_string(&told).expect("json"))
+    );
+    let before = counted(&store).await.2;
+    let both = || {
+        vec![
+            Settle::End { job: waits, alert: Some(told.clone()) },
+            Settle::End { job: plain, alert: None },
+        ]
+    };
+    assert_eq!(settle(&store, both()).await, [true, true]);
+    assert_eq!(settle(&store, both()).await, [false, false], "an alert is sent once");
+    assert_eq!(counted(&store).await.2, before + 1);
+    assert_eq!(store.oldest_due().await.expect("read"), [(name("alerts"), at(70))]);
+    assert!(!store.is_watching().await.expect("read"));
+    assert_eq!(read(&store, "a").await.last_run.map(|run| run.job), Some(plain));
+}
+
+pub async fn one_run_settled_twice_in_a_batch_is_settled_in_turn(store: AStore) {
+    make(&store, "a").await;
+    let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let record = read(&store, "a").await;
+    let mut waits = run(&record, 120, RunAfter::Last { cancel: false });
+    waits.on_failure = Some(job());
+    let waits = fire_one(&store, firing(&record, vec![waits])).await[0];
+    cancel(&store, cancel_of(first)).await;
+    let settles = vec![
+        Settle::Release { job: waits },
+        Settle::Release { job: waits },
+        Settle::End { job: JobId(999), alert: Some(job()) },
+        Settle::End { job: waits, alert: Some(job()) },
+        Settle::End { job: waits, alert: Some(job()) },
+    ];
+    assert_eq!(settle(&store, settles).await, [true, false, false, true, false]);
+    assert_eq!(counted(&store).await, (0, 2, 3));
+}
+
+pub async fn what_is_watched_outlives_its_schedule(store: AStore) {
+    make(&store, "a").await;
+    let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
+    store.remove_schedule(&name("a"), None).await.expect("removed");
+    cancel(&store, cancel_of(first)).await;
+    let request = PruneRequest { completed_before: at(99), others_before: at(99), limit: 9 };
+    assert_eq!(store.prune(request, store.term).await.expect("pruned"), 1);
+    let found = ripe(&store).await;
+    assert_eq!(found[0].after, Some((first, None)), "one that is forgotten has ended");
+    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    assert_eq!(status(&store, waits).await, JobStatus::Pending);
+}
+
+pub async fn a_row_takes_the_place_of_one_of_the_same_slot(store: AStore) {
+    let record = make(&store, "a").await;
+    let range = Slot { last: Some(at(50)), count: 11, exact: false, ..missed(30) };
+    fire_one(&store, rows_only(&record, vec![range, missed(60)])).await;
+    let record = read(&store, "a").await;
+    let job = fire_one(&store, firing(&record, vec![run(&record, 60, RunAfter::Nothing)])).await[0];
+    assert_eq!(slots(&store, all_of("a")).await, [ran_as(60, job), range]);
+    let record = read(&store, "a").await;
+    let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::Refused });
+    fire_one(&store, rows_only(&record, vec![skipped, missed(30)])).await;
+    assert_eq!(slots(&store, all_of("a")).await, [skipped, missed(30)]);
+}
+
+pub async fn of_two_rows_of_one_slot_the_last_counts(store: AStore) {
+    let record = make(&store, "a").await;
+    let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::OneWaits });
+    let one = Fire {
+        rows: vec![missed(30), skipped, row(30, skipped.outcome)],
+        ..firing(&record, vec![run(&record, 60, RunAfter::Nothing)])
+    };
+    assert_eq!(fire_one(&store, one).await.len(), 1);
+    assert_eq!(slots(&store, all_of("a")).await, [skipped, row(30, skipped.outcome)]);
+}
+
+pub async fn a_ledger_is_read_newest_first_page_by_page(store: AStore) {
+    let (record, other) = (make(&store, "a").await, make(&store, "b").await);
+    let range = Slot { last: Some(at(28)), count: 9, exact: false, ..missed(20) };
+    let skipped = |slot| row(slot, SlotOutcome::Skipped { reason: SkipReason::Overlap });
+    let all = [skipped(50), missed(40), skipped(30), range, missed(10)];
+    fire(
+        &store,
+        vec![
+            rows_only(&record, all.iter().rev().copied().collect()),
+            rows_only(&other, vec![missed(35)]),
+        ],
+    )
+    .await;
+    assert_eq!(slots(&store, all_of("a")).await, all);
+    let page = |before: Option<i64>, missed, limit| SlotRequest {
+        before: before.map(at),
+        missed,
+        limit,
+        ..all_of("a")
+    };
+    assert_eq!(slots(&store, page(None, false, 2)).await, all[..2]);
+    assert_eq!(slots(&store, page(Some(40), false, 2)).await, all[2..4]);
+    assert_eq!(slots(&store, page(Some(20), false, 2)).await, all[4..]);
+    assert_eq!(slots(&store, page(Some(10), false, 2)).await, []);
+    assert_eq!(slots(&store, page(None, true, 2)).await, [missed(40), range]);
+    assert_eq!(slots(&store, page(Some(20), true, 2)).await, [missed(10)]);
+    assert_eq!(slots(&store, all_of("nobody")).await, []);
+}
+
+pub async fn only_missed_slots_are_counted_and_only_those_recorded_since(store: AStore) {
+    assert!(store.missed_since(NOW).await.expect("read").is_empty());
+    let (a, b, c) = (make(&store, "a").await, make(&store, "b").await, make(&store, "c").await);
+    let told = |slot, count, recorded| Slot { count, recorded_at: at(recorded), ..missed(slot) };
+    fire(
+        &store,
+        vec![
+            rows_only(&b, vec![told(5, 10, 100), told(20, 3, 101), told(99, 1, 99)]),
+            rows_only(
+                &a,
+                vec![
+                    told(5, 1, 200),
+                    row(300, SlotOutcome::Skipped { reason: SkipReason::Overlap }),
+                ],
+            ),
+            rows_only(&c, vec![told(5, 7, 99)]),
+        ],
+    )
+    .await;
+    let since = store.missed_since(at(100)).await.expect("read");
+    assert_eq!(since, [(name("a"), 1), (name("b"), 13)]);
+    assert!(store.missed_since(at(201)).await.expect("read").is_empty());
+}
+
+pub async fn a_deposed_leader_fires_settles_and_prunes_nothing(store: AStore) {
+    make(&store, "a").await;
+    let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
+    cancel(&store, cancel_of(first)).await;
+    let record = read(&store, "a").await;
+    let before = (shown(std::slice::from_ref(&record)), slots(&store, all_of("a")).await);
+    let old = store.term;
+    let new = other_leader(&store).await;
+    let fires = || vec![firing(&record, vec![run(&record, 180, RunAfter::Nothing)])];
+    let fired = store.fire(fires(), Some(old), at(180)).await;
+    assert!(matches!(fired, Err(StoreError::Deposed)), "{fired:?}");
+    let settles = || vec![Settle::Release { job: waits }];
+    let settled = store.settle(settles(), old, at(180)).await;
+    assert!(matches!(settled, Err(StoreError::Deposed)), "{settled:?}");
+    let pruned = store.prune_slots(at(999), 9, old).await;
+    assert!(matches!(pruned, Err(StoreError::Deposed)), "{pruned:?}");
+    let found = read(&store, "a").await;
+    assert_eq!((shown(&[found]), slots(&store, all_of("a")).await), before);
+    assert_eq!(status(&store, waits).await, JobStatus::Created);
+    assert_eq!(ripe_jobs(&store).await, [waits]);
+    // What nobody did is still there to be done.
+    assert!(store.fire(fires(), Some(new), at(180)).await.expect("fired")[0].is_some());
+    assert_eq!(store.settle(settles(), new, at(180)).await.expect("settled"), [true]);
+    assert_eq!(store.prune_slots(at(999), 9, new).await.expect("pruned"), 3);
+}
+
+pub async fn rows_recorded_long_ago_are_forgotten_so_many_at_once(store: AStore) {
+    let (a, b) = (make(&store, "a").await, make(&store, "b").await);
+    fire(
+        &store,
+        vec![
+            rows_only(&a, [10, 20, 30, 40].map(missed).into()),
+            // Recorded late: what counts is when.
+            rows_only(&b, vec![Slot { recorded_at: at(60), ..missed(5) }, missed(25)]),
+        ],
+    )
+    .await;
+    let prune = async |before, limit| store.prune_slots(at(before), limit, store.term).await;
+    assert_eq!(prune(10, 100).await.expect("pruned"), 0);
+    assert_eq!(prune(40, 2).await.expect("pruned"), 2);
+    assert_eq!(prune(40, 100).await.expect("pruned"), 2);
+    assert_eq!(slots(&store, all_of("a")).await, [missed(40)]);
+    assert_eq!(slots(&store, all_of("b")).await.len(), 1);
+    assert_eq!(prune(40, 100).await.expect("pruned"), 0);
+}
+
+/// Rows from a slot on, a second apart.
+fn many(first: i64, rows: i64) -> Vec<Slot> {
+    (first..first + rows).map(|slot| Slot { recorded_at: at(90_000), ..missed(slot) }).collect()
+}
+
+pub async fn a_long_ledger_is_cut_back_to_its_newest_rows(store: AStore) {
+    let kept = i64::from(SLOTS_KEPT);
+    let record = make(&store, "a").await;
+    fire_one(&store, rows_only(&record, many(1, kept + kept / 10))).await;
+    let prune = async || store.prune_slots(at(0), 100_000, store.term).await.expect("pruned");
+    assert_eq!(prune().await, 0, "a few more are no reason");
+    let last = kept + kept / 10 + 1;
+    fire_one(&store, rows_only(&record, many(last, 1))).await;
+    assert_eq!(prune().await, (last - kept).unsigned_abs());
+    let left = slots(&store, SlotRequest { limit: SLOTS_KEPT * 2, ..all_of("a") }).await;
+    assert_eq!(left.len() as i64, kept);
+    assert_eq!((left[0].slot, left[left.len() - 1].slot), (at(last), at(last - kept + 1)));
+    assert_eq!(prune().await, 0);
+    // Likewise one that came so long from elsewhere.
+    let long = ScheduleRecord { plan: plan("b", None), ..read(&store, "a").await };
+    store.import_schedules(vec![(long, many(1, last))]).await.expect("taken in");
+    assert_eq!(prune().await, (last - kept).unsigned_abs());
+    assert_eq!(slots(&store, all_of("b")).await[0].slot, at(last));
+}
+
+pub async fn schedules_come_from_elsewhere_as_they_stood(store: AStore) {
+    let here = make(&store, "here").await;
+    fire_one(&store, rows_only(&here, vec![missed(30)])).await;
+    let here = read(&store, "here").await;
+    let ended = crate::store_contract::add(&store, job()).await;
+    cancel(&store, cancel_of(ended)).await;
+    let mut from = plan("a", Some(Due { slot: at(60), fire_at: at(61) }));
+    from.paused = Some(Paused { at: at(3), reason: None, by: Some("who".into()) });
+    from.by = Some("a person".into());
+    let record = ScheduleRecord {
+        plan: from,
+        version: 7,
+        created_at: at(1),
+        updated_at: at(2),
+        runs: 12,
+        last_run: Some(orx_store::LastRun { job: ended, status: Some(JobStatus::Cancelled) }),
+    };
+    let plain = ScheduleRecord { plan: plan("b", None), last_run: None, ..record.clone() };
+    let rows = vec![
+        ran_as(60, ended),
+        Slot { last: Some(at(50)), count: 11, exact: false, ..missed(30) },
+        row(20, SlotOutcome::Skipped { reason: SkipReason::Paused }),
+    ];
+    let other = ScheduleRecord { plan: plan("here", None), ..record.clone() };
+    let all = vec![
+        (other, vec![missed(40)]),
+        (record.clone(), rows.clone()),
+        (plain.clone(), Vec::new()),
+    ];
+    store.import_schedules(all.clone()).await.expect("taken in");
+    let found = store.schedules(None, 9).await.expect("a page");
+    assert_eq!(shown(&found), shown(&[record.clone(), plain, here]));
+    assert_eq!(slots(&store, all_of("a")).await, rows);
+    assert_eq!(slots(&store, all_of("here")).await, [missed(30)], "that of one that was here");
+    store.import_schedules(all).await.expect("passed over");
+    assert_eq!(store.schedules(None, 9).await.expect("a page").len(), 3);
+    // It goes on as it would have there.
+    let one = firing(&record, vec![run(&record, 120, RunAfter::Nothing)]);
+    fire_one(&store, one).await;
+    assert_eq!(read(&store, "a").await.runs, 13);
+}
+
+pub async fn watched_runs_come_from_elsewhere_as_they_stood(store: AStore) {
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(crate::store_contract::add(&store, job()).await);
+    }
+    let ended = jobs[0];
+    cancel(&store, cancel_of(ended)).await;
+    let watched = |job, after, on_failure| Watched {
+        job,
+        schedule: name("a"),
+        slot: Some(at(60)),
+        status: Some(JobStatus::Pending),
+        after,
+        cancel: false,
+        on_failure,
+    };
+    let from = vec![
+        watched(jobs[2], Some((jobs[1], Some(JobStatus::Pending))), None),
+        watched(jobs[1], None, Some(job())),
+        Watched {
+            slot: None,
+            status: None,
+            cancel: true,
+            ..watched(JobId(900), Some((ended, Some(JobStatus::Cancelled))), None)
+        },
+    ];
+    store.import_watched(from.clone()).await.expect("taken in");
+    let shown = |watched: &[Watched]| -> Vec<String> {
+        watched.iter().map(|watched| format!("{watched:?}")).collect()
+    };
+    let mut expected = from.clone();
+    expected.sort_by_key(|watched| watched.job);
+    let found = store.all_watched().await.expect("read");
+    assert_eq!(shown(&found), shown(&expected));
+    assert_eq!(ripe_jobs(&store).await, [JobId(900)]);
+    // One that is here already is passed over.
+    let other = Watched { schedule: name("b"), ..from[0].clone() };
+    store.import_watched(vec![other]).await.expect("passed over");
+    assert_eq!(shown(&store.all_watched().await.expect("read")), shown(&expected));
+    assert!(store.watched(0).await.expect("read").is_empty());
+}

@@ -1,0 +1,357 @@
+//! What a schedule is, as flags.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use orx_model::job::Json;
+use orx_model::policy::OnLost;
+use orx_model::schedule::{
+    CatchUp, CronExpr, JobChange, Overlap, ScheduleSpec, SpecChange, When, ZoneName,
+};
+use orx_model::time::{Toward, Zone, parse_time};
+use orx_model::wire::EnqueueRequest;
+use orx_model::{Command, Name, Priority, Timestamp, limits};
+
+use super::super::{enqueue, pair, read_stdin};
+use crate::error::CliError;
+use crate::ui::Ui;
+
+/// When it is due.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct TimeArgs {
+    /// Five fields as in a crontab, six with seconds first, or @daily and the like
+    #[arg(long, value_name = "EXPR", value_parser = cron, conflicts_with_all = ["every", "at"])]
+    pub(crate) cron: Option<CronExpr>,
+    /// Every so often, counted from 1970
+    #[arg(long, value_name = "D", value_parser = crate::duration, conflicts_with = "at")]
+    pub(crate) every: Option<Duration>,
+    /// With --every: so long after each full interval
+    #[arg(long, value_name = "D", value_parser = crate::duration, requires = "every")]
+    pub(crate) offset: Option<Duration>,
+    /// Once, at this time
+    #[arg(long, value_name = "T")]
+    pub(crate) at: Option<String>,
+    /// Zone of the cron expression's clock; that of --tz or of this machine if left out
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub(crate) zone: Option<ZoneName>,
+    /// Fire up to so much later, always the same for one due time
+    #[arg(long, value_name = "D", value_parser = crate::duration)]
+    pub(crate) jitter: Option<Duration>,
+    /// Not due before
+    #[arg(long, value_name = "T")]
+    pub(crate) start: Option<String>,
+    /// Not due after
+    #[arg(long, value_name = "T")]
+    pub(crate) end: Option<String>,
+}
+
+fn cron(text: &str) -> Result<CronExpr, String> {
+    text.parse().map_err(|error: orx_model::schedule::CronError| error.to_string())
+}
+
+fn zone(text: &str) -> Result<ZoneName, String> {
+    text.parse().map_err(|error: orx_model::schedule::ParseZoneError| error.to_string())
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn time(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
+    let now = crate::daemon::wall();
+    parse_time(text, now, ui.zone, Toward::Future)
+        .map_err(|error| CliError::usage(error.to_string()))
+}
+
+impl TimeArgs {
+    /// Nothing of it was said.
+    pub(crate) fn timing(&self, ui: &Ui) -> Result<Option<When>, CliError> {
+        Ok(match (&self.cron, self.every, &self.at) {
+            (Some(cron), _, _) => Some(When::Cron(cron.clone())),
+            (_, Some(every), _) => {
+                let offset_ms = self.offset.map_or(0, ms);
+                Some(When::Interval { every_ms: ms(every), offset_ms })
+            }
+            (_, _, Some(at)) => Some(When::Once(time(at, ui)?)),
+            (None, None, None) => None,
+        })
+    }
+
+    /// The zone said, else that of the times that are typed here.
+    pub(crate) fn zone(&self, ui: &Ui) -> Result<ZoneName, CliError> {
+        match self.zone {
+            Some(zone) => Ok(zone),
+            None => here(ui),
+        }
+    }
+}
+
+/// The zone of whoever types.
+pub(crate) fn here(ui: &Ui) -> Result<ZoneName, CliError> {
+    let name = match ui.zone {
+        Zone::Named(zone) => zone.name().to_owned(),
+        Zone::Local => local_zone(),
+        Zone::Utc => "UTC".to_owned(),
+    };
+    name.parse().map_err(|error: orx_model::schedule::ParseZoneError| {
+        CliError::usage(error.to_string()).hint("`--zone Europe/Berlin`, say, names one")
+    })
+}
+
+/// As this machine is set up; UTC where it does not say.
+fn local_zone() -> String {
+    let told = std::env::var("TZ").ok().map(|text| text.trim_start_matches(':').to_owned());
+    let known = |name: &String| name.parse::<ZoneName>().is_ok();
+    if let Some(name) = told.filter(known) {
+        return name;
+    }
+    let file = std::fs::read_to_string("/etc/timezone").ok().map(|text| text.trim().to_owned());
+    let link = std::fs::read_link("/etc/localtime").ok().and_then(|path| {
+        let text = path.to_string_lossy().into_owned();
+        text.split_once("zoneinfo/").map(|(_, name)| name.to_owned())
+    });
+    link.filter(known).or(file.filter(known)).unwrap_or_else(|| "UTC".to_owned())
+}
+
+/// All but when.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct SpecArgs {
+    /// Ends after so many runs
+    #[arg(long, value_name = "N")]
+    max_runs: Option<u64>,
+    /// What was missed while nothing ran: none, one, all or all:N
+    #[arg(long, value_name = "POLICY")]
+    catch_up: Option<CatchUp>,
+    /// Nothing older is caught up
+    #[arg(long, value_name = "D", value_parser = crate::duration)]
+    window: Option<Duration>,
+    /// While the previous run goes on: skip, allow, queue-one or cancel-old
+    #[arg(long, value_name = "POLICY")]
+    overlap: Option<Overlap>,
+    /// A due time with nothing recorded for so long is reported as missed
+    #[arg(long, value_name = "D", value_parser = crate::duration)]
+    tolerance: Option<Duration>,
+    /// Enqueue a job of this type when due times were missed
+    #[arg(long, value_name = "NAME")]
+    on_missed: Option<Name>,
+    /// Enqueue a job of this type when a run fails for good
+    #[arg(long, value_name = "NAME")]
+    on_failure: Option<Name>,
+    /// Queue of its jobs; the server's default if left out
+    #[arg(short, long, value_name = "QUEUE")]
+    queue: Option<Name>,
+    /// low, normal, high or critical
+    #[arg(short, long, value_name = "PRIO")]
+    priority: Option<Priority>,
+    /// A job is cancelled if not started within this time
+    #[arg(long, value_name = "D", value_parser = crate::duration)]
+    expires: Option<Duration>,
+    /// Longest time of one attempt; 0 is without limit
+    #[arg(long, value_name = "D", value_parser = crate::duration)]
+    job_timeout: Option<Duration>,
+    /// Further tries after a failure
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+    /// If its worker dies under it: run it again, or let it fail
+    #[arg(long, value_name = "retry|fail", value_parser = on_lost)]
+    on_lost: Option<OnLost>,
+    /// Label that the worker must have
+    #[arg(long, value_name = "LABEL=V")]
+    require: Vec<String>,
+    /// Tag
+    #[arg(short = 't', long = "tag", value_name = "K=V")]
+    tags: Vec<String>,
+    /// Correlation id, passed on to the handler
+    #[arg(long, value_name = "ID")]
+    corr: Option<String>,
+    /// Folder that the command runs in; the caller's if left out
+    #[arg(long, value_name = "DIR", requires = "command")]
+    cwd: Option<String>,
+    /// Variable that the command gets; without a value, the caller's
+    #[arg(long, value_name = "K[=V]", requires = "command")]
+    env: Vec<String>,
+    /// Give the command this one's standard input, up to 256 KiB
+    #[arg(long, requires = "command")]
+    stdin: bool,
+    /// Job type, then its arguments: `k=v`, `k:=json`, `@file`, or `-`
+    #[arg(value_name = "NAME [ARG]")]
+    job: Vec<String>,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+fn on_lost(text: &str) -> Result<OnLost, String> {
+    match text {
+        "retry" => Ok(OnLost::Retry),
+        "fail" => Ok(OnLost::Fail),
+        other => Err(format!("expected `retry` or `fail`, found `{other}`")),
+    }
+}
+
+fn pairs(all: &[String]) -> Result<orx_model::job::Labels, CliError> {
+    all.iter().map(|text| pair(text)).collect()
+}
+
+impl SpecArgs {
+    pub(crate) fn spec(
+        self,
+        id: Name,
+        timing: When,
+        times: &TimeArgs,
+        ui: &Ui,
+    ) -> Result<ScheduleSpec, CliError> {
+        let mut spec = ScheduleSpec::new(id, timing, EnqueueRequest::default());
+        if let When::Cron(_) = spec.timing {
+            spec.zone = times.zone(ui)?;
+        }
+        let change = self.change(times, &[], ui)?;
+        let mut spec = change.apply(&spec);
+        if spec.job.name.is_none() && spec.job.command.is_none() {
+            return Err(CliError::usage("a schedule needs a job type, or a command after `--`"));
+        }
+        spec.job.by = Some(enqueue::user());
+        Ok(spec)
+    }
+
+    /// What is said, and no more.
+    pub(crate) fn change(
+        self,
+        times: &TimeArgs,
+        clear: &[String],
+        ui: &Ui,
+    ) -> Result<SpecChange, CliError> {
+        let command = self.command(ui)?;
+        let mut words = self.job.iter();
+        let name = match words.as_slice().first() {
+            // In `set ID k=v` the type stays.
+            Some(first) if !first.contains('=') && !first.starts_with('@') && first != "-" => {
+                words.next();
+                let name = first.parse().map_err(|_| {
+                    CliError::usage(format!("`{first}` is no job type"))
+                        .hint("letters, digits, `.`, `_` and `-`; a command stands after `--`")
+                })?;
+                Some(Some(name))
+            }
+            _ => None,
+        };
+        let given: Vec<String> = words.cloned().collect();
+        let args: Option<Json> = enqueue::job_args(ui, &given)?;
+        if command.is_some() && (args.is_some() || name.is_some()) {
+            return Err(CliError::usage("a job is a type with arguments, or a command: not both"));
+        }
+        let tags = (!self.tags.is_empty()).then(|| pairs(&self.tags)).transpose()?;
+        let require = (!self.require.is_empty()).then(|| pairs(&self.require)).transpose()?;
+        let mut job = JobChange {
+            // A command takes the place of a type, and the other way round.
+            name: name.clone().or(command.is_some().then_some(None)),
+            command: command.map(Some).or(name.is_some().then_some(None)),
+            args: args.map(Some),
+            queue: self.queue.map(Some),
+            priority: self.priority.map(Some),
+            retries: self.retries.map(Some),
+            timeout_ms: self.job_timeout.map(|span| Some(ms(span))),
+            expires_ms: self.expires.map(|span| Some(ms(span))),
+            on_lost: self.on_lost.map(Some),
+            require,
+            tags,
+            corr: self.corr.map(Some),
+            ..JobChange::default()
+        };
+        let start = times.start.as_deref().map(|text| time(text, ui)).transpose()?;
+        let end = times.end.as_deref().map(|text| time(text, ui)).transpose()?;
+        let mut change = SpecChange {
+            timing: times.timing(ui)?,
+            zone: times.zone,
+            jitter_ms: times.jitter.map(ms),
+            start: start.map(Some),
+            end: end.map(Some),
+            max_runs: self.max_runs.map(Some),
+            catch_up: self.catch_up,
+            window_ms: self.window.map(ms),
+            overlap: self.overlap,
+            tolerance_ms: self.tolerance.map(ms),
+            on_missed: self.on_missed.map(Some),
+            on_failure: self.on_failure.map(Some),
+            job: JobChange::default(),
+        };
+        for field in clear {
+            match field.as_str() {
+                "start" => change.start = Some(None),
+                "end" => change.end = Some(None),
+                "max-runs" => change.max_runs = Some(None),
+                "on-missed" => change.on_missed = Some(None),
+                "on-failure" => change.on_failure = Some(None),
+                "args" => job.args = Some(None),
+                "queue" => job.queue = Some(None),
+                "priority" => job.priority = Some(None),
+                "retries" => job.retries = Some(None),
+                "job-timeout" => job.timeout_ms = Some(None),
+                "expires" => job.expires_ms = Some(None),
+                "on-lost" => job.on_lost = Some(None),
+                "require" => job.require = Some(Default::default()),
+                "tags" | "tag" => job.tags = Some(Default::default()),
+                "corr" => job.corr = Some(None),
+                other => {
+                    let near = orx_model::text::nearest(other, CLEARED);
+                    let error = CliError::usage(format!("`{other}` cannot be taken away"));
+                    return Err(match near {
+                        Some(near) => error.hint(format!("did you mean `{near}`?")),
+                        None => error.hint(format!("there are {}", CLEARED.join(", "))),
+                    });
+                }
+            }
+        }
+        change.job = job;
+        Ok(change)
+    }
+
+    fn command(&self, ui: &Ui) -> Result<Option<Command>, CliError> {
+        if self.command.is_empty() {
+            return Ok(None);
+        }
+        let cwd = match &self.cwd {
+            Some(cwd) => std::path::absolute(cwd)?,
+            None => std::env::current_dir()?,
+        };
+        let mut env = std::collections::BTreeMap::new();
+        for text in &self.env {
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name.to_owned(), value.to_owned()),
+                None => {
+                    let value = std::env::var(text).map_err(|_| {
+                        CliError::usage(format!("the variable `{text}` is not set here"))
+                    })?;
+                    (text.clone(), value)
+                }
+            };
+            env.insert(name, value);
+        }
+        let stdin = if self.stdin {
+            let bytes = read_stdin(ui, limits::STDIN_BYTES)?;
+            Some(base64::engine::general_purpose::STANDARD.encode(bytes))
+        } else {
+            None
+        };
+        let cwd = Some(cwd.to_string_lossy().into_owned());
+        Ok(Some(Command { argv: self.command.clone(), cwd, env, stdin }))
+    }
+}
+
+const CLEARED: [&str; 15] = [
+    "start",
+    "end",
+    "max-runs",
+    "on-missed",
+    "on-failure",
+    "args",
+    "queue",
+    "priority",
+    "retries",
+    "job-timeout",
+    "expires",
+    "on-lost",
+    "require",
+    "tags",
+    "corr",
+];

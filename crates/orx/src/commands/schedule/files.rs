@@ -1,0 +1,338 @@
+//! Schedules from files: a crontab taken over, folders applied.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use orx_model::Name;
+use orx_model::limits;
+use orx_model::schedule::crontab::{self, Crontab, Options};
+use orx_model::schedule::wire::{
+    RemoveScheduleQuery, ScheduleChangeAnswer, ScheduleChanged, ScheduleView,
+};
+use orx_model::schedule::{ScheduleFile, ScheduleSpec, ZoneName};
+use orx_model::text::nearest;
+
+use super::super::{Session, read_stdin};
+use super::{args, changed, every_schedule, print, put};
+use crate::error::{CliError, Exit};
+use crate::ui::{Cell, Column, Row, Ui};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// The crontab; `-` or nothing reads standard input, as from `crontab -l`
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Zone of its times where no CRON_TZ stands; that of --tz or of this machine if left out
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// Starts the id of each schedule
+    #[arg(long, value_name = "TEXT", default_value = "cron-")]
+    prefix: String,
+    /// A sixth column names the user, as in /etc/crontab
+    #[arg(long)]
+    user_column: bool,
+    /// Only show what it would do
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it without asking
+    #[arg(short = 'y', long)]
+    yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApplyArgs {
+    /// File (TOML), or folder of them; again for more
+    #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
+    files: Vec<PathBuf>,
+    /// Remove schedules that no file has
+    #[arg(long)]
+    prune: bool,
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask before removing
+    #[arg(short = 'y', long)]
+    yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiffArgs {
+    /// File (TOML), or folder of them; again for more
+    #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
+    files: Vec<PathBuf>,
+    /// Schedules that no file has differ too
+    #[arg(long)]
+    prune: bool,
+}
+
+/// Files of a folder, at most.
+const FILES: usize = 10_000;
+
+pub(super) fn read_crontab(
+    ui: &Ui,
+    path: &Path,
+    zone: ZoneName,
+    prefix: &str,
+    user_column: bool,
+) -> Result<Crontab, CliError> {
+    let (text, shown) = if path == Path::new("-") {
+        let bytes = read_stdin(ui, limits::BODY_BYTES)?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| CliError::usage("standard input is not UTF-8"))?;
+        (text, "standard input".to_owned())
+    } else {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            CliError::usage(format!("could not read `{}`", path.display())).cause(error.to_string())
+        })?;
+        (text, format!("`{}`", path.display()))
+    };
+    let options = Options { user_column, zone, prefix: prefix.to_owned() };
+    crontab::parse(&text, &options).map_err(|errors| {
+        CliError::usage(format!("{shown} cannot be taken over"))
+            .cause(errors.to_string())
+            .hint("mend these lines, or take them out: nothing was changed")
+    })
+}
+
+pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    let zone = match args.zone.as_deref() {
+        Some(text) => text.parse().map_err(|error: orx_model::schedule::ParseZoneError| {
+            CliError::usage(error.to_string())
+        })?,
+        None => args::here(ui)?,
+    };
+    let path = args.file.unwrap_or_else(|| PathBuf::from("-"));
+    let from_stdin = path == Path::new("-");
+    let read = read_crontab(ui, &path, zone, &args.prefix, args.user_column)?;
+    for note in &read.notes {
+        ui.note(&format!("line {}: {}", note.line, note.text));
+    }
+    // What it would do, before it is done.
+    let mut would = Vec::new();
+    for entry in &read.entries {
+        would.push(session.client.put_schedule(&put(entry.spec.clone(), true)).await?);
+    }
+    let differ = would.iter().filter(|it| it.change != ScheduleChanged::Unchanged).count();
+    if args.dry_run || differ == 0 {
+        would.iter_mut().for_each(|it| it.dry_run = args.dry_run);
+        report(ui, &would)?;
+        return Ok(Exit::Done);
+    }
+    if !args.yes {
+        if ui.format.is_human() {
+            report(ui, &would)?;
+        }
+        if from_stdin {
+            return Err(CliError::usage("the crontab came from standard input: nobody can answer")
+                .hint("`--yes` does it, `--dry-run` shows what it would do"));
+        }
+        if !ui.confirm(&format!("make or change {differ} schedules?"))? {
+            return Ok(Exit::Done);
+        }
+    }
+    let mut done = Vec::new();
+    for entry in read.entries {
+        done.push(session.client.put_schedule(&put(entry.spec, false)).await?);
+    }
+    report(ui, &done)?;
+    Ok(Exit::Done)
+}
+
+/// Every schedule of the files, checked; of two with one id neither is taken.
+pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<ScheduleSpec>, CliError> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let mut found = Vec::new();
+            for entry in std::fs::read_dir(path)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "toml") {
+                    found.push(path);
+                }
+            }
+            if found.is_empty() {
+                let error = format!("there is no `.toml` file in `{}`", path.display());
+                return Err(CliError::usage(error));
+            }
+            found.sort();
+            files.extend(found);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    if files.len() > FILES {
+        return Err(CliError::usage(format!("at most {FILES} files are read")));
+    }
+    let mut specs: Vec<ScheduleSpec> = Vec::new();
+    let mut wrong = Vec::new();
+    let mut ids: BTreeSet<Name> = BTreeSet::new();
+    for path in &files {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            CliError::usage(format!("could not read `{shown}`")).cause(error.to_string())
+        })?;
+        match toml::from_str::<ScheduleFile>(&text) {
+            Err(error) => wrong.push(format!("{shown}: {}", explain(&text, &error))),
+            Ok(file) => match file.specs() {
+                Err(problems) => {
+                    wrong.extend(problems.iter().map(|problem| format!("{shown}: {problem}")));
+                }
+                Ok(found) => {
+                    for spec in found {
+                        if !ids.insert(spec.id.clone()) {
+                            wrong.push(format!("{shown}: schedule `{}` is in two files", spec.id));
+                        }
+                        specs.push(spec);
+                    }
+                }
+            },
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(specs);
+    }
+    Err(CliError::usage("these schedules cannot be taken: nothing was changed")
+        .cause(wrong.join("\n")))
+}
+
+/// The line and what was expected there. Nothing of the file is quoted: a schedule may hold secrets.
+fn explain(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    let wrong_value = ["invalid type", "invalid value", "invalid length"];
+    let told = match message.split_once(", expected ") {
+        Some((found, expected)) if wrong_value.iter().any(|start| found.starts_with(start)) => {
+            format!("expected {expected}")
+        }
+        _ => message.replace('\n', ", "),
+    };
+    // serde names the key that it found and those that it knows, in backticks.
+    let near = message.strip_prefix("unknown field ").and_then(|rest| {
+        let mut names = rest.split('`').skip(1).step_by(2);
+        nearest(names.next()?, names)
+    });
+    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let start = error.span().map(|span| span.start).and_then(|start| text.get(..start));
+    match start {
+        Some(before) => format!("line {}: {told}{near}", before.matches('\n').count() + 1),
+        None => format!("{told}{near}"),
+    }
+}
+
+/// Schedules of the server that no file has.
+async fn strangers(
+    session: &Session,
+    specs: &[ScheduleSpec],
+) -> Result<Vec<ScheduleView>, CliError> {
+    let known: BTreeSet<&Name> = specs.iter().map(|spec| &spec.id).collect();
+    let mut all = every_schedule(session).await?;
+    all.retain(|view| !known.contains(&view.id));
+    Ok(all)
+}
+
+pub(super) async fn apply(args: ApplyArgs, session: &Session) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    let specs = read_specs(&args.files)?;
+    // All of them are looked at by the server before the first is changed.
+    let mut would = Vec::new();
+    for spec in &specs {
+        would.push(session.client.put_schedule(&put(spec.clone(), true)).await?);
+    }
+    let gone = if args.prune { strangers(session, &specs).await? } else { Vec::new() };
+    if args.dry_run {
+        would.extend(gone.iter().map(removed));
+        report(ui, &would)?;
+        return Ok(Exit::Done);
+    }
+    if !gone.is_empty() && !args.yes {
+        let ids: Vec<&str> = gone.iter().map(|view| view.id.as_str()).collect();
+        let question =
+            format!("remove {} schedules that no file has: {}?", ids.len(), ids.join(", "));
+        if !ui.confirm(&question)? {
+            return Ok(Exit::Done);
+        }
+    }
+    let mut done = Vec::new();
+    for (spec, would) in specs.into_iter().zip(would) {
+        done.push(match would.change {
+            ScheduleChanged::Unchanged => ScheduleChangeAnswer { dry_run: false, ..would },
+            _ => session.client.put_schedule(&put(spec, false)).await?,
+        });
+    }
+    for view in &gone {
+        let query = RemoveScheduleQuery { version: None };
+        done.push(session.client.remove_schedule(view.id.as_str(), &query).await?);
+    }
+    report(ui, &done)?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn diff(args: DiffArgs, session: &Session) -> Result<Exit, CliError> {
+    let specs = read_specs(&args.files)?;
+    let mut would = Vec::new();
+    for spec in &specs {
+        would.push(session.client.put_schedule(&put(spec.clone(), true)).await?);
+    }
+    if args.prune {
+        let gone = strangers(session, &specs).await?;
+        would.extend(gone.iter().map(removed));
+    }
+    would.retain(|it| it.change != ScheduleChanged::Unchanged);
+    report(&session.ui, &would)?;
+    Ok(if would.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// What `--prune` would do.
+fn removed(view: &ScheduleView) -> ScheduleChangeAnswer {
+    ScheduleChangeAnswer {
+        v: orx_model::wire::V,
+        id: view.id.clone(),
+        change: ScheduleChanged::Removed,
+        dry_run: true,
+        version: view.version,
+        fields: Vec::new(),
+        next: None,
+        warning: None,
+    }
+}
+
+pub(super) fn report(ui: &Ui, answers: &[ScheduleChangeAnswer]) -> Result<(), CliError> {
+    for answer in answers {
+        if let Some(warning) = &answer.warning {
+            ui.warn(&format!("{}: {warning}", answer.id));
+        }
+    }
+    if ui.format.is_human() {
+        for answer in answers.iter().filter(|it| it.change != ScheduleChanged::Unchanged) {
+            changed(ui, answer)?;
+        }
+        let count = |change| answers.iter().filter(|it| it.change == change).count();
+        let (created, other) = (count(ScheduleChanged::Created), count(ScheduleChanged::Changed));
+        let (same, gone) = (count(ScheduleChanged::Unchanged), count(ScheduleChanged::Removed));
+        let dry = if answers.iter().any(|it| it.dry_run) { "would be: " } else { "" };
+        let mut text = format!("{dry}{created} created, {other} changed, {same} unchanged");
+        if gone > 0 {
+            text.push_str(&format!(", {gone} removed"));
+        }
+        ui.note(&text);
+        return Ok(());
+    }
+    let row = |answer: &ScheduleChangeAnswer| -> Result<Row, CliError> {
+        let text = print::change_text(ui, answer);
+        let fields: Vec<&str> = text.lines().skip(1).map(str::trim).collect();
+        Ok(Row {
+            json: serde_json::to_value(answer)?,
+            id: answer.id.to_string(),
+            cells: vec![
+                Cell::new(answer.id.to_string()),
+                Cell::new(answer.change.as_str()),
+                Cell::new(answer.version.to_string()),
+                Cell::new(fields.join("; ")),
+            ],
+        })
+    };
+    let columns: [Column; 4] =
+        [("SCHEDULE", false), ("CHANGE", false), ("VERSION", false), ("FIELDS", false)];
+    let rows: Result<Vec<Row>, CliError> = answers.iter().map(row).collect();
+    ui.list(&columns, &rows?)
+}

@@ -1,0 +1,451 @@
+//! Schedules: what runs when, and whether it did.
+
+mod args;
+mod files;
+mod offline;
+mod print;
+
+use orx_model::Name;
+use orx_model::schedule::wire::{
+    BackfillRequest, PutScheduleRequest, RemoveScheduleQuery, ScheduleChangeAnswer, ScheduleOrder,
+    ScheduleView, SchedulesQuery, SetScheduleRequest, SlotsQuery,
+};
+use orx_model::time::{Toward, parse_time};
+use orx_model::{Timestamp, limits};
+
+use self::args::{SpecArgs, TimeArgs};
+use super::logs::{Sink, follow};
+use super::{Session, exit_of, interruptible, link_note, resume};
+use crate::error::{CliError, Exit};
+use crate::ui::{Cell, Column, Format, Row, Ui};
+
+/// Schedules: commands and jobs at given times, and what became of each time
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Make a schedule for a job type, or for a command after `--`
+    #[command(after_long_help = super::help::SCHEDULE_ADD)]
+    Add(Box<AddArgs>),
+    /// List every schedule
+    #[command(after_long_help = super::help::SCHEDULE)]
+    List,
+    /// Show one schedule with its next due times
+    #[command(after_long_help = super::help::SCHEDULE)]
+    Show {
+        #[arg(value_name = "ID")]
+        id: String,
+        /// How many due times to show
+        #[arg(short = 'n', long, default_value_t = 5)]
+        next: usize,
+    },
+    /// Change what is named of a schedule; the rest stays
+    #[command(after_long_help = super::help::SCHEDULE_SET)]
+    Set(Box<SetArgs>),
+    /// Let schedules rest: nothing of them fires
+    #[command(after_long_help = super::help::SCHEDULE_ORDER)]
+    Pause(OrderArgs),
+    /// Let schedules go on; what came due meanwhile is skipped
+    #[command(after_long_help = super::help::SCHEDULE_ORDER)]
+    Resume(OrderArgs),
+    /// Run a schedule now, beside its due times
+    #[command(after_long_help = super::help::SCHEDULE_ORDER)]
+    Trigger(TriggerArgs),
+    /// Remove schedules with their ledgers; the jobs they made stay
+    #[command(after_long_help = super::help::SCHEDULE_ORDER)]
+    Rm(RemoveArgs),
+    /// What became of each due time
+    #[command(after_long_help = super::help::SCHEDULE_RUNS)]
+    Runs {
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Only those that were missed
+        #[arg(long)]
+        missed: bool,
+        /// At most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// All of them, on a terminal too
+        #[arg(long, conflicts_with = "limit")]
+        all: bool,
+    },
+    /// Show the next due times of a schedule, or of what is typed here; the latter needs no server
+    #[command(after_long_help = super::help::SCHEDULE_PREVIEW)]
+    Preview(offline::PreviewArgs),
+    /// Say what is allowed but probably not meant; needs no server
+    #[command(after_long_help = super::help::SCHEDULE_PREVIEW)]
+    Lint(offline::LintArgs),
+    /// Run the due times of a stretch that made no job
+    #[command(after_long_help = super::help::SCHEDULE_BACKFILL)]
+    Backfill {
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The first due time that counts: a time, or how long ago
+        #[arg(long, value_name = "T|D")]
+        from: String,
+        /// The last one; now if left out
+        #[arg(long, value_name = "T|D")]
+        to: Option<String>,
+        /// Only say what would run
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take over a crontab: each line becomes a schedule
+    #[command(after_long_help = super::help::SCHEDULE_IMPORT)]
+    Import(files::ImportArgs),
+    /// Make the schedules of files be there as they are written
+    #[command(after_long_help = super::help::SCHEDULE_APPLY)]
+    Apply(files::ApplyArgs),
+    /// Say what `apply` would change; ends with 1 if anything differs
+    #[command(after_long_help = super::help::SCHEDULE_APPLY)]
+    Diff(files::DiffArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AddArgs {
+    /// Its name: letters, digits, `.`, `_`, `-`
+    #[arg(value_name = "ID")]
+    id: Name,
+    #[command(flatten)]
+    time: TimeArgs,
+    #[command(flatten)]
+    spec: SpecArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SetArgs {
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    time: TimeArgs,
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Take these values away, separated by commas: start, end, max-runs, on-missed, queue, …
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    clear: Vec<String>,
+    /// Only if it stands at this version
+    #[arg(long, value_name = "N")]
+    version: Option<u64>,
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OrderArgs {
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+    /// Why, for whoever looks later
+    #[arg(long, value_name = "R")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TriggerArgs {
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Wait for the end, and end with its code
+    #[arg(long)]
+    wait: bool,
+    /// Print what it prints, wait for the end, and end with its code
+    #[arg(long)]
+    follow: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RemoveArgs {
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+    /// Only if it stands at this version
+    #[arg(long, value_name = "N")]
+    version: Option<u64>,
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    yes: bool,
+}
+
+impl Command {
+    /// What needs no server is done at once.
+    pub(crate) fn offline(&self, ui: &Ui) -> Option<Result<Exit, CliError>> {
+        match self {
+            Self::Preview(args) => args.offline(ui),
+            Self::Lint(args) => Some(offline::lint(args, ui)),
+            _ => None,
+        }
+    }
+}
+
+pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
+    match command {
+        Command::Add(args) => add(*args, session).await,
+        Command::List => list(session).await,
+        Command::Show { id, next } => {
+            let view = session.client.schedule(&id).await?.schedule;
+            print::show(&session.ui, &view, next)?;
+            Ok(Exit::Done)
+        }
+        Command::Set(args) => set(*args, session).await,
+        Command::Pause(args) => order(args, session, true).await,
+        Command::Resume(args) => order(args, session, false).await,
+        Command::Trigger(args) => trigger(args, session).await,
+        Command::Rm(args) => remove(args, session).await,
+        Command::Runs { id, missed, limit, all } => runs(&id, missed, limit, all, session).await,
+        Command::Preview(args) => {
+            let id = args.id().unwrap_or_default();
+            let view = session.client.schedule(id).await?.schedule;
+            offline::preview(&view.spec, &args, &session.ui)
+        }
+        Command::Lint(args) => offline::lint(&args, &session.ui),
+        Command::Backfill { id, from, to, dry_run } => {
+            backfill(&id, &from, to.as_deref(), dry_run, session).await
+        }
+        Command::Import(args) => files::import(args, session).await,
+        Command::Apply(args) => files::apply(args, session).await,
+        Command::Diff(args) => files::diff(args, session).await,
+    }
+}
+
+async fn add(args: AddArgs, session: &Session) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    let timing = args.time.timing(ui)?.ok_or_else(|| {
+        CliError::usage("a schedule needs to know when: `--cron`, `--every` or `--at`")
+            .hint("`--cron '30 2 * * *'` is every night at half past two")
+    })?;
+    let spec = args.spec.spec(args.id, timing, &args.time, ui)?;
+    let answer = session.client.add_schedule(&spec).await?;
+    if let Some(warning) = &answer.warning {
+        ui.warn(warning);
+    }
+    changed(ui, &answer)?;
+    Ok(Exit::Done)
+}
+
+async fn set(args: SetArgs, session: &Session) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    let change = args.spec.change(&args.time, &args.clear, ui)?;
+    let request = SetScheduleRequest {
+        change,
+        version: args.version,
+        dry_run: args.dry_run,
+        by: Some(super::enqueue::user()),
+    };
+    let answer = session.client.set_schedule(&args.id, &request).await?;
+    changed(ui, &answer)?;
+    Ok(Exit::Done)
+}
+
+/// What a change did, in the format asked for.
+fn changed(ui: &Ui, answer: &ScheduleChangeAnswer) -> Result<(), CliError> {
+    if !ui.format.is_human() {
+        let lines = [
+            ("id", Cell::new(answer.id.to_string())),
+            ("change", Cell::new(answer.change.as_str())),
+            ("version", Cell::new(answer.version.to_string())),
+            ("next", Cell::option(answer.next.map(|next| ui.time(next.fire_at)))),
+        ];
+        return ui.one(answer, answer.id.as_str(), &lines);
+    }
+    if ui.quiet {
+        return Ok(());
+    }
+    ui.raw(print::change_text(ui, answer).as_bytes())
+}
+
+async fn list(session: &Session) -> Result<Exit, CliError> {
+    let schedules = every_schedule(session).await?;
+    print::list(&session.ui, &schedules)?;
+    Ok(Exit::Done)
+}
+
+/// All of them, by id.
+async fn every_schedule(session: &Session) -> Result<Vec<ScheduleView>, CliError> {
+    let limit = Some(limits::PAGE_ROWS as u32);
+    let mut query = SchedulesQuery { limit, cursor: None };
+    let mut all = Vec::new();
+    loop {
+        let page = session.client.schedules(&query).await?;
+        all.extend(page.schedules);
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+async fn order(args: OrderArgs, session: &Session, pause: bool) -> Result<Exit, CliError> {
+    all_there(&args.ids, session).await?;
+    let order = ScheduleOrder { reason: args.reason, by: Some(super::enqueue::user()) };
+    let mut rows = Vec::new();
+    for id in &args.ids {
+        let answer = match pause {
+            true => session.client.pause_schedule(id, &order).await?,
+            false => session.client.resume_schedule(id, &order).await?,
+        };
+        rows.push(answer.schedule);
+    }
+    if session.ui.format.is_human() {
+        if !session.ui.quiet {
+            let lines: String =
+                rows.iter().map(|view| print::state_line(&session.ui, view)).collect();
+            session.ui.raw(lines.as_bytes())?;
+        }
+    } else {
+        print::list(&session.ui, &rows)?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn trigger(args: TriggerArgs, session: &Session) -> Result<Exit, CliError> {
+    let order = ScheduleOrder { reason: None, by: Some(super::enqueue::user()) };
+    let answer = session.client.trigger_schedule(&args.id, &order).await?;
+    session.state.remember_last(answer.job);
+    let reference = answer.job.to_string();
+    let ui = &session.ui;
+    if args.follow {
+        let following = follow(session, &reference, Sink::default(), None);
+        let resume = resume("logs -f", "follows", std::slice::from_ref(&reference));
+        return interruptible(ui, Some(resume), following).await;
+    }
+    if args.wait {
+        let resume = resume("wait", "waits for", std::slice::from_ref(&reference));
+        let waiting = async {
+            let job = session.client.wait(&reference, None, link_note(ui)).await?;
+            super::show::print_job(ui, &job)?;
+            Ok(exit_of(&job))
+        };
+        return interruptible(ui, Some(resume), waiting).await;
+    }
+    match ui.format {
+        Format::Table | Format::Wide if ui.quiet => {}
+        Format::Table | Format::Wide => {
+            ui.raw(format!("{} runs as {reference}\n", answer.id).as_bytes())?;
+        }
+        _ => ui.one(&answer, &reference, &[("job", Cell::new(reference.clone()))])?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn remove(args: RemoveArgs, session: &Session) -> Result<Exit, CliError> {
+    if args.version.is_some() && args.ids.len() > 1 {
+        return Err(CliError::usage("`--version` is for one schedule"));
+    }
+    all_there(&args.ids, session).await?;
+    if args.ids.len() > 1 && !args.yes {
+        let question = format!("remove {} schedules with their ledgers?", args.ids.len());
+        if !session.ui.can_ask() {
+            return Err(CliError::usage("this removes more than one schedule")
+                .cause(question)
+                .hint("`--yes` does it"));
+        }
+        if !session.ui.confirm(&question)? {
+            return Ok(Exit::Done);
+        }
+    }
+    let query = RemoveScheduleQuery { version: args.version };
+    let mut rows = Vec::new();
+    for id in &args.ids {
+        rows.push(session.client.remove_schedule(id, &query).await?);
+    }
+    if session.ui.format.is_human() {
+        rows.iter().try_for_each(|answer| changed(&session.ui, answer))?;
+    } else {
+        files::report(&session.ui, &rows)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Of several ids one that is misspelt is found out before anything is done to the others.
+async fn all_there(ids: &[String], session: &Session) -> Result<(), CliError> {
+    if ids.len() > 1 {
+        for id in ids {
+            session.client.schedule(id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn runs(
+    id: &str,
+    missed: bool,
+    limit: Option<usize>,
+    all: bool,
+    session: &Session,
+) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    let human = ui.format.is_human() && !all;
+    let most = limit.unwrap_or(if human { crate::ui::HUMAN_ROWS } else { usize::MAX });
+    let mut slots = Vec::new();
+    let mut cursor = None;
+    let more = loop {
+        let left = most - slots.len();
+        let page = (left as u64).min(limits::PAGE_ROWS as u64).max(1) as u32;
+        let query = SlotsQuery { missed: missed.then_some(true), limit: Some(page), cursor };
+        let page = session.client.schedule_slots(id, &query).await?;
+        slots.extend(page.slots);
+        cursor = page.next;
+        if cursor.is_none() || slots.len() >= most {
+            break cursor.is_some();
+        }
+    };
+    print::slots(ui, &slots)?;
+    if more && limit.is_none() {
+        ui.note(&format!("the newest {most}; `--all` shows all"));
+    }
+    Ok(Exit::Done)
+}
+
+async fn backfill(
+    id: &str,
+    from: &str,
+    to: Option<&str>,
+    dry_run: bool,
+    session: &Session,
+) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    let request = BackfillRequest {
+        from: past(from, ui)?,
+        to: to.map(|to| past(to, ui)).transpose()?,
+        dry_run,
+        by: Some(super::enqueue::user()),
+    };
+    let answer = session.client.backfill_schedule(id, &request).await?;
+    if !ui.format.is_json() {
+        let rows: Result<Vec<Row>, CliError> = answer
+            .runs
+            .iter()
+            .map(|run| {
+                Ok(Row {
+                    json: serde_json::to_value(run)?,
+                    id: run.job.map(|job| job.to_string()).unwrap_or_default(),
+                    cells: vec![
+                        Cell::new(ui.exact(run.slot)),
+                        Cell::option(run.job.map(|job| job.to_string())),
+                    ],
+                })
+            })
+            .collect();
+        let columns: [Column; 2] = [("SLOT", false), ("JOB", false)];
+        ui.list(&columns, &rows?)?;
+        if ui.format.is_human() {
+            let does = if dry_run { "would run" } else { "run" };
+            let (count, before) = (answer.runs.len(), answer.ran_before);
+            ui.note(&format!("{count} {does}; {before} had run before"));
+        }
+        return Ok(Exit::Done);
+    }
+    ui.one(&answer, answer.id.as_str(), &[])?;
+    Ok(Exit::Done)
+}
+
+/// A time, or how long ago: as `--since` takes them elsewhere.
+fn past(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
+    let now = crate::daemon::wall();
+    if let Ok(ago) = crate::duration(text) {
+        return Ok(now.saturating_sub(ago));
+    }
+    parse_time(text, now, ui.zone, Toward::Past)
+        .map_err(|error| CliError::usage(error.to_string()).hint("`3d` is three days ago"))
+}
+
+/// A request that makes a schedule be as `spec` says.
+fn put(spec: orx_model::schedule::ScheduleSpec, dry_run: bool) -> PutScheduleRequest {
+    PutScheduleRequest { spec, version: None, dry_run, by: Some(super::enqueue::user()) }
+}

@@ -1,0 +1,159 @@
+//! What needs no server: due times to come, and what is probably not meant.
+
+use std::path::PathBuf;
+
+use orx_model::Name;
+use orx_model::schedule::{
+    PREVIEW_MAX, ScheduleSpec, SpecProblems, Warning, lint as warnings, preview as due_times,
+};
+use orx_model::time::{Toward, parse_time};
+use orx_model::wire::EnqueueRequest;
+
+use super::args::TimeArgs;
+use super::files;
+use crate::error::{CliError, Exit};
+use crate::ui::{Cell, Column, Row, Ui};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PreviewArgs {
+    /// A schedule of the server; without it, what the flags say
+    #[arg(value_name = "ID", conflicts_with_all = ["cron", "every", "at"])]
+    id: Option<String>,
+    #[command(flatten)]
+    time: TimeArgs,
+    /// How many due times
+    #[arg(short = 'n', long, default_value_t = 10)]
+    next: usize,
+    /// Due times after this, not after now
+    #[arg(long, value_name = "T")]
+    from: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LintArgs {
+    #[command(flatten)]
+    time: TimeArgs,
+    /// File or folder of schedules, as `orx schedule apply` takes it
+    #[arg(short = 'f', long, value_name = "PATH", conflicts_with_all = ["cron", "every", "at"])]
+    file: Vec<PathBuf>,
+    /// A crontab
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cron", "every", "at", "file"])]
+    crontab: Option<PathBuf>,
+}
+
+impl PreviewArgs {
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// `None`: the schedule is the server's.
+    pub(super) fn offline(&self, ui: &Ui) -> Option<Result<Exit, CliError>> {
+        if self.id.is_some() {
+            return None;
+        }
+        Some(typed(&self.time, ui).and_then(|spec| preview(&spec, self, ui)))
+    }
+}
+
+/// The schedule that the flags say, of a job that nobody looks at.
+fn typed(time: &TimeArgs, ui: &Ui) -> Result<ScheduleSpec, CliError> {
+    let timing = time.timing(ui)?.ok_or_else(|| {
+        CliError::usage("name a schedule, or say when: `--cron`, `--every` or `--at`")
+    })?;
+    let name: Name = "preview".parse().map_err(|_| CliError::usage("no name"))?;
+    let job = EnqueueRequest { name: Some(name.clone()), ..EnqueueRequest::default() };
+    let spec = ScheduleSpec::new(name, timing, job);
+    let change = super::args::SpecArgs::default().change(time, &[], ui)?;
+    let spec = change.apply(&ScheduleSpec { zone: time.zone(ui)?, ..spec });
+    spec.check().map_err(|wrong| refused(&wrong))?;
+    Ok(spec)
+}
+
+pub(super) fn refused(wrong: &SpecProblems) -> CliError {
+    CliError::usage(wrong.to_string())
+}
+
+pub(super) fn preview(spec: &ScheduleSpec, args: &PreviewArgs, ui: &Ui) -> Result<Exit, CliError> {
+    if args.next > PREVIEW_MAX {
+        return Err(CliError::usage(format!("at most {PREVIEW_MAX} due times are shown")));
+    }
+    let now = crate::daemon::wall();
+    let from = match args.from.as_deref() {
+        Some(text) => parse_time(text, now, ui.zone, Toward::Future)
+            .map_err(|error| CliError::usage(error.to_string()))?,
+        None => now,
+    };
+    let mut rows = Vec::new();
+    for one in due_times(&spec.timing(), from, args.next) {
+        let effect = one.effect.as_ref().map(|effect| {
+            let wanted = effect.wanted.as_ref().map(|at| format!(" {at}")).unwrap_or_default();
+            format!("{}{wanted} (clock {} > {})", effect.mark.as_str(), effect.from, effect.to)
+        });
+        rows.push(Row {
+            json: serde_json::to_value(&one)?,
+            id: one.slot.to_string(),
+            cells: vec![
+                Cell::new(one.local.clone()),
+                Cell::new(one.slot.to_string()),
+                Cell::new(one.fire_at.to_string()),
+                Cell::option(effect),
+            ],
+        });
+    }
+    let columns: [Column; 4] =
+        [("LOCAL", false), ("UTC", false), ("FIRES", true), ("CLOCK CHANGE", false)];
+    ui.list(&columns, &rows)?;
+    Ok(Exit::Done)
+}
+
+/// Ends with 1 where there is something to say.
+pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
+    let now = crate::daemon::wall();
+    let specs = match &args.crontab {
+        Some(path) => {
+            let zone = args.time.zone(ui)?;
+            let read = files::read_crontab(ui, path, zone, "", false)?;
+            for note in &read.notes {
+                ui.note(&format!("line {}: {}", note.line, note.text));
+            }
+            read.entries.into_iter().map(|entry| entry.spec).collect()
+        }
+        None if !args.file.is_empty() => files::read_specs(&args.file)?,
+        None => vec![typed(&args.time, ui)?],
+    };
+    let mut rows = Vec::new();
+    for spec in &specs {
+        for warning in warnings(spec, now) {
+            rows.push(row(spec, &warning));
+        }
+    }
+    if rows.is_empty() {
+        if ui.format.is_human() {
+            ui.note("nothing to say");
+        } else {
+            ui.list(&COLUMNS, &rows)?;
+        }
+        return Ok(Exit::Done);
+    }
+    ui.list(&COLUMNS, &rows)?;
+    Ok(Exit::Failed)
+}
+
+const COLUMNS: [Column; 4] =
+    [("SCHEDULE", false), ("WHEN", false), ("WARNING", false), ("WHAT", false)];
+
+fn row(spec: &ScheduleSpec, warning: &Warning) -> Row {
+    let (id, when) = (spec.id.to_string(), spec.when_text());
+    Row {
+        json: serde_json::json!({
+            "schedule": id, "when": when, "code": warning.code, "text": warning.text,
+        }),
+        cells: vec![
+            Cell::new(id.clone()),
+            Cell::new(when),
+            Cell::new(warning.code.as_str()),
+            Cell::new(warning.text.clone()),
+        ],
+        id,
+    }
+}
