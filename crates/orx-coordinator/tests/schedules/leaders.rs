@@ -1,0 +1,178 @@
+//! Who may fire, and what stands in its way.
+
+use std::sync::Arc;
+
+use orx_model::schedule::{ScheduleSpec, When};
+use orx_model::{JobStatus, Timestamp};
+use orx_store::{
+    Changed, Fire, Jobs, Paused, Position, Run, RunAfter, SchedulePlan, ScheduleRecord, Schedules,
+};
+
+use crate::shim::Shim;
+use crate::world::{
+    HOUR, MINUTE, SECOND, START, World, done, engine, hourly, is_deposed, ms, name, take_lead,
+};
+
+#[test]
+fn a_leader_that_was_replaced_fires_nothing() {
+    let mut world = World::new();
+    world.add(hourly("s"));
+    take_lead(&world.store, 2, ms(world.clock));
+    world.clock = START + HOUR;
+    assert!(is_deposed(done(world.engine.fire(world.now()))));
+    assert_eq!((world.runs().len(), world.ledger("s").len()), (0, 0));
+}
+
+#[test]
+fn what_two_leaders_read_as_due_fires_once() {
+    let mut world = World::new();
+    world.add(hourly("s"));
+    world.clock = START + HOUR;
+    let (store, at) = (Arc::clone(&world.store), world.now());
+    world.store.meanwhile(move || {
+        let mut other = engine(&store, 2, at);
+        let term = take_lead(&store, 2, at.wall);
+        done(other.lead(term, at)).expect("leads");
+        done(other.fire(at)).expect("fired");
+    });
+    assert!(is_deposed(done(world.engine.fire(at))));
+    assert_eq!(world.words("s"), "1 ran");
+    assert_eq!(world.runs().len(), 1);
+}
+
+/// A person acts after the leader has read what is due.
+fn while_it_fires(act: impl FnOnce(&Shim, ScheduleRecord) + Send + 'static) -> World {
+    let mut world = World::new();
+    world.add(hourly("s"));
+    world.add(hourly("other"));
+    world.clock = START + HOUR;
+    let store = Arc::clone(&world.store);
+    let record = world.record("s");
+    world.store.meanwhile(move || act(&store, record));
+    done(world.engine.fire(world.now())).expect("fired");
+    assert_eq!(world.words("other"), "1 ran", "others are not held up");
+    world
+}
+
+fn change(store: &Shim, record: &ScheduleRecord, plan: SchedulePlan) {
+    let handled = record.plan.position.handled;
+    let now = ms(START + HOUR);
+    let changed = done(store.change_schedule(record.version, handled, plan, None, now));
+    assert_eq!(changed.expect("changed"), Changed::Done { version: 2 });
+}
+
+#[test]
+fn a_schedule_that_was_removed_while_it_fired_does_nothing() {
+    let mut world = while_it_fires(|store, record| {
+        let removed = done(store.remove_schedule(record.id(), None)).expect("removed");
+        assert_eq!(removed, Changed::Done { version: 1 });
+    });
+    world.pass(MINUTE);
+    assert_eq!(world.runs().len(), 1, "of the other");
+    assert!(world.ledger("s").is_empty());
+}
+
+#[test]
+fn a_schedule_that_was_changed_while_it_fired_fires_as_it_is_now() {
+    let mut world = while_it_fires(|store, record| {
+        let mut plan = record.plan.clone();
+        plan.templates.job.name = name("wake");
+        change(store, &record, plan);
+    });
+    assert!(world.ledger("s").is_empty(), "not as it was read");
+    world.pass(SECOND);
+    assert_eq!(world.words("s"), "1 ran");
+    assert_eq!((world.jobs_of("work").len(), world.jobs_of("wake").len()), (1, 1));
+}
+
+#[test]
+fn a_paused_schedule_fires_nothing_even_if_it_was_read_before() {
+    let mut world = while_it_fires(|store, record| {
+        let paused = Some(Paused { at: ms(START + HOUR), reason: None, by: None });
+        let position = Position { next: None, ..record.plan.position };
+        change(store, &record, SchedulePlan { paused, position, ..record.plan.clone() });
+    });
+    world.until(START + 3 * HOUR);
+    world.down_until(START + 5 * HOUR);
+    assert!(world.ledger("s").is_empty());
+    assert_eq!(world.record("s").runs, 0);
+    assert_ne!(world.words("other"), "1 ran");
+}
+
+#[test]
+fn a_schedule_ends_after_its_last_run() {
+    let mut world = World::new();
+    world.add(ScheduleSpec { max_runs: Some(2), ..hourly("s") });
+    for hour in 1..5 {
+        world.until(START + hour * HOUR);
+        if let Some((id, JobStatus::Dispatched)) = world.runs().last().copied() {
+            world.succeed(id);
+        }
+    }
+    assert_eq!(world.words("s"), "1 ran, 2 ran");
+    assert_eq!(world.record("s").plan.position.next, None);
+}
+
+#[test]
+fn a_run_that_a_person_triggers_uses_up_none_of_those_allowed() {
+    let mut world = World::new();
+    world.add(ScheduleSpec { max_runs: Some(1), ..hourly("s") });
+    let record = world.record("s");
+    let run = Run {
+        job: record.job_for(None, ms(world.clock)),
+        after: RunAfter::Nothing,
+        row: None,
+        on_failure: None,
+    };
+    let (runs, rows, alerts) = (vec![run], Vec::new(), Vec::new());
+    let fire = Fire { basis: record.basis(), runs, rows, alerts, to: None };
+    let fired = done(world.store.fire(vec![fire], None, ms(world.clock))).expect("fired");
+    assert!(fired[0].is_some());
+    world.wake();
+    assert_eq!((world.runs().len(), world.record("s").runs), (1, 0));
+    world.succeed(world.runs()[0].0);
+    world.until(START + HOUR);
+    assert_eq!(world.words("s"), "1 ran");
+    assert_eq!((world.record("s").runs, world.record("s").plan.position.next), (1, None));
+}
+
+#[test]
+fn one_that_cannot_be_stored_stops_no_other_and_is_tried_again() {
+    let mut world = World::new();
+    for id in ["a", "s", "z"] {
+        world.add(hourly(id));
+    }
+    world.store.refused.lock().expect("a lock").insert(name("s"));
+    world.until(START + HOUR);
+    assert_eq!((world.words("a").as_str(), world.words("z").as_str()), ("1 ran", "1 ran"));
+    assert!(world.ledger("s").is_empty());
+    let next = world.engine.next_due().expect("others fire again");
+    assert_eq!(next, ms(START + 2 * HOUR), "it is not tried without end");
+
+    world.store.refused.lock().expect("a lock").clear();
+    world.pass(5 * SECOND);
+    done(world.engine.monitor(world.now())).expect("a round");
+    world.wake();
+    assert_eq!(world.words("s"), "1 ran");
+}
+
+#[test]
+fn many_more_than_one_batch_fire_in_the_same_moment_once_each() {
+    let mut world = World::new();
+    let at = START + HOUR;
+    for number in 0..1_203 {
+        let once = When::Once(ms(at));
+        world.add(ScheduleSpec { timing: once, ..hourly(&format!("s{number}")) });
+    }
+    world.clock = at;
+    done(world.engine.promote(world.now())).expect("promoted");
+    for next in [Some(ms(at)), Some(ms(at)), None] {
+        done(world.engine.fire(world.now())).expect("fired");
+        assert_eq!(world.engine.next_due(), next, "at once, while there are more");
+    }
+    assert_eq!(world.runs().len(), 1_203);
+    let slots: Vec<Timestamp> =
+        world.jobs_of("work").iter().filter_map(|job| job.schedule.as_ref()?.slot).collect();
+    assert!(slots.len() == 1_203 && slots.iter().all(|slot| *slot == ms(at)));
+    assert_eq!(done(world.store.oldest_due()).expect("read").len(), 1);
+}

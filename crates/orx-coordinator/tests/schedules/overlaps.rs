@@ -1,0 +1,154 @@
+//! What a due time does about a run that has not ended.
+
+use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec};
+use orx_model::{JobStatus, OutcomeKind};
+use orx_store::{CancelCommand, Jobs};
+
+use crate::world::{HOUR, MINUTE, START, World, done, hourly, ms};
+
+use JobStatus::{Cancelled, Completed, Created, Dispatched};
+
+fn with(overlap: Overlap) -> ScheduleSpec {
+    ScheduleSpec { overlap, ..hourly("s") }
+}
+
+/// One run is going on since the first hour, and it is the second.
+fn second_hour(overlap: Overlap) -> World {
+    let mut world = World::new();
+    world.add(with(overlap));
+    world.until(START + HOUR);
+    assert_eq!(world.run_status(), [Dispatched]);
+    world.until(START + 2 * HOUR);
+    world
+}
+
+#[test]
+fn skip_makes_no_job_while_the_previous_run_has_not_ended() {
+    let mut world = second_hour(Overlap::Skip);
+    assert_eq!(world.run_status(), [Dispatched]);
+    world.pass(30 * MINUTE);
+    world.succeed(world.runs()[0].0);
+    world.until(START + 3 * HOUR);
+    assert_eq!(world.words("s"), "1 ran, 2 skipped, 3 ran");
+    assert_eq!(world.run_status(), [Completed, Dispatched]);
+}
+
+#[test]
+fn allow_runs_them_side_by_side() {
+    let world = second_hour(Overlap::Allow);
+    assert_eq!(world.words("s"), "1 ran, 2 ran");
+    assert_eq!(world.run_status(), [Dispatched, Dispatched]);
+}
+
+#[test]
+fn queue_one_lets_one_run_wait_and_it_starts_once_its_predecessor_has_ended() {
+    let mut world = second_hour(Overlap::QueueOne);
+    world.until(START + 3 * HOUR);
+    assert_eq!(world.words("s"), "1 ran, 2 ran, 3 skipped");
+    assert_eq!(world.run_status(), [Dispatched, Created]);
+    world.succeed(world.runs()[0].0);
+    assert_eq!(world.run_status(), [Completed, Dispatched]);
+    world.until(START + 4 * HOUR);
+    assert_eq!(world.run_status(), [Completed, Dispatched, Created]);
+}
+
+#[test]
+fn a_run_that_is_retried_has_not_ended() {
+    let mut world = second_hour(Overlap::QueueOne);
+    let first = world.runs()[0].0;
+    world.end(first, OutcomeKind::Failed { retryable: true, retry_after_ms: None });
+    assert_eq!(world.run_status()[1], Created, "its turn comes after the retry");
+    world.pass(10 * MINUTE);
+    assert_eq!(world.run_status(), [Dispatched, Created]);
+    world.end(first, OutcomeKind::Failed { retryable: true, retry_after_ms: None });
+    assert_eq!(world.run_status(), [JobStatus::Failed, Dispatched]);
+}
+
+#[test]
+fn cancel_old_asks_once_and_the_new_run_waits_for_the_end_of_the_old_one() {
+    let mut world = second_hour(Overlap::CancelOld);
+    let old = world.runs()[0].0;
+    world.pass(10 * MINUTE);
+    assert_eq!(world.cancels_of(old), 1);
+    assert_eq!(world.run_status(), [Dispatched, Created]);
+    let cancel = world.job(old).cancel.expect("it is asked for");
+    assert_eq!(cancel.reason.as_deref(), Some("the next run of its schedule is due"));
+    world.end(old, OutcomeKind::Cancelled);
+    assert_eq!(world.run_status(), [Cancelled, Dispatched]);
+}
+
+#[test]
+fn cancel_old_replaces_a_run_that_waits_and_the_newest_still_waits_for_the_oldest() {
+    let mut world = second_hour(Overlap::CancelOld);
+    world.until(START + 4 * HOUR);
+    assert_eq!(world.words("s"), "1 ran, 2 ran, 3 ran, 4 ran");
+    assert_eq!(world.run_status(), [Dispatched, Cancelled, Cancelled, Created]);
+    let oldest = world.runs()[0].0;
+    // Once for its own successor, once for those that took the successor's place.
+    assert_eq!(world.cancels_of(oldest), 2, "it is not asked without end");
+    world.end(oldest, OutcomeKind::Cancelled);
+    assert_eq!(world.run_status(), [Cancelled, Cancelled, Cancelled, Dispatched]);
+}
+
+/// A person cancels the run that waits: the one before it goes on all the same.
+fn third_hour_after_the_waiting_run_was_cancelled(overlap: Overlap) -> World {
+    let spec = ScheduleSpec { catch_up: CatchUp::All(2), ..with(overlap) };
+    let mut world = World::new();
+    world.add(spec);
+    world.down_until(START + 2 * HOUR + 5 * MINUTE);
+    assert_eq!(world.run_status(), [Dispatched, Created]);
+    let id = world.runs()[1].0;
+    let cancel = CancelCommand { id, reason: None, by: None, force: false, expected: None };
+    done(world.store.cancel(vec![cancel], ms(world.clock))).expect("cancelled");
+    done(world.engine.room_elsewhere(world.now())).expect("told");
+    world.until(START + 3 * HOUR);
+    world
+}
+
+#[test]
+fn where_the_run_that_waits_was_cancelled_the_next_starts_beside_nothing() {
+    let world = third_hour_after_the_waiting_run_was_cancelled(Overlap::Skip);
+    assert_eq!(world.run_status(), [Dispatched, Cancelled]);
+    assert_eq!(world.words("s"), "1 caught_up, 2 caught_up, 3 skipped");
+
+    let mut world = third_hour_after_the_waiting_run_was_cancelled(Overlap::QueueOne);
+    assert_eq!(world.run_status(), [Dispatched, Cancelled, Created]);
+    world.succeed(world.runs()[0].0);
+    assert_eq!(world.run_status(), [Completed, Cancelled, Dispatched]);
+
+    let mut world = third_hour_after_the_waiting_run_was_cancelled(Overlap::CancelOld);
+    assert_eq!(world.run_status(), [Dispatched, Cancelled, Created]);
+    assert_eq!(world.cancels_of(world.runs()[0].0), 1);
+    world.end(world.runs()[0].0, OutcomeKind::Cancelled);
+    assert_eq!(world.run_status(), [Cancelled, Cancelled, Dispatched]);
+}
+
+#[test]
+fn all_3_runs_three_that_were_missed_one_after_the_other() {
+    for overlap in [Overlap::Skip, Overlap::QueueOne, Overlap::CancelOld] {
+        let mut world = World::new();
+        world.add(ScheduleSpec { catch_up: CatchUp::All(3), ..with(overlap) });
+        world.down_until(START + 5 * HOUR + 10 * MINUTE);
+        assert_eq!(
+            world.words("s"),
+            "1 missed, 2 missed, 3 caught_up, 4 caught_up, 5 caught_up",
+            "{overlap}"
+        );
+        assert_eq!(world.run_status(), [Dispatched, Created, Created]);
+        world.succeed(world.runs()[0].0);
+        assert_eq!(world.run_status(), [Completed, Dispatched, Created]);
+        world.succeed(world.runs()[1].0);
+        assert_eq!(world.run_status(), [Completed, Completed, Dispatched]);
+        assert_eq!(world.cancels_of(world.runs()[0].0), 0);
+    }
+}
+
+#[test]
+fn a_new_leader_lets_go_on_what_waits() {
+    let mut world = second_hour(Overlap::QueueOne);
+    let first = world.runs()[0].0;
+    let cancel = CancelCommand { id: first, reason: None, by: None, force: true, expected: None };
+    done(world.store.cancel(vec![cancel], ms(world.clock))).expect("cancelled");
+    world.down_until(START + 2 * HOUR + MINUTE);
+    assert_eq!(world.run_status(), [Cancelled, Dispatched]);
+}

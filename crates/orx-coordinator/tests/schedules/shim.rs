@@ -1,0 +1,212 @@
+//! The reference store, in which something can be made to happen between two steps of a leader.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use orx_model::filter::Filter;
+use orx_model::log::{LogChunk, LogCursor};
+use orx_model::message::{ExecutionProgress, Started, WorkerOrder};
+use orx_model::schedule::Slot;
+use orx_model::wire::{Count, StatusCounts};
+use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, Timestamp};
+use orx_store::*;
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+pub(crate) struct Shim {
+    pub(crate) memory: Memory,
+    /// Done once, after a leader has read which schedules are due, and before it hears of them.
+    pub(crate) meanwhile: Mutex<Option<Meanwhile>>,
+    /// Schedules for which nothing can be stored.
+    pub(crate) refused: Mutex<BTreeSet<Name>>,
+}
+
+impl Shim {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    pub(crate) fn meanwhile(&self, what: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().expect("a lock") = Some(Box::new(what));
+    }
+}
+
+#[async_trait]
+impl Schedules for Shim {
+    async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let due = self.memory.due_schedules(now, limit).await;
+        let meanwhile = self.meanwhile.lock().expect("a lock").take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+        due
+    }
+
+    async fn fire(
+        &self,
+        fires: Vec<Fire>,
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Vec<JobId>>>> {
+        let is_refused = {
+            let refused = self.refused.lock().expect("a lock");
+            fires.iter().any(|fire| refused.contains(&fire.basis.id))
+        };
+        if is_refused {
+            return Err(StoreError::Backend { action: "fire", source: "it does not fit".into() });
+        }
+        self.memory.fire(fires, term, now).await
+    }
+
+    async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool> {
+        self.memory.add_schedule(plan, now).await
+    }
+    async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
+        self.memory.schedule(id).await
+    }
+    async fn schedules(&self, after: Option<Name>, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        self.memory.schedules(after, limit).await
+    }
+    async fn change_schedule(
+        &self,
+        version: u64,
+        handled: Timestamp,
+        plan: SchedulePlan,
+        row: Option<Slot>,
+        now: Timestamp,
+    ) -> Result<Changed> {
+        self.memory.change_schedule(version, handled, plan, row, now).await
+    }
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+        self.memory.remove_schedule(id, version).await
+    }
+    async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
+        self.memory.next_fire(after).await
+    }
+    async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>> {
+        self.memory.slots(request).await
+    }
+    async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
+        self.memory.missed_since(since).await
+    }
+    async fn is_watching(&self) -> Result<bool> {
+        self.memory.is_watching().await
+    }
+    async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
+        self.memory.watched(limit).await
+    }
+    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+        self.memory.settle(settles, term, now).await
+    }
+    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        self.memory.prune_slots(before, limit, term).await
+    }
+    async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
+        self.memory.import_schedules(all).await
+    }
+    async fn all_watched(&self) -> Result<Vec<Watched>> {
+        self.memory.all_watched().await
+    }
+    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
+        self.memory.import_watched(watched).await
+    }
+}
+
+/// Hands each call on.
+macro_rules! pass {
+    ($trait:ident { $(fn $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)* }) => {
+        #[async_trait]
+        impl $trait for Shim {
+            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer> {
+                self.memory.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+pass!(Jobs {
+    fn enqueue(jobs: Vec<JobSpec>, now: Timestamp) -> Vec<Enqueued>;
+    fn job(id: JobId) -> Option<Job>;
+    fn job_by_key(key: &str) -> Option<Job>;
+    fn attempts(id: JobId) -> Vec<Attempt>;
+    fn list(request: ListRequest, now: Timestamp) -> Page<Job>;
+    fn count(filter: Filter, most: u64, now: Timestamp) -> Count;
+    fn queue_counts() -> Vec<(Name, StatusCounts)>;
+    fn oldest_due() -> Vec<(Name, Timestamp)>;
+    fn cancel(cancels: Vec<CancelCommand>, now: Timestamp) -> Vec<CancelAnswer>;
+    fn retry(ids: Vec<JobId>, now: Timestamp) -> Vec<RetryAnswer>;
+});
+
+pass!(Dispatching {
+    fn claim_ready(asked: Vec<ClaimRequest>, term: Term, now: Timestamp) -> Vec<Claimed>;
+    fn promote_due(term: Term, now: Timestamp, limit: u32) -> Promoted;
+    fn next_due() -> Option<Timestamp>;
+    fn mark_started(started: Vec<Started>) -> ();
+    fn record_progress(progress: Vec<ExecutionProgress>) -> ();
+    fn record_outcomes(ends: Vec<Outcome>, draws: Vec<f64>, now: Timestamp) -> Vec<Recorded>;
+    fn give_up(ends: Vec<Outcome>, draws: Vec<f64>, term: Term, now: Timestamp) -> Vec<Recorded>;
+    fn live_attempts() -> Vec<Live>;
+    fn live_attempts_of(worker: Incarnation) -> Vec<Live>;
+});
+
+pass!(Logs {
+    fn append_logs(chunks: Vec<LogChunk>) -> ();
+    fn read_logs(request: LogRequest) -> Vec<LogChunk>;
+    fn log_tail(request: LogRequest, lines: u32) -> LogCursor;
+});
+
+pass!(Workers {
+    fn put_workers(reports: Vec<WorkerReport>, now: Timestamp) -> Vec<Option<WorkerOrder>>;
+    fn workers(now: Timestamp) -> Vec<WorkerRecord>;
+    fn order_workers(workers: Vec<Incarnation>, order: Option<WorkerOrder>) -> Vec<bool>;
+    fn remove_workers(workers: Vec<Incarnation>) -> ();
+});
+
+pass!(Leases {
+    fn lead(request: LeadRequest, now: Timestamp) -> Lead;
+    fn step_down(term: Term) -> bool;
+    fn leader(now: Timestamp) -> Option<(Term, std::time::Duration)>;
+    fn put_node(node: NodeReport, now: Timestamp) -> ();
+    fn nodes(now: Timestamp) -> Vec<NodeRecord>;
+    fn remove_nodes(nodes: Vec<Incarnation>) -> ();
+});
+
+pass!(DeadLetters {
+    fn dead_letters(after: Option<JobId>, limit: u32) -> Page<DeadLetterRow>;
+    fn dead_letter_count() -> u64;
+    fn delete_dead_letters(ids: Vec<JobId>) -> Vec<bool>;
+});
+
+pass!(Tokens {
+    fn put_token(token: TokenRecord) -> ();
+    fn token(id: &str) -> Option<TokenRecord>;
+    fn tokens() -> Vec<TokenRecord>;
+    fn forget_tokens(ended_before: Timestamp) -> u64;
+});
+
+pass!(Transfer {
+    fn export(after: Option<JobId>, limit: u32) -> Vec<Parcel>;
+    fn import(parcels: Vec<Parcel>) -> u64;
+    fn export_keys(after: Option<String>, limit: u32) -> Vec<KeptKey>;
+    fn import_keys(keys: Vec<KeptKey>) -> ();
+    fn next_job() -> JobId;
+    fn skip_jobs(next: JobId) -> ();
+});
+
+#[async_trait]
+impl Upkeep for Shim {
+    fn info(&self) -> StoreInfo {
+        self.memory.info()
+    }
+    async fn check_writable(&self) -> Result<()> {
+        self.memory.check_writable().await
+    }
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+        self.memory.prune(request, term).await
+    }
+    async fn close(&self) -> Result<()> {
+        self.memory.close().await
+    }
+}

@@ -1,0 +1,296 @@
+//! A store, nodes, a worker and a clock that stands until it is told to go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use orx_coordinator::engine::Events;
+use orx_coordinator::{Engine, Now, Outbox, Settings};
+use orx_model::job::{Labels, json_null};
+use orx_model::message::{Message, WorkerRegistration};
+use orx_model::schedule::{Due, ScheduleSpec, Slot, When};
+use orx_model::wire::EnqueueRequest;
+use orx_model::{
+    Incarnation, Job, JobId, JobSpec, JobStatus, Name, Offer, OnLost, Outcome, OutcomeKind,
+    Priority, RetryPolicy, Timestamp,
+};
+use orx_store::{
+    Dispatching, Jobs, Lead, LeadRequest, Leases, Position, SchedulePlan, ScheduleRecord,
+    Schedules, SlotRequest, Store, StoreError, Templates, Term,
+};
+
+use crate::shim::Shim;
+
+/// The memory store never waits, so neither does what runs on it.
+pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the reference store answers at once")
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+pub(crate) fn ms(at: i64) -> Timestamp {
+    Timestamp::from_millis(at)
+}
+
+pub(crate) const SECOND: i64 = 1_000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+/// 2027-01-15, 08:00 UTC.
+pub(crate) const START: i64 = 1_800_000_000 * SECOND;
+
+/// A job of this type, retried once.
+pub(crate) fn job(kind: &str) -> JobSpec {
+    JobSpec {
+        name: name(kind),
+        queue: name("default"),
+        priority: Priority::default(),
+        args: json_null(),
+        command: None,
+        run_at: None,
+        retry: RetryPolicy { retries: 1, ..RetryPolicy::default() },
+        timeout_ms: None,
+        deadline: None,
+        expires_at: None,
+        on_lost: OnLost::Retry,
+        require: Labels::new(),
+        tags: Labels::new(),
+        corr: None,
+        key: None,
+        key_hash: None,
+        by: None,
+        schedule: None,
+    }
+}
+
+pub(crate) fn spec(id: &str, timing: When) -> ScheduleSpec {
+    let job = EnqueueRequest { name: Some(name("work")), ..EnqueueRequest::default() };
+    ScheduleSpec::new(name(id), timing, job)
+}
+
+/// Due at each full hour, skipped hours caught up as the spec says.
+pub(crate) fn hourly(id: &str) -> ScheduleSpec {
+    spec(id, When::Interval { every_ms: HOUR as u64, offset_ms: 0 })
+}
+
+pub(crate) fn plan(spec: ScheduleSpec, made: i64, next: Option<Due>) -> SchedulePlan {
+    let alert = |kind: &Option<Name>| kind.as_ref().map(|kind| job(kind.as_str()));
+    let templates = Templates {
+        job: job("work"),
+        on_missed: alert(&spec.on_missed),
+        on_failure: alert(&spec.on_failure),
+    };
+    let position = Position { handled: ms(made), next };
+    SchedulePlan { spec, templates, paused: None, position, by: None }
+}
+
+pub(crate) fn engine(store: &Arc<Shim>, node: u128, at: Now) -> Engine {
+    let shared: Arc<dyn Store> = Arc::<Shim>::clone(store);
+    Engine::new(shared, Settings::default(), Incarnation(node), node as u64, at)
+}
+
+/// The lease of whoever leads has run out, and this node takes it.
+pub(crate) fn take_lead(store: &Shim, node: u128, at: Timestamp) -> Term {
+    if let Some((term, _)) = done(store.leader(at)).expect("read") {
+        done(store.step_down(term)).expect("stepped down");
+    }
+    let ttl = Duration::from_secs(1 << 30);
+    let request = LeadRequest { node: Incarnation(node), ttl, above: 0 };
+    match done(store.lead(request, at)).expect("an answer") {
+        Lead::Leading(term) => term,
+        Lead::Following { .. } => panic!("another leads"),
+    }
+}
+
+/// One node that leads, and one worker with room for eight jobs.
+pub(crate) struct World {
+    pub(crate) store: Arc<Shim>,
+    pub(crate) engine: Engine,
+    pub(crate) clock: i64,
+    worker: Incarnation,
+    /// What the worker was told to start and to cancel.
+    pub(crate) told: Vec<Message>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let store = Shim::new();
+        let at = Now { wall: ms(START), mono: Duration::ZERO };
+        let mut engine = engine(&store, 1, at);
+        let term = take_lead(&store, 1, at.wall);
+        done(engine.lead(term, at)).expect("leads");
+        let worker = Incarnation(77);
+        let mut world = Self { store, engine, clock: START, worker, told: Vec::new() };
+        world.register();
+        world
+    }
+
+    fn register(&mut self) {
+        let handlers = ["work", "page", "wake"].map(name).into();
+        let registration = WorkerRegistration {
+            incarnation: self.worker,
+            name: name("w"),
+            host: "h".into(),
+            pid: 1,
+            version: "1".into(),
+            offer: Offer { handlers, ..Offer::default() },
+            slots: 8,
+            started_at: ms(START),
+        };
+        let at = self.now();
+        let (_, outbox) = done(self.engine.register(registration, true, at)).expect("registered");
+        self.take(outbox);
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let mono = Duration::from_millis((self.clock - START) as u64);
+        Now { wall: ms(self.clock), mono }
+    }
+
+    pub(crate) fn add(&mut self, spec: ScheduleSpec) {
+        let next = spec.timing().next_due(ms(self.clock));
+        let plan = plan(spec, self.clock, next);
+        assert!(done(self.store.add_schedule(plan, ms(self.clock))).expect("added"));
+        if let Some(next) = next {
+            self.engine.due_at(next.fire_at);
+        }
+    }
+
+    fn take(&mut self, outbox: Outbox) {
+        assert!(outbox.failed.is_none() && outbox.again.is_none(), "{outbox:?}");
+        self.told.extend(outbox.send.into_iter().map(|(_, message)| message));
+    }
+
+    /// What a leader does when it wakes.
+    pub(crate) fn wake(&mut self) {
+        self.wake_with(Events::default());
+    }
+
+    fn wake_with(&mut self, events: Events) {
+        // Or it would be taken for silent.
+        self.register();
+        let at = self.now();
+        done(self.engine.promote(at)).expect("promoted");
+        done(self.engine.fire(at)).expect("fired");
+        let settled = done(self.engine.settle(at)).expect("settled");
+        self.take(settled);
+        let round = done(self.engine.round(events, at)).expect("a round");
+        self.take(round);
+    }
+
+    /// Goes on to this time, and wakes the leader whenever it wants to be woken until then.
+    pub(crate) fn until(&mut self, clock: i64) {
+        while let Some(due) = self.engine.next_due().filter(|due| due.as_millis() <= clock) {
+            self.clock = self.clock.max(due.as_millis());
+            self.wake();
+            assert!(
+                self.engine.next_due().is_none_or(|next| next > ms(self.clock)),
+                "it would be woken for ever"
+            );
+        }
+        self.clock = clock;
+        self.wake();
+    }
+
+    /// Goes on for so long.
+    pub(crate) fn pass(&mut self, for_ms: i64) {
+        self.until(self.clock + for_ms);
+    }
+
+    /// The server is gone until then, and leads anew.
+    pub(crate) fn down_until(&mut self, clock: i64) {
+        self.clock = clock;
+        let at = self.now();
+        self.engine = engine(&self.store, 2, at);
+        let term = take_lead(&self.store, 2, at.wall);
+        done(self.engine.lead(term, at)).expect("leads");
+        self.register();
+        self.until(clock);
+    }
+
+    pub(crate) fn job(&self, id: JobId) -> Job {
+        done(self.store.job(id)).expect("read").expect("the job")
+    }
+
+    pub(crate) fn status(&self, id: JobId) -> JobStatus {
+        self.job(id).status
+    }
+
+    /// Of this type, oldest first.
+    pub(crate) fn jobs_of(&self, kind: &str) -> Vec<Job> {
+        let jobs = self.store.memory.all_jobs().into_iter();
+        jobs.filter(|job| job.name == name(kind)).collect()
+    }
+
+    /// The runs of schedules and their status, oldest first.
+    pub(crate) fn runs(&self) -> Vec<(JobId, JobStatus)> {
+        self.jobs_of("work").iter().map(|job| (job.id, job.status)).collect()
+    }
+
+    pub(crate) fn run_status(&self) -> Vec<JobStatus> {
+        self.runs().into_iter().map(|(_, status)| status).collect()
+    }
+
+    /// The worker says how a run that it has ended, and the leader wakes.
+    pub(crate) fn end(&mut self, job: JobId, kind: OutcomeKind) {
+        let live = done(self.store.live_attempts()).expect("read");
+        let live = live.iter().find(|live| live.job == job).expect("it is with the worker");
+        let outcome = Outcome {
+            job,
+            execution: live.execution,
+            kind,
+            started_at: Some(ms(self.clock)),
+            ended_at: ms(self.clock),
+            error: None,
+            exit: None,
+        };
+        let mut events = Events::default();
+        assert!(events.add(self.worker, Message::JobResult { outcomes: vec![outcome] }));
+        self.wake_with(events);
+        // Runs that wait are looked at a moment later.
+        self.pass(200);
+    }
+
+    pub(crate) fn succeed(&mut self, job: JobId) {
+        self.end(job, OutcomeKind::Succeeded { result: None });
+    }
+
+    /// How often the worker was told to cancel this run.
+    pub(crate) fn cancels_of(&self, job: JobId) -> usize {
+        let cancels = self.told.iter().filter_map(|message| match message {
+            Message::JobCancel { executions } => Some(executions),
+            _ => None,
+        });
+        cancels.flatten().filter(|it| it.job == job).count()
+    }
+
+    pub(crate) fn record(&self, id: &str) -> ScheduleRecord {
+        done(self.store.schedule(&name(id))).expect("read").expect("the schedule")
+    }
+
+    /// The ledger, oldest first.
+    pub(crate) fn ledger(&self, id: &str) -> Vec<Slot> {
+        ledger(&self.store, id)
+    }
+
+    /// The ledger in words: hours since the start, and what became of them.
+    pub(crate) fn words(&self, id: &str) -> String {
+        let word = |slot: &Slot| {
+            let hour = (slot.slot.as_millis() - START) / HOUR;
+            format!("{hour} {}", slot.outcome.as_str())
+        };
+        self.ledger(id).iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+}
+
+pub(crate) fn ledger(store: &Shim, id: &str) -> Vec<Slot> {
+    let request = SlotRequest { id: name(id), before: None, missed: false, limit: u32::MAX };
+    let mut rows = done(store.slots(request)).expect("read");
+    rows.reverse();
+    rows
+}
+
+pub(crate) fn is_deposed<T>(answer: Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Deposed))
+}
