@@ -1,5 +1,5 @@
 //! What every store must do with schedules: `orx_testkit::schedule_contract!(open);`, as
-//! [`crate::store_contract`].
+//! [`mod@crate::store_contract`].
 
 use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When};
 use orx_model::wire::EnqueueRequest;
