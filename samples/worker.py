@@ -326,6 +326,7 @@ class Worker:
                 else:
                     self.register()
                     known = True
+                    self.wake.set()  # work comes after the first heartbeat
                     print(f"ready {self.incarnation}", flush=True)
             except ConnectionError as error:
                 print(f"no coordinator answers: {error}", file=sys.stderr)

@@ -57,6 +57,8 @@ fn refused(error: GatewayError) -> Problem {
 }
 
 /// A worker's first word: what it is and what it takes. Safe to repeat.
+///
+/// Work comes after its first heartbeat.
 #[utoipa::path(
     post, path = wire::path::WORKER_REGISTER, tag = "workers", request_body = WorkerRegistration,
     responses(
