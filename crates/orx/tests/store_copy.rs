@@ -18,6 +18,11 @@ fn seen(machine: &Machine) -> Vec<Value> {
     }
     seen.push(machine.json(["dlq", "list"]));
     seen.push(machine.json(["queue", "list"]));
+    for schedule in machine.json(["schedule", "list"]).as_array().expect("a list") {
+        let id = schedule["id"].as_str().expect("an id");
+        seen.push(schedule.clone());
+        seen.push(machine.json(["schedule", "runs", id]));
+    }
     seen
 }
 
@@ -44,8 +49,14 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_every_id_kep
     machine.orx(["run", "--detach", "--in", "1h", "--key", "k", "--", "true"]);
     machine.orx(["enqueue", "nobody.runs.this", "a=1", "--priority", "high", "-q", "media"]);
     machine.orx(["cancel", "5", "--reason", "why"]);
+    machine.orx(["schedule", "add", "short", "--every", "1s", "--max-runs", "1", "orx.noop"]);
+    machine.orx(["schedule", "add", "nightly", "--cron", "30 2 * * *", "nobody.runs.this"]);
+    machine.orx(["schedule", "pause", "nightly", "--reason", "why"]);
+    until("the schedule ran", || {
+        machine.json(["schedule", "show", "short"])["last_run"]["status"] == "completed"
+    });
     let before = seen(&machine);
-    assert!(before.len() > 15, "{before:?}");
+    assert!(before.len() > 20, "{before:?}");
 
     let busy = copy(&machine, &folder, &url);
     assert!(busy.code == 4 && busy.err.contains("held"), "{busy:?}");
@@ -53,7 +64,8 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_every_id_kep
     let copied = copy(&machine, &folder, &url);
     assert_eq!(copied.code, 0, "{copied:?}");
     let told: Value = serde_json::from_str(&copied.out).expect("json");
-    assert_eq!((&told["jobs"], &told["next_job"]), (&5.into(), &6.into()), "{told}");
+    assert_eq!((&told["jobs"], &told["next_job"]), (&6.into(), &7.into()), "{told}");
+    assert_eq!(told["schedules"], 2, "{told}");
     let again = copy(&machine, &folder, &url);
     assert!(again.code == 4 && again.err.contains("not empty"), "{again:?}");
     let resumed = machine.orx(["store", "copy", &folder, &url, "--resume", "-o", "json"]);
