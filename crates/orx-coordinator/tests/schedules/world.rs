@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use orx_coordinator::engine::Events;
 use orx_coordinator::{Engine, Now, Outbox, Settings};
 use orx_model::job::{Labels, json_null};
-use orx_model::message::{Message, WorkerRegistration};
+use orx_model::message::{Message, WorkerHeartbeat, WorkerRegistration, WorkerState};
 use orx_model::schedule::{Due, ScheduleSpec, Slot, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
@@ -140,6 +140,18 @@ impl World {
         };
         let at = self.now();
         let (_, outbox) = done(self.engine.register(registration, true, at)).expect("registered");
+        self.take(outbox);
+        // Work comes after the first heartbeat.
+        let heartbeat = WorkerHeartbeat {
+            incarnation: self.worker,
+            seq: 1,
+            state: WorkerState::Running,
+            capacity: 8,
+            running: Vec::new(),
+            unacknowledged: Vec::new(),
+            load: None,
+        };
+        let (_, outbox) = done(self.engine.heartbeat(&heartbeat, true, at)).expect("heard");
         self.take(outbox);
     }
 
