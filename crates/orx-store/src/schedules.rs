@@ -117,6 +117,14 @@ pub struct Basis {
     pub last_run: Option<(JobId, bool)>,
 }
 
+impl Basis {
+    /// Whether new runs take the place of the last one. A run that a person triggered does not while
+    /// that one goes on: the next slot has to find it.
+    pub(crate) fn gives_way_to(&self, runs_of_slots: usize) -> bool {
+        runs_of_slots > 0 || self.last_run.is_none_or(|(_, ended)| ended)
+    }
+}
+
 /// What a new run waits for before it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunAfter {

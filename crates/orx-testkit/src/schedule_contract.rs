@@ -28,6 +28,7 @@ macro_rules! schedule_contract {
             a_firing_makes_jobs_and_rows_and_moves_the_schedule
             an_alert_is_a_job_and_no_run
             a_person_runs_a_schedule_beside_its_slots
+            a_run_by_hand_takes_no_place_of_one_that_goes_on
             rows_alone_move_the_schedule_without_a_run
             a_stale_basis_does_nothing_and_sinks_no_other
             the_end_of_the_last_run_is_part_of_the_basis
@@ -422,6 +423,24 @@ pub async fn a_person_runs_a_schedule_beside_its_slots(store: AStore) {
     let again = firing(&record, vec![run(&record, 60, RunAfter::Nothing)]);
     assert_eq!(fire(&store, vec![again]).await, [None]);
     assert_eq!(counted(&store).await, (0, 1, 1));
+}
+
+pub async fn a_run_by_hand_takes_no_place_of_one_that_goes_on(store: AStore) {
+    make(&store, "a").await;
+    let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let record = read(&store, "a").await;
+    let by_hand = Run {
+        job: record.job_for(None, at(61)),
+        after: RunAfter::Nothing,
+        row: None,
+        on_failure: None,
+    };
+    let fires = vec![firing(&record, vec![by_hand])];
+    let answers = store.fire(fires, None, at(61)).await.expect("fired");
+    assert!(answers[0].is_some(), "its basis stands");
+    // The next slot has to find the one that goes on.
+    let after = read(&store, "a").await;
+    assert_eq!((after.runs, after.last_run.map(|run| run.job)), (1, Some(before)));
 }
 
 pub async fn rows_alone_move_the_schedule_without_a_run(store: AStore) {

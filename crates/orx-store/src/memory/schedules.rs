@@ -74,10 +74,11 @@ impl State {
     }
 
     fn fire_one(&mut self, fire: Fire, by: Option<Term>, now: Timestamp) -> Vec<JobId> {
-        let id = fire.basis.id;
+        let id = fire.basis.id.clone();
         let last = fire.basis.last_run.map(|(job, _)| job);
         let mut jobs: Vec<JobId> = Vec::new();
-        let for_slots = fire.runs.iter().filter(|run| run.row.is_some()).count() as u64;
+        let for_slots = fire.runs.iter().filter(|run| run.row.is_some()).count();
+        let gives_way = fire.basis.gives_way_to(for_slots);
         for run in fire.runs {
             let (after, cancel) = match run.after {
                 RunAfter::Nothing => (None, false),
@@ -105,8 +106,8 @@ impl State {
             self.add(alert, JobStatus::Pending, by, now);
         }
         if let Some(kept) = self.schedules.schedules.get_mut(&id) {
-            kept.runs += for_slots;
-            if let Some(job) = jobs.last() {
+            kept.runs += for_slots as u64;
+            if let Some(job) = jobs.last().filter(|_| gives_way) {
                 kept.last_run = Some(LastRun { job: *job, status: None });
             }
             kept.plan.position = fire.to.unwrap_or(kept.plan.position);

@@ -204,6 +204,9 @@ impl Inner {
         let to = || of().map(|fire| fire.to);
         let next = || to().map(|to| to.and_then(|to| to.next));
         let place = |place: Option<usize>| place.map(|place| place as i64);
+        let last = |(fire, last): (&NewFire, Option<usize>)| {
+            place(last.filter(|_| fire.basis.gives_way_to(runs(fire))))
+        };
         let made = || jobs.iter();
         let new = || jobs.iter().map(|it| it.job);
         let mut values = vec![
@@ -217,7 +220,7 @@ impl Inner {
             ("ended", sql::bools(basis().map(|basis| basis.last_run.is_none_or(|(_, it)| it)))),
             ("runs", sql::ints(of().map(|fire| runs(fire) as i64))),
             ("written", sql::ints(of().map(|fire| (runs(fire) + fire.rows.len()) as i64))),
-            ("last_places", sql::ints(last_places.iter().map(|last| place(*last)))),
+            ("last_places", sql::ints(of().zip(last_places).map(last))),
             ("moves", sql::bools(to().map(|to| to.is_some()))),
             ("to_handled", sql::ints(to().map(|to| millis(to.map(|to| to.handled))))),
             ("to_slots", sql::ints(next().map(|next| millis(next.map(|next| next.slot))))),

@@ -286,7 +286,7 @@ fn fire_one(tx: &mut Tx<'_>, fire: &NewFire, now: Timestamp) -> Done<Vec<JobId>>
         .execute(params![
             id.as_str(),
             for_slots as i64,
-            jobs.last().map(|job| job.0),
+            jobs.last().filter(|_| fire.basis.gives_way_to(for_slots)).map(|job| job.0),
             (for_slots + fire.rows.len()) as i64,
         ])?;
     if let Some(to) = fire.to {
