@@ -302,6 +302,12 @@ impl Checker {
         Ok(())
     }
 
+    /// A cancel was answered, whatever the store made of it.
+    pub(crate) fn promised(&mut self, cancelled: JobId) {
+        self.cancelled.insert(cancelled);
+        self.never.insert(cancelled);
+    }
+
     /// I12: nothing starts twice at one worker, or where that worker has said that it is over, or
     /// that was given up as lost: its job may be another's by now, or cancelled.
     pub(crate) fn start(&mut self, worker: Incarnation, dispatch: &Dispatch) -> Result<(), String> {

@@ -460,8 +460,12 @@ impl World {
             CancelAnswer::Cancelling { worker, execution, .. } => Some((worker, execution)),
             _ => None,
         };
+        let is_done = matches!(answer, CancelAnswer::Cancelled { .. });
+        if is_done {
+            self.checker.promised(id);
+        }
         if let Some((worker, execution)) = stop {
-            if matches!(answer, CancelAnswer::Cancelled { .. }) {
+            if is_done {
                 self.checker.forced.insert(execution);
             }
             let executions = vec![ExecutionRef { job: id, execution }];
