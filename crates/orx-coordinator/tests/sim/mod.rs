@@ -97,9 +97,14 @@ impl Worker {
         }
     }
 
-    /// A coordinator took what was asked then.
-    pub(crate) fn heard(&mut self, asked_at: Duration) {
-        self.contact_until = self.contact_until.max(asked_at + CONTACT);
+    /// A coordinator heard that heartbeat. Its runtime has one under way at a time: the answer to an
+    /// older one is nobody's any more, and says nothing of what came since.
+    pub(crate) fn heard(&mut self, number: u64) {
+        if let Some((newest, sent)) = self.sent.last_key_value()
+            && *newest == number
+        {
+            self.contact_until = *sent + CONTACT;
+        }
     }
 
     pub(crate) fn heartbeat(&mut self, at: Duration) -> WorkerHeartbeat {
@@ -301,6 +306,12 @@ impl Checker {
             self.cancelled.insert(it.job);
         }
         Ok(())
+    }
+
+    /// A cancel was answered, whatever the store made of it.
+    pub(crate) fn promised(&mut self, cancelled: JobId) {
+        self.cancelled.insert(cancelled);
+        self.never.insert(cancelled);
     }
 
     /// I12: nothing starts twice at one worker, or where that worker has said that it is over, or

@@ -25,10 +25,9 @@ enum Mail {
     ToWorker(Incarnation, Message),
     /// From a worker, to the node that it talks to, or to another.
     ToNode(Incarnation, Message),
-    /// Asked at that moment.
-    Heartbeat(Incarnation, WorkerHeartbeat, Duration),
-    /// To a worker, by a node, to what was asked at that moment.
-    Answer(Incarnation, Incarnation, HeartbeatAnswer, Duration),
+    Heartbeat(Incarnation, WorkerHeartbeat),
+    /// To a worker, by a node, to the heartbeat of that number.
+    Answer(Incarnation, Incarnation, HeartbeatAnswer, u64),
     /// From one node to another.
     Hint(Incarnation, Hint),
 }
@@ -248,7 +247,7 @@ impl World {
 
     fn send_heartbeat(&mut self, of: Incarnation, heartbeat: WorkerHeartbeat) {
         let to = self.node_of(of);
-        self.post(Mail::Heartbeat(to, heartbeat, self.clock));
+        self.post(Mail::Heartbeat(to, heartbeat));
     }
 
     fn end_attempt(&mut self, of: Incarnation) -> Result<(), String> {
@@ -409,7 +408,7 @@ impl World {
                 }
                 Ok(())
             }
-            Mail::Heartbeat(to, heartbeat, asked_at) => {
+            Mail::Heartbeat(to, heartbeat) => {
                 let at = self.instant();
                 let Some(node) = self.nodes.get_mut(&to).filter(|node| !node.waits()) else {
                     return Ok(());
@@ -417,15 +416,15 @@ impl World {
                 let hosted = self.most == 1;
                 let told = now(node.engine.heartbeat(&heartbeat, hosted, at)).expect("answered");
                 self.deliver(to, told.1);
-                self.post(Mail::Answer(heartbeat.incarnation, to, told.0, asked_at));
+                self.post(Mail::Answer(heartbeat.incarnation, to, told.0, heartbeat.seq));
                 Ok(())
             }
-            Mail::Answer(to, by, answer, asked_at) => {
+            Mail::Answer(to, by, answer, number) => {
                 if let Some((worker, node)) = self.workers.get_mut(&to) {
                     if answer.register {
                         *node = by;
                     } else {
-                        worker.heard(asked_at);
+                        worker.heard(number);
                     }
                 }
                 self.step_worker(to, Input::Answered(answer))
@@ -460,8 +459,12 @@ impl World {
             CancelAnswer::Cancelling { worker, execution, .. } => Some((worker, execution)),
             _ => None,
         };
+        let is_done = matches!(answer, CancelAnswer::Cancelled { .. });
+        if is_done {
+            self.checker.promised(id);
+        }
         if let Some((worker, execution)) = stop {
-            if matches!(answer, CancelAnswer::Cancelled { .. }) {
+            if is_done {
                 self.checker.forced.insert(execution);
             }
             let executions = vec![ExecutionRef { job: id, execution }];
