@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use orx_model::job::Json;
 use orx_model::policy::OnLost;
-use orx_model::time::{Toward, parse_duration, parse_time};
+use orx_model::time::parse_duration;
 use orx_model::wire::{BatchLine, EnqueueRequest};
 use orx_model::{MessageId, Name, Priority, limits};
 use serde_json::{Map, Value};
 
 use super::logs::{Sink, follow};
-use super::{Session, exit_of, interruptible, link_note, open_stdin, pair, read_stdin, resume};
+use super::{
+    Session, coming, exit_of, interruptible, link_note, open_stdin, pair, read_stdin, resume,
+};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, Ui};
 
@@ -63,16 +65,13 @@ pub(crate) struct JobArgs {
 impl JobArgs {
     /// Fills what the flags say into a request.
     pub(crate) fn apply(self, request: &mut EnqueueRequest, ui: &Ui) -> Result<(), CliError> {
-        let now = crate::daemon::wall();
         let usage = |error: String| CliError::usage(error);
         let span = |text: &str| -> Result<u64, CliError> {
             parse_duration(text)
                 .map(|span| span.as_millis() as u64)
                 .map_err(|error| usage(error.to_string()))
         };
-        let time = |text: &str| {
-            parse_time(text, now, ui.zone, Toward::Future).map_err(|error| usage(error.to_string()))
-        };
+        let time = |text: &str| coming(text, ui);
         request.queue = self.queue;
         request.priority = self.priority;
         request.run_at = self.at.as_deref().map(time).transpose()?;

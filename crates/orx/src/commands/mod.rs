@@ -21,10 +21,11 @@ pub(crate) mod worker;
 
 use std::io::{BufRead, IsTerminal, Read};
 
+use base64::Engine as _;
 use orx_client::{Client, Link};
 use orx_model::filter::Filter;
-use orx_model::time::Zone;
-use orx_model::{AttemptId, Job, JobId, JobStatus};
+use orx_model::time::{Toward, Zone, parse_time};
+use orx_model::{AttemptId, Command, Job, JobId, JobStatus, Timestamp, limits};
 
 use crate::error::{CliError, Exit};
 use crate::state::StateDir;
@@ -100,6 +101,42 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), CliError> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(CliError::usage(format!("expected `name=value`, found `{text}`"))),
     }
+}
+
+/// A time to come, as it is typed.
+pub(crate) fn coming(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
+    parse_time(text, crate::daemon::wall(), ui.zone, Toward::Future)
+        .map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// A command as a job gets it: the folder is the caller's if none is named, and of the caller's
+/// environment only what is. With `stdin`, this one's standard input is read.
+pub(crate) fn command(
+    argv: Vec<String>,
+    cwd: Option<&str>,
+    env: &[String],
+    stdin: bool,
+    ui: &Ui,
+) -> Result<Command, CliError> {
+    let cwd = match cwd {
+        Some(cwd) => std::path::absolute(cwd)?,
+        None => std::env::current_dir()?,
+    };
+    let variable = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => match std::env::var(text) {
+            Ok(value) => Ok((text.clone(), value)),
+            Err(_) => Err(CliError::usage(format!("the variable `{text}` is not set here"))),
+        },
+    };
+    let env = env.iter().map(variable).collect::<Result<_, CliError>>()?;
+    let stdin = if stdin {
+        let bytes = read_stdin(ui, limits::STDIN_BYTES)?;
+        Some(base64::engine::general_purpose::STANDARD.encode(bytes))
+    } else {
+        None
+    };
+    Ok(Command { argv, cwd: Some(cwd.to_string_lossy().into_owned()), env, stdin })
 }
 
 /// A job as people name it.

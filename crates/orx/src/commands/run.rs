@@ -1,15 +1,12 @@
 //! Run a command as a job and be it: its output, its exit code.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
 use orx_model::wire::{ChangeRequest, EnqueueRequest};
-use orx_model::{Command, limits};
 
 use super::enqueue::JobArgs;
 use super::logs::{Sink, follow};
-use super::{Session, read_stdin};
+use super::{Session, command};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format};
 
@@ -71,33 +68,9 @@ async fn run_inner(args: Args, session: &Session) -> Result<Exit, CliError> {
             .ok_or_else(|| CliError::usage(format!("`{}` is not UTF-8", word.to_string_lossy())))
     });
     let argv: Vec<String> = words.collect::<Result<_, _>>()?;
-    let cwd = match args.cwd {
-        Some(cwd) => std::path::absolute(&cwd)?.to_string_lossy().into_owned(),
-        None => std::env::current_dir()?.to_string_lossy().into_owned(),
-    };
-    let mut env = BTreeMap::new();
-    for text in &args.env {
-        match text.split_once('=') {
-            Some((name, value)) => env.insert(name.to_owned(), value.to_owned()),
-            None => {
-                let value = std::env::var(text).map_err(|_| {
-                    CliError::usage(format!("the variable `{text}` is not set here"))
-                })?;
-                env.insert(text.clone(), value)
-            }
-        };
-    }
-    let stdin = if args.stdin {
-        let bytes = read_stdin(&session.ui, limits::STDIN_BYTES)?;
-        Some(base64::engine::general_purpose::STANDARD.encode(bytes))
-    } else {
-        None
-    };
-    let mut request = EnqueueRequest {
-        name: args.name,
-        command: Some(Command { argv, cwd: Some(cwd), env, stdin }),
-        ..EnqueueRequest::default()
-    };
+    let command = command(argv, args.cwd.as_deref(), &args.env, args.stdin, &session.ui)?;
+    let mut request =
+        EnqueueRequest { name: args.name, command: Some(command), ..EnqueueRequest::default() };
     args.job.apply(&mut request, &session.ui)?;
     let answer = session.client.enqueue(request).await?;
     session.state.remember_last(answer.id);

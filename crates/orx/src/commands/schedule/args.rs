@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
 use orx_model::job::Json;
 use orx_model::policy::OnLost;
 use orx_model::schedule::{
     CatchUp, CronExpr, JobChange, Overlap, ScheduleSpec, SpecChange, When, ZoneName,
 };
-use orx_model::time::{Toward, Zone, parse_time};
+use orx_model::time::Zone;
 use orx_model::wire::EnqueueRequest;
-use orx_model::{Command, Name, Priority, Timestamp, limits};
+use orx_model::{Command, Name, Priority};
 
-use super::super::{enqueue, pair, read_stdin};
+use super::super::{coming, command, enqueue, pair};
 use crate::error::CliError;
 use crate::ui::Ui;
 
@@ -57,12 +56,6 @@ fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn time(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
-    let now = crate::daemon::wall();
-    parse_time(text, now, ui.zone, Toward::Future)
-        .map_err(|error| CliError::usage(error.to_string()))
-}
-
 impl TimeArgs {
     /// Nothing of it was said.
     pub(crate) fn timing(&self, ui: &Ui) -> Result<Option<When>, CliError> {
@@ -72,7 +65,7 @@ impl TimeArgs {
                 let offset_ms = self.offset.map_or(0, ms);
                 Some(When::Interval { every_ms: ms(every), offset_ms })
             }
-            (_, _, Some(at)) => Some(When::Once(time(at, ui)?)),
+            (_, _, Some(at)) => Some(When::Once(coming(at, ui)?)),
             (None, None, None) => None,
         })
     }
@@ -258,8 +251,8 @@ impl SpecArgs {
             corr: self.corr.map(Some),
             ..JobChange::default()
         };
-        let start = times.start.as_deref().map(|text| time(text, ui)).transpose()?;
-        let end = times.end.as_deref().map(|text| time(text, ui)).transpose()?;
+        let start = times.start.as_deref().map(|text| coming(text, ui)).transpose()?;
+        let end = times.end.as_deref().map(|text| coming(text, ui)).transpose()?;
         let mut change = SpecChange {
             timing: times.timing(ui)?,
             zone: times.zone,
@@ -310,31 +303,8 @@ impl SpecArgs {
         if self.command.is_empty() {
             return Ok(None);
         }
-        let cwd = match &self.cwd {
-            Some(cwd) => std::path::absolute(cwd)?,
-            None => std::env::current_dir()?,
-        };
-        let mut env = std::collections::BTreeMap::new();
-        for text in &self.env {
-            let (name, value) = match text.split_once('=') {
-                Some((name, value)) => (name.to_owned(), value.to_owned()),
-                None => {
-                    let value = std::env::var(text).map_err(|_| {
-                        CliError::usage(format!("the variable `{text}` is not set here"))
-                    })?;
-                    (text.clone(), value)
-                }
-            };
-            env.insert(name, value);
-        }
-        let stdin = if self.stdin {
-            let bytes = read_stdin(ui, limits::STDIN_BYTES)?;
-            Some(base64::engine::general_purpose::STANDARD.encode(bytes))
-        } else {
-            None
-        };
-        let cwd = Some(cwd.to_string_lossy().into_owned());
-        Ok(Some(Command { argv: self.command.clone(), cwd, env, stdin }))
+        let argv = self.command.clone();
+        command(argv, self.cwd.as_deref(), &self.env, self.stdin, ui).map(Some)
     }
 }
 

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use orx_model::Name;
 use orx_model::schedule::{
-    PREVIEW_MAX, ScheduleSpec, SpecProblems, Warning, lint as warnings, preview as due_times,
+    PREVIEW_MAX, ScheduleSpec, Warning, lint as warnings, preview as due_times,
 };
-use orx_model::time::{Toward, parse_time};
 use orx_model::wire::EnqueueRequest;
 
+use super::super::coming;
 use super::args::TimeArgs;
 use super::files;
 use crate::error::{CliError, Exit};
@@ -60,28 +60,22 @@ fn typed(time: &TimeArgs, ui: &Ui) -> Result<ScheduleSpec, CliError> {
     let timing = time.timing(ui)?.ok_or_else(|| {
         CliError::usage("name a schedule, or say when: `--cron`, `--every` or `--at`")
     })?;
-    let name: Name = "preview".parse().map_err(|_| CliError::usage("no name"))?;
+    let name = Name::from_any("preview");
     let job = EnqueueRequest { name: Some(name.clone()), ..EnqueueRequest::default() };
     let spec = ScheduleSpec::new(name, timing, job);
     let change = super::args::SpecArgs::default().change(time, &[], ui)?;
     let spec = change.apply(&ScheduleSpec { zone: time.zone(ui)?, ..spec });
-    spec.check().map_err(|wrong| refused(&wrong))?;
+    spec.check().map_err(|wrong| CliError::usage(wrong.to_string()))?;
     Ok(spec)
-}
-
-pub(super) fn refused(wrong: &SpecProblems) -> CliError {
-    CliError::usage(wrong.to_string())
 }
 
 pub(super) fn preview(spec: &ScheduleSpec, args: &PreviewArgs, ui: &Ui) -> Result<Exit, CliError> {
     if args.next > PREVIEW_MAX {
         return Err(CliError::usage(format!("at most {PREVIEW_MAX} due times are shown")));
     }
-    let now = crate::daemon::wall();
     let from = match args.from.as_deref() {
-        Some(text) => parse_time(text, now, ui.zone, Toward::Future)
-            .map_err(|error| CliError::usage(error.to_string()))?,
-        None => now,
+        Some(text) => coming(text, ui)?,
+        None => crate::daemon::wall(),
     };
     let mut rows = Vec::new();
     for one in due_times(&spec.timing(), from, args.next) {
