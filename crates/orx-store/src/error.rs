@@ -41,6 +41,14 @@ pub enum StoreError {
     Backend { action: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
+/// What was made ready for its rows, or why it could not be.
+pub(crate) fn prepared<T>(
+    action: &'static str,
+    made: serde_json::Result<T>,
+) -> Result<T, StoreError> {
+    made.map_err(|error| StoreError::Backend { action, source: error.into() })
+}
+
 impl StoreError {
     /// What the operator can do next, where we know it.
     #[must_use]

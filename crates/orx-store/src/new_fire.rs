@@ -4,7 +4,7 @@ use orx_model::JobSpec;
 use orx_model::schedule::Slot;
 
 use crate::new_job::NewJob;
-use crate::{Basis, Fire, Position, RunAfter, SchedulePlan, Settle};
+use crate::{Basis, Fire, Position, RunAfter, SchedulePlan, ScheduleRecord, Settle, Watched};
 
 /// Made ready for its rows by the caller, so that the writer only writes.
 #[derive(Debug)]
@@ -73,6 +73,30 @@ impl NewPlan {
             plan,
         })
     }
+}
+
+/// A schedule as it stood elsewhere, its plan made ready, and its ledger.
+pub(crate) type Import = (ScheduleRecord, NewPlan, Vec<Slot>);
+
+pub(crate) fn imports(
+    all: Vec<(ScheduleRecord, Vec<Slot>)>,
+) -> Result<Vec<Import>, serde_json::Error> {
+    let one = |(record, slots): (ScheduleRecord, Vec<Slot>)| {
+        let plan = NewPlan::new(record.plan.clone())?;
+        Ok((record, plan, slots))
+    };
+    all.into_iter().map(one).collect()
+}
+
+/// Each with its alert as its column has it.
+pub(crate) fn watched(
+    all: Vec<Watched>,
+) -> Result<Vec<(Watched, Option<String>)>, serde_json::Error> {
+    let one = |it: Watched| {
+        let alert = text(it.on_failure.as_ref())?;
+        Ok((it, alert))
+    };
+    all.into_iter().map(one).collect()
 }
 
 #[derive(Debug)]

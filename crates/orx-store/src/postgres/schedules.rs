@@ -12,17 +12,13 @@ use super::fire::{NewRow, last_of_each, row_values};
 use super::row::{Columns, wrong};
 use super::trouble::{Done, Trouble};
 use super::{Inner, Postgres, lease, sql};
-use crate::new_fire::{NewFire, NewPlan, NewSettle};
+use crate::error::prepared;
+use crate::new_fire::{self, Import, NewFire, NewPlan, NewSettle};
 use crate::words::{integer, millis, slot_outcome};
 use crate::{
     Changed, Fire, LastRun, Paused, Position, Result, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
-    Schedules, Settle, SlotRequest, StoreError, Term, Watched,
+    Schedules, Settle, SlotRequest, Term, Watched,
 };
-
-/// Made ready for its columns.
-fn prepared<T>(action: &'static str, made: serde_json::Result<T>) -> Result<T> {
-    made.map_err(|error| StoreError::Backend { action, source: error.into() })
-}
 
 /// What [`record`] reads, in its order, of `s`.
 const RECORD: &str = "select p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
@@ -108,9 +104,6 @@ fn watched(row: &PgRow) -> Done<Watched> {
         },
     })
 }
-
-/// A schedule as it stands, its plan, and its ledger.
-type Import = (ScheduleRecord, NewPlan, Vec<Slot>);
 
 impl Inner {
     async fn add_schedule(&self, new: &NewPlan, now: Timestamp) -> Done<bool> {
@@ -434,11 +427,7 @@ impl Schedules for Postgres {
 
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
         let action = "take in the schedules";
-        let one = |(record, slots): (ScheduleRecord, Vec<Slot>)| {
-            let plan = NewPlan::new(record.plan.clone())?;
-            Ok((record, plan, slots))
-        };
-        let all: Vec<Import> = prepared(action, all.into_iter().map(one).collect())?;
+        let all = prepared(action, new_fire::imports(all))?;
         self.inner.write(action, self.inner.import_schedules(&all)).await
     }
 
@@ -448,11 +437,7 @@ impl Schedules for Postgres {
 
     async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
         let action = "take in the watched runs";
-        let one = |it: Watched| {
-            let text = it.on_failure.as_ref().map(serde_json::to_string).transpose()?;
-            Ok((it, text))
-        };
-        let all: Vec<_> = prepared(action, watched.into_iter().map(one).collect())?;
+        let all = prepared(action, new_fire::watched(watched))?;
         self.inner.write(action, self.inner.import_watched(&all)).await
     }
 }

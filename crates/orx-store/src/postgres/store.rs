@@ -12,6 +12,7 @@ use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, Timest
 use super::enqueue::Enqueue;
 use super::outcome::Record;
 use super::{Postgres, open};
+use crate::error::prepared;
 use crate::new_job::NewJob;
 use crate::plan::SCAN_MAX;
 use crate::{
@@ -29,7 +30,7 @@ impl Jobs for Postgres {
     async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
         let action = "accept the jobs";
         let jobs = jobs.into_iter().map(NewJob::new).collect::<std::result::Result<Vec<_>, _>>();
-        let jobs = jobs.map_err(|error| StoreError::Backend { action, source: error.into() })?;
+        let jobs = prepared(action, jobs)?;
         if jobs.is_empty() {
             return self.inner.usable().map(|()| Vec::new());
         }

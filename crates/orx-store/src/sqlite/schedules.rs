@@ -11,7 +11,7 @@ use super::enqueue::insert;
 use super::row::{self, integer, millis, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
-use crate::new_fire::{NewFire, NewPlan, NewSettle};
+use crate::new_fire::{Import, NewFire, NewPlan, NewSettle};
 use crate::schedules::with_job;
 use crate::words::{slot_columns, slot_outcome};
 use crate::{
@@ -500,7 +500,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> Done<u64>
     Ok(gone as u64)
 }
 
-pub(super) fn import(tx: &mut Tx<'_>, all: &[(ScheduleRecord, NewPlan, Vec<Slot>)]) -> Done<()> {
+pub(super) fn import(tx: &mut Tx<'_>, all: &[Import]) -> Done<()> {
     for (record, new, rows) in all {
         if version(tx, record.id())?.is_none() {
             keep(tx, record, new)?;

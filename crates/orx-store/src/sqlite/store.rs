@@ -18,7 +18,8 @@ use super::trouble::Done;
 use super::writer::Tx;
 use super::{Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
 use super::{read, read_beside, schedules, transfer};
-use crate::new_fire::{NewFire, NewPlan, NewSettle};
+use crate::error::prepared;
+use crate::new_fire::{self, NewFire, NewPlan, NewSettle};
 use crate::new_job::NewJob;
 use crate::{
     CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
@@ -55,7 +56,7 @@ impl Jobs for Sqlite {
     async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
         let action = "accept the jobs";
         let jobs = jobs.into_iter().map(NewJob::new).collect::<std::result::Result<Vec<_>, _>>();
-        let jobs = jobs.map_err(|error| StoreError::Backend { action, source: error.into() })?;
+        let jobs = prepared(action, jobs)?;
         let weight = jobs.iter().map(|job| 1 + job.bytes() / ROW_BYTES).sum();
         let run = move |tx: &mut Tx<'_>| enqueue::enqueue(tx, &jobs, now);
         self.write(action, Kind::Durable, weight, run).await
@@ -122,7 +123,7 @@ impl Dispatching for Sqlite {
         let run = move |tx: &mut Tx<'_>| claim::claim(tx, &requests, term.epoch, now);
         let taken = self.lead_write(action, Kind::Advisory, weight, term, run).await?;
         let claimed = taken.into_iter().map(Taken::dispatch).collect::<std::result::Result<_, _>>();
-        claimed.map_err(|error| StoreError::Backend { action, source: error.into() })
+        prepared(action, claimed)
     }
 
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
@@ -186,13 +187,6 @@ fn outcomes_weight(outcomes: &[Outcome]) -> usize {
         _ => 1,
     });
     weight.sum()
-}
-
-fn prepared<T>(
-    action: &'static str,
-    prepared: std::result::Result<T, serde_json::Error>,
-) -> Result<T> {
-    prepared.map_err(|error| StoreError::Backend { action, source: error.into() })
 }
 
 #[async_trait]
@@ -298,15 +292,8 @@ impl Schedules for Sqlite {
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
         let action = "take in the schedules";
         let weight = all.iter().map(|(_, slots)| 2 + slots.len()).sum();
-        let one = |(record, slots): (ScheduleRecord, Vec<Slot>)| {
-            let plan = NewPlan::new(record.plan.clone())?;
-            Ok((record, plan, slots))
-        };
-        let all = prepared(action, all.into_iter().map(one).collect())?;
-        let run = move |tx: &mut Tx<'_>| {
-            let all: &Vec<_> = &all;
-            schedules::import(tx, all)
-        };
+        let all = prepared(action, new_fire::imports(all))?;
+        let run = move |tx: &mut Tx<'_>| schedules::import(tx, &all);
         self.write(action, Kind::Durable, weight, run).await
     }
 
@@ -316,11 +303,7 @@ impl Schedules for Sqlite {
 
     async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
         let action = "take in the watched runs";
-        let one = |it: Watched| {
-            let text = it.on_failure.as_ref().map(serde_json::to_string).transpose()?;
-            Ok((it, text))
-        };
-        let all: Vec<_> = prepared(action, watched.into_iter().map(one).collect())?;
+        let all = prepared(action, new_fire::watched(watched))?;
         let weight = all.len();
         let run = move |tx: &mut Tx<'_>| schedules::import_watched(tx, &all);
         self.write(action, Kind::Durable, weight, run).await
@@ -353,7 +336,7 @@ impl Workers for Sqlite {
     ) -> Result<Vec<Option<WorkerOrder>>> {
         let action = "note the workers";
         let rows = workers.iter().map(WorkerRow::new).collect::<std::result::Result<Vec<_>, _>>();
-        let rows = rows.map_err(|error| StoreError::Backend { action, source: error.into() })?;
+        let rows = prepared(action, rows)?;
         let weight = rows.len();
         let run = move |tx: &mut Tx<'_>| keep::put_workers(tx, &rows, now);
         self.write(action, Kind::Advisory, weight, run).await
@@ -425,8 +408,7 @@ impl Transfer for Sqlite {
         let action = "take in the jobs";
         let unpacked = parcels.into_iter().map(Unpacked::new);
         let unpacked = unpacked.collect::<std::result::Result<Vec<_>, _>>();
-        let unpacked =
-            unpacked.map_err(|error| StoreError::Backend { action, source: error.into() })?;
+        let unpacked = prepared(action, unpacked)?;
         let weight = unpacked.iter().map(|one| 1 + one.bytes() / ROW_BYTES).sum();
         let run = move |tx: &mut Tx<'_>| transfer::import(tx, &unpacked);
         self.write(action, Kind::Durable, weight, run).await
