@@ -226,7 +226,7 @@ impl ControlPanel {
         version: Option<u64>,
     ) -> Result<ScheduleChangeAnswer> {
         caller.need(Scope::Service)?;
-        let name = self.known_id(id).await?;
+        let Ok(name) = id.parse::<Name>() else { return Err(self.no_schedule(id).await) };
         let removed = self.store().remove_schedule(&name, version).await.map_err(store_problem)?;
         match removed {
             Changed::Done { version } => Ok(ScheduleChangeAnswer {
@@ -291,7 +291,7 @@ impl ControlPanel {
             let spec = &record.plan.spec;
             let row = skipped(&spec.timing(), record.plan.position.handled, now);
             let handled = record.plan.position.handled.max(now);
-            let next = spec.timing().next_due(handled).filter(|_| runs_left(record));
+            let next = spec.timing().next_due(handled).filter(|_| runs_left(record, spec));
             let by = order.by.clone().or_else(|| Some(caller.name.clone()));
             let position = Position { handled, next };
             Some((SchedulePlan { paused: None, position, by, ..record.plan.clone() }, row))
@@ -497,7 +497,7 @@ impl ControlPanel {
     ) -> Result<SlotPage> {
         self.need_view(caller)?;
         let limit = rows(query.limit)?;
-        let id = self.known_id(id).await?;
+        let id = self.record(id).await?.id().clone();
         let request = SlotRequest {
             id: id.clone(),
             before: query.cursor,
@@ -522,18 +522,12 @@ impl ControlPanel {
             .collect();
         let mut attention = Vec::new();
         if let Some(first) = overdue.first() {
-            let others = match overdue.len() {
-                1 => String::new(),
-                more => format!(" and {} others", more - 1),
-            };
+            let others = and_others(overdue.len());
             attention.push(format!("schedule {first}{others} is due and does not fire"));
         }
         let slots: u64 = missed.values().sum();
         if let Some((first, _)) = missed.iter().next() {
-            let others = match missed.len() {
-                1 => String::new(),
-                more => format!(" and {} others", more - 1),
-            };
+            let others = and_others(missed.len());
             let slots = if slots == 1 { "a run".to_owned() } else { format!("{slots} runs") };
             attention.push(format!("schedule {first}{others} missed {slots} in 24h"));
         }
@@ -553,10 +547,6 @@ impl ControlPanel {
             return Ok(record);
         }
         Err(self.no_schedule(id).await)
-    }
-
-    async fn known_id(&self, id: &str) -> Result<Name> {
-        Ok(self.record(id).await?.id().clone())
     }
 
     async fn no_schedule(&self, id: &str) -> Problem {
@@ -596,6 +586,11 @@ impl ControlPanel {
     }
 }
 
+/// After the first of them.
+fn and_others(all: usize) -> String {
+    if all > 1 { format!(" and {} others", all - 1) } else { String::new() }
+}
+
 fn changing(id: &str) -> Problem {
     let detail = format!("the schedule `{id}` is being changed by others, or fires all the time");
     Problem::new(Code::StateConflict, detail).hint("try again")
@@ -613,8 +608,8 @@ fn first_due(spec: &ScheduleSpec, now: Timestamp) -> Result<Due> {
     })
 }
 
-fn runs_left(record: &ScheduleRecord) -> bool {
-    record.plan.spec.max_runs.is_none_or(|most| record.runs < most)
+fn runs_left(record: &ScheduleRecord, spec: &ScheduleSpec) -> bool {
+    spec.max_runs.is_none_or(|most| record.runs < most)
 }
 
 /// Where a changed schedule goes on.
@@ -625,7 +620,7 @@ fn moved(record: &ScheduleRecord, spec: &ScheduleSpec, now: Timestamp) -> Result
     let same = old.timing == spec.timing && old.zone == spec.zone;
     // Due times that it did not have then are none that were missed.
     let handled = if same && !ended { before.handled } else { before.handled.max(now) };
-    let left = spec.max_runs.is_none_or(|most| record.runs < most);
+    let left = runs_left(record, spec);
     let next = spec.timing().next_due(handled).filter(|_| left);
     if next.is_none() && !ended && left {
         first_due(spec, now)?;
@@ -646,14 +641,9 @@ fn skipped(timing: &Timing, after: Timestamp, until: Timestamp) -> Option<Slot> 
         }
         (last, count) = (slot, count + 1);
     }
-    Some(Slot {
-        slot: first,
-        last: (last != first).then_some(last),
-        count,
-        exact,
-        outcome: SlotOutcome::Skipped { reason: SkipReason::Paused },
-        recorded_at: until,
-    })
+    let paused = SlotOutcome::Skipped { reason: SkipReason::Paused };
+    let last = (last != first).then_some(last);
+    Some(Slot { last, count, exact, ..Slot::of(first, paused, until) })
 }
 
 fn slots_between(timing: &Timing, from: Timestamp, to: Timestamp) -> Result<Vec<Timestamp>> {
@@ -684,14 +674,7 @@ fn backfill_runs(record: &ScheduleRecord, slots: &[Timestamp], now: Timestamp) -
                 0 => RunAfter::Nothing,
                 _ => RunAfter::Before,
             },
-            row: Some(Slot {
-                slot: *slot,
-                last: None,
-                count: 1,
-                exact: true,
-                outcome: SlotOutcome::CaughtUp { job: JobId(0), late_ms },
-                recorded_at: now,
-            }),
+            row: Some(Slot::of(*slot, SlotOutcome::CaughtUp { job: JobId(0), late_ms }, now)),
             on_failure: record.plan.templates.on_failure.clone(),
         }
     };

@@ -17,8 +17,8 @@ use orx_model::message::{
 };
 use orx_model::{ExecutionId, Incarnation, JobId, Outcome, Timestamp, policy};
 use orx_store::{
-    CancelAnswer, CancelCommand, Claimed, Fire, Live, PruneRequest, Recorded, Result, Store,
-    StoreError, Term, WorkerReport,
+    CancelAnswer, CancelCommand, Claimed, Fire, Live, PruneRequest, Recorded, Result, Run,
+    RunAfter, ScheduleRecord, Settle, Store, StoreError, Term, WorkerReport,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -467,11 +467,12 @@ impl Engine {
         };
         let fires: Vec<Fire> =
             due.iter().map(|record| schedules::decide(record, &held, now.wall)).collect();
-        let watched = fires.iter().flat_map(|fire| &fire.runs);
-        let watched = watched
-            .clone()
-            .any(|run| run.on_failure.is_some() || run.after != orx_store::RunAfter::Nothing);
-        let fired = self.fire_all(fires, term, now).await?;
+        let watches = |run: &Run| run.on_failure.is_some() || run.after != RunAfter::Nothing;
+        let watched = fires.iter().flat_map(|fire| &fire.runs).any(watches);
+        let fired = match self.fire_all(fires, term, now).await {
+            Err(StoreError::Backend { .. }) => self.fire_singly(&due, &held, term, now).await?,
+            fired => fired?,
+        };
         if watched {
             self.watching = true;
             self.look_at_runs(now);
@@ -486,25 +487,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Answers for how many it was done. One that the store cannot take is passed over until the
-    /// monitor's next round.
+    /// Answers for how many it was done.
     async fn fire_all(&self, fires: Vec<Fire>, term: Term, now: Now) -> Result<usize> {
         if fires.is_empty() {
             return Ok(0);
         }
-        let done = |answers: Vec<Option<Vec<JobId>>>| answers.iter().flatten().count();
-        match self.store.fire(fires.clone(), Some(term), now.wall).await {
-            Ok(answers) => return Ok(done(answers)),
-            Err(StoreError::Backend { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        let answers = self.store.fire(fires, Some(term), now.wall).await?;
+        Ok(answers.iter().flatten().count())
+    }
+
+    /// One that the store cannot take is passed over until the monitor's next round.
+    async fn fire_singly(
+        &self,
+        due: &[ScheduleRecord],
+        held: &BTreeSet<JobId>,
+        term: Term,
+        now: Now,
+    ) -> Result<usize> {
         let mut fired = 0;
-        for fire in fires {
-            let id = fire.basis.id.clone();
-            match self.store.fire(vec![fire], Some(term), now.wall).await {
-                Ok(answers) => fired += done(answers),
+        for record in due {
+            let fire = schedules::decide(record, held, now.wall);
+            match self.fire_all(vec![fire], term, now).await {
+                Ok(done) => fired += done,
                 Err(error @ StoreError::Backend { .. }) => {
-                    tracing::error!(schedule = %id, %error, "a schedule could not fire");
+                    tracing::error!(schedule = %record.id(), %error, "a schedule could not fire");
                     fired += 1;
                 }
                 Err(error) => return Err(error),
@@ -562,7 +568,7 @@ impl Engine {
             }
         }
         if !settles.is_empty() {
-            outbox.changed.extend(settles.iter().map(orx_store::Settle::job));
+            outbox.changed.extend(settles.iter().map(Settle::job));
             self.store.settle(settles, term, now.wall).await?;
         }
         if !cancels.is_empty() {

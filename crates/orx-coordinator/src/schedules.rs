@@ -16,14 +16,7 @@ pub fn decide(record: &ScheduleRecord, held: &BTreeSet<JobId>, now: Timestamp) -
     let (plan, position) = (&record.plan, record.plan.position);
     let spec = &plan.spec;
     let due = missed(&spec.timing(), position.handled, now, spec.rule());
-    let row = |slot: Timestamp, outcome: SlotOutcome| Slot {
-        slot,
-        last: None,
-        count: 1,
-        exact: true,
-        outcome,
-        recorded_at: now,
-    };
+    let row = |slot: Timestamp, outcome: SlotOutcome| Slot::of(slot, outcome, now);
     let (mut runs, mut rows) = (Vec::new(), Vec::new());
     if let Some(range) = &due.range {
         let last = (range.last != range.first).then_some(range.last);

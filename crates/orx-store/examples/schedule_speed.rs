@@ -96,8 +96,7 @@ fn fire(record: &ScheduleRecord) -> Fire {
     let handled = record.plan.position.next.map_or(NOW, |next| next.slot);
     let next = Timestamp::from_millis(handled.as_millis() + HOUR);
     let outcome = SlotOutcome::Ran { job: JobId(0), late_ms: 3 };
-    let row =
-        Slot { slot: handled, last: None, count: 1, exact: true, outcome, recorded_at: handled };
+    let row = Slot::of(handled, outcome, handled);
     let run = Run {
         job: record.job_for(Some(handled), handled),
         after: RunAfter::Nothing,

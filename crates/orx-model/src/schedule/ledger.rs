@@ -111,6 +111,14 @@ pub struct Slot {
     pub recorded_at: Timestamp,
 }
 
+impl Slot {
+    /// The row of one due time.
+    #[must_use]
+    pub fn of(slot: Timestamp, outcome: SlotOutcome, recorded_at: Timestamp) -> Self {
+        Self { slot, last: None, count: 1, exact: true, outcome, recorded_at }
+    }
+}
+
 /// For people, times in UTC: `2026-01-01T02:00:00.000Z missed`.
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
