@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use orx_model::Timestamp;
 use orx_model::limits::{LOG_CHUNK_BYTES, LOG_HEAD_BYTES, LOG_TAIL_BYTES};
 use orx_model::log::{LogChunk, Stream};
 use orx_model::message::{Dispatch, Message};
+use orx_model::{JobId, Timestamp};
 use tokio::time::Instant;
 
 use crate::runtime::Publisher;
@@ -17,6 +17,9 @@ const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// The transport may make an attempt wait so long, all chunks together since it last took one; then
 /// they are dropped, and counted.
 const SEND_WAIT: Duration = Duration::from_millis(500);
+/// The last mark, of what was dropped at the end, is offered so long. Nobody waits for it, and what
+/// takes no mark takes no outcome either, so there is one a slot at most, or little more.
+const MARK_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Output {
     publisher: Publisher,
@@ -126,12 +129,17 @@ impl Output {
         }
         if self.dropped > 0 {
             // The mark alone: nothing came after what was dropped.
-            let now = self.publisher.now();
-            self.send(self.stream, now, Vec::new()).await;
+            let (job, mark) = self.message(self.stream, self.publisher.now(), Vec::new());
+            tokio::spawn(async move {
+                let sent = self.publisher.publish(job, mark);
+                if !matches!(tokio::time::timeout(MARK_WAIT, sent).await, Ok(Ok(()))) {
+                    tracing::warn!(%job, bytes = self.dropped, "output was dropped uncounted");
+                }
+            });
         }
     }
 
-    async fn send(&mut self, stream: Stream, at: Timestamp, bytes: Vec<u8>) {
+    fn message(&self, stream: Stream, at: Timestamp, bytes: Vec<u8>) -> (JobId, Message) {
         let chunk = LogChunk {
             seq: self.of.seq + 1,
             stream,
@@ -140,9 +148,13 @@ impl Output {
             bytes,
             ..self.of.clone()
         };
-        let len = chunk.bytes.len() as u64;
-        let message = Message::JobLog { chunks: vec![chunk] };
-        let sent = self.publisher.publish(self.of.job, message);
+        (chunk.job, Message::JobLog { chunks: vec![chunk] })
+    }
+
+    async fn send(&mut self, stream: Stream, at: Timestamp, bytes: Vec<u8>) {
+        let len = bytes.len() as u64;
+        let (job, message) = self.message(stream, at, bytes);
+        let sent = self.publisher.publish(job, message);
         let began = Instant::now();
         let taken = matches!(tokio::time::timeout(self.patience, sent).await, Ok(Ok(())));
         self.sent_at = Some(Instant::now());

@@ -108,8 +108,16 @@ async fn a_transport_that_takes_no_log_holds_no_program_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_transport_costs_no_bytes_uncounted() {
-    let logs = Logs::Slow(Duration::from_millis(300));
-    let coordinator = Setup { logs, ..Setup::default() }.start().await;
+    no_bytes_uncounted(Duration::from_millis(300)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transport_slower_than_a_program_waits_for_is_told_at_last_what_was_dropped() {
+    no_bytes_uncounted(Duration::from_millis(700)).await;
+}
+
+async fn no_bytes_uncounted(each: Duration) {
+    let coordinator = Setup { logs: Logs::Slow(each), ..Setup::default() }.start().await;
     let job = script("head -c 60000 /dev/zero");
     coordinator.run(&job).await;
     // An outcome does not wait for a log for long: what is under way comes after it.
