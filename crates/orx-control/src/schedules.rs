@@ -340,21 +340,7 @@ impl ControlPanel {
             self.need_for(caller, &record)?;
             let now = self.now();
             let by = order.by.clone().unwrap_or_else(|| caller.name.clone());
-            let job = JobSpec { by: Some(by), ..record.job_for(None, now) };
-            let run = Run {
-                job,
-                after: RunAfter::Nothing,
-                row: None,
-                on_failure: record.plan.templates.on_failure.clone(),
-            };
-            let fire = Fire {
-                basis: record.basis(),
-                runs: vec![run],
-                rows: Vec::new(),
-                alerts: Vec::new(),
-                to: None,
-            };
-            if let Some(jobs) = self.fire_by_hand(fire, now).await? {
+            if let Some(jobs) = self.fire_by_hand(record.by_hand(by, now), now).await? {
                 let job = jobs.first().copied().ok_or_else(no_answer)?;
                 return Ok(TriggerAnswer { v: V, id: record.id().clone(), job });
             }
@@ -663,15 +649,14 @@ fn slots_between(timing: &Timing, from: Timestamp, to: Timestamp) -> Result<Vec<
 
 fn backfill_runs(record: &ScheduleRecord, slots: &[Timestamp], now: Timestamp) -> Vec<Run> {
     let overlap = record.plan.spec.overlap == Overlap::Allow;
-    let busy = record.last_run.is_some_and(|run| !run.has_ended());
     let run = |(place, slot): (usize, &Timestamp)| {
         let late_ms = u64::try_from(now.saturating_since(*slot).as_millis()).unwrap_or(u64::MAX);
         Run {
             job: record.job_for(Some(*slot), now),
             after: match place {
                 _ if overlap => RunAfter::Nothing,
-                0 if busy => RunAfter::Last { cancel: false },
-                0 => RunAfter::Nothing,
+                // Also where it has ended: what went on beside it may go on still.
+                0 => RunAfter::Last { cancel: false },
                 _ => RunAfter::Before,
             },
             row: Some(Slot::of(*slot, SlotOutcome::CaughtUp { job: JobId(0), late_ms }, now)),

@@ -15,7 +15,7 @@ use orx_model::message::{
     ExecutionProgress, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat,
     WorkerOrder, WorkerRegistration, WorkerState,
 };
-use orx_model::{ExecutionId, Incarnation, JobId, Outcome, Timestamp, policy};
+use orx_model::{ExecutionId, Incarnation, JobId, Name, Outcome, Timestamp, policy};
 use orx_store::{
     CancelAnswer, CancelCommand, Claimed, Fire, Live, PruneRequest, Recorded, Result, Run,
     RunAfter, ScheduleRecord, Settle, Store, StoreError, Term, WorkerReport,
@@ -139,6 +139,8 @@ pub struct Engine {
     more: bool,
     /// When a schedule fires next, as far as known.
     next_fire: Option<Timestamp>,
+    /// Schedules that the store could not take, until the monitor's next round.
+    passed_over: BTreeSet<Name>,
     /// Runs of schedules wait for others, or are to be told of when they fail.
     watching: bool,
     /// When to look at them next; `None` once nothing has ended since.
@@ -169,6 +171,7 @@ impl Engine {
             next_due: None,
             more: false,
             next_fire: None,
+            passed_over: BTreeSet::new(),
             watching: false,
             settle_at: None,
             settled_at: Timestamp::default(),
@@ -233,6 +236,7 @@ impl Engine {
         self.term = None;
         self.next_due = None;
         self.next_fire = None;
+        self.passed_over.clear();
         self.settle_at = None;
         self.told_to_end.clear();
         self.more = false;
@@ -453,10 +457,9 @@ impl Engine {
         if self.next_fire.is_none_or(|at| at > now.wall) {
             return Ok(());
         }
-        let due = self.store.due_schedules(now.wall, FIRE_MOST).await?;
-        let full = due.len() >= FIRE_MOST as usize;
-        // Woken by a person who ran one by hand, perhaps: such runs are watched too.
-        if due.is_empty() && !self.watching {
+        let (due, more) = self.due_schedules(now).await?;
+        // A person ran one by hand, perhaps: such runs are watched too.
+        if !self.watching {
             self.watching = self.store.is_watching().await?;
             self.look_at_runs(now);
         }
@@ -477,7 +480,7 @@ impl Engine {
             self.watching = true;
             self.look_at_runs(now);
         }
-        self.next_fire = if full {
+        self.next_fire = if more {
             Some(now.wall)
         } else if fired < due.len() {
             Some(now.wall.saturating_add(FIRE_AGAIN))
@@ -485,6 +488,22 @@ impl Engine {
             self.store.next_fire(now.wall).await?
         };
         Ok(())
+    }
+
+    /// A batch, and whether there may be more. Those that are passed over hide no others.
+    async fn due_schedules(&self, now: Now) -> Result<(Vec<ScheduleRecord>, bool)> {
+        let mut most = FIRE_MOST;
+        loop {
+            let mut due = self.store.due_schedules(now.wall, most).await?;
+            let full = due.len() >= most as usize;
+            due.retain(|record| !self.passed_over.contains(record.id()));
+            if !due.is_empty() || !full {
+                let more = full || due.len() > FIRE_MOST as usize;
+                due.truncate(FIRE_MOST as usize);
+                return Ok((due, more));
+            }
+            most = most.saturating_mul(4);
+        }
     }
 
     /// Answers for how many it was done.
@@ -498,7 +517,7 @@ impl Engine {
 
     /// One that the store cannot take is passed over until the monitor's next round.
     async fn fire_singly(
-        &self,
+        &mut self,
         due: &[ScheduleRecord],
         held: &BTreeSet<JobId>,
         term: Term,
@@ -511,6 +530,7 @@ impl Engine {
                 Ok(done) => fired += done,
                 Err(error @ StoreError::Backend { .. }) => {
                     tracing::error!(schedule = %record.id(), %error, "a schedule could not fire");
+                    self.passed_over.insert(record.id().clone());
                     fired += 1;
                 }
                 Err(error) => return Err(error),
@@ -628,6 +648,7 @@ impl Engine {
         self.recount().await?;
         self.next_due = self.store.next_due().await?;
         // Those that should have fired, too.
+        self.passed_over.clear();
         self.next_fire = self.store.next_fire(Timestamp::from_millis(i64::MIN)).await?;
         self.watching = self.store.is_watching().await?;
         self.look_at_runs(now);

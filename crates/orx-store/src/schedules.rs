@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orx_model::schedule::{Due, ScheduleSpec, Slot, SlotOutcome};
+use orx_model::schedule::{Due, Overlap, ScheduleSpec, Slot, SlotOutcome};
 use orx_model::{JobId, JobSpec, JobStatus, Name, Origin, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,23 @@ impl ScheduleRecord {
         }
     }
 
+    /// What is done for a person who runs it now. The run waits for none; but whatever has to wait for
+    /// the schedule's runs waits for this one, and for those that go on beside it.
+    #[must_use]
+    pub fn by_hand(&self, by: String, now: Timestamp) -> Fire {
+        let run = Run {
+            job: JobSpec { by: Some(by), ..self.job_for(None, now) },
+            after: match self.plan.spec.overlap {
+                Overlap::Allow => RunAfter::Nothing,
+                Overlap::Skip | Overlap::QueueOne | Overlap::CancelOld => RunAfter::Beside,
+            },
+            row: None,
+            on_failure: self.plan.templates.on_failure.clone(),
+        };
+        let (rows, alerts) = (Vec::new(), Vec::new());
+        Fire { basis: self.basis(), runs: vec![run], rows, alerts, to: None }
+    }
+
     /// What a decision about it rests on.
     #[must_use]
     pub fn basis(&self) -> Basis {
@@ -117,14 +134,6 @@ pub struct Basis {
     pub last_run: Option<(JobId, bool)>,
 }
 
-impl Basis {
-    /// Whether new runs take the place of the last one. A run that a person triggered does not while
-    /// that one goes on: the next slot has to find it.
-    pub(crate) fn gives_way_to(&self, runs_of_slots: usize) -> bool {
-        runs_of_slots > 0 || self.last_run.is_none_or(|(_, ended)| ended)
-    }
-}
-
 /// What a new run waits for before it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunAfter {
@@ -133,6 +142,8 @@ pub enum RunAfter {
     Last {
         cancel: bool,
     },
+    /// Nothing; but while the last run goes on, whatever waits for this one waits for that too.
+    Beside,
     /// The run before it in the same [`Fire`].
     Before,
 }
@@ -202,6 +213,15 @@ impl Settle {
         match self {
             Self::Release { job } | Self::End { job, .. } => *job,
         }
+    }
+}
+
+/// How a run begins, with or without one that it is after.
+pub(crate) fn first_status(how: RunAfter, is_after: bool) -> JobStatus {
+    match how {
+        RunAfter::Nothing | RunAfter::Beside => JobStatus::Pending,
+        RunAfter::Last { .. } | RunAfter::Before if is_after => JobStatus::Created,
+        RunAfter::Last { .. } | RunAfter::Before => JobStatus::Pending,
     }
 }
 

@@ -158,6 +158,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
         2 => Just(RunAfter::Nothing),
         3 => any::<bool>().prop_map(|cancel| RunAfter::Last { cancel }),
         2 => Just(RunAfter::Before),
+        2 => Just(RunAfter::Beside),
     ];
     let slot = proptest::option::weighted(0.8, 0..12_u8);
     let expires_in = proptest::option::weighted(0.2, 1..40_i64);

@@ -28,7 +28,8 @@ macro_rules! schedule_contract {
             a_firing_makes_jobs_and_rows_and_moves_the_schedule
             an_alert_is_a_job_and_no_run
             a_person_runs_a_schedule_beside_its_slots
-            a_run_by_hand_takes_no_place_of_one_that_goes_on
+            a_run_beside_the_last_is_ready_at_once_and_stands_for_both
+            a_run_beside_the_last_goes_on_as_it_is_once_that_has_ended
             rows_alone_move_the_schedule_without_a_run
             a_stale_basis_does_nothing_and_sinks_no_other
             the_end_of_the_last_run_is_part_of_the_basis
@@ -403,13 +404,7 @@ pub async fn an_alert_is_a_job_and_no_run(store: AStore) {
 
 pub async fn a_person_runs_a_schedule_beside_its_slots(store: AStore) {
     let record = make(&store, "a").await;
-    let by_hand = Run {
-        job: record.job_for(None, at(9)),
-        after: RunAfter::Nothing,
-        row: None,
-        on_failure: None,
-    };
-    let fires = vec![firing(&record, vec![by_hand])];
+    let fires = vec![record.by_hand("person".to_owned(), at(9))];
     assert!(fires[0].to.is_none());
     let answers = store.fire(fires, None, at(9)).await.expect("fired");
     let jobs = answers[0].clone().expect("its basis stands");
@@ -425,22 +420,36 @@ pub async fn a_person_runs_a_schedule_beside_its_slots(store: AStore) {
     assert_eq!(counted(&store).await, (0, 1, 1));
 }
 
-pub async fn a_run_by_hand_takes_no_place_of_one_that_goes_on(store: AStore) {
+pub async fn a_run_beside_the_last_is_ready_at_once_and_stands_for_both(store: AStore) {
     make(&store, "a").await;
     let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let record = read(&store, "a").await;
-    let by_hand = Run {
-        job: record.job_for(None, at(61)),
-        after: RunAfter::Nothing,
-        row: None,
-        on_failure: None,
-    };
-    let fires = vec![firing(&record, vec![by_hand])];
-    let answers = store.fire(fires, None, at(61)).await.expect("fired");
-    assert!(answers[0].is_some(), "its basis stands");
-    // The next slot has to find the one that goes on.
+    let answers = store.fire(vec![record.by_hand("person".to_owned(), at(61))], None, at(61)).await;
+    let by_hand = answers.expect("fired")[0].clone().expect("its basis stands")[0];
+    assert_eq!(status(&store, by_hand).await, JobStatus::Pending);
+    // The next slot finds it, and through it the one that goes on.
     let after = read(&store, "a").await;
-    assert_eq!((after.runs, after.last_run.map(|run| run.job)), (1, Some(before)));
+    assert_eq!((after.runs, after.last_run.map(|run| run.job)), (1, Some(by_hand)));
+    assert!(ripe(&store).await.is_empty(), "both go on");
+    assert_eq!(claimed(&store, 1).await, [before, by_hand]);
+    let _ = tell(&store, outcome(by_hand, 2, succeeded())).await;
+    let found = ripe(&store).await;
+    assert_eq!((found[0].job, found[0].status), (by_hand, Some(JobStatus::Completed)));
+    assert_eq!(found[0].after, Some((before, Some(JobStatus::Dispatched))));
+    let _ = tell(&store, outcome(before, 1, succeeded())).await;
+    assert_eq!(settle(&store, vec![Settle::End { job: by_hand, alert: None }]).await, [true]);
+    assert!(!store.is_watching().await.expect("read"));
+}
+
+pub async fn a_run_beside_the_last_goes_on_as_it_is_once_that_has_ended(store: AStore) {
+    make(&store, "a").await;
+    let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let beside = run_one(&store, "a", 120, RunAfter::Beside).await;
+    assert_eq!(claimed(&store, 1).await, [before, beside]);
+    let _ = tell(&store, outcome(before, 1, succeeded())).await;
+    assert_eq!(settle(&store, vec![Settle::Release { job: beside }]).await, [true]);
+    assert_eq!(status(&store, beside).await, JobStatus::Dispatched);
+    assert!(!store.is_watching().await.expect("read"));
 }
 
 pub async fn rows_alone_move_the_schedule_without_a_run(store: AStore) {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use orx_model::schedule::{ScheduleSpec, When};
 use orx_model::{JobStatus, Timestamp};
-use orx_store::{
-    Changed, Fire, Jobs, Paused, Position, Run, RunAfter, SchedulePlan, ScheduleRecord, Schedules,
-};
+use orx_store::{Changed, Jobs, Paused, Position, SchedulePlan, ScheduleRecord, Schedules};
 
 use crate::shim::Shim;
 use crate::world::{
@@ -117,18 +115,7 @@ fn a_schedule_ends_after_its_last_run() {
 fn a_run_that_a_person_triggers_uses_up_none_of_those_allowed() {
     let mut world = World::new();
     world.add(ScheduleSpec { max_runs: Some(1), ..hourly("s") });
-    let record = world.record("s");
-    let run = Run {
-        job: record.job_for(None, ms(world.clock)),
-        after: RunAfter::Nothing,
-        row: None,
-        on_failure: None,
-    };
-    let (runs, rows, alerts) = (vec![run], Vec::new(), Vec::new());
-    let fire = Fire { basis: record.basis(), runs, rows, alerts, to: None };
-    let fired = done(world.store.fire(vec![fire], None, ms(world.clock))).expect("fired");
-    assert!(fired[0].is_some());
-    world.wake();
+    world.trigger("s");
     assert_eq!((world.runs().len(), world.record("s").runs), (1, 0));
     world.succeed(world.runs()[0].0);
     world.until(START + HOUR);
@@ -154,6 +141,27 @@ fn one_that_cannot_be_stored_stops_no_other_and_is_tried_again() {
     done(world.engine.monitor(world.now())).expect("a round");
     world.wake();
     assert_eq!(world.words("s"), "1 ran");
+}
+
+#[test]
+fn a_batch_that_cannot_be_stored_neither_hides_others_nor_is_tried_without_end() {
+    let mut world = World::new();
+    for number in 0..1_203 {
+        let id = format!("bad{number}");
+        world.store.refused.lock().expect("a lock").insert(name(&id));
+        world.add(hourly(&id));
+    }
+    world.add(hourly("good"));
+    world.clock = START + HOUR;
+    let mut calls = 0;
+    while world.engine.next_due().is_some_and(|due| due <= ms(world.clock)) {
+        done(world.engine.promote(world.now())).expect("promoted");
+        done(world.engine.fire(world.now())).expect("fired");
+        calls += 1;
+        assert!(calls <= 1_203 / 500 + 2, "it would be woken for ever");
+    }
+    assert_eq!(world.words("good"), "1 ran");
+    assert_eq!(world.engine.next_due(), Some(ms(START + 2 * HOUR)));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What a due time does about a run that has not ended.
 
 use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec};
-use orx_model::{JobStatus, OutcomeKind};
-use orx_store::{CancelCommand, Jobs};
+use orx_model::{JobId, JobStatus, OutcomeKind};
+use orx_store::{CancelCommand, Jobs, Schedules};
 
 use crate::world::{HOUR, MINUTE, START, World, done, hourly, ms};
 
@@ -151,4 +151,70 @@ fn a_new_leader_lets_go_on_what_waits() {
     done(world.store.cancel(vec![cancel], ms(world.clock))).expect("cancelled");
     world.down_until(START + 2 * HOUR + MINUTE);
     assert_eq!(world.run_status(), [Cancelled, Dispatched]);
+}
+
+/// The run of the first hour goes on, and a person has triggered another beside it.
+fn triggered_beside(overlap: Overlap) -> (World, JobId, JobId) {
+    let mut world = World::new();
+    world.add(with(overlap));
+    world.until(START + HOUR);
+    world.pass(MINUTE);
+    let first = world.runs()[0].0;
+    let by_hand = world.trigger("s");
+    assert_eq!(world.run_status(), [Dispatched, Dispatched], "it waits for none");
+    (world, first, by_hand)
+}
+
+#[test]
+fn a_due_time_finds_the_triggered_run_that_outlasted_the_one_beside_it() {
+    let (mut world, first, _) = triggered_beside(Overlap::Skip);
+    world.succeed(first);
+    world.until(START + 2 * HOUR);
+    assert_eq!(world.words("s"), "1 ran, 2 skipped");
+}
+
+#[test]
+fn a_due_time_finds_the_run_that_outlasted_the_one_triggered_beside_it() {
+    let (mut world, first, by_hand) = triggered_beside(Overlap::Skip);
+    world.succeed(by_hand);
+    world.until(START + 2 * HOUR);
+    assert_eq!(world.words("s"), "1 ran, 2 skipped");
+    world.succeed(first);
+    world.until(START + 3 * HOUR);
+    assert_eq!(world.words("s"), "1 ran, 2 skipped, 3 ran");
+}
+
+#[test]
+fn what_waits_for_its_turn_waits_for_a_triggered_run_and_for_the_one_beside_it() {
+    for (one, other) in [(0, 1), (1, 0)] {
+        let (mut world, ..) = triggered_beside(Overlap::QueueOne);
+        world.until(START + 2 * HOUR);
+        let runs = world.runs();
+        assert_eq!(world.run_status(), [Dispatched, Dispatched, Created]);
+        world.succeed(runs[one].0);
+        assert_eq!(world.run_status()[2], Created);
+        world.succeed(runs[other].0);
+        assert_eq!(world.run_status()[2], Dispatched);
+    }
+}
+
+#[test]
+fn cancel_old_cancels_a_triggered_run_and_the_one_beside_it() {
+    let (mut world, first, by_hand) = triggered_beside(Overlap::CancelOld);
+    world.until(START + 2 * HOUR);
+    world.pass(200);
+    assert_eq!(world.cancels_of(by_hand), 1);
+    world.end(by_hand, OutcomeKind::Cancelled);
+    assert_eq!(world.cancels_of(first), 1);
+    assert_eq!(world.run_status()[2], Created, "one goes on still");
+    world.end(first, OutcomeKind::Cancelled);
+    assert_eq!(world.run_status(), [Cancelled, Cancelled, Dispatched]);
+}
+
+#[test]
+fn nothing_is_watched_once_runs_side_by_side_have_ended() {
+    let (mut world, first, by_hand) = triggered_beside(Overlap::Skip);
+    world.succeed(by_hand);
+    world.succeed(first);
+    assert!(!done(world.store.is_watching()).expect("read"));
 }

@@ -169,6 +169,16 @@ impl World {
         }
     }
 
+    /// A person runs it now.
+    pub(crate) fn trigger(&mut self, id: &str) -> JobId {
+        let fire = self.record(id).by_hand("person".to_owned(), ms(self.clock));
+        let fired = done(self.store.fire(vec![fire], None, ms(self.clock))).expect("fired");
+        let job = fired[0].as_ref().expect("it stands as it was read")[0];
+        self.engine.due_at(ms(self.clock));
+        self.wake();
+        job
+    }
+
     fn take(&mut self, outbox: Outbox) {
         assert!(outbox.failed.is_none() && outbox.again.is_none(), "{outbox:?}");
         self.told.extend(outbox.send.into_iter().map(|(_, message)| message));

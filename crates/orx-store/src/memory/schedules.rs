@@ -8,7 +8,7 @@ use orx_model::schedule::{Slot, SlotOutcome};
 use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Name, Timestamp};
 
 use super::{Memory, State};
-use crate::schedules::with_job;
+use crate::schedules::{first_status, with_job};
 use crate::{
     Basis, Changed, Fire, LastRun, Result, RunAfter, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
     Schedules, Settle, SlotRequest, Term, Watched,
@@ -78,14 +78,14 @@ impl State {
         let last = fire.basis.last_run.map(|(job, _)| job);
         let mut jobs: Vec<JobId> = Vec::new();
         let for_slots = fire.runs.iter().filter(|run| run.row.is_some()).count();
-        let gives_way = fire.basis.gives_way_to(for_slots);
         for run in fire.runs {
             let (after, cancel) = match run.after {
                 RunAfter::Nothing => (None, false),
                 RunAfter::Last { cancel } => (last, cancel),
+                RunAfter::Beside => (last, false),
                 RunAfter::Before => (jobs.last().copied(), false),
             };
-            let status = if after.is_some() { JobStatus::Created } else { JobStatus::Pending };
+            let status = first_status(run.after, after.is_some());
             let slot = run.row.as_ref().map(|row| row.slot);
             let job = self.add(run.job, status, by, now);
             jobs.push(job);
@@ -107,7 +107,7 @@ impl State {
         }
         if let Some(kept) = self.schedules.schedules.get_mut(&id) {
             kept.runs += for_slots as u64;
-            if let Some(job) = jobs.last().filter(|_| gives_way) {
+            if let Some(job) = jobs.last() {
                 kept.last_run = Some(LastRun { job: *job, status: None });
             }
             kept.plan.position = fire.to.unwrap_or(kept.plan.position);

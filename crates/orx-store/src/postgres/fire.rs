@@ -14,6 +14,7 @@ use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
 use crate::new_fire::{NewFire, NewSettle};
 use crate::new_job::NewJob;
+use crate::schedules::first_status;
 use crate::words::{integer, millis, slot_columns, status_code, urgency};
 use crate::{RunAfter, Term};
 
@@ -68,18 +69,18 @@ struct Making<'j> {
     /// What it waits for: a job that there is, or the one at a place of this statement.
     after_job: Option<JobId>,
     after_place: Option<usize>,
-    cancel: bool,
+    how: RunAfter,
     slot: Option<Timestamp>,
     on_failure: Option<&'j str>,
 }
 
 impl Making<'_> {
-    fn waits(&self) -> bool {
+    fn is_after(&self) -> bool {
         self.after_job.is_some() || self.after_place.is_some()
     }
 
-    fn status(&self) -> JobStatus {
-        if self.waits() { JobStatus::Created } else { JobStatus::Pending }
+    fn cancels(&self) -> bool {
+        self.how == RunAfter::Last { cancel: true }
     }
 }
 
@@ -110,12 +111,11 @@ impl<'f> Makings<'f> {
         let mut before = None;
         for run in &fire.runs {
             let place = self.jobs.len();
-            let (after_job, after_place, cancel) = match run.after {
-                RunAfter::Nothing => (None, None, false),
-                RunAfter::Last { cancel } => {
-                    (fire.basis.last_run.map(|(job, _)| job), None, cancel)
-                }
-                RunAfter::Before => (None, before, false),
+            let last = fire.basis.last_run.map(|(job, _)| job);
+            let (after_job, after_place) = match run.after {
+                RunAfter::Nothing => (None, None),
+                RunAfter::Last { .. } | RunAfter::Beside => (last, None),
+                RunAfter::Before => (None, before),
             };
             self.jobs.push(Making {
                 ord,
@@ -124,7 +124,7 @@ impl<'f> Makings<'f> {
                 is_run: true,
                 after_job,
                 after_place,
-                cancel,
+                how: run.after,
                 slot: run.row.as_ref().map(|row| row.slot),
                 on_failure: run.on_failure.as_deref(),
             });
@@ -146,7 +146,7 @@ impl<'f> Makings<'f> {
                 is_run: false,
                 after_job: None,
                 after_place: None,
-                cancel: false,
+                how: RunAfter::Nothing,
                 slot: None,
                 on_failure: None,
             });
@@ -204,9 +204,6 @@ impl Inner {
         let to = || of().map(|fire| fire.to);
         let next = || to().map(|to| to.and_then(|to| to.next));
         let place = |place: Option<usize>| place.map(|place| place as i64);
-        let last = |(fire, last): (&NewFire, Option<usize>)| {
-            place(last.filter(|_| fire.basis.gives_way_to(runs(fire))))
-        };
         let made = || jobs.iter();
         let new = || jobs.iter().map(|it| it.job);
         let mut values = vec![
@@ -220,7 +217,7 @@ impl Inner {
             ("ended", sql::bools(basis().map(|basis| basis.last_run.is_none_or(|(_, it)| it)))),
             ("runs", sql::ints(of().map(|fire| runs(fire) as i64))),
             ("written", sql::ints(of().map(|fire| (runs(fire) + fire.rows.len()) as i64))),
-            ("last_places", sql::ints(of().zip(last_places).map(last))),
+            ("last_places", sql::ints(last_places.into_iter().map(place))),
             ("moves", sql::bools(to().map(|to| to.is_some()))),
             ("to_handled", sql::ints(to().map(|to| millis(to.map(|to| to.handled))))),
             ("to_slots", sql::ints(next().map(|next| millis(next.map(|next| next.slot))))),
@@ -230,7 +227,10 @@ impl Inner {
             ("is_run", sql::bools(made().map(|it| it.is_run))),
             ("lanes", sql::ints(made().map(|it| it.lane.lane))),
             ("queues", sql::ints(made().map(|it| it.lane.queue))),
-            ("statuses", sql::ints(made().map(|it| status_code(it.status())))),
+            (
+                "statuses",
+                sql::ints(made().map(|it| status_code(first_status(it.how, it.is_after())))),
+            ),
             ("urgencies", sql::ints(new().map(|job| urgency(job.priority)))),
             ("run_ats", sql::ints(new().map(|job| run_at(job, now)))),
             ("expire_ats", sql::ints(new().map(|job| millis(job.expire_at)))),
@@ -239,8 +239,8 @@ impl Inner {
             ("specs", sql::texts(new().map(|job| job.spec.as_str()))),
             ("after_jobs", sql::ints(made().map(|it| it.after_job.map(|job| job.0)))),
             ("after_places", sql::ints(made().map(|it| place(it.after_place)))),
-            ("cancels", sql::bools(made().map(|it| it.cancel))),
-            ("watches", sql::bools(made().map(|it| it.waits() || it.on_failure.is_some()))),
+            ("cancels", sql::bools(made().map(Making::cancels))),
+            ("watches", sql::bools(made().map(|it| it.is_after() || it.on_failure.is_some()))),
             ("slots", sql::ints(made().map(|it| millis(it.slot)))),
             ("on_failures", sql::texts(made().map(|it| it.on_failure))),
             ("row_ords", sql::ints(rows.iter().map(|(ord, _)| *ord as i64))),

@@ -12,7 +12,7 @@ use super::row::{self, integer, millis, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
 use crate::new_fire::{Import, NewFire, NewPlan, NewSettle};
-use crate::schedules::with_job;
+use crate::schedules::{first_status, with_job};
 use crate::words::{slot_columns, slot_outcome};
 use crate::{
     Basis, Changed, LastRun, Paused, Position, RunAfter, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
@@ -257,10 +257,10 @@ fn fire_one(tx: &mut Tx<'_>, fire: &NewFire, now: Timestamp) -> Done<Vec<JobId>>
         let (after, cancel) = match run.after {
             RunAfter::Nothing => (None, false),
             RunAfter::Last { cancel } => (last, cancel),
+            RunAfter::Beside => (last, false),
             RunAfter::Before => (jobs.last().copied(), false),
         };
-        let status = if after.is_some() { JobStatus::Created } else { JobStatus::Pending };
-        let job = insert(tx, &run.job, status, now)?;
+        let job = insert(tx, &run.job, first_status(run.after, after.is_some()), now)?;
         jobs.push(job);
         if after.is_some() || run.on_failure.is_some() {
             let on_failure = run.on_failure.as_deref();
@@ -286,7 +286,7 @@ fn fire_one(tx: &mut Tx<'_>, fire: &NewFire, now: Timestamp) -> Done<Vec<JobId>>
         .execute(params![
             id.as_str(),
             for_slots as i64,
-            jobs.last().filter(|_| fire.basis.gives_way_to(for_slots)).map(|job| job.0),
+            jobs.last().map(|job| job.0),
             (for_slots + fire.rows.len()) as i64,
         ])?;
     if let Some(to) = fire.to {
