@@ -2119,7 +2119,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__logs)
-            opts="-t -f -c -o -v -h --filter --status --queue --name --since --tag --follow --tail --attempt --stream --level --prefix --cursor --raw --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -f -c -o -v -h --filter --status --queue --name --tag --follow --tail --attempt --stream --level --grep --prefix --cursor --raw --since --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2138,10 +2138,6 @@ _orx() {
                     return 0
                     ;;
                 --name)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --since)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2169,7 +2165,15 @@ _orx() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --grep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cursor)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -224,13 +224,14 @@ complete -c orx -n "__fish_orx_using_subcommand logs" -l filter -d 'Filter expre
 complete -c orx -n "__fish_orx_using_subcommand logs" -l status -d 'Only jobs in these statuses, separated by commas' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l name -d 'Only jobs of this type; `*` stands for any text' -r
-complete -c orx -n "__fish_orx_using_subcommand logs" -l since -d 'Only jobs accepted since a time, or so long ago' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
-complete -c orx -n "__fish_orx_using_subcommand logs" -l tail -d 'Only the last so many lines' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l tail -d 'Only the last so many lines; with `-f`, of those printed before' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l attempt -d 'Only this attempt' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l stream -d 'Only this stream' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l level -d 'Only log lines of this level and above; leaves out what was printed' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l grep -d 'Only lines that match this regular expression' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l cursor -d 'Start after this place, as printed with `-o json`' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l since -d 'Only what was printed since a time, or so long ago' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l config -d 'Configuration file' -r -F

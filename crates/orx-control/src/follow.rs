@@ -80,6 +80,7 @@ impl ControlPanel {
             request,
             follow: query.follow.unwrap_or(false),
             told: None,
+            live: false,
             ready: VecDeque::new(),
             over: false,
         };
@@ -98,6 +99,8 @@ struct Reader {
     follow: bool,
     /// The status that was told last.
     told: Option<(JobStatus, u32)>,
+    /// What was printed before was sent.
+    live: bool,
     ready: VecDeque<LogEvent>,
     over: bool,
 }
@@ -153,6 +156,10 @@ impl Reader {
                 dropped_bytes: chunk.dropped_bytes,
                 data: chunk.bytes,
             }));
+        }
+        if all && self.follow && !self.live {
+            self.live = true;
+            self.ready.push_back(LogEvent::Live {});
         }
         if all && (!self.follow || job.status.is_final()) {
             let cursor = self.request.after.to_string();

@@ -260,6 +260,8 @@ pub enum LogEvent {
     Chunk(LogPart),
     /// Sent about every 5 s while nothing else is: the link lives.
     Ping {},
+    /// While following: all that was printed before has been sent. Sent once.
+    Live {},
     /// The status changed: sent once at the start too, while following.
     Status {
         status: JobStatus,

@@ -165,7 +165,7 @@ impl Ui {
                 }
                 for row in rows {
                     let cells: Vec<String> =
-                        shown.iter().map(|place| escape_tsv(&row.cells[*place].text)).collect();
+                        shown.iter().map(|place| self.tsv(&row.cells[*place].text)).collect();
                     writeln!(out, "{}", cells.join("\t"))?;
                 }
             }
@@ -299,6 +299,12 @@ impl Ui {
         Ok(())
     }
 
+    /// A cell of tab-separated values, which acts on no terminal.
+    pub(crate) fn tsv(&self, text: &str) -> String {
+        let escaped = escape_tsv(text);
+        if self.out_tty { clean_line(&escaped).into_owned() } else { escaped }
+    }
+
     /// One thing: as JSON, as its id, or as lines of `name  value`.
     pub(crate) fn one(
         &self,
@@ -314,7 +320,7 @@ impl Ui {
             Format::Id => writeln!(out, "{id}")?,
             Format::Tsv => {
                 for (name, cell) in lines {
-                    writeln!(out, "{name}\t{}", escape_tsv(&cell.text))?;
+                    writeln!(out, "{name}\t{}", self.tsv(&cell.text))?;
                 }
             }
             Format::Table | Format::Wide => {

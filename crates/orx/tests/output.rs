@@ -3,9 +3,10 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use common::{Machine, orx, said};
+use common::{Machine, orx, said, until};
 
 const HOSTILE: &str =
     r"printf 'a\033[2Jb\033]0;owned\007c\000\377\302\233d\n'; printf 'up\033[1A' >&2";
@@ -36,8 +37,18 @@ fn nothing_of_a_jobs_acts_on_a_terminal_in_any_view() {
     );
     let failing = "printf 'bad\\033[2J\\302\\233x\\n' >&2; exit 1";
     assert_eq!(machine.orx(["run", "--", "sh", "-c", failing]).code, 1);
-    for args in ["logs 1", "logs 2", "jobs -o wide", "show 1", "show 2", "dlq list", "jobs -o json"]
-    {
+    for args in [
+        "logs 1",
+        "logs 2",
+        "logs 1 2 -o tsv",
+        "jobs -o wide",
+        "jobs -o tsv",
+        "show 1",
+        "show 2",
+        "show 2 -o tsv",
+        "dlq list",
+        "jobs -o json",
+    ] {
         let bytes = on_terminal(&machine, &format!("{args} --color never"));
         let text = String::from_utf8_lossy(&bytes);
         let acts = text.chars().find(|c| {
@@ -85,6 +96,50 @@ fn a_line_that_comes_in_pieces_is_shown_whole() {
     assert_eq!(machine.orx(["run", "--", "printf", r"cut\303"]).code, 0);
     assert!(machine.orx(["logs", "3", "-o", "jsonl"]).out.contains("\u{fffd}"));
     assert!(text.chars().skip(1).all(|c| "äöü".contains(c)) && text.chars().count() == 30_001);
+}
+
+#[test]
+fn a_tail_is_followed_from_there_on() {
+    let machine = Machine::with_server();
+    let go = machine.path("go");
+    let script = "seq 1 5; while [ ! -e $1 ]; do sleep 0.1; done; seq 6 7";
+    let place = go.to_str().expect("a path");
+    assert_eq!(machine.orx(["run", "--detach", "--", "sh", "-c", script, "sh", place]).code, 0);
+    until("it has printed", || machine.orx(["logs", "1"]).out.ends_with("5\n"));
+    let mut follow = machine.command(["logs", "-f", "1", "--tail", "2"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().expect("orx runs");
+    let mut lines = BufReader::new(follow.stdout.take().expect("a pipe")).lines();
+    let mut next = || lines.next().expect("a line").expect("text");
+    assert_eq!([next(), next()], ["4", "5"], "while the job goes on");
+    std::fs::write(&go, "").expect("written");
+    assert_eq!([next(), next()], ["6", "7"]);
+    assert!(follow.wait().expect("ended").success());
+}
+
+#[test]
+fn lines_of_a_log_are_chosen_by_pattern_level_and_time() {
+    let machine = Machine::with_server();
+    let script = r"printf 'one\ttab\ntwo\nno end'; orx=$0; $orx ctx log --level warn two";
+    let binary = orx();
+    let binary = binary.to_str().expect("a path");
+    assert_eq!(machine.orx(["run", "--", "sh", "-c", script, binary]).code, 0);
+    let rows = machine.orx(["logs", "1", "-o", "tsv", "--grep", "n[eo]|^WARN"]).out;
+    let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split('\t').collect()).collect();
+    assert_eq!(rows[0], ["job", "attempt", "stream", "at", "text"]);
+    let texts = rows[1..].iter().map(|row| (row[0], row[1], row[2], row[4]));
+    let mut texts: Vec<_> = texts.collect();
+    texts.sort_unstable();
+    let expected = [("log", "WARN two"), ("out", "no end"), ("out", r"one\ttab")];
+    assert_eq!(texts, expected.map(|(stream, text)| ("1", "1", stream, text)));
+    let warned = machine.json(["logs", "1", "--level", "warn"]);
+    assert_eq!(warned.as_array().map(Vec::len), Some(1), "{warned}");
+    assert_eq!(machine.json(["logs", "1", "--level", "error"]), serde_json::json!([]));
+    assert_eq!(machine.orx(["logs", "1", "--since", "1h", "--grep", "tab"]).out, "one\ttab\n");
+    assert_eq!(machine.orx(["logs", "1", "--since", "2020-01-01", "--tail", "0"]).out, "");
+    assert_eq!(machine.orx(["logs", "1", "--since", "0s"]).out, "");
+    let wrong = machine.orx(["logs", "1", "--grep", "("]);
+    assert_eq!((wrong.code, wrong.out.as_str()), (2, ""));
+    assert!(wrong.err.contains("unclosed group"), "{}", wrong.err);
 }
 
 #[test]

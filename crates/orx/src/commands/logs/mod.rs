@@ -1,23 +1,29 @@
 //! What jobs print: on two streams as they did, raw where a program reads, cleaned where a person
 //! does.
 
-use std::collections::BTreeMap;
+mod select;
+
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use orx_model::log::{Level, LogLine, Stream};
+use orx_model::log::{Level, Stream};
 use orx_model::text::{Cleaner, Styles};
+use orx_model::time::{TimeStyle, Toward, format_time, parse_duration, parse_time};
 use orx_model::wire::{LogEvent, LogPart, LogsQuery};
 use orx_model::{Job, Timestamp};
 
+use self::select::{Begun, Select, readable};
 use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, references};
 use crate::error::{CliError, Exit};
-use crate::ui::Ui;
+use crate::ui::{Format, Ui};
+use regex::bytes::Regex;
+
+const SINCE: &str = "Only what was printed since a time, or so long ago";
 
 /// Print what jobs printed
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = super::help::LOGS)]
+#[command(after_long_help = super::help::LOGS, mut_arg("since", |since| since.help(SINCE)))]
 pub(crate) struct Args {
     /// Jobs: `1423`, `1423.2`, `@last`, `key:…`, or `-` for ids on standard input
     #[arg(value_name = "JOB")]
@@ -27,7 +33,7 @@ pub(crate) struct Args {
     /// Stay until the job has ended
     #[arg(short, long)]
     follow: bool,
-    /// Only the last so many lines
+    /// Only the last so many lines; with `-f`, of those printed before
     #[arg(long, value_name = "N")]
     tail: Option<u32>,
     /// Only this attempt
@@ -39,6 +45,9 @@ pub(crate) struct Args {
     /// Only log lines of this level and above; leaves out what was printed
     #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "RE")]
+    grep: Option<Regex>,
     /// Put time, job and stream before each line
     #[arg(long)]
     prefix: bool,
@@ -57,10 +66,8 @@ pub(crate) struct Sink {
     /// As the command itself would print: no log lines between its output.
     pub(crate) plain: bool,
     pub(crate) prefix: Option<String>,
-    pub(crate) level: Option<Level>,
     /// All on stdout, in order; else stderr's to stderr.
     pub(crate) together: bool,
-    pub(crate) tail: Option<u32>,
 }
 
 impl Args {
@@ -68,9 +75,38 @@ impl Args {
     pub(crate) fn resume(&self) -> Option<String> {
         self.follow.then(|| super::resume("logs -f", "follows", &self.jobs))
     }
+
+    fn select(&self, since: Option<Timestamp>) -> Select {
+        Select::new(since, self.level, self.grep.clone(), self.tail)
+    }
+
+    fn query(&self, job: &JobRef, select: &Select) -> LogsQuery {
+        LogsQuery {
+            cursor: self.cursor.clone(),
+            attempt: self.attempt.or(job.attempt),
+            stream: match (self.stream, self.level) {
+                (Some(stream), _) => Some(stream.to_string()),
+                (None, Some(_)) => Some(Stream::Log.to_string()),
+                (None, None) => None,
+            },
+            tail: self.tail.filter(|_| select.takes_all()),
+            follow: Some(self.follow),
+        }
+    }
 }
 
-pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
+/// `5m`: that long ago; or a time.
+fn since(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
+    let now = crate::daemon::wall();
+    if let Ok(ago) = parse_duration(text) {
+        return Ok(now.saturating_sub(ago));
+    }
+    parse_time(text, now, ui.zone, Toward::Past)
+        .map_err(|error| CliError::usage(format!("--since: {error}")))
+}
+
+pub(crate) async fn run(mut args: Args, session: &Session) -> Result<Exit, CliError> {
+    let from = args.filter.since.take().map(|text| since(&text, &session.ui)).transpose()?;
     let jobs = references(session, &args.jobs)?;
     let jobs = match (jobs.is_empty(), args.filter.expression(session.ui.zone)?) {
         (false, None) => jobs,
@@ -80,35 +116,29 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     };
     let many = jobs.len() > 1;
     // One value holds what all of the jobs printed.
-    let mut all = (session.ui.format == crate::ui::Format::Json).then(Vec::new);
+    let mut all = (session.ui.format == Format::Json).then(Vec::new);
+    if session.ui.format == Format::Tsv && session.ui.header {
+        session.ui.raw(b"job\tattempt\tstream\tat\ttext\n")?;
+    }
     let mut exit = Exit::Done;
     for job in jobs {
-        let prefix = (args.prefix || many).then(|| job.text.clone());
-        let query = LogsQuery {
-            cursor: args.cursor.clone(),
-            attempt: args.attempt.or(job.attempt),
-            stream: match (args.stream, args.level) {
-                (Some(stream), _) => Some(stream.to_string()),
-                (None, Some(_)) => Some(Stream::Log.to_string()),
-                (None, None) => None,
-            },
-            tail: args.tail,
-            follow: Some(args.follow),
+        let select = args.select(from);
+        let query = args.query(&job, &select);
+        let ended = match session.ui.format {
+            Format::Json | Format::Jsonl => {
+                print_json(session, &job, query, select, all.as_mut()).await?
+            }
+            Format::Tsv => print_tsv(session, &job, query, select).await?,
+            Format::Table | Format::Wide | Format::Id => {
+                let sink = Sink {
+                    raw: args.raw,
+                    prefix: (args.prefix || many).then(|| job.text.clone()),
+                    together: !args.follow || args.prefix || many,
+                    ..Sink::default()
+                };
+                print(session, &job.text, query, select, sink).await?
+            }
         };
-        if session.ui.format.is_json() {
-            let ended = print_json(session, &job, query, all.as_mut()).await?;
-            exit = if args.follow { exit_of(&ended) } else { exit };
-            continue;
-        }
-        let sink = Sink {
-            raw: args.raw,
-            prefix,
-            level: args.level,
-            together: !args.follow || args.prefix || many,
-            tail: args.tail,
-            ..Sink::default()
-        };
-        let ended = print(session, &job.text, query, sink).await?;
         if args.follow {
             exit = exit_of(&ended);
         }
@@ -128,7 +158,7 @@ pub(crate) async fn follow(
     timeout: Option<Duration>,
 ) -> Result<Exit, CliError> {
     let query = LogsQuery { follow: Some(true), ..LogsQuery::default() };
-    let printing = print(session, reference, query, sink);
+    let printing = print(session, reference, query, Select::default(), sink);
     let Some(job) = crate::within(timeout, printing).await? else {
         session.ui.note(&format!("{reference} goes on: `orx logs -f {reference}` follows it"));
         return Ok(Exit::TimedOut);
@@ -143,32 +173,48 @@ pub(crate) async fn follow(
     Ok(exit)
 }
 
-async fn print(
+/// Hands on the parts that are wanted, in their order, until the log has been read: then the job.
+async fn parts(
     session: &Session,
     reference: &str,
     query: LogsQuery,
-    sink: Sink,
+    mut select: Select,
+    mut show: impl FnMut(&LogPart) -> std::io::Result<()>,
 ) -> Result<Job, CliError> {
-    let mut printer = Printer::new(&session.ui, sink);
     let mut failed = None;
-    let each = |event: LogEvent| match event {
-        LogEvent::Chunk(part) => match printer.part(&part) {
+    let each = |event: LogEvent| {
+        let parts = match event {
+            LogEvent::Chunk(part) => select.part(part).into_iter().collect(),
+            LogEvent::Live {} => select.live(),
+            LogEvent::Ping {} | LogEvent::Status { .. } | LogEvent::End { .. } => Vec::new(),
+        };
+        match parts.iter().try_for_each(&mut show) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);
                 ControlFlow::Break(())
             }
-        },
-        LogEvent::Ping {} | LogEvent::Status { .. } | LogEvent::End { .. } => {
-            ControlFlow::Continue(())
         }
     };
     let ended = session.client.follow(reference, query, each, link_note(&session.ui)).await?;
     if let Some(error) = failed {
         return Err(error.into());
     }
-    printer.finish()?;
+    select.end().iter().try_for_each(&mut show)?;
     ended.ok_or_else(|| CliError::new(Exit::Failed, "cut_off", "the log was cut off"))
+}
+
+async fn print(
+    session: &Session,
+    reference: &str,
+    query: LogsQuery,
+    select: Select,
+    sink: Sink,
+) -> Result<Job, CliError> {
+    let mut printer = Printer::new(&session.ui, sink);
+    let ended = parts(session, reference, query, select, |part| printer.part(part)).await?;
+    printer.finish()?;
+    Ok(ended)
 }
 
 /// Lines of JSON, or values for one list.
@@ -176,17 +222,15 @@ async fn print_json(
     session: &Session,
     job: &JobRef,
     query: LogsQuery,
+    select: Select,
     mut all: Option<&mut Vec<serde_json::Value>>,
 ) -> Result<Job, CliError> {
-    let mut failed = None;
     let mut begun = Begun::default();
-    let value = |part: &LogPart, data: &str| {
-        serde_json::json!({
+    let mut show = |part: &LogPart, data: &str| {
+        let value = serde_json::json!({
             "v": 1, "job": job.text, "attempt": part.attempt, "stream": part.stream, "at": part.at,
             "cursor": part.cursor, "dropped_bytes": part.dropped_bytes, "data": data,
-        })
-    };
-    let mut show = |value: serde_json::Value| {
+        });
         if let Some(all) = &mut all {
             all.push(value);
             return Ok(());
@@ -194,82 +238,47 @@ async fn print_json(
         let line = orx_model::text::escape_json(&value.to_string()).into_owned();
         writeln!(std::io::stdout().lock(), "{line}")
     };
-    let each = |event: LogEvent| {
-        let LogEvent::Chunk(part) = event else { return ControlFlow::Continue(()) };
-        match show(value(&part, &begun.characters(&part))) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    };
-    let ended = session.client.follow(&job.text, query, each, link_note(&session.ui)).await?;
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
+    let each = |part: &LogPart| show(part, &begun.characters(part));
+    let ended = parts(session, &job.text, query, select, each).await?;
     for part in begun.take() {
-        show(value(&part, &String::from_utf8_lossy(&part.data)))?;
+        show(&part, &String::from_utf8_lossy(&part.data))?;
     }
-    ended.ok_or_else(|| CliError::new(Exit::Failed, "cut_off", "the log was cut off"))
+    Ok(ended)
 }
 
-/// What was begun in one part of a stream and ends in the next: chunks are cut by size and time,
-/// not where lines and characters end.
-#[derive(Default)]
-struct Begun(BTreeMap<(u32, &'static str), LogPart>);
-
-/// A line without an end is shown in pieces of this.
-const LINE_MOST: usize = 256 * 1024;
-
-impl Begun {
-    /// What was begun before, and this.
-    fn with(&mut self, part: &LogPart) -> Vec<u8> {
-        let begun = self.0.remove(&(part.attempt, part.stream.as_str()));
-        let mut bytes = begun.map(|begun| begun.data).unwrap_or_default();
-        bytes.extend_from_slice(&part.data);
-        bytes
-    }
-
-    fn keep(&mut self, part: &LogPart, rest: Vec<u8>) {
-        if !rest.is_empty() {
-            let (attempt, stream, at) = (part.attempt, part.stream, part.at);
-            let cursor = part.cursor.clone();
-            let rest = LogPart { cursor, attempt, stream, at, dropped_bytes: 0, data: rest };
-            self.0.insert((attempt, stream.as_str()), rest);
+/// A row a line.
+async fn print_tsv(
+    session: &Session,
+    job: &JobRef,
+    query: LogsQuery,
+    select: Select,
+) -> Result<Job, CliError> {
+    let ui = &session.ui;
+    let mut begun = Begun::default();
+    let show = |part: &LogPart, lines: &[u8]| {
+        let mut rows = String::new();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            let read = (part.stream == Stream::Log).then(|| readable(line)).flatten();
+            let at = read.as_ref().and_then(|(line, _)| line.at).unwrap_or(part.at);
+            let text = read.map_or_else(|| String::from_utf8_lossy(line).into_owned(), |it| it.1);
+            let cells = [&part.attempt.to_string(), part.stream.as_str(), &shown_at(ui, at), &text];
+            let cells = cells.map(|cell| ui.tsv(cell));
+            rows.push_str(&format!("{}\t{}\n", ui.tsv(&job.text), cells.join("\t")));
         }
+        put(false, rows.as_bytes())
+    };
+    let each = |part: &LogPart| show(part, &begun.lines(part));
+    let ended = parts(session, &job.text, query, select, each).await?;
+    for part in begun.take() {
+        show(&part, &part.data)?;
     }
+    Ok(ended)
+}
 
-    /// The lines that are there whole, each with its end.
-    fn lines(&mut self, part: &LogPart) -> Vec<u8> {
-        let mut bytes = self.with(part);
-        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        if bytes.len() - end > LINE_MOST {
-            bytes.push(b'\n');
-            return bytes;
-        }
-        let rest = bytes.split_off(end);
-        self.keep(part, rest);
-        bytes
-    }
-
-    /// The text up to where a character is cut in two.
-    fn characters(&mut self, part: &LogPart) -> String {
-        let mut bytes = self.with(part);
-        let cut = bytes.utf8_chunks().last().map_or(0, |last| {
-            let begun = std::str::from_utf8(last.invalid());
-            let is_begun = begun.is_err_and(|error| error.error_len().is_none());
-            if is_begun { last.invalid().len() } else { 0 }
-        });
-        let rest = bytes.split_off(bytes.len() - cut);
-        self.keep(part, rest);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// What never ended.
-    fn take(&mut self) -> impl Iterator<Item = LogPart> + use<> {
-        std::mem::take(&mut self.0).into_values()
-    }
+fn shown_at(ui: &Ui, at: Timestamp) -> String {
+    let style = ui.time.unwrap_or(TimeStyle::Utc);
+    format_time(at, style, crate::daemon::wall(), ui.zone)
 }
 
 /// One stream of this process.
@@ -286,8 +295,6 @@ struct Printer {
     err: Side,
     /// Lines that have not ended yet, where each gets a prefix.
     begun: Begun,
-    /// Lines held back until the end, for an exact tail.
-    held: Option<Vec<(bool, Vec<u8>)>>,
 }
 
 impl Printer {
@@ -302,7 +309,6 @@ impl Printer {
             err: side(std::io::stderr().is_terminal()),
             ui: ui.clone(),
             begun: Begun::default(),
-            held: sink.tail.map(|_| Vec::new()),
             sink,
         }
     }
@@ -341,32 +347,23 @@ impl Printer {
     }
 
     fn head(&self, job: &str, stream: &str, at: Timestamp) -> String {
-        let style = self.ui.time.unwrap_or(orx_model::time::TimeStyle::Utc);
-        let at = orx_model::time::format_time(at, style, crate::daemon::wall(), self.ui.zone);
-        format!("{at} {job} {stream}  ")
+        format!("{} {job} {stream}  ", shown_at(&self.ui, at))
     }
 
     fn log_lines(&self, data: &[u8], at: Timestamp) -> String {
-        let mut text = String::new();
-        for line in String::from_utf8_lossy(data).lines() {
-            let Ok(line) = serde_json::from_str::<LogLine>(line) else { continue };
-            if self.sink.level.is_some_and(|least| line.level < least) {
-                continue;
-            }
+        let mut shown = String::new();
+        for line in data.split(|byte| *byte == b'\n') {
+            let Some((line, text)) = readable(line) else { continue };
             if let Some(job) = &self.sink.prefix {
-                text.push_str(&self.head(job, "log", line.at.unwrap_or(at)));
+                shown.push_str(&self.head(job, "log", line.at.unwrap_or(at)));
             }
-            let level = line.level.as_str().to_uppercase();
-            text.push_str(&format!("{level} {}\n", line.message));
+            shown.push_str(&text);
+            shown.push('\n');
         }
-        text
+        shown
     }
 
     fn write(&mut self, to_err: bool, bytes: &[u8]) -> std::io::Result<()> {
-        if let Some(held) = &mut self.held {
-            held.push((to_err, bytes.to_vec()));
-            return Ok(());
-        }
         let side = if to_err { &mut self.err } else { &mut self.out };
         if let Some(last) = bytes.last() {
             side.open = *last != b'\n';
@@ -390,24 +387,6 @@ impl Printer {
             let to_err = part.stream == Stream::Err && !self.sink.together;
             self.prefixed(to_err, &part, &line)?;
         }
-        if let (Some(held), Some(lines)) = (self.held.take(), self.sink.tail) {
-            // Whole chunks came; the tail is cut to lines here.
-            let total: usize = held.iter().map(|(_, bytes)| count_lines(bytes)).sum();
-            let open = held.last().is_some_and(|(_, bytes)| !bytes.ends_with(b"\n"));
-            let mut skip = (total + usize::from(open)).saturating_sub(lines as usize);
-            for (to_err, bytes) in held {
-                let mut rest = bytes.as_slice();
-                while skip > 0 {
-                    let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-                        rest = &[];
-                        break;
-                    };
-                    rest = &rest[end + 1..];
-                    skip -= 1;
-                }
-                self.write(to_err, rest)?;
-            }
-        }
         for (to_err, side) in [(false, &mut self.out), (true, &mut self.err)] {
             if let Some(cleaner) = &mut side.cleaner {
                 let mut text = String::new();
@@ -421,10 +400,6 @@ impl Printer {
         }
         Ok(())
     }
-}
-
-fn count_lines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn put(to_err: bool, bytes: &[u8]) -> std::io::Result<()> {
