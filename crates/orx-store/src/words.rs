@@ -84,7 +84,6 @@ fn reason_word(reason: SkipReason) -> &'static str {
         SkipReason::Overlap => "overlap",
         SkipReason::OneWaits => "one_waits",
         SkipReason::Paused => "paused",
-        SkipReason::Refused => "refused",
     }
 }
 
@@ -120,7 +119,7 @@ pub(crate) fn slot_outcome(
         "missed" => SlotOutcome::Missed,
         "skipped" => {
             use SkipReason as R;
-            let all = [R::Overlap, R::OneWaits, R::Paused, R::Refused];
+            let all = [R::Overlap, R::OneWaits, R::Paused];
             let reason = all.into_iter().find(|known| Some(reason_word(*known)) == reason)?;
             SlotOutcome::Skipped { reason }
         }

@@ -865,7 +865,7 @@ pub async fn a_row_takes_the_place_of_one_of_the_same_slot(store: AStore) {
     let job = fire_one(&store, firing(&record, vec![run(&record, 60, RunAfter::Nothing)])).await[0];
     assert_eq!(slots(&store, all_of("a")).await, [ran_as(60, job), range]);
     let record = read(&store, "a").await;
-    let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::Refused });
+    let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::OneWaits });
     fire_one(&store, rows_only(&record, vec![skipped, missed(30)])).await;
     assert_eq!(slots(&store, all_of("a")).await, [skipped, missed(30)]);
 }

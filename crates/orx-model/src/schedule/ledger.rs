@@ -18,8 +18,6 @@ pub enum SkipReason {
     OneWaits,
     /// The schedule was paused.
     Paused,
-    /// Its job was refused as a request would be.
-    Refused,
 }
 
 impl SkipReason {
@@ -30,7 +28,6 @@ impl SkipReason {
             Self::Overlap => "the previous run had not ended",
             Self::OneWaits => "a run was waiting already",
             Self::Paused => "the schedule was paused",
-            Self::Refused => "the job was refused",
         }
     }
 }
