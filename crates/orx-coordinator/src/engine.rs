@@ -6,29 +6,29 @@
 //! A node that follows records what workers tell it and answers their heartbeats from the store;
 //! claiming, promoting, giving up and forgetting are for the one that leads, and carry its term.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::log::LogChunk;
 use orx_model::message::{
-    ExecutionProgress, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat,
+    Dispatch, ExecutionProgress, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat,
     WorkerOrder, WorkerRegistration, WorkerState,
 };
 use orx_model::{ExecutionId, Incarnation, JobId, Name, Outcome, Timestamp, policy};
 use orx_store::{
-    CancelAnswer, CancelCommand, Claimed, Fire, Live, PruneRequest, Recorded, Result, Run,
-    RunAfter, ScheduleRecord, Settle, Store, StoreError, Term, WorkerReport,
+    CLAIM_MOST, CancelAnswer, CancelCommand, Claimed, Fire, Live, PruneRequest, Recorded, Result,
+    Run, RunAfter, ScheduleRecord, Settle, Store, StoreError, Term, WorkerReport,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::fleet::{self, Fleet};
+use crate::fleet::{self, Fleet, Seat};
 use crate::schedules::{self, Step};
 use crate::{Now, Settings};
 
-/// Jobs claimed in one transaction, over all workers.
-const CLAIM_MOST: usize = 2_000;
+/// Jobs sent in one message weigh about so much: far less than any link refuses.
+const DISPATCH_BYTES: usize = 4 << 20;
 /// Scheduled jobs made ready in one transaction.
 const PROMOTE_MOST: u32 = 2_000;
 /// Jobs, or rows of ledgers, forgotten in one transaction.
@@ -135,7 +135,7 @@ pub struct Engine {
     rng: StdRng,
     /// When something falls due next, as far as known; the monitor reads it afresh.
     next_due: Option<Timestamp>,
-    /// The claims of the last round took all the room there was: there may be more to claim.
+    /// The last round claimed as many as it may at once: there may be more to claim.
     more: bool,
     /// When a schedule fires next, as far as known.
     next_fire: Option<Timestamp>,
@@ -375,10 +375,9 @@ impl Engine {
         }
         let term = self.term;
         let requests = match term {
-            Some(_) => self.fleet.claims(CLAIM_MOST, &mut self.rng, now),
+            Some(_) => self.fleet.claims(&mut self.rng, now),
             None => Vec::new(),
         };
-        let room: usize = requests.iter().map(|request| request.executions.len()).sum();
         let mut touched: Vec<JobId> = Vec::new();
         touched.extend(events.started.iter().map(|started| started.job));
         touched.extend(events.progress.iter().map(|progress| progress.job));
@@ -404,7 +403,9 @@ impl Engine {
         };
         let claims = async {
             match term {
-                Some(term) if room > 0 => store.claim_ready(requests, term, now.wall).await,
+                Some(term) if !requests.is_empty() => {
+                    store.claim_ready(requests, term, now.wall).await
+                }
                 _ => Ok(Vec::new()),
             }
         };
@@ -431,7 +432,7 @@ impl Engine {
             }
         };
         self.fleet.claimed(&claimed);
-        self.more = room > 0 && claimed.len() == room && room == CLAIM_MOST;
+        self.more = claimed.len() == CLAIM_MOST;
         outbox.changed.extend(claimed.iter().map(|claim| claim.dispatch.job));
         outbox.send.extend(self.dispatches(claimed));
         outbox.changed.extend(touched);
@@ -627,11 +628,11 @@ impl Engine {
         }
         let mut outbox = self.refresh(now).await?;
         for worker in self.fleet.lost(now) {
-            let fenced = self.fleet.seat(worker).is_some_and(|seat| seat.order.is_some());
+            let order = self.fleet.seat(worker).and_then(|seat| seat.order);
             tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
             outbox.add(self.give_up(worker, "its worker was not heard of any more", now).await?);
             // A fence outlives the silence of its worker.
-            if !fenced {
+            if order != Some(WorkerOrder::Fence) {
                 self.store.remove_workers(vec![worker]).await?;
             }
         }
@@ -697,18 +698,28 @@ impl Engine {
         Ok(pruned.max(rows) >= u64::from(PRUNE_MOST))
     }
 
-    /// One message to each worker.
+    /// One message to each worker, or a few where the jobs are large.
     fn dispatches(&self, claimed: Vec<Claimed>) -> Vec<(Incarnation, Message)> {
-        let mut by_worker: std::collections::BTreeMap<Incarnation, Vec<_>> =
-            std::collections::BTreeMap::new();
+        let mut by_worker: BTreeMap<Incarnation, Vec<Dispatch>> = BTreeMap::new();
         for claim in claimed {
             by_worker.entry(claim.worker).or_default().push(claim.dispatch);
         }
-        let message = |(worker, jobs)| {
-            let heard = self.fleet.seat(worker).map(|seat| seat.heartbeat());
-            (worker, Message::JobDispatch { jobs, heard })
-        };
-        by_worker.into_iter().map(message).collect()
+        let mut messages = Vec::new();
+        for (worker, jobs) in by_worker {
+            let heard = self.fleet.seat(worker).map(Seat::heartbeat);
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            for job in jobs {
+                if bytes > 0 && bytes + job.weight() > DISPATCH_BYTES {
+                    let jobs = std::mem::take(&mut batch);
+                    messages.push((worker, Message::JobDispatch { jobs, heard }));
+                    bytes = 0;
+                }
+                bytes += job.weight();
+                batch.push(job);
+            }
+            messages.push((worker, Message::JobDispatch { jobs: batch, heard }));
+        }
+        messages
     }
 
     async fn give_up(&mut self, worker: Incarnation, why: &str, now: Now) -> Result<Outbox> {
@@ -748,8 +759,7 @@ impl Engine {
         if answers.len() != told.len() {
             return Err(StoreError::Unknown);
         }
-        let mut acks: std::collections::BTreeMap<Incarnation, Vec<ExecutionId>> =
-            std::collections::BTreeMap::new();
+        let mut acks: BTreeMap<Incarnation, Vec<ExecutionId>> = BTreeMap::new();
         for ((from, outcome), answer) in told.into_iter().zip(answers) {
             self.fleet.ended(from, outcome.execution);
             // Applied, stale or of an unknown job: all are final, the worker may forget it.

@@ -13,7 +13,7 @@ use orx_model::message::{
     ExecutionRef, HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState,
 };
 use orx_model::{ExecutionId, Incarnation, Outcome, OutcomeKind, Timestamp};
-use orx_store::{ClaimRequest, Claimed, Live, WorkerRecord};
+use orx_store::{CLAIM_MOST, ClaimRequest, Claimed, Live, WorkerRecord};
 use rand::Rng;
 
 use crate::{Now, Settings};
@@ -130,6 +130,18 @@ impl Fleet {
 
     /// What the store knows of workers, other nodes' news among it.
     pub fn rows_are(&mut self, rows: &[WorkerRecord], now: Now) {
+        let known: BTreeSet<Incarnation> =
+            rows.iter().map(|row| row.report.registration.incarnation).collect();
+        // It said goodbye to another node, or was given up there. A row is written before its seat.
+        let gone: Vec<Incarnation> =
+            self.seats.keys().filter(|worker| !known.contains(worker)).copied().collect();
+        for worker in gone {
+            if let Some(seat) = self.seats.remove(&worker)
+                && !seat.live.is_empty()
+            {
+                self.strangers.insert(worker, seat.live);
+            }
+        }
         for row in rows {
             let report = &row.report;
             let worker = report.registration.incarnation;
@@ -259,18 +271,19 @@ impl Fleet {
     }
 
     /// One request for each worker with room. Execution ids are drawn here.
-    pub fn claims(&self, most: usize, rng: &mut impl Rng, now: Now) -> Vec<ClaimRequest> {
+    ///
+    /// All of the room is offered: how many jobs are claimed at once is for the store to bound, as it
+    /// alone knows what is ready for whom.
+    pub fn claims(&self, rng: &mut impl Rng, now: Now) -> Vec<ClaimRequest> {
         let mut requests = Vec::new();
-        let mut left = most;
         for seat in self.seats.values() {
             // Later in its lease it would give back what it cannot tell from what it has lost.
             let lease = self.settings.lease;
             let silent = now.mono.saturating_sub(seat.seen) >= lease - lease / 3;
-            let room = if silent { 0 } else { seat.room().min(left) };
+            let room = if silent { 0 } else { seat.room().min(CLAIM_MOST) };
             if room == 0 {
                 continue;
             }
-            left -= room;
             let free = (seat.registration.slots as usize).saturating_sub(seat.live.len());
             requests.push(ClaimRequest {
                 ahead: room.saturating_sub(free),
@@ -353,7 +366,8 @@ impl Fleet {
     #[must_use]
     pub fn overdue(&self, live: &[Live], now: Timestamp) -> Vec<Outcome> {
         let over = |attempt: &&Live| {
-            let since = attempt.started_at.unwrap_or(attempt.claimed_at);
+            // Its start is told by the worker's clock, which may be late.
+            let since = attempt.started_at.unwrap_or_default().max(attempt.claimed_at);
             let timeout =
                 attempt.timeout_ms.map(|ms| since.saturating_add(Duration::from_millis(ms)));
             let ends = [timeout, attempt.deadline].into_iter().flatten().min();

@@ -204,6 +204,19 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
+    /// About how many bytes it is as JSON.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const REST: usize = 500;
+        let of_command = |command: &Command| {
+            let env = command.env.iter().map(|(name, value)| name.len() + value.len());
+            let words = command.argv.iter().chain(&command.cwd).chain(&command.stdin);
+            words.map(String::len).sum::<usize>() + env.sum::<usize>()
+        };
+        let tags: usize = self.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+        REST + self.args.get().len() + tags + self.command.as_ref().map_or(0, of_command)
+    }
+
     /// The time that the job is for: its schedule's due time, else its own.
     #[must_use]
     pub fn scheduled_at(&self) -> Timestamp {

@@ -239,6 +239,9 @@ pub struct Claimed {
     pub dispatch: Dispatch,
 }
 
+/// Jobs claimed in one transaction, over all requests.
+pub const CLAIM_MOST: usize = 2_000;
+
 /// An attempt that is with a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live {
@@ -282,11 +285,11 @@ pub struct Promoted {
 
 #[async_trait]
 pub trait Dispatching: Send + Sync {
-    /// A leader's. Advisory, except that what it returns was durably due before. Gives each worker at most its
-    /// room, from all lanes its offer takes, in the order (priority descending, due time, id) over
-    /// all of them; where several workers fit, the one that has most places free gets the next, and then the one
-    /// with the most room left. A
-    /// job that expired, or whose deadline passed, is cancelled instead. Counts the attempt.
+    /// A leader's. Advisory, except that what it returns was durably due before. Gives each worker at
+    /// most its room, and all together at most [`CLAIM_MOST`], from all lanes its offer takes, in the
+    /// order (priority descending, due time, id) over all of them; where several workers fit, the one
+    /// that has most places free gets the next, and then the one with the most room left. A job that
+    /// expired, or whose deadline passed, is cancelled instead. Counts the attempt.
     async fn claim_ready(
         &self,
         requests: Vec<ClaimRequest>,

@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use orx_model::Lane;
 
-use crate::ClaimRequest;
+use crate::{CLAIM_MOST, ClaimRequest};
 
 /// A job's place in the order of dispatch: urgency, due time, id.
 pub(crate) type Place = (i64, i64, i64);
@@ -21,6 +21,8 @@ pub(crate) struct Merge {
     heads: BinaryHeap<Reverse<(Place, usize)>>,
     /// Lanes to be read before anything can be given.
     wanted: Vec<usize>,
+    /// Jobs that may still be given, over all requests.
+    most: usize,
     /// What each request still takes.
     room: Vec<usize>,
     /// Of that, what would wait there.
@@ -76,11 +78,12 @@ impl Merge {
             .collect();
         let wanted = (0..lanes.len()).collect();
         let ahead = requests.iter().map(|request| request.ahead).collect();
-        Self { lanes, heads: BinaryHeap::new(), wanted, room, ahead, emptied: Vec::new() }
+        let (heads, emptied) = (BinaryHeap::new(), Vec::new());
+        Self { lanes, heads, wanted, most: CLAIM_MOST, room, ahead, emptied }
     }
 
     pub(crate) fn left(&self) -> usize {
-        self.room.iter().sum()
+        self.room.iter().sum::<usize>().min(self.most)
     }
 
     pub(crate) fn lanes(&self) -> usize {
@@ -153,6 +156,7 @@ impl Merge {
     /// The job went to its request: it takes one less. Answers which of its executions that is.
     pub(crate) fn given(&mut self, request: usize, executions: usize) -> usize {
         let number = executions - self.room[request];
+        self.most -= 1;
         self.room[request] -= 1;
         if self.room[request] == 0 {
             self.forget_unwanted();

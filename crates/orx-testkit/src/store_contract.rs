@@ -18,8 +18,9 @@ use orx_model::{
     OutcomeKind, Priority, RetryPolicy,
 };
 use orx_store::{
-    CancelAnswer, CancelCommand, Enqueued, KeptKey, Lead, LeadRequest, ListRequest, LogRequest,
-    NodeReport, PruneRequest, Recorded, RetryAnswer, Store, Term, TokenRecord, WorkerReport,
+    CLAIM_MOST, CancelAnswer, CancelCommand, Enqueued, KeptKey, Lead, LeadRequest, ListRequest,
+    LogRequest, NodeReport, PruneRequest, Recorded, RetryAnswer, Store, Term, TokenRecord,
+    WorkerReport,
 };
 
 use crate::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
@@ -33,6 +34,7 @@ macro_rules! store_contract {
             the_same_key_gives_the_same_job_and_another_request_is_a_conflict
             a_key_twice_in_one_batch_is_one_job
             claims_go_by_priority_then_due_time_then_id_over_all_lanes
+            no_more_than_so_many_are_claimed_at_once
             a_worker_gets_no_more_than_its_room_and_only_what_it_takes
             the_worker_with_the_most_room_gets_the_next
             who_starts_a_job_at_once_gets_it_before_who_lets_it_wait
@@ -228,6 +230,16 @@ pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: A
     let rest = store.claim_ready(vec![request(2, 500, 9)], store.term, at(5)).await.expect("claim");
     let rest: Vec<i64> = rest.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(rest, [2, 1]);
+}
+
+pub async fn no_more_than_so_many_are_claimed_at_once(store: AStore) {
+    let jobs = (0..CLAIM_MOST + 7).map(|_| job()).collect();
+    store.enqueue(jobs, NOW).await.expect("accepted");
+    for (first, expected) in [(1, CLAIM_MOST), (10_000, 7), (20_000, 0)] {
+        let asked = vec![request(1, first, 1_500), request(2, first + 5_000, 1_500)];
+        let claimed = store.claim_ready(asked, store.term, at(1)).await.expect("claimed");
+        assert_eq!(claimed.len(), expected);
+    }
 }
 
 pub async fn a_worker_gets_no_more_than_its_room_and_only_what_it_takes(store: AStore) {

@@ -21,11 +21,11 @@ use orx_model::{
 
 use crate::merge::preference;
 use crate::{
-    CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
-    NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result, RetryAnswer,
-    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord, WorkerReport,
-    Workers,
+    CLAIM_MOST, CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
+    Dispatching, Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
+    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result,
+    RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
+    WorkerReport, Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -543,6 +543,9 @@ impl Dispatching for Memory {
                 handler: job.handler().cloned(),
                 require: job.require.clone(),
             };
+            if claimed.len() == CLAIM_MOST {
+                break;
+            }
             let room = |place: &usize| requests[*place].executions.len() - used[*place];
             let fitting = (0..requests.len())
                 .filter(|place| room(place) > 0 && requests[*place].offer.takes(&lane))
