@@ -35,6 +35,9 @@ const PROMOTE_MOST: u32 = 2_000;
 const PRUNE_MOST: u32 = 500;
 /// Schedules fired in one transaction.
 const FIRE_MOST: u32 = 500;
+/// Jobs and rows that a transaction of firings writes, unless one schedule alone has more: what any
+/// database does well within a call's deadline.
+const FIRE_WRITES: usize = 5_000;
 /// A schedule that a person changed while it fired is looked at again after this.
 const FIRE_AGAIN: Duration = Duration::from_millis(20);
 /// Watched runs settled in one transaction, and how often they are looked at.
@@ -458,19 +461,25 @@ impl Engine {
         if self.next_fire.is_none_or(|at| at > now.wall) {
             return Ok(());
         }
-        let (due, more) = self.due_schedules(now).await?;
+        let (mut due, mut more) = self.due_schedules(now).await?;
         // A person ran one by hand, perhaps: such runs are watched too.
         if !self.watching {
             self.watching = self.store.is_watching().await?;
             self.look_at_runs(now);
         }
-        let held = if self.watching && !due.is_empty() {
-            schedules::held(&self.store.watched(SETTLE_MOST).await?)
-        } else {
-            BTreeSet::new()
-        };
-        let fires: Vec<Fire> =
-            due.iter().map(|record| schedules::decide(record, &held, now.wall)).collect();
+        let held =
+            if self.watching && !due.is_empty() { self.held().await? } else { BTreeSet::new() };
+        let (mut fires, mut writes): (Vec<Fire>, usize) = (Vec::new(), 0);
+        for record in &due {
+            let fire = schedules::decide(record, &held, now.wall);
+            writes += fire.runs.len() + fire.rows.len();
+            if !fires.is_empty() && writes > FIRE_WRITES {
+                break;
+            }
+            fires.push(fire);
+        }
+        more |= fires.len() < due.len();
+        due.truncate(fires.len());
         let watches = |run: &Run| run.on_failure.is_some() || run.after != RunAfter::Nothing;
         let watched = fires.iter().flat_map(|fire| &fire.runs).any(watches);
         let fired = match self.fire_all(fires, term, now).await {
@@ -489,6 +498,18 @@ impl Engine {
             self.store.next_fire(now.wall).await?
         };
         Ok(())
+    }
+
+    /// Runs that ended before their turn came, while what they waited for goes on.
+    async fn held(&self) -> Result<BTreeSet<JobId>> {
+        let mut most = SETTLE_MOST;
+        loop {
+            let watched = self.store.watched(most).await?;
+            if watched.len() < most as usize {
+                return Ok(schedules::held(&watched));
+            }
+            most = most.saturating_mul(4);
+        }
     }
 
     /// A batch, and whether there may be more. Those that are passed over hide no others.

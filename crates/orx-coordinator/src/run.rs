@@ -3,15 +3,17 @@
 //!
 //! A second task passes on what other nodes should know.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Hint, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
 };
 use orx_model::wire::Receipt;
-use orx_model::{Incarnation, MessageId};
+use orx_model::{ExecutionId, Incarnation, MessageId};
 use orx_store::{Lead, NodeReport, Store, StoreError};
 use orx_transport::{
     Channel, Delivery, Gateway, GatewayError, Notices, Peer, PeerList, Peers, Shard, Subscription,
@@ -36,6 +38,8 @@ const SEND_WAIT: Duration = Duration::from_millis(200);
 /// Between tries while the store takes nothing.
 const STORE_PAUSE: Duration = Duration::from_millis(50);
 const STORE_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Who has what is counted this often at most, however many ends other nodes tell of.
+const COUNT_EVERY: Duration = Duration::from_millis(20);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Hints of other nodes taken at once.
 const HINTS: usize = 256;
@@ -116,6 +120,9 @@ impl Coordinator {
         let mut task = Task {
             engine,
             election,
+            away: None,
+            to_count: false,
+            counted: now.mono,
             passed: now.mono,
             monitored: now.mono,
             pruned: now.mono,
@@ -203,7 +210,12 @@ struct Task {
     idle_is: watch::Sender<bool>,
     rng: StdRng,
     stop: CancellationToken,
+    /// Since when the store takes nothing, and the next pause before it is tried again.
+    away: Option<(Duration, Duration)>,
+    /// Other nodes recorded ends, and who has what is to be counted.
+    to_count: bool,
     /// When these were last done, on the monotonic clock.
+    counted: Duration,
     passed: Duration,
     monitored: Duration,
     pruned: Duration,
@@ -211,10 +223,16 @@ struct Task {
     node_told: Option<Duration>,
 }
 
+/// What became of a pass in which all that was told was recorded.
+struct Passed {
+    /// Outcomes that came too late.
+    stale: BTreeSet<ExecutionId>,
+    /// Something else could not be done, and is to be tried again.
+    undone: Option<StoreError>,
+}
+
 impl Task {
     async fn run(mut self) -> Result<(), CoordinatorError> {
-        let mut pause = STORE_PAUSE;
-        let mut away = false;
         loop {
             let sleep = self.sleep();
             let mut deliveries = Vec::new();
@@ -226,6 +244,13 @@ impl Task {
                 told = self.events.next(EVENT_ENVELOPES) => deliveries = told?,
                 () = self.parts.notices.wait_for_work() => {}
                 () = tokio::time::sleep(sleep) => {}
+            }
+            self.answer_waiting().await;
+            // Calls that come without a pause keep nothing waiting that was told.
+            if deliveries.is_empty()
+                && let Some(told) = self.events.next(EVENT_ENVELOPES).now_or_never()
+            {
+                deliveries = told?;
             }
             if let Some(due) = self.parts.notices.take_due() {
                 self.engine.due_at(due);
@@ -248,16 +273,24 @@ impl Task {
                 Err(error) => Err(error),
             };
             match result {
-                Ok(stale) => {
+                Ok(passed) => {
                     for delivery in deliveries {
-                        let receipt = receipt(&delivery.envelope().body, &stale);
+                        let receipt = receipt(&delivery.envelope().body, &passed.stale);
                         delivery.answer(receipt);
                     }
-                    if away {
-                        tracing::info!("the store takes writes again");
-                        self.engine.was_away(self.now());
-                        (away, pause) = (false, STORE_PAUSE);
+                    if let Some(error) = passed.undone {
+                        self.tidy(now).await;
+                        self.pause(&error).await;
+                        continue;
                     }
+                    // This pass may have had nothing to write.
+                    if self.away.is_some()
+                        && let Err(error) = self.parts.store.check_writable().await
+                    {
+                        self.pause(&error).await;
+                        continue;
+                    }
+                    self.store_is_back();
                     let idle = self.engine.fleet().is_idle()
                         && self.engine.next_due().is_none()
                         && !self.engine.has_more();
@@ -273,21 +306,39 @@ impl Task {
                     drop(deliveries);
                 }
                 Err(error) => {
-                    if !away {
-                        tracing::warn!(%error, "the store does not take writes: trying on");
-                        away = true;
-                    }
                     drop(deliveries);
-                    tokio::select! {
-                        () = self.stop.cancelled() => break,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                    pause = (pause * 2).min(STORE_PAUSE_MAX);
+                    self.pause(&error).await;
                 }
             }
         }
         self.goodbye().await;
         Ok(())
+    }
+
+    /// After an error of the store, a little longer each time.
+    async fn pause(&mut self, error: &StoreError) {
+        let now = self.now().mono;
+        let (_, pause) = self.away.get_or_insert_with(|| {
+            tracing::warn!(%error, "the store does not take writes: trying on");
+            (now, STORE_PAUSE)
+        });
+        let wait = *pause;
+        *pause = (wait * 2).min(STORE_PAUSE_MAX);
+        // Told to stop, the next pass does.
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    fn store_is_back(&mut self) {
+        let Some((since, _)) = self.away.take() else { return };
+        tracing::info!("the store takes writes again");
+        let now = self.now();
+        // Nobody falls silent in less: one heartbeat may fail in it.
+        if now.mono.saturating_sub(since) >= self.parts.settings.heartbeat {
+            self.engine.was_away(now);
+        }
     }
 
     /// Until the next thing that no wake-up tells of.
@@ -300,6 +351,9 @@ impl Task {
         let told = self.node_told.unwrap_or_default() + settings.node_heartbeat;
         let next = (self.monitored + settings.monitor).min(self.election.ask_at()).min(told);
         let mut sleep = next.saturating_sub(now.mono);
+        if self.to_count {
+            sleep = sleep.min((self.counted + COUNT_EVERY).saturating_sub(now.mono));
+        }
         if let (Some(due), Some(_)) = (self.engine.next_due(), self.engine.term()) {
             sleep = sleep.min(due.saturating_since(now.wall));
         }
@@ -346,22 +400,28 @@ impl Task {
         }
     }
 
-    /// One pass over all there is to do. Answers which outcomes were stale.
+    /// One pass over all there is to do.
     async fn round(
         &mut self,
         deliveries: &[Box<dyn Delivery>],
         now: Now,
-    ) -> Result<std::collections::BTreeSet<orx_model::ExecutionId>, StoreError> {
-        self.engine.fire(now).await?;
-        self.engine.promote(now).await?;
-        let settled = self.engine.settle(now).await?;
-        self.deliver(settled, now).await;
-        if self.parts.notices.take_workers() {
-            let healed = self.engine.refresh(now).await?;
+    ) -> Result<Passed, StoreError> {
+        // What cannot be done of these keeps nothing of the rest from being done.
+        let mut undone = None;
+        leave(self.engine.fire(now).await, &mut undone)?;
+        leave(self.engine.promote(now).await, &mut undone)?;
+        if let Some(settled) = leave(self.engine.settle(now).await, &mut undone)? {
+            self.deliver(settled, now).await;
+        }
+        leave(self.recount(now).await, &mut undone)?;
+        if self.parts.notices.take_workers()
+            && let Some(healed) = leave(self.engine.refresh(now).await, &mut undone)?
+        {
             self.deliver(healed, now).await;
         }
-        if now.mono >= self.monitored + self.parts.settings.monitor {
-            let healed = self.engine.monitor(now).await?;
+        if now.mono >= self.monitored + self.parts.settings.monitor
+            && let Some(healed) = leave(self.engine.monitor(now).await, &mut undone)?
+        {
             self.deliver(healed, now).await;
             self.monitored = now.mono;
         }
@@ -378,7 +438,7 @@ impl Task {
         self.deliver(outbox, now).await;
         match again {
             Some(error) => Err(error),
-            None => Ok(stale),
+            None => Ok(Passed { stale, undone }),
         }
     }
 
@@ -446,12 +506,18 @@ impl Task {
                 }
             }
         }
-        if room
-            && self.engine.term().is_some()
-            && let Err(error) = self.engine.room_elsewhere(now).await
-        {
-            tracing::debug!(%error, "could not count who has what: the next round does");
+        self.to_count |= room;
+    }
+
+    /// Looks at who has what, where other nodes recorded ends: not for each of them alone.
+    async fn recount(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.to_count && now.mono >= self.counted + COUNT_EVERY {
+            (self.to_count, self.counted) = (false, now.mono);
+            if self.engine.term().is_some() {
+                self.engine.room_elsewhere(now).await?;
+            }
         }
+        Ok(())
     }
 
     /// Others lead at once, and need not wait for the end of a lease.
@@ -478,6 +544,13 @@ impl Task {
 
     fn now(&self) -> Now {
         self.parts.clock.now()
+    }
+
+    async fn answer_waiting(&mut self) {
+        for _ in 0..CALLS {
+            let Ok(call) = self.called.try_recv() else { return };
+            self.answer(call).await;
+        }
     }
 
     async fn answer(&mut self, call: Call) {
@@ -552,7 +625,7 @@ impl Gossip {
     }
 }
 
-fn receipt(body: &Body, stale: &std::collections::BTreeSet<orx_model::ExecutionId>) -> Receipt {
+fn receipt(body: &Body, stale: &BTreeSet<ExecutionId>) -> Receipt {
     match body {
         Body::Known(Message::JobResult { outcomes }) => {
             let all = outcomes.iter().all(|outcome| stale.contains(&outcome.execution));
@@ -583,20 +656,47 @@ fn gather(deliveries: &[Box<dyn Delivery>]) -> Events {
     events
 }
 
+/// To each worker in order, and to all at once: one that cannot be reached holds up no other.
 async fn deliver(parts: &Parts, rng: &mut StdRng, outbox: Outbox, now: Now) {
+    let mut by_worker: BTreeMap<Incarnation, Vec<Envelope>> = BTreeMap::new();
     for (to, message) in outbox.send {
-        let kind = message.kind();
         let envelope = envelope(parts.node.node, Some(to), message, rng, now);
-        let publish = parts.transport.publish(Channel::Inbox(to), vec![envelope]);
-        match tokio::time::timeout(SEND_WAIT, publish).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::debug!(kind, %error, "not sent: recovery will heal it");
+        by_worker.entry(to).or_default().push(envelope);
+    }
+    let sends = by_worker.into_iter().map(|(to, envelopes)| async move {
+        for envelope in envelopes {
+            let kind = match &envelope.body {
+                Body::Known(message) => message.kind(),
+                Body::Unknown(_) => "unknown",
+            };
+            let publish = parts.transport.publish(Channel::Inbox(to), vec![envelope]);
+            match tokio::time::timeout(SEND_WAIT, publish).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(kind, %error, "not sent: recovery will heal it");
+                }
+                Err(_) => tracing::debug!(kind, "not sent in time: recovery will heal it"),
             }
-            Err(_) => tracing::debug!(kind, "not sent in time: recovery will heal it"),
+        }
+    });
+    futures_util::future::join_all(sends).await;
+    parts.notices.changed(outbox.changed);
+}
+
+/// The answer, or its error kept for later. Those after which this node cannot go on, or leads no
+/// more, are not.
+fn leave<T>(
+    answer: Result<T, StoreError>,
+    undone: &mut Option<StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error @ (StoreError::Failed | StoreError::Closed | StoreError::Deposed)) => Err(error),
+        Err(error) => {
+            undone.get_or_insert(error);
+            Ok(None)
         }
     }
-    parts.notices.changed(outbox.changed);
 }
 
 fn envelope(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orx_model::schedule::{ScheduleSpec, When};
+use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec, When};
 use orx_model::{JobStatus, Timestamp};
 use orx_store::{Changed, Jobs, Paused, Position, SchedulePlan, ScheduleRecord, Schedules};
 
@@ -162,6 +162,31 @@ fn a_batch_that_cannot_be_stored_neither_hides_others_nor_is_tried_without_end()
     }
     assert_eq!(world.words("good"), "1 ran");
     assert_eq!(world.engine.next_due(), Some(ms(START + 2 * HOUR)));
+}
+
+#[test]
+fn what_many_schedules_catch_up_is_written_in_pieces() {
+    let mut world = World::new();
+    for number in 0..15 {
+        let minutely = When::Interval { every_ms: MINUTE as u64, offset_ms: 0 };
+        world.add(ScheduleSpec {
+            timing: minutely,
+            catch_up: CatchUp::All(600),
+            window_ms: 24 * HOUR as u64,
+            overlap: Overlap::Allow,
+            ..hourly(&format!("s{number}"))
+        });
+    }
+    world.clock = START + 10 * HOUR;
+    let mut made = 0;
+    while world.engine.next_due().is_some_and(|due| due <= ms(world.clock)) {
+        done(world.engine.promote(world.now())).expect("promoted");
+        done(world.engine.fire(world.now())).expect("fired");
+        let now = world.runs().len();
+        assert!(now - made <= 5_000, "{} at once", now - made);
+        made = now;
+    }
+    assert_eq!(made, 15 * 600);
 }
 
 #[test]
