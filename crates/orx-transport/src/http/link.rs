@@ -41,6 +41,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A leader that could not be reached from here is not gone to again for so long.
 const UNREACHED: Duration = Duration::from_secs(60);
+/// Nor is one that fell silent: as long as the lease of a leader usually is.
+const FROZEN: Duration = Duration::from_secs(30);
 /// Envelopes read and not yet taken.
 const INBOX: usize = 256;
 /// One line of an inbox: a batch of jobs with their args.
@@ -149,12 +151,12 @@ impl Link {
                 Err(GatewayError::Refused(format!("{url}: {problem}")))
             }
             Err(CallError::Problem(problem)) => {
-                inner.course.move_on(&url, Instant::now());
+                inner.course.move_on(&url, false, Instant::now());
                 Err(GatewayError::Unreachable(format!("{url}: {problem}")))
             }
-            Err(CallError::Away(why)) => {
-                inner.course.move_on(&url, Instant::now());
-                Err(GatewayError::Unreachable(format!("{url}: {why}")))
+            Err(error @ (CallError::Away(_) | CallError::Silent)) => {
+                inner.course.move_on(&url, error.is_silent(), Instant::now());
+                Err(GatewayError::Unreachable(format!("{url}: {}", error.why())))
             }
         }
     }
@@ -201,12 +203,15 @@ impl Course {
         self.current.borrow().clone()
     }
 
-    /// That one is away: the next of the list, unless another caller has moved on already.
-    fn move_on(&self, from: &str, now: Instant) {
+    /// That one is away: the next of the list, unless another caller has moved on already. One that
+    /// keeps silent costs a whole call each time, and others may take it for the leader for as long
+    /// as its lease holds; one that is gone says so at once.
+    fn move_on(&self, from: &str, silent: bool, now: Instant) {
         let mut leaders = self.leaders();
-        if leaders.tried.as_deref() == Some(from) {
-            leaders.tried = None;
-            leaders.unreached.insert(from.to_owned(), now + UNREACHED);
+        let tried = leaders.tried.take_if(|tried| tried == from).is_some();
+        if tried || silent {
+            let until = now + if tried { UNREACHED } else { FROZEN };
+            leaders.unreached.insert(from.to_owned(), until);
         }
         drop(leaders);
         self.current.send_if_modified(|current| {
@@ -310,7 +315,7 @@ async fn send_batch(
             }
             Ok(_) => {
                 tracing::warn!(%url, "an answer that does not fit its request");
-                inner.course.move_on(&url, Instant::now());
+                inner.course.move_on(&url, false, Instant::now());
             }
             Err(CallError::Problem(problem)) if is_final(problem.code) => {
                 // Heartbeats find out what is missing, and what is to be told again.
@@ -320,11 +325,12 @@ async fn send_batch(
             }
             Err(CallError::Problem(problem)) => {
                 tracing::debug!(%url, %problem, "what was told was not taken: trying again");
-                inner.course.move_on(&url, Instant::now());
+                inner.course.move_on(&url, false, Instant::now());
             }
-            Err(CallError::Away(why)) => {
+            Err(error @ (CallError::Away(_) | CallError::Silent)) => {
+                let why = error.why();
                 tracing::debug!(%url, why, "what was told did not arrive: trying again");
-                inner.course.move_on(&url, Instant::now());
+                inner.course.move_on(&url, error.is_silent(), Instant::now());
             }
         }
         if waiting.is_closed() {
@@ -526,7 +532,13 @@ enum Ended {
     Unread,
     /// Another coordinator is in use now.
     Moved,
-    Broken(String),
+    Broken(CallError),
+}
+
+impl Ended {
+    fn away(why: String) -> Self {
+        Self::Broken(CallError::Away(why))
+    }
 }
 
 /// Reads the inbox, at whatever coordinator is in use, until another reader takes it over or nobody
@@ -549,12 +561,13 @@ async fn read_inbox(
         match ended {
             Ended::TakenOver | Ended::Unread => return,
             Ended::Moved => continue,
-            Ended::Broken(why) => {
+            Ended::Broken(error) => {
                 if !said {
+                    let why = error.why();
                     tracing::warn!(%url, why, "the inbox is cut off: opening it again");
                     said = true;
                 }
-                inner.course.move_on(&url, Instant::now());
+                inner.course.move_on(&url, error.is_silent(), Instant::now());
             }
         }
         tokio::select! {
@@ -582,16 +595,13 @@ async fn read_stream(
         .send();
     let response = match tokio::time::timeout(inner.within(), call).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Ended::Broken(innermost(&error)),
-        Err(_) => return Ended::Broken("no answer in time".to_owned()),
+        Ok(Err(error)) => return Ended::away(innermost(&error)),
+        Err(_) => return Ended::Broken(CallError::Silent),
     };
     if !response.status().is_success() {
         let status = response.status().as_u16();
         let bytes = response.bytes().await.unwrap_or_default();
-        return Ended::Broken(match refused(status, &bytes) {
-            CallError::Away(why) => why,
-            CallError::Problem(problem) => problem.to_string(),
-        });
+        return Ended::Broken(refused(status, &bytes));
     }
     if std::mem::take(said) {
         tracing::info!(%url, "the inbox is open again");
@@ -624,12 +634,12 @@ async fn read_stream(
         };
         match piece {
             Ok(Some(Ok(bytes))) => buffer.extend_from_slice(&bytes),
-            Ok(Some(Err(error))) => return Ended::Broken(innermost(&error)),
-            Ok(None) => return Ended::Broken("it ended".to_owned()),
-            Err(_) => return Ended::Broken("it says nothing".to_owned()),
+            Ok(Some(Err(error))) => return Ended::away(innermost(&error)),
+            Ok(None) => return Ended::away("it ended".to_owned()),
+            Err(_) => return Ended::Broken(CallError::Silent),
         }
         if buffer.len() > LINE_BYTES_MAX {
-            return Ended::Broken("a line is too long".to_owned());
+            return Ended::away("a line is too long".to_owned());
         }
     }
 }
@@ -650,13 +660,13 @@ mod tests {
         let (course, now) = (course(), Instant::now());
         course.follow(LISTED, LEADER, now);
         assert_eq!(course.current(), LEADER);
-        course.move_on(LEADER, now);
+        course.move_on(LEADER, false, now);
         assert_eq!(course.current(), LISTED);
         course.follow(LISTED, "http://leader:1/", now);
         assert_eq!(course.current(), LISTED);
         course.follow(LISTED, "http://other:1", now);
         assert_eq!(course.current(), "http://other:1", "another leader is another matter");
-        course.move_on("http://other:1", now);
+        course.move_on("http://other:1", false, now);
         course.follow(LISTED, LEADER, now + UNREACHED);
         assert_eq!(course.current(), LEADER, "it may be reached by now");
     }
@@ -666,8 +676,20 @@ mod tests {
         let (course, now) = (course(), Instant::now());
         course.follow(LISTED, LEADER, now);
         course.reached(LEADER);
-        course.move_on(LEADER, now);
+        course.move_on(LEADER, false, now);
         course.follow(LISTED, LEADER, now);
+        assert_eq!(course.current(), LEADER);
+    }
+
+    #[test]
+    fn a_leader_that_was_reached_and_fell_silent_is_not_gone_to_while_others_may_still_name_it() {
+        let (course, now) = (course(), Instant::now());
+        course.follow(LISTED, LEADER, now);
+        course.reached(LEADER);
+        course.move_on(LEADER, true, now);
+        course.follow(LISTED, LEADER, now);
+        assert_eq!(course.current(), LISTED);
+        course.follow(LISTED, LEADER, now + FROZEN);
         assert_eq!(course.current(), LEADER);
     }
 }

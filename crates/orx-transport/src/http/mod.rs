@@ -39,7 +39,23 @@ impl fmt::Debug for Token {
 enum CallError {
     /// No answer, or none that is one of ours: elsewhere, or later, there may be one.
     Away(String),
+    /// No answer in the time that there was: it may be frozen.
+    Silent,
     Problem(Box<Problem>),
+}
+
+impl CallError {
+    fn is_silent(&self) -> bool {
+        matches!(self, Self::Silent)
+    }
+
+    fn why(&self) -> String {
+        match self {
+            Self::Away(why) => why.clone(),
+            Self::Silent => "it says nothing".to_owned(),
+            Self::Problem(problem) => problem.to_string(),
+        }
+    }
 }
 
 async fn post<T: DeserializeOwned>(
@@ -68,7 +84,7 @@ async fn post<T: DeserializeOwned>(
     };
     match tokio::time::timeout(within, call).await {
         Ok(answered) => answered,
-        Err(_) => Err(CallError::Away("no answer in time".to_owned())),
+        Err(_) => Err(CallError::Silent),
     }
 }
 

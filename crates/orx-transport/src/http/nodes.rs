@@ -50,7 +50,9 @@ impl Nodes {
                 Err(TransportError::NoReader { channel: self.channel(channel) })
             }
             Err(CallError::Problem(problem)) => Err(TransportError::Away(problem.to_string())),
-            Err(CallError::Away(why)) => Err(TransportError::Away(why)),
+            Err(error @ (CallError::Away(_) | CallError::Silent)) => {
+                Err(TransportError::Away(error.why()))
+            }
         }
     }
 
