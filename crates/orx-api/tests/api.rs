@@ -237,7 +237,8 @@ async fn bad_input_is_a_problem_with_its_code_and_changes_nothing() {
     let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
     let large = format!("{{\"name\":\"x\",\"args\":\"{}\"}}", "y".repeat(300 * 1024));
     let huge = format!("{{\"name\":\"x\",\"args\":\"{}\"}}", "y".repeat(2 * 1024 * 1024));
-    let cases: [(&str, u16, &str); 16] = [
+    let endless = format!("{{\"name\":\"x\",\"args\":{}}}", "9".repeat(400));
+    let cases: [(&str, u16, &str); 18] = [
         ("{", 400, "bad_request"),
         ("[]", 400, "bad_request"),
         ("{}", 400, "bad_request"),
@@ -252,6 +253,8 @@ async fn bad_input_is_a_problem_with_its_code_and_changes_nothing() {
         (r#"{"command":{"argv":["a\u0000b"]}}"#, 400, "bad_request"),
         (r#"{"command":{"argv":["a"],"stdin":"%"}}"#, 400, "bad_request"),
         (&format!(r#"{{"name":"x","args":{deep}}}"#), 400, "bad_request"),
+        (r#"{"name":"x","args":[1e400]}"#, 400, "bad_request"),
+        (&endless, 400, "bad_request"),
         (&large, 413, "too_large"),
         (&huge, 413, "too_large"),
     ];
@@ -453,6 +456,7 @@ async fn a_follower_sees_every_chunk_in_order_and_then_the_end() {
     });
     assert_eq!(lines.next().await.expect("an event")["status"]["status"], "pending");
     assert_eq!(lines.next().await.expect("an event")["chunk"]["data"], "line 1\n");
+    assert_eq!(lines.next().await.expect("an event"), json!({"live": {}}), "that is all until now");
     server.store_dyn().append_logs(vec![chunk(2)]).await.expect("kept");
     server.notices.changed([JobId(id)]);
     let second = lines.next().await.expect("an event");

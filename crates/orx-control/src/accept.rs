@@ -129,6 +129,11 @@ impl ControlPanel {
         if nesting(args.get()) > NESTING {
             return Err(bad(format!("args are nested at most {NESTING} deep")));
         }
+        if let Some(wrong) = unreadable_number(args.get()) {
+            return Err(bad("args hold a number that few programs can read".to_owned())
+                .cause(wrong)
+                .hint("give it as text"));
+        }
         check_labels("tags", &request.tags)?;
         check_labels("required labels", &request.require)?;
         for (what, text) in [("key", &request.key), ("corr", &request.corr), ("by", &request.by)] {
@@ -312,6 +317,17 @@ fn nesting(json: &str) -> usize {
         }
     }
     deepest
+}
+
+/// A number of valid JSON beyond what a double-precision float holds, which readers of JSON refuse,
+/// `jq` and this program's own views among them. Read as values only where one may stand.
+fn unreadable_number(json: &str) -> Option<String> {
+    const DIGITS: usize = 300;
+    let bytes = json.as_bytes();
+    let exponent = |pair: &[u8]| pair[0].is_ascii_digit() && pair[1].eq_ignore_ascii_case(&b'e');
+    let long = || bytes.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let suspect = bytes.windows(2).any(exponent) || long().any(|run| run.len() > DIGITS);
+    suspect.then(|| serde_json::from_str::<serde_json::Value>(json).err())?.map(|e| e.to_string())
 }
 
 /// When the dispatcher must look at the job, if not at once.
