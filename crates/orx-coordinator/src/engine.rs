@@ -680,7 +680,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets a few old jobs; answers whether there may be more.
+    /// Forgets a few old jobs, rows of ledgers and keys; answers whether there may be more.
     pub async fn prune(&mut self, now: Now) -> Result<bool> {
         let ago = |age: std::time::Duration| {
             Timestamp::from_millis(now.wall.as_millis().saturating_sub(age.as_millis() as i64))
@@ -694,7 +694,8 @@ impl Engine {
         let pruned = self.store.prune(request, term).await?;
         let before = ago(self.settings.keep_slots);
         let rows = self.store.prune_slots(before, PRUNE_MOST, term).await?;
-        Ok(pruned.max(rows) >= u64::from(PRUNE_MOST))
+        let keys = self.store.forget_keys(now.wall, PRUNE_MOST, term).await?;
+        Ok(pruned.max(rows).max(keys) >= u64::from(PRUNE_MOST))
     }
 
     /// One message to each worker.

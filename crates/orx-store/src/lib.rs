@@ -623,6 +623,10 @@ pub trait Upkeep: Send + Sync {
     /// A leader's. Durable. Answers how many jobs were forgotten.
     async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64>;
 
+    /// A leader's. Durable. Forgets so many keys, at most, that were kept long enough after their job
+    /// was forgotten; answers how many it were.
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64>;
+
     /// Syncs everything and ends; later calls answer [`StoreError::Closed`].
     async fn close(&self) -> Result<()>;
 }

@@ -75,6 +75,7 @@ macro_rules! store_contract {
             tokens_are_kept_and_replaced
             tokens_that_ended_long_ago_are_forgotten
             pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again
+            keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due
             what_is_closed_says_so
         );
     };
@@ -820,6 +821,8 @@ pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothin
     let request_ = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
     let pruned = store.prune(request_, old).await;
     assert!(matches!(pruned, Err(Deposed)), "{pruned:?}");
+    let forgotten = store.forget_keys(at(90), 9, old).await;
+    assert!(matches!(forgotten, Err(Deposed)), "{forgotten:?}");
     assert_eq!(status(&store, id).await, JobStatus::Pending);
     assert_eq!(status(&store, due).await, JobStatus::Scheduled);
 
@@ -1025,6 +1028,24 @@ pub async fn pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again(s
     let counts = store.queue_counts().await.expect("counts");
     let left = StatusCounts { pending: 1, failed: 1, ..StatusCounts::default() };
     assert_eq!(counts, [(name("default"), left)]);
+}
+
+pub async fn keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due(store: AStore) {
+    for (execution, key) in [(1, "a"), (2, "b"), (3, "c")] {
+        let id = add(&store, keyed(key, "h")).await;
+        claim(&store, execution).await;
+        let _ = tell(&store, outcome(id, execution, succeeded())).await;
+    }
+    let request = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
+    store.prune(request, store.term).await.expect("prune");
+    // One store keeps them, another lets them go with their jobs.
+    let kept = store.export_keys(None, 9).await.expect("read").len() as u64;
+    let forget = async |now, limit| store.forget_keys(now, limit, store.term).await.expect("done");
+    let over = at(2).saturating_add(orx_model::limits::KEY_KEPT);
+    assert_eq!(forget(over.saturating_sub(Duration::from_millis(1)), 9).await, 0);
+    assert_eq!(forget(over, 2).await, kept.min(2));
+    assert_eq!(forget(over, 2).await, kept.saturating_sub(2));
+    assert!(store.export_keys(None, 9).await.expect("read").is_empty());
 }
 
 pub async fn what_is_closed_says_so(store: AStore) {

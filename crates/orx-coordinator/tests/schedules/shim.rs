@@ -206,6 +206,9 @@ impl Upkeep for Shim {
     async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
         self.memory.prune(request, term).await
     }
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        self.memory.forget_keys(now, limit, term).await
+    }
     async fn close(&self) -> Result<()> {
         self.memory.close().await
     }

@@ -133,6 +133,17 @@ impl Inner {
         self.sum_counts().await?;
         Ok(gone)
     }
+
+    pub(super) async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Done<u64> {
+        let values = [
+            ("lease", lease::fence(Some(term))),
+            ("now", sql::int(now.as_millis())),
+            ("limit", sql::int(i64::from(limit))),
+        ];
+        let message = sql::fill(include_str!("forget_keys.sql"), &values);
+        let rows = self.rows(Kind::Durable, message).await?;
+        Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
+    }
 }
 
 fn workers_message(workers: &[&WorkerReport]) -> Done<String> {

@@ -289,6 +289,10 @@ impl Upkeep for Postgres {
         self.inner.write("forget old jobs", self.inner.prune(&request, term)).await
     }
 
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        self.inner.write("forget old keys", self.inner.forget_keys(now, limit, term)).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.end().await
     }

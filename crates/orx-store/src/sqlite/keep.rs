@@ -274,6 +274,17 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<u64> {
     Ok(gone.len() as u64)
 }
 
+pub(super) fn forget_keys(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<u64> {
+    let gone = tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM keys WHERE key IN (SELECT key FROM keys \
+             WHERE kept_until IS NOT NULL AND kept_until <= ?1 LIMIT ?2)",
+        )?
+        .execute(params![now.as_millis(), limit])?;
+    Ok(gone as u64)
+}
+
 /// The part of a spec that outlives its job.
 #[derive(serde::Deserialize)]
 struct Keyed {

@@ -496,6 +496,12 @@ impl Upkeep for Sqlite {
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        let run = move |tx: &mut Tx<'_>| keep::forget_keys(tx, now, limit);
+        let (action, weight) = ("forget old keys", limit as usize);
+        self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.end().await
     }
