@@ -682,9 +682,7 @@ impl Engine {
 
     /// Forgets a few old jobs, rows of ledgers and keys; answers whether there may be more.
     pub async fn prune(&mut self, now: Now) -> Result<bool> {
-        let ago = |age: std::time::Duration| {
-            Timestamp::from_millis(now.wall.as_millis().saturating_sub(age.as_millis() as i64))
-        };
+        let ago = |age: Duration| now.wall.saturating_sub(age);
         let request = PruneRequest {
             completed_before: ago(self.settings.keep_completed),
             others_before: ago(self.settings.keep_others),
@@ -772,5 +770,39 @@ impl Engine {
         let ack = |(to, executions)| (to, Message::JobResultAck { executions });
         outbox.send.extend(acks.into_iter().map(ack));
         Ok(outbox)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use orx_store::{CancelCommand, Jobs as _, Lead, LeadRequest, Leases as _, Memory};
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_longer_than_there_is_time_is_kept() {
+        let store = Arc::new(Memory::new());
+        let now = Now { wall: Timestamp::from_millis(1_000_000), mono: Duration::ZERO };
+        let spec = serde_json::json!({
+            "name": "work", "queue": "default", "priority": "normal", "args": {},
+            "retry": orx_model::RetryPolicy::default(),
+        });
+        let spec = serde_json::from_value(spec).expect("a spec");
+        store.enqueue(vec![spec], now.wall).now_or_never().expect("ready").expect("enqueued");
+        let cancel =
+            CancelCommand { id: JobId(1), reason: None, by: None, force: false, expected: None };
+        store.cancel(vec![cancel], now.wall).now_or_never().expect("ready").expect("cancelled");
+        let node = Incarnation(1);
+        let lead = LeadRequest { node, ttl: Duration::from_secs(60), above: 0 };
+        let lead = store.lead(lead, now.wall).now_or_never().expect("ready");
+        let Ok(Lead::Leading(term)) = lead else { panic!("{lead:?}") };
+        let settings = Settings { keep_others: Duration::MAX, ..Settings::default() };
+        let mut engine = Engine::new(Arc::<Memory>::clone(&store), settings, node, 1, now);
+        engine.lead(term, now).now_or_never().expect("ready").expect("leads");
+
+        engine.prune(now).now_or_never().expect("ready").expect("pruned");
+
+        assert_eq!(store.all_jobs().len(), 1);
     }
 }
