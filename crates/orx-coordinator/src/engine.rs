@@ -392,7 +392,7 @@ impl Engine {
             if events.started.is_empty() {
                 Ok(())
             } else {
-                store.mark_started(events.started).await
+                store.mark_started(events.started, now.wall).await
             }
         };
         let progress = async {

@@ -301,14 +301,16 @@ pub trait Dispatching: Send + Sync {
     /// When [`Self::promote_due`] next has something to do.
     async fn next_due(&self) -> Result<Option<Timestamp>>;
 
-    /// Advisory. Unknown or stale ones are passed over.
-    async fn mark_started(&self, started: Vec<Started>) -> Result<()>;
+    /// Advisory. Unknown or stale ones are passed over. As with an outcome, no attempt started before
+    /// it was claimed or after `now`, whatever its worker's clock says.
+    async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()>;
 
     /// Advisory. Unknown or stale ones are passed over.
     async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()>;
 
     /// Durable. `draws` are uniform in 0..1, one for each outcome, and spread the retries. Answers
-    /// are in the order of `outcomes`. Decides by [`orx_model::settle::settle`].
+    /// are in the order of `outcomes`. Decides by [`orx_model::settle::settle`]. No attempt ended
+    /// before it was claimed or after `now`, whatever its worker's clock says.
     async fn record_outcomes(
         &self,
         outcomes: Vec<Outcome>,

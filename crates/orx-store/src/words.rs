@@ -170,6 +170,18 @@ pub(crate) fn over(deadline: Option<Timestamp>, now: Timestamp) -> &'static str 
 /// The error of an attempt that was given up.
 pub(crate) const FORCED: &str = "cancelled by force";
 
+/// When an attempt began and ended. Its worker says so by a clock that may be wrong, and what is
+/// kept for how long counts from it: so not before it was claimed, nor after `now`, when it is told.
+pub(crate) fn span(
+    claimed_at: Timestamp,
+    started_at: Option<Timestamp>,
+    ended_at: Timestamp,
+    now: Timestamp,
+) -> (Option<Timestamp>, Timestamp) {
+    let ended_at = ended_at.min(now).max(claimed_at);
+    (started_at.map(|at| at.min(ended_at).max(claimed_at)), ended_at)
+}
+
 /// The part of a spec that decides what follows a failure.
 #[derive(Deserialize)]
 pub(crate) struct Policy {

@@ -466,8 +466,8 @@ impl Both {
                     .map(|place| self.pick(*place))
                     .map(|(job, _, execution)| Started { job, execution, at: now })
                     .collect();
-                self.memory.mark_started(started.clone()).await.expect("memory");
-                self.store().mark_started(started).await.expect("the store");
+                self.memory.mark_started(started.clone(), now).await.expect("memory");
+                self.store().mark_started(started, now).await.expect("the store");
             }
             Op::End(ends) => {
                 let outcome = |(place, choice): &(u8, u8)| {
@@ -478,7 +478,10 @@ impl Both {
                         execution,
                         kind: kind(*choice),
                         started_at: (choice.is_multiple_of(2)).then_some(now),
-                        ended_at: now,
+                        // By clocks that are right, slow and fast.
+                        ended_at: Timestamp::from_millis(
+                            now.as_millis() + (i64::from(*choice % 3) - 1) * 5_000,
+                        ),
                         error: failed.then(|| "why".to_owned()),
                         exit: failed.then_some(orx_model::Exit::Code(i32::from(*choice))),
                     }

@@ -53,6 +53,7 @@ macro_rules! store_contract {
             an_outcome_told_twice_is_recorded_once
             a_stale_part_of_a_batch_does_not_sink_the_rest
             a_start_is_information_and_only_of_the_live_execution
+            what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock
             progress_is_kept_with_the_live_attempt
             a_persons_retry_starts_anew_with_numbers_going_on
             dead_letters_are_listed_newest_first_and_can_be_deleted
@@ -466,15 +467,42 @@ pub async fn a_start_is_information_and_only_of_the_live_execution(store: AStore
     let id = add(&store, job()).await;
     claim(&store, 1).await;
     let start = |execution| Started { job: id, execution: ExecutionId(execution), at: at(1) };
-    store.mark_started(vec![start(9)]).await.expect("mark");
+    store.mark_started(vec![start(9)], at(1)).await.expect("mark");
     assert_eq!(status(&store, id).await, JobStatus::Dispatched);
-    store.mark_started(vec![start(1), start(1)]).await.expect("mark");
+    store.mark_started(vec![start(1), start(1)], at(1)).await.expect("mark");
     assert_eq!(status(&store, id).await, JobStatus::Running);
     let attempts = store.attempts(id).await.expect("read");
     assert_eq!(attempts[0].status, AttemptStatus::Running);
     let _ = tell(&store, outcome(id, 1, succeeded())).await;
-    store.mark_started(vec![start(1)]).await.expect("mark");
+    store.mark_started(vec![start(1)], at(1)).await.expect("mark");
     assert_eq!(status(&store, id).await, JobStatus::Completed);
+}
+
+pub async fn what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock(store: AStore) {
+    let year = 365 * 24 * 3_600;
+    // Claimed at 1 s and told of at 2 s, whatever clock the worker has.
+    for (execution, told, kept) in [(1, -year, 1), (2, year, 2), (3, 1, 1), (4, 2, 2)] {
+        let id = add(&store, job()).await;
+        claim(&store, execution).await;
+        let started = Started { job: id, execution: ExecutionId(execution), at: at(told) };
+        store.mark_started(vec![started], at(2)).await.expect("mark");
+        let live = get(&store, id).await.live.expect("an attempt");
+        assert_eq!(live.started_at, Some(at(kept)));
+        let (started_at, ended_at) = (Some(at(told)), at(told));
+        let told = Outcome { started_at, ended_at, ..outcome(id, execution, succeeded()) };
+        assert!(matches!(tell(&store, told).await, Recorded::Applied { .. }));
+        let job = get(&store, id).await;
+        assert_eq!((job.started_at, job.finished_at), (Some(at(kept)), Some(at(kept))));
+        let attempt = store.attempts(id).await.expect("read").remove(0);
+        assert_eq!((attempt.started_at, attempt.ended_at), (Some(at(kept)), Some(at(kept))));
+    }
+    // So all go at their time.
+    let prune = async |before| {
+        let request = PruneRequest { completed_before: before, others_before: before, limit: 9 };
+        store.prune(request, store.term).await.expect("prune")
+    };
+    assert_eq!(prune(at(1)).await, 0);
+    assert_eq!(prune(at(3)).await, 4);
 }
 
 pub async fn progress_is_kept_with_the_live_attempt(store: AStore) {
@@ -887,7 +915,7 @@ pub async fn all_sorts(store: &AStore) {
     let of = |place: usize| (claimed[place].dispatch.job, claimed[place].dispatch.execution);
     let (first, started) = of(0);
     let started = vec![Started { job: first, execution: started, at: at(1) }];
-    store.mark_started(started).await.expect("started");
+    store.mark_started(started, at(1)).await.expect("started");
     let (dead, execution) = of(1);
     let _ = tell(store, outcome(dead, execution.0, failed())).await;
     let (done, execution) = of(2);

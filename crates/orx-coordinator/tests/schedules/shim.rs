@@ -143,7 +143,7 @@ pass!(Dispatching {
     fn claim_ready(asked: Vec<ClaimRequest>, term: Term, now: Timestamp) -> Vec<Claimed>;
     fn promote_due(term: Term, now: Timestamp, limit: u32) -> Promoted;
     fn next_due() -> Option<Timestamp>;
-    fn mark_started(started: Vec<Started>) -> ();
+    fn mark_started(started: Vec<Started>, now: Timestamp) -> ();
     fn record_progress(progress: Vec<ExecutionProgress>) -> ();
     fn record_outcomes(ends: Vec<Outcome>, draws: Vec<f64>, now: Timestamp) -> Vec<Recorded>;
     fn give_up(ends: Vec<Outcome>, draws: Vec<f64>, term: Term, now: Timestamp) -> Vec<Recorded>;

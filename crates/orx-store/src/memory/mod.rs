@@ -20,6 +20,7 @@ use orx_model::{
 };
 
 use crate::merge::preference;
+use crate::words::span;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
     Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
@@ -219,7 +220,8 @@ impl State {
             let settled = settle(&standing, &outcome.kind, now, draw);
             let ended = outcome.kind.status();
             let (event, run_at) = (settled.event, settled.run_at);
-            let status = self.end_attempt(outcome, (event, by), ended, settled.ends, run_at)?;
+            let status =
+                self.end_attempt(outcome, (event, by), ended, settled.ends, run_at, now)?;
             if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
                 && let Some(entry) = self.jobs.get_mut(&outcome.job)
             {
@@ -240,12 +242,14 @@ impl State {
         status: AttemptStatus,
         ends: Ends,
         run_at: Option<Timestamp>,
+        now: Timestamp,
     ) -> Result<JobStatus> {
         let id = ended.job;
         let to = self.change(id, event, by)?;
         let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
         let live = entry.job.live.take().ok_or(StoreError::Unknown)?;
         let started_at = ended.started_at.or(live.started_at);
+        let (started_at, ended_at) = span(live.claimed_at, started_at, ended.ended_at, now);
         entry.expire_at = entry.job.deadline.filter(|_| !to.is_final());
         // A success has no error, whatever its worker adds.
         let failed = status != AttemptStatus::Succeeded;
@@ -266,14 +270,14 @@ impl State {
             status,
             claimed_at: live.claimed_at,
             started_at,
-            ended_at: Some(ended.ended_at),
+            ended_at: Some(ended_at),
             error: error.clone(),
             exit: ended.exit,
         });
         let job = &mut entry.job;
         job.ends = ends;
         job.run_at = run_at.unwrap_or(job.run_at);
-        job.finished_at = to.is_final().then_some(ended.ended_at);
+        job.finished_at = to.is_final().then_some(ended_at);
         job.started_at = started_at;
         job.worker = Some(live.worker_name);
         job.error = error;
@@ -440,7 +444,14 @@ impl Jobs for Memory {
                         exit: None,
                     };
                     let event = (JobEvent::Stopped, None);
-                    state.end_attempt(&outcome, event, AttemptStatus::Cancelled, ends, None)?;
+                    state.end_attempt(
+                        &outcome,
+                        event,
+                        AttemptStatus::Cancelled,
+                        ends,
+                        None,
+                        now,
+                    )?;
                     CancelAnswer::Cancelled { stop: Some((live.worker, live.execution)) }
                 }
             });
@@ -619,14 +630,14 @@ impl Dispatching for Memory {
         Ok(times.flatten().min())
     }
 
-    async fn mark_started(&self, started: Vec<Started>) -> Result<()> {
+    async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()> {
         let mut state = self.state()?;
         for told in started {
             let Some(entry) = state.jobs.get_mut(&told.job) else { continue };
             let dispatched = entry.job.status == JobStatus::Dispatched;
             match &mut entry.job.live {
                 Some(live) if live.execution == told.execution && dispatched => {
-                    live.started_at = Some(told.at);
+                    live.started_at = Some(told.at.min(now).max(live.claimed_at));
                     state.change(told.job, JobEvent::Start, None)?;
                 }
                 _ => {}

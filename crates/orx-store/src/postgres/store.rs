@@ -99,7 +99,10 @@ impl Dispatching for Postgres {
         self.inner.read("read what is due", self.inner.next_due()).await
     }
 
-    async fn mark_started(&self, started: Vec<Started>) -> Result<()> {
+    async fn mark_started(&self, mut started: Vec<Started>, now: Timestamp) -> Result<()> {
+        for one in &mut started {
+            one.at = one.at.min(now);
+        }
         self.inner.gather(started).await
     }
 

@@ -136,9 +136,9 @@ impl Dispatching for Sqlite {
         self.read("read what is due", read::next_due).await
     }
 
-    async fn mark_started(&self, started: Vec<Started>) -> Result<()> {
+    async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()> {
         let weight = started.len();
-        let run = move |tx: &mut Tx<'_>| outcome::mark_started(tx, &started);
+        let run = move |tx: &mut Tx<'_>| outcome::mark_started(tx, &started, now);
         self.write("note what started", Kind::Advisory, weight, run).await
     }
 

@@ -237,7 +237,7 @@ async fn advisory_writes_are_synced_in_time() {
     let claimed = claim(&store, "video", 1, 1).await;
     let before = store.read("read", synced).await.expect("read");
     let ready = Started { job: claimed[0].dispatch.job, execution: ExecutionId(1), at: NOW };
-    store.mark_started(vec![ready]).await.expect("mark");
+    store.mark_started(vec![ready], LATER).await.expect("mark");
     tokio::time::sleep(ADVISORY_SYNC - Duration::from_millis(300)).await;
     assert_eq!(store.read("read", synced).await.expect("read"), before + 1);
     // And once only, where nothing follows.
