@@ -33,6 +33,8 @@ const CLAIM_MOST: usize = 2_000;
 const PROMOTE_MOST: u32 = 2_000;
 /// Jobs, or rows of ledgers, forgotten in one transaction.
 const PRUNE_MOST: u32 = 500;
+/// Chunks of logs forgotten in one transaction.
+const PRUNE_CHUNKS: u32 = 1_000;
 /// Schedules fired in one transaction.
 const FIRE_MOST: u32 = 500;
 /// A schedule that a person changed while it fired is looked at again after this.
@@ -687,13 +689,14 @@ impl Engine {
             completed_before: ago(self.settings.keep_completed),
             others_before: ago(self.settings.keep_others),
             limit: PRUNE_MOST,
+            chunks: PRUNE_CHUNKS,
         };
         let Some(term) = self.term else { return Ok(false) };
         let pruned = self.store.prune(request, term).await?;
         let before = ago(self.settings.keep_slots);
         let rows = self.store.prune_slots(before, PRUNE_MOST, term).await?;
         let keys = self.store.forget_keys(now.wall, PRUNE_MOST, term).await?;
-        Ok(pruned.max(rows).max(keys) >= u64::from(PRUNE_MOST))
+        Ok(pruned.more || rows.max(keys) >= u64::from(PRUNE_MOST))
     }
 
     /// One message to each worker.

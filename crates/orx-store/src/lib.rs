@@ -602,8 +602,19 @@ pub struct PruneRequest {
     pub completed_before: Timestamp,
     /// Other final jobs that finished before this.
     pub others_before: Timestamp,
-    /// At most so many jobs, with their attempts and logs.
+    /// At most so many jobs, with all that belongs to them.
     pub limit: u32,
+    /// At most so many chunks of their logs, 1 or more. A job that has more loses its first ones, and goes in
+    /// one of the next calls.
+    pub chunks: u32,
+}
+
+/// What was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    pub jobs: u64,
+    /// There may be more: what was asked for at most was reached.
+    pub more: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -622,8 +633,8 @@ pub trait Upkeep: Send + Sync {
     /// A durable write of nothing: fails while the store cannot take one.
     async fn check_writable(&self) -> Result<()>;
 
-    /// A leader's. Durable. Answers how many jobs were forgotten.
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64>;
+    /// A leader's. Durable. Forgets the oldest first.
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned>;
 
     /// A leader's. Durable. Forgets so many keys, at most, that were kept long enough after their job
     /// was forgotten; answers how many it were.

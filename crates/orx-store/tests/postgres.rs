@@ -209,7 +209,8 @@ async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
     assert!(matches!(claimed, Err(StoreError::Deposed)), "{claimed:?}");
     let status = store.job(id).await.expect("read").map(|job| job.status);
     assert_eq!(status, Some(JobStatus::Pending));
-    let prune = PruneRequest { completed_before: at(9), others_before: at(9), limit: 1 };
+    let prune =
+        PruneRequest { completed_before: at(9), others_before: at(9), limit: 1, chunks: 99 };
     assert!(matches!(store.prune(prune, term).await, Err(StoreError::Deposed)));
     let none = store.give_up(Vec::new(), Vec::new(), term, at(1)).await;
     assert!(matches!(none, Err(StoreError::Deposed)), "{none:?}");
@@ -389,8 +390,9 @@ async fn a_key_outlives_its_pruned_job_and_is_free_when_its_time_is_over() {
     store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
     let told = store.record_outcomes(vec![outcome(first, 1, succeeded())], vec![0.5], at(2)).await;
     assert!(matches!(told.expect("recorded")[0], Recorded::Applied { .. }));
-    let prune = PruneRequest { completed_before: at(9), others_before: at(9), limit: 9 };
-    assert_eq!(store.prune(prune, term).await.expect("pruned"), 1);
+    let prune =
+        PruneRequest { completed_before: at(9), others_before: at(9), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(prune, term).await.expect("pruned").jobs, 1);
     let day = 24 * 3_600;
     let within = store.enqueue(vec![keyed("k")], at(day)).await.expect("enqueued")[0];
     assert_eq!(within, Enqueued::Existing { id: first, status: JobStatus::Completed });
@@ -467,7 +469,8 @@ async fn counts_are_right_whoever_sums_them_up_meanwhile() {
         task.await.expect("counted");
     }
     let term = lead(&nodes[0], 1, HOUR).await.expect("free");
-    let prune = PruneRequest { completed_before: at(0), others_before: at(0), limit: 1 };
+    let prune =
+        PruneRequest { completed_before: at(0), others_before: at(0), limit: 1, chunks: 99 };
     nodes[0].prune(prune, term).await.expect("pruned");
     for store in &nodes {
         assert_eq!(store.queue_counts().await.expect("counts")[0].1.pending, 1_200);

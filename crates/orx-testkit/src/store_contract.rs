@@ -76,6 +76,7 @@ macro_rules! store_contract {
             tokens_are_kept_and_replaced
             tokens_that_ended_long_ago_are_forgotten
             pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again
+            a_long_log_is_forgotten_a_few_chunks_at_a_time
             keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due
             what_is_closed_says_so
         );
@@ -498,8 +499,9 @@ pub async fn what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock(store
     }
     // So all go at their time.
     let prune = async |before| {
-        let request = PruneRequest { completed_before: before, others_before: before, limit: 9 };
-        store.prune(request, store.term).await.expect("prune")
+        let request =
+            PruneRequest { completed_before: before, others_before: before, limit: 9, chunks: 99 };
+        store.prune(request, store.term).await.expect("prune").jobs
     };
     assert_eq!(prune(at(1)).await, 0);
     assert_eq!(prune(at(3)).await, 4);
@@ -846,7 +848,8 @@ pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothin
     assert!(matches!(claimed, Err(Deposed)), "{claimed:?}");
     let promoted = store.promote_due(old, at(9), 9).await;
     assert!(matches!(promoted, Err(Deposed)), "{promoted:?}");
-    let request_ = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
+    let request_ =
+        PruneRequest { completed_before: at(90), others_before: at(90), limit: 9, chunks: 99 };
     let pruned = store.prune(request_, old).await;
     assert!(matches!(pruned, Err(Deposed)), "{pruned:?}");
     let forgotten = store.forget_keys(at(90), 9, old).await;
@@ -1041,21 +1044,66 @@ pub async fn pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again(s
     claim(&store, 2).await;
     let _ = tell(&store, outcome(dead, 2, failed())).await;
     let waiting = add(&store, job()).await;
-    let early = PruneRequest { completed_before: at(1), others_before: at(90), limit: 9 };
-    assert_eq!(store.prune(early, store.term).await.expect("prune"), 0);
-    let request = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
-    assert_eq!(store.prune(request, store.term).await.expect("prune"), 1);
+    let early =
+        PruneRequest { completed_before: at(1), others_before: at(90), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(early, store.term).await.expect("prune").jobs, 0);
+    let request =
+        PruneRequest { completed_before: at(90), others_before: at(90), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(request, store.term).await.expect("prune").jobs, 1);
     assert!(store.job(done).await.expect("read").is_none());
     assert!(store.attempts(done).await.expect("read").is_empty());
     assert!(store.read_logs(whole(done)).await.expect("read").is_empty());
     assert!(store.job(dead).await.expect("read").is_some());
     cancel(&store, cancel_of(waiting)).await;
-    assert_eq!(store.prune(request, store.term).await.expect("prune"), 1);
+    assert_eq!(store.prune(request, store.term).await.expect("prune").jobs, 1);
     let new = add(&store, job()).await;
     assert!(new > waiting, "{new} was used before");
     let counts = store.queue_counts().await.expect("counts");
     let left = StatusCounts { pending: 1, failed: 1, ..StatusCounts::default() };
     assert_eq!(counts, [(name("default"), left)]);
+}
+
+pub async fn a_long_log_is_forgotten_a_few_chunks_at_a_time(store: AStore) {
+    // Jobs with so many chunks each.
+    let mut jobs = Vec::new();
+    for (execution, chunks) in [(1, 2), (2, 7), (3, 0), (4, 1)] {
+        let id = add(&store, job()).await;
+        claim(&store, execution).await;
+        let chunks = (1..=chunks).map(|seq| chunk(id, 1, seq, Stream::Out, "x")).collect();
+        store.append_logs(chunks).await.expect("append");
+        let _ = tell(&store, outcome(id, execution, succeeded())).await;
+        jobs.push(id);
+    }
+    let left = async || {
+        let mut left = Vec::new();
+        for id in &jobs {
+            let log = store.read_logs(whole(*id)).await.expect("read");
+            let known = store.job(*id).await.expect("read").is_some();
+            left.push(known.then(|| log.iter().map(|chunk| chunk.seq).collect::<Vec<_>>()));
+            assert!(known || log.is_empty(), "a log without its job");
+        }
+        left
+    };
+    let prune = async || {
+        let (before, limit, chunks) = (at(90), 9, 4);
+        let request =
+            PruneRequest { completed_before: before, others_before: before, limit, chunks };
+        let pruned = store.prune(request, store.term).await.expect("prune");
+        (pruned.jobs, pruned.more)
+    };
+    let all = async |jobs: u64| {
+        let counts = store.queue_counts().await.expect("counts");
+        assert_eq!(counts[0].1.completed, jobs);
+    };
+    assert_eq!(prune().await, (1, true));
+    assert_eq!(left().await, [None, Some(vec![3, 4, 5, 6, 7]), Some(vec![]), Some(vec![1])]);
+    all(3).await;
+    assert_eq!(prune().await, (0, true));
+    assert_eq!(left().await, [None, Some(vec![7]), Some(vec![]), Some(vec![1])]);
+    assert_eq!(prune().await, (3, false));
+    assert_eq!(left().await, [None, None, None, None]);
+    all(0).await;
+    assert_eq!(prune().await, (0, false));
 }
 
 pub async fn keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due(store: AStore) {
@@ -1064,7 +1112,8 @@ pub async fn keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due(stor
         claim(&store, execution).await;
         let _ = tell(&store, outcome(id, execution, succeeded())).await;
     }
-    let request = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
+    let request =
+        PruneRequest { completed_before: at(90), others_before: at(90), limit: 9, chunks: 99 };
     store.prune(request, store.term).await.expect("prune");
     // One store keeps them, another lets them go with their jobs.
     let kept = store.export_keys(None, 9).await.expect("read").len() as u64;

@@ -203,7 +203,7 @@ impl Upkeep for Shim {
     async fn check_writable(&self) -> Result<()> {
         self.memory.check_writable().await
     }
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         self.memory.prune(request, term).await
     }
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {

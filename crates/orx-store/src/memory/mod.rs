@@ -24,9 +24,9 @@ use crate::words::span;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
     Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
-    NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result, RetryAnswer,
-    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord, WorkerReport,
-    Workers,
+    NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result,
+    RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
+    WorkerReport, Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -973,7 +973,7 @@ impl Upkeep for Memory {
         self.state().map(drop)
     }
 
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         let mut state = self.state()?;
         state.leads(term)?;
         let mut old: Vec<(Timestamp, JobId)> = state
@@ -990,12 +990,23 @@ impl Upkeep for Memory {
             .collect();
         old.sort_unstable();
         old.truncate(request.limit as usize);
+        let (mut jobs, mut chunks) = (0, request.chunks as usize);
         for (_, id) in &old {
+            let whole = (*id, 0, 0)..=(*id, u32::MAX, u64::MAX);
+            let first: Vec<_> =
+                state.logs.range(whole).map(|(place, _)| *place).take(chunks).collect();
+            for place in &first {
+                state.logs.remove(place);
+            }
+            chunks -= first.len();
+            if chunks == 0 {
+                break;
+            }
             state.jobs.remove(id);
             state.keys.retain(|_, job| job != id);
-            state.logs.retain(|(job, _, _), _| job != id);
+            jobs += 1;
         }
-        Ok(old.len() as u64)
+        Ok(Pruned { jobs, more: chunks == 0 || jobs == u64::from(request.limit) })
     }
 
     /// Here a key goes with its job.

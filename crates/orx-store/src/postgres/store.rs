@@ -18,7 +18,7 @@ use crate::plan::SCAN_MAX;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
     Durability, Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
-    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result,
+    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result,
     RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
     WorkerReport, Workers,
 };
@@ -288,7 +288,7 @@ impl Upkeep for Postgres {
         self.inner.write("write to the store", self.inner.touch()).await
     }
 
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         self.inner.write("forget old jobs", self.inner.prune(&request, term)).await
     }
 

@@ -24,10 +24,10 @@ use crate::new_job::NewJob;
 use crate::{
     CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
     Dispatching, Durability, Enqueued, Fire, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest,
-    Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded,
-    Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest, StoreError,
-    StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerRecord, WorkerReport,
-    Workers,
+    Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
+    Recorded, Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest,
+    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerRecord,
+    WorkerReport, Workers,
 };
 
 /// Bytes that weigh as much as a row.
@@ -490,9 +490,10 @@ impl Upkeep for Sqlite {
         self.write("write to the store", Kind::Durable, 1, keep::touch).await
     }
 
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         let run = move |tx: &mut Tx<'_>| keep::prune(tx, &request);
-        let (action, weight) = ("forget old jobs", request.limit as usize);
+        let (action, weight) =
+            ("forget old jobs", request.limit.saturating_add(request.chunks) as usize);
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 

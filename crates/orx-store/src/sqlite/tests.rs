@@ -148,6 +148,7 @@ async fn what_is_read_often_reads_an_index_in_its_order() {
         (live, "jobs_status"),
         (of_worker, "jobs_live"),
         (&list, "COVERING INDEX jobs_status"),
+        (keep::DELETE_LOGS, "SEARCH logs USING PRIMARY KEY (job=? AND attempt=? AND seq=?)"),
     ];
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
     for (sql, index) in cases {
@@ -314,8 +315,8 @@ async fn ids_and_young_keys_outlive_their_jobs() {
     for claimed in claim(&store, "video", 1, 2).await {
         let _ = end(&store, &claimed, OutcomeKind::Succeeded { result: Some(json_null()) }).await;
     }
-    let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9 };
-    assert_eq!(store.prune(all, term(&store).await).await.expect("prune"), 2);
+    let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9, chunks: 99 };
+    assert_eq!(store.prune(all, term(&store).await).await.expect("prune").jobs, 2);
     drop(store);
 
     let store = open(folder.path());
