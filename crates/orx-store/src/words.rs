@@ -9,6 +9,7 @@ use orx_model::{
     Timestamp, limits,
 };
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 pub(crate) fn status_code(status: JobStatus) -> i64 {
     match status {
@@ -188,6 +189,25 @@ pub(crate) struct Policy {
     pub(crate) retry: RetryPolicy,
     #[serde(default)]
     pub(crate) on_lost: OnLost,
+}
+
+/// Of the spec of a job. Where that cannot be read, nothing is tried again: it may be what must not
+/// run twice, and no worker gets it anyway.
+pub(crate) fn policy(job: JobId, spec: Option<&[u8]>) -> Policy {
+    let careful = Policy { retry: RetryPolicy::none(), on_lost: OnLost::Fail };
+    readable(job, spec).unwrap_or(careful)
+}
+
+/// The spec of a job, or a part of it. One that cannot be read is told of here, and is no reason to
+/// fail what is asked for other jobs too.
+pub(crate) fn readable<T: DeserializeOwned>(job: JobId, spec: Option<&[u8]>) -> Option<T> {
+    let error = match spec.map(serde_json::from_slice) {
+        Some(Ok(read)) => return Some(read),
+        Some(Err(error)) => error.to_string(),
+        None => "it is not there".to_owned(),
+    };
+    tracing::error!(%job, error, "the spec of a job cannot be read");
+    None
 }
 
 /// What a worker is told of a job that it gets.

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome};
+use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
 use orx_store::{
-    Claimed, Dispatching, Durability, Enqueued, Jobs, Lead, LeadRequest, Leases, Postgres,
-    PostgresOptions, PruneRequest, Recorded, StoreError, Term, Upkeep,
+    Claimed, DeadLetters, Dispatching, Durability, Enqueued, Jobs, Lead, LeadRequest, Leases,
+    Postgres, PostgresOptions, PruneRequest, Recorded, StoreError, Term, Upkeep,
 };
 use orx_testkit::make::{NOW, at, failed, job, name, outcome, request, succeeded};
 use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer};
@@ -368,6 +368,56 @@ async fn a_callers_bad_part_sinks_no_other() {
     assert!(matches!(told[0], Recorded::Applied { .. }));
     let error = store.job(id).await.expect("read").and_then(|job| job.error);
     assert_eq!(error.as_deref(), Some("bad \u{fffd} end"));
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_sinks_no_other() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let ids = add(&store, vec![keyed("a"), keyed("b"), keyed("c"), keyed("d")]).await;
+    database.run(&format!("update specs set spec = '{{' where job = {}", ids[1])).await;
+    database.run(&format!("delete from specs where job = {}", ids[2])).await;
+
+    let claimed = store.claim_ready(vec![request(1, 1, 4)], term, at(1)).await.expect("claimed");
+    assert_eq!(jobs(&claimed), [ids[0], ids[3]]);
+    let live = store.live_attempts().await.expect("read");
+    let execution = |place: usize| {
+        let live = live.iter().find(|live| live.job == ids[place]);
+        live.expect("it heals as a dispatch that was lost").execution.0
+    };
+    let outcomes = vec![
+        outcome(ids[0], execution(0), failed()),
+        outcome(ids[1], execution(1), OutcomeKind::Interrupted),
+        outcome(ids[2], execution(2), failed()),
+        outcome(ids[3], execution(3), succeeded()),
+    ];
+    let told = store.record_outcomes(outcomes, vec![0.5; 4], at(2)).await.expect("recorded");
+    let statuses: Vec<JobStatus> = told.iter().map(applied).collect();
+    use JobStatus::{Completed, Failed, Pending, Scheduled};
+    assert_eq!(statuses, [Scheduled, Pending, Failed, Completed]);
+    // Nobody gets it, and it ends.
+    let mut status = Pending;
+    for execution in 10..40 {
+        let claim = store.claim_ready(vec![request(1, execution, 1)], term, at(2)).await;
+        assert_eq!(jobs(&claim.expect("claimed")), []);
+        if status == Pending {
+            let told = vec![outcome(ids[1], execution, OutcomeKind::Interrupted)];
+            let told = store.record_outcomes(told, vec![0.5], at(2)).await.expect("recorded");
+            status = applied(&told[0]);
+        }
+    }
+    assert_eq!(status, Failed);
+    store.delete_dead_letters(ids.clone()).await.expect("deleted");
+    let prune = PruneRequest { completed_before: at(9), others_before: at(9), limit: 9, chunks: 9 };
+    assert_eq!(store.prune(prune, term).await.expect("pruned").jobs, 3);
+}
+
+fn applied(told: &Recorded) -> JobStatus {
+    match *told {
+        Recorded::Applied { status, .. } => status,
+        Recorded::Stale { .. } | Recorded::Missing => panic!("{told:?}"),
+    }
 }
 
 #[tokio::test]

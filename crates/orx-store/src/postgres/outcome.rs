@@ -15,7 +15,7 @@ use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
-use crate::words::{Policy, capped, exit_columns, millis, status_code};
+use crate::words::{capped, exit_columns, millis, policy, status_code};
 use crate::{Recorded, Term};
 
 #[derive(Debug)]
@@ -145,13 +145,13 @@ impl Inner {
         let message = sql::fill(
             "select j.id, j.status, j.execution, j.failed, j.lost, j.returned, j.deadline, \
              j.cancel_at is not null, s.spec \
-             from jobs j join specs s on s.job = j.id where j.id = any(:jobs)",
+             from jobs j left join specs s on s.job = j.id where j.id = any(:jobs)",
             &[("jobs", sql::ints(jobs))],
         );
         let mut seen = HashMap::new();
         for row in &self.rows(Kind::Read, message).await? {
             let row = Columns(row);
-            let policy: Policy = row.json(8)?;
+            let policy = policy(row.job(0)?, row.optional(8)?.map(str::as_bytes));
             let standing = Standing {
                 ends: Ends { failed: row.count(3)?, lost: row.count(4)?, returned: row.count(5)? },
                 retry: policy.retry,

@@ -5,12 +5,13 @@ use std::time::Duration;
 use orx_model::log::LogChunk;
 use orx_model::message::WorkerOrder;
 use orx_model::{Incarnation, JobId, JobStatus, Timestamp, limits};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::cache::Lease;
 use super::row::{self, millis, status_code, stream_code};
 use super::trouble::Done;
 use super::writer::Tx;
+use crate::words::readable;
 use crate::{Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerReport};
 
 pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> Done<()> {
@@ -265,11 +266,20 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
         if chunks == 0 {
             break;
         }
-        if let Some(Keyed { key: Some(key) }) =
-            key.query_row([id], |row| row::json(row, 0)).optional()?
-        {
-            let kept_until = Timestamp::from_millis(finished_at).saturating_add(limits::KEY_KEPT);
-            keep_key.execute(params![key, status_code(status), kept_until.as_millis(), id])?;
+        let kept_until = Timestamp::from_millis(finished_at).saturating_add(limits::KEY_KEPT);
+        let (code, kept_until) = (status_code(status), kept_until.as_millis());
+        let read = |row: &Row<'_>| Ok(readable(JobId(id), Some(row.get_ref(0)?.as_bytes()?)));
+        match key.query_row([id], read).optional()?.flatten() {
+            Some(Keyed { key: None }) => {}
+            Some(Keyed { key: Some(key) }) => {
+                keep_key.execute(params![key, code, kept_until, id])?;
+            }
+            // Which one it had is looked for in all.
+            None => {
+                tx.conn
+                    .prepare_cached("UPDATE keys SET status = ?1, kept_until = ?2 WHERE job = ?3")?
+                    .execute(params![code, kept_until, id])?;
+            }
         }
         for delete in &mut deletes {
             delete.execute([id])?;

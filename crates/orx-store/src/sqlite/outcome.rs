@@ -13,7 +13,7 @@ use super::row::{self, exit_columns, millis, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
 use crate::Recorded;
-use crate::words::{Policy, capped, span};
+use crate::words::{Policy, capped, policy, span};
 
 /// What a decision about a job rests on.
 pub(super) struct Seen {
@@ -85,7 +85,11 @@ fn end(
     } else {
         tx.conn
             .prepare_cached("SELECT spec FROM specs WHERE job = ?1")?
-            .query_row([outcome.job.0], |row| row::json(row, 0))?
+            .query_row([outcome.job.0], |row| {
+                Ok(policy(outcome.job, Some(row.get_ref(0)?.as_bytes()?)))
+            })
+            .optional()?
+            .unwrap_or_else(|| policy(outcome.job, None))
     };
     let standing = Standing {
         ends: seen.ends,

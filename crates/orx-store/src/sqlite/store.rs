@@ -122,8 +122,7 @@ impl Dispatching for Sqlite {
         let weight = requests.iter().map(|request| request.executions.len()).sum();
         let run = move |tx: &mut Tx<'_>| claim::claim(tx, &requests, term.epoch, now);
         let taken = self.lead_write(action, Kind::Advisory, weight, term, run).await?;
-        let claimed = taken.into_iter().map(Taken::dispatch).collect::<std::result::Result<_, _>>();
-        prepared(action, claimed)
+        Ok(taken.into_iter().filter_map(Taken::dispatch).collect())
     }
 
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
