@@ -262,6 +262,33 @@ async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
     store.inner.send(Kind::Read, once.to_owned()).await.expect("read in the end");
 }
 
+#[tokio::test]
+async fn what_is_refused_the_second_time_may_have_been_done_the_first() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let inner = &store.inner;
+    // The session ends under the first try; the second is refused.
+    let refused = |code: &str| {
+        format!(
+            "do $$ begin \
+             if nextval('job_ids') < 2 then \
+             perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(9); end if; \
+             raise exception using errcode = '{code}'; end $$"
+        )
+    };
+    for code in ["55P03", "53100", "23505", "25006", "40001"] {
+        for (kind, reads) in
+            [(Kind::Repeatable, false), (Kind::Advisory, false), (Kind::Read, true)]
+        {
+            let trouble = inner.send(kind, refused(code)).await.expect_err("it fails");
+            let told = inner.tell(trouble, "try it", reads);
+            let unknown = matches!(told, StoreError::Unknown);
+            assert_eq!(unknown, !reads, "{code}, {kind:?}: {told:?}");
+            database.run("alter sequence job_ids restart").await;
+        }
+    }
+}
+
 /// Any character there is, and those that mean something somewhere.
 fn anything() -> impl Strategy<Value = String> {
     let special = proptest::sample::select(vec![
