@@ -33,6 +33,8 @@ const DISPATCH_BYTES: usize = 4 << 20;
 const PROMOTE_MOST: u32 = 2_000;
 /// Jobs, or rows of ledgers, forgotten in one transaction.
 const PRUNE_MOST: u32 = 500;
+/// Chunks of logs forgotten in one transaction.
+const PRUNE_CHUNKS: u32 = 1_000;
 /// Schedules fired in one transaction.
 const FIRE_MOST: u32 = 500;
 /// Jobs and rows that a transaction of firings writes, unless one schedule alone has more: what any
@@ -394,7 +396,7 @@ impl Engine {
             if events.started.is_empty() {
                 Ok(())
             } else {
-                store.mark_started(events.started).await
+                store.mark_started(events.started, now.wall).await
             }
         };
         let progress = async {
@@ -702,21 +704,21 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets a few old jobs; answers whether there may be more.
+    /// Forgets a few old jobs, rows of ledgers and keys; answers whether there may be more.
     pub async fn prune(&mut self, now: Now) -> Result<bool> {
-        let ago = |age: std::time::Duration| {
-            Timestamp::from_millis(now.wall.as_millis().saturating_sub(age.as_millis() as i64))
-        };
+        let ago = |age: Duration| now.wall.saturating_sub(age);
         let request = PruneRequest {
             completed_before: ago(self.settings.keep_completed),
             others_before: ago(self.settings.keep_others),
             limit: PRUNE_MOST,
+            chunks: PRUNE_CHUNKS,
         };
         let Some(term) = self.term else { return Ok(false) };
         let pruned = self.store.prune(request, term).await?;
         let before = ago(self.settings.keep_slots);
         let rows = self.store.prune_slots(before, PRUNE_MOST, term).await?;
-        Ok(pruned.max(rows) >= u64::from(PRUNE_MOST))
+        let keys = self.store.forget_keys(now.wall, PRUNE_MOST, term).await?;
+        Ok(pruned.more || rows.max(keys) >= u64::from(PRUNE_MOST))
     }
 
     /// One message to each worker, or a few where the jobs are large.
@@ -802,5 +804,39 @@ impl Engine {
         let ack = |(to, executions)| (to, Message::JobResultAck { executions });
         outbox.send.extend(acks.into_iter().map(ack));
         Ok(outbox)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use orx_store::{CancelCommand, Jobs as _, Lead, LeadRequest, Leases as _, Memory};
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_longer_than_there_is_time_is_kept() {
+        let store = Arc::new(Memory::new());
+        let now = Now { wall: Timestamp::from_millis(1_000_000), mono: Duration::ZERO };
+        let spec = serde_json::json!({
+            "name": "work", "queue": "default", "priority": "normal", "args": {},
+            "retry": orx_model::RetryPolicy::default(),
+        });
+        let spec = serde_json::from_value(spec).expect("a spec");
+        store.enqueue(vec![spec], now.wall).now_or_never().expect("ready").expect("enqueued");
+        let cancel =
+            CancelCommand { id: JobId(1), reason: None, by: None, force: false, expected: None };
+        store.cancel(vec![cancel], now.wall).now_or_never().expect("ready").expect("cancelled");
+        let node = Incarnation(1);
+        let lead = LeadRequest { node, ttl: Duration::from_secs(60), above: 0 };
+        let lead = store.lead(lead, now.wall).now_or_never().expect("ready");
+        let Ok(Lead::Leading(term)) = lead else { panic!("{lead:?}") };
+        let settings = Settings { keep_others: Duration::MAX, ..Settings::default() };
+        let mut engine = Engine::new(Arc::<Memory>::clone(&store), settings, node, 1, now);
+        engine.lead(term, now).now_or_never().expect("ready").expect("leads");
+
+        engine.prune(now).now_or_never().expect("ready").expect("pruned");
+
+        assert_eq!(store.all_jobs().len(), 1);
     }
 }

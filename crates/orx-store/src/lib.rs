@@ -304,14 +304,16 @@ pub trait Dispatching: Send + Sync {
     /// When [`Self::promote_due`] next has something to do.
     async fn next_due(&self) -> Result<Option<Timestamp>>;
 
-    /// Advisory. Unknown or stale ones are passed over.
-    async fn mark_started(&self, started: Vec<Started>) -> Result<()>;
+    /// Advisory. Unknown or stale ones are passed over. As with an outcome, no attempt started before
+    /// it was claimed or after `now`, whatever its worker's clock says.
+    async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()>;
 
     /// Advisory. Unknown or stale ones are passed over.
     async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()>;
 
     /// Durable. `draws` are uniform in 0..1, one for each outcome, and spread the retries. Answers
-    /// are in the order of `outcomes`. Decides by [`orx_model::settle::settle`].
+    /// are in the order of `outcomes`. Decides by [`orx_model::settle::settle`]. No attempt ended
+    /// before it was claimed or after `now`, whatever its worker's clock says.
     async fn record_outcomes(
         &self,
         outcomes: Vec<Outcome>,
@@ -603,8 +605,19 @@ pub struct PruneRequest {
     pub completed_before: Timestamp,
     /// Other final jobs that finished before this.
     pub others_before: Timestamp,
-    /// At most so many jobs, with their attempts and logs.
+    /// At most so many jobs, with all that belongs to them.
     pub limit: u32,
+    /// At most so many chunks of their logs, 1 or more. A job that has more loses its first ones, and goes in
+    /// one of the next calls.
+    pub chunks: u32,
+}
+
+/// What was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    pub jobs: u64,
+    /// There may be more: what was asked for at most was reached.
+    pub more: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -623,8 +636,12 @@ pub trait Upkeep: Send + Sync {
     /// A durable write of nothing: fails while the store cannot take one.
     async fn check_writable(&self) -> Result<()>;
 
-    /// A leader's. Durable. Answers how many jobs were forgotten.
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64>;
+    /// A leader's. Durable. Forgets the oldest first.
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned>;
+
+    /// A leader's. Durable. Forgets so many keys, at most, that were kept long enough after their job
+    /// was forgotten; answers how many it were.
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64>;
 
     /// Syncs everything and ends; later calls answer [`StoreError::Closed`].
     async fn close(&self) -> Result<()>;

@@ -9,6 +9,7 @@ use orx_model::{
     Timestamp, limits,
 };
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 pub(crate) fn status_code(status: JobStatus) -> i64 {
     match status {
@@ -170,12 +171,43 @@ pub(crate) fn over(deadline: Option<Timestamp>, now: Timestamp) -> &'static str 
 /// The error of an attempt that was given up.
 pub(crate) const FORCED: &str = "cancelled by force";
 
+/// When an attempt began and ended. Its worker says so by a clock that may be wrong, and what is
+/// kept for how long counts from it: so not before it was claimed, nor after `now`, when it is told.
+pub(crate) fn span(
+    claimed_at: Timestamp,
+    started_at: Option<Timestamp>,
+    ended_at: Timestamp,
+    now: Timestamp,
+) -> (Option<Timestamp>, Timestamp) {
+    let ended_at = ended_at.min(now).max(claimed_at);
+    (started_at.map(|at| at.min(ended_at).max(claimed_at)), ended_at)
+}
+
 /// The part of a spec that decides what follows a failure.
 #[derive(Deserialize)]
 pub(crate) struct Policy {
     pub(crate) retry: RetryPolicy,
     #[serde(default)]
     pub(crate) on_lost: OnLost,
+}
+
+/// Of the spec of a job. Where that cannot be read, nothing is tried again: it may be what must not
+/// run twice, and no worker gets it anyway.
+pub(crate) fn policy(job: JobId, spec: Option<&[u8]>) -> Policy {
+    let careful = Policy { retry: RetryPolicy::none(), on_lost: OnLost::Fail };
+    readable(job, spec).unwrap_or(careful)
+}
+
+/// The spec of a job, or a part of it. One that cannot be read is told of here, and is no reason to
+/// fail what is asked for other jobs too.
+pub(crate) fn readable<T: DeserializeOwned>(job: JobId, spec: Option<&[u8]>) -> Option<T> {
+    let error = match spec.map(serde_json::from_slice) {
+        Some(Ok(read)) => return Some(read),
+        Some(Err(error)) => error.to_string(),
+        None => "it is not there".to_owned(),
+    };
+    tracing::error!(%job, error, "the spec of a job cannot be read");
+    None
 }
 
 /// What a worker is told of a job that it gets.

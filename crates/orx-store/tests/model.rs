@@ -89,7 +89,7 @@ enum Op {
     Later(i64),
     Promote,
     DeleteDead(u8),
-    Prune,
+    Prune(u32),
     AddSchedule {
         schedule: u8,
         next_in: Option<i64>,
@@ -226,7 +226,7 @@ fn job_op() -> impl Strategy<Value = Op> {
         1 => (86_000..200_000_i64).prop_map(Op::Later),
         3 => Just(Op::Promote),
         1 => (0..20_u8).prop_map(Op::DeleteDead),
-        2 => Just(Op::Prune),
+        2 => (1..4_u32).prop_map(Op::Prune),
         1 => Just(Op::Reopen),
         2 => Just(Op::Crash),
     ]
@@ -466,8 +466,8 @@ impl Both {
                     .map(|place| self.pick(*place))
                     .map(|(job, _, execution)| Started { job, execution, at: now })
                     .collect();
-                self.memory.mark_started(started.clone()).await.expect("memory");
-                self.store().mark_started(started).await.expect("the store");
+                self.memory.mark_started(started.clone(), now).await.expect("memory");
+                self.store().mark_started(started, now).await.expect("the store");
             }
             Op::End(ends) => {
                 let outcome = |(place, choice): &(u8, u8)| {
@@ -478,7 +478,10 @@ impl Both {
                         execution,
                         kind: kind(*choice),
                         started_at: (choice.is_multiple_of(2)).then_some(now),
-                        ended_at: now,
+                        // By clocks that are right, slow and fast.
+                        ended_at: Timestamp::from_millis(
+                            now.as_millis() + (i64::from(*choice % 3) - 1) * 5_000,
+                        ),
                         error: failed.then(|| "why".to_owned()),
                         exit: failed.then_some(orx_model::Exit::Code(i32::from(*choice))),
                     }
@@ -562,11 +565,15 @@ impl Both {
                 let found = self.store().delete_dead_letters(ids).await.expect("the store");
                 assert_eq!(found, expected);
             }
-            Op::Prune => {
+            Op::Prune(chunks) => {
                 // Keys outlive their jobs in one store and not in the other: only old time does.
                 let before = Timestamp::from_millis(now.as_millis() - 86_400_000);
-                let request =
-                    PruneRequest { completed_before: before, others_before: before, limit: 5 };
+                let request = PruneRequest {
+                    completed_before: before,
+                    others_before: before,
+                    limit: 5,
+                    chunks,
+                };
                 let expected = self.memory.prune(request, self.terms.0).await.expect("memory");
                 assert_eq!(
                     self.store().prune(request, self.terms.1).await.expect("the store"),

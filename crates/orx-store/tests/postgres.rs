@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome};
+use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
 use orx_store::{
-    Claimed, Dispatching, Durability, Enqueued, Jobs, Lead, LeadRequest, Leases, Postgres,
-    PostgresOptions, PruneRequest, Recorded, StoreError, Term, Upkeep,
+    Claimed, DeadLetters, Dispatching, Durability, Enqueued, Jobs, Lead, LeadRequest, Leases,
+    Postgres, PostgresOptions, PruneRequest, Recorded, StoreError, Term, Upkeep,
 };
 use orx_testkit::make::{NOW, at, failed, job, name, outcome, request, succeeded};
 use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer};
@@ -209,7 +209,8 @@ async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
     assert!(matches!(claimed, Err(StoreError::Deposed)), "{claimed:?}");
     let status = store.job(id).await.expect("read").map(|job| job.status);
     assert_eq!(status, Some(JobStatus::Pending));
-    let prune = PruneRequest { completed_before: at(9), others_before: at(9), limit: 1 };
+    let prune =
+        PruneRequest { completed_before: at(9), others_before: at(9), limit: 1, chunks: 99 };
     assert!(matches!(store.prune(prune, term).await, Err(StoreError::Deposed)));
     let none = store.give_up(Vec::new(), Vec::new(), term, at(1)).await;
     assert!(matches!(none, Err(StoreError::Deposed)), "{none:?}");
@@ -370,6 +371,56 @@ async fn a_callers_bad_part_sinks_no_other() {
 }
 
 #[tokio::test]
+async fn a_job_that_cannot_be_read_sinks_no_other() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let ids = add(&store, vec![keyed("a"), keyed("b"), keyed("c"), keyed("d")]).await;
+    database.run(&format!("update specs set spec = '{{' where job = {}", ids[1])).await;
+    database.run(&format!("delete from specs where job = {}", ids[2])).await;
+
+    let claimed = store.claim_ready(vec![request(1, 1, 4)], term, at(1)).await.expect("claimed");
+    assert_eq!(jobs(&claimed), [ids[0], ids[3]]);
+    let live = store.live_attempts().await.expect("read");
+    let execution = |place: usize| {
+        let live = live.iter().find(|live| live.job == ids[place]);
+        live.expect("it heals as a dispatch that was lost").execution.0
+    };
+    let outcomes = vec![
+        outcome(ids[0], execution(0), failed()),
+        outcome(ids[1], execution(1), OutcomeKind::Interrupted),
+        outcome(ids[2], execution(2), failed()),
+        outcome(ids[3], execution(3), succeeded()),
+    ];
+    let told = store.record_outcomes(outcomes, vec![0.5; 4], at(2)).await.expect("recorded");
+    let statuses: Vec<JobStatus> = told.iter().map(applied).collect();
+    use JobStatus::{Completed, Failed, Pending, Scheduled};
+    assert_eq!(statuses, [Scheduled, Pending, Failed, Completed]);
+    // Nobody gets it, and it ends.
+    let mut status = Pending;
+    for execution in 10..40 {
+        let claim = store.claim_ready(vec![request(1, execution, 1)], term, at(2)).await;
+        assert_eq!(jobs(&claim.expect("claimed")), []);
+        if status == Pending {
+            let told = vec![outcome(ids[1], execution, OutcomeKind::Interrupted)];
+            let told = store.record_outcomes(told, vec![0.5], at(2)).await.expect("recorded");
+            status = applied(&told[0]);
+        }
+    }
+    assert_eq!(status, Failed);
+    store.delete_dead_letters(ids.clone()).await.expect("deleted");
+    let prune = PruneRequest { completed_before: at(9), others_before: at(9), limit: 9, chunks: 9 };
+    assert_eq!(store.prune(prune, term).await.expect("pruned").jobs, 3);
+}
+
+fn applied(told: &Recorded) -> JobStatus {
+    match *told {
+        Recorded::Applied { status, .. } => status,
+        Recorded::Stale { .. } | Recorded::Missing => panic!("{told:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_known_key_uses_up_no_id() {
     let database = Database::new().await;
     let store = open(&database).await;
@@ -389,8 +440,9 @@ async fn a_key_outlives_its_pruned_job_and_is_free_when_its_time_is_over() {
     store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
     let told = store.record_outcomes(vec![outcome(first, 1, succeeded())], vec![0.5], at(2)).await;
     assert!(matches!(told.expect("recorded")[0], Recorded::Applied { .. }));
-    let prune = PruneRequest { completed_before: at(9), others_before: at(9), limit: 9 };
-    assert_eq!(store.prune(prune, term).await.expect("pruned"), 1);
+    let prune =
+        PruneRequest { completed_before: at(9), others_before: at(9), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(prune, term).await.expect("pruned").jobs, 1);
     let day = 24 * 3_600;
     let within = store.enqueue(vec![keyed("k")], at(day)).await.expect("enqueued")[0];
     assert_eq!(within, Enqueued::Existing { id: first, status: JobStatus::Completed });
@@ -467,7 +519,8 @@ async fn counts_are_right_whoever_sums_them_up_meanwhile() {
         task.await.expect("counted");
     }
     let term = lead(&nodes[0], 1, HOUR).await.expect("free");
-    let prune = PruneRequest { completed_before: at(0), others_before: at(0), limit: 1 };
+    let prune =
+        PruneRequest { completed_before: at(0), others_before: at(0), limit: 1, chunks: 99 };
     nodes[0].prune(prune, term).await.expect("pruned");
     for store in &nodes {
         assert_eq!(store.queue_counts().await.expect("counts")[0].1.pending, 1_200);

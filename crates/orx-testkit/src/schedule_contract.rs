@@ -510,8 +510,9 @@ pub async fn the_end_of_the_last_run_is_part_of_the_basis(store: AStore) {
     assert_eq!(fire(&store, vec![stale]).await, [None], "it has ended meanwhile");
     let ended = read(&store, "a").await;
     assert_eq!(ended.basis().last_run, Some((last, true)));
-    let request = PruneRequest { completed_before: at(99), others_before: at(99), limit: 9 };
-    assert_eq!(store.prune(request, store.term).await.expect("pruned"), 1);
+    let request =
+        PruneRequest { completed_before: at(99), others_before: at(99), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(request, store.term).await.expect("pruned").jobs, 1);
     let forgotten = read(&store, "a").await;
     assert_eq!(forgotten.last_run.map(|run| (run.job, run.status)), Some((last, None)));
     // One that is forgotten had ended.
@@ -849,8 +850,9 @@ pub async fn what_is_watched_outlives_its_schedule(store: AStore) {
     let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
     store.remove_schedule(&name("a"), None).await.expect("removed");
     cancel(&store, cancel_of(first)).await;
-    let request = PruneRequest { completed_before: at(99), others_before: at(99), limit: 9 };
-    assert_eq!(store.prune(request, store.term).await.expect("pruned"), 1);
+    let request =
+        PruneRequest { completed_before: at(99), others_before: at(99), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(request, store.term).await.expect("pruned").jobs, 1);
     let found = ripe(&store).await;
     assert_eq!(found[0].after, Some((first, None)), "one that is forgotten has ended");
     assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);

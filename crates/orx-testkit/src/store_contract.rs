@@ -55,6 +55,7 @@ macro_rules! store_contract {
             an_outcome_told_twice_is_recorded_once
             a_stale_part_of_a_batch_does_not_sink_the_rest
             a_start_is_information_and_only_of_the_live_execution
+            what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock
             progress_is_kept_with_the_live_attempt
             a_persons_retry_starts_anew_with_numbers_going_on
             dead_letters_are_listed_newest_first_and_can_be_deleted
@@ -77,6 +78,8 @@ macro_rules! store_contract {
             tokens_are_kept_and_replaced
             tokens_that_ended_long_ago_are_forgotten
             pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again
+            a_long_log_is_forgotten_a_few_chunks_at_a_time
+            keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due
             what_is_closed_says_so
         );
     };
@@ -477,15 +480,43 @@ pub async fn a_start_is_information_and_only_of_the_live_execution(store: AStore
     let id = add(&store, job()).await;
     claim(&store, 1).await;
     let start = |execution| Started { job: id, execution: ExecutionId(execution), at: at(1) };
-    store.mark_started(vec![start(9)]).await.expect("mark");
+    store.mark_started(vec![start(9)], at(1)).await.expect("mark");
     assert_eq!(status(&store, id).await, JobStatus::Dispatched);
-    store.mark_started(vec![start(1), start(1)]).await.expect("mark");
+    store.mark_started(vec![start(1), start(1)], at(1)).await.expect("mark");
     assert_eq!(status(&store, id).await, JobStatus::Running);
     let attempts = store.attempts(id).await.expect("read");
     assert_eq!(attempts[0].status, AttemptStatus::Running);
     let _ = tell(&store, outcome(id, 1, succeeded())).await;
-    store.mark_started(vec![start(1)]).await.expect("mark");
+    store.mark_started(vec![start(1)], at(1)).await.expect("mark");
     assert_eq!(status(&store, id).await, JobStatus::Completed);
+}
+
+pub async fn what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock(store: AStore) {
+    let year = 365 * 24 * 3_600;
+    // Claimed at 1 s and told of at 2 s, whatever clock the worker has.
+    for (execution, told, kept) in [(1, -year, 1), (2, year, 2), (3, 1, 1), (4, 2, 2)] {
+        let id = add(&store, job()).await;
+        claim(&store, execution).await;
+        let started = Started { job: id, execution: ExecutionId(execution), at: at(told) };
+        store.mark_started(vec![started], at(2)).await.expect("mark");
+        let live = get(&store, id).await.live.expect("an attempt");
+        assert_eq!(live.started_at, Some(at(kept)));
+        let (started_at, ended_at) = (Some(at(told)), at(told));
+        let told = Outcome { started_at, ended_at, ..outcome(id, execution, succeeded()) };
+        assert!(matches!(tell(&store, told).await, Recorded::Applied { .. }));
+        let job = get(&store, id).await;
+        assert_eq!((job.started_at, job.finished_at), (Some(at(kept)), Some(at(kept))));
+        let attempt = store.attempts(id).await.expect("read").remove(0);
+        assert_eq!((attempt.started_at, attempt.ended_at), (Some(at(kept)), Some(at(kept))));
+    }
+    // So all go at their time.
+    let prune = async |before| {
+        let request =
+            PruneRequest { completed_before: before, others_before: before, limit: 9, chunks: 99 };
+        store.prune(request, store.term).await.expect("prune").jobs
+    };
+    assert_eq!(prune(at(1)).await, 0);
+    assert_eq!(prune(at(3)).await, 4);
 }
 
 pub async fn progress_is_kept_with_the_live_attempt(store: AStore) {
@@ -829,9 +860,12 @@ pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothin
     assert!(matches!(claimed, Err(Deposed)), "{claimed:?}");
     let promoted = store.promote_due(old, at(9), 9).await;
     assert!(matches!(promoted, Err(Deposed)), "{promoted:?}");
-    let request_ = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
+    let request_ =
+        PruneRequest { completed_before: at(90), others_before: at(90), limit: 9, chunks: 99 };
     let pruned = store.prune(request_, old).await;
     assert!(matches!(pruned, Err(Deposed)), "{pruned:?}");
+    let forgotten = store.forget_keys(at(90), 9, old).await;
+    assert!(matches!(forgotten, Err(Deposed)), "{forgotten:?}");
     assert_eq!(status(&store, id).await, JobStatus::Pending);
     assert_eq!(status(&store, due).await, JobStatus::Scheduled);
 
@@ -896,7 +930,7 @@ pub async fn all_sorts(store: &AStore) {
     let of = |place: usize| (claimed[place].dispatch.job, claimed[place].dispatch.execution);
     let (first, started) = of(0);
     let started = vec![Started { job: first, execution: started, at: at(1) }];
-    store.mark_started(started).await.expect("started");
+    store.mark_started(started, at(1)).await.expect("started");
     let (dead, execution) = of(1);
     let _ = tell(store, outcome(dead, execution.0, failed())).await;
     let (done, execution) = of(2);
@@ -1022,21 +1056,85 @@ pub async fn pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again(s
     claim(&store, 2).await;
     let _ = tell(&store, outcome(dead, 2, failed())).await;
     let waiting = add(&store, job()).await;
-    let early = PruneRequest { completed_before: at(1), others_before: at(90), limit: 9 };
-    assert_eq!(store.prune(early, store.term).await.expect("prune"), 0);
-    let request = PruneRequest { completed_before: at(90), others_before: at(90), limit: 9 };
-    assert_eq!(store.prune(request, store.term).await.expect("prune"), 1);
+    let early =
+        PruneRequest { completed_before: at(1), others_before: at(90), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(early, store.term).await.expect("prune").jobs, 0);
+    let request =
+        PruneRequest { completed_before: at(90), others_before: at(90), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(request, store.term).await.expect("prune").jobs, 1);
     assert!(store.job(done).await.expect("read").is_none());
     assert!(store.attempts(done).await.expect("read").is_empty());
     assert!(store.read_logs(whole(done)).await.expect("read").is_empty());
     assert!(store.job(dead).await.expect("read").is_some());
     cancel(&store, cancel_of(waiting)).await;
-    assert_eq!(store.prune(request, store.term).await.expect("prune"), 1);
+    assert_eq!(store.prune(request, store.term).await.expect("prune").jobs, 1);
     let new = add(&store, job()).await;
     assert!(new > waiting, "{new} was used before");
     let counts = store.queue_counts().await.expect("counts");
     let left = StatusCounts { pending: 1, failed: 1, ..StatusCounts::default() };
     assert_eq!(counts, [(name("default"), left)]);
+}
+
+pub async fn a_long_log_is_forgotten_a_few_chunks_at_a_time(store: AStore) {
+    // Jobs with so many chunks each.
+    let mut jobs = Vec::new();
+    for (execution, chunks) in [(1, 2), (2, 7), (3, 0), (4, 1)] {
+        let id = add(&store, job()).await;
+        claim(&store, execution).await;
+        let chunks = (1..=chunks).map(|seq| chunk(id, 1, seq, Stream::Out, "x")).collect();
+        store.append_logs(chunks).await.expect("append");
+        let _ = tell(&store, outcome(id, execution, succeeded())).await;
+        jobs.push(id);
+    }
+    let left = async || {
+        let mut left = Vec::new();
+        for id in &jobs {
+            let log = store.read_logs(whole(*id)).await.expect("read");
+            let known = store.job(*id).await.expect("read").is_some();
+            left.push(known.then(|| log.iter().map(|chunk| chunk.seq).collect::<Vec<_>>()));
+            assert!(known || log.is_empty(), "a log without its job");
+        }
+        left
+    };
+    let prune = async || {
+        let (before, limit, chunks) = (at(90), 9, 4);
+        let request =
+            PruneRequest { completed_before: before, others_before: before, limit, chunks };
+        let pruned = store.prune(request, store.term).await.expect("prune");
+        (pruned.jobs, pruned.more)
+    };
+    let all = async |jobs: u64| {
+        let counts = store.queue_counts().await.expect("counts");
+        assert_eq!(counts[0].1.completed, jobs);
+    };
+    assert_eq!(prune().await, (1, true));
+    assert_eq!(left().await, [None, Some(vec![3, 4, 5, 6, 7]), Some(vec![]), Some(vec![1])]);
+    all(3).await;
+    assert_eq!(prune().await, (0, true));
+    assert_eq!(left().await, [None, Some(vec![7]), Some(vec![]), Some(vec![1])]);
+    assert_eq!(prune().await, (3, false));
+    assert_eq!(left().await, [None, None, None, None]);
+    all(0).await;
+    assert_eq!(prune().await, (0, false));
+}
+
+pub async fn keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due(store: AStore) {
+    for (execution, key) in [(1, "a"), (2, "b"), (3, "c")] {
+        let id = add(&store, keyed(key, "h")).await;
+        claim(&store, execution).await;
+        let _ = tell(&store, outcome(id, execution, succeeded())).await;
+    }
+    let request =
+        PruneRequest { completed_before: at(90), others_before: at(90), limit: 9, chunks: 99 };
+    store.prune(request, store.term).await.expect("prune");
+    // One store keeps them, another lets them go with their jobs.
+    let kept = store.export_keys(None, 9).await.expect("read").len() as u64;
+    let forget = async |now, limit| store.forget_keys(now, limit, store.term).await.expect("done");
+    let over = at(2).saturating_add(orx_model::limits::KEY_KEPT);
+    assert_eq!(forget(over.saturating_sub(Duration::from_millis(1)), 9).await, 0);
+    assert_eq!(forget(over, 2).await, kept.min(2));
+    assert_eq!(forget(over, 2).await, kept.saturating_sub(2));
+    assert!(store.export_keys(None, 9).await.expect("read").is_empty());
 }
 
 pub async fn what_is_closed_says_so(store: AStore) {

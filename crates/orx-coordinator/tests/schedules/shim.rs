@@ -143,7 +143,7 @@ pass!(Dispatching {
     fn claim_ready(asked: Vec<ClaimRequest>, term: Term, now: Timestamp) -> Vec<Claimed>;
     fn promote_due(term: Term, now: Timestamp, limit: u32) -> Promoted;
     fn next_due() -> Option<Timestamp>;
-    fn mark_started(started: Vec<Started>) -> ();
+    fn mark_started(started: Vec<Started>, now: Timestamp) -> ();
     fn record_progress(progress: Vec<ExecutionProgress>) -> ();
     fn record_outcomes(ends: Vec<Outcome>, draws: Vec<f64>, now: Timestamp) -> Vec<Recorded>;
     fn give_up(ends: Vec<Outcome>, draws: Vec<f64>, term: Term, now: Timestamp) -> Vec<Recorded>;
@@ -203,8 +203,11 @@ impl Upkeep for Shim {
     async fn check_writable(&self) -> Result<()> {
         self.memory.check_writable().await
     }
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         self.memory.prune(request, term).await
+    }
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        self.memory.forget_keys(now, limit, term).await
     }
     async fn close(&self) -> Result<()> {
         self.memory.close().await

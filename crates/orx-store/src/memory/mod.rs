@@ -20,10 +20,11 @@ use orx_model::{
 };
 
 use crate::merge::preference;
+use crate::words::span;
 use crate::{
     CLAIM_MOST, CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
     Dispatching, Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
-    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result,
+    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result,
     RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
     WorkerReport, Workers,
 };
@@ -219,7 +220,8 @@ impl State {
             let settled = settle(&standing, &outcome.kind, now, draw);
             let ended = outcome.kind.status();
             let (event, run_at) = (settled.event, settled.run_at);
-            let status = self.end_attempt(outcome, (event, by), ended, settled.ends, run_at)?;
+            let status =
+                self.end_attempt(outcome, (event, by), ended, settled.ends, run_at, now)?;
             if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
                 && let Some(entry) = self.jobs.get_mut(&outcome.job)
             {
@@ -240,12 +242,14 @@ impl State {
         status: AttemptStatus,
         ends: Ends,
         run_at: Option<Timestamp>,
+        now: Timestamp,
     ) -> Result<JobStatus> {
         let id = ended.job;
         let to = self.change(id, event, by)?;
         let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
         let live = entry.job.live.take().ok_or(StoreError::Unknown)?;
         let started_at = ended.started_at.or(live.started_at);
+        let (started_at, ended_at) = span(live.claimed_at, started_at, ended.ended_at, now);
         entry.expire_at = entry.job.deadline.filter(|_| !to.is_final());
         // A success has no error, whatever its worker adds.
         let failed = status != AttemptStatus::Succeeded;
@@ -266,14 +270,14 @@ impl State {
             status,
             claimed_at: live.claimed_at,
             started_at,
-            ended_at: Some(ended.ended_at),
+            ended_at: Some(ended_at),
             error: error.clone(),
             exit: ended.exit,
         });
         let job = &mut entry.job;
         job.ends = ends;
         job.run_at = run_at.unwrap_or(job.run_at);
-        job.finished_at = to.is_final().then_some(ended.ended_at);
+        job.finished_at = to.is_final().then_some(ended_at);
         job.started_at = started_at;
         job.worker = Some(live.worker_name);
         job.error = error;
@@ -440,7 +444,14 @@ impl Jobs for Memory {
                         exit: None,
                     };
                     let event = (JobEvent::Stopped, None);
-                    state.end_attempt(&outcome, event, AttemptStatus::Cancelled, ends, None)?;
+                    state.end_attempt(
+                        &outcome,
+                        event,
+                        AttemptStatus::Cancelled,
+                        ends,
+                        None,
+                        now,
+                    )?;
                     CancelAnswer::Cancelled { stop: Some((live.worker, live.execution)) }
                 }
             });
@@ -622,14 +633,14 @@ impl Dispatching for Memory {
         Ok(times.flatten().min())
     }
 
-    async fn mark_started(&self, started: Vec<Started>) -> Result<()> {
+    async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()> {
         let mut state = self.state()?;
         for told in started {
             let Some(entry) = state.jobs.get_mut(&told.job) else { continue };
             let dispatched = entry.job.status == JobStatus::Dispatched;
             match &mut entry.job.live {
                 Some(live) if live.execution == told.execution && dispatched => {
-                    live.started_at = Some(told.at);
+                    live.started_at = Some(told.at.min(now).max(live.claimed_at));
                     state.change(told.job, JobEvent::Start, None)?;
                 }
                 _ => {}
@@ -965,7 +976,7 @@ impl Upkeep for Memory {
         self.state().map(drop)
     }
 
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         let mut state = self.state()?;
         state.leads(term)?;
         let mut old: Vec<(Timestamp, JobId)> = state
@@ -982,12 +993,28 @@ impl Upkeep for Memory {
             .collect();
         old.sort_unstable();
         old.truncate(request.limit as usize);
+        let (mut jobs, mut chunks) = (0, request.chunks as usize);
         for (_, id) in &old {
+            let whole = (*id, 0, 0)..=(*id, u32::MAX, u64::MAX);
+            let first: Vec<_> =
+                state.logs.range(whole).map(|(place, _)| *place).take(chunks).collect();
+            for place in &first {
+                state.logs.remove(place);
+            }
+            chunks -= first.len();
+            if chunks == 0 {
+                break;
+            }
             state.jobs.remove(id);
             state.keys.retain(|_, job| job != id);
-            state.logs.retain(|(job, _, _), _| job != id);
+            jobs += 1;
         }
-        Ok(old.len() as u64)
+        Ok(Pruned { jobs, more: chunks == 0 || jobs == u64::from(request.limit) })
+    }
+
+    /// Here a key goes with its job.
+    async fn forget_keys(&self, _now: Timestamp, _limit: u32, term: Term) -> Result<u64> {
+        self.state()?.leads(term).map(|()| 0)
     }
 
     async fn close(&self) -> Result<()> {

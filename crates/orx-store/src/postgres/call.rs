@@ -121,9 +121,8 @@ impl Inner {
                     sleep(Duration::from_millis(pause)).await;
                 }
                 Trouble::Lost(_) if kind.may_repeat() && !lost => lost = true,
-                // Of two, the first may have been done.
-                Trouble::NotSent(source) if lost => return Err(Trouble::Lost(source)),
-                trouble => return Err(trouble),
+                // Of two, the first may have been done, whatever became of the second.
+                trouble => return Err(trouble.after(lost && kind != Kind::Read)),
             }
             if Instant::now() >= until {
                 return Err(if lost { Trouble::Late } else { Trouble::Busy });

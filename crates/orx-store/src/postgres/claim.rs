@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use orx_model::{JobEvent, JobSpec, JobStatus, Timestamp, next};
+use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 
 use super::call::Kind;
 use super::row::Columns;
@@ -57,7 +57,10 @@ impl Inner {
         for row in &rows {
             let row = Columns(row);
             if let Some(job) = row.optional_int(0)? {
-                taken.insert(job, (row.count(1)?, row.count(2)?, row.json::<JobSpec>(3)?));
+                // Of one that cannot be read: it heals as a dispatch that was lost.
+                let spec = row.optional(3)?.map(str::as_bytes);
+                let Some(spec) = words::readable::<JobSpec>(JobId(job), spec) else { continue };
+                taken.insert(job, (row.count(1)?, row.count(2)?, spec));
             }
         }
         // In the order of dispatch.
@@ -66,7 +69,7 @@ impl Inner {
             let (attempt, failed, spec) = taken.remove(&chosen.job)?;
             let request = &requests[request];
             let dispatch = words::dispatch(
-                orx_model::JobId(chosen.job),
+                JobId(chosen.job),
                 attempt,
                 request.executions[execution],
                 Timestamp::from_millis(chosen.run_at),

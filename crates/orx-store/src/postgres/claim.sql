@@ -52,4 +52,5 @@ counted as (
 )
 select t.id, t.attempt, t.failed, s.spec
 from l
-left join (taken t join specs s on s.job = t.id) on true
+left join taken t on true
+left join specs s on s.job = t.id

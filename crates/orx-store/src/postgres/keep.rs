@@ -13,7 +13,7 @@ use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
 use crate::words::{integer, millis, order_of, stream_code};
-use crate::{PruneRequest, Term, TokenRecord, WorkerReport};
+use crate::{PruneRequest, Pruned, Term, TokenRecord, WorkerReport};
 
 impl Part for Vec<LogChunk> {
     type Answer = ();
@@ -118,20 +118,38 @@ impl Inner {
         rows.first().map_or(Ok(0), |row| Columns(row).unsigned(0))
     }
 
-    pub(super) async fn prune(self: &Arc<Self>, request: &PruneRequest, term: Term) -> Done<u64> {
+    pub(super) async fn prune(
+        self: &Arc<Self>,
+        request: &PruneRequest,
+        term: Term,
+    ) -> Done<Pruned> {
         let key_kept = i64::try_from(limits::KEY_KEPT.as_millis()).unwrap_or(i64::MAX);
         let values = [
             ("lease", lease::fence(Some(term))),
             ("completed_before", sql::int(request.completed_before.as_millis())),
             ("others_before", sql::int(request.others_before.as_millis())),
             ("limit", sql::int(i64::from(request.limit))),
+            ("chunks", sql::int(i64::from(request.chunks))),
             ("key_kept", sql::int(key_kept)),
         ];
         let message = sql::fill(include_str!("prune.sql"), &values);
         let rows = self.rows(Kind::Durable, message).await?;
-        let gone = Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)?;
+        let row = Columns(rows.first().ok_or(Trouble::Deposed)?);
+        let (jobs, chunks) = (row.unsigned(0)?, row.unsigned(1)?);
         self.sum_counts().await?;
-        Ok(gone)
+        let more = jobs == u64::from(request.limit) || chunks == u64::from(request.chunks);
+        Ok(Pruned { jobs, more })
+    }
+
+    pub(super) async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Done<u64> {
+        let values = [
+            ("lease", lease::fence(Some(term))),
+            ("now", sql::int(now.as_millis())),
+            ("limit", sql::int(i64::from(limit))),
+        ];
+        let message = sql::fill(include_str!("forget_keys.sql"), &values);
+        let rows = self.rows(Kind::Durable, message).await?;
+        Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
     }
 }
 

@@ -15,7 +15,7 @@ use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
-use crate::words::{Policy, capped, exit_columns, millis, status_code};
+use crate::words::{capped, exit_columns, millis, policy, status_code};
 use crate::{Recorded, Term};
 
 #[derive(Debug)]
@@ -145,13 +145,13 @@ impl Inner {
         let message = sql::fill(
             "select j.id, j.status, j.execution, j.failed, j.lost, j.returned, j.deadline, \
              j.cancel_at is not null, s.spec \
-             from jobs j join specs s on s.job = j.id where j.id = any(:jobs)",
+             from jobs j left join specs s on s.job = j.id where j.id = any(:jobs)",
             &[("jobs", sql::ints(jobs))],
         );
         let mut seen = HashMap::new();
         for row in &self.rows(Kind::Read, message).await? {
             let row = Columns(row);
-            let policy: Policy = row.json(8)?;
+            let policy = policy(row.job(0)?, row.optional(8)?.map(str::as_bytes));
             let standing = Standing {
                 ends: Ends { failed: row.count(3)?, lost: row.count(4)?, returned: row.count(5)? },
                 retry: policy.retry,
@@ -269,9 +269,6 @@ fn message(endings: &[Ending<'_>], term: Option<Term>) -> String {
         let deadline = ending.decided.as_ref().and_then(|decided| decided.was.deadline);
         deadline.filter(|_| !ending.status.is_final()).map(Timestamp::as_millis)
     };
-    let finished = |ending: &Ending<'_>| {
-        ending.status.is_final().then_some(ending.told.outcome.ended_at.as_millis())
-    };
     let dead = |ending: &Ending<'_>| ending.decided.as_ref().and_then(|decided| decided.dead);
     let dead_at = |ending: &Ending<'_>| dead(ending).map(|_| ending.told.now.as_millis());
     let exits = || outcomes().map(|outcome| exit_columns(outcome.exit));
@@ -293,7 +290,6 @@ fn message(endings: &[Ending<'_>], term: Option<Term>) -> String {
         ("was_lost", decided(|decided| decided.was.ends.lost)),
         ("was_returned", decided(|decided| decided.was.ends.returned)),
         ("was_cancelled", sql::bools(cancelled)),
-        ("finished_ats", sql::ints(endings.iter().map(finished))),
         ("started_ats", sql::ints(outcomes().map(|outcome| millis(outcome.started_at)))),
         ("errors", sql::texts(endings.iter().map(Ending::error))),
         ("codes", sql::ints(exits().map(|(code, _)| code.map(i64::from)))),
@@ -301,7 +297,10 @@ fn message(endings: &[Ending<'_>], term: Option<Term>) -> String {
         ("dead", sql::texts(endings.iter().map(dead))),
         ("dead_ats", sql::ints(endings.iter().map(dead_at))),
         ("ended", sql::texts(outcomes().map(|outcome| outcome.kind.status().as_str()))),
-        ("ended_ats", sql::ints(outcomes().map(|outcome| outcome.ended_at.as_millis()))),
+        (
+            "ended_ats",
+            sql::ints(told().map(|told| told.outcome.ended_at.min(told.now).as_millis())),
+        ),
         ("results", sql::texts(endings.iter().map(Ending::result))),
     ];
     sql::fill(include_str!("record.sql"), &values)

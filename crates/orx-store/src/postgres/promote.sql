@@ -1,7 +1,6 @@
 -- Waiting jobs whose time is over are cancelled, and scheduled ones that are due become pending,
 -- never one that is over. A row that is locked is left to the next call: whoever has it changes it.
--- Keys of pruned jobs that were kept long enough go here, where the time is known. Without a row in
--- the answer, the lease is another's.
+-- Without a row in the answer, the lease is another's.
 with l as materialized (:lease),
 over as materialized (
     select j.id, j.lane, j.status, j.deadline
@@ -40,13 +39,5 @@ moves as (
 counted as (
     insert into counts (queue, status, jobs)
     select n.queue, m.status, sum(m.jobs) from moves m join lanes n on n.id = m.lane group by 1, 2
-),
-forgotten as (
-    delete from keys where key in (
-        select k.key from keys k, l
-        where k.kept_until is not null and k.kept_until <= :now
-        limit :limit
-        for update of k skip locked
-    )
 )
 select (select count(*) from over), (select count(*) from due) from l

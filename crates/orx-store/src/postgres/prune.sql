@@ -1,5 +1,6 @@
--- Old final jobs go, the oldest first, with all that belongs to them but their keys. Without a row
--- in the answer, the lease is another's.
+-- Old final jobs go, the oldest first, with all that belongs to them but their keys. Of their logs no
+-- more than so many chunks: what one transaction deletes is bounded. Without a row in the answer,
+-- the lease is another's.
 with l as materialized (:lease),
 completed as materialized (
     select j.id, j.finished_at from jobs j
@@ -14,27 +15,47 @@ others as materialized (
     limit :limit
 ),
 oldest as materialized (
-    select id from (select * from completed union all select * from others) o
-    order by finished_at, id
+    select id, row_number() over (order by finished_at, id) as place
+    from (select * from completed union all select * from others) o
+    order by place
     limit :limit
 ),
 -- One that a person has just retried is none any more. `status + 0`: looked up by ids alone.
 locked as materialized (
-    select j.id from jobs j, l
-    where j.id in (select id from oldest)
-      and j.dead is null
+    select j.id, o.place from jobs j join oldest o on o.id = j.id, l
+    where j.dead is null
       and (j.status + 0 = 5 and j.finished_at < :completed_before
            or j.status + 0 > 5 and j.finished_at < :others_before)
     order by j.id
     for update of j skip locked
 ),
-gone as (
-    delete from jobs where id in (select id from locked) returning id, lane, status, finished_at
+chunk as materialized (
+    select k.place, g.*
+    from locked k cross join lateral (
+        select g.job, g.attempt, g.seq from logs g
+        where g.job = k.id
+        order by g.attempt, g.seq
+        limit :chunks
+    ) as g
+    order by k.place, g.attempt, g.seq
+    limit :chunks
 ),
-spec as (delete from specs where job in (select id from locked) returning job, key),
-result as (delete from results where job in (select id from locked)),
-attempt as (delete from attempts where job in (select id from locked)),
-log as (delete from logs where job in (select id from locked)),
+-- Where they are as many as may be, the last of these jobs can have more: it stays, with the rest.
+whole as materialized (
+    select k.id from locked k
+    where k.place < coalesce(
+        (select max(c.place) from chunk c having count(*) = :chunks), k.place + 1)
+),
+gone as (
+    delete from jobs where id in (select id from whole) returning id, lane, status, finished_at
+),
+spec as (delete from specs where job in (select id from whole) returning job, key),
+result as (delete from results where job in (select id from whole)),
+attempt as (delete from attempts where job in (select id from whole)),
+log as (
+    delete from logs g using chunk c
+    where g.job = c.job and g.attempt = c.attempt and g.seq = c.seq
+),
 kept as (
     update keys k set status = g.status, kept_until = g.finished_at + :key_kept
     from spec s join gone g on g.id = s.job
@@ -44,4 +65,4 @@ counted as (
     insert into counts (queue, status, jobs)
     select n.queue, g.status, -count(*) from gone g join lanes n on n.id = g.lane group by 1, 2
 )
-select (select count(*) from gone) from l
+select (select count(*) from gone), (select count(*) from chunk) from l

@@ -1,15 +1,16 @@
 -- Attempts end. Of each the caller has decided what follows from what it saw; where that has changed
 -- meanwhile (`was_…`; NULL for a success, which follows from nothing), nothing is done and the
--- caller decides anew. Rows are locked in the order of ids. Without a row in the answer, the lease
+-- caller decides anew. Nothing began or ended before it was claimed, whatever its worker's clock
+-- says; `ended_ats` are not after now. Rows are locked in the order of ids. Without a row in the answer, the lease
 -- is another's.
 with l as materialized (:lease),
 input as materialized (
     select * from unnest(:ords, :jobs, :executions, :statuses, :run_ats, :expire_ats, :failed,
                          :lost, :returned, :was_failed, :was_lost, :was_returned, :was_cancelled,
-                         :finished_ats, :started_ats, :errors, :codes, :signals, :dead, :dead_ats,
+                         :started_ats, :errors, :codes, :signals, :dead, :dead_ats,
                          :ended, :ended_ats, :results)
     as t(ord, job, execution, status, run_at, expire_at, failed, lost, returned, was_failed,
-         was_lost, was_returned, was_cancelled, finished_at, started_at, error, code, signal, dead,
+         was_lost, was_returned, was_cancelled, started_at, error, code, signal, dead,
          dead_at, ended, ended_at, result)
 ),
 locked as materialized (
@@ -23,7 +24,10 @@ locked as materialized (
 ),
 hit as materialized (
     select i.*, k.lane, k.status as was, k.attempt, k.worker, k.worker_name, k.epoch, k.claimed_at,
-           coalesce(i.started_at, k.started_at) as began_at
+           greatest(i.ended_at, k.claimed_at) as over_at,
+           case when coalesce(i.started_at, k.started_at) is not null then
+               greatest(least(coalesce(i.started_at, k.started_at), i.ended_at), k.claimed_at)
+           end as began_at
     from input i join locked k on k.id = i.job and k.execution = i.execution
     where i.was_failed is null
        or (k.failed, k.lost, k.returned, k.cancelled)
@@ -34,7 +38,7 @@ ended as (
         (job, number, execution, worker, worker_name, epoch, status, claimed_at, started_at,
          ended_at, error, exit_code, exit_signal)
     select job, attempt, execution, worker, worker_name, coalesce(epoch, 0), ended, claimed_at,
-           began_at, ended_at, error, code, signal
+           began_at, over_at, error, code, signal
     from hit order by job
 ),
 moved as (
@@ -45,7 +49,7 @@ moved as (
         failed = coalesce(h.failed, j.failed),
         lost = coalesce(h.lost, j.lost),
         returned = coalesce(h.returned, j.returned),
-        finished_at = h.finished_at,
+        finished_at = case when h.status >= 5 then h.over_at end,
         last_started_at = h.began_at,
         last_worker = h.worker_name,
         last_error = h.error,

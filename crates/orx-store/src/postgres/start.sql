@@ -1,12 +1,12 @@
--- Attempts start, if they are still the live ones. Rows are locked in the order of ids.
+-- Attempts start, if they are still the live ones, not before they were claimed. Rows are locked in the order of ids.
 with locked as materialized (
-    select j.id, j.lane, j.status, j.execution from jobs j
+    select j.id, j.lane, j.status, j.execution, j.claimed_at from jobs j
     where j.id = any(:jobs)
     order by j.id
     for no key update
 ),
 hit as materialized (
-    select k.id, k.lane, t.at
+    select k.id, k.lane, greatest(t.at, k.claimed_at) as at
     from unnest(:jobs, :executions, :ats) as t(job, execution, at)
     join locked k on k.id = t.job and k.execution = t.execution and k.status = :from
 ),

@@ -18,7 +18,7 @@ use crate::plan::SCAN_MAX;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
     Durability, Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
-    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded, Result,
+    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result,
     RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
     WorkerReport, Workers,
 };
@@ -99,7 +99,10 @@ impl Dispatching for Postgres {
         self.inner.read("read what is due", self.inner.next_due()).await
     }
 
-    async fn mark_started(&self, started: Vec<Started>) -> Result<()> {
+    async fn mark_started(&self, mut started: Vec<Started>, now: Timestamp) -> Result<()> {
+        for one in &mut started {
+            one.at = one.at.min(now);
+        }
         self.inner.gather(started).await
     }
 
@@ -285,8 +288,12 @@ impl Upkeep for Postgres {
         self.inner.write("write to the store", self.inner.touch()).await
     }
 
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         self.inner.write("forget old jobs", self.inner.prune(&request, term)).await
+    }
+
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        self.inner.write("forget old keys", self.inner.forget_keys(now, limit, term)).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -49,7 +49,9 @@ const MANY_JOBS: &str = "
                        when n % 100 < 97 then 4 else 6 end as s
         from generate_series(1, 60000) n
     ) many;
-    insert into specs (job, spec) select id, '{}' from jobs;";
+    insert into specs (job, spec) select id, '{}' from jobs;
+    insert into logs (job, attempt, seq, execution, stream, at, dropped_bytes, bytes)
+    select id, 1, 1, gen_random_uuid(), 0, 0, 0, 'x' from jobs;";
 
 #[tokio::test]
 async fn what_is_asked_often_reads_an_index_in_its_order() {
@@ -96,6 +98,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         ("completed_before", sql::int(500)),
         ("others_before", sql::int(500)),
         ("limit", sql::int(100)),
+        ("chunks", sql::int(100)),
         ("key_kept", sql::int(0)),
     ];
     let statuses = Filter {
@@ -108,7 +111,11 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         ("ready", statement(include_str!("ready.sql"), &ready), &["jobs_ready"]),
         ("claim", claim, &["jobs_pkey"]),
         ("promote", statement(include_str!("promote.sql"), &promote), &["jobs_due", "jobs_expire"]),
-        ("prune", statement(include_str!("prune.sql"), &prune), &["jobs_completed", "jobs_ended"]),
+        (
+            "prune",
+            statement(include_str!("prune.sql"), &prune),
+            &["jobs_completed", "jobs_ended", "logs_pkey"],
+        ),
         ("next due", statement(include_str!("next_due.sql"), &[]), &["jobs_due", "jobs_expire"]),
         ("oldest due", statement(include_str!("oldest_due.sql"), &[]), &["jobs_ready"]),
         (
@@ -132,7 +139,10 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
             for index in *indexes {
                 assert!(steps.contains(index), "{what} does not read {index}:\n{steps}");
             }
-            assert!(!steps.contains("Seq Scan on jobs"), "{what} reads every job:\n{steps}");
+            for table in ["jobs", "logs"] {
+                let every = format!("Seq Scan on {table}");
+                assert!(!steps.contains(&every), "{what} reads all {table}:\n{steps}");
+            }
         }
         let claim = plan(&store, &cases[1].1).await;
         for index in ["jobs_status", "jobs_ready"] {
@@ -250,6 +260,33 @@ async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
     let once = "select case when nextval('job_ids') < 2 \
                 then pg_terminate_backend(pg_backend_pid()) end";
     store.inner.send(Kind::Read, once.to_owned()).await.expect("read in the end");
+}
+
+#[tokio::test]
+async fn what_is_refused_the_second_time_may_have_been_done_the_first() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let inner = &store.inner;
+    // The session ends under the first try; the second is refused.
+    let refused = |code: &str| {
+        format!(
+            "do $$ begin \
+             if nextval('job_ids') < 2 then \
+             perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(9); end if; \
+             raise exception using errcode = '{code}'; end $$"
+        )
+    };
+    for code in ["55P03", "53100", "23505", "25006", "40001"] {
+        for (kind, reads) in
+            [(Kind::Repeatable, false), (Kind::Advisory, false), (Kind::Read, true)]
+        {
+            let trouble = inner.send(kind, refused(code)).await.expect_err("it fails");
+            let told = inner.tell(trouble, "try it", reads);
+            let unknown = matches!(told, StoreError::Unknown);
+            assert_eq!(unknown, !reads, "{code}, {kind:?}: {told:?}");
+            database.run("alter sequence job_ids restart").await;
+        }
+    }
 }
 
 /// Any character there is, and those that mean something somewhere.

@@ -71,10 +71,18 @@ impl From<orx_model::status::IllegalMove> for Trouble {
 }
 
 impl Trouble {
-    /// What it is where something of the same call was done before: not all of it is undone.
+    /// What it is where something of the same call was done before, or may have been: nobody can say
+    /// that nothing was changed.
     pub(super) fn after(self, done: bool) -> Self {
         match self {
-            Self::NotSent(_) | Self::Again | Self::Busy | Self::Full | Self::Command(_) if done => {
+            Self::NotSent(_)
+            | Self::Again
+            | Self::Busy
+            | Self::Full
+            | Self::ReadOnly(_)
+            | Self::Command(_)
+                if done =>
+            {
                 Self::Late
             }
             trouble => trouble,

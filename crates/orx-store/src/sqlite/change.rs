@@ -179,14 +179,6 @@ pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<Promo
     promoted.expired = over_jobs.len() as u64;
     promoted.due = due.len() as u64;
     promoted.more = over_jobs.len() == limit as usize || due.len() == limit as usize;
-
-    // Keys of pruned jobs that were kept long enough go here, where the time is known.
-    tx.conn
-        .prepare_cached(
-            "DELETE FROM keys WHERE key IN (SELECT key FROM keys \
-             WHERE kept_until IS NOT NULL AND kept_until <= ?1 LIMIT ?2)",
-        )?
-        .execute(params![now.as_millis(), limit])?;
     Ok(promoted)
 }
 

@@ -30,12 +30,13 @@ pub(super) struct Taken {
     execution: ExecutionId,
     run_at: Timestamp,
     ends: Ends,
-    spec: String,
+    spec: Option<Vec<u8>>,
 }
 
 impl Taken {
-    pub(super) fn dispatch(self) -> Result<Claimed, serde_json::Error> {
-        let spec: JobSpec = serde_json::from_str(&self.spec)?;
+    /// `None` of one whose spec cannot be read: it heals as a dispatch that was lost.
+    pub(super) fn dispatch(self) -> Option<Claimed> {
+        let spec: JobSpec = words::readable(JobId(self.job), self.spec.as_deref())?;
         let dispatch = words::dispatch(
             JobId(self.job),
             self.attempt,
@@ -44,7 +45,7 @@ impl Taken {
             self.ends.failed,
             spec,
         );
-        Ok(Claimed { worker: self.worker, dispatch })
+        Some(Claimed { worker: self.worker, dispatch })
     }
 }
 
@@ -62,7 +63,7 @@ pub(super) fn claim(
     let to = next(JobStatus::Pending, JobEvent::Claim)?;
     let mut find = tx.conn.prepare_cached(
         "SELECT j.attempt, j.failed, j.lost, j.returned, j.expire_at, j.deadline, s.spec \
-         FROM jobs j JOIN specs s ON s.job = j.id WHERE j.id = ?1",
+         FROM jobs j LEFT JOIN specs s ON s.job = j.id WHERE j.id = ?1",
     )?;
     let mut take = tx.conn.prepare_cached(
         "UPDATE jobs SET status = ?2, attempt = attempt + 1, execution = ?3, worker = ?4, \
@@ -85,7 +86,7 @@ pub(super) fn claim(
                 execution: ExecutionId(0),
                 run_at: Timestamp::from_millis(run_at),
                 ends: Ends { failed: row.get(1)?, lost: row.get(2)?, returned: row.get(3)? },
-                spec: row.get(6)?,
+                spec: row.get_ref(6)?.as_bytes_or_null()?.map(<[u8]>::to_vec),
             };
             Ok((claimed, row::optional_time(row, 4)?, row::optional_time(row, 5)?))
         })?;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use orx_model::log::LogChunk;
 use orx_model::message::WorkerOrder;
 use orx_model::{Incarnation, JobId, JobStatus, Timestamp, limits};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::cache::Lease;
 use super::row::{self, millis, status_code, stream_code};
 use super::trouble::Done;
 use super::writer::Tx;
-use crate::{Lead, LeadRequest, NodeReport, PruneRequest, Term, TokenRecord, WorkerReport};
+use crate::words::readable;
+use crate::{Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerReport};
 
 pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> Done<()> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
@@ -229,7 +230,7 @@ pub(super) fn forget_tokens(tx: &mut Tx<'_>, ended_before: Timestamp) -> Done<u6
 /// A job that may go: id, lane, status, when it finished.
 type Gone = (i64, i64, JobStatus, i64);
 
-pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<u64> {
+pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
     let mut gone = pick(
         tx,
         "SELECT id, lane, status, finished_at FROM jobs \
@@ -252,26 +253,56 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<u64> {
     let mut keep_key = tx.conn.prepare_cached(
         "UPDATE keys SET status = ?2, kept_until = ?3 WHERE key = ?1 AND job = ?4",
     )?;
+    let mut delete_logs = tx.conn.prepare_cached(DELETE_LOGS)?;
     let mut deletes = [
         tx.conn.prepare_cached("DELETE FROM jobs WHERE id = ?1")?,
         tx.conn.prepare_cached("DELETE FROM specs WHERE job = ?1")?,
         tx.conn.prepare_cached("DELETE FROM results WHERE job = ?1")?,
         tx.conn.prepare_cached("DELETE FROM attempts WHERE job = ?1")?,
-        tx.conn.prepare_cached("DELETE FROM logs WHERE job = ?1")?,
     ];
+    let (mut jobs, mut chunks) = (0, request.chunks as usize);
     for &(id, lane, status, finished_at) in &gone {
-        if let Some(Keyed { key: Some(key) }) =
-            key.query_row([id], |row| row::json(row, 0)).optional()?
-        {
-            let kept_until = Timestamp::from_millis(finished_at).saturating_add(limits::KEY_KEPT);
-            keep_key.execute(params![key, status_code(status), kept_until.as_millis(), id])?;
+        chunks -= delete_logs.execute(params![id, chunks as i64])?;
+        if chunks == 0 {
+            break;
+        }
+        let kept_until = Timestamp::from_millis(finished_at).saturating_add(limits::KEY_KEPT);
+        let (code, kept_until) = (status_code(status), kept_until.as_millis());
+        let read = |row: &Row<'_>| Ok(readable(JobId(id), Some(row.get_ref(0)?.as_bytes()?)));
+        match key.query_row([id], read).optional()?.flatten() {
+            Some(Keyed { key: None }) => {}
+            Some(Keyed { key: Some(key) }) => {
+                keep_key.execute(params![key, code, kept_until, id])?;
+            }
+            // Which one it had is looked for in all.
+            None => {
+                tx.conn
+                    .prepare_cached("UPDATE keys SET status = ?1, kept_until = ?2 WHERE job = ?3")?
+                    .execute(params![code, kept_until, id])?;
+            }
         }
         for delete in &mut deletes {
             delete.execute([id])?;
         }
         tx.cache.moved(lane, Some(status), None);
+        jobs += 1;
     }
-    Ok(gone.len() as u64)
+    Ok(Pruned { jobs, more: chunks == 0 || jobs == u64::from(request.limit) })
+}
+
+/// The first so many of a job.
+pub(super) const DELETE_LOGS: &str = "DELETE FROM logs WHERE (job, attempt, seq) IN \
+     (SELECT job, attempt, seq FROM logs WHERE job = ?1 ORDER BY attempt, seq LIMIT ?2)";
+
+pub(super) fn forget_keys(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<u64> {
+    let gone = tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM keys WHERE key IN (SELECT key FROM keys \
+             WHERE kept_until IS NOT NULL AND kept_until <= ?1 LIMIT ?2)",
+        )?
+        .execute(params![now.as_millis(), limit])?;
+    Ok(gone as u64)
 }
 
 /// The part of a spec that outlives its job.

@@ -13,7 +13,7 @@ use super::row::{self, exit_columns, millis, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
 use crate::Recorded;
-use crate::words::{Policy, capped};
+use crate::words::{Policy, capped, policy, span};
 
 /// What a decision about a job rests on.
 pub(super) struct Seen {
@@ -24,13 +24,14 @@ pub(super) struct Seen {
     pub(super) ends: Ends,
     deadline: Option<Timestamp>,
     pub(super) cancel_requested: bool,
+    claimed_at: Option<Timestamp>,
     pub(super) started_at: Option<Timestamp>,
 }
 
 pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> Done<Option<Seen>> {
     let mut find = tx.conn.prepare_cached(
         "SELECT status, lane, execution, worker, failed, lost, returned, deadline, cancel_at, \
-         started_at FROM jobs WHERE id = ?1",
+         claimed_at, started_at FROM jobs WHERE id = ?1",
     )?;
     let seen = find.query_row([job.0], |row| {
         Ok(Seen {
@@ -41,7 +42,8 @@ pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> Done<Option<Seen>> {
             ends: Ends { failed: row.get(4)?, lost: row.get(5)?, returned: row.get(6)? },
             deadline: row::optional_time(row, 7)?,
             cancel_requested: row.get::<_, Option<i64>>(8)?.is_some(),
-            started_at: row::optional_time(row, 9)?,
+            claimed_at: row::optional_time(row, 9)?,
+            started_at: row::optional_time(row, 10)?,
         })
     });
     Ok(seen.optional()?)
@@ -83,7 +85,11 @@ fn end(
     } else {
         tx.conn
             .prepare_cached("SELECT spec FROM specs WHERE job = ?1")?
-            .query_row([outcome.job.0], |row| row::json(row, 0))?
+            .query_row([outcome.job.0], |row| {
+                Ok(policy(outcome.job, Some(row.get_ref(0)?.as_bytes()?)))
+            })
+            .optional()?
+            .unwrap_or_else(|| policy(outcome.job, None))
     };
     let standing = Standing {
         ends: seen.ends,
@@ -96,14 +102,19 @@ fn end(
     let status = next(seen.status, settled.event)?;
     let error = if succeeded { None } else { outcome.error.as_deref().map(capped) };
     let (exit_code, exit_signal) = exit_columns(outcome.exit);
-    let started_at = outcome.started_at.or(seen.started_at);
+    let (started_at, ended_at) = span(
+        seen.claimed_at.unwrap_or(now),
+        outcome.started_at.or(seen.started_at),
+        outcome.ended_at,
+        now,
+    );
     end_attempt(
         tx,
         outcome.job,
         &Ended {
             status: outcome.kind.status(),
             started_at,
-            at: outcome.ended_at,
+            at: ended_at,
             error,
             exit_code,
             exit_signal,
@@ -117,7 +128,7 @@ fn end(
         settled.ends.failed,
         settled.ends.lost,
         settled.ends.returned,
-        status.is_final().then_some(outcome.ended_at.as_millis()),
+        status.is_final().then_some(ended_at.as_millis()),
         millis(started_at),
         error,
         exit_code,
@@ -158,10 +169,10 @@ pub(super) fn end_attempt(tx: &Tx<'_>, job: JobId, ended: &Ended<'_>) -> Done<()
     Ok(())
 }
 
-pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started]) -> Done<()> {
+pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started], now: Timestamp) -> Done<()> {
     let to = next(JobStatus::Dispatched, JobEvent::Start)?;
     let mut mark = tx.conn.prepare_cached(
-        "UPDATE jobs SET status = ?1, started_at = ?2 \
+        "UPDATE jobs SET status = ?1, started_at = max(?2, claimed_at) \
          WHERE id = ?3 AND execution = ?4 AND status = ?5 RETURNING lane",
     )?;
     for one in started {
@@ -169,7 +180,7 @@ pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started]) -> Done<()> {
             .query_row(
                 params![
                     status_code(to),
-                    one.at.as_millis(),
+                    one.at.min(now).as_millis(),
                     one.job.0,
                     one.execution.to_bytes(),
                     status_code(JobStatus::Dispatched),

@@ -24,10 +24,10 @@ use crate::new_job::NewJob;
 use crate::{
     CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
     Dispatching, Durability, Enqueued, Fire, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest,
-    Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Recorded,
-    Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest, StoreError,
-    StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerRecord, WorkerReport,
-    Workers,
+    Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
+    Recorded, Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest,
+    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerRecord,
+    WorkerReport, Workers,
 };
 
 /// Bytes that weigh as much as a row.
@@ -122,8 +122,7 @@ impl Dispatching for Sqlite {
         let weight = requests.iter().map(|request| request.executions.len()).sum();
         let run = move |tx: &mut Tx<'_>| claim::claim(tx, &requests, term.epoch, now);
         let taken = self.lead_write(action, Kind::Advisory, weight, term, run).await?;
-        let claimed = taken.into_iter().map(Taken::dispatch).collect::<std::result::Result<_, _>>();
-        prepared(action, claimed)
+        Ok(taken.into_iter().filter_map(Taken::dispatch).collect())
     }
 
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
@@ -136,9 +135,9 @@ impl Dispatching for Sqlite {
         self.read("read what is due", read::next_due).await
     }
 
-    async fn mark_started(&self, started: Vec<Started>) -> Result<()> {
+    async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()> {
         let weight = started.len();
-        let run = move |tx: &mut Tx<'_>| outcome::mark_started(tx, &started);
+        let run = move |tx: &mut Tx<'_>| outcome::mark_started(tx, &started, now);
         self.write("note what started", Kind::Advisory, weight, run).await
     }
 
@@ -490,9 +489,16 @@ impl Upkeep for Sqlite {
         self.write("write to the store", Kind::Durable, 1, keep::touch).await
     }
 
-    async fn prune(&self, request: PruneRequest, term: Term) -> Result<u64> {
+    async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         let run = move |tx: &mut Tx<'_>| keep::prune(tx, &request);
-        let (action, weight) = ("forget old jobs", request.limit as usize);
+        let (action, weight) =
+            ("forget old jobs", request.limit.saturating_add(request.chunks) as usize);
+        self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        let run = move |tx: &mut Tx<'_>| keep::forget_keys(tx, now, limit);
+        let (action, weight) = ("forget old keys", limit as usize);
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 

@@ -14,8 +14,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::{
-    ADVISORY_SYNC, ClaimRequest, Claimed, Dispatching, Enqueued, Jobs, Lead, LeadRequest, Leases,
-    PruneRequest, Recorded, Term, Upkeep,
+    ADVISORY_SYNC, ClaimRequest, Claimed, DeadLetters, Dispatching, Enqueued, Jobs, Lead,
+    LeadRequest, Leases, PruneRequest, Recorded, Term, Upkeep,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -87,16 +87,13 @@ async fn term(store: &Sqlite) -> Term {
     }
 }
 
+fn outcome_of(job: JobId, execution: ExecutionId, kind: OutcomeKind) -> Outcome {
+    let (started_at, ended_at) = (Some(NOW), NOW);
+    Outcome { job, execution, kind, started_at, ended_at, error: None, exit: None }
+}
+
 async fn end(store: &Sqlite, claimed: &Claimed, kind: OutcomeKind) -> Recorded {
-    let outcome = Outcome {
-        job: claimed.dispatch.job,
-        execution: claimed.dispatch.execution,
-        kind,
-        started_at: Some(NOW),
-        ended_at: NOW,
-        error: None,
-        exit: None,
-    };
+    let outcome = outcome_of(claimed.dispatch.job, claimed.dispatch.execution, kind);
     store.record_outcomes(vec![outcome], vec![0.5], NOW).await.expect("record")[0]
 }
 
@@ -148,6 +145,7 @@ async fn what_is_read_often_reads_an_index_in_its_order() {
         (live, "jobs_status"),
         (of_worker, "jobs_live"),
         (&list, "COVERING INDEX jobs_status"),
+        (keep::DELETE_LOGS, "SEARCH logs USING PRIMARY KEY (job=? AND attempt=? AND seq=?)"),
     ];
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
     for (sql, index) in cases {
@@ -237,7 +235,7 @@ async fn advisory_writes_are_synced_in_time() {
     let claimed = claim(&store, "video", 1, 1).await;
     let before = store.read("read", synced).await.expect("read");
     let ready = Started { job: claimed[0].dispatch.job, execution: ExecutionId(1), at: NOW };
-    store.mark_started(vec![ready]).await.expect("mark");
+    store.mark_started(vec![ready], LATER).await.expect("mark");
     tokio::time::sleep(ADVISORY_SYNC - Duration::from_millis(300)).await;
     assert_eq!(store.read("read", synced).await.expect("read"), before + 1);
     // And once only, where nothing follows.
@@ -314,8 +312,8 @@ async fn ids_and_young_keys_outlive_their_jobs() {
     for claimed in claim(&store, "video", 1, 2).await {
         let _ = end(&store, &claimed, OutcomeKind::Succeeded { result: Some(json_null()) }).await;
     }
-    let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9 };
-    assert_eq!(store.prune(all, term(&store).await).await.expect("prune"), 2);
+    let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9, chunks: 99 };
+    assert_eq!(store.prune(all, term(&store).await).await.expect("prune").jobs, 2);
     drop(store);
 
     let store = open(folder.path());
@@ -326,6 +324,69 @@ async fn ids_and_young_keys_outlive_their_jobs() {
     let day_later = NOW.saturating_add(orx_model::limits::KEY_KEPT);
     let fresh = store.enqueue(vec![keyed], day_later).await.expect("enqueue");
     assert_eq!(fresh, [Enqueued::New { id: JobId(4), status: JobStatus::Pending }]);
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_sinks_no_other() {
+    let folder = folder();
+    let store = open(folder.path());
+    let keyed = |key: &str| JobSpec { key: Some(key.to_owned()), ..spec() };
+    let ids =
+        enqueue(&store, vec![keyed("a"), keyed("b"), keyed("c"), keyed("d"), keyed("e")]).await;
+    let (cut, gone, odd) = (ids[1].0, ids[2].0, ids[3].0);
+    let damage = move |tx: &mut Tx<'_>| {
+        tx.conn.execute("UPDATE specs SET spec = '{' WHERE job = ?1", [cut])?;
+        tx.conn.execute("DELETE FROM specs WHERE job = ?1", [gone])?;
+        tx.conn.execute("UPDATE specs SET spec = CAST(x'ff' AS TEXT) WHERE job = ?1", [odd])?;
+        Ok(())
+    };
+    store.write("damage", Kind::Durable, 1, damage).await.expect("damaged");
+
+    let claimed = claim(&store, "video", 1, 5).await;
+    let found: Vec<JobId> = claimed.iter().map(|claim| claim.dispatch.job).collect();
+    assert_eq!(found, [ids[0], ids[4]]);
+    let live = store.live_attempts().await.expect("read");
+    let told = |place: usize, kind| {
+        let live = live.iter().find(|live| live.job == ids[place]);
+        let live = live.expect("it heals as a dispatch that was lost");
+        outcome_of(live.job, live.execution, kind)
+    };
+    let failed = || OutcomeKind::Failed { retryable: true, retry_after_ms: None };
+    let outcomes = vec![
+        told(0, failed()),
+        told(1, OutcomeKind::Interrupted),
+        told(2, failed()),
+        told(3, failed()),
+        told(4, OutcomeKind::Succeeded { result: None }),
+    ];
+    let told = store.record_outcomes(outcomes, vec![0.5; 5], NOW).await.expect("recorded");
+    let statuses: Vec<JobStatus> = told.iter().map(applied).collect();
+    use JobStatus::{Completed, Failed, Pending, Scheduled};
+    assert_eq!(statuses, [Scheduled, Pending, Failed, Failed, Completed]);
+    // Nobody gets it, and it ends.
+    let mut status = Pending;
+    for execution in 10..40 {
+        assert_eq!(claim(&store, "video", execution, 1).await.len(), 0);
+        if status == Pending {
+            let told = outcome_of(ids[1], ExecutionId(execution), OutcomeKind::Interrupted);
+            let told = store.record_outcomes(vec![told], vec![0.5], NOW).await.expect("recorded");
+            status = applied(&told[0]);
+        }
+    }
+    assert_eq!(status, Failed);
+    store.delete_dead_letters(ids).await.expect("deleted");
+    let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9, chunks: 9 };
+    assert_eq!(store.prune(all, term(&store).await).await.expect("prune").jobs, 4);
+    // Their keys stay as long as any, and no longer.
+    let over = NOW.saturating_add(orx_model::limits::KEY_KEPT);
+    assert_eq!(store.forget_keys(over, 9, term(&store).await).await.expect("forgotten"), 4);
+}
+
+fn applied(told: &Recorded) -> JobStatus {
+    match *told {
+        Recorded::Applied { status, .. } => status,
+        Recorded::Stale { .. } | Recorded::Missing => panic!("{told:?}"),
+    }
 }
 
 #[tokio::test]
