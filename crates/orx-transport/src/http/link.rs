@@ -611,9 +611,12 @@ async fn read_stream(
     inner.moved.notify_one();
     let mut pieces = response.bytes_stream();
     let mut buffer: Vec<u8> = Vec::new();
+    // Bytes of it without a line's end: a long line comes in many pieces.
+    let mut searched = 0;
     loop {
-        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = buffer.drain(..=end).collect();
+        while let Some(end) = buffer[searched..].iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = buffer.drain(..=searched + end).collect();
+            searched = 0;
             match serde_json::from_slice::<InboxLine>(&line) {
                 Ok(InboxLine::Ping {}) => {}
                 Ok(InboxLine::TakenOver {}) => return Ended::TakenOver,
@@ -628,6 +631,7 @@ async fn read_stream(
                 }
             }
         }
+        searched = buffer.len();
         let piece = tokio::select! {
             piece = tokio::time::timeout(SILENT, pieces.next()) => piece,
             () = to.closed() => return Ended::Unread,
