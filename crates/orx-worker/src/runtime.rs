@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use orx_model::job::Labels;
@@ -50,6 +51,46 @@ const CONTACT_MARGIN: u32 = 6;
 
 /// Where time comes from.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The server's time, as far as its answers tell it: a job's deadline is of that time, and what is
+/// told of a job is read beside it.
+#[derive(Clone)]
+struct Clock {
+    own: Now,
+    /// How far the server's is ahead of it.
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl Clock {
+    fn new(own: Now) -> Self {
+        Self { own, ahead_ms: Arc::default() }
+    }
+
+    fn now(&self) -> Timestamp {
+        let ahead = self.ahead_ms.load(Ordering::Relaxed);
+        Timestamp::from_millis((self.own)().as_millis().saturating_add(ahead))
+    }
+
+    fn as_now(&self) -> Now {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+
+    /// The server said that time in an answer that came just now, so long after it was asked for.
+    fn heard(&self, server: Timestamp, took: Duration) {
+        if server == Timestamp::default() {
+            // It says none.
+            return;
+        }
+        let half = took / 2;
+        let apart = server.saturating_add(half).as_millis().saturating_sub(self.now().as_millis());
+        // What the way may have taken is no reason to move: times of one attempt stay in order. A
+        // millisecond is lost where times are rounded.
+        if u128::from(apart.unsigned_abs()) > half.as_millis() + 1 {
+            self.ahead_ms.fetch_add(apart, Ordering::Relaxed);
+        }
+    }
+}
 
 pub struct WorkerOptions {
     pub name: Name,
@@ -180,10 +221,12 @@ impl Worker {
     /// # Errors
     /// The first coordinator refused it, or the side channel or inbox cannot be had.
     pub async fn start(
-        options: WorkerOptions,
+        mut options: WorkerOptions,
         transport: Arc<dyn Transport>,
         gateway: Arc<dyn Gateway>,
     ) -> Result<Self, WorkerError> {
+        let clock = Clock::new(Arc::clone(&options.now));
+        options.now = clock.as_now();
         let incarnation = options.incarnation;
         let mut rng = StdRng::seed_from_u64(options.seed);
         let channel_name = format!("orx-{incarnation}");
@@ -192,6 +235,7 @@ impl Worker {
         let inbox = transport.subscribe(Channel::Inbox(incarnation)).await?;
         let registration = registration(&options);
         let (answer, asked_at) = register(&*gateway, &registration).await?;
+        clock.heard(answer.now, asked_at.elapsed());
         let (told_to, told) = mpsc::channel(TOLD);
         let secrets = StdRng::from_rng(&mut rng);
         let from_env = |name: &&str| Some((OsString::from(name), std::env::var_os(name)?));
@@ -215,6 +259,7 @@ impl Worker {
         let task = Task {
             core: Core::new(incarnation, options.slots),
             registration,
+            clock,
             heartbeat_every: options.heartbeat,
             options,
             shared,
@@ -321,6 +366,7 @@ enum Answer {
 struct Task {
     core: Core,
     registration: WorkerRegistration,
+    clock: Clock,
     options: WorkerOptions,
     shared: Arc<Shared>,
     gateway: Arc<dyn Gateway>,
@@ -665,11 +711,15 @@ impl Task {
         heartbeat.load = self.machine.load();
         let gateway = Arc::clone(&self.gateway);
         let answers = self.answers_to.clone();
-        let most = self.heartbeat_every;
+        let (most, clock, asked_at) = (self.heartbeat_every, self.clock.clone(), self.asked_at);
         tokio::spawn(async move {
             let late = |_| Err(GatewayError::Unreachable("no answer in time".to_owned()));
             let answer = tokio::time::timeout(most, gateway.heartbeat(heartbeat)).await;
-            let _ = answers.send(Answer::Heartbeat(answer.unwrap_or_else(late))).await;
+            let answer = answer.unwrap_or_else(late);
+            if let Ok(answer) = &answer {
+                clock.heard(answer.now, asked_at.elapsed());
+            }
+            let _ = answers.send(Answer::Heartbeat(answer)).await;
         });
     }
 
