@@ -1,12 +1,15 @@
 //! Cancel, retry, delete: one job or many, by ids or by filter.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use orx_model::filter::Filter;
 use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
 use orx_model::time::Zone;
 use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, V};
-use orx_model::{Code, ExecutionId, Incarnation, Job, JobId, MessageId, Problem, limits};
+use orx_model::{
+    Code, ExecutionId, Incarnation, Job, JobId, JobStatus, MessageId, Problem, limits,
+};
 use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer};
 use orx_transport::Channel;
 
@@ -27,10 +30,12 @@ impl ControlPanel {
         caller.need(if request.force { Scope::Admin } else { Scope::Service })?;
         let targets = self.targets(&request).await?;
         if request.dry_run {
-            return self.dry_run(&targets, |job| !job.status.is_final()).await;
+            return self.dry_run(targets, |job| !job.status.is_final()).await;
         }
         let mut changed = Vec::new();
-        for ids in targets.chunks(limits::BATCH_JOBS) {
+        let mut stops: BTreeMap<Incarnation, Vec<ExecutionRef>> = BTreeMap::new();
+        let mut freed = false;
+        for ids in targets.ids.chunks(limits::BATCH_JOBS) {
             let cancels: Vec<CancelCommand> = ids
                 .iter()
                 .map(|id| CancelCommand {
@@ -42,40 +47,26 @@ impl ControlPanel {
                 })
                 .collect();
             let answers = self.store().cancel(cancels, self.now()).await.map_err(store_problem)?;
-            for (id, answer) in ids.iter().zip(answers) {
-                changed.push(self.cancelled(*id, answer).await);
+            for (&id, answer) in ids.iter().zip(answers) {
+                let (changed_to, stop) = cancelled(id, answer);
+                freed |= stop.is_some() && changed_to.change == Change::Cancelled;
+                if let Some((worker, execution)) = stop {
+                    stops.entry(worker).or_default().push(ExecutionRef { job: id, execution });
+                }
+                changed.push(changed_to);
             }
         }
-        self.inner.notices.changed(targets);
+        if freed {
+            // Places at workers are free.
+            self.inner.notices.work();
+        }
+        self.inner.notices.changed(targets.ids);
+        // Last, and all at once: what slow workers are not told of is done all the same.
+        let told = stops.into_iter().map(|(worker, executions)| {
+            self.tell_worker(worker, Message::JobCancel { executions })
+        });
+        futures_util::future::join_all(told).await;
         Ok(answer(false, changed, &request))
-    }
-
-    async fn cancelled(&self, id: JobId, answer: CancelAnswer) -> Changed {
-        use orx_model::JobStatus::Cancelled;
-        let (change, status) = match answer {
-            CancelAnswer::Cancelled { stop } => {
-                if let Some((worker, execution)) = stop {
-                    self.tell_cancel(id, worker, execution).await;
-                    // Its place at the worker is free.
-                    self.inner.notices.work();
-                }
-                (Change::Cancelled, Some(Cancelled))
-            }
-            CancelAnswer::Cancelling { worker, execution, status } => {
-                self.tell_cancel(id, worker, execution).await;
-                (Change::Cancelling, Some(status))
-            }
-            CancelAnswer::AlreadyFinal { status } => (Change::AlreadyFinal, Some(status)),
-            CancelAnswer::NotInState { status } => (Change::NotInState, Some(status)),
-            CancelAnswer::Missing => (Change::NotFound, None),
-        };
-        Changed { id, change, status }
-    }
-
-    /// Best effort: the next heartbeat repeats it.
-    async fn tell_cancel(&self, job: JobId, worker: Incarnation, execution: ExecutionId) {
-        let executions = vec![ExecutionRef { job, execution }];
-        self.tell_worker(worker, Message::JobCancel { executions }).await;
     }
 
     /// Best effort: the next heartbeat says the same.
@@ -104,9 +95,9 @@ impl ControlPanel {
         caller.need(Scope::Admin)?;
         let targets = self.targets(&request).await?;
         if request.dry_run {
-            return self.dry_run(&targets, |job| job.status.is_final()).await;
+            return self.dry_run(targets, |job| job.status.is_final()).await;
         }
-        self.retry_ids(targets, &request).await
+        self.retry_ids(targets.ids, &request).await
     }
 
     async fn retry_ids(
@@ -119,9 +110,8 @@ impl ControlPanel {
             let answers =
                 self.store().retry(ids.to_vec(), self.now()).await.map_err(store_problem)?;
             for (id, answer) in ids.iter().zip(answers) {
-                use orx_model::JobStatus::Pending;
                 let (change, status) = match answer {
-                    RetryAnswer::Retried => (Change::Retried, Some(Pending)),
+                    RetryAnswer::Retried => (Change::Retried, Some(JobStatus::Pending)),
                     RetryAnswer::NotInState { status } => (Change::NotInState, Some(status)),
                     RetryAnswer::Missing => (Change::NotFound, None),
                 };
@@ -142,9 +132,9 @@ impl ControlPanel {
         caller.need(Scope::Admin)?;
         let targets = self.dead_targets(&request).await?;
         if request.dry_run {
-            return self.dry_run(&targets, |job| job.dead.is_some()).await;
+            return self.dry_run(targets, |job| job.dead).await;
         }
-        self.retry_ids(targets, &request).await
+        self.retry_ids(targets.ids, &request).await
     }
 
     /// Forgets dead letters; their jobs stay in the history.
@@ -156,10 +146,10 @@ impl ControlPanel {
         caller.need(Scope::Admin)?;
         let targets = self.dead_targets(&request).await?;
         if request.dry_run {
-            return self.dry_run(&targets, |job| job.dead.is_some()).await;
+            return self.dry_run(targets, |job| job.dead).await;
         }
         let mut changed = Vec::new();
-        for ids in targets.chunks(limits::BATCH_JOBS) {
+        for ids in targets.ids.chunks(limits::BATCH_JOBS) {
             let deleted =
                 self.store().delete_dead_letters(ids.to_vec()).await.map_err(store_problem)?;
             for (id, deleted) in ids.iter().zip(deleted) {
@@ -167,16 +157,16 @@ impl ControlPanel {
                 changed.push(Changed { id: *id, change, status: None });
             }
         }
-        self.inner.notices.changed(targets);
+        self.inner.notices.changed(targets.ids);
         Ok(answer(false, changed, &request))
     }
 
-    async fn dead_targets(&self, request: &ChangeRequest) -> Result<Vec<JobId>> {
+    async fn dead_targets(&self, request: &ChangeRequest) -> Result<Targets> {
         if !request.ids.is_empty() {
             return self.targets(request).await;
         }
         let filter = self.filter(request)?;
-        let (mut ids, mut after) = (Vec::new(), None);
+        let (mut targets, mut after) = (Targets::default(), None);
         loop {
             let page = self
                 .store()
@@ -185,14 +175,14 @@ impl ControlPanel {
                 .map_err(store_problem)?;
             let now = self.now();
             let matching = page.rows.iter().filter(|letter| filter.matches(&letter.job, now));
-            ids.extend(matching.map(|letter| letter.job.id));
+            targets.extend(matching.map(|letter| &letter.job));
             after = page.next;
-            if after.is_none() || ids.len() > CHANGE_MOST {
+            if after.is_none() || targets.ids.len() > CHANGE_MOST {
                 break;
             }
         }
-        within(request, &ids)?;
-        Ok(ids)
+        within(request, &targets.ids)?;
+        Ok(targets)
     }
 
     fn filter(&self, request: &ChangeRequest) -> Result<Filter> {
@@ -200,8 +190,8 @@ impl ControlPanel {
     }
 
     /// The jobs meant, each once.
-    async fn targets(&self, request: &ChangeRequest) -> Result<Vec<JobId>> {
-        let ids = match (&request.filter, request.ids.is_empty()) {
+    async fn targets(&self, request: &ChangeRequest) -> Result<Targets> {
+        let targets = match (&request.filter, request.ids.is_empty()) {
             (Some(_), false) => {
                 let detail = "`ids` and `filter` exclude each other";
                 return Err(Problem::new(Code::BadRequest, detail));
@@ -211,21 +201,22 @@ impl ControlPanel {
             }
             (None, false) => {
                 let mut seen = std::collections::HashSet::new();
-                request.ids.iter().copied().filter(|id| seen.insert(*id)).collect()
+                let ids = request.ids.iter().copied().filter(|id| seen.insert(*id)).collect();
+                Targets { ids, seen: Vec::new() }
             }
             (Some(_), true) => self.matching(self.filter(request)?).await?,
         };
-        within(request, &ids)?;
-        Ok(ids)
+        within(request, &targets.ids)?;
+        Ok(targets)
     }
 
-    async fn matching(&self, filter: Filter) -> Result<Vec<JobId>> {
+    async fn matching(&self, filter: Filter) -> Result<Targets> {
         if filter.is_empty() {
             // Everything at once is never meant by a slip.
             let detail = "an empty filter would mean every job";
             return Err(Problem::new(Code::BadRequest, detail).hint("`id>0` says that in words"));
         }
-        let (mut ids, mut after) = (Vec::new(), None);
+        let (mut targets, mut after) = (Targets::default(), None);
         loop {
             let request = ListRequest {
                 filter: filter.clone(),
@@ -234,24 +225,27 @@ impl ControlPanel {
                 limit: limits::PAGE_ROWS as u32,
             };
             let page = self.store().list(request, self.now()).await.map_err(store_problem)?;
-            ids.extend(page.rows.iter().map(|job| job.id));
+            targets.extend(page.rows.iter());
             after = page.next;
-            if after.is_none() || ids.len() > CHANGE_MOST {
-                return Ok(ids);
+            if after.is_none() || targets.ids.len() > CHANGE_MOST {
+                return Ok(targets);
             }
         }
     }
 
     async fn dry_run(
         &self,
-        targets: &[JobId],
-        would: impl Fn(&Job) -> bool,
+        targets: Targets,
+        would: impl Fn(Seen) -> bool,
     ) -> Result<ChangeAnswer> {
         let mut jobs = Vec::new();
         let mut affected = 0;
-        for id in targets {
-            let job = self.store().job(*id).await.map_err(store_problem)?;
-            let change = match &job {
+        for (place, &id) in targets.ids.iter().enumerate() {
+            let seen = match targets.seen.get(place) {
+                Some(seen) => Some(*seen),
+                None => self.store().job(id).await.map_err(store_problem)?.map(|job| (&job).into()),
+            };
+            let change = match seen {
                 None => Change::NotFound,
                 Some(job) if would(job) => {
                     affected += 1;
@@ -261,11 +255,55 @@ impl ControlPanel {
                 Some(_) => Change::NotInState,
             };
             if jobs.len() < NAMED {
-                jobs.push(Changed { id: *id, change, status: job.map(|job| job.status) });
+                jobs.push(Changed { id, change, status: seen.map(|job| job.status) });
             }
         }
         Ok(ChangeAnswer { v: V, dry_run: true, affected, jobs })
     }
+}
+
+/// The jobs meant by a change.
+#[derive(Default)]
+struct Targets {
+    ids: Vec<JobId>,
+    /// Each as its filter found it. Empty where they are named by their ids: those are not read.
+    seen: Vec<Seen>,
+}
+
+/// What a dry run looks at: jobs as a whole may be large.
+#[derive(Clone, Copy)]
+struct Seen {
+    status: JobStatus,
+    dead: bool,
+}
+
+impl From<&Job> for Seen {
+    fn from(job: &Job) -> Self {
+        Self { status: job.status, dead: job.dead.is_some() }
+    }
+}
+
+impl Targets {
+    fn extend<'a>(&mut self, jobs: impl Iterator<Item = &'a Job>) {
+        for job in jobs {
+            self.ids.push(job.id);
+            self.seen.push(job.into());
+        }
+    }
+}
+
+/// What became of a job, and the execution to be stopped.
+fn cancelled(id: JobId, answer: CancelAnswer) -> (Changed, Option<(Incarnation, ExecutionId)>) {
+    let (change, status, stop) = match answer {
+        CancelAnswer::Cancelled { stop } => (Change::Cancelled, Some(JobStatus::Cancelled), stop),
+        CancelAnswer::Cancelling { worker, execution, status } => {
+            (Change::Cancelling, Some(status), Some((worker, execution)))
+        }
+        CancelAnswer::AlreadyFinal { status } => (Change::AlreadyFinal, Some(status), None),
+        CancelAnswer::NotInState { status } => (Change::NotInState, Some(status), None),
+        CancelAnswer::Missing => (Change::NotFound, None, None),
+    };
+    (Changed { id, change, status }, stop)
 }
 
 fn within(request: &ChangeRequest, ids: &[JobId]) -> Result<()> {

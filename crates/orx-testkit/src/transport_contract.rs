@@ -17,6 +17,7 @@ macro_rules! transport_contract {
         $crate::transport_contract!(@cases $open,
             what_is_published_arrives_in_order_and_once_when_acked
             what_is_dropped_unanswered_comes_again
+            a_batch_that_is_dropped_comes_again_in_its_order
             events_go_to_the_reader_of_their_shard
             readers_of_one_shard_share_its_events
             an_inbox_is_read_by_the_newest_reader_only
@@ -87,6 +88,21 @@ pub async fn what_is_published_arrives_in_order_and_once_when_acked(transport: A
     drop(reader);
     let mut next = transport.subscribe(Channel::Enqueue).await.expect("a reader");
     assert!(is_quiet(&mut next).await);
+}
+
+pub async fn a_batch_that_is_dropped_comes_again_in_its_order(transport: ATransport) {
+    let channel = Channel::Inbox(Incarnation(7));
+    let mut inbox = transport.subscribe(channel).await.expect("a reader");
+    transport.publish(channel, (1..=6).map(envelope).collect()).await.expect("published");
+    let mut taken = Vec::new();
+    while taken.len() < 4 {
+        let more = tokio::time::timeout(SOON, inbox.next(4 - taken.len())).await;
+        taken.extend(more.expect("something comes").expect("a reader"));
+    }
+    // One of them is answered; neither what went before nor what comes after changes places.
+    taken.remove(1).ack();
+    drop(taken);
+    assert_eq!(read(&mut inbox, 5).await, [1, 3, 4, 5, 6]);
 }
 
 pub async fn what_is_dropped_unanswered_comes_again(transport: ATransport) {

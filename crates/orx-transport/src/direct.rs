@@ -85,7 +85,7 @@ impl Direct {
         let items = envelopes.into_iter().map(|envelope| {
             let (receipt, told) = oneshot::channel();
             receipts.push(told);
-            Item { envelope, receipt: Some(receipt) }
+            Item { envelope, receipt: Some(receipt), place: 0 }
         });
         let items = items.collect();
         self.push(to, items).await?;
@@ -128,7 +128,7 @@ impl Transport for Direct {
             }
             return Ok(());
         }
-        let plain = |envelope| Item { envelope, receipt: None };
+        let plain = |envelope| Item { envelope, receipt: None, place: 0 };
         self.push(to, envelopes.into_iter().map(plain).collect()).await
     }
 
@@ -172,15 +172,25 @@ impl Transport for Direct {
 struct Item {
     envelope: Envelope,
     receipt: Option<oneshot::Sender<Receipt>>,
+    /// Grows along its queue, which gives it.
+    place: u64,
 }
 
 /// Bounded, with room counted in envelopes. A batch larger than the bound goes in when it is empty.
 #[derive(Default)]
 struct Queue {
-    waiting: Mutex<VecDeque<Item>>,
+    waiting: Mutex<Waiting>,
     /// Shared by the queues of all shards, so that one reader can sleep on many.
     changed: Arc<Notify>,
     room: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// By their places.
+    items: VecDeque<Item>,
+    /// How many there have been.
+    placed: u64,
 }
 
 impl Queue {
@@ -188,14 +198,19 @@ impl Queue {
         Self { changed: Arc::clone(changed), ..Self::default() }
     }
 
-    async fn push(&self, mut items: Vec<Item>) {
+    async fn push(&self, items: Vec<Item>) {
         loop {
             // Armed before looking: room made in between is not missed.
             let room = self.room.notified();
             {
                 let mut waiting = lock(&self.waiting);
-                if waiting.is_empty() || waiting.len() + items.len() <= CHANNEL_ENVELOPES {
-                    waiting.extend(items.drain(..));
+                let there = waiting.items.len();
+                if there == 0 || there + items.len() <= CHANNEL_ENVELOPES {
+                    for item in items {
+                        waiting.placed += 1;
+                        let place = waiting.placed;
+                        waiting.items.push_back(Item { place, ..item });
+                    }
                     drop(waiting);
                     self.changed.notify_waiters();
                     return;
@@ -207,8 +222,8 @@ impl Queue {
 
     fn take(&self, most: usize) -> Vec<Item> {
         let mut waiting = lock(&self.waiting);
-        let count = most.min(waiting.len());
-        let taken: Vec<Item> = waiting.drain(..count).collect();
+        let count = most.min(waiting.items.len());
+        let taken: Vec<Item> = waiting.items.drain(..count).collect();
         drop(waiting);
         if !taken.is_empty() {
             self.room.notify_waiters();
@@ -216,9 +231,12 @@ impl Queue {
         taken
     }
 
-    /// Back to the front: it was taken before those that wait.
+    /// Back to its place: before those that wait, and in order with others that are given back.
     fn give_back(&self, item: Item) {
-        lock(&self.waiting).push_front(item);
+        let mut waiting = lock(&self.waiting);
+        let before = waiting.items.partition_point(|other| other.place < item.place);
+        waiting.items.insert(before, item);
+        drop(waiting);
         self.changed.notify_waiters();
     }
 }

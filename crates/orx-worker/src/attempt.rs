@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::{self, Prepared};
 use crate::ctx::{Request, Told};
-use crate::handler::{Handler, HandlerError, JobContext};
+use crate::handler::{HANDLER_PANICKED, Handler, HandlerError, JobContext};
 use crate::output::Output;
 use crate::process::{EXECUTION_VAR, WORKER_VAR, signal_by_environment, signal_group, signal_name};
 use crate::runtime::Shared;
@@ -418,7 +418,7 @@ impl Attempt {
         }
         output.finish().await;
         let ended = ended.unwrap_or_else(|error| {
-            let what = if error.is_panic() { "the handler panicked" } else { "stopped" };
+            let what = if error.is_panic() { HANDLER_PANICKED } else { "stopped" };
             Err(HandlerError::retry(what))
         });
         let (kind, error) = match (ended, stopped) {

@@ -45,6 +45,9 @@ pub trait Handler: Send + Sync {
     }
 }
 
+/// Why an attempt failed whose handler panicked.
+pub(crate) const HANDLER_PANICKED: &str = "the handler panicked";
+
 /// Handlers by job type.
 pub type Handlers = BTreeMap<Name, Arc<dyn Handler>>;
 

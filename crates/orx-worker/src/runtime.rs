@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use orx_model::job::Labels;
 use orx_model::message::{
-    Body, Dispatch, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat,
+    Body, Dispatch, Envelope, ExecutionRef, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat,
     WorkerRegistration,
 };
 use orx_model::{
@@ -19,14 +21,14 @@ use orx_transport::{
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::attempt::{Attempt, Stop};
 use crate::command::{self, CommandHandler, PASSED_ON, WhenUnreachable};
 use crate::ctx;
 use crate::guard::Guard;
-use crate::handler::{Handlers, JobContext};
+use crate::handler::{HANDLER_PANICKED, HandlerError, Handlers, JobContext};
 use crate::machine::Machine;
 use crate::protocol::{Core, Effect, Input};
 
@@ -49,6 +51,46 @@ const CONTACT_MARGIN: u32 = 6;
 
 /// Where time comes from.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The server's time, as far as its answers tell it: a job's deadline is of that time, and what is
+/// told of a job is read beside it.
+#[derive(Clone)]
+struct Clock {
+    own: Now,
+    /// How far the server's is ahead of it.
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl Clock {
+    fn new(own: Now) -> Self {
+        Self { own, ahead_ms: Arc::default() }
+    }
+
+    fn now(&self) -> Timestamp {
+        let ahead = self.ahead_ms.load(Ordering::Relaxed);
+        Timestamp::from_millis((self.own)().as_millis().saturating_add(ahead))
+    }
+
+    fn as_now(&self) -> Now {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+
+    /// The server said that time in an answer that came just now, so long after it was asked for.
+    fn heard(&self, server: Timestamp, took: Duration) {
+        if server == Timestamp::default() {
+            // It says none.
+            return;
+        }
+        let half = took / 2;
+        let apart = server.saturating_add(half).as_millis().saturating_sub(self.now().as_millis());
+        // What the way may have taken is no reason to move: times of one attempt stay in order. A
+        // millisecond is lost where times are rounded.
+        if u128::from(apart.unsigned_abs()) > half.as_millis() + 1 {
+            self.ahead_ms.fetch_add(apart, Ordering::Relaxed);
+        }
+    }
+}
 
 pub struct WorkerOptions {
     pub name: Name,
@@ -179,10 +221,12 @@ impl Worker {
     /// # Errors
     /// The first coordinator refused it, or the side channel or inbox cannot be had.
     pub async fn start(
-        options: WorkerOptions,
+        mut options: WorkerOptions,
         transport: Arc<dyn Transport>,
         gateway: Arc<dyn Gateway>,
     ) -> Result<Self, WorkerError> {
+        let clock = Clock::new(Arc::clone(&options.now));
+        options.now = clock.as_now();
         let incarnation = options.incarnation;
         let mut rng = StdRng::seed_from_u64(options.seed);
         let channel_name = format!("orx-{incarnation}");
@@ -191,6 +235,7 @@ impl Worker {
         let inbox = transport.subscribe(Channel::Inbox(incarnation)).await?;
         let registration = registration(&options);
         let (answer, asked_at) = register(&*gateway, &registration).await?;
+        clock.heard(answer.now, asked_at.elapsed());
         let (told_to, told) = mpsc::channel(TOLD);
         let secrets = StdRng::from_rng(&mut rng);
         let from_env = |name: &&str| Some((OsString::from(name), std::env::var_os(name)?));
@@ -214,6 +259,7 @@ impl Worker {
         let task = Task {
             core: Core::new(incarnation, options.slots),
             registration,
+            clock,
             heartbeat_every: options.heartbeat,
             options,
             shared,
@@ -225,6 +271,7 @@ impl Worker {
             answers,
             answers_to,
             attempts: JoinSet::new(),
+            tasks: HashMap::new(),
             stops: HashMap::new(),
             heartbeat_out: false,
             heartbeat_wanted: true,
@@ -319,6 +366,7 @@ enum Answer {
 struct Task {
     core: Core,
     registration: WorkerRegistration,
+    clock: Clock,
     options: WorkerOptions,
     shared: Arc<Shared>,
     gateway: Arc<dyn Gateway>,
@@ -331,6 +379,8 @@ struct Task {
     answers: mpsc::Receiver<Answer>,
     answers_to: mpsc::Sender<Answer>,
     attempts: JoinSet<Outcome>,
+    /// What each of those runs: a task that panics cannot say.
+    tasks: HashMap<task::Id, ExecutionRef>,
     stops: HashMap<ExecutionId, watch::Sender<Option<Stop>>>,
     /// As the newest answer asked for it.
     heartbeat_every: Duration,
@@ -383,19 +433,11 @@ impl Task {
                     stopping = Some(done);
                     interrupt_at = Some(tokio::time::Instant::now() + grace);
                 }
-                ended = self.attempts.join_next(), if !self.attempts.is_empty() => {
+                ended = self.attempts.join_next_with_id(), if !self.attempts.is_empty() => {
                     let mut next = ended;
                     while let Some(ended) = next {
-                        match ended {
-                            Ok(outcome) => {
-                                self.stops.remove(&outcome.execution);
-                                self.alone.remove(&outcome.execution);
-                                inputs.push(Input::Ended(outcome));
-                            }
-                            // The coordinator's timeout is what is left for its job.
-                            Err(error) => tracing::error!(%error, "an attempt's task broke"),
-                        }
-                        next = self.attempts.try_join_next();
+                        inputs.extend(self.joined(ended).map(Input::Ended));
+                        next = self.attempts.try_join_next_with_id();
                     }
                 }
                 taken = self.inbox.next(INBOX) => match taken {
@@ -470,6 +512,21 @@ impl Task {
             let _ = done.send(());
         }
         self.fenced.then_some(Ended::Fenced)
+    }
+
+    /// An attempt's task is over.
+    fn joined(&mut self, ended: Result<(task::Id, Outcome), JoinError>) -> Option<Outcome> {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let of = self.tasks.remove(&id)?;
+        self.stops.remove(&of.execution);
+        self.alone.remove(&of.execution);
+        Some(match ended {
+            Ok((_, outcome)) => outcome,
+            Err(error) => {
+                tracing::error!(job = %of.job, %error, "an attempt's task broke");
+                broken(of, (self.options.now)())
+            }
+        })
     }
 
     /// A coordinator heard of this worker: when it was asked, not when its answer came.
@@ -573,8 +630,10 @@ impl Task {
                 return Some(self.instant(dispatch));
             }
             let handler = Arc::clone(handler);
+            let of = dispatch.execution_ref();
             let attempt = self.attempt(dispatch, stopped);
-            self.attempts.spawn(attempt.run_handler(handler));
+            let task = self.attempts.spawn(attempt.run_handler(handler));
+            self.tasks.insert(task.id(), of);
             self.stops.insert(execution, stop);
             return None;
         }
@@ -589,8 +648,10 @@ impl Task {
         if handler.is_some_and(|it| it.when_unreachable == WhenUnreachable::Stop) {
             self.alone.insert(execution);
         }
+        let of = dispatch.execution_ref();
         let attempt = self.attempt(dispatch, stopped);
-        self.attempts.spawn(attempt.run_command(prepared));
+        let task = self.attempts.spawn(attempt.run_command(prepared));
+        self.tasks.insert(task.id(), of);
         self.stops.insert(execution, stop);
         None
     }
@@ -607,7 +668,13 @@ impl Task {
         let stop = tokio_util::sync::CancellationToken::new();
         let context = JobContext { dispatch: Arc::clone(&dispatch), tell: None, stop };
         let handler = self.options.rust_handlers.get(&dispatch.name);
-        let ended = handler.and_then(|handler| handler.run(context, &dispatch.args).now_or_never());
+        let ended = handler.and_then(|handler| {
+            // Also what panics before there is a future.
+            let run = async { handler.run(context, &dispatch.args).await };
+            AssertUnwindSafe(run).catch_unwind().now_or_never()
+        });
+        let ended =
+            ended.map(|ended| ended.unwrap_or_else(|_| Err(HandlerError::retry(HANDLER_PANICKED))));
         let (kind, error) = match ended {
             Some(Ok(result)) => (OutcomeKind::Succeeded { result }, None),
             Some(Err(error)) => {
@@ -644,11 +711,15 @@ impl Task {
         heartbeat.load = self.machine.load();
         let gateway = Arc::clone(&self.gateway);
         let answers = self.answers_to.clone();
-        let most = self.heartbeat_every;
+        let (most, clock, asked_at) = (self.heartbeat_every, self.clock.clone(), self.asked_at);
         tokio::spawn(async move {
             let late = |_| Err(GatewayError::Unreachable("no answer in time".to_owned()));
             let answer = tokio::time::timeout(most, gateway.heartbeat(heartbeat)).await;
-            let _ = answers.send(Answer::Heartbeat(answer.unwrap_or_else(late))).await;
+            let answer = answer.unwrap_or_else(late);
+            if let Ok(answer) = &answer {
+                clock.heard(answer.now, asked_at.elapsed());
+            }
+            let _ = answers.send(Answer::Heartbeat(answer)).await;
         });
     }
 
@@ -678,6 +749,19 @@ fn out_of_contact(dispatch: &Dispatch, now: Timestamp) -> Outcome {
         started_at: None,
         ended_at: now,
         error: Some("the worker reaches no coordinator".to_owned()),
+        exit: None,
+    }
+}
+
+/// Its task panicked. What it had started is gone with it.
+fn broken(of: ExecutionRef, now: Timestamp) -> Outcome {
+    Outcome {
+        job: of.job,
+        execution: of.execution,
+        kind: OutcomeKind::Failed { retryable: true, retry_after_ms: None },
+        started_at: None,
+        ended_at: now,
+        error: Some("the worker panicked while it ran this attempt".to_owned()),
         exit: None,
     }
 }

@@ -86,7 +86,7 @@ pub enum Decision {
     Run,
     /// Its job is made, and waits for the newest run that has not ended.
     Wait,
-    /// Every run that has not ended is cancelled, and its job is made and is due at once.
+    /// Every run that has not ended is cancelled, and its job is made and waits until they have.
     CancelThenRun,
     /// No job is made.
     Skip(SkipReason),

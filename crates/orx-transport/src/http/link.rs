@@ -5,7 +5,7 @@
 //! at the next coordinator, until it is taken: so what a worker tells survives the restart of a
 //! coordinator, and what does not fit into the queue meanwhile is refused here, not lost on the way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,8 +74,10 @@ struct Inner {
     within_ms: AtomicU64,
     /// An inbox was opened anew: a heartbeat tells the coordinator whose it is.
     moved: Arc<Notify>,
-    /// Deliveries that were dropped unanswered.
-    given_back: Mutex<HashMap<Incarnation, VecDeque<Envelope>>>,
+    /// Deliveries that were dropped unanswered, by their places.
+    given_back: Mutex<HashMap<Incarnation, BTreeMap<u64, Envelope>>>,
+    /// How many envelopes were given a place in the order in which they are read.
+    placed: AtomicU64,
 }
 
 /// Which coordinator is in use, and which is next.
@@ -117,6 +119,7 @@ impl Link {
             within_ms: AtomicU64::new(CALL_WITHIN.as_millis() as u64),
             moved: Arc::new(Notify::new()),
             given_back: Mutex::default(),
+            placed: AtomicU64::new(0),
         });
         let (out, waiting) = mpsc::channel(WAITING);
         tokio::spawn(send_all(Arc::clone(&inner), waiting));
@@ -188,7 +191,15 @@ impl Inner {
         }
     }
 
-    fn given_back(&self) -> MutexGuard<'_, HashMap<Incarnation, VecDeque<Envelope>>> {
+    fn next_place(&self) -> u64 {
+        self.placed.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn give_back(&self, of: Incarnation, place: u64, envelope: Envelope) {
+        self.given_back().entry(of).or_default().insert(place, envelope);
+    }
+
+    fn given_back(&self) -> MutexGuard<'_, HashMap<Incarnation, BTreeMap<u64, Envelope>>> {
         // No code that holds this lock can leave its data half-changed.
         self.given_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -451,15 +462,15 @@ impl Drop for Reader {
         self.reading.abort();
         // Read and not taken: the next reader has it.
         while let Ok(envelope) = self.read.try_recv() {
-            self.inner.given_back().entry(self.of).or_default().push_back(envelope);
+            self.inner.give_back(self.of, self.inner.next_place(), envelope);
         }
     }
 }
 
 impl Reader {
-    fn deliver(&self, envelope: Envelope) -> Box<dyn Delivery> {
+    fn deliver(&self, place: u64, envelope: Envelope) -> Box<dyn Delivery> {
         let inner = Arc::clone(&self.inner);
-        Box::new(Received { envelope: Some(envelope), inner, of: self.of })
+        Box::new(Received { envelope: Some(envelope), inner, of: self.of, place })
     }
 }
 
@@ -471,23 +482,21 @@ impl Subscription for Reader {
         {
             let mut given_back = self.inner.given_back();
             if let Some(waiting) = given_back.get_mut(&self.of) {
-                let count = most.min(waiting.len());
-                let again: Vec<Envelope> = waiting.drain(..count).collect();
+                let again = std::iter::from_fn(|| waiting.pop_first()).take(most);
+                taken.extend(again.map(|(place, envelope)| self.deliver(place, envelope)));
                 if waiting.is_empty() {
                     given_back.remove(&self.of);
                 }
-                drop(given_back);
-                taken.extend(again.into_iter().map(|envelope| self.deliver(envelope)));
             }
         }
         if taken.is_empty() {
             let first = self.read.recv().await.ok_or(TransportError::Closed)?;
-            taken.push(self.deliver(first));
+            taken.push(self.deliver(self.inner.next_place(), first));
         }
         while taken.len() < most
             && let Ok(envelope) = self.read.try_recv()
         {
-            taken.push(self.deliver(envelope));
+            taken.push(self.deliver(self.inner.next_place(), envelope));
         }
         Ok(taken)
     }
@@ -498,6 +507,7 @@ struct Received {
     envelope: Option<Envelope>,
     inner: Arc<Inner>,
     of: Incarnation,
+    place: u64,
 }
 
 impl Delivery for Received {
@@ -519,7 +529,7 @@ impl Delivery for Received {
 impl Drop for Received {
     fn drop(&mut self) {
         if let Some(envelope) = self.envelope.take() {
-            self.inner.given_back().entry(self.of).or_default().push_front(envelope);
+            self.inner.give_back(self.of, self.place, envelope);
         }
     }
 }
@@ -611,9 +621,12 @@ async fn read_stream(
     inner.moved.notify_one();
     let mut pieces = response.bytes_stream();
     let mut buffer: Vec<u8> = Vec::new();
+    // Bytes of it without a line's end: a long line comes in many pieces.
+    let mut searched = 0;
     loop {
-        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = buffer.drain(..=end).collect();
+        while let Some(end) = buffer[searched..].iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = buffer.drain(..=searched + end).collect();
+            searched = 0;
             match serde_json::from_slice::<InboxLine>(&line) {
                 Ok(InboxLine::Ping {}) => {}
                 Ok(InboxLine::TakenOver {}) => return Ended::TakenOver,
@@ -628,6 +641,7 @@ async fn read_stream(
                 }
             }
         }
+        searched = buffer.len();
         let piece = tokio::select! {
             piece = tokio::time::timeout(SILENT, pieces.next()) => piece,
             () = to.closed() => return Ended::Unread,

@@ -55,6 +55,8 @@ pub(crate) enum Logs {
     /// Each after a time.
     Slow(Duration),
     NeverTaken,
+    /// By code that panics.
+    Broken,
 }
 
 impl Default for Setup {
@@ -371,6 +373,7 @@ impl Transport for Through {
         let log = |e: &Envelope| matches!(&e.body, Body::Known(Message::JobLog { .. }));
         match self.logs {
             Logs::NeverTaken if envelopes.iter().any(log) => std::future::pending().await,
+            Logs::Broken if envelopes.iter().any(log) => panic!("as told"),
             Logs::Slow(time) if envelopes.iter().any(log) => tokio::time::sleep(time).await,
             _ => {}
         }

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use orx_model::message::HeartbeatAnswer;
 use orx_model::{Exit, OutcomeKind};
+use serde_json::json;
 
-use crate::coordinator::{Setup, asked, no_longer_current, now, outcomes_in, script, started_in};
+use crate::coordinator::{
+    Setup, asked, job, no_longer_current, now, outcomes_in, script, started_in,
+};
 use crate::processes::{EndsWithTest, all_end, is_gone};
 
 const SOON: Duration = Duration::from_millis(300);
@@ -196,4 +200,21 @@ async fn what_is_no_longer_current_is_killed_at_once_and_told_to_nobody() {
     coordinator.run(&script("true")).await;
     all_end(&pids);
     assert!(outcomes_in(&coordinator.seen(), job.execution).is_empty());
+}
+
+#[tokio::test]
+async fn a_deadline_is_one_of_the_servers_time_and_so_are_the_times_told() {
+    let ahead = Duration::from_secs(3_600);
+    let server = now().saturating_add(ahead);
+    let standing = HeartbeatAnswer { now: server, ..HeartbeatAnswer::default() };
+    let setup = Setup { standing, ..Setup::default() };
+    let handler = json!({"cmd": ["sleep", "30"]});
+    let coordinator = setup.handler("sleep", handler).start().await;
+    let mut job = job("sleep", json!({}));
+    job.deadline = Some(server.saturating_add(Duration::from_millis(500)));
+    let outcome = coordinator.run(&job).await;
+    assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{outcome:?}");
+    let least = server.saturating_sub(Duration::from_secs(60));
+    assert!(outcome.started_at.is_some_and(|at| at >= least), "{outcome:?}");
+    assert!(outcome.ended_at >= least, "{outcome:?}");
 }

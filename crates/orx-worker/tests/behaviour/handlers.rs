@@ -10,7 +10,7 @@ use orx_model::log::{Level, LogLine, Stream};
 use orx_worker::{Handler, HandlerError, Handlers, JobContext};
 use serde_json::json;
 
-use crate::coordinator::{Coordinator, Setup, job, name};
+use crate::coordinator::{Coordinator, Logs, Setup, job, name};
 
 /// Does what its args say.
 struct Obedient;
@@ -59,6 +59,46 @@ async fn a_panic_fails_the_attempt_and_not_the_worker() {
     assert!(matches!(outcome.kind, OutcomeKind::Failed { retryable: true, .. }), "{outcome:?}");
     assert_eq!(outcome.error.as_deref(), Some("the handler panicked"));
     let outcome = coordinator.run(&job("obey", json!(1))).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
+}
+
+/// Panics at once, or does nothing.
+struct Hasty;
+
+#[async_trait]
+impl Handler for Hasty {
+    async fn run(&self, _: JobContext, args: &Json) -> Result<Option<Json>, HandlerError> {
+        assert_ne!(args.get(), r#""panic""#, "as told");
+        Ok(None)
+    }
+
+    fn is_instant(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_an_instant_handler_fails_its_attempt_and_not_the_worker() {
+    let handler: Arc<dyn Handler> = Arc::new(Hasty);
+    let rust_handlers = Handlers::from([(name("hasty"), handler)]);
+    let coordinator = Setup { rust_handlers, ..Setup::default() }.start().await;
+    let outcome = coordinator.run(&job("hasty", json!("panic"))).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Failed { retryable: true, .. }), "{outcome:?}");
+    assert_eq!(outcome.error.as_deref(), Some("the handler panicked"));
+    let outcome = coordinator.run(&job("hasty", json!(1))).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn an_attempt_that_breaks_in_the_workers_hands_fails_and_leaves_its_slot() {
+    let setup = Setup { logs: Logs::Broken, slots: 1, ..Setup::default() };
+    let hello = json!({"cmd": ["echo", "hello"]});
+    let quiet = json!({"cmd": ["true"]});
+    let coordinator = setup.handler("hello", hello).handler("quiet", quiet).start().await;
+    let outcome = coordinator.run(&job("hello", json!({}))).await;
+    assert!(matches!(outcome.kind, OutcomeKind::Failed { retryable: true, .. }), "{outcome:?}");
+    assert_eq!(outcome.error.as_deref(), Some("the worker panicked while it ran this attempt"));
+    let outcome = coordinator.run(&job("quiet", json!({}))).await;
     assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
 }
 
