@@ -11,7 +11,8 @@ use orx_model::schedule::wire::{
     SlotsQuery, TriggerAnswer,
 };
 use orx_model::schedule::{
-    Due, FieldChange, Overlap, Rule, ScheduleSpec, SkipReason, Slot, SlotOutcome, Timing, diff,
+    Due, FieldChange, Overlap, Rule, ScheduleSpec, SkipReason, Slot, SlotOutcome, SpecProblem,
+    Timing, diff,
 };
 use orx_model::text::{MASK, is_secret_key, nearest};
 use orx_model::wire::{EnqueueRequest, V};
@@ -121,7 +122,7 @@ impl ControlPanel {
                     (_, false) => continue,
                 }
             };
-            let to = |_: &ScheduleSpec| spec.clone();
+            let to = |_: &ScheduleSpec| Ok(spec.clone());
             let by = by.as_deref();
             if let Some(answer) = self.change(caller, &record, to, version, by, dry_run).await? {
                 return Ok(answer);
@@ -145,7 +146,10 @@ impl ControlPanel {
         }
         for _ in 0..TRIES {
             let record = self.record(id).await?;
-            let to = |spec: &ScheduleSpec| change.apply(spec);
+            let to = |spec: &ScheduleSpec| {
+                let wrong = |wrong: SpecProblem| Problem::new(Code::BadRequest, wrong.to_string());
+                change.apply(spec).map_err(wrong)
+            };
             let by = by.as_deref();
             if let Some(answer) = self.change(caller, &record, to, version, by, dry_run).await? {
                 return Ok(answer);
@@ -159,7 +163,7 @@ impl ControlPanel {
         &self,
         caller: &Caller,
         record: &ScheduleRecord,
-        to: impl Fn(&ScheduleSpec) -> ScheduleSpec,
+        to: impl Fn(&ScheduleSpec) -> Result<ScheduleSpec>,
         version: Option<u64>,
         by: Option<&str>,
         dry_run: bool,
@@ -172,7 +176,7 @@ impl ControlPanel {
                 .hint(format!("look at it again: `orx schedule show {id}`")));
         }
         let old = &record.plan.spec;
-        let spec = to(old);
+        let spec = to(old)?;
         let templates = self.templates(caller, &spec)?;
         let fields = diff(old, &spec);
         let now = self.now();

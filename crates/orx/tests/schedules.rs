@@ -175,6 +175,68 @@ fn set_changes_what_is_named_and_nothing_else() {
 }
 
 #[test]
+fn set_changes_one_part_of_a_value_and_the_other_parts_stay() {
+    let machine = Machine::with_server();
+    let orx = |args: &str| with_input(&machine, &args.split(' ').collect::<Vec<_>>());
+    for add in [
+        "off --every 1h --offset 5s -t a=b -t c=d --require x=y orx.noop n=1 m=2",
+        "s2 --every 1h --cwd /usr --env A=1 -- echo hi",
+        "daily --cron @daily orx.noop",
+    ] {
+        let said = orx(&format!("schedule add {add}"));
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let set = |args: &str| {
+        let said = orx(&format!("schedule set {args}"));
+        assert_eq!(said.code, 0, "{args}: {said:?}");
+        let id = args.split(' ').next().unwrap_or_default();
+        machine.json(["schedule", "show", id])["spec"].clone()
+    };
+    let interval =
+        |every: u64, offset: u64| json!({"interval": {"every_ms": every, "offset_ms": offset}});
+    assert_eq!(set("off --every 20s")["timing"], interval(20_000, 5_000));
+    assert_eq!(set("off --offset 3s")["timing"], interval(20_000, 3_000));
+    let job = set("off -t e=f -t a=z --require m=n p=9 n:=3")["job"].clone();
+    assert_eq!(job["tags"], json!({"a": "z", "c": "d", "e": "f"}));
+    assert_eq!(job["require"], json!({"x": "y", "m": "n"}));
+    assert_eq!(job["args"], json!({"n": 3, "m": "2", "p": "9"}));
+    std::fs::write(machine.path("work/args.json"), r#"{"whole": true}"#).expect("a file");
+    assert_eq!(set("off @args.json")["job"]["args"], json!({"whole": true}));
+    assert_eq!(set("off --clear tags -t g=h")["job"]["tags"], json!({"g": "h"}));
+
+    let command = |args: &str| set(args)["job"]["command"].clone();
+    let wanted =
+        |argv: [&str; 2], cwd: &str, env: Value| json!({"argv": argv, "cwd": cwd, "env": env});
+    assert_eq!(command("s2 -- echo ho"), wanted(["echo", "ho"], "/usr", json!({"A": "1"})));
+    let both = json!({"A": "1", "B": "2"});
+    assert_eq!(command("s2 --env B=2"), wanted(["echo", "ho"], "/usr", both.clone()));
+    assert_eq!(command("s2 --cwd /tmp"), wanted(["echo", "ho"], "/tmp", both));
+    let anew = command("s2 --clear env --env C=3 -- echo hu");
+    assert_eq!(anew, wanted(["echo", "hu"], "/tmp", json!({"C": "3"})));
+    // The first command runs where it was typed, as with `add`.
+    let work = machine.path("work").canonicalize().expect("a folder").display().to_string();
+    assert_eq!(command("daily -- echo hi")["cwd"], Value::from(work));
+
+    for (args, part) in [
+        ("daily --offset 3s", "only an interval has one"),
+        ("off --env B=2", "no command to change"),
+        ("off --cwd /tmp", "no command to change"),
+    ] {
+        let said = orx(&format!("schedule set {args}"));
+        assert!(said.code == 2 && said.err.contains(part), "{args}: {said:?}");
+    }
+    for (args, part) in [
+        ("x --offset 3s orx.noop", "--every"),
+        ("x --offset 3s --at 2999-01-01 orx.noop", "only an interval has one"),
+        ("x --every 1h --cwd /tmp orx.noop", "required"),
+        ("x --every 1h --env B=2 orx.noop", "required"),
+    ] {
+        let said = orx(&format!("schedule add {args}"));
+        assert!(said.code == 2 && said.err.contains(part), "{args}: {said:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_its_reason_and_nothing_changes() {
     let machine = Machine::with_server();
     let [at, time] = LATER;

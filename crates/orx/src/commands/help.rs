@@ -77,6 +77,7 @@ owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
   orx schedule add launch --at 2027-01-01T09:00+01:00 --on-failure page.me site.open\n";
     SCHEDULE_SET: "service (exec for commands)", "  orx schedule set nightly --cron '0 3 * * *'
   orx schedule set nightly kind=short --clear end,max-runs
+  orx schedule set sync --env LEVEL=2 --cwd /srv --clear tags -t team=data
   orx schedule set sync --overlap skip --version 4 --dry-run\n";
     SCHEDULE_ORDER: "service; admin to pause and resume", "  orx schedule pause nightly --reason 'the disk is full'
   orx schedule trigger nightly --follow
