@@ -731,6 +731,33 @@ fn a_backfill_runs_what_made_no_job_and_only_once() {
 }
 
 #[test]
+fn a_backfill_takes_no_more_runs_than_are_left_and_the_last_one_ends_the_schedule() {
+    let machine = Machine::with_server();
+    let orx = |args: &str| with_input(&machine, &args.split(' ').collect::<Vec<_>>());
+    let said = orx("schedule add three --every 365d --max-runs 3 orx.noop");
+    assert_eq!(said.code, 0, "{said:?}");
+    let shown = || machine.json(["schedule", "show", "three"]);
+    for more in ["", " --dry-run"] {
+        let said = orx(&format!("schedule backfill three --from 1825d{more}"));
+        assert!(said.code == 4 && said.err.contains("3 of its 3 runs are left"), "{said:?}");
+        assert!(said.err.contains("--max-runs"), "{said:?}");
+    }
+    assert_eq!((&shown()["runs"], &shown()["state"]), (&json!(0), &json!("active")));
+    let two = machine.json(["schedule", "backfill", "three", "--from", "730d"]);
+    assert_eq!(two["runs"].as_array().map(Vec::len), Some(2), "{two}");
+    assert_eq!((&shown()["runs"], &shown()["state"]), (&json!(2), &json!("active")));
+    let third = machine.json(["schedule", "backfill", "three", "--from", "1095d"]);
+    assert_eq!(third["runs"].as_array().map(Vec::len), Some(1), "{third}");
+    let ended = shown();
+    assert_eq!((&ended["runs"], &ended["state"]), (&json!(3), &json!("ended")), "{ended}");
+    assert!(ended["next"].is_null(), "{ended}");
+    let said = orx("schedule backfill three --from 1460d");
+    assert!(said.code == 4 && said.err.contains("0 of its 3 runs are left"), "{said:?}");
+    assert_eq!(orx("schedule set three --max-runs 5").code, 0);
+    assert_eq!(shown()["state"], "active");
+}
+
+#[test]
 fn commands_need_the_scope_exec_and_pausing_needs_admin() {
     let machine = Machine::with_server();
     let (reader, service) = (token(&machine, "read"), token(&machine, "service"));
