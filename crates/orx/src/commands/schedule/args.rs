@@ -114,7 +114,8 @@ pub(crate) struct SpecArgs {
     /// Ends after so many runs
     #[arg(long, value_name = "N")]
     max_runs: Option<u64>,
-    /// What was missed while nothing ran: none, one, all or all:N
+    /// What was missed while nothing ran: none, one, all or all:N. The newest due time up to 60 s late
+    /// counts as on time, and runs in any case
     #[arg(long, value_name = "POLICY")]
     catch_up: Option<CatchUp>,
     /// Nothing older is caught up
@@ -126,7 +127,7 @@ pub(crate) struct SpecArgs {
     /// A due time with nothing recorded for so long is reported as missed
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     tolerance: Option<Duration>,
-    /// Enqueue a job of this type when due times were missed
+    /// Enqueue a job of this type when due times were missed, or ran later than the tolerance
     #[arg(long, value_name = "NAME")]
     on_missed: Option<Name>,
     /// Enqueue a job of this type when a run fails for good

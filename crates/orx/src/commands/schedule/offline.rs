@@ -116,7 +116,9 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
             }
             read.entries.into_iter().map(|entry| entry.spec).collect()
         }
-        None if !args.file.is_empty() => files::read_specs(&args.file)?,
+        None if !args.file.is_empty() => {
+            files::read_specs(&args.file)?.into_iter().map(|it| it.spec).collect()
+        }
         None => vec![typed(&args.time, ui)?],
     };
     let mut rows = Vec::new();
