@@ -525,6 +525,58 @@ fn files_are_applied_once_and_diff_says_whether_anything_differs() {
 }
 
 #[test]
+fn a_schedule_of_a_file_that_the_server_refuses_is_named_with_its_place() {
+    let machine = Machine::with_server();
+    let past = format!(
+        "{FILE}\n[[schedule]]\nat = \"2001-01-01T00:00:00Z\"\nid = \"past\"\n\
+                        job.name = \"orx.noop\"\n"
+    );
+    std::fs::write(machine.path("work/past.toml"), past).expect("written");
+    for verb in ["apply", "diff"] {
+        let said = machine.orx(["schedule", verb, "-f", "past.toml"]);
+        assert!(
+            said.code == 2 && said.err.contains("all of its due times have passed"),
+            "{said:?}"
+        );
+        assert!(said.err.contains("past.toml: line 20: schedule `past`: "), "{said:?}");
+    }
+    assert_eq!(ids(&machine), [""; 0]);
+    // That no server is there has nothing to do with the schedule.
+    let path = machine.path("work/past.toml").display().to_string();
+    let nobody = Machine::new().orx(["schedule", "apply", "-f", path.as_str()]);
+    assert!(nobody.code == 69 && nobody.err.starts_with("error: no server"), "{nobody:?}");
+}
+
+#[test]
+fn the_file_that_the_help_shows_can_be_applied() {
+    let machine = Machine::with_server();
+    let help = machine.orx(["schedule", "apply", "--help"]).out;
+    let (_, rest) = help.split_once("holds schedules:\n").expect("an example");
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("  "));
+    let file: Vec<&str> = lines.collect();
+    std::fs::write(machine.path("work/shown.toml"), file.join("\n")).expect("written");
+    let said = machine.orx(["schedule", "apply", "-f", "shown.toml"]);
+    assert!(
+        said.code == 0 && said.err.ends_with("2 created, 0 changed, 0 unchanged\n"),
+        "{said:?}"
+    );
+    assert_eq!(ids(&machine), ["nightly-report", "sync"]);
+    let job = machine.json(["schedule", "show", "nightly-report"])["spec"]["job"].clone();
+    assert_eq!((&job["tags"], &job["args"]), (&json!({"team": "data"}), &json!({"kind": "full"})));
+}
+
+#[test]
+fn the_help_says_when_a_due_time_is_late_and_who_is_told() {
+    let machine = Machine::new();
+    for verb in ["add", "set"] {
+        let help = machine.orx(["schedule", verb, "--help"]).out;
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("up to 60 s late counts as on time"), "{help}");
+        assert!(words.contains("were missed, or ran later than the tolerance"), "{help}");
+    }
+}
+
+#[test]
 fn files_with_anything_wrong_change_nothing() {
     let machine = Machine::with_server();
     std::fs::create_dir(machine.path("work/d")).expect("a folder");
