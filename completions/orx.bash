@@ -2777,7 +2777,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__add)
-            opts="-q -p -t -c -o -v -h --cron --every --offset --at --zone --jitter --start --end --max-runs --catch-up --window --overlap --tolerance --on-missed --on-failure --queue --priority --expires --job-timeout --retries --on-lost --require --tag --corr --cwd --env --stdin --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-q -p -t -c -o -v -h --cron --every --at --zone --jitter --start --end --max-runs --catch-up --window --overlap --tolerance --on-missed --on-failure --queue --priority --expires --job-timeout --retries --on-lost --require --tag --corr --offset --cwd --env --stdin --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2788,10 +2788,6 @@ _orx() {
                     return 0
                     ;;
                 --every)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --offset)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2888,6 +2884,10 @@ _orx() {
                     return 0
                     ;;
                 --corr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --offset)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3195,7 +3195,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__lint)
-            opts="-f -c -o -v -h --cron --every --offset --at --zone --jitter --start --end --file --crontab --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-f -c -o -v -h --cron --every --at --zone --jitter --start --end --file --crontab --offset --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3206,10 +3206,6 @@ _orx() {
                     return 0
                     ;;
                 --every)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --offset)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3242,6 +3238,10 @@ _orx() {
                     return 0
                     ;;
                 --crontab)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --offset)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3405,7 +3405,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__preview)
-            opts="-n -c -o -v -h --cron --every --offset --at --zone --jitter --start --end --next --from --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-n -c -o -v -h --cron --every --at --zone --jitter --start --end --next --from --offset --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3416,10 +3416,6 @@ _orx() {
                     return 0
                     ;;
                 --every)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --offset)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3452,6 +3448,10 @@ _orx() {
                     return 0
                     ;;
                 --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --offset)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -382,18 +382,17 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_su
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "diff" -d 'Say what `apply` would change; ends with 1 if anything differs'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l every -d 'Every so often, counted from 1970' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l offset -d 'With --every: so long after each full interval' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l at -d 'Once, at this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l zone -d 'Zone of the cron expression\'s clock; that of --tz or of this machine if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l jitter -d 'Fire up to so much later, always the same for one due time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l start -d 'Not due before' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l end -d 'Not due after' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l max-runs -d 'Ends after so many runs' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l catch-up -d 'What was missed while nothing ran: none, one, all or all:N' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l catch-up -d 'What was missed while nothing ran: none, one, all or all:N. The newest due time up to 60 s late counts as on time, and runs in any case' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l window -d 'Nothing older is caught up' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l overlap -d 'While the previous run goes on: skip, allow, queue-one or cancel-old' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l tolerance -d 'A due time with nothing recorded for so long is reported as missed' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l on-missed -d 'Enqueue a job of this type when due times were missed' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l on-missed -d 'Enqueue a job of this type when due times were missed, or ran later than the tolerance' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l on-failure -d 'Enqueue a job of this type when a run fails for good' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s q -l queue -d 'Queue of its jobs; the server\'s default if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s p -l priority -d 'low, normal, high or critical' -r
@@ -404,7 +403,8 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l require -d 'Label that the worker must have' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s t -l tag -d 'Tag' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l corr -d 'Correlation id, passed on to the handler' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l cwd -d 'Folder that the command runs in; the caller\'s if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l offset -d 'Of an interval: so long after each full one' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l cwd -d 'Folder that the command runs in; if left out, the one that it has, else the caller\'s' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l env -d 'Variable that the command gets; without a value, the caller\'s' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l url -d 'Server to talk to' -r
@@ -470,18 +470,18 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l every -d 'Every so often, counted from 1970' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l offset -d 'With --every: so long after each full interval' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l offset -d 'Of an interval: so long after each full one' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l at -d 'Once, at this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l zone -d 'Zone of the cron expression\'s clock; that of --tz or of this machine if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l jitter -d 'Fire up to so much later, always the same for one due time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l start -d 'Not due before' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l end -d 'Not due after' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l max-runs -d 'Ends after so many runs' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l catch-up -d 'What was missed while nothing ran: none, one, all or all:N' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l catch-up -d 'What was missed while nothing ran: none, one, all or all:N. The newest due time up to 60 s late counts as on time, and runs in any case' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l window -d 'Nothing older is caught up' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l overlap -d 'While the previous run goes on: skip, allow, queue-one or cancel-old' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l tolerance -d 'A due time with nothing recorded for so long is reported as missed' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l on-missed -d 'Enqueue a job of this type when due times were missed' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l on-missed -d 'Enqueue a job of this type when due times were missed, or ran later than the tolerance' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l on-failure -d 'Enqueue a job of this type when a run fails for good' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s q -l queue -d 'Queue of its jobs; the server\'s default if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s p -l priority -d 'low, normal, high or critical' -r
@@ -492,9 +492,9 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l require -d 'Label that the worker must have' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s t -l tag -d 'Tag' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l corr -d 'Correlation id, passed on to the handler' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l cwd -d 'Folder that the command runs in; the caller\'s if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l cwd -d 'Folder that the command runs in; if left out, the one that it has, else the caller\'s' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l env -d 'Variable that the command gets; without a value, the caller\'s' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l clear -d 'Take these values away, separated by commas: start, end, max-runs, on-missed, queue, …' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l clear -d 'Take these values away, separated by commas: start, end, queue, args, tags, env, …' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l version -d 'Only if it stands at this version' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l url -d 'Server to talk to' -r
@@ -629,7 +629,6 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l every -d 'Every so often, counted from 1970' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l offset -d 'With --every: so long after each full interval' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l at -d 'Once, at this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l zone -d 'Zone of the cron expression\'s clock; that of --tz or of this machine if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l jitter -d 'Fire up to so much later, always the same for one due time' -r
@@ -637,6 +636,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l end -d 'Not due after' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s n -l next -d 'How many due times' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l from -d 'Due times after this, not after now' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l offset -d 'Of an interval: so long after each full one' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l config -d 'Configuration file' -r -F
@@ -659,7 +659,6 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l every -d 'Every so often, counted from 1970' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l offset -d 'With --every: so long after each full interval' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l at -d 'Once, at this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l zone -d 'Zone of the cron expression\'s clock; that of --tz or of this machine if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l jitter -d 'Fire up to so much later, always the same for one due time' -r
@@ -667,6 +666,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l end -d 'Not due after' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s f -l file -d 'File or folder of schedules, as `orx schedule apply` takes it' -r -F
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l crontab -d 'A crontab' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l offset -d 'Of an interval: so long after each full one' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l config -d 'Configuration file' -r -F

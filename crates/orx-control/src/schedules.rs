@@ -11,7 +11,8 @@ use orx_model::schedule::wire::{
     SlotsQuery, TriggerAnswer,
 };
 use orx_model::schedule::{
-    Due, FieldChange, Overlap, Rule, ScheduleSpec, SkipReason, Slot, SlotOutcome, Timing, diff,
+    Due, FieldChange, Overlap, Rule, ScheduleSpec, SkipReason, Slot, SlotOutcome, SpecProblem,
+    Timing, diff,
 };
 use orx_model::text::{MASK, is_secret_key, nearest};
 use orx_model::wire::{EnqueueRequest, V};
@@ -121,7 +122,7 @@ impl ControlPanel {
                     (_, false) => continue,
                 }
             };
-            let to = |_: &ScheduleSpec| spec.clone();
+            let to = |_: &ScheduleSpec| Ok(spec.clone());
             let by = by.as_deref();
             if let Some(answer) = self.change(caller, &record, to, version, by, dry_run).await? {
                 return Ok(answer);
@@ -145,7 +146,10 @@ impl ControlPanel {
         }
         for _ in 0..TRIES {
             let record = self.record(id).await?;
-            let to = |spec: &ScheduleSpec| change.apply(spec);
+            let to = |spec: &ScheduleSpec| {
+                let wrong = |wrong: SpecProblem| Problem::new(Code::BadRequest, wrong.to_string());
+                change.apply(spec).map_err(wrong)
+            };
             let by = by.as_deref();
             if let Some(answer) = self.change(caller, &record, to, version, by, dry_run).await? {
                 return Ok(answer);
@@ -159,7 +163,7 @@ impl ControlPanel {
         &self,
         caller: &Caller,
         record: &ScheduleRecord,
-        to: impl Fn(&ScheduleSpec) -> ScheduleSpec,
+        to: impl Fn(&ScheduleSpec) -> Result<ScheduleSpec>,
         version: Option<u64>,
         by: Option<&str>,
         dry_run: bool,
@@ -172,7 +176,7 @@ impl ControlPanel {
                 .hint(format!("look at it again: `orx schedule show {id}`")));
         }
         let old = &record.plan.spec;
-        let spec = to(old);
+        let spec = to(old)?;
         let templates = self.templates(caller, &spec)?;
         let fields = diff(old, &spec);
         let now = self.now();
@@ -362,8 +366,8 @@ impl ControlPanel {
     /// Runs what made no job: one after the other, unless runs of the schedule may overlap.
     ///
     /// # Errors
-    /// [`Code::TooMany`] for more slots than one backfill takes; [`Code::NotFound`];
-    /// [`Code::BadRequest`] where the stretch is empty or in the future.
+    /// [`Code::TooMany`] for more slots than one backfill takes; [`Code::StateConflict`] for more
+    /// than runs are left; [`Code::NotFound`]; [`Code::BadRequest`] where the stretch is empty or in the future.
     pub async fn backfill_schedule(
         &self,
         caller: &Caller,
@@ -393,6 +397,7 @@ impl ControlPanel {
                 .collect();
             let wanted: Vec<Timestamp> =
                 slots.iter().copied().filter(|slot| !ran.contains(slot)).collect();
+            let left = left_for(&record, wanted.len())?;
             let mut answer = BackfillAnswer {
                 v: V,
                 id: record.id().clone(),
@@ -408,7 +413,8 @@ impl ControlPanel {
                 runs: backfill_runs(&record, &wanted, now),
                 rows: rest_of_ranges(&record.plan.spec.timing(), &ledger, &wanted),
                 alerts: Vec::new(),
-                to: None,
+                // With the last of its runs a schedule ends.
+                to: (left == Some(0)).then_some(Position { next: None, ..record.plan.position }),
             };
             if let Some(jobs) = self.fire_by_hand(fire, now).await? {
                 for (run, job) in answer.runs.iter_mut().zip(jobs) {
@@ -645,6 +651,21 @@ fn slots_between(timing: &Timing, from: Timestamp, to: Timestamp) -> Result<Vec<
         at = slot;
     }
     Ok(slots)
+}
+
+/// Runs that are left after so many more; `None` where they are without limit.
+fn left_for(record: &ScheduleRecord, wanted: usize) -> Result<Option<u64>> {
+    let Some(most) = record.plan.spec.max_runs else { return Ok(None) };
+    let (left, wanted) = (most.saturating_sub(record.runs), wanted as u64);
+    if wanted <= left {
+        return Ok(Some(left - wanted));
+    }
+    let id = record.id();
+    let detail = format!("this is {wanted} due times, and {left} of its {most} runs are left");
+    Err(Problem::new(Code::StateConflict, detail).hint(format!(
+        "take a smaller range, or allow more: `orx schedule set {id} --max-runs {}`",
+        record.runs + wanted
+    )))
 }
 
 fn backfill_runs(record: &ScheduleRecord, slots: &[Timestamp], now: Timestamp) -> Vec<Run> {

@@ -164,7 +164,7 @@ pub enum Toward {
     Future,
 }
 
-/// RFC 3339, `YYYY-MM-DD [HH:MM[:SS]]`, `HH:MM[:SS]`, `now`, `today`, `yesterday`, `tomorrow`.
+/// RFC 3339, with or without seconds, `YYYY-MM-DD [HH:MM[:SS]]`, `HH:MM[:SS]`, `now`, `today`, `yesterday`, `tomorrow`.
 pub fn parse_time(
     text: &str,
     now: Timestamp,
@@ -173,6 +173,9 @@ pub fn parse_time(
 ) -> Result<Timestamp, ParseTimeError> {
     let error = || ParseTimeError::new(text);
     if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    if let Some(time) = without_seconds(text) {
         return Ok(time);
     }
     let today = zone.wall(now).date();
@@ -203,6 +206,17 @@ pub fn parse_time(
         Toward::Future if here <= now => at(today + day),
         Toward::Past | Toward::Future => Ok(here),
     }
+}
+
+/// `2027-01-01T09:00+01:00`, `2027-01-01 08:00Z`.
+fn without_seconds(text: &str) -> Option<Timestamp> {
+    const WALL: usize = "2027-01-01T09:00".len();
+    let (wall, zone) = text.split_at_checked(WALL)?;
+    // What follows is the zone, and no seconds. RFC 3339 says the rest.
+    if !zone.starts_with(['Z', 'z', '+', '-']) {
+        return None;
+    }
+    format!("{wall}:00{zone}").parse().ok()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -354,6 +368,25 @@ mod tests {
         assert_eq!(read("11:00", Toward::Future).as_deref(), Ok("2026-03-02T11:00:00.000Z"));
         assert_eq!(read("yesterday", Toward::Past).as_deref(), Ok("2026-02-28T00:00:00.000Z"));
         assert!(read("25:00", Toward::Past).is_err());
+    }
+
+    #[test]
+    fn a_time_with_its_zone_needs_no_seconds() {
+        let berlin: Zone = "Europe/Berlin".parse().expect("a zone");
+        let read = |text| parse_time(text, Timestamp::default(), berlin, Toward::Future);
+        for (text, wanted) in [
+            ("2027-01-01T09:00+01:00", "2027-01-01T08:00:00Z"),
+            ("2027-04-03T14:00Z", "2027-04-03T14:00:00Z"),
+            ("2027-04-03 14:00z", "2027-04-03T14:00:00Z"),
+            ("2027-04-03T14:00-03:30", "2027-04-03T17:30:00Z"),
+            ("2027-04-03T14:00:09Z", "2027-04-03T14:00:09Z"),
+            ("2027-04-03T14:00", "2027-04-03T12:00:00Z"),
+        ] {
+            assert_eq!(read(text), Ok(time(wanted)), "{text}");
+        }
+        for text in ["2027-04-03T14:00+1", "2027-04-03T14Z", "2027-04-03T25:00Z", "14:00Z"] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -175,6 +175,68 @@ fn set_changes_what_is_named_and_nothing_else() {
 }
 
 #[test]
+fn set_changes_one_part_of_a_value_and_the_other_parts_stay() {
+    let machine = Machine::with_server();
+    let orx = |args: &str| with_input(&machine, &args.split(' ').collect::<Vec<_>>());
+    for add in [
+        "off --every 1h --offset 5s -t a=b -t c=d --require x=y orx.noop n=1 m=2",
+        "s2 --every 1h --cwd /usr --env A=1 -- echo hi",
+        "daily --cron @daily orx.noop",
+    ] {
+        let said = orx(&format!("schedule add {add}"));
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let set = |args: &str| {
+        let said = orx(&format!("schedule set {args}"));
+        assert_eq!(said.code, 0, "{args}: {said:?}");
+        let id = args.split(' ').next().unwrap_or_default();
+        machine.json(["schedule", "show", id])["spec"].clone()
+    };
+    let interval =
+        |every: u64, offset: u64| json!({"interval": {"every_ms": every, "offset_ms": offset}});
+    assert_eq!(set("off --every 20s")["timing"], interval(20_000, 5_000));
+    assert_eq!(set("off --offset 3s")["timing"], interval(20_000, 3_000));
+    let job = set("off -t e=f -t a=z --require m=n p=9 n:=3")["job"].clone();
+    assert_eq!(job["tags"], json!({"a": "z", "c": "d", "e": "f"}));
+    assert_eq!(job["require"], json!({"x": "y", "m": "n"}));
+    assert_eq!(job["args"], json!({"n": 3, "m": "2", "p": "9"}));
+    std::fs::write(machine.path("work/args.json"), r#"{"whole": true}"#).expect("a file");
+    assert_eq!(set("off @args.json")["job"]["args"], json!({"whole": true}));
+    assert_eq!(set("off --clear tags -t g=h")["job"]["tags"], json!({"g": "h"}));
+
+    let command = |args: &str| set(args)["job"]["command"].clone();
+    let wanted =
+        |argv: [&str; 2], cwd: &str, env: Value| json!({"argv": argv, "cwd": cwd, "env": env});
+    assert_eq!(command("s2 -- echo ho"), wanted(["echo", "ho"], "/usr", json!({"A": "1"})));
+    let both = json!({"A": "1", "B": "2"});
+    assert_eq!(command("s2 --env B=2"), wanted(["echo", "ho"], "/usr", both.clone()));
+    assert_eq!(command("s2 --cwd /tmp"), wanted(["echo", "ho"], "/tmp", both));
+    let anew = command("s2 --clear env --env C=3 -- echo hu");
+    assert_eq!(anew, wanted(["echo", "hu"], "/tmp", json!({"C": "3"})));
+    // The first command runs where it was typed, as with `add`.
+    let work = machine.path("work").canonicalize().expect("a folder").display().to_string();
+    assert_eq!(command("daily -- echo hi")["cwd"], Value::from(work));
+
+    for (args, part) in [
+        ("daily --offset 3s", "only an interval has one"),
+        ("off --env B=2", "no command to change"),
+        ("off --cwd /tmp", "no command to change"),
+    ] {
+        let said = orx(&format!("schedule set {args}"));
+        assert!(said.code == 2 && said.err.contains(part), "{args}: {said:?}");
+    }
+    for (args, part) in [
+        ("x --offset 3s orx.noop", "--every"),
+        ("x --offset 3s --at 2999-01-01 orx.noop", "only an interval has one"),
+        ("x --every 1h --cwd /tmp orx.noop", "required"),
+        ("x --every 1h --env B=2 orx.noop", "required"),
+    ] {
+        let said = orx(&format!("schedule add {args}"));
+        assert!(said.code == 2 && said.err.contains(part), "{args}: {said:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_its_reason_and_nothing_changes() {
     let machine = Machine::with_server();
     let [at, time] = LATER;
@@ -463,6 +525,58 @@ fn files_are_applied_once_and_diff_says_whether_anything_differs() {
 }
 
 #[test]
+fn a_schedule_of_a_file_that_the_server_refuses_is_named_with_its_place() {
+    let machine = Machine::with_server();
+    let past = format!(
+        "{FILE}\n[[schedule]]\nat = \"2001-01-01T00:00:00Z\"\nid = \"past\"\n\
+                        job.name = \"orx.noop\"\n"
+    );
+    std::fs::write(machine.path("work/past.toml"), past).expect("written");
+    for verb in ["apply", "diff"] {
+        let said = machine.orx(["schedule", verb, "-f", "past.toml"]);
+        assert!(
+            said.code == 2 && said.err.contains("all of its due times have passed"),
+            "{said:?}"
+        );
+        assert!(said.err.contains("past.toml: line 20: schedule `past`: "), "{said:?}");
+    }
+    assert_eq!(ids(&machine), [""; 0]);
+    // That no server is there has nothing to do with the schedule.
+    let path = machine.path("work/past.toml").display().to_string();
+    let nobody = Machine::new().orx(["schedule", "apply", "-f", path.as_str()]);
+    assert!(nobody.code == 69 && nobody.err.starts_with("error: no server"), "{nobody:?}");
+}
+
+#[test]
+fn the_file_that_the_help_shows_can_be_applied() {
+    let machine = Machine::with_server();
+    let help = machine.orx(["schedule", "apply", "--help"]).out;
+    let (_, rest) = help.split_once("holds schedules:\n").expect("an example");
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("  "));
+    let file: Vec<&str> = lines.collect();
+    std::fs::write(machine.path("work/shown.toml"), file.join("\n")).expect("written");
+    let said = machine.orx(["schedule", "apply", "-f", "shown.toml"]);
+    assert!(
+        said.code == 0 && said.err.ends_with("2 created, 0 changed, 0 unchanged\n"),
+        "{said:?}"
+    );
+    assert_eq!(ids(&machine), ["nightly-report", "sync"]);
+    let job = machine.json(["schedule", "show", "nightly-report"])["spec"]["job"].clone();
+    assert_eq!((&job["tags"], &job["args"]), (&json!({"team": "data"}), &json!({"kind": "full"})));
+}
+
+#[test]
+fn the_help_says_when_a_due_time_is_late_and_who_is_told() {
+    let machine = Machine::new();
+    for verb in ["add", "set"] {
+        let help = machine.orx(["schedule", verb, "--help"]).out;
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("up to 60 s late counts as on time"), "{help}");
+        assert!(words.contains("were missed, or ran later than the tolerance"), "{help}");
+    }
+}
+
+#[test]
 fn files_with_anything_wrong_change_nothing() {
     let machine = Machine::with_server();
     std::fs::create_dir(machine.path("work/d")).expect("a folder");
@@ -666,6 +780,33 @@ fn a_backfill_runs_what_made_no_job_and_only_once() {
     assert!(most.code != 0 && most.err.contains("at most 1000 due times"), "{most:?}");
     let wrong = machine.orx(["schedule", "backfill", "yearly", "--from", "soon"]);
     assert!(wrong.code == 2 && wrong.err.contains("`soon`"), "{wrong:?}");
+}
+
+#[test]
+fn a_backfill_takes_no_more_runs_than_are_left_and_the_last_one_ends_the_schedule() {
+    let machine = Machine::with_server();
+    let orx = |args: &str| with_input(&machine, &args.split(' ').collect::<Vec<_>>());
+    let said = orx("schedule add three --every 365d --max-runs 3 orx.noop");
+    assert_eq!(said.code, 0, "{said:?}");
+    let shown = || machine.json(["schedule", "show", "three"]);
+    for more in ["", " --dry-run"] {
+        let said = orx(&format!("schedule backfill three --from 1825d{more}"));
+        assert!(said.code == 4 && said.err.contains("3 of its 3 runs are left"), "{said:?}");
+        assert!(said.err.contains("--max-runs"), "{said:?}");
+    }
+    assert_eq!((&shown()["runs"], &shown()["state"]), (&json!(0), &json!("active")));
+    let two = machine.json(["schedule", "backfill", "three", "--from", "730d"]);
+    assert_eq!(two["runs"].as_array().map(Vec::len), Some(2), "{two}");
+    assert_eq!((&shown()["runs"], &shown()["state"]), (&json!(2), &json!("active")));
+    let third = machine.json(["schedule", "backfill", "three", "--from", "1095d"]);
+    assert_eq!(third["runs"].as_array().map(Vec::len), Some(1), "{third}");
+    let ended = shown();
+    assert_eq!((&ended["runs"], &ended["state"]), (&json!(3), &json!("ended")), "{ended}");
+    assert!(ended["next"].is_null(), "{ended}");
+    let said = orx("schedule backfill three --from 1460d");
+    assert!(said.code == 4 && said.err.contains("0 of its 3 runs are left"), "{said:?}");
+    assert_eq!(orx("schedule set three --max-runs 5").code, 0);
+    assert_eq!(shown()["state"], "active");
 }
 
 #[test]

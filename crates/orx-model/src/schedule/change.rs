@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::catch_up::CatchUp;
 use super::file::FileSchedule;
 use super::overlap::Overlap;
-use super::spec::ScheduleSpec;
+use super::spec::{ScheduleSpec, SpecProblem};
 use super::timing::When;
 use super::zone::ZoneName;
 use crate::ids::Name;
@@ -27,6 +27,12 @@ use crate::wire::EnqueueRequest;
 pub struct SpecChange {
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub timing: Option<When>,
+    /// Milliseconds: the interval alone. One that is there keeps its offset.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub every_ms: Option<u64>,
+    /// Milliseconds: the offset of the interval alone.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub offset_ms: Option<u64>,
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub zone: Option<ZoneName>,
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
@@ -53,8 +59,9 @@ pub struct SpecChange {
     pub job: JobChange,
 }
 
-/// What to change of a schedule's job. A value taken away is the server's default again; arguments,
-/// labels and the command are replaced whole.
+/// What to change of a schedule's job. A value taken away is the server's default again; `args`,
+/// `command`, `require` and `tags` are replaced whole, and then what `set_args`, `set_command`,
+/// `set_require` and `set_tags` name is put into them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobChange {
@@ -63,8 +70,15 @@ pub struct JobChange {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub args: Option<Option<Json>>,
+    /// These arguments; the others stay.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub set_args: BTreeMap<String, Json>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub command: Option<Option<Command>>,
+    /// These parts of the command; the others stay.
+    #[serde(skip_serializing_if = "CommandChange::is_empty")]
+    pub set_command: CommandChange,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub queue: Option<Option<Name>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -81,10 +95,36 @@ pub struct JobChange {
     pub on_lost: Option<Option<OnLost>>,
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub require: Option<Labels>,
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub set_require: Labels,
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Labels>,
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub set_tags: Labels,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub corr: Option<Option<String>>,
+}
+
+/// What to change of a schedule's command. Without an `argv` there must be one already.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommandChange {
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub argv: Option<Vec<String>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<Option<String>>,
+    /// Working directory of a command where there was none before and `cwd` names none.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub first_cwd: Option<String>,
+    /// All of them anew.
+    #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub env: Option<Labels>,
+    /// These variables; the others stay.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub set_env: Labels,
+    /// Base64, as in [`Command`].
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<Option<String>>,
 }
 
 /// A field that is there and no `null`; one that is left out keeps its default.
@@ -120,10 +160,30 @@ impl SpecChange {
     }
 
     /// The schedule with the change made. Not checked; the id stays.
-    #[must_use]
-    pub fn apply(&self, spec: &ScheduleSpec) -> ScheduleSpec {
+    ///
+    /// # Errors
+    ///
+    /// A part is to be set of what is not there: the offset of a cron expression, the folder of a
+    /// command where there is none.
+    pub fn apply(&self, spec: &ScheduleSpec) -> Result<ScheduleSpec, SpecProblem> {
         let mut new = spec.clone();
         put(self.timing.as_ref(), &mut new.timing);
+        if let Some(every_ms) = self.every_ms {
+            let offset_ms = match new.timing {
+                When::Interval { offset_ms, .. } => offset_ms,
+                When::Cron(_) | When::Once(_) => 0,
+            };
+            new.timing = When::Interval { every_ms, offset_ms };
+        }
+        if let Some(new_ms) = self.offset_ms {
+            match &mut new.timing {
+                When::Interval { offset_ms, .. } => *offset_ms = new_ms,
+                When::Cron(_) | When::Once(_) => {
+                    let text = "only an interval has one".to_owned();
+                    return Err(SpecProblem { field: "offset_ms", text });
+                }
+            }
+        }
         put(self.zone.as_ref(), &mut new.zone);
         put(self.jitter_ms.as_ref(), &mut new.jitter_ms);
         put(self.start.as_ref(), &mut new.start);
@@ -135,8 +195,8 @@ impl SpecChange {
         put(self.tolerance_ms.as_ref(), &mut new.tolerance_ms);
         put(self.on_missed.as_ref(), &mut new.on_missed);
         put(self.on_failure.as_ref(), &mut new.on_failure);
-        self.job.apply(&mut new.job);
-        new
+        self.job.apply(&mut new.job)?;
+        Ok(new)
     }
 }
 
@@ -147,10 +207,14 @@ impl JobChange {
         serde_json::to_value(self).is_ok_and(|value| value == Value::Object(Map::new()))
     }
 
-    fn apply(&self, job: &mut EnqueueRequest) {
+    fn apply(&self, job: &mut EnqueueRequest) -> Result<(), SpecProblem> {
         put(self.name.as_ref(), &mut job.name);
         put(self.args.as_ref(), &mut job.args);
+        if !self.set_args.is_empty() {
+            job.args = Some(with_args(job.args.as_ref(), &self.set_args)?);
+        }
         put(self.command.as_ref(), &mut job.command);
+        self.set_command.apply(&mut job.command)?;
         put(self.queue.as_ref(), &mut job.queue);
         put(self.priority.as_ref(), &mut job.priority);
         put(self.retries.as_ref(), &mut job.retries);
@@ -159,8 +223,59 @@ impl JobChange {
         put(self.expires_ms.as_ref(), &mut job.expires_ms);
         put(self.on_lost.as_ref(), &mut job.on_lost);
         put(self.require.as_ref(), &mut job.require);
+        job.require.extend(self.set_require.clone());
         put(self.tags.as_ref(), &mut job.tags);
+        job.tags.extend(self.set_tags.clone());
         put(self.corr.as_ref(), &mut job.corr);
+        Ok(())
+    }
+}
+
+/// The arguments with these set. Each stays the JSON text that it is: no number loses a digit.
+fn with_args(old: Option<&Json>, set: &BTreeMap<String, Json>) -> Result<Json, SpecProblem> {
+    let wrong = |text: &str| SpecProblem { field: "job.set_args", text: text.to_owned() };
+    let mut args: BTreeMap<String, Json> = match old.map(|args| args.get()) {
+        None | Some("null") => BTreeMap::new(),
+        Some(text) => serde_json::from_str(text).map_err(|_| {
+            wrong("the arguments are no JSON object: give them whole, or take them away first")
+        })?,
+    };
+    args.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let text = serde_json::value::to_raw_value(&args);
+    text.map(Json::from).map_err(|_| wrong("these are no arguments"))
+}
+
+impl CommandChange {
+    /// Names nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn apply(&self, command: &mut Option<Command>) -> Result<(), SpecProblem> {
+        let Self { argv, cwd, first_cwd, env, set_env, stdin } = self;
+        if self.is_empty() {
+            return Ok(());
+        }
+        let command = match (command, argv) {
+            (Some(command), _) => command,
+            (none, Some(argv)) => none.insert(Command {
+                argv: argv.clone(),
+                cwd: first_cwd.clone(),
+                env: Labels::new(),
+                stdin: None,
+            }),
+            (None, None) => {
+                let text = "the schedule has no command to change: give one after `--`".to_owned();
+                return Err(SpecProblem { field: "job.command", text });
+            }
+        };
+        put(argv.as_ref(), &mut command.argv);
+        put(cwd.as_ref(), &mut command.cwd);
+        put(env.as_ref(), &mut command.env);
+        command.env.extend(set_env.clone());
+        put(stdin.as_ref(), &mut command.stdin);
+        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ fn lines(old: &ScheduleSpec, new: &ScheduleSpec) -> String {
 #[test]
 fn null_takes_a_value_away_and_what_is_left_out_stays() {
     let change = change(&json!({"end": null, "max_runs": null, "job": {"queue": null}}));
-    let new = change.apply(&spec());
+    let new = change.apply(&spec()).expect("a change");
     assert_eq!((new.end, new.max_runs, new.job.queue.clone()), (None, None, None));
     insta::assert_snapshot!(lines(&spec(), &new), @r"
     end: 2027-01-01T00:00:00.000Z > (not set)
@@ -37,6 +37,65 @@ fn null_takes_a_value_away_and_what_is_left_out_stays() {
     ");
     let text = serde_json::to_value(&change).expect("json");
     assert_eq!(text, json!({"end": null, "max_runs": null, "job": {"queue": null}}));
+}
+
+#[test]
+fn a_part_is_set_and_the_other_parts_stay() {
+    let new = change(&json!({"job": {
+        "set_args": {"n": 2, "m": [1]}, "set_tags": {"cost": "low"},
+        "set_require": {"gpu": "a100"},
+        "set_command": {"argv": ["other"], "set_env": {"TZ": "UTC"}, "first_cwd": "/first"},
+    }}))
+    .apply(&spec())
+    .expect("a change");
+    insta::assert_snapshot!(lines(&spec(), &new), @r#"
+    job.args: {"n":1,"password":"***"} > {"m":[1],"n":2,"password":"***"}
+    job.command.argv: ["report","--token","***"] > ["other"]
+    job.command.env.TZ: (not set) > UTC
+    job.require.gpu: (not set) > a100
+    job.tags.cost: (not set) > low
+    "#);
+    let interval = |timing: &Value, text: &Value| {
+        let old = change(&json!({"timing": timing})).apply(&spec()).expect("a change");
+        let changed = change(text).apply(&old).map(|new| new.when_text());
+        changed.map_err(|problem| problem.to_string())
+    };
+    let every = json!({"interval": {"every_ms": 60_000, "offset_ms": 5_000}});
+    let cron = json!({"cron": "0 2 * * *"});
+    let ok = |text: &str| Ok(text.to_owned());
+    assert_eq!(interval(&every, &json!({"every_ms": 20_000})), ok("every 20s offset 5s"));
+    assert_eq!(interval(&every, &json!({"offset_ms": 3_000})), ok("every 1m offset 3s"));
+    assert_eq!(interval(&every, &json!({"offset_ms": 0})), ok("every 1m"));
+    let both = json!({"every_ms": 20_000, "offset_ms": 1_000});
+    assert_eq!(interval(&cron, &both), ok("every 20s offset 1s"));
+    let refused = interval(&cron, &json!({"offset_ms": 1_000}));
+    assert_eq!(refused, Err("`offset_ms`: only an interval has one".to_owned()));
+}
+
+#[test]
+fn a_part_is_not_set_of_what_is_not_there() {
+    let mut bare = spec();
+    bare.job.command = None;
+    let refused = |text: &Value| match change(text).apply(&bare) {
+        Ok(new) => lines(&bare, &new),
+        Err(problem) => problem.to_string(),
+    };
+    let command = |change: Value| refused(&json!({"job": {"set_command": change}}));
+    let cwd = command(json!({"cwd": "/tmp"}));
+    assert!(cwd.contains("no command to change"), "{cwd}");
+    assert_eq!(
+        command(json!({"argv": ["a"], "first_cwd": "/first"})),
+        "job.command.argv: (not set) > [\"a\"]\njob.command.cwd: (not set) > /first"
+    );
+    let list = refused(&json!({"job": {"args": [1], "set_args": {"n": 2}}}));
+    assert!(list.contains("no JSON object"), "{list}");
+    let digits = r#"{"job": {"args": {"n": 12345678901234567890123}, "set_args": {"m": 0.10}}}"#;
+    let digits: SpecChange = serde_json::from_str(digits).expect("a change");
+    let args = digits.apply(&bare).expect("a change").job.args.expect("arguments");
+    assert_eq!(args.get(), r#"{"m":0.10,"n":12345678901234567890123}"#);
+    let anew = json!({"job": {"tags": {}, "set_tags": {"e": "f"}}});
+    let anew = change(&anew).apply(&bare).expect("a change");
+    assert_eq!(json!(anew.job.tags), json!({"e": "f"}));
 }
 
 #[test]
@@ -53,7 +112,8 @@ fn a_difference_is_in_the_words_of_a_file_and_shows_no_secret() {
                 "env": {"LANG": "C", "API_TOKEN": "new"}, "stdin": "aGVsbG8="},
         },
     }))
-    .apply(&spec());
+    .apply(&spec())
+    .expect("a change");
     insta::assert_snapshot!(lines(&spec(), &new), @r#"
     catch_up: one > all:5
     cron: 0 2 * * * > (not set)
@@ -132,7 +192,7 @@ proptest! {
             object.entry(name).or_insert(Value::Null);
         }
         for (name, value) in object.iter() {
-            let changed = change(&json!({name: value})).apply(&old);
+            let changed = change(&json!({name: value})).apply(&old).expect("a change");
             let plain = name.trim_end_matches("_ms");
             for found in diff(&old, &changed) {
                 let timing = plain == "timing"
@@ -141,7 +201,7 @@ proptest! {
                 prop_assert!(timing || job || found.field == plain, "{name}: {found}");
             }
         }
-        let mut all = change(&target).apply(&old);
+        let mut all = change(&target).apply(&old).expect("a change");
         all.id = new.id.clone();
         all.job.by.clone_from(&new.job.by);
         prop_assert_eq!(diff(&all, &new), []);

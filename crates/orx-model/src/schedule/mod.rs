@@ -48,7 +48,7 @@ mod spec_tests;
 mod timing_tests;
 
 pub use catch_up::{CatchUp, Firing, MissedRange, ParseCatchUpError, Plan, Rule, missed};
-pub use change::{FieldChange, JobChange, SpecChange, diff};
+pub use change::{CommandChange, FieldChange, JobChange, SpecChange, diff};
 pub use cron::{CronError, CronExpr, CronField};
 pub use file::{FileCommand, FileJob, FileProblem, FileSchedule, ScheduleFile, Span};
 pub use ledger::{SkipReason, Slot, SlotOutcome};

@@ -77,6 +77,7 @@ owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
   orx schedule add launch --at 2027-01-01T09:00+01:00 --on-failure page.me site.open\n";
     SCHEDULE_SET: "service (exec for commands)", "  orx schedule set nightly --cron '0 3 * * *'
   orx schedule set nightly kind=short --clear end,max-runs
+  orx schedule set sync --env LEVEL=2 --cwd /srv --clear tags -t team=data
   orx schedule set sync --overlap skip --version 4 --dry-run\n";
     SCHEDULE_ORDER: "service; admin to pause and resume", "  orx schedule pause nightly --reason 'the disk is full'
   orx schedule trigger nightly --follow
@@ -93,9 +94,39 @@ owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
     SCHEDULE_IMPORT: "exec and service", "  crontab -l | orx schedule import --dry-run
   crontab -l | orx schedule import --yes
   orx schedule import /etc/cron.d/backup --user-column --zone UTC\n";
-    SCHEDULE_APPLY: "service (exec for commands)", "  orx schedule diff -f schedules/ || orx schedule apply -f schedules/
+    SCHEDULE_APPLY: "service (exec for commands)", r#"  orx schedule diff -f schedules/ || orx schedule apply -f schedules/
   orx schedule apply -f schedules/ --prune --yes
-  orx schedule apply -f nightly.toml --dry-run\n";
+  orx schedule apply -f nightly.toml --dry-run
+
+A TOML file holds schedules:
+
+  [[schedule]]
+  id = "nightly-report"
+  cron = "30 2 * * mon-fri"  # or `every` with `offset`, or `at`
+  zone = "Europe/Berlin"     # UTC if left out
+  catch_up = "all:3"
+  overlap = "queue-one"
+  [schedule.job]
+  name = "report.make"
+  args = { kind = "full" }
+  queue = "reports"
+  retries = 2
+  timeout = "1h"
+  tags = { team = "data" }
+
+  [[schedule]]
+  id = "sync"
+  every = "15m"
+  offset = "5m"
+  [schedule.job.command]
+  argv = ["/usr/local/bin/sync", "--all"]
+  cwd = "/srv"
+  env = { LEVEL = "2" }
+
+Further keys of a schedule are jitter, start, end, max_runs, window, tolerance,
+on_missed and on_failure; of a job priority, backoff, expires, on_lost, require
+and corr; of a command stdin. They mean what the flags of `orx schedule add` do.
+"#;
     STORE: "none", "  orx store copy ~/.local/state/orx postgres://orx@db/orx
   orx store copy postgres://orx@db/orx /var/lib/orx
   orx store copy /var/lib/orx postgres://orx@db/orx --resume\n";

@@ -19,6 +19,7 @@ pub(crate) mod token;
 pub(crate) mod wait;
 pub(crate) mod worker;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Read};
 
 use base64::Engine as _;
@@ -118,10 +119,21 @@ pub(crate) fn command(
     stdin: bool,
     ui: &Ui,
 ) -> Result<Command, CliError> {
-    let cwd = match cwd {
-        Some(cwd) => std::path::absolute(cwd)?,
+    let stdin = stdin.then(|| stdin_base64(ui)).transpose()?;
+    Ok(Command { argv, cwd: Some(folder(cwd)?), env: variables(env)?, stdin })
+}
+
+/// The folder that is named, else the caller's.
+pub(crate) fn folder(named: Option<&str>) -> Result<String, CliError> {
+    let folder = match named {
+        Some(named) => std::path::absolute(named)?,
         None => std::env::current_dir()?,
     };
+    Ok(folder.to_string_lossy().into_owned())
+}
+
+/// `K=V`, or `K` with the caller's value.
+pub(crate) fn variables(env: &[String]) -> Result<BTreeMap<String, String>, CliError> {
     let variable = |text: &String| match text.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => match std::env::var(text) {
@@ -129,14 +141,13 @@ pub(crate) fn command(
             Err(_) => Err(CliError::usage(format!("the variable `{text}` is not set here"))),
         },
     };
-    let env = env.iter().map(variable).collect::<Result<_, CliError>>()?;
-    let stdin = if stdin {
-        let bytes = read_stdin(ui, limits::STDIN_BYTES)?;
-        Some(base64::engine::general_purpose::STANDARD.encode(bytes))
-    } else {
-        None
-    };
-    Ok(Command { argv, cwd: Some(cwd.to_string_lossy().into_owned()), env, stdin })
+    env.iter().map(variable).collect()
+}
+
+/// This one's standard input, as a job gets it.
+pub(crate) fn stdin_base64(ui: &Ui) -> Result<String, CliError> {
+    let bytes = read_stdin(ui, limits::STDIN_BYTES)?;
+    Ok(base64::engine::general_purpose::STANDARD.encode(bytes))
 }
 
 /// A job as people name it.

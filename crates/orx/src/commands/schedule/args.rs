@@ -1,17 +1,19 @@
 //! What a schedule is, as flags.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use orx_model::job::Json;
 use orx_model::policy::OnLost;
 use orx_model::schedule::{
-    CatchUp, CronExpr, JobChange, Overlap, ScheduleSpec, SpecChange, When, ZoneName,
+    CatchUp, CommandChange, CronExpr, JobChange, Overlap, ScheduleSpec, SpecChange, SpecProblem,
+    When, ZoneName,
 };
 use orx_model::time::Zone;
 use orx_model::wire::EnqueueRequest;
-use orx_model::{Command, Name, Priority};
+use orx_model::{Name, Priority};
 
-use super::super::{coming, command, enqueue, pair};
+use super::super::{coming, enqueue, folder, pair, stdin_base64, variables};
 use crate::error::CliError;
 use crate::ui::Ui;
 
@@ -24,8 +26,8 @@ pub(crate) struct TimeArgs {
     /// Every so often, counted from 1970
     #[arg(long, value_name = "D", value_parser = crate::duration, conflicts_with = "at")]
     pub(crate) every: Option<Duration>,
-    /// With --every: so long after each full interval
-    #[arg(long, value_name = "D", value_parser = crate::duration, requires = "every")]
+    /// Of an interval: so long after each full one
+    #[arg(long, value_name = "D", value_parser = crate::duration)]
     pub(crate) offset: Option<Duration>,
     /// Once, at this time
     #[arg(long, value_name = "T")]
@@ -112,7 +114,8 @@ pub(crate) struct SpecArgs {
     /// Ends after so many runs
     #[arg(long, value_name = "N")]
     max_runs: Option<u64>,
-    /// What was missed while nothing ran: none, one, all or all:N
+    /// What was missed while nothing ran: none, one, all or all:N. The newest due time up to 60 s late
+    /// counts as on time, and runs in any case
     #[arg(long, value_name = "POLICY")]
     catch_up: Option<CatchUp>,
     /// Nothing older is caught up
@@ -124,7 +127,7 @@ pub(crate) struct SpecArgs {
     /// A due time with nothing recorded for so long is reported as missed
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     tolerance: Option<Duration>,
-    /// Enqueue a job of this type when due times were missed
+    /// Enqueue a job of this type when due times were missed, or ran later than the tolerance
     #[arg(long, value_name = "NAME")]
     on_missed: Option<Name>,
     /// Enqueue a job of this type when a run fails for good
@@ -157,14 +160,14 @@ pub(crate) struct SpecArgs {
     /// Correlation id, passed on to the handler
     #[arg(long, value_name = "ID")]
     corr: Option<String>,
-    /// Folder that the command runs in; the caller's if left out
-    #[arg(long, value_name = "DIR", requires = "command")]
+    /// Folder that the command runs in; if left out, the one that it has, else the caller's
+    #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
     /// Variable that the command gets; without a value, the caller's
-    #[arg(long, value_name = "K[=V]", requires = "command")]
+    #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
     /// Give the command this one's standard input, up to 256 KiB
-    #[arg(long, requires = "command")]
+    #[arg(long)]
     stdin: bool,
     /// Job type, then its arguments: `k=v`, `k:=json`, `@file`, or `-`
     #[arg(value_name = "NAME [ARG]")]
@@ -199,7 +202,8 @@ impl SpecArgs {
             spec.zone = times.zone(ui)?;
         }
         let change = self.change(times, &[], ui)?;
-        let mut spec = change.apply(&spec);
+        let wrong = |wrong: SpecProblem| CliError::usage(wrong.to_string());
+        let mut spec = change.apply(&spec).map_err(wrong)?;
         if spec.job.name.is_none() && spec.job.command.is_none() {
             return Err(CliError::usage("a schedule needs a job type, or a command after `--`"));
         }
@@ -214,7 +218,8 @@ impl SpecArgs {
         clear: &[String],
         ui: &Ui,
     ) -> Result<SpecChange, CliError> {
-        let command = self.command(ui)?;
+        let set_command = self.command(ui)?;
+        let runs_command = set_command.argv.is_some();
         let mut words = self.job.iter();
         let name = match words.as_slice().first() {
             // In `set ID k=v` the type stays.
@@ -230,31 +235,41 @@ impl SpecArgs {
         };
         let given: Vec<String> = words.cloned().collect();
         let args: Option<Json> = enqueue::job_args(ui, &given)?;
-        if command.is_some() && (args.is_some() || name.is_some()) {
+        if runs_command && (args.is_some() || name.is_some()) {
             return Err(CliError::usage("a job is a type with arguments, or a command: not both"));
         }
-        let tags = (!self.tags.is_empty()).then(|| pairs(&self.tags)).transpose()?;
-        let require = (!self.require.is_empty()).then(|| pairs(&self.require)).transpose()?;
+        // From a file or from standard input they come whole; those that are typed are set each by
+        // itself.
+        let whole = given.iter().any(|text| text == "-" || text.starts_with('@'));
+        let (args, set_args) = match args {
+            Some(args) if !whole => (None, serde_json::from_str(args.get())?),
+            args => (args, BTreeMap::new()),
+        };
         let mut job = JobChange {
             // A command takes the place of a type, and the other way round.
-            name: name.clone().or(command.is_some().then_some(None)),
-            command: command.map(Some).or(name.is_some().then_some(None)),
+            name: name.clone().or(runs_command.then_some(None)),
+            command: name.is_some().then_some(None),
+            set_command,
             args: args.map(Some),
+            set_args,
             queue: self.queue.map(Some),
             priority: self.priority.map(Some),
             retries: self.retries.map(Some),
             timeout_ms: self.job_timeout.map(|span| Some(ms(span))),
             expires_ms: self.expires.map(|span| Some(ms(span))),
             on_lost: self.on_lost.map(Some),
-            require,
-            tags,
+            set_require: pairs(&self.require)?,
+            set_tags: pairs(&self.tags)?,
             corr: self.corr.map(Some),
             ..JobChange::default()
         };
         let start = times.start.as_deref().map(|text| coming(text, ui)).transpose()?;
         let end = times.end.as_deref().map(|text| coming(text, ui)).transpose()?;
         let mut change = SpecChange {
-            timing: times.timing(ui)?,
+            // Of an interval each part is set by itself.
+            timing: times.timing(ui)?.filter(|when| !matches!(when, When::Interval { .. })),
+            every_ms: times.every.map(ms),
+            offset_ms: times.offset.map(ms),
             zone: times.zone,
             jitter_ms: times.jitter.map(ms),
             start: start.map(Some),
@@ -276,6 +291,9 @@ impl SpecArgs {
                 "on-missed" => change.on_missed = Some(None),
                 "on-failure" => change.on_failure = Some(None),
                 "args" => job.args = Some(None),
+                "cwd" => job.set_command.cwd = Some(None),
+                "env" => job.set_command.env = Some(Default::default()),
+                "stdin" => job.set_command.stdin = Some(None),
                 "queue" => job.queue = Some(None),
                 "priority" => job.priority = Some(None),
                 "retries" => job.retries = Some(None),
@@ -299,22 +317,30 @@ impl SpecArgs {
         Ok(change)
     }
 
-    fn command(&self, ui: &Ui) -> Result<Option<Command>, CliError> {
-        if self.command.is_empty() {
-            return Ok(None);
-        }
-        let argv = self.command.clone();
-        command(argv, self.cwd.as_deref(), &self.env, self.stdin, ui).map(Some)
+    fn command(&self, ui: &Ui) -> Result<CommandChange, CliError> {
+        let argv = (!self.command.is_empty()).then(|| self.command.clone());
+        let cwd = self.cwd.as_deref().map(|cwd| folder(Some(cwd))).transpose()?;
+        Ok(CommandChange {
+            first_cwd: argv.is_some().then(|| folder(None)).transpose()?,
+            argv,
+            cwd: cwd.map(Some),
+            env: None,
+            set_env: variables(&self.env)?,
+            stdin: self.stdin.then(|| stdin_base64(ui)).transpose()?.map(Some),
+        })
     }
 }
 
-const CLEARED: [&str; 15] = [
+const CLEARED: [&str; 18] = [
     "start",
     "end",
     "max-runs",
     "on-missed",
     "on-failure",
     "args",
+    "cwd",
+    "env",
+    "stdin",
     "queue",
     "priority",
     "retries",

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use orx_client::ClientError;
 use orx_model::Name;
 use orx_model::limits;
 use orx_model::schedule::crontab::{self, Crontab, Options};
@@ -139,8 +140,15 @@ pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
+/// A schedule, and where it stands.
+pub(super) struct Written {
+    pub(super) spec: ScheduleSpec,
+    /// For people: the file, and the line of its id.
+    place: String,
+}
+
 /// Every schedule of the files, checked; of two with one id neither is taken.
-pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<ScheduleSpec>, CliError> {
+pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<Written>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -164,7 +172,7 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<ScheduleSpec>, CliErro
     if files.len() > FILES {
         return Err(CliError::usage(format!("at most {FILES} files are read")));
     }
-    let mut specs: Vec<ScheduleSpec> = Vec::new();
+    let mut specs: Vec<Written> = Vec::new();
     let mut wrong = Vec::new();
     let mut ids: BTreeSet<Name> = BTreeSet::new();
     for path in &files {
@@ -179,11 +187,15 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<ScheduleSpec>, CliErro
                     wrong.extend(problems.iter().map(|problem| format!("{shown}: {problem}")));
                 }
                 Ok(found) => {
+                    let mut lines = id_lines(&text).into_iter();
                     for spec in found {
                         if !ids.insert(spec.id.clone()) {
                             wrong.push(format!("{shown}: schedule `{}` is in two files", spec.id));
                         }
-                        specs.push(spec);
+                        let line = lines.next().map(|line| format!("line {line}: "));
+                        let line = line.unwrap_or_default();
+                        let place = format!("{shown}: {line}schedule `{}`", spec.id);
+                        specs.push(Written { spec, place });
                     }
                 }
             },
@@ -194,6 +206,45 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<ScheduleSpec>, CliErro
     }
     Err(CliError::usage("these schedules cannot be taken: nothing was changed")
         .cause(wrong.join("\n")))
+}
+
+/// The line of each schedule's id.
+fn id_lines(text: &str) -> Vec<usize> {
+    #[derive(serde::Deserialize)]
+    struct Ids {
+        #[serde(default)]
+        schedule: Vec<Id>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Id {
+        id: toml::Spanned<String>,
+    }
+    let ids = toml::from_str::<Ids>(text).map(|file| file.schedule).unwrap_or_default();
+    // One pass over the text: a file may hold thousands.
+    let (mut at, mut line) = (0, 1);
+    let mut lines = Vec::with_capacity(ids.len());
+    for id in ids {
+        let start = id.id.span().start;
+        if let Some(between) = text.get(at..start) {
+            line += between.matches('\n').count();
+            at = start;
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// What the server would do; what it refuses is named with its place.
+async fn dry_run(session: &Session, written: &Written) -> Result<ScheduleChangeAnswer, CliError> {
+    let answer = session.client.put_schedule(&put(written.spec.clone(), true)).await;
+    answer.map_err(|error| {
+        let refused = matches!(error, ClientError::Problem(_));
+        let error = CliError::from(error);
+        match refused {
+            true => CliError { message: format!("{}: {}", written.place, error.message), ..error },
+            false => error,
+        }
+    })
 }
 
 /// The line and what was expected there. Nothing of the file is quoted: a schedule may hold secrets.
@@ -220,11 +271,8 @@ fn explain(text: &str, error: &toml::de::Error) -> String {
 }
 
 /// Schedules of the server that no file has.
-async fn strangers(
-    session: &Session,
-    specs: &[ScheduleSpec],
-) -> Result<Vec<ScheduleView>, CliError> {
-    let known: BTreeSet<&Name> = specs.iter().map(|spec| &spec.id).collect();
+async fn strangers(session: &Session, specs: &[Written]) -> Result<Vec<ScheduleView>, CliError> {
+    let known: BTreeSet<&Name> = specs.iter().map(|it| &it.spec.id).collect();
     let mut all = every_schedule(session).await?;
     all.retain(|view| !known.contains(&view.id));
     Ok(all)
@@ -236,7 +284,7 @@ pub(super) async fn apply(args: ApplyArgs, session: &Session) -> Result<Exit, Cl
     // All of them are looked at by the server before the first is changed.
     let mut would = Vec::new();
     for spec in &specs {
-        would.push(session.client.put_schedule(&put(spec.clone(), true)).await?);
+        would.push(dry_run(session, spec).await?);
     }
     let gone = if args.prune { strangers(session, &specs).await? } else { Vec::new() };
     if args.dry_run {
@@ -253,7 +301,7 @@ pub(super) async fn apply(args: ApplyArgs, session: &Session) -> Result<Exit, Cl
         }
     }
     let mut done = Vec::new();
-    for (spec, would) in specs.into_iter().zip(would) {
+    for (Written { spec, .. }, would) in specs.into_iter().zip(would) {
         done.push(match would.change {
             ScheduleChanged::Unchanged => ScheduleChangeAnswer { dry_run: false, ..would },
             _ => session.client.put_schedule(&put(spec, false)).await?,
@@ -271,7 +319,7 @@ pub(super) async fn diff(args: DiffArgs, session: &Session) -> Result<Exit, CliE
     let specs = read_specs(&args.files)?;
     let mut would = Vec::new();
     for spec in &specs {
-        would.push(session.client.put_schedule(&put(spec.clone(), true)).await?);
+        would.push(dry_run(session, spec).await?);
     }
     if args.prune {
         let gone = strangers(session, &specs).await?;

@@ -99,7 +99,12 @@ pub(crate) enum Command {
     Diff(files::DiffArgs),
 }
 
+// `set` knows what these belong to already.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("offset", |arg| arg.requires("every")))]
+#[command(mut_arg("cwd", |arg| arg.requires("command")))]
+#[command(mut_arg("env", |arg| arg.requires("command")))]
+#[command(mut_arg("stdin", |arg| arg.requires("command")))]
 pub(crate) struct AddArgs {
     /// Its name: letters, digits, `.`, `_`, `-`
     #[arg(value_name = "ID")]
@@ -118,7 +123,7 @@ pub(crate) struct SetArgs {
     time: TimeArgs,
     #[command(flatten)]
     spec: SpecArgs,
-    /// Take these values away, separated by commas: start, end, max-runs, on-missed, queue, …
+    /// Take these values away, separated by commas: start, end, queue, args, tags, env, …
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     clear: Vec<String>,
     /// Only if it stands at this version

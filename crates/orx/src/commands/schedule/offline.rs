@@ -15,6 +15,7 @@ use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, Row, Ui};
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("offset", |arg| arg.requires("every")))]
 pub(crate) struct PreviewArgs {
     /// A schedule of the server; without it, what the flags say
     #[arg(value_name = "ID", conflicts_with_all = ["cron", "every", "at"])]
@@ -30,6 +31,7 @@ pub(crate) struct PreviewArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("offset", |arg| arg.requires("every")))]
 pub(crate) struct LintArgs {
     #[command(flatten)]
     time: TimeArgs,
@@ -64,7 +66,9 @@ fn typed(time: &TimeArgs, ui: &Ui) -> Result<ScheduleSpec, CliError> {
     let job = EnqueueRequest { name: Some(name.clone()), ..EnqueueRequest::default() };
     let spec = ScheduleSpec::new(name, timing, job);
     let change = super::args::SpecArgs::default().change(time, &[], ui)?;
-    let spec = change.apply(&ScheduleSpec { zone: time.zone(ui)?, ..spec });
+    let spec = change
+        .apply(&ScheduleSpec { zone: time.zone(ui)?, ..spec })
+        .map_err(|wrong| CliError::usage(wrong.to_string()))?;
     spec.check().map_err(|wrong| CliError::usage(wrong.to_string()))?;
     Ok(spec)
 }
@@ -112,7 +116,9 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
             }
             read.entries.into_iter().map(|entry| entry.spec).collect()
         }
-        None if !args.file.is_empty() => files::read_specs(&args.file)?,
+        None if !args.file.is_empty() => {
+            files::read_specs(&args.file)?.into_iter().map(|it| it.spec).collect()
+        }
         None => vec![typed(&args.time, ui)?],
     };
     let mut rows = Vec::new();
