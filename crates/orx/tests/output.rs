@@ -235,6 +235,8 @@ fn a_batch_is_answered_in_order_and_says_what_it_refused() {
     assert_eq!((said.code, said.out.as_str()), (7, "1\n2\n"), "{said:?}");
     assert!(said.err.contains("line 2"), "{said:?}");
     assert_eq!(machine.json(["show", "2"])["queue"], "bulk");
+    let spaced = machine.orx_in(["enqueue", "--batch", "-"], b"\n  \nnonsense\n\n");
+    assert!(spaced.err.contains("line 3"), "{spaced:?}");
     let json = machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], lines);
     let all: serde_json::Value = serde_json::from_str(&json.out).expect("one value");
     let all = all.as_array().expect("a list").clone();

@@ -290,10 +290,11 @@ async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> 
                 ended = true;
                 break;
             }
+            // As an editor counts them, so that a line that is wrong can be found.
+            number += 1;
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            number += 1;
             match serde_json::from_slice::<EnqueueRequest>(&line) {
                 Ok(request) => {
                     requests.push(merged(request, &flags));
