@@ -71,6 +71,12 @@ fn an_error_is_one_object_where_json_is_asked_for() {
     let error: serde_json::Value = serde_json::from_str(&missing.err).expect("json");
     assert_eq!((missing.code, &error["error"]["code"]), (3, &"not_found".into()));
     assert!(error["error"]["request_id"].is_string());
+    let job = machine.orx(["enqueue", "nobody", "-o", "id"]).out;
+    for format in ["json", "jsonl"] {
+        let late = machine.orx(["wait", job.trim(), "--timeout", "50ms", "-o", format]);
+        let error: serde_json::Value = serde_json::from_str(&late.err).expect("json");
+        assert_eq!((late.code, &error["error"]["code"]), (124, &"timed_out".into()), "{late:?}");
+    }
     let mut bare = machine.command(["queue"]);
     let bare = said(bare.env("ORX_OUTPUT", "json").output().expect("orx runs"));
     assert!(bare.code == 2 && bare.err.contains("a command is missing"), "{bare:?}");

@@ -265,6 +265,16 @@ pub(crate) fn exit_of(job: &Job) -> Exit {
     }
 }
 
+/// The time to wait is over: told to a person, and an error for a program that reads JSON.
+pub(crate) fn not_in_time(ui: &Ui, said: &str) -> Result<Exit, CliError> {
+    if ui.format.is_json() {
+        return Err(CliError::new(Exit::TimedOut, "timed_out", "it was not there in time")
+            .hint(said.to_owned()));
+    }
+    ui.note(said);
+    Ok(Exit::TimedOut)
+}
+
 /// What to say when waiting is broken off: the command that takes it up again.
 #[must_use]
 pub(crate) fn resume(command: &str, does: &str, jobs: &[String]) -> String {

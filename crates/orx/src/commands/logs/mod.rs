@@ -160,8 +160,8 @@ pub(crate) async fn follow(
     let query = LogsQuery { follow: Some(true), ..LogsQuery::default() };
     let printing = print(session, reference, query, Select::default(), sink);
     let Some(job) = crate::within(timeout, printing).await? else {
-        session.ui.note(&format!("{reference} goes on: `orx logs -f {reference}` follows it"));
-        return Ok(Exit::TimedOut);
+        let goes_on = format!("{reference} goes on: `orx logs -f {reference}` follows it");
+        return super::not_in_time(&session.ui, &goes_on);
     };
     let why = super::why(&job);
     let exit = exit_of(&job);
