@@ -65,6 +65,21 @@ fn a_job_that_is_wrong_is_refused_before_anything_is_kept() {
 }
 
 #[test]
+fn an_attempt_that_was_not_made_is_not_found() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx(["enqueue", "nobody"]).code, 0);
+    assert_eq!(machine.orx(["run", "--", "echo", "out"]).code, 0);
+    for command in ["show", "wait", "logs", "result", "cancel"] {
+        refused(&machine, &[command, "1.1"], 3, "there is no attempt `1.1`\n  hint: ");
+        refused(&machine, &[command, "2.2"], 3, "hint: the last is `2.1`");
+    }
+    assert_eq!(machine.status("1"), "pending");
+    assert_eq!(machine.orx(["wait", "2.1"]).code, 0);
+    assert_eq!(machine.orx(["logs", "2.1"]).out, "out\n");
+    assert!(machine.orx(["logs", "2.1", "-o", "jsonl"]).out.contains("\"job\":\"2\""));
+}
+
+#[test]
 fn an_error_is_one_object_where_json_is_asked_for() {
     let machine = Machine::with_server();
     let missing = machine.orx(["show", "999", "-o", "json"]);

@@ -142,7 +142,7 @@ pub(crate) fn command(
 /// A job as people name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobRef {
-    /// As the API takes it: an id, or `key:…`.
+    /// The job itself: an id, or `key:…`.
     pub(crate) text: String,
     /// With `1423.2`, the attempt.
     pub(crate) attempt: Option<u32>,
@@ -172,10 +172,19 @@ impl JobRef {
         Ok(Self { text: id.to_string(), attempt: None })
     }
 
+    /// As the API is asked: with the attempt, so that one that was never made is not found.
+    pub(crate) fn asked(&self) -> String {
+        match self.attempt {
+            Some(attempt) => format!("{}.{attempt}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
     pub(crate) async fn id(&self, client: &Client) -> Result<JobId, CliError> {
-        match self.text.parse() {
+        let asked = self.asked();
+        match asked.parse() {
             Ok(id) => Ok(id),
-            Err(_) => Ok(client.job(&self.text).await?.job.id),
+            Err(_) => Ok(client.job(&asked).await?.job.id),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
     let reference = JobRef::parse(&args.job, &session.state)?;
-    let detail = session.client.job(&reference.text).await?;
+    let detail = session.client.job(&reference.asked()).await?;
     let ui = &session.ui;
     if !ui.format.is_human() {
         ui.one(&detail, &detail.job.id.to_string(), &lines(ui, &detail.job))?;
@@ -117,7 +117,7 @@ pub(crate) struct ResultArgs {
 
 pub(crate) async fn result(args: ResultArgs, session: &Session) -> Result<Exit, CliError> {
     let reference = JobRef::parse(&args.job, &session.state)?;
-    let answer = session.client.result(&reference.text).await?;
+    let answer = session.client.result(&reference.asked()).await?;
     if session.ui.format.is_json() {
         session.ui.one(&answer, &answer.id.to_string(), &[])?;
         return Ok(Exit::Done);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use orx_model::{Job, JobStatus};
 
-use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, not_in_time, references, resume};
+use super::{
+    FilterArgs, JobRef, Session, exit_of, link_note, matching, not_in_time, references, resume,
+};
 use crate::error::{CliError, Exit};
 
 /// Wait until jobs have ended, and end with their code
@@ -87,7 +89,7 @@ async fn wait_all(session: &Session, jobs: &[JobRef], args: &Args) -> Result<Vec
     let mut waiting = FuturesUnordered::new();
     let mut ended = Vec::new();
     let wait = |job: &JobRef| {
-        let text = job.text.clone();
+        let text = job.asked();
         async move { session.client.wait(&text, args.until, link_note(&session.ui)).await }
     };
     // To see the first of any, all are watched; else a few at a time, for the others are seen later.
