@@ -220,6 +220,19 @@ fn ids_go_through_pipes_and_changes_of_many_need_a_yes() {
     assert!(dry.out.contains("\"affected\":3"), "{dry:?}");
     let done = machine.orx_in(["cancel", "-", "--yes"], b"1\n2\n");
     assert_eq!((done.code, done.out.as_str()), (0, "cancelled 1, 2\n"));
+    let one = machine.orx_in(["cancel", "-"], b"1\n3\n");
+    assert!(one.err.contains("cancel 1 job (3)?"), "{one:?}");
+    let dry = machine.orx(["cancel", "1", "3", "--dry-run"]);
+    let shown = "would change 1 job\n  3 nobody (pending)\nleft, already ended: 1 (cancelled)\n";
+    assert_eq!(dry.out, shown, "{dry:?}");
+    for _ in 0..5 {
+        machine.orx(["enqueue", "nobody"]);
+    }
+    let dry = machine.orx(["cancel", "--status", "pending", "--dry-run"]);
+    assert!(dry.out.starts_with("would change 6 jobs\n  3 nobody (pending)\n"), "{dry:?}");
+    assert!(dry.out.ends_with("\n  and 1 more\n"), "{dry:?}");
+    let asked = machine.orx(["cancel", "--status", "pending"]);
+    assert!(asked.err.contains("cancel 6 jobs (3, 4, 5, 6, 7 …)?"), "{asked:?}");
     let part = machine.orx(["cancel", "1", "3"]);
     assert_eq!(part.code, 7, "{part:?}");
     assert_eq!(machine.orx(["cancel", "1"]).code, 4);

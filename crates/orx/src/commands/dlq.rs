@@ -74,7 +74,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             if !go.await? {
                 return Ok(Exit::Done);
             }
-            report(session, &session.client.retry_dead(&request).await?)
+            report(session, &session.client.retry_dead(&request).await?).await
         }
         Command::Rm(chosen) => {
             let request = chosen_request(&chosen, session, "forget").await?;
@@ -84,7 +84,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             if !go.await? {
                 return Ok(Exit::Done);
             }
-            report(session, &session.client.delete_dead(&request).await?)
+            report(session, &session.client.delete_dead(&request).await?).await
         }
     }
 }
