@@ -30,6 +30,8 @@ fn what_is_not_understood_is_refused_with_the_nearest_name() {
     refused(&machine, &["jobs", "--status", "faild"], 2, "did you mean `failed`?");
     refused(&machine, &["jobs", "--filter", "quue:x"], 2, "did you mean `queue`?");
     refused(&machine, &["jobs", "--fields", "nope"], 2, "there is no field `nope`");
+    refused(&machine, &["jobs", "--fields", "statuss"], 2, "did you mean `status`?");
+    assert_eq!(machine.orx(["jobs", "-o", "json", "--fields", "nope"]).out, "[]\n");
     refused(&machine, &["queue", "show", "defalt"], 3, "there is no queue `defalt`");
     refused(&machine, &["show", "12.x"], 2, "`12.x` is no job");
     refused(&machine, &["show", "999"], 3, "there is no job `999`");

@@ -186,6 +186,26 @@ fn every_list_speaks_every_format() {
     assert_eq!(empty.out, "[]\n");
     let fields = machine.orx(["jobs", "-o", "tsv", "--fields", "id,status", "--no-header"]);
     assert_eq!(fields.out, "1\tfailed\n");
+    for args in [["jobs", "", "json"], ["jobs", "", "jsonl"], ["show", "1", "json"]] {
+        let [command, job, format] = args;
+        let base = vec![command, "-o", format, "--fields"];
+        let with = |base: &[&str], fields: &str| {
+            let job = (!job.is_empty()).then_some(job);
+            said(machine.command(base).arg(fields).args(job).output().expect("orx runs"))
+        };
+        let wrong = with(&base, "id,statuss");
+        assert!(wrong.code == 2 && wrong.out.is_empty(), "{args:?}: {wrong:?}");
+        assert!(wrong.err.contains("did you mean `status`?"), "{args:?}: {wrong:?}");
+        // This job has no deadline, which is no slip of who asks for it.
+        let right = with(&base, "id,deadline");
+        assert!(right.code == 0 && right.out.contains("{\"id\":1,\"v\":1}"), "{args:?}: {right:?}");
+    }
+    let tsv = machine.orx(["show", "1", "-o", "tsv", "--fields", "status,id"]);
+    assert_eq!(tsv.out, "status\tfailed\nid\t1\n", "{tsv:?}");
+    let lines = machine.orx(["show", "1", "--fields", "status,attempt"]);
+    assert!(lines.out.starts_with("status   failed\nattempt  1.1 "), "{lines:?}");
+    let wrong = machine.orx(["show", "1", "--fields", "statuss"]);
+    assert!(wrong.code == 2 && wrong.err.contains("did you mean `status`?"), "{wrong:?}");
     let status = machine.json(["cluster", "status"]);
     assert_eq!((&status["v"], &status["counts"]["failed"]), (&1.into(), &1.into()));
 }

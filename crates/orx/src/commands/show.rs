@@ -28,6 +28,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     for attempt in detail.attempts.iter().filter(wanted) {
         all.push(("attempt", Cell::new(attempt_line(ui, attempt))));
     }
+    if detail.attempts.is_empty() {
+        // The field is there to be asked for all the same.
+        all.push(("attempt", Cell::default()));
+    }
     ui.one(&detail, "", &all)?;
     Ok(Exit::Done)
 }
