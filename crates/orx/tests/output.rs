@@ -211,6 +211,21 @@ fn every_list_speaks_every_format() {
 }
 
 #[test]
+fn a_job_is_never_shown_as_tried_more_often_than_it_may_be() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx(["run", "--", "false"]).code, 1);
+    let tries = || {
+        let listed = machine.orx(["jobs", "-o", "tsv", "--fields", "try", "--no-header"]).out;
+        let shown = machine.orx(["show", "1", "-o", "tsv", "--fields", "tries"]).out;
+        (listed.trim().to_owned(), shown.trim().to_owned())
+    };
+    assert_eq!(tries(), ("1/1".to_owned(), "tries\t1 of 1".to_owned()));
+    assert_eq!(machine.orx(["retry", "1"]).code, 0);
+    assert_eq!(machine.orx(["wait", "1"]).code, 1);
+    assert_eq!(tries(), ("2".to_owned(), "tries\t2".to_owned()));
+}
+
+#[test]
 fn a_closed_pipe_ends_a_command_quietly() {
     let machine = Machine::with_server();
     machine.orx(["run", "--", "seq", "100000"]);

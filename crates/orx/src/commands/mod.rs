@@ -325,6 +325,16 @@ pub(crate) fn link_note(ui: &Ui) -> impl FnMut(Link) + use<> {
     }
 }
 
+/// How often it was tried, of how many. A lost try costs none of those, and `orx retry` gives more:
+/// beyond them only the first number says something.
+pub(crate) fn tries(job: &Job, of: &str) -> String {
+    let most = u64::from(job.retry.retries) + 1;
+    if u64::from(job.attempt) > most {
+        return job.attempt.to_string();
+    }
+    format!("{}{of}{most}", job.attempt)
+}
+
 /// What a person sees of why a job ended so.
 #[must_use]
 pub(crate) fn why(job: &Job) -> String {

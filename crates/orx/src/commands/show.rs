@@ -3,7 +3,7 @@
 use orx_model::time::format_duration;
 use orx_model::{Attempt, Job};
 
-use super::{JobRef, Session, why};
+use super::{JobRef, Session, tries, why};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, Ui};
 
@@ -65,7 +65,7 @@ fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
         ("command", Cell::option(command)),
         ("args", Cell::option(args)),
         ("progress", Cell::option(progress)),
-        ("tries", Cell::new(format!("{} of {}", job.attempt, u64::from(job.retry.retries) + 1))),
+        ("tries", Cell::new(tries(job, " of "))),
         (
             "timeout",
             Cell::option(
