@@ -303,7 +303,7 @@ async fn cancel(
 /// One job with its attempts.
 #[utoipa::path(
     get, path = wire::path::JOB, tag = "jobs",
-    params(("job" = String, Path, description = "an id, or `key:` and an idempotency key")),
+    params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key")),
     responses(
         (status = 200, body = JobDetail),
         (status = "default", body = Problem, content_type = "application/problem+json"),
@@ -316,7 +316,7 @@ async fn get(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Ans
 /// Wait until a job has ended, or is in a status.
 #[utoipa::path(
     get, path = wire::path::JOB_WAIT, tag = "jobs",
-    params(("job" = String, Path, description = "an id, or `key:` and an idempotency key"), WaitQuery),
+    params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key"), WaitQuery),
     responses(
         (status = 200, body = WaitAnswer),
         (status = "default", body = Problem, content_type = "application/problem+json"),
@@ -335,7 +335,7 @@ async fn wait(
 /// What a job printed and logged, as NDJSON; with `follow` until it has ended.
 #[utoipa::path(
     get, path = wire::path::JOB_LOGS, tag = "jobs",
-    params(("job" = String, Path, description = "an id, or `key:` and an idempotency key"), LogsQuery),
+    params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key"), LogsQuery),
     responses(
         (status = 200, body = LogEvent, content_type = "application/x-ndjson"),
         (status = "default", body = Problem, content_type = "application/problem+json"),
@@ -371,7 +371,7 @@ async fn logs(
 /// The result a job gave.
 #[utoipa::path(
     get, path = wire::path::JOB_RESULT, tag = "jobs",
-    params(("job" = String, Path, description = "an id, or `key:` and an idempotency key")),
+    params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key")),
     responses(
         (status = 200, body = ResultAnswer),
         (status = "default", body = Problem, content_type = "application/problem+json"),

@@ -4,14 +4,15 @@
 //!
 //! A call that was cut off may have been done. Reading is asked again; an enqueue carries an
 //! idempotency key, so asking again gives the same job; a change is not repeated by itself.
-//! [`Client::wait`] and [`Client::follow`] go on across the death of the server, and lose or repeat
-//! nothing.
+//! [`Client::wait`] and [`Client::follow`] go on across the death of a server that has answered once,
+//! and lose or repeat nothing.
 
 mod address;
 mod lines;
 mod tls;
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -156,6 +157,8 @@ pub struct Client {
     endpoint: Arc<Mutex<Option<Endpoint>>>,
     /// How long [`Self::follow`] and [`Self::wait`] look for a server that has gone.
     patience: Duration,
+    /// A server has answered, whatever it was: only such a one is expected back.
+    reached: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -163,7 +166,14 @@ impl Client {
     /// The HTTP library cannot be set up.
     pub fn new(locate: Arc<dyn Locate>, patience: Duration) -> Result<Self> {
         let http = http_client(tls::none(), false)?;
-        Ok(Self { http, https: Arc::default(), locate, endpoint: Arc::default(), patience })
+        Ok(Self {
+            http,
+            https: Arc::default(),
+            locate,
+            endpoint: Arc::default(),
+            patience,
+            reached: Arc::default(),
+        })
     }
 
     pub async fn enqueue(&self, mut request: EnqueueRequest) -> Result<EnqueueAnswer> {
@@ -348,8 +358,8 @@ impl Client {
         self.repeated(Method::POST, &route, |call| call.json(order)).await
     }
 
-    /// Until the job has ended, or is in `status`. Goes on while the server is away, for as long as
-    /// the client's patience.
+    /// Until the job has ended, or is in `status`. Goes on while a server that was reached is away,
+    /// for as long as the client's patience.
     pub async fn wait(
         &self,
         reference: &str,
@@ -500,6 +510,7 @@ impl Client {
                 Err(error) => return Err(not_sent(&endpoint.url, &error, tried)),
             }
         };
+        self.reached.store(true, Ordering::Relaxed);
         if response.status().is_success() {
             return Ok(response);
         }
@@ -589,14 +600,16 @@ fn not_sent(url: &str, error: &reqwest::Error, tried: usize) -> ClientError {
 struct Away {
     since: Option<tokio::time::Instant>,
     pause: Duration,
+    tries: u32,
+    told: bool,
 }
 
 impl Away {
     fn back(&mut self, link: &mut impl FnMut(Link)) {
-        if self.since.take().is_some() {
+        if self.told {
             link(Link::Back);
         }
-        self.pause = Duration::ZERO;
+        *self = Self::default();
     }
 
     async fn lost(
@@ -605,12 +618,21 @@ impl Away {
         error: ClientError,
         link: &mut impl FnMut(Link),
     ) -> Result<()> {
-        let passing = error.is_passing() || matches!(error, ClientError::NoServer { .. });
+        let reached = client.reached.load(Ordering::Relaxed);
         let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
-        if !passing || since.elapsed() >= client.patience {
+        self.tries += 1;
+        let (passing, over) = if reached {
+            let no_server = matches!(error, ClientError::NoServer { .. });
+            (error.is_passing() || no_server, since.elapsed() >= client.patience)
+        } else {
+            // As with any other call: one that was never there is not waited for.
+            (error.is_passing(), self.tries >= TRIES)
+        };
+        if !passing || over {
             return Err(error);
         }
-        if self.pause.is_zero() {
+        if reached && !self.told {
+            self.told = true;
             link(Link::Lost);
         }
         client.forget_endpoint();

@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex};
 
 use orx_model::job::Labels;
 use orx_model::{
-    Code, Incarnation, Job, JobId, Name, Offer, Priority, Problem, RetryPolicy, Timestamp,
+    AttemptId, Code, Incarnation, Job, JobId, Name, Offer, Priority, Problem, RetryPolicy,
+    Timestamp,
 };
 use orx_store::{Store, StoreError};
 use orx_transport::{Notices, Transport};
@@ -146,11 +147,26 @@ impl ControlPanel {
                 Problem::new(Code::NotFound, format!("there is no job with the key `{key}`"))
             });
         }
-        let id: JobId = reference.parse().map_err(|error: orx_model::ids::ParseIdError| {
-            Problem::new(Code::BadRequest, error.to_string())
-        })?;
+        let attempt: Option<AttemptId> = reference.parse().ok();
+        let id = match attempt {
+            Some(attempt) => attempt.job,
+            None => reference.parse().map_err(|error: orx_model::ids::ParseIdError| {
+                Problem::new(Code::BadRequest, error.to_string())
+            })?,
+        };
         let found = self.store().job(id).await.map_err(store_problem)?;
-        found.ok_or_else(|| no_job(id))
+        let job = found.ok_or_else(|| no_job(id))?;
+        match attempt {
+            Some(attempt) if attempt.number.get() > job.attempt => {
+                let hint = match job.attempt {
+                    0 => format!("`orx show {id}` shows the job, which was not tried yet"),
+                    last => format!("the last is `{id}.{last}`; `orx show {id}` shows all"),
+                };
+                let detail = format!("there is no attempt `{attempt}`");
+                Err(Problem::new(Code::NotFound, detail).hint(hint))
+            }
+            _ => Ok(job),
+        }
     }
 }
 

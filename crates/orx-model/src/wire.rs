@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 /// The version that every JSON answer carries as `"v"`.
 pub const V: u32 = 1;
 
-/// Paths. `{job}` is an id, or `key:` and an idempotency key.
+/// Paths. `{job}` is an id, an attempt such as `1423.2`, or `key:` and an idempotency key.
 pub mod path {
     pub const JOBS: &str = "/api/v1/jobs";
     /// NDJSON in, NDJSON out, line by line in order.

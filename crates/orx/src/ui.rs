@@ -1,9 +1,10 @@
 //! What commands print: one report behind every format. Data goes to stdout, talk to stderr; no
 //! byte of what jobs or servers send reaches a terminal as a control code.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 
-use orx_model::text::{cells, clean_line, escape_json, truncate_cells};
+use orx_model::text::{cells, clean_line, escape_json, nearest, truncate_cells};
 use orx_model::time::{TimeStyle, Zone, format_duration, format_time};
 use orx_model::{JobStatus, Timestamp};
 use serde::Serialize;
@@ -143,10 +144,12 @@ impl Ui {
         let mut out = std::io::stdout().lock();
         match self.format {
             Format::Json => {
+                self.known_json(rows.iter().map(|row| &row.json))?;
                 let all: Vec<Value> = rows.iter().map(|row| self.picked(&row.json)).collect();
                 self.json_line(&mut out, &Value::from(all))?;
             }
             Format::Jsonl => {
+                self.known_json(rows.iter().map(|row| &row.json))?;
                 for row in rows {
                     self.json_line(&mut out, &self.picked(&row.json))?;
                 }
@@ -259,11 +262,38 @@ impl Ui {
             columns.iter().position(named).ok_or_else(|| {
                 let names: Vec<String> =
                     columns.iter().map(|column| column.0.to_lowercase()).collect();
-                CliError::usage(format!("there is no field `{field}` here"))
-                    .hint(format!("there are {}", names.join(", ")))
+                no_field(field, &names)
             })
         };
         fields.iter().map(place).collect()
+    }
+
+    /// # Errors
+    /// One of the fields asked for is none of these.
+    pub(crate) fn known_fields(&self, names: &[&str]) -> Result<(), CliError> {
+        let known = |field: &str| names.iter().any(|name| name.eq_ignore_ascii_case(field));
+        match self.fields.iter().flatten().find(|field| !known(field)) {
+            Some(field) => Err(no_field(field, names)),
+            None => Ok(()),
+        }
+    }
+
+    fn known_json<'a>(&self, values: impl Iterator<Item = &'a Value>) -> Result<(), CliError> {
+        if self.fields.is_none() {
+            return Ok(());
+        }
+        let objects = values.filter_map(Value::as_object);
+        let names: BTreeSet<&str> =
+            objects.flat_map(|all| all.keys().map(String::as_str)).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        let Err(error) = self.known_fields(&names) else { return Ok(()) };
+        // A value leaves out what it has not: those names are known from the API.
+        let api = api_fields();
+        let all: Vec<&str> = names.iter().copied().chain(api.iter().map(String::as_str)).collect();
+        match self.known_fields(&all) {
+            Err(_) if !names.is_empty() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn picked(&self, value: &Value) -> Value {
@@ -305,6 +335,21 @@ impl Ui {
         if self.out_tty { clean_line(&escaped).into_owned() } else { escaped }
     }
 
+    /// The lines of the fields asked for, in their order.
+    fn chosen<'a, 'b>(
+        &self,
+        lines: &'a [(&'b str, Cell)],
+    ) -> Result<Vec<&'a (&'b str, Cell)>, CliError> {
+        let Some(fields) = &self.fields else { return Ok(lines.iter().collect()) };
+        let names: Vec<&str> = lines.iter().map(|(name, _)| *name).collect();
+        self.known_fields(&names)?;
+        let named = |field: &'_ String| {
+            let field = field.clone();
+            lines.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(&field))
+        };
+        Ok(fields.iter().flat_map(named).collect())
+    }
+
     /// One thing: as JSON, as its id, or as lines of `name  value`.
     pub(crate) fn one(
         &self,
@@ -315,15 +360,18 @@ impl Ui {
         let mut out = std::io::stdout().lock();
         match self.format {
             Format::Json | Format::Jsonl => {
-                self.json_line(&mut out, &self.picked(&serde_json::to_value(json)?))?;
+                let value = serde_json::to_value(json)?;
+                self.known_json(std::iter::once(&value))?;
+                self.json_line(&mut out, &self.picked(&value))?;
             }
             Format::Id => writeln!(out, "{id}")?,
             Format::Tsv => {
-                for (name, cell) in lines {
+                for (name, cell) in self.chosen(lines)? {
                     writeln!(out, "{name}\t{}", self.tsv(&cell.text))?;
                 }
             }
             Format::Table | Format::Wide => {
+                let lines = self.chosen(lines)?;
                 let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
                 for (name, cell) in lines.iter().filter(|(_, cell)| !cell.text.is_empty()) {
                     let text = clean_line(&cell.text);
@@ -408,6 +456,35 @@ impl Ui {
         stdin.read_line(&mut answer)?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
+}
+
+fn no_field(field: &str, names: &[impl AsRef<str>]) -> CliError {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let hint = match nearest(field, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", names.join(", ")),
+    };
+    CliError::usage(format!("there is no field `{field}` here")).hint(hint)
+}
+
+/// All names that values of the API have.
+fn api_fields() -> BTreeSet<String> {
+    let api: Value = serde_json::from_str(&orx_api::openapi_json()).unwrap_or_default();
+    let mut names = BTreeSet::new();
+    let mut inside = vec![&api["components"]["schemas"]];
+    while let Some(value) = inside.pop() {
+        match value {
+            Value::Object(all) => {
+                if let Some(Value::Object(properties)) = all.get("properties") {
+                    names.extend(properties.keys().cloned());
+                }
+                inside.extend(all.values());
+            }
+            Value::Array(all) => inside.extend(all),
+            _ => {}
+        }
+    }
+    names
 }
 
 #[must_use]

@@ -30,6 +30,8 @@ fn what_is_not_understood_is_refused_with_the_nearest_name() {
     refused(&machine, &["jobs", "--status", "faild"], 2, "did you mean `failed`?");
     refused(&machine, &["jobs", "--filter", "quue:x"], 2, "did you mean `queue`?");
     refused(&machine, &["jobs", "--fields", "nope"], 2, "there is no field `nope`");
+    refused(&machine, &["jobs", "--fields", "statuss"], 2, "did you mean `status`?");
+    assert_eq!(machine.orx(["jobs", "-o", "json", "--fields", "nope"]).out, "[]\n");
     refused(&machine, &["queue", "show", "defalt"], 3, "there is no queue `defalt`");
     refused(&machine, &["show", "12.x"], 2, "`12.x` is no job");
     refused(&machine, &["show", "999"], 3, "there is no job `999`");
@@ -65,12 +67,33 @@ fn a_job_that_is_wrong_is_refused_before_anything_is_kept() {
 }
 
 #[test]
+fn an_attempt_that_was_not_made_is_not_found() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx(["enqueue", "nobody"]).code, 0);
+    assert_eq!(machine.orx(["run", "--", "echo", "out"]).code, 0);
+    for command in ["show", "wait", "logs", "result", "cancel"] {
+        refused(&machine, &[command, "1.1"], 3, "there is no attempt `1.1`\n  hint: ");
+        refused(&machine, &[command, "2.2"], 3, "hint: the last is `2.1`");
+    }
+    assert_eq!(machine.status("1"), "pending");
+    assert_eq!(machine.orx(["wait", "2.1"]).code, 0);
+    assert_eq!(machine.orx(["logs", "2.1"]).out, "out\n");
+    assert!(machine.orx(["logs", "2.1", "-o", "jsonl"]).out.contains("\"job\":\"2\""));
+}
+
+#[test]
 fn an_error_is_one_object_where_json_is_asked_for() {
     let machine = Machine::with_server();
     let missing = machine.orx(["show", "999", "-o", "json"]);
     let error: serde_json::Value = serde_json::from_str(&missing.err).expect("json");
     assert_eq!((missing.code, &error["error"]["code"]), (3, &"not_found".into()));
     assert!(error["error"]["request_id"].is_string());
+    let job = machine.orx(["enqueue", "nobody", "-o", "id"]).out;
+    for format in ["json", "jsonl"] {
+        let late = machine.orx(["wait", job.trim(), "--timeout", "50ms", "-o", format]);
+        let error: serde_json::Value = serde_json::from_str(&late.err).expect("json");
+        assert_eq!((late.code, &error["error"]["code"]), (124, &"timed_out".into()), "{late:?}");
+    }
     let mut bare = machine.command(["queue"]);
     let bare = said(bare.env("ORX_OUTPUT", "json").output().expect("orx runs"));
     assert!(bare.code == 2 && bare.err.contains("a command is missing"), "{bare:?}");

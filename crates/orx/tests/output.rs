@@ -186,8 +186,43 @@ fn every_list_speaks_every_format() {
     assert_eq!(empty.out, "[]\n");
     let fields = machine.orx(["jobs", "-o", "tsv", "--fields", "id,status", "--no-header"]);
     assert_eq!(fields.out, "1\tfailed\n");
+    for args in [["jobs", "", "json"], ["jobs", "", "jsonl"], ["show", "1", "json"]] {
+        let [command, job, format] = args;
+        let base = vec![command, "-o", format, "--fields"];
+        let with = |base: &[&str], fields: &str| {
+            let job = (!job.is_empty()).then_some(job);
+            said(machine.command(base).arg(fields).args(job).output().expect("orx runs"))
+        };
+        let wrong = with(&base, "id,statuss");
+        assert!(wrong.code == 2 && wrong.out.is_empty(), "{args:?}: {wrong:?}");
+        assert!(wrong.err.contains("did you mean `status`?"), "{args:?}: {wrong:?}");
+        // This job has no deadline, which is no slip of who asks for it.
+        let right = with(&base, "id,deadline");
+        assert!(right.code == 0 && right.out.contains("{\"id\":1,\"v\":1}"), "{args:?}: {right:?}");
+    }
+    let tsv = machine.orx(["show", "1", "-o", "tsv", "--fields", "status,id"]);
+    assert_eq!(tsv.out, "status\tfailed\nid\t1\n", "{tsv:?}");
+    let lines = machine.orx(["show", "1", "--fields", "status,attempt"]);
+    assert!(lines.out.starts_with("status   failed\nattempt  1.1 "), "{lines:?}");
+    let wrong = machine.orx(["show", "1", "--fields", "statuss"]);
+    assert!(wrong.code == 2 && wrong.err.contains("did you mean `status`?"), "{wrong:?}");
     let status = machine.json(["cluster", "status"]);
     assert_eq!((&status["v"], &status["counts"]["failed"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_job_is_never_shown_as_tried_more_often_than_it_may_be() {
+    let machine = Machine::with_server();
+    assert_eq!(machine.orx(["run", "--", "false"]).code, 1);
+    let tries = || {
+        let listed = machine.orx(["jobs", "-o", "tsv", "--fields", "try", "--no-header"]).out;
+        let shown = machine.orx(["show", "1", "-o", "tsv", "--fields", "tries"]).out;
+        (listed.trim().to_owned(), shown.trim().to_owned())
+    };
+    assert_eq!(tries(), ("1/1".to_owned(), "tries\t1 of 1".to_owned()));
+    assert_eq!(machine.orx(["retry", "1"]).code, 0);
+    assert_eq!(machine.orx(["wait", "1"]).code, 1);
+    assert_eq!(tries(), ("2".to_owned(), "tries\t2".to_owned()));
 }
 
 #[test]
@@ -220,6 +255,19 @@ fn ids_go_through_pipes_and_changes_of_many_need_a_yes() {
     assert!(dry.out.contains("\"affected\":3"), "{dry:?}");
     let done = machine.orx_in(["cancel", "-", "--yes"], b"1\n2\n");
     assert_eq!((done.code, done.out.as_str()), (0, "cancelled 1, 2\n"));
+    let one = machine.orx_in(["cancel", "-"], b"1\n3\n");
+    assert!(one.err.contains("cancel 1 job (3)?"), "{one:?}");
+    let dry = machine.orx(["cancel", "1", "3", "--dry-run"]);
+    let shown = "would change 1 job\n  3 nobody (pending)\nleft, already ended: 1 (cancelled)\n";
+    assert_eq!(dry.out, shown, "{dry:?}");
+    for _ in 0..5 {
+        machine.orx(["enqueue", "nobody"]);
+    }
+    let dry = machine.orx(["cancel", "--status", "pending", "--dry-run"]);
+    assert!(dry.out.starts_with("would change 6 jobs\n  3 nobody (pending)\n"), "{dry:?}");
+    assert!(dry.out.ends_with("\n  and 1 more\n"), "{dry:?}");
+    let asked = machine.orx(["cancel", "--status", "pending"]);
+    assert!(asked.err.contains("cancel 6 jobs (3, 4, 5, 6, 7 …)?"), "{asked:?}");
     let part = machine.orx(["cancel", "1", "3"]);
     assert_eq!(part.code, 7, "{part:?}");
     assert_eq!(machine.orx(["cancel", "1"]).code, 4);
@@ -235,6 +283,8 @@ fn a_batch_is_answered_in_order_and_says_what_it_refused() {
     assert_eq!((said.code, said.out.as_str()), (7, "1\n2\n"), "{said:?}");
     assert!(said.err.contains("line 2"), "{said:?}");
     assert_eq!(machine.json(["show", "2"])["queue"], "bulk");
+    let spaced = machine.orx_in(["enqueue", "--batch", "-"], b"\n  \nnonsense\n\n");
+    assert!(spaced.err.contains("line 3"), "{spaced:?}");
     let json = machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], lines);
     let all: serde_json::Value = serde_json::from_str(&json.out).expect("one value");
     let all = all.as_array().expect("a list").clone();

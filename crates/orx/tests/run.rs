@@ -60,6 +60,15 @@ fn an_address_file_of_a_killed_server_misleads_nobody() {
     machine.kill();
     assert_eq!(read(machine.state().join("server.json")), stale);
     assert_eq!(machine.orx(["jobs"]).code, 69);
+    // Nothing was lost that could come back: waiting for it would only hang.
+    let began = std::time::Instant::now();
+    for args in [["logs", "1"], ["wait", "1"]] {
+        let said = machine.orx(args);
+        assert!(said.code == 69 && !said.err.contains("reconnecting"), "{args:?}: {said:?}");
+        let nowhere = Machine::new().orx(args);
+        assert!(nowhere.code == 69 && !nowhere.err.contains("reconnecting"), "{nowhere:?}");
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(30));
     assert_eq!(machine.orx(["run", "--", "echo", "x"]).out, "x\n");
 }
 

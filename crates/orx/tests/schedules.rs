@@ -350,6 +350,9 @@ fn preview_and_lint_need_no_server_and_mark_the_days_whose_clock_changes() {
         let said = offline(wrong);
         assert!(said.code == 2 && said.out.is_empty(), "{wrong:?}: {said:?}");
     }
+    let nothing = offline(&["schedule", "lint"]);
+    assert!(!nothing.err.contains("name a schedule"), "it takes none: {nothing:?}");
+    assert!(nothing.err.contains("--cron") && nothing.err.contains("--crontab"), "{nothing:?}");
     let home: Vec<_> = std::fs::read_dir(machine.path("home")).expect("a folder").collect();
     assert!(home.is_empty() && !machine.state().exists(), "nothing was made: {home:?}");
 }
@@ -619,6 +622,7 @@ fn a_run_knows_its_due_time_and_its_job_knows_its_schedule() {
         let view = machine.json(["schedule", "show", "tick"]);
         view["state"] == "ended" && view["last_run"]["status"] == "completed"
     });
+    assert_eq!(machine.orx(["schedule", "runs", "tick", "--limit", "0", "-o", "json"]).out, "[]\n");
     let runs = machine.json(["schedule", "runs", "tick"]);
     let rows = runs.as_array().expect("a list");
     assert_eq!(rows.len(), 2, "{runs}");

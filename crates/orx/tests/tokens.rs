@@ -120,6 +120,12 @@ fn a_token_goes_into_a_new_file_for_its_owner_alone() {
     let wrong = machine.orx(["token", "create", "--scope", "raed", "--out", &other]);
     assert!(wrong.code == 2 && wrong.err.contains("did you mean `read`?"), "{wrong:?}");
     assert!(!machine.path("other.token").exists());
+    for fields in ["id", "id,tokn"] {
+        let args = ["token", "create", "--scope", "read", "-o", "json", "--fields", fields];
+        let lost = machine.orx(args);
+        assert!(lost.code == 2 && lost.out.is_empty(), "{fields}: {lost:?}");
+    }
+    assert_eq!(tokens(&machine).len(), 2);
     let lost = machine.orx(["token", "create", "--scope", "read", "-o", "id"]);
     assert_eq!(lost.code, 2, "{lost:?}");
     let config = format!("[context.here]\nurl = \"{}\"\ntoken_file = \"{path}\"\n", machine.url());

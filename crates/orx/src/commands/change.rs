@@ -60,7 +60,7 @@ pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<Exit, 
     {
         return Ok(Exit::Done);
     }
-    report(session, &session.client.cancel(&request).await?)
+    report(session, &session.client.cancel(&request).await?).await
 }
 
 pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, CliError> {
@@ -72,8 +72,11 @@ pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, Cl
     {
         return Ok(Exit::Done);
     }
-    report(session, &session.client.retry(&request).await?)
+    report(session, &session.client.retry(&request).await?).await
 }
+
+/// Jobs that a question or a dry run names.
+const SAMPLE: usize = 5;
 
 /// The request that the arguments make.
 pub(crate) async fn request(
@@ -130,16 +133,49 @@ where
         session.ui.note("no jobs match, nothing changed");
         return Ok(false);
     }
-    let first: Vec<String> = would.jobs.iter().take(5).map(|job| job.id.to_string()).collect();
-    let question = format!("{verb} {} jobs ({} …)?", would.affected, first.join(", "));
-    session.ui.confirm(&question)
+    let first: Vec<String> = sample(&would).map(|job| job.id.to_string()).collect();
+    let more = if would.affected > first.len() as u64 { " …" } else { "" };
+    // An answer names the first of many only, none of which need be one that would change.
+    let named =
+        if first.is_empty() { String::new() } else { format!(" ({}{more})", first.join(", ")) };
+    session.ui.confirm(&format!("{verb} {}{named}?", counted(would.affected)))
+}
+
+/// The first of those that a dry run would change.
+fn sample(answer: &ChangeAnswer) -> impl Iterator<Item = &Changed> {
+    answer.jobs.iter().filter(|job| job.change == Change::Would).take(SAMPLE)
+}
+
+fn counted(jobs: u64) -> String {
+    if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
+}
+
+/// How many would change, and some of them.
+async fn would_change(session: &Session, answer: &ChangeAnswer) -> String {
+    let mut text = format!("would change {}\n", counted(answer.affected));
+    let mut shown = 0;
+    for job in sample(answer) {
+        shown += 1;
+        // One that is forgotten meanwhile has no name any more.
+        let detail = session.client.job(&job.id.to_string()).await;
+        let name = detail.map(|detail| format!(" {}", detail.job.name)).unwrap_or_default();
+        let status = job.status.map(|status| format!(" ({})", status.words())).unwrap_or_default();
+        text.push_str(&format!("  {}{name}{status}\n", job.id));
+    }
+    if shown > 0 && answer.affected > shown {
+        text.push_str(&format!("  and {} more\n", answer.affected - shown));
+    }
+    text
 }
 
 /// What became of each.
-pub(crate) fn report(session: &Session, answer: &ChangeAnswer) -> Result<Exit, CliError> {
+pub(crate) async fn report(session: &Session, answer: &ChangeAnswer) -> Result<Exit, CliError> {
     let ui = &session.ui;
     if ui.format.is_human() {
         if !ui.quiet {
+            if answer.dry_run {
+                ui.raw(would_change(session, answer).await.as_bytes())?;
+            }
             ui.raw(in_words(answer).as_bytes())?;
         }
     } else if ui.format == Format::Json {
@@ -179,7 +215,6 @@ fn is_left(change: Change) -> bool {
 fn in_words(answer: &ChangeAnswer) -> String {
     let mut text = String::new();
     let words = [
-        (Change::Would, "would change"),
         (Change::Cancelled, "cancelled"),
         (Change::Cancelling, "cancelling"),
         (Change::Retried, "retrying"),
@@ -215,7 +250,7 @@ fn in_words(answer: &ChangeAnswer) -> String {
     if mixed && unnamed > 0 {
         text.push_str(&format!("changed {} jobs in all\n", answer.affected));
     }
-    if text.is_empty() {
+    if text.is_empty() && !answer.dry_run {
         text.push_str("nothing changed\n");
     }
     text

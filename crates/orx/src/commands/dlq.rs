@@ -57,7 +57,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
         Command::List { filter, all } => list(session, filter, all).await,
         Command::Show { job } => {
             let reference = JobRef::parse(&job, &session.state)?;
-            let detail = session.client.job(&reference.text).await?;
+            let detail = session.client.job(&reference.asked()).await?;
             if detail.job.dead.is_none() {
                 let error = format!("job `{}` is no dead letter", detail.job.id);
                 return Err(CliError::new(Exit::NotFound, "not_found", error)
@@ -74,7 +74,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             if !go.await? {
                 return Ok(Exit::Done);
             }
-            report(session, &session.client.retry_dead(&request).await?)
+            report(session, &session.client.retry_dead(&request).await?).await
         }
         Command::Rm(chosen) => {
             let request = chosen_request(&chosen, session, "forget").await?;
@@ -84,7 +84,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             if !go.await? {
                 return Ok(Exit::Done);
             }
-            report(session, &session.client.delete_dead(&request).await?)
+            report(session, &session.client.delete_dead(&request).await?).await
         }
     }
 }

@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 
 use super::logs::{Sink, follow};
 use super::{
-    Session, coming, exit_of, interruptible, link_note, open_stdin, pair, read_stdin, resume,
+    Session, coming, exit_of, interruptible, link_note, not_in_time, open_stdin, pair, read_stdin,
+    resume,
 };
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, Ui};
@@ -167,8 +168,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         let waiting = session.client.wait(&reference, None, link_note(&session.ui));
         let waiting = async {
             let Some(job) = crate::within(args.timeout, waiting).await? else {
-                session.ui.note(&resume);
-                return Ok(Exit::TimedOut);
+                return not_in_time(&session.ui, &resume);
             };
             super::show::print_job(&session.ui, &job)?;
             Ok(exit_of(&job))
@@ -290,10 +290,11 @@ async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> 
                 ended = true;
                 break;
             }
+            // As an editor counts them, so that a line that is wrong can be found.
+            number += 1;
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            number += 1;
             match serde_json::from_slice::<EnqueueRequest>(&line) {
                 Ok(request) => {
                     requests.push(merged(request, &flags));

@@ -4,7 +4,7 @@ use orx_model::Job;
 use orx_model::time::format_duration;
 use orx_model::wire::ListQuery;
 
-use super::{FilterArgs, Session, why};
+use super::{FilterArgs, Session, tries, why};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, HUMAN_ROWS, Row, Ui};
 
@@ -111,7 +111,7 @@ fn row(ui: &Ui, job: &Job) -> Result<Row, CliError> {
             ui.status(job.status),
             Cell::new(job.name.to_string()),
             Cell::new(job.queue.to_string()),
-            Cell::new(format!("{}/{}", job.attempt, u64::from(job.retry.retries) + 1)),
+            Cell::new(tries(job, "/")),
             Cell::new(ui.age(job.created_at)),
             Cell::option(took),
             Cell::option(worker),

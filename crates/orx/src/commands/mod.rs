@@ -153,7 +153,7 @@ pub(crate) fn stdin_base64(ui: &Ui) -> Result<String, CliError> {
 /// A job as people name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobRef {
-    /// As the API takes it: an id, or `key:…`.
+    /// The job itself: an id, or `key:…`.
     pub(crate) text: String,
     /// With `1423.2`, the attempt.
     pub(crate) attempt: Option<u32>,
@@ -183,10 +183,19 @@ impl JobRef {
         Ok(Self { text: id.to_string(), attempt: None })
     }
 
+    /// As the API is asked: with the attempt, so that one that was never made is not found.
+    pub(crate) fn asked(&self) -> String {
+        match self.attempt {
+            Some(attempt) => format!("{}.{attempt}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
     pub(crate) async fn id(&self, client: &Client) -> Result<JobId, CliError> {
-        match self.text.parse() {
+        let asked = self.asked();
+        match asked.parse() {
             Ok(id) => Ok(id),
-            Err(_) => Ok(client.job(&self.text).await?.job.id),
+            Err(_) => Ok(client.job(&asked).await?.job.id),
         }
     }
 }
@@ -276,6 +285,16 @@ pub(crate) fn exit_of(job: &Job) -> Exit {
     }
 }
 
+/// The time to wait is over: told to a person, and an error for a program that reads JSON.
+pub(crate) fn not_in_time(ui: &Ui, said: &str) -> Result<Exit, CliError> {
+    if ui.format.is_json() {
+        return Err(CliError::new(Exit::TimedOut, "timed_out", "it was not there in time")
+            .hint(said.to_owned()));
+    }
+    ui.note(said);
+    Ok(Exit::TimedOut)
+}
+
 /// What to say when waiting is broken off: the command that takes it up again.
 #[must_use]
 pub(crate) fn resume(command: &str, does: &str, jobs: &[String]) -> String {
@@ -315,6 +334,16 @@ pub(crate) fn link_note(ui: &Ui) -> impl FnMut(Link) + use<> {
         Link::Lost => ui.note("the server is away: reconnecting"),
         Link::Back => ui.note("reconnected"),
     }
+}
+
+/// How often it was tried, of how many. A lost try costs none of those, and `orx retry` gives more:
+/// beyond them only the first number says something.
+pub(crate) fn tries(job: &Job, of: &str) -> String {
+    let most = u64::from(job.retry.retries) + 1;
+    if u64::from(job.attempt) > most {
+        return job.attempt.to_string();
+    }
+    format!("{}{of}{most}", job.attempt)
 }
 
 /// What a person sees of why a job ended so.

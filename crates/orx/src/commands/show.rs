@@ -3,7 +3,7 @@
 use orx_model::time::format_duration;
 use orx_model::{Attempt, Job};
 
-use super::{JobRef, Session, why};
+use super::{JobRef, Session, tries, why};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, Ui};
 
@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
     let reference = JobRef::parse(&args.job, &session.state)?;
-    let detail = session.client.job(&reference.text).await?;
+    let detail = session.client.job(&reference.asked()).await?;
     let ui = &session.ui;
     if !ui.format.is_human() {
         ui.one(&detail, &detail.job.id.to_string(), &lines(ui, &detail.job))?;
@@ -27,6 +27,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     let wanted = |attempt: &&Attempt| reference.attempt.is_none_or(|only| only == attempt.number);
     for attempt in detail.attempts.iter().filter(wanted) {
         all.push(("attempt", Cell::new(attempt_line(ui, attempt))));
+    }
+    if detail.attempts.is_empty() {
+        // The field is there to be asked for all the same.
+        all.push(("attempt", Cell::default()));
     }
     ui.one(&detail, "", &all)?;
     Ok(Exit::Done)
@@ -61,7 +65,7 @@ fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
         ("command", Cell::option(command)),
         ("args", Cell::option(args)),
         ("progress", Cell::option(progress)),
-        ("tries", Cell::new(format!("{} of {}", job.attempt, u64::from(job.retry.retries) + 1))),
+        ("tries", Cell::new(tries(job, " of "))),
         (
             "timeout",
             Cell::option(
@@ -117,7 +121,7 @@ pub(crate) struct ResultArgs {
 
 pub(crate) async fn result(args: ResultArgs, session: &Session) -> Result<Exit, CliError> {
     let reference = JobRef::parse(&args.job, &session.state)?;
-    let answer = session.client.result(&reference.text).await?;
+    let answer = session.client.result(&reference.asked()).await?;
     if session.ui.format.is_json() {
         session.ui.one(&answer, &answer.id.to_string(), &[])?;
         return Ok(Exit::Done);

@@ -79,6 +79,24 @@ async fn create(
         return Err(CliError::usage("`-o id` would show the token's id and lose the token")
             .hint("add `--out FILE`, or leave out `-o id`"));
     }
+    let names: &[&str] = match ui.format {
+        Format::Json | Format::Jsonl => {
+            &["v", "id", "token", "scopes", "note", "created_at", "expires_at", "file"]
+        }
+        Format::Tsv => &["id", "scopes", "note", "expires", "token"],
+        Format::Id | Format::Table | Format::Wide => &[],
+    };
+    if !names.is_empty() {
+        ui.known_fields(names)?;
+        let mut fields = ui.fields.iter().flatten();
+        if out.is_none()
+            && ui.fields.is_some()
+            && !fields.any(|it| it.eq_ignore_ascii_case("token"))
+        {
+            return Err(CliError::usage("without the field `token` the token would be lost")
+                .hint("add it to `--fields`, or add `--out FILE`"));
+        }
+    }
     // Before the token is made: one that cannot be written anywhere would be lost.
     let file = out.map(NewFile::create).transpose()?;
     let made = session.client.create_token(request).await?;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use orx_model::{Job, JobStatus};
 
-use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, references, resume};
+use super::{
+    FilterArgs, JobRef, Session, exit_of, link_note, matching, not_in_time, references, resume,
+};
 use crate::error::{CliError, Exit};
 
 /// Wait until jobs have ended, and end with their code
@@ -48,8 +50,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         (false, Some(_)) => return Err(CliError::usage("name jobs, or give a filter, not both")),
     };
     let Some(ended) = crate::within(args.timeout, wait_all(session, &jobs, &args)).await? else {
-        session.ui.note("not there in time; the jobs go on");
-        return Ok(Exit::TimedOut);
+        return not_in_time(&session.ui, "not there in time; the jobs go on");
     };
     if session.ui.format.is_human() {
         for job in &ended {
@@ -88,7 +89,7 @@ async fn wait_all(session: &Session, jobs: &[JobRef], args: &Args) -> Result<Vec
     let mut waiting = FuturesUnordered::new();
     let mut ended = Vec::new();
     let wait = |job: &JobRef| {
-        let text = job.text.clone();
+        let text = job.asked();
         async move { session.client.wait(&text, args.until, link_note(&session.ui)).await }
     };
     // To see the first of any, all are watched; else a few at a time, for the others are seen later.

@@ -136,7 +136,7 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<Exit, CliEr
                     together: !args.follow || args.prefix || many,
                     ..Sink::default()
                 };
-                print(session, &job.text, query, select, sink).await?
+                print(session, &job.asked(), query, select, sink).await?
             }
         };
         if args.follow {
@@ -160,8 +160,8 @@ pub(crate) async fn follow(
     let query = LogsQuery { follow: Some(true), ..LogsQuery::default() };
     let printing = print(session, reference, query, Select::default(), sink);
     let Some(job) = crate::within(timeout, printing).await? else {
-        session.ui.note(&format!("{reference} goes on: `orx logs -f {reference}` follows it"));
-        return Ok(Exit::TimedOut);
+        let goes_on = format!("{reference} goes on: `orx logs -f {reference}` follows it");
+        return super::not_in_time(&session.ui, &goes_on);
     };
     let why = super::why(&job);
     let exit = exit_of(&job);
@@ -239,7 +239,7 @@ async fn print_json(
         writeln!(std::io::stdout().lock(), "{line}")
     };
     let each = |part: &LogPart| show(part, &begun.characters(part));
-    let ended = parts(session, &job.text, query, select, each).await?;
+    let ended = parts(session, &job.asked(), query, select, each).await?;
     for part in begun.take() {
         show(&part, &String::from_utf8_lossy(&part.data))?;
     }
@@ -269,7 +269,7 @@ async fn print_tsv(
         put(false, rows.as_bytes())
     };
     let each = |part: &LogPart| show(part, &begun.lines(part));
-    let ended = parts(session, &job.text, query, select, each).await?;
+    let ended = parts(session, &job.asked(), query, select, each).await?;
     for part in begun.take() {
         show(&part, &part.data)?;
     }

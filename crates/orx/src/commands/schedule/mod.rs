@@ -384,7 +384,8 @@ async fn runs(
         let page = (left as u64).min(limits::PAGE_ROWS as u64).max(1) as u32;
         let query = SlotsQuery { missed: missed.then_some(true), limit: Some(page), cursor };
         let page = session.client.schedule_slots(id, &query).await?;
-        slots.extend(page.slots);
+        // None may be asked for, which is no page.
+        slots.extend(page.slots.into_iter().take(left));
         cursor = page.next;
         if cursor.is_none() || slots.len() >= most {
             break cursor.is_some();

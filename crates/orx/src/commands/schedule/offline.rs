@@ -53,15 +53,15 @@ impl PreviewArgs {
         if self.id.is_some() {
             return None;
         }
-        Some(typed(&self.time, ui).and_then(|spec| preview(&spec, self, ui)))
+        let missing = "name a schedule, or say when: `--cron`, `--every` or `--at`";
+        Some(typed(&self.time, missing, ui).and_then(|spec| preview(&spec, self, ui)))
     }
 }
 
-/// The schedule that the flags say, of a job that nobody looks at.
-fn typed(time: &TimeArgs, ui: &Ui) -> Result<ScheduleSpec, CliError> {
-    let timing = time.timing(ui)?.ok_or_else(|| {
-        CliError::usage("name a schedule, or say when: `--cron`, `--every` or `--at`")
-    })?;
+/// The schedule that the flags say, of a job that nobody looks at. `missing` says what is asked for
+/// where they say none.
+fn typed(time: &TimeArgs, missing: &str, ui: &Ui) -> Result<ScheduleSpec, CliError> {
+    let timing = time.timing(ui)?.ok_or_else(|| CliError::usage(missing))?;
     let name = Name::from_any("preview");
     let job = EnqueueRequest { name: Some(name.clone()), ..EnqueueRequest::default() };
     let spec = ScheduleSpec::new(name, timing, job);
@@ -119,7 +119,11 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
         None if !args.file.is_empty() => {
             files::read_specs(&args.file)?.into_iter().map(|it| it.spec).collect()
         }
-        None => vec![typed(&args.time, ui)?],
+        None => {
+            let missing = "say when: `--cron`, `--every` or `--at`; or name a file: `-f PATH` or \
+                           `--crontab FILE`";
+            vec![typed(&args.time, missing, ui)?]
+        }
     };
     let mut rows = Vec::new();
     for spec in &specs {
