@@ -78,6 +78,12 @@ fn a_schedule_is_made_shown_and_removed() {
     assert_eq!(list[1]["spec"]["job"]["command"]["cwd"], Value::from(work));
     let shown = machine.orx(["schedule", "show", "nightly", "-n", "2"]);
     assert_eq!(shown.out.lines().filter(|line| line.starts_with("next ")).count(), 2, "{shown:?}");
+    let made = ["schedule", "set", "sync", "--env", "A=1", "-t", "of=night", "--retries", "3"];
+    assert_eq!(machine.orx(made).code, 0);
+    let shown = machine.orx(["schedule", "show", "sync", "-o", "tsv"]).out;
+    for line in ["job\ttrue\n", "env\tA=1\n", "retries\t3\n", "tags\tof=night\n"] {
+        assert!(shown.contains(line), "{line:?} in {shown}");
+    }
     for format in ["table", "wide", "jsonl", "tsv", "id"] {
         let said = machine.orx(["schedule", "list", "-o", format]);
         assert!(said.code == 0 && said.out.contains("nightly"), "{format}: {said:?}");

@@ -1,5 +1,7 @@
 //! One job, whole.
 
+use std::collections::BTreeMap;
+
 use orx_model::time::format_duration;
 use orx_model::{Attempt, Job};
 
@@ -43,10 +45,6 @@ pub(crate) fn print_job(ui: &Ui, job: &Job) -> Result<(), CliError> {
 
 fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
     let time = |at: Option<orx_model::Timestamp>| Cell::option(at.map(|at| ui.time(at)));
-    let pairs = |all: &orx_model::job::Labels| {
-        let all: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        Cell::new(all.join(" "))
-    };
     let live = job.live.as_ref();
     let waits = (job.run_at != job.created_at && !job.status.is_final()).then_some(job.run_at);
     let command = job.command.as_ref().map(|command| command.argv.join(" "));
@@ -88,6 +86,12 @@ fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
         ("schedule", Cell::option(job.schedule.as_ref().map(|it| from(ui, it)))),
         ("by", Cell::option(job.by.as_ref())),
     ]
+}
+
+/// Names with their values.
+pub(super) fn pairs(all: &BTreeMap<String, String>) -> Cell {
+    let pairs: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    Cell::new(pairs.join(" "))
 }
 
 fn from(ui: &Ui, origin: &orx_model::Origin) -> String {

@@ -9,6 +9,7 @@ use orx_model::schedule::wire::{
 use orx_model::schedule::{ScheduleSpec, Slot, SlotOutcome, When, preview};
 use orx_model::time::format_exact;
 
+use super::super::show::pairs;
 use crate::error::CliError;
 use crate::ui::{Cell, Column, Row, Ui};
 
@@ -110,6 +111,7 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
         text
     });
     let args = spec.job.args.as_ref().map(|args| args.get().to_owned());
+    let command = spec.job.command.as_ref();
     let mut lines = vec![
         ("schedule", Cell::new(view.id.to_string())),
         ("state", Cell::new(state(view))),
@@ -118,7 +120,16 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
         ("zone", Cell::new(zone(spec))),
         ("job", Cell::new(what(spec))),
         ("args", Cell::option(args)),
+        ("folder", Cell::option(command.and_then(|command| command.cwd.as_ref()))),
+        ("env", command.map_or(Cell::new(""), |command| pairs(&command.env))),
         ("queue", Cell::option(spec.job.queue.as_ref())),
+        ("priority", Cell::option(spec.job.priority)),
+        ("retries", Cell::option(spec.job.retries)),
+        ("timeout", Cell::option(spec.job.timeout_ms.map(span))),
+        ("expires", Cell::option(spec.job.expires_ms.map(span))),
+        ("requires", pairs(&spec.job.require)),
+        ("tags", pairs(&spec.job.tags)),
+        ("correlation", Cell::option(spec.job.corr.as_ref())),
         ("overlap", Cell::new(spec.overlap.as_str())),
         ("catch-up", Cell::new(format!("{}, within {}", spec.catch_up, span(spec.window_ms)))),
         ("jitter", Cell::option((spec.jitter_ms > 0).then(|| span(spec.jitter_ms)))),
