@@ -12,12 +12,12 @@ use orx_model::text::{Cleaner, Styles};
 use orx_model::time::{TimeStyle, Toward, format_time, parse_duration, parse_time};
 use orx_model::wire::{LogEvent, LogPart, LogsQuery};
 use orx_model::{Job, Timestamp};
+use regex::bytes::Regex;
 
 use self::select::{Begun, Select, readable};
 use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, references};
 use crate::error::{CliError, Exit};
 use crate::ui::{Format, Ui};
-use regex::bytes::Regex;
 
 const SINCE: &str = "Only what was printed since a time, or so long ago";
 
