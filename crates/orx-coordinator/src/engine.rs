@@ -370,10 +370,18 @@ impl Engine {
         Ok(outbox)
     }
 
-    /// One round: records what workers told and gives out what they have room for, in one
-    /// transaction where the store gathers writes.
+    /// One round: records what workers told and gives out what they have room for, at once, but for
+    /// logs, which go before the outcomes that they belong to.
     pub async fn round(&mut self, mut events: Events, now: Now) -> Result<Outbox> {
         events.collapse();
+        let mut touched: Vec<JobId> = Vec::new();
+        touched.extend(events.started.iter().map(|started| started.job));
+        touched.extend(events.progress.iter().map(|progress| progress.job));
+        touched.extend(events.chunks.iter().map(|chunk| chunk.job));
+        // A store may write both at once, in any order, and whoever follows a job stops at its end.
+        if !events.outcomes.is_empty() && !events.chunks.is_empty() {
+            self.store.append_logs(std::mem::take(&mut events.chunks)).await?;
+        }
         // The outcomes' places count as free for the claims, which the store makes after them.
         for (from, outcome) in &events.outcomes {
             self.fleet.ended(*from, outcome.execution);
@@ -383,11 +391,6 @@ impl Engine {
             Some(_) => self.fleet.claims(&mut self.rng, now),
             None => Vec::new(),
         };
-        let mut touched: Vec<JobId> = Vec::new();
-        touched.extend(events.started.iter().map(|started| started.job));
-        touched.extend(events.progress.iter().map(|progress| progress.job));
-        touched.extend(events.chunks.iter().map(|chunk| chunk.job));
-
         let store = Arc::clone(&self.store);
         let logs = async {
             if events.chunks.is_empty() { Ok(()) } else { store.append_logs(events.chunks).await }
@@ -414,8 +417,7 @@ impl Engine {
                 _ => Ok(Vec::new()),
             }
         };
-        // Polled in this order, so the store takes them in this order: logs before the outcome
-        // they belong to, outcomes before the claims that use their places.
+        // Polled in this order: a store that gathers writes makes one transaction of them.
         let (logs, started, progress, recorded, claimed) = {
             let record = self.record(events.outcomes, None, now);
             tokio::join!(biased; logs, started, progress, record, claims)

@@ -520,11 +520,20 @@ impl Task {
         Ok(())
     }
 
-    /// Others lead at once, and need not wait for the end of a lease.
+    /// What was taken from workers is recorded: they do not tell it again. Then others lead at
+    /// once, and need not wait for the end of a lease.
     async fn goodbye(&mut self) {
         let now = self.now();
+        let term = self.engine.term();
+        // Nothing is given out any more.
+        self.engine.follow();
+        match tokio::time::timeout(LAST_WORDS, self.record_the_rest()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last that workers told is not recorded"),
+            Err(_) => tracing::warn!("the last that workers told is not recorded in time"),
+        }
         let last = async {
-            if let Some(term) = self.engine.term() {
+            if let Some(term) = term {
                 self.parts.store.step_down(term).await?;
             }
             self.parts.store.remove_nodes(vec![self.parts.node.node]).await
@@ -540,6 +549,23 @@ impl Task {
         let told = self.parts.transport.publish(Channel::Broadcast, vec![envelope]);
         // Whoever does not hear it finds out by the lease.
         let _ = tokio::time::timeout(LAST_WORDS, told).await;
+    }
+
+    async fn record_the_rest(&mut self) -> Result<(), CoordinatorError> {
+        while let Some(told) = self.events.next(EVENT_ENVELOPES).now_or_never() {
+            let (told, now) = (told?, self.now());
+            let mut outbox = self.engine.round(gather(&told), now).await?;
+            let (stale, again) = (std::mem::take(&mut outbox.stale), outbox.again.take());
+            self.deliver(outbox, now).await;
+            if let Some(error) = again {
+                return Err(error.into());
+            }
+            for delivery in told {
+                let receipt = receipt(&delivery.envelope().body, &stale);
+                delivery.answer(receipt);
+            }
+        }
+        Ok(())
     }
 
     fn now(&self) -> Now {

@@ -119,6 +119,17 @@ impl Database {
     pub async fn run(&self, sql: &str) -> Vec<String> {
         run(&self.url(), sql).await
     }
+
+    /// Nothing is written to that table until what is given back is dropped.
+    ///
+    /// # Panics
+    /// Where there is no such table.
+    pub async fn hold_writes(&self, table: &str) -> PgConnection {
+        let mut conn = PgConnection::connect(&self.url()).await.expect("a connection");
+        let hold = format!("begin; lock table {table} in exclusive mode");
+        sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut conn).await.expect("a lock");
+        conn
+    }
 }
 
 impl Drop for Database {

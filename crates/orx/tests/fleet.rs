@@ -216,3 +216,28 @@ async fn a_job_taken_in_by_a_follower_is_started_because_the_leader_is_told() {
         assert!(took < std::time::Duration::from_secs(1), "{took:?}: {shown}");
     }
 }
+
+/// Whoever follows a job stops at its end: what comes later is not seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
+    let database = Database::new().await;
+    let mut machine = Machine::new();
+    let text = format!("[store]\nurl = \"{}\"\n", database.url());
+    std::fs::write(machine.path("pg.toml"), text).expect("written");
+    let config = machine.path("pg.toml").to_str().expect("text").to_owned();
+    machine.coordinate_with("127.0.0.1:0", &["--config", &config]);
+    let _worker = Worker::start(&machine, "w1", &[]);
+
+    let held = database.hold_writes("logs").await;
+    let run = machine.command(["run", "--", "echo", "hello"]).stdout(Stdio::piped()).spawn();
+    let run = run.expect("orx runs");
+    let waiting = "select count(*) from pg_locks where relation = 'logs'::regclass and not granted";
+    while database.run(waiting).await != ["1"] {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let waited = machine.orx(["wait", "@last", "--timeout", "500ms"]);
+    assert_eq!(waited.code, 124, "{waited:?}");
+    drop(held);
+    let ran = run.wait_with_output().expect("ended");
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "hello\n");
+}
