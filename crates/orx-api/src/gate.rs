@@ -104,9 +104,10 @@ mod tests {
     use std::sync::Arc;
 
     use axum::routing::get;
-    use orx_control::{ControlPanel, ControlSettings, Defaults};
-    use orx_model::{Incarnation, Timestamp};
+    use orx_control::ControlPanel;
+    use orx_model::Timestamp;
     use orx_store::Memory;
+    use orx_testkit::make::control_settings;
     use orx_transport::{Direct, Notices};
     use tower::ServiceExt;
 
@@ -115,18 +116,7 @@ mod tests {
 
     fn app() -> App {
         let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(Timestamp::default);
-        let settings = ControlSettings {
-            node: Incarnation(1),
-            started_at: Timestamp::default(),
-            version: "1".into(),
-            transport: "direct",
-            defaults: Defaults::default(),
-            by_name: Default::default(),
-            allow_commands: false,
-            lease_ms: 1,
-            node_lives_ms: 1,
-            settings_ms: Default::default(),
-        };
+        let settings = control_settings();
         let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
         let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
         let activity = Arc::new(Activity::default());

@@ -9,13 +9,13 @@ use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
 use futures_util::StreamExt;
 use orx_api::{Activity, ApiSettings, openapi_json, router};
-use orx_control::{ControlPanel, ControlSettings, Defaults, Scope};
+use orx_control::{ControlPanel, Scope};
 use orx_model::log::{LogChunk, Stream};
 use orx_model::schedule::wire::path as schedules;
 use orx_model::wire::path;
 use orx_model::{Incarnation, JobId, Timestamp};
 use orx_store::{Lead, LeadRequest, Memory, Store};
-use orx_testkit::make::{NOW, at, failed, name, outcome, request, succeeded};
+use orx_testkit::make::{NOW, at, control_settings, failed, name, outcome, request, succeeded};
 use orx_transport::{Direct, Notices, Transport};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -31,18 +31,7 @@ async fn server() -> Server {
     let store = Arc::new(Memory::new());
     let transport: Arc<dyn Transport> = Arc::new(Direct::new());
     let notices = Notices::new();
-    let settings = ControlSettings {
-        node: Incarnation(1),
-        started_at: NOW,
-        version: "1".into(),
-        transport: "direct",
-        defaults: Defaults::default(),
-        by_name: BTreeMap::new(),
-        allow_commands: true,
-        lease_ms: 30_000,
-        node_lives_ms: 30_000,
-        settings_ms: BTreeMap::new(),
-    };
+    let settings = control_settings();
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let shared: Arc<dyn Store> = Arc::<Memory>::clone(&store);
     let panel = ControlPanel::new(shared, transport, notices.clone(), Arc::clone(&now), settings);

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use axum::body::Body;
 use axum::http::Request;
 use orx_api::{Activity, ApiSettings, openapi_json, router};
-use orx_control::{Caller, ControlPanel, ControlSettings, Defaults, Scope};
+use orx_control::{Caller, ControlPanel, Scope};
+use orx_model::Timestamp;
 use orx_model::token::{RevokeRequest, TokenRequest};
-use orx_model::{Incarnation, Timestamp};
 use orx_store::Memory;
-use orx_testkit::make::NOW;
+use orx_testkit::make::{NOW, control_settings};
 use orx_transport::{Direct, Notices};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -27,18 +27,7 @@ struct Server {
 
 async fn server() -> Server {
     let clock = Arc::new(AtomicI64::new(NOW.as_millis()));
-    let settings = ControlSettings {
-        node: Incarnation(1),
-        started_at: NOW,
-        version: "1".into(),
-        transport: "direct",
-        defaults: Defaults::default(),
-        by_name: BTreeMap::new(),
-        allow_commands: true,
-        lease_ms: 30_000,
-        node_lives_ms: 9_000,
-        settings_ms: BTreeMap::new(),
-    };
+    let settings = control_settings();
     let read = Arc::clone(&clock);
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> =
         Arc::new(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));

@@ -1,6 +1,5 @@
 //! What strangers can take of a server, over real sockets, with limits small enough for a test.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +9,10 @@ use axum::body::{Body, Bytes};
 use axum::routing::get;
 use futures_util::StreamExt;
 use orx_api::{Activity, ApiSettings, Limits, Serving, Tls, router_with, serve};
-use orx_control::{Caller, ControlPanel, ControlSettings, Defaults, Scope};
-use orx_model::{Incarnation, Timestamp};
+use orx_control::{Caller, ControlPanel, Scope};
+use orx_model::Timestamp;
 use orx_store::Memory;
-use orx_testkit::make::NOW;
+use orx_testkit::make::{NOW, control_settings};
 use orx_transport::{Direct, Notices};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,18 +38,7 @@ async fn listen(router: axum::Router, serving: Serving) -> (SocketAddr, DropGuar
 }
 
 async fn server(limits: Limits, tls: Option<Arc<Tls>>) -> Server {
-    let settings = ControlSettings {
-        node: Incarnation(1),
-        started_at: NOW,
-        version: "1".into(),
-        transport: "direct",
-        defaults: Defaults::default(),
-        by_name: BTreeMap::new(),
-        allow_commands: true,
-        lease_ms: 30_000,
-        node_lives_ms: 9_000,
-        settings_ms: BTreeMap::new(),
-    };
+    let settings = control_settings();
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
     let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);

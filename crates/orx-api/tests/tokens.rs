@@ -1,15 +1,14 @@
 //! Tokens made, listed and revoked through the operations of the control panel, on a clock that the
 //! test moves.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use orx_control::{Caller, ControlPanel, ControlSettings, Defaults, Scope};
+use orx_control::{Caller, ControlPanel, ControlSettings, Scope};
 use orx_model::token::{RevokeRequest, TokenRequest, TokenState};
 use orx_model::{Code, Incarnation, Timestamp};
 use orx_store::{Memory, Store};
-use orx_testkit::make::NOW;
+use orx_testkit::make::{NOW, control_settings};
 use orx_transport::{Direct, Notices};
 
 /// Two servers on one store.
@@ -24,18 +23,7 @@ impl Cluster {
         let clock = Arc::new(AtomicI64::new(NOW.as_millis()));
         let store: Arc<dyn Store> = Arc::new(Memory::new());
         let panel = |node| {
-            let settings = ControlSettings {
-                node: Incarnation(node),
-                started_at: NOW,
-                version: "1".into(),
-                transport: "direct",
-                defaults: Defaults::default(),
-                by_name: BTreeMap::new(),
-                allow_commands: true,
-                lease_ms: 30_000,
-                node_lives_ms: 9_000,
-                settings_ms: BTreeMap::new(),
-            };
+            let settings = ControlSettings { node: Incarnation(node), ..control_settings() };
             let read = Arc::clone(&clock);
             let now = Arc::new(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));
             let (store, transport) = (Arc::clone(&store), Arc::new(Direct::new()));

@@ -1,20 +1,19 @@
 //! `direct` over HTTP passes the suite of every transport: what workers tell and read, and what nodes
 //! send to each other, goes through the real router on a real socket.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use orx_api::{Activity, ApiSettings, Reach, Serving, router, serve};
-use orx_control::{ControlPanel, ControlSettings, Defaults, Scope};
+use orx_control::{ControlPanel, Scope};
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
 };
 use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, Receipt, path};
 use orx_model::{Incarnation, JobId, MessageId, Timestamp};
 use orx_store::{Memory, Store};
-use orx_testkit::make::{NOW, outcome, succeeded};
+use orx_testkit::make::{NOW, control_settings, outcome, succeeded};
 use orx_transport::http::{Link, LinkOptions, Nodes, Token};
 use orx_transport::{
     Channel, Direct, Gateway, GatewayError, Notices, Peer, PeerList, Peers, Shard, Subscription,
@@ -61,18 +60,7 @@ async fn node_on(store: &Arc<dyn Store>, answer: HeartbeatAnswer) -> Node {
     let hub = Direct::new();
     let store = Arc::clone(store);
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
-    let settings = ControlSettings {
-        node: Incarnation(1),
-        started_at: NOW,
-        version: "1".into(),
-        transport: "direct",
-        defaults: Defaults::default(),
-        by_name: BTreeMap::new(),
-        allow_commands: true,
-        lease_ms: 30_000,
-        node_lives_ms: 30_000,
-        settings_ms: BTreeMap::new(),
-    };
+    let settings = control_settings();
     let carried = Arc::new(hub.clone());
     let panel = ControlPanel::new(store, carried, Notices::new(), Arc::clone(&now), settings);
     let worker_token = panel.make_token(vec![Scope::Worker], "w").await.expect("a token");

@@ -1,16 +1,15 @@
 //! Changes of many jobs at once, over the reference store.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use orx_control::{Caller, ControlPanel, ControlSettings, Defaults};
+use orx_control::{Caller, ControlPanel};
 use orx_model::message::{Body, Envelope, Message};
 use orx_model::wire::{Change, ChangeAnswer, ChangeRequest};
 use orx_model::{Incarnation, JobId, JobSpec, JobStatus, RetryPolicy, limits};
 use orx_store::{Dispatching, Jobs, Lead, LeadRequest, Leases, Memory, Term};
-use orx_testkit::make::{NOW, at, failed, job, outcome, request, succeeded};
+use orx_testkit::make::{NOW, at, control_settings, failed, job, outcome, request, succeeded};
 use orx_transport::{Channel, Notices, Shard, Subscription, Transport, TransportError};
 
 /// Takes what it is given, and never says so.
@@ -59,18 +58,7 @@ struct World {
 async fn world() -> World {
     let store = Arc::new(Memory::new());
     let transport = Arc::new(Hanging { store: Arc::clone(&store), ..Hanging::default() });
-    let settings = ControlSettings {
-        node: Incarnation(1),
-        started_at: NOW,
-        version: "1".into(),
-        transport: "direct",
-        defaults: Defaults::default(),
-        by_name: BTreeMap::new(),
-        allow_commands: true,
-        lease_ms: 30_000,
-        node_lives_ms: 30_000,
-        settings_ms: BTreeMap::new(),
-    };
+    let settings = control_settings();
     let panel = ControlPanel::new(
         Arc::<Memory>::clone(&store),
         Arc::<Hanging>::clone(&transport),

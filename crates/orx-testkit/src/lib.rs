@@ -1,7 +1,7 @@
 //! What several crates' tests share: the contract suites that every store and every transport must
 //! pass, and makers of the values they work on.
 //!
-//! Depends on `orx-model`, `orx-store` and `orx-transport`; only tests depend on it.
+//! Depends on `orx-model`, `orx-store`, `orx-transport` and `orx-control`; only tests depend on it.
 
 pub mod history;
 pub mod make;

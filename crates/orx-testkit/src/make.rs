@@ -1,5 +1,8 @@
 //! Plain values for tests: what a test does not care about has one place.
 
+use std::collections::BTreeMap;
+
+use orx_control::{ControlSettings, Defaults};
 use orx_model::job::{Json, Labels};
 use orx_model::{
     ExecutionId, Incarnation, JobId, JobSpec, Name, Offer, OnLost, Outcome, OutcomeKind, Priority,
@@ -88,4 +91,21 @@ pub fn failed() -> OutcomeKind {
 #[must_use]
 pub fn succeeded() -> OutcomeKind {
     OutcomeKind::Succeeded { result: None }
+}
+
+/// Of a node alone, which lets anyone who may enqueue give commands with jobs.
+#[must_use]
+pub fn control_settings() -> ControlSettings {
+    ControlSettings {
+        node: Incarnation(1),
+        started_at: NOW,
+        version: "1".into(),
+        transport: "direct",
+        defaults: Defaults::default(),
+        by_name: BTreeMap::new(),
+        allow_commands: true,
+        lease_ms: 30_000,
+        node_lives_ms: 30_000,
+        settings_ms: BTreeMap::new(),
+    }
 }
