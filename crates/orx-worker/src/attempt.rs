@@ -1,6 +1,7 @@
 //! One attempt, from its start to its outcome.
 
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use orx_model::job::{Json, Progress};
 use orx_model::log::{LogLine, Stream};
 use orx_model::message::{Dispatch, ExecutionProgress, Message};
 use orx_model::{Exit, Outcome, OutcomeKind, Timestamp};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -28,6 +30,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// After the end of a process its pipes are read so long: what holds them then is killed.
 const DRAIN: Duration = Duration::from_millis(200);
 const READ_BYTES: usize = 16 * 1024;
+/// What a pipe can hold: the most that Linux lets a process without rights ask for (pipe(7)).
+const PIPE_BYTES: usize = 1024 * 1024;
 /// End of the standard error that is kept for the error text.
 const LAST_WORDS: usize = 1024;
 
@@ -147,9 +151,13 @@ impl Attempt {
                     self.sweep(Signal::KILL).await;
                 }
                 () = at(drained_by) => {
-                    // Something that left the group still holds a pipe.
+                    // Something that left the group may still hold a pipe; or telling took long.
                     self.sweep(Signal::KILL).await;
-                    (out, err) = (None, None);
+                    read_rest(out.take(), &mut out_bytes);
+                    output.push(Stream::Out, &out_bytes).await;
+                    read_rest(err.take(), &mut err_bytes);
+                    output.push(Stream::Err, &err_bytes).await;
+                    remember(&mut last_words, &err_bytes);
                 }
                 told = told.recv() => {
                     if let Some(told) = told {
@@ -481,6 +489,21 @@ async fn read(from: &mut Option<impl AsyncReadExt + Unpin>, into: &mut Vec<u8>) 
             from.read_buf(into).await.unwrap_or(0)
         }
         None => std::future::pending().await,
+    }
+}
+
+/// What is in the pipe, without waiting for more.
+fn read_rest(from: Option<impl AsFd>, into: &mut Vec<u8>) {
+    let Some(from) = from else { return };
+    let mut piece = [0; READ_BYTES];
+    while into.len() < PIPE_BYTES {
+        match rustix::io::read(&from, &mut piece) {
+            // The end, or nothing more now, or an error, which is as good as the end.
+            Ok(0) => return,
+            Ok(count) => into.extend_from_slice(&piece[..count]),
+            Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
     }
 }
 

@@ -116,9 +116,21 @@ async fn a_transport_slower_than_a_program_waits_for_is_told_at_last_what_was_dr
     no_bytes_uncounted(Duration::from_millis(700)).await;
 }
 
+/// Both pipes are still full when the program has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_program_left_in_its_pipes_is_read_though_telling_takes_long() {
+    let script = "head -c 30000 /dev/zero; head -c 30000 /dev/zero >&2";
+    no_bytes_of_a_script_uncounted(Duration::from_millis(300), script).await;
+}
+
 async fn no_bytes_uncounted(each: Duration) {
+    no_bytes_of_a_script_uncounted(each, "head -c 60000 /dev/zero").await;
+}
+
+/// It prints 60,000 bytes.
+async fn no_bytes_of_a_script_uncounted(each: Duration, text: &str) {
     let coordinator = Setup { logs: Logs::Slow(each), ..Setup::default() }.start().await;
-    let job = script("head -c 60000 /dev/zero");
+    let job = script(text);
     coordinator.run(&job).await;
     // An outcome does not wait for a log for long: what is under way comes after it.
     let counted = |messages: &[Message]| {
