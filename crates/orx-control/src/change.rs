@@ -1,6 +1,6 @@
 //! Cancel, retry, delete: one job or many, by ids or by filter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use orx_model::filter::Filter;
@@ -233,6 +233,18 @@ impl ControlPanel {
         }
     }
 
+    async fn seen(&self, targets: &Targets) -> Result<HashMap<JobId, Seen>> {
+        if !targets.seen.is_empty() {
+            return Ok(targets.ids.iter().copied().zip(targets.seen.iter().copied()).collect());
+        }
+        let mut seen = HashMap::new();
+        for ids in targets.ids.chunks(limits::PAGE_ROWS) {
+            let jobs = self.store().jobs(ids.to_vec()).await.map_err(store_problem)?;
+            seen.extend(jobs.iter().map(|job| (job.id, job.into())));
+        }
+        Ok(seen)
+    }
+
     async fn dry_run(
         &self,
         targets: Targets,
@@ -240,11 +252,9 @@ impl ControlPanel {
     ) -> Result<ChangeAnswer> {
         let mut jobs = Vec::new();
         let mut affected = 0;
-        for (place, &id) in targets.ids.iter().enumerate() {
-            let seen = match targets.seen.get(place) {
-                Some(seen) => Some(*seen),
-                None => self.store().job(id).await.map_err(store_problem)?.map(|job| (&job).into()),
-            };
+        let seen = self.seen(&targets).await?;
+        for id in targets.ids {
+            let seen = seen.get(&id).copied();
             let change = match seen {
                 None => Change::NotFound,
                 Some(job) if would(job) => {

@@ -1,6 +1,6 @@
 //! Workers: looking at them, and what is ordered of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use orx_model::message::{Message, WorkerOrder};
 use orx_model::text::nearest;
@@ -8,7 +8,7 @@ use orx_model::wire::{
     NodeView, V, WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered, WorkerView,
     WorkersOrderAnswer, WorkersOrderRequest,
 };
-use orx_model::{Code, Incarnation, Problem};
+use orx_model::{Code, Incarnation, Problem, limits};
 use orx_store::WorkerRecord;
 
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
@@ -87,20 +87,23 @@ impl ControlPanel {
         }
         let worker = found.pop().ok_or_else(|| no_worker(&all, reference))?.clone();
         let live = self.store().live_attempts_of(worker.incarnation).await;
+        let live = live.map_err(store_problem)?;
         let mut attempts = Vec::new();
-        for attempt in live.map_err(store_problem)? {
-            let job = self.store().job(attempt.job).await.map_err(store_problem)?;
-            // It may have ended since.
-            let Some(job) = job else { continue };
-            attempts.push(WorkerAttempt {
+        for live in live.chunks(limits::PAGE_ROWS) {
+            let ids = live.iter().map(|attempt| attempt.job).collect();
+            let jobs = self.store().jobs(ids).await.map_err(store_problem)?;
+            let mut names: HashMap<_, _> = jobs.into_iter().map(|job| (job.id, job.name)).collect();
+            // One that is not there may have ended since.
+            let named = live.iter().filter_map(|it| names.remove(&it.job).map(|name| (it, name)));
+            attempts.extend(named.map(|(attempt, name)| WorkerAttempt {
                 job: attempt.job,
                 attempt: attempt.attempt,
-                name: job.name,
+                name,
                 status: attempt.status,
                 claimed_at: attempt.claimed_at,
                 started_at: attempt.started_at,
                 cancel_requested: attempt.cancel_requested,
-            });
+            }));
         }
         Ok(WorkerDetail { v: V, worker, attempts })
     }

@@ -188,6 +188,10 @@ pub trait Jobs: Send + Sync {
 
     async fn job(&self, id: JobId) -> Result<Option<Job>>;
 
+    /// Those that are there, each once, by their ids. Whole jobs may be large: ask for a page of
+    /// them at once.
+    async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<Job>>;
+
     async fn job_by_key(&self, key: &str) -> Result<Option<Job>>;
 
     /// Oldest first, the live one last. Empty for an unknown job.

@@ -33,6 +33,7 @@ macro_rules! store_contract {
             ids_ascend_and_what_is_due_later_is_scheduled
             the_same_key_gives_the_same_job_and_another_request_is_a_conflict
             a_key_twice_in_one_batch_is_one_job
+            jobs_are_read_by_their_ids_each_once
             claims_go_by_priority_then_due_time_then_id_over_all_lanes
             no_more_than_so_many_are_claimed_at_once
             a_worker_gets_no_more_than_its_room_and_only_what_it_takes
@@ -210,6 +211,14 @@ pub async fn a_key_twice_in_one_batch_is_one_job(store: AStore) {
     assert_eq!(kept[1], Enqueued::Existing { id, status });
     assert!(matches!(kept[2], Enqueued::New { .. }));
     assert_eq!(claimed_ids(&store, 9).await.len(), 2);
+}
+
+pub async fn jobs_are_read_by_their_ids_each_once(store: AStore) {
+    let ids = [add(&store, job()).await, add(&store, job()).await, add(&store, job()).await];
+    let asked = vec![ids[2], JobId(1_000_000), ids[0], ids[2]];
+    let read = store.jobs(asked).await.expect("read");
+    assert_eq!(read.iter().map(|job| job.id).collect::<Vec<_>>(), [ids[0], ids[2]]);
+    assert!(store.jobs(Vec::new()).await.expect("read").is_empty());
 }
 
 pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: AStore) {

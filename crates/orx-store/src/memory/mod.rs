@@ -316,6 +316,12 @@ impl Jobs for Memory {
         Ok(self.state()?.view(id))
     }
 
+    async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<Job>> {
+        let state = self.state()?;
+        let ids: std::collections::BTreeSet<JobId> = ids.into_iter().collect();
+        Ok(ids.into_iter().filter_map(|id| state.view(id)).collect())
+    }
+
     async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {
         let state = self.state()?;
         Ok(state.keys.get(key).and_then(|id| state.view(*id)))

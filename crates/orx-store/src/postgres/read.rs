@@ -24,6 +24,12 @@ impl Inner {
         self.one_job(&format!("{JOB} WHERE j.id = :id"), &[("id", sql::int(id.0))]).await
     }
 
+    pub(super) async fn jobs(&self, ids: &[JobId]) -> Done<Vec<Job>> {
+        let query = format!("{JOB} WHERE j.id = any(:ids) ORDER BY j.id");
+        let message = sql::fill(&query, &[("ids", sql::ints(ids.iter().map(|id| id.0)))]);
+        self.rows(Kind::Read, message).await?.iter().map(row::job).collect()
+    }
+
     pub(super) async fn job_by_key(&self, key: &str) -> Done<Option<Job>> {
         let query = format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = :key)");
         self.one_job(&query, &[("key", sql::text(key))]).await

@@ -41,6 +41,10 @@ impl Jobs for Postgres {
         self.inner.read("read the job", self.inner.job(id)).await
     }
 
+    async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<Job>> {
+        self.inner.read("read the jobs", self.inner.jobs(&ids)).await
+    }
+
     async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {
         self.inner.read("read the job", self.inner.job_by_key(key)).await
     }

@@ -1,5 +1,7 @@
 //! What is read of jobs.
 
+use std::collections::BTreeSet;
+
 use orx_model::filter::Filter;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
@@ -17,6 +19,12 @@ use crate::{DeadLetterRow, ListRequest, Live, Page};
 pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
     let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
     Ok(find.query_row([id.0], row::job).optional()?)
+}
+
+/// One by one: nothing lies between this and the file.
+pub(super) fn jobs(conn: &Connection, ids: &[JobId]) -> Done<Vec<Job>> {
+    let ids: BTreeSet<JobId> = ids.iter().copied().collect();
+    ids.into_iter().filter_map(|id| job(conn, id).transpose()).collect()
 }
 
 pub(super) fn job_by_key(conn: &Connection, key: &str) -> Done<Option<Job>> {

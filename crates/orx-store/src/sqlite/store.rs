@@ -66,6 +66,10 @@ impl Jobs for Sqlite {
         self.read("read the job", move |conn| read::job(conn, id)).await
     }
 
+    async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<Job>> {
+        self.read("read the jobs", move |conn| read::jobs(conn, &ids)).await
+    }
+
     async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {
         let key = key.to_owned();
         self.read("read the job", move |conn| read::job_by_key(conn, &key)).await
