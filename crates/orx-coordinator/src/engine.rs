@@ -64,7 +64,7 @@ pub struct Outbox {
     pub workers: bool,
     /// Of the outcomes that were told, those that changed nothing.
     pub stale: BTreeSet<ExecutionId>,
-    /// Something advisory was not taken: the same events should be told again.
+    /// Something was not taken: the same events should be told again.
     pub again: Option<StoreError>,
     /// Nothing could be claimed, though all that was told is recorded.
     pub failed: Option<StoreError>,
@@ -422,12 +422,13 @@ impl Engine {
             let record = self.record(events.outcomes, None, now);
             tokio::join!(biased; logs, started, progress, record, claims)
         };
-        let mut outbox = match recorded {
-            Ok(outbox) => outbox,
+        let (mut outbox, again) = match recorded {
+            Ok(outbox) => (outbox, None),
             Err(error) => {
-                // The places are not free after all, or it is unknown: the store says.
-                self.recount().await?;
-                return Err(error);
+                // The places are not free after all, or it is unknown: the store says. What was
+                // claimed beside it is claimed, and nobody else would send it.
+                let recounted = self.recount().await;
+                (Outbox::default(), Some(recounted.err().unwrap_or(error)))
             }
         };
         let claimed = match claimed {
@@ -443,7 +444,8 @@ impl Engine {
         outbox.changed.extend(claimed.iter().map(|claim| claim.dispatch.job));
         outbox.send.extend(self.dispatches(claimed));
         outbox.changed.extend(touched);
-        outbox.again = [logs, started, progress].into_iter().find_map(Result::err);
+        outbox.again =
+            again.or_else(|| [logs, started, progress].into_iter().find_map(Result::err));
         Ok(outbox)
     }
 
