@@ -266,7 +266,7 @@ impl Engine {
             .collect();
         let outbox = self.give_up_all(lost, now).await?;
         dead.iter().for_each(|worker| self.fleet.remove(*worker));
-        self.store.remove_workers(dead.into_iter().collect()).await?;
+        self.store.remove_workers(dead.into_iter().collect(), true).await?;
         self.recount().await?;
         Ok(outbox)
     }
@@ -337,7 +337,7 @@ impl Engine {
         let worker = heartbeat.incarnation;
         let told = live.iter().map(|attempt| (worker, fleet::returned(attempt, now.wall)));
         let mut outbox = self.record(told.collect(), None, now).await?;
-        self.store.remove_workers(vec![worker]).await?;
+        self.store.remove_workers(vec![worker], false).await?;
         self.fleet.remove(worker);
         outbox.workers = true;
         Ok((self.fleet.answer(None, now), outbox))
@@ -365,7 +365,7 @@ impl Engine {
             .filter(|row| row.order == Some(WorkerOrder::Fence) && row.silent > FENCE_KEPT);
         let old: Vec<_> = old.map(|row| row.report.registration.incarnation).collect();
         if !old.is_empty() {
-            self.store.remove_workers(old).await?;
+            self.store.remove_workers(old, true).await?;
         }
         Ok(outbox)
     }
@@ -655,13 +655,10 @@ impl Engine {
         }
         let mut outbox = self.refresh(now).await?;
         for worker in self.fleet.lost(now) {
-            let order = self.fleet.seat(worker).and_then(|seat| seat.order);
             tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
             outbox.add(self.give_up(worker, "its worker was not heard of any more", now).await?);
-            // A fence outlives the silence of its worker.
-            if order != Some(WorkerOrder::Fence) {
-                self.store.remove_workers(vec![worker]).await?;
-            }
+            // A fence outlives the silence of its worker, also one that was ordered just now.
+            self.store.remove_workers(vec![worker], false).await?;
         }
         let live = self.store.live_attempts().await?;
         let overdue = self.fleet.overdue(&live, now.wall);
