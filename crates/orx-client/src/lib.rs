@@ -393,6 +393,11 @@ impl Client {
     ) -> Result<Option<Job>> {
         let route = place(path::JOB_LOGS, "{job}", reference);
         let mut away = Away::default();
+        // Only the last line says where nothing begins.
+        let mut passes = query.tail == Some(0);
+        if passes {
+            query.tail = Some(1);
+        }
         loop {
             let opened = self.send(Method::GET, &route, |call| call.query(&query)).await;
             let response = match opened {
@@ -420,11 +425,16 @@ impl Client {
                         // From here on, should the link be lost.
                         query.cursor = Some(part.cursor.clone());
                         query.tail = None;
-                        if on(LogEvent::Chunk(part)).is_break() {
+                        if !passes && on(LogEvent::Chunk(part)).is_break() {
                             return Ok(None);
                         }
                     }
                     other => {
+                        if matches!(other, LogEvent::Live {}) {
+                            // Of what comes from here on nothing is left out, though the link be
+                            // lost before any of it.
+                            (query.tail, passes) = (None, false);
+                        }
                         if on(other).is_break() {
                             return Ok(None);
                         }
@@ -676,4 +686,73 @@ pub(crate) async fn next_piece(
     stream: &mut (impl futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Unpin),
 ) -> Option<std::result::Result<bytes::Bytes, String>> {
     stream.next().await.map(|piece| piece.map_err(|error| chain(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one call after the other with a log that ends too early; what was asked for.
+    fn serve(bodies: &'static [&'static str]) -> (String, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let serving = std::thread::spawn(move || {
+            let answer = |body: &&str| {
+                let (mut stream, _) = listener.accept().expect("a call");
+                let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
+                let first = lines.next().expect("a line").expect("text");
+                for line in lines.map(|line| line.expect("text")) {
+                    if line.is_empty() {
+                        break;
+                    }
+                }
+                let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+                stream.write_all(format!("{head}{body}").as_bytes()).expect("answered");
+                first
+            };
+            bodies.iter().map(answer).collect()
+        });
+        (url, serving)
+    }
+
+    const LIVE: &str = "{\"live\":{}}\n";
+    const ONE: &str = "{\"chunk\":{\"cursor\":\"1:1\",\"attempt\":1,\"stream\":\"out\",\
+        \"at\":\"2026-01-01T00:00:00Z\",\"data\":\"one\\n\"}}\n{\"live\":{}}\n";
+    const TWO: &str = "{\"chunk\":{\"cursor\":\"1:2\",\"attempt\":1,\"stream\":\"out\",\
+        \"at\":\"2026-01-01T00:00:00Z\",\"data\":\"two\\n\"}}\n{\"live\":{}}\n";
+
+    /// Follows until a line is shown; that line, and what was asked for.
+    async fn follow(tail: u32, bodies: &'static [&'static str]) -> (String, Vec<String>) {
+        let (url, serving) = serve(bodies);
+        let locate = Arc::new(Endpoint { url, token: None });
+        let client = Client::new(locate, Duration::from_secs(10)).expect("a client");
+        let query = LogsQuery { follow: Some(true), tail: Some(tail), ..LogsQuery::default() };
+        let mut shown = String::new();
+        let on = |event| match event {
+            LogEvent::Chunk(part) => {
+                shown = String::from_utf8(part.data).expect("text");
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        };
+        client.follow("1", query, on, |_| {}).await.expect("followed");
+        (shown, serving.join().expect("served"))
+    }
+
+    #[tokio::test]
+    async fn what_is_printed_while_the_link_is_lost_is_not_cut_to_the_tail() {
+        let (shown, asked) = follow(5, &[LIVE, ONE]).await;
+        assert_eq!(shown, "one\n");
+        assert!(asked[0].contains("tail=5") && !asked[1].contains("tail"), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_tail_of_nothing_is_followed_from_its_place_after_the_link_was_lost() {
+        let (shown, asked) = follow(0, &[ONE, TWO]).await;
+        assert_eq!(shown, "two\n");
+        assert!(asked[1].contains("cursor=1") && !asked[1].contains("tail"), "{asked:?}");
+    }
 }

@@ -64,7 +64,7 @@ pub struct Outbox {
     pub workers: bool,
     /// Of the outcomes that were told, those that changed nothing.
     pub stale: BTreeSet<ExecutionId>,
-    /// Something advisory was not taken: the same events should be told again.
+    /// Something was not taken: the same events should be told again.
     pub again: Option<StoreError>,
     /// Nothing could be claimed, though all that was told is recorded.
     pub failed: Option<StoreError>,
@@ -266,7 +266,7 @@ impl Engine {
             .collect();
         let outbox = self.give_up_all(lost, now).await?;
         dead.iter().for_each(|worker| self.fleet.remove(*worker));
-        self.store.remove_workers(dead.into_iter().collect()).await?;
+        self.store.remove_workers(dead.into_iter().collect(), true).await?;
         self.recount().await?;
         Ok(outbox)
     }
@@ -337,7 +337,7 @@ impl Engine {
         let worker = heartbeat.incarnation;
         let told = live.iter().map(|attempt| (worker, fleet::returned(attempt, now.wall)));
         let mut outbox = self.record(told.collect(), None, now).await?;
-        self.store.remove_workers(vec![worker]).await?;
+        self.store.remove_workers(vec![worker], false).await?;
         self.fleet.remove(worker);
         outbox.workers = true;
         Ok((self.fleet.answer(None, now), outbox))
@@ -365,7 +365,7 @@ impl Engine {
             .filter(|row| row.order == Some(WorkerOrder::Fence) && row.silent > FENCE_KEPT);
         let old: Vec<_> = old.map(|row| row.report.registration.incarnation).collect();
         if !old.is_empty() {
-            self.store.remove_workers(old).await?;
+            self.store.remove_workers(old, true).await?;
         }
         Ok(outbox)
     }
@@ -422,12 +422,13 @@ impl Engine {
             let record = self.record(events.outcomes, None, now);
             tokio::join!(biased; logs, started, progress, record, claims)
         };
-        let mut outbox = match recorded {
-            Ok(outbox) => outbox,
+        let (mut outbox, again) = match recorded {
+            Ok(outbox) => (outbox, None),
             Err(error) => {
-                // The places are not free after all, or it is unknown: the store says.
-                self.recount().await?;
-                return Err(error);
+                // The places are not free after all, or it is unknown: the store says. What was
+                // claimed beside it is claimed, and nobody else would send it.
+                let recounted = self.recount().await;
+                (Outbox::default(), Some(recounted.err().unwrap_or(error)))
             }
         };
         let claimed = match claimed {
@@ -443,7 +444,8 @@ impl Engine {
         outbox.changed.extend(claimed.iter().map(|claim| claim.dispatch.job));
         outbox.send.extend(self.dispatches(claimed));
         outbox.changed.extend(touched);
-        outbox.again = [logs, started, progress].into_iter().find_map(Result::err);
+        outbox.again =
+            again.or_else(|| [logs, started, progress].into_iter().find_map(Result::err));
         Ok(outbox)
     }
 
@@ -653,13 +655,10 @@ impl Engine {
         }
         let mut outbox = self.refresh(now).await?;
         for worker in self.fleet.lost(now) {
-            let order = self.fleet.seat(worker).and_then(|seat| seat.order);
             tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
             outbox.add(self.give_up(worker, "its worker was not heard of any more", now).await?);
-            // A fence outlives the silence of its worker.
-            if order != Some(WorkerOrder::Fence) {
-                self.store.remove_workers(vec![worker]).await?;
-            }
+            // A fence outlives the silence of its worker, also one that was ordered just now.
+            self.store.remove_workers(vec![worker], false).await?;
         }
         let live = self.store.live_attempts().await?;
         let overdue = self.fleet.overdue(&live, now.wall);

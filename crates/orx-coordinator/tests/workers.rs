@@ -141,7 +141,7 @@ fn a_worker_of_many_places_is_filled_though_others_wait_for_work() {
 fn a_worker_that_said_goodbye_to_another_node_is_given_nothing_more() {
     let mut world = World::new();
     world.worker(1, 4, &[], at(0));
-    done(world.store.remove_workers(vec![Incarnation(1)])).expect("removed");
+    done(world.store.remove_workers(vec![Incarnation(1)], false)).expect("removed");
     done(world.engine.refresh(at(1))).expect("refreshed");
     world.enqueue([job()]);
     assert!(world.given(at(2)).is_empty());
@@ -154,7 +154,7 @@ fn what_a_worker_holds_whose_row_is_gone_is_given_up_after_a_lease() {
     world.worker(1, 4, &[], at(0));
     world.enqueue([job()]);
     assert_eq!(world.given(at(1)), [(1, 1)].into());
-    done(world.store.remove_workers(vec![Incarnation(1)])).expect("removed");
+    done(world.store.remove_workers(vec![Incarnation(1)], false)).expect("removed");
     done(world.engine.refresh(at(2))).expect("refreshed");
     assert_eq!(world.jobs()[0].status, JobStatus::Dispatched);
     done(world.engine.monitor(at(40))).expect("a look");

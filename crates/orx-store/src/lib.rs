@@ -418,8 +418,9 @@ pub trait Workers: Send + Sync {
         order: Option<WorkerOrder>,
     ) -> Result<Vec<bool>>;
 
-    /// Advisory. Unknown ones are passed over.
-    async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()>;
+    /// Advisory. Unknown ones are passed over. Fenced ones stay, unless they are meant as well: a
+    /// fence may be ordered while its worker is being given up.
+    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()>;
 }
 
 /// A coordinator that wants to lead, or goes on.

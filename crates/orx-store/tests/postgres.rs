@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
 use orx_store::{
-    Claimed, DeadLetters, Dispatching, Durability, Enqueued, Jobs, Lead, LeadRequest, Leases,
-    Postgres, PostgresOptions, PruneRequest, Recorded, StoreError, Term, Upkeep,
+    CancelAnswer, CancelCommand, Claimed, DeadLetters, Dispatching, Durability, Enqueued, Jobs,
+    Lead, LeadRequest, Leases, Postgres, PostgresOptions, PruneRequest, Recorded, RetryAnswer,
+    StoreError, Term, Upkeep,
 };
-use orx_testkit::make::{NOW, at, failed, job, name, outcome, request, succeeded};
+use orx_testkit::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
 use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -479,6 +480,73 @@ async fn an_outcome_decided_on_what_has_changed_is_decided_anew() {
     let told = told.await.expect("an answer").expect("recorded")[0];
     assert_eq!(told, Recorded::Applied { status: JobStatus::Cancelled, run_at: None });
     assert_eq!(store.attempts(id).await.expect("read").len(), 1);
+}
+
+/// Tells an outcome of the job's first attempt, and calls `change` after the outcome was told and
+/// before it is written. Answers what `change` does.
+async fn change_while_it_ends<T: Send + 'static>(
+    database: &Database,
+    store: &Arc<Postgres>,
+    told: Outcome,
+    change: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let mut other = Open::begin(database).await;
+    other.run(&format!("select 1 from jobs where id = {} for update", told.job)).await;
+    let recording = {
+        let store = Arc::clone(store);
+        tokio::spawn(async move { store.record_outcomes(vec![told], vec![0.5], at(2)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let changing = tokio::spawn(change);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!recording.is_finished() && !changing.is_finished(), "they did not wait");
+    other.end("commit").await;
+    recording.await.expect("an answer").expect("recorded");
+    changing.await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_job_that_has_just_succeeded_is_retried_and_leaves_no_result_behind() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let id = add(&store, vec![job()]).await[0];
+    store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
+    let told = outcome(id, 1, OutcomeKind::Succeeded { result: Some(json("1")) });
+    let retry = {
+        let store = Arc::clone(&store);
+        async move { store.retry(vec![id], at(3)).await }
+    };
+    let retried = change_while_it_ends(&database, &store, told, retry).await;
+    assert_eq!(retried.expect("retried"), [RetryAnswer::Retried]);
+
+    // The next attempt tells no result: then there is none.
+    store.claim_ready(vec![request(1, 2, 1)], term, at(4)).await.expect("claimed");
+    let told = vec![outcome(id, 2, succeeded())];
+    store.record_outcomes(told, vec![0.5], at(5)).await.expect("recorded");
+    let job = store.job(id).await.expect("read").expect("there");
+    assert_eq!(job.status, JobStatus::Completed);
+    assert!(job.result.is_none(), "{:?}", job.result);
+}
+
+#[tokio::test]
+async fn a_job_whose_attempt_has_just_failed_is_cancelled() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let ids = add(&store, vec![job(), job()]).await;
+    let (ends, other) = (ids[0], ids[1]);
+    store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
+    let cancel = {
+        let store = Arc::clone(&store);
+        let cancel =
+            |id| CancelCommand { id, reason: None, by: None, force: false, expected: None };
+        async move { store.cancel(vec![cancel(ends), cancel(other)], at(3)).await }
+    };
+    let told = outcome(ends, 1, failed());
+    let answers = change_while_it_ends(&database, &store, told, cancel).await;
+    let cancelled = CancelAnswer::Cancelled { stop: None };
+    assert_eq!(answers.expect("cancelled"), [cancelled, cancelled]);
 }
 
 #[tokio::test]

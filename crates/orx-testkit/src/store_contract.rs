@@ -783,7 +783,7 @@ pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
     assert_eq!(reports(&store).await[0], later);
     let seen = store.workers(NOW).await.expect("read");
     assert!(seen.iter().all(|worker| worker.silent < Duration::from_secs(60)), "{seen:?}");
-    store.remove_workers(vec![Incarnation(1), Incarnation(7)]).await.expect("remove");
+    store.remove_workers(vec![Incarnation(1), Incarnation(7)], false).await.expect("remove");
     assert_eq!(reports(&store).await.len(), 2);
 }
 
@@ -812,7 +812,11 @@ pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
         let taken_back = store.order_workers(vec![Incarnation(1)], order).await.expect("answered");
         assert_eq!(taken_back, [false]);
     }
+    // It was given up for its silence when the fence came.
+    store.remove_workers(vec![Incarnation(1)], false).await.expect("passed over");
     assert_eq!(store.workers(NOW).await.expect("read")[0].order, fence);
+    store.remove_workers(vec![Incarnation(1)], true).await.expect("removed");
+    assert!(store.workers(NOW).await.expect("read").is_empty());
 }
 
 pub async fn one_node_leads_until_it_steps_down(store: AStore) {

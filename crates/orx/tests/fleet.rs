@@ -241,3 +241,37 @@ async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
     let ran = run.wait_with_output().expect("ended");
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "hello\n");
 }
+
+/// What is claimed beside it is started all the same, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
+    let database = Database::new().await;
+    let mut machine = Machine::new();
+    let text = format!("[store]\nurl = \"{}\"\n", database.url());
+    std::fs::write(machine.path("pg.toml"), text).expect("written");
+    let config = machine.path("pg.toml").to_str().expect("text").to_owned();
+    machine.coordinate_with("127.0.0.1:0", &["--config", &config]);
+    let _worker = Worker::start(&machine, "w1", &[]);
+    let busy = detached(&machine, "sleep 600");
+    let first = detached(&machine, "while [ ! -e go ]; do sleep 0.02; done");
+    until("both run", || [&busy, &first].iter().all(|job| machine.status(job) == "running"));
+    let rest: Vec<String> = (0..3).map(|_| detached(&machine, "true")).collect();
+
+    // An outcome is written there, a claim is not. It is given up and tried again twice.
+    let held = database.hold_writes("attempts").await;
+    std::fs::write(machine.path("work/go"), "").expect("written");
+    let waiting = "select count(*) from jobs where status = 1";
+    let mut left = Vec::new();
+    for _ in 0..50 {
+        left = database.run(waiting).await;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(left, ["2"], "one place became free, and one job is given for it");
+    drop(held);
+    for job in &rest {
+        let waited = machine.orx(["wait", job, "--timeout", "8s"]);
+        assert_eq!(waited.code, 0, "{waited:?}");
+        let shown = machine.json(["show", job]);
+        assert_eq!(shown["attempts"].as_array().map(Vec::len), Some(1), "{shown}");
+    }
+}

@@ -161,7 +161,7 @@ pass!(Workers {
     fn put_workers(reports: Vec<WorkerReport>, now: Timestamp) -> Vec<Option<WorkerOrder>>;
     fn workers(now: Timestamp) -> Vec<WorkerRecord>;
     fn order_workers(workers: Vec<Incarnation>, order: Option<WorkerOrder>) -> Vec<bool>;
-    fn remove_workers(workers: Vec<Incarnation>) -> ();
+    fn remove_workers(workers: Vec<Incarnation>, fenced: bool) -> ();
 });
 
 pass!(Leases {

@@ -848,9 +848,12 @@ impl Workers for Memory {
         Ok(workers.iter().map(&mut give).collect())
     }
 
-    async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()> {
+    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
         let mut state = self.state()?;
-        state.workers.retain(|incarnation, _| !workers.contains(incarnation));
+        state.workers.retain(|incarnation, worker| {
+            let stays = worker.order == Some(WorkerOrder::Fence) && !fenced;
+            stays || !workers.contains(incarnation)
+        });
         Ok(())
     }
 }

@@ -1,6 +1,9 @@
 -- What waits is cancelled at once; what is under a worker is asked to stop, and where it is forced
--- its attempt ends here. The first request counts. Rows are locked in the order of ids. Answers
--- every job as it was found.
+-- its attempt ends here. The first request counts. Rows are locked in the order of ids, in a
+-- statement of its own: the server checks a row as it stood when a statement began, though it writes
+-- it as it stands when its lock is had, so an attempt that ends meanwhile must have ended before.
+-- Answers every job as it was found.
+select 1 from jobs where id = any(:jobs) order by id for no key update;
 with input as materialized (
     select * from unnest(:jobs, :force, :expected, :reasons, :bys)
     as t(job, force, expected, reason, by)

@@ -49,10 +49,10 @@ impl Inner {
             }
             let commands: Vec<&CancelCommand> = left.iter().map(|place| &cancels[*place]).collect();
             let done = answers.iter().any(Option::is_some);
-            let rows = self.rows(Kind::Durable, cancel_message(&commands, now)?).await;
-            let rows = rows.map_err(|trouble| trouble.after(done))?;
+            let sets = self.send(Kind::Durable, cancel_message(&commands, now)?).await;
+            let sets = sets.map_err(|trouble| trouble.after(done))?;
             self.count();
-            let mut before = before(&rows)?;
+            let mut before = before(&sets)?;
             for (place, command) in left.into_iter().zip(commands) {
                 answers[place] = Some(match before.remove(&command.id) {
                     None => CancelAnswer::Missing,
@@ -82,10 +82,10 @@ impl Inner {
             ];
             let message = sql::fill(include_str!("revive.sql"), &values);
             let done = answers.iter().any(Option::is_some);
-            let rows = self.rows(Kind::Durable, message).await;
-            let rows = rows.map_err(|trouble| trouble.after(done))?;
+            let sets = self.send(Kind::Durable, message).await;
+            let sets = sets.map_err(|trouble| trouble.after(done))?;
             self.count();
-            let mut before = before(&rows)?;
+            let mut before = before(&sets)?;
             for place in left {
                 answers[place] = Some(match before.remove(&ids[place]) {
                     None => RetryAnswer::Missing,
@@ -160,14 +160,15 @@ impl Before {
     }
 }
 
-fn before(rows: &[PgRow]) -> Done<HashMap<JobId, Before>> {
+/// What the last statement of a message found.
+fn before(sets: &[Vec<PgRow>]) -> Done<HashMap<JobId, Before>> {
     let before = |row| {
         let row = Columns(row);
         let live = row.optional_id(2)?.zip(row.optional_id(3)?);
         let live = live.map(|(worker, execution)| (Incarnation(worker), ExecutionId(execution)));
         Ok((row.job(0)?, Before { status: row.status(1)?, live }))
     };
-    rows.iter().map(before).collect()
+    sets.last().into_iter().flatten().map(before).collect()
 }
 
 fn cancel_message(commands: &[&CancelCommand], now: Timestamp) -> Done<String> {

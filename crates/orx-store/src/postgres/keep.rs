@@ -84,10 +84,13 @@ impl Inner {
         Ok(workers.iter().map(|worker| ordered.contains(worker)).collect())
     }
 
-    pub(super) async fn remove_workers(&self, workers: &[Incarnation]) -> Done<()> {
+    pub(super) async fn remove_workers(&self, workers: &[Incarnation], fenced: bool) -> Done<()> {
+        let stays = if fenced { "" } else { "and w.ordered is distinct from 'fence'" };
         let message = sql::fill(
-            "delete from workers where incarnation in (select w.incarnation from workers w \
-             where w.incarnation = any(:workers) order by 1 for update)",
+            &format!(
+                "delete from workers where incarnation in (select w.incarnation from workers w \
+                 where w.incarnation = any(:workers) {stays} order by 1 for update)"
+            ),
             &[("workers", sql::ids(workers.iter().map(|worker| worker.0)))],
         );
         self.send(Kind::Advisory, message).await.map(drop)

@@ -1,6 +1,8 @@
 -- A person's retry: a new budget, and no limit to the wait for a start, which has passed already or
--- was met. The deadline stands. Rows are locked in the order of ids. Answers every job as it was
--- found.
+-- was met. The deadline stands. Rows are locked in the order of ids, in a statement of its own, as in
+-- cancel.sql: an attempt that ends meanwhile leaves a result, too, that only the next one sees.
+-- Answers every job as it was found.
+select 1 from jobs where id = any(:jobs) order by id for no key update;
 with locked as materialized (
     select j.id, j.lane, j.status, j.execution, j.worker from jobs j
     where j.id = any(:jobs)

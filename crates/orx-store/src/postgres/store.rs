@@ -181,8 +181,8 @@ impl Workers for Postgres {
         self.inner.write("order the workers", self.inner.order_workers(&workers, order)).await
     }
 
-    async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()> {
-        self.inner.write("forget the workers", self.inner.remove_workers(&workers)).await
+    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
+        self.inner.write("forget the workers", self.inner.remove_workers(&workers, fenced)).await
     }
 }
 

@@ -136,10 +136,12 @@ pub(super) fn order_workers(
     Ok(answers)
 }
 
-pub(super) fn remove_workers(tx: &mut Tx<'_>, workers: &[Incarnation]) -> Done<()> {
-    let mut remove = tx.conn.prepare_cached("DELETE FROM workers WHERE incarnation = ?1")?;
+pub(super) fn remove_workers(tx: &mut Tx<'_>, workers: &[Incarnation], fenced: bool) -> Done<()> {
+    let mut remove = tx.conn.prepare_cached(
+        "DELETE FROM workers WHERE incarnation = ?1 AND (?2 OR ordered IS NOT 'fence')",
+    )?;
     for worker in workers {
-        remove.execute([worker.to_bytes()])?;
+        remove.execute(params![worker.to_bytes(), fenced])?;
     }
     Ok(())
 }

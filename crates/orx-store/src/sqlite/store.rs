@@ -359,9 +359,9 @@ impl Workers for Sqlite {
         self.write("order the workers", Kind::Durable, weight, run).await
     }
 
-    async fn remove_workers(&self, workers: Vec<Incarnation>) -> Result<()> {
+    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
         let weight = workers.len();
-        let run = move |tx: &mut Tx<'_>| keep::remove_workers(tx, &workers);
+        let run = move |tx: &mut Tx<'_>| keep::remove_workers(tx, &workers, fenced);
         self.write("forget the workers", Kind::Advisory, weight, run).await
     }
 }
