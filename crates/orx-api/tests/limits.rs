@@ -161,11 +161,14 @@ async fn a_body_that_trickles_in_is_given_up_and_a_steady_one_is_not() {
     let answer = Answer::read(&mut slow).await;
     assert_eq!((answer.code, answer.problem().as_str()), (408, "slow_request"), "{answer:?}");
 
-    let body = format!("{{\"name\":\"work\",\"args\":\"{}\"}}", "x".repeat(4_000));
+    let body = format!("{{\"name\":\"work\",\"args\":\"{}\"}}", "x".repeat(10_000));
     let mut steady = server.connect().await;
     steady.write_all(post(body.len()).as_bytes()).await.expect("sent");
     let began = Instant::now();
-    for piece in body.as_bytes().chunks(500) {
+    // What came at first is worth some seconds, longer than a busy machine keeps the rest waiting.
+    let (first, rest) = body.as_bytes().split_at(8_000);
+    steady.write_all(first).await.expect("sent");
+    for piece in rest.chunks(250) {
         steady.write_all(piece).await.expect("sent");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -853,7 +853,8 @@ pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothin
     let id = add(&store, job()).await;
     let due = add(&store, JobSpec { run_at: Some(at(1)), ..job() }).await;
     assert!(store.step_down(store.term).await.expect("stepped down"));
-    let short = Duration::from_millis(150);
+    // Somebody is to ask while it lasts.
+    let short = Duration::from_secs(2);
     let old = lead(&*store, LEADER, short).await.expect("free");
     let mut waited = 0;
     let new = loop {

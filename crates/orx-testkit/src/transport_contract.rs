@@ -43,7 +43,7 @@ type ATransport = Arc<dyn Transport>;
 /// Nothing comes within this, where nothing should.
 const QUIET: Duration = Duration::from_millis(50);
 /// What should come, comes within this.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 fn envelope(n: u128) -> Envelope {
     told_of(JobId(i64::try_from(n).expect("a small number")), n)

@@ -61,12 +61,14 @@ fn a_job_of_several_leases_survives_its_coordinators_restart_in_one_attempt() {
 fn a_worker_that_was_stopped_past_its_lease_changes_nothing_and_ends_what_it_no_longer_holds() {
     let cluster = Cluster::start(Kind::Sqlite, false);
     // Two at one worker: one ends while it is stopped, one would go on for long.
-    let short = cluster.detach(0, "short", "2", "").expect("accepted");
+    let go = cluster.path("go");
+    let short = cluster.detach(0, "short", go.to_str().expect("text"), "").expect("accepted");
     let long = cluster.detach(0, "long", "40", "").expect("accepted");
     until("both run", || runs(&cluster, &short) && runs(&cluster, &long));
     let first = |job| cluster.show(job).attempts[0].clone();
     let holder = first(&long).worker_name.to_string();
     cluster.stop(&holder);
+    std::fs::write(&go, "").expect("a file");
     until("the job is another's", || cluster.show(&long).job.attempt == 2);
     until("it runs there", || runs(&cluster, &long));
     let both_there = first(&short).worker_name.as_str() == holder;
@@ -158,8 +160,9 @@ fn a_worker_that_is_told_to_end_lets_what_runs_end_within_its_grace_and_gives_ba
     let cluster = Cluster::start_with(Kind::Sqlite, false, Duration::from_secs(6));
     cluster.kill("w2");
     until("it is given up", || cluster.live_workers() == 1);
-    let short = cluster.detach(0, "short", "3", "").expect("accepted");
-    let long = cluster.detach(0, "long", "12", "").expect("accepted");
+    let (go, later) = (cluster.path("go"), cluster.path("later"));
+    let short = cluster.detach(0, "short", go.to_str().expect("text"), "").expect("accepted");
+    let long = cluster.detach(0, "long", later.to_str().expect("text"), "").expect("accepted");
     until("both run", || runs(&cluster, &short) && runs(&cluster, &long));
     cluster.tell("w1");
     until("the coordinator hears of it", || {
@@ -167,11 +170,13 @@ fn a_worker_that_is_told_to_end_lets_what_runs_end_within_its_grace_and_gives_ba
         list.is_some_and(|list| list[0]["state"] == "draining")
     });
     let late = cluster.detach(0, "late", "0.1", "").expect("accepted");
+    std::fs::write(&go, "").expect("a file");
     assert_eq!(cluster.ended("w1"), 0, "{}", cluster.log_of("w1"));
     let ended = |job: &str| cluster.show(job).attempts.first().map(|attempt| attempt.status);
     assert_eq!(ended(&short), Some(AttemptStatus::Succeeded));
     assert_eq!(ended(&long), Some(AttemptStatus::Interrupted));
     assert_eq!(ended(&late), None, "what comes while a worker ends is for others");
+    std::fs::write(&later, "").expect("a file");
     cluster.start_worker(0);
     cluster.restart("w2");
     end(&cluster);

@@ -213,7 +213,8 @@ async fn a_job_taken_in_by_a_follower_is_started_because_the_leader_is_told() {
         };
         let claimed = at(&shown["attempts"][0]["claimed_at"]);
         let took = claimed.saturating_since(at(&shown["created_at"]));
-        assert!(took < std::time::Duration::from_secs(1), "{took:?}: {shown}");
+        // Far less than the leader's periods, and some seconds for a busy machine.
+        assert!(took < std::time::Duration::from_secs(20), "{took:?}: {shown}");
     }
 }
 

@@ -88,7 +88,7 @@ done
     };
     let mut enqueuing = enqueue(&machine).spawn().expect("the script runs");
     let done = || std::fs::read_dir(&output).map_or(0, |all| all.count());
-    until("a part is compressed", || done() > FILES / 5);
+    until("a part is compressed", || done() > FILES / 10);
     machine.kill();
     machine.start(&[]);
     // The script was hit by the kill: it is run again, and its keys keep it from doing anything twice.

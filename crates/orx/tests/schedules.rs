@@ -621,7 +621,8 @@ fn files_with_anything_wrong_change_nothing() {
 #[test]
 fn a_run_knows_its_due_time_and_its_job_knows_its_schedule() {
     let machine = Machine::with_server();
-    let add = ["schedule", "add", "tick", "--every", "1s", "--max-runs", "2", "--", "sh", "-c"];
+    // So far apart that each run has ended when the next is due.
+    let add = ["schedule", "add", "tick", "--every", "3s", "--max-runs", "2", "--", "sh", "-c"];
     let args: Vec<&str> = add.iter().copied().chain(["echo $ORX_SCHEDULED_AT"]).collect();
     assert_eq!(with_input(&machine, &args).code, 0);
     until("it has run twice and ended", || {

@@ -72,7 +72,7 @@ fn a_revoked_token_is_refused_at_once_and_an_expired_one_in_its_time() {
     let said = machine.orx(["token", "revoke", id(&revoked)]);
     assert_eq!((said.code, said.out.as_str()), (0, &*format!("revoked {}\n", id(&revoked))));
     assert_eq!(with(&machine, &revoked, &["jobs"]).code, 5);
-    let made = machine.orx(["token", "create", "--scope", "read", "--expires", "2s"]);
+    let made = machine.orx(["token", "create", "--scope", "read", "--expires", "6s"]);
     let ends = made.out.trim();
     assert_eq!(with(&machine, ends, &["jobs"]).code, 0);
     until("the token has expired", || with(&machine, ends, &["jobs"]).code == 5);

@@ -23,7 +23,7 @@ use orx_worker::{CommandHandler, Handlers, Worker, WorkerOptions};
 use tokio::sync::watch;
 
 /// Nothing here takes so long, on a busy machine neither.
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");

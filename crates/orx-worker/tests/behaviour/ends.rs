@@ -12,15 +12,17 @@ use crate::coordinator::{
 use crate::processes::{EndsWithTest, all_end, is_gone};
 
 const SOON: Duration = Duration::from_millis(300);
+/// A script has long begun, and set its traps, when its time is over.
+const BEGUN: Duration = Duration::from_secs(2);
 /// Long for a machine, short beside the sleeps of the scripts.
-const PROMPT: Duration = Duration::from_secs(5);
+const PROMPT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_timeout_asks_with_term_first() {
     let coordinator = Setup::default().start().await;
     let mut job =
         script("trap 'echo asked; exit 9' TERM; echo ready; while :; do sleep 0.02; done");
-    job.timeout_ms = Some(300);
+    job.timeout_ms = Some(BEGUN.as_millis() as u64);
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{outcome:?}");
     assert_eq!(outcome.exit, Some(Exit::Code(9)));
@@ -31,12 +33,12 @@ async fn a_timeout_asks_with_term_first() {
 async fn who_does_not_hear_term_is_killed_after_the_grace() {
     let coordinator = Setup { kill_grace: SOON, ..Setup::default() }.start().await;
     let mut job = script("trap '' TERM; while :; do sleep 0.02; done");
-    job.timeout_ms = Some(200);
+    job.timeout_ms = Some(BEGUN.as_millis() as u64);
     let begin = Instant::now();
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{outcome:?}");
     assert_eq!(outcome.exit, Some(Exit::Signal(9)));
-    assert!(begin.elapsed() >= Duration::from_millis(500), "the grace was given");
+    assert!(begin.elapsed() >= BEGUN + SOON, "the grace was given");
     assert!(begin.elapsed() < PROMPT);
 }
 
@@ -211,7 +213,7 @@ async fn a_deadline_is_one_of_the_servers_time_and_so_are_the_times_told() {
     let handler = json!({"cmd": ["sleep", "30"]});
     let coordinator = setup.handler("sleep", handler).start().await;
     let mut job = job("sleep", json!({}));
-    job.deadline = Some(server.saturating_add(Duration::from_millis(500)));
+    job.deadline = Some(server.saturating_add(BEGUN));
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{outcome:?}");
     let least = server.saturating_sub(Duration::from_secs(60));

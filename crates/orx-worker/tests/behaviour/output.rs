@@ -103,7 +103,8 @@ async fn a_transport_that_takes_no_log_holds_no_program_up() {
     let begin = Instant::now();
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    // Less than a mark that is not taken is waited for.
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -76,7 +76,7 @@ pub(crate) fn is_gone(pid: u32) -> bool {
 
 /// Looks again and again, until a deadline.
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "{what} does not hold");
         std::thread::sleep(Duration::from_millis(5));

@@ -93,17 +93,23 @@ async fn a_coordinator_that_forgot_the_worker_hears_of_it_anew() {
     let job = script("true");
     coordinator.run(&job).await;
     let twice = || coordinator.gateway.registered.lock().expect("no panic before").len() == 2;
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !twice() {
         assert!(Instant::now() < deadline, "it did not register again");
         tokio::task::yield_now().await;
     }
 }
 
+/// Longer than a busy machine keeps a heartbeat waiting.
+const LEASE: Duration = Duration::from_secs(3);
+/// So many heartbeats take several leases.
+const BEATS: u64 = 150;
+
 /// A worker with two handlers that run until they are stopped.
 async fn two_kinds() -> crate::coordinator::Coordinator {
     let cmd = ["sh", "-c", "echo ready; exec sleep 1000"];
-    let standing = HeartbeatAnswer { lease_ms: 600, ..HeartbeatAnswer::default() };
+    let standing =
+        HeartbeatAnswer { lease_ms: LEASE.as_millis() as u64, ..HeartbeatAnswer::default() };
     Setup { standing, ..Setup::default() }
         .handler("alone", serde_json::json!({ "cmd": cmd, "when_unreachable": "stop" }))
         .handler("going.on", serde_json::json!({ "cmd": cmd }))
@@ -121,14 +127,14 @@ async fn out_of_contact_nothing_starts_what_must_not_run_twice_is_stopped_and_th
         coordinator.started(job).await;
     }
     // In contact it runs for as long as it likes, here for several leases.
-    coordinator.gateway.beats(40).await;
+    coordinator.gateway.beats(BEATS).await;
     assert!(outcomes_in(&coordinator.seen(), alone.execution).is_empty());
 
     coordinator.gateway.away.store(true, std::sync::atomic::Ordering::Release);
     let cut = Instant::now();
     let outcome = coordinator.outcome(&alone).await;
     assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
-    assert!(cut.elapsed() < Duration::from_secs(5), "{:?}", cut.elapsed());
+    assert!(cut.elapsed() < Duration::from_secs(20), "{:?}", cut.elapsed());
     // What comes now may be another's, or cancelled, since: none of it starts.
     for late in [job("alone", serde_json::json!({})), job("going.on", serde_json::json!({}))] {
         let outcome = coordinator.run(&late).await;
@@ -145,7 +151,7 @@ async fn what_was_under_way_for_longer_than_a_lease_does_not_start_though_the_wo
     let heard = || coordinator.gateway.heard.load(std::sync::atomic::Ordering::Relaxed);
     let first = heard();
     // Several leases.
-    coordinator.gateway.beats(40).await;
+    coordinator.gateway.beats(BEATS).await;
     let (late, timely) =
         (job("going.on", serde_json::json!({})), job("going.on", serde_json::json!({})));
     for (job, heard) in [(&late, first), (&timely, heard())] {

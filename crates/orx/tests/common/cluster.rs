@@ -141,12 +141,16 @@ impl Cluster {
             "say() {{ t=; while [ -z \"$t\" ]; do t=$(date +%s%3N); done; printf \
              '{{\"at\":%s,\"fact\":{{\"%s\":{{\"job\":%s,\"execution\":\"%s\"}}}}}}\\n' \
              \"$t\" \"$1\" \"$ORX_JOB_ID\" \"$ORX_EXECUTION_ID\" >>'{history}'; }}\n\
-             # $1: how long, $2: its exit code, $3: whether it heeds what it is told\n\
+             # $1: how long in seconds, or a file to wait for; $2: its exit code; $3: whether it\n\
+             # heeds what it is told\n\
              if [ \"$3\" = deaf ]; then trap '' TERM; else trap 'say ended; exit 1' TERM; fi\n\
              echo $$ $ORX_JOB_ID >\"{0}/$ORX_EXECUTION_ID.new\"\n\
              say started\n\
              mv \"{0}/$ORX_EXECUTION_ID.new\" \"{0}/$ORX_EXECUTION_ID\"\n\
-             sleep \"$1\" & wait $!\n\
+             case \"$1\" in\n\
+             /*) until [ -e \"$1\" ]; do sleep 0.05; done ;;\n\
+             *) sleep \"$1\" & wait $! ;;\n\
+             esac\n\
              [ \"$3\" != deaf ] || sleep \"$1\"\n\
              say ended\n\
              exit \"$2\"\n",
@@ -482,7 +486,8 @@ impl Cluster {
         self.accepted(node, key, &args)
     }
 
-    /// The same as a command given with its job.
+    /// The same as a command given with its job. Instead of seconds it takes a file: the job ends
+    /// once that is there.
     pub(crate) fn detach(
         &self,
         node: usize,
