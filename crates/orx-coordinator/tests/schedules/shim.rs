@@ -129,6 +129,7 @@ macro_rules! pass {
 pass!(Jobs {
     fn enqueue(jobs: Vec<JobSpec>, now: Timestamp) -> Vec<Enqueued>;
     fn job(id: JobId) -> Option<Job>;
+    fn jobs(ids: Vec<JobId>) -> Vec<Job>;
     fn job_by_key(key: &str) -> Option<Job>;
     fn attempts(id: JobId) -> Vec<Attempt>;
     fn list(request: ListRequest, now: Timestamp) -> Page<Job>;
