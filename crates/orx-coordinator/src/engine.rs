@@ -382,7 +382,7 @@ impl Engine {
         if !events.outcomes.is_empty() && !events.chunks.is_empty() {
             self.store.append_logs(std::mem::take(&mut events.chunks)).await?;
         }
-        // The outcomes' places count as free for the claims, which the store makes after them.
+        // The outcomes' places count as free for the claims beside them.
         for (from, outcome) in &events.outcomes {
             self.fleet.ended(*from, outcome.execution);
         }

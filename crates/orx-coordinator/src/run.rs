@@ -274,10 +274,7 @@ impl Task {
             };
             match result {
                 Ok(passed) => {
-                    for delivery in deliveries {
-                        let receipt = receipt(&delivery.envelope().body, &passed.stale);
-                        delivery.answer(receipt);
-                    }
+                    acknowledge(deliveries, &passed.stale);
                     if let Some(error) = passed.undone {
                         self.tidy(now).await;
                         self.pause(&error).await;
@@ -425,6 +422,17 @@ impl Task {
             self.deliver(healed, now).await;
             self.monitored = now.mono;
         }
+        let stale = self.work(deliveries, now).await?;
+        Ok(Passed { stale, undone })
+    }
+
+    /// Records what was told, and gives out what there is room for. Answers which outcomes came too
+    /// late; an error says that what was told is to be told again.
+    async fn work(
+        &mut self,
+        deliveries: &[Box<dyn Delivery>],
+        now: Now,
+    ) -> Result<BTreeSet<ExecutionId>, StoreError> {
         let mut outbox = self.engine.round(gather(deliveries), now).await?;
         let stale = std::mem::take(&mut outbox.stale);
         let again = outbox.again.take();
@@ -436,10 +444,7 @@ impl Task {
             }
         }
         self.deliver(outbox, now).await;
-        match again {
-            Some(error) => Err(error),
-            None => Ok(Passed { stale, undone }),
-        }
+        again.map_or(Ok(stale), Err)
     }
 
     /// What may fail without harm, and is tried again next time.
@@ -553,17 +558,9 @@ impl Task {
 
     async fn record_the_rest(&mut self) -> Result<(), CoordinatorError> {
         while let Some(told) = self.events.next(EVENT_ENVELOPES).now_or_never() {
-            let (told, now) = (told?, self.now());
-            let mut outbox = self.engine.round(gather(&told), now).await?;
-            let (stale, again) = (std::mem::take(&mut outbox.stale), outbox.again.take());
-            self.deliver(outbox, now).await;
-            if let Some(error) = again {
-                return Err(error.into());
-            }
-            for delivery in told {
-                let receipt = receipt(&delivery.envelope().body, &stale);
-                delivery.answer(receipt);
-            }
+            let told = told?;
+            let stale = self.work(&told, self.now()).await?;
+            acknowledge(told, &stale);
         }
         Ok(())
     }
@@ -648,6 +645,14 @@ impl Gossip {
                 tracing::debug!(%error, "other nodes were not told: they look by themselves");
             }
         }
+    }
+}
+
+/// Says of all what became of them.
+fn acknowledge(deliveries: Vec<Box<dyn Delivery>>, stale: &BTreeSet<ExecutionId>) {
+    for delivery in deliveries {
+        let receipt = receipt(&delivery.envelope().body, stale);
+        delivery.answer(receipt);
     }
 }
 

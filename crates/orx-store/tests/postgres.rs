@@ -82,13 +82,6 @@ impl Open {
     }
 }
 
-/// Until somebody waits for what another holds.
-async fn waits_for_a_lock(database: &Database) {
-    const WAITING: &str = "select count(*) from pg_stat_activity where \
-                           datname = current_database() and wait_event_type = 'Lock'";
-    comes("somebody waits for a lock", async || database.run(WAITING).await != ["0"]).await;
-}
-
 async fn comes(what: &str, there: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !there().await {
@@ -226,7 +219,7 @@ async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
         let store = Arc::clone(&store);
         tokio::spawn(async move { store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await })
     };
-    waits_for_a_lock(&database).await;
+    database.lock_waits(1).await;
     assert!(!claim.is_finished(), "it did not wait for the election");
 
     election.end("commit").await;
@@ -256,7 +249,7 @@ async fn a_key_that_another_transaction_is_just_taking_is_waited_for() {
             let (store, key) = (Arc::clone(&store), how.to_owned());
             tokio::spawn(async move { store.enqueue(vec![keyed(&key), job()], NOW).await })
         };
-        waits_for_a_lock(&database).await;
+        database.lock_waits(1).await;
         assert!(!ours.is_finished(), "it did not wait");
         other.end(how).await;
         let answers = ours.await.expect("an answer").expect("enqueued");
@@ -328,7 +321,7 @@ async fn a_deadlock_is_not_the_callers() {
         let cancels = ids.iter().copied().map(cancel).collect();
         tokio::spawn(async move { store.cancel(cancels, at(1)).await })
     };
-    waits_for_a_lock(&database).await;
+    database.lock_waits(1).await;
     // Granted once the server has undone the cancel.
     other.run(&format!("update jobs set percent = 1 where id = {}", ids[0])).await;
     assert!(!cancels.is_finished(), "it did not wait for the other");
@@ -504,7 +497,7 @@ async fn an_outcome_decided_on_what_has_changed_is_decided_anew() {
         let outcomes = vec![outcome(id, 1, failed())];
         tokio::spawn(async move { store.record_outcomes(outcomes, vec![0.5], at(2)).await })
     };
-    waits_for_a_lock(&database).await;
+    database.lock_waits(1).await;
     assert!(!told.is_finished(), "it did not wait");
     other.end("commit").await;
     let told = told.await.expect("an answer").expect("recorded")[0];
@@ -526,9 +519,9 @@ async fn change_while_it_ends<T: Send + 'static>(
         let store = Arc::clone(store);
         tokio::spawn(async move { store.record_outcomes(vec![told], vec![0.5], at(2)).await })
     };
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    database.lock_waits(1).await;
     let changing = tokio::spawn(change);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    database.lock_waits(2).await;
     assert!(!recording.is_finished() && !changing.is_finished(), "they did not wait");
     other.end("commit").await;
     recording.await.expect("an answer").expect("recorded");
@@ -538,7 +531,7 @@ async fn change_while_it_ends<T: Send + 'static>(
 #[tokio::test]
 async fn a_job_that_has_just_succeeded_is_retried_and_leaves_no_result_behind() {
     let database = Database::new().await;
-    let store = Arc::new(open(&database).await);
+    let store = patient(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let id = add(&store, vec![job()]).await[0];
     store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
@@ -562,7 +555,7 @@ async fn a_job_that_has_just_succeeded_is_retried_and_leaves_no_result_behind() 
 #[tokio::test]
 async fn a_job_whose_attempt_has_just_failed_is_cancelled() {
     let database = Database::new().await;
-    let store = Arc::new(open(&database).await);
+    let store = patient(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let ids = add(&store, vec![job(), job()]).await;
     let (ends, other) = (ids[0], ids[1]);

@@ -15,6 +15,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 /// How long a server may take to answer.
 const START_MAX: Duration = Duration::from_secs(30);
+/// How long those who are to wait for a lock may take to come to it, on a busy machine.
+const LOCK_WAITS_MAX: Duration = Duration::from_secs(60);
 
 /// The server of this test run, without a database.
 ///
@@ -129,6 +131,20 @@ impl Database {
         let hold = format!("begin; lock table {table} in exclusive mode");
         sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut conn).await.expect("a lock");
         conn
+    }
+
+    /// Until so many sessions wait for what others hold.
+    ///
+    /// # Panics
+    /// Where they do not within a minute.
+    pub async fn lock_waits(&self, sessions: usize) {
+        const WAITING: &str = "select 1 from pg_stat_activity where \
+                               datname = current_database() and wait_event_type = 'Lock'";
+        let began = Instant::now();
+        while self.run(WAITING).await.len() < sessions {
+            assert!(began.elapsed() < LOCK_WAITS_MAX, "fewer than {sessions} wait for locks");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -30,6 +30,14 @@ impl Drop for Worker {
     }
 }
 
+/// Starts a coordinator of that name on the database, with more of a configuration.
+fn coordinate_on(database: &Database, machine: &mut Machine, name: &str, more: &str) {
+    let text = format!("[store]\nurl = \"{}\"\n{more}", database.url());
+    std::fs::write(machine.path("pg.toml"), text).expect("written");
+    let config = machine.path("pg.toml").to_str().expect("text").to_owned();
+    machine.coordinate_with("127.0.0.1:0", &["--config", &config, "--name", name]);
+}
+
 fn workers(machine: &Machine) -> Vec<Value> {
     machine.json(["worker", "list"]).as_array().expect("a list").clone()
 }
@@ -146,12 +154,8 @@ fn a_worker_that_is_told_to_end_gives_back_what_runs_and_says_goodbye() {
 async fn any_coordinator_answers_any_call_and_the_leader_hears_of_it() {
     let database = Database::new().await;
     let (mut first, mut second) = (Machine::new(), Machine::new());
-    let text = format!("[store]\nurl = \"{}\"\n", database.url());
-    for (machine, name) in [(&mut first, "n1"), (&mut second, "n2")] {
-        std::fs::write(machine.path("pg.toml"), &text).expect("written");
-        let config = machine.path("pg.toml").to_str().expect("text").to_owned();
-        machine.coordinate_with("127.0.0.1:0", &["--config", &config, "--name", name]);
-    }
+    coordinate_on(&database, &mut first, "n1", "");
+    coordinate_on(&database, &mut second, "n2", "");
     let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
     until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
     let leads: Vec<bool> = nodes(&second)
@@ -190,16 +194,10 @@ async fn any_coordinator_answers_any_call_and_the_leader_hears_of_it() {
 async fn a_job_taken_in_by_a_follower_is_started_because_the_leader_is_told() {
     let database = Database::new().await;
     let (mut first, mut second) = (Machine::new(), Machine::new());
-    let text = format!(
-        "[store]\nurl = \"{}\"\n[cluster]\nlease = \"1h\"\nheartbeat = \"10m\"\nmonitor = \"10m\"\n\
-         leader_lease = \"1h\"\nleader_renew = \"10m\"\nnode_heartbeat = \"10m\"\n",
-        database.url()
-    );
-    for (machine, name) in [(&mut first, "n1"), (&mut second, "n2")] {
-        std::fs::write(machine.path("pg.toml"), &text).expect("written");
-        let config = machine.path("pg.toml").to_str().expect("text").to_owned();
-        machine.coordinate_with("127.0.0.1:0", &["--config", &config, "--name", name]);
-    }
+    let periods = "[cluster]\nlease = \"1h\"\nheartbeat = \"10m\"\nmonitor = \"10m\"\n\
+                   leader_lease = \"1h\"\nleader_renew = \"10m\"\nnode_heartbeat = \"10m\"\n";
+    coordinate_on(&database, &mut first, "n1", periods);
+    coordinate_on(&database, &mut second, "n2", periods);
     let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
     until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
     let _worker = Worker::start(&first, "w1", &[]);
@@ -223,19 +221,13 @@ async fn a_job_taken_in_by_a_follower_is_started_because_the_leader_is_told() {
 async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
     let database = Database::new().await;
     let mut machine = Machine::new();
-    let text = format!("[store]\nurl = \"{}\"\n", database.url());
-    std::fs::write(machine.path("pg.toml"), text).expect("written");
-    let config = machine.path("pg.toml").to_str().expect("text").to_owned();
-    machine.coordinate_with("127.0.0.1:0", &["--config", &config]);
+    coordinate_on(&database, &mut machine, "n1", "");
     let _worker = Worker::start(&machine, "w1", &[]);
 
     let held = database.hold_writes("logs").await;
     let run = machine.command(["run", "--", "echo", "hello"]).stdout(Stdio::piped()).spawn();
     let run = run.expect("orx runs");
-    let waiting = "select count(*) from pg_locks where relation = 'logs'::regclass and not granted";
-    while database.run(waiting).await != ["1"] {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    database.lock_waits(1).await;
     let waited = machine.orx(["wait", "@last", "--timeout", "500ms"]);
     assert_eq!(waited.code, 124, "{waited:?}");
     drop(held);
@@ -248,10 +240,7 @@ async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
 async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
     let database = Database::new().await;
     let mut machine = Machine::new();
-    let text = format!("[store]\nurl = \"{}\"\n", database.url());
-    std::fs::write(machine.path("pg.toml"), text).expect("written");
-    let config = machine.path("pg.toml").to_str().expect("text").to_owned();
-    machine.coordinate_with("127.0.0.1:0", &["--config", &config]);
+    coordinate_on(&database, &mut machine, "n1", "");
     let _worker = Worker::start(&machine, "w1", &[]);
     let busy = detached(&machine, "sleep 600");
     let first = detached(&machine, "while [ ! -e go ]; do sleep 0.02; done");
