@@ -3,13 +3,15 @@
 
     samples/worker.py --url http://127.0.0.1:7070 --token-file worker.token
 
-It takes jobs of the types in HANDLERS and runs up to SLOTS of them at once. It keeps the four
-promises that the protocol asks of a worker:
+It takes jobs of the types in HANDLERS and runs up to SLOTS of them at once. It keeps the promises
+that the protocol asks of a worker:
 
 - an execution is started once, and never after it was cancelled or refused;
 - an outcome is kept until a coordinator says that it is recorded, or stale, and told again till then;
 - what a coordinator asks about and this worker does not have is refused, for ever;
-- what it no longer holds it stops.
+- what it no longer holds it stops, and what runs past its time;
+- an attempt that was stopped ends as timed out, cancelled or interrupted, whatever its handler
+  returns then.
 
 The messages are described in docs/openapi.json, under `workers`.
 """
@@ -41,20 +43,16 @@ def py_sum(args, context):
 
 
 def py_count(args, context):
-    """Counts up to `to`, a step each `every_s`, and ends early when it is cancelled."""
+    """Counts up to `to`, a step each `every_s`, and ends early when it is stopped."""
     for step in range(args["to"]):
         if context.cancelled.wait(args.get("every_s", 0.1)):
-            raise Cancelled
+            return None  # whatever it returns now: the attempt ends as it was stopped
         context.progress(100 * (step + 1) / args["to"], f"step {step + 1}")
         context.log(f"step {step + 1}\n")
     return {"counted": args["to"]}
 
 
 HANDLERS = {"python.sum": py_sum, "python.count": py_count}
-
-
-class Cancelled(Exception):
-    """What a handler raises when it ends because it was told to."""
 
 
 def fail(why):
@@ -72,8 +70,14 @@ class Context:
 
     def __init__(self, worker, job):
         self.worker, self.job = worker, job
-        self.cancelled = threading.Event()
+        self.cancelled, self.stopped = threading.Event(), None
         self.seq = 0
+
+    def stop(self, why):
+        """The first stop decides the outcome, if the handler has not ended yet."""
+        with self.worker.lock:
+            self.stopped = self.stopped or why
+        self.cancelled.set()
 
     def progress(self, percent, text):
         of = {"job": self.job["job"], "execution": self.job["execution"]}
@@ -92,7 +96,7 @@ class Worker:
         self.urls, self.token, self.name = urls, token, name
         self.url = urls[0]
         self.incarnation = secrets.token_hex(16)
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal may come to its holder
         self.waiting, self.running, self.outcomes = [], {}, {}
         self.over = collections.OrderedDict()
         self.out = queue.Queue(maxsize=1000)
@@ -197,7 +201,7 @@ class Worker:
                 self.is_over(execution)
                 self.outcomes.pop(execution, None)
             if context:
-                context.cancelled.set()
+                context.stop("cancelled")
         self.cancel(answer["cancel"])
         for asked in answer["asked"]:
             if not self.knows(asked["execution"]):
@@ -234,21 +238,25 @@ class Worker:
 
     def run(self, context):
         job, started_at = context.job, now()
+        clock = threading.Timer(time_left(job), context.stop, ["timed_out"])
+        clock.daemon = True
+        clock.start()
         self.tell({"job_status": {"started": [{**ref(job), "at": started_at}]}})
         try:
             result = HANDLERS[job["name"]](job["args"], context)
             kind, error = {"succeeded": {"result": result}}, None
-        except Cancelled:
-            kind, error = ("interrupted" if self.ending else "cancelled"), None
         except Exception as problem:  # whatever a handler raises is its job's failure
             kind, error = {"failed": {"retryable": True}}, f"{type(problem).__name__}: {problem}"
+        clock.cancel()
         self.ended(job, kind, error, started_at)
 
     def ended(self, job, kind, error, started_at=None):
         outcome = {**ref(job), "kind": kind, "ended_at": now(), "started_at": started_at}
         outcome["error"] = error
         with self.lock:
-            self.running.pop(job["execution"], None)
+            context = self.running.pop(job["execution"], None)
+            if context and context.stopped:
+                outcome.update(kind=context.stopped, error=context.stopped.replace("_", " "))
             if job["execution"] in self.over:
                 return  # it was stopped: its end is nobody's business
             self.outcomes[job["execution"]] = outcome
@@ -263,7 +271,7 @@ class Worker:
                 kept = [j for j in self.waiting if j["execution"] != cancelled["execution"]]
                 self.waiting = kept
             if context:
-                context.cancelled.set()
+                context.stop("cancelled")
             elif len(kept) < before or not self.knows(cancelled["execution"]):
                 # Not here, or not yet: when its dispatch comes, it does not start.
                 self.ended(cancelled, "cancelled", "cancelled before it started")
@@ -341,12 +349,23 @@ class Worker:
         self.ending = True
         self.give_back()
         for context in list(self.running.values()):
-            context.cancelled.set()
+            context.stop("interrupted")
         self.wake.set()
 
 
 def ref(of):
     return {"job": of["job"], "execution": of["execution"]}
+
+
+def time_left(job):
+    """Seconds, by the timeout and the deadline of a job."""
+    left = [threading.TIMEOUT_MAX]
+    if job.get("timeout_ms"):
+        left.append(job["timeout_ms"] / 1000)
+    if job.get("deadline"):
+        deadline = datetime.datetime.fromisoformat(job["deadline"].replace("Z", "+00:00"))
+        left.append((deadline - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
+    return max(0, min(left))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ const PIPE_BYTES: usize = 1024 * 1024;
 /// End of the standard error that is kept for the error text.
 const LAST_WORDS: usize = 1024;
 
-/// Why an attempt is stopped before its own end.
+/// Why an attempt is stopped before its own end. It decides the outcome, whatever the program or the
+/// handler does once it was asked to end: only what had ended before keeps its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     Cancel,
@@ -43,6 +44,24 @@ pub(crate) enum Stop {
     Abandon,
     Interrupt,
     TimedOut,
+}
+
+impl Stop {
+    fn outcome(self) -> OutcomeKind {
+        match self {
+            Self::Cancel | Self::Abandon => OutcomeKind::Cancelled,
+            Self::Interrupt => OutcomeKind::Interrupted,
+            Self::TimedOut => OutcomeKind::TimedOut,
+        }
+    }
+
+    fn why(self) -> &'static str {
+        match self {
+            Self::Cancel | Self::Abandon => "cancelled",
+            Self::Interrupt => "the worker stopped",
+            Self::TimedOut => "ran out of time",
+        }
+    }
 }
 
 /// What an attempt told by the side channel.
@@ -83,6 +102,10 @@ impl Attempt {
         mut told: mpsc::Receiver<Told>,
     ) -> Outcome {
         self.shared.guard.stand().await;
+        let before = *self.stop.borrow_and_update();
+        if let Some(stop) = before {
+            return self.never_ran(stop.why().to_owned(), None, stop.outcome());
+        }
         let mut child = match self.spawn(prepared, place) {
             Ok(child) => child,
             Err((error, exit)) => {
@@ -133,17 +156,18 @@ impl Attempt {
                     }
                     drained_by = Some(Instant::now() + DRAIN);
                 }
-                changed = self.stop.changed(), if stopped.is_none() => {
-                    // The worker's runtime is gone: so is everything else.
-                    let stop = changed.map_or(Some(Stop::Abandon), |()| *self.stop.borrow());
-                    if let Some(stop) = stop {
+                stop = ordered(&mut self.stop), if status.is_none() && hears(stopped) => {
+                    // What has ended, though that was not seen yet, keeps its own outcome.
+                    if overrides(stop, stopped) && runs(&mut child) {
                         stopped = Some(stop);
-                        kill_at = Some(self.terminate(group, stop).await);
+                        kill_at = Some(self.terminate(group, stop));
                     }
                 }
                 () = at(timeout), if stopped.is_none() && status.is_none() => {
-                    stopped = Some(Stop::TimedOut);
-                    kill_at = Some(self.terminate(group, Stop::TimedOut).await);
+                    if runs(&mut child) {
+                        stopped = Some(Stop::TimedOut);
+                        kill_at = Some(self.terminate(group, Stop::TimedOut));
+                    }
                 }
                 () = at(kill_at) => {
                     kill_at = None;
@@ -238,14 +262,18 @@ impl Attempt {
     }
 
     /// Asks the group to end; answers when it is to be killed.
-    async fn terminate(&self, group: u32, stop: Stop) -> Instant {
-        if stop == Stop::Abandon {
-            return Instant::now();
+    fn terminate(&self, group: u32, stop: Stop) -> Instant {
+        if stop != Stop::Abandon {
+            signal_group(group, Signal::TERM);
+            // A stopped process hears nothing until it goes on.
+            signal_group(group, Signal::CONT);
         }
-        signal_group(group, Signal::TERM);
-        // A stopped process hears nothing until it goes on.
-        signal_group(group, Signal::CONT);
-        Instant::now() + self.shared.kill_grace
+        self.kill_at(stop)
+    }
+
+    fn kill_at(&self, stop: Stop) -> Instant {
+        let grace = if stop == Stop::Abandon { Duration::ZERO } else { self.shared.kill_grace };
+        Instant::now() + grace
     }
 
     async fn sweep(&self, signal: Signal) {
@@ -315,9 +343,7 @@ impl Attempt {
         };
         let failed = |retryable| OutcomeKind::Failed { retryable, retry_after_ms: None };
         let mut error = match (stopped, exit) {
-            (Some(Stop::Cancel | Stop::Abandon), _) => "cancelled".to_owned(),
-            (Some(Stop::Interrupt), _) => "the worker stopped".to_owned(),
-            (Some(Stop::TimedOut), _) => "ran out of time".to_owned(),
+            (Some(stop), _) => stop.why().to_owned(),
             (None, Some(Exit::Code(code))) => format!("exit {code}"),
             (None, Some(Exit::Signal(number))) => {
                 format!("signal {number} ({})", signal_name(number))
@@ -325,13 +351,10 @@ impl Attempt {
             (None, None) => "its end could not be observed".to_owned(),
         };
         let kind = match (stopped, exit) {
-            // A success is a success, also in the moment of a cancel.
-            (_, Some(Exit::Code(0))) if said.fail.is_none() && said.snooze_ms.is_none() => {
+            (Some(stop), _) => stop.outcome(),
+            (None, Some(Exit::Code(0))) if said.fail.is_none() && said.snooze_ms.is_none() => {
                 OutcomeKind::Succeeded { result: said.result }
             }
-            (Some(Stop::Cancel | Stop::Abandon), _) => OutcomeKind::Cancelled,
-            (Some(Stop::Interrupt), _) => OutcomeKind::Interrupted,
-            (Some(Stop::TimedOut), _) => OutcomeKind::TimedOut,
             (None, _) if said.snooze_ms.is_some() => {
                 OutcomeKind::Snoozed { for_ms: said.snooze_ms.unwrap_or_default() }
             }
@@ -399,18 +422,17 @@ impl Attempt {
             tokio::select! {
                 biased;
                 ended = &mut task => break ended,
-                changed = self.stop.changed(), if stopped.is_none() => {
-                    let stop = changed.map_or(Some(Stop::Abandon), |()| *self.stop.borrow());
-                    if stop.is_some() {
-                        stopped = stop;
+                stop = ordered(&mut self.stop), if !task.is_finished() && hears(stopped) => {
+                    if overrides(stop, stopped) {
+                        stopped = Some(stop);
                         token.cancel();
-                        abort_at = Some(Instant::now() + self.shared.kill_grace);
+                        abort_at = Some(self.kill_at(stop));
                     }
                 }
-                () = at(timeout), if stopped.is_none() => {
+                () = at(timeout), if stopped.is_none() && !task.is_finished() => {
                     stopped = Some(Stop::TimedOut);
                     token.cancel();
-                    abort_at = Some(Instant::now() + self.shared.kill_grace);
+                    abort_at = Some(self.kill_at(Stop::TimedOut));
                 }
                 () = at(abort_at) => {
                     abort_at = None;
@@ -430,14 +452,8 @@ impl Attempt {
             Err(HandlerError::retry(what))
         });
         let (kind, error) = match (ended, stopped) {
-            (Ok(result), _) => (OutcomeKind::Succeeded { result }, None),
-            (Err(error), Some(Stop::Cancel | Stop::Abandon)) => {
-                (OutcomeKind::Cancelled, Some(error.message))
-            }
-            (Err(error), Some(Stop::Interrupt)) => (OutcomeKind::Interrupted, Some(error.message)),
-            (Err(_), Some(Stop::TimedOut)) => {
-                (OutcomeKind::TimedOut, Some("ran out of time".to_owned()))
-            }
+            (_, Some(stop)) => (stop.outcome(), Some(stop.why().to_owned())),
+            (Ok(result), None) => (OutcomeKind::Succeeded { result }, None),
             (Err(error), None) => {
                 let retryable = error.retryable;
                 (OutcomeKind::Failed { retryable, retry_after_ms: None }, Some(error.message))
@@ -453,6 +469,35 @@ impl Attempt {
             exit: None,
         }
     }
+}
+
+/// After the last word there is no other.
+fn hears(stopped: Option<Stop>) -> bool {
+    stopped != Some(Stop::Abandon)
+}
+
+/// The first stop decides. That nobody waits for the outcome any more hastens the end.
+fn overrides(stop: Stop, stopped: Option<Stop>) -> bool {
+    stopped.is_none() || stop == Stop::Abandon
+}
+
+/// The next order to stop. Where the worker's runtime is gone, nobody waits for anything any more.
+async fn ordered(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
+    loop {
+        if stop.changed().await.is_err() {
+            return Stop::Abandon;
+        }
+        let ordered = *stop.borrow();
+        if let Some(stop) = ordered {
+            return stop;
+        }
+    }
+}
+
+/// Not yet ended, whether or not that was seen.
+fn runs(child: &mut Child) -> bool {
+    // Where its end cannot be observed there is none to keep.
+    !matches!(child.try_wait(), Ok(Some(_)))
 }
 
 /// A process group that ends with the attempt, also when the attempt is dropped.

@@ -692,10 +692,13 @@ impl Task {
 
     fn stop(&self, execution: ExecutionId, why: Stop) {
         if let Some(stop) = self.stops.get(&execution) {
+            // The first order decides how it ends. That nobody waits for it any more only hastens it.
             stop.send_if_modified(|stop| {
-                let first = stop.is_none();
-                *stop = stop.or(Some(why));
-                first
+                let new = stop.is_none() || (why == Stop::Abandon && *stop != Some(why));
+                if new {
+                    *stop = Some(why);
+                }
+                new
             });
         }
     }

@@ -19,6 +19,7 @@ pub(crate) enum Exit {
     Partial,
     NoServer,
     TryLater,
+    /// The time to wait is over, or that of a command.
     TimedOut,
     /// `run` itself failed.
     RunFailed,
@@ -61,7 +62,7 @@ pub(crate) const EXIT_CODES: &str = "\
   7    done in part
   69   no server was reached
   75   try later
-  124  --timeout has passed
+  124  --timeout has passed, or a command ran past its --job-timeout
   125  `orx run` itself failed, or its job was lost and must not run twice
   126  the worker cannot execute the command
   127  the worker cannot find the command

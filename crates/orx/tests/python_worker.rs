@@ -50,6 +50,11 @@ fn a_worker_in_python_runs_cancels_and_reports_and_outlives_its_coordinator() {
     machine.orx(["cancel", &long]);
     until("it is cancelled", || machine.status(&long) == "cancelled");
 
+    let limited = ["enqueue", "python.count", "to:=1000", "--job-timeout", "1s", "--retries", "0"];
+    assert_eq!(machine.orx(limited).code, 0);
+    assert_eq!(machine.orx(["wait", "@last", "--timeout", "60s"]).code, 1);
+    assert_eq!(machine.status("@last"), "timed_out");
+
     // Some seconds long; the coordinator dies under it, and is where it was again.
     let count = ["enqueue", "python.count", "to:=30", "-o", "id"];
     let job = machine.orx(count).out.trim().to_owned();
@@ -64,8 +69,13 @@ fn a_worker_in_python_runs_cancels_and_reports_and_outlives_its_coordinator() {
     let lines = machine.orx(["logs", &job]).out;
     assert_eq!(lines.lines().count(), 30, "{lines}");
 
-    // In good order it says goodbye, and its lease need not run out.
+    // In good order it gives back what runs and says goodbye, and its lease need not run out.
+    let count = ["enqueue", "python.count", "to:=1000", "-o", "id"];
+    let last = machine.orx(count).out.trim().to_owned();
+    until("it runs", || machine.status(&last) == "running");
     signal(python.id(), "TERM");
     assert!(python.wait().expect("ended").success());
     assert_eq!(workers(&machine), [""; 0]);
+    let shown = machine.json(["show", &last]);
+    assert_eq!(shown["attempts"][0]["status"], "interrupted", "{shown}");
 }

@@ -187,8 +187,19 @@ fn time_limits_end_the_wait_or_the_job() {
     assert_eq!(machine.orx(["cancel", "@last"]).code, 0);
     assert_eq!(machine.orx(["wait", "@last"]).code, 6);
     let over = machine.orx(["run", "--job-timeout", "200ms", "--", "sleep", "60"]);
-    assert_eq!(over.code, 1, "124 is the time of who waits: {over:?}");
+    assert_eq!(over.code, 124, "{over:?}");
     assert_eq!(machine.status("@last"), "timed_out");
+}
+
+#[test]
+fn a_time_limit_ends_a_command_that_then_ends_well_as_timed_out() {
+    let machine = Machine::with_server();
+    let script = "trap 'exit 0' TERM; sleep 5 & wait";
+    let over = machine.orx(["run", "--job-timeout", "1s", "--", "sh", "-c", script]);
+    assert!(over.code == 124 && over.err.contains("ran out of time"), "{over:?}");
+    let job = machine.json(["show", "@last"]);
+    assert_eq!((&job["status"], &job["dead"]), (&"timed_out".into(), &"exhausted".into()));
+    assert_eq!(machine.orx(["wait", "@last"]).code, 124);
 }
 
 #[test]
@@ -266,15 +277,24 @@ fn an_orderly_stop_gives_running_jobs_back_at_no_cost() {
     std::fs::write(machine.path("orx.toml"), "[worker]\nstop_grace = \"100ms\"\n").expect("config");
     let config = machine.path("orx.toml").display().to_string();
     machine.start(&["--config", &config]);
-    let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300";
-    assert_eq!(machine.orx(["run", "--detach", "--", "sh", "-c", script]).code, 0);
-    until("the first try runs", || read(machine.path("work/tries")).lines().count() == 1);
+    // One is killed, the other ends well when it is asked to.
+    for (id, trap) in [("1", ""), ("2", "trap 'exit 0' TERM; ")] {
+        let tries = format!("tries{id}");
+        let script = format!(
+            "{trap}echo try >> {tries}; test $(wc -l < {tries}) -gt 1 || {{ sleep 300 & wait; }}"
+        );
+        assert_eq!(machine.orx(["run", "--detach", "--", "sh", "-c", &script]).code, 0);
+        let tries = machine.path("work").join(&tries);
+        until("the first try runs", || read(&tries).lines().count() == 1);
+    }
     assert_eq!(machine.stop(), 0, "{}", machine.log());
     machine.start(&["--config", &config]);
-    assert_eq!(machine.orx(["wait", "1"]).code, 0);
-    let job = machine.json(["show", "1"]);
-    assert_eq!(job["attempts"][0]["status"], "interrupted");
-    assert_eq!(job["ends"]["failed"], 0);
+    for id in ["1", "2"] {
+        assert_eq!(machine.orx(["wait", id]).code, 0);
+        let job = machine.json(["show", id]);
+        assert_eq!(job["attempts"][0]["status"], "interrupted");
+        assert_eq!((&job["attempt"], &job["ends"]["failed"]), (&2.into(), &0.into()));
+    }
 }
 
 #[test]

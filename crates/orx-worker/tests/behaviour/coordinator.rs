@@ -126,8 +126,14 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     pub(crate) async fn send(&self, message: Message) {
+        self.send_all(vec![message]).await;
+    }
+
+    /// In one batch.
+    pub(crate) async fn send_all(&self, messages: Vec<Message>) {
         let to = Channel::Inbox(self.incarnation);
-        self.direct.publish(to, vec![envelope(message)]).await.expect("an inbox");
+        let envelopes = messages.into_iter().map(envelope).collect();
+        self.direct.publish(to, envelopes).await.expect("an inbox");
     }
 
     pub(crate) async fn dispatch(&self, job: &Dispatch) {

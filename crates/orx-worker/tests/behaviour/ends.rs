@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use orx_model::message::HeartbeatAnswer;
+use orx_model::message::{Dispatch, HeartbeatAnswer, Message};
 use orx_model::{Exit, OutcomeKind};
+use orx_worker::ctx::Request;
 use serde_json::json;
 
 use crate::coordinator::{
-    Setup, asked, job, no_longer_current, now, outcomes_in, script, started_in,
+    Logs, Setup, asked, job, no_longer_current, now, outcomes_in, script, started_in,
 };
-use crate::processes::{EndsWithTest, all_end, is_gone};
+use crate::processes::{EndsWithTest, all_end, client, eventually, is_gone};
 
 const SOON: Duration = Duration::from_millis(300);
 /// A script has long begun, and set its traps, when its time is over.
@@ -116,15 +117,128 @@ async fn a_child_that_nobody_can_find_does_not_hang_the_attempt_either() {
     assert!(begin.elapsed() < PROMPT, "{:?}", begin.elapsed());
 }
 
+/// What programs do once they are asked to end: all of it is an end of their own elsewhere.
+fn last_moves() -> Vec<(&'static str, Vec<Request>)> {
+    let snooze = Request::Snooze { for_ms: 60_000 };
+    let fail = Request::Fail { message: "as told".to_owned(), retry: false };
+    vec![
+        ("exit 0", vec![]),
+        ("exit 3", vec![]),
+        ("exit 75", vec![]),
+        ("exit 0", vec![Request::Result { value: json!(1) }]),
+        ("exit 0", vec![snooze]),
+        ("exit 1", vec![fail]),
+    ]
+}
+
+/// A program that prints a line, and makes that move when it gets SIGTERM.
+fn ends_when_asked(exit: &str, requests: &[Request]) -> Dispatch {
+    let mut job = client(requests, 0);
+    if let Some(command) = &mut job.command {
+        let tell = if requests.is_empty() { "" } else { "\"$@\"; " };
+        let text = format!("trap '{tell}{exit}' TERM; echo ready; while :; do sleep 0.02; done");
+        let own = std::mem::take(&mut command.argv);
+        command.argv =
+            ["sh", "-c", &text, "sh"].map(str::to_owned).into_iter().chain(own).collect();
+    }
+    job
+}
+
 #[tokio::test]
-async fn a_success_in_the_moment_of_a_cancel_is_a_success() {
-    let coordinator = Setup::default().start().await;
-    let job = script("trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done");
+async fn a_cancel_decides_the_outcome_whatever_the_program_does_then() {
+    let coordinator = Setup { kill_grace: PROMPT, ..Setup::default() }.start().await;
+    for (exit, requests) in last_moves() {
+        let job = ends_when_asked(exit, &requests);
+        coordinator.dispatch(&job).await;
+        coordinator.first_line(&job).await;
+        coordinator.cancel(&job).await;
+        let outcome = coordinator.outcome(&job).await;
+        assert!(matches!(outcome.kind, OutcomeKind::Cancelled), "{exit} {requests:?}: {outcome:?}");
+        assert_eq!(outcome.error.as_deref(), Some("cancelled"));
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_decides_the_outcome_whatever_the_program_does_then() {
+    let coordinator = Setup { slots: 8, kill_grace: PROMPT, ..Setup::default() }.start().await;
+    let mut jobs = Vec::new();
+    for (exit, requests) in last_moves() {
+        let mut job = ends_when_asked(exit, &requests);
+        job.timeout_ms = Some(BEGUN.as_millis() as u64);
+        coordinator.dispatch(&job).await;
+        jobs.push((exit, requests, job));
+    }
+    let mut job = ends_when_asked("exit 0", &[]);
+    job.deadline = Some(now().saturating_add(BEGUN));
     coordinator.dispatch(&job).await;
-    coordinator.first_line(&job).await;
-    coordinator.cancel(&job).await;
+    jobs.push(("exit 0", vec![], job));
+    for (exit, requests, job) in &jobs {
+        let outcome = coordinator.outcome(job).await;
+        assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{exit} {requests:?}: {outcome:?}");
+        assert_eq!(outcome.error.as_deref(), Some("ran out of time"));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_of_the_worker_decides_the_outcome_whatever_the_program_does_then() {
+    let mut coordinator = Setup { slots: 8, kill_grace: PROMPT, ..Setup::default() }.start().await;
+    let mut jobs = Vec::new();
+    for (exit, requests) in last_moves() {
+        let job = ends_when_asked(exit, &requests);
+        coordinator.dispatch(&job).await;
+        coordinator.first_line(&job).await;
+        jobs.push((exit, requests, job));
+    }
+    coordinator.stop(Duration::ZERO).await;
+    for (exit, requests, job) in &jobs {
+        let outcome = coordinator.outcome(job).await;
+        let kind = &outcome.kind;
+        assert!(matches!(kind, OutcomeKind::Interrupted), "{exit} {requests:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_had_ended_before_it_was_stopped_keeps_its_own_outcome() {
+    // Its output waits to be taken, and its end with it.
+    let setup = Setup { logs: Logs::NeverTaken, ..Setup::default() };
+    let mut coordinator = setup.start().await;
+    let place = tempfile::tempdir().expect("a directory");
+    for (exit, stop) in [(0, "cancel"), (5, "cancel"), (0, "stop")] {
+        let file = place.path().join(format!("{exit}{stop}"));
+        let (pid, file) = (file.clone(), file.display().to_string());
+        let text = format!(
+            "echo out; echo err >&2; echo $$ > {file}.new; mv {file}.new {file}; exit {exit}"
+        );
+        let job = script(&text);
+        coordinator.dispatch(&job).await;
+        eventually("its end", || {
+            let pid = std::fs::read_to_string(&pid).unwrap_or_default();
+            pid.trim().parse().is_ok_and(is_gone)
+        });
+        match stop {
+            "cancel" => coordinator.cancel(&job).await,
+            _ => coordinator.stop(Duration::ZERO).await,
+        }
+        let kind = coordinator.outcome(&job).await.kind;
+        match exit {
+            0 => assert!(matches!(kind, OutcomeKind::Succeeded { .. }), "{stop}: {kind:?}"),
+            _ => assert!(matches!(kind, OutcomeKind::Failed { .. }), "{stop}: {kind:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_cancelled_while_it_is_being_started_does_not_start() {
+    let coordinator = Setup::default().start().await;
+    let job = script("true");
+    // Both are there when the worker looks.
+    let jobs = vec![job.clone()];
+    let executions = vec![job.execution_ref()];
+    let dispatch = Message::JobDispatch { jobs, heard: None };
+    coordinator.send_all(vec![dispatch, Message::JobCancel { executions }]).await;
     let outcome = coordinator.outcome(&job).await;
-    assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
+    assert!(matches!(outcome.kind, OutcomeKind::Cancelled), "{outcome:?}");
+    assert_eq!(outcome.started_at, None);
 }
 
 #[tokio::test]

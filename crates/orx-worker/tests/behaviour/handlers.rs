@@ -26,6 +26,14 @@ impl Handler for Obedient {
                 context.cancelled().await;
                 Err(HandlerError::retry("was asked to end"))
             }
+            r#""end well""# => {
+                context.cancelled().await;
+                Ok(Some(Arc::clone(args)))
+            }
+            r#""give up when asked""# => {
+                context.cancelled().await;
+                Err(HandlerError::give_up("useless"))
+            }
             r#""hang""# => std::future::pending().await,
             _ => Ok(Some(Arc::clone(args))),
         }
@@ -105,13 +113,14 @@ async fn an_attempt_that_breaks_in_the_workers_hands_fails_and_leaves_its_slot()
 #[tokio::test]
 async fn a_cancel_is_heard_and_who_does_not_hear_it_is_dropped() {
     let coordinator = start().await;
-    for what in ["wait", "hang"] {
+    for what in WHEN_ASKED {
         let job = job("obey", json!(what));
         coordinator.dispatch(&job).await;
         coordinator.started(&job).await;
         coordinator.cancel(&job).await;
         let outcome = coordinator.outcome(&job).await;
         assert!(matches!(outcome.kind, OutcomeKind::Cancelled), "{what}: {outcome:?}");
+        assert_eq!(outcome.error.as_deref(), Some("cancelled"));
         if what == "wait" {
             let line = coordinator.text(&job, Stream::Log);
             let line: LogLine = serde_json::from_str(&line).expect("one line");
@@ -120,11 +129,30 @@ async fn a_cancel_is_heard_and_who_does_not_hear_it_is_dropped() {
     }
 }
 
+const WHEN_ASKED: [&str; 4] = ["wait", "end well", "give up when asked", "hang"];
+
 #[tokio::test]
-async fn a_timeout_ends_a_handler_that_hangs() {
+async fn a_timeout_decides_the_outcome_whatever_a_handler_does_then() {
     let coordinator = start().await;
-    let mut job = job("obey", json!("hang"));
-    job.timeout_ms = Some(50);
-    let outcome = coordinator.run(&job).await;
-    assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{outcome:?}");
+    for what in WHEN_ASKED {
+        let mut job = job("obey", json!(what));
+        job.timeout_ms = Some(50);
+        let outcome = coordinator.run(&job).await;
+        assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{what}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_of_the_worker_decides_the_outcome_whatever_a_handler_does_then() {
+    let mut coordinator = start().await;
+    let jobs = WHEN_ASKED.map(|what| job("obey", json!(what)));
+    for job in &jobs {
+        coordinator.dispatch(job).await;
+        coordinator.started(job).await;
+    }
+    coordinator.stop(Duration::ZERO).await;
+    for job in &jobs {
+        let outcome = coordinator.outcome(job).await;
+        assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
+    }
 }

@@ -268,8 +268,8 @@ pub(crate) fn exit_of(job: &Job) -> Exit {
             }
             match (job.status, job.exit, job.dead) {
                 (_, _, Some(orx_model::job::DeadReason::Lost)) => Exit::RunFailed,
-                // 124 is for the time of who waits.
-                (JobStatus::TimedOut, _, _) => Exit::Failed,
+                // As `timeout` ends, whatever code the program gave when it was told to.
+                (JobStatus::TimedOut, _, _) => Exit::TimedOut,
                 (_, Some(exit), _) => match u8::try_from(exit.shell_code()).unwrap_or(1) {
                     // It ended well and said that it failed: no success for who waits.
                     0 => Exit::Failed,
