@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use orx_model::job::{Json, Progress};
 use orx_model::log::{LogLine, Stream};
-use orx_model::message::{Dispatch, ExecutionProgress, Message};
+use orx_model::message::Dispatch;
 use orx_model::{Exit, Outcome, OutcomeKind, Timestamp};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -23,10 +23,9 @@ use crate::ctx::{Request, Told};
 use crate::handler::{HANDLER_PANICKED, Handler, HandlerError, JobContext};
 use crate::output::Output;
 use crate::process::{EXECUTION_VAR, WORKER_VAR, signal_by_environment, signal_group, signal_name};
-use crate::runtime::Shared;
+use crate::progress::ProgressSender;
+use crate::runtime::{Shared, at};
 
-/// Progress goes out no more often than this.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// After the end of a process its pipes are read so long: what holds them then is killed.
 const DRAIN: Duration = Duration::from_millis(200);
 const READ_BYTES: usize = 16 * 1024;
@@ -64,14 +63,19 @@ impl Stop {
     }
 }
 
-/// What an attempt told by the side channel.
+/// What an attempt told by the side channel, of how it wants to end.
 #[derive(Default)]
 struct Said {
     result: Option<Json>,
     snooze_ms: Option<u64>,
     fail: Option<(String, bool)>,
-    progress: Option<Progress>,
-    progress_sent: Option<Instant>,
+}
+
+/// What an attempt tells while it runs.
+struct Report {
+    output: Output,
+    progress: ProgressSender,
+    said: Said,
 }
 
 pub(crate) struct Attempt {
@@ -131,8 +135,7 @@ impl Attempt {
             tokio::spawn(async move { stdin.write_all(&bytes).await });
         }
 
-        let mut output = Output::new(self.shared.publisher.clone(), &self.dispatch);
-        let mut said = Said::default();
+        let mut report = self.report();
         let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
         let (mut out_bytes, mut err_bytes) = (Vec::new(), Vec::new());
         let mut last_words = Vec::new();
@@ -145,7 +148,8 @@ impl Attempt {
             if status.is_some() && out.is_none() && err.is_none() {
                 break;
             }
-            let flush_at = output.due();
+            // What is told waits in no arm: a link that takes nothing is no reason to miss a stop.
+            let has_room = report.output.has_room();
             tokio::select! {
                 biased;
                 ended = child.wait(), if status.is_none() => {
@@ -178,42 +182,41 @@ impl Attempt {
                     // Something that left the group may still hold a pipe; or telling took long.
                     self.sweep(Signal::KILL).await;
                     read_rest(out.take(), &mut out_bytes);
-                    output.push(Stream::Out, &out_bytes).await;
+                    report.output.push(Stream::Out, &out_bytes);
                     read_rest(err.take(), &mut err_bytes);
-                    output.push(Stream::Err, &err_bytes).await;
+                    report.output.push(Stream::Err, &err_bytes);
                     remember(&mut last_words, &err_bytes);
                 }
-                told = told.recv() => {
+                told = told.recv(), if has_room => {
                     if let Some(told) = told {
-                        self.hear(told, &mut said, &mut output).await;
+                        self.hear(told, &mut report);
                     }
                 }
-                read = read(&mut out, &mut out_bytes) => {
+                read = read(&mut out, &mut out_bytes), if has_room => {
                     if read == 0 {
                         out = None;
                     }
-                    output.push(Stream::Out, &out_bytes).await;
+                    report.output.push(Stream::Out, &out_bytes);
                     out_bytes.clear();
                 }
-                read = read(&mut err, &mut err_bytes) => {
+                read = read(&mut err, &mut err_bytes), if has_room => {
                     if read == 0 {
                         err = None;
                     }
-                    output.push(Stream::Err, &err_bytes).await;
+                    report.output.push(Stream::Err, &err_bytes);
                     remember(&mut last_words, &err_bytes);
                     err_bytes.clear();
                 }
-                () = at(flush_at) => output.flush().await,
-                () = at(said.progress_due()) => self.send_progress(&mut said).await,
+                () = report.advance(&self.dispatch) => {}
             }
         }
         // Its number may be another's from here on.
         own_group.0 = None;
         self.shared.guard.remove(group).await;
         while let Ok(told) = told.try_recv() {
-            self.hear(told, &mut said, &mut output).await;
+            self.hear(told, &mut report);
         }
-        output.finish().await;
+        let said = report.finish(&self.dispatch).await;
         let ended_at = self.shared.now();
         self.judge(prepared, status, stopped, said, &last_words, started_at, ended_at)
     }
@@ -283,44 +286,32 @@ impl Attempt {
         let _ = tokio::task::spawn_blocking(sweep).await;
     }
 
-    async fn hear(&self, told: Told, said: &mut Said, output: &mut Output) {
+    fn report(&self) -> Report {
+        Report {
+            output: Output::new(self.shared.publisher.clone(), &self.dispatch),
+            progress: ProgressSender::new(self.shared.publisher.clone()),
+            said: Said::default(),
+        }
+    }
+
+    fn hear(&self, told: Told, report: &mut Report) {
         match told.request {
-            Request::Progress { percent, text } => {
-                said.progress = Some(Progress { percent, text });
-                if said.progress_due().is_some_and(|due| due <= Instant::now()) {
-                    self.send_progress(said).await;
-                }
-            }
+            Request::Progress { percent, text } => report.progress.set(Progress { percent, text }),
             Request::Log { level, message } => {
                 let line = LogLine { level, message, at: Some(self.shared.now()) };
                 if let Ok(mut text) = serde_json::to_string(&line) {
                     text.push('\n');
-                    output.push(Stream::Log, text.as_bytes()).await;
+                    report.output.push(Stream::Log, text.as_bytes());
                 }
             }
             Request::Result { value } => {
-                said.result = serde_json::value::to_raw_value(&value).ok().map(Json::from);
+                report.said.result = serde_json::value::to_raw_value(&value).ok().map(Json::from);
             }
-            Request::Snooze { for_ms } => said.snooze_ms = Some(for_ms),
-            Request::Fail { message, retry } => said.fail = Some((message, retry)),
+            Request::Snooze { for_ms } => report.said.snooze_ms = Some(for_ms),
+            Request::Fail { message, retry } => report.said.fail = Some((message, retry)),
         }
         // Whoever told may have gone on without waiting.
         let _ = told.taken.send(());
-    }
-
-    async fn send_progress(&self, said: &mut Said) {
-        if let Some(progress) = said.progress.take() {
-            said.progress_sent = Some(Instant::now());
-            let told = ExecutionProgress {
-                job: self.dispatch.job,
-                execution: self.dispatch.execution,
-                progress,
-            };
-            let message = Message::JobProgress { progress: vec![told] };
-            if let Err(error) = self.shared.publisher.publish(self.dispatch.job, message).await {
-                tracing::debug!(%error, "progress was not sent");
-            }
-        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that is known of an end, asked once")]
@@ -412,13 +403,12 @@ impl Attempt {
         let dispatch = Arc::clone(&self.dispatch);
         // A task of its own: a panic ends the attempt, not the worker.
         let mut task = tokio::spawn(async move { handler.run(context, &dispatch.args).await });
-        let mut output = Output::new(self.shared.publisher.clone(), &self.dispatch);
-        let mut said = Said::default();
+        let mut report = self.report();
         let mut stopped: Option<Stop> = None;
         let mut abort_at: Option<Instant> = None;
         let timeout = command::time_left(&self.dispatch, started_at).map(|t| Instant::now() + t);
         let ended = loop {
-            let flush_at = output.due();
+            let has_room = report.output.has_room();
             tokio::select! {
                 biased;
                 ended = &mut task => break ended,
@@ -438,15 +428,14 @@ impl Attempt {
                     abort_at = None;
                     task.abort();
                 }
-                Some(told) = told.recv() => self.hear(told, &mut said, &mut output).await,
-                () = at(flush_at) => output.flush().await,
-                () = at(said.progress_due()) => self.send_progress(&mut said).await,
+                Some(told) = told.recv(), if has_room => self.hear(told, &mut report),
+                () = report.advance(&self.dispatch) => {}
             }
         };
         while let Ok(told) = told.try_recv() {
-            self.hear(told, &mut said, &mut output).await;
+            self.hear(told, &mut report);
         }
-        output.finish().await;
+        report.finish(&self.dispatch).await;
         let ended = ended.unwrap_or_else(|error| {
             let what = if error.is_panic() { HANDLER_PANICKED } else { "stopped" };
             Err(HandlerError::retry(what))
@@ -511,18 +500,20 @@ impl Drop for Group {
     }
 }
 
-impl Said {
-    fn progress_due(&self) -> Option<Instant> {
-        self.progress.as_ref()?;
-        Some(self.progress_sent.map_or_else(Instant::now, |sent| sent + PROGRESS_EVERY))
+impl Report {
+    /// Sends what is due; returns whenever there may be room again. Cancelling loses nothing.
+    async fn advance(&mut self, of: &Dispatch) {
+        tokio::select! {
+            () = self.output.advance() => {}
+            () = self.progress.advance(of) => {}
+        }
     }
-}
 
-/// Never, without a time.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
+    /// The end: everything goes out that is taken in time.
+    async fn finish(self, of: &Dispatch) -> Said {
+        self.progress.finish(of);
+        self.output.finish().await;
+        self.said
     }
 }
 

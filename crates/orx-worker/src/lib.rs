@@ -11,9 +11,11 @@ pub mod command;
 pub mod ctx;
 pub mod guard;
 pub mod handler;
+mod inbox;
 mod machine;
 mod output;
 pub mod process;
+mod progress;
 pub mod protocol;
 pub mod runtime;
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use orx_model::job::Labels;
 use orx_model::message::{
     Body, Dispatch, Envelope, ExecutionRef, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat,
@@ -15,9 +17,7 @@ use orx_model::message::{
 use orx_model::{
     ExecutionId, Incarnation, JobId, MessageId, Name, Offer, Outcome, OutcomeKind, Timestamp,
 };
-use orx_transport::{
-    Channel, Gateway, GatewayError, Shard, Subscription, Transport, TransportError,
-};
+use orx_transport::{Channel, Gateway, GatewayError, Shard, Transport, TransportError};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -29,22 +29,20 @@ use crate::command::{self, CommandHandler, PASSED_ON, WhenUnreachable};
 use crate::ctx;
 use crate::guard::Guard;
 use crate::handler::{HANDLER_PANICKED, HandlerError, Handlers, JobContext};
+use crate::inbox::Inbox;
 use crate::machine::Machine;
 use crate::protocol::{Core, Effect, Input};
 
-/// Envelopes taken from the inbox at once.
-const INBOX: usize = 64;
 /// What attempts have told and the worker has not looked at.
 const TOLD: usize = 1_024;
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MOST: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(100);
+pub(crate) const RETRY_MOST: Duration = Duration::from_secs(5);
 /// After its grace a worker waits so long for the last outcomes to be acknowledged.
 const LAST_ACKS: Duration = Duration::from_secs(5);
 /// The last word of a worker waits so long for its answer.
 const LAST_WORD: Duration = Duration::from_secs(2);
-/// Telling waits so long for room. The worker must not stand still: what is not told is kept, and
-/// asked for.
-const TELL_WAIT: Duration = Duration::from_millis(100);
+/// Telling waits so long for room. What is not told then is kept, and asked for.
+const TELL_WAIT: Duration = Duration::from_secs(1);
 /// What must not run beside another attempt is stopped this part of the lease before its end: 5 s
 /// of 30 s.
 const CONTACT_MARGIN: u32 = 6;
@@ -232,7 +230,7 @@ impl Worker {
         let channel_name = format!("orx-{incarnation}");
         let (channel, listening) =
             ctx::Channel::open(channel_name).map_err(WorkerError::Channel)?;
-        let inbox = transport.subscribe(Channel::Inbox(incarnation)).await?;
+        let inbox = Inbox::open(Arc::clone(&transport), incarnation).await?;
         let registration = registration(&options);
         let (answer, asked_at) = register(&*gateway, &registration).await?;
         clock.heard(answer.now, asked_at.elapsed());
@@ -240,11 +238,7 @@ impl Worker {
         let secrets = StdRng::from_rng(&mut rng);
         let from_env = |name: &&str| Some((OsString::from(name), std::env::var_os(name)?));
         let shared = Arc::new(Shared {
-            publisher: Publisher {
-                transport: Arc::clone(&transport),
-                from: incarnation,
-                now: Arc::clone(&options.now),
-            },
+            publisher: Publisher { transport, from: incarnation, now: Arc::clone(&options.now) },
             channel,
             guard: Guard::new(options.guard.clone(), incarnation.to_string()),
             worker: incarnation.to_string(),
@@ -264,7 +258,6 @@ impl Worker {
             options,
             shared,
             gateway,
-            transport,
             inbox,
             told,
             commanded,
@@ -283,6 +276,8 @@ impl Worker {
             alone: HashSet::new(),
             fenced: false,
             machine: Machine::new(),
+            to_tell: Batch::default(),
+            telling: None,
             listening: OwnTask(listening),
         };
         let (ended_to, ended) = watch::channel(None);
@@ -370,8 +365,7 @@ struct Task {
     options: WorkerOptions,
     shared: Arc<Shared>,
     gateway: Arc<dyn Gateway>,
-    transport: Arc<dyn Transport>,
-    inbox: Box<dyn Subscription>,
+    inbox: Inbox,
     told: mpsc::Receiver<Input>,
     commanded: mpsc::Receiver<Command>,
     /// Answers to heartbeats, which are asked in tasks of their own, one at a time; and to
@@ -401,6 +395,10 @@ struct Task {
     alone: HashSet<ExecutionId>,
     fenced: bool,
     machine: Machine,
+    /// What follows what is being told.
+    to_tell: Batch,
+    /// A link that takes nothing holds this up, and nothing else.
+    telling: Option<BoxFuture<'static, ()>>,
     /// The side channel.
     listening: OwnTask,
 }
@@ -413,7 +411,7 @@ impl Task {
         let mut stopping: Option<oneshot::Sender<()>> = None;
         let mut interrupt_at: Option<tokio::time::Instant> = None;
         let mut end_at: Option<tokio::time::Instant> = None;
-        self.step(vec![Input::Answered(first)]).await;
+        self.step(vec![Input::Answered(first)]);
         loop {
             if self.heartbeat_wanted && !self.heartbeat_out {
                 self.send_heartbeat();
@@ -433,6 +431,16 @@ impl Task {
                     stopping = Some(done);
                     interrupt_at = Some(tokio::time::Instant::now() + grace);
                 }
+                () = at(interrupt_at) => {
+                    interrupt_at = None;
+                    let killed_by = self.options.kill_grace + LAST_ACKS;
+                    end_at = Some(tokio::time::Instant::now() + killed_by);
+                    inputs.push(Input::Stop);
+                }
+                () = at(end_at) => {
+                    tracing::warn!("ending, though outcomes are not acknowledged");
+                    break;
+                }
                 ended = self.attempts.join_next_with_id(), if !self.attempts.is_empty() => {
                     let mut next = ended;
                     while let Some(ended) = next {
@@ -440,23 +448,18 @@ impl Task {
                         next = self.attempts.try_join_next_with_id();
                     }
                 }
-                taken = self.inbox.next(INBOX) => match taken {
-                    Ok(deliveries) => {
-                        for delivery in deliveries {
-                            // Acknowledged on receipt: what is lost from here on, recovery finds.
-                            match delivery.ack().body {
-                                Body::Known(message) => inputs.push(self.received(message)),
-                                Body::Unknown(_) => {
-                                    tracing::warn!("set aside a message of an unknown type");
-                                }
+                deliveries = self.inbox.next() => {
+                    for delivery in deliveries {
+                        // Acknowledged on receipt: what is lost from here on, recovery finds.
+                        match delivery.ack().body {
+                            Body::Known(message) => inputs.push(self.received(message)),
+                            Body::Unknown(_) => {
+                                tracing::warn!("set aside a message of an unknown type");
                             }
                         }
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, "the inbox was lost: reading it anew");
-                        self.resubscribe().await;
-                    }
-                },
+                }
+                () = finished(&mut self.telling) => self.telling = None,
                 Some(told) = self.told.recv() => {
                     inputs.push(told);
                     while let Ok(told) = self.told.try_recv() {
@@ -483,18 +486,8 @@ impl Task {
                 }
                 _ = heartbeat.tick() => self.heartbeat_wanted = true,
                 () = self.options.nudge.notified() => self.heartbeat_wanted = true,
-                () = at(interrupt_at) => {
-                    interrupt_at = None;
-                    let killed_by = self.options.kill_grace + LAST_ACKS;
-                    end_at = Some(tokio::time::Instant::now() + killed_by);
-                    inputs.push(Input::Stop);
-                }
-                () = at(end_at) => {
-                    tracing::warn!("ending, though outcomes are not acknowledged");
-                    break;
-                }
             }
-            self.step(inputs).await;
+            self.step(inputs);
             if (stopping.is_some() || self.fenced) && self.core.is_idle() {
                 break;
             }
@@ -567,8 +560,7 @@ impl Task {
     }
 
     /// Carries out what follows from the inputs, together.
-    async fn step(&mut self, inputs: Vec<Input>) {
-        let mut messages = Batch::default();
+    fn step(&mut self, inputs: Vec<Input>) {
         let mut inputs: VecDeque<Input> = inputs.into();
         while let Some(input) = inputs.pop_front() {
             for effect in self.core.step(input, (self.options.now)()) {
@@ -581,7 +573,7 @@ impl Task {
                     Effect::Cancel(execution) => self.stop(execution, Stop::Cancel),
                     Effect::Abandon(execution) => self.stop(execution, Stop::Abandon),
                     Effect::Interrupt(execution) => self.stop(execution, Stop::Interrupt),
-                    Effect::Publish(message) => messages.add(message),
+                    Effect::Publish(message) => self.to_tell.add(message),
                     Effect::HeartbeatNow => self.heartbeat_wanted = true,
                     Effect::Fenced => {
                         tracing::warn!("fenced by a person: stopping all that runs here");
@@ -600,15 +592,18 @@ impl Task {
                 }
             }
         }
-        for (shard, message) in messages.by_shard() {
-            // What is not sent is kept: the heartbeat names it, and the answer asks for it.
-            let told = self.shared.publisher.to_shard(shard, message);
-            match tokio::time::timeout(TELL_WAIT, told).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "could not tell the coordinator: recovery will ask");
-                }
-                Err(_) => tracing::warn!("too much is to be told: recovery will ask for the rest"),
+        self.tell();
+    }
+
+    /// One batch at a time; what comes meanwhile is the next one. A batch is soon told or given up,
+    /// so what waits for it is little.
+    fn tell(&mut self) {
+        while self.telling.is_none() && !self.to_tell.is_empty() {
+            let told = std::mem::take(&mut self.to_tell).tell(self.shared.publisher.clone());
+            let mut told: BoxFuture<'static, ()> = Box::pin(told);
+            // Where there is room it is told by now.
+            if (&mut told).now_or_never().is_none() {
+                self.telling = Some(told);
             }
         }
     }
@@ -661,7 +656,6 @@ impl Task {
     }
 
     fn instant(&self, dispatch: Dispatch) -> Outcome {
-        use futures_util::FutureExt;
         let now = (self.options.now)();
         let (job, execution) = (dispatch.job, dispatch.execution);
         let dispatch = Arc::new(dispatch);
@@ -725,22 +719,6 @@ impl Task {
             let _ = answers.send(Answer::Heartbeat(answer)).await;
         });
     }
-
-    async fn resubscribe(&mut self) {
-        let mut pause = RETRY_FIRST;
-        loop {
-            match self.transport.subscribe(Channel::Inbox(self.options.incarnation)).await {
-                Ok(inbox) => {
-                    self.inbox = inbox;
-                    return;
-                }
-                Err(_) => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_MOST);
-                }
-            }
-        }
-    }
 }
 
 /// It comes too late to be started by a worker that nobody hears.
@@ -785,7 +763,36 @@ impl Batch {
         }
     }
 
-    fn by_shard(mut self) -> Vec<(Shard, Message)> {
+    fn is_empty(&self) -> bool {
+        self.started.is_empty() && self.outcomes.is_empty()
+    }
+
+    /// Shards wait for room beside each other.
+    async fn tell(self, publisher: Publisher) {
+        let shards = self.by_shard().into_iter().map(|(shard, messages)| {
+            let publisher = &publisher;
+            async move {
+                for message in messages {
+                    publisher.to_shard(shard, message).await?;
+                }
+                Ok::<(), TransportError>(())
+            }
+        });
+        let shards = shards.map(|told| tokio::time::timeout(TELL_WAIT, told));
+        // What is not sent is kept: the heartbeat names it, and the answer asks for it.
+        for told in futures_util::future::join_all(shards).await {
+            match told {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "could not tell the coordinator: recovery will ask");
+                }
+                Err(_) => tracing::warn!("too much is to be told: recovery will ask for the rest"),
+            }
+        }
+    }
+
+    /// Of each shard the starts come before the ends.
+    fn by_shard(mut self) -> BTreeMap<Shard, Vec<Message>> {
         // A start whose end is told with it says nothing new.
         if !self.outcomes.is_empty() && !self.started.is_empty() {
             let ended: std::collections::HashSet<ExecutionId> =
@@ -800,9 +807,14 @@ impl Batch {
         for one in self.outcomes {
             outcomes.entry(Shard::of(one.job)).or_default().push(one);
         }
-        let started = started.into_iter().map(|(s, started)| (s, Message::JobStatus { started }));
-        let outcomes = outcomes.into_iter().map(|(s, o)| (s, Message::JobResult { outcomes: o }));
-        started.chain(outcomes).collect()
+        let mut all: BTreeMap<Shard, Vec<Message>> = BTreeMap::new();
+        for (shard, started) in started {
+            all.entry(shard).or_default().push(Message::JobStatus { started });
+        }
+        for (shard, outcomes) in outcomes {
+            all.entry(shard).or_default().push(Message::JobResult { outcomes });
+        }
+        all
     }
 }
 
@@ -813,9 +825,18 @@ fn beats(every: Duration) -> tokio::time::Interval {
     beats
 }
 
-async fn at(time: Option<tokio::time::Instant>) {
+/// Never, without a time.
+pub(crate) async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Never, without one.
+async fn finished(future: &mut Option<BoxFuture<'static, ()>>) {
+    match future {
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }

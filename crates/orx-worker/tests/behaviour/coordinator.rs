@@ -55,6 +55,8 @@ pub(crate) enum Logs {
     /// Each after a time.
     Slow(Duration),
     NeverTaken,
+    /// Nor is anything else.
+    NothingTaken,
     /// By code that panics.
     Broken,
 }
@@ -86,7 +88,14 @@ impl Setup {
     pub(crate) async fn start(self) -> Coordinator {
         let incarnation = Incarnation::random(&mut rand::rng());
         let direct = Direct::new();
-        let transport = Arc::new(Through { direct: direct.clone(), logs: self.logs });
+        let no_inbox = Arc::new(AtomicBool::new(false));
+        let progress = watch::Sender::new(false);
+        let transport = Arc::new(Through {
+            direct: direct.clone(),
+            logs: self.logs,
+            no_inbox: Arc::clone(&no_inbox),
+            progress: progress.clone(),
+        });
         let gateway = Arc::new(Heartbeats::default());
         gateway.stand(self.standing);
         let seen = watch::Sender::new(Vec::new());
@@ -111,7 +120,7 @@ impl Setup {
         let worker =
             Worker::start(options, transport, Arc::clone(&gateway) as Arc<dyn Gateway>).await;
         let worker = Some(worker.expect("a worker"));
-        Coordinator { direct, gateway, incarnation, seen, worker }
+        Coordinator { direct, gateway, incarnation, seen, worker, no_inbox, progress }
     }
 }
 
@@ -122,6 +131,8 @@ pub(crate) struct Coordinator {
     /// Everything the worker told, in the order of each job.
     seen: watch::Sender<Vec<Message>>,
     pub(crate) worker: Option<Worker>,
+    no_inbox: Arc<AtomicBool>,
+    progress: watch::Sender<bool>,
 }
 
 impl Coordinator {
@@ -142,6 +153,20 @@ impl Coordinator {
 
     pub(crate) async fn cancel(&self, job: &Dispatch) {
         self.send(Message::JobCancel { executions: vec![job.execution_ref()] }).await;
+    }
+
+    /// Progress was to be told, whether or not it was taken.
+    pub(crate) async fn progress_offered(&self) {
+        let mut progress = self.progress.subscribe();
+        let offered = progress.wait_for(|offered| *offered);
+        tokio::time::timeout(DEADLINE, offered).await.expect("in time").expect("a transport");
+    }
+
+    /// The worker cannot read its inbox from now on.
+    pub(crate) async fn take_inbox(&self) -> Box<dyn Subscription> {
+        self.no_inbox.store(true, Ordering::Release);
+        let inbox = self.direct.subscribe(Channel::Inbox(self.incarnation)).await;
+        inbox.expect("the inbox")
     }
 
     /// Runs it to its end.
@@ -371,13 +396,20 @@ pub(crate) fn no_longer_current(job: &Dispatch) -> HeartbeatAnswer {
 struct Through {
     direct: Direct,
     logs: Logs,
+    no_inbox: Arc<AtomicBool>,
+    progress: watch::Sender<bool>,
 }
 
 #[async_trait]
 impl Transport for Through {
     async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
         let log = |e: &Envelope| matches!(&e.body, Body::Known(Message::JobLog { .. }));
+        let progress = |e: &Envelope| matches!(&e.body, Body::Known(Message::JobProgress { .. }));
+        if envelopes.iter().any(progress) {
+            self.progress.send_replace(true);
+        }
         match self.logs {
+            Logs::NothingTaken => std::future::pending().await,
             Logs::NeverTaken if envelopes.iter().any(log) => std::future::pending().await,
             Logs::Broken if envelopes.iter().any(log) => panic!("as told"),
             Logs::Slow(time) if envelopes.iter().any(log) => tokio::time::sleep(time).await,
@@ -387,6 +419,9 @@ impl Transport for Through {
     }
 
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
+        if self.no_inbox.load(Ordering::Acquire) {
+            return Err(TransportError::NoReader { channel });
+        }
         self.direct.subscribe(channel).await
     }
 

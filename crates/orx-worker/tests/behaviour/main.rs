@@ -4,6 +4,7 @@ mod commands;
 mod coordinator;
 mod death;
 mod ends;
+mod full_link;
 mod handlers;
 mod output;
 mod processes;
