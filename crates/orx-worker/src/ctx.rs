@@ -3,10 +3,14 @@
 //!
 //! A socket in the abstract namespace (it leaves no file behind) and a secret per attempt, both in
 //! `ORX_CTX`. One JSON object a line each way: `{"secret":…,"op":"progress","percent":50}` is
-//! answered `{"ok":true}` or `{"ok":false,"error":"…"}`.
+//! answered `{"ok":true}` or `{"ok":false,"error":"…"}`. A connection lives as long as the attempt
+//! whose secret it gave; it may keep silent for as long as it likes.
+//!
+//! Every process on the machine can connect, so only those of the worker's own user, and root's, are
+//! answered, and only those that know a secret keep their place.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,15 +19,22 @@ use std::time::Duration;
 use orx_model::limits;
 use orx_model::log::Level;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// The variable that names the channel: `NAME:SECRET`.
 pub const VARIABLE: &str = "ORX_CTX";
 /// A result, and what stands around it.
 const LINE_BYTES: u64 = (limits::RESULT_BYTES * 2 + 16 * 1024) as u64;
-const CONNECTIONS: usize = 64;
+/// Connections that have not given a secret yet, all together.
+const UNKNOWN_CONNECTIONS: usize = 64;
+/// Connections of one attempt.
+const ATTEMPT_CONNECTIONS: usize = 64;
+/// A secret is given within this; a client waits so long for its answer.
 const WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,6 +103,12 @@ struct Answer {
     error: Option<String>,
 }
 
+impl Answer {
+    fn line(&self) -> serde_json::Result<String> {
+        Ok(format!("{}\n", serde_json::to_string(self)?))
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum CtxError {
     #[error("this is not inside a job: `ORX_CTX` is not set")]
@@ -104,6 +121,7 @@ pub enum CtxError {
 
 /// Tells the worker of the job this process runs in, and waits for its answer. Blocks.
 pub fn send(request: Request) -> Result<(), CtxError> {
+    request.check().map_err(CtxError::Refused)?;
     let place = std::env::var(VARIABLE).map_err(|_| CtxError::Outside)?;
     let (name, secret) = place.rsplit_once(':').ok_or(CtxError::Outside)?;
     let address = SocketAddr::from_abstract_name(name)?;
@@ -134,17 +152,34 @@ pub(crate) struct Told {
 #[derive(Clone)]
 pub(crate) struct Channel {
     name: Arc<str>,
-    attempts: Arc<Mutex<HashMap<String, mpsc::Sender<Told>>>>,
+    attempts: Arc<Mutex<HashMap<String, Speaker>>>,
+    /// Of the connections without a secret.
+    wait: Duration,
+}
+
+/// An attempt, as the channel knows it.
+#[derive(Clone)]
+struct Speaker {
+    tell: mpsc::Sender<Told>,
+    places: Arc<Semaphore>,
+    ended: CancellationToken,
 }
 
 impl Channel {
     /// Listens until every clone's task is dropped with the runtime.
     pub(crate) fn open(name: String) -> std::io::Result<(Self, tokio::task::JoinHandle<()>)> {
+        Self::open_with(name, WAIT)
+    }
+
+    fn open_with(
+        name: String,
+        wait: Duration,
+    ) -> std::io::Result<(Self, tokio::task::JoinHandle<()>)> {
         let address = SocketAddr::from_abstract_name(&name)?;
         let listener = std::os::unix::net::UnixListener::bind_addr(&address)?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        let channel = Self { name: name.into(), attempts: Arc::default() };
+        let channel = Self { name: name.into(), attempts: Arc::default(), wait };
         let task = tokio::spawn(channel.clone().serve(listener));
         Ok((channel, task))
     }
@@ -153,29 +188,38 @@ impl Channel {
     pub(crate) fn register(&self, secret: String) -> (String, mpsc::Receiver<Told>) {
         let (tell, told) = mpsc::channel(16);
         let place = format!("{}:{secret}", self.name);
-        self.attempts().insert(secret, tell);
+        let places = Arc::new(Semaphore::new(ATTEMPT_CONNECTIONS));
+        self.attempts().insert(secret, Speaker { tell, places, ended: CancellationToken::new() });
         (place, told)
     }
 
     pub(crate) fn unregister(&self, secret: &str) {
-        self.attempts().remove(secret);
+        if let Some(speaker) = self.attempts().remove(secret) {
+            speaker.ended.cancel();
+        }
     }
 
-    fn attempts(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<Told>>> {
+    fn attempts(&self) -> std::sync::MutexGuard<'_, HashMap<String, Speaker>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn serve(self, listener: UnixListener) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Arc::new(Semaphore::new(UNKNOWN_CONNECTIONS));
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    if let Err(error) = is_ours(&stream) {
+                        // Whoever it is is not waited for.
+                        let refused = Answer { ok: false, error: Some(error) }.line();
+                        let _ = refused.map(|line| stream.try_write(line.as_bytes()));
+                        continue;
+                    }
+                    let place = Arc::clone(&places).acquire_owned().await;
+                    let Ok(place) = place else { return };
                     let channel = self.clone();
                     tokio::spawn(async move {
-                        // Whoever says nothing loses its place.
-                        let _ = tokio::time::timeout(WAIT, channel.converse(stream)).await;
-                        drop(permit);
+                        // A client that has gone waits for nothing.
+                        let _ = channel.converse(stream, place).await;
                     });
                 }
                 Err(error) => {
@@ -186,34 +230,176 @@ impl Channel {
         }
     }
 
-    async fn converse(&self, stream: tokio::net::UnixStream) -> std::io::Result<()> {
+    async fn converse(
+        &self,
+        stream: tokio::net::UnixStream,
+        place: OwnedSemaphorePermit,
+    ) -> std::io::Result<()> {
         let (read, mut write) = stream.into_split();
-        let mut lines = tokio::io::BufReader::new(read.take(LINE_BYTES * 4));
+        let mut lines = tokio::io::BufReader::new(read);
+        let first = self.first_word(&mut lines, &mut write);
+        // Whoever names no attempt loses its place.
+        let Ok(first) = tokio::time::timeout(self.wait, first).await else { return Ok(()) };
+        let Some((mut line, speaker)) = first? else { return Ok(()) };
+        let Ok(_own_place) = Arc::clone(&speaker.places).try_acquire_owned() else {
+            let error = format!("an attempt has at most {ATTEMPT_CONNECTIONS} connections at once");
+            return answer(&mut write, Err(error)).await;
+        };
+        drop(place);
         loop {
-            let mut line = Vec::new();
-            let read = (&mut lines).take(LINE_BYTES).read_until(b'\n', &mut line).await?;
-            if read == 0 {
-                return Ok(());
-            }
-            let answer = match self.tell(&line).await {
-                Ok(()) => Answer { ok: true, error: None },
-                Err(error) => Answer { ok: false, error: Some(error) },
+            answer(&mut write, self.tell(&line).await).await?;
+            let next = tokio::select! {
+                biased;
+                next = next_line(&mut lines) => next?,
+                () = speaker.ended.cancelled() => None,
             };
-            let mut text = serde_json::to_string(&answer)?;
-            text.push('\n');
-            write.write_all(text.as_bytes()).await?;
+            let Some(next) = next else { return Ok(()) };
+            line = next;
         }
     }
 
+    /// The first line with the secret of an attempt.
+    async fn first_word(
+        &self,
+        lines: &mut Lines,
+        write: &mut OwnedWriteHalf,
+    ) -> std::io::Result<Option<(Vec<u8>, Speaker)>> {
+        while let Some(line) = next_line(lines).await? {
+            match parse(&line).and_then(|(secret, _)| self.speaker(&secret)) {
+                Ok(speaker) => return Ok(Some((line, speaker))),
+                Err(error) => answer(write, Err(error)).await?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn speaker(&self, secret: &str) -> Result<Speaker, String> {
+        let speaker = self.attempts().get(secret).cloned();
+        speaker.ok_or_else(|| "no such attempt, or it has ended".to_owned())
+    }
+
     async fn tell(&self, line: &[u8]) -> Result<(), String> {
-        let line: Line =
-            serde_json::from_slice(line).map_err(|error| format!("not understood: {error}"))?;
-        line.request.check()?;
-        let attempt = self.attempts().get(&line.secret).cloned();
-        let attempt = attempt.ok_or_else(|| "no such attempt, or it has ended".to_owned())?;
+        let (secret, request) = parse(line)?;
+        let request: Request = serde_json::from_value(request).map_err(not_understood)?;
+        request.check()?;
+        let speaker = self.speaker(&secret)?;
         let (taken, answer) = oneshot::channel();
         let ended = |_| "the attempt has ended".to_owned();
-        attempt.send(Told { request: line.request, taken }).await.map_err(|_| ended(()))?;
+        speaker.tell.send(Told { request, taken }).await.map_err(|_| ended(()))?;
         answer.await.map_err(|_| ended(()))
+    }
+}
+
+type Lines = tokio::io::BufReader<OwnedReadHalf>;
+
+/// `None` at the end.
+async fn next_line(lines: &mut Lines) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let read = lines.take(LINE_BYTES).read_until(b'\n', &mut line).await?;
+    if read as u64 == LINE_BYTES && line.last() != Some(&b'\n') {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    Ok((read > 0).then_some(line))
+}
+
+/// The secret of a line, and what it asks for.
+fn parse(line: &[u8]) -> Result<(String, Value), String> {
+    let mut value: Value = serde_json::from_slice(line).map_err(not_understood)?;
+    match value.as_object_mut().and_then(|object| object.remove("secret")) {
+        Some(Value::String(secret)) => Ok((secret, value)),
+        _ => Err("not understood: `secret` is missing".to_owned()),
+    }
+}
+
+fn not_understood(error: serde_json::Error) -> String {
+    format!("not understood: {error}")
+}
+
+/// A client that does not read is not waited for.
+async fn answer(write: &mut OwnedWriteHalf, told: Result<(), String>) -> std::io::Result<()> {
+    let text = Answer { ok: told.is_ok(), error: told.err() }.line()?;
+    let written = tokio::time::timeout(WAIT, write.write_all(text.as_bytes())).await;
+    written.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+}
+
+/// Whether it is of the worker's own user, or root's.
+fn is_ours(stream: &tokio::net::UnixStream) -> Result<(), String> {
+    let own = rustix::process::geteuid().as_raw();
+    match stream.peer_cred().map(|peer| peer.uid()) {
+        Ok(uid) if uid == own || uid == 0 => Ok(()),
+        Ok(uid) => {
+            Err(format!("only processes of user {own} may speak here, this one is of {uid}"))
+        }
+        Err(error) => Err(format!("whose process this is cannot be told: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Client = (tokio::io::Lines<tokio::io::BufReader<OwnedReadHalf>>, OwnedWriteHalf);
+
+    fn connect(place: &str) -> Client {
+        let (name, _) = place.rsplit_once(':').expect("a place");
+        let address = SocketAddr::from_abstract_name(name).expect("an address");
+        let stream = UnixStream::connect_addr(&address).expect("a channel");
+        stream.set_nonblocking(true).expect("set");
+        let stream = tokio::net::UnixStream::from_std(stream).expect("a stream");
+        let (read, write) = stream.into_split();
+        (tokio::io::BufReader::new(read).lines(), write)
+    }
+
+    /// Answers what the worker does; `None` where it hangs up.
+    async fn say(client: &mut Client, place: &str) -> Option<Answer> {
+        let (_, secret) = place.rsplit_once(':').expect("a place");
+        let line = format!("{{\"secret\":\"{secret}\",\"op\":\"progress\",\"percent\":1}}\n");
+        client.1.write_all(line.as_bytes()).await.ok()?;
+        let answer = client.0.next_line().await.ok()??;
+        Some(serde_json::from_str(&answer).expect("an answer"))
+    }
+
+    fn hear(mut told: mpsc::Receiver<Told>) {
+        tokio::spawn(async move {
+            while let Some(told) = told.recv().await {
+                let _ = told.taken.send(());
+            }
+        });
+    }
+
+    fn open(name: &str, wait: Duration) -> Channel {
+        let name = format!("orx-test-{name}-{}", std::process::id());
+        Channel::open_with(name, wait).expect("a channel").0
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_speaks_outlives_one_that_never_did_and_ends_with_its_attempt() {
+        let channel = open("life", Duration::from_millis(100));
+        let (place, told) = channel.register("one".to_owned());
+        hear(told);
+        let (mut speaks, mut silent) = (connect(&place), connect(&place));
+        assert!(say(&mut speaks, &place).await.is_some_and(|answer| answer.ok));
+        assert_eq!(silent.0.next_line().await.expect("an end"), None, "it never spoke");
+        assert!(say(&mut speaks, &place).await.is_some_and(|answer| answer.ok), "it lives on");
+        channel.unregister("one");
+        assert_eq!(speaks.0.next_line().await.expect("an end"), None, "its attempt has ended");
+    }
+
+    #[tokio::test]
+    async fn silent_connections_of_one_attempt_keep_no_other_attempt_from_speaking() {
+        let channel = open("places", Duration::from_secs(60));
+        let (hostile, told) = channel.register("hostile".to_owned());
+        hear(told);
+        let (other, told) = channel.register("other".to_owned());
+        hear(told);
+        let mut held = Vec::new();
+        for _ in 0..ATTEMPT_CONNECTIONS.max(UNKNOWN_CONNECTIONS) {
+            let mut client = connect(&hostile);
+            assert!(say(&mut client, &hostile).await.is_some_and(|answer| answer.ok));
+            held.push(client);
+        }
+        let refused = say(&mut connect(&hostile), &hostile).await.expect("an answer");
+        assert!(refused.error.is_some_and(|error| error.contains("connections at once")));
+        assert!(say(&mut connect(&other), &other).await.is_some_and(|answer| answer.ok));
     }
 }

@@ -1,10 +1,13 @@
 //! Children die with their worker, also when it is killed.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use orx_worker::process::signal_group;
+use rustix::process::Signal;
 
 use crate::coordinator::{Setup, script};
-use crate::processes::{all_end, as_role, is_gone};
+use crate::processes::{all_end, as_role, eventually, is_gone};
 
 /// A process that runs a worker with a guard and one attempt, prints the attempt's process ids, and
 /// waits to be killed.
@@ -24,8 +27,8 @@ pub(crate) fn worker() {
     });
 }
 
-#[test]
-fn a_killed_worker_takes_its_children_with_it() {
+/// With the attempt's process ids.
+fn start_worker() -> (Child, Vec<u32>) {
     let words = as_role("worker");
     let mut worker = Command::new(&words[0])
         .args(&words[1..])
@@ -44,7 +47,42 @@ fn a_killed_worker_takes_its_children_with_it() {
         line.split_whitespace().map(|pid| pid.parse().expect("a process id")).collect();
     assert_eq!(pids.len(), 3);
     assert!(pids.iter().all(|pid| !is_gone(*pid)));
+    (worker, pids)
+}
 
+#[test]
+fn a_killed_worker_takes_its_children_with_it() {
+    let (mut worker, pids) = start_worker();
+    worker.kill().expect("SIGKILL");
+    worker.wait().expect("its end");
+    all_end(&pids);
+}
+
+/// The guard of that worker, which is its child.
+fn guard_of(worker: u32) -> Option<u32> {
+    let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
+    let mut pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    pids.find(|pid: &u32| {
+        let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+        let after_name = stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned());
+        let parent = after_name.and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        let role = read("environ").split(|byte| *byte == 0).any(|it| it == b"ORX_TEST_ROLE=guard");
+        parent == Some(worker) && role && !is_gone(*pid)
+    })
+}
+
+#[test]
+fn a_killed_guard_is_replaced_while_attempts_run() {
+    let (mut worker, pids) = start_worker();
+    for _ in 0..2 {
+        eventually("a guard", || guard_of(worker.id()).is_some());
+        let guard = guard_of(worker.id()).expect("a guard");
+        signal_group(guard, Signal::KILL);
+        all_end(&[guard]);
+    }
+    eventually("a guard", || guard_of(worker.id()).is_some());
+    assert!(pids.iter().all(|pid| !is_gone(*pid)), "what runs goes on");
     worker.kill().expect("SIGKILL");
     worker.wait().expect("its end");
     all_end(&pids);

@@ -2,15 +2,15 @@
 
 use orx_model::job::Progress;
 use orx_model::log::{Level, LogLine, Stream};
-use orx_model::message::Message;
+use orx_model::message::{Dispatch, Message};
 use orx_model::{Exit, OutcomeKind};
 use orx_worker::ctx::Request;
 use serde_json::json;
 
-use crate::coordinator::{Coordinator, Setup};
+use crate::coordinator::{Coordinator, Setup, script};
 use crate::processes::client;
 
-fn answers(coordinator: &Coordinator, job: &orx_model::message::Dispatch) -> Vec<String> {
+fn answers(coordinator: &Coordinator, job: &Dispatch) -> Vec<String> {
     let out = coordinator.text(job, Stream::Out);
     out.lines().filter_map(|line| line.split_once("answer: ")).map(|(_, a)| a.to_owned()).collect()
 }
@@ -131,4 +131,53 @@ async fn two_attempts_have_two_secrets() {
         };
         assert_eq!(result.get(), expected);
     }
+}
+
+/// Speaks with a secret that is right, and prints what it is answered.
+const STRANGER: &str = "
+import os, socket, sys
+name, secret = sys.argv[1].rsplit(':', 1)
+os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(int(sys.argv[2]))
+channel = socket.socket(socket.AF_UNIX)
+channel.connect('\\0' + name)
+try:
+    channel.sendall(('{\"secret\":\"%s\",\"op\":\"result\",\"value\":1}\\n' % secret).encode())
+except OSError:
+    pass
+print(channel.recv(1000).decode())
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_user_of_the_machine_reaches_no_attempt_though_it_knows_the_secret() {
+    let own = rustix::process::geteuid().as_raw();
+    if own != 0 {
+        // Nobody else may be another user.
+        return;
+    }
+    let coordinator = Setup::default().start().await;
+    let job = script("echo \"$ORX_CTX\"; read -r line < \"$0\"");
+    let place = tempfile::tempdir().expect("a directory");
+    let fifo = place.path().join("go");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let job = with_word(job, &fifo);
+    coordinator.dispatch(&job).await;
+    let ctx = coordinator.first_line(&job).await.remove(0);
+    let answer = |user: u32| {
+        let said = std::process::Command::new("python3")
+            .args(["-c", STRANGER, &ctx, &user.to_string()])
+            .output()
+            .expect("python3 runs");
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    let refused = answer(65_534);
+    assert!(refused.contains("only processes of user 0"), "{refused}");
+    assert_eq!(answer(own).trim(), r#"{"ok":true}"#);
+    std::fs::write(&fifo, "go\n").expect("written");
+    coordinator.outcome(&job).await;
+}
+
+fn with_word(mut job: Dispatch, word: &std::path::Path) -> Dispatch {
+    let command = job.command.as_mut().expect("a command");
+    command.argv.push(word.display().to_string());
+    job
 }
