@@ -439,7 +439,7 @@ impl Engine {
                 Vec::new()
             }
         };
-        self.fleet.claimed(&claimed);
+        self.fleet.claimed(&claimed, now);
         self.more = claimed.len() == CLAIM_MOST;
         outbox.changed.extend(claimed.iter().map(|claim| claim.dispatch.job));
         outbox.send.extend(self.dispatches(claimed));
@@ -661,7 +661,7 @@ impl Engine {
             self.store.remove_workers(vec![worker], false).await?;
         }
         let live = self.store.live_attempts().await?;
-        let overdue = self.fleet.overdue(&live, now.wall);
+        let overdue = self.fleet.overdue(&live, now);
         let owner = |outcome: Outcome| {
             let attempt = live.iter().find(|attempt| attempt.execution == outcome.execution);
             attempt.map(|attempt| (attempt.worker, outcome))

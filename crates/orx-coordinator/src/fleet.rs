@@ -30,7 +30,21 @@ pub struct Seat {
     pub seen: Duration,
     /// Of the newest heartbeat; an older one that comes late is passed over.
     heartbeat: u64,
+    /// What its row said last of when it was heard. Only that this changes says that it lives: how
+    /// long ago it was depends on a clock that may have been set.
+    told: Timestamp,
     live: BTreeSet<ExecutionId>,
+}
+
+/// Since when this node knows of a live attempt, on its own monotonic clock. The times in the
+/// attempt's row are of other clocks, or of this one before it was set.
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    since: Duration,
+    /// That it has started.
+    started: Option<Duration>,
+    /// What was left to its deadline then.
+    left: Option<Duration>,
 }
 
 impl Seat {
@@ -71,6 +85,9 @@ pub struct Fleet {
     /// From when silence counts: the start of this term, or the end of a time in which
     /// nobody could be heard.
     counting_from: Duration,
+    /// When the rows of workers were last read in this term.
+    looked: Option<Duration>,
+    learned: BTreeMap<(Incarnation, ExecutionId), Learned>,
 }
 
 /// What a worker is, and whether its room changed with what it said.
@@ -96,6 +113,8 @@ impl Fleet {
             seats: BTreeMap::new(),
             strangers: BTreeMap::new(),
             counting_from: now.mono,
+            looked: None,
+            learned: BTreeMap::new(),
         }
     }
 
@@ -146,6 +165,8 @@ impl Fleet {
             let report = &row.report;
             let worker = report.registration.incarnation;
             let seen = now.mono.saturating_sub(row.silent);
+            // Of what is new since the last look it was heard since then.
+            let seen = self.looked.map_or(seen, |looked| seen.max(looked));
             let fenced = row.order == Some(WorkerOrder::Fence);
             if fenced && !self.seats.contains_key(&worker) && !self.strangers.contains_key(&worker)
             {
@@ -159,22 +180,28 @@ impl Fleet {
                 order: row.order,
                 seen,
                 heartbeat: report.heartbeat,
+                told: row.seen_at,
                 live: BTreeSet::new(),
             });
             seat.live.extend(live.into_iter().flatten());
             seat.order = row.order;
-            seat.seen = seat.seen.max(seen);
+            if seat.told != row.seen_at {
+                seat.told = row.seen_at;
+                seat.seen = seat.seen.max(seen);
+            }
             if report.heartbeat > seat.heartbeat {
                 seat.heartbeat = report.heartbeat;
                 seat.capacity = report.capacity;
                 seat.state = report.state;
             }
         }
+        self.looked = Some(now.mono);
     }
 
     /// A term begins: what was silent before it is nobody's fault yet.
     pub fn term_begins(&mut self, now: Now) {
         self.counting_from = now.mono;
+        self.looked = None;
     }
 
     /// The store could not be reached for a while, or this process stood still: nobody could be
@@ -196,6 +223,7 @@ impl Fleet {
             order,
             seen: now.mono,
             heartbeat: 0,
+            told: Timestamp::default(),
             live,
             registration: registration.clone(),
         });
@@ -230,6 +258,7 @@ impl Fleet {
         now: Now,
     ) -> Reconciled {
         let mut answer = self.answer(order, now);
+        self.learn(live, now);
         if let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) {
             seat.order = order;
             seat.live = live.iter().map(|attempt| attempt.execution).collect();
@@ -259,10 +288,13 @@ impl Fleet {
             .chain(&heartbeat.unacknowledged)
             .map(|known| known.execution)
             .collect();
+        self.forget_learned(heartbeat.incarnation, |execution| held.contains_key(execution));
         for attempt in live.iter().filter(|attempt| !known.contains(&attempt.execution)) {
             // Perhaps this heartbeat was written before the dispatch arrived. Only the worker's own
             // word that it does not have it gives the job to another.
-            if now.wall.saturating_since(attempt.claimed_at) >= self.settings.ask_after {
+            let learned = self.learned.get(&(attempt.worker, attempt.execution));
+            let known_for = learned.map_or(Duration::ZERO, |it| now.mono.saturating_sub(it.since));
+            if known_for >= self.settings.ask_after {
                 let asked = ExecutionRef { job: attempt.job, execution: attempt.execution };
                 answer.asked.push(asked);
             }
@@ -296,16 +328,41 @@ impl Fleet {
         requests
     }
 
-    pub fn claimed(&mut self, claimed: &[Claimed]) {
+    pub fn claimed(&mut self, claimed: &[Claimed], now: Now) {
         for claim in claimed {
             if let Some(seat) = self.seats.get_mut(&claim.worker) {
                 seat.live.insert(claim.dispatch.execution);
             }
+            let left = claim.dispatch.deadline.map(|deadline| deadline.saturating_since(now.wall));
+            let learned = Learned { since: now.mono, started: None, left };
+            self.learned.insert((claim.worker, claim.dispatch.execution), learned);
+        }
+    }
+
+    /// Attempts that are live now, whoever gave them out.
+    fn learn(&mut self, live: &[Live], now: Now) {
+        for attempt in live {
+            let left = attempt.deadline.map(|deadline| deadline.saturating_since(now.wall));
+            let new = Learned { since: now.mono, started: None, left };
+            let learned = self.learned.entry((attempt.worker, attempt.execution)).or_insert(new);
+            if attempt.started_at.is_some() && learned.started.is_none() {
+                learned.started = Some(now.mono);
+            }
+        }
+    }
+
+    /// Of a worker's attempts keeps those only.
+    fn forget_learned(&mut self, worker: Incarnation, keep: impl Fn(&ExecutionId) -> bool) {
+        let all = (worker, ExecutionId(0))..=(worker, ExecutionId(u128::MAX));
+        let gone = self.learned.range(all).map(|(key, _)| *key).filter(|(_, it)| !keep(it));
+        for key in gone.collect::<Vec<_>>() {
+            self.learned.remove(&key);
         }
     }
 
     /// The attempt has ended: its place is free.
     pub fn ended(&mut self, worker: Incarnation, execution: ExecutionId) {
+        self.learned.remove(&(worker, execution));
         if let Some(seat) = self.seats.get_mut(&worker) {
             seat.live.remove(&execution);
         }
@@ -353,27 +410,41 @@ impl Fleet {
     pub fn remove(&mut self, worker: Incarnation) {
         self.strangers.remove(&worker);
         self.seats.remove(&worker);
+        self.forget_learned(worker, |_| false);
     }
 
     /// Follows: forgets workers that registered here and went elsewhere, or died.
     pub fn forget_silent(&mut self, now: Now) {
         let lease = self.settings.lease;
         self.seats.retain(|_, seat| now.mono.saturating_sub(seat.seen) <= lease);
+        let seats = &self.seats;
+        self.learned.retain(|(worker, _), _| seats.contains_key(worker));
     }
 
     /// Attempts that outlived their timeout or deadline so far that their worker is not believed to
-    /// end them any more.
+    /// end them any more. Their worker times them; here they are timed from when this node learned of
+    /// them, and of their start: no clock that may be set decides it, and none of another machine.
     #[must_use]
-    pub fn overdue(&self, live: &[Live], now: Timestamp) -> Vec<Outcome> {
+    pub fn overdue(&mut self, live: &[Live], now: Now) -> Vec<Outcome> {
+        self.learn(live, now);
+        let alive: BTreeSet<_> = live.iter().map(|it| (it.worker, it.execution)).collect();
+        self.learned.retain(|key, _| alive.contains(key));
         let over = |attempt: &&Live| {
-            // Its start is told by the worker's clock, which may be late.
-            let since = attempt.started_at.unwrap_or_default().max(attempt.claimed_at);
-            let timeout =
-                attempt.timeout_ms.map(|ms| since.saturating_add(Duration::from_millis(ms)));
-            let ends = [timeout, attempt.deadline].into_iter().flatten().min();
-            ends.is_some_and(|end| now > end.saturating_add(self.settings.timeout_margin))
+            let Some(learned) = self.learned.get(&(attempt.worker, attempt.execution)) else {
+                return false;
+            };
+            let for_longer = |since: Duration, than: Duration| {
+                now.mono.saturating_sub(since) > than.saturating_add(self.settings.timeout_margin)
+            };
+            let timeout = attempt.timeout_ms.map(Duration::from_millis);
+            let started = learned.started.unwrap_or(learned.since);
+            // A deadline is of the calendar: it has to have passed by the calendar as well.
+            let deadline = learned.left.zip(attempt.deadline);
+            timeout.is_some_and(|timeout| for_longer(started, timeout))
+                || deadline
+                    .is_some_and(|(left, at)| for_longer(learned.since, left) && at < now.wall)
         };
-        live.iter().filter(over).map(|attempt| timed_out(attempt, now)).collect()
+        live.iter().filter(over).map(|attempt| timed_out(attempt, now.wall)).collect()
     }
 
     /// What is answered to whom nothing else is known of.

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use orx_coordinator::engine::Events;
-use orx_coordinator::fleet::Fleet;
 use orx_coordinator::{Engine, Now, Settings};
 use orx_model::message::{Message, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
-use orx_model::{Incarnation, Job, JobSpec, JobStatus, Offer, Timestamp};
-use orx_store::{Jobs, Lead, LeadRequest, Leases, Live, Memory, Store, Workers};
+use orx_model::{Incarnation, Job, JobSpec, JobStatus, Offer};
+use orx_store::{Jobs, Lead, LeadRequest, Leases, Memory, Store, Workers};
 use orx_testkit::make::{NOW, job, json, name};
 
 /// The memory store never waits, so neither does what runs on it.
@@ -192,25 +191,4 @@ fn large_jobs_travel_in_messages_that_a_link_takes() {
         .collect();
     assert_eq!(sizes.iter().sum::<usize>(), 100);
     assert!(sizes.iter().all(|jobs| jobs * EACH < 8 << 20), "{sizes:?}");
-}
-
-#[test]
-fn a_worker_whose_clock_is_late_makes_no_job_run_out_of_time() {
-    let fleet = Fleet::new(Settings::default(), at(0));
-    let behind = Timestamp::from_millis(NOW.as_millis() - 3_600_000);
-    let attempt = Live {
-        job: orx_model::JobId(1),
-        attempt: 1,
-        execution: orx_model::ExecutionId(1),
-        worker: Incarnation(1),
-        status: JobStatus::Running,
-        claimed_at: NOW,
-        started_at: Some(behind),
-        timeout_ms: Some(60_000),
-        deadline: None,
-        cancel_requested: false,
-    };
-    let live = [attempt];
-    assert!(fleet.overdue(&live, at(60).wall).is_empty());
-    assert_eq!(fleet.overdue(&live, at(60 + 41).wall).len(), 1);
 }

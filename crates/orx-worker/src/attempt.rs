@@ -127,7 +127,7 @@ impl Attempt {
         let group = child.id().unwrap_or(0);
         let mut own_group = Group(Some(group));
         self.shared.guard.add(group).await;
-        let started_at = self.shared.now();
+        let (started_at, began) = (self.shared.now(), Instant::now());
         self.shared.started(self.dispatch.execution, started_at).await;
         if let Some(mut stdin) = child.stdin.take() {
             let bytes = prepared.stdin.clone();
@@ -217,7 +217,7 @@ impl Attempt {
             self.hear(told, &mut report);
         }
         let said = report.finish(&self.dispatch).await;
-        let ended_at = self.shared.now();
+        let (started_at, ended_at) = self.span(began);
         self.judge(prepared, status, stopped, said, &last_words, started_at, ended_at)
     }
 
@@ -391,7 +391,7 @@ impl Attempt {
     }
 
     pub(crate) async fn run_handler(mut self, handler: Arc<dyn Handler>) -> Outcome {
-        let started_at = self.shared.now();
+        let (started_at, began) = (self.shared.now(), Instant::now());
         self.shared.started(self.dispatch.execution, started_at).await;
         let (tell, mut told) = mpsc::channel(64);
         let token = CancellationToken::new();
@@ -448,15 +448,22 @@ impl Attempt {
                 (OutcomeKind::Failed { retryable, retry_after_ms: None }, Some(error.message))
             }
         };
+        let (started_at, ended_at) = self.span(began);
         Outcome {
             job: self.dispatch.job,
             execution: self.dispatch.execution,
             kind,
             started_at: Some(started_at),
-            ended_at: self.shared.now(),
+            ended_at,
             error,
             exit: None,
         }
+    }
+
+    /// When it began and ended, now: as long apart as it took, however the clock was set meanwhile.
+    fn span(&self, began: Instant) -> (Timestamp, Timestamp) {
+        let now = self.shared.now();
+        (now.saturating_sub(began.elapsed()), now)
     }
 }
 

@@ -11,8 +11,8 @@ use orx_coordinator::Now;
 use orx_model::job::{Labels, json_null};
 use orx_model::message::{Dispatch, Message, WorkerHeartbeat, WorkerRegistration};
 use orx_model::{
-    ExecutionId, Incarnation, Job, JobEvent, JobId, JobSpec, JobStatus, Name, Offer, OnLost,
-    Outcome, OutcomeKind, Priority, RetryPolicy, Timestamp, next,
+    Attempt, ExecutionId, Incarnation, Job, JobEvent, JobId, JobSpec, JobStatus, Name, Offer,
+    OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, Timestamp, next,
 };
 use orx_store::{Term, Transition};
 use orx_worker::protocol::{Core, Effect, Input};
@@ -237,6 +237,11 @@ pub(crate) struct Checker {
     told: BTreeSet<(Incarnation, ExecutionId)>,
     /// The highest epoch of what a leader did.
     epoch: u64,
+    /// Real time now.
+    pub(crate) clock: Duration,
+    /// When executions were given out, and for how long they had been when they were over.
+    given: BTreeMap<ExecutionId, Duration>,
+    lived: BTreeMap<ExecutionId, Duration>,
 }
 
 impl Checker {
@@ -273,6 +278,7 @@ impl Checker {
                     return Err(format!("I6: {} was claimed by nobody who leads", it.job));
                 }
                 self.claimed.insert(execution);
+                self.given.insert(execution, self.clock);
                 if let Some(other) = self.live.insert(it.job, execution) {
                     return Err(format!("I8: {} has two live executions, {other} too", it.job));
                 }
@@ -291,6 +297,9 @@ impl Checker {
                 let execution = self.live.remove(&it.job).ok_or("an end without a start")?;
                 if !self.ended.insert(execution) {
                     return Err(format!("I4: two ends of {execution}"));
+                }
+                if let Some(given) = self.given.get(&execution) {
+                    self.lived.insert(execution, self.clock - *given);
                 }
             }
             Some(JobEvent::Cancel) => {
@@ -372,11 +381,29 @@ impl Checker {
     }
 
     /// I17: some time after the last trouble, no attempt is old that nobody told of.
-    pub(crate) fn converged(&self, jobs: &[Job], since: Timestamp) -> Result<(), String> {
+    pub(crate) fn converged(&self, jobs: &[Job], since: Duration) -> Result<(), String> {
         for job in jobs {
-            if let Some(live) = job.live.as_ref().filter(|live| live.claimed_at < since) {
+            let Some(live) = &job.live else { continue };
+            if self.given.get(&live.execution).is_some_and(|given| *given < since) {
                 let (status, execution) = (job.status, live.execution);
                 return Err(format!("I17: {} is still {status} with {execution}", job.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// I30: what a leader gave up because of its time was live for that time, whatever clocks say.
+    pub(crate) fn timed_out(&self, job: &Job, attempts: &[Attempt]) -> Result<(), String> {
+        let Some(timeout) = job.timeout_ms.filter(|_| job.deadline.is_none()) else {
+            return Ok(());
+        };
+        let given_up = |attempt: &&Attempt| {
+            attempt.error.as_ref().is_some_and(|error| error.starts_with("ran past its time"))
+        };
+        for attempt in attempts.iter().filter(given_up) {
+            let lived = self.lived.get(&attempt.execution).copied().unwrap_or_default();
+            if lived < Duration::from_millis(timeout) {
+                return Err(format!("I30: {} ran out of time after {lived:?}", job.id));
             }
         }
         Ok(())

@@ -8,11 +8,12 @@ use std::time::Duration;
 use orx_coordinator::election::{Election, Turn};
 use orx_coordinator::engine::Events;
 use orx_coordinator::{Engine, Now, Outbox, Settings};
-use orx_model::Incarnation;
 use orx_model::message::Hint;
+use orx_model::{Incarnation, Timestamp};
 use orx_store::{Lead, Leases, Memory, Store, StoreError, Term};
 
 use super::now;
+use super::world::START;
 
 pub(crate) struct Node {
     pub(crate) engine: Engine,
@@ -98,7 +99,9 @@ impl Node {
     /// `false` while the answer is awaited.
     fn elect(&mut self, store: &Memory, slow: bool, at: Now, passed: &mut Passed) -> bool {
         if self.asked.is_none() && self.election.ask_at() <= at.mono {
-            let answer = now(store.lead(self.election.request(), at.wall)).expect("answered");
+            // Leases are by the store's clock, whatever a node's shows.
+            let clock = Timestamp::from_millis(START + at.mono.as_millis() as i64);
+            let answer = now(store.lead(self.election.request(), clock)).expect("answered");
             self.asked = Some((at.mono, answer));
             if slow {
                 return false;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use orx_coordinator::engine::Events;
 use orx_coordinator::{Now, Outbox};
 use orx_model::message::{ExecutionRef, HeartbeatAnswer, Hint, Message, WorkerHeartbeat};
-use orx_model::{Incarnation, JobId, Timestamp};
+use orx_model::{Incarnation, Job, JobId, Timestamp};
 use orx_store::{
     CancelAnswer, CancelCommand, Dispatching, Enqueued, Jobs, Leases, Memory, RetryAnswer,
 };
@@ -51,6 +51,8 @@ pub(crate) struct World {
     workers: BTreeMap<Incarnation, (Worker, Incarnation)>,
     mail: Vec<Mail>,
     clock: Duration,
+    /// By how many milliseconds the clock of a node or worker is wrong.
+    ahead: BTreeMap<Incarnation, i64>,
     checker: Checker,
     trace: Vec<String>,
     /// Messages are lost and doubled, and things die.
@@ -61,7 +63,9 @@ pub(crate) struct World {
     pub(crate) seen: Seen,
 }
 
-const START: i64 = 1_800_000_000_000;
+pub(crate) const START: i64 = 1_800_000_000_000;
+/// Clocks are wrong by up to so much, either way.
+const AHEAD_MS: i64 = 600_000;
 
 /// Within so long after the last trouble a leader is lost and another found, who finds that a
 /// worker is lost: a lease each, the period by which each is looked at, and the time after which a
@@ -78,6 +82,7 @@ impl World {
             workers: BTreeMap::new(),
             mail: Vec::new(),
             clock: Duration::ZERO,
+            ahead: BTreeMap::new(),
             checker: Checker::default(),
             trace: Vec::new(),
             trouble: true,
@@ -111,8 +116,20 @@ impl World {
         Timestamp::from_millis(START + self.clock.as_millis() as i64)
     }
 
-    fn instant(&self) -> Now {
-        Now { wall: self.wall(), mono: self.clock }
+    /// What the clocks of a node or worker show.
+    fn instant(&self, of: Incarnation) -> Now {
+        let ahead = self.ahead.get(&of).copied().unwrap_or_default();
+        let wall = Timestamp::from_millis(self.wall().as_millis() + ahead);
+        Now { wall, mono: self.clock }
+    }
+
+    /// The clock of a node or worker is set.
+    fn set_clock(&mut self) {
+        let all: Vec<_> = self.nodes.keys().chain(self.workers.keys()).copied().collect();
+        let place = self.rng.random_range(0..all.len());
+        let ahead = self.rng.random_range(-AHEAD_MS..AHEAD_MS);
+        self.say(format!("the clock of {} is ahead by {ahead} ms", all[place].0));
+        self.ahead.insert(all[place], ahead);
     }
 
     fn say(&mut self, what: String) {
@@ -139,7 +156,7 @@ impl World {
 
     fn add_node(&mut self) {
         self.ids += 1;
-        let (id, at) = (Incarnation(self.ids), self.instant());
+        let (id, at) = (Incarnation(self.ids), self.instant(Incarnation(self.ids)));
         let seed = self.rng.random();
         let mut node = Node::new(&self.store, id, seed, at);
         if self.alone() {
@@ -163,15 +180,15 @@ impl World {
         self.ids += 1;
         let of = Incarnation(self.ids);
         let slots = self.rng.random_range(1..4);
-        let worker = Worker::new(of, slots, self.instant());
+        let worker = Worker::new(of, slots, self.instant(of));
         let node = self.some_node();
         self.workers.insert(of, (worker, node));
         self.register(of);
     }
 
     fn register(&mut self, of: Incarnation) {
-        let at = self.instant();
         let to = self.node_of(of);
+        let at = self.instant(to);
         let (Some((worker, _)), Some(node)) = (self.workers.get_mut(&of), self.nodes.get_mut(&to))
         else {
             return;
@@ -225,7 +242,7 @@ impl World {
 
     fn step_worker(&mut self, of: Incarnation, input: Input) -> Result<(), String> {
         self.moved |= self.look()?;
-        let at = self.instant();
+        let at = self.instant(of);
         let Some((worker, _)) = self.workers.get_mut(&of) else { return Ok(()) };
         for told in worker.step(input, at, &mut self.checker, &mut self.trace)? {
             match told {
@@ -251,7 +268,7 @@ impl World {
     }
 
     fn end_attempt(&mut self, of: Incarnation) -> Result<(), String> {
-        let at = self.instant();
+        let at = self.instant(of);
         let Some((worker, _)) = self.workers.get_mut(&of) else { return Ok(()) };
         match worker.end_one(&mut self.rng, at) {
             Some(Input::Ended(outcome)) => {
@@ -265,7 +282,7 @@ impl World {
 
     /// One pass of a node. Answers whether it took the events.
     fn pass(&mut self, id: Incarnation, events: Events, how: Pass) -> Result<bool, String> {
-        let at = self.instant();
+        let at = self.instant(id);
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(false) };
         let passed = node.pass(&self.store, events, how, at);
         let taken = !passed.again;
@@ -274,6 +291,7 @@ impl World {
     }
 
     fn follows(&mut self, id: Incarnation, passed: Passed) -> Result<(), String> {
+        self.moved |= self.look()?;
         if let Some(term) = passed.won {
             self.seen.terms += 1;
             self.say(format!("{} leads in {}", id.0, term.epoch));
@@ -348,7 +366,8 @@ impl World {
                 let id = self.some_node();
                 self.pass(id, Events::default(), Pass { monitor: true, ..Pass::default() })?;
             }
-            86..91 => self.cancel(),
+            86..90 => self.cancel(),
+            90 => self.set_clock(),
             91..93 => self.retry(),
             93..95 => {
                 if let Some(of) = self.some_worker().filter(|_| self.trouble) {
@@ -409,7 +428,7 @@ impl World {
                 Ok(())
             }
             Mail::Heartbeat(to, heartbeat) => {
-                let at = self.instant();
+                let at = self.instant(to);
                 let Some(node) = self.nodes.get_mut(&to).filter(|node| !node.waits()) else {
                     return Ok(());
                 };
@@ -430,7 +449,7 @@ impl World {
                 self.step_worker(to, Input::Answered(answer))
             }
             Mail::Hint(to, hint) => {
-                let at = self.instant();
+                let at = self.instant(to);
                 if let Some(node) = self.nodes.get_mut(&to) {
                     node.heard(&hint, at);
                 }
@@ -540,6 +559,7 @@ impl World {
     /// What moved since this was last asked. Answers whether something did.
     fn look(&mut self) -> Result<bool, String> {
         let history = self.store.take_history();
+        self.checker.clock = self.clock;
         history.iter().try_for_each(|transition| self.checker.transition(transition))?;
         Ok(!history.is_empty())
     }
@@ -559,6 +579,7 @@ impl World {
     fn settle(&mut self) -> Result<(), String> {
         self.trouble = false;
         self.say("the trouble is over".into());
+        self.ahead.clear();
         self.add_worker();
         let over = self.clock;
         // Enough for every retry of every job to come due, each with a lease or two in between.
@@ -584,11 +605,12 @@ impl World {
             self.check()?;
             let jobs = self.store.all_jobs();
             if self.clock > over + CONVERGED {
-                self.checker.converged(&jobs, self.wall().saturating_sub(CONVERGED))?;
+                self.checker.converged(&jobs, self.clock - CONVERGED)?;
             }
             let open = jobs.iter().any(|job| !job.status.is_final());
             if !open && self.workers.values().all(|(worker, _)| worker.core.is_idle()) {
-                return Ok(());
+                let all = |job: &Job| now(self.store.attempts(job.id)).expect("read");
+                return jobs.iter().try_for_each(|job| self.checker.timed_out(job, &all(job)));
             }
         }
         let open: Vec<String> = self

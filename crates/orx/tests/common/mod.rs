@@ -18,6 +18,8 @@ pub(crate) fn orx() -> PathBuf {
 pub(crate) struct Machine {
     folder: tempfile::TempDir,
     server: Option<Child>,
+    /// The daemons of this machine read a clock that is set by [`Machine::set_clock`].
+    clock: bool,
 }
 
 /// What a command said, in words that a failing test shows whole.
@@ -35,7 +37,7 @@ impl Machine {
         for inner in ["home", "work"] {
             std::fs::create_dir(folder.path().join(inner)).expect("a folder");
         }
-        Self { folder, server: None }
+        Self { folder, server: None, clock: false }
     }
 
     /// With a server, which is killed at the end.
@@ -43,6 +45,32 @@ impl Machine {
         let mut machine = Self::new();
         machine.start(&[]);
         machine
+    }
+
+    /// With daemons whose clock can be set.
+    pub(crate) fn with_clock() -> Self {
+        let mut machine = Self::new();
+        machine.clock = true;
+        machine.set_clock(0);
+        machine
+    }
+
+    /// From now on its daemons' clock is ahead by so many seconds.
+    pub(crate) fn set_clock(&self, ahead: i64) {
+        let (new, file) = (self.path("clock.new"), self.path("clock"));
+        std::fs::write(&new, format!("{ahead:+}")).expect("a file");
+        std::fs::rename(new, file).expect("a file");
+    }
+
+    /// What the daemons of this machine get beside what every command gets.
+    fn daemon_env(&self, command: &mut Command) {
+        if self.clock {
+            command
+                .env("LD_PRELOAD", faketime())
+                .env("FAKETIME_TIMESTAMP_FILE", self.path("clock"))
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -115,6 +143,7 @@ impl Machine {
             .open(self.path("server.log"))
             .expect("a log");
         let mut command = self.command(daemon);
+        self.daemon_env(&mut command);
         let child = command.args(more).stdout(Stdio::null()).stderr(log).spawn().expect("orx runs");
         let pid = child.id();
         self.server = Some(child);
@@ -181,6 +210,14 @@ impl Drop for Machine {
             signal(pid, "KILL");
         }
     }
+}
+
+/// The library that gives a program another wall clock, and leaves its monotonic one alone.
+fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("libraries").flatten();
+    let file = |at: std::fs::DirEntry| at.path().join("faketime/libfaketimeMT.so.1");
+    let found = folders.map(file).find(|file| file.exists());
+    found.expect("libfaketime was not found: install faketime (`tests/run` does it as root)")
 }
 
 pub(crate) fn signal(pid: u32, name: &str) {
