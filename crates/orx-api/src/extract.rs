@@ -144,7 +144,9 @@ fn too_large(error: &axum::Error, most: usize) -> Problem {
 /// # Errors
 /// Says where in the JSON it went wrong.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let mut from = serde_json::Deserializer::from_slice(bytes);
+    let parsed = orx_model::json::object(&mut from).and_then(|parsed| from.end().map(|()| parsed));
+    parsed.map_err(|error| {
         let detail = if error.is_data() {
             "the JSON is not what this takes"
         } else {

@@ -227,7 +227,7 @@ async fn bad_input_is_a_problem_with_its_code_and_changes_nothing() {
     let large = format!("{{\"name\":\"x\",\"args\":\"{}\"}}", "y".repeat(300 * 1024));
     let huge = format!("{{\"name\":\"x\",\"args\":\"{}\"}}", "y".repeat(2 * 1024 * 1024));
     let endless = format!("{{\"name\":\"x\",\"args\":{}}}", "9".repeat(400));
-    let cases: [(&str, u16, &str); 18] = [
+    let cases: [(&str, u16, &str); 35] = [
         ("{", 400, "bad_request"),
         ("[]", 400, "bad_request"),
         ("{}", 400, "bad_request"),
@@ -244,6 +244,23 @@ async fn bad_input_is_a_problem_with_its_code_and_changes_nothing() {
         (&format!(r#"{{"name":"x","args":{deep}}}"#), 400, "bad_request"),
         (r#"{"name":"x","args":[1e400]}"#, 400, "bad_request"),
         (&endless, 400, "bad_request"),
+        (r#"{"name":"x","args":"\ud800"}"#, 400, "bad_request"),
+        (r#"{"name":"x","args":[{"a\udfff":1}]}"#, 400, "bad_request"),
+        (r#"{"name":"x","args":{"a":["\ud83dx"]}}"#, 400, "bad_request"),
+        (r#"["x"]"#, 400, "bad_request"),
+        (r#"["x",{},null,null,null,null,null,null,null,null,null,null,null]"#, 400, "bad_request"),
+        (r#"{"command":[["true"]]}"#, 400, "bad_request"),
+        (r#"{"command":{"argv":["a"],"cwd":""}}"#, 400, "bad_request"),
+        (r#"{"command":{"argv":["a"],"cwd":"tmp"}}"#, 400, "bad_request"),
+        (r#"{"command":{"argv":["a"],"cwd":"../tmp"}}"#, 400, "bad_request"),
+        (r#"{"name":"x","corr":"a\u0000b"}"#, 400, "bad_request"),
+        (r#"{"name":"x","corr":"a\nb"}"#, 400, "bad_request"),
+        (r#"{"name":"x","key":"a\u0000b"}"#, 400, "bad_request"),
+        (r#"{"name":"x","by":"a\u001bb"}"#, 400, "bad_request"),
+        (r#"{"name":"x","tags":{"a":"\u0000"}}"#, 400, "bad_request"),
+        (r#"{"name":"x","require":{"a\u0007":"b"}}"#, 400, "bad_request"),
+        (r#"{"name":"x","deadline":"9999-12-31T23:59:59-23:59"}"#, 400, "bad_request"),
+        (r#"{"name":"x","run_at":"+262142-01-01T00:00:00Z"}"#, 400, "bad_request"),
         (&large, 413, "too_large"),
         (&huge, 413, "too_large"),
     ];
@@ -304,6 +321,11 @@ async fn the_same_key_is_the_same_job_and_another_body_a_conflict() {
     let (first, job) = server.post(path::JOBS, json!({"name": "work", "key": "k"})).await;
     let (again, same) = server.post(path::JOBS, json!({"key": "k", "name": "work"})).await;
     assert_eq!((first, again, &job["id"]), (201, 200, &same["id"]));
+    // From another host, by another token, with what is left out written down.
+    let elsewhere = json!({"name": "work", "key": "k", "args": {}, "tags": {}, "by": "b@other"});
+    let body = elsewhere.to_string();
+    let (again, same) = server.as_scope("service", Method::POST, path::JOBS, &body).await;
+    assert_eq!((again, &same["id"], &same["created"]), (200, &job["id"], &json!(false)));
     let (other, problem) = server.post(path::JOBS, json!({"name": "other", "key": "k"})).await;
     assert_eq!((other, &problem["code"]), (409, &json!("key_conflict")));
     let token = format!("Bearer {}", server.tokens["service"]);
@@ -372,9 +394,14 @@ async fn pages_go_to_the_end_without_loss_or_repeat_while_jobs_come() {
 #[tokio::test]
 async fn secrets_in_args_are_masked_wherever_a_job_is_shown() {
     let server = server().await;
-    let args = json!({"user": "x", "db": {"password": "canary"}});
-    server.post(path::JOBS, json!({"name": "work", "args": args})).await;
-    let command = json!({"argv": ["true"], "env": {"API_TOKEN": "canary"}});
+    let args = json!({
+        "user": "x", "db": {"password": "canary"}, "argv": ["--pwd", "canary", "--token=canary"],
+        "dsn": "host=h password=canary", "headers": [["Authorization", "canary"]],
+    });
+    let tags = json!({"api_key": "canary"});
+    server.post(path::JOBS, json!({"name": "work", "args": args, "tags": tags})).await;
+    let argv = ["curl", "-H", "Authorization: Bearer canary", "--pass", "canary"];
+    let command = json!({"argv": argv, "env": {"API_TOKEN": "canary", "PGPWD": "canary"}});
     server.post(path::JOBS, json!({"command": command})).await;
     for uri in
         ["/api/v1/jobs", "/api/v1/jobs/1", "/api/v1/jobs/2", "/api/v1/jobs/1/wait?timeout_ms=1"]

@@ -1,6 +1,6 @@
 //! Addresses of servers: what is taken as one. None holds a password, so that none can be printed.
 
-use orx_model::text::without_userinfo;
+use orx_model::mask::without_userinfo;
 
 /// An address that can be called: `https://orx.example:7070`, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -106,7 +106,7 @@ pub struct Endpoint {
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Never the token, nor a password.
-        let url = orx_model::text::without_userinfo(&self.url);
+        let url = orx_model::mask::without_userinfo(&self.url);
         f.debug_struct("Endpoint").field("url", &url).finish_non_exhaustive()
     }
 }

@@ -5,34 +5,32 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use orx_model::job::{Command, Json, json_null};
+use orx_model::json::{self, Unfit};
 use orx_model::text::nearest;
 use orx_model::wire::{BatchLine, EnqueueAnswer, EnqueueRequest, V};
-use orx_model::{Code, JobSpec, Name, Offer, Problem, RetryPolicy, limits};
+use orx_model::{Code, JobId, JobSpec, JobStatus, Name, Offer, Problem, RetryPolicy, limits};
 use orx_store::Enqueued;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
-use crate::{Caller, ControlPanel, Defaults, Result, Scope, check_labels, store_problem};
+use crate::{Caller, ControlPanel, Defaults, Result, Scope, check_labels, key, store_problem};
 
 /// How old what is known of live workers may be, for a warning.
 const OFFERS_MS: i64 = 1_000;
-/// Arrays and objects in args, one in the other: less than what JSON readers give up at.
-const NESTING: usize = 64;
 
 impl ControlPanel {
     /// # Errors
     /// [`Code::BadRequest`], [`Code::TooLarge`], [`Code::NotAllowed`], [`Code::KeyConflict`], and
     /// what the store refuses.
     pub async fn enqueue(&self, caller: &Caller, request: EnqueueRequest) -> Result<EnqueueAnswer> {
+        let keyed = request.key.is_some().then(|| request.clone());
         let spec = self.spec(caller, request)?;
         let name = spec.command.is_none().then(|| spec.name.clone());
         let due = wake_at(&spec);
-        let key = spec.key.clone();
         let now = self.now();
         let answers = self.store().enqueue(vec![spec], now).await.map_err(store_problem)?;
-        let answer = answers.first().copied().ok_or_else(no_answer)?;
-        self.wake([(answer, due)]);
-        let (id, status, created) = accepted(answer, key.as_deref())?;
+        let answer = answers.into_iter().next().ok_or_else(no_answer)?;
+        self.wake([(&answer, due)]);
+        let (id, status, created) = self.accepted(answer, keyed.as_ref()).await?;
         let warning = match name {
             Some(name) if created => self.warning(&name).await,
             _ => None,
@@ -52,11 +50,14 @@ impl ControlPanel {
         let mut specs = Vec::new();
         let mut places = Vec::new();
         for (line, request) in (first_line..).zip(lines) {
-            let checked = request.and_then(|request| self.spec(caller, request));
+            let checked = request.and_then(|request| {
+                let keyed = request.key.is_some().then(|| request.clone());
+                Ok((self.spec(caller, request)?, keyed))
+            });
             let mut answer = BatchLine { line, id: None, created: None, error: None };
             match checked {
-                Ok(spec) => {
-                    places.push((answers.len(), wake_at(&spec), spec.key.clone()));
+                Ok((spec, keyed)) => {
+                    places.push((answers.len(), wake_at(&spec), keyed));
                     specs.push(spec);
                 }
                 Err(problem) => answer.error = Some(problem),
@@ -69,9 +70,9 @@ impl ControlPanel {
         let now = self.now();
         match self.store().enqueue(specs, now).await {
             Ok(kept) => {
-                self.wake(kept.iter().zip(&places).map(|(kept, (_, due, _))| (*kept, *due)));
-                for (kept, (place, _, key)) in kept.into_iter().zip(places) {
-                    match accepted(kept, key.as_deref()) {
+                self.wake(kept.iter().zip(&places).map(|(kept, (_, due, _))| (kept, *due)));
+                for (kept, (place, _, keyed)) in kept.into_iter().zip(places) {
+                    match self.accepted(kept, keyed.as_ref()).await {
                         Ok((id, _, created)) => {
                             answers[place].id = Some(id);
                             answers[place].created = Some(created);
@@ -90,11 +91,14 @@ impl ControlPanel {
         answers
     }
 
-    fn wake(&self, kept: impl IntoIterator<Item = (Enqueued, Option<orx_model::Timestamp>)>) {
+    fn wake<'e>(
+        &self,
+        kept: impl IntoIterator<Item = (&'e Enqueued, Option<orx_model::Timestamp>)>,
+    ) {
         let mut ready = false;
         for (answer, due) in kept {
             if let Enqueued::New { status, .. } = answer {
-                ready |= status == orx_model::JobStatus::Pending;
+                ready |= *status == JobStatus::Pending;
                 if let Some(due) = due {
                     self.inner.notices.due(due);
                 }
@@ -105,34 +109,47 @@ impl ControlPanel {
         }
     }
 
+    /// Id, status, and whether it was made by this request.
+    async fn accepted(
+        &self,
+        answer: Enqueued,
+        keyed: Option<&EnqueueRequest>,
+    ) -> Result<(JobId, JobStatus, bool)> {
+        let (id, status, hash) = match answer {
+            Enqueued::New { id, status } => return Ok((id, status, true)),
+            Enqueued::Existing { id, status } => return Ok((id, status, false)),
+            Enqueued::KeyConflict { id, status, hash } => (id, status, hash),
+        };
+        if let (Some(request), Some(hash)) = (keyed, hash)
+            && key::is_of_before(&hash)
+        {
+            let made = self.store().job(id).await.map_err(store_problem)?;
+            let by = made.and_then(|job| job.by);
+            if key::is_same_before(request, by.as_deref(), &hash) {
+                return Ok((id, status, false));
+            }
+        }
+        let key = keyed.and_then(|request| request.key.as_deref()).unwrap_or_default();
+        let detail = format!("the key `{key}` was used for another request");
+        Err(Problem::new(Code::KeyConflict, detail)
+            .cause(format!("it made the job `{id}`"))
+            .hint("use a new key for a new job; `orx show` shows the one it made"))
+    }
+
     pub(crate) fn spec(&self, caller: &Caller, request: EnqueueRequest) -> Result<JobSpec> {
         caller.need(Scope::Service)?;
         let bad = |detail: String| Problem::new(Code::BadRequest, detail);
         let now = self.now();
-        let key_hash = request.key.is_some().then(|| request_hash(&request));
-        let command = request.command;
-        if let Some(command) = &command {
+        if let Some(command) = &request.command {
             self.check_command(caller, command)?;
         }
-        let name = match (&request.name, &command) {
+        let name = match (&request.name, &request.command) {
             (Some(name), _) => name.clone(),
             (None, Some(command)) => command_name(command),
             (None, None) => return Err(bad("a job needs a `name`, or a `command`".to_owned())),
         };
-        let args = request.args.unwrap_or_else(empty_args);
-        if args.get().len() > limits::ARGS_BYTES {
-            let (most, found) = (limits::ARGS_BYTES, args.get().len());
-            let detail = format!("args are at most {most} bytes, found {found}");
-            return Err(Problem::new(Code::TooLarge, detail)
-                .hint("keep large data in a file or object store, and pass its name"));
-        }
-        if nesting(args.get()) > NESTING {
-            return Err(bad(format!("args are nested at most {NESTING} deep")));
-        }
-        if let Some(wrong) = unreadable_number(args.get()) {
-            return Err(bad("args hold a number that few programs can read".to_owned())
-                .cause(wrong)
-                .hint("give it as text"));
+        if let Some(args) = &request.args {
+            check_json("args", args, limits::ARGS_BYTES)?;
         }
         check_labels("tags", &request.tags)?;
         check_labels("required labels", &request.require)?;
@@ -140,6 +157,9 @@ impl ControlPanel {
             let most = limits::KEY_BYTES;
             if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > most) {
                 return Err(bad(format!("`{what}` is 1 to {most} bytes")));
+            }
+            if text.as_ref().is_some_and(|text| text.contains(char::is_control)) {
+                return Err(bad(format!("`{what}` cannot contain control characters")));
             }
         }
         let span = |what: &str, ms: u64| {
@@ -168,6 +188,9 @@ impl ControlPanel {
         if let Some(deadline) = request.deadline.filter(|deadline| *deadline <= now) {
             return Err(bad(format!("the deadline `{deadline}` has passed")));
         }
+        let key_hash = request.key.is_some().then(|| key::hash(&request, &name));
+        let args = request.args.unwrap_or_else(empty_args);
+        let command = request.command;
         let defaults = self.defaults(&name);
         let mut retry = match (&command, defaults.retry) {
             // What someone runs by hand is not run again unless told.
@@ -248,6 +271,11 @@ impl ControlPanel {
         if words.chain(&command.cwd).any(|word| word.contains('\0')) {
             return Err(bad("a command cannot contain NUL".to_owned()));
         }
+        if let Some(cwd) = command.cwd.as_ref().filter(|cwd| !cwd.starts_with('/')) {
+            let shown: String = cwd.chars().take(80).collect();
+            let detail = format!("`cwd` of a command is a path from `/` on, found `{shown}`");
+            return Err(bad(detail));
+        }
         if let Some(name) = command.env.keys().find(|name| name.is_empty() || name.contains('=')) {
             return Err(bad(format!("`{name}` is no name of a variable")));
         }
@@ -300,34 +328,22 @@ impl ControlPanel {
     }
 }
 
-/// How deep arrays and objects of valid JSON stand in each other.
-fn nesting(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
+/// The gate for JSON.
+fn check_json(what: &str, json: &Json, most: usize) -> Result<()> {
+    json::check(json.get(), most).map_err(|unfit| {
+        let code = match unfit {
+            Unfit::TooLarge { .. } => Code::TooLarge,
+            Unfit::TooDeep
+            | Unfit::HalfCharacter { .. }
+            | Unfit::Number { .. }
+            | Unfit::Syntax { .. } => Code::BadRequest,
+        };
+        let problem = Problem::new(code, format!("`{what}`: {unfit}"));
+        match unfit.hint() {
+            Some(hint) => problem.hint(hint),
+            None => problem,
         }
-    }
-    deepest
-}
-
-/// A number of valid JSON beyond what a double-precision float holds, which readers of JSON refuse,
-/// `jq` and this program's own views among them. Read as values only where one may stand.
-fn unreadable_number(json: &str) -> Option<String> {
-    const DIGITS: usize = 300;
-    let bytes = json.as_bytes();
-    let exponent = |pair: &[u8]| pair[0].is_ascii_digit() && pair[1].eq_ignore_ascii_case(&b'e');
-    let long = || bytes.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
-    let suspect = bytes.windows(2).any(exponent) || long().any(|run| run.len() > DIGITS);
-    suspect.then(|| serde_json::from_str::<serde_json::Value>(json).err())?.map(|e| e.to_string())
+    })
 }
 
 /// When the dispatcher must look at the job, if not at once.
@@ -335,28 +351,11 @@ fn wake_at(spec: &JobSpec) -> Option<orx_model::Timestamp> {
     [spec.run_at, spec.expires_at, spec.deadline].into_iter().flatten().min()
 }
 
-fn accepted(
-    answer: Enqueued,
-    key: Option<&str>,
-) -> Result<(orx_model::JobId, orx_model::JobStatus, bool)> {
-    match answer {
-        Enqueued::New { id, status } => Ok((id, status, true)),
-        Enqueued::Existing { id, status } => Ok((id, status, false)),
-        Enqueued::KeyConflict { id } => {
-            let key = key.unwrap_or_default();
-            let detail = format!("the key `{key}` was used for another request");
-            Err(Problem::new(Code::KeyConflict, detail)
-                .cause(format!("it made the job `{id}`"))
-                .hint("use a new key for a new job; `orx show` shows the one it made"))
-        }
-    }
-}
-
 pub(crate) fn no_answer() -> Problem {
     Problem::new(Code::Internal, "the store did not answer for the job")
 }
 
-fn empty_args() -> Json {
+pub(crate) fn empty_args() -> Json {
     RawValue::from_string("{}".to_owned()).map_or_else(|_| json_null(), Json::from)
 }
 
@@ -367,13 +366,4 @@ fn default_queue() -> Name {
 fn command_name(command: &Command) -> Name {
     let program = command.argv.first().map(String::as_str).unwrap_or_default();
     Name::from_any(program.rsplit('/').next().unwrap_or(program))
-}
-
-/// Of all that was asked for but the key, in a form that does not depend on how it was written.
-fn request_hash(request: &EnqueueRequest) -> String {
-    let mut plain = request.clone();
-    plain.key = None;
-    let value = serde_json::to_value(&plain).unwrap_or_default();
-    let hash = Sha256::digest(value.to_string().as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@
 mod accept;
 mod change;
 mod follow;
+mod key;
 mod nodes;
 mod schedules;
 mod token_admin;
@@ -213,6 +214,12 @@ fn check_labels(what: &str, labels: &Labels) -> Result<()> {
         if key.is_empty() || key.len() > TAG_BYTES || value.len() > TAG_BYTES {
             let shown: String = key.chars().take(40).collect();
             let detail = format!("`{shown}` of {what}: keys and values are 1 to {TAG_BYTES} bytes");
+            return Err(Problem::new(Code::BadRequest, detail));
+        }
+        if key.contains(char::is_control) || value.contains(char::is_control) {
+            let shown: String = key.chars().take(40).collect();
+            let detail =
+                format!("`{shown}` of {what}: neither key nor value has control characters");
             return Err(Problem::new(Code::BadRequest, detail));
         }
     }

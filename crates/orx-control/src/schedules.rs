@@ -1,9 +1,9 @@
 //! Schedules: made, changed, paused, run by hand, looked at.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use orx_model::mask::{MASK, is_secret_key, mask_value};
 use orx_model::schedule::wire::{
     BackfillAnswer, BackfillRequest, Backfilled, PauseView, PutScheduleRequest, RunView,
     ScheduleAnswer, ScheduleChangeAnswer, ScheduleChanged, ScheduleCounts, ScheduleOrder,
@@ -14,7 +14,7 @@ use orx_model::schedule::{
     Due, FieldChange, Overlap, Rule, ScheduleSpec, SkipReason, Slot, SlotOutcome, SpecProblem,
     Timing, diff,
 };
-use orx_model::text::{MASK, is_secret_key, nearest};
+use orx_model::text::nearest;
 use orx_model::wire::{EnqueueRequest, V};
 use orx_model::{Code, JobId, JobSpec, Name, Problem, Timestamp, limits};
 use orx_store::{
@@ -23,7 +23,7 @@ use orx_store::{
 };
 
 use crate::accept::no_answer;
-use crate::view::{mask_args, mask_command, rows};
+use crate::view::{mask_request, rows};
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
 /// Slots of one backfill.
@@ -748,12 +748,7 @@ fn view(record: ScheduleRecord, missed: &BTreeMap<Name, u64>, now: Timestamp) ->
         (None, None) => ScheduleState::Ended,
     };
     let mut spec = plan.spec;
-    if let Some(args) = &mut spec.job.args {
-        mask_args(args);
-    }
-    if let Some(command) = &mut spec.job.command {
-        mask_command(command);
-    }
+    mask_request(&mut spec.job);
     ScheduleView {
         missed: missed.get(&spec.id).copied().unwrap_or_default(),
         id: spec.id.clone(),
@@ -778,21 +773,8 @@ fn masked_field(mut change: FieldChange) -> FieldChange {
     for value in [&mut change.old, &mut change.new].into_iter().flatten() {
         if secret {
             *value = serde_json::Value::from(MASK);
-            continue;
-        }
-        orx_model::text::mask_secrets(value);
-        if let serde_json::Value::String(text) = value
-            && let Cow::Owned(masked) = orx_model::text::mask_urls(text)
-        {
-            *text = masked;
-        }
-        if let serde_json::Value::Array(words) = value {
-            let mut texts: Vec<String> =
-                words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect();
-            if texts.len() == words.len() {
-                orx_model::text::mask_words(&mut texts);
-                *words = texts.into_iter().map(serde_json::Value::from).collect();
-            }
+        } else {
+            mask_value(value);
         }
     }
     change

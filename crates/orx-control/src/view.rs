@@ -1,13 +1,13 @@
 //! Looking: jobs, queues, dead letters, the whole.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use orx_model::job::{Command, Json};
-use orx_model::text::{MASK, is_secret_key, mask_secrets, mask_urls, mask_words, nearest};
+use orx_model::job::Command;
+use orx_model::mask::{mask_json, mask_labels, mask_text, mask_words};
+use orx_model::text::nearest;
 use orx_model::wire::{
-    ClusterStatus, DeadLetter, DeadLetterPage, JobDetail, JobPage, ListQuery, QueueList, QueueView,
-    ResultAnswer, StatusCounts, V, WorkerView,
+    ClusterStatus, DeadLetter, DeadLetterPage, EnqueueRequest, JobDetail, JobPage, ListQuery,
+    QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
 };
 use orx_model::{Code, Job, JobId, Name, Problem, limits};
 use orx_store::ListRequest;
@@ -29,7 +29,8 @@ impl ControlPanel {
     pub async fn get(&self, caller: &Caller, reference: &str) -> Result<JobDetail> {
         self.need_view(caller)?;
         let job = self.find(reference).await?;
-        let attempts = self.store().attempts(job.id).await.map_err(store_problem)?;
+        let mut attempts = self.store().attempts(job.id).await.map_err(store_problem)?;
+        attempts.iter_mut().for_each(|attempt| mask_error(&mut attempt.error));
         Ok(JobDetail { v: V, job: masked(job), attempts })
     }
 
@@ -211,32 +212,38 @@ fn cursor(text: Option<&str>) -> Result<Option<JobId>> {
         .map_err(|_| Problem::new(Code::BadRequest, "`cursor` is not the `next` of a page"))
 }
 
-/// As it may be shown: values of keys that look secret are masked.
+/// As it may be shown: what looks secret is masked.
 pub(crate) fn masked(mut job: Job) -> Job {
-    mask_args(&mut job.args);
+    job.args = mask_json(&job.args);
+    mask_labels(&mut job.tags);
+    mask_error(&mut job.error);
     if let Some(command) = &mut job.command {
         mask_command(command);
     }
     job
 }
 
-pub(crate) fn mask_args(args: &mut Json) {
-    if let Ok(mut value) = serde_json::from_str::<serde_json::Value>(args.get())
-        && mask_secrets(&mut value)
-        && let Ok(text) = serde_json::value::to_raw_value(&value)
+fn mask_error(error: &mut Option<String>) {
+    if let Some(error) = error
+        && let std::borrow::Cow::Owned(masked) = mask_text(error)
     {
-        *args = Json::from(text);
+        *error = masked;
     }
 }
 
-pub(crate) fn mask_command(command: &mut Command) {
-    for (name, value) in &mut command.env {
-        if is_secret_key(name) {
-            *value = MASK.to_owned();
-        } else if let Cow::Owned(masked) = mask_urls(value) {
-            *value = masked;
-        }
+/// Likewise, of what makes a job.
+pub(crate) fn mask_request(request: &mut EnqueueRequest) {
+    if let Some(args) = &mut request.args {
+        *args = mask_json(args);
     }
+    mask_labels(&mut request.tags);
+    if let Some(command) = &mut request.command {
+        mask_command(command);
+    }
+}
+
+fn mask_command(command: &mut Command) {
+    mask_labels(&mut command.env);
     mask_words(&mut command.argv);
     // Passwords are piped in so that they stand nowhere: here neither.
     command.stdin = None;

@@ -265,11 +265,12 @@ impl Field {
             Self::Schedule => job.schedule.as_ref().map(|origin| origin.id.to_string()),
             Self::Error => job.error.clone(),
             Self::By => job.by.clone(),
+            Self::Tag(name) if crate::mask::is_secret_key(name) => None,
             Self::Tag(name) => job.tags.get(name).cloned(),
             Self::Arg(path) => {
-                let mut args: serde_json::Value = serde_json::from_str(job.args.get()).ok()?;
                 // What no view shows cannot be found out by asking whether it matches.
-                crate::text::mask_secrets(&mut args);
+                let shown = crate::mask::mask_json(&job.args);
+                let args: serde_json::Value = serde_json::from_str(shown.get()).ok()?;
                 let found = path.split('.').try_fold(&args, |at, step| at.get(step))?;
                 Some(match found {
                     serde_json::Value::String(text) => text.clone(),

@@ -30,7 +30,7 @@ pub fn json_null() -> Json {
 pub struct Command {
     /// The program, then its arguments.
     pub argv: Vec<String>,
-    /// Working directory; without one, the worker's.
+    /// Working directory, from `/` on; without one, the worker's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
     /// Environment beside the worker's own few variables.
@@ -79,7 +79,7 @@ pub struct JobSpec {
     /// Idempotency key: the same key gives the same job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Hash of the request as sent, compared when its key comes again.
+    /// Hash of what the job is, compared when its key comes again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_hash: Option<String>,
     /// Who asked, `user@host` or a token's name; for people only.

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Longest line shown; the rest is counted.
@@ -349,119 +348,6 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, name)| name)
 }
 
-/// A key whose value is probably not for every eye.
-#[must_use]
-pub fn is_secret_key(key: &str) -> bool {
-    const MARKS: [&str; 11] = [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "apikey",
-        "authorization",
-        "credential",
-        "privatekey",
-        "accesskey",
-        "cookie",
-    ];
-    let plain: String =
-        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    MARKS.iter().any(|mark| plain.contains(mark))
-}
-
-/// A URL without user and password, for people to read. All before the last `@` is taken for them,
-/// since what is no valid URL may hold a password anywhere.
-#[must_use]
-pub fn without_userinfo(url: &str) -> Cow<'_, str> {
-    let Some((before, after)) = url.rsplit_once('@') else { return Cow::Borrowed(url) };
-    match before.split_once("://") {
-        Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') => {
-            Cow::Owned(format!("{scheme}://{MASK}@{after}"))
-        }
-        _ => Cow::Owned(format!("{MASK}@{after}")),
-    }
-}
-
-/// What stands in the place of a secret.
-pub const MASK: &str = "***";
-
-/// Masks the values of keys that look secret, at any depth; answers whether there were any.
-pub fn mask_secrets(value: &mut Value) -> bool {
-    match value {
-        Value::Object(map) => {
-            let mut masked = false;
-            for (key, value) in map {
-                if is_secret_key(key) && !value.is_null() {
-                    *value = Value::from(MASK);
-                    masked = true;
-                } else {
-                    masked |= mask_secrets(value);
-                }
-            }
-            masked
-        }
-        Value::Array(items) => {
-            items.iter_mut().fold(false, |masked, item| mask_secrets(item) | masked)
-        }
-        Value::String(text) => match mask_urls(text) {
-            Cow::Borrowed(_) => false,
-            Cow::Owned(masked) => {
-                *text = masked;
-                true
-            }
-        },
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-/// Masks user and password of every URL in a text.
-#[must_use]
-pub fn mask_urls(text: &str) -> Cow<'_, str> {
-    let mut masked = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        masked.push_str(before);
-        let ends = |c: char| c.is_whitespace() || "/?#\"'<>\\".contains(c);
-        let authority = &after[..after.find(ends).unwrap_or(after.len())];
-        rest = match authority.rsplit_once('@') {
-            Some((user, _)) => {
-                masked.push_str(MASK);
-                &after[user.len()..]
-            }
-            None => after,
-        };
-    }
-    if masked.len() + rest.len() == text.len() && !masked.contains(MASK) {
-        return Cow::Borrowed(text);
-    }
-    masked.push_str(rest);
-    Cow::Owned(masked)
-}
-
-/// Masks what looks secret in the words of a command: `--password=X`, `--password X`, `TOKEN=X`, and
-/// URLs with a password.
-pub fn mask_words(words: &mut [String]) {
-    let mut after_secret = false;
-    for word in words {
-        let flag = word.starts_with('-');
-        if after_secret && !flag {
-            *word = MASK.to_owned();
-            after_secret = false;
-            continue;
-        }
-        let name = word.split('=').next().unwrap_or_default();
-        let secret = is_secret_key(name) && !name.contains(char::is_whitespace);
-        after_secret = secret && flag && name.len() == word.len();
-        if secret && name.len() < word.len() {
-            *word = format!("{name}={MASK}");
-        } else if let Cow::Owned(masked) = mask_urls(word) {
-            *word = masked;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -470,43 +356,6 @@ mod tests {
 
     fn clean(bytes: &[u8]) -> String {
         clean_text(bytes)
-    }
-
-    #[test]
-    fn what_looks_secret_in_a_command_is_masked() {
-        let masked = |words: &[&str]| {
-            let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            mask_words(&mut words);
-            words.join(" ")
-        };
-        assert_eq!(masked(&["a", "--password=x", "-v"]), "a --password=*** -v");
-        assert_eq!(masked(&["a", "--api-token", "x", "y"]), "a --api-token *** y");
-        assert_eq!(masked(&["env", "DB_PASSWORD=x", "a"]), "env DB_PASSWORD=*** a");
-        assert_eq!(masked(&["curl", "https://u:p@h/x?y"]), "curl https://***@h/x?y");
-        assert_eq!(masked(&["a", "--verbose", "x=y"]), "a --verbose x=y");
-    }
-
-    #[test]
-    fn urls_in_a_text_lose_their_passwords_and_nothing_else_changes() {
-        for (text, shown) in [
-            ("from s3://k:s@a/b to http://c/d@e", "from s3://***@a/b to http://c/d@e"),
-            ("mail a@b, see https://c", "mail a@b, see https://c"),
-            ("", ""),
-        ] {
-            assert_eq!(mask_urls(text), shown);
-        }
-        assert!(matches!(mask_urls("https://a/b"), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn a_url_is_shown_without_its_password() {
-        for (url, shown) in [
-            ("https://host/path", "https://host/path"),
-            ("postgres://user:pa@ss/w@host/db", "postgres://***@host/db"),
-            ("user:pass@host", "***@host"),
-        ] {
-            assert_eq!(without_userinfo(url), shown);
-        }
     }
 
     #[test]
@@ -562,14 +411,6 @@ mod tests {
         assert_eq!(truncate_cells("日本語テキスト", 7, false), "日本語…");
         assert_eq!(truncate_cells("abc", 3, true), "abc");
         assert_eq!(truncate_cells("abcd", 3, true), "ab~");
-    }
-
-    #[test]
-    fn secrets_are_masked_at_any_depth() {
-        let mut value = serde_json::json!({"user": "x", "db": [{"Api-Key": 5, "port": 1}]});
-        assert!(mask_secrets(&mut value));
-        let masked = serde_json::json!({"user": "x", "db": [{"Api-Key": "***", "port": 1}]});
-        assert_eq!(value, masked);
     }
 
     #[test]

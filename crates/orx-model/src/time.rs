@@ -15,6 +15,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The first and the last moment of the years 0 to 9999: what RFC 3339 can say.
+    pub const MIN: Self = Self(-62_167_219_200_000);
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// Of the years 0 to 9999, which every reader of times takes.
+    fn known(self) -> Option<Self> {
+        (Self::MIN..=Self::MAX).contains(&self).then_some(self)
+    }
+
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -42,9 +51,8 @@ impl Timestamp {
     }
 
     fn utc(self) -> DateTime<Utc> {
-        // Outside chrono's quarter of a million years, the nearest it can say.
-        let nearest = if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
-        DateTime::from_timestamp_millis(self.0).unwrap_or(nearest)
+        // Outside of them, the nearest that every reader takes.
+        DateTime::from_timestamp_millis(self.clamp(Self::MIN, Self::MAX).0).unwrap_or_default()
     }
 }
 
@@ -70,9 +78,9 @@ impl FromStr for Timestamp {
     type Err = ParseTimeError;
 
     fn from_str(text: &str) -> Result<Self, ParseTimeError> {
-        DateTime::parse_from_rfc3339(text)
-            .map(|time| Self(time.timestamp_millis()))
-            .map_err(|_| ParseTimeError::new(text))
+        let time = DateTime::parse_from_rfc3339(text).ok();
+        let known = time.and_then(|time| Self(time.timestamp_millis()).known());
+        known.ok_or_else(|| ParseTimeError::new(text))
     }
 }
 
@@ -180,7 +188,8 @@ pub fn parse_time(
     }
     let today = zone.wall(now).date();
     let day = chrono::Duration::days(1);
-    let midnight = |date: NaiveDate| zone.place(date.and_time(NaiveTime::MIN)).ok_or_else(error);
+    let place = |wall| zone.place(wall).and_then(Timestamp::known).ok_or_else(error);
+    let midnight = |date: NaiveDate| place(date.and_time(NaiveTime::MIN));
     match text {
         "now" => return Ok(now),
         "today" => return midnight(today),
@@ -193,13 +202,13 @@ pub fn parse_time(
     }
     for form in ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"] {
         if let Ok(wall) = NaiveDateTime::parse_from_str(text, form) {
-            return zone.place(wall).ok_or_else(error);
+            return place(wall);
         }
     }
     let clock = NaiveTime::parse_from_str(text, "%H:%M:%S")
         .or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"))
         .map_err(|_| error())?;
-    let at = |date: NaiveDate| zone.place(date.and_time(clock)).ok_or_else(error);
+    let at = |date: NaiveDate| place(date.and_time(clock));
     let here = at(today)?;
     match toward {
         Toward::Past if here > now => at(today - day),
@@ -357,6 +366,9 @@ mod tests {
     fn a_time_prints_as_rfc_3339_in_utc_with_milliseconds() {
         assert_eq!(time("2026-01-31T19:42:05.12+01:00").to_string(), "2026-01-31T18:42:05.120Z");
         assert!("2026-01-31".parse::<Timestamp>().is_err());
+        for outside in ["9999-12-31T23:59:59-23:59", "0000-01-01T00:00:00+01:00"] {
+            assert!(outside.parse::<Timestamp>().is_err(), "{outside}");
+        }
     }
 
     #[test]
@@ -422,9 +434,16 @@ mod tests {
         }
 
         #[test]
-        fn a_timestamp_reads_back(ms in -60_000_000_000_000_i64..250_000_000_000_000) {
+        fn a_timestamp_reads_back(ms in Timestamp::MIN.0..=Timestamp::MAX.0) {
             let at = Timestamp::from_millis(ms);
             prop_assert_eq!(at.to_string().parse::<Timestamp>(), Ok(at));
+        }
+
+        #[test]
+        fn any_timestamp_is_shown_so_that_it_can_be_read(ms in any::<i64>()) {
+            let at = Timestamp::from_millis(ms);
+            let shown = at.clamp(Timestamp::MIN, Timestamp::MAX);
+            prop_assert_eq!(at.to_string().parse::<Timestamp>(), Ok(shown));
         }
 
         #[test]

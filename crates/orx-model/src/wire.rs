@@ -61,12 +61,17 @@ pub struct EnqueueRequest {
     /// The job type. May be left out with `command`: then it is named after the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
-    /// Any JSON; `{}` if left out. At most 256 KiB.
+    /// Any JSON; `{}` if left out. At most 256 KiB, nested at most 64 deep; numbers that a double
+    /// holds, and valid Unicode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub args: Option<Json>,
     /// Run this instead of a handler.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::json::optional_object"
+    )]
     pub command: Option<Command>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Name>,
@@ -102,7 +107,10 @@ pub struct EnqueueRequest {
     /// Correlation id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corr: Option<String>,
-    /// Idempotency key: the same key gives the same job, for 24 h after it ended at least.
+    /// Idempotency key: the same key gives the same job, for 24 h after it ended at least, whoever
+    /// sends it. With another job it is a conflict: all that is said of the job counts but `by`,
+    /// args by what they mean (the order of keys and the writing of numbers make no difference),
+    /// and left out they are `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Who asks, for people to read.

@@ -102,7 +102,7 @@ pub struct Term {
 }
 
 /// What became of one job of an enqueue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enqueued {
     New {
         id: JobId,
@@ -113,9 +113,11 @@ pub enum Enqueued {
         id: JobId,
         status: JobStatus,
     },
-    /// Its key is known, with another request. Nothing was accepted.
+    /// Its key is known, with another request, whose hash this is. Nothing was accepted.
     KeyConflict {
         id: JobId,
+        status: JobStatus,
+        hash: Option<String>,
     },
 }
 

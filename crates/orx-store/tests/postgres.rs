@@ -48,9 +48,9 @@ async fn add(store: &Postgres, specs: Vec<JobSpec>) -> Vec<JobId> {
 
 fn id(answer: &Enqueued) -> JobId {
     match *answer {
-        Enqueued::New { id, .. } | Enqueued::Existing { id, .. } | Enqueued::KeyConflict { id } => {
-            id
-        }
+        Enqueued::New { id, .. }
+        | Enqueued::Existing { id, .. }
+        | Enqueued::KeyConflict { id, .. } => id,
     }
 }
 
@@ -468,11 +468,13 @@ async fn a_key_outlives_its_pruned_job_and_is_free_when_its_time_is_over() {
         PruneRequest { completed_before: at(9), others_before: at(9), limit: 9, chunks: 99 };
     assert_eq!(store.prune(prune, term).await.expect("pruned").jobs, 1);
     let day = 24 * 3_600;
-    let within = store.enqueue(vec![keyed("k")], at(day)).await.expect("enqueued")[0];
-    assert_eq!(within, Enqueued::Existing { id: first, status: JobStatus::Completed });
+    let within = store.enqueue(vec![keyed("k")], at(day)).await.expect("enqueued");
+    assert_eq!(within, [Enqueued::Existing { id: first, status: JobStatus::Completed }]);
     let other = JobSpec { key_hash: Some("other".into()), ..keyed("k") };
-    let conflict = store.enqueue(vec![other], at(day)).await.expect("enqueued")[0];
-    assert_eq!(conflict, Enqueued::KeyConflict { id: first });
+    let conflict = store.enqueue(vec![other], at(day)).await.expect("enqueued");
+    let hash = Some("h".to_owned());
+    let status = JobStatus::Completed;
+    assert_eq!(conflict, [Enqueued::KeyConflict { id: first, status, hash }]);
     // Kept for a day after the end, which was at 2 s.
     let twice = vec![keyed("k"), keyed("k")];
     let beyond = store.enqueue(twice, at(day + 3)).await.expect("enqueued");
@@ -777,7 +779,7 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_found_again_by_its_key() {
     let until = Instant::now() + SOON;
     let again = loop {
         match store.enqueue(vec![keyed("lost")], NOW).await {
-            Ok(answers) => break answers[0],
+            Ok(answers) => break answers[0].clone(),
             Err(error) => assert!(Instant::now() < until, "{error:?}"),
         }
     };
@@ -876,7 +878,7 @@ async fn every_answered_job_outlives_a_killed_server_and_the_store_goes_on_by_it
                     // Asked again until it is answered, as a client does.
                     let answer = loop {
                         match store.enqueue(vec![keyed(&key)], NOW).await {
-                            Ok(answer) => break answer[0],
+                            Ok(answer) => break answer[0].clone(),
                             Err(
                                 StoreError::Unknown | StoreError::Away { .. } | StoreError::Busy,
                             ) => tokio::time::sleep(Duration::from_millis(20)).await,

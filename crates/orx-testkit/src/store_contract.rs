@@ -131,8 +131,8 @@ pub(crate) async fn lead(store: &dyn Store, node: Incarnation, ttl: Duration) ->
 }
 
 pub(crate) async fn add(store: &AStore, spec: JobSpec) -> JobId {
-    match store.enqueue(vec![spec], NOW).await.expect("enqueue")[0] {
-        Enqueued::New { id, .. } => id,
+    match &store.enqueue(vec![spec], NOW).await.expect("enqueue")[0] {
+        Enqueued::New { id, .. } => *id,
         other => panic!("expected a new job, found {other:?}"),
     }
 }
@@ -198,7 +198,9 @@ pub async fn the_same_key_gives_the_same_job_and_another_request_is_a_conflict(s
     let id = add(&store, keyed("k", "a")).await;
     let again = store.enqueue(vec![keyed("k", "a"), keyed("k", "b")], NOW).await.expect("enqueue");
     let status = JobStatus::Pending;
-    assert_eq!(again, [Enqueued::Existing { id, status }, Enqueued::KeyConflict { id }]);
+    let hash = Some("a".to_owned());
+    let conflict = Enqueued::KeyConflict { id, status, hash };
+    assert_eq!(again, [Enqueued::Existing { id, status }, conflict]);
     assert_eq!(store.job_by_key("k").await.expect("read").map(|job| job.id), Some(id));
     assert!(store.job_by_key("x").await.expect("read").is_none());
     assert_eq!(claimed_ids(&store, 9).await, [id.0]);

@@ -116,9 +116,10 @@ impl CommandHandler {
                 && !element.starts_with('-')
                 && !self.allow_dash
             {
+                // Not what it became: that may be a secret, and the reason is shown to whoever asks.
                 return Err(format!(
-                    "`{element}` became `{filled}`, which could be taken for an option; \
-                     `allow_dash = true` allows it"
+                    "`{element}` became a word that begins with `-` and could be taken for an \
+                     option; `allow_dash = true` allows it"
                 ));
             }
             if filled.contains('\0') {
@@ -294,7 +295,8 @@ mod tests {
     fn a_value_cannot_become_an_option_unless_allowed() {
         let mut handler = handler(&["rm", "{args.file}"]);
         let job = dispatch(r#"{"file": "-rf"}"#);
-        assert!(handler.prepare(&job).is_err());
+        let why = handler.prepare(&job).expect_err("refused");
+        assert!(why.contains("{args.file}") && !why.contains("-rf"), "{why}");
         handler.allow_dash = true;
         assert_eq!(handler.prepare(&job).expect("a command").argv, ["rm", "-rf"]);
     }

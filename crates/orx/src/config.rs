@@ -146,7 +146,7 @@ fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S:
 
 /// A URL as it may be shown: without user and password, and without a query, which may hold one too.
 pub(crate) fn shown_url(url: &str) -> String {
-    let shown = orx_model::text::without_userinfo(url);
+    let shown = orx_model::mask::without_userinfo(url);
     shown.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 

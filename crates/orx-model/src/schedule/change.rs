@@ -14,8 +14,9 @@ use super::timing::When;
 use super::zone::ZoneName;
 use crate::ids::Name;
 use crate::job::{Command, Json, Labels};
+use crate::mask::{MASK, is_secret_key, mask_value};
 use crate::policy::{OnLost, Priority};
-use crate::text::{MASK, clean_line, is_secret_key, mask_secrets, mask_urls, mask_words};
+use crate::text::clean_line;
 use crate::time::Timestamp;
 use crate::wire::EnqueueRequest;
 
@@ -300,15 +301,12 @@ impl FieldChange {
         match value {
             None => "(not set)".to_owned(),
             Some(_) if is_secret_key(name) => MASK.to_owned(),
-            Some(Value::String(text)) => clean_line(&mask_urls(text)).into_owned(),
-            Some(value) if self.field == "job.command.argv" => {
-                let mut words = Vec::<String>::deserialize(value).unwrap_or_default();
-                mask_words(&mut words);
-                Value::from(words).to_string()
-            }
             Some(value) => {
                 let mut value = value.clone();
-                mask_secrets(&mut value);
+                mask_value(&mut value);
+                if let Value::String(text) = &value {
+                    return clean_line(text).into_owned();
+                }
                 value.to_string()
             }
         }

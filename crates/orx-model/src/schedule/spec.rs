@@ -54,6 +54,7 @@ pub struct ScheduleSpec {
     pub on_failure: Option<Name>,
     /// The job that each slot makes. Without `key`, `run_at`, `delay_ms` and `deadline`: the slot
     /// decides them.
+    #[serde(deserialize_with = "crate::json::object")]
     pub job: EnqueueRequest,
 }
 

@@ -154,6 +154,7 @@ pub struct ScheduleChangeAnswer {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutScheduleRequest {
+    #[serde(deserialize_with = "crate::json::object")]
     pub spec: ScheduleSpec,
     /// Only if it stands at this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -298,7 +298,7 @@ impl Jobs for Memory {
                 answers.push(if entry.key_hash == spec.key_hash {
                     Enqueued::Existing { id, status }
                 } else {
-                    Enqueued::KeyConflict { id }
+                    Enqueued::KeyConflict { id, status, hash: entry.key_hash.clone() }
                 });
                 continue;
             }

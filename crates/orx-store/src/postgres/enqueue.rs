@@ -124,11 +124,11 @@ impl Inner {
         }
         for (place, job) in jobs.iter().enumerate() {
             let holder = job.key().and_then(|key| holders.get(&key));
-            if let (None, Some(Holder { id, hash, status })) = (answers[place], holder) {
+            if let (None, Some(Holder { id, hash, status })) = (&answers[place], holder) {
                 answers[place] = Some(if *hash == job.job.key_hash {
                     Enqueued::Existing { id: *id, status: *status }
                 } else {
-                    Enqueued::KeyConflict { id: *id }
+                    Enqueued::KeyConflict { id: *id, status: *status, hash: hash.clone() }
                 });
             }
         }

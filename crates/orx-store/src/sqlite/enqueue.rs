@@ -85,6 +85,6 @@ fn known_key(tx: &Tx<'_>, job: &NewJob, now: Timestamp) -> Done<Option<Enqueued>
         Some((id, hash, _, status)) if hash == job.key_hash => {
             Some(Enqueued::Existing { id, status })
         }
-        Some((id, ..)) => Some(Enqueued::KeyConflict { id }),
+        Some((id, hash, _, status)) => Some(Enqueued::KeyConflict { id, status, hash }),
     })
 }

@@ -63,7 +63,7 @@ async fn enqueue(store: &Sqlite, specs: Vec<JobSpec>) -> Vec<JobId> {
         .map(|answer| match answer {
             Enqueued::New { id, .. }
             | Enqueued::Existing { id, .. }
-            | Enqueued::KeyConflict { id } => id,
+            | Enqueued::KeyConflict { id, .. } => id,
         })
         .collect()
 }

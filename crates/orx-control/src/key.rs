@@ -1,0 +1,256 @@
+//! What an idempotency key stands for: a hash of what the job is, whoever asks for it and however it
+//! is written.
+//!
+//! Everything that a request says of its job counts, but for the key itself and who asks (`by`).
+//! What is left out is not what the server's defaults would make of it, since those may change
+//! between two tries. Args count in their canonical form ([`orx_model::json::canonical`]), and left
+//! out they are `{}`.
+
+use orx_model::job::{Command, Labels};
+use orx_model::json;
+use orx_model::wire::EnqueueRequest;
+use orx_model::{Name, Timestamp};
+use sha2::{Digest, Sha256};
+
+/// Before the digits of a hash. One without it was made by an earlier version, in which who asked
+/// counted too.
+const VERSION: &str = "2:";
+
+/// `name` is that of the job, also where the request leaves it to its command.
+pub(crate) fn hash(request: &EnqueueRequest, name: &Name) -> String {
+    // Every field by its name: a new one is counted, or said here not to be.
+    let EnqueueRequest {
+        name: _,
+        args,
+        command,
+        queue,
+        priority,
+        run_at,
+        delay_ms,
+        retries,
+        backoff_ms,
+        timeout_ms,
+        deadline,
+        expires_ms,
+        on_lost,
+        require,
+        tags,
+        corr,
+        key: _,
+        by: _,
+    } = request;
+    let mut fields = Fields(Sha256::new());
+    fields.text(1, name.as_str());
+    fields.args(args.as_ref().map_or("{}", |args| args.get()));
+    if let Some(command) = command {
+        fields.command(command);
+    }
+    fields.optional_text(6, queue.as_ref().map(Name::as_str));
+    fields.number(7, priority.map(|priority| u64::from(priority.rank())));
+    fields.time(8, *run_at);
+    fields.number(9, *delay_ms);
+    fields.number(10, retries.map(u64::from));
+    fields.number(11, *backoff_ms);
+    fields.number(12, *timeout_ms);
+    fields.time(13, *deadline);
+    fields.number(14, *expires_ms);
+    fields.number(15, on_lost.map(|on_lost| on_lost as u64));
+    fields.labels(16, require);
+    fields.labels(17, tags);
+    fields.optional_text(18, corr.as_deref());
+    fields.digits()
+}
+
+/// Feeds fields to the hash, each with its number and its length, so that no two requests feed the
+/// same.
+struct Fields(Sha256);
+
+impl Fields {
+    fn text(&mut self, field: u8, text: &str) {
+        self.0.update([field]);
+        self.0.update((text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    fn optional_text(&mut self, field: u8, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(field, text);
+        }
+    }
+
+    fn number(&mut self, field: u8, number: Option<u64>) {
+        if let Some(number) = number {
+            self.0.update([field]);
+            self.0.update(number.to_le_bytes());
+        }
+    }
+
+    fn time(&mut self, field: u8, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.0.update([field]);
+            self.0.update(at.as_millis().to_le_bytes());
+        }
+    }
+
+    fn labels(&mut self, field: u8, labels: &Labels) {
+        for (name, value) in labels {
+            self.text(field, name);
+            self.text(field, value);
+        }
+    }
+
+    fn args(&mut self, args: &str) {
+        self.0.update([2]);
+        if json::canonical(args, &mut |piece: &[u8]| self.0.update(piece)).is_err() {
+            // No gate lets it through; as it is written it is still itself.
+            self.text(2, args);
+        }
+    }
+
+    fn command(&mut self, command: &Command) {
+        let Command { argv, cwd, env, stdin } = command;
+        self.number(3, Some(argv.len() as u64));
+        for word in argv {
+            self.text(3, word);
+        }
+        self.optional_text(4, cwd.as_deref());
+        self.labels(5, env);
+        self.optional_text(19, stdin.as_deref());
+    }
+
+    fn digits(self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let hash = self.0.finalize();
+        let mut text = String::with_capacity(VERSION.len() + 2 * hash.len());
+        text.push_str(VERSION);
+        for byte in hash {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        text
+    }
+}
+
+/// It was made by an earlier version.
+pub(crate) fn is_of_before(hash: &str) -> bool {
+    !hash.starts_with(VERSION)
+}
+
+/// A hash of an earlier version is of the same job: sent by whoever asks now, by nobody, or by the
+/// one that is known to have made the job, with args or without.
+pub(crate) fn is_same_before(request: &EnqueueRequest, made_by: Option<&str>, hash: &str) -> bool {
+    if !is_of_before(hash) {
+        return false;
+    }
+    let mut request = EnqueueRequest { key: None, ..request.clone() };
+    let senders = [request.by.take(), None, made_by.map(str::to_owned)];
+    let given = request.args.take();
+    let empty = given.as_ref().is_none_or(|args| is_empty_object(args.get()));
+    let other = match &given {
+        _ if !empty => None,
+        Some(_) => Some(None),
+        None => Some(Some(crate::accept::empty_args())),
+    };
+    senders.into_iter().any(|by| {
+        request.by = by;
+        std::iter::once(given.clone()).chain(other.clone()).any(|args| {
+            request.args = args;
+            hash_before(&request) == hash
+        })
+    })
+}
+
+fn is_empty_object(json: &str) -> bool {
+    let inner = json.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|inner| inner.trim().is_empty())
+}
+
+/// As earlier versions made it.
+fn hash_before(request: &EnqueueRequest) -> String {
+    let value = serde_json::to_value(request).unwrap_or_default();
+    let hash = Sha256::digest(value.to_string().as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(json: &str) -> EnqueueRequest {
+        serde_json::from_str(json).expect("a request")
+    }
+
+    fn hashed(json: &str) -> String {
+        hash(&request(json), &"n".parse().expect("a name"))
+    }
+
+    #[test]
+    fn who_asks_and_how_it_is_written_make_no_difference() {
+        let same = [
+            r#"{"name":"n"}"#,
+            r#"{"name":"n","args":{},"by":"a@b","key":"k"}"#,
+            r#"{ "args" : { } , "tags":{}, "name":"n", "queue":null }"#,
+        ];
+        for other in same {
+            assert_eq!(hashed(other), hashed(same[0]), "{other}");
+        }
+        let same = [
+            r#"{"args":{"a":[1.0,"ä"],"b":100},"tags":{"x":"1","y":"2"}}"#,
+            r#"{"tags":{"y":"2","x":"1"},"args":{ "b":1e2,"a":[1,"\u00e4"] }}"#,
+        ];
+        assert_eq!(hashed(same[0]), hashed(same[1]));
+    }
+
+    #[test]
+    fn whatever_the_job_is_counts() {
+        let all = [
+            json!({}),
+            json!({"args": {"a": 1}}),
+            json!({"args": {"a": "1"}}),
+            json!({"args": [1]}),
+            json!({"queue": "q"}),
+            json!({"priority": "low"}),
+            json!({"run_at": "2026-01-01T00:00:00Z"}),
+            json!({"deadline": "2026-01-01T00:00:00Z"}),
+            json!({"delay_ms": 1}),
+            json!({"retries": 1}),
+            json!({"backoff_ms": 1}),
+            json!({"timeout_ms": 1}),
+            json!({"expires_ms": 1}),
+            json!({"on_lost": "fail"}),
+            json!({"on_lost": "retry"}),
+            json!({"require": {"a": "b"}}),
+            json!({"tags": {"a": "b"}}),
+            json!({"corr": "c"}),
+            json!({"command": {"argv": ["a", "b"]}}),
+            json!({"command": {"argv": ["ab"]}}),
+            json!({"command": {"argv": ["a"], "cwd": "/b"}}),
+            json!({"command": {"argv": ["a"], "env": {"b": "c"}}}),
+            json!({"command": {"argv": ["a"], "stdin": "aa=="}}),
+        ];
+        let hashes: std::collections::BTreeSet<_> =
+            all.iter().map(|request| hashed(&request.to_string())).collect();
+        assert_eq!(hashes.len(), all.len());
+    }
+
+    #[test]
+    fn a_hash_of_an_earlier_version_is_known_whoever_sent_it() {
+        let before = r#"{"name":"n","args":{"b":1,"a":2},"by":"old@host"}"#;
+        let hash = hash_before(&request(before));
+        let again = request(r#"{"name":"n","args":{"a":2,"b":1},"by":"new@host","key":"k"}"#);
+        assert!(is_same_before(&again, Some("old@host"), &hash));
+        assert!(!is_same_before(&again, None, &hash));
+        let same_host = request(r#"{"name":"n","args":{"a":2,"b":1},"by":"old@host","key":"k"}"#);
+        assert!(is_same_before(&same_host, None, &hash));
+        let other = request(r#"{"name":"n","args":{"a":3,"b":1},"by":"old@host","key":"k"}"#);
+        assert!(!is_same_before(&other, Some("old@host"), &hash));
+        let bare = hash_before(&request(r#"{"name":"n"}"#));
+        let empty = request(r#"{"name":"n","args":{ },"by":"x"}"#);
+        assert!(is_same_before(&empty, None, &bare));
+        let empty = hash_before(&request(r#"{"name":"n","args":{}}"#));
+        assert!(is_same_before(&request(r#"{"name":"n"}"#), None, &empty));
+        assert!(!is_same_before(&again, None, &hashed(before)));
+    }
+}
