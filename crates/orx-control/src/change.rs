@@ -356,7 +356,7 @@ pub(crate) fn parse_filter(
     let zone: Zone = zone
         .map_or(Ok(Zone::Utc), str::parse)
         .map_err(|error| Problem::new(Code::BadRequest, error))?;
-    Filter::parse(text, now, zone).map_err(|error| {
+    Filter::parse(text, now, &zone).map_err(|error| {
         let problem =
             Problem::new(Code::BadRequest, error.message.clone()).cause(error.caret(text));
         match error.hint {

@@ -7,7 +7,7 @@ use orx_model::mask::{mask_json, mask_labels, mask_text, mask_words};
 use orx_model::text::nearest;
 use orx_model::wire::{
     ClusterStatus, DeadLetter, DeadLetterPage, EnqueueRequest, JobDetail, JobPage, ListQuery,
-    QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
+    NodeView, QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
 };
 use orx_model::{Code, Job, JobId, Name, Problem, limits};
 use orx_store::ListRequest;
@@ -160,6 +160,7 @@ impl ControlPanel {
         if leader.is_none() {
             attention.push("nobody leads: nothing is given out until a node does".to_owned());
         }
+        attention.extend(zones_differ(&nodes));
         for node in nodes.iter().filter(|node| !node.live) {
             attention.push(format!("node {} is silent", node.name));
         }
@@ -174,6 +175,7 @@ impl ControlPanel {
             store: info.kind.to_owned(),
             durability: info.durability.to_owned(),
             transport: settings.transport.to_owned(),
+            zone_data: Some(orx_model::zone::source().data()),
             leader: leader.map(|(term, _)| term.node),
             epoch: leader.map_or(0, |(term, _)| term.epoch),
             nodes,
@@ -192,6 +194,21 @@ impl ControlPanel {
     pub async fn ready(&self) -> Result<()> {
         self.store().check_writable().await.map_err(store_problem)
     }
+}
+
+/// Whoever leads finds the due times: with another database they may be others.
+fn zones_differ(nodes: &[NodeView]) -> Option<String> {
+    let live = nodes.iter().filter(|node| node.live);
+    let told: Vec<(&Name, &str)> =
+        live.filter_map(|node| Some((&node.name, node.zone_version.as_deref()?))).collect();
+    let (_, first) = told.first()?;
+    if told.iter().all(|(_, version)| version == first) {
+        return None;
+    }
+    let each: Vec<String> =
+        told.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let each = each.join(", ");
+    Some(format!("nodes have different versions of the time zone database: {each}"))
 }
 
 pub(crate) fn rows(limit: Option<u32>) -> Result<u32> {

@@ -180,6 +180,7 @@ impl ControlPanel {
             name: node.report.name,
             url: node.report.url,
             version: node.report.version,
+            zone_version: node.report.zone_version,
             started_at: node.report.started_at,
             seen_at: node.seen_at,
         };

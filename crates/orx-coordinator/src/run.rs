@@ -477,7 +477,10 @@ impl Task {
 
     async fn tell_of_node(&mut self, now: Now) -> Result<(), StoreError> {
         let store = &self.parts.store;
-        store.put_node(self.parts.node.clone(), now.wall).await?;
+        let zones = orx_model::zone::source().data();
+        let zone_version = Some(zones.version.unwrap_or_else(|| "unknown".to_owned()));
+        let node = NodeReport { zone_version, ..self.parts.node.clone() };
+        store.put_node(node, now.wall).await?;
         look_for_peers(&self.parts, &self.election, now).await
     }
 

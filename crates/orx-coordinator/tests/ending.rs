@@ -26,8 +26,14 @@ async fn what_it_took_from_workers_is_recorded_though_it_ends() {
     let (store, hub) = (Arc::new(Memory::default()), Direct::new());
     store.enqueue(vec![job()], NOW).await.expect("accepted");
     let node = Incarnation(1);
-    let report =
-        NodeReport { node, name: name("n"), url: None, version: "1".into(), started_at: NOW };
+    let report = NodeReport {
+        node,
+        name: name("n"),
+        url: None,
+        version: "1".into(),
+        zone_version: None,
+        started_at: NOW,
+    };
     let parts = Parts {
         store: Arc::<Memory>::clone(&store),
         transport: Arc::new(hub.clone()),

@@ -169,7 +169,7 @@ const KEYS: [&str; 21] = [
 
 impl Filter {
     /// Relative times in `since` and `until` become fixed here.
-    pub fn parse(input: &str, now: Timestamp, zone: Zone) -> Result<Self, FilterError> {
+    pub fn parse(input: &str, now: Timestamp, zone: &Zone) -> Result<Self, FilterError> {
         if input.len() > INPUT_BYTES {
             let message = format!("a filter is at most {INPUT_BYTES} bytes");
             return Err(FilterError { message, at: 0..0, hint: None });
@@ -394,7 +394,7 @@ fn split(input: &str) -> Result<Vec<Word>, FilterError> {
 }
 
 impl Word {
-    fn term(&self, now: Timestamp, zone: Zone) -> Result<Term, FilterError> {
+    fn term(&self, now: Timestamp, zone: &Zone) -> Result<Term, FilterError> {
         let term = |test| Term { negated: self.negated, test };
         if self.op.is_empty() {
             if self.value.is_empty() {
@@ -526,7 +526,7 @@ impl Word {
         Ok(Test::Span(of, self.op()?, span))
     }
 
-    fn time(&self, now: Timestamp, zone: Zone) -> Result<Timestamp, FilterError> {
+    fn time(&self, now: Timestamp, zone: &Zone) -> Result<Timestamp, FilterError> {
         self.only_equals()?;
         if let Ok(span) = parse_duration(&self.value) {
             return Ok(now.saturating_sub(span));
@@ -614,7 +614,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
     fn parse(input: &str) -> Result<Filter, FilterError> {
-        Filter::parse(input, NOW, Zone::Utc)
+        Filter::parse(input, NOW, &Zone::Utc)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! retry policy, schedules, messages, HTTP wire types, filter grammar, times, and the cleaning of text.
 //!
 //! Depends on no other crate of ours. Does no I/O and reads no clock: `now` and randomness are
-//! arguments.
+//! arguments, and a program hands in where the rules of time zones are read ([`zone::install`]).
 
 pub mod attempt;
 pub mod filter;
@@ -23,6 +23,7 @@ pub mod text;
 pub mod time;
 pub mod token;
 pub mod wire;
+pub mod zone;
 
 pub use attempt::{Attempt, AttemptStatus, Exit, Outcome, OutcomeKind};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};

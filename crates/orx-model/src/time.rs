@@ -4,10 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{
-    DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc,
-};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::schedule::ZoneName;
+use crate::zone::ZoneRules;
 
 /// Milliseconds since 1970-01-01 UTC. As text, RFC 3339 in UTC with milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, utoipa::ToSchema)]
@@ -98,13 +99,13 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// Where wall-clock times are read and shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Zone {
     #[default]
     Utc,
-    /// The zone of this machine and its `TZ`.
-    Local,
-    Named(chrono_tz::Tz),
+    Named(ZoneName),
+    /// Rules of one machine that have no name elsewhere.
+    Unnamed(ZoneRules),
 }
 
 impl FromStr for Zone {
@@ -113,53 +114,49 @@ impl FromStr for Zone {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "UTC" | "utc" | "Z" => Ok(Self::Utc),
-            "local" => Ok(Self::Local),
-            name => name.parse().map(Self::Named).map_err(|_| {
-                let found: String = name.chars().take(80).collect();
-                format!("expected a time zone such as `Europe/Berlin`, found `{found}`")
-            }),
+            name => name
+                .parse()
+                .map(Self::Named)
+                .map_err(|error: crate::schedule::ParseZoneError| error.to_string()),
         }
     }
 }
 
 impl Zone {
-    /// The instant of a wall-clock time: the earlier of two; of none, the end of the gap.
-    fn place(self, wall: NaiveDateTime) -> Option<Timestamp> {
-        fn first<Z: TimeZone>(zone: &Z, wall: NaiveDateTime) -> Option<Timestamp> {
-            // No zone has ever skipped more than a day; wall clocks move in quarter hours at least.
-            (0..=96).find_map(|quarters| {
-                let later = wall + chrono::Duration::minutes(15 * quarters);
-                match zone.from_local_datetime(&later) {
-                    LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => {
-                        Some(Timestamp(time.timestamp_millis()))
-                    }
-                    LocalResult::None => None,
-                }
-            })
-        }
+    fn rules(&self) -> ZoneRules {
         match self {
-            Self::Utc => first(&Utc, wall),
-            Self::Local => first(&chrono::Local, wall),
-            Self::Named(zone) => first(&zone, wall),
+            Self::Utc => ZoneRules::utc(),
+            Self::Named(zone) => zone.rules().clone(),
+            Self::Unnamed(rules) => rules.clone(),
         }
     }
 
-    fn wall(self, at: Timestamp) -> NaiveDateTime {
-        match self {
-            Self::Utc => at.utc().naive_utc(),
-            Self::Local => at.utc().with_timezone(&chrono::Local).naive_local(),
-            Self::Named(zone) => at.utc().with_timezone(&zone).naive_local(),
+    /// The instant of a wall-clock time: the earlier of two; of none, the end of the gap.
+    fn place(&self, wall: NaiveDateTime) -> Timestamp {
+        let wall = wall.and_utc();
+        let at = self.rules().offsets().first_reaching(wall.timestamp());
+        let ms = i64::from(wall.timestamp_subsec_millis());
+        Timestamp(at.saturating_mul(1_000).saturating_add(ms))
+    }
+
+    fn shown(&self, at: Timestamp) -> DateTime<FixedOffset> {
+        let offset = self.rules().offset_at(at.0.div_euclid(1_000));
+        let offset = i32::try_from(offset).ok().and_then(FixedOffset::east_opt);
+        let utc = at.utc();
+        // At the ends of what chrono can say there is no room for an offset.
+        match offset.filter(|offset| utc.naive_utc().checked_add_offset(*offset).is_some()) {
+            Some(offset) => utc.with_timezone(&offset),
+            None => utc.fixed_offset(),
         }
+    }
+
+    fn wall(&self, at: Timestamp) -> NaiveDateTime {
+        self.shown(at).naive_local()
     }
 
     /// With its offset: absolute times always show their zone.
-    fn show(self, at: Timestamp) -> String {
-        const FORM: &str = "%Y-%m-%d %H:%M:%S%.3f %:z";
-        match self {
-            Self::Utc => at.utc().format(FORM).to_string(),
-            Self::Local => at.utc().with_timezone(&chrono::Local).format(FORM).to_string(),
-            Self::Named(zone) => at.utc().with_timezone(&zone).format(FORM).to_string(),
-        }
+    fn show(&self, at: Timestamp) -> String {
+        self.shown(at).format("%Y-%m-%d %H:%M:%S%.3f %:z").to_string()
     }
 }
 
@@ -176,7 +173,7 @@ pub enum Toward {
 pub fn parse_time(
     text: &str,
     now: Timestamp,
-    zone: Zone,
+    zone: &Zone,
     toward: Toward,
 ) -> Result<Timestamp, ParseTimeError> {
     let error = || ParseTimeError::new(text);
@@ -188,7 +185,7 @@ pub fn parse_time(
     }
     let today = zone.wall(now).date();
     let day = chrono::Duration::days(1);
-    let place = |wall| zone.place(wall).and_then(Timestamp::known).ok_or_else(error);
+    let place = |wall| zone.place(wall).known().ok_or_else(error);
     let midnight = |date: NaiveDate| place(date.and_time(NaiveTime::MIN));
     match text {
         "now" => return Ok(now),
@@ -340,7 +337,7 @@ impl FromStr for TimeStyle {
 }
 
 #[must_use]
-pub fn format_time(at: Timestamp, style: TimeStyle, now: Timestamp, zone: Zone) -> String {
+pub fn format_time(at: Timestamp, style: TimeStyle, now: Timestamp, zone: &Zone) -> String {
     match style {
         TimeStyle::Relative if at > now => {
             format!("in {}", format_duration(at.saturating_since(now)))
@@ -374,7 +371,7 @@ mod tests {
     #[test]
     fn a_clock_time_is_the_last_or_the_next() {
         let now = time("2026-03-01T12:00:00Z");
-        let read = |text, toward| parse_time(text, now, Zone::Utc, toward).map(|t| t.to_string());
+        let read = |text, toward| parse_time(text, now, &Zone::Utc, toward).map(|t| t.to_string());
         assert_eq!(read("13:00", Toward::Past).as_deref(), Ok("2026-02-28T13:00:00.000Z"));
         assert_eq!(read("13:00", Toward::Future).as_deref(), Ok("2026-03-01T13:00:00.000Z"));
         assert_eq!(read("11:00", Toward::Future).as_deref(), Ok("2026-03-02T11:00:00.000Z"));
@@ -385,7 +382,7 @@ mod tests {
     #[test]
     fn a_time_with_its_zone_needs_no_seconds() {
         let berlin: Zone = "Europe/Berlin".parse().expect("a zone");
-        let read = |text| parse_time(text, Timestamp::default(), berlin, Toward::Future);
+        let read = |text| parse_time(text, Timestamp::default(), &berlin, Toward::Future);
         for (text, wanted) in [
             ("2027-01-01T09:00+01:00", "2027-01-01T08:00:00Z"),
             ("2027-04-03T14:00Z", "2027-04-03T14:00:00Z"),
@@ -405,7 +402,7 @@ mod tests {
     fn a_time_that_the_jump_skips_is_just_after_it_and_of_two_the_first() {
         let zone: Zone = "Europe/Berlin".parse().expect("a zone");
         let now = time("2026-01-01T00:00:00Z");
-        let read = |text| parse_time(text, now, zone, Toward::Future).expect("a time").to_string();
+        let read = |text| parse_time(text, now, &zone, Toward::Future).expect("a time").to_string();
         assert_eq!(read("2026-03-29 02:30"), "2026-03-29T01:00:00.000Z");
         assert_eq!(read("2026-10-25 02:30"), "2026-10-25T00:30:00.000Z");
     }
@@ -450,7 +447,7 @@ mod tests {
         fn no_text_panics(text in ".{0,40}") {
             let now = Timestamp::from_millis(0);
             let _ = parse_duration(&text);
-            let _ = parse_time(&text, now, Zone::Utc, Toward::Past);
+            let _ = parse_time(&text, now, &Zone::Utc, Toward::Past);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::problem::Problem;
 use crate::schedule::wire::ScheduleCounts;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
+use crate::zone::ZoneData;
 
 /// The version that every JSON answer carries as `"v"`.
 pub const V: u32 = 1;
@@ -489,6 +490,9 @@ pub struct ClusterStatus {
     /// `full`, or how much an accepted job may lose.
     pub durability: String,
     pub transport: String,
+    /// The time zone database that this coordinator reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_data: Option<ZoneData>,
     /// Who leads; none while nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<Incarnation>,
@@ -658,6 +662,9 @@ pub struct NodeView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     pub version: String,
+    /// Of the time zone database that it reads: `2025b`, or `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_version: Option<String>,
     pub leads: bool,
     /// Heard of lately.
     pub live: bool,

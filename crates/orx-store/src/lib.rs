@@ -453,6 +453,8 @@ pub struct NodeReport {
     /// Where other nodes and workers reach it.
     pub url: Option<String>,
     pub version: String,
+    /// Of the time zone database that it reads; none from a node of an older version.
+    pub zone_version: Option<String>,
     pub started_at: Timestamp,
 }
 

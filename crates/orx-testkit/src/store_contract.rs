@@ -663,7 +663,7 @@ pub async fn filters_are_applied_to_lists_and_counts(store: AStore) {
         ("worker:w", vec![2]),
         ("acme", vec![1]),
     ] {
-        let filter = Filter::parse(text, NOW, Zone::Utc).expect("a filter");
+        let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
         let request =
             ListRequest { filter: filter.clone(), oldest_first: false, after: None, limit: 10 };
         let page = store.list(request, at(1)).await.expect("list");
@@ -916,6 +916,7 @@ pub async fn nodes_are_kept_replaced_and_removed(store: AStore) {
         name: name(who),
         url: Some(format!("http://h:{n}")),
         version: "1".into(),
+        zone_version: (n == 2).then(|| "2026a".into()),
         started_at: NOW,
     };
     for report in [node(1, "b"), node(2, "a"), node(1, "c")] {

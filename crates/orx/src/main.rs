@@ -9,6 +9,7 @@ mod daemon;
 mod error;
 mod state;
 mod ui;
+mod zones;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -79,6 +80,7 @@ struct Global {
     time: Option<TimeStyle>,
     /// Time zone of the times you write and read
     #[arg(long, global = true, value_name = "ZONE")]
+    #[arg(value_parser = zones::typed)]
     tz: Option<Zone>,
     /// Never ask
     #[arg(long, global = true)]
@@ -261,6 +263,7 @@ fn main() -> ExitCode {
     // The one implementation of TLS's arithmetic, for whoever asks for none by name. Only a second
     // call could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    zones::install();
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -441,7 +444,10 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             Ok(Exit::Done)
         }
         Command::Store(command) => commands::store::run(command, loaded.config, &ui),
-        command => client_command(command, &global, loaded, ui),
+        command => {
+            ui.check_zone()?;
+            client_command(command, &global, loaded, ui)
+        }
     }
 }
 
@@ -584,7 +590,7 @@ fn make_ui(global: &Global, config: &config::Config) -> Result<Ui, CliError> {
         quiet: global.quiet,
         no_input: global.no_input,
         time: global.time,
-        zone: global.tz.unwrap_or(Zone::Local),
+        zone: global.tz.clone().map_or_else(zones::local, Ok),
     })
 }
 
@@ -614,6 +620,8 @@ fn show_config(loaded: &config::Loaded, origin: bool, ui: &Ui) -> Result<Exit, C
         if let Some(object) = value.as_object_mut() {
             let contexts = serde_json::to_value(&loaded.config.contexts)?;
             object.insert("contexts".to_owned(), contexts);
+            let zones = serde_json::to_value(orx_model::zone::source().data())?;
+            object.insert("zone_data".to_owned(), zones);
         }
         ui.one(&value, "", &[])?;
         return Ok(Exit::Done);
@@ -621,7 +629,9 @@ fn show_config(loaded: &config::Loaded, origin: bool, ui: &Ui) -> Result<Exit, C
     let wrong = |error: toml::ser::Error| {
         CliError::new(Exit::Failed, "config", "could not print it").cause(error.to_string())
     };
+    let zones = orx_model::zone::source().data();
     let text = toml::to_string(&loaded.config).map_err(wrong)?;
+    let text = format!("# time zones: {}, {}\n{text}", zones.source, zones.version_text());
     if !origin {
         ui.raw(text.as_bytes())?;
         return Ok(Exit::Done);

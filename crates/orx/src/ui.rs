@@ -53,7 +53,8 @@ pub(crate) struct Ui {
     pub(crate) quiet: bool,
     pub(crate) no_input: bool,
     pub(crate) time: Option<TimeStyle>,
-    pub(crate) zone: Zone,
+    /// Of the times that are written and read, or why it is not known.
+    pub(crate) zone: Result<Zone, CliError>,
 }
 
 /// Rows that human formats print unasked.
@@ -88,6 +89,24 @@ pub(crate) struct Row {
 pub(crate) type Column = (&'static str, bool);
 
 impl Ui {
+    /// For times that are read.
+    pub(crate) fn zone(&self) -> Result<&Zone, CliError> {
+        self.zone.as_ref().map_err(Clone::clone)
+    }
+
+    /// For times that are shown, with their offset beside them.
+    pub(crate) fn shown_zone(&self) -> &Zone {
+        const UTC: &Zone = &Zone::Utc;
+        self.zone.as_ref().unwrap_or(UTC)
+    }
+
+    /// Where times would be shown in a zone, it must be known.
+    pub(crate) fn check_zone(&self) -> Result<(), CliError> {
+        let local = self.time == Some(TimeStyle::Local)
+            || self.time.is_none() && self.out_tty && self.format.is_human();
+        if local { self.zone().map(|_| ()) } else { Ok(()) }
+    }
+
     /// Relative on a terminal, exact elsewhere, unless told.
     #[must_use]
     pub(crate) fn time(&self, at: Timestamp) -> String {
@@ -96,7 +115,7 @@ impl Ui {
         } else {
             TimeStyle::Utc
         });
-        format_time(at, style, crate::daemon::wall(), self.zone)
+        format_time(at, style, crate::daemon::wall(), self.shown_zone())
     }
 
     /// A time that is a name, as a due time is: never how long ago.
@@ -107,7 +126,7 @@ impl Ui {
             _ if self.out_tty && self.format.is_human() => TimeStyle::Local,
             _ => TimeStyle::Utc,
         };
-        format_time(at, style, crate::daemon::wall(), self.zone)
+        format_time(at, style, crate::daemon::wall(), self.shown_zone())
     }
 
     #[must_use]

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use orx_coordinator::schedules::decide;
 use orx_coordinator::{Engine, Now};
 use orx_model::schedule::{CatchUp, Due, Overlap, ScheduleSpec, Slot, SlotOutcome, When, ZoneName};
@@ -68,7 +67,7 @@ const EXPRESSIONS: [&str; 24] = [
 /// The days around one change, minute by minute.
 struct Days {
     change: i64,
-    zones: [(Tz, Minutes); 2],
+    zones: [(ZoneName, Minutes); 2],
     /// Due times of expressions, once they were asked for.
     walked: HashMap<(usize, &'static str), Vec<i64>>,
 }
@@ -77,8 +76,11 @@ impl Days {
     fn of(zone: &str, change: &str) -> Self {
         let change = change.parse::<Timestamp>().expect("a time").as_millis() / 1_000;
         let day = 24 * 3_600;
-        let minutes = |zone| (zone, Minutes::of(zone, change - 3 * day, change + 6 * day));
-        let zones = [minutes(zone.parse().expect("a zone")), minutes(Tz::UTC)];
+        let minutes = |zone: &str| {
+            let named = zone.parse().expect("a zone");
+            (named, Minutes::of(zone, change - 3 * day, change + 6 * day))
+        };
+        let zones = [minutes(zone), minutes("UTC")];
         Self { change, zones, walked: HashMap::new() }
     }
 
@@ -107,12 +109,12 @@ struct Sim {
 
 fn random_spec(rng: &mut StdRng, id: &str, days: &mut Days, base: i64) -> (ScheduleSpec, Vec<i64>) {
     let mut cron = Vec::new();
-    let mut zone = Tz::UTC;
+    let mut zone = ZoneName::default();
     let timing = match rng.random_range(0..10) {
         0..7 => {
             let place = usize::from(rng.random_bool(0.2));
             let expr = EXPRESSIONS[rng.random_range(0..EXPRESSIONS.len())];
-            zone = days.zones[place].0;
+            zone = days.zones[place].0.clone();
             cron = days.walk(place, expr).to_vec();
             When::Cron(expr.parse().expect("an expression"))
         }
@@ -126,7 +128,7 @@ fn random_spec(rng: &mut StdRng, id: &str, days: &mut Days, base: i64) -> (Sched
     };
     let near = |rng: &mut StdRng| ms(base + rng.random_range(-5..60) * 30 * MINUTE);
     let mut it = spec(id, timing);
-    it.zone = ZoneName(zone);
+    it.zone = zone;
     it.jitter_ms = [0, 0, 500, 90_000, HOUR as u64][rng.random_range(0..5)];
     it.start = rng.random_bool(0.2).then(|| near(rng));
     it.end = rng.random_bool(0.2).then(|| near(rng));

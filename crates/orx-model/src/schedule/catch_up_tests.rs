@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use chrono_tz::{TZ_VARIANTS, Tz};
 use proptest::prelude::*;
 
-use super::oracle::{at, cron, expression, walk};
+use super::oracle::{at, cron, expression, nth, utc, walk, zones};
 use super::{
     CatchUp, CronExpr, Firing, MissedRange, Overlap, Plan, Rule, Timing, When, ZoneName, missed,
 };
@@ -36,7 +35,7 @@ fn shown(plan: &Plan) -> String {
 }
 
 fn nightly(catch_up: &str, now: &str) -> String {
-    let timing = cron("0 2 * * *", Tz::UTC);
+    let timing = cron("0 2 * * *", utc());
     shown(&missed(&timing, at("2026-01-01T02:00:00Z"), at(now), rule(catch_up, 7 * DAY)))
 }
 
@@ -87,7 +86,7 @@ fn three_nights_of_downtime_under_each_policy() {
 
 #[test]
 fn what_is_older_than_the_window_is_one_row() {
-    let timing = cron("0 2 * * *", Tz::UTC);
+    let timing = cron("0 2 * * *", utc());
     let plan = |window| {
         missed(&timing, at("2025-01-01T02:00:00Z"), at("2026-01-04T09:00:00Z"), rule("all", window))
     };
@@ -126,7 +125,7 @@ fn a_year_of_seconds_is_decided_at_once_and_in_few_rows() {
         );
     }
     // Bursts: due every second of one hour a year.
-    let timing = cron("* * 0 1 1 *", Tz::UTC);
+    let timing = cron("* * 0 1 1 *", utc());
     let plan = missed(
         &timing,
         at("2020-06-01T00:00:00Z"),
@@ -141,7 +140,7 @@ fn a_year_of_seconds_is_decided_at_once_and_in_few_rows() {
 #[test]
 fn what_waits_for_its_jitter_is_neither_missed_nor_lost() {
     let id: Name = "nightly".parse().expect("a name");
-    let timing = cron("@hourly", Tz::UTC).with_jitter(&id, 600_000);
+    let timing = cron("@hourly", utc()).with_jitter(&id, 600_000);
     let due = timing.next_due(at("2026-01-01T00:00:00Z")).expect("a slot");
     assert!(due.fire_at > due.slot);
     let early = Timestamp::from_millis(due.fire_at.as_millis() - 1);
@@ -241,13 +240,13 @@ proptest! {
     /// that a walk by minutes finds.
     #[test]
     fn after_downtime_each_slot_is_fired_or_recorded_once(
-        place in 0..TZ_VARIANTS.len(), expr in expression(), hour in 0_i64..87_000,
+        place in 0..zones(), expr in expression(), hour in 0_i64..87_000,
         down in prop_oneof![0_i64..200, 0_i64..6_000], late_ms in 0_i64..60_000,
         catch_up in policy(), window in window(),
     ) {
-        let zone = TZ_VARIANTS[place];
+        let zone = nth(place);
         let Ok(parsed) = expr.parse::<CronExpr>() else { return Ok(()) };
-        let timing = Timing::new(When::Cron(parsed), ZoneName(zone));
+        let timing = Timing::new(When::Cron(parsed), zone.named());
         let from = at("2016-01-01T00:00:00Z").as_millis() / 1_000 + hour * 3_600;
         let now_ms = (from + down * 60) * 1_000 + late_ms;
         let all = walk(zone, &expr, from, now_ms / 1_000, 60);

@@ -1,10 +1,9 @@
 //! What crontab means, against a matcher that reads the text anew and against `croner`.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
 use proptest::prelude::*;
 
-use super::oracle::{at, cron, expression, slots, walk};
+use super::oracle::{at, cron, expression, slots, utc, walk};
 use super::walk::walks;
 use super::{CronExpr, CronField};
 
@@ -66,7 +65,7 @@ fn an_expression_that_is_never_due_is_refused_without_a_walk() {
     assert_eq!(walks(), before, "the calendar was walked");
     // A day of the week makes up for it, and a leap year comes.
     for text in ["0 0 30 2 mon", "0 0 29 2 *", "0 0 29 2 */2", "0 0 31 */2 *"] {
-        let timing = cron(text, Tz::UTC);
+        let timing = cron(text, utc());
         assert!(timing.next_after(at("2026-01-01T00:00:00Z")).is_some(), "{text}");
     }
 }
@@ -90,7 +89,7 @@ fn exactly_the_dates_that_no_year_has_are_never_due() {
 fn every_weekday_falls_on_every_date_before_the_end_of_what_is_known() {
     // `*/7` is Sunday alone, and starts with `*`, so both fields must match.
     for (day, month) in [("29", "2"), ("31", "12"), ("1", "1")] {
-        let timing = cron(&format!("0 0 {day} {month} */7"), Tz::UTC);
+        let timing = cron(&format!("0 0 {day} {month} */7"), utc());
         assert!(timing.next_after(at("2026-01-01T00:00:00Z")).is_some(), "{day} {month}");
     }
 }
@@ -99,7 +98,7 @@ fn every_weekday_falls_on_every_date_before_the_end_of_what_is_known() {
 fn sunday_is_0_and_7_and_names_are_read_in_any_case() {
     let from = at("2026-01-01T00:00:00Z").as_millis() / 1_000;
     let days = |weekday: &str| {
-        let timing = cron(&format!("0 0 * * {weekday}"), Tz::UTC);
+        let timing = cron(&format!("0 0 * * {weekday}"), utc());
         slots(&timing, from, from + 7 * 86_400)
             .into_iter()
             .map(|at| ((at / 86_400 + 4) % 7).to_string())
@@ -121,7 +120,7 @@ fn sunday_is_0_and_7_and_names_are_read_in_any_case() {
 #[test]
 fn two_restricted_day_fields_mean_either_and_a_star_means_both() {
     let from = at("2026-02-01T00:00:00Z").as_millis() / 1_000;
-    let count = |expr: &str| slots(&cron(expr, Tz::UTC), from - 1, from + 28 * 86_400 - 1).len();
+    let count = |expr: &str| slots(&cron(expr, utc()), from - 1, from + 28 * 86_400 - 1).len();
     assert_eq!(count("0 0 13 * fri"), 4, "Friday the 13th is one of four Fridays");
     assert_eq!(count("0 0 14 * fri"), 5);
     assert_eq!(count("0 0 */2 * fri"), 2, "Fridays with an odd date");
@@ -141,7 +140,7 @@ fn aliases_are_five_fields() {
         ("@yearly", "0 0 1 1 *"),
         ("@ANNUALLY", "0 0 1 1 *"),
     ] {
-        assert_eq!(cron(alias, Tz::UTC).next_after(from), cron(fields, Tz::UTC).next_after(from));
+        assert_eq!(cron(alias, utc()).next_after(from), cron(fields, utc()).next_after(from));
     }
     assert!("@hourly".parse::<CronExpr>().expect("an alias").is_wildcard());
     assert!(!"@daily".parse::<CronExpr>().expect("an alias").is_wildcard());
@@ -177,7 +176,7 @@ proptest! {
         let expected: Vec<i64> =
             theirs.iter_after(start).take(20).map(|time| time.timestamp()).collect();
         let Some(last) = expected.last() else { return Ok(()) };
-        prop_assert_eq!(slots(&cron(&text, Tz::UTC), from, *last), expected, "{}", text);
+        prop_assert_eq!(slots(&cron(&text, utc()), from, *last), expected, "{}", text);
     }
 
     /// Six fields, seconds first.
@@ -197,7 +196,7 @@ proptest! {
         let expected: Vec<i64> =
             theirs.iter_after(start).take(20).map(|time| time.timestamp()).collect();
         let Some(last) = expected.last() else { return Ok(()) };
-        prop_assert_eq!(slots(&cron(&text, Tz::UTC), from, *last), expected, "{}", text);
+        prop_assert_eq!(slots(&cron(&text, utc()), from, *last), expected, "{}", text);
     }
 
     #[test]
@@ -205,8 +204,8 @@ proptest! {
         let Ok(_) = text.parse::<CronExpr>() else { return Ok(()) };
         let from = at("2020-01-01T00:00:00Z").as_millis() / 1_000 + day * 86_400;
         let until = from + 3 * 86_400;
-        let expected = walk(Tz::UTC, &text, from, until, 60);
-        prop_assert_eq!(slots(&cron(&text, Tz::UTC), from, until), expected, "{}", text);
+        let expected = walk(utc(), &text, from, until, 60);
+        prop_assert_eq!(slots(&cron(&text, utc()), from, until), expected, "{}", text);
     }
 
     /// I27: no text panics, and what is read reads back.

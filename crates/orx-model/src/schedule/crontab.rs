@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
         Self {
             options,
             line: 0,
-            zone: options.zone,
+            zone: options.zone.clone(),
             shell: None,
             jitter_ms: 0,
             variables: Variables::default(),
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
         match name {
             "CRON_TZ" => {
                 self.zone = if value.is_empty() {
-                    self.options.zone
+                    self.options.zone.clone()
                 } else {
                     value.parse().map_err(|error| (None, format!("`CRON_TZ`: {error}")))?
                 };
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
             ..EnqueueRequest::default()
         };
         let mut spec = ScheduleSpec::new(id, When::Cron(expr), job);
-        spec.zone = self.zone;
+        spec.zone = self.zone.clone();
         spec.jitter_ms = self.jitter_ms;
         spec.check().map_err(|problems| (None, problems.to_string()))?;
         self.crontab.entries.push(Entry { line: self.line, spec });

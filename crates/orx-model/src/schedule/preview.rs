@@ -6,8 +6,8 @@ use chrono::{DateTime, NaiveDateTime};
 use serde::{Deserialize, Serialize};
 
 use super::timing::{Timing, When};
-use super::zone::Segment;
 use crate::time::{Timestamp, format_exact};
+use crate::zone::Segment;
 
 /// What a clock change does to a due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -100,7 +100,7 @@ impl ScheduleSpec {
     /// When it is due.
     #[must_use]
     pub fn timing(&self) -> Timing {
-        Timing::new(self.timing.clone(), self.zone)
+        Timing::new(self.timing.clone(), self.zone.clone())
             .between(self.start, self.end)
             .with_jitter(&self.id, self.jitter_ms)
     }

@@ -134,8 +134,8 @@ impl Timing {
     }
 
     #[must_use]
-    pub fn zone(&self) -> ZoneName {
-        self.zone
+    pub fn zone(&self) -> &ZoneName {
+        &self.zone
     }
 
     /// The first slot after an instant.

@@ -1,40 +1,97 @@
-//! Time zones by name, and when their clocks change.
+//! Time zones by name.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
-use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
-use chrono_tz::{TZ_VARIANTS, Tz};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A zone of the IANA database, compiled in: `Europe/Berlin`, `UTC`. Never "the local one": where a
-/// schedule is read and where it is fired are different machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, utoipa::ToSchema)]
+use crate::zone::{Offsets, ZoneRules, source};
+
+/// A zone that means the same on every machine: one of the IANA database (`Europe/Berlin`, `UTC`), or
+/// the rules themselves as POSIX writes them (`CET-1CEST,M3.5.0,M10.5.0/3`). Never "the local one":
+/// where a schedule is read and where it is fired are different machines. Cheap to clone; it keeps the
+/// rules that held when it was read.
+#[derive(Clone, utoipa::ToSchema)]
 #[schema(value_type = String, example = "Europe/Berlin")]
-pub struct ZoneName(pub Tz);
+pub struct ZoneName(Named);
+
+#[derive(Clone)]
+struct Named {
+    name: Arc<str>,
+    rules: ZoneRules,
+}
 
 impl Default for ZoneName {
     fn default() -> Self {
-        Self(Tz::UTC)
+        Self(Named { name: Arc::from("UTC"), rules: ZoneRules::utc() })
+    }
+}
+
+impl fmt::Debug for ZoneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ZoneName").field(&self.as_str()).finish()
+    }
+}
+
+impl PartialEq for ZoneName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for ZoneName {}
+
+impl Hash for ZoneName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
 impl ZoneName {
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.0.name()
+    pub fn as_str(&self) -> &str {
+        &self.0.name
     }
 
-    pub(super) fn offsets(self) -> &'static Offsets {
-        static NONE: Offsets = Offsets { first: 0, changes: Vec::new() };
-        static TABLES: [OnceLock<Offsets>; TZ_VARIANTS.len()] =
-            [const { OnceLock::new() }; TZ_VARIANTS.len()];
-        match TABLES.get(self.0 as usize) {
-            Some(table) => table.get_or_init(|| Offsets::of(self.0)),
-            None => &NONE,
-        }
+    #[must_use]
+    pub fn rules(&self) -> &ZoneRules {
+        &self.0.rules
     }
+
+    pub(super) fn offsets(&self) -> &Offsets {
+        self.0.rules.offsets()
+    }
+
+    /// What `TZ` means to the C library: a POSIX string whatever it starts with, with the rules of the
+    /// United States where it names summer time and no rules. One that reads like `UTC+3`, which POSIX
+    /// has three hours west, is written so that nobody takes it for three hours east: `<-03>+3`.
+    ///
+    /// # Errors
+    ///
+    /// What is no POSIX string.
+    pub fn from_posix(text: &str) -> Result<Self, ParseZoneError> {
+        let plain = said_plainly(text).map_or_else(|| text.to_owned(), |(west, _)| west);
+        for written in [format!("{plain},M3.2.0,M11.1.0"), plain] {
+            if let Ok(rules) = ZoneRules::from_posix(&written) {
+                return Ok(Self(Named { name: Arc::from(written), rules }));
+            }
+        }
+        Err(ParseZoneError::new(text, String::new()))
+    }
+}
+
+/// `UTC+3` and the like: as POSIX means it, and as a reader may. `None` for what is no such string.
+fn said_plainly(text: &str) -> Option<(String, String)> {
+    let upper = text.get(..3)?.to_ascii_uppercase();
+    let sign = text.get(3..4)?;
+    let hours: u32 = text.get(4..)?.parse().ok()?;
+    if !matches!(upper.as_str(), "UTC" | "GMT") || !matches!(sign, "+" | "-") || hours > 24 {
+        return None;
+    }
+    let (west, east) = (format!("<-{hours:02}>+{hours}"), format!("<+{hours:02}>-{hours}"));
+    Some(if sign == "+" { (west, east) } else { (east, west) })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,23 +101,42 @@ pub struct ParseZoneError {
     hint: String,
 }
 
+impl ParseZoneError {
+    fn new(text: &str, hint: String) -> Self {
+        Self { found: text.chars().take(80).collect(), hint }
+    }
+}
+
 impl FromStr for ZoneName {
     type Err = ParseZoneError;
 
     /// In any case; `Z` is UTC.
     fn from_str(text: &str) -> Result<Self, ParseZoneError> {
-        if let Ok(zone) = text.parse::<Tz>() {
-            return Ok(Self(zone));
+        if text == "UTC" || text.eq_ignore_ascii_case("z") {
+            return Ok(Self::default());
         }
-        if text.eq_ignore_ascii_case("z") {
-            return Ok(Self(Tz::UTC));
+        // The database holds its zones a second time under this name.
+        let name = text.strip_prefix("posix/").unwrap_or(text);
+        if let Some((name, rules)) = source().find(name) {
+            return Ok(Self(Named { name, rules }));
         }
-        if let Some(zone) = TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(text)) {
-            return Ok(Self(*zone));
+        if let Some(name) = text.strip_prefix("right/") {
+            let hint =
+                format!("; it counts leap seconds, and times here do not: `{name}` does not");
+            return Err(ParseZoneError::new(text, hint));
+        }
+        if let Some((as_posix, as_read)) = said_plainly(text) {
+            let hint =
+                format!("; `{as_posix}` is what POSIX means by it, `{as_read}` the opposite");
+            return Err(ParseZoneError::new(text, hint));
+        }
+        if let Ok(rules) = ZoneRules::from_posix(text) {
+            return Ok(Self(Named { name: Arc::from(text), rules }));
         }
         let found: String = text.chars().take(80).collect();
         // The distance to each name takes time that grows with the text.
-        let near = crate::text::nearest(&found, TZ_VARIANTS.iter().map(|zone| zone.name()));
+        let names = source().names();
+        let near = crate::text::nearest(&found, names.iter().map(String::as_str));
         let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         Err(ParseZoneError { found, hint })
     }
@@ -82,112 +158,5 @@ impl<'de> Deserialize<'de> for ZoneName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// When a zone's clock changed and will change, from 1970 to 2100: before and after, as at the ends.
-#[derive(Debug)]
-pub(super) struct Offsets {
-    /// Seconds east of UTC before the first change.
-    first: i32,
-    /// Instants in seconds from 1970 UTC, ascending, with the offset from then on.
-    changes: Vec<(i64, i32)>,
-}
-
-/// A stretch of time with one offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
-    place: usize,
-    /// First second, UTC.
-    pub(super) start: i64,
-    /// First second that no longer belongs to it.
-    pub(super) end: i64,
-    /// Seconds east of UTC.
-    pub(super) offset: i64,
-}
-
-impl Segment {
-    /// What the wall clock shows when it ends, and never does within it.
-    pub(super) fn end_wall(&self) -> i64 {
-        self.end.saturating_add(self.offset)
-    }
-}
-
-/// Offsets differ by at most 26 hours, in one zone or two.
-pub(super) const FURTHEST: i64 = 26 * 60 * 60;
-
-impl Offsets {
-    fn of(zone: Tz) -> Self {
-        const DAY: i64 = 24 * 60 * 60;
-        const END: i64 = 131 * 366 * DAY;
-        let offset = |at: i64| {
-            let wall =
-                DateTime::from_timestamp(at, 0).map_or(NaiveDateTime::MIN, |t| t.naive_utc());
-            zone.offset_from_utc_datetime(&wall).fix().local_minus_utc()
-        };
-        let first = offset(0);
-        let (mut changes, mut now) = (Vec::new(), first);
-        // No zone changes twice within a day.
-        for day in 1..=END / DAY {
-            let then = offset(day * DAY);
-            if then == now {
-                continue;
-            }
-            let (mut before, mut after) = ((day - 1) * DAY, day * DAY);
-            while after - before > 1 {
-                let middle = before + (after - before) / 2;
-                if offset(middle) == now { before = middle } else { after = middle }
-            }
-            now = then;
-            changes.push((after, now));
-        }
-        Self { first, changes }
-    }
-
-    fn segment(&self, place: usize) -> Segment {
-        let before = place.checked_sub(1).and_then(|place| self.changes.get(place));
-        let (start, offset) = before.copied().unwrap_or((i64::MIN, self.first));
-        let end = self.changes.get(place).map_or(i64::MAX, |(at, _)| *at);
-        Segment { place, start, end, offset: offset.into() }
-    }
-
-    /// The segment that `at`, in seconds UTC, lies in.
-    pub(super) fn at(&self, at: i64) -> Segment {
-        self.segment(self.changes.partition_point(|(change, _)| *change <= at))
-    }
-
-    pub(super) fn next(&self, segment: Segment) -> Option<Segment> {
-        (segment.place < self.changes.len()).then(|| self.segment(segment.place + 1))
-    }
-
-    pub(super) fn previous(&self, segment: Segment) -> Option<Segment> {
-        segment.place.checked_sub(1).map(|place| self.segment(place))
-    }
-
-    /// The first second at which the wall clock shows `wall` or later.
-    pub(super) fn first_reaching(&self, wall: i64) -> i64 {
-        let mut segment = self.at(wall.saturating_sub(FURTHEST));
-        while segment.end_wall() <= wall {
-            match self.next(segment) {
-                Some(next) => segment = next,
-                None => break,
-            }
-        }
-        segment.start.max(wall.saturating_sub(segment.offset))
-    }
-
-    /// The latest wall clock that has been shown up to `at`: ahead of the clock while an hour
-    /// repeats. What is later has not been shown yet.
-    pub(super) fn highest(&self, at: i64) -> i64 {
-        let mut segment = self.at(at);
-        let mut highest = at.saturating_add(segment.offset);
-        while let Some(before) = self.previous(segment) {
-            if before.end < at.saturating_sub(FURTHEST) {
-                break;
-            }
-            highest = highest.max(before.end_wall() - 1);
-            segment = before;
-        }
-        highest
     }
 }

@@ -73,6 +73,7 @@ impl Inner {
             ("name", sql::text(node.name.as_str())),
             ("url", sql::optional_text(node.url.as_deref())),
             ("version", sql::text(&node.version)),
+            ("zone_version", sql::optional_text(node.zone_version.as_deref())),
             ("started_at", sql::int(node.started_at.as_millis())),
         ];
         let message = sql::fill(include_str!("put_node.sql"), &values);
@@ -81,7 +82,7 @@ impl Inner {
 
     pub(super) async fn nodes(&self) -> Done<Vec<NodeRecord>> {
         let message = "select node, name, url, version, started_at, seen_at, \
-             greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at) \
+             greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at), zone_version \
              from nodes order by name, node";
         let rows = self.rows(Kind::Read, message.to_owned()).await?;
         let record = |row| {
@@ -93,6 +94,7 @@ impl Inner {
                     url: row.optional_text(2)?,
                     version: row.text(3)?,
                     started_at: row.time(4)?,
+                    zone_version: row.optional_text(7)?,
                 },
                 seen_at: row.time(5)?,
                 silent: left(row, 6)?,

@@ -12,8 +12,11 @@ use super::trouble::Trouble;
 use super::{Inner, PostgresOptions, sql};
 use crate::{Durability, Result, StoreError};
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_schedules.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_schedules.sql"),
+    include_str!("migrations/0003_zones.sql"),
+];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
 /// The oldest server that times each statement of a message by itself.

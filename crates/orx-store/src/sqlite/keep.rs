@@ -180,8 +180,8 @@ pub(super) fn leader(tx: &Tx<'_>, now: Timestamp) -> Option<(Term, Duration)> {
 pub(super) fn put_node(tx: &mut Tx<'_>, node: &NodeReport, now: Timestamp) -> Done<()> {
     tx.conn
         .prepare_cached(
-            "INSERT OR REPLACE INTO nodes (node, name, url, version, started_at, seen_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO nodes (node, name, url, version, started_at, seen_at, zone_version) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             node.node.to_bytes(),
@@ -190,6 +190,7 @@ pub(super) fn put_node(tx: &mut Tx<'_>, node: &NodeReport, now: Timestamp) -> Do
             node.version,
             node.started_at.as_millis(),
             now.as_millis(),
+            node.zone_version,
         ])?;
     Ok(())
 }

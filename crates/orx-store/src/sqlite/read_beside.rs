@@ -123,7 +123,8 @@ fn worker_state(row: &Row<'_>, column: usize) -> rusqlite::Result<WorkerState> {
 
 pub(super) fn nodes(conn: &Connection, now: Timestamp) -> Done<Vec<NodeRecord>> {
     let mut read = conn.prepare_cached(
-        "SELECT node, name, url, version, started_at, seen_at FROM nodes ORDER BY name, node",
+        "SELECT node, name, url, version, started_at, seen_at, zone_version FROM nodes \
+         ORDER BY name, node",
     )?;
     let rows = read.query_map([], |row| {
         let seen_at = row::time(row, 5)?;
@@ -134,6 +135,7 @@ pub(super) fn nodes(conn: &Connection, now: Timestamp) -> Done<Vec<NodeRecord>> 
                 url: row.get(2)?,
                 version: row.get(3)?,
                 started_at: row::time(row, 4)?,
+                zone_version: row.get(6)?,
             },
             seen_at,
             silent: now.saturating_since(seen_at),

@@ -88,7 +88,7 @@ pub(crate) async fn request(
     for job in references(session, &args.jobs)? {
         ids.push(job.id(&session.client).await?);
     }
-    let filter = args.filter.expression(session.ui.zone)?;
+    let filter = args.filter.expression(&session.ui)?;
     match (ids.is_empty(), &filter) {
         (true, None) if args.jobs.is_empty() => {
             return Err(CliError::usage(format!("name jobs to {verb}, or give a filter")));

@@ -3,6 +3,7 @@
 use orx_model::JobStatus;
 use orx_model::time::format_duration;
 use orx_model::wire::ClusterStatus;
+use orx_model::zone::ZoneData;
 
 use super::Session;
 use crate::error::{CliError, Exit};
@@ -37,6 +38,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
         ("server", Cell::new(format!("orx {}, up {up}", status.version))),
         ("store", Cell::new(store)),
         ("transport", Cell::new(status.transport.clone())),
+        ("zones", Cell::option(status.zone_data.as_ref().map(zones))),
         ("leader", Cell::new(leader(&status))),
         ("workers", Cell::new(format!("{} live", status.workers_live))),
         ("slots", Cell::new(format!("{} of {} busy", status.active, status.slots))),
@@ -51,13 +53,19 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             (false, false) => "silent",
         };
         let url = node.url.as_deref().unwrap_or("nowhere");
-        lines.push(("node", Cell::new(format!("{} {role}, {url}", node.name))));
+        let zones = node.zone_version.as_deref();
+        let zones = zones.map(|version| format!(", zones {version}")).unwrap_or_default();
+        lines.push(("node", Cell::new(format!("{} {role}, {url}{zones}", node.name))));
     }
     for what in &status.attention {
         lines.push(("attention", Cell::new(format!("! {what}"))));
     }
     session.ui.one(&status, &status.node.to_string(), &lines)?;
     Ok(Exit::Done)
+}
+
+fn zones(data: &ZoneData) -> String {
+    format!("{}, {}", data.source, data.version_text())
 }
 
 fn leader(status: &ClusterStatus) -> String {

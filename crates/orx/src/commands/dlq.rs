@@ -97,8 +97,7 @@ async fn chosen_request(
     if !chosen.all {
         return request(&chosen.change, session, verb).await;
     }
-    let filter =
-        chosen.change.filter.expression(session.ui.zone)?.unwrap_or_else(|| "id>0".to_owned());
+    let filter = chosen.change.filter.expression(&session.ui)?.unwrap_or_else(|| "id>0".to_owned());
     Ok(ChangeRequest {
         filter: Some(filter),
         dry_run: chosen.change.dry_run,
@@ -110,8 +109,7 @@ async fn chosen_request(
 async fn list(session: &Session, filter: FilterArgs, all: bool) -> Result<Exit, CliError> {
     let ui = &session.ui;
     let most = if ui.format.is_human() && !all { HUMAN_ROWS } else { usize::MAX };
-    let mut query =
-        ListQuery { filter: filter.expression(session.ui.zone)?, ..ListQuery::default() };
+    let mut query = ListQuery { filter: filter.expression(&session.ui)?, ..ListQuery::default() };
     let mut rows = Vec::new();
     loop {
         query.limit = Some((most - rows.len()).clamp(1, orx_model::limits::PAGE_ROWS) as u32);

@@ -405,7 +405,7 @@ mod tests {
             quiet: false,
             no_input: true,
             time: None,
-            zone: orx_model::time::Zone::Utc,
+            zone: Ok(orx_model::time::Zone::Utc),
         }
     }
 

@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         (None, false) => usize::MAX,
     };
     let mut query = ListQuery {
-        filter: args.filter.expression(session.ui.zone)?,
+        filter: args.filter.expression(&session.ui)?,
         oldest_first: args.oldest.then_some(true),
         count: ui.format.is_human().then_some(true),
         ..ListQuery::default()

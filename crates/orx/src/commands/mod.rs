@@ -25,7 +25,7 @@ use std::io::{BufRead, IsTerminal, Read};
 use base64::Engine as _;
 use orx_client::{Client, Link};
 use orx_model::filter::Filter;
-use orx_model::time::{Toward, Zone, parse_time};
+use orx_model::time::{Toward, parse_time};
 use orx_model::{AttemptId, Command, Job, JobId, JobStatus, Timestamp, limits};
 
 use crate::error::{CliError, Exit};
@@ -67,7 +67,7 @@ impl FilterArgs {
     ///
     /// # Errors
     /// A tag without a value, or an expression that is wrong.
-    pub(crate) fn expression(&self, zone: Zone) -> Result<Option<String>, CliError> {
+    pub(crate) fn expression(&self, ui: &Ui) -> Result<Option<String>, CliError> {
         let mut terms: Vec<String> = self.filter.iter().cloned().collect();
         if let Some(status) = &self.status {
             terms.push(format!("status:{status}"));
@@ -86,7 +86,7 @@ impl FilterArgs {
             return Ok(None);
         }
         let text = terms.join(" ");
-        let filter = Filter::parse(&text, crate::daemon::wall(), zone).map_err(|error| {
+        let filter = Filter::parse(&text, crate::daemon::wall(), ui.zone()?).map_err(|error| {
             let hint = error.hint.clone();
             CliError::usage(error.message.clone())
                 .cause(error.caret(&text))
@@ -106,7 +106,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), CliError> {
 
 /// A time to come, as it is typed.
 pub(crate) fn coming(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
-    parse_time(text, crate::daemon::wall(), ui.zone, Toward::Future)
+    parse_time(text, crate::daemon::wall(), ui.zone()?, Toward::Future)
         .map_err(|error| CliError::usage(error.to_string()))
 }
 

@@ -42,7 +42,7 @@ const AT_ONCE: usize = 32;
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
     let jobs = references(session, &args.jobs)?;
-    let jobs = match (jobs.is_empty(), args.filter.expression(session.ui.zone)?) {
+    let jobs = match (jobs.is_empty(), args.filter.expression(&session.ui)?) {
         (false, None) => jobs,
         (true, Some(filter)) => matching(session, filter).await?,
         (true, None) if !args.jobs.is_empty() => return Ok(Exit::Done),

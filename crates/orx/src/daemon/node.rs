@@ -424,6 +424,8 @@ fn node_report(
         name: name.unwrap_or_else(|| Name::from_any(&host_name())),
         url: Some(url.to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        // Told anew with each heartbeat: the database may be updated beneath it.
+        zone_version: None,
         started_at: wall(),
     })
 }

