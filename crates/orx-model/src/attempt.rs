@@ -98,6 +98,10 @@ pub struct Attempt {
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// Bytes of its output that its log does not have: over the quota of an attempt
+    /// (16 MiB from its start and 256 KiB from its end), or while nobody took them.
+    #[serde(default)]
+    pub dropped_bytes: u64,
 }
 
 /// How an attempt ended.

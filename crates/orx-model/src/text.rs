@@ -28,12 +28,17 @@ pub struct Cleaner {
     /// Start of a character whose rest has not come.
     partial: Vec<u8>,
     line: String,
+    /// A part of the line was given out, by [`Self::flush`].
+    flushed: bool,
     cells: usize,
     cut_bytes: usize,
     /// A `\r` came: the next character but `\n` starts the line anew.
     returned: bool,
     styled: bool,
 }
+
+/// Goes back over what was given out of a line, where its last part is to be shown.
+const START_LINE_ANEW: &str = "\r\u{1b}[K";
 
 #[derive(Debug)]
 enum Escape {
@@ -56,6 +61,7 @@ impl Cleaner {
             escape: Escape::None,
             partial: Vec::new(),
             line: String::new(),
+            flushed: false,
             cells: 0,
             cut_bytes: 0,
             returned: false,
@@ -100,9 +106,11 @@ impl Cleaner {
         }
     }
 
-    /// Gives out the line so far, as a prompt without a newline needs it. The line goes on.
+    /// Gives out the line so far, as a prompt without a newline needs it. The line goes on; where it
+    /// then is written over, as a progress bar does, what was given out is taken back, on a terminal.
     pub fn flush(&mut self, out: &mut String) {
         out.push_str(&self.line);
+        self.flushed |= !self.line.is_empty();
         self.line.clear();
     }
 
@@ -121,6 +129,7 @@ impl Cleaner {
     }
 
     fn invalid(&mut self, byte: u8) {
+        self.write_over();
         for c in format!("\\x{byte:02X}").chars() {
             self.put(c);
         }
@@ -186,6 +195,7 @@ impl Cleaner {
                 self.line.push('\n');
                 out.push_str(&self.line);
                 self.line.clear();
+                self.flushed = false;
                 self.cells = 0;
                 return;
             }
@@ -195,14 +205,7 @@ impl Cleaner {
             }
             _ => {}
         }
-        if std::mem::take(&mut self.returned) {
-            // What was there is written over: of such a line the last part is shown.
-            self.line.clear();
-            (self.cells, self.cut_bytes) = (0, 0);
-            if std::mem::take(&mut self.styled) {
-                self.line.push_str("\u{1b}[0m");
-            }
-        }
+        self.write_over();
         match c {
             '\u{1b}' => self.escape = Escape::Start,
             '\u{9b}' => self.escape = Escape::Csi(Vec::new()),
@@ -216,6 +219,21 @@ impl Cleaner {
             }
             c if is_unsafe(c) => self.put('\u{fffd}'),
             c => self.put(c),
+        }
+    }
+
+    /// After a `\r`: what was there is written over, and the last part of such a line is shown.
+    fn write_over(&mut self) {
+        if !std::mem::take(&mut self.returned) {
+            return;
+        }
+        self.line.clear();
+        (self.cells, self.cut_bytes) = (0, 0);
+        if self.flushed {
+            self.line.push_str(START_LINE_ANEW);
+        }
+        if std::mem::take(&mut self.styled) {
+            self.line.push_str("\u{1b}[0m");
         }
     }
 
@@ -260,13 +278,16 @@ impl Cleaner {
     }
 }
 
-/// Could act on a terminal, or hide what is there: controls, direction, zero width, line breaks
-/// that are none.
+/// Could act on a terminal, or hide what is there: controls, direction, what has no width or no ink
+/// (soft hyphen, fillers, tags), line breaks that are none. Joiners and the selectors of emoji and of
+/// variants of characters are left: scripts need them.
 fn is_unsafe(c: char) -> bool {
     matches!(c,
-        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
-        | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{34f}'
+        | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
+        | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e00ff}')
 }
 
 /// Any bytes as safe text without colours.
@@ -288,6 +309,23 @@ pub fn clean_line(text: &str) -> Cow<'_, str> {
     let joined: String =
         text.trim_end().chars().map(|c| if "\n\t\r".contains(c) { ' ' } else { c }).collect();
     Cow::Owned(clean_text(joined.as_bytes()))
+}
+
+/// `83.7 MiB`, for people.
+#[must_use]
+pub fn format_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut shown = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // Where it would be written as 1024.
+    while shown >= 1023.95 && unit + 1 < UNITS.len() {
+        shown /= 1024.0;
+        unit += 1;
+    }
+    format!("{shown:.1} {}", UNITS[unit])
 }
 
 /// Width in a terminal, in cells.
@@ -328,7 +366,9 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(json.len() + 16);
     for c in json.chars() {
         if c != '\n' && is_unsafe(c) {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             out.push(c);
         }
@@ -376,6 +416,55 @@ mod tests {
         assert_eq!(clean(b"10%\r50%\r100%\r\nok\n"), "100%\nok\n");
     }
 
+    /// What a terminal has on its lines after it was written to.
+    fn on_a_terminal(written: &str) -> String {
+        let mut lines = String::new();
+        for line in written.split_inclusive('\n') {
+            lines.push_str(line.rsplit(START_LINE_ANEW).next().unwrap_or_default());
+        }
+        lines
+    }
+
+    #[test]
+    fn of_a_progress_bar_the_last_part_is_shown_though_each_was_shown_when_it_came() {
+        let mut cleaner = Cleaner::new(Styles::Drop);
+        let mut shown = String::new();
+        for (part, on_screen) in [
+            ("start\n10%", "start\n10%"),
+            ("\r50%", "start\n50%"),
+            ("\r", "start\n50%"),
+            ("1", "start\n1"),
+            ("00%\rdone", "start\ndone"),
+            ("\r\n", "start\ndone\n"),
+            ("ne", "start\ndone\nne"),
+            ("xt\r1%\r2%\rlast\n", "start\ndone\nlast\n"),
+        ] {
+            cleaner.push(part.as_bytes(), &mut shown);
+            cleaner.flush(&mut shown);
+            assert_eq!(on_a_terminal(&shown), on_screen, "after {part:?}");
+        }
+        assert!(
+            !clean(b"10%\r50%").contains('\r'),
+            "a text that is shown once has nothing to take back"
+        );
+    }
+
+    #[test]
+    fn what_has_no_ink_is_shown() {
+        for hidden in "\u{ad}\u{34f}\u{180e}\u{2062}\u{3164}\u{e0000}\u{e0041}\u{e007f}".chars() {
+            assert_eq!(clean(format!("a{hidden}b").as_bytes()), "a\u{fffd}b", "{hidden:?}");
+            assert_eq!(clean_line(&format!("a{hidden}b")), "a\u{fffd}b", "{hidden:?}");
+            let json = serde_json::to_string(&hidden).expect("json");
+            let shown = escape_json(&json);
+            assert!(shown.is_ascii(), "{shown}");
+            assert_eq!(serde_json::from_str::<char>(&shown).expect("json"), hidden);
+        }
+        for needed in ["नि\u{200d}", "می\u{200c}خواهم", "👩\u{200d}🔬", "❤\u{fe0f}"]
+        {
+            assert_eq!(clean(needed.as_bytes()), needed);
+        }
+    }
+
     #[test]
     fn colours_are_kept_only_when_asked_for_and_end_with_the_line() {
         assert_eq!(clean(b"\x1b[31mred\x1b[0m"), "red");
@@ -414,6 +503,20 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_told_in_a_unit_that_is_short() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (87_765_811, "83.7 MiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ] {
+            assert_eq!(format_bytes(bytes), text);
+        }
+    }
+
+    #[test]
     fn the_nearest_name_is_near() {
         assert_eq!(nearest("cancle", ["cancel", "enqueue"]), Some("cancel"));
         assert_eq!(nearest("zzz", ["cancel", "enqueue"]), None);
@@ -433,7 +536,15 @@ mod tests {
             cleaner.push(&bytes[..cut], &mut out);
             cleaner.push(&bytes[cut..], &mut out);
             cleaner.finish(&mut out);
-            prop_assert_eq!(out, whole);
+            prop_assert_eq!(&out, &whole);
+
+            let mut out = String::new();
+            let mut cleaner = Cleaner::new(Styles::Drop);
+            cleaner.push(&bytes[..cut], &mut out);
+            cleaner.flush(&mut out);
+            cleaner.push(&bytes[cut..], &mut out);
+            cleaner.finish(&mut out);
+            prop_assert_eq!(on_a_terminal(&out), whole);
         }
 
         #[test]

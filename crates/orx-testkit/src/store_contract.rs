@@ -64,6 +64,7 @@ macro_rules! store_contract {
             counts_follow_every_move
             lists_page_in_both_directions_without_loss
             filters_are_applied_to_lists_and_counts
+            an_attempt_says_how_much_of_its_output_is_not_kept
             log_chunks_are_kept_once_and_read_by_place
             the_tail_of_a_log_is_found
             workers_are_kept_replaced_and_removed
@@ -699,6 +700,30 @@ fn whole(job: JobId) -> LogRequest {
     }
 }
 
+pub async fn an_attempt_says_how_much_of_its_output_is_not_kept(store: AStore) {
+    let id = add(&store, job()).await;
+    claim(&store, 1).await;
+    let dropped = |attempt, seq, dropped_bytes| LogChunk {
+        dropped_bytes,
+        ..chunk(id, attempt, seq, Stream::Out, "")
+    };
+    let all = |numbers: &[u64]| numbers.to_vec();
+    let said = async || {
+        let attempts = store.attempts(id).await.expect("read");
+        attempts.iter().map(|attempt| attempt.dropped_bytes).collect::<Vec<u64>>()
+    };
+    store.append_logs(vec![dropped(1, 1, 0)]).await.expect("append");
+    assert_eq!(said().await, all(&[0]));
+    store.append_logs(vec![dropped(1, 2, 40), dropped(1, 3, 2)]).await.expect("append");
+    assert_eq!(said().await, all(&[42]), "while it runs");
+    let _ = tell(&store, outcome(id, 1, failed())).await;
+    assert_eq!(said().await, all(&[42]), "when it has ended");
+    // A worker that says too much is no reason to fail.
+    let most = i64::MAX.unsigned_abs();
+    store.append_logs(vec![dropped(1, 4, most), dropped(1, 5, most)]).await.expect("append");
+    assert!(said().await[0] >= most - 1024);
+}
+
 pub async fn log_chunks_are_kept_once_and_read_by_place(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 1).await;
@@ -716,6 +741,7 @@ pub async fn log_chunks_are_kept_once_and_read_by_place(store: AStore) {
     let places: Vec<(u32, u64)> = read.iter().map(|chunk| (chunk.attempt, chunk.seq)).collect();
     assert_eq!(places, [(1, 1), (1, 2), (2, 1)]);
     assert_eq!(read[1], odd);
+    assert_eq!(store.attempts(id).await.expect("read")[0].dropped_bytes, 1);
     let after = LogCursor { attempt: 1, seq: 1 };
     let errors = LogRequest { after, streams: vec![Stream::Err], ..whole(id) };
     assert_eq!(store.read_logs(errors).await.expect("read").len(), 1);

@@ -63,6 +63,86 @@ fn nothing_of_a_jobs_acts_on_a_terminal_in_any_view() {
     assert!(raw.windows(4).any(|bytes| bytes == b"\x1b[2J"));
 }
 
+/// What stands on a terminal in the end: it knows no more than it needs to.
+fn screen(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = vec![Vec::new()];
+    let mut column = 0;
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let line: &mut Vec<char> = lines.last_mut().expect("a line");
+        match c {
+            '\r' => column = 0,
+            '\n' => {
+                lines.push(Vec::new());
+                column = 0;
+            }
+            '\u{1b}' => {
+                assert_eq!(rest.by_ref().take(2).collect::<String>(), "[K", "in {text:?}");
+                line.truncate(column);
+            }
+            c => {
+                if column < line.len() {
+                    line[column] = c
+                } else {
+                    line.push(c)
+                }
+                column += 1;
+            }
+        }
+    }
+    lines.iter().map(|line| line.iter().collect::<String>() + "\n").collect()
+}
+
+#[test]
+fn of_progress_that_is_written_over_the_last_part_is_shown_live_and_later() {
+    let machine = Machine::with_server();
+    // Each part comes for itself.
+    let script = r"printf 'begin\nat 10%%'; sleep 0.4; printf '\rat 50%%, more'; sleep 0.4; \
+                   printf '\r'; sleep 0.4; printf 'at 100%%\r\nend\n'";
+    std::fs::write(machine.path("progress"), script).expect("written");
+    let path = machine.path("progress").display().to_string();
+    let expected = "begin\nat 100%\nend\n";
+    let run = on_terminal(&machine, &format!("run -- sh {path}"));
+    assert!(String::from_utf8_lossy(&run).contains("at 50%"), "it is shown when it comes: {run:?}");
+    assert_eq!(screen(&run).trim_end(), expected.trim_end());
+    for args in ["logs 1", "logs -f 1"] {
+        let shown = on_terminal(&machine, args);
+        assert_eq!(screen(&shown).trim_end(), expected.trim_end(), "{args}");
+    }
+    assert!(!on_terminal(&machine, "logs 1").contains(&0x1b), "there is nothing to write over");
+    let shown = screen(&on_terminal(&machine, "logs 1 --prefix"));
+    assert!(shown.lines().nth(1).is_some_and(|it| it.ends_with("1 out  at 100%")), "{shown}");
+}
+
+#[test]
+fn a_structured_line_cannot_write_over_its_level() {
+    let machine = Machine::with_server();
+    let program = orx().display().to_string();
+    let script = r#""$0" ctx log --level warn "$(printf 'true\rINFO false')""#;
+    assert_eq!(machine.orx(["run", "--", "sh", "-c", script, &program]).code, 0);
+    let shown = screen(&on_terminal(&machine, "logs 1"));
+    assert!(shown.contains("WARN true INFO false"), "{shown}");
+}
+
+#[test]
+fn output_over_the_quota_is_told_of_its_attempt_and_at_the_end_of_a_run() {
+    const TOTAL: u64 = 17_500_000;
+    let machine = Machine::with_server();
+    let script = format!("head -c {TOTAL} /dev/zero | tr '\\0' x");
+    let run = machine.orx(["run", "--", "sh", "-c", &script]);
+    let last = run.err.lines().last().unwrap_or_default();
+    assert!(last.contains("KiB of its output not kept") && last.contains("16.0 MiB"), "{last}");
+    let job = machine.json(["show", "1"]);
+    let dropped = job["attempts"][0]["dropped_bytes"].as_u64().expect("a number");
+    assert!(dropped > 0);
+    assert_eq!(run.bytes.len() as u64 + dropped, TOTAL);
+    let shown = machine.orx(["show", "1"]).out;
+    assert!(shown.contains("KiB of its output not kept"), "{shown}");
+    assert_eq!(machine.orx(["run", "--", "echo", "little"]).err, "");
+    assert_eq!(machine.json(["show", "2"])["attempts"][0]["dropped_bytes"], 0);
+}
+
 #[test]
 fn a_pipe_gets_the_stored_bytes_and_json_no_control_characters() {
     let machine = Machine::with_server();

@@ -273,6 +273,7 @@ impl State {
             ended_at: Some(ended_at),
             error: error.clone(),
             exit: ended.exit,
+            dropped_bytes: 0,
         });
         let job = &mut entry.job;
         job.ends = ends;
@@ -348,7 +349,14 @@ impl Jobs for Memory {
                 ended_at: None,
                 error: None,
                 exit: None,
+                dropped_bytes: 0,
             });
+        }
+        for attempt in &mut all {
+            let log = (id, attempt.number, 0)..=(id, attempt.number, u64::MAX);
+            let dropped = state.logs.range(log).map(|(_, chunk)| chunk.dropped_bytes);
+            let most = i64::MAX.unsigned_abs();
+            attempt.dropped_bytes = dropped.fold(0, u64::saturating_add).min(most);
         }
         Ok(all)
     }

@@ -1,9 +1,15 @@
--- Those that ended, and the live one of the job.
-select number, execution, worker, worker_name, status, claimed_at, started_at, ended_at, error,
-       exit_code, exit_signal, epoch, job
-from attempts where job = :job
-union all
-select attempt, execution, worker, worker_name, case status when 4 then :running else :dispatched end,
-       claimed_at, started_at, null, null, null, null, coalesce(epoch, 0), id
-from jobs where id = :job and execution is not null
+-- Those that ended, and the live one of the job; with what the log of each lacks.
+select a.*, least(coalesce((select sum(l.dropped_bytes) from logs l
+                            where l.job = :job and l.attempt = a.number), 0),
+                  9223372036854775807)::bigint
+from (
+    select number, execution, worker, worker_name, status, claimed_at, started_at, ended_at, error,
+           exit_code, exit_signal, epoch, job
+    from attempts where job = :job
+    union all
+    select attempt, execution, worker, worker_name,
+           case status when 4 then :running else :dispatched end,
+           claimed_at, started_at, null, null, null, null, coalesce(epoch, 0), id
+    from jobs where id = :job and execution is not null
+) a
 order by 1

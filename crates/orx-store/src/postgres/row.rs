@@ -205,9 +205,9 @@ fn live(row: Columns<'_>) -> Done<Option<LiveAttempt>> {
     }))
 }
 
-/// What [`attempt`] reads, in its order.
+/// What [`attempt`] reads, in its order. What its log lacks is asked for beside the log only.
 pub(super) const ATTEMPT: &str = "SELECT number, execution, worker, worker_name, status, \
-     claimed_at, started_at, ended_at, error, exit_code, exit_signal, epoch, job FROM attempts";
+     claimed_at, started_at, ended_at, error, exit_code, exit_signal, epoch, job, 0 FROM attempts";
 
 pub(super) fn attempt(row: &PgRow) -> Done<Attempt> {
     let row = Columns(row);
@@ -225,6 +225,7 @@ pub(super) fn attempt(row: &PgRow) -> Done<Attempt> {
         ended_at: row.optional_time(7)?,
         error: row.optional_text(8)?,
         exit: row.exit(9)?,
+        dropped_bytes: row.unsigned(13)?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What is read of jobs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orx_model::filter::Filter;
 use orx_model::wire::{Count, StatusCounts};
@@ -58,9 +58,20 @@ pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
             ended_at: None,
             error: None,
             exit: None,
+            dropped_bytes: 0,
         })
     });
     all.extend(live.optional()?);
+    // A float, for a sum of integers can overflow: workers say what they like.
+    let mut dropped = conn.prepare_cached(
+        "SELECT attempt, TOTAL(dropped_bytes) FROM logs WHERE job = ?1 GROUP BY attempt",
+    )?;
+    let dropped = dropped.query_map([id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let dropped = dropped.collect::<Result<BTreeMap<u32, f64>, _>>()?;
+    for attempt in &mut all {
+        attempt.dropped_bytes =
+            dropped.get(&attempt.number).map_or(0, |bytes| *bytes as i64).unsigned_abs();
+    }
     Ok(all)
 }
 

@@ -88,7 +88,7 @@ fn live(row: &Row<'_>) -> Read<Option<LiveAttempt>> {
     }))
 }
 
-/// What [`attempt`] reads, in its order.
+/// What [`attempt`] reads, in its order. What its log lacks is known from the log.
 pub(super) const ATTEMPT: &str = "SELECT number, execution, worker, worker_name, status, \
      claimed_at, started_at, ended_at, error, exit_code, exit_signal, epoch FROM attempts";
 
@@ -107,6 +107,7 @@ pub(super) fn attempt(job: JobId, row: &Row<'_>) -> Read<Attempt> {
         ended_at: optional_time(row, 7)?,
         error: row.get(8)?,
         exit: exit(row, 9)?,
+        dropped_bytes: 0,
     })
 }
 

@@ -14,7 +14,9 @@ use crate::ui::{Cell, Format};
 ///
 /// The command's standard output and standard error become this one's. It runs in the folder of the
 /// caller, with the worker's PATH and only the variables named with --env. It is tried once unless
-/// --retries says more; lost with its server it is run again unless --on-lost fail.
+/// --retries says more; lost with its server it is run again unless --on-lost fail. Past its
+/// --job-timeout it is ended, and this command ends with 124. Of its output the first 16 MiB and the
+/// last 256 KiB are kept; what is left out is counted.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::RUN)]
 pub(crate) struct Args {
@@ -82,7 +84,7 @@ async fn run_inner(args: Args, session: &Session) -> Result<Exit, CliError> {
         }
         return Ok(Exit::Done);
     }
-    let sink = Sink { raw: args.raw, plain: true, ..Sink::default() };
+    let sink = Sink { raw: args.raw, plain: true, live: true, ..Sink::default() };
     let mut followed = Box::pin(follow(session, &reference, sink, args.timeout));
     let cancel = args.on_interrupt == "cancel";
     tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orx_model::text::format_bytes;
 use orx_model::time::format_duration;
 use orx_model::{Attempt, Job};
 
@@ -108,6 +109,10 @@ fn attempt_line(ui: &Ui, attempt: &Attempt) -> String {
         text.push_str(&format!(", took {}", format_duration(ended.saturating_since(started))));
     } else if let Some(started) = attempt.started_at {
         text.push_str(&format!(", started {}", ui.time(started)));
+    }
+    if attempt.dropped_bytes > 0 {
+        let bytes = format_bytes(attempt.dropped_bytes);
+        text.push_str(&format!(", {bytes} of its output not kept"));
     }
     if let Some(error) = &attempt.error {
         text.push_str(&format!(": {error}"));

@@ -8,10 +8,10 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use orx_model::log::{Level, Stream};
-use orx_model::text::{Cleaner, Styles};
+use orx_model::text::{Cleaner, Styles, format_bytes};
 use orx_model::time::{TimeStyle, Toward, format_time, parse_duration, parse_time};
 use orx_model::wire::{LogEvent, LogPart, LogsQuery};
-use orx_model::{Job, Timestamp};
+use orx_model::{Job, Timestamp, limits};
 use regex::bytes::Regex;
 
 use self::select::{Begun, Select, readable};
@@ -22,6 +22,9 @@ use crate::ui::{Format, Ui};
 const SINCE: &str = "Only what was printed since a time, or so long ago";
 
 /// Print what jobs printed
+///
+/// Of each attempt the first 16 MiB and the last 256 KiB are kept; where something is left out, a mark
+/// on standard error says how much. `orx show` has the sum of each attempt.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::LOGS, mut_arg("since", |since| since.help(SINCE)))]
 pub(crate) struct Args {
@@ -68,6 +71,8 @@ pub(crate) struct Sink {
     pub(crate) prefix: Option<String>,
     /// All on stdout, in order; else stderr's to stderr.
     pub(crate) together: bool,
+    /// Somebody watches: a line is shown before it has ended.
+    pub(crate) live: bool,
 }
 
 impl Args {
@@ -134,9 +139,10 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<Exit, CliEr
                     raw: args.raw,
                     prefix: (args.prefix || many).then(|| job.text.clone()),
                     together: !args.follow || args.prefix || many,
+                    live: args.follow,
                     ..Sink::default()
                 };
-                print(session, &job.asked(), query, select, sink).await?
+                print(session, &job.asked(), query, select, sink).await?.0
             }
         };
         if args.follow {
@@ -159,7 +165,7 @@ pub(crate) async fn follow(
 ) -> Result<Exit, CliError> {
     let query = LogsQuery { follow: Some(true), ..LogsQuery::default() };
     let printing = print(session, reference, query, Select::default(), sink);
-    let Some(job) = crate::within(timeout, printing).await? else {
+    let Some((job, dropped)) = crate::within(timeout, printing).await? else {
         let goes_on = format!("{reference} goes on: `orx logs -f {reference}` follows it");
         return super::not_in_time(&session.ui, &goes_on);
     };
@@ -169,6 +175,16 @@ pub(crate) async fn follow(
     let own = matches!(exit, Exit::Command(code) if !matches!(code, 126 | 127)) && job.attempt < 2;
     if !why.is_empty() && exit != Exit::Done && !own {
         session.ui.note(&format!("{} {}: {why}", job.id, job.status.words()));
+    }
+    if dropped > 0 {
+        session.ui.note(&format!(
+            "{}: {} of its output not kept: of an attempt the first {} and the last {} are, as far \
+             as they are taken in time",
+            job.id,
+            format_bytes(dropped),
+            format_bytes(limits::LOG_HEAD_BYTES),
+            format_bytes(limits::LOG_TAIL_BYTES),
+        ));
     }
     Ok(exit)
 }
@@ -204,17 +220,18 @@ async fn parts(
     ended.ok_or_else(|| CliError::new(Exit::Failed, "cut_off", "the log was cut off"))
 }
 
+/// Answers the job, and how many bytes its log lacks.
 async fn print(
     session: &Session,
     reference: &str,
     query: LogsQuery,
     select: Select,
     sink: Sink,
-) -> Result<Job, CliError> {
+) -> Result<(Job, u64), CliError> {
     let mut printer = Printer::new(&session.ui, sink);
     let ended = parts(session, reference, query, select, |part| printer.part(part)).await?;
     printer.finish()?;
-    Ok(ended)
+    Ok((ended, printer.dropped))
 }
 
 /// Lines of JSON, or values for one list.
@@ -295,6 +312,8 @@ struct Printer {
     err: Side,
     /// Lines that have not ended yet, where each gets a prefix.
     begun: Begun,
+    /// Bytes that the log lacks.
+    dropped: u64,
 }
 
 impl Printer {
@@ -309,12 +328,14 @@ impl Printer {
             err: side(std::io::stderr().is_terminal()),
             ui: ui.clone(),
             begun: Begun::default(),
+            dropped: 0,
             sink,
         }
     }
 
     fn part(&mut self, part: &LogPart) -> std::io::Result<()> {
         if part.dropped_bytes > 0 {
+            self.dropped = self.dropped.saturating_add(part.dropped_bytes);
             self.ui.note(&format!("⋯ {} bytes dropped ⋯", part.dropped_bytes));
         }
         let to_err = match part.stream {
@@ -323,7 +344,11 @@ impl Printer {
             Stream::Log => self.sink.plain || !self.sink.together,
         };
         if part.stream == Stream::Log {
-            let text = self.log_lines(&part.data, part.at);
+            let mut text = self.log_lines(&part.data, part.at);
+            if self.cleans(to_err) {
+                // Its time and level are not to be written over.
+                text = text.replace('\r', " ");
+            }
             return self.write(to_err, text.as_bytes());
         }
         match &self.sink.prefix {
@@ -338,12 +363,18 @@ impl Printer {
     fn prefixed(&mut self, to_err: bool, part: &LogPart, lines: &[u8]) -> std::io::Result<()> {
         let job = self.sink.prefix.as_deref().unwrap_or_default();
         let head = self.head(job, part.stream.as_str(), part.at);
+        let shown = self.cleans(to_err);
         let mut text = Vec::new();
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             text.extend_from_slice(head.as_bytes());
-            text.extend_from_slice(line);
+            // Written over, it would take the head with it.
+            text.extend_from_slice(if shown { last_part(line) } else { line });
         }
         self.write(to_err, &text)
+    }
+
+    fn cleans(&self, to_err: bool) -> bool {
+        if to_err { self.err.cleaner.is_some() } else { self.out.cleaner.is_some() }
     }
 
     fn head(&self, job: &str, stream: &str, at: Timestamp) -> String {
@@ -372,7 +403,9 @@ impl Printer {
         let bytes = match &mut side.cleaner {
             Some(cleaner) => {
                 cleaner.push(bytes, &mut text);
-                cleaner.flush(&mut text);
+                if self.sink.live {
+                    cleaner.flush(&mut text);
+                }
                 text.as_bytes()
             }
             None => bytes,
@@ -400,6 +433,13 @@ impl Printer {
         }
         Ok(())
     }
+}
+
+/// Of a line that was written over, with its end.
+fn last_part(line: &[u8]) -> &[u8] {
+    let text = line.trim_ascii_end();
+    let start = text.iter().rposition(|byte| *byte == b'\r').map_or(0, |last| last + 1);
+    &line[start..]
 }
 
 fn put(to_err: bool, bytes: &[u8]) -> std::io::Result<()> {
