@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,9 @@ use crate::process::{EXECUTION_VAR, WORKER_VAR, signal_by_environment, signal_gr
 use crate::progress::ProgressSender;
 use crate::runtime::{Shared, at};
 
+/// A service manager that stops a worker may send SIGTERM to all that the worker started, too, and
+/// that may be seen here before the worker is known to stop: for so long it is waited for.
+const STOP_NOTICE: Duration = Duration::from_millis(250);
 /// After the end of a process its pipes are read so long: what holds them then is killed.
 const DRAIN: Duration = Duration::from_millis(200);
 const READ_BYTES: usize = 16 * 1024;
@@ -217,6 +221,12 @@ impl Attempt {
             self.hear(told, &mut report);
         }
         let said = report.finish(&self.dispatch).await;
+        if stopped.is_none()
+            && died_by_sigterm(status.as_ref())
+            && self.shared.stops_within(STOP_NOTICE).await
+        {
+            stopped = Some(Stop::Interrupt);
+        }
         let (started_at, ended_at) = self.span(began);
         self.judge(prepared, status, stopped, said, &last_words, started_at, ended_at)
     }
@@ -325,13 +335,7 @@ impl Attempt {
         started_at: Timestamp,
         ended_at: Timestamp,
     ) -> Outcome {
-        use std::os::unix::process::ExitStatusExt;
-        let exit = match &status {
-            Some(Ok(status)) => {
-                status.code().map(Exit::Code).or_else(|| status.signal().map(Exit::Signal))
-            }
-            Some(Err(_)) | None => None,
-        };
+        let exit = exit_of(status.as_ref());
         let failed = |retryable| OutcomeKind::Failed { retryable, retry_after_ms: None };
         let mut error = match (stopped, exit) {
             (Some(stop), _) => stop.why().to_owned(),
@@ -494,6 +498,17 @@ async fn ordered(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
 fn runs(child: &mut Child) -> bool {
     // Where its end cannot be observed there is none to keep.
     !matches!(child.try_wait(), Ok(Some(_)))
+}
+
+/// `None` where its end could not be observed.
+fn exit_of(status: Option<&std::io::Result<ExitStatus>>) -> Option<Exit> {
+    let status = status?.as_ref().ok()?;
+    status.code().map(Exit::Code).or_else(|| status.signal().map(Exit::Signal))
+}
+
+/// Or its shell says so of what it ran.
+fn died_by_sigterm(status: Option<&std::io::Result<ExitStatus>>) -> bool {
+    exit_of(status).is_some_and(|exit| exit.shell_code() == Exit::Signal(15).shell_code())
 }
 
 /// A process group that ends with the attempt, also when the attempt is dropped.

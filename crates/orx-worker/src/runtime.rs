@@ -162,6 +162,8 @@ pub(crate) struct Shared {
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) kill_grace: Duration,
     told: mpsc::Sender<Input>,
+    /// The worker was told to stop.
+    stopping: watch::Sender<bool>,
     now: Now,
     secrets: std::sync::Mutex<StdRng>,
 }
@@ -174,6 +176,13 @@ impl Shared {
     pub(crate) async fn started(&self, execution: ExecutionId, at: Timestamp) {
         // The worker's task ends last: while attempts run it listens.
         let _ = self.told.send(Input::Started { execution, at }).await;
+    }
+
+    /// Whether the worker was told to stop, or is within this time.
+    pub(crate) async fn stops_within(&self, time: Duration) -> bool {
+        let mut stopping = self.stopping.subscribe();
+        let told = stopping.wait_for(|stopping| *stopping);
+        matches!(tokio::time::timeout(time, told).await, Ok(Ok(_)))
     }
 
     pub(crate) fn new_secret(&self) -> String {
@@ -245,6 +254,7 @@ impl Worker {
             environment: PASSED_ON.iter().filter_map(from_env).collect(),
             kill_grace: options.kill_grace,
             told: told_to,
+            stopping: watch::Sender::new(false),
             now: Arc::clone(&options.now),
             secrets: std::sync::Mutex::new(secrets),
         });
@@ -427,6 +437,7 @@ impl Task {
                     }
                 }
                 Some(Command::Stop { grace, done }) = self.commanded.recv() => {
+                    self.shared.stopping.send_replace(true);
                     inputs.push(Input::Drain);
                     stopping = Some(done);
                     interrupt_at = Some(tokio::time::Instant::now() + grace);

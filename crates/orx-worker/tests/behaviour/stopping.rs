@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use orx_model::OutcomeKind;
 use orx_model::message::{HeartbeatAnswer, Message};
+use orx_worker::process::signal_group;
+use rustix::process::Signal;
 
 use crate::coordinator::{Setup, job, outcomes_in, script, started_in};
 use crate::processes::all_end;
@@ -56,6 +58,36 @@ async fn what_ends_within_the_grace_is_not_interrupted() {
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     let outcomes = outcomes_in(&coordinator.seen(), job.execution);
     assert!(matches!(outcomes[0].kind, OutcomeKind::Succeeded { .. }), "{outcomes:?}");
+}
+
+/// A service manager may send SIGTERM to a worker and to all that it started at once.
+#[tokio::test]
+async fn what_dies_by_sigterm_while_its_worker_stops_is_interrupted_and_else_it_has_failed() {
+    let mut coordinator = Setup::default().start().await;
+    let texts = ["exec sleep 1000", "trap 'exit 143' TERM; while :; do sleep 0.02; done"];
+    let mut jobs = Vec::new();
+    for text in [texts, texts].concat() {
+        let job = script(&format!("echo $$; {text}"));
+        coordinator.dispatch(&job).await;
+        let pid = coordinator.pids(&job).await[0];
+        jobs.push((job, pid));
+    }
+    for (job, pid) in jobs.split_off(2) {
+        signal_group(pid, Signal::TERM);
+        let outcome = coordinator.outcome(&job).await;
+        assert!(matches!(outcome.kind, OutcomeKind::Failed { .. }), "{outcome:?}");
+    }
+    let stop = coordinator.stop(Duration::from_secs(60));
+    let everything = async {
+        for (_, pid) in &jobs {
+            signal_group(*pid, Signal::TERM);
+        }
+    };
+    tokio::join!(stop, everything);
+    for (job, _) in &jobs {
+        let outcome = coordinator.outcome(job).await;
+        assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
+    }
 }
 
 #[tokio::test]

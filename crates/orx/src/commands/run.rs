@@ -84,7 +84,7 @@ async fn run_inner(args: Args, session: &Session) -> Result<Exit, CliError> {
         }
         return Ok(Exit::Done);
     }
-    let sink = Sink { raw: args.raw, plain: true, live: true, ..Sink::default() };
+    let sink = Sink { raw: args.raw, plain: true, ..Sink::default() };
     let mut followed = Box::pin(follow(session, &reference, sink, args.timeout));
     let cancel = args.on_interrupt == "cancel";
     tokio::select! {

@@ -164,6 +164,7 @@ pub(crate) async fn follow(
     timeout: Option<Duration>,
 ) -> Result<Exit, CliError> {
     let query = LogsQuery { follow: Some(true), ..LogsQuery::default() };
+    let sink = Sink { live: true, ..sink };
     let printing = print(session, reference, query, Select::default(), sink);
     let Some((job, dropped)) = crate::within(timeout, printing).await? else {
         let goes_on = format!("{reference} goes on: `orx logs -f {reference}` follows it");
