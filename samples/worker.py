@@ -13,6 +13,9 @@ that the protocol asks of a worker:
 - an attempt that was stopped ends as timed out, cancelled or interrupted, whatever its handler
   returns then.
 
+A registration is answered with a secret, which every later call shows in `orx-worker-secret`: it says
+that this is the worker that registered. It is kept in memory, and shown nowhere else.
+
 The messages are described in docs/openapi.json, under `workers`.
 """
 
@@ -95,7 +98,7 @@ class Worker:
     def __init__(self, urls, token, name):
         self.urls, self.token, self.name = urls, token, name
         self.url = urls[0]
-        self.incarnation = secrets.token_hex(16)
+        self.incarnation, self.secret = secrets.token_hex(16), None
         self.lock = threading.RLock()  # a signal may come to its holder
         self.waiting, self.running, self.outcomes = [], {}, {}
         self.over = collections.OrderedDict()
@@ -110,6 +113,8 @@ class Worker:
         url = self.url
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        if self.secret:
+            headers["orx-worker-secret"] = self.secret
         request = urllib.request.Request(url + path, data, headers)
         try:
             return urllib.request.urlopen(request, timeout=timeout)
@@ -133,7 +138,9 @@ class Worker:
         about = {"incarnation": self.incarnation, "name": self.name, "host": socket.gethostname()}
         about.update(pid=threading.get_native_id(), version="python", offer=offer, slots=SLOTS)
         about["started_at"] = now()
-        self.answered(json.load(self.call("/worker/v1/register", about)))
+        answer = json.load(self.call("/worker/v1/register", about))
+        self.secret = answer.get("secret") or self.secret
+        self.answered(answer)
 
     def heartbeat(self, stopped=False):
         with self.lock:
@@ -324,16 +331,18 @@ class Worker:
     def main(self):
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         signal.signal(signal.SIGINT, lambda *_: self.stop())
-        for loop in (self.inbox_loop, self.tell_loop):
-            threading.Thread(target=loop, daemon=True).start()
         known = False
         while not (self.ending and not self.running and not self.outcomes):
             try:
                 if known:
                     self.heartbeat()
                 else:
+                    # Where an answer is lost, its secret is too: only another incarnation goes on.
+                    self.incarnation = secrets.token_hex(16)
                     self.register()
                     known = True
+                    for loop in (self.inbox_loop, self.tell_loop):
+                        threading.Thread(target=loop, daemon=True).start()
                     self.wake.set()  # work comes after the first heartbeat
                     print(f"ready {self.incarnation}", flush=True)
             except ConnectionError as error:
@@ -341,7 +350,8 @@ class Worker:
             self.wake.wait(0.2 if self.ending else self.period_s if known else 1)
             self.wake.clear()
         try:
-            self.heartbeat(stopped=True)  # so that nobody waits for the end of its lease
+            if known:
+                self.heartbeat(stopped=True)  # so that nobody waits for the end of its lease
         except ConnectionError:
             pass
 

@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
-use orx_control::Scope;
+use orx_control::{Scope, WorkerIdentity};
 use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
+use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{
     self, InboxLine, InboxQuery, NodeChannel, NodePublishRequest, PublishAnswer, PublishRequest,
     Receipt, V,
 };
-use orx_model::{Code, Incarnation, Problem, limits};
+use orx_model::{Code, Incarnation, Problem, WorkerSecret, limits};
 use orx_transport::{
-    Channel, Direct, Gateway, GatewayError, Shard, Subscription, Transport, TransportError,
+    Channel, Direct, GatewayError, GatewayServer, Shard, Subscription, Transport, TransportError,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,7 @@ const WAIT_MAX_MS: u64 = 30_000;
 pub struct Reach {
     /// Where inboxes are read and events wait.
     pub hub: Direct,
-    pub gateway: Arc<dyn Gateway>,
+    pub gateway: Arc<dyn GatewayServer>,
 }
 
 fn reach(app: &App) -> Result<&Reach, Problem> {
@@ -53,14 +54,40 @@ fn refused(error: GatewayError) -> Problem {
     match error {
         GatewayError::Unreachable(why) => Problem::new(Code::Unavailable, why),
         GatewayError::Refused(why) => Problem::new(Code::NotAllowed, why),
+        GatewayError::NotThisWorker(why) => Problem::new(Code::NotThisWorker, why),
     }
 }
 
-/// A worker's first word: what it is and what it takes. Safe to repeat.
+/// What the request shows to prove which worker it is of.
+fn shown(headers: &HeaderMap) -> Result<Option<WorkerSecret>, Problem> {
+    let Some(shown) = headers.get(WORKER_SECRET) else { return Ok(None) };
+    // Nothing of it is repeated.
+    let secret = shown.to_str().ok().and_then(WorkerSecret::parse).ok_or_else(|| {
+        let detail = format!("the header `{WORKER_SECRET}` is not a secret of a worker");
+        Problem::new(Code::BadRequest, detail)
+            .hint("send the `secret` of the answer to the registration as it is")
+    })?;
+    Ok(Some(secret))
+}
+
+/// Who the worker is that the request is of.
+async fn identify(
+    app: &App,
+    headers: &HeaderMap,
+    worker: Incarnation,
+) -> Result<WorkerIdentity, Problem> {
+    app.panel.identify_worker(worker, shown(headers)?.as_ref()).await
+}
+
+/// A worker's first word: what it is and what it takes.
 ///
-/// Work comes after its first heartbeat.
+/// The answer for a new incarnation holds its `secret`, which every later call of this worker shows in
+/// `orx-worker-secret`; with it a registration is safe to repeat. Where the answer was lost, the secret
+/// is too: the worker registers as another incarnation. Work comes after the first heartbeat.
 #[utoipa::path(
     post, path = wire::path::WORKER_REGISTER, tag = "workers", request_body = WorkerRegistration,
+    params(("orx-worker-secret" = Option<WorkerSecret>, Header,
+            description = "the worker's secret, where it has one")),
     responses(
         (status = 200, body = HeartbeatAnswer),
         (status = "default", body = Problem, content_type = "application/problem+json"),
@@ -69,6 +96,7 @@ fn refused(error: GatewayError) -> Problem {
 pub(crate) async fn register(
     State(app): State<App>,
     Auth(caller): Auth,
+    headers: HeaderMap,
     Large(mut registration): Large<WorkerRegistration>,
 ) -> Answer<Response> {
     caller.need(Scope::Worker)?;
@@ -78,7 +106,17 @@ pub(crate) async fn register(
     // For people: no more of it than they can read.
     registration.host.truncate(floor(&registration.host, limits::TAG_BYTES));
     registration.version.truncate(floor(&registration.version, limits::TAG_BYTES));
-    Ok(ok(&reach(&app)?.gateway.register(registration).await.map_err(refused)?))
+    let gateway = &reach(&app)?.gateway;
+    let (new, kept) = match identify(&app, &headers, registration.incarnation).await? {
+        WorkerIdentity::Known(kept) | WorkerIdentity::Unregistered(Some(kept)) => (None, kept),
+        WorkerIdentity::Unregistered(None) => {
+            let (secret, kept) = app.panel.new_worker_secret();
+            (Some(secret), kept)
+        }
+    };
+    let mut answer = gateway.register(registration, kept).await.map_err(refused)?;
+    answer.secret = new;
+    Ok(ok(&answer))
 }
 
 fn floor(text: &str, most: usize) -> usize {
@@ -93,6 +131,7 @@ fn floor(text: &str, most: usize) -> usize {
 /// `register` asks it to register first.
 #[utoipa::path(
     post, path = wire::path::WORKER_HEARTBEAT, tag = "workers", request_body = WorkerHeartbeat,
+    params(("orx-worker-secret" = WorkerSecret, Header, description = "the worker's secret")),
     responses(
         (status = 200, body = HeartbeatAnswer),
         (status = "default", body = Problem, content_type = "application/problem+json"),
@@ -101,16 +140,32 @@ fn floor(text: &str, most: usize) -> usize {
 pub(crate) async fn heartbeat(
     State(app): State<App>,
     Auth(caller): Auth,
+    headers: HeaderMap,
     Large(heartbeat): Large<WorkerHeartbeat>,
 ) -> Answer<Response> {
     caller.need(Scope::Worker)?;
-    Ok(ok(&reach(&app)?.gateway.heartbeat(heartbeat).await.map_err(refused)?))
+    let gateway = &reach(&app)?.gateway;
+    let answer = match identify(&app, &headers, heartbeat.incarnation).await? {
+        WorkerIdentity::Known(secret) | WorkerIdentity::Unregistered(Some(secret)) => {
+            gateway.heartbeat(heartbeat, secret).await.map_err(refused)?
+        }
+        // By a coordinator that knew no secrets, perhaps: it gets one when it registers again.
+        WorkerIdentity::Unregistered(None) => HeartbeatAnswer {
+            register: true,
+            lease_ms: app.panel.lease_ms(),
+            now: (app.settings.now)(),
+            ..HeartbeatAnswer::default()
+        },
+    };
+    Ok(ok(&answer))
 }
 
 /// What a worker tells of its jobs: starts, progress, logs, outcomes. Answered for each envelope;
-/// what was not recorded, or taken, is to be sent again. Safe to repeat.
+/// what was not recorded, or taken, is to be sent again. Safe to repeat. All of them are `from` the
+/// worker whose secret is shown, and of an attempt only what its own worker tells is recorded.
 #[utoipa::path(
     post, path = wire::path::WORKER_PUBLISH, tag = "workers", request_body = PublishRequest,
+    params(("orx-worker-secret" = WorkerSecret, Header, description = "the worker's secret")),
     responses(
         (status = 200, body = PublishAnswer),
         (status = "default", body = Problem, content_type = "application/problem+json"),
@@ -119,11 +174,20 @@ pub(crate) async fn heartbeat(
 pub(crate) async fn publish(
     State(app): State<App>,
     Auth(caller): Auth,
+    headers: HeaderMap,
     Large(request): Large<PublishRequest>,
 ) -> Answer<Response> {
     caller.need(Scope::Worker)?;
     let hub = &reach(&app)?.hub;
     bounded(request.envelopes.len())?;
+    if let Some(first) = request.envelopes.first() {
+        let from = first.from;
+        if request.envelopes.iter().any(|envelope| envelope.from != from) {
+            let detail = "the envelopes are `from` several workers: one request is of one worker";
+            return Err(Problem::new(Code::BadRequest, detail).into());
+        }
+        identify(&app, &headers, from).await?.known()?;
+    }
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(WAIT_DEFAULT_MS).min(WAIT_MAX_MS));
     let mut receipts = Vec::with_capacity(request.envelopes.len());
     // Runs of one shard go in together, in their order.
@@ -215,7 +279,9 @@ fn shard_of(body: &orx_model::message::Body) -> Option<Shard> {
 
 /// What is sent to a worker, as NDJSON, for as long as it reads. A second reader takes over.
 #[utoipa::path(
-    get, path = wire::path::WORKER_INBOX, tag = "workers", params(InboxQuery),
+    get, path = wire::path::WORKER_INBOX, tag = "workers",
+    params(InboxQuery, ("orx-worker-secret" = WorkerSecret, Header,
+                        description = "the worker's secret")),
     responses(
         (status = 200, body = InboxLine, content_type = "application/x-ndjson"),
         (status = "default", body = Problem, content_type = "application/problem+json"),
@@ -224,12 +290,14 @@ fn shard_of(body: &orx_model::message::Body) -> Option<Shard> {
 pub(crate) async fn inbox(
     State(app): State<App>,
     Auth(caller): Auth,
+    headers: HeaderMap,
     Params(query): Params<InboxQuery>,
 ) -> Answer<Response> {
     caller.need(Scope::Worker)?;
     let worker = query.worker.ok_or_else(|| {
         Problem::new(Code::BadRequest, "`worker` must name the incarnation whose inbox is read")
     })?;
+    identify(&app, &headers, worker).await?.known()?;
     let busy = app.settings.activity.begin((app.settings.now)());
     let subscription = subscribe(&reach(&app)?.hub, worker).await?;
     let closing = app.settings.closing.clone();

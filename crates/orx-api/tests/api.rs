@@ -564,6 +564,7 @@ async fn an_unknown_job_type_is_accepted_with_a_warning_that_names_the_nearest()
         hosted_by: None,
         node: None,
     };
+    let worker = (orx_model::SecretHash([7; 32]), worker);
     server.store_dyn().put_workers(vec![worker], NOW).await.expect("kept");
     let (code, answer) = server.post(path::JOBS, json!({"name": "report.dayly"})).await;
     let warning = answer["warning"].as_str().unwrap_or_default();

@@ -9,25 +9,27 @@ use orx_api::{Activity, ApiSettings, Reach, Serving, router, serve};
 use orx_control::{ControlPanel, Scope};
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
+    WorkerState,
 };
+use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, Receipt, path};
-use orx_model::{Incarnation, JobId, MessageId, Timestamp};
-use orx_store::{Memory, Store};
-use orx_testkit::make::{NOW, control_settings, outcome, succeeded};
+use orx_model::{Incarnation, JobId, MessageId, SecretHash, Timestamp};
+use orx_store::{Memory, Store, WorkerPut, WorkerReport};
+use orx_testkit::make::{NOW, control_settings, name, outcome, succeeded};
 use orx_transport::http::{Link, LinkOptions, Nodes, Token};
 use orx_transport::{
-    Channel, Direct, Gateway, GatewayError, Notices, Peer, PeerList, Peers, Shard, Subscription,
-    Transport, TransportError,
+    Channel, Direct, Gateway, GatewayError, GatewayServer, Notices, Peer, PeerList, Peers, Shard,
+    Subscription, Transport, TransportError,
 };
 use tokio_util::sync::CancellationToken;
 
-/// A node, as far as it carries.
 fn http() -> reqwest::Client {
     // A binary does this first thing; only a second call could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
 }
 
+/// A node, as far as it carries.
 struct Node {
     url: String,
     hub: Direct,
@@ -36,18 +38,52 @@ struct Node {
     stop: CancellationToken,
 }
 
-/// Answers every worker alike.
-#[derive(Default)]
-struct Answers(HeartbeatAnswer);
+/// Keeps who registers, and answers every heartbeat alike.
+struct Answers {
+    store: Arc<dyn Store>,
+    answer: HeartbeatAnswer,
+}
 
 #[async_trait]
-impl Gateway for Answers {
-    async fn register(&self, _: WorkerRegistration) -> Result<HeartbeatAnswer, GatewayError> {
-        Ok(self.0.clone())
+impl GatewayServer for Answers {
+    async fn register(
+        &self,
+        registration: WorkerRegistration,
+        secret: SecretHash,
+    ) -> Result<HeartbeatAnswer, GatewayError> {
+        let report = WorkerReport {
+            state: WorkerState::Running,
+            capacity: registration.slots,
+            heartbeat: 0,
+            load: None,
+            hosted_by: None,
+            node: None,
+            registration,
+        };
+        let put = self.store.put_workers(vec![(secret, report)], NOW).await.expect("kept");
+        assert_eq!(put, [WorkerPut::Kept(None)]);
+        Ok(HeartbeatAnswer { leader: None, ..self.answer.clone() })
     }
 
-    async fn heartbeat(&self, _: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
-        Ok(self.0.clone())
+    async fn heartbeat(
+        &self,
+        _: WorkerHeartbeat,
+        _: SecretHash,
+    ) -> Result<HeartbeatAnswer, GatewayError> {
+        Ok(self.answer.clone())
+    }
+}
+
+fn registration(of: Incarnation) -> WorkerRegistration {
+    WorkerRegistration {
+        incarnation: of,
+        name: name("w"),
+        host: "h".into(),
+        pid: 1,
+        version: "1".into(),
+        offer: orx_model::Offer::default(),
+        slots: 1,
+        started_at: NOW,
     }
 }
 
@@ -58,6 +94,7 @@ async fn node(answer: HeartbeatAnswer) -> Node {
 
 async fn node_on(store: &Arc<dyn Store>, answer: HeartbeatAnswer) -> Node {
     let hub = Direct::new();
+    let answers = Answers { store: Arc::clone(store), answer };
     let store = Arc::clone(store);
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let settings = control_settings();
@@ -69,7 +106,7 @@ async fn node_on(store: &Arc<dyn Store>, answer: HeartbeatAnswer) -> Node {
     let api = ApiSettings {
         hosts: Vec::new(),
         activity: Arc::new(Activity::default()),
-        reach: Some(Reach { hub: hub.clone(), gateway: Arc::new(Answers(answer)) }),
+        reach: Some(Reach { hub: hub.clone(), gateway: Arc::new(answers) }),
         closing: stop.clone(),
         now,
     };
@@ -131,7 +168,10 @@ impl Transport for OverHttp {
 
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
         match channel {
-            Channel::Inbox(_) => self.link.subscribe(channel).await,
+            Channel::Inbox(of) => {
+                self.link.register(registration(of)).await.expect("registered");
+                self.link.subscribe(channel).await
+            }
             _ => self.node.hub.subscribe(channel).await,
         }
     }
@@ -150,6 +190,8 @@ mod contract {
     async fn open() -> Arc<dyn Transport> {
         let node = node(HeartbeatAnswer::default()).await;
         let link = link(&[&node]);
+        // Who tells all events of the suite.
+        link.register(registration(Incarnation(1))).await.expect("registered");
         Arc::new(OverHttp { node, link, http: http() })
     }
 
@@ -205,10 +247,18 @@ async fn each_envelope_is_answered_with_what_became_of_it() {
         // The third is never answered.
         std::future::pending::<()>().await;
     });
+    let answer = http()
+        .post(format!("{}{}", node.url, path::WORKER_REGISTER))
+        .bearer_auth(&node.worker_token)
+        .json(&registration(Incarnation(5)))
+        .send();
+    let answer = answer.await.expect("an answer").json::<HeartbeatAnswer>().await.expect("json");
+    let secret = answer.secret.expect("a secret");
     let publish = |envelopes: Vec<Envelope>, wait_ms: u64| {
         let body = serde_json::json!({ "envelopes": envelopes, "wait_ms": wait_ms });
         let call = http().post(format!("{}{}", node.url, path::WORKER_PUBLISH));
-        call.bearer_auth(&node.worker_token).json(&body).send()
+        let call = call.bearer_auth(&node.worker_token).header(WORKER_SECRET, secret.expose());
+        call.json(&body).send()
     };
     let strange = envelope(9, Message::Hint(orx_model::message::Hint::default()));
     let answer = publish(vec![result(1), strange, result(2)], 20_000).await.expect("an answer");
@@ -227,6 +277,7 @@ async fn a_worker_moves_on_when_its_coordinator_goes_and_what_it_told_arrives_at
     let second = node_on(&store, HeartbeatAnswer::default()).await;
     let link = link(&[&first, &second]);
     let of = Incarnation(5);
+    link.register(registration(of)).await.expect("registered");
     let mut inbox = link.subscribe(Channel::Inbox(of)).await.expect("a reader");
     let mut events = first.hub.subscribe_events(Shard::all().collect()).await.expect("a reader");
     let tell = |job| link.publish(Channel::Events(Shard::of(JobId(job))), vec![result(job)]);
@@ -249,9 +300,10 @@ async fn a_worker_moves_on_when_its_coordinator_goes_and_what_it_told_arrives_at
 
 #[tokio::test]
 async fn a_worker_follows_to_the_leader() {
-    let leader = node(HeartbeatAnswer::default()).await;
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let leader = node_on(&store, HeartbeatAnswer::default()).await;
     let answer = HeartbeatAnswer { leader: Some(leader.url.clone()), ..Default::default() };
-    let follower = node(answer).await;
+    let follower = node_on(&store, answer).await;
     let link = Link::new(LinkOptions {
         urls: vec![follower.url.clone()],
         token: Token::new(&follower.worker_token),
@@ -259,12 +311,13 @@ async fn a_worker_follows_to_the_leader() {
     })
     .expect("a link");
     let of = Incarnation(5);
+    link.register(registration(of)).await.expect("registered");
     let _reader = link.subscribe(Channel::Inbox(of)).await.expect("a reader");
     assert!(follower.hub.reaches(of));
     let heartbeat = WorkerHeartbeat {
         incarnation: of,
         seq: 1,
-        state: orx_model::message::WorkerState::Running,
+        state: WorkerState::Running,
         capacity: 1,
         running: Vec::new(),
         unacknowledged: Vec::new(),
@@ -285,6 +338,7 @@ async fn a_message_for_a_worker_of_another_node_is_passed_on() {
         tokio::join!(node(HeartbeatAnswer::default()), node(HeartbeatAnswer::default()));
     let link = link(&[&far]);
     let of = Incarnation(5);
+    link.register(registration(of)).await.expect("registered");
     let mut reader = link.subscribe(Channel::Inbox(of)).await.expect("a reader");
     let peers = Peers::default();
     let peer = Peer { node: Incarnation(2), url: far.url.clone() };

@@ -13,6 +13,7 @@ mod schedules;
 mod token_admin;
 mod tokens;
 mod view;
+mod worker_secrets;
 mod workers;
 
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,7 @@ use orx_transport::{Notices, Transport};
 
 pub use nodes::NodeToken;
 pub use tokens::Scope;
+pub use worker_secrets::WorkerIdentity;
 
 pub type Result<T> = std::result::Result<T, Problem>;
 
@@ -107,6 +109,7 @@ struct Inner {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     settings: ControlSettings,
     tokens: tokens::Cache,
+    worker_secrets: worker_secrets::Cache,
     /// What live workers take, and when that was read: a warning needs no fresher answer.
     offers: Mutex<Option<(Timestamp, Arc<Vec<Offer>>)>>,
 }
@@ -127,6 +130,7 @@ impl ControlPanel {
             now,
             settings,
             tokens: tokens::Cache::default(),
+            worker_secrets: worker_secrets::Cache::default(),
             offers: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }

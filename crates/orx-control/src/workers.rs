@@ -57,6 +57,12 @@ impl ControlPanel {
         Ok(workers.into_iter().map(view).collect())
     }
 
+    /// So long a worker counts as live after it was heard of, milliseconds.
+    #[must_use]
+    pub fn lease_ms(&self) -> u64 {
+        self.inner.settings.lease_ms
+    }
+
     pub(crate) fn is_live(&self, worker: &WorkerRecord) -> bool {
         worker.silent.as_millis() < u128::from(self.inner.settings.lease_ms)
             && worker.order != Some(WorkerOrder::Fence)

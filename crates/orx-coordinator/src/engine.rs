@@ -15,15 +15,17 @@ use orx_model::message::{
     Dispatch, ExecutionProgress, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat,
     WorkerOrder, WorkerRegistration, WorkerState,
 };
-use orx_model::{ExecutionId, Incarnation, JobId, Name, Outcome, Timestamp, policy};
+use orx_model::{ExecutionId, Incarnation, JobId, Name, Outcome, SecretHash, Timestamp, policy};
 use orx_store::{
-    CLAIM_MOST, CancelAnswer, CancelCommand, Claimed, Fire, Live, PruneRequest, Recorded, Result,
-    Run, RunAfter, ScheduleRecord, Settle, Store, StoreError, Term, WorkerReport,
+    CLAIM_MOST, CancelAnswer, CancelCommand, Claimed, Fire, Holder, Live, PruneRequest, Recorded,
+    Result, Run, RunAfter, ScheduleRecord, Settle, Store, StoreError, Term, WorkerPut,
+    WorkerReport,
 };
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use crate::fleet::{self, Fleet, Seat};
+use crate::holders::Holders;
 use crate::schedules::{self, Step};
 use crate::{Now, Settings};
 
@@ -83,10 +85,11 @@ impl Outbox {
 /// What workers told, gathered over many envelopes.
 #[derive(Debug, Default)]
 pub struct Events {
-    pub started: Vec<Started>,
-    pub progress: Vec<ExecutionProgress>,
-    pub chunks: Vec<LogChunk>,
-    /// With who told it, to whom the answer goes.
+    /// Each with who told it.
+    pub started: Vec<(Incarnation, Started)>,
+    pub progress: Vec<(Incarnation, ExecutionProgress)>,
+    pub chunks: Vec<(Incarnation, LogChunk)>,
+    /// The answer goes to whoever told it.
     pub outcomes: Vec<(Incarnation, Outcome)>,
 }
 
@@ -94,12 +97,10 @@ impl Events {
     /// Takes what a worker tells; answers `false` for a message that is not for coordinators.
     pub fn add(&mut self, from: Incarnation, message: Message) -> bool {
         match message {
-            Message::JobStatus { started } => self.started.extend(started),
-            Message::JobProgress { progress } => self.progress.extend(progress),
-            Message::JobLog { chunks } => self.chunks.extend(chunks),
-            Message::JobResult { outcomes } => {
-                self.outcomes.extend(outcomes.into_iter().map(|outcome| (from, outcome)));
-            }
+            Message::JobStatus { started } => self.started.extend(by(from, started)),
+            Message::JobProgress { progress } => self.progress.extend(by(from, progress)),
+            Message::JobLog { chunks } => self.chunks.extend(by(from, chunks)),
+            Message::JobResult { outcomes } => self.outcomes.extend(by(from, outcomes)),
             Message::JobDispatch { .. }
             | Message::JobCancel { .. }
             | Message::JobResultAck { .. }
@@ -117,6 +118,42 @@ impl Events {
             && self.outcomes.is_empty()
     }
 
+    /// Every execution of which something is told.
+    fn executions(&self) -> impl Iterator<Item = ExecutionRef> {
+        let started = self.started.iter().map(|(_, it)| (it.job, it.execution));
+        let progress = self.progress.iter().map(|(_, it)| (it.job, it.execution));
+        let chunks = self.chunks.iter().map(|(_, it)| (it.job, it.execution));
+        let outcomes = self.outcomes.iter().map(|(_, it)| (it.job, it.execution));
+        let all = started.chain(progress).chain(chunks).chain(outcomes);
+        all.map(|(job, execution)| ExecutionRef { job, execution })
+    }
+
+    /// Keeps what is told by the worker that was given the execution. Answers the outcomes that
+    /// others told.
+    fn keep_of_holders(&mut self, holders: &Holders) -> Vec<(Incarnation, ExecutionId)> {
+        let holds = |from: Incarnation, job: JobId, execution: ExecutionId| {
+            let holder = holders.of(ExecutionRef { job, execution });
+            if holder.is_some_and(|holder| holder.worker != from) {
+                tracing::warn!(worker = %from, %job, "set aside: another worker has that attempt");
+            }
+            holder.filter(|holder| holder.worker == from)
+        };
+        self.started.retain(|(from, it)| holds(*from, it.job, it.execution).is_some());
+        self.progress.retain(|(from, it)| holds(*from, it.job, it.execution).is_some());
+        self.chunks.retain(|(from, it)| {
+            holds(*from, it.job, it.execution).is_some_and(|holder| holder.attempt == it.attempt)
+        });
+        let mut others = Vec::new();
+        self.outcomes.retain(|(from, it)| {
+            let held = holds(*from, it.job, it.execution).is_some();
+            if !held {
+                others.push((*from, it.execution));
+            }
+            held
+        });
+        others
+    }
+
     /// A start, and progress, whose end has come as well need no writes of their own.
     fn collapse(&mut self) {
         if self.outcomes.is_empty() {
@@ -124,9 +161,17 @@ impl Events {
         }
         let ended: BTreeSet<ExecutionId> =
             self.outcomes.iter().map(|(_, outcome)| outcome.execution).collect();
-        self.started.retain(|started| !ended.contains(&started.execution));
-        self.progress.retain(|progress| !ended.contains(&progress.execution));
+        self.started.retain(|(_, started)| !ended.contains(&started.execution));
+        self.progress.retain(|(_, progress)| !ended.contains(&progress.execution));
     }
+}
+
+fn by<T>(from: Incarnation, told: Vec<T>) -> impl Iterator<Item = (Incarnation, T)> {
+    told.into_iter().map(move |one| (from, one))
+}
+
+fn told<T>(by: Vec<(Incarnation, T)>) -> Vec<T> {
+    by.into_iter().map(|(_, told)| told).collect()
 }
 
 pub struct Engine {
@@ -138,6 +183,10 @@ pub struct Engine {
     /// `None` while it follows.
     term: Option<Term>,
     rng: StdRng,
+    /// By which the store knows the workers that live and die with this process. No secret has this
+    /// hash, so nobody shows it from outside.
+    hosted: SecretHash,
+    holders: Holders,
     /// When something falls due next, as far as known; the monitor reads it afresh.
     next_due: Option<Timestamp>,
     /// The last round claimed as many as it may at once: there may be more to claim.
@@ -165,7 +214,9 @@ impl Engine {
         now: Now,
     ) -> Self {
         let fleet = Fleet::new(settings.clone(), now);
-        let rng = StdRng::seed_from_u64(seed);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut hosted = [0; 32];
+        rng.fill_bytes(&mut hosted);
         Self {
             store,
             settings,
@@ -173,6 +224,8 @@ impl Engine {
             node,
             term: None,
             rng,
+            hosted: SecretHash(hosted),
+            holders: Holders::default(),
             next_due: None,
             more: false,
             next_fire: None,
@@ -271,60 +324,69 @@ impl Engine {
         Ok(outbox)
     }
 
+    /// `secret` is the hash of what the worker showed, or `None` for one that lives and dies with
+    /// this process. `None` is answered where the incarnation is known by another secret.
     pub async fn register(
         &mut self,
         registration: WorkerRegistration,
-        hosted: bool,
+        secret: Option<SecretHash>,
         now: Now,
-    ) -> Result<(HeartbeatAnswer, Outbox)> {
+    ) -> Result<Option<(HeartbeatAnswer, Outbox)>> {
         let report = WorkerReport {
             state: WorkerState::Running,
             capacity: registration.slots,
             heartbeat: 0,
             load: None,
-            hosted_by: hosted.then_some(self.node),
+            hosted_by: secret.is_none().then_some(self.node),
             node: Some(self.node),
             registration: registration.clone(),
         };
         // Stored before the first dispatch, so that after a crash it is known whose the attempts
         // were.
-        let order = self.put(report, now).await?;
+        let WorkerPut::Kept(order) = self.put(report, secret, now).await? else {
+            return Ok(None);
+        };
         let answer = self.fleet.register(registration, order, now);
-        Ok((answer, Outbox { workers: true, ..Outbox::default() }))
+        Ok(Some((answer, Outbox { workers: true, ..Outbox::default() })))
     }
 
+    /// As [`Self::register`].
     pub async fn heartbeat(
         &mut self,
         heartbeat: &WorkerHeartbeat,
-        hosted: bool,
+        secret: Option<SecretHash>,
         now: Now,
-    ) -> Result<(HeartbeatAnswer, Outbox)> {
-        let Some(heard) = self.fleet.heard(heartbeat, now) else {
+    ) -> Result<Option<(HeartbeatAnswer, Outbox)>> {
+        let Some(seat) = self.fleet.seat(heartbeat.incarnation) else {
             // Its outcomes and attempts are looked at once it has registered.
             let answer = HeartbeatAnswer { register: true, ..self.fleet.answer(None, now) };
-            return Ok((answer, Outbox::default()));
+            return Ok(Some((answer, Outbox::default())));
         };
         let report = WorkerReport {
-            registration: heard.registration,
+            registration: seat.registration.clone(),
             state: heartbeat.state,
             capacity: heartbeat.capacity,
             heartbeat: heartbeat.seq,
             load: heartbeat.load,
-            hosted_by: hosted.then_some(self.node),
+            hosted_by: secret.is_none().then_some(self.node),
             node: Some(self.node),
         };
-        let order = self.put(report, now).await?;
+        // Before anything that it says is believed.
+        let WorkerPut::Kept(order) = self.put(report, secret, now).await? else {
+            return Ok(None);
+        };
+        let changed = self.fleet.heard(heartbeat, now);
         let live = self.store.live_attempts_of(heartbeat.incarnation).await?;
         if heartbeat.state == WorkerState::Stopped {
-            return self.goodbye(heartbeat, &live, now).await;
+            return self.goodbye(heartbeat, &live, now).await.map(Some);
         }
         let reconciled = self.fleet.heartbeat(heartbeat, &live, order, now);
-        let mut outbox = Outbox { workers: heard.changed, ..Outbox::default() };
+        let mut outbox = Outbox { workers: changed, ..Outbox::default() };
         if !reconciled.forget.is_empty() {
             let ack = Message::JobResultAck { executions: reconciled.forget };
             outbox.send.push((heartbeat.incarnation, ack));
         }
-        Ok((reconciled.answer, outbox))
+        Ok(Some((reconciled.answer, outbox)))
     }
 
     /// The worker ended in good order. What was on its way to it never starts there.
@@ -343,9 +405,15 @@ impl Engine {
         Ok((self.fleet.answer(None, now), outbox))
     }
 
-    async fn put(&self, report: WorkerReport, now: Now) -> Result<Option<WorkerOrder>> {
-        let orders = self.store.put_workers(vec![report], now.wall).await?;
-        Ok(orders.first().copied().flatten())
+    async fn put(
+        &self,
+        report: WorkerReport,
+        secret: Option<SecretHash>,
+        now: Now,
+    ) -> Result<WorkerPut> {
+        let report = (secret.unwrap_or(self.hosted), report);
+        let answers = self.store.put_workers(vec![report], now.wall).await?;
+        answers.first().copied().ok_or(StoreError::Unknown)
     }
 
     /// Reads what other nodes heard of workers, and what is ordered of them.
@@ -373,14 +441,16 @@ impl Engine {
     /// One round: records what workers told and gives out what they have room for, at once, but for
     /// logs, which go before the outcomes that they belong to.
     pub async fn round(&mut self, mut events: Events, now: Now) -> Result<Outbox> {
+        self.look_for_holders(&events).await?;
+        let others = events.keep_of_holders(&self.holders);
         events.collapse();
         let mut touched: Vec<JobId> = Vec::new();
-        touched.extend(events.started.iter().map(|started| started.job));
-        touched.extend(events.progress.iter().map(|progress| progress.job));
-        touched.extend(events.chunks.iter().map(|chunk| chunk.job));
+        touched.extend(events.started.iter().map(|(_, started)| started.job));
+        touched.extend(events.progress.iter().map(|(_, progress)| progress.job));
+        touched.extend(events.chunks.iter().map(|(_, chunk)| chunk.job));
         // A store may write both at once, in any order, and whoever follows a job stops at its end.
         if !events.outcomes.is_empty() && !events.chunks.is_empty() {
-            self.store.append_logs(std::mem::take(&mut events.chunks)).await?;
+            self.store.append_logs(told(std::mem::take(&mut events.chunks))).await?;
         }
         // The outcomes' places count as free for the claims beside them.
         for (from, outcome) in &events.outcomes {
@@ -393,20 +463,24 @@ impl Engine {
         };
         let store = Arc::clone(&self.store);
         let logs = async {
-            if events.chunks.is_empty() { Ok(()) } else { store.append_logs(events.chunks).await }
+            if events.chunks.is_empty() {
+                Ok(())
+            } else {
+                store.append_logs(told(events.chunks)).await
+            }
         };
         let started = async {
             if events.started.is_empty() {
                 Ok(())
             } else {
-                store.mark_started(events.started, now.wall).await
+                store.mark_started(told(events.started), now.wall).await
             }
         };
         let progress = async {
             if events.progress.is_empty() {
                 Ok(())
             } else {
-                store.record_progress(events.progress).await
+                store.record_progress(told(events.progress)).await
             }
         };
         let claims = async {
@@ -440,6 +514,12 @@ impl Engine {
             }
         };
         self.fleet.claimed(&claimed, now);
+        for claim in &claimed {
+            let holder = Holder { worker: claim.worker, attempt: claim.dispatch.attempt };
+            self.holders.note(claim.dispatch.execution_ref(), holder);
+        }
+        outbox.stale.extend(others.iter().map(|(_, execution)| *execution));
+        outbox.send.extend(acks(others));
         self.more = claimed.len() == CLAIM_MOST;
         outbox.changed.extend(claimed.iter().map(|claim| claim.dispatch.job));
         outbox.send.extend(self.dispatches(claimed));
@@ -447,6 +527,23 @@ impl Engine {
         outbox.again =
             again.or_else(|| [logs, started, progress].into_iter().find_map(Result::err));
         Ok(outbox)
+    }
+
+    /// Reads who was given what the events are about, where that is not known yet.
+    async fn look_for_holders(&mut self, events: &Events) -> Result<()> {
+        let unknown: BTreeSet<ExecutionRef> =
+            events.executions().filter(|of| !self.holders.knows(of.execution)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let unknown: Vec<ExecutionRef> = unknown.into_iter().collect();
+        let found = self.store.holders(unknown.clone()).await?;
+        for (of, holder) in unknown.into_iter().zip(found) {
+            if let Some(holder) = holder {
+                self.holders.note(of, holder);
+            }
+        }
+        Ok(())
     }
 
     /// Jobs whose time has come become ready.
@@ -783,11 +880,11 @@ impl Engine {
         if answers.len() != told.len() {
             return Err(StoreError::Unknown);
         }
-        let mut acks: BTreeMap<Incarnation, Vec<ExecutionId>> = BTreeMap::new();
+        let mut final_for = Vec::with_capacity(answers.len());
         for ((from, outcome), answer) in told.into_iter().zip(answers) {
             self.fleet.ended(from, outcome.execution);
             // Applied, stale or of an unknown job: all are final, the worker may forget it.
-            acks.entry(from).or_default().push(outcome.execution);
+            final_for.push((from, outcome.execution));
             match answer {
                 Recorded::Applied { run_at, .. } => {
                     outbox.room = true;
@@ -802,10 +899,18 @@ impl Engine {
                 }
             }
         }
-        let ack = |(to, executions)| (to, Message::JobResultAck { executions });
-        outbox.send.extend(acks.into_iter().map(ack));
+        outbox.send.extend(acks(final_for));
         Ok(outbox)
     }
+}
+
+/// One message to each worker.
+fn acks(outcomes: Vec<(Incarnation, ExecutionId)>) -> impl Iterator<Item = (Incarnation, Message)> {
+    let mut by_worker: BTreeMap<Incarnation, Vec<ExecutionId>> = BTreeMap::new();
+    for (to, execution) in outcomes {
+        by_worker.entry(to).or_default().push(execution);
+    }
+    by_worker.into_iter().map(|(to, executions)| (to, Message::JobResultAck { executions }))
 }
 
 #[cfg(test)]

@@ -90,13 +90,6 @@ pub struct Fleet {
     learned: BTreeMap<(Incarnation, ExecutionId), Learned>,
 }
 
-/// What a worker is, and whether its room changed with what it said.
-#[derive(Debug)]
-pub struct Heard {
-    pub registration: WorkerRegistration,
-    pub changed: bool,
-}
-
 /// What a heartbeat leads to.
 #[derive(Debug, Default, PartialEq)]
 pub struct Reconciled {
@@ -233,9 +226,10 @@ impl Fleet {
         self.answer(order, now)
     }
 
-    /// Takes in what a worker says of itself. `None` where it has not registered here.
-    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> Option<Heard> {
-        let seat = self.seats.get_mut(&heartbeat.incarnation)?;
+    /// Takes in what a worker that has registered here says of itself. Answers whether its room
+    /// changed with it.
+    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> bool {
+        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else { return false };
         seat.seen = now.mono;
         let mut changed = false;
         if heartbeat.seq > seat.heartbeat {
@@ -245,7 +239,7 @@ impl Fleet {
             seat.capacity = heartbeat.capacity;
             seat.state = heartbeat.state;
         }
-        Some(Heard { registration: seat.registration.clone(), changed })
+        changed
     }
 
     /// Reconciliation of a worker that has registered here. `live` is what the store holds for it,

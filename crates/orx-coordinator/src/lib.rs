@@ -12,6 +12,7 @@
 pub mod election;
 pub mod engine;
 pub mod fleet;
+mod holders;
 pub mod run;
 pub mod schedules;
 mod settings;

@@ -13,11 +13,11 @@ use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Hint, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
 };
 use orx_model::wire::Receipt;
-use orx_model::{ExecutionId, Incarnation, MessageId};
+use orx_model::{ExecutionId, Incarnation, MessageId, SecretHash};
 use orx_store::{Lead, NodeReport, Store, StoreError};
 use orx_transport::{
-    Channel, Delivery, Gateway, GatewayError, Notices, Peer, PeerList, Peers, Shard, Subscription,
-    Transport, TransportError,
+    Channel, Delivery, Gateway, GatewayError, GatewayServer, Notices, Peer, PeerList, Peers, Shard,
+    Subscription, Transport, TransportError,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -73,8 +73,9 @@ pub struct Parts {
 
 struct Call {
     said: Said,
-    /// By a worker that lives and dies with this process.
-    hosted: bool,
+    /// The hash of the secret that was shown. `None`: by a worker that lives and dies with this
+    /// process.
+    secret: Option<SecretHash>,
     reply: oneshot::Sender<Result<HeartbeatAnswer, GatewayError>>,
 }
 
@@ -160,26 +161,34 @@ impl Coordinator {
         Arc::new(Hosting(self.clone()))
     }
 
-    async fn call(&self, said: Said, hosted: bool) -> Result<HeartbeatAnswer, GatewayError> {
+    async fn call(
+        &self,
+        said: Said,
+        secret: Option<SecretHash>,
+    ) -> Result<HeartbeatAnswer, GatewayError> {
         let ended = || GatewayError::Unreachable("the coordinator has ended".to_owned());
         let (reply, answered) = oneshot::channel();
-        self.calls.send(Call { said, hosted, reply }).await.map_err(|_| ended())?;
+        self.calls.send(Call { said, secret, reply }).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
 }
 
-/// For workers in processes of their own.
 #[async_trait]
-impl Gateway for Coordinator {
+impl GatewayServer for Coordinator {
     async fn register(
         &self,
         registration: WorkerRegistration,
+        secret: SecretHash,
     ) -> Result<HeartbeatAnswer, GatewayError> {
-        self.call(Said::Registration(registration), false).await
+        self.call(Said::Registration(registration), Some(secret)).await
     }
 
-    async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
-        self.call(Said::Heartbeat(heartbeat), false).await
+    async fn heartbeat(
+        &self,
+        heartbeat: WorkerHeartbeat,
+        secret: SecretHash,
+    ) -> Result<HeartbeatAnswer, GatewayError> {
+        self.call(Said::Heartbeat(heartbeat), Some(secret)).await
     }
 }
 
@@ -191,11 +200,11 @@ impl Gateway for Hosting {
         &self,
         registration: WorkerRegistration,
     ) -> Result<HeartbeatAnswer, GatewayError> {
-        self.0.call(Said::Registration(registration), true).await
+        self.0.call(Said::Registration(registration), None).await
     }
 
     async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
-        self.0.call(Said::Heartbeat(heartbeat), true).await
+        self.0.call(Said::Heartbeat(heartbeat), None).await
     }
 }
 
@@ -581,15 +590,18 @@ impl Task {
 
     async fn answer(&mut self, call: Call) {
         let now = self.now();
-        let Call { said, hosted, reply } = call;
+        let Call { said, secret, reply } = call;
         let answered = match said {
             Said::Registration(registration) => {
-                self.engine.register(registration, hosted, now).await
+                self.engine.register(registration, secret, now).await
             }
-            Said::Heartbeat(heartbeat) => self.engine.heartbeat(&heartbeat, hosted, now).await,
+            Said::Heartbeat(heartbeat) => self.engine.heartbeat(&heartbeat, secret, now).await,
         };
         let answer = match answered {
-            Ok((mut answer, outbox)) => {
+            Ok(None) => Err(GatewayError::NotThisWorker(
+                "this incarnation was registered with another secret".to_owned(),
+            )),
+            Ok(Some((mut answer, outbox))) => {
                 self.deliver(outbox, now).await;
                 if self.engine.term().is_none() {
                     answer.leader = self.parts.peers.leader_url();

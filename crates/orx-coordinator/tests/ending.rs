@@ -8,8 +8,10 @@ use orx_coordinator::{Clock, Coordinator, Now, Settings};
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{Body, Envelope, Message, VERSION};
 use orx_model::{ExecutionId, Incarnation, JobId, MessageId};
-use orx_store::{Jobs, LogRequest, Logs, Memory, NodeReport};
-use orx_testkit::make::{NOW, job, name};
+use orx_store::{
+    Dispatching, Jobs, Lead, LeadRequest, Leases, LogRequest, Logs, Memory, NodeReport,
+};
+use orx_testkit::make::{NOW, job, name, request};
 use orx_transport::{Channel, Direct, Notices, Peers, Shard, Transport};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +28,10 @@ async fn what_it_took_from_workers_is_recorded_though_it_ends() {
     let (store, hub) = (Arc::new(Memory::default()), Direct::new());
     store.enqueue(vec![job()], NOW).await.expect("accepted");
     let node = Incarnation(1);
+    let lead = LeadRequest { node, ttl: Duration::from_secs(60), above: 0 };
+    let Ok(Lead::Leading(term)) = store.lead(lead, NOW).await else { panic!("it leads") };
+    let claimed = store.claim_ready(vec![request(2, 1, 1)], term, NOW).await.expect("claimed");
+    assert_eq!(claimed.len(), 1);
     let report = NodeReport {
         node,
         name: name("n"),

@@ -8,9 +8,12 @@ use futures_util::FutureExt;
 use orx_coordinator::engine::Events;
 use orx_coordinator::{Engine, Now, Settings};
 use orx_model::message::{Message, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
-use orx_model::{Incarnation, Job, JobSpec, JobStatus, Offer};
+use orx_model::{Incarnation, Job, JobSpec, JobStatus, Offer, SecretHash};
 use orx_store::{Jobs, Lead, LeadRequest, Leases, Memory, Store, Workers};
 use orx_testkit::make::{NOW, job, json, name};
+
+/// Of all workers here.
+const SECRET: SecretHash = SecretHash([7; 32]);
 
 /// The memory store never waits, so neither does what runs on it.
 fn done<T>(future: impl Future<Output = T>) -> T {
@@ -70,14 +73,15 @@ impl World {
     }
 
     fn worker(&mut self, worker: u128, slots: u32, queues: &[&str], now: Now) {
-        done(self.engine.register(registration(worker, slots, queues), false, now)).expect("known");
+        let told = self.engine.register(registration(worker, slots, queues), Some(SECRET), now);
+        done(told).expect("an answer").expect("known");
         self.beat(worker, slots, now);
     }
 
     fn beat(&mut self, worker: u128, slots: u32, now: Now) {
         self.heartbeats += 1;
         let beat = heartbeat(worker, self.heartbeats, slots, WorkerState::Running);
-        done(self.engine.heartbeat(&beat, false, now)).expect("heard");
+        done(self.engine.heartbeat(&beat, Some(SECRET), now)).expect("an answer").expect("heard");
     }
 
     fn enqueue(&self, jobs: impl IntoIterator<Item = JobSpec>) {

@@ -11,6 +11,7 @@ use crate::job::{Command, Json, Labels, Origin, Progress};
 use crate::lane::Offer;
 use crate::log::LogChunk;
 use crate::policy::Priority;
+use crate::secret::WorkerSecret;
 use crate::time::Timestamp;
 
 /// Version of the message format. Readers take this one and the one before it.
@@ -366,6 +367,10 @@ pub struct HeartbeatAnswer {
     /// Where the leader is, for a worker whose inbox is elsewhere. `None`: here, or nobody leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// In the answer to the registration of a new incarnation only: what the worker shows from then
+    /// on, in the header `orx-worker-secret`. It is shown here, and nowhere again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<WorkerSecret>,
     pub now: Timestamp,
 }
 

@@ -14,6 +14,8 @@ pub enum Code {
     Unauthenticated,
     /// The token does not carry the scope needed.
     NotAllowed,
+    /// The secret of the request is not that of the worker's incarnation.
+    NotThisWorker,
     /// Host or Origin is not ours.
     ForeignOrigin,
     NotFound,
@@ -49,7 +51,7 @@ impl Code {
         match self {
             Self::BadRequest => 400,
             Self::Unauthenticated => 401,
-            Self::NotAllowed | Self::ForeignOrigin => 403,
+            Self::NotAllowed | Self::NotThisWorker | Self::ForeignOrigin => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::SlowRequest => 408,
@@ -72,6 +74,7 @@ impl Code {
             Self::TooLarge => "too_large",
             Self::Unauthenticated => "unauthenticated",
             Self::NotAllowed => "not_allowed",
+            Self::NotThisWorker => "not_this_worker",
             Self::ForeignOrigin => "foreign_origin",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -97,6 +100,7 @@ impl Code {
             Self::TooLarge => "the request is too large",
             Self::Unauthenticated => "a valid token is needed",
             Self::NotAllowed => "the token does not allow this",
+            Self::NotThisWorker => "the secret is not that worker's",
             Self::ForeignOrigin => "requests from web pages are refused",
             Self::NotFound => "there is no such thing",
             Self::MethodNotAllowed => "this path does not take that method",

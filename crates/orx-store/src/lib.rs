@@ -41,12 +41,13 @@ use orx_model::filter::Filter;
 use orx_model::job::{DeadReason, Labels};
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{
-    Dispatch, ExecutionProgress, Load, Started, WorkerOrder, WorkerRegistration, WorkerState,
+    Dispatch, ExecutionProgress, ExecutionRef, Load, Started, WorkerOrder, WorkerRegistration,
+    WorkerState,
 };
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, Name, Offer, Outcome,
-    Timestamp,
+    SecretHash, Timestamp,
 };
 
 pub use error::StoreError;
@@ -263,6 +264,13 @@ pub struct Live {
     pub cancel_requested: bool,
 }
 
+/// Who was given an execution, and as which attempt of its job. That never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    pub worker: Incarnation,
+    pub attempt: u32,
+}
+
 /// What became of one outcome. All three are final: the worker may forget it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a stale outcome is an answer, not an error: the caller decides what follows"]
@@ -341,6 +349,9 @@ pub trait Dispatching: Send + Sync {
 
     /// Those of one worker, by job id.
     async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>>;
+
+    /// In the order of `executions`, live or ended; `None` for those that are not known.
+    async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>>;
 }
 
 /// What to read of a job's log.
@@ -387,6 +398,16 @@ pub struct WorkerReport {
     pub node: Option<Incarnation>,
 }
 
+/// What became of one report of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a report with another's secret is an answer, not an error"]
+pub enum WorkerPut {
+    /// With what is ordered of the worker.
+    Kept(Option<WorkerOrder>),
+    /// The worker is known by another secret. Nothing was changed.
+    OtherSecret,
+}
+
 /// A worker as it was last heard of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerRecord {
@@ -400,14 +421,18 @@ pub struct WorkerRecord {
 
 #[async_trait]
 pub trait Workers: Send + Sync {
-    /// Advisory. Inserts, or replaces the one with the same incarnation; answers what is ordered of
-    /// each. A report whose heartbeat is older than the one kept only says that the worker lives,
-    /// and one of a fenced worker changes nothing.
+    /// Advisory. Inserts, or replaces the one with the same incarnation and the same secret; the
+    /// secret of one that was kept by an orx that knew none is the first that comes. A report whose
+    /// heartbeat is older than the one kept only says that the worker lives, and one of a fenced
+    /// worker changes nothing.
     async fn put_workers(
         &self,
-        workers: Vec<WorkerReport>,
+        workers: Vec<(SecretHash, WorkerReport)>,
         now: Timestamp,
-    ) -> Result<Vec<Option<WorkerOrder>>>;
+    ) -> Result<Vec<WorkerPut>>;
+
+    /// `None` for a worker that is not known, or that an orx kept which knew no secrets.
+    async fn worker_secret(&self, worker: Incarnation) -> Result<Option<SecretHash>>;
 
     /// By name, then incarnation.
     async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>>;

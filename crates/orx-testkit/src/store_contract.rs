@@ -9,18 +9,18 @@ use orx_model::filter::Filter;
 use orx_model::job::DeadReason;
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{
-    ExecutionProgress, Load, Started, WorkerOrder, WorkerRegistration, WorkerState,
+    ExecutionProgress, ExecutionRef, Load, Started, WorkerOrder, WorkerRegistration, WorkerState,
 };
 use orx_model::time::Zone;
 use orx_model::wire::StatusCounts;
 use orx_model::{
     AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, OnLost, Outcome,
-    OutcomeKind, Priority, RetryPolicy,
+    OutcomeKind, Priority, RetryPolicy, SecretHash,
 };
 use orx_store::{
-    CLAIM_MOST, CancelAnswer, CancelCommand, Enqueued, KeptKey, Lead, LeadRequest, ListRequest,
-    LogRequest, NodeReport, PruneRequest, Recorded, RetryAnswer, Store, Term, TokenRecord,
-    WorkerReport,
+    CLAIM_MOST, CancelAnswer, CancelCommand, Enqueued, Holder, KeptKey, Lead, LeadRequest,
+    ListRequest, LogRequest, NodeReport, PruneRequest, Recorded, RetryAnswer, Store, Term,
+    TokenRecord, WorkerPut, WorkerReport,
 };
 
 use crate::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
@@ -70,6 +70,8 @@ macro_rules! store_contract {
             workers_are_kept_replaced_and_removed
             what_is_ordered_of_a_worker_stands_until_it_is_taken_back
             a_fenced_worker_stays_fenced_whatever_it_says
+            a_report_with_another_secret_changes_nothing
+            who_was_given_an_execution_is_known_live_or_ended
             one_node_leads_until_it_steps_down
             an_epoch_is_above_all_that_was_heard_of_and_above_the_seconds
             a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothing
@@ -790,9 +792,17 @@ async fn reports(store: &AStore) -> Vec<WorkerReport> {
     all.into_iter().map(|worker| worker.report).collect()
 }
 
+/// Of the workers in these cases.
+const SECRET: SecretHash = SecretHash([7; 32]);
+
+async fn put(store: &AStore, reports: Vec<WorkerReport>) -> Vec<WorkerPut> {
+    let reports = reports.into_iter().map(|report| (SECRET, report)).collect();
+    store.put_workers(reports, NOW).await.expect("put")
+}
+
 pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
     let all = vec![report(2, "b"), report(1, "b"), report(3, "a")];
-    assert_eq!(store.put_workers(all, NOW).await.expect("put"), [None, None, None]);
+    assert_eq!(put(&store, all).await, [WorkerPut::Kept(None); 3]);
     let load = Load { cpu: 0.5, memory_used_bytes: 1, memory_bytes: 2 };
     let later = WorkerReport {
         state: WorkerState::Draining,
@@ -803,11 +813,11 @@ pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
         node: Some(Incarnation(8)),
         ..report(3, "a")
     };
-    store.put_workers(vec![later.clone()], NOW).await.expect("put");
+    put(&store, vec![later.clone()]).await;
     assert_eq!(reports(&store).await, [later.clone(), report(1, "b"), report(2, "b")]);
     // One that was sent before and comes late says only that the worker lives.
     let late = WorkerReport { heartbeat: 4, capacity: 9, ..later.clone() };
-    store.put_workers(vec![late], NOW).await.expect("put");
+    put(&store, vec![late]).await;
     assert_eq!(reports(&store).await[0], later);
     let seen = store.workers(NOW).await.expect("read");
     assert!(seen.iter().all(|worker| worker.silent < Duration::from_secs(60)), "{seen:?}");
@@ -817,24 +827,23 @@ pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
 
 pub async fn what_is_ordered_of_a_worker_stands_until_it_is_taken_back(store: AStore) {
     let (one, other) = (Incarnation(1), Incarnation(2));
-    store.put_workers(vec![report(1, "w")], NOW).await.expect("put");
+    put(&store, vec![report(1, "w")]).await;
     let drain = Some(WorkerOrder::Drain);
     let ordered = store.order_workers(vec![one, other], drain).await.expect("ordered");
     assert_eq!(ordered, [true, false]);
-    let put = || async { store.put_workers(vec![report(1, "w")], NOW).await.expect("put") };
-    assert_eq!(put().await, [drain]);
+    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(drain)]);
     assert_eq!(store.workers(NOW).await.expect("read")[0].order, drain);
     assert_eq!(store.order_workers(vec![one], None).await.expect("ordered"), [true]);
-    assert_eq!(put().await, [None]);
+    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(None)]);
 }
 
 pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
     let fence = Some(WorkerOrder::Fence);
-    store.put_workers(vec![report(1, "w")], NOW).await.expect("put");
+    put(&store, vec![report(1, "w")]).await;
     let fenced = store.order_workers(vec![Incarnation(1)], fence).await.expect("ordered");
     assert_eq!(fenced, [true]);
     let again = WorkerReport { capacity: 9, heartbeat: 7, ..report(1, "w") };
-    assert_eq!(store.put_workers(vec![again], NOW).await.expect("put"), [fence]);
+    assert_eq!(put(&store, vec![again]).await, [WorkerPut::Kept(fence)]);
     assert_eq!(reports(&store).await, [report(1, "w")]);
     for order in [None, Some(WorkerOrder::Drain)] {
         let taken_back = store.order_workers(vec![Incarnation(1)], order).await.expect("answered");
@@ -845,6 +854,59 @@ pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
     assert_eq!(store.workers(NOW).await.expect("read")[0].order, fence);
     store.remove_workers(vec![Incarnation(1)], true).await.expect("removed");
     assert!(store.workers(NOW).await.expect("read").is_empty());
+}
+
+pub async fn a_report_with_another_secret_changes_nothing(store: AStore) {
+    let one = Incarnation(1);
+    assert_eq!(store.worker_secret(one).await.expect("read"), None);
+    put(&store, vec![report(1, "w")]).await;
+    assert_eq!(store.worker_secret(one).await.expect("read"), Some(SECRET));
+    let other = SecretHash([8; 32]);
+    let strange = WorkerReport { capacity: 9, heartbeat: 7, ..report(1, "x") };
+    let batch = vec![
+        (other, strange.clone()),
+        (other, report(2, "y")),
+        (SECRET, WorkerReport { capacity: 3, heartbeat: 1, ..report(1, "w") }),
+        (other, WorkerReport { heartbeat: 0, ..strange }),
+    ];
+    let kept = WorkerPut::Kept(None);
+    assert_eq!(
+        store.put_workers(batch, NOW).await.expect("put"),
+        [WorkerPut::OtherSecret, kept, kept, WorkerPut::OtherSecret]
+    );
+    let all = reports(&store).await;
+    assert_eq!((all[0].capacity, all[0].heartbeat), (3, 1));
+    assert_eq!(store.worker_secret(one).await.expect("read"), Some(SECRET));
+    // Once it is forgotten, whoever comes next is another.
+    store.remove_workers(vec![one], false).await.expect("removed");
+    assert_eq!(store.worker_secret(one).await.expect("read"), None);
+    let again = store.put_workers(vec![(other, report(1, "x"))], NOW).await.expect("put");
+    assert_eq!(again, [kept]);
+}
+
+pub async fn who_was_given_an_execution_is_known_live_or_ended(store: AStore) {
+    let (one, two) = (add(&store, job()).await, add(&store, job()).await);
+    claim(&store, 1).await;
+    let _ = tell(&store, outcome(one, 1, OutcomeKind::Interrupted)).await;
+    store.claim_ready(vec![request(2, 20, 2)], store.term, at(3)).await.expect("claim");
+    let live = store.attempts(one).await.expect("read")[1].execution;
+    let other = store.attempts(two).await.expect("read")[0].execution;
+    let of = |job, execution| ExecutionRef { job, execution };
+    let asked = vec![
+        of(two, other),
+        of(one, ExecutionId(1)),
+        of(one, live),
+        // Of another job, of none, and one that was never given out.
+        of(two, live),
+        of(JobId(99), ExecutionId(1)),
+        of(one, ExecutionId(9)),
+    ];
+    let holder = |worker, attempt| Some(Holder { worker: Incarnation(worker), attempt });
+    assert_eq!(
+        store.holders(asked).await.expect("read"),
+        [holder(2, 1), holder(1, 1), holder(2, 2), None, None, None]
+    );
+    assert_eq!(store.holders(Vec::new()).await.expect("read"), []);
 }
 
 pub async fn one_node_leads_until_it_steps_down(store: AStore) {

@@ -17,7 +17,7 @@ use std::fmt;
 use async_trait::async_trait;
 use orx_model::message::{Envelope, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
 use orx_model::wire::Receipt;
-use orx_model::{Incarnation, JobId};
+use orx_model::{Incarnation, JobId, SecretHash};
 
 pub use direct::Direct;
 pub use notice::Notices;
@@ -136,6 +136,25 @@ pub trait Gateway: Send + Sync {
     async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError>;
 }
 
+/// A coordinator's side of it, for workers in other processes: whoever calls has shown the secret of
+/// which this is the hash, and is believed to be the worker only if that is the secret it registered
+/// with.
+#[async_trait]
+pub trait GatewayServer: Send + Sync {
+    /// A new incarnation is from now on known by this secret.
+    async fn register(
+        &self,
+        registration: WorkerRegistration,
+        secret: SecretHash,
+    ) -> Result<HeartbeatAnswer, GatewayError>;
+
+    async fn heartbeat(
+        &self,
+        heartbeat: WorkerHeartbeat,
+        secret: SecretHash,
+    ) -> Result<HeartbeatAnswer, GatewayError>;
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// Try again, here or elsewhere.
@@ -144,4 +163,8 @@ pub enum GatewayError {
     /// Trying again will not help.
     #[error("the coordinator refused this worker: {0}")]
     Refused(String),
+    /// Another registered this incarnation, or this one did and never heard the answer: only a new
+    /// incarnation can go on.
+    #[error("the coordinator knows this worker by another secret: {0}")]
+    NotThisWorker(String),
 }

@@ -93,6 +93,7 @@ impl Clock {
 pub struct WorkerOptions {
     pub name: Name,
     pub host: String,
+    /// Another is drawn where the answer to its registration is lost.
     pub incarnation: Incarnation,
     /// Attempts at once, at least 1.
     pub slots: u32,
@@ -119,7 +120,8 @@ pub struct WorkerOptions {
 /// Why a worker ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// A person gave this incarnation up. All that it ran was killed; another may start.
+    /// A person gave this incarnation up, or another holds it. All that it ran was killed; another
+    /// may start.
     Fenced,
 }
 
@@ -135,6 +137,7 @@ pub enum WorkerError {
 
 /// A running worker.
 pub struct Worker {
+    incarnation: Incarnation,
     commands: mpsc::Sender<Command>,
     ended: watch::Receiver<Option<Ended>>,
     task: OwnTask,
@@ -234,15 +237,17 @@ impl Worker {
     ) -> Result<Self, WorkerError> {
         let clock = Clock::new(Arc::clone(&options.now));
         options.now = clock.as_now();
-        let incarnation = options.incarnation;
         let mut rng = StdRng::seed_from_u64(options.seed);
+        let mut registration = registration(&options);
+        let (answer, asked_at) = register(&*gateway, &mut registration, &mut rng).await?;
+        let incarnation = registration.incarnation;
+        options.incarnation = incarnation;
+        clock.heard(answer.now, asked_at.elapsed());
         let channel_name = format!("orx-{incarnation}");
         let (channel, listening) =
             ctx::Channel::open(channel_name).map_err(WorkerError::Channel)?;
+        // Nothing is sent to it before its first heartbeat.
         let inbox = Inbox::open(Arc::clone(&transport), incarnation).await?;
-        let registration = registration(&options);
-        let (answer, asked_at) = register(&*gateway, &registration).await?;
-        clock.heard(answer.now, asked_at.elapsed());
         let (told_to, told) = mpsc::channel(TOLD);
         let secrets = StdRng::from_rng(&mut rng);
         let from_env = |name: &&str| Some((OsString::from(name), std::env::var_os(name)?));
@@ -295,7 +300,13 @@ impl Worker {
             let why = task.run(answer).await;
             ended_to.send_replace(why);
         };
-        Ok(Self { commands, ended, task: OwnTask(tokio::spawn(running)) })
+        Ok(Self { incarnation, commands, ended, task: OwnTask(tokio::spawn(running)) })
+    }
+
+    /// As it is registered.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Resolves when the worker has ended by itself, and never otherwise.
@@ -346,7 +357,8 @@ fn registration(options: &WorkerOptions) -> WorkerRegistration {
 
 async fn register(
     gateway: &dyn Gateway,
-    registration: &WorkerRegistration,
+    registration: &mut WorkerRegistration,
+    rng: &mut StdRng,
 ) -> Result<(HeartbeatAnswer, Instant), GatewayError> {
     let mut pause = RETRY_FIRST;
     loop {
@@ -356,6 +368,10 @@ async fn register(
                 tracing::warn!(%why, "not registered: trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_MOST);
+            }
+            // An answer was lost, and with it the secret of that incarnation. It was given nothing.
+            Err(GatewayError::NotThisWorker(_)) => {
+                registration.incarnation = Incarnation::random(rng);
             }
             answered => return answered.map(|answer| (answer, asked_at)),
         }
@@ -492,6 +508,11 @@ impl Task {
                             }
                             inputs.push(Input::Answered(answer));
                         }
+                        Err(error @ GatewayError::NotThisWorker(_)) => {
+                            tracing::error!(%error, "this incarnation is another's: giving it up");
+                            let fenced = HeartbeatAnswer { fenced: true, ..Default::default() };
+                            inputs.push(Input::Answered(fenced));
+                        }
                         Err(error) => tracing::warn!(%error, "a heartbeat was not answered"),
                     }
                 }
@@ -587,7 +608,7 @@ impl Task {
                     Effect::Publish(message) => self.to_tell.add(message),
                     Effect::HeartbeatNow => self.heartbeat_wanted = true,
                     Effect::Fenced => {
-                        tracing::warn!("fenced by a person: stopping all that runs here");
+                        tracing::warn!("fenced: stopping all that runs here");
                         self.fenced = true;
                     }
                     Effect::Register => {

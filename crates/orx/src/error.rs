@@ -125,7 +125,10 @@ impl From<Problem> for CliError {
             | Code::UnsupportedMediaType
             | Code::TooMany
             | Code::TooBroad => Exit::Usage,
-            Code::Unauthenticated | Code::NotAllowed | Code::ForeignOrigin => Exit::NotAllowed,
+            Code::Unauthenticated
+            | Code::NotAllowed
+            | Code::NotThisWorker
+            | Code::ForeignOrigin => Exit::NotAllowed,
             Code::NotFound => Exit::NotFound,
             Code::KeyConflict | Code::StateConflict => Exit::Conflict,
             Code::Unavailable

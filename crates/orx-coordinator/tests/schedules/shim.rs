@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{ExecutionProgress, Started, WorkerOrder};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
-use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, Timestamp};
+use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, SecretHash, Timestamp};
 use orx_store::*;
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -150,6 +150,7 @@ pass!(Dispatching {
     fn give_up(ends: Vec<Outcome>, draws: Vec<f64>, term: Term, now: Timestamp) -> Vec<Recorded>;
     fn live_attempts() -> Vec<Live>;
     fn live_attempts_of(worker: Incarnation) -> Vec<Live>;
+    fn holders(executions: Vec<ExecutionRef>) -> Vec<Option<Holder>>;
 });
 
 pass!(Logs {
@@ -159,7 +160,8 @@ pass!(Logs {
 });
 
 pass!(Workers {
-    fn put_workers(reports: Vec<WorkerReport>, now: Timestamp) -> Vec<Option<WorkerOrder>>;
+    fn put_workers(reports: Vec<(SecretHash, WorkerReport)>, now: Timestamp) -> Vec<WorkerPut>;
+    fn worker_secret(worker: Incarnation) -> Option<SecretHash>;
     fn workers(now: Timestamp) -> Vec<WorkerRecord>;
     fn order_workers(workers: Vec<Incarnation>, order: Option<WorkerOrder>) -> Vec<bool>;
     fn remove_workers(workers: Vec<Incarnation>, fenced: bool) -> ();

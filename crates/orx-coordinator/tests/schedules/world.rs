@@ -12,7 +12,7 @@ use orx_model::schedule::{Due, ScheduleSpec, Slot, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
     Incarnation, Job, JobId, JobSpec, JobStatus, Name, Offer, OnLost, Outcome, OutcomeKind,
-    Priority, RetryPolicy, Timestamp,
+    Priority, RetryPolicy, SecretHash, Timestamp,
 };
 use orx_store::{
     Dispatching, Jobs, Lead, LeadRequest, Leases, Position, SchedulePlan, ScheduleRecord,
@@ -20,6 +20,9 @@ use orx_store::{
 };
 
 use crate::shim::Shim;
+
+/// Of the worker, whichever engine it talks to.
+const SECRET: SecretHash = SecretHash([7; 32]);
 
 /// The memory store never waits, so neither does what runs on it.
 pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
@@ -139,7 +142,8 @@ impl World {
             started_at: ms(START),
         };
         let at = self.now();
-        let (_, outbox) = done(self.engine.register(registration, true, at)).expect("registered");
+        let told = done(self.engine.register(registration, Some(SECRET), at)).expect("registered");
+        let (_, outbox) = told.expect("its own");
         self.take(outbox);
         // Work comes after the first heartbeat.
         let heartbeat = WorkerHeartbeat {
@@ -151,7 +155,8 @@ impl World {
             unacknowledged: Vec::new(),
             load: None,
         };
-        let (_, outbox) = done(self.engine.heartbeat(&heartbeat, true, at)).expect("heard");
+        let told = done(self.engine.heartbeat(&heartbeat, Some(SECRET), at)).expect("heard");
+        let (_, outbox) = told.expect("its own");
         self.take(outbox);
     }
 

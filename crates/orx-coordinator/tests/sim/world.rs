@@ -8,7 +8,7 @@ use std::time::Duration;
 use orx_coordinator::engine::Events;
 use orx_coordinator::{Now, Outbox};
 use orx_model::message::{ExecutionRef, HeartbeatAnswer, Hint, Message, WorkerHeartbeat};
-use orx_model::{Incarnation, Job, JobId, Timestamp};
+use orx_model::{Incarnation, Job, JobId, SecretHash, Timestamp};
 use orx_store::{
     CancelAnswer, CancelCommand, Dispatching, Enqueued, Jobs, Leases, Memory, RetryAnswer,
 };
@@ -194,8 +194,9 @@ impl World {
             return;
         };
         let registration = worker.registration.clone();
-        let hosted = self.most == 1;
-        let told = now(node.engine.register(registration, hosted, at)).expect("registered");
+        let secret = (self.most != 1).then_some(SecretHash([7; 32]));
+        let told = now(node.engine.register(registration, secret, at)).expect("registered");
+        let told = told.expect("its own");
         self.deliver(to, told.1);
     }
 
@@ -432,8 +433,9 @@ impl World {
                 let Some(node) = self.nodes.get_mut(&to).filter(|node| !node.waits()) else {
                     return Ok(());
                 };
-                let hosted = self.most == 1;
-                let told = now(node.engine.heartbeat(&heartbeat, hosted, at)).expect("answered");
+                let secret = (self.most != 1).then_some(SecretHash([7; 32]));
+                let told = now(node.engine.heartbeat(&heartbeat, secret, at)).expect("answered");
+                let told = told.expect("its own");
                 self.deliver(to, told.1);
                 self.post(Mail::Answer(heartbeat.incarnation, to, told.0, heartbeat.seq));
                 Ok(())

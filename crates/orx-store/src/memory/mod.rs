@@ -11,22 +11,22 @@ use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::job::{CancelRequest, DeadReason, Ends};
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{Dispatch, ExecutionProgress, Started, WorkerOrder};
+use orx_model::message::{Dispatch, ExecutionProgress, ExecutionRef, Started, WorkerOrder};
 use orx_model::settle::{self, settle};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobEvent, JobId, JobSpec, JobStatus,
-    Lane, LiveAttempt, Name, Outcome, OutcomeKind, Timestamp, next,
+    Lane, LiveAttempt, Name, Outcome, OutcomeKind, SecretHash, Timestamp, next,
 };
 
 use crate::merge::preference;
 use crate::words::span;
 use crate::{
     CLAIM_MOST, CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
-    Dispatching, Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
-    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result,
-    RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
-    WorkerReport, Workers,
+    Dispatching, Enqueued, Holder, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live,
+    LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
+    Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer,
+    Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -78,6 +78,7 @@ struct Entry {
 
 struct Heard {
     report: WorkerReport,
+    secret: SecretHash,
     seen_at: Timestamp,
     order: Option<WorkerOrder>,
 }
@@ -703,6 +704,20 @@ impl Dispatching for Memory {
         let all = self.live_attempts().await?;
         Ok(all.into_iter().filter(|attempt| attempt.worker == worker).collect())
     }
+
+    async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>> {
+        let state = self.state()?;
+        let holder = |of: &ExecutionRef| {
+            let entry = state.jobs.get(&of.job)?;
+            let live = entry.job.live.as_ref().filter(|live| live.execution == of.execution);
+            if let Some(live) = live {
+                return Some(Holder { worker: live.worker, attempt: entry.job.attempt });
+            }
+            let ended = entry.ended.iter().find(|ended| ended.execution == of.execution)?;
+            Some(Holder { worker: ended.worker, attempt: ended.number })
+        };
+        Ok(executions.iter().map(holder).collect())
+    }
 }
 
 fn live(entry: &Entry) -> Option<Live> {
@@ -798,27 +813,36 @@ fn wanted<'s>(
 impl Workers for Memory {
     async fn put_workers(
         &self,
-        workers: Vec<WorkerReport>,
+        workers: Vec<(SecretHash, WorkerReport)>,
         now: Timestamp,
-    ) -> Result<Vec<Option<WorkerOrder>>> {
+    ) -> Result<Vec<WorkerPut>> {
         let mut state = self.state()?;
-        let mut orders = Vec::new();
-        for report in workers {
+        let mut answers = Vec::new();
+        for (secret, report) in workers {
             let incarnation = report.registration.incarnation;
             let heard = state.workers.entry(incarnation).or_insert_with(|| Heard {
                 report: report.clone(),
+                secret,
                 seen_at: now,
                 order: None,
             });
+            if heard.secret != secret {
+                answers.push(WorkerPut::OtherSecret);
+                continue;
+            }
             if heard.order != Some(WorkerOrder::Fence) {
                 if report.heartbeat == 0 || report.heartbeat >= heard.report.heartbeat {
                     heard.report = report;
                 }
                 heard.seen_at = now;
             }
-            orders.push(heard.order);
+            answers.push(WorkerPut::Kept(heard.order));
         }
-        Ok(orders)
+        Ok(answers)
+    }
+
+    async fn worker_secret(&self, worker: Incarnation) -> Result<Option<SecretHash>> {
+        Ok(self.state()?.workers.get(&worker).map(|heard| heard.secret))
     }
 
     async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>> {

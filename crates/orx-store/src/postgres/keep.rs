@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use orx_model::log::LogChunk;
 use orx_model::message::WorkerOrder;
-use orx_model::{Incarnation, Timestamp, limits};
+use orx_model::{Incarnation, SecretHash, Timestamp, limits};
 
 use super::call::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
@@ -13,7 +13,7 @@ use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
 use crate::words::{integer, millis, order_of, stream_code};
-use crate::{PruneRequest, Pruned, Term, TokenRecord, WorkerReport};
+use crate::{PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerReport};
 
 impl Part for Vec<LogChunk> {
     type Answer = ();
@@ -47,25 +47,46 @@ impl Part for Vec<LogChunk> {
 impl Inner {
     pub(super) async fn put_workers(
         &self,
-        workers: &[WorkerReport],
-    ) -> Done<Vec<Option<WorkerOrder>>> {
-        let mut orders: HashMap<Incarnation, Option<WorkerOrder>> = HashMap::new();
-        let mut left: Vec<&WorkerReport> = workers.iter().collect();
+        workers: &[(SecretHash, WorkerReport)],
+    ) -> Done<Vec<WorkerPut>> {
+        let mut answers = vec![WorkerPut::Kept(None); workers.len()];
+        let mut left: Vec<usize> = (0..workers.len()).collect();
         while !left.is_empty() {
             // What is told of one worker is kept one after the other.
             let mut seen = HashSet::new();
+            let of = |place: &usize| workers[*place].1.registration.incarnation;
             let (now, later): (Vec<_>, Vec<_>) =
-                left.into_iter().partition(|report| seen.insert(report.registration.incarnation));
-            let sets = self.send(Kind::Advisory, workers_message(&now)?).await?;
+                left.into_iter().partition(|place| seen.insert(of(place)));
+            let told: Vec<_> = now.iter().map(|place| &workers[*place]).collect();
+            let sets = self.send(Kind::Advisory, workers_message(&told)?).await?;
+            let mut kept: HashMap<Incarnation, WorkerPut> = HashMap::new();
             for row in sets.last().into_iter().flatten() {
                 let row = Columns(row);
-                orders.insert(row.incarnation(0)?, row.optional(1)?.and_then(order_of));
+                let answer = if row.bool(2)? {
+                    WorkerPut::Kept(row.optional(1)?.and_then(order_of))
+                } else {
+                    WorkerPut::OtherSecret
+                };
+                kept.insert(row.incarnation(0)?, answer);
+            }
+            for place in now {
+                if let Some(answer) = kept.get(&of(&place)) {
+                    answers[place] = *answer;
+                }
             }
             left = later;
         }
-        let of =
-            |report: &WorkerReport| orders.get(&report.registration.incarnation).copied().flatten();
-        Ok(workers.iter().map(of).collect())
+        Ok(answers)
+    }
+
+    pub(super) async fn worker_secret(&self, worker: Incarnation) -> Done<Option<SecretHash>> {
+        let message = sql::fill(
+            "select secret from workers where incarnation = :worker and secret is not null",
+            &[("worker", sql::id(worker.0))],
+        );
+        let rows = self.rows(Kind::Read, message).await?;
+        let bytes = rows.first().map(|row| Columns(row).bytes(0)).transpose()?;
+        Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(SecretHash))
     }
 
     pub(super) async fn order_workers(
@@ -156,26 +177,26 @@ impl Inner {
     }
 }
 
-fn workers_message(workers: &[&WorkerReport]) -> Done<String> {
-    let registrations = workers
-        .iter()
+fn workers_message(workers: &[&(SecretHash, WorkerReport)]) -> Done<String> {
+    let reports = || workers.iter().map(|(_, report)| report);
+    let registrations = reports()
         .map(|report| serde_json::to_string(&report.registration))
         .collect::<Result<Vec<_>, _>>()?;
-    let loads = workers
-        .iter()
+    let loads = reports()
         .map(|report| report.load.as_ref().map(serde_json::to_string).transpose())
         .collect::<Result<Vec<_>, _>>()?;
-    let registered = || workers.iter().map(|report| &report.registration);
+    let registered = || reports().map(|report| &report.registration);
     let values = [
         ("incarnations", sql::ids(registered().map(|it| it.incarnation.0))),
         ("names", sql::texts(registered().map(|it| it.name.as_str()))),
         ("registrations", sql::texts(registrations.iter().map(String::as_str))),
-        ("states", sql::texts(workers.iter().map(|report| report.state.as_str()))),
-        ("capacities", sql::ints(workers.iter().map(|report| i64::from(report.capacity)))),
-        ("heartbeats", sql::ints(workers.iter().map(|report| integer(report.heartbeat)))),
+        ("states", sql::texts(reports().map(|report| report.state.as_str()))),
+        ("capacities", sql::ints(reports().map(|report| i64::from(report.capacity)))),
+        ("heartbeats", sql::ints(reports().map(|report| integer(report.heartbeat)))),
         ("loads", sql::texts(loads.iter().map(Option::as_deref))),
-        ("hosts", sql::ids(workers.iter().map(|report| report.hosted_by.map(|it| it.0)))),
-        ("nodes", sql::ids(workers.iter().map(|report| report.node.map(|it| it.0)))),
+        ("hosts", sql::ids(reports().map(|report| report.hosted_by.map(|it| it.0)))),
+        ("nodes", sql::ids(reports().map(|report| report.node.map(|it| it.0)))),
+        ("secrets", sql::byte_strings(workers.iter().map(|(secret, _)| secret.0.as_slice()))),
     ];
     Ok(sql::fill(include_str!("put_workers.sql"), &values))
 }

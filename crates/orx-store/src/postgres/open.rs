@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_schedules.sql"),
     include_str!("migrations/0003_zones.sql"),
+    include_str!("migrations/0004_worker_secrets.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

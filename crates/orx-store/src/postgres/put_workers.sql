@@ -1,16 +1,18 @@
 -- Workers as they were heard of; what is ordered of them stands. What was sent before the last that
--- is known says only that the worker lives, and a fenced one says nothing. Answers the orders.
+-- is known says only that the worker lives, and a fenced one says nothing. Nor does one with another
+-- secret than the one kept. Answers the orders, and whether the secrets are those kept.
 insert into workers as w
-    (incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, seen_at)
-select incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node,
+    (incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, secret,
+     seen_at)
+select incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, secret,
        (extract(epoch from clock_timestamp()) * 1000)::bigint
 from unnest(:incarnations, :names, :registrations, :states, :capacities, :heartbeats, :loads,
-            :hosts, :nodes)
-    as t(incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node)
+            :hosts, :nodes, :secrets)
+    as t(incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, secret)
 order by incarnation
 on conflict (incarnation) do update set
-    (name, registration, state, capacity, heartbeat, load, hosted_by, node, seen_at) = (
-        select t.*, excluded.seen_at
+    (name, registration, state, capacity, heartbeat, load, hosted_by, node, secret, seen_at) = (
+        select t.*, excluded.secret, excluded.seen_at
         from (values
             (true, excluded.name, excluded.registration, excluded.state, excluded.capacity,
              excluded.heartbeat, excluded.load, excluded.hosted_by, excluded.node),
@@ -23,5 +25,6 @@ on conflict (incarnation) do update set
         ) t
         where v.newest = (excluded.heartbeat = 0 or excluded.heartbeat >= w.heartbeat)
     )
-where w.ordered is distinct from 'fence';
-select incarnation, ordered from workers where incarnation = any(:incarnations)
+where w.ordered is distinct from 'fence' and (w.secret is null or w.secret = excluded.secret);
+select w.incarnation, w.ordered, w.secret is null or w.secret = t.secret
+from workers w join unnest(:incarnations, :secrets) as t(incarnation, secret) using (incarnation)

@@ -1,6 +1,7 @@
 //! What is read of jobs.
 
 use orx_model::filter::Filter;
+use orx_model::message::ExecutionRef;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
@@ -14,7 +15,7 @@ use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 use crate::plan::{self, SCAN_MAX, Statuses};
 use crate::words::status_code;
-use crate::{DeadLetterRow, ListRequest, Live, Page};
+use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
 
 /// Jobs read at once while a filter is asked of them, at first and at most.
 const PAGE_ROWS: (u64, u64) = (64, 2_000);
@@ -180,6 +181,24 @@ impl Inner {
         let query = format!("{LIVE} where worker = :worker order by id");
         let message = sql::fill(&query, &[("worker", sql::id(worker.0))]);
         self.rows(Kind::Read, message).await?.iter().map(live).collect()
+    }
+
+    pub(super) async fn holders(&self, executions: &[ExecutionRef]) -> Done<Vec<Option<Holder>>> {
+        let values = [
+            ("jobs", sql::ints(executions.iter().map(|of| of.job.0))),
+            ("executions", sql::ids(executions.iter().map(|of| of.execution.0))),
+        ];
+        let message = sql::fill(include_str!("holders.sql"), &values);
+        let holder = |row| {
+            let row = Columns(row);
+            match row.optional_id(0)? {
+                Some(worker) => {
+                    Ok(Some(Holder { worker: Incarnation(worker), attempt: row.count(1)? }))
+                }
+                None => Ok(None),
+            }
+        };
+        self.rows(Kind::Read, message).await?.iter().map(holder).collect()
     }
 
     pub(super) async fn dead_letters(

@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{ExecutionProgress, Started, WorkerOrder};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
 use orx_model::wire::{Count, StatusCounts};
-use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, Timestamp};
+use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, SecretHash, Timestamp};
 
 use super::enqueue::Enqueue;
 use super::outcome::Record;
@@ -17,10 +17,10 @@ use crate::new_job::NewJob;
 use crate::plan::SCAN_MAX;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Durability, Enqueued, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
-    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result,
-    RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerRecord,
-    WorkerReport, Workers,
+    Durability, Enqueued, Holder, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live,
+    LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
+    Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer,
+    Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: SCAN_MAX };
@@ -141,6 +141,11 @@ impl Dispatching for Postgres {
     async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>> {
         self.inner.read("read the live attempts", self.inner.live_attempts_of(worker)).await
     }
+
+    async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>> {
+        let read = self.inner.holders(&executions);
+        self.inner.read("read who holds which execution", read).await
+    }
 }
 
 #[async_trait]
@@ -163,10 +168,15 @@ impl Workers for Postgres {
     /// By the clock of the server, not by `now`.
     async fn put_workers(
         &self,
-        workers: Vec<WorkerReport>,
+        workers: Vec<(SecretHash, WorkerReport)>,
         _now: Timestamp,
-    ) -> Result<Vec<Option<WorkerOrder>>> {
+    ) -> Result<Vec<WorkerPut>> {
         self.inner.write("note the workers", self.inner.put_workers(&workers)).await
+    }
+
+    async fn worker_secret(&self, worker: Incarnation) -> Result<Option<SecretHash>> {
+        let read = self.inner.worker_secret(worker);
+        self.inner.read("read the secret of a worker", read).await
     }
 
     async fn workers(&self, _now: Timestamp) -> Result<Vec<WorkerRecord>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orx_model::log::LogChunk;
 use orx_model::message::WorkerOrder;
-use orx_model::{Incarnation, JobId, JobStatus, Timestamp, limits};
+use orx_model::{Incarnation, JobId, JobStatus, SecretHash, Timestamp, limits};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::cache::Lease;
@@ -12,7 +12,9 @@ use super::row::{self, millis, status_code, stream_code};
 use super::trouble::Done;
 use super::writer::Tx;
 use crate::words::readable;
-use crate::{Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerReport};
+use crate::{
+    Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerReport,
+};
 
 pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> Done<()> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
@@ -49,6 +51,7 @@ pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> Done<()> {
 #[derive(Debug)]
 pub(super) struct WorkerRow {
     incarnation: Incarnation,
+    secret: SecretHash,
     name: String,
     registration: String,
     state: &'static str,
@@ -60,9 +63,12 @@ pub(super) struct WorkerRow {
 }
 
 impl WorkerRow {
-    pub(super) fn new(report: &WorkerReport) -> Result<Self, serde_json::Error> {
+    pub(super) fn new(
+        (secret, report): &(SecretHash, WorkerReport),
+    ) -> Result<Self, serde_json::Error> {
         Ok(Self {
             incarnation: report.registration.incarnation,
+            secret: *secret,
             name: report.registration.name.to_string(),
             registration: serde_json::to_string(&report.registration)?,
             state: report.state.as_str(),
@@ -79,23 +85,31 @@ pub(super) fn put_workers(
     tx: &mut Tx<'_>,
     workers: &[WorkerRow],
     now: Timestamp,
-) -> Done<Vec<Option<WorkerOrder>>> {
-    let mut find =
-        tx.conn.prepare_cached("SELECT heartbeat, ordered FROM workers WHERE incarnation = ?1")?;
+) -> Done<Vec<WorkerPut>> {
+    let mut find = tx
+        .conn
+        .prepare_cached("SELECT heartbeat, ordered, secret FROM workers WHERE incarnation = ?1")?;
     let mut seen =
         tx.conn.prepare_cached("UPDATE workers SET seen_at = ?2 WHERE incarnation = ?1")?;
     let mut put = tx.conn.prepare_cached(include_str!("put_worker.sql"))?;
-    let mut orders = Vec::with_capacity(workers.len());
+    let mut answers = Vec::with_capacity(workers.len());
     for worker in workers {
         let incarnation = worker.incarnation.to_bytes();
         let known = find
-            .query_row([incarnation], |row| Ok((row.get::<_, i64>(0)?, row::order(row, 1)?)))
+            .query_row([incarnation], |row| {
+                let secret = row.get::<_, Option<[u8; 32]>>(2)?;
+                Ok((row.get::<_, i64>(0)?, row::order(row, 1)?, secret))
+            })
             .optional()?;
-        let order = known.and_then(|(_, order)| order);
+        if known.is_some_and(|(_, _, kept)| kept.is_some_and(|kept| kept != worker.secret.0)) {
+            answers.push(WorkerPut::OtherSecret);
+            continue;
+        }
+        let order = known.and_then(|(_, order, _)| order);
         let newest = worker.heartbeat == 0
-            || known.is_none_or(|(heartbeat, _)| worker.heartbeat >= heartbeat);
+            || known.is_none_or(|(heartbeat, _, _)| worker.heartbeat >= heartbeat);
         if order == Some(WorkerOrder::Fence) {
-            orders.push(order);
+            answers.push(WorkerPut::Kept(order));
             continue;
         }
         if newest {
@@ -110,13 +124,14 @@ pub(super) fn put_workers(
                 now.as_millis(),
                 worker.hosted_by.map(Incarnation::to_bytes),
                 worker.node.map(Incarnation::to_bytes),
+                worker.secret.0,
             ])?;
         } else {
             seen.execute(params![incarnation, now.as_millis()])?;
         }
-        orders.push(order);
+        answers.push(WorkerPut::Kept(order));
     }
-    Ok(orders)
+    Ok(answers)
 }
 
 pub(super) fn order_workers(

@@ -1,7 +1,8 @@
 -- A worker as it was heard of. What is ordered of it stands.
 INSERT INTO workers
-    (incarnation, name, registration, state, capacity, heartbeat, load, seen_at, hosted_by, node)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    (incarnation, name, registration, state, capacity, heartbeat, load, seen_at, hosted_by, node,
+     secret)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 ON CONFLICT (incarnation) DO UPDATE SET
     name = excluded.name,
     registration = excluded.registration,
@@ -11,4 +12,5 @@ ON CONFLICT (incarnation) DO UPDATE SET
     load = excluded.load,
     seen_at = excluded.seen_at,
     hosted_by = excluded.hosted_by,
-    node = excluded.node
+    node = excluded.node,
+    secret = excluded.secret

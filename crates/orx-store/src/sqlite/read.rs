@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orx_model::filter::Filter;
+use orx_model::message::ExecutionRef;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
@@ -14,7 +15,7 @@ use super::row::{self, ATTEMPT, JOB, status_code};
 use super::trouble::Done;
 pub(super) use crate::plan::SCAN_MAX;
 use crate::plan::{self, Statuses};
-use crate::{DeadLetterRow, ListRequest, Live, Page};
+use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
 
 pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
     let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
@@ -245,6 +246,21 @@ pub(super) fn live_attempts_of(conn: &Connection, worker: Incarnation) -> Done<V
     let mut read = conn.prepare_cached(&format!("{LIVE} WHERE worker = ?1 ORDER BY id"))?;
     let rows = read.query_map([worker.to_bytes()], live)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn holders(conn: &Connection, executions: &[ExecutionRef]) -> Done<Vec<Option<Holder>>> {
+    let mut read = conn.prepare_cached(
+        "SELECT worker, attempt FROM jobs WHERE id = ?1 AND execution = ?2 \
+         UNION ALL SELECT worker, number FROM attempts WHERE job = ?1 AND execution = ?2 LIMIT 1",
+    )?;
+    let mut holders = Vec::with_capacity(executions.len());
+    for of in executions {
+        let holder = read.query_row(params![of.job.0, of.execution.to_bytes()], |row| {
+            Ok(Holder { worker: Incarnation::from_bytes(row.get(0)?), attempt: row.get(1)? })
+        });
+        holders.push(holder.optional()?);
+    }
+    Ok(holders)
 }
 
 fn live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {

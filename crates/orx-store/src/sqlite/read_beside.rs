@@ -2,7 +2,7 @@
 
 use orx_model::log::{LogChunk, LogCursor};
 use orx_model::message::WorkerState;
-use orx_model::{ExecutionId, Incarnation, JobId, Timestamp};
+use orx_model::{ExecutionId, Incarnation, JobId, SecretHash, Timestamp};
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -83,6 +83,12 @@ pub(super) fn log_tail(conn: &Connection, request: &LogRequest, lines: u32) -> D
 
 fn seq(cursor: LogCursor) -> i64 {
     i64::try_from(cursor.seq).unwrap_or(i64::MAX)
+}
+
+pub(super) fn worker_secret(conn: &Connection, worker: Incarnation) -> Done<Option<SecretHash>> {
+    let mut read = conn.prepare_cached("SELECT secret FROM workers WHERE incarnation = ?1")?;
+    let kept = read.query_row([worker.to_bytes()], |row| row.get::<_, Option<[u8; 32]>>(0));
+    Ok(kept.optional()?.flatten().map(SecretHash))
 }
 
 pub(super) fn workers(conn: &Connection, now: Timestamp) -> Done<Vec<WorkerRecord>> {

@@ -5,10 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{ExecutionProgress, Started, WorkerOrder};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
-use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, OutcomeKind, Timestamp};
+use orx_model::{
+    Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, OutcomeKind, SecretHash, Timestamp,
+};
 use rusqlite::Connection;
 
 use super::claim::Taken;
@@ -23,11 +25,11 @@ use crate::new_fire::{self, NewFire, NewPlan, NewSettle};
 use crate::new_job::NewJob;
 use crate::{
     CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
-    Dispatching, Durability, Enqueued, Fire, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest,
-    Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
-    Recorded, Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest,
-    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerRecord,
-    WorkerReport, Workers,
+    Dispatching, Durability, Enqueued, Fire, Holder, Jobs, KeptKey, Lead, LeadRequest, Leases,
+    ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
+    PruneRequest, Pruned, Recorded, Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules,
+    Settle, SlotRequest, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep,
+    Watched, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 /// Bytes that weigh as much as a row.
@@ -182,6 +184,11 @@ impl Dispatching for Sqlite {
         let read = move |conn: &Connection| read::live_attempts_of(conn, worker);
         self.read("read the live attempts", read).await
     }
+
+    async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>> {
+        let read = move |conn: &Connection| read::holders(conn, &executions);
+        self.read("read who holds which execution", read).await
+    }
 }
 
 fn outcomes_weight(outcomes: &[Outcome]) -> usize {
@@ -334,15 +341,20 @@ impl Logs for Sqlite {
 impl Workers for Sqlite {
     async fn put_workers(
         &self,
-        workers: Vec<WorkerReport>,
+        workers: Vec<(SecretHash, WorkerReport)>,
         now: Timestamp,
-    ) -> Result<Vec<Option<WorkerOrder>>> {
+    ) -> Result<Vec<WorkerPut>> {
         let action = "note the workers";
         let rows = workers.iter().map(WorkerRow::new).collect::<std::result::Result<Vec<_>, _>>();
         let rows = prepared(action, rows)?;
         let weight = rows.len();
         let run = move |tx: &mut Tx<'_>| keep::put_workers(tx, &rows, now);
         self.write(action, Kind::Advisory, weight, run).await
+    }
+
+    async fn worker_secret(&self, worker: Incarnation) -> Result<Option<SecretHash>> {
+        let read = move |conn: &Connection| read_beside::worker_secret(conn, worker);
+        self.read("read the secret of a worker", read).await
     }
 
     async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>> {

@@ -488,6 +488,13 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     assert_eq!(live.iter().map(|attempt| attempt.job.0).collect::<Vec<_>>(), [2]);
     let workers = crate::Workers::workers(&store, NOW).await.expect("read");
     assert_eq!(workers[0].report.hosted_by, Some(Incarnation(7)));
+    // It registered when there were no secrets: the first that it shows is its own.
+    let secret = |byte| orx_model::SecretHash([byte; 32]);
+    let known = crate::Workers::worker_secret(&store, Incarnation(7)).await.expect("read");
+    assert_eq!(known, None);
+    let put = [1, 2].map(|byte| (secret(byte), workers[0].report.clone()));
+    let put = crate::Workers::put_workers(&store, put.to_vec(), NOW).await.expect("put");
+    assert_eq!(put, [crate::WorkerPut::Kept(None), crate::WorkerPut::OtherSecret]);
     let ended = store.attempts(JobId(3)).await.expect("read");
     assert_eq!((ended[0].epoch, ended[0].status), (0, orx_model::AttemptStatus::Succeeded));
     assert_eq!(claim(&store, "video", 20, 5).await.len(), 1);

@@ -14,12 +14,12 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use orx_model::message::{Envelope, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
 use orx_model::wire::{InboxLine, PublishAnswer, PublishRequest, Receipt, path};
-use orx_model::{Code, Incarnation};
+use orx_model::{Code, Incarnation, WorkerSecret};
 use serde::Serialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use super::{CallError, Token, innermost, post, refused};
+use super::{CallError, Token, Who, innermost, post, refused};
 use crate::{
     Channel, Delivery, Gateway, GatewayError, Shard, Subscription, Transport, TransportError,
 };
@@ -43,6 +43,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const UNREACHED: Duration = Duration::from_secs(60);
 /// Nor is one that fell silent: as long as the lease of a leader usually is.
 const FROZEN: Duration = Duration::from_secs(30);
+/// Incarnations whose secrets are held: those of one worker, which starts anew after a fence.
+const SECRETS: usize = 64;
 /// Envelopes read and not yet taken.
 const INBOX: usize = 256;
 /// One line of an inbox: a batch of jobs with their args.
@@ -68,6 +70,8 @@ pub struct Link {
 struct Inner {
     course: Course,
     token: Token,
+    /// What proves that a worker of this process is the one that registered, once it did.
+    secrets: Mutex<BTreeMap<Incarnation, WorkerSecret>>,
     http: reqwest::Client,
     /// A call with its answer, milliseconds: a coordinator that hangs is left before the worker's
     /// lease ends.
@@ -115,6 +119,7 @@ impl Link {
         let inner = Arc::new(Inner {
             course: Course::new(urls, first),
             token: options.token,
+            secrets: Mutex::default(),
             http: options.http,
             within_ms: AtomicU64::new(CALL_WITHIN.as_millis() as u64),
             moved: Arc::new(Notify::new()),
@@ -134,21 +139,30 @@ impl Link {
 
     async fn call(
         &self,
+        of: Incarnation,
         route: &str,
         body: &impl Serialize,
     ) -> Result<HeartbeatAnswer, GatewayError> {
         let inner = &self.inner;
         let url = inner.course.current();
+        let secret = inner.secret(of);
+        let who = Who { token: &inner.token, secret: secret.as_ref() };
         let answer: Result<HeartbeatAnswer, _> =
-            post(&inner.http, &url, route, &inner.token, body, inner.within()).await;
+            post(&inner.http, &url, route, who, body, inner.within()).await;
         match answer {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                if let Some(secret) = answer.secret.take() {
+                    inner.keep_secret(of, secret);
+                }
                 inner.answer_within(&answer);
                 inner.course.reached(&url);
                 if let Some(leader) = &answer.leader {
                     inner.course.follow(&url, leader, Instant::now());
                 }
                 Ok(answer)
+            }
+            Err(CallError::Problem(problem)) if problem.code == Code::NotThisWorker => {
+                Err(GatewayError::NotThisWorker(format!("{url}: {problem}")))
             }
             Err(CallError::Problem(problem)) if is_final(problem.code) => {
                 Err(GatewayError::Refused(format!("{url}: {problem}")))
@@ -171,6 +185,7 @@ fn is_final(code: Code) -> bool {
         code,
         Code::Unauthenticated
             | Code::NotAllowed
+            | Code::NotThisWorker
             | Code::ForeignOrigin
             | Code::BadRequest
             | Code::UnsupportedMediaType
@@ -189,6 +204,18 @@ impl Inner {
             let within = (every * 4 / 5).min(CALL_WITHIN);
             self.within_ms.store(within.as_millis() as u64, Ordering::Relaxed);
         }
+    }
+
+    fn secret(&self, of: Incarnation) -> Option<WorkerSecret> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(&of).cloned()
+    }
+
+    fn keep_secret(&self, of: Incarnation, secret: WorkerSecret) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if secrets.len() >= SECRETS {
+            secrets.clear();
+        }
+        secrets.insert(of, secret);
     }
 
     fn next_place(&self) -> u64 {
@@ -285,7 +312,9 @@ async fn send_all(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
         while batch.len() < REQUEST_ENVELOPES
             && let Ok(next) = waiting.try_recv()
         {
-            if bytes + next.bytes > REQUEST_BYTES {
+            // One request is of one worker: its secret stands for all of it.
+            let another = next.envelope.from != batch[0].envelope.from;
+            if another || bytes + next.bytes > REQUEST_BYTES {
                 held = Some(next);
                 break;
             }
@@ -308,9 +337,10 @@ async fn send_batch(
         let envelopes = batch.iter().map(|waiting| waiting.envelope.clone()).collect();
         // Not waited for: what becomes of it comes with the inbox.
         let request = PublishRequest { envelopes, wait_ms: Some(0) };
-        let token = &inner.token;
+        let secret = batch.first().and_then(|first| inner.secret(first.envelope.from));
+        let who = Who { token: &inner.token, secret: secret.as_ref() };
         let sent: Result<PublishAnswer, _> =
-            post(&inner.http, &url, path::WORKER_PUBLISH, token, &request, inner.within()).await;
+            post(&inner.http, &url, path::WORKER_PUBLISH, who, &request, inner.within()).await;
         match sent {
             Ok(answer) if answer.receipts.len() == batch.len() => {
                 let mut receipts = answer.receipts.into_iter();
@@ -358,11 +388,11 @@ impl Gateway for Link {
         &self,
         registration: WorkerRegistration,
     ) -> Result<HeartbeatAnswer, GatewayError> {
-        self.call(path::WORKER_REGISTER, &registration).await
+        self.call(registration.incarnation, path::WORKER_REGISTER, &registration).await
     }
 
     async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
-        self.call(path::WORKER_HEARTBEAT, &heartbeat).await
+        self.call(heartbeat.incarnation, path::WORKER_HEARTBEAT, &heartbeat).await
     }
 }
 
@@ -597,12 +627,10 @@ async fn read_stream(
     pause: &mut Duration,
     said: &mut bool,
 ) -> Ended {
-    let call = inner
-        .http
-        .get(format!("{url}{}", path::WORKER_INBOX))
-        .query(&[("worker", of.to_string())])
-        .bearer_auth(&*inner.token.0)
-        .send();
+    let secret = inner.secret(of);
+    let who = Who { token: &inner.token, secret: secret.as_ref() };
+    let call = inner.http.get(format!("{url}{}", path::WORKER_INBOX));
+    let call = who.shown(call).query(&[("worker", of.to_string())]).send();
     let response = match tokio::time::timeout(inner.within(), call).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Ended::away(innermost(&error)),

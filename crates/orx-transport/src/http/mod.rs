@@ -10,7 +10,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orx_model::Problem;
+use orx_model::secret::WORKER_SECRET;
+use orx_model::{Problem, WorkerSecret};
+use reqwest::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,6 +33,28 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
+    }
+}
+
+/// What a call shows of its caller.
+#[derive(Clone, Copy)]
+struct Who<'a> {
+    token: &'a Token,
+    /// Of a worker, once it has registered.
+    secret: Option<&'a WorkerSecret>,
+}
+
+impl Who<'_> {
+    fn shown(self, call: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let call = call.bearer_auth(&*self.token.0);
+        let secret = self.secret.and_then(|secret| HeaderValue::from_str(secret.expose()).ok());
+        match secret {
+            Some(mut secret) => {
+                secret.set_sensitive(true);
+                call.header(WORKER_SECRET, secret)
+            }
+            None => call,
+        }
     }
 }
 
@@ -62,14 +86,13 @@ async fn post<T: DeserializeOwned>(
     http: &reqwest::Client,
     url: &str,
     path: &str,
-    token: &Token,
+    who: Who<'_>,
     body: &impl Serialize,
     within: Duration,
 ) -> Result<T, CallError> {
     let call = async {
-        let response = http
-            .post(format!("{url}{path}"))
-            .bearer_auth(&*token.0)
+        let response = who
+            .shown(http.post(format!("{url}{path}")))
             .json(body)
             .send()
             .await

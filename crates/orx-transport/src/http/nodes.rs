@@ -9,7 +9,7 @@ use orx_model::message::Envelope;
 use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, path};
 use orx_model::{Code, Incarnation};
 
-use super::{CallError, Token, post};
+use super::{CallError, Token, Who, post};
 use crate::{Channel, Direct, Peer, Peers, Shard, Subscription, Transport, TransportError};
 
 /// What one node tells another is short, and others wait for it.
@@ -42,8 +42,9 @@ impl Nodes {
         envelopes: &[Envelope],
     ) -> Result<(), TransportError> {
         let request = NodePublishRequest { channel, envelopes: envelopes.to_vec() };
+        let who = Who { token: &self.token, secret: None };
         let sent: Result<PublishAnswer, _> =
-            post(&self.http, &peer.url, path::NODE_PUBLISH, &self.token, &request, WITHIN).await;
+            post(&self.http, &peer.url, path::NODE_PUBLISH, who, &request, WITHIN).await;
         match sent {
             Ok(_) => Ok(()),
             Err(CallError::Problem(problem)) if problem.code == Code::NotFound => {

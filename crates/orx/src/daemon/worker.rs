@@ -49,7 +49,6 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
     loop {
         let seed = rand::Rng::next_u64(&mut rand::rng());
         let settings = worker_options(&config, on_loopback, seed, link.moved())?;
-        let incarnation = settings.incarnation;
         let transport: Arc<dyn Transport> = Arc::new(link.clone());
         let gateway: Arc<dyn Gateway> = Arc::new(link.clone());
         let started = tokio::select! {
@@ -61,7 +60,7 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
                 .cause(chain(&error))
                 .hint("`orx token create --scope worker` makes a token for it")
         })?;
-        tracing::info!(%incarnation, "ready");
+        tracing::info!(incarnation = %worker.incarnation(), "ready");
         tokio::select! {
             Ended::Fenced = worker.ended() => {
                 // All it ran is dead: a new incarnation has nothing to do with it.
