@@ -345,41 +345,42 @@ complete -c orx -n "__fish_orx_using_subcommand retry" -l quiet -d 'Only data an
 complete -c orx -n "__fish_orx_using_subcommand retry" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand retry" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -s c -l context -d 'Context of the configuration' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l url -d 'Server to talk to' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l config -d 'Configuration file' -r -F
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -s o -l output -d 'Output format' -r -f -a "table\t''
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -s o -l output -d 'Output format' -r -f -a "table\t''
 wide\t''
 json\t''
 jsonl\t''
 tsv\t''
 id\t''"
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l fields -d 'Only these columns or JSON fields' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l color -d 'Colours' -r -f -a "auto\t''
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l color -d 'Colours' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l time -d 'How times are shown: relative, local, utc or unix' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l tz -d 'Time zone of the times you write and read' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l no-header -d 'Leave out the names of columns'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l quiet -d 'Only data and errors'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -s v -l verbose -d 'Say more'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -l no-input -d 'Never ask'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "add" -d 'Make a schedule for a job type, or for a command after `--`'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "list" -d 'List every schedule'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "show" -d 'Show one schedule with its next due times'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "set" -d 'Change what is named of a schedule; the rest stays'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "pause" -d 'Let schedules rest: nothing of them fires'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "resume" -d 'Let schedules go on; what came due meanwhile is skipped'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "trigger" -d 'Run a schedule now, beside its due times'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "rm" -d 'Remove schedules with their ledgers; the jobs they made stay'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "runs" -d 'What became of each due time'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "preview" -d 'Show the next due times of a schedule, or of what is typed here; the latter needs no server'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "lint" -d 'Say what is allowed but probably not meant; needs no server'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "backfill" -d 'Run the due times of a stretch that made no job'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "import" -d 'Take over a crontab: each line becomes a schedule'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "apply" -d 'Make the schedules of files be there as they are written'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply diff" -f -a "diff" -d 'Say what `apply` would change; ends with 1 if anything differs'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "add" -d 'Make a schedule for a job type, or for a command after `--`'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "list" -d 'List every schedule'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "show" -d 'Show one schedule with its next due times'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "set" -d 'Change what is named of a schedule; the rest stays'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "pause" -d 'Let schedules rest: nothing of them fires'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "resume" -d 'Let schedules go on; what came due meanwhile is skipped'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "trigger" -d 'Run a schedule now, beside its due times'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "rm" -d 'Remove schedules with their ledgers; the jobs they made stay'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "runs" -d 'What became of each due time'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "preview" -d 'Show the next due times of a schedule, or of what is typed here; the latter needs no server'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "lint" -d 'Say what is allowed but probably not meant; needs no server'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "backfill" -d 'Run the due times of a stretch that made no job'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "import" -d 'Take over a crontab: each line becomes a schedule'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "apply" -d 'Make the schedules of files be there as they are written'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "export" -d 'Print schedules as `apply` reads them: all, or those named'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "diff" -d 'Say what `apply` would change; ends with 1 if anything differs'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l every -d 'Every so often, counted from 1970' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l at -d 'Once, at this time' -r
@@ -712,6 +713,13 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l zone -d 'Zone of its times where no CRON_TZ stands; that of --tz or of this machine if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l prefix -d 'Starts the id of each schedule' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l source -d 'What the crontab is called; an import changes and removes only what came from the same source. Machine and path, or machine and user, if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l run-as -d 'User that the workers run commands as; yours if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l overlap -d 'For all lines, while the previous run goes on: skip, allow (as cron), queue-one, cancel-old' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l catch-up -d 'For all lines, what was missed while nothing ran: none (as cron), one, all or all:N' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l on-failure -d 'For all lines but those below an empty MAILTO: enqueue a job of this type when a run fails' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l cwd -d 'Folder of the commands where no HOME stands; yours if left out' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l env -d 'Variable that all commands get where the crontab does not set it, PATH or SHELL say' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l config -d 'Configuration file' -r -F
@@ -728,7 +736,12 @@ never\t''"
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l time -d 'How times are shown: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l tz -d 'Time zone of the times you write and read' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l user-column -d 'A sixth column names the user, as in /etc/crontab'
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l dry-run -d 'Only show what it would do'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l no-user-column -d 'No column names the user, also where the command looks like one'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l ignore-user -d 'Take lines for other users too: they run as the user of their worker'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l skip-bad -d 'Take the other lines where some cannot be understood'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l prune -d 'Remove what this import made from lines that have gone'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l overwrite -d 'Also change and remove what somebody changed since it was imported'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l dry-run -d 'Only show what it would do; needs no server, and without one says what the lines are'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s y -l yes -d 'Do it without asking'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l quiet -d 'Only data and errors'
@@ -759,6 +772,26 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s f -l file -d 'File (TOML), or folder of them; again for more' -r -F
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l url -d 'Server to talk to' -r

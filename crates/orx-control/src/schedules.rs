@@ -748,7 +748,13 @@ fn view(record: ScheduleRecord, missed: &BTreeMap<Name, u64>, now: Timestamp) ->
         (None, None) => ScheduleState::Ended,
     };
     let mut spec = plan.spec;
+    let edited = spec.edited();
+    let input = spec.job.command.as_ref().is_some_and(|command| command.stdin.is_some());
     mask_request(&mut spec.job);
+    if let Some(command) = spec.job.command.as_mut().filter(|_| input) {
+        // That there is one is no secret: who writes this down elsewhere knows what is lacking.
+        command.stdin = Some(MASK.to_owned());
+    }
     ScheduleView {
         missed: missed.get(&spec.id).copied().unwrap_or_default(),
         id: spec.id.clone(),
@@ -757,6 +763,7 @@ fn view(record: ScheduleRecord, missed: &BTreeMap<Name, u64>, now: Timestamp) ->
         spec,
         next: plan.position.next,
         overdue,
+        edited,
         runs,
         last_run: last_run.map(|run| RunView { job: run.job, status: run.status }),
         paused: plan.paused.map(|it| PauseView { at: it.at, reason: it.reason, by: it.by }),

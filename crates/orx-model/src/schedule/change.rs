@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::catch_up::CatchUp;
 use super::file::FileSchedule;
+use super::imported::Imported;
 use super::overlap::Overlap;
 use super::spec::{ScheduleSpec, SpecProblem};
 use super::timing::When;
@@ -325,7 +326,26 @@ impl fmt::Display for FieldChange {
 /// same: `{"n":1}` and `{ "n": 1 }` do.
 #[must_use]
 pub fn diff(old: &ScheduleSpec, new: &ScheduleSpec) -> Vec<FieldChange> {
+    let (was, is) = (old.imported.as_ref(), new.imported.as_ref());
     let (mut old, mut new) = (fields(old), fields(new));
+    let mut put = |name: &str, of: fn(&Imported) -> Value| {
+        let one = |fields: &mut BTreeMap<String, Value>, imported: Option<&Imported>| {
+            fields.extend(imported.map(|imported| (format!("imported.{name}"), of(imported))));
+        };
+        one(&mut old, was);
+        one(&mut new, is);
+    };
+    put("source", |imported| imported.source.clone().into());
+    put("line", |imported| imported.line.into());
+    if old == new {
+        // Somebody made the change that the import makes: the import takes it for its own.
+        let put = |fields: &mut BTreeMap<String, Value>, imported: Option<&Imported>| {
+            let value = imported.map(|imported| imported.fingerprint.clone().into());
+            fields.extend(value.map(|value| ("imported.fingerprint".to_owned(), value)));
+        };
+        put(&mut old, was);
+        put(&mut new, is);
+    }
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
     names
         .into_iter()

@@ -6,12 +6,13 @@
 //! it. Lines have five fields, or an alias: seconds are an addition of ours, and `6 * * * * *` in a
 //! crontab is five fields and a command that starts with `*`.
 //!
-//! An entry's id is the name of its program and a hash of its command, so it stays the same when
-//! lines around it, its time or its variables change: reading the crontab again changes schedules
-//! rather than making new ones. Of several lines with one command the later ones are numbered.
+//! An entry's id is the name of its script or program and a hash of its command, so it stays the same
+//! when lines around it, its time or its variables change. Of several lines with one command the later
+//! ones are numbered; [`super::reconcile`] finds which of them is which when the file has changed.
 //!
-//! What has no counterpart (MAILTO, the user of a system crontab) is left out with a note; a
-//! line that cannot be understood is an error, and all of them are reported together.
+//! What has no counterpart (MAILTO, the user of a system crontab) is left out with a note. A line that
+//! cannot be understood is an error, and all of them are reported together; lines that would not mean
+//! what they say without one that is wrong (below a wrong `CRON_TZ`, say) are held back with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,7 +21,11 @@ use std::sync::Arc;
 use base64::Engine;
 use serde::Serialize;
 
+use super::catch_up::CatchUp;
 use super::cron::{CronError, CronExpr, CronField};
+use super::imported::Imported;
+use super::overlap::Overlap;
+use super::program::program;
 use super::spec::ScheduleSpec;
 use super::timing::{When, hash, mix};
 use super::zone::ZoneName;
@@ -36,15 +41,38 @@ pub const LINE_BYTES: usize = 16 * 1024;
 /// Minutes of `RANDOM_DELAY`: a day.
 const DELAY_MINUTES: u64 = 24 * 60;
 
+/// Whether a sixth column names the user, as in `/etc/crontab` and `/etc/cron.d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UserColumn {
+    /// Nobody said: a line that looks as if it had one is an error.
+    #[default]
+    Unsaid,
+    Yes,
+    No,
+}
+
 /// How a crontab is read.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// A sixth column names the user, as in `/etc/crontab` and `/etc/cron.d`.
-    pub user_column: bool,
+    pub user_column: UserColumn,
+    /// Users of the machine, for what looks like a user column; `root` always is one.
+    pub users: BTreeSet<String>,
+    /// The user that commands will run as, where it is known: a line for another is an error.
+    pub run_as: Option<String>,
+    /// It is none.
+    pub ignore_user: bool,
     /// Where no `CRON_TZ` stands: that of the machine whose crontab it is.
     pub zone: ZoneName,
     /// Starts every id; empty for none.
     pub prefix: String,
+    /// The folder of commands where no `HOME` stands.
+    pub home: Option<String>,
+    /// Set before the first line.
+    pub variables: BTreeMap<String, String>,
+    pub overlap: Option<Overlap>,
+    pub catch_up: Option<CatchUp>,
+    /// For lines whose failures cron would mail: all but those below `MAILTO=""`.
+    pub on_failure: Option<Name>,
 }
 
 /// A line that became a schedule.
@@ -52,7 +80,29 @@ pub struct Options {
 pub struct Entry {
     /// From 1.
     pub line: usize,
+    /// Program and hash of its command: the same for lines with the same command.
+    pub key: String,
     pub spec: ScheduleSpec,
+}
+
+impl Entry {
+    /// The name of its program.
+    pub(super) fn program(&self) -> &str {
+        self.key.rsplit_once('-').map_or(&*self.key, |(program, _)| program)
+    }
+
+    /// As an import of a source writes it.
+    pub(super) fn written(self, id: Name, source: &str) -> ScheduleSpec {
+        let mut spec = ScheduleSpec { id, ..self.spec };
+        let fingerprint = spec.fingerprint();
+        spec.imported = Some(Imported {
+            source: source.to_owned(),
+            line: self.line as u64,
+            key: self.key,
+            fingerprint,
+        });
+        spec
+    }
 }
 
 /// Something that is not taken over.
@@ -67,6 +117,8 @@ pub struct Note {
 pub struct Crontab {
     pub entries: Vec<Entry>,
     pub notes: Vec<Note>,
+    /// Lines that are right, below one that is not and that decides what they mean.
+    pub held: Vec<LineError>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -104,6 +156,16 @@ impl std::error::Error for CrontabErrors {}
 ///
 /// Every line that cannot be understood, and a text larger than a request may be.
 pub fn parse(text: &str, options: &Options) -> Result<Crontab, CrontabErrors> {
+    let (crontab, errors) = read(text, options)?;
+    if errors.is_empty() { Ok(crontab) } else { Err(CrontabErrors(errors)) }
+}
+
+/// Reads what can be understood of a crontab, and says what cannot.
+///
+/// # Errors
+///
+/// A text larger than a request may be.
+pub fn read(text: &str, options: &Options) -> Result<(Crontab, Vec<LineError>), CrontabErrors> {
     let whole = |text| CrontabErrors(vec![LineError { line: 1, field: None, text }]);
     if text.len() > limits::BODY_BYTES {
         let (most, found) = (limits::BODY_BYTES, text.len());
@@ -119,7 +181,7 @@ pub fn parse(text: &str, options: &Options) -> Result<Crontab, CrontabErrors> {
             reader.errors.push(LineError { line: place + 1, field, text });
         }
     }
-    if reader.errors.is_empty() { Ok(reader.crontab) } else { Err(CrontabErrors(reader.errors)) }
+    Ok((reader.crontab, reader.errors))
 }
 
 type Wrong = (Option<CronField>, String);
@@ -130,6 +192,10 @@ struct Reader<'a> {
     zone: ZoneName,
     shell: Option<String>,
     jitter_ms: u64,
+    /// Cron would mail what fails.
+    mails: bool,
+    /// Settings that could not be understood, and where.
+    wrong: BTreeMap<String, usize>,
     variables: Variables,
     ids: BTreeSet<String>,
     crontab: Crontab,
@@ -146,9 +212,11 @@ impl<'a> Reader<'a> {
             options,
             line: 0,
             zone: options.zone.clone(),
-            shell: None,
+            shell: options.variables.get("SHELL").filter(|shell| !shell.is_empty()).cloned(),
             jitter_ms: 0,
-            variables: Variables::default(),
+            mails: true,
+            wrong: BTreeMap::new(),
+            variables: Variables(Arc::new(options.variables.clone())),
             ids: BTreeSet::new(),
             crontab: Crontab::default(),
             errors: Vec::new(),
@@ -174,9 +242,20 @@ impl<'a> Reader<'a> {
         if line.trim_end().is_empty() || line.starts_with('#') {
             return Ok(());
         }
-        match variable(line).map_err(|text| (None, text))? {
-            Some((name, value)) => self.set(&name, value),
-            None => self.entry(line),
+        match variable(line) {
+            Ok(Some((name, value))) => {
+                let set = self.set(&name, value);
+                match set {
+                    Ok(()) => self.wrong.remove(&name),
+                    Err(_) => self.wrong.insert(name, self.line),
+                };
+                set
+            }
+            Ok(None) => self.entry(line),
+            Err((name, text)) => {
+                self.wrong.insert(name, self.line);
+                Err((None, text))
+            }
         }
     }
 
@@ -190,7 +269,17 @@ impl<'a> Reader<'a> {
                 };
                 return Ok(());
             }
-            "MAILTO" | "MAILFROM" | "CONTENT_TYPE" | "CONTENT_TRANSFER_ENCODING" => {
+            "MAILTO" => {
+                self.mails = !value.is_empty();
+                if self.mails && self.options.on_failure.is_none() {
+                    self.note(
+                        "`MAILTO` is left out: output is kept with the job, not mailed; \
+                         `--on-failure NAME` enqueues a job of that type when a run fails",
+                    );
+                }
+                return Ok(());
+            }
+            "MAILFROM" | "CONTENT_TYPE" | "CONTENT_TRANSFER_ENCODING" => {
                 self.note(format!("`{name}` is left out: output is kept with the job, not mailed"));
                 return Ok(());
             }
@@ -230,14 +319,29 @@ impl<'a> Reader<'a> {
         let expr: CronExpr =
             time.parse().map_err(|error: CronError| (error.field(), error.to_string()))?;
         let mut rest = rest;
-        if self.options.user_column {
-            let (user, command) = split_fields(rest, 1)
-                .ok_or_else(|| (None, shape(line, "a time, a user and a command", fields + 1)))?;
-            self.note(format!(
-                "the user `{}` is left out: a command runs as the worker's user",
-                cut(user)
-            ));
-            rest = command;
+        match self.options.user_column {
+            UserColumn::Yes => {
+                let (user, command) = split_fields(rest, 1).ok_or_else(|| {
+                    (None, shape(line, "a time, a user and a command", fields + 1))
+                })?;
+                self.user(user)?;
+                rest = command;
+            }
+            UserColumn::Unsaid => {
+                let first = split_fields(rest, 1).map(|(first, _)| first);
+                let user = |first: &&str| *first == "root" || self.options.users.contains(*first);
+                if let Some(user) = first.filter(user) {
+                    return Err((
+                        None,
+                        format!(
+                            "`{user}` looks like the user column of a system crontab: \
+                             `--user-column` says that it is one, `--no-user-column` that it is the \
+                             command"
+                        ),
+                    ));
+                }
+            }
+            UserColumn::No => {}
         }
         let (command, stdin) = percent(rest);
         let command = command.trim_end_matches(['\r', '\n']);
@@ -249,14 +353,14 @@ impl<'a> Reader<'a> {
             return Err((None, format!("standard input after `%` is at most {most} bytes")));
         }
         let program = program(command);
-        let id = self.id(program, command);
+        let (id, key) = self.id(&program, command);
         let shell = self.shell.clone().unwrap_or_else(|| "sh".to_owned());
         let job = EnqueueRequest {
-            name: Some(Name::from_any(program)),
+            name: Some(Name::from_any(&program)),
             command: Some(Command {
                 argv: vec![shell, "-c".to_owned(), command.to_owned()],
                 // Cron starts a command in HOME.
-                cwd: self.variables.0.get("HOME").cloned(),
+                cwd: self.variables.0.get("HOME").or(self.options.home.as_ref()).cloned(),
                 env: self.variables.0.as_ref().clone(),
                 stdin: stdin.map(|text| base64::engine::general_purpose::STANDARD.encode(text)),
             }),
@@ -265,16 +369,49 @@ impl<'a> Reader<'a> {
         let mut spec = ScheduleSpec::new(id, When::Cron(expr), job);
         spec.zone = self.zone.clone();
         spec.jitter_ms = self.jitter_ms;
+        spec.overlap = self.options.overlap.unwrap_or(spec.overlap);
+        spec.catch_up = self.options.catch_up.unwrap_or(spec.catch_up);
+        spec.on_failure = self.options.on_failure.clone().filter(|_| self.mails);
         spec.check().map_err(|problems| (None, problems.to_string()))?;
-        self.crontab.entries.push(Entry { line: self.line, spec });
+        if let Some((name, line)) = self.wrong.first_key_value() {
+            let text =
+                format!("`{name}` in line {line} above is not understood, and it counts here");
+            self.crontab.held.push(LineError { line: self.line, field: None, text });
+            return Ok(());
+        }
+        self.crontab.entries.push(Entry { line: self.line, key, spec });
         Ok(())
     }
 
-    fn id(&mut self, program: &str, command: &str) -> Name {
+    fn user(&mut self, user: &str) -> Result<(), Wrong> {
+        let own = self.options.run_as.as_deref();
+        if own == Some(user) {
+            return Ok(());
+        }
+        let user = cut(user);
+        match own {
+            Some(own) if !self.options.ignore_user => Err((
+                None,
+                format!(
+                    "it is for the user `{user}`, and commands run as the user of their worker, \
+                     `{own}`: `--ignore-user` takes it all the same, `--run-as NAME` says who that is"
+                ),
+            )),
+            _ => {
+                self.note(format!(
+                    "the user `{user}` is left out: a command runs as the worker's user"
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    fn id(&mut self, program: &str, command: &str) -> (Name, String) {
         // Room for what makes it unique.
         let base: String = format!("{}{program}", self.options.prefix).chars().take(100).collect();
         let base = Name::from_any(&base);
         let hash = mix(hash(command.as_bytes())) & 0xff_ffff;
+        let key = format!("{}-{hash:06x}", program.chars().take(100).collect::<String>());
         let base = format!("{}-{hash:06x}", base.as_str().trim_end_matches('-'));
         let mut id = base.clone();
         let mut number = 1;
@@ -283,18 +420,8 @@ impl<'a> Reader<'a> {
             id = format!("{base}-{number}");
         }
         self.ids.insert(id.clone());
-        Name::from_any(&id)
+        (Name::from_any(&id), key)
     }
-}
-
-/// The name of the first word that can be a program; else `command`.
-fn program(command: &str) -> &str {
-    command
-        .split_ascii_whitespace()
-        .find(|word| !word.contains('='))
-        .map(|word| word.rsplit('/').next().unwrap_or(word))
-        .filter(|word| word.starts_with(|c: char| c.is_ascii_alphanumeric()))
-        .unwrap_or("command")
 }
 
 fn cut(text: &str) -> String {
@@ -323,8 +450,9 @@ fn split_fields(line: &str, fields: usize) -> Option<(&str, &str)> {
     (!rest.trim_end().is_empty()).then_some((time, rest))
 }
 
-/// `NAME = value`, either in quotes; nothing in it is expanded. `None` for what is no setting.
-fn variable(line: &str) -> Result<Option<(String, String)>, String> {
+/// `NAME = value`, either in quotes; nothing in it is expanded. `None` for what is no setting. Of a
+/// wrong one its name and what is wrong.
+fn variable(line: &str) -> Result<Option<(String, String)>, (String, String)> {
     let quoted = |text: &str| text.chars().next().filter(|c| matches!(c, '"' | '\''));
     let (name, rest) = match quoted(line) {
         Some(quote) => match line[1..].split_once(quote) {
@@ -350,11 +478,13 @@ fn variable(line: &str) -> Result<Option<(String, String)>, String> {
             Some((value, "")) => value,
             Some((_, after)) => {
                 let after = cut(after.trim());
-                return Err(format!(
-                    "`{name}`: expected nothing after the quotes, found `{after}`"
-                ));
+                let text = format!("`{name}`: expected nothing after the quotes, found `{after}`");
+                return Err((name.to_owned(), text));
             }
-            None => return Err(format!("`{name}`: expected a closing `{quote}`, found none")),
+            None => {
+                let text = format!("`{name}`: expected a closing `{quote}`, found none");
+                return Err((name.to_owned(), text));
+            }
         },
     };
     Ok(Some((name.to_owned(), value.to_owned())))

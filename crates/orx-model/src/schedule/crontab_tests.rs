@@ -46,8 +46,8 @@ fn a_crontab_becomes_schedules() {
     8: backup.sh-023bd9 = cron 30 2 * * 1-5 in America/New_York ["/bin/bash", "-c", "/usr/local/bin/backup.sh --all   # not a comment"] stdin None cwd None env ["PATH", "SHELL"]
     9: backup.sh-6e53cb = cron @daily in America/New_York ["/bin/bash", "-c", "backup.sh"] stdin None cwd None env ["PATH", "SHELL"]
     10: mail-e9b8c7 = cron */10 * * * * in America/New_York ["/bin/bash", "-c", "A=b mail -s \"10% off\" ops"] stdin Some("SGVsbG8sCmxpbmUgMiAlIGRvbmUK") cwd None env ["PATH", "SHELL"]
-    13: cd-25ea28 = cron 0 0 1 * * in Europe/Berlin ["/bin/bash", "-c", "cd /srv && make"] stdin None cwd Some("/srv") env ["HOME", "PATH", "SHELL"]
-    note 3: `MAILTO` is left out: output is kept with the job, not mailed
+    13: make-25ea28 = cron 0 0 1 * * in Europe/Berlin ["/bin/bash", "-c", "cd /srv && make"] stdin None cwd Some("/srv") env ["HOME", "PATH", "SHELL"]
+    note 3: `MAILTO` is left out: output is kept with the job, not mailed; `--on-failure NAME` enqueues a job of that type when a run fails
     "#);
 }
 
@@ -162,15 +162,16 @@ fn percent_signs_part_command_and_input() {
 #[test]
 fn a_system_crontab_has_a_user() {
     let options = crontab::Options {
-        user_column: true,
+        user_column: crontab::UserColumn::Yes,
         prefix: "web1-".to_owned(),
         zone: "Europe/Berlin".parse().expect("a zone"),
+        ..Default::default()
     };
     let text = "RANDOM_DELAY=5\n17 * * * * root cd / && run-parts /etc/cron.hourly\n@weekly www-data [ -x /x ] && /x\n";
     let tab = crontab::parse(text, &options).expect("a crontab");
     insta::assert_snapshot!(shown(&tab), @r#"
-    2: web1-cd-e1baa1 = cron 17 * * * * in Europe/Berlin ["sh", "-c", "cd / && run-parts /etc/cron.hourly"] stdin None cwd None env []
-    3: web1-command-7d7532 = cron @weekly in Europe/Berlin ["sh", "-c", "[ -x /x ] && /x"] stdin None cwd None env []
+    2: web1-cron.hourly-e1baa1 = cron 17 * * * * in Europe/Berlin ["sh", "-c", "cd / && run-parts /etc/cron.hourly"] stdin None cwd None env []
+    3: web1-x-7d7532 = cron @weekly in Europe/Berlin ["sh", "-c", "[ -x /x ] && /x"] stdin None cwd None env []
     note 2: the user `root` is left out: a command runs as the worker's user
     note 3: the user `www-data` is left out: a command runs as the worker's user
     "#);
@@ -204,6 +205,7 @@ proptest! {
         text in "([ -~\t\näß\r\0]{0,60}|(@[a-z]{0,8}|([*0-9/,-]{1,5} ){5})[ -~]{0,40}|[A-Z_\"']{1,9} ?= ?[ -~]{0,9}|\n){0,12}",
         user_column in any::<bool>(), prefix in ".{0,4}",
     ) {
+        let user_column = [crontab::UserColumn::Unsaid, crontab::UserColumn::Yes][usize::from(user_column)];
         let options = crontab::Options { user_column, prefix, ..Default::default() };
         match crontab::parse(&text, &options) {
             Ok(tab) => {

@@ -283,6 +283,8 @@ impl FileSchedule {
             tolerance_ms: self.tolerance.ms(),
             on_missed: self.on_missed.clone(),
             on_failure: self.on_failure.clone(),
+            // Who applies a file has it from there from then on.
+            imported: None,
             job: self.job.request()?,
         })
     }

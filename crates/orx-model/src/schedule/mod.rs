@@ -20,10 +20,12 @@ mod change;
 mod cron;
 pub mod crontab;
 mod file;
+mod imported;
 mod ledger;
 mod lint;
 mod overlap;
 mod preview;
+mod program;
 mod spec;
 mod timing;
 mod walk;
@@ -41,6 +43,8 @@ mod crontab_tests;
 #[cfg(test)]
 mod file_tests;
 #[cfg(test)]
+mod imported_tests;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod spec_tests;
@@ -53,6 +57,7 @@ pub use catch_up::{CatchUp, Firing, MissedRange, ParseCatchUpError, Plan, Rule, 
 pub use change::{CommandChange, FieldChange, JobChange, SpecChange, diff};
 pub use cron::{CronError, CronExpr, CronField};
 pub use file::{FileCommand, FileJob, FileProblem, FileSchedule, ScheduleFile, Span};
+pub use imported::{Imported, Step, There, What, reconcile};
 pub use ledger::{SkipReason, Slot, SlotOutcome};
 pub use lint::{Warning, WarningCode, lint};
 pub use overlap::{Before, Decision, Decisions, Overlap, ParseOverlapError};

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::catch_up::{CatchUp, Rule};
+use super::imported::Imported;
 use super::overlap::Overlap;
 use super::timing::{Timing, When};
 use super::zone::ZoneName;
@@ -52,6 +53,9 @@ pub struct ScheduleSpec {
     /// A job of this type is made when a run fails for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Name>,
+    /// Where it was imported from. Of no weight for what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// The job that each slot makes. Without `key`, `run_at`, `delay_ms` and `deadline`: the slot
     /// decides them.
     #[serde(deserialize_with = "crate::json::object")]
@@ -93,6 +97,7 @@ impl ScheduleSpec {
             tolerance_ms: Self::TOLERANCE_MS,
             on_missed: None,
             on_failure: None,
+            imported: None,
             job,
         }
     }
@@ -155,6 +160,9 @@ impl ScheduleSpec {
         if !(1_000..=most).contains(&self.tolerance_ms) {
             let found = self.tolerance_ms;
             add("tolerance_ms", format!("expected 1000 to {most} (ten years), found {found}"));
+        }
+        if let Some(Err(text)) = self.imported.as_ref().map(Imported::check) {
+            add("imported", text);
         }
         let job = &self.job;
         if job.name.is_none() && job.command.is_none() {

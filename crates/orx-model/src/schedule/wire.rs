@@ -68,6 +68,9 @@ pub struct ScheduleView {
     pub next: Option<Due>,
     /// It should have fired longer ago than its tolerance, and did not.
     pub overdue: bool,
+    /// It was imported from a crontab, and somebody changed it since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edited: bool,
     /// Due times of the last 24 hours that were recorded as missed.
     pub missed: u64,
     /// Due times that made a job.

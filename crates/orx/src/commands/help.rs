@@ -93,7 +93,14 @@ owner can read (`token_file` of a context) or into ORX_TOKEN, never a flag.\n";
   orx schedule backfill nightly --from 3d\n";
     SCHEDULE_IMPORT: "exec and service", "  crontab -l | orx schedule import --dry-run
   crontab -l | orx schedule import --yes
-  orx schedule import /etc/cron.d/backup --user-column --zone UTC\n";
+  orx schedule import /etc/cron.d/backup --user-column --prune --overlap allow --catch-up none
+
+An import owns what it made: of the same source again, it changes what changed
+lines made, and with --prune removes what has gone. What `orx schedule set`
+changed since stays, and is said.\n";
+    SCHEDULE_EXPORT: "read", "  orx schedule export > schedules.toml
+  orx schedule export nightly sync
+  orx schedule export -o json\n";
     SCHEDULE_APPLY: "service (exec for commands)", r#"  orx schedule diff -f schedules/ || orx schedule apply -f schedules/
   orx schedule apply -f schedules/ --prune --yes
   orx schedule apply -f nightly.toml --dry-run

@@ -87,7 +87,7 @@ fn http_client(trust: Option<&Trust>) -> Result<reqwest::Client, CliError> {
 }
 
 /// The name of this machine, for people.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     host.trim().to_owned()
 }

@@ -1,44 +1,21 @@
-//! Schedules from files: a crontab taken over, folders applied.
+//! Schedules from files, and files from schedules.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use orx_client::ClientError;
 use orx_model::Name;
-use orx_model::limits;
-use orx_model::schedule::crontab::{self, Crontab, Options};
+use orx_model::mask::MASK;
 use orx_model::schedule::wire::{
     RemoveScheduleQuery, ScheduleChangeAnswer, ScheduleChanged, ScheduleView,
 };
-use orx_model::schedule::{ScheduleFile, ScheduleSpec, ZoneName};
+use orx_model::schedule::{ScheduleFile, ScheduleSpec};
 use orx_model::text::nearest;
 
-use super::super::{Session, read_stdin};
-use super::{args, changed, every_schedule, print, put};
+use super::super::Session;
+use super::{changed, every_schedule, print, put};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, Row, Ui};
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ImportArgs {
-    /// The crontab; `-` or nothing reads standard input, as from `crontab -l`
-    #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// Zone of its times where no CRON_TZ stands; that of --tz or of this machine if left out
-    #[arg(long, value_name = "ZONE")]
-    zone: Option<String>,
-    /// Starts the id of each schedule
-    #[arg(long, value_name = "TEXT", default_value = "cron-")]
-    prefix: String,
-    /// A sixth column names the user, as in /etc/crontab
-    #[arg(long)]
-    user_column: bool,
-    /// Only show what it would do
-    #[arg(long)]
-    dry_run: bool,
-    /// Do it without asking
-    #[arg(short = 'y', long)]
-    yes: bool,
-}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApplyArgs {
@@ -68,77 +45,6 @@ pub(crate) struct DiffArgs {
 
 /// Files of a folder, at most.
 const FILES: usize = 10_000;
-
-pub(super) fn read_crontab(
-    ui: &Ui,
-    path: &Path,
-    zone: ZoneName,
-    prefix: &str,
-    user_column: bool,
-) -> Result<Crontab, CliError> {
-    let (text, shown) = if path == Path::new("-") {
-        let bytes = read_stdin(ui, limits::BODY_BYTES)?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| CliError::usage("standard input is not UTF-8"))?;
-        (text, "standard input".to_owned())
-    } else {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            CliError::usage(format!("could not read `{}`", path.display())).cause(error.to_string())
-        })?;
-        (text, format!("`{}`", path.display()))
-    };
-    let options = Options { user_column, zone, prefix: prefix.to_owned() };
-    crontab::parse(&text, &options).map_err(|errors| {
-        CliError::usage(format!("{shown} cannot be taken over"))
-            .cause(errors.to_string())
-            .hint("mend these lines, or take them out: nothing was changed")
-    })
-}
-
-pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, CliError> {
-    let ui = &session.ui;
-    let zone = match args.zone.as_deref() {
-        Some(text) => text.parse().map_err(|error: orx_model::schedule::ParseZoneError| {
-            CliError::usage(error.to_string())
-        })?,
-        None => args::here(ui)?,
-    };
-    let path = args.file.unwrap_or_else(|| PathBuf::from("-"));
-    let from_stdin = path == Path::new("-");
-    let read = read_crontab(ui, &path, zone, &args.prefix, args.user_column)?;
-    for note in &read.notes {
-        ui.note(&format!("line {}: {}", note.line, note.text));
-    }
-    // What it would do, before it is done.
-    let mut would = Vec::new();
-    for entry in &read.entries {
-        would.push(session.client.put_schedule(&put(entry.spec.clone(), true)).await?);
-    }
-    let differ = would.iter().filter(|it| it.change != ScheduleChanged::Unchanged).count();
-    if args.dry_run || differ == 0 {
-        would.iter_mut().for_each(|it| it.dry_run = args.dry_run);
-        report(ui, &would)?;
-        return Ok(Exit::Done);
-    }
-    if !args.yes {
-        if ui.format.is_human() {
-            report(ui, &would)?;
-        }
-        if from_stdin {
-            return Err(CliError::usage("the crontab came from standard input: nobody can answer")
-                .hint("`--yes` does it, `--dry-run` shows what it would do"));
-        }
-        if !ui.confirm(&format!("make or change {differ} schedules?"))? {
-            return Ok(Exit::Done);
-        }
-    }
-    let mut done = Vec::new();
-    for entry in read.entries {
-        done.push(session.client.put_schedule(&put(entry.spec, false)).await?);
-    }
-    report(ui, &done)?;
-    Ok(Exit::Done)
-}
 
 /// A schedule, and where it stands.
 pub(super) struct Written {
@@ -189,6 +95,13 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<Written>, CliError> {
                 Ok(found) => {
                     let mut lines = id_lines(&text).into_iter();
                     for spec in found {
+                        if has_mask(&spec)? {
+                            wrong.push(format!(
+                                "{shown}: schedule `{}`: a value is masked (`{MASK}`): write what \
+                                 it is",
+                                spec.id
+                            ));
+                        }
                         if !ids.insert(spec.id.clone()) {
                             wrong.push(format!("{shown}: schedule `{}` is in two files", spec.id));
                         }
@@ -232,6 +145,65 @@ fn id_lines(text: &str) -> Vec<usize> {
         lines.push(line);
     }
     lines
+}
+
+/// A server shows secrets as a mask, and an export has them from there.
+fn has_mask(spec: &ScheduleSpec) -> Result<bool, CliError> {
+    fn found(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::String(text) => {
+                let (word, login) = (format!("={MASK}"), format!(":{MASK}@"));
+                text == MASK || text.ends_with(&word) || text.contains(&login)
+            }
+            serde_json::Value::Array(items) => items.iter().any(found),
+            serde_json::Value::Object(map) => map.values().any(found),
+            _ => false,
+        }
+    }
+    Ok(found(&serde_json::to_value(&spec.job)?))
+}
+
+/// Prints schedules as `apply` reads them.
+pub(super) async fn export(ids: &[String], session: &Session) -> Result<Exit, CliError> {
+    let ui = &session.ui;
+    let mut specs: Vec<ScheduleSpec> = Vec::new();
+    for id in ids {
+        specs.push(session.client.schedule(id).await?.schedule.spec);
+    }
+    if ids.is_empty() {
+        specs.extend(every_schedule(session).await?.into_iter().map(|view| view.spec));
+    }
+    let mut masked = Vec::new();
+    for spec in &specs {
+        if has_mask(spec)? {
+            masked.push(spec.id.as_str());
+        }
+    }
+    let wrong = |error: toml::ser::Error| {
+        CliError::new(Exit::Failed, "export", "could not write it").cause(error.to_string())
+    };
+    if ui.format.is_json() {
+        let rows: Result<Vec<Row>, CliError> = specs
+            .iter()
+            .map(|spec| {
+                let json = serde_json::to_value(spec)?;
+                Ok(Row { json, cells: Vec::new(), id: spec.id.to_string() })
+            })
+            .collect();
+        ui.list(&[], &rows?)?;
+    } else {
+        let text = toml::to_string(&ScheduleFile::new(&specs)).map_err(wrong)?;
+        ui.raw(text.as_bytes())?;
+    }
+    if masked.is_empty() {
+        return Ok(Exit::Done);
+    }
+    ui.warn(&format!(
+        "what is secret is masked (`{MASK}`) in {}: write the values in before `apply`, which refuses \
+         masks",
+        masked.join(", ")
+    ));
+    Ok(Exit::Partial)
 }
 
 /// What the server would do; what it refuses is named with its place.

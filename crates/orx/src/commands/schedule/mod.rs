@@ -2,6 +2,7 @@
 
 mod args;
 mod files;
+mod import;
 mod offline;
 mod print;
 
@@ -90,10 +91,16 @@ pub(crate) enum Command {
     },
     /// Take over a crontab: each line becomes a schedule
     #[command(after_long_help = super::help::SCHEDULE_IMPORT)]
-    Import(files::ImportArgs),
+    Import(import::ImportArgs),
     /// Make the schedules of files be there as they are written
     #[command(after_long_help = super::help::SCHEDULE_APPLY)]
     Apply(files::ApplyArgs),
+    /// Print schedules as `apply` reads them: all, or those named
+    #[command(after_long_help = super::help::SCHEDULE_EXPORT)]
+    Export {
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+    },
     /// Say what `apply` would change; ends with 1 if anything differs
     #[command(after_long_help = super::help::SCHEDULE_APPLY)]
     Diff(files::DiffArgs),
@@ -202,7 +209,8 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
         Command::Backfill { id, from, to, dry_run } => {
             backfill(&id, &from, to.as_deref(), dry_run, session).await
         }
-        Command::Import(args) => files::import(args, session).await,
+        Command::Import(args) => import::import(args, session).await,
+        Command::Export { ids } => files::export(&ids, session).await,
         Command::Apply(args) => files::apply(args, session).await,
         Command::Diff(args) => files::diff(args, session).await,
     }

@@ -10,7 +10,7 @@ use orx_model::wire::EnqueueRequest;
 
 use super::super::coming;
 use super::args::TimeArgs;
-use super::files;
+use super::{files, import};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, Row, Ui};
 
@@ -110,7 +110,7 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
     let specs = match &args.crontab {
         Some(path) => {
             let zone = args.time.zone(ui)?;
-            let read = files::read_crontab(ui, path, zone, "", false)?;
+            let read = import::read_crontab(ui, path, zone)?;
             for note in &read.notes {
                 ui.note(&format!("line {}: {}", note.line, note.text));
             }

@@ -97,6 +97,13 @@ fn what(spec: &ScheduleSpec) -> String {
     }
 }
 
+/// Where it came from, and whether it is still as it came.
+fn imported(view: &ScheduleView) -> Option<String> {
+    let imported = view.spec.imported.as_ref()?;
+    let edited = if view.edited { ", changed since" } else { "" };
+    Some(format!("{}, line {}{edited}", imported.source, imported.line))
+}
+
 pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliError> {
     let spec = &view.spec;
     let span = |ms: u64| format_exact(Duration::from_millis(ms));
@@ -147,6 +154,7 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
         ("tolerance", Cell::new(span(spec.tolerance_ms))),
         ("on missed", Cell::option(spec.on_missed.as_ref())),
         ("on failure", Cell::option(spec.on_failure.as_ref())),
+        ("imported", Cell::option(imported(view))),
         ("version", Cell::new(view.version.to_string())),
         ("created", Cell::new(ui.time(view.created_at))),
         ("changed", Cell::new(ui.time(view.updated_at))),

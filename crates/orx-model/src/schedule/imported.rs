@@ -1,0 +1,211 @@
+//! What a crontab that is imported again makes of the schedules that it made before.
+//!
+//! An import owns what it made: each of its schedules remembers the source, the line, and what was
+//! written ([`Imported`]). [`reconcile`] finds which line each of them is now, also where lines moved,
+//! were edited or removed. It decides and does nothing.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::crontab::Entry;
+use super::spec::ScheduleSpec;
+use super::timing::{hash, mix};
+use crate::ids::Name;
+
+/// Where an import took a schedule from, and what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Imported {
+    /// The file, or whose crontab it is, after the name of its machine.
+    pub source: String,
+    /// From 1.
+    pub line: u64,
+    /// What tells its command apart from others of the source.
+    pub key: String,
+    /// Of the schedule as the import wrote it. One that differs was changed since.
+    pub fingerprint: String,
+}
+
+impl Imported {
+    /// The longest of its texts, in bytes.
+    pub const TEXT_BYTES: usize = 1_024;
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        for text in [&self.source, &self.key, &self.fingerprint] {
+            if text.len() > Self::TEXT_BYTES || text.chars().any(char::is_control) {
+                let most = Self::TEXT_BYTES;
+                return Err(format!("expected texts of at most {most} bytes in one line"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of its program.
+    fn program(&self) -> &str {
+        self.key.rsplit_once('-').map_or(&*self.key, |(program, _)| program)
+    }
+}
+
+impl ScheduleSpec {
+    /// Of all that it says but where it was imported from.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let bare = Self { imported: None, ..self.clone() };
+        let text = serde_json::to_string(&bare).unwrap_or_default();
+        format!("{:016x}", mix(hash(text.as_bytes())))
+    }
+
+    /// It was imported, and is not as the import wrote it.
+    #[must_use]
+    pub fn edited(&self) -> bool {
+        self.imported.as_ref().is_some_and(|imported| imported.fingerprint != self.fingerprint())
+    }
+}
+
+/// A schedule that is there.
+#[derive(Debug, Clone, Copy)]
+pub struct There<'a> {
+    /// Secrets in it may be masked.
+    pub spec: &'a ScheduleSpec,
+    pub version: u64,
+    /// [`ScheduleSpec::edited`], from where nothing is masked.
+    pub edited: bool,
+}
+
+/// What is to become of a line, or of a schedule that has no line any more.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// None for what has gone.
+    pub line: Option<usize>,
+    /// As it should be; as it is where it has gone.
+    pub spec: ScheduleSpec,
+    /// That it stands at, where it is there.
+    pub version: Option<u64>,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Make it, or make it be as the line says.
+    Write,
+    /// The line is as it was, and somebody changed the schedule: it stays.
+    Edited,
+    /// Both were changed.
+    Conflict,
+    /// A schedule of this id is there that no import made.
+    Stranger,
+    /// A schedule of this id is there that was imported from elsewhere.
+    Foreign,
+    /// The line has gone.
+    Gone,
+    /// The line has gone, and somebody changed the schedule.
+    GoneEdited,
+}
+
+/// What a crontab makes of the schedules that are there: a step a line, then what has gone.
+#[must_use]
+pub fn reconcile(entries: Vec<Entry>, source: &str, there: &[There<'_>]) -> Vec<Step> {
+    let mut owned: Vec<(There<'_>, &Imported)> = there
+        .iter()
+        .filter_map(|one| Some((*one, one.spec.imported.as_ref()?)))
+        .filter(|(_, imported)| imported.source == source)
+        .collect();
+    owned.sort_by_key(|(_, imported)| imported.line);
+    let matched = matches(&entries, &owned);
+    let mut ids: BTreeSet<Name> = owned.iter().map(|(there, _)| there.spec.id.clone()).collect();
+    let mut steps = Vec::new();
+    for (entry, place) in entries.into_iter().zip(&matched) {
+        let before = place.map(|place| owned[place]);
+        let id = match before {
+            Some((there, _)) => there.spec.id.clone(),
+            None => free(&entry.spec.id, &ids),
+        };
+        ids.insert(id.clone());
+        let line = Some(entry.line);
+        let spec = entry.written(id, source);
+        let (version, what) = match before {
+            Some((there, imported)) => {
+                let same =
+                    spec.imported.as_ref().is_some_and(|it| it.fingerprint == imported.fingerprint);
+                let what = match (there.edited, same) {
+                    (false, _) => What::Write,
+                    (true, true) => What::Edited,
+                    (true, false) => What::Conflict,
+                };
+                (Some(there.version), what)
+            }
+            None => match there.iter().find(|one| one.spec.id == spec.id) {
+                None => (None, What::Write),
+                Some(one) if one.spec.imported.is_none() => (Some(one.version), What::Stranger),
+                Some(one) => (Some(one.version), What::Foreign),
+            },
+        };
+        steps.push(Step { line, spec, version, what });
+    }
+    let left = (0..owned.len()).filter(|place| !matched.contains(&Some(*place)));
+    steps.extend(left.map(|place| {
+        let (there, _) = owned[place];
+        let what = if there.edited { What::GoneEdited } else { What::Gone };
+        Step { line: None, spec: there.spec.clone(), version: Some(there.version), what }
+    }));
+    steps
+}
+
+/// Of each entry, which of the schedules owned it is.
+fn matches(entries: &[Entry], owned: &[(There<'_>, &Imported)]) -> Vec<Option<usize>> {
+    type Same = fn(&Entry, &ScheduleSpec, &Imported) -> bool;
+    fn when(entry: &Entry, spec: &ScheduleSpec) -> bool {
+        entry.spec.timing == spec.timing && entry.spec.zone == spec.zone
+    }
+    fn line(entry: &Entry, imported: &Imported) -> bool {
+        entry.line as u64 == imported.line
+    }
+    fn program(entry: &Entry, imported: &Imported) -> bool {
+        entry.program() == imported.program()
+    }
+    // The surest first: of several lines with one command each keeps its own time.
+    const SAME: [Same; 6] = [
+        |entry, spec, old| entry.key == old.key && when(entry, spec) && line(entry, old),
+        |entry, spec, old| entry.key == old.key && when(entry, spec),
+        |entry, _, old| entry.key == old.key,
+        |entry, spec, old| program(entry, old) && when(entry, spec),
+        |entry, _, old| program(entry, old) && line(entry, old),
+        // What was edited keeps its id, and a line may say again what it said before.
+        |entry, spec, _| entry.spec.id == spec.id,
+    ];
+    let mut found: Vec<Option<usize>> = vec![None; entries.len()];
+    let mut free: BTreeSet<usize> = (0..owned.len()).collect();
+    for same in SAME {
+        for (entry, found) in entries.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+            let is = |place: &usize| same(entry, owned[*place].0.spec, owned[*place].1);
+            *found = free.iter().copied().find(is);
+            if let Some(place) = found {
+                free.remove(place);
+            }
+        }
+    }
+    // A line that moved and was edited, where no other can be meant.
+    for at in 0..entries.len() {
+        let alike = |other: &Entry| other.program() == entries[at].program();
+        let others = entries.iter().zip(&found).filter(|(it, found)| found.is_none() && alike(it));
+        let mut left = free.iter().filter(|place| program(&entries[at], owned[**place].1));
+        if let (None, 1, Some(place), None) =
+            (found[at], others.count(), left.next().copied(), left.next())
+        {
+            found[at] = Some(place);
+            free.remove(&place);
+        }
+    }
+    found
+}
+
+/// An id that no other line has.
+fn free(wanted: &Name, taken: &BTreeSet<Name>) -> Name {
+    let mut id = wanted.clone();
+    let mut number = 1;
+    while taken.contains(&id) {
+        number += 1;
+        id = Name::from_any(&format!("{wanted}-{number}"));
+    }
+    id
+}
