@@ -31,10 +31,10 @@ fn on_terminal(machine: &Machine, args: &str) -> Vec<u8> {
 #[test]
 fn nothing_of_a_jobs_acts_on_a_terminal_in_any_view() {
     let machine = Machine::with_server();
-    assert_eq!(
-        machine.orx(["run", "--tag", "t=\u{1b}[2J\u{202e}", "--", "sh", "-c", HOSTILE]).code,
-        0
-    );
+    let refused = on_terminal(&machine, r#"run --tag "$(printf 't=\033[2J')" -- true"#);
+    assert!(!refused.contains(&0x1b) && !refused.is_empty(), "{refused:?}");
+    let tag = "t=\u{202e}\u{ad}\u{e0041}";
+    assert_eq!(machine.orx(["run", "--tag", tag, "--", "sh", "-c", HOSTILE]).code, 0);
     let failing = "printf 'bad\\033[2J\\302\\233x\\n' >&2; exit 1";
     assert_eq!(machine.orx(["run", "--", "sh", "-c", failing]).code, 1);
     for args in [
@@ -52,7 +52,7 @@ fn nothing_of_a_jobs_acts_on_a_terminal_in_any_view() {
         let bytes = on_terminal(&machine, &format!("{args} --color never"));
         let text = String::from_utf8_lossy(&bytes);
         let acts = text.chars().find(|c| {
-            matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}')
+            matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{202a}'..='\u{202e}' | '\u{e0000}'..='\u{e007f}')
         });
         assert_eq!(acts, None, "{args}: {text:?}");
     }
