@@ -15,7 +15,9 @@ use orx_model::message::{
     Dispatch, ExecutionProgress, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat,
     WorkerOrder, WorkerRegistration, WorkerState,
 };
-use orx_model::{ExecutionId, Incarnation, JobId, Name, Outcome, SecretHash, Timestamp, policy};
+use orx_model::{
+    ExecutionId, Incarnation, JobId, LostWith, Name, Outcome, SecretHash, Timestamp, policy,
+};
 use orx_store::{
     CLAIM_MOST, CancelAnswer, CancelCommand, Claimed, Fire, Holder, Live, PruneRequest, Recorded,
     Result, Run, RunAfter, ScheduleRecord, Settle, Store, StoreError, Term, WorkerPut,
@@ -315,7 +317,7 @@ impl Engine {
         let lost = live
             .iter()
             .filter(|attempt| dead.contains(&attempt.worker))
-            .map(|attempt| (attempt.worker, fleet::lost(attempt, false, why, now.wall)))
+            .map(|attempt| (attempt.worker, fleet::lost(attempt, LostWith::Server, why, now.wall)))
             .collect();
         let outbox = self.give_up_all(lost, now).await?;
         dead.iter().for_each(|worker| self.fleet.remove(*worker));
@@ -845,9 +847,8 @@ impl Engine {
 
     async fn give_up(&mut self, worker: Incarnation, why: &str, now: Now) -> Result<Outbox> {
         let held = self.store.live_attempts_of(worker).await?;
-        let counted = self.fleet.died_in_this_term(worker);
-        let lost =
-            held.iter().map(|attempt| (worker, fleet::lost(attempt, counted, why, now.wall)));
+        let with = self.fleet.lost_with(worker);
+        let lost = held.iter().map(|attempt| (worker, fleet::lost(attempt, with, why, now.wall)));
         let outbox = self.give_up_all(lost.collect(), now).await?;
         self.fleet.remove(worker);
         Ok(outbox)

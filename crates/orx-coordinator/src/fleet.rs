@@ -12,7 +12,7 @@ use std::time::Duration;
 use orx_model::message::{
     ExecutionRef, HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState,
 };
-use orx_model::{ExecutionId, Incarnation, Outcome, OutcomeKind, Timestamp};
+use orx_model::{ExecutionId, Incarnation, LostWith, Outcome, OutcomeKind, Timestamp};
 use orx_store::{CLAIM_MOST, ClaimRequest, Claimed, Live, WorkerRecord};
 use rand::Rng;
 
@@ -33,8 +33,11 @@ pub struct Seat {
     /// What its row said last of when it was heard. Only that this changes says that it lives: how
     /// long ago it was depends on a clock that may have been set.
     told: Timestamp,
-    live: BTreeSet<ExecutionId>,
+    live: Attempts,
 }
+
+/// Live attempts of a worker, each with whether it runs alone.
+type Attempts = BTreeMap<ExecutionId, bool>;
 
 /// Since when this node knows of a live attempt, on its own monotonic clock. The times in the
 /// attempt's row are of other clocks, or of this one before it was set.
@@ -52,7 +55,8 @@ impl Seat {
     /// heartbeat it knows whether a job that reaches it late is still its own.
     #[must_use]
     pub fn room(&self) -> usize {
-        if self.order.is_some() || self.heartbeat == 0 {
+        let alone = self.live.values().any(|alone| *alone);
+        if self.order.is_some() || self.heartbeat == 0 || alone {
             return 0;
         }
         match self.state {
@@ -81,7 +85,7 @@ pub struct Fleet {
     settings: Settings,
     seats: BTreeMap<Incarnation, Seat>,
     /// Live attempts of workers that have not registered since this coordinator started.
-    strangers: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
+    strangers: BTreeMap<Incarnation, Attempts>,
     /// From when silence counts: the start of this term, or the end of a time in which
     /// nobody could be heard.
     counting_from: Duration,
@@ -133,10 +137,11 @@ impl Fleet {
             seat.live.clear();
         }
         for attempt in live {
-            match self.seats.get_mut(&attempt.worker) {
-                Some(seat) => seat.live.insert(attempt.execution),
-                None => self.strangers.entry(attempt.worker).or_default().insert(attempt.execution),
+            let live = match self.seats.get_mut(&attempt.worker) {
+                Some(seat) => &mut seat.live,
+                None => self.strangers.entry(attempt.worker).or_default(),
             };
+            live.insert(attempt.execution, attempt.alone);
         }
     }
 
@@ -174,7 +179,7 @@ impl Fleet {
                 seen,
                 heartbeat: report.heartbeat,
                 told: row.seen_at,
-                live: BTreeSet::new(),
+                live: Attempts::new(),
             });
             seat.live.extend(live.into_iter().flatten());
             seat.order = row.order;
@@ -255,7 +260,7 @@ impl Fleet {
         self.learn(live, now);
         if let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) {
             seat.order = order;
-            seat.live = live.iter().map(|attempt| attempt.execution).collect();
+            seat.live = live.iter().map(|attempt| (attempt.execution, attempt.alone)).collect();
         }
         if answer.fenced {
             return Reconciled { answer, forget: Vec::new() };
@@ -313,6 +318,7 @@ impl Fleet {
             let free = (seat.registration.slots as usize).saturating_sub(seat.live.len());
             requests.push(ClaimRequest {
                 ahead: room.saturating_sub(free),
+                held: seat.live.len(),
                 worker: seat.registration.incarnation,
                 worker_name: seat.registration.name.clone(),
                 offer: seat.registration.offer.clone(),
@@ -325,7 +331,7 @@ impl Fleet {
     pub fn claimed(&mut self, claimed: &[Claimed], now: Now) {
         for claim in claimed {
             if let Some(seat) = self.seats.get_mut(&claim.worker) {
-                seat.live.insert(claim.dispatch.execution);
+                seat.live.insert(claim.dispatch.execution, claim.alone);
             }
             let left = claim.dispatch.deadline.map(|deadline| deadline.saturating_since(now.wall));
             let learned = Learned { since: now.mono, started: None, left };
@@ -381,13 +387,15 @@ impl Fleet {
         seats.map(|(worker, _)| *worker).chain(strangers.copied()).collect()
     }
 
-    /// The worker was heard of in this term: then its silence is its own death, and counts against
-    /// the jobs it ran. One that fell silent while nobody led may have died with a node.
+    /// What a worker that is given up died of. One that was heard of in this term died by itself;
+    /// one that fell silent while nobody led may have died with a node.
     #[must_use]
-    pub fn died_in_this_term(&self, worker: Incarnation) -> bool {
-        self.seats.get(&worker).is_some_and(|seat| {
-            seat.order != Some(WorkerOrder::Fence) && seat.seen >= self.counting_from
-        })
+    pub fn lost_with(&self, worker: Incarnation) -> LostWith {
+        match self.seats.get(&worker) {
+            Some(seat) if seat.order == Some(WorkerOrder::Fence) => LostWith::Fence,
+            Some(seat) if seat.seen >= self.counting_from => LostWith::Worker,
+            _ => LostWith::Server,
+        }
     }
 
     /// Workers that a person gave up and that still hold attempts.
@@ -469,11 +477,11 @@ fn timed_out(attempt: &Live, now: Timestamp) -> Outcome {
 
 /// The attempt of a worker that is gone.
 #[must_use]
-pub fn lost(attempt: &Live, counted: bool, why: &str, now: Timestamp) -> Outcome {
+pub fn lost(attempt: &Live, with: LostWith, why: &str, now: Timestamp) -> Outcome {
     Outcome {
         job: attempt.job,
         execution: attempt.execution,
-        kind: OutcomeKind::Lost { counted },
+        kind: OutcomeKind::Lost { with },
         started_at: attempt.started_at,
         ended_at: now,
         error: Some(why.to_owned()),

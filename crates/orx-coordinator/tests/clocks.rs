@@ -31,6 +31,7 @@ fn attempt(claimed_at: Timestamp, started_at: Option<Timestamp>) -> Live {
         timeout_ms: Some(60_000),
         deadline: None,
         cancel_requested: false,
+        alone: false,
     }
 }
 

@@ -10,7 +10,7 @@ use orx_coordinator::{Engine, Now, Settings};
 use orx_model::message::{Message, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
 use orx_model::{Incarnation, Job, JobSpec, JobStatus, Offer, SecretHash};
 use orx_store::{Jobs, Lead, LeadRequest, Leases, Memory, Store, Workers};
-use orx_testkit::make::{NOW, job, json, name};
+use orx_testkit::make::{NOW, job, json, name, succeeded};
 
 /// Of all workers here.
 const SECRET: SecretHash = SecretHash([7; 32]);
@@ -162,6 +162,79 @@ fn what_a_worker_holds_whose_row_is_gone_is_given_up_after_a_lease() {
     assert_eq!(world.jobs()[0].status, JobStatus::Dispatched);
     done(world.engine.monitor(at(40))).expect("a look");
     assert_eq!(world.jobs()[0].status, JobStatus::Pending);
+}
+
+/// The server dies with its worker, and another opens what it left.
+fn server_dies(world: &mut World, next: u128, now: Now) {
+    let shared = Arc::clone(&world.store) as Arc<dyn Store>;
+    let node = Incarnation(next);
+    let (term, _) = done(world.store.leader(now.wall)).expect("read").expect("one leads");
+    done(world.store.step_down(term)).expect("it is gone");
+    world.engine = Engine::new(shared, Settings::default(), node, next as u64, now);
+    let request = LeadRequest { node, ttl: Duration::from_secs(1 << 30), above: 0 };
+    let Ok(Lead::Leading(term)) = done(world.store.lead(request, now.wall)) else {
+        panic!("leads")
+    };
+    done(world.engine.lead(term, now)).expect("leads");
+    done(world.engine.rescue_hosted(now)).expect("rescued");
+    let hosted = registration(next + 1, 10, &[]);
+    done(world.engine.register(hosted, None, now)).expect("an answer").expect("known");
+}
+
+#[test]
+fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
+    let mut world = World::new();
+    world.enqueue((0..100).map(|_| job()));
+    // Two of them do it, one with each server that it starts at.
+    let deadly = [orx_model::JobId(3), orx_model::JobId(7)];
+    let (mut deaths, mut running, mut worker) = (0, BTreeMap::new(), 0);
+    for second in 1..2_000 {
+        let now = at(second);
+        if second == 1 || running.keys().any(|job| deadly.contains(job)) {
+            deaths += 1;
+            running.clear();
+            worker = 100 * u128::from(second) + 1;
+            server_dies(&mut world, worker - 1, now);
+        }
+        world.heartbeats += 1;
+        let beat = heartbeat(worker, world.heartbeats, 10, WorkerState::Running);
+        done(world.engine.heartbeat(&beat, None, now)).expect("an answer").expect("heard");
+        done(world.engine.promote(now)).expect("promoted");
+        for (_, message) in world.rounds(now) {
+            let Message::JobDispatch { jobs, .. } = message else { continue };
+            running.extend(jobs.iter().map(|dispatch| (dispatch.job, dispatch.execution)));
+        }
+        let suspect = |job: &Job| job.ends.runs_alone() && job.live.is_some();
+        assert!(running.len() == 1 || !world.jobs().iter().any(suspect));
+        // All others end, a second after they started.
+        if !running.keys().any(|job| deadly.contains(job)) {
+            let mut events = Events::default();
+            for (job, execution) in std::mem::take(&mut running) {
+                let outcome = orx_testkit::make::outcome(job, execution.0, succeeded());
+                events.outcomes.push((Incarnation(worker), outcome));
+            }
+            done(world.engine.round(events, now)).expect("recorded");
+            running = world
+                .jobs()
+                .iter()
+                .filter_map(|job| Some((job.id, job.live.as_ref()?.execution)))
+                .collect();
+        }
+        if world.jobs().iter().all(|job| job.status.is_final()) {
+            break;
+        }
+    }
+    for job in world.jobs() {
+        let expected = if deadly.contains(&job.id) {
+            (JobStatus::Failed, Some(orx_model::job::DeadReason::Poison))
+        } else {
+            (JobStatus::Completed, None)
+        };
+        assert_eq!((job.status, job.dead), expected, "{}", job.id);
+        assert!(job.ends.server_lost <= 3);
+    }
+    // The first is the start; two with both, and one with each of them alone.
+    assert!(deaths <= 1 + 2 + 2, "{deaths}");
 }
 
 #[test]

@@ -104,6 +104,18 @@ pub struct Attempt {
     pub dropped_bytes: u64,
 }
 
+/// What ended under an attempt that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LostWith {
+    /// Its worker alone: the leader lived on, and saw its lease end.
+    Worker,
+    /// Its whole server; or its worker, while no node led.
+    Server,
+    /// Nothing: a person fenced the worker.
+    Fence,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,9 +135,9 @@ pub enum OutcomeKind {
     Cancelled,
     Interrupted,
     Refused,
-    /// Its worker is gone. `counted` where the worker died and its coordinator did not.
+    /// Its worker is gone.
     Lost {
-        counted: bool,
+        with: LostWith,
     },
     /// Put off by the handler itself: due again after the wait, milliseconds; costs no retry.
     Snoozed {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::attempt::Exit;
 use crate::ids::{ExecutionId, Incarnation, JobId, Name};
 use crate::policy::{OnLost, Priority, RetryPolicy};
+use crate::settle::ALONE_FROM;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
 
@@ -163,8 +164,21 @@ pub struct Ends {
     pub failed: u32,
     /// Its worker died while its coordinator lived.
     pub lost: u32,
+    /// Its whole server died. That says less about the job than `lost`: whatever ran on that server
+    /// was lost with it.
+    #[serde(default)]
+    pub server_lost: u32,
     /// Interrupted or refused.
     pub returned: u32,
+}
+
+impl Ends {
+    /// Its server died under it so often that it starts only where nothing else runs: if that server
+    /// dies too, it was this job.
+    #[must_use]
+    pub fn runs_alone(&self) -> bool {
+        self.server_lost >= ALONE_FROM
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -26,7 +26,7 @@ pub mod token;
 pub mod wire;
 pub mod zone;
 
-pub use attempt::{Attempt, AttemptStatus, Exit, Outcome, OutcomeKind};
+pub use attempt::{Attempt, AttemptStatus, Exit, LostWith, Outcome, OutcomeKind};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};
 pub use job::{Command, Job, JobSpec, LiveAttempt, Origin};
 pub use lane::{Lane, Offer};

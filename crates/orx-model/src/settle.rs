@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::attempt::OutcomeKind;
+use crate::attempt::{LostWith, OutcomeKind};
 use crate::job::{DeadReason, Ends};
 use crate::policy::{OnLost, RetryPolicy};
 use crate::status::JobEvent;
@@ -11,6 +11,11 @@ use crate::time::Timestamp;
 
 /// Losses after which a job is a dead letter with the reason `poison`.
 pub const LOST_MAX: u32 = 3;
+/// Deaths of its whole server after which a job is a dead letter with the reason `poison`.
+pub const SERVER_LOST_MAX: u32 = 3;
+/// Deaths of its whole server after which a job runs alone, so that what ran beside the one that
+/// kills its server is told apart from it, and never reaches [`SERVER_LOST_MAX`].
+pub const ALONE_FROM: u32 = SERVER_LOST_MAX - 1;
 /// Interruptions and refusals after which a job is given up, so that nothing goes round for ever.
 pub const RETURNED_MAX: u32 = 20;
 /// A job given back is not offered again within this: a worker that refuses it is not asked in a
@@ -49,13 +54,16 @@ pub fn settle(standing: &Standing, kind: &OutcomeKind, now: Timestamp, draw: f64
         OutcomeKind::Failed { .. } | OutcomeKind::TimedOut => {
             ends.failed = ends.failed.saturating_add(1);
         }
-        OutcomeKind::Lost { counted: true } => ends.lost = ends.lost.saturating_add(1),
+        OutcomeKind::Lost { with: LostWith::Worker } => ends.lost = ends.lost.saturating_add(1),
+        OutcomeKind::Lost { with: LostWith::Server } => {
+            ends.server_lost = ends.server_lost.saturating_add(1);
+        }
         OutcomeKind::Interrupted | OutcomeKind::Refused => {
             ends.returned = ends.returned.saturating_add(1);
         }
         OutcomeKind::Succeeded { .. }
         | OutcomeKind::Cancelled
-        | OutcomeKind::Lost { counted: false }
+        | OutcomeKind::Lost { with: LostWith::Fence }
         | OutcomeKind::Snoozed { .. } => {}
     }
     // Any end but success, under a cancel, is the cancel's. A worker says `Cancelled` only when it
@@ -92,11 +100,17 @@ pub fn settle(standing: &Standing, kind: &OutcomeKind, now: Timestamp, draw: f64
             again(JobEvent::RetryLater, standing.retry.backoff(ends.failed, draw))
         }
         OutcomeKind::Lost { .. } if standing.on_lost == OnLost::Fail => give_up(DeadReason::Lost),
-        OutcomeKind::Lost { counted: true } if ends.lost >= LOST_MAX => give_up(DeadReason::Poison),
-        OutcomeKind::Lost { counted: true } => {
-            again(JobEvent::RetryLater, standing.retry.backoff(ends.lost, draw))
-        }
-        OutcomeKind::Lost { counted: false } => again(JobEvent::GiveBack, Duration::ZERO),
+        OutcomeKind::Lost { with: LostWith::Worker } => match ends.lost {
+            LOST_MAX.. => give_up(DeadReason::Poison),
+            lost => again(JobEvent::RetryLater, standing.retry.backoff(lost, draw)),
+        },
+        OutcomeKind::Lost { with: LostWith::Server } => match ends.server_lost {
+            SERVER_LOST_MAX.. => give_up(DeadReason::Poison),
+            // A machine that crashes once says nothing about what ran on it.
+            0 | 1 => again(JobEvent::GiveBack, Duration::ZERO),
+            lost => again(JobEvent::RetryLater, standing.retry.backoff(lost - 1, draw)),
+        },
+        OutcomeKind::Lost { with: LostWith::Fence } => again(JobEvent::GiveBack, Duration::ZERO),
         OutcomeKind::Interrupted | OutcomeKind::Refused if ends.returned >= RETURNED_MAX => {
             give_up(DeadReason::Returned)
         }
@@ -140,8 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_with_the_server_costs_nothing_and_waits_for_nothing() {
-        let lost = settle(&standing(), &OutcomeKind::Lost { counted: false }, NOW, 0.5);
+    fn the_first_death_of_the_server_waits_for_nothing_and_the_third_is_poison() {
+        let kind = OutcomeKind::Lost { with: LostWith::Server };
+        let first = settle(&standing(), &kind, NOW, 0.5);
+        assert_eq!((first.event, first.run_at), (JobEvent::GiveBack, Some(NOW)));
+        assert_eq!(first.ends, Ends { server_lost: 1, ..Ends::default() });
+        assert!(!first.ends.runs_alone());
+
+        let second = settle(&Standing { ends: first.ends, ..standing() }, &kind, NOW, 0.5);
+        let later = NOW.saturating_add(Duration::from_secs(10));
+        assert_eq!((second.event, second.run_at), (JobEvent::RetryLater, Some(later)));
+        assert!(second.ends.runs_alone());
+
+        let third = settle(&Standing { ends: second.ends, ..standing() }, &kind, NOW, 0.5);
+        assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
+    }
+
+    #[test]
+    fn a_fence_costs_nothing_and_waits_for_nothing() {
+        let lost = settle(&standing(), &OutcomeKind::Lost { with: LostWith::Fence }, NOW, 0.5);
         assert_eq!((lost.event, lost.run_at), (JobEvent::GiveBack, Some(NOW)));
         assert_eq!(lost.ends, Ends::default());
     }
@@ -149,7 +180,7 @@ mod tests {
     #[test]
     fn the_third_counted_loss_is_poison() {
         let ends = Ends { lost: 2, ..Ends::default() };
-        let kind = OutcomeKind::Lost { counted: true };
+        let kind = OutcomeKind::Lost { with: LostWith::Worker };
         let third = settle(&Standing { ends, ..standing() }, &kind, NOW, 0.5);
         assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
     }
@@ -157,8 +188,8 @@ mod tests {
     #[test]
     fn what_must_not_run_twice_fails_when_it_is_lost() {
         let standing = Standing { on_lost: OnLost::Fail, ..standing() };
-        for counted in [false, true] {
-            let lost = settle(&standing, &OutcomeKind::Lost { counted }, NOW, 0.5);
+        for with in [LostWith::Worker, LostWith::Server, LostWith::Fence] {
+            let lost = settle(&standing, &OutcomeKind::Lost { with }, NOW, 0.5);
             assert_eq!((lost.event, lost.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
         }
     }
@@ -172,7 +203,8 @@ mod tests {
             OutcomeKind::Cancelled,
             OutcomeKind::Interrupted,
             OutcomeKind::Refused,
-            OutcomeKind::Lost { counted: true },
+            OutcomeKind::Lost { with: LostWith::Worker },
+            OutcomeKind::Lost { with: LostWith::Server },
             OutcomeKind::Snoozed { for_ms: 1 },
         ] {
             assert_eq!(settle(&standing, &kind, NOW, 0.5).event, JobEvent::Stopped, "{kind:?}");

@@ -196,6 +196,7 @@ async fn claim(
         },
         executions,
         ahead: 0,
+        held: 0,
     };
     Ok(store.claim_ready(vec![request], term, NOW).await?)
 }

@@ -238,12 +238,18 @@ pub struct ClaimRequest {
     /// So many of those would wait at the worker behind what runs there, for short jobs' sake: they
     /// are given only where nobody starts the job at once.
     pub ahead: usize,
+    /// Attempts that the worker has already.
+    pub held: usize,
 }
 
 #[derive(Debug, Clone)]
 pub struct Claimed {
     pub worker: Incarnation,
     pub dispatch: Dispatch,
+    /// Nothing else may be given to the worker until this has ended ([`Ends::runs_alone`]).
+    ///
+    /// [`Ends::runs_alone`]: orx_model::job::Ends::runs_alone
+    pub alone: bool,
 }
 
 /// Jobs claimed in one transaction, over all requests.
@@ -262,6 +268,8 @@ pub struct Live {
     pub timeout_ms: Option<u64>,
     pub deadline: Option<Timestamp>,
     pub cancel_requested: bool,
+    /// Nothing else runs at its worker meanwhile.
+    pub alone: bool,
 }
 
 /// Who was given an execution, and as which attempt of its job. That never changes.
@@ -303,6 +311,8 @@ pub trait Dispatching: Send + Sync {
     /// most its room, and all together at most [`CLAIM_MOST`], from all lanes its offer takes, in the
     /// order (priority descending, due time, id) over all of them; where several workers fit, the one
     /// that has most places free gets the next, and then the one with the most room left. A job that
+    /// runs alone goes to a worker that has nothing, and is all that it gets; where none has nothing,
+    /// the one that has least gets nothing more in this call, so that it comes to that. A job that
     /// expired, or whose deadline passed, is cancelled instead. Counts the attempt.
     async fn claim_ready(
         &self,

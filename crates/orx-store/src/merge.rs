@@ -21,12 +21,7 @@ pub(crate) struct Merge {
     heads: BinaryHeap<Reverse<(Place, usize)>>,
     /// Lanes to be read before anything can be given.
     wanted: Vec<usize>,
-    /// Jobs that may still be given, over all requests.
-    most: usize,
-    /// What each request still takes.
-    room: Vec<usize>,
-    /// Of that, what would wait there.
-    ahead: Vec<usize>,
+    takers: Takers,
     /// Lanes of which everything was given to the caller.
     emptied: Vec<i64>,
 }
@@ -40,6 +35,8 @@ struct Reader {
     rows: VecDeque<Place>,
     last: Place,
     ended: bool,
+    /// A job of it stays where it is.
+    keeps: bool,
 }
 
 /// A lane that has to be read on.
@@ -52,13 +49,92 @@ pub(crate) struct Want {
     pub(crate) after: Place,
 }
 
-/// A job, and the request that would get it.
+/// The next job that somebody has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Next {
     pub(crate) job: i64,
     pub(crate) run_at: i64,
     pub(crate) lane: i64,
+    /// Of its lane among those that are merged.
+    number: usize,
+}
+
+/// A request, and which of its executions a job became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Given {
     pub(crate) request: usize,
+    pub(crate) execution: usize,
+}
+
+/// Who still takes how much.
+#[derive(Debug)]
+pub(crate) struct Takers {
+    /// Jobs that may still be given, over all requests.
+    most: usize,
+    of: Vec<Taker>,
+}
+
+#[derive(Debug)]
+struct Taker {
+    room: usize,
+    /// Of that, what would wait there.
+    ahead: usize,
+    /// What the worker has, and what it was given here.
+    held: usize,
+    given: usize,
+}
+
+impl Takers {
+    pub(crate) fn new(requests: &[ClaimRequest]) -> Self {
+        let of = requests.iter().map(|request| Taker {
+            room: request.executions.len(),
+            ahead: request.ahead,
+            held: request.held,
+            given: 0,
+        });
+        Self { most: CLAIM_MOST, of: of.collect() }
+    }
+
+    pub(crate) fn has_room(&self, request: usize) -> bool {
+        self.of[request].room > 0
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.of.iter().map(|taker| taker.room).sum::<usize>().min(self.most)
+    }
+
+    /// Gives a job to one of the requests that it fits. One that runs alone goes to a worker that has
+    /// nothing, and that gets nothing more; where there is none, the worker that has least gets
+    /// nothing more, so that it comes to have nothing, and the job waits.
+    pub(crate) fn give(&mut self, fits: impl Iterator<Item = usize>, alone: bool) -> Option<Given> {
+        let fits: Vec<usize> = fits.filter(|request| self.has_room(*request)).collect();
+        let empty = |request: &usize| self.of[*request].held == 0;
+        let to = fits
+            .iter()
+            .copied()
+            .filter(|request| !alone || empty(request))
+            .max_by_key(|request| self.preference(*request));
+        let Some(request) = to else {
+            if let Some(least) = fits.iter().min_by_key(|request| self.of[**request].held) {
+                self.of[*least].room = 0;
+            }
+            return None;
+        };
+        let taker = &mut self.of[request];
+        let execution = taker.given;
+        taker.given += 1;
+        taker.held += 1;
+        taker.room = if alone { 0 } else { taker.room - 1 };
+        self.most -= 1;
+        Some(Given { request, execution })
+    }
+
+    /// Who gets the next job: who starts it at once, most places first; else who has the most room;
+    /// of equals, the first.
+    fn preference(&self, request: usize) -> (usize, usize, Reverse<usize>) {
+        let Taker { room, ahead, .. } = self.of[request];
+        (room.saturating_sub(ahead), room, Reverse(request))
+    }
 }
 
 impl Merge {
@@ -67,23 +143,23 @@ impl Merge {
         requests: &[ClaimRequest],
         lanes: impl Iterator<Item = (&'l Lane, i64)>,
     ) -> Self {
-        let room: Vec<usize> = requests.iter().map(|request| request.executions.len()).collect();
+        let takers = Takers::new(requests);
         let lanes: Vec<Reader> = lanes
             .filter_map(|(lane, id)| {
-                let takes = |place: &usize| room[*place] > 0 && requests[*place].offer.takes(lane);
+                let takes =
+                    |place: &usize| takers.has_room(*place) && requests[*place].offer.takes(lane);
                 let fits: Vec<usize> = (0..requests.len()).filter(takes).collect();
-                let rows = VecDeque::new();
-                (!fits.is_empty()).then_some(Reader { id, fits, rows, last: START, ended: false })
+                let (rows, last) = (VecDeque::new(), START);
+                let reader = Reader { id, fits, rows, last, ended: false, keeps: false };
+                (!reader.fits.is_empty()).then_some(reader)
             })
             .collect();
         let wanted = (0..lanes.len()).collect();
-        let ahead = requests.iter().map(|request| request.ahead).collect();
-        let (heads, emptied) = (BinaryHeap::new(), Vec::new());
-        Self { lanes, heads, wanted, most: CLAIM_MOST, room, ahead, emptied }
+        Self { lanes, heads: BinaryHeap::new(), wanted, takers, emptied: Vec::new() }
     }
 
     pub(crate) fn left(&self) -> usize {
-        self.room.iter().sum::<usize>().min(self.most)
+        self.takers.left()
     }
 
     pub(crate) fn lanes(&self) -> usize {
@@ -124,6 +200,7 @@ impl Merge {
         let reader = &mut self.lanes[number];
         match reader.rows.pop_front() {
             Some(place) => self.heads.push(Reverse((place, number))),
+            None if reader.ended && reader.keeps => {}
             None if reader.ended => self.emptied.push(reader.id),
             None => self.wanted.push(number),
         }
@@ -131,8 +208,9 @@ impl Merge {
 
     /// Lanes that nobody with room takes any more are not read on.
     fn forget_unwanted(&mut self) {
-        let (lanes, room) = (&self.lanes, &self.room);
-        self.wanted.retain(|number| lanes[*number].fits.iter().any(|request| room[*request] > 0));
+        let (lanes, takers) = (&self.lanes, &self.takers);
+        let takes = |request: &usize| takers.has_room(*request);
+        self.wanted.retain(|number| lanes[*number].fits.iter().any(takes));
     }
 
     /// The next job for somebody, or `None` where a lane has to be read first or nothing is left.
@@ -141,38 +219,27 @@ impl Merge {
             let Reverse((place, number)) = self.heads.pop()?;
             let reader = &self.lanes[number];
             // A lane that nobody has room for is read no further.
-            let fits = reader.fits.iter().copied().filter(|request| self.room[*request] > 0);
-            let most = fits.max_by_key(|request| {
-                preference(*request, self.room[*request], self.ahead[*request])
-            });
-            let Some(request) = most else { continue };
-            let next = Next { job: place.2, run_at: place.1, lane: reader.id, request };
+            if !reader.fits.iter().any(|request| self.takers.has_room(*request)) {
+                continue;
+            }
+            let next = Next { job: place.2, run_at: place.1, lane: reader.id, number };
             self.advance(number);
             return Some(next);
         }
         None
     }
 
-    /// The job went to its request: it takes one less. Answers which of its executions that is.
-    pub(crate) fn given(&mut self, request: usize, executions: usize) -> usize {
-        let number = executions - self.room[request];
-        self.most -= 1;
-        self.room[request] -= 1;
-        if self.room[request] == 0 {
-            self.forget_unwanted();
+    /// Gives it to somebody, or leaves it where it is, for now.
+    pub(crate) fn give(&mut self, next: Next, alone: bool) -> Option<Given> {
+        let reader = &mut self.lanes[next.number];
+        let given = self.takers.give(reader.fits.iter().copied(), alone);
+        if given.is_none() {
+            reader.keeps = true;
+            self.emptied.retain(|lane| *lane != next.lane);
         }
-        number
+        self.forget_unwanted();
+        given
     }
-}
-
-/// Who gets the next job: who starts it at once, most places first; else who has the most room; of
-/// equals, the first.
-pub(crate) fn preference(
-    request: usize,
-    room: usize,
-    ahead: usize,
-) -> (usize, usize, Reverse<usize>) {
-    (room.saturating_sub(ahead), room, Reverse(request))
 }
 
 #[cfg(test)]
@@ -194,6 +261,7 @@ mod tests {
             offer: Offer { handlers, ..Offer::default() },
             executions: (0..room).map(ExecutionId).collect(),
             ahead: 0,
+            held: 0,
         }
     }
 
@@ -208,7 +276,7 @@ mod tests {
         merge.feed(1, vec![(2, 2, 3)], true);
         let mut jobs = Vec::new();
         while let Some(next) = merge.next() {
-            merge.given(next.request, 3);
+            assert!(merge.give(next, false).is_some());
             jobs.push(next.job);
         }
         // What lane `a` goes on with may come before anything else.

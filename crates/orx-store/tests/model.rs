@@ -11,8 +11,8 @@ use orx_model::message::{ExecutionProgress, Started};
 use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
-    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, OnLost, Outcome, OutcomeKind, Priority,
-    RetryPolicy, Timestamp, next,
+    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, LostWith, OnLost, Outcome, OutcomeKind,
+    Priority, RetryPolicy, Timestamp, next,
 };
 use orx_store::{
     CancelCommand, ClaimRequest, Dispatching, Fire, Jobs, Lead, LeadRequest, Leases, ListRequest,
@@ -214,7 +214,7 @@ fn job_op() -> impl Strategy<Value = Op> {
         6 => proptest::collection::vec(new_job(), 1..5).prop_map(Op::Enqueue),
         8 => proptest::collection::vec(0..4_u8, 1..4).prop_map(|rooms| Op::Claim { rooms }),
         3 => proptest::collection::vec(0..8_u8, 1..4).prop_map(Op::Start),
-        8 => proptest::collection::vec((0..8_u8, 0..10_u8), 1..5).prop_map(Op::End),
+        8 => proptest::collection::vec((0..8_u8, 0..12_u8), 1..5).prop_map(Op::End),
         1 => (0..8_u8).prop_map(Op::Progress),
         2 => (0..8_u8, 1..5_u8, proptest::collection::vec(any::<u8>(), 0..20))
             .prop_map(|(place, seq, bytes)| Op::Log { place, seq, bytes }),
@@ -259,8 +259,9 @@ fn kind(choice: u8) -> OutcomeKind {
         5 => OutcomeKind::TimedOut,
         6 => OutcomeKind::Interrupted,
         7 => OutcomeKind::Refused,
-        8 => OutcomeKind::Lost { counted: true },
-        _ => OutcomeKind::Lost { counted: false },
+        8 => OutcomeKind::Lost { with: LostWith::Worker },
+        9 => OutcomeKind::Lost { with: LostWith::Fence },
+        _ => OutcomeKind::Lost { with: LostWith::Server },
     }
 }
 
@@ -439,14 +440,15 @@ impl Both {
                     .map(|(worker, room)| {
                         let first = self.executions;
                         self.executions += u128::from(*room);
-                        request(worker, first, usize::from(*room))
+                        let held = usize::from(room % 2);
+                        ClaimRequest { held, ..request(worker, first, usize::from(*room)) }
                     })
                     .collect();
                 let seen = |claimed: Vec<orx_store::Claimed>| -> Vec<_> {
                     claimed
                         .into_iter()
-                        .map(|claim| (claim.worker, serde_json::to_string(&claim.dispatch)))
-                        .map(|(worker, dispatch)| (worker, dispatch.expect("json")))
+                        .map(|it| (it.worker, it.alone, serde_json::to_string(&it.dispatch)))
+                        .map(|(worker, alone, json)| (worker, alone, json.expect("json")))
                         .collect()
                 };
                 let expected = self

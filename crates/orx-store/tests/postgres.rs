@@ -641,6 +641,40 @@ async fn nodes_that_start_at_once_make_one_schema() {
 }
 
 #[tokio::test]
+async fn a_database_of_the_schema_before_opens_with_all_that_is_in_it() {
+    let database = Database::new().await;
+    database.run(include_str!("../src/postgres/migrations/0001_first.sql")).await;
+    database.run(include_str!("../src/postgres/migrations/0002_schedules.sql")).await;
+    let spec = serde_json::to_string(&job()).expect("json");
+    let rows = format!(
+        "create table orx_schema (id boolean primary key default true check (id), \
+             version bigint not null);
+         insert into orx_schema (version) values (2);
+         insert into queues (name) values ('default');
+         insert into lanes (queue, handler, require) values (1, 'work', '{{}}');
+         insert into jobs (id, lane, run_at, created_at, status, urgency)
+             values (nextval('job_ids'), 1, 5, 5, 1, 2);
+         insert into jobs (id, lane, run_at, created_at, status, urgency, attempt, lost, epoch, execution,
+             worker, worker_name, claimed_at)
+             values (nextval('job_ids'), 1, 5, 5, 3, 2, 2, 1, 1,
+                 '00000000-0000-0000-0000-000000000009', '00000000-0000-0000-0000-000000000007',
+                 'w1', 6);
+         insert into specs (job, spec) values (1, '{spec}'), (2, '{spec}')"
+    );
+    database.run(&rows).await;
+
+    let store = open(&database).await;
+    let live = store.live_attempts().await.expect("read");
+    assert_eq!((live.len(), live[0].job, live[0].alone), (1, JobId(2), false));
+    let kept = store.job(JobId(2)).await.expect("read").expect("the job");
+    assert_eq!((kept.ends.lost, kept.ends.server_lost), (1, 0));
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let claimed = store.claim_ready(vec![request(7, 20, 5)], term, NOW).await.expect("claimed");
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(add(&store, vec![job()]).await, [JobId(3)]);
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let database = Database::new().await;
     drop(open(&database).await);

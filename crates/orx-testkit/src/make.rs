@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use orx_control::{ControlSettings, Defaults};
 use orx_model::job::{Json, Labels};
 use orx_model::{
-    ExecutionId, Incarnation, JobId, JobSpec, Name, Offer, OnLost, Outcome, OutcomeKind, Priority,
-    RetryPolicy, Timestamp,
+    ExecutionId, Incarnation, JobId, JobSpec, LostWith, Name, Offer, OnLost, Outcome, OutcomeKind,
+    Priority, RetryPolicy, Timestamp,
 };
 use orx_store::ClaimRequest;
 
@@ -67,6 +67,7 @@ pub fn request(worker: u128, first_execution: u128, room: usize) -> ClaimRequest
         offer: Offer { handlers: [name("work")].into(), commands: true, ..Offer::default() },
         executions: (0..room as u128).map(|n| ExecutionId(first_execution + n)).collect(),
         ahead: 0,
+        held: 0,
     }
 }
 
@@ -86,6 +87,11 @@ pub fn outcome(job: JobId, execution: u128, kind: OutcomeKind) -> Outcome {
 #[must_use]
 pub fn failed() -> OutcomeKind {
     OutcomeKind::Failed { retryable: true, retry_after_ms: None }
+}
+
+#[must_use]
+pub fn lost(with: LostWith) -> OutcomeKind {
+    OutcomeKind::Lost { with }
 }
 
 #[must_use]

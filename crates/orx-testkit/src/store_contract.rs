@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::filter::Filter;
-use orx_model::job::DeadReason;
+use orx_model::job::{DeadReason, Ends};
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{
     ExecutionProgress, ExecutionRef, Load, Started, WorkerOrder, WorkerRegistration, WorkerState,
@@ -14,8 +14,8 @@ use orx_model::message::{
 use orx_model::time::Zone;
 use orx_model::wire::StatusCounts;
 use orx_model::{
-    AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, OnLost, Outcome,
-    OutcomeKind, Priority, RetryPolicy, SecretHash,
+    AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LostWith,
+    OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash,
 };
 use orx_store::{
     CLAIM_MOST, CancelAnswer, CancelCommand, Enqueued, Holder, KeptKey, Lead, LeadRequest,
@@ -23,7 +23,7 @@ use orx_store::{
     TokenRecord, WorkerPut, WorkerReport,
 };
 
-use crate::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
+use crate::make::{NOW, at, failed, job, json, lost, name, outcome, request, succeeded};
 
 /// Runs every case against the store that `$open` gives.
 #[macro_export]
@@ -50,7 +50,9 @@ macro_rules! store_contract {
             failures_back_off_until_the_retries_are_used_up
             a_timeout_without_retries_left_ends_as_timed_out
             losses_that_count_end_as_poison
-            losses_with_the_server_cost_nothing
+            losses_by_a_fence_cost_nothing
+            the_first_death_of_a_server_costs_nothing_and_the_third_is_poison
+            what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_gets
             what_must_not_run_twice_fails_when_lost
             late_result_of_an_old_execution_changes_nothing
             an_outcome_told_twice_is_recorded_once
@@ -430,25 +432,91 @@ pub async fn losses_that_count_end_as_poison(store: AStore) {
             .await
             .expect("claim");
         assert_eq!(claimed.len(), 1);
-        let _ = tell(&store, outcome(id, execution, OutcomeKind::Lost { counted: true })).await;
+        let _ = tell(&store, outcome(id, execution, lost(LostWith::Worker))).await;
     }
     let job = get(&store, id).await;
     assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
 }
 
-pub async fn losses_with_the_server_cost_nothing(store: AStore) {
+pub async fn losses_by_a_fence_cost_nothing(store: AStore) {
     let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
     for execution in 1..=5 {
         claim(&store, execution).await;
-        let _ = tell(&store, outcome(id, execution, OutcomeKind::Lost { counted: false })).await;
+        let _ = tell(&store, outcome(id, execution, lost(LostWith::Fence))).await;
         assert_eq!(status(&store, id).await, JobStatus::Pending);
     }
+}
+
+pub async fn the_first_death_of_a_server_costs_nothing_and_the_third_is_poison(store: AStore) {
+    let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
+    claim(&store, 1).await;
+    let first = tell(&store, outcome(id, 1, lost(LostWith::Server))).await;
+    assert_eq!(first, Recorded::Applied { status: JobStatus::Pending, run_at: Some(at(2)) });
+    let claimed = store.claim_ready(vec![request(1, 2, 1)], store.term, at(2)).await;
+    assert!(!claimed.expect("claimed")[0].alone);
+    let second = tell(&store, outcome(id, 2, lost(LostWith::Server))).await;
+    assert_eq!(second, Recorded::Applied { status: JobStatus::Scheduled, run_at: Some(at(12)) });
+    store.promote_due(store.term, at(12), 10).await.expect("promoted");
+    let claimed = store.claim_ready(vec![request(1, 3, 1)], store.term, at(12)).await;
+    assert!(claimed.expect("claimed")[0].alone);
+    assert!(store.live_attempts().await.expect("read")[0].alone);
+    let _ = tell(&store, outcome(id, 3, lost(LostWith::Server))).await;
+    let dead = get(&store, id).await;
+    assert_eq!((dead.status, dead.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
+    assert_eq!(dead.ends, Ends { server_lost: 3, ..Ends::default() });
+
+    // A person's retry begins anew.
+    store.retry(vec![id], at(20)).await.expect("retried");
+    let claimed = store.claim_ready(vec![request(1, 4, 1)], store.term, at(20)).await;
+    assert!(!claimed.expect("claimed")[0].alone);
+    assert_eq!(get(&store, id).await.ends, Ends::default());
+}
+
+/// Adds one that its server died under so often that it runs alone.
+async fn add_suspect(store: &AStore) -> JobId {
+    let retry = RetryPolicy { backoff_ms: 0, jitter: 0.0, ..RetryPolicy::default() };
+    let id = add(store, JobSpec { retry, ..job() }).await;
+    for execution in [900, 901] {
+        let execution = execution + id.0 as u128 * 1_000;
+        let claimed = store.claim_ready(vec![request(9, execution, 1)], store.term, at(1)).await;
+        assert_eq!(claimed.expect("claimed")[0].dispatch.job, id);
+        let _ = tell(store, outcome(id, execution, lost(LostWith::Server))).await;
+        store.promote_due(store.term, at(2), 10).await.expect("promoted");
+    }
+    id
+}
+
+pub async fn what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_gets(store: AStore) {
+    let suspect = add_suspect(&store).await;
+    let healthy: Vec<JobId> = {
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            ids.push(add(&store, JobSpec { run_at: Some(at(3)), ..job() }).await);
+        }
+        ids
+    };
+    store.promote_due(store.term, at(3), 10).await.expect("promoted");
+    let claim = async |requests| {
+        let claimed = store.claim_ready(requests, store.term, at(4)).await.expect("claimed");
+        claimed.iter().map(|it| (it.worker.0, it.dispatch.job, it.alone)).collect::<Vec<_>>()
+    };
+    let busy = |worker, first, held| orx_store::ClaimRequest { held, ..request(worker, first, 2) };
+
+    // The suspect comes first, and no worker is empty: nothing passes it at the one that is to be.
+    assert_eq!(claim(vec![busy(1, 10, 1)]).await, []);
+    // With two, the one that has least is emptied, and the other goes on.
+    let went_on = claim(vec![busy(1, 20, 1), busy(2, 30, 3)]).await;
+    assert_eq!(went_on, [(2, healthy[0], false), (2, healthy[1], false)]);
+    // It goes to the one that has nothing, and nothing goes with it.
+    let alone = claim(vec![busy(1, 40, 0)]).await;
+    assert_eq!(alone, [(1, suspect, true)]);
+    assert_eq!(claim(vec![busy(2, 50, 2)]).await, [(2, healthy[2], false)]);
 }
 
 pub async fn what_must_not_run_twice_fails_when_lost(store: AStore) {
     let id = add(&store, JobSpec { on_lost: OnLost::Fail, ..job() }).await;
     claim(&store, 1).await;
-    let _ = tell(&store, outcome(id, 1, OutcomeKind::Lost { counted: false })).await;
+    let _ = tell(&store, outcome(id, 1, lost(LostWith::Server))).await;
     let job = get(&store, id).await;
     assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
 }
@@ -975,7 +1043,7 @@ pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothin
 
     let claimed = store.claim_ready(vec![request(1, 1, 1)], new, at(1)).await.expect("claim");
     assert_eq!(claimed[0].dispatch.job, id);
-    let lost = outcome(id, 1, OutcomeKind::Lost { counted: true });
+    let lost = outcome(id, 1, lost(LostWith::Worker));
     let given_up = store.give_up(vec![lost.clone()], vec![0.5], old, at(2)).await;
     assert!(matches!(given_up, Err(Deposed)), "{given_up:?}");
     assert_eq!(status(&store, id).await, JobStatus::Dispatched);
@@ -1030,7 +1098,7 @@ pub async fn all_sorts(store: &AStore) {
         job(),
     ];
     store.enqueue(many, NOW).await.expect("enqueue");
-    let claimed = store.claim_ready(vec![request(1, 50, 4)], store.term, at(1)).await;
+    let claimed = store.claim_ready(vec![request(1, 50, 5)], store.term, at(1)).await;
     let claimed = claimed.expect("claim");
     let of = |place: usize| (claimed[place].dispatch.job, claimed[place].dispatch.execution);
     let (first, started) = of(0);
@@ -1042,6 +1110,8 @@ pub async fn all_sorts(store: &AStore) {
     let result = OutcomeKind::Succeeded { result: Some(json(r#"{"b":1.0,"a":[]}"#)) };
     let _ = tell(store, outcome(done, execution.0, result)).await;
     cancel(store, cancel_of(of(3).0)).await;
+    let (orphan, execution) = of(4);
+    let _ = tell(store, outcome(orphan, execution.0, lost(LostWith::Server))).await;
     store.append_logs(vec![chunk(done, 1, 1, Stream::Out, "x\n")]).await.expect("append");
 }
 

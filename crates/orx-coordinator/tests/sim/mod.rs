@@ -361,7 +361,8 @@ impl Checker {
         }
         for job in jobs {
             let ends = job.ends;
-            if ends.failed > job.retry.retries + 1 || ends.lost > 3 || ends.returned > 20 {
+            let most = [ends.lost <= 3, ends.server_lost <= 3, ends.returned <= 20];
+            if ends.failed > job.retry.retries + 1 || most.contains(&false) {
                 return Err(format!("I5: {} was tried beyond its limits: {ends:?}", job.id));
             }
             let live = job.live.as_ref().map(|live| live.execution);

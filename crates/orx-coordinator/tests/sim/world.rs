@@ -330,7 +330,11 @@ impl World {
             }
             let seat = self.nodes.get(&by).and_then(|node| node.engine.fleet().seat(*to));
             let seat = seat.ok_or("I20: a dispatch to a stranger")?;
-            let held = live.iter().filter(|attempt| attempt.worker == *to).count();
+            let of_worker = || live.iter().filter(|attempt| attempt.worker == *to);
+            let held = of_worker().count();
+            if held > 1 && of_worker().any(|attempt| attempt.alone) {
+                return Err(format!("I35: {} holds {held}, and one that runs alone", to.0));
+            }
             let most = (seat.capacity as usize).max(before.get(to).copied().unwrap_or_default());
             if held > most {
                 return Err(format!("I20: {} holds {held} of {most}", to.0));

@@ -19,14 +19,14 @@ use orx_model::{
     Lane, LiveAttempt, Name, Outcome, OutcomeKind, SecretHash, Timestamp, next,
 };
 
-use crate::merge::preference;
+use crate::merge::{Given, Takers};
 use crate::words::span;
 use crate::{
-    CLAIM_MOST, CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
-    Dispatching, Enqueued, Holder, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live,
-    LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
-    Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer,
-    Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
+    CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
+    Enqueued, Holder, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
+    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result,
+    RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerPut,
+    WorkerRecord, WorkerReport, Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -559,7 +559,7 @@ impl Dispatching for Memory {
             .map(|e| (std::cmp::Reverse(e.job.priority.rank()), e.job.run_at, e.job.id))
             .collect();
         ready.sort_unstable();
-        let mut used = vec![0; requests.len()];
+        let mut takers = Takers::new(&requests);
         let mut claimed = Vec::new();
         for (_, _, id) in ready {
             let Some(entry) = state.jobs.get(&id) else { continue };
@@ -569,21 +569,22 @@ impl Dispatching for Memory {
                 handler: job.handler().cloned(),
                 require: job.require.clone(),
             };
-            if claimed.len() == CLAIM_MOST {
+            if takers.left() == 0 {
                 break;
             }
-            let room = |place: &usize| requests[*place].executions.len() - used[*place];
-            let fitting = (0..requests.len())
-                .filter(|place| room(place) > 0 && requests[*place].offer.takes(&lane))
-                .max_by_key(|place| preference(*place, room(place), requests[*place].ahead));
-            let Some(place) = fitting else { continue };
+            let takes = |request: &usize| requests[*request].offer.takes(&lane);
+            let fits = (0..requests.len()).filter(takes);
+            if !fits.clone().any(|request| takers.has_room(request)) {
+                continue;
+            }
             if expire_at.is_some_and(|at| at <= now) {
                 state.expire(id, term, now)?;
                 continue;
             }
-            let request = &requests[place];
-            let execution = request.executions[used[place]];
-            used[place] += 1;
+            let alone = job.ends.runs_alone();
+            let Some(Given { request, execution }) = takers.give(fits, alone) else { continue };
+            let request = &requests[request];
+            let execution = request.executions[execution];
             if let Some(entry) = state.jobs.get_mut(&id) {
                 entry.job.attempt += 1;
                 entry.expire_at = None;
@@ -599,8 +600,8 @@ impl Dispatching for Memory {
             }
             state.change(id, JobEvent::Claim, Some(term))?;
             if let Some(job) = state.jobs.get(&id).map(|entry| &entry.job) {
-                claimed
-                    .push(Claimed { worker: request.worker, dispatch: dispatch(job, execution) });
+                let dispatch = dispatch(job, execution);
+                claimed.push(Claimed { worker: request.worker, dispatch, alone });
             }
         }
         Ok(claimed)
@@ -733,6 +734,7 @@ fn live(entry: &Entry) -> Option<Live> {
         timeout_ms: entry.job.timeout_ms,
         deadline: entry.job.deadline,
         cancel_requested: entry.job.cancel.is_some(),
+        alone: entry.job.ends.runs_alone(),
     })
 }
 

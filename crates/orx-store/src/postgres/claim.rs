@@ -7,13 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use orx_model::settle::ALONE_FROM;
 use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 
 use super::call::Kind;
 use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
-use crate::merge::{Merge, Place, Want};
+use crate::merge::{Given, Merge, Place, Want};
 use crate::words::{self, integer, over, status_code};
 use crate::{ClaimRequest, Claimed, Term};
 
@@ -29,13 +30,19 @@ const READS_MAX: usize = 1_000;
 pub(super) struct Chosen {
     pub(super) job: i64,
     pub(super) run_at: i64,
-    /// The request, and which of its executions; `None` where its time is over.
-    pub(super) gets: Option<(usize, usize)>,
+    /// `None` where its time is over.
+    pub(super) gets: Option<Given>,
     pub(super) deadline: Option<Timestamp>,
+    pub(super) alone: bool,
 }
 
-/// When the time of a job is over, and its deadline.
-type Times = (Option<Timestamp>, Option<Timestamp>);
+/// What else was read of a ready job.
+#[derive(Debug, Clone, Copy, Default)]
+struct Facts {
+    expire_at: Option<Timestamp>,
+    deadline: Option<Timestamp>,
+    alone: bool,
+}
 
 impl Inner {
     pub(super) async fn claim(
@@ -65,7 +72,7 @@ impl Inner {
         }
         // In the order of dispatch.
         let claimed = chosen.iter().filter_map(|chosen| {
-            let (request, execution) = chosen.gets?;
+            let Given { request, execution } = chosen.gets?;
             let (attempt, failed, spec) = taken.remove(&chosen.job)?;
             let request = &requests[request];
             let dispatch = words::dispatch(
@@ -76,13 +83,13 @@ impl Inner {
                 failed,
                 spec,
             );
-            Some(Claimed { worker: request.worker, dispatch })
+            Some(Claimed { worker: request.worker, dispatch, alone: chosen.alone })
         });
         Ok(claimed.collect())
     }
 
     async fn choose(&self, requests: &[ClaimRequest], now: Timestamp) -> Done<Vec<Chosen>> {
-        let mut times: HashMap<i64, Times> = HashMap::new();
+        let mut facts: HashMap<i64, Facts> = HashMap::new();
         let mut merge = self.merge(requests);
         let (mut chosen, mut expired, mut first) = (Vec::new(), 0, true);
         for _ in 0..READS_MAX {
@@ -93,7 +100,7 @@ impl Inner {
             }
             let rows =
                 (2 * merge.left() / merge.lanes().max(1) + 8).clamp(READ_ROWS.0, READ_ROWS.1);
-            let lanes = self.read_on(&wants, rows, &mut merge, &mut times).await?;
+            let lanes = self.read_on(&wants, rows, &mut merge, &mut facts).await?;
             if std::mem::take(&mut first) && lanes != self.lanes.read().len() {
                 self.refresh_lanes().await?;
                 merge = self.merge(requests);
@@ -102,16 +109,19 @@ impl Inner {
             while expired < EXPIRED_MAX
                 && let Some(next) = merge.next()
             {
-                let (expire_at, deadline) = times.get(&next.job).copied().unwrap_or_default();
-                let late = expire_at.is_some_and(|at| at <= now);
-                let gets = if late {
+                let Facts { expire_at, deadline, alone } =
+                    facts.get(&next.job).copied().unwrap_or_default();
+                let gets = if expire_at.is_some_and(|at| at <= now) {
                     expired += 1;
                     None
                 } else {
-                    let executions = requests[next.request].executions.len();
-                    Some((next.request, merge.given(next.request, executions)))
+                    let given = merge.give(next, alone);
+                    if given.is_none() {
+                        continue;
+                    }
+                    given
                 };
-                chosen.push(Chosen { job: next.job, run_at: next.run_at, gets, deadline });
+                chosen.push(Chosen { job: next.job, run_at: next.run_at, gets, deadline, alone });
             }
             if expired >= EXPIRED_MAX {
                 break;
@@ -130,7 +140,7 @@ impl Inner {
         wants: &[Want],
         rows: usize,
         merge: &mut Merge,
-        times: &mut HashMap<i64, Times>,
+        facts: &mut HashMap<i64, Facts>,
     ) -> Done<usize> {
         let values = [
             ("numbers", sql::ints(wants.iter().map(|want| want.number as i64))),
@@ -146,7 +156,9 @@ impl Inner {
             let row = Columns(row);
             let place = (row.int(1)?, row.int(2)?, row.int(3)?);
             read.entry(row.count(0)? as usize).or_default().push(place);
-            times.insert(place.2, (row.optional_time(4)?, row.optional_time(5)?));
+            let (expire_at, deadline) = (row.optional_time(4)?, row.optional_time(5)?);
+            let alone = row.count(6)? >= ALONE_FROM;
+            facts.insert(place.2, Facts { expire_at, deadline, alone });
         }
         for want in wants {
             let places = read.remove(&want.number).unwrap_or_default();
@@ -168,7 +180,7 @@ pub(super) fn message(
     let cancelled = next(JobStatus::Pending, JobEvent::Cancel)?;
     let given = || {
         chosen.iter().filter_map(|chosen| {
-            let (request, execution) = chosen.gets?;
+            let Given { request, execution } = chosen.gets?;
             let request = &requests[request];
             Some((chosen.job, request, request.executions[execution]))
         })

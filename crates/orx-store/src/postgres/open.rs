@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_schedules.sql"),
     include_str!("migrations/0003_zones.sql"),
     include_str!("migrations/0004_worker_secrets.sql"),
+    include_str!("migrations/0005_server_lost.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -144,7 +144,7 @@ impl Inner {
         }
         let message = sql::fill(
             "select j.id, j.status, j.execution, j.failed, j.lost, j.returned, j.deadline, \
-             j.cancel_at is not null, s.spec \
+             j.cancel_at is not null, s.spec, j.server_lost \
              from jobs j left join specs s on s.job = j.id where j.id = any(:jobs)",
             &[("jobs", sql::ints(jobs))],
         );
@@ -153,7 +153,12 @@ impl Inner {
             let row = Columns(row);
             let policy = policy(row.job(0)?, row.optional(8)?.map(str::as_bytes));
             let standing = Standing {
-                ends: Ends { failed: row.count(3)?, lost: row.count(4)?, returned: row.count(5)? },
+                ends: Ends {
+                    failed: row.count(3)?,
+                    lost: row.count(4)?,
+                    server_lost: row.count(9)?,
+                    returned: row.count(5)?,
+                },
                 retry: policy.retry,
                 on_lost: policy.on_lost,
                 deadline: row.optional_time(6)?,
@@ -285,9 +290,11 @@ fn message(endings: &[Ending<'_>], term: Option<Term>) -> String {
         ("expire_ats", sql::ints(endings.iter().map(deadline))),
         ("failed", decided(|decided| decided.ends.failed)),
         ("lost", decided(|decided| decided.ends.lost)),
+        ("server_lost", decided(|decided| decided.ends.server_lost)),
         ("returned", decided(|decided| decided.ends.returned)),
         ("was_failed", decided(|decided| decided.was.ends.failed)),
         ("was_lost", decided(|decided| decided.was.ends.lost)),
+        ("was_server_lost", decided(|decided| decided.was.ends.server_lost)),
         ("was_returned", decided(|decided| decided.was.ends.returned)),
         ("was_cancelled", sql::bools(cancelled)),
         ("started_ats", sql::ints(outcomes().map(|outcome| millis(outcome.started_at)))),

@@ -2,6 +2,7 @@
 
 use orx_model::filter::Filter;
 use orx_model::message::ExecutionRef;
+use orx_model::settle::ALONE_FROM;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
@@ -288,7 +289,7 @@ impl plan::Values for Written {
 }
 
 const LIVE: &str = "select id, attempt, execution, worker, status, claimed_at, started_at, \
-     timeout_ms, deadline, cancel_at from jobs";
+     timeout_ms, deadline, cancel_at, server_lost from jobs";
 
 fn live(row: &PgRow) -> Done<Live> {
     let row = Columns(row);
@@ -303,5 +304,6 @@ fn live(row: &PgRow) -> Done<Live> {
         timeout_ms: row.optional_int(7)?.and_then(|ms| u64::try_from(ms).ok()),
         deadline: row.optional_time(8)?,
         cancel_requested: row.optional(9)?.is_some(),
+        alone: row.count(10)? >= ALONE_FROM,
     })
 }

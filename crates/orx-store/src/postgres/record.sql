@@ -6,16 +6,17 @@
 with l as materialized (:lease),
 input as materialized (
     select * from unnest(:ords, :jobs, :executions, :statuses, :run_ats, :expire_ats, :failed,
-                         :lost, :returned, :was_failed, :was_lost, :was_returned, :was_cancelled,
+                         :lost, :server_lost, :returned, :was_failed, :was_lost,
+                         :was_server_lost, :was_returned, :was_cancelled,
                          :started_ats, :errors, :codes, :signals, :dead, :dead_ats,
                          :ended, :ended_ats, :results)
-    as t(ord, job, execution, status, run_at, expire_at, failed, lost, returned, was_failed,
-         was_lost, was_returned, was_cancelled, started_at, error, code, signal, dead,
+    as t(ord, job, execution, status, run_at, expire_at, failed, lost, server_lost, returned,
+         was_failed, was_lost, was_server_lost, was_returned, was_cancelled, started_at, error, code, signal, dead,
          dead_at, ended, ended_at, result)
 ),
 locked as materialized (
     select j.id, j.lane, j.status, j.attempt, j.execution, j.worker, j.worker_name, j.epoch,
-           j.claimed_at, j.started_at, j.failed, j.lost, j.returned,
+           j.claimed_at, j.started_at, j.failed, j.lost, j.server_lost, j.returned,
            j.cancel_at is not null as cancelled
     from jobs j, l
     where j.id = any(:jobs)
@@ -30,8 +31,8 @@ hit as materialized (
            end as began_at
     from input i join locked k on k.id = i.job and k.execution = i.execution
     where i.was_failed is null
-       or (k.failed, k.lost, k.returned, k.cancelled)
-        = (i.was_failed, i.was_lost, i.was_returned, i.was_cancelled)
+       or (k.failed, k.lost, k.server_lost, k.returned, k.cancelled)
+        = (i.was_failed, i.was_lost, i.was_server_lost, i.was_returned, i.was_cancelled)
 ),
 ended as (
     insert into attempts
@@ -48,6 +49,7 @@ moved as (
         expire_at = h.expire_at,
         failed = coalesce(h.failed, j.failed),
         lost = coalesce(h.lost, j.lost),
+        server_lost = coalesce(h.server_lost, j.server_lost),
         returned = coalesce(h.returned, j.returned),
         finished_at = case when h.status >= 5 then h.over_at end,
         last_started_at = h.began_at,

@@ -17,6 +17,7 @@ revived as (
         expire_at = j.deadline,
         failed = 0,
         lost = 0,
+        server_lost = 0,
         returned = 0,
         cancel_at = null,
         cancel_reason = null,

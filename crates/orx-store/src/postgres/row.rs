@@ -136,7 +136,7 @@ pub(super) const JOB: &str = "SELECT j.id, j.status, j.run_at, j.created_at, j.a
      j.lost, j.returned, j.execution, j.worker, j.worker_name, j.claimed_at, j.started_at, \
      j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
      j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, j.last_exit_signal, \
-     j.dead, r.result, s.spec, j.epoch, j.dead_at, j.expire_at \
+     j.dead, r.result, s.spec, j.epoch, j.dead_at, j.expire_at, j.server_lost \
      FROM jobs j JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
 
 pub(super) fn job(row: &PgRow) -> Done<Job> {
@@ -154,7 +154,12 @@ pub(super) fn job(row: &PgRow) -> Done<Job> {
         run_at: row.time(2)?,
         attempt: row.count(4)?,
         live: live(row)?,
-        ends: Ends { failed: row.count(5)?, lost: row.count(6)?, returned: row.count(7)? },
+        ends: Ends {
+            failed: row.count(5)?,
+            lost: row.count(6)?,
+            server_lost: row.count(30)?,
+            returned: row.count(7)?,
+        },
         retry: spec.retry,
         timeout_ms: spec.timeout_ms,
         deadline: spec.deadline,

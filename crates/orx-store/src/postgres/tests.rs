@@ -11,6 +11,7 @@ use super::row::Columns;
 use super::trouble::Trouble;
 use super::*;
 use crate::ClaimRequest;
+use crate::merge::Given;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -65,13 +66,15 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         offer: Offer::default(),
         executions: (0..100).map(ExecutionId).collect(),
         ahead: 0,
+        held: 0,
     };
     let chosen: Vec<Chosen> = (0..100)
         .map(|n| Chosen {
             job: 60 + n * 100,
             run_at: 1,
-            gets: Some((0, n as usize)),
+            gets: Some(Given { request: 0, execution: n as usize }),
             deadline: None,
+            alone: false,
         })
         .collect();
     let claim = claim::message(&chosen, &[request], term, NOW).expect("a message");

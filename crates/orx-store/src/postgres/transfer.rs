@@ -88,6 +88,7 @@ fn message(parcels: &[Parcel], lanes: Vec<i64>) -> Done<String> {
         ("attempts", job_ints(|job| Some(i64::from(job.attempt)))),
         ("failed", job_ints(|job| Some(i64::from(job.ends.failed)))),
         ("lost", job_ints(|job| Some(i64::from(job.ends.lost)))),
+        ("server_lost", job_ints(|job| Some(i64::from(job.ends.server_lost)))),
         ("returned", job_ints(|job| Some(i64::from(job.ends.returned)))),
         ("executions", sql::ids(live().map(|live| live.map(|live| live.execution.0)))),
         ("workers", sql::ids(live().map(|live| live.map(|live| live.worker.0)))),

@@ -120,6 +120,7 @@ fn stop(tx: &mut Tx<'_>, job: JobId, seen: &Seen, now: Timestamp) -> Done<()> {
         None::<i32>,
         None::<&str>,
         None::<i64>,
+        seen.ends.server_lost,
     ])?;
     tx.cache.moved(seen.lane, Some(seen.status), Some(to));
     Ok(())

@@ -3,7 +3,7 @@
 //! Every lane is read in the order of dispatch, a few rows at a time, and the lanes are merged: so
 //! the order holds over all of them, and a lane that nobody serves costs nothing.
 
-use orx_model::job::Ends;
+use orx_model::settle::ALONE_FROM;
 use orx_model::{ExecutionId, Incarnation, JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 use rusqlite::params;
 
@@ -11,7 +11,7 @@ use super::change::{CancelWords, cancel_waiting};
 use super::row::{self, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
-use crate::merge::{Merge, Next, Place, Want};
+use crate::merge::{Given, Merge, Next, Place, Want};
 use crate::words::{self, over};
 use crate::{ClaimRequest, Claimed};
 
@@ -29,7 +29,8 @@ pub(super) struct Taken {
     attempt: u32,
     execution: ExecutionId,
     run_at: Timestamp,
-    ends: Ends,
+    failed: u32,
+    alone: bool,
     spec: Option<Vec<u8>>,
 }
 
@@ -42,10 +43,10 @@ impl Taken {
             self.attempt,
             self.execution,
             self.run_at,
-            self.ends.failed,
+            self.failed,
             spec,
         );
-        Some(Claimed { worker: self.worker, dispatch })
+        Some(Claimed { worker: self.worker, dispatch, alone: self.alone })
     }
 }
 
@@ -62,7 +63,7 @@ pub(super) fn claim(
     let rows = (merge.left() / merge.lanes().max(1) + 1).clamp(READ_ROWS.0, READ_ROWS.1);
     let to = next(JobStatus::Pending, JobEvent::Claim)?;
     let mut find = tx.conn.prepare_cached(
-        "SELECT j.attempt, j.failed, j.lost, j.returned, j.expire_at, j.deadline, s.spec \
+        "SELECT j.attempt, j.failed, j.server_lost, j.expire_at, j.deadline, s.spec \
          FROM jobs j LEFT JOIN specs s ON s.job = j.id WHERE j.id = ?1",
     )?;
     let mut take = tx.conn.prepare_cached(
@@ -77,26 +78,29 @@ pub(super) fn claim(
             let ended = places.len() < rows;
             merge.feed(want.number, places, ended);
         }
-        let Some(Next { job, run_at, lane, request }) = merge.next() else { break };
+        let Some(next_job) = merge.next() else { break };
+        let Next { job, run_at, lane, .. } = next_job;
         let (mut claimed, expire_at, deadline) = find.query_row([job], |row| {
             let claimed = Taken {
-                worker: requests[request].worker,
+                worker: Incarnation(0),
                 job,
                 attempt: row.get(0)?,
                 execution: ExecutionId(0),
                 run_at: Timestamp::from_millis(run_at),
-                ends: Ends { failed: row.get(1)?, lost: row.get(2)?, returned: row.get(3)? },
-                spec: row.get_ref(6)?.as_bytes_or_null()?.map(<[u8]>::to_vec),
+                failed: row.get(1)?,
+                alone: row.get::<_, u32>(2)? >= ALONE_FROM,
+                spec: row.get_ref(5)?.as_bytes_or_null()?.map(<[u8]>::to_vec),
             };
-            Ok((claimed, row::optional_time(row, 4)?, row::optional_time(row, 5)?))
+            Ok((claimed, row::optional_time(row, 3)?, row::optional_time(row, 4)?))
         })?;
         if expire_at.is_some_and(|at| at <= now) {
             let words = CancelWords { reason: Some(over(deadline, now)), by: Some("orx") };
             cancel_waiting(tx, JobId(job), lane, JobStatus::Pending, &words, now)?;
             expired += 1;
-        } else {
+        } else if let Some(Given { request, execution }) = merge.give(next_job, claimed.alone) {
             let ClaimRequest { worker, worker_name, executions, .. } = &requests[request];
-            claimed.execution = executions[merge.given(request, executions.len())];
+            claimed.worker = *worker;
+            claimed.execution = executions[execution];
             claimed.attempt += 1;
             take.execute(params![
                 job,

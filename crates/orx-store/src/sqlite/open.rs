@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_schedules.sql"),
     include_str!("migrations/0004_zones.sql"),
     include_str!("migrations/0005_worker_secrets.sql"),
+    include_str!("migrations/0006_server_lost.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -31,7 +31,7 @@ pub(super) struct Seen {
 pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> Done<Option<Seen>> {
     let mut find = tx.conn.prepare_cached(
         "SELECT status, lane, execution, worker, failed, lost, returned, deadline, cancel_at, \
-         claimed_at, started_at FROM jobs WHERE id = ?1",
+         claimed_at, started_at, server_lost FROM jobs WHERE id = ?1",
     )?;
     let seen = find.query_row([job.0], |row| {
         Ok(Seen {
@@ -39,7 +39,12 @@ pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> Done<Option<Seen>> {
             lane: row.get(1)?,
             execution: row.get::<_, Option<_>>(2)?.map(ExecutionId::from_bytes),
             worker: row.get(3)?,
-            ends: Ends { failed: row.get(4)?, lost: row.get(5)?, returned: row.get(6)? },
+            ends: Ends {
+                failed: row.get(4)?,
+                lost: row.get(5)?,
+                server_lost: row.get(11)?,
+                returned: row.get(6)?,
+            },
             deadline: row::optional_time(row, 7)?,
             cancel_requested: row.get::<_, Option<i64>>(8)?.is_some(),
             claimed_at: row::optional_time(row, 9)?,
@@ -135,6 +140,7 @@ fn end(
         exit_signal,
         settled.dead.map(|reason| reason.as_str()),
         settled.dead.map(|_| now.as_millis()),
+        settled.ends.server_lost,
     ])?;
     if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind {
         tx.conn

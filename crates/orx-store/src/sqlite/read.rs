@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orx_model::filter::Filter;
 use orx_model::message::ExecutionRef;
+use orx_model::settle::ALONE_FROM;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
@@ -233,7 +234,7 @@ pub(super) fn next_due(conn: &Connection) -> Done<Option<Timestamp>> {
 }
 
 const LIVE: &str = "SELECT id, attempt, execution, worker, status, claimed_at, started_at, \
-     timeout_ms, deadline, cancel_at FROM jobs";
+     timeout_ms, deadline, cancel_at, server_lost FROM jobs";
 
 pub(super) fn live_attempts(conn: &Connection) -> Done<Vec<Live>> {
     let sql = format!("{LIVE} WHERE status IN (3, 4) AND status <> 5 ORDER BY id");
@@ -275,6 +276,7 @@ fn live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
         timeout_ms: row.get::<_, Option<i64>>(7)?.and_then(|ms| u64::try_from(ms).ok()),
         deadline: row::optional_time(row, 8)?,
         cancel_requested: row.get::<_, Option<i64>>(9)?.is_some(),
+        alone: row.get::<_, u32>(10)? >= ALONE_FROM,
     })
 }
 

@@ -6,6 +6,7 @@ UPDATE jobs SET
     expire_at = deadline,
     failed = 0,
     lost = 0,
+    server_lost = 0,
     returned = 0,
     cancel_at = NULL,
     cancel_reason = NULL,

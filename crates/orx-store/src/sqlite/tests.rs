@@ -75,6 +75,7 @@ async fn claim(store: &Sqlite, handler: &str, first: u128, room: u128) -> Vec<Cl
         offer: Offer { handlers: BTreeSet::from([name(handler)]), ..Offer::default() },
         executions: (first..first + room).map(ExecutionId).collect(),
         ahead: 0,
+        held: 0,
     };
     store.claim_ready(vec![request], term(store).await, NOW).await.expect("claim")
 }
@@ -495,6 +496,8 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     let put = [1, 2].map(|byte| (secret(byte), workers[0].report.clone()));
     let put = crate::Workers::put_workers(&store, put.to_vec(), NOW).await.expect("put");
     assert_eq!(put, [crate::WorkerPut::Kept(None), crate::WorkerPut::OtherSecret]);
+    let job = store.job(JobId(2)).await.expect("read").expect("the job");
+    assert_eq!(job.ends, orx_model::job::Ends::default());
     let ended = store.attempts(JobId(3)).await.expect("read");
     assert_eq!((ended[0].epoch, ended[0].status), (0, orx_model::AttemptStatus::Succeeded));
     assert_eq!(claim(&store, "video", 20, 5).await.len(), 1);

@@ -98,6 +98,7 @@ fn insert(tx: &Tx<'_>, parcel: &Parcel, lane: i64) -> Done<()> {
         exit_signal,
         dead.map(|reason| reason.as_str()),
         millis(parcel.dead_at.filter(|_| dead.is_some())),
+        job.ends.server_lost,
     ])?;
     Ok(())
 }

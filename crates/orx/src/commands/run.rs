@@ -14,9 +14,10 @@ use crate::ui::{Cell, Format};
 ///
 /// The command's standard output and standard error become this one's. It runs in the folder of the
 /// caller, with the worker's PATH and only the variables named with --env. It is tried once unless
-/// --retries says more; lost with its server it is run again unless --on-lost fail. Past its
-/// --job-timeout it is ended, and this command ends with 124. Of its output the first 16 MiB and the
-/// last 256 KiB are kept; what is left out is counted.
+/// --retries says more; lost with its server it is run again unless --on-lost fail, and given up
+/// when its server has died under it three times. Past its --job-timeout it is ended, and this
+/// command ends with 124. Of its output the first 16 MiB and the last 256 KiB are kept; what is left
+/// out is counted.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::RUN)]
 pub(crate) struct Args {

@@ -1,0 +1,233 @@
+//! Jobs that kill the server they run in, and the jobs beside them: the one is given up after a few
+//! starts, and the others end.
+
+mod common;
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use common::{Machine, is_running, read, said, signal, until};
+use serde_json::{Value, json};
+
+/// Leaves a mark, then kills its server: the parent of its process.
+const DEADLY: &str = "echo x >> starts/$ORX_JOB_ID; kill -9 $PPID; sleep 60";
+const HEALTHY: &str = "echo x >> starts/$ORX_JOB_ID; sleep 0.05";
+
+/// A server that is started again whenever it was killed.
+struct Supervisor<'m> {
+    machine: &'m Machine,
+    pid: Mutex<Option<u32>>,
+    deaths: AtomicUsize,
+    over: AtomicBool,
+}
+
+/// Ends the supervisor's loop also where an assertion fails.
+struct Ends<'s, 'm>(&'s Supervisor<'m>);
+
+impl Drop for Ends<'_, '_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Release);
+        let pid = self.0.pid.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(pid) = *pid {
+            signal(pid, "TERM");
+        }
+    }
+}
+
+impl Supervisor<'_> {
+    fn run(&self) {
+        loop {
+            let mut pid = self.pid.lock().expect("a lock");
+            if self.over.load(Ordering::Acquire) {
+                return;
+            }
+            let daemon = ["daemon", "server", "--listen", "127.0.0.1:0"];
+            let mut command = self.machine.command(daemon);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut server = command.spawn().expect("orx runs");
+            *pid = Some(server.id());
+            drop(pid);
+            let ended = server.wait().expect("ended");
+            if ended.signal() == Some(9) {
+                self.deaths.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    fn deaths(&self) -> usize {
+        self.deaths.load(Ordering::Acquire)
+    }
+}
+
+/// Runs `test` beside a supervised server.
+fn supervised(machine: &Machine, test: impl FnOnce(&Supervisor<'_>)) {
+    let supervisor = Supervisor {
+        machine,
+        pid: Mutex::default(),
+        deaths: AtomicUsize::default(),
+        over: AtomicBool::default(),
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| supervisor.run());
+        let _ends = Ends(&supervisor);
+        test(&supervisor);
+    });
+}
+
+fn command(script: &str) -> Value {
+    // What waits after a loss waits as after a failure.
+    json!({"command": {"argv": ["sh", "-c", script]}, "backoff_ms": 300})
+}
+
+/// All of them in one request, so that they begin together. Answers their ids.
+fn enqueue(machine: &Machine, jobs: &[Value]) -> Vec<String> {
+    let lines: Vec<String> = jobs
+        .iter()
+        .map(|job| {
+            let mut job = job.clone();
+            job["command"]["cwd"] = machine.path("work").to_string_lossy().into();
+            job.to_string()
+        })
+        .collect();
+    let input = lines.join("\n");
+    let said = machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], input.as_bytes());
+    assert_eq!(said.code, 0, "{said:?}");
+    let answers: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
+    answers.as_array().expect("a list").iter().map(|answer| answer["id"].to_string()).collect()
+}
+
+/// The job, or nothing while no server answers.
+fn show(machine: &Machine, job: &str) -> Option<Value> {
+    let shown = machine.command(["show", job, "-o", "json"]).output().expect("orx runs");
+    serde_json::from_str(&said(shown).out).ok()
+}
+
+fn count(machine: &Machine, status: &str) -> Option<u64> {
+    let shown = machine.command(["cluster", "status", "-o", "json"]).output().expect("orx runs");
+    serde_json::from_str::<Value>(&said(shown).out).ok()?["counts"][status].as_u64()
+}
+
+fn starts(machine: &Machine, job: &str) -> usize {
+    read(machine.path("work/starts").join(job)).lines().count()
+}
+
+fn is_poison(machine: &Machine, job: &str) -> bool {
+    show(machine, job).is_some_and(|job| job["dead"] == "poison")
+}
+
+fn machine() -> Machine {
+    let machine = Machine::new();
+    std::fs::create_dir(machine.path("work/starts")).expect("a folder");
+    machine
+}
+
+#[test]
+fn a_job_that_kills_its_server_is_given_up_and_a_hundred_neighbours_end() {
+    let machine = machine();
+    supervised(&machine, |server| {
+        until("the server is ready", || count(&machine, "completed").is_some());
+        let mut jobs = vec![command(HEALTHY); 101];
+        // Among those that begin with the server, each time.
+        jobs[5] = command(DEADLY);
+        let mut ids = enqueue(&machine, &jobs);
+        let deadly = ids.remove(5);
+        until("the deadly one is given up", || is_poison(&machine, &deadly));
+        until("its neighbours end", || count(&machine, "completed") == Some(100));
+        assert_eq!(starts(&machine, &deadly), 3);
+        assert_eq!(server.deaths(), 3);
+        for id in &ids {
+            let job = show(&machine, id).expect("the server stays up");
+            assert!(job["ends"]["server_lost"].as_u64() <= Some(2), "{job}");
+            assert!(starts(&machine, id) <= 3, "{job}");
+        }
+        let after = machine.orx(["run", "--no-start", "--", "true"]);
+        assert_eq!((after.code, server.deaths()), (0, 3), "{after:?}");
+    });
+}
+
+#[test]
+fn several_that_kill_their_server_are_each_found_and_what_must_not_run_twice_runs_once() {
+    let machine = machine();
+    supervised(&machine, |server| {
+        until("the server is ready", || count(&machine, "completed").is_some());
+        let mut once = command(DEADLY);
+        once["on_lost"] = "fail".into();
+        let mut jobs = vec![command(HEALTHY); 20];
+        jobs.extend([command(DEADLY), command(DEADLY)]);
+        let ids = enqueue(&machine, &jobs);
+        for deadly in &ids[20..] {
+            until("it is given up", || is_poison(&machine, deadly));
+            assert!((1..=3).contains(&starts(&machine, deadly)), "{deadly}");
+        }
+        until("the others end", || count(&machine, "completed") == Some(20));
+
+        let once = enqueue(&machine, &[once]);
+        let ended = || show(&machine, &once[0]).filter(|job| job["status"] == "failed");
+        until("it is lost", || ended().is_some());
+        assert_eq!(ended().map(|job| job["dead"].clone()), Some("lost".into()));
+        assert_eq!(starts(&machine, &once[0]), 1);
+        assert!(server.deaths() <= 3 + 3 + 1, "{}", server.deaths());
+    });
+}
+
+#[test]
+fn a_run_of_a_schedule_that_kills_its_server_is_given_up_as_any_job_is() {
+    let machine = machine();
+    supervised(&machine, |server| {
+        until("the server is ready", || count(&machine, "completed").is_some());
+        let add = ["schedule", "add", "deadly", "--every", "1h", "--", "sh", "-c", DEADLY];
+        let added = machine.orx(add);
+        assert_eq!(added.code, 0, "{added:?}");
+        let run = machine.orx(["schedule", "trigger", "deadly"]);
+        assert_eq!(run.code, 0, "{run:?}");
+        until("it is given up", || is_poison(&machine, "1"));
+        assert_eq!((starts(&machine, "1"), server.deaths()), (3, 3));
+    });
+}
+
+#[test]
+fn one_crash_of_a_server_costs_what_ran_there_nothing_and_a_stop_none_at_all() {
+    let mut machine = machine();
+    machine.start(&[]);
+    let hold = "echo x >> starts/$ORX_JOB_ID; while ! [ -e go ]; do sleep 0.02; done";
+    let mut job = command(hold);
+    job["backoff_ms"] = 600_000.into();
+    let ids = enqueue(&machine, &vec![job; 8]);
+    let all_started = |times| ids.iter().all(|id| starts(&machine, id) >= times);
+    until("all have started", || all_started(1));
+    machine.kill();
+    machine.start(&[]);
+    // At once: no wait before, and none for each other.
+    let all_started = |times| ids.iter().all(|id| starts(&machine, id) >= times);
+    until("all have started again", || all_started(2));
+    for id in &ids {
+        let ends = machine.json(["show", id])["ends"].clone();
+        assert_eq!(ends, json!({"failed": 0, "lost": 0, "server_lost": 1, "returned": 0}));
+    }
+    let pid = machine.address_pid().expect("a server");
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    assert!(!is_running(pid));
+    std::fs::write(machine.path("work/go"), "").expect("written");
+    machine.start(&[]);
+    until("all end", || count(&machine, "completed") == Some(8));
+    for id in &ids {
+        let ends = machine.json(["show", id])["ends"].clone();
+        assert_eq!(ends, json!({"failed": 0, "lost": 0, "server_lost": 1, "returned": 1}));
+    }
+}
+
+#[test]
+fn a_job_that_kills_the_server_in_the_background_is_given_up_too() {
+    let machine = machine();
+    let run = machine.orx(["run", "--detach", "--", "sh", "-c", DEADLY]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let deadly = run.out.trim().to_owned();
+    until("it is given up", || {
+        // Each of these starts a server where there is none; the deadly one may take it down.
+        machine.orx(["run", "--detach", "--", "true"]);
+        is_poison(&machine, &deadly)
+    });
+    assert_eq!(starts(&machine, &deadly), 3);
+}
