@@ -59,20 +59,26 @@ impl FromRequestParts<App> for Auth {
         let peer = parts.extensions.get::<Ends>().map(|ends| ends.peer);
         let (guard, now) = (&app.guard, (app.settings.now)());
         let barred = peer.and_then(|peer| guard.failures.barred(peer, now, &guard.limits));
-        // Many may stand behind one address: whoever has shown a good token before is let through,
-        // and for the others nothing is looked up.
-        if barred.is_some() && !app.panel.has_seen_token(token) {
-            let detail = "too many wrong tokens came from this address";
+        // Many may stand behind one address, and a right token is right whoever else calls from
+        // there. What wrong ones cost is bounded: so many are looked up at once, in turn.
+        let turn = match barred {
+            Some(_) => guard.look_ups.acquire().await.ok(),
+            None => None,
+        };
+        let asked = app.panel.authenticate(token).await;
+        drop(turn);
+        let wrong = asked.as_ref().is_err_and(|problem| problem.code == Code::Unauthenticated);
+        if wrong && barred.is_some() {
+            let detail = "too many wrong tokens came from this address, and this one is wrong";
             return Err(Problem::new(Code::RateLimited, detail)
-                .hint("wait, as `Retry-After` says, and check the token")
+                .hint("check the token, and ask again no sooner than `Retry-After` says")
                 .into());
         }
-        let asked = app.panel.authenticate(token).await;
-        if let (Err(problem), Some(peer)) = (&asked, peer)
-            && problem.code == Code::Unauthenticated
+        if let Some(peer) = peer
+            && wrong
             && guard.failures.note(peer, now, &guard.limits)
         {
-            tracing::warn!(%peer, "too many wrong tokens: the address must wait");
+            tracing::warn!(%peer, "too many wrong tokens: the address must wait with others");
         }
         Ok(Self(asked?))
     }

@@ -8,6 +8,7 @@ mod ends;
 mod extract;
 mod gate;
 mod gateway;
+mod idle;
 mod limits;
 mod metrics;
 mod peers;
@@ -95,6 +96,8 @@ struct App {
 struct Guard {
     limits: Limits,
     failures: peers::Failures,
+    /// Tokens from addresses that have shown too many wrong ones, looked up at once.
+    look_ups: tokio::sync::Semaphore,
     watchers: Arc<tokio::sync::Semaphore>,
     ready: Ready,
 }
@@ -133,7 +136,8 @@ impl Guard {
     fn new(limits: Limits) -> Arc<Self> {
         let watchers = Arc::new(tokio::sync::Semaphore::new(limits.watchers));
         let ready = Ready { asking: tokio::sync::Semaphore::new(1), since: Mutex::new(None) };
-        Arc::new(Self { limits, failures: peers::Failures::default(), watchers, ready })
+        let (failures, look_ups) = (peers::Failures::default(), tokio::sync::Semaphore::new(4));
+        Arc::new(Self { limits, failures, look_ups, watchers, ready })
     }
 
     /// A place for a request that stays: a long poll or a stream.

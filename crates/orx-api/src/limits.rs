@@ -6,9 +6,11 @@ use std::time::Duration;
 /// Bounds on connections and requests; sizes of bodies are in `orx_model::limits`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all. Further ones wait in the system's queue until one ends.
+    /// Connections in all. For a further one, one that has no request under way is closed; where
+    /// there is none, it waits until one ends.
     pub connections: usize,
-    /// Connections from one address; further ones are closed.
+    /// Connections from one address. For a further one, one of its own that has no request under
+    /// way is closed; where there is none, the further one is.
     pub connections_per_peer: usize,
     /// From the start of a connection to the end of the TLS handshake.
     pub handshake_within: Duration,

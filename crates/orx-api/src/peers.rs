@@ -18,7 +18,7 @@ pub(crate) struct Ends {
 }
 
 /// An IPv6 host has a whole /64 to call from: that is one.
-fn source(address: IpAddr) -> IpAddr {
+pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
             let [a, b, c, d, ..] = v6.segments();

@@ -1,5 +1,6 @@
 //! Connections: how many, how slow, how they are encrypted, and how they end.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,12 @@ use hyper_util::service::TowerToHyperService;
 use orx_model::{Code, Problem};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::idle::{Answering, Idle, Line};
 use crate::limits::Limits;
 use crate::peers::{Ends, Peers};
 use crate::slow::Read;
@@ -29,6 +31,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const FAREWELL_BYTES: u64 = 64 * 1024;
 /// Full addresses are told of in the log no more often than this.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Where all connections have requests under way, whether one has fallen silent is looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -53,13 +57,9 @@ pub async fn serve(
     let peers = Peers::default();
     let connections = TaskTracker::new();
     let shared = Arc::new(Shared { limits, tls, router, stop: stop.clone() });
+    let idle = Idle::default();
     let mut told = None;
     loop {
-        let permit = tokio::select! {
-            () = stop.cancelled() => break,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { break };
         let (stream, address) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
@@ -72,7 +72,12 @@ pub async fn serve(
                 }
             },
         };
-        let Some(place) = peers.enter(address.ip(), shared.limits.connections_per_peer) else {
+        let most = shared.limits.connections_per_peer;
+        let mut place = peers.enter(address.ip(), most);
+        if place.is_none() && idle.make_room(Some(address.ip())) {
+            place = peers.enter(address.ip(), most);
+        }
+        let Some(place) = place else {
             let now = tokio::time::Instant::now();
             if told.is_none_or(|at| now.duration_since(at) >= TELL_EVERY) {
                 told = Some(now);
@@ -83,19 +88,44 @@ pub async fn serve(
             }
             continue;
         };
+        let permit = tokio::select! {
+            () = stop.cancelled() => break,
+            permit = room_for_one(&permits, &idle) => permit,
+        };
+        let Ok(permit) = permit else { break };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
         let shared = Arc::clone(&shared);
+        let line = idle.line(address.ip(), permit, place);
         connections.spawn(async move {
-            shared.connection(stream, address).await;
-            drop((permit, place));
+            tokio::select! {
+                () = line.closed() => tracing::debug!(peer = %address, "an idle connection made room"),
+                () = shared.connection(stream, address, &line) => {}
+            }
         });
     }
     connections.close();
     let last_answers = shared.limits.last_answers;
     if tokio::time::timeout(last_answers, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "ending with answers under way");
+    }
+}
+
+/// A place for one more connection: one that is free, that an idle connection gives up now, or that
+/// one gives up as soon as it falls silent or ends.
+async fn room_for_one(
+    permits: &Arc<Semaphore>,
+    idle: &Idle,
+) -> Result<OwnedSemaphorePermit, AcquireError> {
+    loop {
+        if permits.available_permits() == 0 {
+            idle.make_room(None);
+        }
+        let permit = Arc::clone(permits).acquire_owned();
+        if let Ok(permit) = tokio::time::timeout(LOOK_AGAIN, permit).await {
+            return permit;
+        }
     }
 }
 
@@ -107,12 +137,12 @@ struct Shared {
 }
 
 impl Shared {
-    async fn connection(&self, stream: TcpStream, address: SocketAddr) {
+    async fn connection(&self, stream: TcpStream, address: SocketAddr, line: &Arc<Line>) {
         let own = stream.local_addr().map_or(address.ip(), |own| own.ip());
         let ends = Ends { peer: address.ip().to_canonical(), own: own.to_canonical() };
         let within = self.limits.reader_within;
         let Some(tls) = &self.tls else {
-            return self.converse(Read::new(stream, within), ends).await;
+            return self.converse(Read::new(stream, within), ends, line).await;
         };
         let handshake = async {
             let mut first = [0_u8; 1];
@@ -128,18 +158,25 @@ impl Shared {
             done = tokio::time::timeout(self.limits.handshake_within, handshake) => done,
         };
         match handshake {
-            Ok(Ok(Ok(stream))) => self.converse(Read::new(stream, within), ends).await,
+            Ok(Ok(Ok(stream))) => self.converse(Read::new(stream, within), ends, line).await,
             Ok(Ok(Err(stream))) => farewell(stream, &speaks_tls()).await,
             Ok(Err(error)) => tracing::debug!(%error, peer = %address, "no TLS handshake"),
             Err(_) => tracing::debug!(peer = %address, "no TLS handshake in time"),
         }
     }
 
-    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, ends: Ends) {
+    async fn converse(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        ends: Ends,
+        line: &Arc<Line>,
+    ) {
         let router = TowerToHyperService::new(self.router.clone());
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ends);
-            router.call(request)
+            let asking = line.ask();
+            let answer = router.call(request);
+            async { Ok::<_, Infallible>(answer.await?.map(|body| Answering::new(body, asking))) }
         });
         let mut builder = http1::Builder::new();
         builder

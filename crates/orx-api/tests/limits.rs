@@ -62,6 +62,15 @@ impl Server {
         TcpStream::connect(self.address).await.expect("a connection")
     }
 
+    /// A connection with a request under way.
+    async fn follower(&self) -> TcpStream {
+        let mut follower = self.connect().await;
+        let follow = self.get("/api/v1/jobs/1/logs?follow=true", &self.token);
+        follower.write_all(follow.as_bytes()).await.expect("sent");
+        follower.read_exact(&mut [0]).await.expect("it follows");
+        follower
+    }
+
     fn get(&self, path: &str, token: &str) -> String {
         format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n")
     }
@@ -180,7 +189,7 @@ async fn a_body_that_trickles_in_is_given_up_and_a_steady_one_is_not() {
 async fn connections_are_bounded_in_all_and_by_address() {
     let few = Limits { connections: 2, ..Limits::default() };
     let all = server(few, None).await;
-    let (first, _second) = (all.connect().await, all.connect().await);
+    let (first, _second) = (all.follower().await, all.follower().await);
     let mut third = all.connect().await;
     third.write_all(all.get("/healthz", "").as_bytes()).await.expect("sent");
     let mut byte = [0];
@@ -192,12 +201,7 @@ async fn connections_are_bounded_in_all_and_by_address() {
 
     let few = Limits { connections_per_peer: 2, ..Limits::default() };
     let each = server(few, None).await;
-    let mut held = vec![each.connect().await, each.connect().await];
-    for held in &mut held {
-        // Answered, so surely counted.
-        held.write_all(each.get("/healthz", "").as_bytes()).await.expect("sent");
-        held.read_exact(&mut byte).await.expect("served");
-    }
+    let held = (each.follower().await, each.follower().await);
     let mut third = each.connect().await;
     let answer = Answer::read(&mut third).await;
     assert_eq!((answer.code, answer.problem().as_str()), (503, "unavailable"), "{answer:?}");
@@ -205,6 +209,45 @@ async fn connections_are_bounded_in_all_and_by_address() {
     let began = Instant::now();
     while each.ask(&each.get("/healthz", "")).await.code != 200 {
         assert!(began.elapsed() < SOON, "places are given back");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_keep_nobody_out() {
+    // One address has all of them, or others have left only some to it.
+    for (connections, connections_per_peer) in [(8, 99), (99, 8)] {
+        // Whoever waits for an idle one to be cut off waits for longer than this test may take.
+        let headers_within = 10 * SOON;
+        let limits =
+            Limits { connections, connections_per_peer, headers_within, ..Limits::default() };
+        let server = server(limits, None).await;
+        let mut follower = server.follower().await;
+        let mut idle = Vec::new();
+        for number in 0..40 {
+            let mut stream = server.connect().await;
+            match number % 3 {
+                0 => {}
+                // Between two requests.
+                1 => {
+                    let request = server.get("/healthz", "");
+                    stream.write_all(request.as_bytes()).await.expect("sent");
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).await.expect("answered");
+                }
+                // Before the end of its headers.
+                _ => stream.write_all(b"GET / HTTP/1.1\r\n").await.expect("sent"),
+            }
+            idle.push(stream);
+        }
+        let began = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(server.ask(&server.get("/healthz", "")).await.code, 200);
+        }
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        // What is under way is left alone.
+        let mut byte = [0];
+        let silent = tokio::time::timeout(SHORT, follower.read(&mut byte)).await;
+        assert!(!matches!(silent, Ok(Ok(0) | Err(_))), "a request under way was cut off");
     }
 }
 
@@ -247,11 +290,9 @@ async fn an_answer_that_nobody_reads_is_given_up() {
 }
 
 #[tokio::test]
-async fn after_some_wrong_tokens_an_address_must_wait_but_not_who_is_known() {
+async fn after_some_wrong_tokens_an_address_must_wait_but_not_with_a_right_one() {
     let limits = Limits { failures: 3, ..Limits::default() };
     let server = server(limits, None).await;
-    let known = server.get("/api/v1/jobs", &server.token);
-    assert_eq!(server.ask(&known).await.code, 200);
     let wrong = format!("orx_admin_{}_{}", "0".repeat(16), "0".repeat(64));
     for turn in 0..3 {
         let answer = server.ask(&server.get("/api/v1/jobs", &wrong)).await;
@@ -265,7 +306,15 @@ async fn after_some_wrong_tokens_an_address_must_wait_but_not_who_is_known() {
         assert_eq!((answer.code, answer.problem().as_str()), (429, "rate_limited"), "{answer:?}");
         assert!(answer.head.contains("\r\nretry-after: 61"), "{}", answer.head);
     }
-    assert_eq!(server.ask(&known).await.code, 200);
+    // A right one is taken, though it was never used before and wrong ones keep coming.
+    let wrong_ones = (0..50).map(|_| server.get("/api/v1/jobs", &wrong));
+    let wrong_ones: Vec<String> = wrong_ones.collect();
+    let flood = futures_util::future::join_all(wrong_ones.iter().map(|head| server.ask(head)));
+    let right = server.get("/api/v1/jobs", &server.token);
+    let (flood, answer) = tokio::join!(flood, server.ask(&right));
+    assert!(flood.iter().all(|answer| answer.code == 429), "{flood:?}");
+    assert_eq!(answer.code, 200, "{answer:?}");
+    assert_eq!(server.ask(&right).await.code, 200);
     assert_eq!(server.ask(&server.get("/healthz", "")).await.code, 200);
 }
 
@@ -273,11 +322,7 @@ async fn after_some_wrong_tokens_an_address_must_wait_but_not_who_is_known() {
 async fn long_polls_and_streams_are_bounded_and_end_in_time() {
     let limits = Limits { watchers: 1, answer_within: SHORT, ..Limits::default() };
     let server = server(limits, None).await;
-    let mut follower = server.connect().await;
-    let follow = server.get("/api/v1/jobs/1/logs?follow=true", &server.token);
-    follower.write_all(follow.as_bytes()).await.expect("sent");
-    let mut byte = [0];
-    follower.read_exact(&mut byte).await.expect("it follows");
+    let follower = server.follower().await;
     let wait = server.get("/api/v1/jobs/1/wait", &server.token);
     let answer = server.ask(&wait).await;
     assert_eq!((answer.code, answer.problem().as_str()), (503, "unavailable"), "{answer:?}");

@@ -175,13 +175,6 @@ impl ControlPanel {
         })
     }
 
-    /// Whether this may be a token that was taken here before: its id is known without a read. Says
-    /// nothing of its secret.
-    #[must_use]
-    pub fn has_seen_token(&self, token: &str) -> bool {
-        parts(token).is_some_and(|(id, _)| self.inner.tokens.last_used(id).is_some())
-    }
-
     async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
         let now = self.now();
         if let Some(record) = self.inner.tokens.get(id, now) {
