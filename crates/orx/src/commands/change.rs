@@ -60,7 +60,7 @@ pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<Exit, 
     {
         return Ok(Exit::Done);
     }
-    report(session, &session.client.cancel(&request).await?).await
+    report(session, &session.client.cancel(&request).await?, Subject::Jobs).await
 }
 
 pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, CliError> {
@@ -72,7 +72,7 @@ pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, Cl
     {
         return Ok(Exit::Done);
     }
-    report(session, &session.client.retry(&request).await?).await
+    report(session, &session.client.retry(&request).await?, Subject::Jobs).await
 }
 
 /// Jobs that a question or a dry run names.
@@ -150,9 +150,20 @@ fn counted(jobs: u64) -> String {
     if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
 }
 
+/// What a command changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Jobs,
+    /// Removing a dead letter leaves its job.
+    DeadLetters,
+}
+
 /// How many would change, and some of them.
-async fn would_change(session: &Session, answer: &ChangeAnswer) -> String {
-    let mut text = format!("would change {}\n", counted(answer.affected));
+async fn would_change(session: &Session, answer: &ChangeAnswer, subject: Subject) -> String {
+    let mut text = match subject {
+        Subject::Jobs => format!("would change {}\n", counted(answer.affected)),
+        Subject::DeadLetters => format!("would remove {}\n", letters(answer.affected)),
+    };
     let mut shown = 0;
     for job in sample(answer) {
         shown += 1;
@@ -168,15 +179,23 @@ async fn would_change(session: &Session, answer: &ChangeAnswer) -> String {
     text
 }
 
+fn letters(count: u64) -> String {
+    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
+}
+
 /// What became of each.
-pub(crate) async fn report(session: &Session, answer: &ChangeAnswer) -> Result<Exit, CliError> {
+pub(crate) async fn report(
+    session: &Session,
+    answer: &ChangeAnswer,
+    subject: Subject,
+) -> Result<Exit, CliError> {
     let ui = &session.ui;
     if ui.format.is_human() {
         if !ui.quiet {
             if answer.dry_run {
-                ui.raw(would_change(session, answer).await.as_bytes())?;
+                ui.raw(would_change(session, answer, subject).await.as_bytes())?;
             }
-            ui.raw(in_words(answer).as_bytes())?;
+            ui.raw(in_words(answer, subject).as_bytes())?;
         }
     } else if ui.format == Format::Json {
         ui.one(answer, "", &[])?;
@@ -212,16 +231,20 @@ fn is_left(change: Change) -> bool {
     }
 }
 
-fn in_words(answer: &ChangeAnswer) -> String {
+fn in_words(answer: &ChangeAnswer, subject: Subject) -> String {
     let mut text = String::new();
+    let missing = match subject {
+        Subject::Jobs => "not found:",
+        Subject::DeadLetters => "no dead letter:",
+    };
     let words = [
         (Change::Cancelled, "cancelled"),
         (Change::Cancelling, "cancelling"),
         (Change::Retried, "retrying"),
-        (Change::Deleted, "deleted"),
+        (Change::Deleted, "removed the dead letter of"),
         (Change::AlreadyFinal, "left, already ended:"),
         (Change::NotInState, "left, not in a state for it:"),
-        (Change::NotFound, "not found:"),
+        (Change::NotFound, missing),
     ];
     let done: Vec<Change> =
         answer.jobs.iter().map(|job| job.change).filter(|change| !is_left(*change)).collect();
@@ -247,6 +270,13 @@ fn in_words(answer: &ChangeAnswer) -> String {
             }
         }
     }
+    if done.contains(&Change::Deleted) {
+        let kept = match answer.affected {
+            1 => "the job stays: `orx show` and `orx retry` find it",
+            _ => "the jobs stay: `orx show` and `orx retry` find them",
+        };
+        text.push_str(&format!("{kept}\n"));
+    }
     if mixed && unnamed > 0 {
         text.push_str(&format!("changed {} jobs in all\n", answer.affected));
     }
@@ -254,4 +284,37 @@ fn in_words(answer: &ChangeAnswer) -> String {
         text.push_str("nothing changed\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use orx_model::JobId;
+
+    use super::*;
+
+    fn answer(changes: &[Change], affected: u64) -> ChangeAnswer {
+        let changed =
+            |(id, change): (i64, &Change)| Changed { id: JobId(id), change: *change, status: None };
+        ChangeAnswer {
+            v: 1,
+            dry_run: false,
+            affected,
+            jobs: (5..).zip(changes).map(changed).collect(),
+        }
+    }
+
+    #[test]
+    fn removing_dead_letters_says_what_went_and_that_the_jobs_stay() {
+        use Change::{Deleted, NotFound};
+        let both = in_words(&answer(&[Deleted, Deleted, NotFound], 2), Subject::DeadLetters);
+        assert_eq!(
+            both,
+            "removed the dead letter of 5, 6\nno dead letter: 7\n\
+             the jobs stay: `orx show` and `orx retry` find them\n"
+        );
+        let many = in_words(&answer(&[Deleted; 20], 1_200), Subject::DeadLetters);
+        assert!(many.starts_with("removed the dead letter of 1200 jobs\n"), "{many}");
+        let none = in_words(&answer(&[NotFound], 0), Subject::DeadLetters);
+        assert_eq!(none, "no dead letter: 5\n");
+    }
 }

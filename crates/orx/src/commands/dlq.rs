@@ -2,7 +2,7 @@
 
 use orx_model::wire::{ChangeRequest, DeadLetter, ListQuery};
 
-use super::change::{Args as ChangeArgs, careful, report, request};
+use super::change::{Args as ChangeArgs, Subject, careful, report, request};
 use super::{FilterArgs, JobRef, Session, why};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, HUMAN_ROWS, Row, Ui};
@@ -74,7 +74,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             if !go.await? {
                 return Ok(Exit::Done);
             }
-            report(session, &session.client.retry_dead(&request).await?).await
+            report(session, &session.client.retry_dead(&request).await?, Subject::Jobs).await
         }
         Command::Rm(chosen) => {
             let request = chosen_request(&chosen, session, "forget").await?;
@@ -84,7 +84,8 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             if !go.await? {
                 return Ok(Exit::Done);
             }
-            report(session, &session.client.delete_dead(&request).await?).await
+            let removed = session.client.delete_dead(&request).await?;
+            report(session, &removed, Subject::DeadLetters).await
         }
     }
 }
