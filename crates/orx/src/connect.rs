@@ -125,6 +125,12 @@ impl Locator {
     }
 
     fn local(&self) -> Result<Option<Endpoint>, ClientError> {
+        self.state.check().map_err(|error| {
+            // Asking again does not help here either.
+            let mut problem = Problem::new(Code::NotAllowed, error.message);
+            (problem.cause, problem.hint) = (error.cause, error.hint);
+            problem
+        })?;
         let Some(address) = self.state.address() else { return Ok(None) };
         self.theirs.store(!address.background, Ordering::Relaxed);
         let token = match &self.token {
@@ -245,6 +251,9 @@ impl Locator {
         let urls = if worker.coordinators.is_empty() {
             let mut found: Vec<String> =
                 self.urls.iter().map(|url| url.as_str().to_owned()).collect();
+            if found.is_empty() {
+                self.state.check()?;
+            }
             if found.is_empty()
                 && let Some(address) = self.state.address()
             {

@@ -13,6 +13,9 @@ use orx_model::{Incarnation, JobId, Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{CliError, Exit};
+
+const ELSEWHERE: &str = "name another with `ORX_STATE`";
 /// Files read whole are no larger.
 const SMALL: u64 = 64 * 1024;
 
@@ -53,7 +56,11 @@ impl StateDir {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let found = named
             .or_else(|| variable("ORX_STATE").map(PathBuf::from))
-            .or_else(|| variable("XDG_STATE_HOME").map(|home| Path::new(&home).join("orx")))
+            // One that is not absolute is to be ignored, says the specification.
+            .or_else(|| {
+                let home = variable("XDG_STATE_HOME").map(PathBuf::from);
+                Some(home.filter(|home| home.is_absolute())?.join("orx"))
+            })
             .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".local/state/orx")));
         let path = found.ok_or("there is no state folder: set `ORX_STATE`, or `HOME`")?;
         std::path::absolute(&path).map(Self).map_err(|error| error.to_string())
@@ -72,6 +79,50 @@ impl StateDir {
     /// Makes the folder, for its owner only, if it is not there.
     pub(crate) fn create(&self) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
+    }
+
+    /// That the folder is this user's alone to write, and can be read; also where there is none yet.
+    ///
+    /// # Errors
+    /// Whoever else may write to it could put another server's address there.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        let shown = self.0.display();
+        let unread = |error: io::Error| {
+            CliError::new(
+                Exit::NotAllowed,
+                "state",
+                format!("cannot read the state folder `{shown}`"),
+            )
+            .cause(error.to_string())
+            .hint(ELSEWHERE)
+        };
+        let meta = match fs::metadata(&self.0) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unread(error)),
+        };
+        if !meta.is_dir() {
+            return Err(unread(io::ErrorKind::NotADirectory.into()));
+        }
+        let (own, mode) = (rustix::process::geteuid().as_raw(), meta.mode() & 0o7777);
+        if meta.uid() != own {
+            let message = format!("the state folder `{shown}` belongs to another user");
+            return Err(CliError::new(Exit::NotAllowed, "state", message)
+                .cause(format!("its owner has the id {}, this process {own}", meta.uid()))
+                .hint(format!("run as its owner, `chown` it, or {ELSEWHERE}")));
+        }
+        if mode & 0o022 != 0 {
+            let message = format!("others may write to the state folder `{shown}`");
+            return Err(CliError::new(Exit::NotAllowed, "state", message)
+                .cause(format!(
+                    "its mode is {mode:04o}: they could have their own server found there"
+                ))
+                .hint(format!("`chmod go-w {shown}`, or {ELSEWHERE}")));
+        }
+        match fs::metadata(self.file("server.lock")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unread(error)),
+            _ => Ok(()),
+        }
     }
 
     /// `None` where another process holds it.
@@ -230,6 +281,28 @@ mod tests {
         let loose = fs::Permissions::from_mode(0o644);
         fs::set_permissions(state.file("token"), loose).expect("chmod");
         assert!(state.token().expect_err("refused").contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_or_that_cannot_be_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, state) = state();
+        assert!(state.check().is_ok());
+        for (mode, refused) in [(0o777, true), (0o1777, true), (0o770, true), (0o755, false)] {
+            fs::set_permissions(state.path(), fs::Permissions::from_mode(mode)).expect("chmod");
+            let checked = state.check();
+            assert_eq!(checked.is_err(), refused, "{mode:o}");
+            if let Err(error) = checked {
+                assert!(error.hint.unwrap_or_default().contains("chmod go-w"), "{mode:o}");
+            }
+        }
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("written");
+        let under_a_file = StateDir::find(Some(file.join("orx"))).expect("a path");
+        let unread = under_a_file.check().expect_err("refused");
+        assert!(unread.message.contains("cannot read the state folder"), "{unread:?}");
+        let absent = StateDir::find(Some(folder.path().join("absent"))).expect("a path");
+        assert!(absent.check().is_ok());
     }
 
     #[test]
