@@ -1474,6 +1474,7 @@ Register-ArgumentCompleter -Native -CommandName 'orx' -ScriptBlock {
             [CompletionResult]::new('--tz', '--tz', [CompletionResultType]::ParameterName, 'Time zone of the times you write and read')
             [CompletionResult]::new('--insecure-listen', '--insecure-listen', [CompletionResultType]::ParameterName, 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs')
             [CompletionResult]::new('--background', '--background', [CompletionResultType]::ParameterName, 'Started by a command that needed a server')
+            [CompletionResult]::new('--force-source', '--force-source', [CompletionResultType]::ParameterName, 'Serve a store that has moved, or is a copy of one that is still there: it is the home from now on')
             [CompletionResult]::new('--no-header', '--no-header', [CompletionResultType]::ParameterName, 'Leave out the names of columns')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Only data and errors')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more')
@@ -1501,6 +1502,7 @@ Register-ArgumentCompleter -Native -CommandName 'orx' -ScriptBlock {
             [CompletionResult]::new('--time', '--time', [CompletionResultType]::ParameterName, 'How times are shown: relative, local, utc or unix')
             [CompletionResult]::new('--tz', '--tz', [CompletionResultType]::ParameterName, 'Time zone of the times you write and read')
             [CompletionResult]::new('--insecure-listen', '--insecure-listen', [CompletionResultType]::ParameterName, 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs')
+            [CompletionResult]::new('--force-source', '--force-source', [CompletionResultType]::ParameterName, 'Serve a store that has moved, or is a copy of one that is still there: it is the home from now on')
             [CompletionResult]::new('--no-header', '--no-header', [CompletionResultType]::ParameterName, 'Leave out the names of columns')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Only data and errors')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more')
@@ -1555,7 +1557,7 @@ Register-ArgumentCompleter -Native -CommandName 'orx' -ScriptBlock {
             [CompletionResult]::new('--no-input', '--no-input', [CompletionResultType]::ParameterName, 'Never ask')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
-            [CompletionResult]::new('copy', 'copy', [CompletionResultType]::ParameterValue, 'Copy everything from one store to another, ids kept')
+            [CompletionResult]::new('copy', 'copy', [CompletionResultType]::ParameterValue, 'Move everything from one store to another, ids kept')
             break
         }
         'orx;store;copy' {
@@ -1570,6 +1572,7 @@ Register-ArgumentCompleter -Native -CommandName 'orx' -ScriptBlock {
             [CompletionResult]::new('--time', '--time', [CompletionResultType]::ParameterName, 'How times are shown: relative, local, utc or unix')
             [CompletionResult]::new('--tz', '--tz', [CompletionResultType]::ParameterName, 'Time zone of the times you write and read')
             [CompletionResult]::new('--resume', '--resume', [CompletionResultType]::ParameterName, 'Go on with a copy that was broken off')
+            [CompletionResult]::new('--force-source', '--force-source', [CompletionResultType]::ParameterName, 'Copy from a store that has moved already: it is taken for the home again')
             [CompletionResult]::new('--no-header', '--no-header', [CompletionResultType]::ParameterName, 'Leave out the names of columns')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Only data and errors')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more')

@@ -1240,7 +1240,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__daemon__subcmd__coordinator)
-            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --name --advertise --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --name --advertise --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1318,7 +1318,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__daemon__subcmd__server)
-            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --exit-when-idle --commands --background --name --advertise --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --exit-when-idle --commands --background --name --advertise --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4164,7 +4164,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__store__subcmd__copy)
-            opts="-c -o -v -h --resume --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --resume --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1417,6 +1417,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --tz 'Time zone of the times you write and read'
             cand --insecure-listen 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
             cand --background 'Started by a command that needed a server'
+            cand --force-source 'Serve a store that has moved, or is a copy of one that is still there: it is the home from now on'
             cand --no-header 'Leave out the names of columns'
             cand --quiet 'Only data and errors'
             cand -v 'Say more'
@@ -1443,6 +1444,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --time 'How times are shown: relative, local, utc or unix'
             cand --tz 'Time zone of the times you write and read'
             cand --insecure-listen 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
+            cand --force-source 'Serve a store that has moved, or is a copy of one that is still there: it is the home from now on'
             cand --no-header 'Leave out the names of columns'
             cand --quiet 'Only data and errors'
             cand -v 'Say more'
@@ -1495,7 +1497,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --no-input 'Never ask'
             cand -h 'Print help'
             cand --help 'Print help'
-            cand copy 'Copy everything from one store to another, ids kept'
+            cand copy 'Move everything from one store to another, ids kept'
         }
         &'orx;store;copy'= {
             cand -c 'Context of the configuration'
@@ -1509,6 +1511,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --time 'How times are shown: relative, local, utc or unix'
             cand --tz 'Time zone of the times you write and read'
             cand --resume 'Go on with a copy that was broken off'
+            cand --force-source 'Copy from a store that has moved already: it is taken for the home again'
             cand --no-header 'Leave out the names of columns'
             cand --quiet 'Only data and errors'
             cand -v 'Say more'

@@ -1446,6 +1446,7 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tz -d 'Time zone of the times you write and read' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l insecure-listen -d 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l background -d 'Started by a command that needed a server'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l force-source -d 'Serve a store that has moved, or is a copy of one that is still there: it is the home from now on'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s v -l verbose -d 'Say more'
@@ -1473,6 +1474,7 @@ never\t''"
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l time -d 'How times are shown: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tz -d 'Time zone of the times you write and read' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l insecure-listen -d 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l force-source -d 'Serve a store that has moved, or is a copy of one that is still there: it is the home from now on'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -s v -l verbose -d 'Say more'
@@ -1525,7 +1527,7 @@ complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subco
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l no-input -d 'Never ask'
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -f -a "copy" -d 'Copy everything from one store to another, ids kept'
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -f -a "copy" -d 'Move everything from one store to another, ids kept'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l config -d 'Configuration file' -r -F
@@ -1542,6 +1544,7 @@ never\t''"
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l time -d 'How times are shown: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l tz -d 'Time zone of the times you write and read' -r
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l resume -d 'Go on with a copy that was broken off'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l force-source -d 'Copy from a store that has moved already: it is taken for the home again'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s v -l verbose -d 'Say more'

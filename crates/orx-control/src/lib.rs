@@ -194,6 +194,8 @@ pub fn store_problem(error: StoreError) -> Problem {
         | StoreError::Damaged { .. }
         | StoreError::Open { .. }
         | StoreError::Unsafe { .. }
+        | StoreError::Tls { .. }
+        | StoreError::Moved { .. }
         | StoreError::Backend { .. } => Code::Internal,
     };
     let mut problem = Problem::new(code, error.to_string());

@@ -303,7 +303,9 @@ impl Task {
                     self.idle_is.send_if_modified(|was| std::mem::replace(was, idle) != idle);
                     self.tidy(now).await;
                 }
-                Err(error @ (StoreError::Failed | StoreError::Closed)) => return Err(error.into()),
+                Err(
+                    error @ (StoreError::Failed | StoreError::Closed | StoreError::Moved { .. }),
+                ) => return Err(error.into()),
                 Err(StoreError::Deposed) => {
                     tracing::warn!("another node leads now: following");
                     self.election.over(now.mono);

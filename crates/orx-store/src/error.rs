@@ -14,6 +14,12 @@ pub enum StoreError {
     /// What the store promises rests on a setting of the database that stands otherwise.
     #[error("the store `{store}` has `{setting}` = `{found}`, and needs {needed}")]
     Unsafe { store: String, setting: &'static str, found: String, needed: &'static str },
+    /// The database was reached, and no trusted connection came about.
+    #[error("no trusted TLS connection to the store `{store}`: {detail}")]
+    Tls { store: String, detail: String },
+    /// Everything was copied to another store, which is served in place of this one.
+    #[error("the store `{store}` has moved to `{to}`")]
+    Moved { store: String, to: String },
     /// Nothing was changed: the database was not reached, or takes no writes.
     #[error("the store `{store}` is away")]
     Away { store: String, source: Box<dyn std::error::Error + Send + Sync> },
@@ -65,6 +71,11 @@ impl StoreError {
             Self::Unsafe { .. } => {
                 Some("set it with `ALTER DATABASE … SET` or in `postgresql.conf`, or accept losses")
             }
+            Self::Tls { .. } => Some(
+                "`sslrootcert=FILE` in its URL names the authority's certificate, PEM; \
+                 `SSL_CERT_FILE` names another file in place of the system's authorities",
+            ),
+            Self::Moved { .. } => Some("serve that one"),
             Self::Away { .. } => {
                 Some("check that the database runs and takes writes; then try again")
             }

@@ -57,7 +57,7 @@ pub use schedules::{
     Basis, Changed, Fire, LastRun, Paused, Position, Run, RunAfter, SLOTS_KEPT, SchedulePlan,
     ScheduleRecord, Schedules, Settle, SlotRequest, Templates, Watched,
 };
-pub use sqlite::{Sqlite, SqliteOptions};
+pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};
 
 /// Advisory changes are on disk after this at the latest.
 pub const ADVISORY_SYNC: Duration = Duration::from_secs(1);
@@ -620,6 +620,42 @@ pub struct KeptKey {
     pub kept_until: Timestamp,
 }
 
+/// Which of several copies of a store is the one that is served.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Home {
+    /// Drawn when the store was made. A copy of its file, or of its database, has the same.
+    pub id: String,
+    /// Everything was copied there: this store is served no more.
+    pub moved_to: Option<String>,
+    /// A copy from there has not ended: this store is not whole.
+    pub copying_from: Option<String>,
+    /// The file of the store, as it was named when it was last served.
+    pub served_at: Option<String>,
+}
+
+impl Home {
+    /// As a store keeps it, but for the id.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let facts = [
+            ("moved_to", &self.moved_to),
+            ("copying_from", &self.copying_from),
+            ("served_at", &self.served_at),
+        ];
+        facts.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?)))
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: String) {
+        match key {
+            "id" => self.id = value,
+            "moved_to" => self.moved_to = Some(value),
+            "copying_from" => self.copying_from = Some(value),
+            "served_at" => self.served_at = Some(value),
+            // Of a newer orx.
+            _ => {}
+        }
+    }
+}
+
 /// Everything from one store to another, ids kept. For stores that nobody else uses meanwhile.
 #[async_trait]
 pub trait Transfer: Send + Sync {
@@ -640,6 +676,12 @@ pub trait Transfer: Send + Sync {
 
     /// Durable. No job gets an id below this one any more.
     async fn skip_jobs(&self, next: JobId) -> Result<()>;
+
+    async fn home(&self) -> Result<Home>;
+
+    /// Durable. Replaces all but the id. Where several nodes share a store, none leads on one that
+    /// has moved: [`Leases::lead`] answers [`StoreError::Moved`].
+    async fn put_home(&self, home: Home) -> Result<()>;
 }
 
 /// What may be forgotten. A job with a dead letter is spared.

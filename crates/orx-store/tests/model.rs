@@ -568,8 +568,7 @@ impl Both {
                 assert_eq!(found, expected);
             }
             Op::Prune(chunks) => {
-                // Keys outlive their jobs in one store and not in the other: only old time does.
-                let before = Timestamp::from_millis(now.as_millis() - 86_400_000);
+                let before = Timestamp::from_millis(now.as_millis() - 10_000);
                 let request = PruneRequest {
                     completed_before: before,
                     others_before: before,

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
 use orx_store::{
-    CancelAnswer, CancelCommand, Claimed, DeadLetters, Dispatching, Durability, Enqueued, Jobs,
-    Lead, LeadRequest, Leases, Postgres, PostgresOptions, PruneRequest, Recorded, RetryAnswer,
-    StoreError, Term, Upkeep,
+    CancelAnswer, CancelCommand, Claimed, DeadLetters, Dispatching, Durability, Enqueued, Home,
+    Jobs, Lead, LeadRequest, Leases, Postgres, PostgresOptions, PruneRequest, Recorded,
+    RetryAnswer, StoreError, Term, Transfer, Upkeep,
 };
 use orx_testkit::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
 use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer};
@@ -442,6 +442,20 @@ fn applied(told: &Recorded) -> JobStatus {
         Recorded::Applied { status, .. } => status,
         Recorded::Stale { .. } | Recorded::Missing => panic!("{told:?}"),
     }
+}
+
+#[tokio::test]
+async fn nobody_leads_on_a_store_that_has_moved() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let home = store.home().await.expect("read");
+    let moved = Home { moved_to: Some("/elsewhere".into()), ..home.clone() };
+    store.put_home(moved).await.expect("put");
+    let request = LeadRequest { node: Incarnation(1), ttl: HOUR, above: 0 };
+    let refused = store.lead(request, NOW).await.expect_err("moved");
+    assert!(matches!(&refused, StoreError::Moved { to, .. } if to == "/elsewhere"), "{refused:?}");
+    store.put_home(home).await.expect("put");
+    lead(&store, 1, HOUR).await.expect("leads");
 }
 
 #[tokio::test]

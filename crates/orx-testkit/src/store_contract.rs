@@ -18,7 +18,7 @@ use orx_model::{
     OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash,
 };
 use orx_store::{
-    CLAIM_MOST, CancelAnswer, CancelCommand, Enqueued, Holder, KeptKey, Lead, LeadRequest,
+    CLAIM_MOST, CancelAnswer, CancelCommand, Enqueued, Holder, Home, KeptKey, Lead, LeadRequest,
     ListRequest, LogRequest, NodeReport, PruneRequest, Recorded, RetryAnswer, Store, Term,
     TokenRecord, WorkerPut, WorkerReport,
 };
@@ -86,6 +86,8 @@ macro_rules! store_contract {
             pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again
             a_long_log_is_forgotten_a_few_chunks_at_a_time
             keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due
+            the_key_of_a_forgotten_job_starts_nothing_for_as_long_as_it_is_kept
+            what_a_store_says_of_its_home_is_kept
             what_is_closed_says_so
         );
     };
@@ -1294,22 +1296,66 @@ pub async fn a_long_log_is_forgotten_a_few_chunks_at_a_time(store: AStore) {
 }
 
 pub async fn keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due(store: AStore) {
-    for (execution, key) in [(1, "a"), (2, "b"), (3, "c")] {
-        let id = add(&store, keyed(key, "h")).await;
-        claim(&store, execution).await;
-        let _ = tell(&store, outcome(id, execution, succeeded())).await;
-    }
-    let request =
-        PruneRequest { completed_before: at(90), others_before: at(90), limit: 9, chunks: 99 };
-    store.prune(request, store.term).await.expect("prune");
-    // One store keeps them, another lets them go with their jobs.
-    let kept = store.export_keys(None, 9).await.expect("read").len() as u64;
+    end_and_prune(&store).await;
     let forget = async |now, limit| store.forget_keys(now, limit, store.term).await.expect("done");
     let over = at(2).saturating_add(orx_model::limits::KEY_KEPT);
     assert_eq!(forget(over.saturating_sub(Duration::from_millis(1)), 9).await, 0);
-    assert_eq!(forget(over, 2).await, kept.min(2));
-    assert_eq!(forget(over, 2).await, kept.saturating_sub(2));
+    assert_eq!(forget(over, 2).await, 2);
+    assert_eq!(forget(over, 2).await, 1);
     assert!(store.export_keys(None, 9).await.expect("read").is_empty());
+}
+
+/// Three jobs with the keys `a`, `b`, `c` end at 2 s, and are forgotten soon after.
+async fn end_and_prune(store: &AStore) -> Vec<JobId> {
+    let mut ids = Vec::new();
+    for (execution, key) in [(1, "a"), (2, "b"), (3, "c")] {
+        let id = add(store, keyed(key, "h")).await;
+        claim(store, execution).await;
+        let _ = tell(store, outcome(id, execution, succeeded())).await;
+        ids.push(id);
+    }
+    let request =
+        PruneRequest { completed_before: at(3), others_before: at(3), limit: 9, chunks: 99 };
+    assert_eq!(store.prune(request, store.term).await.expect("prune").jobs, 3);
+    ids
+}
+
+pub async fn the_key_of_a_forgotten_job_starts_nothing_for_as_long_as_it_is_kept(store: AStore) {
+    let ids = end_and_prune(&store).await;
+    assert!(store.job(ids[0]).await.expect("read").is_none());
+    let kept = store.export_keys(Some("a".into()), 9).await.expect("read");
+    let known = |key: &KeptKey| (key.key.clone(), key.job, key.status);
+    let expected =
+        [("b", ids[1]), ("c", ids[2])].map(|(key, id)| (key.to_owned(), id, JobStatus::Completed));
+    assert_eq!(kept.iter().map(known).collect::<Vec<_>>(), expected);
+    let over = kept[0].kept_until;
+    assert_eq!(over, at(2).saturating_add(orx_model::limits::KEY_KEPT));
+
+    let last = over.saturating_sub(Duration::from_millis(1));
+    let again = vec![keyed("a", "h"), keyed("b", "other"), keyed("a", "h"), keyed("new", "h")];
+    let told = store.enqueue(again, last).await.expect("enqueue");
+    let known = Enqueued::Existing { id: ids[0], status: JobStatus::Completed };
+    let (id, status, hash) = (ids[1], JobStatus::Completed, Some("h".to_owned()));
+    let conflict = Enqueued::KeyConflict { id, status, hash };
+    assert_eq!(told[..3], [known.clone(), conflict, known]);
+    assert!(matches!(told[3], Enqueued::New { .. }), "{told:?}");
+    assert!(store.job_by_key("a").await.expect("read").is_none());
+
+    let told = store.enqueue(vec![keyed("a", "h"), keyed("a", "h")], over).await.expect("enqueue");
+    let Enqueued::New { id, .. } = told[0] else { panic!("{told:?}") };
+    assert_eq!(told[1], Enqueued::Existing { id, status: JobStatus::Pending });
+}
+
+pub async fn what_a_store_says_of_its_home_is_kept(store: AStore) {
+    let made = store.home().await.expect("read");
+    assert_eq!(made, Home { id: made.id.clone(), ..Home::default() });
+    let some = |text: &str| Some(text.to_owned());
+    let moved = Home { moved_to: some("there's"), served_at: some("/here"), ..made.clone() };
+    store.put_home(Home { id: "another".into(), ..moved.clone() }).await.expect("put");
+    assert_eq!(store.home().await.expect("read"), moved);
+    let copied = Home { copying_from: some("x"), ..made };
+    store.put_home(copied.clone()).await.expect("put");
+    assert_eq!(store.home().await.expect("read"), copied);
 }
 
 pub async fn what_is_closed_says_so(store: AStore) {

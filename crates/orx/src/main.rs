@@ -223,6 +223,9 @@ struct NodeArgs {
     /// Address by which other nodes and workers reach this one
     #[arg(long, value_name = "URL")]
     advertise: Option<String>,
+    /// Serve a store that has moved, or is a copy of one that is still there: it is the home from now on
+    #[arg(long)]
+    force_source: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -463,6 +466,7 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
                 advertise: node.advertise,
                 with_worker: true,
                 exit_when_idle,
+                force_source: node.force_source,
                 background,
             };
             let mut config = loaded.config;
@@ -478,6 +482,7 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
                 advertise: node.advertise,
                 with_worker: false,
                 exit_when_idle: None,
+                force_source: node.force_source,
                 background: false,
             };
             daemon::node(options, loaded.config)

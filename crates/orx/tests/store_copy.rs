@@ -66,11 +66,24 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_every_id_kep
     let told: Value = serde_json::from_str(&copied.out).expect("json");
     assert_eq!((&told["jobs"], &told["next_job"]), (&6.into(), &7.into()), "{told}");
     assert_eq!(told["schedules"], 2, "{told}");
-    let again = copy(&machine, &folder, &url);
-    assert!(again.code == 4 && again.err.contains("not empty"), "{again:?}");
-    let resumed = machine.orx(["store", "copy", &folder, &url, "--resume", "-o", "json"]);
+    let resume = machine.orx(["store", "copy", &folder, &url, "--resume"]);
+    for again in [copy(&machine, &folder, &url), resume] {
+        assert!(again.code == 4 && again.err.contains("has moved to"), "{again:?}");
+    }
+    let forced = machine.orx(["store", "copy", &folder, &url, "--force-source"]);
+    assert!(forced.code == 4 && forced.err.contains("not empty"), "{forced:?}");
+    let resumed =
+        machine.orx(["store", "copy", &folder, &url, "--resume", "--force-source", "-o", "json"]);
     let told: Value = serde_json::from_str(&resumed.out).expect("json");
     assert_eq!((resumed.code, &told["jobs"]), (0, &0.into()), "{resumed:?}");
+
+    // Nobody serves the folder any more, and who would is led to the new place.
+    let (place, set) = ("has moved to `postgres://", "ORX_STORE_URL=postgres://");
+    let served = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
+    assert!(served.code == 4 && served.err.contains(place), "{served:?}");
+    assert!(served.err.contains(set) && served.err.contains("--force-source"), "{served:?}");
+    let ran = machine.orx(["run", "--", "true"]);
+    assert!(ran.code == 69 && ran.err.contains(place) && ran.err.contains(set), "{ran:?}");
 
     // The token that was made there is known here too: it was taken along.
     let config = config(&machine, &url);
@@ -83,7 +96,8 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_every_id_kep
     assert_eq!(known.out.trim(), "4", "{known:?}");
     let ran = machine.orx(["run", "--", "echo", "on"]);
     assert_eq!((ran.out.as_str(), ran.code), ("on\n", 0), "{ran:?}");
-    let used = copy(&machine, &url, &folder);
+    let empty = self::folder(&machine, "empty");
+    let used = copy(&machine, &url, &empty);
     assert!(used.code == 4 && used.err.contains("in use"), "{used:?}");
     let before = seen(&machine);
     assert_eq!(machine.stop(), 0, "{}", machine.log());
@@ -105,4 +119,116 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_every_id_kep
     machine.start(&[]);
     assert_eq!(machine.json(["cluster", "status"])["store"], "sqlite");
     assert_eq!(seen(&machine), before);
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+
+    // Nor is the database.
+    let coordinator = machine
+        .command(["daemon", "coordinator", "--listen", "127.0.0.1:0", "--config", &config])
+        .env("ORX_STATE", machine.path("other"))
+        .output();
+    let refused = common::said(coordinator.expect("orx runs"));
+    assert!(refused.code == 4 && refused.err.contains("has moved to `"), "{refused:?}");
+}
+
+fn folder(machine: &Machine, name: &str) -> String {
+    let path = machine.path(name);
+    std::fs::create_dir_all(&path).expect("a folder");
+    path.to_str().expect("text").to_owned()
+}
+
+/// What a server says that may not serve this state folder.
+fn refused(machine: &Machine, state: &str) -> Said {
+    let refused = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0", "--state", state]);
+    assert_eq!(refused.code, 4, "{refused:?}");
+    refused
+}
+
+async fn change_home(state: &str, change: impl FnOnce(&mut orx_store::Home)) {
+    use orx_store::{Sqlite, SqliteOptions, Transfer, Upkeep};
+    let options = SqliteOptions::new(std::path::Path::new(state).join("orx.db"));
+    let store = Sqlite::open(options, orx_model::Timestamp::default()).expect("open");
+    let mut home = store.home().await.expect("read");
+    change(&mut home);
+    store.put_home(home).await.expect("put");
+    store.close().await.expect("close");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_broken_off_leaves_no_two_homes_and_can_be_gone_on_with() {
+    let mut machine = Machine::with_server();
+    let here = machine.state().to_str().expect("text").to_owned();
+    let there = folder(&machine, "there");
+    machine.orx(["run", "--", "true"]);
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    let copied = copy(&machine, &here, &there);
+    assert_eq!(copied.code, 0, "{copied:?}");
+    let moved = refused(&machine, &here);
+    assert!(moved.err.contains(&format!("has moved to `{there}`")), "{moved:?}");
+    assert!(moved.err.contains(&format!("ORX_STATE={there}")), "{moved:?}");
+
+    // As if it was broken off between its last two marks: neither is served.
+    change_home(&there, |home| home.copying_from = Some(here.clone())).await;
+    let half = refused(&machine, &there);
+    assert!(half.err.contains("a copy that is not whole"), "{half:?}");
+    assert!(half.err.contains(&format!("orx store copy --resume {here} {there}")), "{half:?}");
+    refused(&machine, &here);
+    let other = folder(&machine, "other");
+    assert_eq!(copy(&machine, &there, &other).code, 4);
+    assert_eq!(copy(&machine, &here, &there).code, 0);
+    refused(&machine, &here);
+
+    // And before them: the source is served as before.
+    change_home(&there, |home| home.copying_from = Some(here.clone())).await;
+    change_home(&here, |home| home.moved_to = None).await;
+    refused(&machine, &there);
+    machine.start(&[]);
+    assert_eq!(machine.status("1"), "completed");
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    let unsaid = copy(&machine, &here, &there);
+    assert!(unsaid.code == 4 && unsaid.err.contains("--resume"), "{unsaid:?}");
+    let resumed = machine.orx(["store", "copy", &here, &there, "--resume"]);
+    assert_eq!(resumed.code, 0, "{resumed:?}");
+    refused(&machine, &here);
+
+    // Somebody wants the old one all the same: from then on it is the home again.
+    machine.start(&["--force-source"]);
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    machine.start(&[]);
+    assert_eq!(machine.status("1"), "completed");
+}
+
+#[test]
+fn a_copied_folder_is_refused_beside_the_one_it_was_copied_from() {
+    let mut machine = Machine::with_server();
+    machine.orx(["run", "--", "true"]);
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    let (here, there) = (machine.state(), machine.path("there"));
+    let text = |path: &std::path::Path| path.to_str().expect("text").to_owned();
+    let copied = std::process::Command::new("cp").arg("-a").arg(&here).arg(&there).status();
+    assert!(copied.expect("cp").success());
+    let copy = refused(&machine, &text(&there));
+    assert!(copy.err.contains("is a copy of") && copy.err.contains("still there"), "{copy:?}");
+
+    // The one that it was copied from is served as ever, and a file of two names by its first.
+    let link = folder(&machine, "link");
+    std::fs::hard_link(here.join("orx.db"), machine.path("link/orx.db")).expect("a link");
+    machine.start(&[]);
+    assert!(refused(&machine, &link).err.contains("held by another server"));
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    assert!(refused(&machine, &link).err.contains("by another name"));
+
+    // A folder that was moved, or came back from a backup, is at home where it is; and then the first
+    // one is the copy.
+    let gone = machine.path("gone");
+    std::fs::rename(&here, &gone).expect("moved");
+    std::fs::rename(&there, &here).expect("moved");
+    machine.start(&[]);
+    assert_eq!(machine.status("1"), "completed");
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    let copy = refused(&machine, &text(&gone));
+    assert!(copy.err.contains("is a copy of") && copy.err.contains("--force-source"), "{copy:?}");
+    let listen = ["daemon", "server", "--listen", "127.0.0.1:0", "--exit-when-idle", "1ms"];
+    let forced = machine.command(listen).args(["--force-source", "--state", &text(&gone)]).output();
+    let forced = common::said(forced.expect("orx runs"));
+    assert_eq!(forced.code, 0, "{forced:?}");
 }

@@ -196,6 +196,8 @@ pass!(Transfer {
     fn import_keys(keys: Vec<KeptKey>) -> ();
     fn next_job() -> JobId;
     fn skip_jobs(next: JobId) -> ();
+    fn home() -> Home;
+    fn put_home(home: Home) -> ();
 });
 
 #[async_trait]

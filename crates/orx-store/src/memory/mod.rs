@@ -23,10 +23,10 @@ use crate::merge::{Given, Takers};
 use crate::words::span;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Enqueued, Holder, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest,
-    Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result,
-    RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerPut,
-    WorkerRecord, WorkerReport, Workers,
+    Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live,
+    LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
+    Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer,
+    Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -55,6 +55,9 @@ struct State {
     next_job: i64,
     jobs: BTreeMap<JobId, Entry>,
     keys: BTreeMap<String, JobId>,
+    /// Those of forgotten jobs.
+    kept_keys: BTreeMap<String, KeptKey>,
+    home: Home,
     dead: BTreeMap<JobId, (DeadReason, Timestamp)>,
     logs: BTreeMap<(JobId, u32, u64), LogChunk>,
     workers: BTreeMap<Incarnation, Heard>,
@@ -303,6 +306,18 @@ impl Jobs for Memory {
                     Enqueued::KeyConflict { id, status, hash: entry.key_hash.clone() }
                 });
                 continue;
+            }
+            let kept = spec.key.as_ref().and_then(|key| state.kept_keys.get(key).cloned());
+            if let Some(kept) = kept {
+                if kept.kept_until > now {
+                    answers.push(if kept.hash == spec.key_hash {
+                        Enqueued::Existing { id: kept.job, status: kept.status }
+                    } else {
+                        Enqueued::KeyConflict { id: kept.job, status: kept.status, hash: kept.hash }
+                    });
+                    continue;
+                }
+                state.kept_keys.remove(&kept.key);
             }
             let status = match spec.run_at {
                 Some(run_at) if run_at > now => JobStatus::Scheduled,
@@ -1048,16 +1063,30 @@ impl Upkeep for Memory {
             if chunks == 0 {
                 break;
             }
-            state.jobs.remove(id);
-            state.keys.retain(|_, job| job != id);
+            if let Some(Entry { job, key_hash, .. }) = state.jobs.remove(id)
+                && let Some(key) = job.key
+            {
+                state.keys.remove(&key);
+                let ended = job.finished_at.unwrap_or(job.created_at);
+                let kept_until = ended.saturating_add(orx_model::limits::KEY_KEPT);
+                let (hash, status) = (key_hash, job.status);
+                let kept = KeptKey { key: key.clone(), job: *id, hash, status, kept_until };
+                state.kept_keys.insert(key, kept);
+            }
             jobs += 1;
         }
         Ok(Pruned { jobs, more: chunks == 0 || jobs == u64::from(request.limit) })
     }
 
-    /// Here a key goes with its job.
-    async fn forget_keys(&self, _now: Timestamp, _limit: u32, term: Term) -> Result<u64> {
-        self.state()?.leads(term).map(|()| 0)
+    async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        let mut state = self.state()?;
+        state.leads(term)?;
+        let over = state.kept_keys.values().filter(|kept| kept.kept_until <= now);
+        let over: Vec<String> = over.map(|kept| kept.key.clone()).take(limit as usize).collect();
+        for key in &over {
+            state.kept_keys.remove(key);
+        }
+        Ok(over.len() as u64)
     }
 
     async fn close(&self) -> Result<()> {
@@ -1105,13 +1134,20 @@ impl Transfer for Memory {
         Ok(new)
     }
 
-    /// Here a key goes with its job.
-    async fn export_keys(&self, _after: Option<String>, _limit: u32) -> Result<Vec<KeptKey>> {
-        self.state().map(|_| Vec::new())
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>> {
+        let state = self.state()?;
+        let above = |kept: &&KeptKey| after.as_ref().is_none_or(|after| kept.key > *after);
+        Ok(state.kept_keys.values().filter(above).take(limit as usize).cloned().collect())
     }
 
-    async fn import_keys(&self, _keys: Vec<KeptKey>) -> Result<()> {
-        self.state().map(drop)
+    async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()> {
+        let mut state = self.state()?;
+        for kept in keys {
+            if !state.keys.contains_key(&kept.key) {
+                state.kept_keys.entry(kept.key.clone()).or_insert(kept);
+            }
+        }
+        Ok(())
     }
 
     async fn next_job(&self) -> Result<JobId> {
@@ -1121,6 +1157,16 @@ impl Transfer for Memory {
     async fn skip_jobs(&self, next: JobId) -> Result<()> {
         let mut state = self.state()?;
         state.next_job = state.next_job.max(next.0 - 1);
+        Ok(())
+    }
+
+    async fn home(&self) -> Result<Home> {
+        Ok(self.state()?.home.clone())
+    }
+
+    async fn put_home(&self, home: Home) -> Result<()> {
+        let mut state = self.state()?;
+        state.home = Home { id: std::mem::take(&mut state.home.id), ..home };
         Ok(())
     }
 }

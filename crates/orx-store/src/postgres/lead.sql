@@ -1,5 +1,6 @@
 -- Takes the lease where it is free or has run out, and renews one's own. The epoch is a new one where
--- the lease was another's, or had run out: above the last, what was heard of, and the seconds.
+-- the lease was another's, or had run out: above the last, what was heard of, and the seconds. Nobody
+-- leads on a store that has moved.
 update lease set
     epoch = case
         when holder = :node and expires_at > clock_timestamp() then epoch
@@ -7,7 +8,8 @@ update lease set
     end,
     holder = :node,
     expires_at = clock_timestamp() + :ttl * interval '1 millisecond'
-where holder is null or holder = :node or expires_at <= clock_timestamp()
+where (holder is null or holder = :node or expires_at <= clock_timestamp())
+  and not exists (select from home where key = 'moved_to')
 returning epoch;
 select holder, epoch, ceil(extract(epoch from expires_at - clock_timestamp()) * 1000)::bigint
 from lease where expires_at > clock_timestamp()

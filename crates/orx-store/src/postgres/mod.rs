@@ -32,6 +32,7 @@ mod sql;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transfer;
 mod trouble;
 

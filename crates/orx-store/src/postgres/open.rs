@@ -4,12 +4,12 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::call::Kind;
 use super::row::Columns;
 use super::trouble::Trouble;
-use super::{Inner, PostgresOptions, sql};
+use super::{Inner, PostgresOptions, sql, tls};
 use crate::{Durability, Result, StoreError};
 
 const MIGRATIONS: &[&str] = &[
@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_zones.sql"),
     include_str!("migrations/0004_worker_secrets.sql"),
     include_str!("migrations/0005_server_lost.sql"),
+    include_str!("migrations/0006_home.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
@@ -40,6 +41,13 @@ pub(super) fn connect_options(options: &PostgresOptions) -> Result<PgConnectOpti
         .extra_float_digits(None)
         // Statements hold arguments of jobs.
         .disable_statement_logging();
+    // As every other client of PostgreSQL reads it: who names an authority wants it asked.
+    let given = parsed.to_url_lossy();
+    let names_authority = given.query_pairs().any(|(key, _)| key == "sslrootcert");
+    let parsed = match parsed.get_ssl_mode() {
+        PgSslMode::Require if names_authority => parsed.ssl_mode(PgSslMode::VerifyCa),
+        _ => parsed,
+    };
     if parsed.get_options().is_some() {
         let text = "a proxy would lose `options`: set them with `ALTER ROLE … SET`";
         return Err(StoreError::Open { store: shown(&parsed), source: text.into() });
@@ -64,6 +72,9 @@ pub(super) fn failed(trouble: Trouble, store: &str) -> StoreError {
         Trouble::NotSent(source) | Trouble::Lost(source) => {
             // A server that answers, and says no, was reached.
             let refused = source.downcast_ref::<sqlx::Error>();
+            if let Some(detail) = refused.and_then(tls::trouble) {
+                return StoreError::Tls { store, detail };
+            }
             let code = refused.and_then(sqlx::Error::as_database_error);
             let code = code.and_then(|error| error.code()).unwrap_or_default();
             if code.starts_with("28") || code.starts_with("3D") {

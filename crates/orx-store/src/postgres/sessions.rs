@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::tls;
 use super::trouble::{Done, Trouble};
 
 /// A session that has rested for longer is asked whether it lives. A firewall that forgot it, or a
@@ -166,7 +167,7 @@ impl Sessions {
 /// A server that is restarting, or has no slot left, comes right by itself.
 fn passes(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) => true,
+        sqlx::Error::Io(_) => tls::trouble(error).is_none(),
         sqlx::Error::Database(refused) => {
             let code = refused.code().unwrap_or_default();
             code.starts_with("57P") || code.starts_with("08") || code == "53300"

@@ -17,8 +17,8 @@ use crate::new_job::NewJob;
 use crate::plan::SCAN_MAX;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Durability, Enqueued, Holder, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live,
-    LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
+    Durability, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest,
+    Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
     Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer,
     Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
@@ -200,7 +200,13 @@ impl Workers for Postgres {
 impl Leases for Postgres {
     /// By the clock of the server, not by `now`.
     async fn lead(&self, request: LeadRequest, _now: Timestamp) -> Result<Lead> {
-        self.inner.write("take the lead", self.inner.lead(&request)).await
+        let asked = self.inner.write("take the lead", self.inner.lead(&request)).await;
+        if let Err(StoreError::Busy) = &asked
+            && let Some(to) = self.home().await?.moved_to
+        {
+            return Err(StoreError::Moved { store: self.inner.name.clone(), to });
+        }
+        asked
     }
 
     async fn step_down(&self, term: Term) -> Result<bool> {
@@ -238,6 +244,14 @@ impl Transfer for Postgres {
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>> {
         let after = after.unwrap_or_default();
         self.inner.read("read the keys", self.inner.kept_keys(&after, limit)).await
+    }
+
+    async fn home(&self) -> Result<Home> {
+        self.inner.read("read where the store is served", self.inner.home()).await
+    }
+
+    async fn put_home(&self, home: Home) -> Result<()> {
+        self.inner.write("keep where the store is served", self.inner.put_home(&home)).await
     }
 
     async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()> {

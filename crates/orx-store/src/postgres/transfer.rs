@@ -10,7 +10,7 @@ use super::row::Columns;
 use super::trouble::Done;
 use super::{Inner, sql};
 use crate::words::{exit_columns, integer, millis, status_code, urgency};
-use crate::{KeptKey, Parcel};
+use crate::{Home, KeptKey, Parcel};
 
 impl Inner {
     pub(super) async fn import(self: &Arc<Self>, parcels: &[Parcel]) -> Done<u64> {
@@ -40,6 +40,26 @@ impl Inner {
             "insert into keys (key, job, hash, status, kept_until) \
              select * from unnest(:keys, :jobs, :hashes, :statuses, :kept) \
              as t(key, job, hash, status, kept_until) order by key on conflict do nothing",
+            &values,
+        );
+        self.send(Kind::Repeatable, message).await.map(drop)
+    }
+
+    pub(super) async fn home(&self) -> Done<Home> {
+        let rows = self.rows(Kind::Read, "select key, value from home".to_owned()).await?;
+        let mut home = Home::default();
+        for row in &rows {
+            home.set(Columns(row).str(0)?, Columns(row).text(1)?);
+        }
+        Ok(home)
+    }
+
+    pub(super) async fn put_home(&self, home: &Home) -> Done<()> {
+        let (keys, values): (Vec<&str>, Vec<&str>) = home.facts().unzip();
+        let values = [("keys", sql::texts(keys)), ("facts", sql::texts(values))];
+        let message = sql::fill(
+            "delete from home where key <> 'id'; \
+             insert into home (key, value) select * from unnest(:keys, :facts) as t(key, value)",
             &values,
         );
         self.send(Kind::Repeatable, message).await.map(drop)

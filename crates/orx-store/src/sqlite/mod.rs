@@ -43,6 +43,12 @@ use self::trouble::{Done, Trouble};
 use self::writer::{Call, Order, Queued, Tx, Writer};
 use crate::{Durability, Result, StoreError};
 
+/// The id of the store in a file, which this process must not have open; `None` where it is none.
+#[must_use]
+pub fn sqlite_store_id(path: &std::path::Path) -> Option<String> {
+    open::store_id(path)
+}
+
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
     /// The database file; it is made where it is not there.
@@ -106,7 +112,7 @@ impl Sqlite {
     /// [`StoreError::Full`], [`StoreError::Open`].
     pub fn open(options: SqliteOptions, _now: Timestamp) -> Result<Self> {
         let path = &options.path;
-        let lock = open::lock(path)?;
+        let lock = Arc::new(open::lock(path)?);
         let conn = open::writer(path)?;
         let cache = Cache::load(&conn).map_err(|trouble| match trouble {
             Trouble::Full => StoreError::Full,
@@ -118,6 +124,7 @@ impl Sqlite {
         let (orders, receiver) = mpsc::channel();
         let (failing, failed) = watch::channel(false);
         let writer = Writer::new(conn, cache, options.durability, failing.clone());
+        let writers_lock = Arc::clone(&lock);
         let run = move || {
             let run = std::panic::AssertUnwindSafe(|| writer.run(&receiver));
             if std::panic::catch_unwind(run).is_err() {
@@ -125,14 +132,14 @@ impl Sqlite {
                 failing.send_replace(true);
             }
             // Held until the last write has ended.
-            drop(lock);
+            drop(writers_lock);
         };
         let thread = std::thread::Builder::new()
             .name("orx-store".to_owned())
             .spawn(run)
             .map_err(|error| StoreError::Open { store: open::shown(path), source: error.into() })?;
         Ok(Self {
-            readers: Readers::new(path.clone(), options.readers, options.read_deadline),
+            readers: Readers::new(path.clone(), lock, options.readers, options.read_deadline),
             room: Arc::new(Semaphore::new(options.waiting_max as usize)),
             options,
             orders: Mutex::new(Some(orders)),
@@ -232,7 +239,7 @@ impl Sqlite {
         answer
     }
 
-    /// Until the thread has ended, and with it the lock.
+    /// Until the thread has ended.
     async fn join(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {

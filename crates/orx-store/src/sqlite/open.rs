@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_zones.sql"),
     include_str!("migrations/0005_worker_secrets.sql"),
     include_str!("migrations/0006_server_lost.sql"),
+    include_str!("migrations/0007_home.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
@@ -31,10 +32,14 @@ const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
 /// Only checkpoints and readers' first steps hold locks that another waits for.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Held until dropped, also by the end of the process however it comes.
+/// Held until dropped, also by the end of the process however it comes. To be dropped after the last
+/// connection is closed: closing a file gives up all locks that the process has on it by `fcntl`,
+/// SQLite's own among them.
 #[derive(Debug)]
 pub(super) struct StoreLock {
-    _file: File,
+    _beside: File,
+    /// The database itself, which may have other names, and whose lock file may be removed.
+    _database: File,
 }
 
 pub(super) fn lock(path: &Path) -> Result<StoreLock> {
@@ -48,18 +53,28 @@ pub(super) fn lock(path: &Path) -> Result<StoreLock> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
     let file = private(&PathBuf::from(beside)).map_err(failed)?;
+    let held = || StoreError::Held { store: shown(&folder) };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(StoreLock { _file: file }),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Held { store: shown(&folder) }),
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(held()),
+        Err(error) => return Err(failed(error.into())),
+    }
+    // Job arguments may be secret; the log and its index get the rights of this file.
+    let database = private(path).map_err(failed)?;
+    match flock(&database, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(StoreLock { _beside: file, _database: database }),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            // This process may be the one that has it open, by another name: see `StoreLock`.
+            std::mem::forget(database);
+            Err(held())
+        }
         Err(error) => Err(failed(error.into())),
     }
 }
 
-/// Opens the file for the writer, makes it where it is not there, and brings its schema up to date.
+/// Opens the file, which [`lock`] has made, for the writer, and brings its schema up to date.
 pub(super) fn writer(path: &Path) -> Result<Connection> {
     let failed = |error| open_error(path, error);
-    // Job arguments may be secret; the log and its index get the rights of this file.
-    private(path).map_err(|error| StoreError::Open { store: shown(path), source: error.into() })?;
     let mut conn = connect(path).map_err(failed)?;
     refuse_other_files(path, &conn)?;
     prepare(&conn, WRITER_CACHE_KIB).map_err(failed)?;
@@ -122,6 +137,12 @@ fn refuse_other_files(path: &Path, conn: &Connection) -> Result<()> {
         return Err(StoreError::NewerSchema { store: shown(path), found, known: SCHEMA });
     }
     Ok(())
+}
+
+/// The id of the store in a file of a store, which this process must not have open.
+pub(super) fn store_id(path: &Path) -> Option<String> {
+    let conn = connect(path).ok()?;
+    conn.query_row("SELECT value FROM home WHERE key = 'id'", [], |row| row.get(0)).ok()
 }
 
 fn migrate(path: &Path, conn: &mut Connection) -> Result<()> {

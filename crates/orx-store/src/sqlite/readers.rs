@@ -8,29 +8,41 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::open;
+use super::open::{self, StoreLock};
 use super::trouble::{Done, Trouble};
 use crate::{Result, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Idle>>,
     room: Arc<Semaphore>,
     deadline: Duration,
+}
+
+/// Connections at rest. Before them `lock` is not given up.
+#[derive(Debug)]
+struct Idle {
+    conns: Vec<Connection>,
+    /// `None` once the readers were ended: connections that come back later are closed.
+    lock: Option<Arc<StoreLock>>,
 }
 
 /// A connection that goes back when it is dropped, wherever that is.
 struct Lent {
     conn: Option<Connection>,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Idle>>,
+    _lock: Arc<StoreLock>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.lock.is_some() {
+                idle.conns.push(conn);
+            }
         }
     }
 }
@@ -57,14 +69,22 @@ impl Drop for Stop {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, most: usize, deadline: Duration) -> Self {
-        Self { path, idle: Arc::default(), room: Arc::new(Semaphore::new(most)), deadline }
+    pub(super) fn new(
+        path: PathBuf,
+        lock: Arc<StoreLock>,
+        most: usize,
+        deadline: Duration,
+    ) -> Self {
+        let idle = Arc::new(Mutex::new(Idle { conns: Vec::new(), lock: Some(lock) }));
+        Self { path, idle, room: Arc::new(Semaphore::new(most)), deadline }
     }
 
     /// Ends the readers: later reads answer closed.
     pub(super) fn close(&self) {
         self.room.close();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.conns.clear();
+        idle.lock = None;
     }
 
     /// `late` is what a read that takes too long is answered with.
@@ -79,7 +99,10 @@ impl Readers {
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
-        let known = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (known, lock) = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            (idle.conns.pop(), idle.lock.clone().ok_or(StoreError::Closed)?)
+        };
         let conn = match known {
             Some(conn) => conn,
             None => open::reader(&self.path)?,
@@ -87,7 +110,8 @@ impl Readers {
         let stopped = Arc::new(AtomicBool::new(false));
         let handle = Some(conn.get_interrupt_handle());
         let mut stop = Stop { handle, stopped: Arc::clone(&stopped) };
-        let lent = Lent { conn: Some(conn), idle: Arc::clone(&self.idle), _permit: permit };
+        let idle = Arc::clone(&self.idle);
+        let lent = Lent { conn: Some(conn), idle, _lock: lock, _permit: permit };
         let mut reading = tokio::task::spawn_blocking(move || {
             let result = match &lent.conn {
                 // An interrupt meant for the caller before may come late: not for this one.

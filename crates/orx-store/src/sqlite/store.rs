@@ -25,8 +25,8 @@ use crate::new_fire::{self, NewFire, NewPlan, NewSettle};
 use crate::new_job::NewJob;
 use crate::{
     CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
-    Dispatching, Durability, Enqueued, Fire, Holder, Jobs, KeptKey, Lead, LeadRequest, Leases,
-    ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
+    Dispatching, Durability, Enqueued, Fire, Holder, Home, Jobs, KeptKey, Lead, LeadRequest,
+    Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
     PruneRequest, Pruned, Recorded, Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules,
     Settle, SlotRequest, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep,
     Watched, WorkerPut, WorkerRecord, WorkerReport, Workers,
@@ -432,6 +432,15 @@ impl Transfer for Sqlite {
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>> {
         let after = after.unwrap_or_default();
         self.read("read the keys", move |conn| read_beside::kept_keys(conn, &after, limit)).await
+    }
+
+    async fn home(&self) -> Result<Home> {
+        self.read("read where the store is served", transfer::home).await
+    }
+
+    async fn put_home(&self, home: Home) -> Result<()> {
+        let run = move |tx: &mut Tx<'_>| transfer::put_home(tx, &home);
+        self.write("keep where the store is served", Kind::Durable, 1, run).await
     }
 
     async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()> {

@@ -173,6 +173,56 @@ async fn a_second_store_on_the_file_is_refused_until_the_first_ends() {
 }
 
 #[tokio::test]
+async fn one_file_is_one_store_by_whatever_name_it_is_opened() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let store = open(folder.path());
+    std::fs::create_dir(path("hard")).expect("a folder");
+    std::fs::hard_link(path("orx.db"), path("hard/orx.db")).expect("a link");
+    std::os::unix::fs::symlink(folder.path(), path("soft")).expect("a link");
+    std::fs::create_dir(path("file")).expect("a folder");
+    std::os::unix::fs::symlink(path("orx.db"), path("file/orx.db")).expect("a link");
+    std::fs::remove_file(path("orx.db.lock")).expect("removed");
+    for name in ["orx.db", "hard/orx.db", "soft/orx.db", "file/orx.db"] {
+        let second = Sqlite::open(SqliteOptions::new(path(name)), NOW).expect_err("held");
+        assert!(matches!(second, StoreError::Held { .. }), "{name}: {second:?}");
+    }
+    // The first goes on, and nobody else gets at its file meanwhile.
+    enqueue(&store, vec![spec()]).await;
+    store.close().await.expect("close");
+    let again = Sqlite::open(SqliteOptions::new(path("soft/orx.db")), NOW).expect("free");
+    assert!(again.job(JobId(1)).await.expect("read").is_some());
+}
+
+#[tokio::test]
+async fn a_copy_of_the_file_has_the_id_of_the_store() {
+    let folder = folder();
+    let store = open(folder.path());
+    let home = crate::Transfer::home(&store).await.expect("read");
+    store.close().await.expect("close");
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(folder.path().join("orx.db"), &copy).expect("copied");
+    assert_eq!(crate::sqlite_store_id(&copy), Some(home.id));
+    assert_eq!(crate::sqlite_store_id(&folder.path().join("none.db")), None);
+    let other = Sqlite::open(SqliteOptions::new(folder.path().join("other.db")), NOW);
+    drop(other.expect("open"));
+    let other = crate::sqlite_store_id(&folder.path().join("other.db"));
+    assert!(other.is_some() && other != crate::sqlite_store_id(&copy), "{other:?}");
+}
+
+#[test]
+fn sqlite_is_built_as_it_was_measured() {
+    let conn = Connection::open_in_memory().expect("open");
+    let mut options = conn.prepare("PRAGMA compile_options").expect("prepared");
+    let options = options.query_map([], |row| row.get(0)).expect("read");
+    let options: BTreeSet<String> = options.collect::<rusqlite::Result<_>>().expect("read");
+    for without in ["ENABLE_MEMORY_MANAGEMENT", "ENABLE_API_ARMOR"] {
+        assert!(!options.contains(without), "{options:?}");
+    }
+    assert!(options.contains("DEFAULT_MEMSTATUS=0"), "{options:?}");
+}
+
+#[tokio::test]
 async fn a_newer_or_damaged_or_foreign_file_is_refused() {
     let folder = folder();
     let path = folder.path().join("orx.db");

@@ -1,12 +1,12 @@
 //! Jobs that come from another store, as they stood there.
 
 use orx_model::{Job, Lane};
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::row::{exit_columns, integer, millis, status_code, urgency};
 use super::trouble::Done;
 use super::writer::Tx;
-use crate::{KeptKey, Parcel};
+use crate::{Home, KeptKey, Parcel};
 
 /// A parcel made ready for its rows.
 #[derive(Debug)]
@@ -150,4 +150,22 @@ pub(super) fn import_keys(tx: &mut Tx<'_>, keys: &[KeptKey]) -> Done<()> {
 pub(super) fn skip_jobs(tx: &mut Tx<'_>, next: i64) -> Done<()> {
     tx.cache.skip_jobs(next);
     tx.cache.keep_next_job(tx.conn)
+}
+
+pub(super) fn home(conn: &Connection) -> Done<Home> {
+    let mut home = Home::default();
+    let mut facts = conn.prepare_cached("SELECT key, value FROM home")?;
+    let mut rows = facts.query([])?;
+    while let Some(row) = rows.next()? {
+        home.set(&row.get::<_, String>(0)?, row.get(1)?);
+    }
+    Ok(home)
+}
+
+pub(super) fn put_home(tx: &mut Tx<'_>, home: &Home) -> Done<()> {
+    tx.conn.execute("DELETE FROM home WHERE key <> 'id'", [])?;
+    for (key, value) in home.facts() {
+        tx.conn.execute("INSERT INTO home (key, value) VALUES (?1, ?2)", [key, value])?;
+    }
+    Ok(())
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use orx_model::job::Json;
 use orx_model::policy::OnLost;
 use orx_model::time::parse_duration;
-use orx_model::wire::{BatchLine, EnqueueRequest};
-use orx_model::{MessageId, Name, Priority, limits};
+use orx_model::wire::{BatchLine, EnqueueAnswer, EnqueueRequest};
+use orx_model::{JobStatus, MessageId, Name, Priority, limits};
 use serde_json::{Map, Value};
 
 use super::logs::{Sink, follow};
@@ -142,6 +142,28 @@ pub(crate) struct Args {
     pub(crate) no_start: bool,
 }
 
+/// A key outlives its job. Of a job that was forgotten, all that is known is how it ended.
+pub(crate) fn or_forgotten(
+    ui: &Ui,
+    answer: &EnqueueAnswer,
+    ended: Result<Exit, CliError>,
+) -> Result<Exit, CliError> {
+    match ended {
+        Err(error)
+            if error.exit == Exit::NotFound && !answer.created && answer.status.is_final() =>
+        {
+            let (id, status) = (answer.id, answer.status.words());
+            ui.note(&format!("known by its key {id} ({status}), which was forgotten since"));
+            Ok(match answer.status {
+                JobStatus::Completed => Exit::Done,
+                JobStatus::Cancelled => Exit::Cancelled,
+                _ => Exit::Failed,
+            })
+        }
+        ended => ended,
+    }
+}
+
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
     if let Some(from) = &args.batch {
         if from != "-" {
@@ -161,7 +183,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     if args.follow {
         let following = follow(session, &reference, Sink::default(), args.timeout);
         let resume = resume("logs -f", "follows", std::slice::from_ref(&reference));
-        return interruptible(&session.ui, Some(resume), following).await;
+        let ended = interruptible(&session.ui, Some(resume), following).await;
+        return or_forgotten(&session.ui, &answer, ended);
     }
     if args.wait {
         let resume = resume("wait", "waits for", std::slice::from_ref(&reference));
@@ -173,7 +196,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
             super::show::print_job(&session.ui, &job)?;
             Ok(exit_of(&job))
         };
-        return interruptible(&session.ui, Some(resume.clone()), waiting).await;
+        let ended = interruptible(&session.ui, Some(resume.clone()), waiting).await;
+        return or_forgotten(&session.ui, &answer, ended);
     }
     let said = if answer.created { "enqueued" } else { "known by its key" };
     match session.ui.format {

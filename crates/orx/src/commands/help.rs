@@ -175,14 +175,18 @@ Keys: id status name queue priority worker schedule key corr error attempts
 
 const ENVIRONMENT: &str = "\
 Read by orx:
-  ORX_STATE      state folder of the local server ($XDG_STATE_HOME/orx)
+  ORX_STATE      state folder of the local server ($XDG_STATE_HOME/orx,
+                 else ~/.local/state/orx)
   ORX_CONFIG     configuration file
   ORX_URL        server to talk to
   ORX_CONTEXT    context of the configuration to use
   ORX_TOKEN      token to show it
   ORX_STORE_URL  database of a daemon: postgres://user@host/database
   ORX_CA_FILE    authorities to believe for https, PEM, in the system's place
-  SSL_CERT_FILE  the system's authorities
+  SSL_CERT_FILE  authorities to believe for https and PostgreSQL, PEM, in the
+                 system's place
+  PGHOST PGPASSWORD PGSSLMODE PGSSLROOTCERT …
+                 what ORX_STORE_URL leaves out; ~/.pgpass too
   HTTPS_PROXY, NO_PROXY
   ORX_OUTPUT     output format
   ORX_COLOR      always or never; NO_COLOR and CLICOLOR_FORCE are honoured

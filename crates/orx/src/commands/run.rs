@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orx_model::wire::{ChangeRequest, EnqueueRequest};
 
-use super::enqueue::JobArgs;
+use super::enqueue::{JobArgs, or_forgotten};
 use super::logs::{Sink, follow};
 use super::{Session, command};
 use crate::error::{CliError, Exit};
@@ -89,7 +89,7 @@ async fn run_inner(args: Args, session: &Session) -> Result<Exit, CliError> {
     let mut followed = Box::pin(follow(session, &reference, sink, args.timeout));
     let cancel = args.on_interrupt == "cancel";
     tokio::select! {
-        ended = &mut followed => return ended,
+        ended = &mut followed => return or_forgotten(&session.ui, &answer, ended),
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     if !cancel {

@@ -9,10 +9,10 @@ use crate::ui::{Cell, Ui};
 /// Stores themselves, without a server
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Copy everything from one store to another, ids kept
+    /// Move everything from one store to another, ids kept
     ///
     /// Jobs with their attempts and logs, dead letters, keys, schedules and tokens. Nothing may use either store
-    /// meanwhile. A store is a state folder, for the SQLite file in it, or `postgres://user@host/db`;
+    /// meanwhile. The first one keeps all it has, and is marked as moved: no server takes it any more. A store is a state folder, for the SQLite file in it, or `postgres://user@host/db`;
     /// the password comes from PGPASSWORD or ~/.pgpass.
     #[command(after_long_help = super::help::STORE)]
     Copy {
@@ -23,11 +23,14 @@ pub(crate) enum Command {
         /// Go on with a copy that was broken off
         #[arg(long)]
         resume: bool,
+        /// Copy from a store that has moved already: it is taken for the home again
+        #[arg(long)]
+        force_source: bool,
     },
 }
 
 pub(crate) fn run(command: Command, config: Config, ui: &Ui) -> Result<Exit, CliError> {
-    let Command::Copy { from, to, resume } = command;
+    let Command::Copy { from, to, resume, force_source } = command;
     let (from, to) = (Place::parse(&from)?, Place::parse(&to)?);
     for place in [&from, &to] {
         if let Place::Folder(folder) = place
@@ -38,7 +41,7 @@ pub(crate) fn run(command: Command, config: Config, ui: &Ui) -> Result<Exit, Cli
                 .hint("a store is a state folder, or `postgres://user@host/database`"));
         }
     }
-    let options = CopyOptions { from, to, resume, config };
+    let options = CopyOptions { from, to, resume, force_source, config };
     let copied = copy(options, |how_far| ui.note(&format!("copied {how_far}")))?;
     let lines = [
         ("from", Cell::new(copied.from.clone())),

@@ -2,7 +2,9 @@
 //! schedules with their ledgers, tokens. Ids are kept, so what people and scripts remember stays right.
 //!
 //! Both stores are of this process meanwhile: a folder by its lock; a database by the lead, which a
-//! coordinator that starts does not get.
+//! coordinator that starts does not get. Whenever it is broken off, at most one of them can be served:
+//! first the target says that it is not whole, at the end the source says that it has moved, and only
+//! then the target that it is whole.
 
 use std::time::Duration;
 
@@ -11,10 +13,11 @@ use orx_model::schedule::Slot;
 use orx_model::wire::StatusCounts;
 use orx_model::{Incarnation, Job, JobId, Name};
 use orx_store::{
-    Lead, LeadRequest, LogRequest, Parcel, SLOTS_KEPT, SlotRequest, Store, StoreError, Term,
+    Home, Lead, LeadRequest, LogRequest, Parcel, SLOTS_KEPT, SlotRequest, Store, StoreError, Term,
 };
 use serde::Serialize;
 
+use super::home::refuse_moved;
 use super::store::{Opened, Place, store_error};
 use super::{block_on, wall};
 use crate::config::Config;
@@ -37,6 +40,8 @@ pub(crate) struct CopyOptions {
     pub(crate) to: Place,
     /// Go on with a copy that was broken off.
     pub(crate) resume: bool,
+    /// The source may have moved already.
+    pub(crate) force_source: bool,
     pub(crate) config: Config,
 }
 
@@ -70,6 +75,11 @@ async fn run(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliErro
     let from = Opened::open(&options.from, &options.config).await?;
     let to = Opened::open(&options.to, &options.config).await?;
     let (source, target) = (from.shared(), to.shared());
+    if finish(&*source, &*target, &options).await? {
+        let next_job = target.next_job().await.map_err(store_error)?.0;
+        let (from, to) = (options.from.shown(), options.to.shown());
+        return Ok(Copied { v: orx_model::wire::V, from, to, next_job, ..Copied::default() });
+    }
     let node = Incarnation::random(&mut rand::rng());
     let mut both = Both {
         source: Held::take(&*source, &options.from, node).await?,
@@ -84,6 +94,50 @@ async fn run(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliErro
         }
     }
     copied
+}
+
+/// Whether all was copied before, and only the last mark was missing: it is made now.
+///
+/// # Errors
+/// One of the two is no home.
+async fn finish(
+    source: &dyn Store,
+    target: &dyn Store,
+    options: &CopyOptions,
+) -> Result<bool, CliError> {
+    let (from, to) = (options.from.name(), options.to.name());
+    let mut here = source.home().await.map_err(store_error)?;
+    let mut there = target.home().await.map_err(store_error)?;
+    if here.moved_to.as_ref() == Some(&to) && there.copying_from.as_ref() == Some(&from) {
+        there.copying_from = None;
+        target.put_home(there).await.map_err(store_error)?;
+        return Ok(true);
+    }
+    if options.force_source && here.moved_to.take().is_some() {
+        source.put_home(here.clone()).await.map_err(store_error)?;
+    }
+    refuse_moved(&here, &options.from)?;
+    let not_whole = |place: &Place, from: &str| {
+        let message = format!("the store `{}` is a copy that is not whole", place.shown());
+        CliError::new(Exit::Conflict, "not_whole", message)
+            .cause(format!("the copy from `{from}` was broken off"))
+    };
+    if let Some(first) = &here.copying_from {
+        return Err(not_whole(&options.from, first)
+            .hint(format!("`orx store copy --resume {first} {from}` goes on with it")));
+    }
+    if let Some(elsewhere) = &there.moved_to {
+        let message =
+            format!("the store `{}` has itself moved to `{elsewhere}`", options.to.shown());
+        return Err(CliError::new(Exit::Conflict, "moved", message).hint("copy into an empty one"));
+    }
+    match &there.copying_from {
+        Some(other) if *other != from => {
+            Err(not_whole(&options.to, other)
+                .hint("go on with that copy, or copy into an empty store"))
+        }
+        _ => Ok(false),
+    }
 }
 
 /// A store that nobody else changes.
@@ -105,9 +159,8 @@ impl<'s> Held<'s> {
                 .cause(by)
                 .hint("stop every coordinator on it, then copy")
         };
-        let nodes = store.nodes(wall()).await.map_err(store_error)?;
-        if let Some(node) = nodes.iter().find(|node| node.silent < NODE_LIVES) {
-            return Err(in_use(format!("the node `{}` lives on it", node.report.name)));
+        if let Some(node) = living(store).await? {
+            return Err(in_use(format!("the node `{node}` lives on it")));
         }
         let mut held = Self { store, shown: shown.clone(), term: Term { node, epoch: 0 } };
         match held.renew().await {
@@ -133,6 +186,13 @@ impl<'s> Held<'s> {
             tracing::debug!(%error, "the lead runs out by itself");
         }
     }
+}
+
+/// A node that was heard of just now.
+async fn living(store: &dyn Store) -> Result<Option<Name>, CliError> {
+    let nodes = store.nodes(wall()).await.map_err(store_error)?;
+    let living = nodes.into_iter().find(|node| node.silent < NODE_LIVES);
+    Ok(living.map(|node| node.report.name))
 }
 
 struct Both<'s> {
@@ -167,6 +227,7 @@ impl Both<'_> {
                 .cause(format!("it has the schedule `{}`", first.id()))
                 .hint("copy into an empty one; `--resume` goes on with a copy of the same"));
         }
+        self.mark_target(Some(options.from.name())).await?;
         let all = total(source).await.map_err(store_error)?;
         let began = tokio::time::Instant::now();
         let mut said = began;
@@ -202,7 +263,24 @@ impl Both<'_> {
         // Also what may ride a later sync is on the disk now.
         target.check_writable().await.map_err(store_error)?;
         self.compare().await?;
+        // One that started meanwhile leads nothing; but what was asked of it is not in the copy.
+        if let Some(node) = living(source).await? {
+            let message = format!("the store `{}` came into use meanwhile", self.source.shown);
+            return Err(CliError::new(Exit::Conflict, "in_use", message)
+                .cause(format!("the node `{node}` lives on it"))
+                .hint("stop it, then copy into another empty store"));
+        }
+        let mut home = source.home().await.map_err(store_error)?;
+        home.moved_to = Some(options.to.name());
+        source.put_home(home).await.map_err(store_error)?;
+        self.mark_target(None).await?;
         Ok(copied)
+    }
+
+    async fn mark_target(&self, copying_from: Option<String>) -> Result<(), CliError> {
+        let target = self.target.store;
+        let home = target.home().await.map_err(store_error)?;
+        target.put_home(Home { copying_from, ..home }).await.map_err(store_error)
     }
 
     /// What is there under an id already must be the same job.

@@ -2,6 +2,7 @@
 //! that links the server's crates, reads a clock, and knows which store and transport there are.
 
 pub(crate) mod copy;
+mod home;
 pub(crate) mod net;
 mod node;
 pub(crate) mod store;

@@ -16,6 +16,7 @@ use orx_worker::{Ended, Worker};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::home::settle_in;
 use super::net::{Certificate, Listen, NetArgs};
 use super::store::{Opened, Place, store_error};
 use super::worker::worker_options;
@@ -42,6 +43,8 @@ pub(crate) struct NodeOptions {
     /// With a worker in the same process.
     pub(crate) with_worker: bool,
     pub(crate) exit_when_idle: Option<Duration>,
+    /// Serve a store that has moved, or is a copy.
+    pub(crate) force_source: bool,
     /// Started by a command that needed one.
     pub(crate) background: bool,
 }
@@ -61,6 +64,7 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     state
         .create()
         .map_err(|error| failed(&format!("could not make the state folder `{folder}`"), error))?;
+    state.check()?;
     let lock = take_lock(state).await?;
     let listener = TcpListener::bind(listen.address).await.map_err(|error| {
         failed(&format!("could not listen on `{}`", listen.address), error)
@@ -69,7 +73,9 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     let address = listener.local_addr().map_err(|error| failed("could not listen", error))?;
     let url = listen.url(address);
 
-    let store = Opened::open(&Place::configured(&config, state)?, &config).await?;
+    let place = Place::configured(&config, state)?;
+    let store = Opened::open(&place, &config).await?;
+    settle_in(&*store.shared(), &place, options.force_source).await?;
     let mut told = Told::new()?;
     if let Some(certificate) = listen.certificate.clone() {
         let state = state.clone();

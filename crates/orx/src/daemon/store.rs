@@ -44,6 +44,24 @@ impl Place {
         }
     }
 
+    /// As another command can name it, from any folder: without a password.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Folder(folder) => {
+                folder.canonicalize().unwrap_or_else(|_| folder.clone()).display().to_string()
+            }
+            Self::Url(_) => self.shown(),
+        }
+    }
+
+    /// The database file, where it is one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(folder.join(FILE)),
+            Self::Url(_) => None,
+        }
+    }
+
     /// As the configuration names it; without a name, the state folder.
     pub(crate) fn configured(config: &Config, state: &StateDir) -> Result<Self, CliError> {
         match config.store.url.as_str() {
@@ -122,6 +140,8 @@ pub(crate) fn store_error(error: StoreError) -> CliError {
         StoreError::Full => (Exit::TryLater, "store_full"),
         StoreError::Away { .. } => (Exit::TryLater, "store_away"),
         StoreError::Unsafe { .. } => (Exit::Conflict, "store_unsafe"),
+        StoreError::Moved { .. } => (Exit::Conflict, "moved"),
+        StoreError::Tls { .. } => (Exit::Failed, "store_tls"),
         _ => (Exit::Failed, "store"),
     };
     let mut told = CliError::new(exit, code, error.to_string());

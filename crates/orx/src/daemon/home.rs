@@ -1,0 +1,108 @@
+//! One home: of several copies of a store one is served, and no other.
+//!
+//! A store that was copied elsewhere by `orx store copy` says so itself. A file that was copied in
+//! another way is known by its id, for as long as the one that it was copied from is still where it
+//! was served. What cannot be told: a copy on another machine, and one of a PostgreSQL database.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use orx_store::{Home, Store, sqlite_store_id};
+
+use super::store::{Place, store_error};
+use crate::error::{CliError, Exit};
+
+/// Refuses a store that is not to be served, or else notes that it is served here. With `force` it
+/// is the home from now on, whatever it says.
+///
+/// # Errors
+/// It has moved, is not whole, or the one that it is a copy of is still there.
+pub(crate) async fn settle_in(
+    store: &dyn Store,
+    place: &Place,
+    force: bool,
+) -> Result<(), CliError> {
+    let known = store.home().await.map_err(store_error)?;
+    let mut home = known.clone();
+    if force {
+        (home.moved_to, home.copying_from) = (None, None);
+    }
+    refuse_moved(&home, place)?;
+    if let Some(from) = &home.copying_from {
+        let message = format!("the store `{}` is a copy that is not whole", place.shown());
+        let hint = format!("`orx store copy --resume {from} {}` goes on with it", place.name());
+        return Err(conflict("not_whole", message)
+            .cause(format!("the copy from `{from}` was broken off"))
+            .hint(hint));
+    }
+    if let Some(file) = place.file() {
+        let here = file.canonicalize().unwrap_or(file);
+        if let Some(there) = home.served_at.as_ref().map(PathBuf::from)
+            && !force
+        {
+            refuse_copy(&known, &here, &there)?;
+        }
+        home.served_at = Some(here.display().to_string());
+    }
+    if home != known {
+        if let Some(to) = &known.moved_to {
+            tracing::warn!(
+                to,
+                "the store had moved: with `--force-source` it is served here again"
+            );
+        }
+        store.put_home(home).await.map_err(store_error)?;
+    }
+    Ok(())
+}
+
+/// # Errors
+/// Everything was copied to another store.
+pub(crate) fn refuse_moved(home: &Home, place: &Place) -> Result<(), CliError> {
+    let Some(to) = &home.moved_to else { return Ok(()) };
+    let instead = match Place::parse(to) {
+        Ok(Place::Url(_)) => format!(
+            "daemons: `ORX_STORE_URL={to}`, or `[store] url`; commands: `ORX_URL` or a context \
+             names a coordinator"
+        ),
+        _ => format!("`ORX_STATE={to}`, or `--state {to}`"),
+    };
+    let message = format!("the store `{}` has moved to `{to}`", place.shown());
+    Err(conflict("moved", message)
+        .cause("everything was copied there, and two servers would run each job twice")
+        .hint(format!("{instead}; `--force-source` takes this one all the same")))
+}
+
+/// `here` was last served as `there`: a name of another file now, where it was copied.
+fn refuse_copy(home: &Home, here: &Path, there: &Path) -> Result<(), CliError> {
+    if here == there {
+        return Ok(());
+    }
+    let (Ok(own), Ok(other)) = (here.metadata(), there.metadata()) else { return Ok(()) };
+    let (shown, other_shown) = (here.display(), there.display());
+    if (own.dev(), own.ino()) == (other.dev(), other.ino()) {
+        // One file seen through two mounts has its log in both places, one with two names has not.
+        if own.nlink() == 1 {
+            return Ok(());
+        }
+        return Err(conflict(
+            "copy",
+            format!("the store `{shown}` is `{other_shown}` by another name"),
+        )
+        .cause("what was written last may stand in a file beside that name")
+        .hint("serve it by that name, or remove the name first"));
+    }
+    if sqlite_store_id(there).as_deref() != Some(home.id.as_str()) {
+        return Ok(());
+    }
+    Err(conflict(
+        "copy",
+        format!("the store `{shown}` is a copy of `{other_shown}`, which is still there"),
+    )
+    .cause("two servers, one on each, would run each job twice")
+    .hint("serve that one, or remove it; `--force-source` serves the copy all the same"))
+}
+
+fn conflict(code: &'static str, message: String) -> CliError {
+    CliError::new(Exit::Conflict, code, message)
+}
