@@ -6,7 +6,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use orx_control::Caller;
+use orx_control::{Caller, Scope};
 use orx_model::{Code, Problem, limits};
 use serde::de::DeserializeOwned;
 
@@ -81,6 +81,56 @@ impl FromRequestParts<App> for Auth {
             tracing::warn!(%peer, "too many wrong tokens: the address must wait with others");
         }
         Ok(Self(asked?))
+    }
+}
+
+/// As [`Auth`], for a route that takes a body: the scope is asked for before any of it is read.
+async fn caller_with(scope: Scope, parts: &mut Parts, app: &App) -> Answer<Caller> {
+    let Auth(caller) = Auth::from_request_parts(parts, app).await?;
+    caller.need(scope)?;
+    Ok(caller)
+}
+
+/// Who may enqueue, cancel and schedule.
+pub(crate) struct Service(pub(crate) Caller);
+
+impl FromRequestParts<App> for Service {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        caller_with(Scope::Service, parts, app).await.map(Self)
+    }
+}
+
+pub(crate) struct Admin(pub(crate) Caller);
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        caller_with(Scope::Admin, parts, app).await.map(Self)
+    }
+}
+
+/// A worker, as far as its token says.
+pub(crate) struct Worker;
+
+impl FromRequestParts<App> for Worker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        caller_with(Scope::Worker, parts, app).await.map(|_| Self)
+    }
+}
+
+/// Another coordinator.
+pub(crate) struct Node;
+
+impl FromRequestParts<App> for Node {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        caller_with(Scope::Node, parts, app).await.map(|_| Self)
     }
 }
 

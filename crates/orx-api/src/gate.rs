@@ -6,15 +6,17 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{HOST, ORIGIN, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use orx_model::{Code, MessageId, Problem};
+use orx_model::secret::WORKER_SECRET;
+use orx_model::{Code, MessageId, Problem, wire};
 
 use crate::extract::Refusal;
 use crate::peers::Ends;
+use crate::unread::Rest;
 use crate::{App, ends, slow};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,9 +27,14 @@ pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
     let ends = request.extensions().get::<Ends>().copied();
-    let checked = check_caller(request.headers(), &app.settings.hosts, ends);
+    let checked = check_head(&request)
+        .and_then(|()| check_caller(request.headers(), &app.settings.hosts, ends));
+    let (request, rest) = Rest::of(request);
     let mut response = match checked {
-        Err(problem) => Refusal(problem).into_response(),
+        Err(problem) => {
+            drop(request);
+            Refusal(problem).into_response()
+        }
         Ok(()) => match AssertUnwindSafe(run(&app, request, next)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
@@ -38,6 +45,11 @@ pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -
         },
     };
     drop(busy);
+    if let Some(rest) = rest
+        && !rest.read_out().await
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let id = MessageId::random(&mut rand::rng()).to_string();
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.request_id = Some(id.clone());
@@ -71,6 +83,30 @@ async fn run(app: &App, request: Request, next: Next) -> Response {
             Refusal(problem).into_response()
         }
     }
+}
+
+/// What two readers of one request could understand differently is refused.
+fn check_head(request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let once = [HOST, AUTHORIZATION, CONTENT_TYPE];
+    let ours = [wire::IDEMPOTENCY_KEY, WORKER_SECRET].map(HeaderName::from_static);
+    for name in once.iter().chain(&ours) {
+        if headers.get_all(name).iter().count() > 1 {
+            let detail = format!("the header `{name}` came more than once");
+            return Err(Problem::new(Code::BadRequest, detail).hint("send it once"));
+        }
+    }
+    if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
+        return Err(Problem::new(Code::BadRequest, "the request has no `Host`")
+            .hint("send the name and port by which the server is called"));
+    }
+    let named = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    if named.is_some_and(|named| host != Some(named.as_bytes())) {
+        let detail = "the request line names another server than `Host` does";
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    Ok(())
 }
 
 /// A browser on this machine can reach loopback for any web page: a foreign name or an origin is

@@ -25,7 +25,7 @@ use orx_transport::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::extract::{Answer, Auth, Large, Params, ok};
+use crate::extract::{Answer, Auth, Large, Node, Params, Worker, ok};
 use crate::routes::ndjson;
 use crate::{App, Busy};
 
@@ -89,17 +89,17 @@ async fn identify(
     params(("orx-worker-secret" = Option<WorkerSecret>, Header,
             description = "the worker's secret, where it has one")),
     responses(
-        (status = 200, body = HeartbeatAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = HeartbeatAnswer, description = "registered"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 pub(crate) async fn register(
     State(app): State<App>,
-    Auth(caller): Auth,
+    _: Worker,
     headers: HeaderMap,
     Large(mut registration): Large<WorkerRegistration>,
 ) -> Answer<Response> {
-    caller.need(Scope::Worker)?;
     if registration.slots == 0 {
         return Err(Problem::new(Code::BadRequest, "`slots` must be at least 1").into());
     }
@@ -133,17 +133,17 @@ fn floor(text: &str, most: usize) -> usize {
     post, path = wire::path::WORKER_HEARTBEAT, tag = "workers", request_body = WorkerHeartbeat,
     params(("orx-worker-secret" = WorkerSecret, Header, description = "the worker's secret")),
     responses(
-        (status = 200, body = HeartbeatAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = HeartbeatAnswer, description = "what the worker should do"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 pub(crate) async fn heartbeat(
     State(app): State<App>,
-    Auth(caller): Auth,
+    _: Worker,
     headers: HeaderMap,
     Large(heartbeat): Large<WorkerHeartbeat>,
 ) -> Answer<Response> {
-    caller.need(Scope::Worker)?;
     let gateway = &reach(&app)?.gateway;
     let answer = match identify(&app, &headers, heartbeat.incarnation).await? {
         WorkerIdentity::Known(secret) | WorkerIdentity::Unregistered(Some(secret)) => {
@@ -167,17 +167,17 @@ pub(crate) async fn heartbeat(
     post, path = wire::path::WORKER_PUBLISH, tag = "workers", request_body = PublishRequest,
     params(("orx-worker-secret" = WorkerSecret, Header, description = "the worker's secret")),
     responses(
-        (status = 200, body = PublishAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = PublishAnswer, description = "what became of each envelope"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 pub(crate) async fn publish(
     State(app): State<App>,
-    Auth(caller): Auth,
+    _: Worker,
     headers: HeaderMap,
     Large(request): Large<PublishRequest>,
 ) -> Answer<Response> {
-    caller.need(Scope::Worker)?;
     let hub = &reach(&app)?.hub;
     bounded(request.envelopes.len())?;
     if let Some(first) = request.envelopes.first() {
@@ -283,8 +283,9 @@ fn shard_of(body: &orx_model::message::Body) -> Option<Shard> {
     params(InboxQuery, ("orx-worker-secret" = WorkerSecret, Header,
                         description = "the worker's secret")),
     responses(
-        (status = 200, body = InboxLine, content_type = "application/x-ndjson"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = InboxLine, content_type = "application/x-ndjson", description = "a line for each envelope, and for signs of life"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 pub(crate) async fn inbox(
@@ -350,16 +351,16 @@ fn lines(reading: Reading) -> impl Stream<Item = Result<Bytes, std::io::Error>> 
 #[utoipa::path(
     post, path = wire::path::NODE_PUBLISH, tag = "nodes", request_body = NodePublishRequest,
     responses(
-        (status = 200, body = PublishAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = PublishAnswer, description = "what became of each envelope"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 pub(crate) async fn node_publish(
     State(app): State<App>,
-    Auth(caller): Auth,
+    _: Node,
     Large(request): Large<NodePublishRequest>,
 ) -> Answer<Response> {
-    caller.need(Scope::Node)?;
     let hub = &reach(&app)?.hub;
     bounded(request.envelopes.len())?;
     let channel = match request.channel {

@@ -18,6 +18,7 @@ mod serve;
 mod slow;
 mod tls;
 mod token_routes;
+mod unread;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -22,7 +22,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::extract::{Answer, Auth, Json, Params, Part, Refusal, json, need_type, ok, parse};
+use crate::extract::{
+    Admin, Answer, Auth, Json, Params, Part, Refusal, Service, json, need_type, ok, parse,
+};
 use crate::gate::gate;
 use crate::{App, gateway};
 
@@ -93,7 +95,12 @@ pub fn openapi_json() -> String {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    let mut text = document.to_pretty_json().unwrap_or_default();
+    // An alias has no name of its own there.
+    if let Some(labels) = components.schemas.remove("BTreeMap") {
+        components.schemas.insert("Labels".to_owned(), labels);
+    }
+    let text = document.to_pretty_json().unwrap_or_default();
+    let mut text = text.replace("#/components/schemas/BTreeMap\"", "#/components/schemas/Labels\"");
     text.push('\n');
     text
 }
@@ -119,12 +126,13 @@ async fn wrong_method(request: Request) -> Refusal {
     responses(
         (status = 201, body = EnqueueAnswer, description = "accepted"),
         (status = 200, body = EnqueueAnswer, description = "the key was known: the job it made"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn enqueue(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Service(caller): Service,
     headers: HeaderMap,
     Json(mut request): Json<EnqueueRequest>,
 ) -> Answer<Response> {
@@ -148,17 +156,17 @@ async fn enqueue(
     post, path = wire::path::JOBS_BATCH, tag = "jobs",
     request_body(content = EnqueueRequest, content_type = "application/x-ndjson"),
     responses(
-        (status = 200, body = BatchLine, content_type = "application/x-ndjson"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = BatchLine, content_type = "application/x-ndjson", description = "a line for each line of the batch"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn enqueue_batch(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Service(caller): Service,
     request: Request,
 ) -> Answer<Response> {
     need_type(request.headers(), "application/x-ndjson")?;
-    caller.need(orx_control::Scope::Service)?;
     let mut body = request.into_body().into_data_stream();
     let (to, answers) = tokio::sync::mpsc::channel::<Bytes>(STREAMED);
     tokio::spawn(async move {
@@ -272,8 +280,9 @@ impl Lines {
 #[utoipa::path(
     get, path = wire::path::JOBS, tag = "jobs", params(ListQuery),
     responses(
-        (status = 200, body = JobPage),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = JobPage, description = "a page of jobs"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn list(
@@ -288,13 +297,14 @@ async fn list(
 #[utoipa::path(
     post, path = wire::path::JOBS_CANCEL, tag = "jobs", request_body = ChangeRequest,
     responses(
-        (status = 200, body = ChangeAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ChangeAnswer, description = "what became of each job"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn cancel(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Service(caller): Service,
     Json(request): Json<ChangeRequest>,
 ) -> Answer<Response> {
     Ok(ok(&app.panel.cancel(&caller, request).await?))
@@ -305,8 +315,9 @@ async fn cancel(
     get, path = wire::path::JOB, tag = "jobs",
     params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key")),
     responses(
-        (status = 200, body = JobDetail),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = JobDetail, description = "the job with its attempts"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn get(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Answer<Response> {
@@ -318,8 +329,9 @@ async fn get(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Ans
     get, path = wire::path::JOB_WAIT, tag = "jobs",
     params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key"), WaitQuery),
     responses(
-        (status = 200, body = WaitAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = WaitAnswer, description = "the job, and whether it is as awaited"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn wait(
@@ -337,8 +349,9 @@ async fn wait(
     get, path = wire::path::JOB_LOGS, tag = "jobs",
     params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key"), LogsQuery),
     responses(
-        (status = 200, body = LogEvent, content_type = "application/x-ndjson"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = LogEvent, content_type = "application/x-ndjson", description = "a line for each event"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn logs(
@@ -373,8 +386,9 @@ async fn logs(
     get, path = wire::path::JOB_RESULT, tag = "jobs",
     params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key")),
     responses(
-        (status = 200, body = ResultAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ResultAnswer, description = "the job's result"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn result(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Answer<Response> {
@@ -385,13 +399,14 @@ async fn result(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> 
 #[utoipa::path(
     post, path = wire::path::JOBS_RETRY, tag = "admin", request_body = ChangeRequest,
     responses(
-        (status = 200, body = ChangeAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ChangeAnswer, description = "what became of each job"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn retry(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Admin(caller): Admin,
     Json(request): Json<ChangeRequest>,
 ) -> Answer<Response> {
     Ok(ok(&app.panel.retry(&caller, request).await?))
@@ -401,8 +416,9 @@ async fn retry(
 #[utoipa::path(
     get, path = wire::path::QUEUES, tag = "admin",
     responses(
-        (status = 200, body = QueueList),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = QueueList, description = "every queue"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn queues(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
@@ -414,8 +430,9 @@ async fn queues(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> 
     get, path = wire::path::QUEUE, tag = "admin",
     params(("queue" = String, Path)),
     responses(
-        (status = 200, body = QueueView),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = QueueView, description = "the queue"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn queue(State(app): State<App>, Auth(caller): Auth, Part(name): Part) -> Answer<Response> {
@@ -426,8 +443,9 @@ async fn queue(State(app): State<App>, Auth(caller): Auth, Part(name): Part) -> 
 #[utoipa::path(
     get, path = wire::path::DEAD_LETTERS, tag = "admin", params(ListQuery),
     responses(
-        (status = 200, body = DeadLetterPage),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = DeadLetterPage, description = "a page of dead letters"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn dead_letters(
@@ -442,13 +460,14 @@ async fn dead_letters(
 #[utoipa::path(
     post, path = wire::path::DEAD_LETTERS_RETRY, tag = "admin", request_body = ChangeRequest,
     responses(
-        (status = 200, body = ChangeAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ChangeAnswer, description = "what became of each job"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn retry_dead(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Admin(caller): Admin,
     Json(request): Json<ChangeRequest>,
 ) -> Answer<Response> {
     Ok(ok(&app.panel.retry_dead(&caller, request).await?))
@@ -458,13 +477,14 @@ async fn retry_dead(
 #[utoipa::path(
     post, path = wire::path::DEAD_LETTERS_DELETE, tag = "admin", request_body = ChangeRequest,
     responses(
-        (status = 200, body = ChangeAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ChangeAnswer, description = "what became of each dead letter"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn delete_dead(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Admin(caller): Admin,
     Json(request): Json<ChangeRequest>,
 ) -> Answer<Response> {
     Ok(ok(&app.panel.delete_dead(&caller, request).await?))
@@ -474,8 +494,9 @@ async fn delete_dead(
 #[utoipa::path(
     get, path = wire::path::WORKERS, tag = "admin",
     responses(
-        (status = 200, body = WorkerList),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = WorkerList, description = "every worker"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn workers(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
@@ -487,8 +508,9 @@ async fn workers(State(app): State<App>, Auth(caller): Auth) -> Answer<Response>
     get, path = wire::path::WORKER, tag = "admin",
     params(("worker" = String, Path)),
     responses(
-        (status = 200, body = WorkerDetail),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = WorkerDetail, description = "the worker with what it runs"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn worker(State(app): State<App>, Auth(caller): Auth, Part(name): Part) -> Answer<Response> {
@@ -499,13 +521,14 @@ async fn worker(State(app): State<App>, Auth(caller): Auth, Part(name): Part) ->
 #[utoipa::path(
     post, path = wire::path::WORKERS_ORDER, tag = "admin", request_body = WorkersOrderRequest,
     responses(
-        (status = 200, body = WorkersOrderAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = WorkersOrderAnswer, description = "what became of the order for each worker"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn order_workers(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Admin(caller): Admin,
     Json(request): Json<WorkersOrderRequest>,
 ) -> Answer<Response> {
     Ok(ok(&app.panel.order_workers(&caller, request).await?))
@@ -515,8 +538,9 @@ async fn order_workers(
 #[utoipa::path(
     get, path = wire::path::CLUSTER, tag = "admin",
     responses(
-        (status = 200, body = ClusterStatus),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ClusterStatus, description = "the whole"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn cluster(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
@@ -526,7 +550,7 @@ async fn cluster(State(app): State<App>, Auth(caller): Auth) -> Answer<Response>
 /// This description.
 #[utoipa::path(
     get, path = wire::path::OPENAPI, tag = "server", security(()),
-    responses((status = 200, content_type = "application/json")),
+    responses((status = 200, content_type = "application/json", description = "this document")),
 )]
 async fn openapi() -> Response {
     // Made once: it is given to whoever asks.
@@ -537,7 +561,7 @@ async fn openapi() -> Response {
 /// The process lives.
 #[utoipa::path(
     get, path = wire::path::HEALTHZ, tag = "server", security(()),
-    responses((status = 200, content_type = "text/plain")),
+    responses((status = 200, content_type = "text/plain", description = "it lives")),
 )]
 async fn healthz() -> &'static str {
     "ok\n"
@@ -547,8 +571,9 @@ async fn healthz() -> &'static str {
 #[utoipa::path(
     get, path = wire::path::READYZ, tag = "server", security(()),
     responses(
-        (status = 200, content_type = "text/plain"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, content_type = "text/plain", description = "the store takes writes"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn readyz(State(app): State<App>) -> Answer<&'static str> {
@@ -560,8 +585,9 @@ async fn readyz(State(app): State<App>) -> Answer<&'static str> {
 #[utoipa::path(
     get, path = wire::path::METRICS, tag = "server",
     responses(
-        (status = 200, content_type = "text/plain"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, content_type = "text/plain", description = "figures in the format of OpenMetrics"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn metrics(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {

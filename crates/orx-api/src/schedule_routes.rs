@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::extract::{Answer, Auth, Json, Params, Part, json, ok};
+use crate::extract::{Admin, Answer, Auth, Json, Params, Part, Service, json, ok};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -31,13 +31,14 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(
     post, path = path::SCHEDULES, tag = "schedules", request_body = ScheduleSpec,
     responses(
-        (status = 201, body = ScheduleChangeAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 201, body = ScheduleChangeAnswer, description = "made"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn add_schedule(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Service(caller): Service,
     Json(request): Json<ScheduleSpec>,
 ) -> Answer<Response> {
     let made = app.panel.add_schedule(&caller, request).await?;
@@ -48,8 +49,9 @@ async fn add_schedule(
 #[utoipa::path(
     get, path = path::SCHEDULES, tag = "schedules", params(SchedulesQuery),
     responses(
-        (status = 200, body = SchedulePage),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = SchedulePage, description = "a page of schedules"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn list_schedules(
@@ -64,8 +66,9 @@ async fn list_schedules(
 #[utoipa::path(
     get, path = path::SCHEDULE, tag = "schedules", params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = ScheduleAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ScheduleAnswer, description = "the schedule"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn get_schedule(
@@ -80,14 +83,15 @@ async fn get_schedule(
 #[utoipa::path(
     put, path = path::SCHEDULE, tag = "schedules", request_body = PutScheduleRequest, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = ScheduleChangeAnswer),
+        (status = 200, body = ScheduleChangeAnswer, description = "changed, or as it was"),
         (status = 201, body = ScheduleChangeAnswer, description = "it was made"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn put_schedule(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Service(caller): Service,
     Part(id): Part,
     Json(request): Json<PutScheduleRequest>,
 ) -> Answer<Response> {
@@ -100,13 +104,14 @@ async fn put_schedule(
 #[utoipa::path(
     patch, path = path::SCHEDULE, tag = "schedules", request_body = SetScheduleRequest, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = ScheduleChangeAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ScheduleChangeAnswer, description = "changed, or as it was"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn set_schedule(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Service(caller): Service,
     Part(id): Part,
     Json(request): Json<SetScheduleRequest>,
 ) -> Answer<Response> {
@@ -117,8 +122,9 @@ async fn set_schedule(
 #[utoipa::path(
     delete, path = path::SCHEDULE, tag = "schedules", params(("schedule" = String, Path, description = "an id"), RemoveScheduleQuery),
     responses(
-        (status = 200, body = ScheduleChangeAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ScheduleChangeAnswer, description = "removed"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn remove_schedule(
@@ -134,8 +140,9 @@ async fn remove_schedule(
 #[utoipa::path(
     get, path = path::SLOTS, tag = "schedules", params(("schedule" = String, Path, description = "an id"), SlotsQuery),
     responses(
-        (status = 200, body = SlotPage),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = SlotPage, description = "a page of the ledger"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn list_slots(
@@ -151,13 +158,14 @@ async fn list_slots(
 #[utoipa::path(
     post, path = path::TRIGGER, tag = "schedules", request_body = ScheduleOrder, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 201, body = TriggerAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 201, body = TriggerAnswer, description = "the run that was made"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn trigger_schedule(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Service(caller): Service,
     Part(id): Part,
     Json(request): Json<ScheduleOrder>,
 ) -> Answer<Response> {
@@ -169,13 +177,14 @@ async fn trigger_schedule(
 #[utoipa::path(
     post, path = path::BACKFILL, tag = "schedules", request_body = BackfillRequest, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = BackfillAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = BackfillAnswer, description = "the runs that were made"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn backfill_schedule(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Service(caller): Service,
     Part(id): Part,
     Json(request): Json<BackfillRequest>,
 ) -> Answer<Response> {
@@ -186,13 +195,14 @@ async fn backfill_schedule(
 #[utoipa::path(
     post, path = path::PAUSE, tag = "admin", request_body = ScheduleOrder, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = ScheduleAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ScheduleAnswer, description = "the schedule, paused"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn pause_schedule(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Admin(caller): Admin,
     Part(id): Part,
     Json(request): Json<ScheduleOrder>,
 ) -> Answer<Response> {
@@ -203,13 +213,14 @@ async fn pause_schedule(
 #[utoipa::path(
     post, path = path::RESUME, tag = "admin", request_body = ScheduleOrder, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = ScheduleAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = ScheduleAnswer, description = "the schedule, resumed"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn resume_schedule(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Admin(caller): Admin,
     Part(id): Part,
     Json(request): Json<ScheduleOrder>,
 ) -> Answer<Response> {

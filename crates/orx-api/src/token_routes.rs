@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::extract::{Answer, Auth, Json, json, ok};
+use crate::extract::{Admin, Answer, Auth, Json, json, ok};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(create_token, list_tokens)).routes(routes!(revoke_tokens))
@@ -19,13 +19,14 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(
     post, path = path::TOKENS, tag = "admin", request_body = TokenRequest,
     responses(
-        (status = 201, body = TokenMade),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 201, body = TokenMade, description = "the token, which is shown here only"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn create_token(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Admin(caller): Admin,
     Json(request): Json<TokenRequest>,
 ) -> Answer<Response> {
     let made = app.panel.create_token(&caller, request).await?;
@@ -39,8 +40,9 @@ async fn create_token(
 #[utoipa::path(
     get, path = path::TOKENS, tag = "admin",
     responses(
-        (status = 200, body = TokenList),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = TokenList, description = "every token"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn list_tokens(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
@@ -51,13 +53,14 @@ async fn list_tokens(State(app): State<App>, Auth(caller): Auth) -> Answer<Respo
 #[utoipa::path(
     post, path = path::TOKENS_REVOKE, tag = "admin", request_body = RevokeRequest,
     responses(
-        (status = 200, body = RevokeAnswer),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = RevokeAnswer, description = "the tokens, revoked"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn revoke_tokens(
     State(app): State<App>,
-    Auth(caller): Auth,
+    Admin(caller): Admin,
     Json(request): Json<RevokeRequest>,
 ) -> Answer<Response> {
     Ok(ok(&app.panel.revoke_tokens(&caller, request).await?))

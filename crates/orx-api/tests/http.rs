@@ -1,0 +1,220 @@
+//! HTTP as callers in other languages meet it: what a request must look like, what a refusal does to its
+//! connection, and what the description says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_api::{Activity, ApiSettings, Serving, openapi_json, router, serve};
+use orx_control::{ControlPanel, Scope};
+use orx_model::Timestamp;
+use orx_store::Memory;
+use orx_testkit::make::{NOW, control_settings};
+use orx_transport::{Direct, Notices};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// What should come, comes within this.
+const SOON: Duration = Duration::from_secs(60);
+
+struct Server {
+    address: String,
+    admin: String,
+    no_scope: String,
+}
+
+async fn server() -> Server {
+    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
+    let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
+    let settings = control_settings();
+    let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
+    let admin = panel.make_token(vec![Scope::Admin], "a").await.expect("a token");
+    let no_scope = panel.make_token(Vec::new(), "n").await.expect("a token");
+    let api = ApiSettings {
+        hosts: Vec::new(),
+        activity: Arc::new(Activity::default()),
+        reach: None,
+        closing: CancellationToken::new(),
+        now,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, router(panel, api), Serving::default(), stop));
+    Server { address, admin, no_scope }
+}
+
+struct Answer {
+    status: u16,
+    closes: bool,
+    body: Vec<u8>,
+}
+
+/// One connection.
+struct Talk(BufReader<TcpStream>);
+
+impl Talk {
+    async fn begin(server: &Server) -> Self {
+        let stream = TcpStream::connect(&server.address).await.expect("a connection");
+        Self(BufReader::new(stream))
+    }
+
+    async fn say(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).await.expect("sent");
+    }
+
+    async fn hear(&mut self) -> Answer {
+        let heard = async {
+            let mut line = String::new();
+            self.0.read_line(&mut line).await.expect("a status line");
+            let status =
+                line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+            let status = status.unwrap_or_else(|| panic!("`{line}` is no answer"));
+            let (mut closes, mut length) = (false, 0);
+            loop {
+                line.clear();
+                self.0.read_line(&mut line).await.expect("a header");
+                let header = line.trim_end().to_ascii_lowercase();
+                if header.is_empty() {
+                    break;
+                }
+                closes |= header == "connection: close";
+                if let Some(text) = header.strip_prefix("content-length: ") {
+                    length = text.parse().expect("a length");
+                }
+            }
+            let mut body = vec![0; length];
+            self.0.read_exact(&mut body).await.expect("a body");
+            Answer { status, closes, body }
+        };
+        tokio::time::timeout(SOON, heard).await.expect("an answer in time")
+    }
+}
+
+fn head(line: &str, server: &Server, token: &str, more: &str) -> String {
+    let host = &server.address;
+    format!("{line} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n{more}\r\n")
+}
+
+const JSON: &str = "content-type: application/json\r\n";
+
+#[tokio::test]
+async fn a_refusal_leaves_its_connection_as_good_as_it_was() {
+    let server = server().await;
+    let body = r#"{"name": "GET / HTTP/1.1 smuggled"}"#;
+    let length = format!("content-length: {}\r\n", body.len());
+    let json = format!("{JSON}{length}");
+    let text = format!("content-type: text/plain\r\n{length}");
+    let (admin, none) = (&server.admin, &server.no_scope);
+    for (line, token, more, status) in [
+        ("POST /api/v1/jobs", "nonsense", &json, 401),
+        ("POST /api/v1/jobs", none, &json, 403),
+        ("POST /api/v1/jobs", admin, &text, 415),
+        ("POST /nowhere", admin, &json, 404),
+        ("DELETE /api/v1/jobs", admin, &json, 405),
+        ("POST /api/v1/jobs", admin, &format!("origin: http://x\r\n{json}"), 403),
+        ("GET /healthz", admin, &json, 200),
+    ] {
+        let mut talk = Talk::begin(&server).await;
+        // The next request comes on the heels of the first.
+        let first = head(line, &server, token, more);
+        talk.say(&format!("{first}{body}{}", head("GET /healthz", &server, admin, ""))).await;
+        let answer = talk.hear().await;
+        assert_eq!((answer.status, answer.closes), (status, false), "{line}");
+        let next = talk.hear().await;
+        assert_eq!((next.status, &*next.body), (200, b"ok\n".as_slice()), "after {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_leaves_a_large_body_says_that_the_connection_ends() {
+    let server = server().await;
+    for more in ["content-length: 2000000\r\n", "content-length: 9\r\nexpect: 100-continue\r\n"] {
+        let mut talk = Talk::begin(&server).await;
+        let more = format!("{JSON}{more}");
+        talk.say(&head("POST /api/v1/jobs", &server, "nonsense", &more)).await;
+        let answer = talk.hear().await;
+        assert_eq!((answer.status, answer.closes), (401, true), "{more}");
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(SOON, talk.0.read_to_end(&mut rest)).await;
+        assert_eq!(end.expect("in time").expect("its end"), 0, "{rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_could_be_read_in_two_ways_is_refused() {
+    let server = server().await;
+    let (host, token) = (&server.address, &server.admin);
+    let jobs = "GET /api/v1/jobs HTTP/1.1\r\n";
+    let bearer = format!("authorization: Bearer {token}\r\n");
+    for request in [
+        format!("{jobs}host: {host}\r\nhost: {host}\r\n{bearer}\r\n"),
+        format!("{jobs}host: {host}\r\nHost: elsewhere\r\n{bearer}\r\n"),
+        format!("{jobs}{bearer}\r\n"),
+        format!("{jobs}host: {host}\r\n{bearer}{bearer}\r\n"),
+        format!("GET http://elsewhere/api/v1/jobs HTTP/1.1\r\nhost: {host}\r\n{bearer}\r\n"),
+    ] {
+        let mut talk = Talk::begin(&server).await;
+        talk.say(&request).await;
+        assert_eq!(talk.hear().await.status, 400, "{request}");
+    }
+    let mut talk = Talk::begin(&server).await;
+    talk.say(&format!("GET http://{host}/api/v1/jobs HTTP/1.1\r\nhost: {host}\r\n{bearer}\r\n"))
+        .await;
+    assert_eq!(talk.hear().await.status, 200);
+}
+
+fn document() -> Value {
+    serde_json::from_str(&openapi_json()).expect("json")
+}
+
+/// Each with its method and route.
+fn operations(document: &Value) -> Vec<(String, Value)> {
+    let mut all = Vec::new();
+    for (route, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            all.push((format!("{} {route}", method.to_uppercase()), operation.clone()));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_so_before_any_of_the_body_is_read() {
+    let server = server().await;
+    let mut seen = 0;
+    for (line, operation) in operations(&document()) {
+        let Some(kinds) = operation["requestBody"]["content"].as_object() else { continue };
+        let kind = kinds.keys().next().expect("a type");
+        let line = line.replace("{schedule}", "1");
+        let mut talk = Talk::begin(&server).await;
+        // A body that never comes.
+        let more = format!("content-type: {kind}\r\ncontent-length: 1000\r\n");
+        talk.say(&head(&line, &server, &server.no_scope, &more)).await;
+        assert_eq!(talk.hear().await.status, 403, "{line}");
+        seen += 1;
+    }
+    assert!(seen > 15, "{seen}");
+}
+
+#[test]
+fn the_description_says_of_each_answer_what_it_is_and_names_no_type_of_rust() {
+    let document = document();
+    for (line, operation) in operations(&document) {
+        for (status, answer) in operation["responses"].as_object().expect("answers") {
+            let says = answer["description"].as_str().unwrap_or_default();
+            assert!(!says.is_empty(), "{line} {status}");
+        }
+    }
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    let of_rust =
+        |name: &&String| ["BTreeMap", "HashMap", "Vec", "Option"].contains(&name.as_str());
+    assert_eq!(schemas.keys().find(of_rust), None);
+    // Whatever is referred to is there.
+    let text = document.to_string();
+    for found in text.split("#/components/schemas/").skip(1) {
+        let name = found.split('"').next().unwrap_or_default();
+        assert!(schemas.contains_key(name), "{name}");
+    }
+}
