@@ -6,8 +6,8 @@ use orx_model::job::Command;
 use orx_model::mask::{mask_json, mask_labels, mask_text, mask_words};
 use orx_model::text::nearest;
 use orx_model::wire::{
-    ClusterStatus, DeadLetter, DeadLetterPage, EnqueueRequest, JobDetail, JobPage, ListQuery,
-    NodeView, QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
+    ClockView, ClusterStatus, DeadLetter, DeadLetterPage, EnqueueRequest, JobDetail, JobPage,
+    ListQuery, NodeView, QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
 };
 use orx_model::{Code, Job, JobId, Name, Problem, limits};
 use orx_store::ListRequest;
@@ -20,6 +20,9 @@ const ROWS_DEFAULT: u32 = 50;
 const COUNT_MOST: u64 = 10_000;
 /// A ready job that waits longer than this needs a person's eye, milliseconds.
 const WAITS_LONG_MS: u128 = 5 * 60 * 1_000;
+
+/// That the clock was set needs a person's eye for so long, milliseconds.
+const JUMP_SHOWN_MS: u64 = 24 * 60 * 60 * 1_000;
 
 impl ControlPanel {
     pub(crate) fn need_view(&self, caller: &Caller) -> Result<()> {
@@ -164,6 +167,18 @@ impl ControlPanel {
         for node in nodes.iter().filter(|node| !node.live) {
             attention.push(format!("node {} is silent", node.name));
         }
+        let clock = self.store().clock().await.map_err(store_problem)?;
+        let clock = clock.map(|note| ClockView {
+            jumps: note.jumps,
+            last_at: note.last.map(|(at, _)| at),
+            last_by_ms: note.last.map(|(_, by_ms)| by_ms),
+        });
+        if let Some((at, by_ms)) = clock.as_ref().and_then(|it| it.last_at.zip(it.last_by_ms))
+            && now.as_millis().abs_diff(at.as_millis()) < JUMP_SHOWN_MS
+        {
+            let words = orx_model::time::jump_words(by_ms);
+            attention.push(format!("the clock was set {words} at {at}"));
+        }
         let settings = &self.inner.settings;
         let info = self.store().info();
         Ok(ClusterStatus {
@@ -185,6 +200,7 @@ impl ControlPanel {
             workers_live: live.len() as u32,
             slots: live.iter().map(|worker| worker.slots).sum(),
             active: live.iter().map(|worker| worker.active).sum(),
+            clock,
             attention,
             settings_ms: settings.settings_ms.clone(),
         })

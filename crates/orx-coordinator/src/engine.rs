@@ -19,13 +19,14 @@ use orx_model::{
     ExecutionId, Incarnation, JobId, LostWith, Name, Outcome, SecretHash, Timestamp, policy,
 };
 use orx_store::{
-    CLAIM_MOST, CancelAnswer, CancelCommand, Claimed, Fire, Holder, Live, PruneRequest, Recorded,
-    Result, Run, RunAfter, ScheduleRecord, Settle, Store, StoreError, Term, WorkerPut,
-    WorkerReport,
+    CLAIM_MOST, CancelAnswer, CancelCommand, Claimed, ClockJump, ClockNote, Fire, Holder, Live,
+    PruneRequest, Recorded, Result, Run, RunAfter, ScheduleRecord, Settle, SlotRequest, Store,
+    StoreError, Term, WorkerPut, WorkerReport,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::clock::{self, Jump};
 use crate::fleet::{self, Fleet, Seat};
 use crate::holders::Holders;
 use crate::schedules::{self, Step};
@@ -54,6 +55,14 @@ const SETTLE_EVERY: Duration = Duration::from_millis(100);
 const FENCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// A token that ended is shown so long.
 const TOKEN_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// What the clock shows is noted so often, and schedules ahead of it are looked for.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
+/// After the clock was set ahead, or where nobody led for longer than [`AWAY_LONG`], nothing is
+/// forgotten for so long: if it is wrong, that shows by then.
+const KEEP_FOR: Duration = Duration::from_secs(60 * 60);
+const AWAY_LONG: Duration = Duration::from_secs(24 * 60 * 60);
+/// Rows of a ledger read at once.
+const RAN_PAGE: u32 = 100;
 /// A node that was silent for so many heartbeats is forgotten.
 const NODE_BEATS: u32 = 60;
 
@@ -204,6 +213,27 @@ pub struct Engine {
     settled_at: Timestamp,
     /// Runs cancelled for the next of their schedule, which nobody need ask again.
     told_to_end: BTreeSet<JobId>,
+    clock: ClockKeeping,
+}
+
+/// What follows from a clock that is set.
+#[derive(Debug, Default)]
+struct ClockKeeping {
+    watch: clock::Watch,
+    /// Noticed, and not yet acted on.
+    jump: Option<Jump>,
+    note: ClockNote,
+    /// When what is noted, and schedules ahead of the clock, are looked at next.
+    look_at: Duration,
+    /// Schedules that did not fire as they were read: one of their slots ran before, perhaps.
+    unfired: BTreeSet<Name>,
+    /// Of those, the ones that are looked at again in this pass.
+    tried: BTreeSet<Name>,
+    /// It was set ahead by so much, and what that made due was not decided yet.
+    ahead_by: Option<i64>,
+    /// Until then nothing is forgotten: it was set ahead lately, or nobody led for long, and may be
+    /// wrong.
+    keep_until: Duration,
 }
 
 impl Engine {
@@ -236,6 +266,7 @@ impl Engine {
             settle_at: None,
             settled_at: Timestamp::default(),
             told_to_end: BTreeSet::new(),
+            clock: ClockKeeping::default(),
         }
     }
 
@@ -279,7 +310,9 @@ impl Engine {
         let rows = self.store.workers(now.wall).await?;
         let live = self.store.live_attempts().await?;
         let next_due = self.store.next_due().await?;
+        let note = self.store.clock().await?;
         self.watching = self.store.is_watching().await?;
+        self.clock.begins(note, now);
         self.fleet.term_begins(now);
         self.fleet.live_is(&live);
         self.fleet.rows_are(&rows, now);
@@ -430,9 +463,10 @@ impl Engine {
             tracing::warn!(worker = %worker, "worker fenced: its attempts are given up");
             outbox.add(self.give_up(worker, "its worker was fenced", now).await?);
         }
-        let old = rows
-            .iter()
-            .filter(|row| row.order == Some(WorkerOrder::Fence) && row.silent > FENCE_KEPT);
+        let keep = now.mono < self.clock.keep_until;
+        let old = rows.iter().filter(|row| {
+            row.order == Some(WorkerOrder::Fence) && row.silent > FENCE_KEPT && !keep
+        });
         let old: Vec<_> = old.map(|row| row.report.registration.incarnation).collect();
         if !old.is_empty() {
             self.store.remove_workers(old, true).await?;
@@ -562,7 +596,16 @@ impl Engine {
 
     /// Fires a batch of the schedules that are due; the rest comes with the next call.
     pub async fn fire(&mut self, now: Now) -> Result<()> {
+        self.look_at_clock(now);
         let Some(term) = self.term else { return Ok(()) };
+        match self.keep_clock(term, now).await {
+            // What cannot be stored of it keeps no schedule from firing.
+            Err(error @ StoreError::Backend { .. }) => {
+                tracing::error!(%error, "what follows from the clock could not be done");
+                self.clock.look_at = now.mono + CLOCK_EVERY;
+            }
+            kept => kept?,
+        }
         if self.next_fire.is_none_or(|at| at > now.wall) {
             return Ok(());
         }
@@ -574,9 +617,10 @@ impl Engine {
         }
         let held =
             if self.watching && !due.is_empty() { self.held().await? } else { BTreeSet::new() };
+        self.clock.tried = std::mem::take(&mut self.clock.unfired);
         let (mut fires, mut writes): (Vec<Fire>, usize) = (Vec::new(), 0);
         for record in &due {
-            let fire = schedules::decide(record, &held, now.wall);
+            let fire = self.decided(record, &held, now).await?;
             writes += fire.runs.len() + fire.rows.len();
             if !fires.is_empty() && writes > FIRE_WRITES {
                 break;
@@ -595,14 +639,125 @@ impl Engine {
             self.watching = true;
             self.look_at_runs(now);
         }
-        self.next_fire = if more {
+        // Those look at what ran before next time; who does so already waits a moment.
+        let unlooked = self.clock.unfired.iter().any(|id| !self.clock.tried.contains(id));
+        self.next_fire = if more || unlooked {
             Some(now.wall)
         } else if fired < due.len() {
             Some(now.wall.saturating_add(FIRE_AGAIN))
         } else {
+            self.clock.ahead_by = None;
             self.store.next_fire(now.wall).await?
         };
         Ok(())
+    }
+
+    /// What is to be done for a schedule that is due.
+    async fn decided(
+        &mut self,
+        record: &ScheduleRecord,
+        held: &BTreeSet<JobId>,
+        now: Now,
+    ) -> Result<Fire> {
+        let again = self.clock.tried.contains(record.id()) || schedules::is_again(record);
+        let mut fire = schedules::decide(record, held, &BTreeSet::new(), now.wall);
+        // A row of a slot that made a job would tell nothing of the time that comes again.
+        if again || !fire.rows.is_empty() || schedules::is_late(&fire) {
+            let ran = self.ran(record, record.plan.position.handled, now).await?;
+            fire = schedules::decide(record, held, &ran, now.wall);
+        }
+        if let Some(by_ms) = self.clock.ahead_by
+            && schedules::is_late(&fire)
+        {
+            fire.rows.push(schedules::clock_set(record, by_ms, now.wall));
+        }
+        Ok(fire)
+    }
+
+    /// Slots after then that made a job, as far as a decision asks.
+    async fn ran(
+        &self,
+        record: &ScheduleRecord,
+        after: Timestamp,
+        now: Now,
+    ) -> Result<BTreeSet<Timestamp>> {
+        let until = schedules::horizon(record, now.wall);
+        let mut before = Some(until.saturating_add(Duration::from_millis(1)));
+        let mut ran = BTreeSet::new();
+        loop {
+            let (id, limit) = (record.id().clone(), RAN_PAGE);
+            let request = SlotRequest { id, before, missed: false, limit };
+            let rows = self.store.slots(request).await?;
+            let newer = rows.iter().filter(|row| row.slot > after && row.outcome.job().is_some());
+            ran.extend(newer.map(|row| row.slot));
+            before = rows.last().map(|row| row.slot);
+            let is_last = rows.len() < RAN_PAGE as usize;
+            if is_last || before.is_none_or(|before| before <= after) {
+                return Ok(ran);
+            }
+        }
+    }
+
+    /// Whether the clock was set since the last pass.
+    fn look_at_clock(&mut self, now: Now) {
+        let Some(jump) = self.clock.watch.look(now) else { return };
+        tracing::warn!(by_ms = jump.by_ms, "the clock of this machine was set {}", jump.words());
+        self.clock.noticed(jump, now);
+    }
+
+    /// A leader's: once the clock was set, waits are as long as before, and schedules go on from the
+    /// right now; and what the clock shows is noted, for who leads next.
+    async fn keep_clock(&mut self, term: Term, now: Now) -> Result<()> {
+        let jump = self.clock.jump;
+        if jump.is_none() && now.mono < self.clock.look_at {
+            return Ok(());
+        }
+        if let Some(Jump { before, by_ms }) = jump {
+            let waits =
+                self.store.clock_was_set(ClockJump { before, by_ms }, term, now.wall).await?;
+            if waits > 0 {
+                tracing::info!(waits, "waits of jobs go on as if the clock had not been set");
+            }
+            self.clock.note.jumps += 1;
+            self.clock.note.last = Some((now.wall, by_ms));
+            self.clock.jump = None;
+            self.next_due = self.store.next_due().await?;
+            self.next_fire = Some(now.wall);
+        }
+        self.clock.note.seen = now.wall;
+        self.store.note_clock(self.clock.note, term).await?;
+        self.set_back(jump.map(|jump| jump.by_ms), term, now).await?;
+        self.clock.look_at = now.mono + CLOCK_EVERY;
+        Ok(())
+    }
+
+    /// Schedules that stand ahead of the clock go on from now.
+    async fn set_back(&mut self, by_ms: Option<i64>, term: Term, now: Now) -> Result<()> {
+        let ahead_of = now.wall.saturating_add(clock::NOTICED);
+        loop {
+            let ahead = self.store.schedules_ahead(ahead_of, FIRE_MOST).await?;
+            let mut rewinds = Vec::with_capacity(ahead.len());
+            for record in &ahead {
+                let ran = self.ran(record, now.wall, now).await?;
+                let stood = record.plan.position.handled.as_millis();
+                let apart = now.wall.as_millis().saturating_sub(stood);
+                let by_ms = by_ms.filter(|by_ms| *by_ms < 0).unwrap_or(apart);
+                rewinds.push(schedules::rewind(record, &ran, by_ms, now.wall));
+            }
+            if rewinds.is_empty() {
+                return Ok(());
+            }
+            tracing::warn!(
+                schedules = rewinds.len(),
+                "schedules stood ahead of the clock: their next due times are found anew"
+            );
+            let done = self.store.rewind(rewinds, term, now.wall).await?;
+            self.next_fire = Some(now.wall);
+            // Those that others changed meanwhile are looked at with the next note.
+            if ahead.len() < FIRE_MOST as usize || !done.contains(&true) {
+                return Ok(());
+            }
+        }
     }
 
     /// Runs that ended before their turn came, while what they waited for goes on.
@@ -634,11 +789,14 @@ impl Engine {
     }
 
     /// Answers for how many it was done.
-    async fn fire_all(&self, fires: Vec<Fire>, term: Term, now: Now) -> Result<usize> {
+    async fn fire_all(&mut self, fires: Vec<Fire>, term: Term, now: Now) -> Result<usize> {
         if fires.is_empty() {
             return Ok(0);
         }
+        let ids: Vec<Name> = fires.iter().map(|fire| fire.basis.id.clone()).collect();
         let answers = self.store.fire(fires, Some(term), now.wall).await?;
+        let not = ids.into_iter().zip(&answers).filter(|(_, answer)| answer.is_none());
+        self.clock.unfired.extend(not.map(|(id, _)| id));
         Ok(answers.iter().flatten().count())
     }
 
@@ -652,7 +810,7 @@ impl Engine {
     ) -> Result<usize> {
         let mut fired = 0;
         for record in due {
-            let fire = schedules::decide(record, held, now.wall);
+            let fire = self.decided(record, held, now).await?;
             match self.fire_all(vec![fire], term, now).await {
                 Ok(done) => fired += done,
                 Err(error @ StoreError::Backend { .. }) => {
@@ -781,7 +939,9 @@ impl Engine {
 
     /// Forgets nodes that have been silent, and tokens that have ended, for long.
     pub async fn forget_old(&mut self, now: Now) -> Result<()> {
-        self.store.forget_tokens(now.wall.saturating_sub(TOKEN_KEPT)).await?;
+        if now.mono >= self.clock.keep_until {
+            self.store.forget_tokens(now.wall.saturating_sub(TOKEN_KEPT)).await?;
+        }
         let old = self.settings.node_heartbeat * NODE_BEATS;
         let nodes = self.store.nodes(now.wall).await?;
         let old: Vec<_> = nodes
@@ -804,8 +964,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets a few old jobs, rows of ledgers and keys; answers whether there may be more.
+    /// Forgets a few old jobs, rows of ledgers and keys; answers whether there may be more. Nothing
+    /// while the clock may be wrong: what is forgotten does not come back with the right time.
     pub async fn prune(&mut self, now: Now) -> Result<bool> {
+        if now.mono < self.clock.keep_until {
+            return Ok(false);
+        }
         let ago = |age: Duration| now.wall.saturating_sub(age);
         let request = PruneRequest {
             completed_before: ago(self.settings.keep_completed),
@@ -912,6 +1076,40 @@ fn acks(outcomes: Vec<(Incarnation, ExecutionId)>) -> impl Iterator<Item = (Inca
         by_worker.entry(to).or_default().push(execution);
     }
     by_worker.into_iter().map(|(to, executions)| (to, Message::JobResultAck { executions }))
+}
+
+impl ClockKeeping {
+    /// A term begins; `note` is what the leader before it left.
+    fn begins(&mut self, note: Option<ClockNote>, now: Now) {
+        self.look_at = now.mono;
+        self.unfired.clear();
+        (self.jump, self.ahead_by) = (None, None);
+        let Some(note) = note else { return };
+        self.note = note;
+        if let Some((at, 1..)) = note.last {
+            let left = KEEP_FOR.saturating_sub(now.wall.saturating_since(at));
+            self.keep_until = self.keep_until.max(now.mono + left);
+        }
+        let Some(jump) = Jump::between(note.seen, now.wall) else { return };
+        if jump.is_back() {
+            let by_ms = jump.by_ms;
+            tracing::warn!(by_ms, "the clock went {} since somebody led last", jump.words());
+            self.jump = Some(jump);
+        } else if now.wall.saturating_since(note.seen) > AWAY_LONG {
+            self.keep_until = now.mono + KEEP_FOR;
+        }
+    }
+
+    fn noticed(&mut self, jump: Jump, now: Now) {
+        self.jump = match self.jump {
+            Some(first) => Jump::between(first.before, now.wall),
+            None => Some(jump),
+        };
+        self.ahead_by = Some(jump.by_ms).filter(|_| !jump.is_back());
+        if !jump.is_back() {
+            self.keep_until = now.mono + KEEP_FOR;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! fleet and carries decisions out on a store, which is what the simulation drives; [`run`] adds
 //! time and transport.
 
+pub mod clock;
 pub mod election;
 pub mod engine;
 pub mod fleet;

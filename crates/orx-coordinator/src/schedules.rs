@@ -2,20 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use orx_model::job::Json;
-use orx_model::schedule::{Before, Decision, Slot, SlotOutcome, missed};
+use orx_model::schedule::{
+    Before, Decision, Due, MissedRange, Plan, Slot, SlotOutcome, Timing, missed,
+};
 use orx_model::{JobId, JobSpec, JobStatus, Timestamp};
-use orx_store::{Fire, Position, Run, RunAfter, ScheduleRecord, Settle, Watched};
+use orx_store::{Fire, Position, Rewind, Run, RunAfter, ScheduleRecord, Settle, Watched};
 use serde::Serialize;
 
 /// Everything that is to be done now for a schedule as it was read: which slots run, which are
 /// skipped or missed, and what comes next. Nothing where it is not due. `held` is of [`held`].
+///
+/// No slot runs that made a job before, by the ledger: `ran`, of those up to [`horizon`]. Where the
+/// clock went back, they come again.
 #[must_use]
-pub fn decide(record: &ScheduleRecord, held: &BTreeSet<JobId>, now: Timestamp) -> Fire {
+pub fn decide(
+    record: &ScheduleRecord,
+    held: &BTreeSet<JobId>,
+    ran: &BTreeSet<Timestamp>,
+    now: Timestamp,
+) -> Fire {
     let (plan, position) = (&record.plan, record.plan.position);
     let spec = &plan.spec;
-    let due = missed(&spec.timing(), position.handled, now, spec.rule());
+    let timing = spec.timing();
+    let mut due = missed(&timing, position.handled, now, spec.rule());
+    let newest = due.fire.last().map(|firing| firing.slot);
+    let newest = newest.max(due.missed.last().copied()).max(due.range.map(|range| range.last));
+    pass_over(&mut due, &timing, ran);
     let row = |slot: Timestamp, outcome: SlotOutcome| Slot::of(slot, outcome, now);
     let (mut runs, mut rows) = (Vec::new(), Vec::new());
     if let Some(range) = &due.range {
@@ -58,8 +73,7 @@ pub fn decide(record: &ScheduleRecord, held: &BTreeSet<JobId>, now: Timestamp) -
             on_failure: plan.templates.on_failure.clone(),
         });
     }
-    let newest = due.fire.last().map(|firing| firing.slot);
-    let newest = newest.max(due.missed.last().copied()).max(due.range.map(|range| range.last));
+    let newest = newest.max(due.fire.last().map(|firing| firing.slot));
     let to = Position {
         handled: newest.map_or(position.handled, |newest| newest.max(position.handled)),
         next: due.next.filter(|_| !decided.ended),
@@ -67,6 +81,124 @@ pub fn decide(record: &ScheduleRecord, held: &BTreeSet<JobId>, now: Timestamp) -
     let alert = plan.templates.on_missed.as_ref().filter(|_| !late.is_empty());
     let alerts = alert.map(|alert| missed_alert(alert, record, &late));
     Fire { basis: record.basis(), runs, rows, alerts: alerts.into_iter().collect(), to: Some(to) }
+}
+
+/// Leaves out what ran before. What is due every so often runs again while the clock shows those times
+/// again, as a slot of its own beside the one that ran.
+fn pass_over(due: &mut Plan, timing: &Timing, ran: &BTreeSet<Timestamp>) {
+    if ran.is_empty() {
+        return;
+    }
+    due.missed.retain(|slot| !ran.contains(slot));
+    due.fire
+        .retain(|firing| !ran.contains(&firing.slot) || (timing.repeats() && !firing.caught_up));
+    for firing in &mut due.fire {
+        let slot = free(firing.slot, ran);
+        firing.fire_at = later(firing.fire_at, firing.slot, slot);
+        firing.slot = slot;
+    }
+    due.range = due.range.and_then(|range| {
+        let is_own = |slot: &&Timestamp| timing.next_after(just_before(**slot)) == Some(**slot);
+        let ran_of_it = ran.range(range.first..=range.last).filter(is_own).count() as u64;
+        let mut first = Some(range.first);
+        while let Some(slot) = first.filter(|slot| ran.contains(slot)) {
+            first = timing.next_after(slot);
+        }
+        let first = first.filter(|first| *first <= range.last)?;
+        let count = range.count.saturating_sub(ran_of_it).max(1);
+        Some(MissedRange { first, count, ..range })
+    });
+    due.next = next_free(timing, due.next, ran);
+}
+
+/// The first that does not run already, of a due time and those after it.
+fn next_free(timing: &Timing, next: Option<Due>, ran: &BTreeSet<Timestamp>) -> Option<Due> {
+    let mut next = next;
+    while let Some(due) = next.filter(|due| ran.contains(&due.slot)) {
+        if timing.repeats() {
+            let slot = free(due.slot, ran);
+            return Some(Due { slot, fire_at: later(due.fire_at, due.slot, slot) });
+        }
+        next = timing.next_due(due.slot);
+    }
+    next
+}
+
+/// The slot, or where it ran before the first instant after it at which nothing did.
+fn free(slot: Timestamp, ran: &BTreeSet<Timestamp>) -> Timestamp {
+    let mut at = slot;
+    while ran.contains(&at) {
+        at = at.saturating_add(Duration::from_millis(1));
+    }
+    at
+}
+
+fn later(fire_at: Timestamp, from: Timestamp, to: Timestamp) -> Timestamp {
+    fire_at.saturating_add(to.saturating_since(from))
+}
+
+/// Up to where a decision asks which slots ran.
+#[must_use]
+pub fn horizon(record: &ScheduleRecord, now: Timestamp) -> Timestamp {
+    let timing = record.plan.spec.timing();
+    let next = timing.next_after(now.max(record.plan.position.handled));
+    match next {
+        // Beside a slot stand those of the times at which it came again.
+        Some(slot) if timing.repeats() => slot.saturating_add(Duration::from_millis(999)),
+        _ => Timestamp::from_millis(i64::MAX - 1),
+    }
+}
+
+/// It fires next at a time that is none of its own: what comes ran before.
+#[must_use]
+pub fn is_again(record: &ScheduleRecord) -> bool {
+    let Some(next) = record.plan.position.next else { return false };
+    record.plan.spec.timing().next_after(just_before(next.slot)) != Some(next.slot)
+}
+
+fn just_before(at: Timestamp) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().saturating_sub(1))
+}
+
+/// Something of it was missed, or is caught up: what the clock went back over may be among it, and ran.
+#[must_use]
+pub fn is_late(fire: &Fire) -> bool {
+    let runs = fire.runs.iter().filter_map(|run| run.row.as_ref());
+    let late =
+        |row: &Slot| matches!(row.outcome, SlotOutcome::Missed | SlotOutcome::CaughtUp { .. });
+    fire.rows.iter().chain(runs).any(late)
+}
+
+/// A schedule that is ahead of the clock goes on from now: with the next due time that did not run,
+/// as the ledger knows from now on.
+#[must_use]
+pub fn rewind(
+    record: &ScheduleRecord,
+    ran: &BTreeSet<Timestamp>,
+    by_ms: i64,
+    now: Timestamp,
+) -> Rewind {
+    let (plan, spec) = (&record.plan, &record.plan.spec);
+    let timing = spec.timing();
+    let left = spec.max_runs.is_none_or(|most| record.runs < most);
+    let next = next_free(&timing, timing.next_due(now), ran);
+    let next = next.filter(|_| plan.paused.is_none() && left);
+    Rewind {
+        basis: record.basis(),
+        row: clock_set(record, by_ms, now),
+        to: Position { handled: now, next },
+    }
+}
+
+/// Says in the ledger that the clock was set. It stands at no slot.
+#[must_use]
+pub fn clock_set(record: &ScheduleRecord, by_ms: i64, now: Timestamp) -> Slot {
+    let timing = record.plan.spec.timing();
+    let mut at = now;
+    while timing.next_after(just_before(at)) == Some(at) {
+        at = at.saturating_add(Duration::from_millis(1));
+    }
+    Slot::of(at, SlotOutcome::ClockSet { by_ms }, now)
 }
 
 /// What goes on of earlier firings.

@@ -293,6 +293,15 @@ fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
     }
 }
 
+/// By how much a clock was set, milliseconds, for people: `ahead by 10m`, `back by 2h`.
+#[must_use]
+pub fn jump_words(by_ms: i64) -> String {
+    // To the second: two clocks are not read in the same moment.
+    let seconds = by_ms.unsigned_abs().saturating_add(500) / 1_000;
+    let by = format_duration(Duration::from_secs(seconds));
+    if by_ms < 0 { format!("back by {by}") } else { format!("ahead by {by}") }
+}
+
 /// Without loss of a millisecond: reads back as the same span.
 #[must_use]
 pub fn format_exact(span: Duration) -> String {

@@ -508,10 +508,26 @@ pub struct ClusterStatus {
     pub workers_live: u32,
     pub slots: u32,
     pub active: u32,
+    /// Whether the clock was set; none before a leader noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockView>,
     /// What needs a person, worst first.
     pub attention: Vec<String>,
     /// Times that hold: lease, heartbeat and so on, milliseconds by name.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
+}
+
+/// What leaders noticed of the wall clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ClockView {
+    /// How often it was set.
+    pub jumps: u64,
+    /// When that was last, by the new time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
+    /// By how many milliseconds; less than nothing where it went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_by_ms: Option<i64>,
 }
 
 /// What a worker sends: envelopes with what it tells of its jobs.

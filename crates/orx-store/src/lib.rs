@@ -54,8 +54,8 @@ pub use error::StoreError;
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
 pub use schedules::{
-    Basis, Changed, Fire, LastRun, Paused, Position, Run, RunAfter, SLOTS_KEPT, SchedulePlan,
-    ScheduleRecord, Schedules, Settle, SlotRequest, Templates, Watched,
+    Basis, Changed, Fire, LastRun, Paused, Position, Rewind, Run, RunAfter, SLOTS_KEPT,
+    SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest, Templates, Watched,
 };
 pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};
 
@@ -324,6 +324,11 @@ pub trait Dispatching: Send + Sync {
     /// A leader's. Durable. Scheduled jobs whose time has come become pending, waiting ones whose
     /// time is over are cancelled (with the reason), at most `limit` of each.
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted>;
+
+    /// A leader's. Durable. The clock was set: waits that run for so long (before another try, or of a
+    /// live attempt) are as long as they were, and what is ready is due by now at the latest. What was
+    /// asked for by the calendar stays. Answers for how many jobs a wait was changed.
+    async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> Result<u64>;
 
     /// When [`Self::promote_due`] next has something to do.
     async fn next_due(&self) -> Result<Option<Timestamp>>;
@@ -706,6 +711,26 @@ pub struct Pruned {
     pub more: bool,
 }
 
+/// The clock was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockJump {
+    /// What it would have shown then, had it not been.
+    pub before: Timestamp,
+    /// By so many milliseconds, back where it is less than nothing.
+    pub by_ms: i64,
+}
+
+/// What leaders know of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClockNote {
+    /// What it showed last.
+    pub seen: Timestamp,
+    /// How often it was set, as far as leaders noticed.
+    pub jumps: u64,
+    /// When that was last, by the new time, and by how many milliseconds.
+    pub last: Option<(Timestamp, i64)>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreInfo {
     /// `memory`, `sqlite`, `postgres`.
@@ -728,6 +753,12 @@ pub trait Upkeep: Send + Sync {
     /// A leader's. Durable. Forgets so many keys, at most, that were kept long enough after their job
     /// was forgotten; answers how many it were.
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64>;
+
+    /// `None` before the first note.
+    async fn clock(&self) -> Result<Option<ClockNote>>;
+
+    /// A leader's. Advisory.
+    async fn note_clock(&self, note: ClockNote, term: Term) -> Result<()>;
 
     /// Syncs everything and ends; later calls answer [`StoreError::Closed`].
     async fn close(&self) -> Result<()>;

@@ -33,7 +33,8 @@ pub struct Paused {
 /// How far a schedule has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// What became of every slot up to here is decided. Moves only forward.
+    /// What became of every slot up to here is decided. Moves back only where the clock went back:
+    /// slots that ran before are not run again, see [`Schedules::fire`].
     pub handled: Timestamp,
     /// `None` while it is paused, and after its last slot.
     pub next: Option<Due>,
@@ -173,6 +174,15 @@ pub struct Fire {
     pub to: Option<Position>,
 }
 
+/// A schedule that stands ahead of the clock, which was ahead when it came so far, stands at it again.
+#[derive(Debug, Clone)]
+pub struct Rewind {
+    pub basis: Basis,
+    /// Says in the ledger that the clock was set.
+    pub row: Slot,
+    pub to: Position,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
     Done {
@@ -230,7 +240,9 @@ pub(crate) fn with_job(outcome: SlotOutcome, job: JobId) -> SlotOutcome {
     match outcome {
         SlotOutcome::Ran { late_ms, .. } => SlotOutcome::Ran { job, late_ms },
         SlotOutcome::CaughtUp { late_ms, .. } => SlotOutcome::CaughtUp { job, late_ms },
-        other @ (SlotOutcome::Skipped { .. } | SlotOutcome::Missed) => other,
+        other @ (SlotOutcome::Skipped { .. }
+        | SlotOutcome::Missed
+        | SlotOutcome::ClockSet { .. }) => other,
     }
 }
 
@@ -276,9 +288,18 @@ pub trait Schedules: Send + Sync {
     /// When one fires next, of those that fire after then.
     async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>>;
 
+    /// Those that have come further than then, by id. One that cannot be read is passed over.
+    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>>;
+
+    /// A leader's. Durable. What the ledger says of slots after the new position that made no job is
+    /// forgotten, and what was recorded later counts as recorded then. Answers for each whether its
+    /// basis stood, and it was done.
+    async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, now: Timestamp) -> Result<Vec<bool>>;
+
     /// Durable. A leader's, with a term; without, a person's. For each, in order, the jobs of its
-    /// runs; `None` where its basis no longer stands, and nothing was done. A row takes the place of
-    /// one of the same slot. Of one schedule only the first of a batch is looked at.
+    /// runs; `None` where its basis no longer stands, or a slot of its runs made a job before, and
+    /// nothing was done: no slot runs twice. A row takes the place of one of the same slot that made
+    /// no job. Of one schedule only the first of a batch is looked at.
     async fn fire(
         &self,
         fires: Vec<Fire>,

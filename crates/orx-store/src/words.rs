@@ -1,5 +1,7 @@
 //! The words of the model as the columns of a database have them, the same in every dialect.
 
+use std::collections::HashMap;
+
 use orx_model::job::DeadReason;
 use orx_model::log::Stream;
 use orx_model::message::{Dispatch, WorkerOrder, WorkerState};
@@ -10,6 +12,8 @@ use orx_model::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use crate::ClockNote;
 
 pub(crate) fn status_code(status: JobStatus) -> i64 {
     match status {
@@ -103,6 +107,7 @@ pub(crate) fn slot_columns(outcome: &SlotOutcome) -> SlotColumns {
         }
         SlotOutcome::Skipped { reason } => (Some(reason_word(reason)), None, None),
         SlotOutcome::Missed => (None, None, None),
+        SlotOutcome::ClockSet { by_ms } => (None, None, Some(by_ms)),
     };
     SlotColumns { outcome: outcome.as_str(), reason, job, late_ms }
 }
@@ -118,6 +123,7 @@ pub(crate) fn slot_outcome(
         "ran" => SlotOutcome::Ran { job: job?, late_ms: late? },
         "caught_up" => SlotOutcome::CaughtUp { job: job?, late_ms: late? },
         "missed" => SlotOutcome::Missed,
+        "clock_set" => SlotOutcome::ClockSet { by_ms: late_ms? },
         "skipped" => {
             use SkipReason as R;
             let all = [R::Overlap, R::OneWaits, R::Paused];
@@ -236,4 +242,23 @@ pub(crate) fn dispatch(
         tags: spec.tags,
         schedule: spec.schedule,
     }
+}
+
+/// What is noted of the clock, by key.
+pub(crate) fn clock_values(note: &ClockNote) -> Vec<(&'static str, i64)> {
+    let mut values =
+        vec![("clock_seen", note.seen.as_millis()), ("clock_jumps", integer(note.jumps))];
+    if let Some((at, by_ms)) = note.last {
+        values.extend([("clock_jump_at", at.as_millis()), ("clock_jump_by", by_ms)]);
+    }
+    values
+}
+
+pub(crate) fn clock_note(values: &HashMap<String, i64>) -> Option<ClockNote> {
+    let value = |key: &str| values.get(key).copied();
+    Some(ClockNote {
+        seen: Timestamp::from_millis(value("clock_seen")?),
+        jumps: value("clock_jumps").and_then(|jumps| jumps.try_into().ok()).unwrap_or_default(),
+        last: value("clock_jump_at").map(Timestamp::from_millis).zip(value("clock_jump_by")),
+    })
 }

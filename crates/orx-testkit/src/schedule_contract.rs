@@ -5,8 +5,9 @@ use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Incarnation, JobId, JobSpec, JobStatus, Origin, Timestamp};
 use orx_store::{
-    CancelAnswer, Changed, Fire, Paused, Position, PruneRequest, Run, RunAfter, SLOTS_KEPT,
-    SchedulePlan, ScheduleRecord, Settle, SlotRequest, StoreError, Templates, Term, Watched,
+    Basis, CancelAnswer, Changed, Fire, Paused, Position, PruneRequest, Rewind, Run, RunAfter,
+    SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settle, SlotRequest, StoreError, Templates, Term,
+    Watched,
 };
 
 use crate::make::{NOW, at, failed, job, name, outcome, request, succeeded};
@@ -48,7 +49,10 @@ macro_rules! schedule_contract {
             a_run_that_may_fail_is_watched_until_it_ends
             one_run_settled_twice_in_a_batch_is_settled_in_turn
             what_is_watched_outlives_its_schedule
-            a_row_takes_the_place_of_one_of_the_same_slot
+            a_row_takes_the_place_of_one_that_made_no_job
+            a_slot_that_made_a_job_makes_no_other
+            a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read
+            what_is_told_of_slots_to_come_is_forgotten_when_a_schedule_is_set_back
             of_two_rows_of_one_slot_the_last_counts
             a_ledger_is_read_newest_first_page_by_page
             only_missed_slots_are_counted_and_only_those_recorded_since
@@ -859,7 +863,7 @@ pub async fn what_is_watched_outlives_its_schedule(store: AStore) {
     assert_eq!(status(&store, waits).await, JobStatus::Pending);
 }
 
-pub async fn a_row_takes_the_place_of_one_of_the_same_slot(store: AStore) {
+pub async fn a_row_takes_the_place_of_one_that_made_no_job(store: AStore) {
     let record = make(&store, "a").await;
     let range = Slot { last: Some(at(50)), count: 11, exact: false, ..missed(30) };
     fire_one(&store, rows_only(&record, vec![range, missed(60)])).await;
@@ -869,17 +873,96 @@ pub async fn a_row_takes_the_place_of_one_of_the_same_slot(store: AStore) {
     let record = read(&store, "a").await;
     let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::OneWaits });
     fire_one(&store, rows_only(&record, vec![skipped, missed(30)])).await;
-    assert_eq!(slots(&store, all_of("a")).await, [skipped, missed(30)]);
+    assert_eq!(slots(&store, all_of("a")).await, [ran_as(60, job), missed(30)]);
+}
+
+pub async fn a_slot_that_made_a_job_makes_no_other(store: AStore) {
+    make(&store, "a").await;
+    let job = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let other = make(&store, "b").await;
+    // As it stands now, and wherever it stands: only that slot is refused.
+    let record = read(&store, "a").await;
+    let again = firing(&record, vec![run(&record, 60, RunAfter::Nothing)]);
+    let beside = firing(&other, vec![run(&other, 60, RunAfter::Nothing)]);
+    let answers = fire(&store, vec![again.clone(), beside]).await;
+    assert_eq!((answers[0].clone(), answers[1].as_ref().map(Vec::len)), (None, Some(1)));
+    assert_eq!(store.fire(vec![again], None, at(60)).await.expect("fired"), [None]);
+    assert_eq!(
+        shown(&[read(&store, "a").await]),
+        shown(std::slice::from_ref(&record)),
+        "nothing was done"
+    );
+    assert_eq!(slots(&store, all_of("a")).await, [ran_as(60, job)]);
+    fire_one(&store, firing(&record, vec![run(&record, 61, RunAfter::Nothing)])).await;
+}
+
+/// Set back by a minute, to be due again in half of one.
+fn set_back(record: &ScheduleRecord) -> Rewind {
+    Rewind {
+        basis: record.basis(),
+        row: row(0, SlotOutcome::ClockSet { by_ms: -60_000 }),
+        to: Position { handled: at(0), next: due(30) },
+    }
+}
+
+pub async fn a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read(store: AStore) {
+    make(&store, "a").await;
+    let job = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    make(&store, "b").await;
+    let ahead = store.schedules_ahead(at(59), 10).await.expect("read");
+    assert_eq!(ids(&ahead), ["a"]);
+    assert!(store.schedules_ahead(at(60), 10).await.expect("read").is_empty());
+    let record = read(&store, "a").await;
+    let stale = Rewind { basis: Basis { version: 9, ..record.basis() }, ..set_back(&record) };
+    let none = Rewind { basis: Basis { id: name("none"), ..record.basis() }, ..set_back(&record) };
+    let all = vec![stale, none];
+    assert_eq!(store.rewind(all, store.term, at(0)).await.expect("answered"), [false, false]);
+    assert_eq!(read(&store, "a").await.plan.position, record.plan.position);
+
+    let done = store.rewind(vec![set_back(&record)], store.term, at(0)).await.expect("set back");
+    assert_eq!(done, [true]);
+    let found = read(&store, "a").await;
+    assert_eq!(found.plan.position, Position { handled: at(0), next: due(30) });
+    assert_eq!((found.version, found.runs), (record.version, record.runs));
+    let kept = Slot { recorded_at: at(0), ..ran_as(60, job) };
+    let told = row(0, SlotOutcome::ClockSet { by_ms: -60_000 });
+    assert_eq!(slots(&store, all_of("a")).await, [kept, told]);
+    // Twice it is not as it was read.
+    let again = store.rewind(vec![set_back(&record)], store.term, at(0)).await;
+    assert_eq!(again.expect("answered"), [false]);
+
+    let old = store.term;
+    other_leader(&store).await;
+    let refused = store.rewind(vec![set_back(&found)], old, at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Deposed)), "{refused:?}");
+}
+
+pub async fn what_is_told_of_slots_to_come_is_forgotten_when_a_schedule_is_set_back(store: AStore) {
+    let record = make(&store, "a").await;
+    let range = Slot { last: Some(at(50)), count: 61, ..missed(-10) };
+    let skipped = row(40, SlotOutcome::Skipped { reason: SkipReason::Overlap });
+    let before = row(-20, SlotOutcome::Skipped { reason: SkipReason::Overlap });
+    let mut one = firing(&record, vec![run(&record, 60, RunAfter::Nothing)]);
+    one.rows = vec![before, range, skipped, missed(55)];
+    let job = fire_one(&store, one).await[0];
+    let record = read(&store, "a").await;
+    let done = store.rewind(vec![set_back(&record)], store.term, at(0)).await.expect("set back");
+    assert_eq!(done, [true]);
+    let cut = Slot { last: Some(at(0)), count: 1, exact: false, ..range };
+    let told = row(0, SlotOutcome::ClockSet { by_ms: -60_000 });
+    let kept = Slot { recorded_at: at(0), ..ran_as(60, job) };
+    assert_eq!(slots(&store, all_of("a")).await, [kept, told, cut, before]);
+    assert_eq!(store.missed_since(at(1)).await.expect("read"), []);
 }
 
 pub async fn of_two_rows_of_one_slot_the_last_counts(store: AStore) {
     let record = make(&store, "a").await;
     let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::OneWaits });
     let one = Fire {
-        rows: vec![missed(30), skipped, row(30, skipped.outcome)],
-        ..firing(&record, vec![run(&record, 60, RunAfter::Nothing)])
+        rows: vec![missed(30), missed(60), skipped, row(30, skipped.outcome)],
+        ..rows_only(&record, Vec::new())
     };
-    assert_eq!(fire_one(&store, one).await.len(), 1);
+    assert_eq!(fire_one(&store, one).await.len(), 0);
     assert_eq!(slots(&store, all_of("a")).await, [skipped, row(30, skipped.outcome)]);
 }
 

@@ -15,12 +15,12 @@ use orx_model::time::Zone;
 use orx_model::wire::StatusCounts;
 use orx_model::{
     AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LostWith,
-    OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash,
+    OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash, Timestamp,
 };
 use orx_store::{
-    CLAIM_MOST, CancelAnswer, CancelCommand, Enqueued, Holder, Home, KeptKey, Lead, LeadRequest,
-    ListRequest, LogRequest, NodeReport, PruneRequest, Recorded, RetryAnswer, Store, Term,
-    TokenRecord, WorkerPut, WorkerReport,
+    CLAIM_MOST, CancelAnswer, CancelCommand, ClockJump, ClockNote, Enqueued, Holder, Home, KeptKey,
+    Lead, LeadRequest, ListRequest, LogRequest, NodeReport, PruneRequest, Recorded, RetryAnswer,
+    Store, StoreError, Term, TokenRecord, WorkerPut, WorkerReport,
 };
 
 use crate::make::{NOW, at, failed, job, json, lost, name, outcome, request, succeeded};
@@ -77,6 +77,8 @@ macro_rules! store_contract {
             one_node_leads_until_it_steps_down
             an_epoch_is_above_all_that_was_heard_of_and_above_the_seconds
             a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothing
+            waits_are_as_long_as_before_when_the_clock_is_set
+            what_the_clock_shows_is_noted_by_who_leads
             live_attempts_are_known_by_worker
             nodes_are_kept_replaced_and_removed
             what_is_taken_elsewhere_is_there_as_it_was
@@ -616,6 +618,58 @@ pub async fn progress_is_kept_with_the_live_attempt(store: AStore) {
     assert_eq!(get(&store, id).await.live.and_then(|live| live.progress), None);
     store.record_progress(vec![told(1)]).await.expect("record");
     assert_eq!(get(&store, id).await.live.and_then(|live| live.progress), Some(progress));
+}
+
+pub async fn waits_are_as_long_as_before_when_the_clock_is_set(store: AStore) {
+    let tried = add(&store, job()).await;
+    claim(&store, 1).await;
+    let _ = tell(&store, outcome(tried, 1, failed())).await;
+    let live = add(&store, job()).await;
+    claim(&store, 2).await;
+    let calendar = add(&store, JobSpec { run_at: Some(at(100)), ..job() }).await;
+    let ready = add(&store, job()).await;
+    let before = get(&store, tried).await.run_at;
+    assert_eq!((status(&store, tried).await, before), (JobStatus::Scheduled, at(12)));
+    let claimed_at = get(&store, live).await.live.expect("an attempt").claimed_at;
+    let moved = |by: i64| Timestamp::from_millis(claimed_at.as_millis() + by * 1_000);
+
+    let set = |before, by: i64| ClockJump { before: at(before), by_ms: by * 1_000 };
+    let waits = store.clock_was_set(set(3, 600), store.term, at(603)).await.expect("set");
+    assert_eq!((waits, get(&store, tried).await.run_at), (1, at(612)));
+    assert_eq!(get(&store, calendar).await.run_at, at(100), "of the calendar");
+    let attempt = get(&store, live).await.live.expect("an attempt");
+    assert_eq!(attempt.claimed_at, moved(600));
+    assert_eq!(get(&store, ready).await.run_at, NOW);
+
+    let waits = store.clock_was_set(set(605, -7_200), store.term, at(605 - 7_200)).await;
+    assert_eq!((waits.expect("set"), get(&store, tried).await.run_at), (1, at(612 - 7_200)));
+    assert_eq!(get(&store, calendar).await.run_at, at(100));
+    assert_eq!(get(&store, ready).await.run_at, at(605 - 7_200), "it does not wait for hours");
+    let attempt = get(&store, live).await.live.expect("an attempt");
+    assert_eq!(attempt.claimed_at, moved(600 - 7_200));
+    // What is due by now stays due, and is not put off.
+    let waits = store.clock_was_set(set(612, 60), store.term, at(612)).await.expect("set");
+    assert_eq!((waits, get(&store, tried).await.run_at), (0, at(612 - 7_200)));
+
+    let old = store.term;
+    assert!(store.step_down(old).await.expect("stepped down"));
+    let refused = store.clock_was_set(set(3, 600), old, at(603)).await;
+    assert!(matches!(refused, Err(StoreError::Deposed)), "{refused:?}");
+}
+
+pub async fn what_the_clock_shows_is_noted_by_who_leads(store: AStore) {
+    assert_eq!(store.clock().await.expect("read"), None);
+    let first = ClockNote { seen: at(1), ..ClockNote::default() };
+    let second = ClockNote { seen: at(-7_000), jumps: 1, last: Some((at(-7_001), -7_200_000)) };
+    for note in [first, second] {
+        store.note_clock(note, store.term).await.expect("noted");
+        assert_eq!(store.clock().await.expect("read"), Some(note));
+    }
+    let old = store.term;
+    assert!(store.step_down(old).await.expect("stepped down"));
+    let refused = store.note_clock(first, old).await;
+    assert!(matches!(refused, Err(StoreError::Deposed)), "{refused:?}");
+    assert_eq!(store.clock().await.expect("read"), Some(second));
 }
 
 pub async fn a_persons_retry_starts_anew_with_numbers_going_on(store: AStore) {

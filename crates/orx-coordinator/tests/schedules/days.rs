@@ -156,13 +156,15 @@ impl Sim {
         let mut schedules = Vec::new();
         for number in 0..rng.random_range(1..4) {
             let (spec, cron) = random_spec(&mut rng, &format!("s{number}"), days, clock);
-            let slots = oracle::slots(&spec, &cron, clock, clock + 110 * HOUR);
+            // Also those before it is made: the clock may go back there.
+            let slots = oracle::slots(&spec, &cron, clock - 30 * HOUR, clock + 110 * HOUR);
             let due = oracle::fire_times(&spec, &slots);
-            let next = due.first().map(|(slot, at)| Due { slot: ms(*slot), fire_at: ms(*at) });
+            let mut later = due.iter().filter(|(slot, _)| *slot > clock);
+            let next = later.next().map(|(slot, at)| Due { slot: ms(*slot), fire_at: ms(*at) });
             let plan = plan(spec.clone(), clock, next);
             assert!(done(store.add_schedule(plan, at.wall)).expect("added"));
             trace.push(format!("{spec:?}"));
-            let expected = Expected::new(&spec, due);
+            let expected = Expected::new(&spec, due, clock);
             schedules.push((spec, expected));
         }
         let (stale, mono) = (Vec::new(), Duration::ZERO);
@@ -205,6 +207,10 @@ impl Sim {
     fn look(&mut self) {
         let at = self.now();
         done(self.leader.engine.fire(at)).expect("fired");
+        // What ran before, when the clock showed it first, is found in a second look.
+        if self.leader.engine.next_due().is_some_and(|due| due <= at.wall) {
+            done(self.leader.engine.fire(at)).expect("fired");
+        }
         self.expect();
         self.trace.push(format!("{} a look", at.wall));
     }
@@ -245,7 +251,8 @@ impl Sim {
                 let now = ms(self.clock);
                 let due = done(self.store.due_schedules(now, 500)).expect("read");
                 let none = BTreeSet::new();
-                let decided = due.iter().map(|it| decide(it, &none, now));
+                let ran = BTreeSet::new();
+                let decided = due.iter().map(|it| decide(it, &none, &ran, now));
                 self.trace.push(format!("{} were due", decided.count()));
                 let for_ms = self.rng.random_range(0..2 * MINUTE);
                 self.pass(for_ms);
@@ -254,7 +261,7 @@ impl Sim {
             }
             84..89 => self.stale_ones_act()?,
             89..92 => {
-                let jump = if self.rng.random_bool(0.5) { HOUR } else { -HOUR };
+                let jump = [HOUR, -HOUR, -HOUR / 4, 3 * HOUR][self.rng.random_range(0..4)];
                 self.say(&format!("the clock jumps by {jump} ms"));
                 self.clock += jump;
                 self.look();
@@ -307,6 +314,9 @@ impl Sim {
             let term = take_lead(&store, number, at.wall);
             done(other.lead(term, at)).expect("leads");
             done(other.fire(at)).expect("fired");
+            if other.next_due().is_some_and(|due| due <= at.wall) {
+                done(other.fire(at)).expect("fired");
+            }
             *slot.lock().expect("a lock") = Some(other);
         });
         let answer = done(self.leader.engine.fire(at));
@@ -385,7 +395,7 @@ impl Sim {
             let id = spec.id.as_str();
             let rows = ledger(&self.store, id);
             let found: BTreeMap<i64, Row> =
-                rows.iter().map(|slot| (slot.slot.as_millis(), row(slot))).collect();
+                rows.iter().filter_map(|slot| Some((slot.slot.as_millis(), row(slot)?))).collect();
             let slots = found.keys().chain(expected.rows.keys());
             for slot in slots {
                 let (found, expected) = (found.get(slot), expected.rows.get(slot));
@@ -393,12 +403,13 @@ impl Sim {
                     return Err(format!("I11: `{id}` {}: {found:?} for {expected:?}", ms(*slot)));
                 }
             }
-            // The jobs of its due times, in the order in which they were made.
+            // The jobs of its due times: of each at most one, whatever the clock showed.
             let of = |job: &orx_model::Job| {
                 let origin = job.schedule.as_ref().filter(|origin| origin.id == spec.id)?;
                 origin.slot.map(|slot| (slot, job.id))
             };
-            let made: Vec<(Timestamp, JobId)> = jobs.iter().filter_map(of).collect();
+            let mut made: Vec<(Timestamp, JobId)> = jobs.iter().filter_map(of).collect();
+            made.sort_unstable();
             let told = rows.iter().filter_map(|row| row.outcome.job().map(|job| (row.slot, job)));
             if made != told.collect::<Vec<_>>() || !made.is_sorted_by(|a, b| a.0 < b.0) {
                 return Err(format!("I10: `{id}` made {made:?}"));
@@ -406,7 +417,10 @@ impl Sim {
             let record = done(self.store.schedule(&spec.id)).expect("read").expect("kept");
             let next = record.plan.position.next.map(|due| due.fire_at.as_millis());
             let near = |next: &i64| *next < self.clock + 20 * HOUR;
-            if next.filter(near) != expected.next().filter(near) {
+            // Or a moment earlier, where it finds only then that this ran before.
+            let close = |(found, right): (i64, i64)| (0..1_000).contains(&(right - found));
+            let pair = next.filter(near).zip(expected.next().filter(near));
+            if next.filter(near) != expected.next().filter(near) && !pair.is_some_and(close) {
                 let expected = expected.next().map(ms);
                 return Err(format!("I11: `{id}` fires next at {next:?}, not {expected:?}"));
             }
@@ -418,17 +432,20 @@ impl Sim {
     }
 }
 
-fn row(slot: &Slot) -> Row {
-    match slot.outcome {
+/// `None` for what tells of the clock.
+fn row(slot: &Slot) -> Option<Row> {
+    Some(match slot.outcome {
+        SlotOutcome::ClockSet { .. } => return None,
         SlotOutcome::Ran { late_ms, .. } => Row::Ran { late_ms: late_ms as i64 },
         SlotOutcome::CaughtUp { late_ms, .. } => Row::CaughtUp { late_ms: late_ms as i64 },
         SlotOutcome::Skipped { reason } => Row::Skipped(reason),
         SlotOutcome::Missed => {
-            assert!(slot.exact, "there are not so many");
             let last = slot.last.unwrap_or(slot.slot).as_millis();
+            // A range that the clock went back over is counted no more.
+            assert!(slot.exact || slot.count == 1, "there are not so many");
             Row::Missed { last, count: slot.count }
         }
-    }
+    })
 }
 
 fn simulate(seed: u64, all: &mut [Days]) -> Result<[usize; 4], (String, Vec<String>)> {

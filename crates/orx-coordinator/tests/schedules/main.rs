@@ -4,6 +4,7 @@
 //! itself; `overlaps`, `alerts` and `leaders` each show one sentence of the product's promises.
 
 mod alerts;
+mod clocks;
 mod days;
 mod leaders;
 mod oracle;

@@ -168,22 +168,80 @@ enum LastRun {
 
 /// One schedule as it must stand.
 pub(crate) struct Expected {
-    /// With the time to fire for each; none of them decided yet, oldest first.
-    pub(crate) ahead: std::collections::VecDeque<(i64, i64)>,
+    /// None of them decided yet, oldest first.
+    ahead: std::collections::VecDeque<Ahead>,
     pub(crate) rows: BTreeMap<i64, Row>,
     last: LastRun,
     left: Option<u64>,
+    /// All of its due times, with the time to fire for each.
+    all: Vec<(i64, i64)>,
+    /// It has come so far.
+    handled: i64,
+    /// What the clock shows again runs again.
+    repeats: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    slot: i64,
+    fire_at: i64,
+    /// It ran before, when the clock showed it first: so much later is the place beside it.
+    again: Option<i64>,
 }
 
 impl Expected {
-    pub(crate) fn new(spec: &ScheduleSpec, due: Vec<(i64, i64)>) -> Self {
-        let (rows, last) = (BTreeMap::new(), LastRun::Ended);
-        Self { ahead: due.into(), rows, last, left: spec.max_runs }
+    pub(crate) fn new(spec: &ScheduleSpec, due: Vec<(i64, i64)>, made: i64) -> Self {
+        let mut new = Self {
+            ahead: std::collections::VecDeque::new(),
+            rows: BTreeMap::new(),
+            last: LastRun::Ended,
+            left: spec.max_runs,
+            all: due,
+            handled: made,
+            repeats: spec.timing().repeats(),
+        };
+        new.go_on_from(made);
+        new
     }
 
     /// When it should fire next.
     pub(crate) fn next(&self) -> Option<i64> {
-        self.ahead.front().map(|(_, fire_at)| *fire_at)
+        let runs = |it: &&Ahead| it.again.is_none() || self.repeats;
+        self.ahead.iter().find(runs).map(|it| it.fire_at + it.again.unwrap_or_default())
+    }
+
+    fn free(&self, slot: i64) -> i64 {
+        let ran =
+            |at: &i64| matches!(self.rows.get(at), Some(Row::Ran { .. } | Row::CaughtUp { .. }));
+        (slot..).find(|at| !ran(at)).expect("there is room")
+    }
+
+    fn go_on_from(&mut self, now: i64) {
+        let ended = self.left == Some(0);
+        let later = self.all.iter().filter(|(slot, _)| *slot > now && !ended);
+        let ahead = |(slot, fire_at): &(i64, i64)| {
+            let beside = self.free(*slot) - slot;
+            Ahead { slot: *slot, fire_at: *fire_at, again: (beside > 0).then_some(beside) }
+        };
+        self.ahead = later.map(ahead).collect();
+        self.handled = now;
+    }
+
+    /// It has come further than the clock, which went back.
+    fn set_back(&mut self, now: i64) {
+        if self.handled <= now + 2_000 {
+            return;
+        }
+        let untrue = |row: &Row| matches!(row, Row::Missed { .. } | Row::Skipped(_));
+        self.rows.retain(|slot, row| *slot <= now || !untrue(row));
+        for row in self.rows.values_mut() {
+            if let Row::Missed { last, count } = row
+                && *last > now
+            {
+                (*last, *count) = (now, 1);
+            }
+        }
+        self.go_on_from(now);
     }
 
     /// All its runs have ended.
@@ -194,17 +252,22 @@ impl Expected {
     /// A leader looks.
     pub(crate) fn look(&mut self, spec: &ScheduleSpec, now: Timestamp) {
         let now = now.as_millis();
+        self.set_back(now);
+        if self.next().is_none_or(|next| next > now) {
+            return;
+        }
         let mut due = Vec::new();
-        while let Some(next) = self.ahead.front().copied().filter(|(_, fire_at)| *fire_at <= now) {
+        while let Some(next) = self.ahead.front().copied().filter(|it| it.fire_at <= now) {
             due.push(next);
             self.ahead.pop_front();
         }
         let Some(newest) = due.last().copied() else { return };
-        let is_on_time = |it: &(i64, i64)| {
-            let most = if *it == newest { 60_000 } else { 2_000 };
-            now - it.1 <= most
+        self.handled = self.handled.max(newest.slot);
+        let is_on_time = |it: &Ahead| {
+            let most = if it.slot == newest.slot { 60_000 } else { 2_000 };
+            now - it.fire_at <= most
         };
-        let in_window = |it: &(i64, i64)| now - it.0 <= spec.window_ms as i64;
+        let in_window = |it: &Ahead| now - it.slot <= spec.window_ms as i64;
         let (on_time, late): (Vec<_>, Vec<_>) = due.into_iter().partition(is_on_time);
         let most = match spec.catch_up {
             CatchUp::One if on_time.is_empty() => 1,
@@ -216,18 +279,27 @@ impl Expected {
 
         let own = missed.iter().rev().take(100).take_while(|it| in_window(it)).count();
         let (range, own) = missed.split_at(missed.len() - own);
-        if let (Some(first), Some(last)) = (range.first(), range.last()) {
-            let row = Row::Missed { last: last.0, count: range.len() as u64 };
-            self.record(first.0, row);
+        if let Some(last) = range.last() {
+            let missed = || range.iter().filter(|it| it.again.is_none());
+            if let Some(first) = missed().next() {
+                let row = Row::Missed { last: last.slot, count: missed().count() as u64 };
+                self.record(first.slot, row);
+            }
         }
-        for (slot, _) in own {
+        for Ahead { slot, .. } in own.iter().filter(|it| it.again.is_none()) {
             self.record(*slot, Row::Missed { last: *slot, count: 1 });
         }
 
         let mut behind_caught_up = false;
         let runs =
             caught_up.iter().map(|it| (it, true)).chain(on_time.iter().map(|it| (it, false)));
-        for ((slot, fire_at), is_caught_up) in runs {
+        for (it, is_caught_up) in runs {
+            if it.again.is_some() && (is_caught_up || !self.repeats) {
+                continue;
+            }
+            let beside = it.again.unwrap_or_default();
+            let (slot, fire_at) = (&(it.slot + beside), it.fire_at + beside);
+            self.handled = self.handled.max(*slot);
             let next = match (spec.overlap, self.last) {
                 (Overlap::Allow, _) => LastRun::Going,
                 _ if behind_caught_up => LastRun::Waits,
@@ -256,6 +328,7 @@ impl Expected {
 
     fn record(&mut self, slot: i64, row: Row) {
         let before = self.rows.insert(slot, row);
-        assert_eq!(before, None, "the oracle decides each due time once");
+        let ran = matches!(before, Some(Row::Ran { .. } | Row::CaughtUp { .. }));
+        assert!(!ran, "no due time runs twice");
     }
 }

@@ -82,6 +82,12 @@ impl Schedules for Shim {
     async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
         self.memory.remove_schedule(id, version).await
     }
+    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        self.memory.schedules_ahead(of, limit).await
+    }
+    async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+        self.memory.rewind(rewinds, term, now).await
+    }
     async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
         self.memory.next_fire(after).await
     }
@@ -143,6 +149,7 @@ pass!(Jobs {
 pass!(Dispatching {
     fn claim_ready(asked: Vec<ClaimRequest>, term: Term, now: Timestamp) -> Vec<Claimed>;
     fn promote_due(term: Term, now: Timestamp, limit: u32) -> Promoted;
+    fn clock_was_set(jump: ClockJump, term: Term, now: Timestamp) -> u64;
     fn next_due() -> Option<Timestamp>;
     fn mark_started(started: Vec<Started>, now: Timestamp) -> ();
     fn record_progress(progress: Vec<ExecutionProgress>) -> ();
@@ -213,6 +220,12 @@ impl Upkeep for Shim {
     }
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
         self.memory.forget_keys(now, limit, term).await
+    }
+    async fn clock(&self) -> Result<Option<ClockNote>> {
+        self.memory.clock().await
+    }
+    async fn note_clock(&self, note: ClockNote, term: Term) -> Result<()> {
+        self.memory.note_clock(note, term).await
     }
     async fn close(&self) -> Result<()> {
         self.memory.close().await

@@ -111,6 +111,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<Shim>,
     pub(crate) engine: Engine,
     pub(crate) clock: i64,
+    /// By so much the clock was set, all in all.
+    pub(crate) set: i64,
     worker: Incarnation,
     /// What the worker was told to start and to cancel.
     pub(crate) told: Vec<Message>,
@@ -124,7 +126,7 @@ impl World {
         let term = take_lead(&store, 1, at.wall);
         done(engine.lead(term, at)).expect("leads");
         let worker = Incarnation(77);
-        let mut world = Self { store, engine, clock: START, worker, told: Vec::new() };
+        let mut world = Self { store, engine, clock: START, set: 0, worker, told: Vec::new() };
         world.register();
         world
     }
@@ -161,7 +163,7 @@ impl World {
     }
 
     pub(crate) fn now(&self) -> Now {
-        let mono = Duration::from_millis((self.clock - START) as u64);
+        let mono = Duration::from_millis((self.clock - self.set - START) as u64);
         Now { wall: ms(self.clock), mono }
     }
 
@@ -198,8 +200,8 @@ impl World {
         // Or it would be taken for silent.
         self.register();
         let at = self.now();
-        done(self.engine.promote(at)).expect("promoted");
         done(self.engine.fire(at)).expect("fired");
+        done(self.engine.promote(at)).expect("promoted");
         let settled = done(self.engine.settle(at)).expect("settled");
         self.take(settled);
         let round = done(self.engine.round(events, at)).expect("a round");
@@ -217,6 +219,13 @@ impl World {
             );
         }
         self.clock = clock;
+        self.wake();
+    }
+
+    /// Somebody sets the clock, and the leader wakes within a moment.
+    pub(crate) fn set_clock(&mut self, by: i64) {
+        self.clock += by;
+        self.set += by;
         self.wake();
     }
 

@@ -130,6 +130,7 @@ impl Node {
         at: Now,
         passed: &mut Passed,
     ) -> Result<(), StoreError> {
+        now(self.engine.fire(at))?;
         now(self.engine.promote(at))?;
         if std::mem::take(&mut self.workers) {
             passed.outboxes.push(now(self.engine.refresh(at))?);

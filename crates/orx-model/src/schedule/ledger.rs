@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::JobId;
-use crate::time::{Timestamp, format_duration};
+use crate::time::{Timestamp, format_duration, jump_words};
 
 /// Why a slot made no job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -50,6 +50,11 @@ pub enum SlotOutcome {
         job: JobId,
         late_ms: u64,
     },
+    /// No slot: the clock was set, by so many milliseconds, back where that is less than nothing.
+    /// What comes after it is counted from the new time.
+    ClockSet {
+        by_ms: i64,
+    },
 }
 
 impl SlotOutcome {
@@ -60,6 +65,7 @@ impl SlotOutcome {
             Self::Skipped { .. } => "skipped",
             Self::Missed => "missed",
             Self::CaughtUp { .. } => "caught_up",
+            Self::ClockSet { .. } => "clock_set",
         }
     }
 
@@ -68,7 +74,7 @@ impl SlotOutcome {
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::Ran { job, .. } | Self::CaughtUp { job, .. } => Some(*job),
-            Self::Skipped { .. } | Self::Missed => None,
+            Self::Skipped { .. } | Self::Missed | Self::ClockSet { .. } => None,
         }
     }
 }
@@ -85,6 +91,7 @@ impl fmt::Display for SlotOutcome {
             Self::Skipped { reason } => write!(f, "skipped: {}", reason.words()),
             Self::Missed => f.write_str("missed"),
             Self::CaughtUp { job, late_ms } => write!(f, "caught up as {job}{}", late(*late_ms)),
+            Self::ClockSet { by_ms } => write!(f, "the clock was set {}", jump_words(*by_ms)),
         }
     }
 }

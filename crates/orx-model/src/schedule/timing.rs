@@ -168,6 +168,17 @@ impl Timing {
         self.next_after(instant).map(|slot| self.due(slot))
     }
 
+    /// A time that a clock shows again runs again: intervals, and expressions that say every so often.
+    /// One that is fixed runs once.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        match &self.when {
+            When::Interval { .. } => true,
+            When::Cron(expr) => expr.is_wildcard(),
+            When::Once(_) => false,
+        }
+    }
+
     /// When to fire for a slot.
     #[must_use]
     pub fn due(&self, slot: Timestamp) -> Due {

@@ -22,11 +22,11 @@ use orx_model::{
 use crate::merge::{Given, Takers};
 use crate::words::span;
 use crate::{
-    CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest, Live,
-    LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
-    Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer,
-    Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
+    CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
+    DeadLetters, Dispatching, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest, Leases,
+    ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
+    PruneRequest, Pruned, Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord,
+    Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -68,6 +68,7 @@ struct State {
     queues: std::collections::BTreeSet<Name>,
     history: Vec<Transition>,
     schedules: schedules::Kept,
+    clock: Option<ClockNote>,
 }
 
 struct Entry {
@@ -655,6 +656,29 @@ impl Dispatching for Memory {
         })
     }
 
+    async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> Result<u64> {
+        let mut state = self.state()?;
+        state.leads(term)?;
+        let set = |at: Timestamp| Timestamp::from_millis(at.as_millis().saturating_add(jump.by_ms));
+        let mut waits = 0;
+        for entry in state.jobs.values_mut() {
+            let job = &mut entry.job;
+            match job.status {
+                JobStatus::Scheduled if job.attempt > 0 && job.run_at > jump.before => {
+                    job.run_at = set(job.run_at).max(now);
+                    waits += 1;
+                }
+                JobStatus::Pending if jump.by_ms < 0 => job.run_at = job.run_at.min(now),
+                _ => {}
+            }
+            if let Some(live) = &mut job.live {
+                live.claimed_at = set(live.claimed_at);
+                live.started_at = live.started_at.map(set);
+            }
+        }
+        Ok(waits)
+    }
+
     async fn next_due(&self) -> Result<Option<Timestamp>> {
         let state = self.state()?;
         let times = state.jobs.values().flat_map(|entry| {
@@ -1087,6 +1111,17 @@ impl Upkeep for Memory {
             state.kept_keys.remove(key);
         }
         Ok(over.len() as u64)
+    }
+
+    async fn clock(&self) -> Result<Option<ClockNote>> {
+        Ok(self.state()?.clock)
+    }
+
+    async fn note_clock(&self, note: ClockNote, term: Term) -> Result<()> {
+        let mut state = self.state()?;
+        state.leads(term)?;
+        state.clock = Some(note);
+        Ok(())
     }
 
     async fn close(&self) -> Result<()> {

@@ -10,8 +10,8 @@ use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Name, Timestamp};
 use super::{Memory, State};
 use crate::schedules::{first_status, with_job};
 use crate::{
-    Basis, Changed, Fire, LastRun, Result, RunAfter, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
-    Schedules, Settle, SlotRequest, Term, Watched,
+    Basis, Changed, Fire, LastRun, Result, Rewind, RunAfter, SLOTS_KEPT, SchedulePlan,
+    ScheduleRecord, Schedules, Settle, SlotRequest, Term, Watched,
 };
 
 #[derive(Default)]
@@ -28,6 +28,45 @@ struct Row {
     after: Option<JobId>,
     cancel: bool,
     on_failure: Option<JobSpec>,
+}
+
+impl Kept {
+    /// What made a job stays.
+    fn put_row(&mut self, id: &Name, row: Slot) {
+        let place = (id.clone(), row.slot);
+        if self.slots.get(&place).is_none_or(|known| known.outcome.job().is_none()) {
+            self.slots.insert(place, row);
+        }
+    }
+
+    /// A slot that this would run made a job before.
+    fn ran_before(&self, fire: &Fire) -> bool {
+        let mut slots = fire.runs.iter().filter_map(|run| run.row.as_ref()).map(|row| row.slot);
+        let id = &fire.basis.id;
+        slots.any(|slot| {
+            self.slots.get(&(id.clone(), slot)).is_some_and(|row| row.outcome.job().is_some())
+        })
+    }
+
+    fn rewind(&mut self, rewind: Rewind) {
+        let (id, to) = (rewind.basis.id, rewind.to);
+        self.slots.retain(|(schedule, slot), row| {
+            let untrue = matches!(row.outcome, SlotOutcome::Missed | SlotOutcome::Skipped { .. });
+            *schedule != id || *slot <= to.handled || !untrue
+        });
+        for ((schedule, _), row) in &mut self.slots {
+            if *schedule == id {
+                row.recorded_at = row.recorded_at.min(to.handled);
+                if row.last.is_some_and(|last| last > to.handled) {
+                    (row.last, row.count, row.exact) = (Some(to.handled), 1, false);
+                }
+            }
+        }
+        self.slots.entry((id.clone(), rewind.row.slot)).or_insert(rewind.row);
+        if let Some(kept) = self.schedules.get_mut(&id) {
+            kept.plan.position = to;
+        }
+    }
 }
 
 impl State {
@@ -96,11 +135,11 @@ impl State {
             }
             if let Some(row) = run.row {
                 let row = Slot { outcome: with_job(row.outcome, job), ..row };
-                self.schedules.slots.insert((id.clone(), row.slot), row);
+                self.schedules.put_row(&id, row);
             }
         }
         for row in fire.rows {
-            self.schedules.slots.insert((id.clone(), row.slot), row);
+            self.schedules.put_row(&id, row);
         }
         for alert in fire.alerts {
             self.add(alert, JobStatus::Pending, by, now);
@@ -204,7 +243,7 @@ impl Schedules for Memory {
         kept.updated_at = now;
         let version = kept.version;
         if let Some(row) = row {
-            state.schedules.slots.insert((id, row.slot), row);
+            state.schedules.put_row(&id, row);
         }
         Ok(Changed::Done { version })
     }
@@ -241,6 +280,31 @@ impl Schedules for Memory {
         Ok(next.map(|next| next.fire_at).filter(|fire_at| *fire_at > after).min())
     }
 
+    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let state = self.state()?;
+        let all = state.schedules.schedules.values();
+        let ahead = all.filter(|kept| kept.plan.position.handled > of);
+        Ok(ahead.map(|kept| state.seen(kept)).take(limit as usize).collect())
+    }
+
+    async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, _now: Timestamp) -> Result<Vec<bool>> {
+        let mut state = self.state()?;
+        state.leads(term)?;
+        let mut answers = Vec::new();
+        for rewind in rewinds {
+            let kept = state.schedules.schedules.get(&rewind.basis.id);
+            let stands = kept.is_some_and(|kept| {
+                kept.version == rewind.basis.version
+                    && kept.plan.position.handled == rewind.basis.handled
+            });
+            if stands {
+                state.schedules.rewind(rewind);
+            }
+            answers.push(stands);
+        }
+        Ok(answers)
+    }
+
     async fn fire(
         &self,
         fires: Vec<Fire>,
@@ -255,7 +319,7 @@ impl Schedules for Memory {
         let mut answers = Vec::new();
         for fire in fires {
             let first = seen.insert(fire.basis.id.clone());
-            let stands = first && state.stands(&fire.basis);
+            let stands = first && state.stands(&fire.basis) && !state.schedules.ran_before(&fire);
             answers.push(stands.then(|| state.fire_one(fire, term, now)));
         }
         Ok(answers)

@@ -41,5 +41,6 @@ recorded as (
         job = excluded.job,
         late_ms = excluded.late_ms,
         recorded_at = excluded.recorded_at
+    where slots.job is null
 )
 select (select version + 1 from hit) from found

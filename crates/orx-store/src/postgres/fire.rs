@@ -107,7 +107,7 @@ impl<'f> Makings<'f> {
     }
 
     fn add(&mut self, inner: &Inner, ord: usize, fire: &'f NewFire) -> Done<()> {
-        let mut rows = Vec::with_capacity(fire.runs.len() + fire.rows.len());
+        let mut rows = Vec::with_capacity(fire.runs.len());
         let mut before = None;
         for run in &fire.runs {
             let place = self.jobs.len();
@@ -136,7 +136,8 @@ impl<'f> Makings<'f> {
             );
             before = Some(place);
         }
-        rows.extend(fire.rows.iter().map(NewRow::new));
+        // What makes a job stands before what makes none, and the first of those before others.
+        let rows = fire.rows.iter().map(NewRow::new).chain(rows.into_iter().rev());
         self.rows.extend(last_of_each(rows).into_iter().map(|row| (ord, row)));
         for job in &fire.alerts {
             self.jobs.push(Making {

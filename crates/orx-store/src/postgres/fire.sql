@@ -18,11 +18,19 @@ locked as materialized (
     order by s.id
     for no key update of s
 ),
+-- A slot that would run made a job before.
+again as materialized (
+    select r.ord
+    from unnest(:row_ords, :row_places, :row_slots) as r(ord, place, slot)
+    join commands c using (ord)
+    join slots s on s.schedule = c.id and s.slot = r.slot and s.job is not null
+    where r.place is not null
+),
 -- In a `case`, whose outcome the server does not guess at: each comparison by itself it holds to be
 -- rare, and then joins what follows as if it were one row, each with each.
 ok as materialized (
     select c.* from commands c join locked k on k.id = c.id
-    where case
+    where c.ord not in (select ord from again) and case
         when k.version = c.version
             and k.handled = c.handled
             and k.last_run is not distinct from c.last_run
@@ -79,6 +87,7 @@ recorded as (
         job = excluded.job,
         late_ms = excluded.late_ms,
         recorded_at = excluded.recorded_at
+    where slots.job is null
 ),
 moved as (
     update schedules s set

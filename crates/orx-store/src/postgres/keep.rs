@@ -12,8 +12,10 @@ use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
-use crate::words::{integer, millis, order_of, stream_code};
-use crate::{PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerReport};
+use crate::words::{clock_note, clock_values, integer, millis, order_of, stream_code};
+use crate::{
+    ClockJump, ClockNote, PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerReport,
+};
 
 impl Part for Vec<LogChunk> {
     type Answer = ();
@@ -172,6 +174,48 @@ impl Inner {
             ("limit", sql::int(i64::from(limit))),
         ];
         let message = sql::fill(include_str!("forget_keys.sql"), &values);
+        let rows = self.rows(Kind::Durable, message).await?;
+        Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
+    }
+
+    pub(super) async fn clock(&self) -> Done<Option<ClockNote>> {
+        let message = "select key, value from meta where key like 'clock_%'".to_owned();
+        let rows = self.rows(Kind::Read, message).await?;
+        let value = |row| Ok((Columns(row).text(0)?, Columns(row).int(1)?));
+        Ok(clock_note(&rows.iter().map(value).collect::<Done<_>>()?))
+    }
+
+    pub(super) async fn note_clock(&self, note: &ClockNote, term: Term) -> Done<()> {
+        let values = clock_values(note);
+        let values = [
+            ("lease", lease::fence(Some(term))),
+            ("keys", sql::texts(values.iter().map(|(key, _)| *key))),
+            ("values", sql::ints(values.iter().map(|(_, value)| *value))),
+        ];
+        let message = sql::fill(
+            "with l as materialized (:lease), noted as (insert into meta (key, value) \
+             select t.key, t.value from unnest(:keys, :values) as t(key, value), l \
+             order by 1 on conflict (key) do update set value = excluded.value) \
+             select 1 from l",
+            &values,
+        );
+        let rows = self.rows(Kind::Advisory, message).await?;
+        rows.first().map(drop).ok_or(Trouble::Deposed)
+    }
+
+    pub(super) async fn clock_was_set(
+        &self,
+        jump: ClockJump,
+        term: Term,
+        now: Timestamp,
+    ) -> Done<u64> {
+        let values = [
+            ("lease", lease::fence(Some(term))),
+            ("before", sql::int(jump.before.as_millis())),
+            ("by", sql::int(jump.by_ms)),
+            ("now", sql::int(now.as_millis())),
+        ];
+        let message = sql::fill(include_str!("clock_was_set.sql"), &values);
         let rows = self.rows(Kind::Durable, message).await?;
         Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
     }

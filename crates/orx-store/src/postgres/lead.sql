@@ -8,7 +8,9 @@ update lease set
     end,
     holder = :node,
     expires_at = clock_timestamp() + :ttl * interval '1 millisecond'
-where (holder is null or holder = :node or expires_at <= clock_timestamp())
+where (holder is null or holder = :node or expires_at <= clock_timestamp()
+    -- No lease is so long: the clock went back under it.
+    or expires_at > clock_timestamp() + :ttl * interval '2 milliseconds')
   and not exists (select from home where key = 'moved_to')
 returning epoch;
 select holder, epoch, ceil(extract(epoch from expires_at - clock_timestamp()) * 1000)::bigint

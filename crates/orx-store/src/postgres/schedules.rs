@@ -16,8 +16,8 @@ use crate::error::prepared;
 use crate::new_fire::{self, Import, NewFire, NewPlan, NewSettle};
 use crate::words::{integer, millis, slot_outcome};
 use crate::{
-    Changed, Fire, LastRun, Paused, Position, Result, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
-    Schedules, Settle, SlotRequest, Term, Watched,
+    Changed, Fire, LastRun, Paused, Position, Result, Rewind, SLOTS_KEPT, SchedulePlan,
+    ScheduleRecord, Schedules, Settle, SlotRequest, Term, Watched,
 };
 
 /// What [`record`] reads, in its order, of `s`.
@@ -53,6 +53,21 @@ fn record(row: &PgRow) -> Done<ScheduleRecord> {
         runs: row.unsigned(12)?,
         last_run,
     })
+}
+
+fn readable(rows: &[PgRow]) -> Done<Vec<ScheduleRecord>> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        match record(row) {
+            Ok(record) => all.push(record),
+            // One bad row stops no other.
+            Err(Trouble::Unreadable(error)) => {
+                tracing::error!(%error, "a schedule that is due cannot be read");
+            }
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    Ok(all)
 }
 
 fn optional_status(row: Columns<'_>, column: usize) -> Done<Option<orx_model::JobStatus>> {
@@ -181,19 +196,48 @@ impl Inner {
             ),
             &[("now", sql::int(now.as_millis())), ("limit", sql::int(i64::from(limit)))],
         );
-        let rows = self.rows(Kind::Read, message).await?;
-        let mut due = Vec::with_capacity(rows.len());
-        for row in &rows {
-            match record(row) {
-                Ok(record) => due.push(record),
-                // One bad row stops no other.
-                Err(Trouble::Unreadable(error)) => {
-                    tracing::error!(%error, "a schedule that is due cannot be read");
-                }
-                Err(trouble) => return Err(trouble),
-            }
+        readable(&self.rows(Kind::Read, message).await?)
+    }
+
+    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
+        let message = sql::fill(
+            &format!(
+                "{RECORD} from schedules s join schedule_plans p using (id) \
+                 where s.handled > :now order by s.id limit :limit"
+            ),
+            &[("now", sql::int(of.as_millis())), ("limit", sql::int(i64::from(limit)))],
+        );
+        readable(&self.rows(Kind::Read, message).await?)
+    }
+
+    async fn rewind(&self, rewinds: &[Rewind], term: Term) -> Done<Vec<bool>> {
+        let mut seen = HashSet::new();
+        let ords: Vec<usize> =
+            (0..rewinds.len()).filter(|ord| seen.insert(&rewinds[*ord].basis.id)).collect();
+        let of = || ords.iter().map(|ord| &rewinds[*ord]);
+        let numbers = || sql::ints(ords.iter().map(|ord| *ord as i64));
+        let next = || of().map(|it| it.to.next);
+        let mut values = vec![
+            ("lease", lease::fence(Some(term))),
+            ("ords", numbers()),
+            ("ids", sql::texts(of().map(|it| it.basis.id.as_str()))),
+            ("versions", sql::ints(of().map(|it| integer(it.basis.version)))),
+            ("handled", sql::ints(of().map(|it| it.basis.handled.as_millis()))),
+            ("to_handled", sql::ints(of().map(|it| it.to.handled.as_millis()))),
+            ("to_slots", sql::ints(next().map(|next| millis(next.map(|next| next.slot))))),
+            ("to_fires", sql::ints(next().map(|next| millis(next.map(|next| next.fire_at))))),
+            ("row_ords", numbers()),
+        ];
+        let rows: Vec<NewRow<'_>> = of().map(|it| NewRow::new(&it.row)).collect();
+        values.extend(row_values(&rows.iter().collect::<Vec<_>>()));
+        let message = sql::fill(include_str!("rewind.sql"), &values);
+        let rows = self.rows(Kind::Durable, message).await?;
+        if rows.is_empty() {
+            return Err(Trouble::Deposed);
         }
-        Ok(due)
+        let done = rows.iter().map(|row| Columns(row).optional_int(0));
+        let done = done.collect::<Done<HashSet<Option<i64>>>>()?;
+        Ok((0..rewinds.len()).map(|ord| done.contains(&Some(ord as i64))).collect())
     }
 
     async fn next_fire(&self, after: Timestamp) -> Done<Option<Timestamp>> {
@@ -382,6 +426,15 @@ impl Schedules for Postgres {
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
         let read = self.inner.due_schedules(now, limit);
         self.inner.read("read the schedules that are due", read).await
+    }
+
+    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let read = self.inner.schedules_ahead(of, limit);
+        self.inner.read("read the schedules ahead of the clock", read).await
+    }
+
+    async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, _now: Timestamp) -> Result<Vec<bool>> {
+        self.inner.write("set the schedules back", self.inner.rewind(&rewinds, term)).await
     }
 
     async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {

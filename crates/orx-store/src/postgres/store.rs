@@ -16,11 +16,11 @@ use crate::error::prepared;
 use crate::new_job::NewJob;
 use crate::plan::SCAN_MAX;
 use crate::{
-    CancelAnswer, CancelCommand, ClaimRequest, Claimed, DeadLetterRow, DeadLetters, Dispatching,
-    Durability, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest, Leases, ListRequest,
-    Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned,
-    Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer,
-    Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
+    CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
+    DeadLetters, Dispatching, Durability, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest,
+    Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
+    PruneRequest, Pruned, Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord,
+    Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: SCAN_MAX };
@@ -97,6 +97,11 @@ impl Dispatching for Postgres {
 
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
         self.inner.write("promote what is due", self.inner.promote(term, now, limit)).await
+    }
+
+    async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> Result<u64> {
+        let set = self.inner.clock_was_set(jump, term, now);
+        self.inner.write("set the waits of jobs", set).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -322,6 +327,14 @@ impl Upkeep for Postgres {
 
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
         self.inner.write("forget old keys", self.inner.forget_keys(now, limit, term)).await
+    }
+
+    async fn clock(&self) -> Result<Option<ClockNote>> {
+        self.inner.read("read what is noted of the clock", self.inner.clock()).await
+    }
+
+    async fn note_clock(&self, note: ClockNote, term: Term) -> Result<()> {
+        self.inner.write("note the clock", self.inner.note_clock(&note, term)).await
     }
 
     async fn close(&self) -> Result<()> {

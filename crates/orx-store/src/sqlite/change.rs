@@ -8,7 +8,7 @@ use super::row::{self, status_code};
 use super::trouble::Done;
 use super::writer::Tx;
 use crate::words::{FORCED, capped, over};
-use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer};
+use crate::{CancelAnswer, CancelCommand, ClockJump, Promoted, RetryAnswer};
 
 /// Why and by whom.
 pub(super) struct CancelWords<'a> {
@@ -203,4 +203,28 @@ pub(super) fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> Done<Vec<bo
         answers.push(forget.execute([id.0])? > 0);
     }
     Ok(answers)
+}
+
+/// See [`crate::Dispatching::clock_was_set`].
+pub(super) fn clock_was_set(tx: &mut Tx<'_>, jump: ClockJump, now: Timestamp) -> Done<u64> {
+    let (before, by, now) = (jump.before.as_millis(), jump.by_ms, now.as_millis());
+    let waits = tx
+        .conn
+        .prepare_cached(
+            "UPDATE jobs SET run_at = max(run_at + ?2, ?3) \
+             WHERE status = 2 AND attempt > 0 AND run_at > ?1",
+        )?
+        .execute([before, by, now])?;
+    if by < 0 {
+        tx.conn
+            .prepare_cached("UPDATE jobs SET run_at = ?1 WHERE status = 1 AND run_at > ?1")?
+            .execute([now])?;
+    }
+    tx.conn
+        .prepare_cached(
+            "UPDATE jobs SET claimed_at = claimed_at + ?1, started_at = started_at + ?1 \
+             WHERE worker IS NOT NULL",
+        )?
+        .execute([by])?;
+    Ok(waits as u64)
 }

@@ -11,9 +11,10 @@ use super::cache::Lease;
 use super::row::{self, millis, status_code, stream_code};
 use super::trouble::Done;
 use super::writer::Tx;
-use crate::words::readable;
+use crate::words::{clock_values, readable};
 use crate::{
-    Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerReport,
+    ClockNote, Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerPut,
+    WorkerReport,
 };
 
 pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> Done<()> {
@@ -340,5 +341,14 @@ fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> Done<Vec<Gone>
 /// A write of nothing, which needs all that any other needs.
 pub(super) fn touch(tx: &mut Tx<'_>) -> Done<()> {
     tx.conn.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'synced'")?.execute([])?;
+    Ok(())
+}
+
+pub(super) fn note_clock(tx: &mut Tx<'_>, note: &ClockNote) -> Done<()> {
+    let mut put =
+        tx.conn.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?;
+    for (key, value) in clock_values(note) {
+        put.execute(params![key, value])?;
+    }
     Ok(())
 }

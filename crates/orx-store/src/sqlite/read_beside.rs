@@ -1,5 +1,7 @@
 //! What is read of logs, workers, nodes and tokens, and what is read to be taken elsewhere.
 
+use std::collections::HashMap;
+
 use orx_model::log::{LogChunk, LogCursor};
 use orx_model::message::WorkerState;
 use orx_model::{ExecutionId, Incarnation, JobId, SecretHash, Timestamp};
@@ -8,8 +10,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::row;
 use super::trouble::Done;
+use crate::words::clock_note;
 use crate::{
-    KeptKey, LogRequest, NodeRecord, NodeReport, Parcel, TokenRecord, WorkerRecord, WorkerReport,
+    ClockNote, KeptKey, LogRequest, NodeRecord, NodeReport, Parcel, TokenRecord, WorkerRecord,
+    WorkerReport,
 };
 
 pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> Done<Vec<LogChunk>> {
@@ -219,4 +223,11 @@ fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
         revoked_at: row::optional_time(row, 5)?,
         note: row.get(6)?,
     })
+}
+
+pub(super) fn clock(conn: &Connection) -> Done<Option<ClockNote>> {
+    let mut read = conn.prepare_cached("SELECT key, value FROM meta WHERE key LIKE 'clock_%'")?;
+    let rows = read.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let values: HashMap<String, i64> = rows.collect::<Result<_, _>>()?;
+    Ok(clock_note(&values))
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use orx_model::schedule::{Due, Slot};
 use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::enqueue::insert;
 use super::row::{self, integer, millis, status_code};
@@ -15,8 +15,8 @@ use crate::new_fire::{Import, NewFire, NewPlan, NewSettle};
 use crate::schedules::{first_status, with_job};
 use crate::words::{slot_columns, slot_outcome};
 use crate::{
-    Basis, Changed, LastRun, Paused, Position, RunAfter, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
-    SlotRequest, Watched,
+    Basis, Changed, LastRun, Paused, Position, Rewind, RunAfter, SLOTS_KEPT, SchedulePlan,
+    ScheduleRecord, SlotRequest, Watched,
 };
 
 const RECORD: &str = "SELECT p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
@@ -74,15 +74,26 @@ pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> Done<Vec<Sch
     let sql = format!("{RECORD} WHERE s.next_fire <= ?1 ORDER BY s.next_fire, s.id LIMIT ?2");
     let mut read = conn.prepare_cached(&sql)?;
     let mut rows = read.query(params![now.as_millis(), limit])?;
-    let mut due = Vec::new();
+    readable(&mut rows)
+}
+
+pub(super) fn ahead(conn: &Connection, of: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
+    let sql = format!("{RECORD} WHERE s.handled > ?1 ORDER BY s.id LIMIT ?2");
+    let mut read = conn.prepare_cached(&sql)?;
+    let mut rows = read.query(params![of.as_millis(), limit])?;
+    readable(&mut rows)
+}
+
+fn readable(rows: &mut Rows<'_>) -> Done<Vec<ScheduleRecord>> {
+    let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         match record(row) {
-            Ok(record) => due.push(record),
+            Ok(record) => all.push(record),
             // One bad row stops no other.
             Err(error) => tracing::error!(%error, "a schedule that is due cannot be read"),
         }
     }
-    Ok(due)
+    Ok(all)
 }
 
 pub(super) fn next_fire(conn: &Connection, after: Timestamp) -> Done<Option<Timestamp>> {
@@ -239,12 +250,50 @@ pub(super) fn fire(
     let mut seen = HashSet::new();
     let mut answers = Vec::with_capacity(fires.len());
     for fire in fires {
-        let done = if seen.insert(&fire.basis.id) && stands(tx, &fire.basis)? {
+        let first = seen.insert(&fire.basis.id);
+        let done = if first && stands(tx, &fire.basis)? && !ran_before(tx, fire)? {
             Some(fire_one(tx, fire, now)?)
         } else {
             None
         };
         answers.push(done);
+    }
+    Ok(answers)
+}
+
+/// A slot that this would run made a job before.
+fn ran_before(tx: &Tx<'_>, fire: &NewFire) -> Done<bool> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT 1 FROM slots WHERE schedule = ?1 AND slot = ?2 AND job IS NOT NULL",
+    )?;
+    for row in fire.runs.iter().filter_map(|run| run.row.as_ref()) {
+        if find.exists(params![fire.basis.id.as_str(), row.slot.as_millis()])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(super) fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> Done<Vec<bool>> {
+    let mut answers = Vec::with_capacity(rewinds.len());
+    for Rewind { basis, row, to } in rewinds {
+        let id = &basis.id;
+        let stands = version(tx, id)? == Some((basis.version, basis.handled));
+        answers.push(stands);
+        if !stands {
+            continue;
+        }
+        for sql in [
+            "DELETE FROM slots \
+             WHERE schedule = ?1 AND slot > ?2 AND outcome IN ('missed', 'skipped')",
+            "UPDATE slots SET last = ?2, count = 1, exact = 0 WHERE schedule = ?1 AND last > ?2",
+            "UPDATE slots SET recorded_at = ?2 WHERE schedule = ?1 AND recorded_at > ?2",
+            "UPDATE schedules SET written = written + 1 WHERE id = ?1 AND handled > ?2",
+        ] {
+            tx.conn.prepare_cached(sql)?.execute(params![id.as_str(), to.handled.as_millis()])?;
+        }
+        put_row(tx, id, row)?;
+        move_to(tx, id, *to)?;
     }
     Ok(answers)
 }
@@ -295,12 +344,17 @@ fn fire_one(tx: &mut Tx<'_>, fire: &NewFire, now: Timestamp) -> Done<Vec<JobId>>
     Ok(jobs)
 }
 
+/// What made a job stays.
 fn put_row(tx: &Tx<'_>, id: &Name, slot: &Slot) -> Done<()> {
     let columns = slot_columns(&slot.outcome);
     tx.conn
         .prepare_cached(
-            "INSERT OR REPLACE INTO slots (schedule, slot, last, count, exact, outcome, reason, \
-             job, late_ms, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO slots (schedule, slot, last, count, exact, outcome, reason, job, late_ms, \
+             recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+             ON CONFLICT (schedule, slot) DO UPDATE SET last = excluded.last, \
+             count = excluded.count, exact = excluded.exact, outcome = excluded.outcome, \
+             reason = excluded.reason, job = excluded.job, late_ms = excluded.late_ms, \
+             recorded_at = excluded.recorded_at WHERE slots.job IS NULL",
         )?
         .execute(params![
             id.as_str(),

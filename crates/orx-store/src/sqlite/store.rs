@@ -24,12 +24,13 @@ use crate::error::prepared;
 use crate::new_fire::{self, NewFire, NewPlan, NewSettle};
 use crate::new_job::NewJob;
 use crate::{
-    CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, DeadLetterRow, DeadLetters,
-    Dispatching, Durability, Enqueued, Fire, Holder, Home, Jobs, KeptKey, Lead, LeadRequest,
-    Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
-    PruneRequest, Pruned, Recorded, Result, RetryAnswer, SchedulePlan, ScheduleRecord, Schedules,
-    Settle, SlotRequest, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep,
-    Watched, WorkerPut, WorkerRecord, WorkerReport, Workers,
+    CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, ClockJump, ClockNote,
+    DeadLetterRow, DeadLetters, Dispatching, Durability, Enqueued, Fire, Holder, Home, Jobs,
+    KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord,
+    NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result, RetryAnswer,
+    Rewind, SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest, StoreError, StoreInfo,
+    Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerPut, WorkerRecord, WorkerReport,
+    Workers,
 };
 
 /// Bytes that weigh as much as a row.
@@ -135,6 +136,11 @@ impl Dispatching for Sqlite {
         let run = move |tx: &mut Tx<'_>| change::promote(tx, now, limit);
         let (action, weight) = ("promote what is due", limit as usize);
         self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
+    async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> Result<u64> {
+        let run = move |tx: &mut Tx<'_>| change::clock_was_set(tx, jump, now);
+        self.lead_write("set the waits of jobs", Kind::Durable, 1, term, run).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -291,6 +297,17 @@ impl Schedules for Sqlite {
         let weight = settles.len() * 3;
         let run = move |tx: &mut Tx<'_>| schedules::settle(tx, &settles, now);
         self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
+    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let action = "read the schedules ahead of the clock";
+        self.read(action, move |conn| schedules::ahead(conn, of, limit)).await
+    }
+
+    async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, _now: Timestamp) -> Result<Vec<bool>> {
+        let weight = rewinds.len() * 4;
+        let run = move |tx: &mut Tx<'_>| schedules::rewind(tx, &rewinds);
+        self.lead_write("set the schedules back", Kind::Durable, weight, term, run).await
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
@@ -525,6 +542,15 @@ impl Upkeep for Sqlite {
         let run = move |tx: &mut Tx<'_>| keep::forget_keys(tx, now, limit);
         let (action, weight) = ("forget old keys", limit as usize);
         self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
+    async fn clock(&self) -> Result<Option<ClockNote>> {
+        self.read("read what is noted of the clock", read_beside::clock).await
+    }
+
+    async fn note_clock(&self, note: ClockNote, term: Term) -> Result<()> {
+        let run = move |tx: &mut Tx<'_>| keep::note_clock(tx, &note);
+        self.lead_write("note the clock", Kind::Advisory, 1, term, run).await
     }
 
     async fn close(&self) -> Result<()> {

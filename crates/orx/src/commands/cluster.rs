@@ -1,13 +1,13 @@
 //! The whole.
 
 use orx_model::JobStatus;
-use orx_model::time::format_duration;
+use orx_model::time::{format_duration, jump_words};
 use orx_model::wire::ClusterStatus;
 use orx_model::zone::ZoneData;
 
 use super::Session;
 use crate::error::{CliError, Exit};
-use crate::ui::Cell;
+use crate::ui::{Cell, Ui};
 
 /// The cluster as a whole
 #[derive(Debug, clap::Subcommand)]
@@ -44,6 +44,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
         ("slots", Cell::new(format!("{} of {} busy", status.active, status.slots))),
         ("jobs", Cell::new(if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })),
         ("dead letters", Cell::new(status.dead_letters.to_string())),
+        ("clock", Cell::new(clock(&status, &session.ui))),
         ("times", Cell::new(settings.join(", "))),
     ];
     for node in status.nodes.iter().filter(|_| status.nodes.len() > 1) {
@@ -66,6 +67,16 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
 
 fn zones(data: &ZoneData) -> String {
     format!("{}, {}", data.source, data.version_text())
+}
+
+fn clock(status: &ClusterStatus, ui: &Ui) -> String {
+    let last = status
+        .clock
+        .as_ref()
+        .and_then(|clock| Some((clock.jumps, clock.last_at?, jump_words(clock.last_by_ms?))));
+    let Some((jumps, at, words)) = last else { return "steady".to_owned() };
+    let before = if jumps > 1 { format!(", {jumps} times in all") } else { String::new() };
+    format!("set {words} at {}{before}", ui.exact(at))
 }
 
 fn leader(status: &ClusterStatus) -> String {

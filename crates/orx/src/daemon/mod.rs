@@ -20,13 +20,24 @@ use crate::error::{CliError, Exit};
 pub(crate) use node::{NodeOptions, node};
 pub(crate) use worker::{WorkerDaemonOptions, worker};
 
+/// Both clocks are read within so long.
+const READ_WITHIN: Duration = Duration::from_millis(500);
+
 struct SystemClock {
     started: Instant,
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        Now { wall: wall(), mono: self.started.elapsed() }
+        loop {
+            let before = self.started.elapsed();
+            let wall = wall();
+            let mono = self.started.elapsed();
+            // Stopped between the two, they are not of one moment, and look like a clock that was set.
+            if mono - before < READ_WITHIN {
+                return Now { wall, mono };
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use orx_model::schedule::wire::{
     ScheduleChangeAnswer, ScheduleChanged, ScheduleState, ScheduleView,
 };
 use orx_model::schedule::{ScheduleSpec, Slot, SlotOutcome, When, preview};
-use orx_model::time::format_exact;
+use orx_model::time::{format_exact, jump_words};
 
 use super::super::show::pairs;
 use crate::error::CliError;
@@ -215,11 +215,14 @@ pub(super) fn slots(ui: &Ui, slots: &[Slot]) -> Result<(), CliError> {
             SlotOutcome::Ran { late_ms, .. } | SlotOutcome::CaughtUp { late_ms, .. } => {
                 format_exact(Duration::from_millis(late_ms))
             }
-            SlotOutcome::Skipped { .. } | SlotOutcome::Missed => String::new(),
+            SlotOutcome::Skipped { .. } | SlotOutcome::Missed | SlotOutcome::ClockSet { .. } => {
+                String::new()
+            }
         };
         let job = slot.outcome.job().map(|job| job.to_string());
         let why = match (slot.outcome, slot.last) {
             (SlotOutcome::Skipped { reason }, None) => reason.words().to_owned(),
+            (SlotOutcome::ClockSet { by_ms }, _) => jump_words(by_ms),
             (outcome, Some(last)) => {
                 let more = if slot.exact { "" } else { " or more" };
                 let why = match outcome {
