@@ -33,6 +33,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand -V 'Print version'
@@ -94,12 +95,12 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --tz 'Time zone of the times you write and read'
             cand --wait 'Wait for the end, and end with its code'
             cand --follow 'Print what it prints, wait for the end, and end with its code'
-            cand --no-start 'Do not start a server where there is none'
             cand --no-header 'Leave out the names of columns'
             cand --quiet 'Only data and errors'
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -122,7 +123,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --corr 'Correlation id, passed on to the handler'
             cand --cwd 'Folder it runs in; the caller''s if left out'
             cand --env 'Variable it gets; without a value, the caller''s'
-            cand --on-interrupt 'What Ctrl-C does: leave the job running, or cancel it'
+            cand --on-interrupt 'What Ctrl-C, SIGTERM and SIGHUP do: leave the job running, or cancel it'
             cand --timeout 'Give up waiting after this time; the job goes on'
             cand --name 'Job type to show; the program''s name if left out'
             cand -c 'Context of the configuration'
@@ -136,14 +137,15 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --time 'How times are shown: relative, local, utc or unix'
             cand --tz 'Time zone of the times you write and read'
             cand --detach 'Print the id and end; the job goes on'
+            cand --env-all 'Give it all variables of the caller but ORX_TOKEN'
             cand --stdin 'Give it this command''s standard input, up to 256 KiB'
-            cand --no-start 'Do not start a server where there is none'
             cand --raw 'Pass the bytes of the job to the terminal as they are'
             cand --no-header 'Leave out the names of columns'
             cand --quiet 'Only data and errors'
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -173,6 +175,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -192,6 +195,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -211,6 +215,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -247,6 +252,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -276,6 +282,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -308,6 +315,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -339,6 +347,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -358,6 +367,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand add 'Make a schedule for a job type, or for a command after `--`'
@@ -423,6 +433,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -442,6 +453,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -463,6 +475,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -515,6 +528,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -535,6 +549,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -555,6 +570,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -576,6 +592,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -598,6 +615,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -620,6 +638,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -650,6 +669,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -680,6 +700,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -702,6 +723,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -739,6 +761,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -764,6 +787,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -805,6 +829,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -824,6 +849,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand list 'List every queue with its counts'
@@ -845,6 +871,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -864,6 +891,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -883,6 +911,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand list 'List them, newest first'
@@ -914,6 +943,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -933,6 +963,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -965,6 +996,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -997,6 +1029,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1016,6 +1049,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand list 'List every worker'
@@ -1040,6 +1074,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1059,6 +1094,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1082,6 +1118,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1105,6 +1142,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1128,6 +1166,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1147,6 +1186,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand status 'Counts, workers, and what needs a person'
@@ -1167,6 +1207,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1186,6 +1227,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand create 'Make a token; its text is shown once'
@@ -1212,6 +1254,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1231,6 +1274,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1250,6 +1294,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1269,6 +1314,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand progress 'Tell how far the job is, 0 to 100'
@@ -1293,6 +1339,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1313,6 +1360,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1332,6 +1380,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1351,6 +1400,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1371,6 +1421,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1390,10 +1441,13 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand server 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
             cand coordinator 'Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere'
+            cand status 'Say whether a server runs on the state folder; ends with 3 if none does'
+            cand stop 'End the server on the state folder, and wait for its end'
             cand worker 'Run a worker: it takes jobs from coordinators and runs them'
         }
         &'orx;daemon;server'= {
@@ -1423,6 +1477,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1450,6 +1505,50 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'orx;daemon;status'= {
+            cand --state 'State folder'
+            cand -c 'Context of the configuration'
+            cand --context 'Context of the configuration'
+            cand --url 'Server to talk to'
+            cand --config 'Configuration file'
+            cand -o 'Output format'
+            cand --output 'Output format'
+            cand --fields 'Only these columns or JSON fields'
+            cand --color 'Colours'
+            cand --time 'How times are shown: relative, local, utc or unix'
+            cand --tz 'Time zone of the times you write and read'
+            cand --no-header 'Leave out the names of columns'
+            cand --quiet 'Only data and errors'
+            cand -v 'Say more'
+            cand --verbose 'Say more'
+            cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'orx;daemon;stop'= {
+            cand --state 'State folder'
+            cand --timeout 'Give up waiting after this time; it ends all the same'
+            cand -c 'Context of the configuration'
+            cand --context 'Context of the configuration'
+            cand --url 'Server to talk to'
+            cand --config 'Configuration file'
+            cand -o 'Output format'
+            cand --output 'Output format'
+            cand --fields 'Only these columns or JSON fields'
+            cand --color 'Colours'
+            cand --time 'How times are shown: relative, local, utc or unix'
+            cand --tz 'Time zone of the times you write and read'
+            cand --no-header 'Leave out the names of columns'
+            cand --quiet 'Only data and errors'
+            cand -v 'Say more'
+            cand --verbose 'Say more'
+            cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1476,6 +1575,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1495,6 +1595,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand copy 'Move everything from one store to another, ids kept'
@@ -1517,6 +1618,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1536,6 +1638,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
             cand check 'Read the configuration and say what is wrong'
@@ -1557,6 +1660,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
         }
@@ -1577,6 +1681,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
         }
@@ -1597,6 +1702,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -1616,6 +1722,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
         }
@@ -1635,6 +1742,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
         }
@@ -1654,6 +1762,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
         }
@@ -1673,6 +1782,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
         }
@@ -1692,6 +1802,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help'
             cand --help 'Print help'
         }

@@ -23,7 +23,7 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let busy = app.settings.activity.begin((app.settings.now)());
+    let busy = app.settings.activity.begin();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
     let ends = request.extensions().get::<Ends>().copied();

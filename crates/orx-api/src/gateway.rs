@@ -299,7 +299,7 @@ pub(crate) async fn inbox(
         Problem::new(Code::BadRequest, "`worker` must name the incarnation whose inbox is read")
     })?;
     identify(&app, &headers, worker).await?.known()?;
-    let busy = app.settings.activity.begin((app.settings.now)());
+    let busy = app.settings.activity.begin();
     let subscription = subscribe(&reach(&app)?.hub, worker).await?;
     let closing = app.settings.closing.clone();
     let lines = lines(Reading { subscription, closing, _busy: busy, over: false });

@@ -20,9 +20,9 @@ mod tls;
 mod token_routes;
 mod unread;
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orx_control::ControlPanel;
 use orx_model::{Code, Problem, Timestamp};
@@ -35,17 +35,29 @@ pub use serve::{Serving, serve};
 pub use tls::{Tls, TlsError};
 
 /// Whether anybody asks for anything. For a server that ends when nobody does.
-#[derive(Default)]
 pub struct Activity {
     open: AtomicUsize,
-    last: AtomicI64,
+    /// When the newest request came, or ended: milliseconds after `made`.
+    last_ms: AtomicU64,
+    made: Instant,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { open: AtomicUsize::new(0), last_ms: AtomicU64::new(0), made: Instant::now() }
+    }
 }
 
 impl Activity {
-    fn begin(self: &Arc<Self>, now: Timestamp) -> Busy {
+    fn begin(self: &Arc<Self>) -> Busy {
         self.open.fetch_add(1, Ordering::AcqRel);
-        self.last.fetch_max(now.as_millis(), Ordering::AcqRel);
+        self.stir();
         Busy { activity: Arc::clone(self) }
+    }
+
+    fn stir(&self) {
+        let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.fetch_max(now, Ordering::AcqRel);
     }
 
     /// Requests that are being answered.
@@ -54,10 +66,15 @@ impl Activity {
         self.open.load(Ordering::Acquire)
     }
 
-    /// When the newest request came.
+    /// For how long there has been no request, on the monotonic clock; nothing while one is being
+    /// answered.
     #[must_use]
-    pub fn last(&self) -> Timestamp {
-        Timestamp::from_millis(self.last.load(Ordering::Acquire))
+    pub fn quiet(&self) -> Duration {
+        if self.open() > 0 {
+            return Duration::ZERO;
+        }
+        let last = Duration::from_millis(self.last_ms.load(Ordering::Acquire));
+        self.made.elapsed().saturating_sub(last)
     }
 }
 
@@ -68,6 +85,8 @@ struct Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        // Before it counts as gone: nobody sees no request, and a quiet time from before this one.
+        self.activity.stir();
         self.activity.open.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -361,7 +361,7 @@ async fn logs(
     Params(query): Params<LogsQuery>,
 ) -> Answer<Response> {
     let place = app.guard.watch()?;
-    let busy = app.settings.activity.begin((app.settings.now)());
+    let busy = app.settings.activity.begin();
     let events = app.panel.logs(&caller, &job, &query).await?;
     // Cut off, its reader goes on from the same place, here or elsewhere. What ends with the server
     // has a moment to say so.
@@ -567,7 +567,7 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The store takes writes.
+/// The store takes writes, and the server is not stopping.
 #[utoipa::path(
     get, path = wire::path::READYZ, tag = "server", security(()),
     responses(
@@ -577,6 +577,7 @@ async fn healthz() -> &'static str {
     ),
 )]
 async fn readyz(State(app): State<App>) -> Answer<&'static str> {
+    app.panel.well()?;
     app.guard.ready.check(&app.panel).await?;
     Ok("ok\n")
 }

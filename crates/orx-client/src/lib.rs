@@ -26,9 +26,9 @@ use orx_model::schedule::wire::{
 };
 use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
-    BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
-    EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
-    ResultAnswer, WaitAnswer, WaitQuery, WorkerDetail, WorkerList, WorkersOrderAnswer,
+    BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, Condition, DeadLetterPage,
+    EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList,
+    QueueView, ResultAnswer, WaitAnswer, WaitQuery, WorkerDetail, WorkerList, WorkersOrderAnswer,
     WorkersOrderRequest, path,
 };
 use orx_model::{Code, Job, JobStatus, MessageId, Problem};
@@ -128,6 +128,15 @@ pub trait Locate: Send + Sync {
         false
     }
 
+    /// One was found, and is expected back should it not answer any more.
+    fn expects_one(&self) -> bool {
+        false
+    }
+
+    /// The server that was answered last says that it is about to end: another is to be awaited
+    /// rather than started.
+    fn server_stops(&self) {}
+
     /// Whose certificates are believed, where the endpoint answered last is `https://`.
     fn trust(&self) -> Trust {
         Trust::System
@@ -146,6 +155,8 @@ impl Locate for Endpoint {
 pub enum Link {
     Lost,
     Back,
+    /// What the server says of itself has changed.
+    Server(Condition),
 }
 
 #[derive(Clone)]
@@ -366,17 +377,22 @@ impl Client {
         status: Option<JobStatus>,
         mut link: impl FnMut(Link),
     ) -> Result<Job> {
-        let query = WaitQuery { timeout_ms: Some(POLL.as_millis() as u64), status };
+        let mut query =
+            WaitQuery { timeout_ms: Some(POLL.as_millis() as u64), status, known: None };
         let route = place(path::JOB_WAIT, "{job}", reference);
         let mut away = Away::default();
         loop {
+            query.known = Some(away.server);
             let asked = self.once(Method::GET, &route, |call| call.query(&query));
             match asked.await {
                 Ok(WaitAnswer { reached: true, job, .. }) => {
                     away.back(&mut link);
                     return Ok(job);
                 }
-                Ok(_) => away.back(&mut link),
+                Ok(WaitAnswer { condition, .. }) => {
+                    away.back(&mut link);
+                    away.server_is(self, condition, &mut link);
+                }
                 Err(error) => away.lost(self, error, &mut link).await?,
             }
         }
@@ -430,6 +446,9 @@ impl Client {
                         }
                     }
                     other => {
+                        if let LogEvent::Ping { condition } = other {
+                            away.server_is(self, condition, &mut link);
+                        }
                         if matches!(other, LogEvent::Live {}) {
                             // Of what comes from here on nothing is left out, though the link be
                             // lost before any of it.
@@ -517,7 +536,13 @@ impl Client {
                 Err(error) if error.is_connect() && tried < self.locate.places() => {
                     self.forget_endpoint();
                 }
-                Err(error) => return Err(not_sent(&endpoint.url, &error, tried)),
+                Err(error) => {
+                    if !error.is_connect() && !error.is_builder() {
+                        // It took the connection, and was gone before it answered.
+                        self.reached.store(true, Ordering::Relaxed);
+                    }
+                    return Err(not_sent(&endpoint.url, &error, tried));
+                }
             }
         };
         self.reached.store(true, Ordering::Relaxed);
@@ -612,6 +637,8 @@ struct Away {
     pause: Duration,
     tries: u32,
     told: bool,
+    /// What the server said last of itself.
+    server: Condition,
 }
 
 impl Away {
@@ -619,7 +646,18 @@ impl Away {
         if self.told {
             link(Link::Back);
         }
-        *self = Self::default();
+        *self = Self { server: self.server, ..Self::default() };
+    }
+
+    fn server_is(&mut self, client: &Client, server: Condition, link: &mut impl FnMut(Link)) {
+        if self.server == server {
+            return;
+        }
+        self.server = server;
+        if server == Condition::Stopping {
+            client.locate.server_stops();
+        }
+        link(Link::Server(server));
     }
 
     async fn lost(
@@ -628,7 +666,7 @@ impl Away {
         error: ClientError,
         link: &mut impl FnMut(Link),
     ) -> Result<()> {
-        let reached = client.reached.load(Ordering::Relaxed);
+        let reached = client.reached.load(Ordering::Relaxed) || client.locate.expects_one();
         let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
         self.tries += 1;
         let (passing, over) = if reached {
@@ -643,8 +681,13 @@ impl Away {
         }
         if reached && !self.told {
             self.told = true;
-            link(Link::Lost);
+            // One that said that it stops is awaited already.
+            if self.server != Condition::Stopping {
+                link(Link::Lost);
+            }
         }
+        // Of the next one nothing is known.
+        self.server = Condition::Well;
         client.forget_endpoint();
         self.pause = (self.pause * 2).clamp(PAUSE, PAUSE_MAX);
         tokio::time::sleep(self.pause).await;

@@ -7,9 +7,9 @@ use base64::Engine as _;
 use orx_model::job::{Command, Json, json_null};
 use orx_model::json::{self, Unfit};
 use orx_model::text::nearest;
-use orx_model::wire::{BatchLine, EnqueueAnswer, EnqueueRequest, V};
+use orx_model::wire::{BatchLine, Condition, EnqueueAnswer, EnqueueRequest, V};
 use orx_model::{Code, JobId, JobSpec, JobStatus, Name, Offer, Problem, RetryPolicy, limits};
-use orx_store::Enqueued;
+use orx_store::{Enqueued, StoreError};
 use serde_json::value::RawValue;
 
 use crate::{Caller, ControlPanel, Defaults, Result, Scope, check_labels, key, store_problem};
@@ -27,7 +27,8 @@ impl ControlPanel {
         let name = spec.command.is_none().then(|| spec.name.clone());
         let due = wake_at(&spec);
         let now = self.now();
-        let answers = self.store().enqueue(vec![spec], now).await.map_err(store_problem)?;
+        let answers =
+            self.store().enqueue(vec![spec], now).await.map_err(|error| self.refused(error))?;
         let answer = answers.into_iter().next().ok_or_else(no_answer)?;
         self.wake([(&answer, due)]);
         let (id, status, created) = self.accepted(answer, keyed.as_ref()).await?;
@@ -82,13 +83,21 @@ impl ControlPanel {
                 }
             }
             Err(error) => {
-                let problem = store_problem(error);
+                let problem = self.refused(error);
                 for (place, _, _) in places {
                     answers[place].error = Some(problem.clone());
                 }
             }
         }
         answers
+    }
+
+    /// Those who wait are told of a full disk by whoever finds it first.
+    fn refused(&self, error: StoreError) -> Problem {
+        if let StoreError::Full = error {
+            self.inner.notices.store_is(Condition::StoreFull);
+        }
+        store_problem(error)
     }
 
     fn wake<'e>(
@@ -252,6 +261,14 @@ impl ControlPanel {
         if command.argv.first().is_none_or(String::is_empty) {
             return Err(bad("the command names no program".to_owned()));
         }
+        if let Some(name) =
+            command.caller_env.keys().find(|name| !Command::CALLER_ENV.contains(&name.as_str()))
+        {
+            let shown: String = name.chars().take(80).collect();
+            let known = Command::CALLER_ENV.join("`, `");
+            return Err(bad(format!("`caller_env` takes `{known}`, found `{shown}`")));
+        }
+        command.umask().map_err(bad)?;
         if command.argv.len() + command.env.len() > limits::COMMAND_WORDS {
             let most = limits::COMMAND_WORDS;
             return Err(Problem::new(
@@ -259,7 +276,8 @@ impl ControlPanel {
                 format!("a command has at most {most} arguments and variables"),
             ));
         }
-        let words = command.argv.iter().chain(command.env.keys()).chain(command.env.values());
+        let variables = command.env.values().chain(command.caller_env.values());
+        let words = command.argv.iter().chain(command.env.keys()).chain(variables);
         let bytes: usize = words.clone().map(String::len).sum();
         if bytes > limits::ARGS_BYTES {
             let most = limits::ARGS_BYTES;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use orx_model::log::{LogCursor, Stream as LogStream};
-use orx_model::wire::{LogEvent, LogPart, LogsQuery, V, WaitAnswer, WaitQuery};
+use orx_model::wire::{Condition, LogEvent, LogPart, LogsQuery, V, WaitAnswer, WaitQuery};
 use orx_model::{Code, Job, JobId, JobStatus, Problem, limits};
 use orx_store::LogRequest;
 use orx_transport::notice::Watch;
@@ -40,13 +40,16 @@ impl ControlPanel {
             let job = job.ok_or_else(|| no_job(id))?;
             let reached = job.status.is_final() || query.status == Some(job.status);
             let over = tokio::time::Instant::now() >= deadline;
-            if reached || over {
-                return Ok(WaitAnswer { v: V, reached, job: masked(job) });
+            let condition = self.inner.notices.condition();
+            let news = query.known.is_some_and(|known| known != condition);
+            if reached || over || news {
+                return Ok(WaitAnswer { v: V, reached, condition, job: masked(job) });
             }
             tokio::select! {
                 () = changed => {}
                 () = tokio::time::sleep_until(deadline) => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
+                _ = self.inner.notices.condition_not(condition) => {}
             }
         }
     }
@@ -80,6 +83,7 @@ impl ControlPanel {
             request,
             follow: query.follow.unwrap_or(false),
             told: None,
+            condition: Condition::Well,
             live: false,
             ready: VecDeque::new(),
             over: false,
@@ -99,6 +103,8 @@ struct Reader {
     follow: bool,
     /// The status that was told last.
     told: Option<(JobStatus, u32)>,
+    /// Told last of this server.
+    condition: Condition,
     /// What was printed before was sent.
     live: bool,
     ready: VecDeque<LogEvent>,
@@ -120,7 +126,11 @@ impl Reader {
                 Ok(false) => {
                     tokio::select! {
                         () = changed => {}
-                        () = tokio::time::sleep(PING) => return Some((Ok(LogEvent::Ping {}), self)),
+                        () = tokio::time::sleep(PING) => return Some((Ok(self.ping()), self)),
+                        condition = self.panel.inner.notices.condition_not(self.condition) => {
+                            self.condition = condition;
+                            return Some((Ok(self.ping()), self));
+                        }
                     }
                 }
                 Err(problem) => {
@@ -129,6 +139,10 @@ impl Reader {
                 }
             }
         }
+    }
+
+    fn ping(&self) -> LogEvent {
+        LogEvent::Ping { condition: self.condition }
     }
 
     /// Answers `false` when there is nothing to tell now.

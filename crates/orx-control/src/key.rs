@@ -1,7 +1,8 @@
 //! What an idempotency key stands for: a hash of what the job is, whoever asks for it and however it
 //! is written.
 //!
-//! Everything that a request says of its job counts, but for the key itself and who asks (`by`).
+//! Everything that a request says of its job counts, but for the key itself and who asks (`by`), with
+//! what a command has of its caller's terminal (`caller_env`, `umask`).
 //! What is left out is not what the server's defaults would make of it, since those may change
 //! between two tries. Args count in their canonical form ([`orx_model::json::canonical`]), and left
 //! out they are `{}`.
@@ -108,7 +109,7 @@ impl Fields {
     }
 
     fn command(&mut self, command: &Command) {
-        let Command { argv, cwd, env, stdin } = command;
+        let Command { argv, cwd, env, stdin, caller_env: _, umask: _ } = command;
         self.number(3, Some(argv.len() as u64));
         for word in argv {
             self.text(3, word);
@@ -143,6 +144,9 @@ pub(crate) fn is_same_before(request: &EnqueueRequest, made_by: Option<&str>, ha
         return false;
     }
     let mut request = EnqueueRequest { key: None, ..request.clone() };
+    if let Some(command) = &mut request.command {
+        (command.caller_env, command.umask) = (Labels::new(), None);
+    }
     let senders = [request.by.take(), None, made_by.map(str::to_owned)];
     let given = request.args.take();
     let empty = given.as_ref().is_none_or(|args| is_empty_object(args.get()));
@@ -199,6 +203,11 @@ mod tests {
         let same = [
             r#"{"args":{"a":[1.0,"ä"],"b":100},"tags":{"x":"1","y":"2"}}"#,
             r#"{"tags":{"y":"2","x":"1"},"args":{ "b":1e2,"a":[1,"\u00e4"] }}"#,
+        ];
+        assert_eq!(hashed(same[0]), hashed(same[1]));
+        let same = [
+            r#"{"command":{"argv":["a"]}}"#,
+            r#"{"command":{"argv":["a"],"caller_env":{"PATH":"/bin"},"umask":"0022"}}"#,
         ];
         assert_eq!(hashed(same[0]), hashed(same[1]));
     }

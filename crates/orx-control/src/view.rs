@@ -6,11 +6,11 @@ use orx_model::job::Command;
 use orx_model::mask::{mask_json, mask_labels, mask_text, mask_words};
 use orx_model::text::nearest;
 use orx_model::wire::{
-    ClockView, ClusterStatus, DeadLetter, DeadLetterPage, EnqueueRequest, JobDetail, JobPage,
-    ListQuery, NodeView, QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
+    ClockView, ClusterStatus, Condition, DeadLetter, DeadLetterPage, EnqueueRequest, JobDetail,
+    JobPage, ListQuery, NodeView, QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
 };
 use orx_model::{Code, Job, JobId, Name, Problem, limits};
-use orx_store::ListRequest;
+use orx_store::{ListRequest, StoreError};
 
 use crate::change::parse_filter;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
@@ -135,6 +135,8 @@ impl ControlPanel {
         let mut attention = Vec::new();
         if let Err(error) = self.store().check_writable().await {
             attention.push(format!("the store takes no writes: {error}"));
+        } else if let Err(problem) = self.well() {
+            attention.push(problem.detail);
         }
         let live: Vec<&WorkerView> = workers.iter().filter(|worker| worker.live).collect();
         if live.is_empty() && counts.pending > 0 {
@@ -210,6 +212,17 @@ impl ControlPanel {
     pub async fn ready(&self) -> Result<()> {
         self.store().check_writable().await.map_err(store_problem)
     }
+
+    /// Nothing is known to stand in the way of the jobs of this server.
+    pub fn well(&self) -> Result<()> {
+        let problem = |text: &str| Err(Problem::new(Code::Unavailable, text));
+        match self.inner.notices.condition() {
+            Condition::Well | Condition::Other => Ok(()),
+            Condition::Stopping => problem("this server is stopping"),
+            Condition::StoreFull => Err(store_problem(StoreError::Full)),
+            Condition::StoreAway => problem("the store takes no writes"),
+        }
+    }
 }
 
 /// Whoever leads finds the due times: with another database they may be others.
@@ -277,6 +290,7 @@ pub(crate) fn mask_request(request: &mut EnqueueRequest) {
 
 fn mask_command(command: &mut Command) {
     mask_labels(&mut command.env);
+    mask_labels(&mut command.caller_env);
     mask_words(&mut command.argv);
     // Passwords are piped in so that they stand nowhere: here neither.
     command.stdin = None;

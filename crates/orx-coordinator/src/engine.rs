@@ -79,6 +79,9 @@ pub struct Outbox {
     pub stale: BTreeSet<ExecutionId>,
     /// Something was not taken: the same events should be told again.
     pub again: Option<StoreError>,
+    /// The output that was told is not in the store, or not all of it; all else was done as if it
+    /// were. It is for the caller to try it in parts.
+    pub unkept: Option<StoreError>,
     /// Nothing could be claimed, though all that was told is recorded.
     pub failed: Option<StoreError>,
 }
@@ -485,8 +488,10 @@ impl Engine {
         touched.extend(events.progress.iter().map(|(_, progress)| progress.job));
         touched.extend(events.chunks.iter().map(|(_, chunk)| chunk.job));
         // A store may write both at once, in any order, and whoever follows a job stops at its end.
+        let mut unkept = None;
         if !events.outcomes.is_empty() && !events.chunks.is_empty() {
-            self.store.append_logs(told(std::mem::take(&mut events.chunks))).await?;
+            let kept = self.store.append_logs(told(std::mem::take(&mut events.chunks))).await;
+            unkept = no_output(kept)?;
         }
         // The outcomes' places count as free for the claims beside them.
         for (from, outcome) in &events.outcomes {
@@ -549,6 +554,15 @@ impl Engine {
                 Vec::new()
             }
         };
+        let logs = match no_output(logs) {
+            Ok(None) => Ok(()),
+            Ok(error) => {
+                unkept = error;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        outbox.unkept = unkept;
         self.fleet.claimed(&claimed, now);
         for claim in &claimed {
             let holder = Holder { worker: claim.worker, attempt: claim.dispatch.attempt };
@@ -1109,6 +1123,16 @@ impl ClockKeeping {
         if !jump.is_back() {
             self.keep_until = now.mono + KEEP_FOR;
         }
+    }
+}
+
+/// Why output was not kept, where that is no reason to leave the rest undone: a disk without room for
+/// it, or output that the store does not take. The other errors are of the store as a whole.
+fn no_output(kept: Result<()>) -> Result<Option<StoreError>> {
+    match kept {
+        Ok(()) => Ok(None),
+        Err(error @ (StoreError::Full | StoreError::Backend { .. })) => Ok(Some(error)),
+        Err(error) => Err(error),
     }
 }
 

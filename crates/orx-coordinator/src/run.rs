@@ -3,17 +3,18 @@
 //!
 //! A second task passes on what other nodes should know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use orx_model::log::LogChunk;
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Hint, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
 };
-use orx_model::wire::Receipt;
-use orx_model::{ExecutionId, Incarnation, MessageId, SecretHash};
+use orx_model::wire::{Condition, Receipt};
+use orx_model::{ExecutionId, Incarnation, JobId, MessageId, SecretHash};
 use orx_store::{Lead, NodeReport, Store, StoreError};
 use orx_transport::{
     Channel, Delivery, Gateway, GatewayError, GatewayServer, Notices, Peer, PeerList, Peers, Shard,
@@ -40,6 +41,12 @@ const STORE_PAUSE: Duration = Duration::from_millis(50);
 const STORE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Who has what is counted this often at most, however many ends other nodes tell of.
 const COUNT_EVERY: Duration = Duration::from_millis(20);
+/// A store that takes nothing for so long is said to be away.
+const AWAY_AFTER: Duration = Duration::from_secs(2);
+/// While something is wrong with the store, it is looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Marks of output that was left out, kept until the store takes them.
+const MARKS: usize = 4_096;
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Hints of other nodes taken at once.
 const HINTS: usize = 256;
@@ -122,6 +129,7 @@ impl Coordinator {
             engine,
             election,
             away: None,
+            marks: VecDeque::new(),
             to_count: false,
             counted: now.mono,
             passed: now.mono,
@@ -221,6 +229,8 @@ struct Task {
     stop: CancellationToken,
     /// Since when the store takes nothing, and the next pause before it is tried again.
     away: Option<(Duration, Duration)>,
+    /// Where output is missing that the store did not take.
+    marks: VecDeque<LogChunk>,
     /// Other nodes recorded ends, and who has what is to be counted.
     to_count: bool,
     /// When these were last done, on the monotonic clock.
@@ -290,13 +300,14 @@ impl Task {
                         continue;
                     }
                     // This pass may have had nothing to write.
-                    if self.away.is_some()
-                        && let Err(error) = self.parts.store.check_writable().await
-                    {
+                    let doubted =
+                        self.away.is_some() || !self.parts.notices.store_condition().is_well();
+                    if doubted && let Err(error) = self.parts.store.check_writable().await {
                         self.pause(&error).await;
                         continue;
                     }
                     self.store_is_back();
+                    self.mark_missing_output().await;
                     let idle = self.engine.fleet().is_idle()
                         && self.engine.next_due().is_none()
                         && !self.engine.has_more();
@@ -326,12 +337,17 @@ impl Task {
     /// After an error of the store, a little longer each time.
     async fn pause(&mut self, error: &StoreError) {
         let now = self.now().mono;
-        let (_, pause) = self.away.get_or_insert_with(|| {
+        let (since, pause) = self.away.get_or_insert_with(|| {
             tracing::warn!(%error, "the store does not take writes: trying on");
             (now, STORE_PAUSE)
         });
-        let wait = *pause;
+        let (wait, away) = (*pause, now.saturating_sub(*since));
         *pause = (wait * 2).min(STORE_PAUSE_MAX);
+        match error {
+            StoreError::Full => self.parts.notices.store_is(Condition::StoreFull),
+            _ if away >= AWAY_AFTER => self.parts.notices.store_is(Condition::StoreAway),
+            _ => {}
+        }
         // Told to stop, the next pass does.
         tokio::select! {
             () = self.stop.cancelled() => {}
@@ -340,12 +356,56 @@ impl Task {
     }
 
     fn store_is_back(&mut self) {
+        self.parts.notices.store_is(Condition::Well);
         let Some((since, _)) = self.away.take() else { return };
         tracing::info!("the store takes writes again");
         let now = self.now();
         // Nobody falls silent in less: one heartbeat may fail in it.
         if now.mono.saturating_sub(since) >= self.parts.settings.heartbeat {
             self.engine.was_away(now);
+        }
+    }
+
+    /// Output that the store takes neither with that of others nor alone is left out, so that nothing
+    /// waits behind it, and marked once the store takes that.
+    async fn keep_output(&mut self, deliveries: &[Box<dyn Delivery>], error: &StoreError) {
+        if let StoreError::Full = error {
+            self.parts.notices.store_is(Condition::StoreFull);
+        }
+        for delivery in deliveries {
+            let Body::Known(Message::JobLog { chunks }) = &delivery.envelope().body else {
+                continue;
+            };
+            let Err(error) = self.parts.store.append_logs(chunks.clone()).await else { continue };
+            if let Some(chunk) = chunks.first() {
+                tracing::warn!(job = %chunk.job, %error, "output is left out");
+            }
+            for chunk in chunks {
+                let dropped_bytes = chunk.dropped_bytes + chunk.bytes.len() as u64;
+                self.marks.push_back(LogChunk {
+                    dropped_bytes,
+                    bytes: Vec::new(),
+                    ..chunk.clone()
+                });
+            }
+            while self.marks.len() > MARKS {
+                self.marks.pop_front();
+            }
+        }
+    }
+
+    async fn mark_missing_output(&mut self) {
+        if self.marks.is_empty() {
+            return;
+        }
+        let marks: Vec<LogChunk> = self.marks.iter().cloned().collect();
+        let jobs: Vec<JobId> = marks.iter().map(|mark| mark.job).collect();
+        match self.parts.store.append_logs(marks).await {
+            Ok(()) => {
+                self.marks.clear();
+                self.parts.notices.changed(jobs);
+            }
+            Err(error) => tracing::debug!(%error, "output that was left out is not marked yet"),
         }
     }
 
@@ -359,6 +419,9 @@ impl Task {
         let told = self.node_told.unwrap_or_default() + settings.node_heartbeat;
         let next = (self.monitored + settings.monitor).min(self.election.ask_at()).min(told);
         let mut sleep = next.saturating_sub(now.mono);
+        if !self.parts.notices.store_condition().is_well() || !self.marks.is_empty() {
+            sleep = sleep.min(LOOK_AGAIN);
+        }
         if self.to_count {
             sleep = sleep.min((self.counted + COUNT_EVERY).saturating_sub(now.mono));
         }
@@ -447,6 +510,9 @@ impl Task {
         let mut outbox = self.engine.round(gather(deliveries), now).await?;
         let stale = std::mem::take(&mut outbox.stale);
         let again = outbox.again.take();
+        if let Some(error) = outbox.unkept.take() {
+            self.keep_output(deliveries, &error).await;
+        }
         if let Some(error) = outbox.failed.take() {
             match error {
                 // What was told is recorded all the same.

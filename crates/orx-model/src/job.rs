@@ -26,7 +26,7 @@ pub fn json_null() -> Json {
 }
 
 /// A command given with its job: an argv, never a shell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// The program, then its arguments.
@@ -40,6 +40,33 @@ pub struct Command {
     /// What it reads on standard input, base64; without it, the end of file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+    /// Of the few variables that a worker passes on, those of the caller, in place of the worker's:
+    /// `PATH`, `LANG`, `LC_ALL` and `TZ`. Where a command is given, not what it is: the same request
+    /// from another terminal may differ in them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub caller_env: BTreeMap<String, String>,
+    /// The caller's umask in octal, `0022`; the worker's if left out. As `caller_env` no part of
+    /// what the command is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0022")]
+    pub umask: Option<String>,
+}
+
+impl Command {
+    /// Variables of a caller that a command may be given beside its own.
+    pub const CALLER_ENV: [&str; 4] = ["PATH", "LANG", "LC_ALL", "TZ"];
+
+    /// The caller's umask as a number.
+    ///
+    /// # Errors
+    /// It is no umask in octal; what was found.
+    pub fn umask(&self) -> Result<Option<u32>, String> {
+        let Some(text) = &self.umask else { return Ok(None) };
+        let digits = matches!(text.len(), 3 | 4) && text.bytes().all(|b| b.is_ascii_digit());
+        let mask = u32::from_str_radix(text, 8).ok().filter(|mask| digits && *mask <= 0o777);
+        mask.map(Some)
+            .ok_or_else(|| format!("expected a umask in octal such as `0022`, found `{text}`"))
+    }
 }
 
 /// A request for a job, complete and checked: what a store keeps. Built by the control panel from

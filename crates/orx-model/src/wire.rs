@@ -231,6 +231,35 @@ pub struct WaitQuery {
     /// Wait for this status, or any final one; without it for any final one.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub status: Option<JobStatus>,
+    /// What the server said last of itself: as soon as that has changed it answers, reached or not.
+    /// Without it, it does not answer for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Condition>,
+}
+
+/// What stands in the way of a server's jobs, told to those who wait for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// Nothing does.
+    #[default]
+    Well,
+    /// It was told to end: another server goes on with its jobs.
+    Stopping,
+    /// There is no room on the disk of its store.
+    StoreFull,
+    /// Its store takes no writes.
+    StoreAway,
+    /// What a later version says.
+    #[serde(other)]
+    Other,
+}
+
+impl Condition {
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        *self == Self::Well
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -238,6 +267,8 @@ pub struct WaitAnswer {
     pub v: u32,
     /// The job is in the awaited status, or a final one.
     pub reached: bool,
+    #[serde(default, skip_serializing_if = "Condition::is_well")]
+    pub condition: Condition,
     pub job: Job,
 }
 
@@ -267,8 +298,12 @@ pub struct LogsQuery {
 #[serde(rename_all = "snake_case")]
 pub enum LogEvent {
     Chunk(LogPart),
-    /// Sent about every 5 s while nothing else is: the link lives.
-    Ping {},
+    /// Sent about every 5 s while nothing else is: the link lives. While following also as soon as
+    /// what the server says of itself has changed.
+    Ping {
+        #[serde(default, skip_serializing_if = "Condition::is_well")]
+        condition: Condition,
+    },
     /// While following: all that was printed before has been sent. Sent once.
     Live {},
     /// The status changed: sent once at the start too, while following.

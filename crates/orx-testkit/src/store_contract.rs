@@ -267,12 +267,7 @@ pub async fn no_more_than_so_many_are_claimed_at_once(store: AStore) {
 
 pub async fn a_worker_gets_no_more_than_its_room_and_only_what_it_takes(store: AStore) {
     let other = JobSpec { name: name("other"), ..job() };
-    let command = orx_model::Command {
-        argv: vec!["true".into()],
-        cwd: None,
-        env: Default::default(),
-        stdin: None,
-    };
+    let command = orx_model::Command { argv: vec!["true".into()], ..orx_model::Command::default() };
     let command = JobSpec { command: Some(command), ..job() };
     let picky = JobSpec { require: [("gpu".to_owned(), "a".to_owned())].into(), ..job() };
     let elsewhere = JobSpec { queue: name("media"), ..job() };

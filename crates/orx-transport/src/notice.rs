@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use orx_model::message::Hint;
+use orx_model::wire::Condition;
 use orx_model::{JobId, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Entries from which on those that nobody watches any more are looked for.
 const SWEEP: usize = 1_024;
@@ -27,6 +28,8 @@ struct Inner {
     /// Earliest time told by [`Notices::due`] and not yet taken, milliseconds; `MAX` for none.
     due: AtomicI64,
     workers: AtomicBool,
+    /// What stands in the way: of the store, and whether this node was told to end.
+    condition: watch::Sender<(Condition, bool)>,
     /// Only jobs that somebody watches now: bounded by open requests.
     watched: Mutex<HashMap<JobId, Weak<Notify>>>,
     /// For other nodes, if there may be any.
@@ -45,6 +48,7 @@ impl Default for Inner {
             work: Notify::new(),
             due: AtomicI64::new(i64::MAX),
             workers: AtomicBool::new(false),
+            condition: watch::Sender::new((Condition::Well, false)),
             watched: Mutex::default(),
             outward: None,
         }
@@ -123,6 +127,41 @@ impl Notices {
         self.inner.workers.swap(false, Ordering::AcqRel)
     }
 
+    /// How the store is.
+    pub fn store_is(&self, store: Condition) {
+        let changed = |told: &mut (Condition, bool)| std::mem::replace(&mut told.0, store) != store;
+        if self.inner.condition.send_if_modified(changed) && !store.is_well() {
+            // Whoever finds out that it is well again looks from now on.
+            self.inner.work.notify_one();
+        }
+    }
+
+    #[must_use]
+    pub fn store_condition(&self) -> Condition {
+        self.inner.condition.borrow().0
+    }
+
+    /// This node was told to end.
+    pub fn stopping(&self) {
+        self.inner.condition.send_modify(|told| told.1 = true);
+    }
+
+    /// What stands in the way of the jobs of this node.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        worst(*self.inner.condition.borrow())
+    }
+
+    /// Resolves once it is another than this.
+    pub async fn condition_not(&self, known: Condition) -> Condition {
+        let mut condition = self.inner.condition.subscribe();
+        match condition.wait_for(|told| worst(*told) != known).await {
+            Ok(told) => worst(*told),
+            // Not while `self` is there.
+            Err(_) => known,
+        }
+    }
+
     /// Nodes came or went, or the leader stepped down.
     pub fn nodes(&self) {
         self.tell_others(|hint| hint.nodes = true);
@@ -189,6 +228,10 @@ impl Notices {
         });
         Watch { job, notify, notices: self.clone() }
     }
+}
+
+fn worst((store, stopping): (Condition, bool)) -> Condition {
+    if stopping { Condition::Stopping } else { store }
 }
 
 /// Hears the changes of one job while it lives.

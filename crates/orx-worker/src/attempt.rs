@@ -244,6 +244,7 @@ impl Attempt {
             .args(prepared.argv.iter().skip(1))
             .env_clear()
             .envs(self.shared.environment.iter().map(|(name, value)| (name, value)))
+            .envs(&prepared.caller_env)
             .envs(&prepared.env)
             .envs(command::environment(&self.dispatch))
             .env(WORKER_VAR, &self.shared.worker)
@@ -256,7 +257,7 @@ impl Attempt {
         if let Some(cwd) = &prepared.cwd {
             command.current_dir(cwd);
         }
-        command.spawn().map_err(|error| match error.kind() {
+        crate::umask::spawn(&mut command, prepared.umask).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 (format!("the command `{program}` was not found"), Some(Exit::Code(127)))
             }

@@ -70,6 +70,10 @@ pub(crate) struct Prepared {
     pub(crate) argv: Vec<String>,
     pub(crate) cwd: Option<String>,
     pub(crate) env: BTreeMap<String, String>,
+    /// In place of the worker's own variables of these names.
+    pub(crate) caller_env: BTreeMap<String, String>,
+    /// In place of the worker's own.
+    pub(crate) umask: Option<u32>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) retry_codes: Vec<i32>,
     pub(crate) no_retry_codes: Vec<i32>,
@@ -135,6 +139,8 @@ impl CommandHandler {
             argv: self.cmd.iter().map(fill).collect::<Result<_, String>>()?,
             cwd: self.cwd.clone(),
             env: self.env.clone(),
+            caller_env: BTreeMap::new(),
+            umask: None,
             stdin,
             retry_codes: self.retry_codes.clone(),
             no_retry_codes: self.no_retry_codes.clone(),
@@ -158,6 +164,8 @@ pub(crate) fn given(command: &orx_model::Command) -> Result<Prepared, String> {
         argv: command.argv.clone(),
         cwd: command.cwd.clone(),
         env: command.env.clone(),
+        caller_env: command.caller_env.clone(),
+        umask: command.umask()?,
         stdin,
         retry_codes: Vec::new(),
         no_retry_codes: Vec::new(),

@@ -18,6 +18,7 @@ pub mod process;
 mod progress;
 pub mod protocol;
 pub mod runtime;
+mod umask;
 
 pub use command::CommandHandler;
 pub use handler::{Handler, HandlerError, Handlers, JobContext};

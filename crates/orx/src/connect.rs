@@ -3,7 +3,6 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,19 +12,27 @@ use base64::Engine as _;
 use orx_client::{ClientError, Endpoint, Locate, ServerUrl, Trust};
 use orx_model::{Code, Problem};
 
+use crate::background;
 use crate::config::{Config, Context};
 use crate::error::{CliError, Exit};
 use crate::state::{StateDir, read_token};
+use crate::ui::Ui;
 
-/// A server that was started ends by itself after so long without work or requests.
-pub(crate) const BACKGROUND_IDLE: &str = "10s";
 const START_WITHIN: Duration = Duration::from_secs(20);
-const LOG_TAIL: usize = 2_000;
-/// A log larger than this is put aside before a new server writes to it.
-const LOG_BYTES: u64 = 4 * 1024 * 1024;
+/// A server that stops lets what it runs end first, but not for longer.
+const ENDS_WITHIN: Duration = Duration::from_secs(90);
 
 /// All the authorities of a system are some hundred thousand bytes.
 const CA_BYTES: u64 = 4 * 1024 * 1024;
+
+/// When a command starts a server where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Never,
+    /// Where a store is: there is something to look at.
+    WithStore,
+    Always,
+}
 
 /// What flags say about the server.
 #[derive(Debug, Clone, Default)]
@@ -47,11 +54,15 @@ pub(crate) struct Locator {
     local_trust: Mutex<Trust>,
     token: Option<String>,
     read_only: bool,
-    /// May start a server; with the configuration file to give to it.
-    start: Option<Option<PathBuf>>,
-    /// The server that was found here was started by a person or a service manager: should it go,
-    /// it is theirs to start again, and not ours to take its place.
+    start: Start,
+    /// To give to a server that is started.
+    config_file: Option<PathBuf>,
+    ui: Option<Ui>,
+    /// The server that was found here was started by a person or a service manager, or was told to
+    /// end by one: once it is gone it is theirs to start another, and not ours to take its place.
     theirs: AtomicBool,
+    /// A server was found on the state folder, alive.
+    found: AtomicBool,
 }
 
 impl Locator {
@@ -61,7 +72,8 @@ impl Locator {
         config: &Config,
         config_file: Option<PathBuf>,
         state: StateDir,
-        may_start: bool,
+        start: Start,
+        ui: Option<Ui>,
     ) -> Result<Self, CliError> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let context = named
@@ -104,7 +116,7 @@ impl Locator {
                 .map_err(|error| CliError::new(Exit::NotAllowed, "token", error))?,
             (None, None) => None,
         };
-        let start = (may_start && urls.is_empty()).then_some(config_file);
+        let start = if urls.is_empty() { start } else { Start::Never };
         Ok(Self {
             state,
             urls,
@@ -115,7 +127,10 @@ impl Locator {
             token,
             read_only: context.is_some_and(|context| context.read_only),
             start,
+            config_file,
+            ui,
             theirs: AtomicBool::new(false),
+            found: AtomicBool::new(false),
         })
     }
 
@@ -124,7 +139,7 @@ impl Locator {
         self.state.token().map_err(|error| Problem::new(Code::Unauthenticated, error).into())
     }
 
-    fn local(&self) -> Result<Option<Endpoint>, ClientError> {
+    fn local(&self) -> Result<Option<Local>, ClientError> {
         self.state.check().map_err(|error| {
             // Asking again does not help here either.
             let mut problem = Problem::new(Code::NotAllowed, error.message);
@@ -132,17 +147,31 @@ impl Locator {
             problem
         })?;
         let Some(address) = self.state.address() else { return Ok(None) };
-        self.theirs.store(!address.background, Ordering::Relaxed);
+        self.found.store(true, Ordering::Relaxed);
+        if !address.background {
+            self.theirs.store(true, Ordering::Relaxed);
+        }
         let token = match &self.token {
             Some(token) => Some(token.clone()),
             None => self.local_token()?,
         };
         let trust = local_trust(address.certificate.as_deref());
         *self.local_trust.lock().unwrap_or_else(PoisonError::into_inner) = trust;
-        Ok(Some(Endpoint { url: address.url, token }))
+        let endpoint = Endpoint { url: address.url, token };
+        Ok(Some(Local { endpoint, stopping: address.stopping }))
     }
 
-    async fn start(&self, config: Option<&PathBuf>) -> Result<Endpoint, ClientError> {
+    /// A server may be started, and is there something to start it for.
+    fn starts(&self) -> bool {
+        !self.theirs.load(Ordering::Relaxed)
+            && match self.start {
+                Start::Never => false,
+                Start::WithStore => self.state.file("orx.db").exists(),
+                Start::Always => true,
+            }
+    }
+
+    async fn start(&self) -> Result<Endpoint, ClientError> {
         let folder = self.state.path().display();
         let failed = |message: String, cause: String, hint: &str| ClientError::NoServer {
             message,
@@ -159,75 +188,56 @@ impl Locator {
             failed(message, error.to_string(), elsewhere)
         };
         let in_sight = "`orx daemon server` starts one in the foreground, which says more";
-        let (mut child, mut log_from) = self.spawn(config).map_err(unable)?;
-        let began = Instant::now();
-        let mut pause = Duration::from_millis(2);
-        let mut lost = false;
+        let config = self.config_file.as_deref();
+        let mut started: Option<background::Started> = None;
+        let (mut since, mut pause) = (Instant::now(), Duration::from_millis(2));
+        let began = since;
+        let mut noted = false;
         loop {
-            if let Some(found) = self.local()? {
-                return Ok(found);
+            match self.local()? {
+                Some(found) if !found.stopping => return Ok(found.endpoint),
+                Some(found) if began.elapsed() > ENDS_WITHIN => return Ok(found.endpoint),
+                Some(_) => {
+                    if let Some(ui) = self.ui.as_ref().filter(|_| !noted) {
+                        ui.note(
+                            "the server is stopping: waiting for its end to start the next one",
+                        );
+                    }
+                    noted = true;
+                    since = Instant::now();
+                }
+                None if started.is_none() => {
+                    started = Some(background::start(&self.state, config).map_err(unable)?);
+                }
+                None => {}
             }
-            if let Ok(Some(status)) = child.try_wait()
-                && !lost
+            if let Some(own) = &mut started
+                && let Ok(Some(status)) = own.child.try_wait()
             {
-                // Another one was faster: it is waited for instead.
-                lost =
-                    status.code() == Some(i32::from(Exit::Conflict.code())) && self.state.is_held();
-                if !lost {
+                // Another one was faster: it is waited for instead, unless it has ended again.
+                if status.code() != Some(i32::from(Exit::Conflict.code())) {
                     let message = "the server in the background ended at once".to_owned();
-                    return Err(failed(message, self.log_since(log_from), in_sight));
+                    return Err(failed(message, own.log(), in_sight));
+                }
+                if !self.state.is_held() {
+                    started = None;
                 }
             }
-            if lost && !self.state.is_held() && self.state.address().is_none() {
-                // The faster one has ended again.
-                (child, log_from) = self.spawn(config).map_err(unable)?;
-                lost = false;
-            }
-            if began.elapsed() > START_WITHIN {
+            if since.elapsed() > START_WITHIN {
                 let message = "the server in the background is not ready".to_owned();
-                return Err(failed(message, self.log_since(log_from), in_sight));
+                let log = started.map(|own| own.log()).unwrap_or_default();
+                return Err(failed(message, log, in_sight));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(Duration::from_millis(50));
         }
     }
+}
 
-    /// Answers where in the log its own lines begin, too.
-    fn spawn(&self, config: Option<&PathBuf>) -> std::io::Result<(Child, u64)> {
-        use std::os::unix::fs::OpenOptionsExt;
-        use std::os::unix::process::CommandExt;
-        let path = self.state.file("server.log");
-        if std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES) {
-            // One older log is kept: neither grows without a bound.
-            std::fs::rename(&path, self.state.file("server.log.1"))?;
-        }
-        let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        let log_from = log.metadata()?.len();
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["daemon", "server", "--background", "--listen", "127.0.0.1:0"])
-            .args(["--exit-when-idle", BACKGROUND_IDLE, "--state"])
-            .arg(self.state.path())
-            // It outlives this command, and its terminal, and does not hold the caller's folder.
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        if let Some(config) = config {
-            command.arg("--config").arg(std::path::absolute(config)?);
-        }
-        Ok((command.spawn()?, log_from))
-    }
-
-    /// The end of what was logged since; what older servers said would mislead.
-    fn log_since(&self, from: u64) -> String {
-        let bytes = std::fs::read(self.state.file("server.log")).unwrap_or_default();
-        let since = usize::try_from(from).ok().and_then(|from| bytes.get(from..));
-        let since = since.unwrap_or_default();
-        let tail = &since[since.len().saturating_sub(LOG_TAIL)..];
-        orx_model::text::clean_text(tail).trim().to_owned()
-    }
+/// The server on the state folder.
+struct Local {
+    endpoint: Endpoint,
+    stopping: bool,
 }
 
 /// Where a worker's coordinators are, and what it shows them.
@@ -348,21 +358,29 @@ impl Locate for Locator {
             };
             return Ok(Endpoint { url: url.as_str().to_owned(), token });
         }
-        if let Some(found) = self.local()? {
-            return Ok(found);
-        }
-        match &self.start {
-            Some(config) if !self.theirs.load(Ordering::Relaxed) => {
+        let found = self.local()?;
+        match found {
+            // One that ends takes no new work where another can be started after it.
+            Some(found) if !found.stopping || !self.starts() => Ok(found.endpoint),
+            _ if self.starts() => {
                 // One start at a time in this process.
                 static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
                 let _one = STARTING.lock().await;
-                self.start(config.as_ref()).await
+                self.start().await
             }
             _ => Err(ClientError::no_server(format!(
                 "no server runs on the state folder `{}`",
                 self.state.path().display()
             ))),
         }
+    }
+
+    fn expects_one(&self) -> bool {
+        self.found.load(Ordering::Relaxed)
+    }
+
+    fn server_stops(&self) {
+        self.theirs.store(true, Ordering::Relaxed);
     }
 
     fn places(&self) -> usize {

@@ -23,7 +23,8 @@ pub(crate) enum Exit {
     TimedOut,
     /// `run` itself failed.
     RunFailed,
-    Interrupted,
+    /// By the signal of this number.
+    Interrupted(i32),
     /// The code of a job's command.
     Command(u8),
 }
@@ -44,7 +45,7 @@ impl Exit {
             Self::TryLater => 75,
             Self::TimedOut => 124,
             Self::RunFailed => 125,
-            Self::Interrupted => 130,
+            Self::Interrupted(signal) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),
             Self::Command(code) => code,
         }
     }
@@ -66,10 +67,15 @@ pub(crate) const EXIT_CODES: &str = "\
   125  `orx run` itself failed, or its job was lost and must not run twice
   126  the worker cannot execute the command
   127  the worker cannot find the command
-  130  interrupted
+  129  interrupted by SIGHUP, as of a terminal that closes
+  130  interrupted by SIGINT, as of Ctrl-C
+  143  interrupted by SIGTERM
 `orx run`, and `--wait` for one command, end with the command's own code, or
-128 and the number of the signal that ended it.
+128 and the number of the signal that ended it. `orx run` whose output nobody
+reads any more (`| head`) cancels its job and ends with 0.
 ";
+
+const CLOSED_PIPE: &str = "closed_pipe";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CliError {
@@ -101,6 +107,12 @@ impl CliError {
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, "usage", message)
+    }
+
+    /// Nobody reads the output any more.
+    #[must_use]
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        self.code == CLOSED_PIPE
     }
 
     #[must_use]
@@ -182,7 +194,7 @@ impl From<ClientError> for CliError {
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
-            return Self::new(Exit::Done, "closed_pipe", "");
+            return Self::new(Exit::Done, CLOSED_PIPE, "");
         }
         Self::new(Exit::Failed, "io", "could not read or write").cause(error.to_string())
     }
@@ -191,7 +203,7 @@ impl From<std::io::Error> for CliError {
 impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
         if error.io_error_kind() == Some(std::io::ErrorKind::BrokenPipe) {
-            return Self::new(Exit::Done, "closed_pipe", "");
+            return Self::new(Exit::Done, CLOSED_PIPE, "");
         }
         Self::new(Exit::Failed, "json", "could not write JSON").cause(error.to_string())
     }

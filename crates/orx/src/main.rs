@@ -2,6 +2,7 @@
 //!
 //! A command is a client of the HTTP API and knows no store; only [`daemon`] links the server.
 
+mod background;
 mod commands;
 mod config;
 mod connect;
@@ -24,7 +25,7 @@ use orx_model::Name;
 use orx_model::time::{TimeStyle, Zone, parse_duration};
 
 use commands::{Session, interruptible};
-use connect::{Locator, Named};
+use connect::{Locator, Named, Start};
 use error::{CliError, Exit};
 use state::StateDir;
 use ui::{Format, Ui, When};
@@ -85,6 +86,9 @@ struct Global {
     /// Never ask
     #[arg(long, global = true)]
     no_input: bool,
+    /// Start no server where there is none
+    #[arg(long, global = true)]
+    no_start: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -187,6 +191,26 @@ enum Daemon {
         state: Option<PathBuf>,
         #[command(flatten)]
         node: NodeArgs,
+    },
+    /// Say whether a server runs on the state folder; ends with 3 if none does
+    #[command(after_long_help = commands::help::DAEMON_STATUS)]
+    Status {
+        /// State folder
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+    },
+    /// End the server on the state folder, and wait for its end
+    ///
+    /// What it runs has the time of `[worker] stop_grace` to end, and else is stopped and runs again
+    /// on the next server. Where none runs there is nothing to do.
+    #[command(after_long_help = commands::help::DAEMON_STOP)]
+    Stop {
+        /// State folder
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+        /// Give up waiting after this time; it ends all the same
+        #[arg(long, value_name = "D", value_parser = duration)]
+        timeout: Option<Duration>,
     },
     /// Run a worker: it takes jobs from coordinators and runs them
     #[command(after_long_help = commands::help::WORKER_DAEMON)]
@@ -441,6 +465,10 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Generate { folder } => commands::completions::generate(&folder, Cli::command()),
         Command::Ctx(command) => commands::ctx::run(command, &ui),
         Command::Config(ConfigCommand::Show { origin }) => show_config(&loaded, origin, &ui),
+        Command::Daemon(Daemon::Status { state }) => commands::daemon::status(&find(state)?, &ui),
+        Command::Daemon(Daemon::Stop { state, timeout }) => {
+            commands::daemon::stop(&find(state)?, timeout, &ui)
+        }
         Command::Daemon(daemon) => {
             start_log(global.verbose);
             run_daemon(daemon, &global, loaded)?;
@@ -454,10 +482,18 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
     }
 }
 
+fn find(state: Option<PathBuf>) -> Result<StateDir, CliError> {
+    StateDir::find(state).map_err(CliError::usage)
+}
+
 fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result<(), CliError> {
-    let find = |state| StateDir::find(state).map_err(CliError::usage);
+    // Nor do jobs hold what whoever started their worker had open.
+    background::keep_descriptors_here();
     match daemon {
         Daemon::Server { listen, net, state, exit_when_idle, commands, background, node } => {
+            if background {
+                background::detach();
+            }
             let options = daemon::NodeOptions {
                 listen,
                 net,
@@ -506,7 +542,8 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
             own.commands = commands.unwrap_or(own.commands);
             let state = find(None)?;
             let named = Named { url: global.url.clone(), context: global.context.clone() };
-            let locator = Locator::new(&named, &loaded.config, loaded.file, state, false)?;
+            let locator =
+                Locator::new(&named, &loaded.config, loaded.file, state, Start::Never, None)?;
             let endpoint = locator.for_worker(&config.worker)?;
             daemon::worker(daemon::WorkerDaemonOptions {
                 urls: endpoint.urls,
@@ -515,6 +552,7 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
                 config,
             })
         }
+        Daemon::Status { .. } | Daemon::Stop { .. } => unreachable!("these run nothing"),
     }
 }
 
@@ -529,14 +567,17 @@ fn client_command(
     {
         return done;
     }
-    let state = StateDir::find(None).map_err(CliError::usage)?;
-    let may_start = match &command {
-        Command::Enqueue(args) => !args.no_start,
-        Command::Run(args) => !args.no_start,
-        _ => false,
+    let state = find(None)?;
+    let start = match &command {
+        _ if global.no_start => Start::Never,
+        Command::Enqueue(_) | Command::Run(_) => Start::Always,
+        // A server that nobody else uses is not the one to be measured.
+        Command::Bench(_) => Start::Never,
+        _ => Start::WithStore,
     };
     let named = Named { url: global.url.clone(), context: global.context.clone() };
-    let locator = Locator::new(&named, &loaded.config, loaded.file, state.clone(), may_start)?;
+    let shown = Some(ui.clone());
+    let locator = Locator::new(&named, &loaded.config, loaded.file, state.clone(), start, shown)?;
     // One request after the other needs no more than one thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
@@ -549,12 +590,12 @@ fn client_command(
             Command::Show(args) => commands::show::run(args, &session).await,
             Command::Result(args) => commands::show::result(args, &session).await,
             Command::Logs(args) => {
-                let resume = args.resume();
+                let resume = args.resume(&session.state);
                 let run = commands::logs::run(args, &session);
                 interruptible(&session.ui, resume, run).await
             }
             Command::Wait(args) => {
-                let resume = Some(args.resume());
+                let resume = Some(args.resume(&session.state));
                 let run = commands::wait::run(args, &session);
                 interruptible(&session.ui, resume, run).await
             }

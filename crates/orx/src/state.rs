@@ -37,6 +37,9 @@ pub(crate) struct Address {
     pub(crate) started_at: Timestamp,
     /// Started by a command that needed one, not by a person or a service manager.
     pub(crate) background: bool,
+    /// It was told to end, and lets what it runs end first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stopping: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -159,6 +162,18 @@ impl StateDir {
         self.is_held().then_some(address)
     }
 
+    /// This process is the server that holds the folder: it has a file of it open. A number alone
+    /// may be another's by now, or be of another container that sees the same folder.
+    #[must_use]
+    pub(crate) fn is_held_by(&self, pid: u32) -> bool {
+        let identity = |path: PathBuf| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        let own: Vec<_> = ["server.lock", "orx.db"].map(|name| identity(self.file(name))).into();
+        let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        open.flatten()
+            .filter_map(|file| identity(file.path()))
+            .any(|file| own.contains(&Some(file)))
+    }
+
     pub(crate) fn write_address(&self, address: &Address) -> io::Result<()> {
         self.replace("server.json", &serde_json::to_string(address)?)
     }
@@ -262,11 +277,13 @@ mod tests {
             node: Incarnation(1),
             started_at: Timestamp::default(),
             background: true,
+            stopping: false,
         };
         let lock = state.try_lock().expect("a lock file").expect("free");
         state.write_address(&address).expect("written");
         assert_eq!(state.address(), Some(address));
         assert!(state.try_lock().expect("a lock file").is_none());
+        assert!(state.is_held_by(std::process::id()) && !state.is_held_by(1));
         drop(lock);
         assert_eq!(state.address(), None);
     }

@@ -3,9 +3,8 @@
 mod common;
 
 use std::io::{Seek, SeekFrom, Write};
-use std::process::Command;
 
-use common::{Machine, read, said, until};
+use common::{Machine, SmallDisk, read, said, until};
 
 /// The exit code, and what the error must name.
 fn refused(machine: &Machine, args: &[&str], code: i32, names: &str) {
@@ -220,50 +219,6 @@ fn a_newer_or_damaged_store_is_left_alone() {
     std::fs::write(&path, good).expect("written");
     machine.start(&[]);
     assert_eq!(machine.status("1"), "completed");
-}
-
-/// A disk so small that a test can fill it: one of its own where it may mount, else the shared
-/// memory of a container, which is small by default.
-struct SmallDisk {
-    path: std::path::PathBuf,
-    mounted: bool,
-}
-
-impl SmallDisk {
-    fn at(machine: &Machine) -> Self {
-        let path = machine.state();
-        std::fs::create_dir(&path).expect("a folder");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(&path);
-        if mount.output().is_ok_and(|done| done.status.success()) {
-            return Self { path, mounted: true };
-        }
-        std::fs::remove_dir(&path).expect("removed");
-        let folder = std::path::PathBuf::from(format!("/dev/shm/orx-test-{}", std::process::id()));
-        std::fs::create_dir(&folder).expect("a folder in /dev/shm");
-        let size = said(
-            Command::new("df").args(["-m", "--output=size"]).arg(&folder).output().expect("df"),
-        );
-        let mb: u64 =
-            size.out.lines().last().and_then(|mb| mb.trim().parse().ok()).unwrap_or(u64::MAX);
-        if mb > 512 {
-            std::fs::remove_dir(&folder).expect("removed");
-            panic!("a small disk is needed: run the tests as root, or where /dev/shm is small");
-        }
-        std::os::unix::fs::symlink(&folder, &path).expect("a link");
-        Self { path: folder, mounted: false }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // What is left of a failed test is no second failure.
-        if self.mounted {
-            let _ = Command::new("umount").arg("-l").arg(&self.path).output();
-        } else {
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
 }
 
 #[test]

@@ -60,11 +60,11 @@ fn an_address_file_of_a_killed_server_misleads_nobody() {
     let stale = read(machine.state().join("server.json"));
     machine.kill();
     assert_eq!(read(machine.state().join("server.json")), stale);
-    assert_eq!(machine.orx(["jobs"]).code, 69);
+    assert_eq!(machine.orx(["--no-start", "jobs"]).code, 69);
     // Nothing was lost that could come back: waiting for it would only hang.
     let began = std::time::Instant::now();
     for args in [["logs", "1"], ["wait", "1"]] {
-        let said = machine.orx(args);
+        let said = machine.orx(["--no-start", args[0], args[1]]);
         assert!(said.code == 69 && !said.err.contains("reconnecting"), "{args:?}: {said:?}");
         let nowhere = Machine::new().orx(args);
         assert!(nowhere.code == 69 && !nowhere.err.contains("reconnecting"), "{nowhere:?}");
@@ -125,22 +125,91 @@ fn standard_input_is_passed_on_only_when_asked_for() {
     assert_eq!(machine.orx_in(["run", "--", "cat"], b"input").out, "");
 }
 
+/// A process has a handler for the signal of this number.
+fn catches(pid: u32, signal: u32) -> bool {
+    let status = read(format!("/proc/{pid}/status"));
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
 #[test]
-fn ctrl_c_leaves_the_job_running_or_cancels_it_as_told() {
+fn what_ends_it_leaves_the_job_running_or_cancels_it_as_told() {
     let machine = Machine::with_server();
-    for (more, code, status) in [("detach", 130, "running"), ("cancel", 6, "cancelled")] {
-        let mut command =
-            machine.command(["run", "--on-interrupt", more, "--", "sh", "-c", "echo up; sleep 60"]);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("orx runs");
-        let mut out = child.stdout.take().expect("a pipe");
-        let mut first = [0; 3];
-        std::io::Read::read_exact(&mut out, &mut first).expect("the job runs");
-        signal(child.id(), "INT");
-        assert_eq!(child.wait().expect("ended").code(), Some(code), "{more}");
-        assert_eq!(machine.status("@last"), status, "{more}");
-        assert_eq!(machine.orx(["cancel", "--status", "running", "--yes"]).code, 0);
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        for (more, code, status) in [("detach", code, "running"), ("cancel", 6, "cancelled")] {
+            let job = ["sh", "-c", "echo up; sleep 60"];
+            let mut command = machine.command(["run", "--on-interrupt", more, "--"]);
+            let mut child = command
+                .args(job)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("orx runs");
+            let mut out = child.stdout.take().expect("a pipe");
+            let mut first = [0; 3];
+            std::io::Read::read_exact(&mut out, &mut first).expect("the job runs");
+            signal(child.id(), name);
+            let ran = said(child.wait_with_output().expect("ended"));
+            assert_eq!(ran.code, code, "{name} {more}: {ran:?}");
+            assert_eq!(machine.status("@last"), status, "{name} {more}");
+            let id = machine.json(["show", "@last"])["id"].to_string();
+            let resume = format!("`orx logs -f {id}`");
+            let cancel = format!("`orx cancel {id}`");
+            let told = ran.err.contains(&resume) && ran.err.contains(&cancel);
+            assert_eq!(told, more == "detach", "{ran:?}");
+            assert_eq!(machine.orx(["cancel", "--status", "running", "--yes"]).code, 0);
+        }
     }
+}
+
+#[test]
+fn a_job_whose_output_nobody_reads_any_more_ends_unless_it_is_detached() {
+    let machine = Machine::with_server();
+    for to in ["1", "2"] {
+        let script = format!("\"$0\" run -- sh -c 'exec yes >&{to}' 2>&1 | head -1");
+        let mut sh = std::process::Command::new("sh");
+        sh.args(["-c", &script, &orx().display().to_string()]).env_clear();
+        for (name, value) in machine.command([""; 0]).get_envs() {
+            sh.env(name, value.unwrap_or_default());
+        }
+        let ran = said(sh.current_dir(machine.path("work")).output().expect("sh runs"));
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "y\n", ""), "{ran:?}");
+        until("the job ends", || machine.status("@last") == "cancelled");
+    }
+    let id = machine.orx(["run", "--detach", "--", "sleep", "60"]).out;
+    until("it runs", || machine.status(id.trim()) == "running");
+    // Who only looks at a job does not end it.
+    let mut follows = machine.command(["logs", "-f", id.trim()]);
+    let mut follows = follows.stdout(Stdio::null()).spawn().expect("orx runs");
+    until("it listens for signals", || catches(follows.id(), 15));
+    signal(follows.id(), "TERM");
+    assert_eq!(follows.wait().expect("ended").code(), Some(143));
+    assert_eq!(machine.status(id.trim()), "running");
+    assert_eq!(machine.orx(["cancel", id.trim()]).code, 0);
+}
+
+#[test]
+fn a_signal_that_its_caller_ignores_does_not_end_it() {
+    let machine = Machine::with_server();
+    let script = "trap '' HUP INT; exec \"$0\" run -- sh -c 'echo up; \
+                  until test -e go; do sleep 0.05; done; echo done'";
+    let mut sh = std::process::Command::new("sh");
+    sh.args(["-c", script, &orx().display().to_string()]).env_clear();
+    for (name, value) in machine.command([""; 0]).get_envs() {
+        sh.env(name, value.unwrap_or_default());
+    }
+    sh.current_dir(machine.path("work")).stdin(Stdio::null());
+    let mut child = sh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh runs");
+    let mut out = child.stdout.take().expect("a pipe");
+    std::io::Read::read_exact(&mut out, &mut [0; 3]).expect("the job runs");
+    for name in ["HUP", "INT"] {
+        signal(child.id(), name);
+    }
+    std::fs::write(machine.path("work/go"), "").expect("written");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut out, &mut rest).expect("read");
+    assert_eq!((child.wait().expect("ended").code(), rest.as_str()), (Some(0), "done\n"));
 }
 
 #[test]
@@ -153,6 +222,7 @@ fn ctrl_c_while_waiting_says_how_to_go_on() {
         (&["wait", "1"], "orx wait 1"),
         (&["logs", "-f", "1"], "orx logs -f 1"),
     ];
+    let cancels = |resume: &str| format!("orx cancel {}", resume.rsplit(' ').next().unwrap_or(""));
     for (args, resume) in waits {
         let child = machine
             .command(args)
@@ -162,19 +232,16 @@ fn ctrl_c_while_waiting_says_how_to_go_on() {
             .expect("orx runs");
         let pid = child.id();
         // Its handler is there before anything is sent to the server.
-        until("it listens for Ctrl-C", || {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-            let mask = caught.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
-            mask.is_some_and(|mask| mask & 2 != 0)
-        });
+        until("it listens for Ctrl-C", || catches(pid, 2));
         if args[0] == "enqueue" {
             let id = resume.rsplit(' ').next().unwrap_or_default();
             until("it is accepted", || machine.orx(["show", id]).code == 0);
         }
         signal(pid, "INT");
         let said = said(child.wait_with_output().expect("ended"));
-        assert!(said.code == 130 && said.err.contains(resume), "{args:?}: {said:?}");
+        let cancels = cancels(resume);
+        let told = said.err.contains(resume) && said.err.contains(&cancels);
+        assert!(said.code == 130 && told, "{args:?}: {said:?}");
     }
 }
 

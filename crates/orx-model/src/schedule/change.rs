@@ -264,8 +264,7 @@ impl CommandChange {
             (none, Some(argv)) => none.insert(Command {
                 argv: argv.clone(),
                 cwd: first_cwd.clone(),
-                env: Labels::new(),
-                stdin: None,
+                ..Command::default()
             }),
             (None, None) => {
                 let text = "the schedule has no command to change: give one after `--`".to_owned();

@@ -363,6 +363,7 @@ impl<'a> Reader<'a> {
                 cwd: self.variables.0.get("HOME").or(self.options.home.as_ref()).cloned(),
                 env: self.variables.0.as_ref().clone(),
                 stdin: stdin.map(|text| base64::engine::general_purpose::STANDARD.encode(text)),
+                ..Command::default()
             }),
             ..EnqueueRequest::default()
         };

@@ -333,7 +333,7 @@ impl FileCommand {
             (None, encoded) => encoded.clone(),
         };
         let (argv, cwd, env) = (self.argv.clone(), self.cwd.clone(), self.env.clone());
-        Ok(Command { argv, cwd, env, stdin })
+        Ok(Command { argv, cwd, env, stdin, ..Command::default() })
     }
 }
 

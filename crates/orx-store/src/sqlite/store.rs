@@ -517,6 +517,16 @@ impl Tokens for Sqlite {
     }
 }
 
+/// With less left on its disk a store counts as full: the largest write may not find its place.
+const ROOM_BYTES: u64 = 1024 * 1024;
+
+/// What this process may still write there; `None` where the system does not say.
+fn free_bytes(path: &std::path::Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    let free = if rustix::process::geteuid().is_root() { disk.f_bfree } else { disk.f_bavail };
+    Some(free.saturating_mul(disk.f_frsize))
+}
+
 #[async_trait]
 impl Upkeep for Sqlite {
     fn info(&self) -> StoreInfo {
@@ -528,6 +538,10 @@ impl Upkeep for Sqlite {
     }
 
     async fn check_writable(&self) -> Result<()> {
+        // A row of one page may find its place where nothing else does.
+        if free_bytes(&self.options.path).is_some_and(|free| free < ROOM_BYTES) {
+            return Err(StoreError::Full);
+        }
         self.write("write to the store", Kind::Durable, 1, keep::touch).await
     }
 

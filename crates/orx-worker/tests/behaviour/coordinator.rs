@@ -278,12 +278,8 @@ pub(crate) fn job(of: &str, args: serde_json::Value) -> Dispatch {
 
 /// A command given with its job.
 pub(crate) fn command(argv: &[&str]) -> Dispatch {
-    let command = Command {
-        argv: argv.iter().map(|&word| word.to_owned()).collect(),
-        cwd: None,
-        env: BTreeMap::new(),
-        stdin: None,
-    };
+    let command =
+        Command { argv: argv.iter().map(|&word| word.to_owned()).collect(), ..Command::default() };
     Dispatch {
         command: Some(command),
         args: json_null(),

@@ -137,9 +137,6 @@ pub(crate) struct Args {
     /// Give up waiting after this time; the job goes on
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     timeout: Option<Duration>,
-    /// Do not start a server where there is none
-    #[arg(long)]
-    pub(crate) no_start: bool,
 }
 
 /// A key outlives its job. Of a job that was forgotten, all that is known is how it ended.
@@ -180,14 +177,15 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         session.ui.warn(warning);
     }
     let reference = answer.id.to_string();
+    let jobs = [reference.clone()];
     if args.follow {
         let following = follow(session, &reference, Sink::default(), args.timeout);
-        let resume = resume("logs -f", "follows", std::slice::from_ref(&reference));
+        let resume = resume("logs -f", "follows", &jobs, &session.state);
         let ended = interruptible(&session.ui, Some(resume), following).await;
         return or_forgotten(&session.ui, &answer, ended);
     }
     if args.wait {
-        let resume = resume("wait", "waits for", std::slice::from_ref(&reference));
+        let resume = resume("wait", "waits for", &jobs, &session.state);
         let waiting = session.client.wait(&reference, None, link_note(&session.ui));
         let waiting = async {
             let Some(job) = crate::within(args.timeout, waiting).await? else {

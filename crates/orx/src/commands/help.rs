@@ -54,6 +54,12 @@ examples! {
     CLUSTER: "read", "  orx cluster status
   orx cluster status -o json | jq .attention
   watch -n 5 orx cluster status\n";
+    DAEMON_STATUS: "none, but to be of its user", "  orx daemon status
+  orx daemon status -o json | jq -r .pid
+  orx daemon status --state /srv/orx\n";
+    DAEMON_STOP: "none, but to be of its user", "  orx daemon stop
+  orx daemon stop --timeout 1m
+  orx daemon stop --state /srv/orx -o json\n";
     TOKEN_CREATE: "admin", "  orx token create --scope service,read --expires 90d --note ci --out ci.token
   ORX_TOKEN=$(orx token create --scope read --expires 1h) orx jobs
   orx token create --scope worker -o json | jq -r .token\n

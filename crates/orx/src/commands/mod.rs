@@ -5,9 +5,11 @@ pub(crate) mod change;
 pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod ctx;
+pub(crate) mod daemon;
 pub(crate) mod dlq;
 pub(crate) mod enqueue;
 pub(crate) mod help;
+pub(crate) mod interrupt;
 pub(crate) mod jobs;
 pub(crate) mod logs;
 pub(crate) mod queue;
@@ -26,8 +28,10 @@ use base64::Engine as _;
 use orx_client::{Client, Link};
 use orx_model::filter::Filter;
 use orx_model::time::{Toward, parse_time};
+use orx_model::wire::Condition;
 use orx_model::{AttemptId, Command, Job, JobId, JobStatus, Timestamp, limits};
 
+use self::interrupt::Interrupts;
 use crate::error::{CliError, Exit};
 use crate::state::StateDir;
 use crate::ui::Ui;
@@ -120,7 +124,34 @@ pub(crate) fn command(
     ui: &Ui,
 ) -> Result<Command, CliError> {
     let stdin = stdin.then(|| stdin_base64(ui)).transpose()?;
-    Ok(Command { argv, cwd: Some(folder(cwd)?), env: variables(env)?, stdin })
+    let (cwd, env) = (Some(folder(cwd)?), variables(env)?);
+    Ok(Command { argv, cwd, env, stdin, ..Command::default() })
+}
+
+/// What a command that `orx run` gives has of its caller beside its folder.
+pub(crate) fn of_caller(command: Command) -> Command {
+    // One that is no text cannot be sent: the worker's stands.
+    let variable = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+    Command {
+        caller_env: Command::CALLER_ENV.into_iter().filter_map(variable).collect(),
+        umask: umask(),
+        ..command
+    }
+}
+
+/// This process's own, in octal. To ask the kernel for it means to change it, so it is read.
+fn umask() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let text = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    Some(text.trim().to_owned())
+}
+
+/// Of this process's environment all that is text and no secret of its own.
+pub(crate) fn whole_environment() -> BTreeMap<String, String> {
+    let all = std::env::vars_os();
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name != "ORX_TOKEN")
+        .collect()
 }
 
 /// The folder that is named, else the caller's.
@@ -296,34 +327,39 @@ pub(crate) fn not_in_time(ui: &Ui, said: &str) -> Result<Exit, CliError> {
     Ok(Exit::TimedOut)
 }
 
-/// What to say when waiting is broken off: the command that takes it up again.
+/// What to say when waiting is broken off: the commands that take it up again, and that end the
+/// jobs. By their ids: `@last` may be another's by then.
 #[must_use]
-pub(crate) fn resume(command: &str, does: &str, jobs: &[String]) -> String {
-    let named = !jobs.is_empty() && jobs.iter().all(|job| job != "-");
-    match jobs {
-        [job] if named => format!("{job} goes on: `orx {command} {job}` {does} it"),
-        jobs if named => {
-            let jobs = jobs.join(" ");
-            format!("the jobs go on: `orx {command} {jobs}` {does} them")
-        }
-        _ => format!("the jobs go on: the same command {does} them again"),
+pub(crate) fn resume(command: &str, does: &str, jobs: &[String], state: &StateDir) -> String {
+    let id = |job: &String| match (job.as_str(), state.last()) {
+        ("@last", Some(last)) => last.to_string(),
+        (named, _) => named.to_owned(),
+    };
+    if jobs.is_empty() || jobs.iter().any(|job| job == "-") {
+        return format!("the jobs go on: the same command {does} them again");
     }
+    let named = jobs.iter().map(id).collect::<Vec<_>>().join(" ");
+    let (subject, them) = match jobs {
+        [_] => (format!("{named} goes on"), "it"),
+        _ => ("the jobs go on".to_owned(), "them"),
+    };
+    format!("{subject}: `orx {command} {named}` {does} {them}, `orx cancel {named}` cancels {them}")
 }
 
-/// Ctrl-C leaves the jobs as they are, and says how to go on.
+/// Ctrl-C and its like leave the jobs as they are, and say how to go on.
 pub(crate) async fn interruptible(
     ui: &Ui,
     resume: Option<String>,
     command: impl Future<Output = Result<Exit, CliError>>,
 ) -> Result<Exit, CliError> {
+    let mut interrupts = Interrupts::new()?;
     tokio::select! {
         ended = command => ended,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
+        signal = interrupts.next() => {
             if let Some(resume) = resume {
                 ui.note(&resume);
             }
-            Ok(Exit::Interrupted)
+            Ok(Exit::Interrupted(signal))
         }
     }
 }
@@ -334,6 +370,13 @@ pub(crate) fn link_note(ui: &Ui) -> impl FnMut(Link) + use<> {
     move |link| match link {
         Link::Lost => ui.note("the server is away: reconnecting"),
         Link::Back => ui.note("reconnected"),
+        Link::Server(condition) => ui.note(match condition {
+            Condition::Stopping => "the server is stopping: waiting for the next one",
+            Condition::StoreFull => "no room on the disk of the server's store: waiting for room",
+            Condition::StoreAway => "the server's store takes no writes: waiting until it does",
+            Condition::Well => "the server's store takes writes again",
+            Condition::Other => return,
+        }),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     FilterArgs, JobRef, Session, exit_of, link_note, matching, not_in_time, references, resume,
 };
 use crate::error::{CliError, Exit};
+use crate::state::StateDir;
 
 /// Wait until jobs have ended, and end with their code
 #[derive(Debug, clap::Args)]
@@ -32,8 +33,8 @@ pub(crate) struct Args {
 
 impl Args {
     /// What to say when the wait is broken off.
-    pub(crate) fn resume(&self) -> String {
-        resume("wait", "waits for", &self.jobs)
+    pub(crate) fn resume(&self, state: &StateDir) -> String {
+        resume("wait", "waits for", &self.jobs, state)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{CliError, Exit};
 
-pub(crate) use node::{NodeOptions, node};
+pub(crate) use node::{NodeOptions, end_process, node};
 pub(crate) use worker::{WorkerDaemonOptions, worker};
 
 /// Both clocks are read within so long.

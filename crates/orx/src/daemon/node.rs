@@ -13,6 +13,8 @@ use orx_store::{NodeReport, Store};
 use orx_transport::http::{Nodes, Token};
 use orx_transport::{Direct, Notices, Peers, Transport};
 use orx_worker::{Ended, Worker};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,8 @@ use crate::state::{Address, Lock, StateDir};
 
 /// A client looks whether the folder is held by taking its lock for a moment.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
+/// A server that holds the folder and tells no address starts or ends, which takes no longer.
+const NO_ADDRESS_WAIT: Duration = Duration::from_secs(10);
 /// After this an orderly end is given up, whatever is stuck.
 const END_WITHIN: Duration = Duration::from_secs(60);
 /// A node's token is looked at so often.
@@ -67,7 +71,8 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
         .create()
         .map_err(|error| failed(&format!("could not make the state folder `{folder}`"), error))?;
     state.check()?;
-    let lock = take_lock(state).await?;
+    let within = END_WITHIN.max(config.worker.stop_grace.0 + Duration::from_secs(20));
+    let lock = take_lock(state, options.background, within).await?;
     let listener = TcpListener::bind(listen.address).await.map_err(|error| {
         failed(&format!("could not listen on `{}`", listen.address), error)
             .hint("another program may use the port: `--listen 127.0.0.1:0` takes a free one")
@@ -84,41 +89,54 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
         told.reload = Box::new(move || certificate.reload(&state));
     }
     let mut node = Node::start(store, (listener, &listen), &url, &options, &config).await?;
+    let mut own = Address {
+        v: 1,
+        url: url.clone(),
+        certificate: listen.certificate.as_ref().map(Certificate::leaf),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: node.incarnation,
+        started_at: wall(),
+        background: options.background,
+        stopping: false,
+    };
     let ready = async {
         node.token(state).await?;
-        let written = state.write_address(&Address {
-            v: 1,
-            url: url.clone(),
-            certificate: listen.certificate.as_ref().map(Certificate::leaf),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: node.incarnation,
-            started_at: wall(),
-            background: options.background,
-        });
+        let written = state.write_address(&own);
         written.map_err(|error| failed("could not write the address file", error))
     };
     if let Err(error) = ready.await {
-        node.end(&config, &mut told).await;
+        node.end(state, &config, &mut told).await;
         return Err(error);
     }
     tracing::info!(%address, url, state = %folder, "ready");
     let ended = node.until_told(options.exit_when_idle, &config, &mut told).await;
     tracing::info!("stopping");
-    state.remove_address();
-    let orderly = node.end(&config, &mut told);
-    let within = END_WITHIN.max(config.worker.stop_grace.0 + Duration::from_secs(20));
+    own.stopping = true;
+    if state.write_address(&own).is_err() {
+        // No room, perhaps. Who finds no address waits for the lock.
+        state.remove_address();
+    }
+    let orderly = node.end(state, &config, &mut told);
     if tokio::time::timeout(within, orderly).await.is_err() {
         tracing::warn!("something did not end in time: ending anyway");
     }
+    state.remove_address();
     drop(lock);
     tracing::info!("stopped");
     ended
 }
 
-async fn take_lock(state: &StateDir) -> Result<Lock, CliError> {
+/// A server in the background hands the folder over to one that is started by hand: it is told to
+/// end, lets what it runs end within its grace, and gives back the rest, which runs again here.
+async fn take_lock(
+    state: &StateDir,
+    background: bool,
+    end_within: Duration,
+) -> Result<Lock, CliError> {
     let folder = state.path().display();
     let began = Instant::now();
+    let mut told = None;
     loop {
         let lock = state.try_lock().map_err(|error| {
             failed(&format!("the state folder `{folder}` cannot be written"), error)
@@ -127,19 +145,47 @@ async fn take_lock(state: &StateDir) -> Result<Lock, CliError> {
         if let Some(lock) = lock {
             return Ok(lock);
         }
-        if began.elapsed() >= LOCK_WAIT {
+        let holder = state.address();
+        let gives_way = |holder: &Address| holder.background || holder.stopping;
+        let wait = match &holder {
+            _ if background => LOCK_WAIT,
+            Some(holder) if gives_way(holder) && state.is_held_by(holder.pid) => {
+                if told != Some(holder.node) {
+                    told = Some(holder.node);
+                    tracing::info!(
+                        process = holder.pid,
+                        "another server gives this folder over: waiting for the end of what it runs"
+                    );
+                    if !holder.stopping {
+                        end_process(holder.pid)?;
+                    }
+                }
+                end_within + NO_ADDRESS_WAIT
+            }
+            Some(_) => LOCK_WAIT,
+            None => NO_ADDRESS_WAIT,
+        };
+        if began.elapsed() >= wait {
             let held = format!("the state folder `{folder}` is held by another server");
-            let by = state
-                .address()
-                .map(|address| format!("process {} at {}", address.pid, address.url));
             let error = CliError::new(Exit::Conflict, "held", held)
-                .hint("stop that server, or name another folder with `--state` or `ORX_STATE`");
-            return Err(match by {
-                Some(by) => error.cause(by),
+                .hint("`orx daemon stop` ends it; `--state` or `ORX_STATE` names another folder");
+            return Err(match holder {
+                Some(by) => error.cause(format!("process {} at {}", by.pid, by.url)),
                 None => error,
             });
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Tells a server to end in order.
+pub(crate) fn end_process(pid: u32) -> Result<(), CliError> {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let told = process.map_or(Err(Errno::SRCH), |pid| kill_process(pid, Signal::TERM));
+    match told {
+        // It has ended by itself.
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(failed(&format!("could not end process {pid}"), error.into())),
     }
 }
 
@@ -153,6 +199,7 @@ struct Node {
     store: Opened,
     transport: Arc<dyn Transport>,
     coordinator: Coordinator,
+    notices: Notices,
     /// `None` once its end was seen.
     coordinating: Option<Coordinating>,
     worker: Option<Worker>,
@@ -229,8 +276,13 @@ impl Node {
                 CliError::new(Exit::Failed, "coordinator", "could not start the coordinator")
                     .cause(chain(&error))
             })?;
-        let panel =
-            ControlPanel::new(shared, Arc::clone(&transport), notices, Arc::new(wall), control);
+        let panel = ControlPanel::new(
+            shared,
+            Arc::clone(&transport),
+            notices.clone(),
+            Arc::new(wall),
+            control,
+        );
         let activity = Arc::new(Activity::default());
         let closing = CancellationToken::new();
         let api = ApiSettings {
@@ -251,6 +303,7 @@ impl Node {
             store,
             transport,
             coordinator,
+            notices,
             coordinating: Some(coordinating),
             worker: None,
             node_token,
@@ -361,38 +414,34 @@ impl Node {
         ended
     }
 
+    /// Returns after so long without a job that waits or runs and without a request, counted from
+    /// the end of the last of them.
     async fn idle(&self, after: Option<Duration>) {
         let Some(after) = after else { return std::future::pending().await };
         let mut idle = self.coordinator.idle();
-        let mut quiet_since = wall();
-        loop {
-            if idle.wait_for(|idle| *idle).await.is_err() {
-                return std::future::pending().await;
-            }
-            let last = self.activity.last().max(quiet_since);
-            let quiet = wall().saturating_since(last);
-            if self.activity.open() == 0 && quiet >= after {
-                return;
-            }
-            if self.activity.open() > 0 {
-                quiet_since = wall();
-            }
-            let left = after.saturating_sub(quiet).max(Duration::from_millis(10));
-            tokio::select! {
-                () = tokio::time::sleep(left) => {}
-                changed = idle.wait_for(|idle| !*idle) => {
-                    if changed.is_err() {
-                        return std::future::pending().await;
-                    }
-                    quiet_since = wall();
+        while idle.wait_for(|idle| *idle).await.is_ok() {
+            let since = Instant::now();
+            loop {
+                let quiet = self.activity.quiet().min(since.elapsed());
+                if quiet >= after {
+                    return;
+                }
+                let left = (after - quiet).max(Duration::from_millis(10));
+                tokio::select! {
+                    () = tokio::time::sleep(left) => {}
+                    // There was a job, if only for a moment.
+                    _ = idle.changed() => break,
                 }
             }
         }
+        std::future::pending().await
     }
 
     /// In an order in which nothing accepted is dropped: the streams, so that their readers go
     /// elsewhere, and the work; then those who wait for it; then the store.
-    async fn end(self, config: &Config, told: &mut Told) {
+    async fn end(self, state: &StateDir, config: &Config, told: &mut Told) {
+        // Whoever waits hears it now, and not when what runs has had its grace.
+        self.notices.stopping();
         let grace = config.worker.stop_grace.0;
         if let Some(worker) = self.worker {
             tokio::select! {
@@ -408,6 +457,8 @@ impl Node {
         if let Err(error) = self.serving.await {
             tracing::warn!(%error, "the API broke");
         }
+        // It answers nobody any more.
+        state.remove_address();
         let store = self.store.shared();
         if let Err(error) = self.node_token.end(&*store, wall()).await {
             tracing::debug!(%error, "the token for other nodes runs out by itself");

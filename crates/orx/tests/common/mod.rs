@@ -220,6 +220,50 @@ fn faketime() -> PathBuf {
     found.expect("libfaketime was not found: install faketime (`tests/run` does it as root)")
 }
 
+/// A disk so small that a test can fill it: one of its own where it may mount, else the shared
+/// memory of a container, which is small by default.
+pub(crate) struct SmallDisk {
+    path: PathBuf,
+    mounted: bool,
+}
+
+impl SmallDisk {
+    pub(crate) fn at(machine: &Machine) -> Self {
+        let path = machine.state();
+        std::fs::create_dir(&path).expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(&path);
+        if mount.output().is_ok_and(|done| done.status.success()) {
+            return Self { path, mounted: true };
+        }
+        std::fs::remove_dir(&path).expect("removed");
+        let folder = PathBuf::from(format!("/dev/shm/orx-test-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a folder in /dev/shm");
+        let size = said(
+            Command::new("df").args(["-m", "--output=size"]).arg(&folder).output().expect("df"),
+        );
+        let mb: u64 =
+            size.out.lines().last().and_then(|mb| mb.trim().parse().ok()).unwrap_or(u64::MAX);
+        if mb > 512 {
+            std::fs::remove_dir(&folder).expect("removed");
+            panic!("a small disk is needed: run the tests as root, or where /dev/shm is small");
+        }
+        std::os::unix::fs::symlink(&folder, &path).expect("a link");
+        Self { path: folder, mounted: false }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What is left of a failed test is no second failure.
+        if self.mounted {
+            let _ = Command::new("umount").arg("-l").arg(&self.path).output();
+        } else {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
 pub(crate) fn signal(pid: u32, name: &str) {
     // It may have ended by itself: what it says of that is for nobody.
     let _ = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).output();

@@ -17,6 +17,7 @@ use regex::bytes::Regex;
 use self::select::{Begun, Select, readable};
 use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, references};
 use crate::error::{CliError, Exit};
+use crate::state::StateDir;
 use crate::ui::{Format, Ui};
 
 const SINCE: &str = "Only what was printed since a time, or so long ago";
@@ -77,8 +78,8 @@ pub(crate) struct Sink {
 
 impl Args {
     /// What to say when following is broken off.
-    pub(crate) fn resume(&self) -> Option<String> {
-        self.follow.then(|| super::resume("logs -f", "follows", &self.jobs))
+    pub(crate) fn resume(&self, state: &StateDir) -> Option<String> {
+        self.follow.then(|| super::resume("logs -f", "follows", &self.jobs, state))
     }
 
     fn select(&self, since: Option<Timestamp>) -> Select {
@@ -167,7 +168,8 @@ pub(crate) async fn follow(
     let sink = Sink { live: true, ..sink };
     let printing = print(session, reference, query, Select::default(), sink);
     let Some((job, dropped)) = crate::within(timeout, printing).await? else {
-        let goes_on = format!("{reference} goes on: `orx logs -f {reference}` follows it");
+        let jobs = [reference.to_owned()];
+        let goes_on = super::resume("logs -f", "follows", &jobs, &session.state);
         return super::not_in_time(&session.ui, &goes_on);
     };
     let why = super::why(&job);
@@ -203,7 +205,7 @@ async fn parts(
         let parts = match event {
             LogEvent::Chunk(part) => select.part(part).into_iter().collect(),
             LogEvent::Live {} => select.live(),
-            LogEvent::Ping {} | LogEvent::Status { .. } | LogEvent::End { .. } => Vec::new(),
+            LogEvent::Ping { .. } | LogEvent::Status { .. } | LogEvent::End { .. } => Vec::new(),
         };
         match parts.iter().try_for_each(&mut show) {
             Ok(()) => ControlFlow::Continue(()),

@@ -314,11 +314,11 @@ async fn trigger(args: TriggerArgs, session: &Session) -> Result<Exit, CliError>
     let ui = &session.ui;
     if args.follow {
         let following = follow(session, &reference, Sink::default(), None);
-        let resume = resume("logs -f", "follows", std::slice::from_ref(&reference));
+        let resume = resume("logs -f", "follows", std::slice::from_ref(&reference), &session.state);
         return interruptible(ui, Some(resume), following).await;
     }
     if args.wait {
-        let resume = resume("wait", "waits for", std::slice::from_ref(&reference));
+        let resume = resume("wait", "waits for", std::slice::from_ref(&reference), &session.state);
         let waiting = async {
             let job = session.client.wait(&reference, None, link_note(ui)).await?;
             super::show::print_job(ui, &job)?;

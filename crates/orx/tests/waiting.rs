@@ -1,0 +1,185 @@
+//! Whoever waits for a job is told what stands in its way, and goes on with the next server.
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use common::{Machine, SmallDisk, is_running, read, signal, until};
+
+/// A command whose talk goes to a file that can be read while it runs.
+struct Waiter {
+    child: Child,
+    err: PathBuf,
+}
+
+fn wait(machine: &Machine, name: &str, args: &[&str]) -> Waiter {
+    let err = machine.path(name);
+    let mut command = machine.command(args);
+    let file = File::create(&err).expect("a file");
+    let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("orx runs");
+    Waiter { child, err }
+}
+
+impl Waiter {
+    fn hears(&self, what: &str) {
+        until(what, || read(&self.err).contains(what));
+    }
+
+    /// It has a connection to the server: a socket of its own among those of the network.
+    fn is_connected(&self) {
+        let fds = format!("/proc/{}/fd", self.child.id());
+        until("it is connected", || {
+            let tcp = read("/proc/net/tcp");
+            let inode =
+                |line: &str| line.split_whitespace().nth(9).map(|n| format!("socket:[{n}]"));
+            let connected: Vec<String> = tcp.lines().filter_map(inode).collect();
+            let Ok(open) = std::fs::read_dir(&fds) else { return false };
+            let links = open.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            links.map(|to| to.to_string_lossy().into_owned()).any(|to| connected.contains(&to))
+        });
+    }
+
+    fn code(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().expect("ended").code();
+        (code, read(&self.err))
+    }
+}
+
+/// Status of an answer to strangers.
+fn get(machine: &Machine, path: &str) -> String {
+    let url = machine.url();
+    let address = url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).expect("connected");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_wait_goes_on_with_the_next_server_though_the_first_dies_before_it_has_answered() {
+    let mut machine = Machine::with_server();
+    assert_eq!(machine.orx(["enqueue", "nobody", "-o", "id"]).out, "1\n");
+    let waits = wait(&machine, "wait", &["wait", "1"]);
+    waits.is_connected();
+    machine.kill();
+    waits.hears("reconnecting");
+    machine.start(&[]);
+    waits.hears("reconnected");
+    assert_eq!(machine.orx(["cancel", "1"]).code, 0);
+    let (code, err) = waits.code();
+    assert_eq!(code, Some(6), "{err}");
+}
+
+#[test]
+fn whoever_waits_hears_at_once_that_the_server_is_stopping() {
+    let mut machine = Machine::with_server();
+    let script = "while ! test -e go; do sleep 0.05; done";
+    let run = ["run", "--", "sh", "-c", script];
+    let runs = wait(&machine, "run", &run);
+    until("it runs", || machine.orx(["show", "1"]).code == 0 && machine.status("1") == "running");
+    assert_eq!(machine.orx(["enqueue", "nobody", "-o", "id"]).out, "2\n");
+    let waits = wait(&machine, "wait", &["wait", "2"]);
+    let follows = wait(&machine, "logs", &["logs", "-f", "2"]);
+    for waiter in [&waits, &follows] {
+        waiter.is_connected();
+    }
+    let server = machine.address_pid().expect("a server");
+    signal(server, "TERM");
+    for waiter in [&runs, &waits, &follows] {
+        waiter.hears("the server is stopping");
+    }
+    assert!(is_running(server), "what runs has its grace");
+    assert!(get(&machine, "/readyz").contains(" 503 "));
+    std::fs::write(machine.path("work/go"), "").expect("written");
+    let (code, err) = runs.code();
+    assert_eq!(code, Some(0), "{err}");
+    until("it has ended", || !is_running(server));
+    machine.start(&[]);
+    assert_eq!(machine.orx(["cancel", "2"]).code, 0);
+    for waiter in [waits, follows] {
+        let (code, err) = waiter.code();
+        assert_eq!(code, Some(6), "{err}");
+        assert_eq!(err.matches("stopping").count(), 1, "{err}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_to_all_who_look_or_wait_and_so_is_its_end() {
+    let mut machine = Machine::new();
+    let _disk = SmallDisk::at(&machine);
+    let state = machine.state();
+    machine.start(&[]);
+    assert_eq!(machine.orx(["enqueue", "nobody", "-o", "id"]).out, "1\n");
+    let waits = wait(&machine, "wait", &["wait", "1"]);
+    let follows = wait(&machine, "logs", &["logs", "-f", "1"]);
+    // Prints all the time: it goes on, whatever becomes of what it prints.
+    let script = "while ! test -e go; do head -c 50000 /dev/zero; sleep 0.1; done; echo end";
+    let prints = machine.orx(["run", "--detach", "--", "sh", "-c", script]).out;
+    until("it runs", || machine.status(prints.trim()) == "running");
+    let attention = || {
+        let status = machine.json(["cluster", "status"]);
+        status["attention"].to_string().contains("no room")
+    };
+    assert!(!attention() && get(&machine, "/readyz").contains(" 200 "));
+    let filler = state.join("filler");
+    let mut file = File::create(&filler).expect("a file");
+    while file.write_all(&[0; 4096]).is_ok() {}
+    for waiter in [&waits, &follows] {
+        waiter.hears("no room on the disk");
+    }
+    assert!(attention() && get(&machine, "/readyz").contains(" 507 "));
+    drop(file);
+    std::fs::remove_file(&filler).expect("removed");
+    for waiter in [&waits, &follows] {
+        waiter.hears("takes writes again");
+    }
+    until("nothing stands in the way", || !attention());
+    assert!(get(&machine, "/readyz").contains(" 200 "));
+    std::fs::write(machine.path("work/go"), "").expect("written");
+    assert_eq!(machine.orx(["wait", prints.trim()]).code, 0, "{}", machine.log());
+    assert_eq!(machine.orx(["cancel", "1"]).code, 0);
+    for waiter in [waits, follows] {
+        let (code, err) = waiter.code();
+        assert_eq!(code, Some(6), "{err}");
+    }
+}
+
+/// A chunk of the store's own table that it refuses stands for whatever makes one impossible to keep.
+#[test]
+fn output_that_the_store_does_not_take_holds_up_nobody_and_is_marked() {
+    let machine = Machine::with_server();
+    let script = "while ! test -e go; do echo line; sleep 0.01; done";
+    let prints = machine.orx(["run", "--detach", "--", "sh", "-c", script]).out;
+    let prints = prints.trim();
+    until("it prints", || !machine.orx(["logs", prints]).out.is_empty());
+    let sql = |text: &str| {
+        let python = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=30); \
+                      db.executescript(sys.argv[2]); db.commit()";
+        let store = machine.state().join("orx.db");
+        let done = Command::new("python3").args(["-c", python]).arg(store).arg(text).output();
+        let done = done.expect("python3 runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    sql(&format!(
+        "create trigger refuse before insert on logs when new.job = {prints} \
+         and length(new.bytes) > 0 begin select raise(abort, 'refused'); end"
+    ));
+    until("its output is refused", || machine.log().contains("output is left out"));
+    for _ in 0..5 {
+        let other = machine.orx(["run", "--", "echo", "other"]);
+        assert_eq!((other.code, other.out.as_str()), (0, "other\n"), "{}", machine.log());
+    }
+    assert_eq!(machine.status(prints), "running");
+    std::fs::write(machine.path("work/go"), "").expect("written");
+    assert_eq!(machine.orx(["wait", prints, "--timeout", "30s"]).code, 0, "{}", machine.log());
+    until("what is missing is marked", || {
+        let logs = machine.json(["logs", prints]);
+        let dropped = |part: &serde_json::Value| part["dropped_bytes"].as_u64() > Some(0);
+        logs.as_array().is_some_and(|parts| parts.iter().any(dropped))
+    });
+}
