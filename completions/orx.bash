@@ -121,6 +121,12 @@ _orx() {
             orx__subcmd__daemon,server)
                 cmd="orx__subcmd__daemon__subcmd__server"
                 ;;
+            orx__subcmd__daemon,status)
+                cmd="orx__subcmd__daemon__subcmd__status"
+                ;;
+            orx__subcmd__daemon,stop)
+                cmd="orx__subcmd__daemon__subcmd__stop"
+                ;;
             orx__subcmd__daemon,worker)
                 cmd="orx__subcmd__daemon__subcmd__worker"
                 ;;
@@ -224,7 +230,7 @@ _orx() {
 
     case "${cmd}" in
         orx)
-            opts="-c -o -v -h -V --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help --version enqueue run jobs show result logs wait cancel retry schedule queue dlq worker cluster token ctx daemon store config bench completions man help __guard __generate"
+            opts="-c -o -v -h -V --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help --version enqueue run jobs show result logs wait cancel retry schedule queue dlq worker cluster token ctx daemon store config bench completions man help __guard __generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -278,7 +284,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd____generate)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -332,7 +338,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd____guard)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -386,7 +392,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__bench)
-            opts="-c -o -v -h --jobs --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --jobs --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -444,7 +450,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__cancel)
-            opts="-t -y -c -o -v -h --filter --status --queue --name --since --tag --reason --dry-run --max-affected --yes --force --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -y -c -o -v -h --filter --status --queue --name --since --tag --reason --dry-run --max-affected --yes --force --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -534,7 +540,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__cluster)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help status"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help status"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -588,7 +594,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__cluster__subcmd__status)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -642,7 +648,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__completions)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help bash elvish fish powershell zsh"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -696,7 +702,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__config)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help check show"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help check show"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -750,7 +756,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__config__subcmd__check)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -804,7 +810,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__config__subcmd__show)
-            opts="-c -o -v -h --origin --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --origin --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -858,7 +864,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__ctx)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help progress log result snooze fail"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help progress log result snooze fail"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -912,7 +918,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__ctx__subcmd__fail)
-            opts="-c -o -v -h --no-retry --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --no-retry --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -966,7 +972,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__ctx__subcmd__log)
-            opts="-c -o -v -h --level --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --level --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1024,7 +1030,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__ctx__subcmd__progress)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1078,7 +1084,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__ctx__subcmd__result)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1132,7 +1138,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__ctx__subcmd__snooze)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1186,7 +1192,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__daemon)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help server coordinator worker"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help server coordinator status stop worker"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1240,7 +1246,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__daemon__subcmd__coordinator)
-            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --name --advertise --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --name --advertise --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1318,7 +1324,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__daemon__subcmd__server)
-            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --exit-when-idle --commands --background --name --advertise --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --listen --tls-cert --tls-key --insecure-listen --state --exit-when-idle --commands --background --name --advertise --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1403,8 +1409,128 @@ _orx() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        orx__subcmd__daemon__subcmd__status)
+            opts="-c -o -v -h --state --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl tsv id" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl tsv id" -- "${cur}"))
+                    return 0
+                    ;;
+                --fields)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        orx__subcmd__daemon__subcmd__stop)
+            opts="-c -o -v -h --state --timeout --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl tsv id" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl tsv id" -- "${cur}"))
+                    return 0
+                    ;;
+                --fields)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tz)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         orx__subcmd__daemon__subcmd__worker)
-            opts="-c -o -v -h --coordinator --token-file --name --slots --queues --label --commands --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --coordinator --token-file --name --slots --queues --label --commands --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1486,7 +1612,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__dlq)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help list show retry rm"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help list show retry rm"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1540,7 +1666,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__dlq__subcmd__list)
-            opts="-t -c -o -v -h --filter --status --queue --name --since --tag --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -c -o -v -h --filter --status --queue --name --since --tag --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1622,7 +1748,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__dlq__subcmd__retry)
-            opts="-t -y -c -o -v -h --filter --status --queue --name --since --tag --reason --dry-run --max-affected --yes --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -y -c -o -v -h --filter --status --queue --name --since --tag --reason --dry-run --max-affected --yes --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1712,7 +1838,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__dlq__subcmd__rm)
-            opts="-t -y -c -o -v -h --filter --status --queue --name --since --tag --reason --dry-run --max-affected --yes --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -y -c -o -v -h --filter --status --queue --name --since --tag --reason --dry-run --max-affected --yes --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1802,7 +1928,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__dlq__subcmd__show)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1856,7 +1982,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__enqueue)
-            opts="-q -p -t -c -o -v -h --queue --priority --at --in --key --expires --deadline --job-timeout --retries --on-lost --require --tag --corr --batch --wait --follow --timeout --no-start --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-q -p -t -c -o -v -h --queue --priority --at --in --key --expires --deadline --job-timeout --retries --on-lost --require --tag --corr --batch --wait --follow --timeout --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1982,7 +2108,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__help)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2036,7 +2162,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__jobs)
-            opts="-t -c -o -v -h --filter --status --queue --name --since --tag --limit --all --oldest --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -c -o -v -h --filter --status --queue --name --since --tag --limit --all --oldest --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2122,7 +2248,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__logs)
-            opts="-t -f -c -o -v -h --filter --status --queue --name --tag --follow --tail --attempt --stream --level --grep --prefix --cursor --raw --since --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -f -c -o -v -h --filter --status --queue --name --tag --follow --tail --attempt --stream --level --grep --prefix --cursor --raw --since --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2228,7 +2354,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__man)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2282,7 +2408,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__queue)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help list show"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help list show"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2336,7 +2462,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__queue__subcmd__list)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2390,7 +2516,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__queue__subcmd__show)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2444,7 +2570,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__result)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2498,7 +2624,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__retry)
-            opts="-t -y -c -o -v -h --filter --status --queue --name --since --tag --reason --dry-run --max-affected --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -y -c -o -v -h --filter --status --queue --name --since --tag --reason --dry-run --max-affected --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2588,7 +2714,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__run)
-            opts="-q -p -t -c -o -v -h --queue --priority --at --in --key --expires --deadline --job-timeout --retries --on-lost --require --tag --corr --detach --cwd --env --stdin --on-interrupt --timeout --name --no-start --raw --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-q -p -t -c -o -v -h --queue --priority --at --in --key --expires --deadline --job-timeout --retries --on-lost --require --tag --corr --detach --cwd --env --env-all --stdin --on-interrupt --timeout --name --raw --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2726,7 +2852,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help add list show set pause resume trigger rm runs preview lint backfill import apply export diff"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help add list show set pause resume trigger rm runs preview lint backfill import apply export diff"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2780,7 +2906,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__add)
-            opts="-q -p -t -c -o -v -h --cron --every --at --zone --jitter --start --end --max-runs --catch-up --window --overlap --tolerance --on-missed --on-failure --queue --priority --expires --job-timeout --retries --on-lost --require --tag --corr --offset --cwd --env --stdin --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-q -p -t -c -o -v -h --cron --every --at --zone --jitter --start --end --max-runs --catch-up --window --overlap --tolerance --on-missed --on-failure --queue --priority --expires --job-timeout --retries --on-lost --require --tag --corr --offset --cwd --env --stdin --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2950,7 +3076,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__apply)
-            opts="-f -y -c -o -v -h --file --prune --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-f -y -c -o -v -h --file --prune --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3012,7 +3138,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__backfill)
-            opts="-c -o -v -h --from --to --dry-run --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --from --to --dry-run --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3074,7 +3200,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__diff)
-            opts="-f -c -o -v -h --file --prune --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-f -c -o -v -h --file --prune --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3136,7 +3262,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__export)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3190,7 +3316,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__import)
-            opts="-y -c -o -v -h --zone --prefix --source --user-column --no-user-column --run-as --ignore-user --skip-bad --prune --overwrite --overlap --catch-up --on-failure --cwd --env --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-y -c -o -v -h --zone --prefix --source --user-column --no-user-column --run-as --ignore-user --skip-bad --prune --overwrite --overlap --catch-up --on-failure --cwd --env --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3280,7 +3406,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__lint)
-            opts="-f -c -o -v -h --cron --every --at --zone --jitter --start --end --file --crontab --offset --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-f -c -o -v -h --cron --every --at --zone --jitter --start --end --file --crontab --offset --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3378,7 +3504,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__list)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3432,7 +3558,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__pause)
-            opts="-c -o -v -h --reason --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --reason --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3490,7 +3616,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__preview)
-            opts="-n -c -o -v -h --cron --every --at --zone --jitter --start --end --next --from --offset --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-n -c -o -v -h --cron --every --at --zone --jitter --start --end --next --from --offset --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3588,7 +3714,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__resume)
-            opts="-c -o -v -h --reason --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --reason --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3646,7 +3772,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__rm)
-            opts="-y -c -o -v -h --version --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-y -c -o -v -h --version --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3704,7 +3830,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__runs)
-            opts="-c -o -v -h --missed --limit --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --missed --limit --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3762,7 +3888,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__set)
-            opts="-q -p -t -c -o -v -h --cron --every --offset --at --zone --jitter --start --end --max-runs --catch-up --window --overlap --tolerance --on-missed --on-failure --queue --priority --expires --job-timeout --retries --on-lost --require --tag --corr --cwd --env --stdin --clear --version --dry-run --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-q -p -t -c -o -v -h --cron --every --offset --at --zone --jitter --start --end --max-runs --catch-up --window --overlap --tolerance --on-missed --on-failure --queue --priority --expires --job-timeout --retries --on-lost --require --tag --corr --cwd --env --stdin --clear --version --dry-run --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3940,7 +4066,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__show)
-            opts="-n -c -o -v -h --next --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-n -c -o -v -h --next --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4002,7 +4128,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__schedule__subcmd__trigger)
-            opts="-c -o -v -h --wait --follow --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --wait --follow --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4056,7 +4182,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__show)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4110,7 +4236,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__store)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help copy"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help copy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4164,7 +4290,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__store__subcmd__copy)
-            opts="-c -o -v -h --resume --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --resume --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4218,7 +4344,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__token)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help create list revoke"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help create list revoke"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4272,7 +4398,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__token__subcmd__create)
-            opts="-c -o -v -h --scope --expires --note --out --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --scope --expires --note --out --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4342,7 +4468,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__token__subcmd__list)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4396,7 +4522,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__token__subcmd__revoke)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4450,7 +4576,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__wait)
-            opts="-t -c -o -v -h --filter --status --queue --name --since --tag --for --any --timeout --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-t -c -o -v -h --filter --status --queue --name --since --tag --for --any --timeout --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4540,7 +4666,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__worker)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help list show drain resume fence"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help list show drain resume fence"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4594,7 +4720,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__worker__subcmd__drain)
-            opts="-y -c -o -v -h --reason --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-y -c -o -v -h --reason --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4652,7 +4778,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__worker__subcmd__fence)
-            opts="-y -c -o -v -h --reason --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-y -c -o -v -h --reason --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4710,7 +4836,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__worker__subcmd__list)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4764,7 +4890,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__worker__subcmd__resume)
-            opts="-y -c -o -v -h --reason --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-y -c -o -v -h --reason --dry-run --yes --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4822,7 +4948,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__worker__subcmd__show)
-            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --help"
+            opts="-c -o -v -h --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

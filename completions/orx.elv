@@ -807,6 +807,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand -v 'Say more'
             cand --verbose 'Say more'
             cand --no-input 'Never ask'
+            cand --no-start 'Start no server where there is none'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }

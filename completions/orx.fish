@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_orx_global_optspecs
-    string join \n c/context= url= config= o/output= fields= no-header color= quiet v/verbose time= tz= no-input h/help V/version
+    string join \n c/context= url= config= o/output= fields= no-header color= quiet v/verbose time= tz= no-input no-start h/help V/version
 end
 
 function __fish_orx_needs_command
@@ -43,6 +43,7 @@ complete -c orx -n "__fish_orx_needs_command" -l no-header -d 'Leave out the nam
 complete -c orx -n "__fish_orx_needs_command" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_needs_command" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_needs_command" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_needs_command" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_needs_command" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_needs_command" -s V -l version -d 'Print version'
 complete -c orx -n "__fish_orx_needs_command" -f -a "enqueue" -d 'Accept a job, kept safe before this command ends'
@@ -102,11 +103,11 @@ complete -c orx -n "__fish_orx_using_subcommand enqueue" -l time -d 'How times a
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l tz -d 'Time zone of the times you write and read' -r
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l wait -d 'Wait for the end, and end with its code'
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l follow -d 'Print what it prints, wait for the end, and end with its code'
-complete -c orx -n "__fish_orx_using_subcommand enqueue" -l no-start -d 'Do not start a server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand run" -s q -l queue -d 'Queue; the server\'s default if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -s p -l priority -d 'low, normal, high or critical' -r
@@ -123,7 +124,7 @@ complete -c orx -n "__fish_orx_using_subcommand run" -s t -l tag -d 'Tag' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l corr -d 'Correlation id, passed on to the handler' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l cwd -d 'Folder it runs in; the caller\'s if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l env -d 'Variable it gets; without a value, the caller\'s' -r
-complete -c orx -n "__fish_orx_using_subcommand run" -l on-interrupt -d 'What Ctrl-C does: leave the job running, or cancel it' -r -f -a "detach\t''
+complete -c orx -n "__fish_orx_using_subcommand run" -l on-interrupt -d 'What Ctrl-C, SIGTERM and SIGHUP do: leave the job running, or cancel it' -r -f -a "detach\t''
 cancel\t''"
 complete -c orx -n "__fish_orx_using_subcommand run" -l timeout -d 'Give up waiting after this time; the job goes on' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l name -d 'Job type to show; the program\'s name if left out' -r
@@ -143,13 +144,14 @@ never\t''"
 complete -c orx -n "__fish_orx_using_subcommand run" -l time -d 'How times are shown: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l tz -d 'Time zone of the times you write and read' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l detach -d 'Print the id and end; the job goes on'
+complete -c orx -n "__fish_orx_using_subcommand run" -l env-all -d 'Give it all variables of the caller but ORX_TOKEN'
 complete -c orx -n "__fish_orx_using_subcommand run" -l stdin -d 'Give it this command\'s standard input, up to 256 KiB'
-complete -c orx -n "__fish_orx_using_subcommand run" -l no-start -d 'Do not start a server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand run" -l raw -d 'Pass the bytes of the job to the terminal as they are'
 complete -c orx -n "__fish_orx_using_subcommand run" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand run" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand run" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand run" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand run" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand jobs" -l filter -d 'Filter expression; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand jobs" -l status -d 'Only jobs in these statuses, separated by commas' -r
@@ -179,6 +181,7 @@ complete -c orx -n "__fish_orx_using_subcommand jobs" -l no-header -d 'Leave out
 complete -c orx -n "__fish_orx_using_subcommand jobs" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand jobs" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand jobs" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand jobs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand show" -l url -d 'Server to talk to' -r
@@ -199,6 +202,7 @@ complete -c orx -n "__fish_orx_using_subcommand show" -l no-header -d 'Leave out
 complete -c orx -n "__fish_orx_using_subcommand show" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand show" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand show" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand result" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand result" -l url -d 'Server to talk to' -r
@@ -219,6 +223,7 @@ complete -c orx -n "__fish_orx_using_subcommand result" -l no-header -d 'Leave o
 complete -c orx -n "__fish_orx_using_subcommand result" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand result" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand result" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand result" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand result" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand logs" -l filter -d 'Filter expression; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l status -d 'Only jobs in these statuses, separated by commas' -r
@@ -254,6 +259,7 @@ complete -c orx -n "__fish_orx_using_subcommand logs" -l no-header -d 'Leave out
 complete -c orx -n "__fish_orx_using_subcommand logs" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand logs" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand logs" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand logs" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand wait" -l filter -d 'Filter expression; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -l status -d 'Only jobs in these statuses, separated by commas' -r
@@ -283,6 +289,7 @@ complete -c orx -n "__fish_orx_using_subcommand wait" -l no-header -d 'Leave out
 complete -c orx -n "__fish_orx_using_subcommand wait" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand wait" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand wait" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand wait" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l filter -d 'Filter expression; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l status -d 'Only jobs in these statuses, separated by commas' -r
@@ -314,6 +321,7 @@ complete -c orx -n "__fish_orx_using_subcommand cancel" -l no-header -d 'Leave o
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand cancel" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand cancel" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand retry" -l filter -d 'Filter expression; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l status -d 'Only jobs in these statuses, separated by commas' -r
@@ -344,6 +352,7 @@ complete -c orx -n "__fish_orx_using_subcommand retry" -l no-header -d 'Leave ou
 complete -c orx -n "__fish_orx_using_subcommand retry" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand retry" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand retry" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand retry" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l url -d 'Server to talk to' -r
@@ -364,6 +373,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_su
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "add" -d 'Make a schedule for a job type, or for a command after `--`'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "list" -d 'List every schedule'
@@ -427,6 +437,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
@@ -447,6 +458,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s n -l next -d 'How many due times to show' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
@@ -468,6 +480,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l every -d 'Every so often, counted from 1970' -r
@@ -518,6 +531,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l reason -d 'Why, for whoever looks later' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -s c -l context -d 'Context of the configuration' -r
@@ -539,6 +553,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l reason -d 'Why, for whoever looks later' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -s c -l context -d 'Context of the configuration' -r
@@ -560,6 +575,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l url -d 'Server to talk to' -r
@@ -582,6 +598,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from trigger" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l version -d 'Only if it stands at this version' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -s c -l context -d 'Context of the configuration' -r
@@ -604,6 +621,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l limit -d 'At most so many' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s c -l context -d 'Context of the configuration' -r
@@ -627,6 +645,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l every -d 'Every so often, counted from 1970' -r
@@ -657,6 +676,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l cron -d 'Five fields as in a crontab, six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l every -d 'Every so often, counted from 1970' -r
@@ -687,6 +707,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l from -d 'The first due time that counts: a time, or how long ago' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l to -d 'The last one; now if left out' -r
@@ -710,6 +731,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from backfill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l zone -d 'Zone of its times where no CRON_TZ stands; that of --tz or of this machine if left out' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l prefix -d 'Starts the id of each schedule' -r
@@ -747,6 +769,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s f -l file -d 'File (TOML), or folder of them; again for more' -r -F
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s c -l context -d 'Context of the configuration' -r
@@ -771,6 +794,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l url -d 'Server to talk to' -r
@@ -791,6 +815,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s f -l file -d 'File (TOML), or folder of them; again for more' -r -F
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s c -l context -d 'Context of the configuration' -r
@@ -813,6 +838,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l url -d 'Server to talk to' -r
@@ -833,6 +859,7 @@ complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subco
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -f -a "list" -d 'List every queue with its counts'
 complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -f -a "show" -d 'Show one queue'
@@ -855,6 +882,7 @@ complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcomman
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
@@ -875,6 +903,7 @@ complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcomman
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l url -d 'Server to talk to' -r
@@ -895,6 +924,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcomm
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "list" -d 'List them, newest first'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "show" -d 'Show one'
@@ -926,6 +956,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
@@ -946,6 +977,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l filter -d 'Filter expression; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l status -d 'Only jobs in these statuses, separated by commas' -r
@@ -977,6 +1009,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l filter -d 'Filter expression; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l status -d 'Only jobs in these statuses, separated by commas' -r
@@ -1008,6 +1041,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l url -d 'Server to talk to' -r
@@ -1028,6 +1062,7 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subc
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -f -a "list" -d 'List every worker'
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -f -a "show" -d 'Show one worker and what it runs'
@@ -1053,6 +1088,7 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
@@ -1073,6 +1109,7 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l reason -d 'Why, for whoever looks later' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -s c -l context -d 'Context of the configuration' -r
@@ -1096,6 +1133,7 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l reason -d 'Why, for whoever looks later' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -s c -l context -d 'Context of the configuration' -r
@@ -1119,6 +1157,7 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l reason -d 'Why, for whoever looks later' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s c -l context -d 'Context of the configuration' -r
@@ -1142,6 +1181,7 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l url -d 'Server to talk to' -r
@@ -1162,6 +1202,7 @@ complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_sub
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Counts, workers, and what needs a person'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s c -l context -d 'Context of the configuration' -r
@@ -1183,6 +1224,7 @@ complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcomm
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l url -d 'Server to talk to' -r
@@ -1203,6 +1245,7 @@ complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subco
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "create" -d 'Make a token; its text is shown once'
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "list" -d 'List every token, never its text'
@@ -1230,6 +1273,7 @@ complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcomman
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l url -d 'Server to talk to' -r
@@ -1250,6 +1294,7 @@ complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcomman
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l url -d 'Server to talk to' -r
@@ -1270,6 +1315,7 @@ complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcomman
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l url -d 'Server to talk to' -r
@@ -1290,6 +1336,7 @@ complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcomm
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -f -a "progress" -d 'Tell how far the job is, 0 to 100'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and not __fish_seen_subcommand_from progress log result snooze fail" -f -a "log" -d 'Write a log line'
@@ -1315,6 +1362,7 @@ complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from progress" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l level -d 'trace, debug, info, warn or error' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -s c -l context -d 'Context of the configuration' -r
@@ -1336,6 +1384,7 @@ complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l url -d 'Server to talk to' -r
@@ -1356,6 +1405,7 @@ complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from result" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l url -d 'Server to talk to' -r
@@ -1376,6 +1426,7 @@ complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from snooze" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l url -d 'Server to talk to' -r
@@ -1397,30 +1448,34 @@ complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand ctx; and __fish_seen_subcommand_from fail" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -s c -l context -d 'Context of the configuration' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l url -d 'Server to talk to' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l config -d 'Configuration file' -r -F
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -s o -l output -d 'Output format' -r -f -a "table\t''
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -s o -l output -d 'Output format' -r -f -a "table\t''
 wide\t''
 json\t''
 jsonl\t''
 tsv\t''
 id\t''"
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l fields -d 'Only these columns or JSON fields' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l color -d 'Colours' -r -f -a "auto\t''
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l color -d 'Colours' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l time -d 'How times are shown: relative, local, utc or unix' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l tz -d 'Time zone of the times you write and read' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l no-header -d 'Leave out the names of columns'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l quiet -d 'Only data and errors'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -s v -l verbose -d 'Say more'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -l no-input -d 'Never ask'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "server" -d 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "coordinator" -d 'Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere'
-complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator worker" -f -a "worker" -d 'Run a worker: it takes jobs from coordinators and runs them'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -l no-start -d 'Start no server where there is none'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -f -a "server" -d 'Run a whole server in one process: coordinator, API and a worker, on an SQLite file'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -f -a "coordinator" -d 'Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -f -a "status" -d 'Say whether a server runs on the state folder; ends with 3 if none does'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -f -a "stop" -d 'End the server on the state folder, and wait for its end'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and not __fish_seen_subcommand_from server coordinator status stop worker" -f -a "worker" -d 'Run a worker: it takes jobs from coordinators and runs them'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l listen -d 'Address; port 0 takes a free one. Beyond loopback it needs TLS' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-cert -d 'Certificate with its chain, PEM; read again on SIGHUP' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tls-key -d 'Its private key, PEM, in a file that others cannot read' -r -F
@@ -1451,6 +1506,7 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l listen -d 'Address to listen on; port 0 takes a free one. Beyond loopback it needs TLS' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tls-cert -d 'Certificate with its chain, PEM; read again on SIGHUP' -r -F
@@ -1479,7 +1535,53 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l state -d 'State folder' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -l no-start -d 'Start no server where there is none'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l state -d 'State folder' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l timeout -d 'Give up waiting after this time; it ends all the same' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -s c -l context -d 'Context of the configuration' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l url -d 'Server to talk to' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l fields -d 'Only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l color -d 'Colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l time -d 'How times are shown: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l tz -d 'Time zone of the times you write and read' -r
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l no-header -d 'Leave out the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l quiet -d 'Only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Say more'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -l no-start -d 'Start no server where there is none'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l coordinator -d 'Coordinator to work for; again for more, the first is tried first' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l token-file -d 'File with the token for them' -r -F
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l name -d 'Name for people' -r
@@ -1506,6 +1608,7 @@ complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from worker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l url -d 'Server to talk to' -r
@@ -1526,6 +1629,7 @@ complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subco
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand store; and not __fish_seen_subcommand_from copy" -f -a "copy" -d 'Move everything from one store to another, ids kept'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s c -l context -d 'Context of the configuration' -r
@@ -1549,6 +1653,7 @@ complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcomman
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l url -d 'Server to talk to' -r
@@ -1569,6 +1674,7 @@ complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subc
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -f -a "check" -d 'Read the configuration and say what is wrong'
 complete -c orx -n "__fish_orx_using_subcommand config; and not __fish_seen_subcommand_from check show" -f -a "show" -d 'Print the configuration in force'
@@ -1591,6 +1697,7 @@ complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l url -d 'Server to talk to' -r
@@ -1612,6 +1719,7 @@ complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand bench" -l jobs -d 'Jobs of each measurement' -r
 complete -c orx -n "__fish_orx_using_subcommand bench" -s c -l context -d 'Context of the configuration' -r
@@ -1633,6 +1741,7 @@ complete -c orx -n "__fish_orx_using_subcommand bench" -l no-header -d 'Leave ou
 complete -c orx -n "__fish_orx_using_subcommand bench" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand bench" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand bench" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand bench" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand completions" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand completions" -l url -d 'Server to talk to' -r
@@ -1653,6 +1762,7 @@ complete -c orx -n "__fish_orx_using_subcommand completions" -l no-header -d 'Le
 complete -c orx -n "__fish_orx_using_subcommand completions" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand completions" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand completions" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand completions" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand man" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand man" -l url -d 'Server to talk to' -r
@@ -1673,6 +1783,7 @@ complete -c orx -n "__fish_orx_using_subcommand man" -l no-header -d 'Leave out 
 complete -c orx -n "__fish_orx_using_subcommand man" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand man" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand man" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand man" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand man" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand help" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand help" -l url -d 'Server to talk to' -r
@@ -1693,6 +1804,7 @@ complete -c orx -n "__fish_orx_using_subcommand help" -l no-header -d 'Leave out
 complete -c orx -n "__fish_orx_using_subcommand help" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand help" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand help" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand help" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand help" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand __guard" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand __guard" -l url -d 'Server to talk to' -r
@@ -1713,6 +1825,7 @@ complete -c orx -n "__fish_orx_using_subcommand __guard" -l no-header -d 'Leave 
 complete -c orx -n "__fish_orx_using_subcommand __guard" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand __guard" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand __guard" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand __guard" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand __guard" -s h -l help -d 'Print help'
 complete -c orx -n "__fish_orx_using_subcommand __generate" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand __generate" -l url -d 'Server to talk to' -r
@@ -1733,4 +1846,5 @@ complete -c orx -n "__fish_orx_using_subcommand __generate" -l no-header -d 'Lea
 complete -c orx -n "__fish_orx_using_subcommand __generate" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand __generate" -s v -l verbose -d 'Say more'
 complete -c orx -n "__fish_orx_using_subcommand __generate" -l no-input -d 'Never ask'
+complete -c orx -n "__fish_orx_using_subcommand __generate" -l no-start -d 'Start no server where there is none'
 complete -c orx -n "__fish_orx_using_subcommand __generate" -s h -l help -d 'Print help'

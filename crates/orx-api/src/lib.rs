@@ -4,6 +4,7 @@
 //! Depends on `orx-control`, `orx-model` and the traits of `orx-transport`. Decides nothing: each handler turns a request into one
 //! call and its answer into JSON. Every refusal, panics included, is a problem document.
 
+mod document;
 mod ends;
 mod extract;
 mod gate;

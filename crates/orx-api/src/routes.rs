@@ -17,8 +17,6 @@ use orx_model::wire::{
     WorkersOrderRequest,
 };
 use orx_model::{Code, Problem, limits};
-use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -33,21 +31,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Chunks of a streamed answer that wait for a slow reader.
 const STREAMED: usize = 4;
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Orchestrix",
-        description = "Accept, keep, run and watch jobs. Every answer that is not 2xx is a problem \
-                       document (RFC 9457) with a stable code.",
-        license(name = "MIT OR Apache-2.0"),
-    ),
-    security(("token" = [])),
-    components(schemas(Problem, LogEvent)),
-)]
-struct Document;
-
 fn documented() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::with_openapi(crate::document::start())
         .routes(routes!(enqueue, list))
         .routes(routes!(enqueue_batch))
         .routes(routes!(cancel))
@@ -91,18 +76,8 @@ pub(crate) fn router(app: App) -> Router {
 /// The description of the API, as it is served and checked in.
 #[must_use]
 pub fn openapi_json() -> String {
-    let (_, mut document) = documented().split_for_parts();
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-    let components = document.components.get_or_insert_default();
-    components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    // An alias has no name of its own there.
-    if let Some(labels) = components.schemas.remove("BTreeMap") {
-        components.schemas.insert("Labels".to_owned(), labels);
-    }
-    let text = document.to_pretty_json().unwrap_or_default();
-    let mut text = text.replace("#/components/schemas/BTreeMap\"", "#/components/schemas/Labels\"");
-    text.push('\n');
-    text
+    let (_, document) = documented().split_for_parts();
+    crate::document::finish(document)
 }
 
 async fn no_route(request: Request) -> Refusal {

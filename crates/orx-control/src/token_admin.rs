@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use orx_model::limits::{NOTE_CHARS, REVOKE_TOKENS};
 use orx_model::text::nearest;
 use orx_model::token::{
     RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest, TokenState, TokenView,
@@ -18,8 +19,6 @@ use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
 /// Valid tokens at once. Revoked and expired ones are kept as a record of who could call.
 const VALID_MOST: usize = 1_000;
-const NOTE_CHARS: usize = 128;
-const REVOKE_MOST: usize = 100;
 
 /// One change of the set of tokens at a time in this process: else two admins, each sparing the
 /// other's token, would leave none.
@@ -77,9 +76,9 @@ impl ControlPanel {
         request: RevokeRequest,
     ) -> Result<RevokeAnswer> {
         caller.need(Scope::Admin)?;
-        if request.ids.is_empty() || request.ids.len() > REVOKE_MOST {
+        if request.ids.is_empty() || request.ids.len() > REVOKE_TOKENS {
             let found = request.ids.len();
-            let detail = format!("1 to {REVOKE_MOST} tokens are revoked at once, found {found}");
+            let detail = format!("1 to {REVOKE_TOKENS} tokens are revoked at once, found {found}");
             return Err(Problem::new(Code::BadRequest, detail));
         }
         let _one = CHANGING.acquire().await.ok();

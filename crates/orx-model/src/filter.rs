@@ -15,7 +15,6 @@ use crate::status::JobStatus;
 use crate::text::nearest;
 use crate::time::{Timestamp, Toward, Zone, format_exact, parse_duration, parse_time};
 
-const INPUT_BYTES: usize = 4 * 1024;
 const TERMS: usize = 64;
 
 /// Where in the input it went wrong, and what would be right.
@@ -168,10 +167,12 @@ const KEYS: [&str; 21] = [
 ];
 
 impl Filter {
+    pub const MAX_BYTES: usize = 4 * 1024;
+
     /// Relative times in `since` and `until` become fixed here.
     pub fn parse(input: &str, now: Timestamp, zone: &Zone) -> Result<Self, FilterError> {
-        if input.len() > INPUT_BYTES {
-            let message = format!("a filter is at most {INPUT_BYTES} bytes");
+        if input.len() > Self::MAX_BYTES {
+            let message = format!("a filter is at most {} bytes", Self::MAX_BYTES);
             return Err(FilterError { message, at: 0..0, hint: None });
         }
         let words = split(input)?;

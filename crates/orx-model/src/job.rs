@@ -225,7 +225,7 @@ pub struct Job {
     pub queue: Name,
     pub priority: Priority,
     pub status: JobStatus,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub args: Json,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
@@ -279,7 +279,7 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub result: Option<Json>,
     /// Set while a dead letter is kept for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

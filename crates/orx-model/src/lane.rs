@@ -30,6 +30,7 @@ pub struct Offer {
     #[serde(default)]
     pub commands: bool,
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: Labels,
 }
 

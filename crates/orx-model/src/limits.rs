@@ -26,6 +26,10 @@ pub const STDIN_BYTES: usize = 256 * 1024;
 pub const TAGS: usize = 32;
 /// Key or value of a tag.
 pub const TAG_BYTES: usize = 256;
+/// Note of a token, in characters.
+pub const NOTE_CHARS: usize = 128;
+/// Tokens revoked by one request.
+pub const REVOKE_TOKENS: usize = 100;
 /// Idempotency key or correlation id.
 pub const KEY_BYTES: usize = 256;
 /// Arguments of one command, with its environment.

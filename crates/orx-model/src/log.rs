@@ -143,6 +143,24 @@ pub struct LogChunk {
     pub bytes: Vec<u8>,
 }
 
+/// How the API describes bytes: as text where they are UTF-8, else as `{"base64": "…"}`.
+pub struct TextOrBytes;
+
+impl utoipa::PartialSchema for TextOrBytes {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let encoded = ObjectBuilder::new().property("base64", text()).required("base64");
+        OneOfBuilder::new()
+            .item(text())
+            .item(encoded)
+            .description(Some("Text, or `{\"base64\": \"…\"}` where the bytes are not UTF-8."))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for TextOrBytes {}
+
 /// JSON carries bytes as text where they are UTF-8, else as `{"base64": "…"}`.
 pub(crate) mod text_or_bytes {
     use base64::Engine as _;

@@ -65,7 +65,7 @@ pub struct EnqueueRequest {
     /// Any JSON; `{}` if left out. At most 256 KiB, nested at most 64 deep; numbers that a double
     /// holds, and valid Unicode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub args: Option<Json>,
     /// Run this instead of a handler.
     #[serde(
@@ -217,7 +217,7 @@ pub struct ResultAnswer {
     pub id: JobId,
     pub status: JobStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub result: Option<Json>,
 }
 
@@ -331,7 +331,7 @@ pub struct LogPart {
     pub dropped_bytes: u64,
     /// Text, or `{"base64": "…"}` where the bytes are not UTF-8.
     #[serde(with = "crate::log::text_or_bytes")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = crate::log::TextOrBytes)]
     pub data: Vec<u8>,
 }
 

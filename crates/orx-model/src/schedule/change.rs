@@ -70,11 +70,11 @@ pub struct JobChange {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub name: Option<Option<Name>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub args: Option<Option<Json>>,
     /// These arguments; the others stay.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub set_args: BTreeMap<String, Json>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub command: Option<Option<Command>>,
@@ -120,10 +120,10 @@ pub struct CommandChange {
     pub first_cwd: Option<String>,
     /// All of them anew.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
-    pub env: Option<Labels>,
+    pub env: Option<BTreeMap<String, String>>,
     /// These variables; the others stay.
-    #[serde(skip_serializing_if = "Labels::is_empty")]
-    pub set_env: Labels,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set_env: BTreeMap<String, String>,
     /// Base64, as in [`Command`].
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Option<String>>,
@@ -287,11 +287,11 @@ pub struct FieldChange {
     pub field: String,
     /// Absent where it was not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub old: Option<Value>,
     /// Absent where it is not set any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub new: Option<Value>,
 }
 
