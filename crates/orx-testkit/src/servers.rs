@@ -266,6 +266,18 @@ impl OwnPostgres {
         self.process = None;
     }
 
+    /// As by `kill -9` of the process of one session: the server ends all the others, and goes through
+    /// recovery. `false` where there is no session.
+    #[must_use]
+    pub fn kill_session(&self) -> bool {
+        let is_session = |pid: &u32| {
+            let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            title.starts_with(b"postgres: orx ")
+        };
+        let session = self.children().into_iter().find(is_session);
+        session.is_some_and(|pid| send("KILL", &[pid]))
+    }
+
     /// # Panics
     /// Where it does not come up.
     pub fn restart(&mut self) {

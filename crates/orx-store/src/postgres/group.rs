@@ -158,7 +158,7 @@ impl Inner {
                     let done = P::write(self, &[part]).await;
                     let answer = done.and_then(|answers| {
                         let answer = answers.into_iter().next();
-                        answer.ok_or_else(|| Trouble::Command("no answer".into()))
+                        answer.ok_or_else(|| Trouble::Unreadable("no answer".into()))
                     });
                     drop(reply.send(answer.map_err(|it| self.tell(it, P::ACTION, false))));
                 }

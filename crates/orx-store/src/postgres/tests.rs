@@ -350,3 +350,32 @@ proptest! {
         });
     }
 }
+
+/// What the server, a proxy or a crash does to a command is never an error of the command: its caller
+/// hears that nothing was changed and to try again, or that nobody knows.
+#[tokio::test]
+async fn what_is_not_the_commands_own_fault_is_for_another_try_or_unknown() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let refused = async |kind, message: &str| {
+        let trouble = store.inner.rows(kind, message.to_owned()).await.expect_err("refused");
+        trouble.for_caller("try", "s", kind == Kind::Read)
+    };
+    let raised =
+        |code| format!("do $$ begin raise exception 'no' using errcode = '{code}'; end $$");
+    for code in [
+        "40001", "40P01", "40003", "53000", "53100", "53200", "53300", "53400", "55P03", "57014",
+        "57P01", "57P02", "57P03", "57P04", "57P05", "25006", "58000", "58030", "58P01", "08000",
+        "08003", "08006", "08P01",
+    ] {
+        for kind in [Kind::Durable, Kind::Repeatable, Kind::Read] {
+            let error = refused(kind, &raised(code)).await;
+            let own = matches!(error, StoreError::Backend { .. });
+            assert!(!own, "{code} {kind:?}: {error:?}");
+        }
+    }
+    let ends = "select pg_terminate_backend(pg_backend_pid())";
+    assert!(matches!(refused(Kind::Durable, ends).await, StoreError::Unknown));
+    let own = refused(Kind::Durable, &raised("23505")).await;
+    assert!(matches!(own, StoreError::Backend { .. }), "{own:?}");
+}

@@ -1,5 +1,7 @@
 //! What can go wrong with a message, told apart by what must follow.
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 use crate::StoreError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -18,7 +20,8 @@ pub(super) enum Trouble {
     Busy,
     /// Undone by the server: no room on its disk.
     Full,
-    /// The server takes no writes: it is, or has become, a replica.
+    /// Undone by the server, which takes no writes: it is, or has become, a replica, or its disk
+    /// fails.
     ReadOnly(Source),
     /// The leader's statement changed nothing: the lease is another's.
     Deposed,
@@ -44,15 +47,24 @@ impl From<sqlx::Error> for Trouble {
             };
         };
         let code = refused.code().unwrap_or_default().into_owned();
+        let refused = refused.try_downcast_ref::<PgDatabaseError>();
+        let severity = refused.map(PgDatabaseError::severity);
         match code.as_str() {
+            // The session ended with it, and perhaps the whole server.
+            _ if matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic)) => {
+                Self::Lost(error.into())
+            }
             "40001" | "40P01" => Self::Again,
-            // Cancelled for its time, no lock in time, no memory, no slot.
-            "57014" | "55P03" | "53200" | "53300" => Self::Busy,
             "53100" => Self::Full,
+            // Cancelled for its time, no lock in time; no memory, no slot, or another limit.
+            "57014" | "55P03" => Self::Busy,
+            code if code.starts_with("53") => Self::Busy,
             "25006" => Self::ReadOnly(error.into()),
-            // Ended by an operator or a crash, starting up; and all that a proxy says of a session.
-            "57P01" | "57P02" | "57P03" | "57P05" => Self::Lost(error.into()),
-            code if code.starts_with("08") => Self::Lost(error.into()),
+            code if code.starts_with("58") => Self::ReadOnly(error.into()),
+            // Ended by an operator or a crash, starting up; all that a proxy says of a session, with
+            // or without a code; and what the server itself does not know.
+            "" | "40003" => Self::Lost(error.into()),
+            code if code.starts_with("57P") || code.starts_with("08") => Self::Lost(error.into()),
             _ => Self::Command(error.into()),
         }
     }
