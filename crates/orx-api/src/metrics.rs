@@ -95,7 +95,12 @@ impl Metrics {
             ),
             ("workers_live", "Workers heard of within their lease", u64::from(status.workers_live)),
             ("slots", "Attempts that live workers run at once", u64::from(status.slots)),
-            ("slots_active", "Attempts that are with workers", u64::from(status.active)),
+            ("slots_active", "Slots of live workers that are busy", u64::from(status.active)),
+            (
+                "jobs_prefetched",
+                "Jobs that wait at live workers for a slot",
+                u64::from(status.prefetched),
+            ),
         ] {
             let gauge: Gauge = Gauge::default();
             gauge.set(value as i64);

@@ -15,7 +15,9 @@ use orx_model::schedule::wire::path as schedules;
 use orx_model::wire::path;
 use orx_model::{Incarnation, JobId, Timestamp};
 use orx_store::{Lead, LeadRequest, Memory, Store};
-use orx_testkit::make::{NOW, at, control_settings, failed, name, outcome, request, succeeded};
+use orx_testkit::make::{
+    NOW, at, control_settings, failed, job, name, outcome, request, succeeded,
+};
 use orx_transport::{Direct, Notices, Transport};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -542,30 +544,55 @@ async fn dead_letters_are_listed_retried_and_forgotten() {
     assert_eq!((&cluster["counts"]["failed"], &cluster["dead_letters"]), (&json!(1), &json!(0)));
 }
 
-#[tokio::test]
-async fn an_unknown_job_type_is_accepted_with_a_warning_that_names_the_nearest() {
-    let server = server().await;
+/// The worker 5, with a handler.
+fn worker(handler: &str, slots: u32) -> (orx_model::SecretHash, orx_store::WorkerReport) {
     let registration = orx_model::message::WorkerRegistration {
         incarnation: Incarnation(5),
         name: name("w"),
         host: "h".into(),
         pid: 1,
         version: "1".into(),
-        offer: orx_model::Offer { handlers: [name("report.daily")].into(), ..Default::default() },
-        slots: 1,
+        offer: orx_model::Offer { handlers: [name(handler)].into(), ..Default::default() },
+        slots,
         started_at: NOW,
     };
-    let worker = orx_store::WorkerReport {
+    let report = orx_store::WorkerReport {
         registration,
         state: orx_model::message::WorkerState::Running,
-        capacity: 1,
+        capacity: slots,
         heartbeat: 0,
         load: None,
         hosted_by: None,
         node: None,
     };
-    let worker = (orx_model::SecretHash([7; 32]), worker);
-    server.store_dyn().put_workers(vec![worker], NOW).await.expect("kept");
+    (orx_model::SecretHash([7; 32]), report)
+}
+
+#[tokio::test]
+async fn no_more_slots_are_busy_than_there_are_and_what_waits_for_one_is_counted_apart() {
+    let server = server().await;
+    let store = server.store_dyn();
+    store.put_workers(vec![worker("work", 2)], NOW).await.expect("kept");
+    let lead = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(60), above: 0 };
+    let Ok(Lead::Leading(term)) = store.lead(lead, NOW).await else { panic!("nobody leads") };
+    store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("accepted");
+    store.claim_ready(vec![request(5, 1, 5)], term, NOW).await.expect("claimed");
+    let figures = |of: &Value| ["slots", "active", "prefetched"].map(|figure| of[figure].clone());
+    let (_, cluster) = server.get(path::CLUSTER).await;
+    assert_eq!(figures(&cluster), [2, 2, 3]);
+    let (_, list) = server.get(path::WORKERS).await;
+    assert_eq!(figures(&list["workers"][0]), [2, 2, 3]);
+    let (_, page) = server.get(path::METRICS).await;
+    let page = page.as_str().expect("text");
+    for line in ["orx_slots 2\n", "orx_slots_active 2\n", "orx_jobs_prefetched 3\n"] {
+        assert!(page.contains(line), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_job_type_is_accepted_with_a_warning_that_names_the_nearest() {
+    let server = server().await;
+    server.store_dyn().put_workers(vec![worker("report.daily", 1)], NOW).await.expect("kept");
     let (code, answer) = server.post(path::JOBS, json!({"name": "report.dayly"})).await;
     let warning = answer["warning"].as_str().unwrap_or_default();
     assert!(code == 201 && warning.contains("did you mean `report.daily`?"), "{answer}");

@@ -202,6 +202,7 @@ impl ControlPanel {
             workers_live: live.len() as u32,
             slots: live.iter().map(|worker| worker.slots).sum(),
             active: live.iter().map(|worker| worker.active).sum(),
+            prefetched: live.iter().map(|worker| worker.prefetched).sum(),
             clock,
             attention,
             settings_ms: settings.settings_ms.clone(),

@@ -26,18 +26,22 @@ impl ControlPanel {
 
     async fn worker_views(&self) -> Result<Vec<WorkerView>> {
         let live = self.store().live_attempts().await.map_err(store_problem)?;
-        let mut active: BTreeMap<Incarnation, u32> = BTreeMap::new();
+        let mut held: BTreeMap<Incarnation, u32> = BTreeMap::new();
         for attempt in live {
-            *active.entry(attempt.worker).or_default() += 1;
+            *held.entry(attempt.worker).or_default() += 1;
         }
         let workers = self.store().workers(self.now()).await.map_err(store_problem)?;
         let view = |worker: WorkerRecord| {
             let live = self.is_live(&worker);
             let report = worker.report;
             let registration = report.registration;
+            let held = held.get(&registration.incarnation).copied().unwrap_or_default();
+            // A worker lets nothing wait while it has a slot.
+            let active = held.min(registration.slots);
             WorkerView {
                 live,
-                active: active.get(&registration.incarnation).copied().unwrap_or_default(),
+                active,
+                prefetched: held - active,
                 incarnation: registration.incarnation,
                 name: registration.name,
                 host: registration.host,

@@ -16,7 +16,8 @@ use orx_model::message::{
     WorkerOrder, WorkerRegistration, WorkerState,
 };
 use orx_model::{
-    ExecutionId, Incarnation, JobId, LostWith, Name, Outcome, SecretHash, Timestamp, policy,
+    ExecutionId, Incarnation, JobId, JobStatus, LostWith, Name, Outcome, OutcomeKind, SecretHash,
+    Timestamp, policy,
 };
 use orx_store::{
     CLAIM_MOST, CancelAnswer, CancelCommand, Claimed, ClockJump, ClockNote, Fire, Holder, Live,
@@ -496,6 +497,9 @@ impl Engine {
         // The outcomes' places count as free for the claims beside them.
         for (from, outcome) in &events.outcomes {
             self.fleet.ended(*from, outcome.execution);
+            if matches!(outcome.kind, OutcomeKind::HandedBack) {
+                self.fleet.had_no_slot(*from);
+            }
         }
         let term = self.term;
         let requests = match term {
@@ -1065,11 +1069,13 @@ impl Engine {
             // Applied, stale or of an unknown job: all are final, the worker may forget it.
             final_for.push((from, outcome.execution));
             match answer {
-                Recorded::Applied { run_at, .. } => {
+                Recorded::Applied { status, run_at } => {
                     outbox.room = true;
                     outbox.changed.push(outcome.job);
                     match run_at {
                         Some(run_at) => self.due_at(run_at),
+                        // Ready again, and perhaps too late for the claims of this round.
+                        None if status == JobStatus::Pending => self.due_at(now.wall),
                         None => self.look_at_runs(now),
                     }
                 }

@@ -360,6 +360,14 @@ impl Fleet {
         }
     }
 
+    /// It had no slot for what was sent ahead to it. Until its next heartbeat says how much it takes,
+    /// it gets only what starts at once.
+    pub fn had_no_slot(&mut self, worker: Incarnation) {
+        if let Some(seat) = self.seats.get_mut(&worker) {
+            seat.capacity = seat.capacity.min(seat.registration.slots);
+        }
+    }
+
     /// The attempt has ended: its place is free.
     pub fn ended(&mut self, worker: Incarnation, execution: ExecutionId) {
         self.learned.remove(&(worker, execution));
@@ -455,6 +463,7 @@ impl Fleet {
         HeartbeatAnswer {
             drain: order == Some(WorkerOrder::Drain),
             fenced: order == Some(WorkerOrder::Fence),
+            takes_back: true,
             lease_ms: self.settings.lease.as_millis() as u64,
             heartbeat_ms: self.settings.heartbeat.as_millis() as u64,
             now: now.wall,

@@ -49,7 +49,7 @@ pub enum AttemptStatus {
     Interrupted,
     /// Its worker or server died under it.
     Lost,
-    /// Never started: the worker could not take it.
+    /// Never started: the worker could not take it, or had no slot for it soon enough.
     Refused,
 }
 
@@ -135,6 +135,9 @@ pub enum OutcomeKind {
     Cancelled,
     Interrupted,
     Refused,
+    /// Never started: it was sent ahead, and no slot became free for it soon. It keeps its place in
+    /// the order of dispatch, and this costs it nothing.
+    HandedBack,
     /// Its worker is gone.
     Lost {
         with: LostWith,
@@ -154,7 +157,7 @@ impl OutcomeKind {
             Self::TimedOut => AttemptStatus::TimedOut,
             Self::Cancelled => AttemptStatus::Cancelled,
             Self::Interrupted | Self::Snoozed { .. } => AttemptStatus::Interrupted,
-            Self::Refused => AttemptStatus::Refused,
+            Self::Refused | Self::HandedBack => AttemptStatus::Refused,
             Self::Lost { .. } => AttemptStatus::Lost,
         }
     }

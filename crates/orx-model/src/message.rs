@@ -364,6 +364,9 @@ pub struct HeartbeatAnswer {
     /// This incarnation was given up: stop all it runs and end it.
     #[serde(default)]
     pub fenced: bool,
+    /// Attempts may end as handed back: a coordinator of the version before does not know it.
+    #[serde(default)]
+    pub takes_back: bool,
     /// Where the leader is, for a worker whose inbox is elsewhere. `None`: here, or nobody leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,

@@ -36,7 +36,8 @@ pub struct Standing {
 pub struct Settlement {
     pub event: JobEvent,
     pub ends: Ends,
-    /// When the job is due again, for [`JobEvent::RetryLater`] and [`JobEvent::GiveBack`].
+    /// When the job is due again, for [`JobEvent::RetryLater`] and [`JobEvent::GiveBack`]; `None`
+    /// leaves it as it was.
     pub run_at: Option<Timestamp>,
     /// A dead letter is kept, in the same transaction.
     pub dead: Option<DeadReason>,
@@ -64,6 +65,7 @@ pub fn settle(standing: &Standing, kind: &OutcomeKind, now: Timestamp, draw: f64
         OutcomeKind::Succeeded { .. }
         | OutcomeKind::Cancelled
         | OutcomeKind::Lost { with: LostWith::Fence }
+        | OutcomeKind::HandedBack
         | OutcomeKind::Snoozed { .. } => {}
     }
     // Any end but success, under a cancel, is the cancel's. A worker says `Cancelled` only when it
@@ -114,6 +116,7 @@ pub fn settle(standing: &Standing, kind: &OutcomeKind, now: Timestamp, draw: f64
         OutcomeKind::Interrupted | OutcomeKind::Refused if ends.returned >= RETURNED_MAX => {
             give_up(DeadReason::Returned)
         }
+        OutcomeKind::HandedBack => done(JobEvent::GiveBack, ends),
         OutcomeKind::Refused => again(JobEvent::RetryLater, REFUSED_PAUSE),
         OutcomeKind::Interrupted => again(JobEvent::GiveBack, Duration::ZERO),
         OutcomeKind::Snoozed { for_ms } => {
@@ -186,6 +189,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_back_costs_nothing_and_keeps_its_due_time() {
+        let back = settle(&standing(), &OutcomeKind::HandedBack, NOW, 0.5);
+        assert_eq!((back.event, back.run_at, back.dead), (JobEvent::GiveBack, None, None));
+        assert_eq!(back.ends, Ends::default());
+    }
+
+    #[test]
     fn what_must_not_run_twice_fails_when_it_is_lost() {
         let standing = Standing { on_lost: OnLost::Fail, ..standing() };
         for with in [LostWith::Worker, LostWith::Server, LostWith::Fence] {
@@ -203,6 +213,7 @@ mod tests {
             OutcomeKind::Cancelled,
             OutcomeKind::Interrupted,
             OutcomeKind::Refused,
+            OutcomeKind::HandedBack,
             OutcomeKind::Lost { with: LostWith::Worker },
             OutcomeKind::Lost { with: LostWith::Server },
             OutcomeKind::Snoozed { for_ms: 1 },

@@ -494,7 +494,11 @@ pub struct WorkerView {
     pub live: bool,
     pub offer: Offer,
     pub slots: u32,
+    /// Slots that are busy.
     pub active: u32,
+    /// Jobs that were sent ahead, and wait there for a slot.
+    #[serde(default)]
+    pub prefetched: u32,
     /// Executions it may hold at once; 0 while it takes nothing.
     #[serde(default)]
     pub capacity: u32,
@@ -541,8 +545,13 @@ pub struct ClusterStatus {
     #[serde(default)]
     pub schedules: ScheduleCounts,
     pub workers_live: u32,
+    /// Of live workers, all together.
     pub slots: u32,
+    /// Slots that are busy.
     pub active: u32,
+    /// Jobs that were sent ahead to live workers, and wait there for a slot.
+    #[serde(default)]
+    pub prefetched: u32,
     /// Whether the clock was set; none before a leader noted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockView>,

@@ -214,7 +214,7 @@ fn job_op() -> impl Strategy<Value = Op> {
         6 => proptest::collection::vec(new_job(), 1..5).prop_map(Op::Enqueue),
         8 => proptest::collection::vec(0..4_u8, 1..4).prop_map(|rooms| Op::Claim { rooms }),
         3 => proptest::collection::vec(0..8_u8, 1..4).prop_map(Op::Start),
-        8 => proptest::collection::vec((0..8_u8, 0..12_u8), 1..5).prop_map(Op::End),
+        8 => proptest::collection::vec((0..8_u8, 0..13_u8), 1..5).prop_map(Op::End),
         1 => (0..8_u8).prop_map(Op::Progress),
         2 => (0..8_u8, 1..5_u8, proptest::collection::vec(any::<u8>(), 0..20))
             .prop_map(|(place, seq, bytes)| Op::Log { place, seq, bytes }),
@@ -261,6 +261,7 @@ fn kind(choice: u8) -> OutcomeKind {
         7 => OutcomeKind::Refused,
         8 => OutcomeKind::Lost { with: LostWith::Worker },
         9 => OutcomeKind::Lost { with: LostWith::Fence },
+        10 => OutcomeKind::HandedBack,
         _ => OutcomeKind::Lost { with: LostWith::Server },
     }
 }

@@ -53,6 +53,7 @@ macro_rules! store_contract {
             losses_by_a_fence_cost_nothing
             the_first_death_of_a_server_costs_nothing_and_the_third_is_poison
             what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_gets
+            what_is_handed_back_costs_nothing_and_keeps_its_place
             what_must_not_run_twice_fails_when_lost
             late_result_of_an_old_execution_changes_nothing
             an_outcome_told_twice_is_recorded_once
@@ -510,6 +511,21 @@ pub async fn what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_g
     let alone = claim(vec![busy(1, 40, 0)]).await;
     assert_eq!(alone, [(1, suspect, true)]);
     assert_eq!(claim(vec![busy(2, 50, 2)]).await, [(2, healthy[2], false)]);
+}
+
+pub async fn what_is_handed_back_costs_nothing_and_keeps_its_place(store: AStore) {
+    let first = add(&store, job()).await;
+    let second = add(&store, JobSpec { run_at: Some(at(1)), ..job() }).await;
+    store.promote_due(store.term, at(1), 10).await.expect("promoted");
+    for execution in 1..=30 {
+        let claimed = store.claim_ready(vec![request(1, execution, 1)], store.term, at(90)).await;
+        assert_eq!(claimed.expect("claimed")[0].dispatch.job, first);
+        let told = tell(&store, outcome(first, execution, OutcomeKind::HandedBack)).await;
+        assert_eq!(told, Recorded::Applied { status: JobStatus::Pending, run_at: None });
+    }
+    let kept = get(&store, first).await;
+    assert_eq!((kept.ends, kept.run_at, kept.dead), (Ends::default(), NOW, None));
+    assert_eq!(claimed_ids(&store, 9).await, [first.0, second.0]);
 }
 
 pub async fn what_must_not_run_twice_fails_when_lost(store: AStore) {

@@ -5,9 +5,11 @@
 //! - an execution is started at most once by this worker, and never after it was cancelled,
 //!   refused or given back;
 //! - an outcome is kept, and takes up room, until somebody says that the store has it or never will;
-//! - what is held is bounded: running attempts by the slots, all of it by the capacity.
+//! - what is held is bounded: running attempts by the slots, all of it by the capacity;
+//! - what finds no slot within [`WAITS_MOST`] is handed back, so that priorities hold.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use orx_model::message::{
     Dispatch, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat, WorkerState,
@@ -18,10 +20,20 @@ use orx_model::{ExecutionId, Incarnation, JobId, Outcome, OutcomeKind, Timestamp
 /// dispatch that comes later than so many others is not held back by any transport we have.
 const REMEMBERED: usize = 65_536;
 /// Attempts shorter than this on average are short: more than the free slots are asked for.
-const SHORT_MS: f64 = 50.0;
+const SHORT: Duration = Duration::from_millis(50);
+/// A job that was sent ahead waits here for a slot so long at most. Then the leader has it again, who
+/// knows what is more urgent, and which other worker has a slot.
+pub const WAITS_MOST: Duration = Duration::from_millis(100);
 /// How far beyond its slots a worker asks for short jobs, in multiples of the slots.
 const PREFETCH_SLOTS: u32 = 3;
 const PREFETCH_MAX: u32 = 1_000;
+
+/// A moment, as people read it and on the clock that only goes forward.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub wall: Timestamp,
+    pub mono: Duration,
+}
 
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -35,6 +47,8 @@ pub enum Input {
     Started { execution: ExecutionId, at: Timestamp },
     /// The runtime's attempt has ended, for whatever reason.
     Ended(Outcome),
+    /// The time that [`Core::hand_back_at`] named has come.
+    Overdue,
     /// Take nothing new, give back what has not started, finish the rest.
     Drain,
     /// The same, and interrupt what runs.
@@ -62,8 +76,16 @@ pub enum Effect {
 }
 
 #[derive(Debug)]
+struct Waiting {
+    dispatch: Dispatch,
+    /// On the monotonic clock, as all that is counted here.
+    since: Duration,
+}
+
+#[derive(Debug)]
 struct Running {
     job: JobId,
+    since: Duration,
     started_at: Option<Timestamp>,
     /// Its end is nobody's business any more.
     abandoned: bool,
@@ -79,12 +101,16 @@ pub struct Core {
     is_fenced: bool,
     heartbeats: u64,
     /// Highest priority first, then as they came.
-    waiting: VecDeque<Dispatch>,
+    waiting: VecDeque<Waiting>,
     running: BTreeMap<ExecutionId, Running>,
     unacknowledged: BTreeMap<ExecutionId, Outcome>,
     over: Remembered,
-    /// Moving average of how long attempts take, milliseconds; `None` before the first end.
-    took_ms: Option<f64>,
+    /// Moving average of how long attempts take; `None` before the first end.
+    took: Option<Duration>,
+    /// Executions asked for beyond the slots.
+    prefetch: u32,
+    /// The coordinators take back what was sent ahead, and count it for nothing.
+    takes_back: bool,
     /// What the newest heartbeat said.
     told_capacity: u32,
 }
@@ -105,7 +131,9 @@ impl Core {
             running: BTreeMap::new(),
             unacknowledged: BTreeMap::new(),
             over: Remembered::default(),
-            took_ms: None,
+            took: None,
+            prefetch: 0,
+            takes_back: false,
             told_capacity: slots,
         }
     }
@@ -133,12 +161,23 @@ impl Core {
         if self.state != WorkerState::Running {
             return 0;
         }
-        match self.took_ms {
-            Some(took) if took < SHORT_MS => {
-                self.slots.saturating_add((self.slots * PREFETCH_SLOTS).min(PREFETCH_MAX))
-            }
-            _ => self.slots,
-        }
+        self.slots.saturating_add(self.prefetch)
+    }
+
+    /// As much as starts within [`SHORT`], going by how long attempts took lately. Slots that are
+    /// taken for longer now do not count.
+    fn prefetch(&self, now: Duration) -> u32 {
+        let Some(took) = self.took.filter(|took| *took < SHORT) else { return 0 };
+        let stuck = self.running.values().filter(|running| running.since + SHORT < now).count();
+        let quick = self.slots.saturating_sub(u32::try_from(stuck).unwrap_or(u32::MAX));
+        let times = if took * PREFETCH_SLOTS < SHORT { PREFETCH_SLOTS } else { 1 };
+        quick.saturating_mul(times).min(PREFETCH_MAX)
+    }
+
+    /// When something has waited here for too long, on the monotonic clock.
+    #[must_use]
+    pub fn hand_back_at(&self) -> Option<Duration> {
+        self.waiting.iter().map(|waiting| waiting.since + WAITS_MOST).min()
     }
 
     /// The next heartbeat. Sending it is the caller's.
@@ -146,7 +185,7 @@ impl Core {
     pub fn heartbeat(&mut self) -> WorkerHeartbeat {
         self.heartbeats += 1;
         self.told_capacity = self.capacity();
-        let waiting = self.waiting.iter().map(Dispatch::execution_ref);
+        let waiting = self.waiting.iter().map(|waiting| waiting.dispatch.execution_ref());
         let running =
             self.running.iter().filter(|(_, running)| !running.abandoned).map(
                 |(execution, running)| ExecutionRef { job: running.job, execution: *execution },
@@ -166,12 +205,14 @@ impl Core {
         }
     }
 
-    pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+    pub fn step(&mut self, input: Input, at: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let now = at.wall;
         match input {
-            Input::Message(message) => self.message(message, now, &mut effects),
+            Input::Message(message) => self.message(message, at, &mut effects),
             Input::Late(jobs) => self.give_back(jobs, "it came too late", now, &mut effects),
             Input::Answered(answer) => self.answered(answer, now, &mut effects),
+            Input::Overdue => self.hand_back(at, &mut effects),
             Input::Started { execution, at } => {
                 if let Some(running) = self.running.get_mut(&execution) {
                     running.started_at = Some(at);
@@ -181,7 +222,7 @@ impl Core {
                     }
                 }
             }
-            Input::Ended(outcome) => self.ended(outcome, &mut effects),
+            Input::Ended(outcome) => self.ended(outcome, at.mono, &mut effects),
             Input::Drain => {
                 self.ending = true;
                 self.drain(WorkerState::Draining, now, &mut effects);
@@ -192,24 +233,28 @@ impl Core {
                 effects.extend(self.running.keys().map(|execution| Effect::Interrupt(*execution)));
             }
         }
-        self.start_waiting(&mut effects);
-        if self.capacity() != self.told_capacity {
-            self.told_capacity = self.capacity();
+        self.prefetch = self.prefetch(at.mono);
+        self.start_waiting(at.mono, &mut effects);
+        let (is, told) = (self.capacity(), self.told_capacity);
+        // Smaller changes are told by the next heartbeat.
+        if is.abs_diff(told) >= self.slots.div_ceil(2) || (is == 0) != (told == 0) {
+            self.told_capacity = is;
             effects.push(Effect::HeartbeatNow);
         }
         effects
     }
 
-    fn message(&mut self, message: Message, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn message(&mut self, message: Message, at: Moment, effects: &mut Vec<Effect>) {
+        let now = at.wall;
         match message {
             Message::JobDispatch { jobs, .. } if self.state == WorkerState::Running => {
                 for dispatch in jobs {
                     if self.knows(dispatch.execution) {
                         continue;
                     }
-                    let after = |held: &Dispatch| held.priority >= dispatch.priority;
+                    let after = |held: &Waiting| held.dispatch.priority >= dispatch.priority;
                     let place = self.waiting.partition_point(after);
-                    self.waiting.insert(place, dispatch);
+                    self.waiting.insert(place, Waiting { dispatch, since: at.mono });
                 }
             }
             Message::JobDispatch { jobs, .. } => {
@@ -249,6 +294,27 @@ impl Core {
         self.report(returned, effects);
     }
 
+    /// What finds no slot here goes back to where it came from, and never starts here.
+    fn hand_back(&mut self, at: Moment, effects: &mut Vec<Effect>) {
+        let overdue = |waiting: &Waiting| waiting.since + WAITS_MOST <= at.mono;
+        let (back, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(overdue);
+        self.waiting = rest;
+        if back.is_empty() {
+            return;
+        }
+        // What runs here is not short: nothing is asked for ahead until several in a row were.
+        self.took = Some(self.took.unwrap_or_default().max(SHORT * 2));
+        let kind = if self.takes_back { OutcomeKind::HandedBack } else { OutcomeKind::Interrupted };
+        let why = "no slot became free for it in time";
+        let returned = back.iter().map(|waiting| {
+            never_started(waiting.dispatch.execution_ref(), kind.clone(), why, at.wall)
+        });
+        self.report(returned.collect(), effects);
+        // Perhaps nothing runs, and what is in the way is an outcome whose acknowledgement was lost.
+        effects.push(Effect::HeartbeatNow);
+    }
+
     fn answered(&mut self, answer: HeartbeatAnswer, now: Timestamp, effects: &mut Vec<Effect>) {
         if answer.fenced {
             if !self.is_fenced {
@@ -259,6 +325,7 @@ impl Core {
         if answer.register {
             effects.push(Effect::Register);
         }
+        self.takes_back = answer.takes_back;
         for stop in answer.stop {
             self.forget(stop.execution, effects);
         }
@@ -335,7 +402,7 @@ impl Core {
                 continue;
             }
             let before = self.waiting.len();
-            self.waiting.retain(|dispatch| dispatch.execution != cancel.execution);
+            self.waiting.retain(|waiting| waiting.dispatch.execution != cancel.execution);
             // Waiting here, or not yet seen: it never starts. Already over: nothing to say.
             if self.waiting.len() < before || !self.knows(cancel.execution) {
                 let why = "cancelled before it started";
@@ -345,12 +412,11 @@ impl Core {
         self.report(never, effects);
     }
 
-    fn ended(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
+    fn ended(&mut self, outcome: Outcome, now: Duration, effects: &mut Vec<Effect>) {
         let Some(running) = self.running.remove(&outcome.execution) else { return };
-        if let (Some(started), false) = (outcome.started_at, running.abandoned) {
-            let took = outcome.ended_at.as_millis().saturating_sub(started.as_millis()).max(0);
-            let took = took as f64;
-            self.took_ms = Some(self.took_ms.map_or(took, |before| before * 0.9 + took * 0.1));
+        if outcome.started_at.is_some() && !running.abandoned {
+            let took = now.saturating_sub(running.since);
+            self.took = Some(self.took.map_or(took, |before| (before * 9 + took) / 10));
         }
         if running.abandoned {
             self.over.insert(outcome.execution);
@@ -367,30 +433,31 @@ impl Core {
             }
             return;
         }
-        self.waiting.retain(|dispatch| dispatch.execution != execution);
+        self.waiting.retain(|waiting| waiting.dispatch.execution != execution);
         self.unacknowledged.remove(&execution);
         self.over.insert(execution);
     }
 
     fn drain(&mut self, state: WorkerState, now: Timestamp, effects: &mut Vec<Effect>) {
         self.state = state;
-        let give_back = |dispatch: Dispatch| {
+        let give_back = |waiting: Waiting| {
             let why = "the worker is stopping";
-            never_started(dispatch.execution_ref(), OutcomeKind::Interrupted, why, now)
+            never_started(waiting.dispatch.execution_ref(), OutcomeKind::Interrupted, why, now)
         };
         let returned = self.waiting.drain(..).map(give_back).collect();
         self.report(returned, effects);
     }
 
-    fn start_waiting(&mut self, effects: &mut Vec<Effect>) {
+    fn start_waiting(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         // Unacknowledged outcomes take up room, but not the slots of short jobs: those would wait
         // for a commit after each.
         let most = self.capacity() as usize;
         while self.running.len() < self.slots as usize
             && self.running.len() + self.unacknowledged.len() < most
         {
-            let Some(dispatch) = self.waiting.pop_front() else { break };
-            let running = Running { job: dispatch.job, started_at: None, abandoned: false };
+            let Some(Waiting { dispatch, .. }) = self.waiting.pop_front() else { break };
+            let job = dispatch.job;
+            let running = Running { job, since: now, started_at: None, abandoned: false };
             self.running.insert(dispatch.execution, running);
             effects.push(Effect::Start(dispatch));
         }
@@ -407,7 +474,7 @@ impl Core {
     }
 
     fn is_waiting(&self, execution: ExecutionId) -> bool {
-        self.waiting.iter().any(|dispatch| dispatch.execution == execution)
+        self.waiting.iter().any(|waiting| waiting.dispatch.execution == execution)
     }
 
     fn knows(&self, execution: ExecutionId) -> bool {
@@ -466,6 +533,11 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
+    const AT: Moment = Moment { wall: NOW, mono: Duration::ZERO };
+
+    fn later(ms: u64) -> Moment {
+        Moment { wall: NOW, mono: Duration::from_millis(ms) }
+    }
 
     fn core(slots: u32) -> Core {
         Core::new(Incarnation(1), slots)
@@ -493,7 +565,7 @@ mod tests {
     }
 
     fn dispatch(core: &mut Core, jobs: Vec<Dispatch>) -> Vec<Effect> {
-        core.step(Input::Message(Message::JobDispatch { jobs, heard: None }), NOW)
+        core.step(Input::Message(Message::JobDispatch { jobs, heard: None }), AT)
     }
 
     fn starts(effects: &[Effect]) -> Vec<u128> {
@@ -514,13 +586,13 @@ mod tests {
         all
     }
 
-    fn succeeded(id: i64, execution: u128, took_ms: i64) -> Input {
+    fn succeeded(id: i64, execution: u128) -> Input {
         Input::Ended(Outcome {
             job: JobId(id),
             execution: ExecutionId(execution),
             kind: OutcomeKind::Succeeded { result: None },
             started_at: Some(NOW),
-            ended_at: Timestamp::from_millis(NOW.as_millis() + took_ms),
+            ended_at: NOW,
             error: None,
             exit: None,
         })
@@ -541,16 +613,16 @@ mod tests {
         let first = job(1, 7, Priority::Normal);
         assert_eq!(starts(&dispatch(&mut core, vec![first.clone(), first.clone()])), [7]);
         assert_eq!(starts(&dispatch(&mut core, vec![first.clone()])), []);
-        core.step(succeeded(1, 7, 1_000), NOW);
+        core.step(succeeded(1, 7), later(1_000));
         assert_eq!(starts(&dispatch(&mut core, vec![first.clone()])), []);
-        core.step(ack(7), NOW);
+        core.step(ack(7), AT);
         assert_eq!(starts(&dispatch(&mut core, vec![first])), []);
     }
 
     #[test]
     fn a_cancel_that_comes_before_its_dispatch_keeps_it_from_starting() {
         let mut core = core(1);
-        assert_eq!(outcomes(&core.step(cancel(1, 7), NOW)), [(7, "cancelled")]);
+        assert_eq!(outcomes(&core.step(cancel(1, 7), AT)), [(7, "cancelled")]);
         assert_eq!(starts(&dispatch(&mut core, vec![job(1, 7, Priority::Normal)])), []);
     }
 
@@ -559,7 +631,7 @@ mod tests {
         let mut core = core(1);
         let asked = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
         let answer = HeartbeatAnswer { asked, ..HeartbeatAnswer::default() };
-        assert_eq!(outcomes(&core.step(Input::Answered(answer), NOW)), [(7, "refused")]);
+        assert_eq!(outcomes(&core.step(Input::Answered(answer), AT)), [(7, "refused")]);
         assert_eq!(starts(&dispatch(&mut core, vec![job(1, 7, Priority::Normal)])), []);
     }
 
@@ -567,15 +639,15 @@ mod tests {
     fn an_outcome_is_kept_until_it_is_acknowledged() {
         let mut core = core(1);
         dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
-        let effects = core.step(succeeded(1, 7, 60_000), NOW);
+        let effects = core.step(succeeded(1, 7), later(60_000));
         assert_eq!(outcomes(&effects), [(7, "succeeded")]);
         // Long jobs: the slot stays taken.
         assert_eq!(starts(&effects), []);
         let beat = core.heartbeat();
         assert_eq!(beat.unacknowledged.len(), 1);
         let resend = HeartbeatAnswer { resend: vec![ExecutionId(7)], ..Default::default() };
-        assert_eq!(outcomes(&core.step(Input::Answered(resend), NOW)), [(7, "succeeded")]);
-        assert_eq!(starts(&core.step(ack(7), NOW)), [8]);
+        assert_eq!(outcomes(&core.step(Input::Answered(resend), AT)), [(7, "succeeded")]);
+        assert_eq!(starts(&core.step(ack(7), AT)), [8]);
         assert!(!core.is_idle());
     }
 
@@ -584,7 +656,7 @@ mod tests {
         let mut core = core(4);
         assert_eq!(core.heartbeat().capacity, 4);
         dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
-        let effects = core.step(succeeded(1, 7, 1), NOW);
+        let effects = core.step(succeeded(1, 7), later(1));
         assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
         assert_eq!(core.heartbeat().capacity, 16);
     }
@@ -594,15 +666,15 @@ mod tests {
         let mut core = core(1);
         dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
         dispatch(&mut core, vec![job(3, 9, Priority::Critical)]);
-        core.step(succeeded(1, 7, 60_000), NOW);
-        assert_eq!(starts(&core.step(ack(7), NOW)), [9]);
+        core.step(succeeded(1, 7), later(60_000));
+        assert_eq!(starts(&core.step(ack(7), AT)), [9]);
     }
 
     #[test]
     fn stopping_gives_back_what_waits_and_interrupts_what_runs() {
         let mut core = core(1);
         dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
-        let effects = core.step(Input::Stop, NOW);
+        let effects = core.step(Input::Stop, AT);
         assert_eq!(outcomes(&effects), [(8, "interrupted")]);
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Interrupt(ExecutionId(7)))));
         assert_eq!(core.capacity(), 0);
@@ -610,8 +682,67 @@ mod tests {
         assert_eq!((starts(&late).len(), outcomes(&late)), (0, vec![(9, "interrupted")]));
     }
 
+    /// Two run and four wait, at a worker that asked for them when its jobs were short.
+    fn ahead(core: &mut Core) -> Vec<u128> {
+        dispatch(core, vec![job(1, 1, Priority::Normal)]);
+        core.step(succeeded(1, 1), AT);
+        core.step(ack(1), AT);
+        assert_eq!(core.capacity(), 8);
+        let jobs = (2..8).map(|id| job(id, id as u128, Priority::Normal)).collect();
+        starts(&dispatch(core, jobs))
+    }
+
+    #[test]
+    fn what_finds_no_slot_is_handed_back_and_nothing_more_is_asked_for() {
+        let mut core = core(2);
+        let takes_back = HeartbeatAnswer { takes_back: true, ..HeartbeatAnswer::default() };
+        answered(&mut core, takes_back);
+        assert_eq!(ahead(&mut core), [2, 3]);
+        assert_eq!(core.hand_back_at(), Some(WAITS_MOST));
+        assert_eq!(outcomes(&core.step(Input::Overdue, later(99))), []);
+        // One more starts before the others are handed back.
+        assert_eq!(starts(&core.step(succeeded(2, 2), later(99))), [4]);
+        let effects = core.step(Input::Overdue, later(100));
+        assert_eq!(outcomes(&effects), [(5, "refused"), (6, "refused"), (7, "refused")]);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
+        assert_eq!((core.capacity(), core.hand_back_at()), (2, None));
+        assert_eq!(starts(&dispatch(&mut core, vec![job(5, 5, Priority::Normal)])), []);
+
+        // One short one does not make the worker ask for more again, many do.
+        for (id, ends) in (10..40).enumerate() {
+            let again = core.capacity() > 2;
+            assert!(!again || id > 5, "after {id}");
+            if again {
+                return;
+            }
+            core.step(ack(ends), later(101));
+            core.running.clear();
+            core.unacknowledged.clear();
+            dispatch(&mut core, vec![job(ends as i64, ends, Priority::Normal)]);
+            core.step(succeeded(ends as i64, ends), AT);
+        }
+        panic!("never again");
+    }
+
+    #[test]
+    fn who_does_not_know_of_handing_back_is_told_of_an_interruption() {
+        let mut core = core(2);
+        ahead(&mut core);
+        let effects = core.step(Input::Overdue, later(100));
+        assert_eq!(outcomes(&effects)[0], (4, "interrupted"));
+    }
+
+    #[test]
+    fn slots_that_are_taken_for_long_are_no_reason_to_ask_for_more() {
+        let mut core = core(2);
+        ahead(&mut core);
+        core.step(succeeded(2, 2), later(60));
+        // One is quick: the other is taken for 60 ms now.
+        assert_eq!(core.capacity(), 2 + 3);
+    }
+
     fn answered(core: &mut Core, answer: HeartbeatAnswer) -> Vec<Effect> {
-        core.step(Input::Answered(answer), NOW)
+        core.step(Input::Answered(answer), AT)
     }
 
     #[test]
@@ -633,7 +764,7 @@ mod tests {
     #[test]
     fn who_was_told_to_end_takes_no_work_again() {
         let mut core = core(1);
-        core.step(Input::Drain, NOW);
+        core.step(Input::Drain, AT);
         answered(&mut core, HeartbeatAnswer::default());
         assert_eq!((core.state(), core.capacity()), (WorkerState::Draining, 0));
     }
@@ -647,7 +778,7 @@ mod tests {
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Abandon(ExecutionId(7)))));
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Fenced)));
         assert_eq!(outcomes(&effects), []);
-        assert_eq!(outcomes(&core.step(succeeded(1, 7, 60_000), NOW)), []);
+        assert_eq!(outcomes(&core.step(succeeded(1, 7), later(60_000))), []);
         assert!(core.is_idle() && core.capacity() == 0);
     }
 
@@ -657,9 +788,9 @@ mod tests {
         dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
         let stop = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
         let answer = HeartbeatAnswer { stop, ..HeartbeatAnswer::default() };
-        let effects = core.step(Input::Answered(answer), NOW);
+        let effects = core.step(Input::Answered(answer), AT);
         assert!(matches!(effects[0], Effect::Abandon(ExecutionId(7))));
-        assert_eq!(outcomes(&core.step(succeeded(1, 7, 60_000), NOW)), []);
+        assert_eq!(outcomes(&core.step(succeeded(1, 7), later(60_000))), []);
         assert!(core.is_idle());
     }
 }

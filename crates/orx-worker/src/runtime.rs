@@ -31,7 +31,7 @@ use crate::guard::Guard;
 use crate::handler::{HANDLER_PANICKED, HandlerError, Handlers, JobContext};
 use crate::inbox::Inbox;
 use crate::machine::Machine;
-use crate::protocol::{Core, Effect, Input};
+use crate::protocol::{Core, Effect, Input, Moment};
 
 /// What attempts have told and the worker has not looked at.
 const TOLD: usize = 1_024;
@@ -291,6 +291,7 @@ impl Worker {
             alone: HashSet::new(),
             fenced: false,
             machine: Machine::new(),
+            began: Instant::now(),
             to_tell: Batch::default(),
             telling: None,
             listening: OwnTask(listening),
@@ -421,6 +422,8 @@ struct Task {
     alone: HashSet<ExecutionId>,
     fenced: bool,
     machine: Machine,
+    /// From when the protocol counts.
+    began: Instant,
     /// What follows what is being told.
     to_tell: Batch,
     /// A link that takes nothing holds this up, and nothing else.
@@ -443,6 +446,7 @@ impl Task {
                 self.send_heartbeat();
             }
             let mut inputs = Vec::new();
+            let hand_back_at = self.core.hand_back_at().map(|after| self.began + after);
             tokio::select! {
                 biased;
                 // First of all: a worker that was stopped for long looks here before it says a word.
@@ -518,6 +522,8 @@ impl Task {
                 }
                 _ = heartbeat.tick() => self.heartbeat_wanted = true,
                 () = self.options.nudge.notified() => self.heartbeat_wanted = true,
+                // Last: an attempt that has ended meanwhile makes room for what waits.
+                () = at(hand_back_at) => inputs.push(Input::Overdue),
             }
             self.step(inputs);
             if (stopping.is_some() || self.fenced) && self.core.is_idle() {
@@ -595,7 +601,8 @@ impl Task {
     fn step(&mut self, inputs: Vec<Input>) {
         let mut inputs: VecDeque<Input> = inputs.into();
         while let Some(input) = inputs.pop_front() {
-            for effect in self.core.step(input, (self.options.now)()) {
+            let at = Moment { wall: (self.options.now)(), mono: self.began.elapsed() };
+            for effect in self.core.step(input, at) {
                 match effect {
                     Effect::Start(dispatch) => {
                         if let Some(ended) = self.start(dispatch) {

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use common::{Machine, is_running, read, signal, until};
 use orx_testkit::servers::Database;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A worker daemon, killed at the end.
 struct Worker(Child);
@@ -58,6 +58,67 @@ fn detached(machine: &Machine, script: &str) -> String {
 
 fn worker_of(machine: &Machine, job: &str) -> String {
     machine.json(["show", job])["live"]["worker_name"].as_str().unwrap_or_default().to_owned()
+}
+
+/// All in one request.
+fn enqueue(machine: &Machine, jobs: &[Value]) {
+    let lines: Vec<String> = jobs.iter().map(Value::to_string).collect();
+    let said = machine.orx_in(["enqueue", "--batch", "-"], lines.join("\n").as_bytes());
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
+fn what_a_worker_has_no_slot_for_goes_back_to_its_place_and_what_is_urgent_starts_first() {
+    let mut machine = Machine::new();
+    machine.coordinate("127.0.0.1:0");
+    let _one = Worker::start(&machine, "w1", &[]);
+    enqueue(&machine, &vec![json!({"name": "orx.noop"}); 100]);
+    let count = |status: &str| machine.json(["cluster", "status"])["counts"][status].clone();
+    until("the short ones end", || count("completed") == 100);
+    until("more is asked for than there are slots", || {
+        workers(&machine)[0]["capacity"].as_u64() > Some(2)
+    });
+    let _two = Worker::start(&machine, "w2", &[]);
+
+    std::fs::create_dir(machine.path("work/go")).expect("a folder");
+    let script = "echo $ORX_JOB_ID >> starts; until [ -e go/$ORX_JOB_ID ]; do sleep 0.02; done";
+    let argv = ["sh", "-c", script];
+    let cwd = machine.path("work");
+    enqueue(&machine, &vec![json!({"command": {"argv": argv, "cwd": cwd}}); 12]);
+    until("both are busy, and what they have no slot for is in the store", || {
+        count("running") == 4 && count("pending") == 8
+    });
+    let status = machine.json(["cluster", "status"]);
+    let figures = ["slots", "active", "prefetched"].map(|figure| status[figure].clone());
+    assert_eq!(figures, [4, 4, 0]);
+
+    let urgent = ["run", "--detach", "--priority", "critical", "--", argv[0], argv[1], argv[2]];
+    let urgent = machine.orx(urgent).out.trim().to_owned();
+    let starts = || -> Vec<String> {
+        read(machine.path("work/starts")).lines().map(str::to_owned).collect()
+    };
+    let end = |job: &str| std::fs::write(machine.path("work/go").join(job), "").expect("written");
+    end(&starts()[0]);
+    until("another starts", || starts().len() == 5);
+    assert_eq!(starts()[4], urgent);
+
+    // The others start in the order in which they were accepted, at whichever worker has a slot.
+    let mut ended = 1;
+    while starts().len() < 13 {
+        let next = starts().len();
+        end(&starts()[ended]);
+        ended += 1;
+        until("the next starts", || starts().len() > next);
+    }
+    starts().iter().for_each(|job| end(job));
+    until("all end", || count("completed") == 113);
+    let numbers: Vec<u64> =
+        starts()[5..].iter().map(|job| job.parse().expect("a number")).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    for job in starts() {
+        let ends = machine.json(["show", &job])["ends"].clone();
+        assert_eq!(ends, json!({"failed": 0, "lost": 0, "server_lost": 0, "returned": 0}));
+    }
 }
 
 #[test]

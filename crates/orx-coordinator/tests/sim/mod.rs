@@ -15,7 +15,7 @@ use orx_model::{
     OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, Timestamp, next,
 };
 use orx_store::{Term, Transition};
-use orx_worker::protocol::{Core, Effect, Input};
+use orx_worker::protocol::{Core, Effect, Input, Moment};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -134,7 +134,8 @@ impl Worker {
         let of = self.registration.incarnation;
         let (mut told, mut inputs) = (Vec::new(), vec![self.received(input, at.mono)]);
         while let Some(input) = inputs.pop() {
-            for effect in self.core.step(input, at.wall) {
+            let moment = Moment { wall: at.wall, mono: at.mono };
+            for effect in self.core.step(input, moment) {
                 match effect {
                     Effect::Start(dispatch)
                         if at.mono >= self.contact_until

@@ -12,7 +12,7 @@ use orx_model::{Incarnation, Job, JobId, SecretHash, Timestamp};
 use orx_store::{
     CancelAnswer, CancelCommand, Dispatching, Enqueued, Jobs, Leases, Memory, RetryAnswer,
 };
-use orx_worker::protocol::Input;
+use orx_worker::protocol::{Input, WAITS_MOST};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) terms: u32,
     /// A leader of an old term acted, and the store refused it.
     pub(crate) deposed: u32,
+    /// A worker had no slot for what was sent ahead to it.
+    pub(crate) handed_back: u32,
 }
 
 pub(crate) struct World {
@@ -393,7 +395,7 @@ impl World {
             96 if self.alone() => self.crash(),
             96..98 if !self.alone() => self.lose_node(),
             98.. if !self.alone() => self.act_late()?,
-            _ => {}
+            _ => self.hand_back()?,
         }
         self.check()
     }
@@ -462,6 +464,24 @@ impl World {
                 self.pass(to, Events::default(), Pass::default()).map(|_| ())
             }
         }
+    }
+
+    /// The time of what waits at workers for a slot is over. Nothing is left there that waited for
+    /// longer, and it went back to its place.
+    fn hand_back(&mut self) -> Result<(), String> {
+        self.clock += WAITS_MOST;
+        for of in self.workers.keys().copied().collect::<Vec<_>>() {
+            let waits = |world: &Self| world.workers.get(&of)?.0.core.hand_back_at();
+            if waits(self).is_none_or(|at| at > self.clock) {
+                continue;
+            }
+            self.seen.handed_back += 1;
+            self.step_worker(of, Input::Overdue)?;
+            if waits(self).is_some_and(|at| at <= self.clock) {
+                return Err(format!("I18: {} hoards what it has no slot for", of.0));
+            }
+        }
+        Ok(())
     }
 
     fn some_job(&mut self) -> Option<JobId> {
@@ -600,6 +620,7 @@ impl World {
             while !self.mail.is_empty() {
                 self.take_mail()?;
             }
+            self.hand_back()?;
             for of in self.workers.keys().copied().collect::<Vec<_>>() {
                 while self.workers.get(&of).is_some_and(|(worker, _)| !worker.running.is_empty()) {
                     self.end_attempt(of)?;

@@ -6,6 +6,7 @@ use orx_model::wire::ClusterStatus;
 use orx_model::zone::ZoneData;
 
 use super::Session;
+use super::worker::busy;
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Ui};
 
@@ -41,7 +42,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
         ("zones", Cell::option(status.zone_data.as_ref().map(zones))),
         ("leader", Cell::new(leader(&status))),
         ("workers", Cell::new(format!("{} live", status.workers_live))),
-        ("slots", Cell::new(format!("{} of {} busy", status.active, status.slots))),
+        ("slots", Cell::new(busy(status.active, status.slots, status.prefetched))),
         ("jobs", Cell::new(if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })),
         ("dead letters", Cell::new(status.dead_letters.to_string())),
         ("clock", Cell::new(clock(&status, &session.ui))),

@@ -116,6 +116,12 @@ fn names(all: &std::collections::BTreeSet<Name>, none: &str) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// Slots, and what waits for one.
+pub(super) fn busy(active: u32, slots: u32, prefetched: u32) -> String {
+    let waits = if prefetched == 0 { String::new() } else { format!(", {prefetched} wait there") };
+    format!("{active} of {slots} busy{waits}")
+}
+
 /// What is ordered of it stands before what it says of itself.
 fn state(worker: &WorkerView) -> &'static str {
     use orx_model::message::WorkerOrder::{Drain, Fence};
@@ -168,8 +174,9 @@ async fn show(worker: &str, session: &Session) -> Result<Exit, CliError> {
         (
             "slots",
             Cell::new(format!(
-                "{} of {} busy, takes up to {}",
-                one.active, one.slots, one.capacity
+                "{}, takes up to {}",
+                busy(one.active, one.slots, one.prefetched),
+                one.capacity
             )),
         ),
         ("machine", Cell::new(format!("cpu {cpu}, memory {memory}"))),
