@@ -29,6 +29,9 @@ use crate::tls::Tls;
 /// Whoever is sent away has so long to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 const FAREWELL_BYTES: u64 = 64 * 1024;
+/// For so long, and so much, a connection is read on that ends with its last answer.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 /// Full addresses are told of in the log no more often than this.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Where all connections have requests under way, whether one has fallen silent is looked at so often.
@@ -184,19 +187,32 @@ impl Shared {
             .header_read_timeout(self.limits.headers_within)
             .max_headers(self.limits.headers)
             .max_header_size(self.limits.header_bytes);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
+        let mut connection = builder.serve_connection(TokioIo::new(stream), service);
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = &mut connection => ended,
             () = self.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
             }
         };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection broke");
+        match ended {
+            Ok(()) => tokio::select! {
+                () = linger(connection.into_parts().io.into_inner()) => {}
+                () = self.stop.cancelled() => {}
+            },
+            Err(error) => tracing::debug!(%error, "a connection broke"),
         }
     }
+}
+
+/// Reads on after the last answer, so that a client which still sends a body gets to the answer: to
+/// close with something unread would take the answer back.
+async fn linger(stream: impl AsyncRead + Unpin) {
+    let mut rest = stream.take(LINGER_BYTES);
+    let mut nowhere = tokio::io::sink();
+    let read = tokio::io::copy(&mut rest, &mut nowhere);
+    // Whoever sends for longer misses it.
+    let _ = tokio::time::timeout(LINGER, read).await;
 }
 
 /// Says in passing why a connection is closed. Nothing is waited for: there are too many already.

@@ -142,6 +142,20 @@ async fn a_refusal_that_leaves_a_large_body_says_that_the_connection_ends() {
     }
 }
 
+/// As many clients do, which read nothing until they have sent everything.
+#[tokio::test]
+async fn who_sends_a_large_body_to_its_end_still_reads_why_it_was_refused() {
+    let server = server().await;
+    let body = vec![b'x'; 6_000_000];
+    let more = format!("{JSON}content-length: {}\r\n", body.len());
+    let mut talk = Talk::begin(&server).await;
+    talk.say(&head("POST /api/v1/jobs", &server, "nonsense", &more)).await;
+    let sent = tokio::time::timeout(SOON, talk.0.get_mut().write_all(&body)).await;
+    sent.expect("in time").expect("sent");
+    let answer = talk.hear().await;
+    assert_eq!((answer.status, answer.closes), (401, true));
+}
+
 #[tokio::test]
 async fn a_request_that_could_be_read_in_two_ways_is_refused() {
     let server = server().await;
