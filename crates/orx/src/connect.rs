@@ -140,11 +140,18 @@ impl Locator {
     }
 
     fn local(&self) -> Result<Option<Local>, ClientError> {
-        self.state.check().map_err(|error| {
-            // Asking again does not help here either.
-            let mut problem = Problem::new(Code::NotAllowed, error.message);
-            (problem.cause, problem.hint) = (error.cause, error.hint);
-            problem
+        // Asking again does not help here either.
+        self.state.check().map_err(|error| match error.exit {
+            Exit::NoServer => ClientError::NoServer {
+                message: error.message,
+                cause: error.cause,
+                hint: error.hint,
+            },
+            _ => {
+                let mut problem = Problem::new(Code::NotAllowed, error.message);
+                (problem.cause, problem.hint) = (error.cause, error.hint);
+                problem.into()
+            }
         })?;
         let Some(address) = self.state.address() else { return Ok(None) };
         self.found.store(true, Ordering::Relaxed);

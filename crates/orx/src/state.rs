@@ -91,13 +91,13 @@ impl StateDir {
     pub(crate) fn check(&self) -> Result<(), CliError> {
         let shown = self.0.display();
         let unread = |error: io::Error| {
-            CliError::new(
-                Exit::NotAllowed,
-                "state",
-                format!("cannot read the state folder `{shown}`"),
-            )
-            .cause(error.to_string())
-            .hint(ELSEWHERE)
+            let exit = match error.kind() {
+                io::ErrorKind::PermissionDenied => Exit::NotAllowed,
+                _ => Exit::NoServer,
+            };
+            CliError::new(exit, "state", format!("cannot read the state folder `{shown}`"))
+                .cause(error.to_string())
+                .hint(ELSEWHERE)
         };
         let meta = match fs::metadata(&self.0) {
             Ok(meta) => meta,

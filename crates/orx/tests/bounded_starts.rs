@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use common::{Machine, is_running, read, said, signal, until};
 use serde_json::{Value, json};
 
-/// Leaves a mark, then kills its server: the parent of its process.
-const DEADLY: &str = "echo x >> starts/$ORX_JOB_ID; kill -9 $PPID; sleep 60";
+/// Leaves a mark, then kills its server, the parent of its process, but not before its caller has
+/// its answer.
+const DEADLY: &str = "echo x >> starts/$ORX_JOB_ID; while ! [ -e armed ]; do sleep 0.02; done; \
+                      kill -9 $PPID; sleep 60";
 const HEALTHY: &str = "echo x >> starts/$ORX_JOB_ID; sleep 0.05";
 
 /// A server that is started again whenever it was killed.
@@ -81,6 +83,16 @@ fn command(script: &str) -> Value {
     json!({"command": {"argv": ["sh", "-c", script]}, "backoff_ms": 300})
 }
 
+/// Makes jobs by `make`, whose answer no deadly one may cut off.
+fn before_any_death<T>(machine: &Machine, make: impl FnOnce() -> T) -> T {
+    let armed = machine.path("work/armed");
+    // There is none before the first time.
+    let _ = std::fs::remove_file(&armed);
+    let made = make();
+    std::fs::write(armed, "").expect("written");
+    made
+}
+
 /// All of them in one request, so that they begin together. Answers their ids.
 fn enqueue(machine: &Machine, jobs: &[Value]) -> Vec<String> {
     let lines: Vec<String> = jobs
@@ -92,20 +104,26 @@ fn enqueue(machine: &Machine, jobs: &[Value]) -> Vec<String> {
         })
         .collect();
     let input = lines.join("\n");
-    let said = machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], input.as_bytes());
+    let said = before_any_death(machine, || {
+        machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], input.as_bytes())
+    });
     assert_eq!(said.code, 0, "{said:?}");
     let answers: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
     answers.as_array().expect("a list").iter().map(|answer| answer["id"].to_string()).collect()
 }
 
-/// The job, or nothing while no server answers.
+/// The job, or nothing while no server answers. Starts none: the supervisor does.
 fn show(machine: &Machine, job: &str) -> Option<Value> {
-    let shown = machine.command(["show", job, "-o", "json"]).output().expect("orx runs");
+    let shown =
+        machine.command(["show", "--no-start", job, "-o", "json"]).output().expect("orx runs");
     serde_json::from_str(&said(shown).out).ok()
 }
 
 fn count(machine: &Machine, status: &str) -> Option<u64> {
-    let shown = machine.command(["cluster", "status", "-o", "json"]).output().expect("orx runs");
+    let shown = machine
+        .command(["cluster", "status", "--no-start", "-o", "json"])
+        .output()
+        .expect("orx runs");
     serde_json::from_str::<Value>(&said(shown).out).ok()?["counts"][status].as_u64()
 }
 
@@ -180,7 +198,7 @@ fn a_run_of_a_schedule_that_kills_its_server_is_given_up_as_any_job_is() {
         let add = ["schedule", "add", "deadly", "--every", "1h", "--", "sh", "-c", DEADLY];
         let added = machine.orx(add);
         assert_eq!(added.code, 0, "{added:?}");
-        let run = machine.orx(["schedule", "trigger", "deadly"]);
+        let run = before_any_death(&machine, || machine.orx(["schedule", "trigger", "deadly"]));
         assert_eq!(run.code, 0, "{run:?}");
         until("it is given up", || is_poison(&machine, "1"));
         assert_eq!((starts(&machine, "1"), server.deaths()), (3, 3));
@@ -221,7 +239,8 @@ fn one_crash_of_a_server_costs_what_ran_there_nothing_and_a_stop_none_at_all() {
 #[test]
 fn a_job_that_kills_the_server_in_the_background_is_given_up_too() {
     let machine = machine();
-    let run = machine.orx(["run", "--detach", "--", "sh", "-c", DEADLY]);
+    let run =
+        before_any_death(&machine, || machine.orx(["run", "--detach", "--", "sh", "-c", DEADLY]));
     assert_eq!(run.code, 0, "{run:?}");
     let deadly = run.out.trim().to_owned();
     until("it is given up", || {

@@ -232,7 +232,7 @@ impl SmallDisk {
         let path = machine.state();
         std::fs::create_dir(&path).expect("a folder");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(&path);
+        mount.args(["-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs"]).arg(&path);
         if mount.output().is_ok_and(|done| done.status.success()) {
             return Self { path, mounted: true };
         }
