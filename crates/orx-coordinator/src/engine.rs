@@ -583,6 +583,13 @@ impl Engine {
         Ok(outbox)
     }
 
+    /// A part of the output of an attempt comes from the worker that was given it; known from the round
+    /// in which it was told.
+    pub(crate) fn is_of_holder(&self, from: Incarnation, chunk: &LogChunk) -> bool {
+        let holder = self.holders.of(ExecutionRef { job: chunk.job, execution: chunk.execution });
+        holder.is_some_and(|holder| holder.worker == from && holder.attempt == chunk.attempt)
+    }
+
     /// Reads who was given what the events are about, where that is not known yet.
     async fn look_for_holders(&mut self, events: &Events) -> Result<()> {
         let unknown: BTreeSet<ExecutionRef> =

@@ -376,17 +376,15 @@ impl Task {
             let Body::Known(Message::JobLog { chunks }) = &delivery.envelope().body else {
                 continue;
             };
+            let from = delivery.envelope().from;
+            let held = |chunk: &&LogChunk| self.engine.is_of_holder(from, chunk);
+            let chunks: Vec<LogChunk> = chunks.iter().filter(held).cloned().collect();
+            let Some(job) = chunks.first().map(|chunk| chunk.job) else { continue };
             let Err(error) = self.parts.store.append_logs(chunks.clone()).await else { continue };
-            if let Some(chunk) = chunks.first() {
-                tracing::warn!(job = %chunk.job, %error, "output is left out");
-            }
+            tracing::warn!(%job, %error, "output is left out");
             for chunk in chunks {
                 let dropped_bytes = chunk.dropped_bytes + chunk.bytes.len() as u64;
-                self.marks.push_back(LogChunk {
-                    dropped_bytes,
-                    bytes: Vec::new(),
-                    ..chunk.clone()
-                });
+                self.marks.push_back(LogChunk { dropped_bytes, bytes: Vec::new(), ..chunk });
             }
             while self.marks.len() > MARKS {
                 self.marks.pop_front();
