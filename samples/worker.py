@@ -7,7 +7,7 @@ It takes jobs of the types in HANDLERS and runs up to SLOTS of them at once. It 
 that the protocol asks of a worker:
 
 - an execution is started once, and never after it was cancelled or refused;
-- an outcome is kept until a coordinator says that it is recorded, or stale, and told again till then;
+- an outcome is kept until a coordinator says that it is recorded, stale or refused, and told again till then;
 - what a coordinator asks about and this worker does not have is refused, for ever;
 - what it no longer holds it stops, and what runs past its time;
 - an attempt that was stopped ends as timed out, cancelled or interrupted, whatever its handler
@@ -174,7 +174,7 @@ class Worker:
         envelopes = [{"id": secrets.token_hex(16), **about, "body": body} for body in bodies]
         answer = json.load(self.call("/worker/v1/publish", {"envelopes": envelopes}, 40))
         for body, receipt in zip(bodies, answer["receipts"]):
-            if "job_result" in body and receipt in ("recorded", "stale"):
+            if "job_result" in body and receipt in ("recorded", "stale", "refused"):
                 self.forget(o["execution"] for o in body["job_result"]["outcomes"])
 
     # What comes in.

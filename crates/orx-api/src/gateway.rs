@@ -13,11 +13,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use orx_control::{Scope, WorkerIdentity};
+use orx_model::gate::{self, Admitted};
 use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
 use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{
     self, InboxLine, InboxQuery, NodeChannel, NodePublishRequest, PublishAnswer, PublishRequest,
-    Receipt, V,
+    Receipt, RefusedEnvelope, V,
 };
 use orx_model::{Code, Incarnation, Problem, WorkerSecret, limits};
 use orx_transport::{
@@ -100,12 +101,7 @@ pub(crate) async fn register(
     headers: HeaderMap,
     Large(mut registration): Large<WorkerRegistration>,
 ) -> Answer<Response> {
-    if registration.slots == 0 {
-        return Err(Problem::new(Code::BadRequest, "`slots` must be at least 1").into());
-    }
-    // For people: no more of it than they can read.
-    registration.host.truncate(floor(&registration.host, limits::TAG_BYTES));
-    registration.version.truncate(floor(&registration.version, limits::TAG_BYTES));
+    gate::fit_registration(&mut registration).map_err(|why| Problem::new(Code::BadRequest, why))?;
     let gateway = &reach(&app)?.gateway;
     let (new, kept) = match identify(&app, &headers, registration.incarnation).await? {
         WorkerIdentity::Known(kept) | WorkerIdentity::Unregistered(Some(kept)) => (None, kept),
@@ -117,14 +113,6 @@ pub(crate) async fn register(
     let mut answer = gateway.register(registration, kept).await.map_err(refused)?;
     answer.secret = new;
     Ok(ok(&answer))
-}
-
-fn floor(text: &str, most: usize) -> usize {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    end
 }
 
 /// A worker lives, and says what it holds. The answer says what to stop, to cancel and to tell again;
@@ -190,6 +178,7 @@ pub(crate) async fn publish(
     }
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(WAIT_DEFAULT_MS).min(WAIT_MAX_MS));
     let mut receipts = Vec::with_capacity(request.envelopes.len());
+    let mut refused: Vec<RefusedEnvelope> = Vec::new();
     // Runs of one shard go in together, in their order.
     let mut waiting: Vec<(usize, tokio::sync::oneshot::Receiver<Receipt>)> = Vec::new();
     let mut run: Vec<orx_model::message::Envelope> = Vec::new();
@@ -197,8 +186,11 @@ pub(crate) async fn publish(
     let mut full = false;
     let mut envelopes = request.envelopes.into_iter();
     loop {
-        let next = envelopes.next();
-        let shard = next.as_ref().map(|envelope| shard_of(&envelope.body));
+        let next = envelopes.next().map(|envelope| gate::admit(envelope, (app.settings.now)()));
+        let shard = next.as_ref().map(|next| match next {
+            Admitted::Taken(envelope) => shard_of(&envelope.body),
+            Admitted::Unknown | Admitted::Refused(_) => None,
+        });
         let ends = shard.is_none_or(|shard| shard != run_shard) || shard == Some(None);
         if ends && let (Some(shard), false) = (run_shard, run.is_empty()) {
             let count = run.len();
@@ -224,12 +216,20 @@ pub(crate) async fn publish(
                 }
             }
         }
-        let (Some(envelope), Some(shard)) = (next, shard) else { break };
+        let (Some(next), Some(shard)) = (next, shard) else { break };
         run_shard = shard;
-        if shard.is_some() {
-            run.push(envelope);
-        } else {
-            receipts.push(Receipt::NotForUs);
+        match next {
+            Admitted::Taken(envelope) if shard.is_some() => run.push(envelope),
+            Admitted::Refused(why) => {
+                tracing::warn!(why, "refused what a worker told");
+                let problem = Problem::new(Code::BadRequest, why);
+                refused.push(RefusedEnvelope { place: receipts.len(), problem });
+                receipts.push(Receipt::Refused);
+            }
+            Admitted::Taken(_) | Admitted::Unknown => {
+                tracing::warn!("set aside: not for a coordinator, or of an unknown type");
+                receipts.push(Receipt::NotForUs);
+            }
         }
     }
     if !wait.is_zero() {
@@ -243,7 +243,7 @@ pub(crate) async fn publish(
         // What is not decided by then stays `taken`.
         let _ = tokio::time::timeout(wait, all).await;
     }
-    Ok(ok(&PublishAnswer { v: V, receipts }))
+    Ok(ok(&PublishAnswer { v: V, receipts, refused }))
 }
 
 fn bounded(envelopes: usize) -> Result<(), Problem> {
@@ -262,11 +262,7 @@ fn shard_of(body: &orx_model::message::Body) -> Option<Shard> {
     let job = match message {
         Message::JobStatus { started } => started.first()?.job,
         Message::JobProgress { progress } => progress.first()?.job,
-        Message::JobLog { chunks } => {
-            let within =
-                |chunk: &orx_model::log::LogChunk| chunk.bytes.len() <= limits::LOG_CHUNK_BYTES;
-            chunks.first().filter(|_| chunks.iter().all(within))?.job
-        }
+        Message::JobLog { chunks } => chunks.first()?.job,
         Message::JobResult { outcomes } => outcomes.first()?.job,
         Message::JobDispatch { .. }
         | Message::JobCancel { .. }
@@ -381,7 +377,7 @@ pub(crate) async fn node_publish(
     };
     let receipts = vec![Receipt::Taken; request.envelopes.len()];
     match hub.publish(channel, request.envelopes).await {
-        Ok(()) => Ok(ok(&PublishAnswer { v: V, receipts })),
+        Ok(()) => Ok(ok(&PublishAnswer { v: V, receipts, refused: Vec::new() })),
         Err(error @ TransportError::NoReader { .. }) => {
             Err(Problem::new(Code::NotFound, error.to_string()).into())
         }

@@ -31,7 +31,7 @@ use orx_model::wire::{
     QueueView, ResultAnswer, WaitAnswer, WaitQuery, WorkerDetail, WorkerList, WorkersOrderAnswer,
     WorkersOrderRequest, path,
 };
-use orx_model::{Code, Job, JobStatus, MessageId, Problem};
+use orx_model::{Code, Job, JobStatus, MessageId, Problem, limits};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,6 +53,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Tries of a call that may be repeated.
 const TRIES: u32 = 4;
+/// Bytes of one body of a batch: far fewer than a server takes, and soon answered.
+pub const BATCH_BYTES: usize = 8 << 20;
+/// What is said of lines of a batch that have no answer.
+const NOT_KNOWN: &str = "it is not known whether the line was accepted; with the same key it is safe \
+                         to send it again";
+const NOT_TRIED: &str = "the line was not tried";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -192,15 +198,54 @@ impl Client {
         self.repeated(Method::POST, path::JOBS, |call| call.json(&request)).await
     }
 
-    /// Jobs of one body; answers are in the order of the lines. Each line carries its key already:
-    /// the caller draws them, so that it can ask again.
+    /// Answers are in the order of the lines, one for each. What does not fit into one body is sent in
+    /// several; where one of those fails, its lines are answered as not known, and those behind it as
+    /// not tried. Each line carries its key already: the caller draws them, so that it can ask again.
+    ///
+    /// # Errors
+    /// The first body failed: nothing is known of any line.
     pub async fn enqueue_batch(&self, requests: &[EnqueueRequest]) -> Result<Vec<BatchLine>> {
-        let mut body = Vec::new();
-        for request in requests {
-            body.extend(serde_json::to_vec(request).map_err(|error| strange("", error))?);
-            body.push(b'\n');
+        let mut answers: Vec<BatchLine> = Vec::with_capacity(requests.len());
+        let mut rest = requests;
+        while !rest.is_empty() {
+            let (body, lines) = one_body(rest)?;
+            let first = answers.len() as u64;
+            let answered = match self.batch_body(body).await {
+                Ok(answered) => answered,
+                Err(error) if answers.is_empty() => return Err(error),
+                Err(error) => {
+                    let problem = match error {
+                        ClientError::Problem(problem) => *problem,
+                        error => Problem::new(Code::Unavailable, error.to_string()),
+                    };
+                    for place in 0..rest.len() {
+                        let what = if place < lines { NOT_KNOWN } else { NOT_TRIED };
+                        let error = Problem {
+                            detail: format!("{what}: {}", problem.detail),
+                            ..problem.clone()
+                        };
+                        answers.push(unanswered(first + place as u64 + 1, error));
+                    }
+                    return Ok(answers);
+                }
+            };
+            let told = answered.len().min(lines);
+            answers.extend(
+                answered
+                    .into_iter()
+                    .take(lines)
+                    .map(|it| BatchLine { line: it.line + first, ..it }),
+            );
+            for place in told..lines {
+                let problem = Problem::new(Code::Unavailable, NOT_KNOWN);
+                answers.push(unanswered(first + place as u64 + 1, problem));
+            }
+            rest = &rest[lines..];
         }
-        let body = bytes::Bytes::from(body);
+        Ok(answers)
+    }
+
+    async fn batch_body(&self, body: bytes::Bytes) -> Result<Vec<BatchLine>> {
         let mut pause = PAUSE;
         for tries in 1.. {
             let sent = self
@@ -729,6 +774,26 @@ pub(crate) async fn next_piece(
     stream: &mut (impl futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Unpin),
 ) -> Option<std::result::Result<bytes::Bytes, String>> {
     stream.next().await.map(|piece| piece.map_err(|error| chain(&error)))
+}
+
+/// The lines that fit into one body, one at least, and how many they are.
+fn one_body(requests: &[EnqueueRequest]) -> Result<(bytes::Bytes, usize)> {
+    let mut body = Vec::new();
+    let mut lines = 0;
+    for request in requests.iter().take(limits::BATCH_JOBS) {
+        let line = serde_json::to_vec(request).map_err(|error| strange("", error))?;
+        if lines > 0 && body.len() + line.len() >= BATCH_BYTES {
+            break;
+        }
+        body.extend(line);
+        body.push(b'\n');
+        lines += 1;
+    }
+    Ok((body.into(), lines))
+}
+
+fn unanswered(line: u64, problem: Problem) -> BatchLine {
+    BatchLine { line, id: None, created: None, error: Some(problem) }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use orx_model::filter::Filter;
 use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
 use orx_model::time::Zone;
-use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, V};
+use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, Rest, V};
 use orx_model::{
     Code, ExecutionId, Incarnation, Job, JobId, JobStatus, MessageId, Problem, limits,
 };
-use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer};
+use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer, StoreError};
 use orx_transport::Channel;
 
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
@@ -34,7 +34,7 @@ impl ControlPanel {
         }
         let mut changed = Vec::new();
         let mut stops: BTreeMap<Incarnation, Vec<ExecutionRef>> = BTreeMap::new();
-        let mut freed = false;
+        let (mut freed, mut rest) = (false, None);
         for ids in targets.ids.chunks(limits::BATCH_JOBS) {
             let cancels: Vec<CancelCommand> = ids
                 .iter()
@@ -46,7 +46,13 @@ impl ControlPanel {
                     expected: request.expected,
                 })
                 .collect();
-            let answers = self.store().cancel(cancels, self.now()).await.map_err(store_problem)?;
+            let answers = match self.store().cancel(cancels, self.now()).await {
+                Ok(answers) => answers,
+                Err(error) => {
+                    rest = Some(cut_short(error, changed.len(), &targets.ids)?);
+                    break;
+                }
+            };
             for (&id, answer) in ids.iter().zip(answers) {
                 let (changed_to, stop) = cancelled(id, answer);
                 freed |= stop.is_some() && changed_to.change == Change::Cancelled;
@@ -66,7 +72,7 @@ impl ControlPanel {
             self.tell_worker(worker, Message::JobCancel { executions })
         });
         futures_util::future::join_all(told).await;
-        Ok(answer(false, changed, &request))
+        Ok(answer(changed, rest, &request))
     }
 
     /// Best effort: the next heartbeat says the same.
@@ -105,10 +111,15 @@ impl ControlPanel {
         targets: Vec<JobId>,
         request: &ChangeRequest,
     ) -> Result<ChangeAnswer> {
-        let mut changed = Vec::new();
+        let (mut changed, mut rest) = (Vec::new(), None);
         for ids in targets.chunks(limits::BATCH_JOBS) {
-            let answers =
-                self.store().retry(ids.to_vec(), self.now()).await.map_err(store_problem)?;
+            let answers = match self.store().retry(ids.to_vec(), self.now()).await {
+                Ok(answers) => answers,
+                Err(error) => {
+                    rest = Some(cut_short(error, changed.len(), &targets)?);
+                    break;
+                }
+            };
             for (id, answer) in ids.iter().zip(answers) {
                 let (change, status) = match answer {
                     RetryAnswer::Retried => (Change::Retried, Some(JobStatus::Pending)),
@@ -120,7 +131,7 @@ impl ControlPanel {
         }
         self.inner.notices.work();
         self.inner.notices.changed(targets);
-        Ok(answer(false, changed, request))
+        Ok(answer(changed, rest, request))
     }
 
     /// Retries the jobs of dead letters; without ids or filter, of all of them.
@@ -148,17 +159,22 @@ impl ControlPanel {
         if request.dry_run {
             return self.dry_run(targets, |job| job.dead).await;
         }
-        let mut changed = Vec::new();
+        let (mut changed, mut rest) = (Vec::new(), None);
         for ids in targets.ids.chunks(limits::BATCH_JOBS) {
-            let deleted =
-                self.store().delete_dead_letters(ids.to_vec()).await.map_err(store_problem)?;
+            let deleted = match self.store().delete_dead_letters(ids.to_vec()).await {
+                Ok(deleted) => deleted,
+                Err(error) => {
+                    rest = Some(cut_short(error, changed.len(), &targets.ids)?);
+                    break;
+                }
+            };
             for (id, deleted) in ids.iter().zip(deleted) {
                 let change = if deleted { Change::Deleted } else { Change::NotFound };
                 changed.push(Changed { id: *id, change, status: None });
             }
         }
         self.inner.notices.changed(targets.ids);
-        Ok(answer(false, changed, &request))
+        Ok(answer(changed, rest, &request))
     }
 
     async fn dead_targets(&self, request: &ChangeRequest) -> Result<Targets> {
@@ -268,7 +284,7 @@ impl ControlPanel {
                 jobs.push(Changed { id, change, status: seen.map(|job| job.status) });
             }
         }
-        Ok(ChangeAnswer { v: V, dry_run: true, affected, jobs })
+        Ok(ChangeAnswer { v: V, dry_run: true, affected, jobs, rest: None })
     }
 }
 
@@ -333,7 +349,20 @@ fn within(request: &ChangeRequest, ids: &[JobId]) -> Result<()> {
     Ok(())
 }
 
-fn answer(dry_run: bool, mut jobs: Vec<Changed>, request: &ChangeRequest) -> ChangeAnswer {
+/// What was changed stands, and is told; so is the rest.
+///
+/// # Errors
+/// Nothing was changed yet: then that alone is the answer.
+fn cut_short(error: StoreError, changed: usize, targets: &[JobId]) -> Result<Rest> {
+    let problem = store_problem(error);
+    if changed == 0 {
+        return Err(problem);
+    }
+    let jobs = targets[changed..].to_vec();
+    Ok(Rest { problem, count: jobs.len() as u64, jobs })
+}
+
+fn answer(mut jobs: Vec<Changed>, mut rest: Option<Rest>, request: &ChangeRequest) -> ChangeAnswer {
     let done = |changed: &&Changed| {
         matches!(
             changed.change,
@@ -343,8 +372,11 @@ fn answer(dry_run: bool, mut jobs: Vec<Changed>, request: &ChangeRequest) -> Cha
     let affected = jobs.iter().filter(done).count() as u64;
     if request.filter.is_some() {
         jobs.truncate(NAMED);
+        if let Some(rest) = &mut rest {
+            rest.jobs.truncate(NAMED);
+        }
     }
-    ChangeAnswer { v: V, dry_run, affected, jobs }
+    ChangeAnswer { v: V, dry_run: false, affected, jobs, rest }
 }
 
 pub(crate) fn parse_filter(

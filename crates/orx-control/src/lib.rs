@@ -211,23 +211,6 @@ pub fn store_problem(error: StoreError) -> Problem {
 }
 
 fn check_labels(what: &str, labels: &Labels) -> Result<()> {
-    use orx_model::limits::{TAG_BYTES, TAGS};
-    if labels.len() > TAGS {
-        let detail = format!("a job has at most {TAGS} {what}, found {}", labels.len());
-        return Err(Problem::new(Code::BadRequest, detail));
-    }
-    for (key, value) in labels {
-        if key.is_empty() || key.len() > TAG_BYTES || value.len() > TAG_BYTES {
-            let shown: String = key.chars().take(40).collect();
-            let detail = format!("`{shown}` of {what}: keys and values are 1 to {TAG_BYTES} bytes");
-            return Err(Problem::new(Code::BadRequest, detail));
-        }
-        if key.contains(char::is_control) || value.contains(char::is_control) {
-            let shown: String = key.chars().take(40).collect();
-            let detail =
-                format!("`{shown}` of {what}: neither key nor value has control characters");
-            return Err(Problem::new(Code::BadRequest, detail));
-        }
-    }
-    Ok(())
+    orx_model::gate::check_labels(what, "a job", labels)
+        .map_err(|wrong| Problem::new(Code::BadRequest, wrong))
 }

@@ -145,7 +145,7 @@ impl ControlPanel {
             return Err(Problem::new(Code::BadRequest, "the request names nothing to change"));
         }
         for _ in 0..TRIES {
-            let record = self.record(id).await?;
+            let record = self.readable(id).await?;
             let to = |spec: &ScheduleSpec| {
                 let wrong = |wrong: SpecProblem| Problem::new(Code::BadRequest, wrong.to_string());
                 change.apply(spec).map_err(wrong)
@@ -309,7 +309,7 @@ impl ControlPanel {
         to: impl Fn(&ScheduleRecord, Timestamp) -> Option<(SchedulePlan, Option<Slot>)>,
     ) -> Result<ScheduleAnswer> {
         for _ in 0..TRIES {
-            let record = self.record(id).await?;
+            let record = self.readable(id).await?;
             let now = self.now();
             let Some((plan, row)) = to(&record, now) else { return self.answer(record).await };
             let (next, handled) = (plan.position.next, record.plan.position.handled);
@@ -340,7 +340,7 @@ impl ControlPanel {
     ) -> Result<TriggerAnswer> {
         caller.need(Scope::Service)?;
         for _ in 0..TRIES {
-            let record = self.record(id).await?;
+            let record = self.readable(id).await?;
             self.need_for(caller, &record)?;
             let now = self.now();
             let by = order.by.clone().unwrap_or_else(|| caller.name.clone());
@@ -376,7 +376,7 @@ impl ControlPanel {
     ) -> Result<BackfillAnswer> {
         caller.need(Scope::Service)?;
         for _ in 0..TRIES {
-            let record = self.record(id).await?;
+            let record = self.readable(id).await?;
             self.need_for(caller, &record)?;
             let now = self.now();
             let to = request.to.unwrap_or(now).min(record.plan.position.handled.max(now));
@@ -539,6 +539,17 @@ impl ControlPanel {
             return Ok(record);
         }
         Err(self.no_schedule(id).await)
+    }
+
+    /// One of which something is to be done.
+    async fn readable(&self, id: &str) -> Result<ScheduleRecord> {
+        let record = self.record(id).await?;
+        let Some(why) = &record.unreadable else { return Ok(record) };
+        let detail = format!("what is kept of the schedule `{id}` cannot be read");
+        Err(Problem::new(Code::StateConflict, detail).cause(why.clone()).hint(format!(
+            "`orx schedule rm {id}` removes it, and `orx schedule add` makes it anew; if a newer orx \
+             wrote it, upgrade this one"
+        )))
     }
 
     async fn no_schedule(&self, id: &str) -> Problem {
@@ -741,7 +752,8 @@ fn is_overdue(record: &ScheduleRecord, now: Timestamp) -> bool {
 
 fn view(record: ScheduleRecord, missed: &BTreeMap<Name, u64>, now: Timestamp) -> ScheduleView {
     let overdue = is_overdue(&record, now);
-    let ScheduleRecord { plan, version, created_at, updated_at, runs, last_run } = record;
+    let ScheduleRecord { plan, version, created_at, updated_at, runs, last_run, unreadable } =
+        record;
     let state = match (&plan.paused, plan.position.next) {
         (Some(_), _) => ScheduleState::Paused,
         (None, Some(_)) => ScheduleState::Active,
@@ -758,6 +770,7 @@ fn view(record: ScheduleRecord, missed: &BTreeMap<Name, u64>, now: Timestamp) ->
     ScheduleView {
         missed: missed.get(&spec.id).copied().unwrap_or_default(),
         id: spec.id.clone(),
+        unreadable,
         state,
         version,
         spec,

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use orx_model::gate;
 use orx_model::log::LogChunk;
 use orx_model::message::{
     Dispatch, ExecutionProgress, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat,
@@ -110,7 +111,9 @@ pub struct Events {
 
 impl Events {
     /// Takes what a worker tells; answers `false` for a message that is not for coordinators.
-    pub fn add(&mut self, from: Incarnation, message: Message) -> bool {
+    pub fn add(&mut self, from: Incarnation, mut message: Message) -> bool {
+        // Whatever carried it: what is recorded can be read by everybody.
+        gate::make_fit(&mut message);
         match message {
             Message::JobStatus { started } => self.started.extend(by(from, started)),
             Message::JobProgress { progress } => self.progress.extend(by(from, progress)),

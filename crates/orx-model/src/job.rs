@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// Names to values: tags of a job, labels of a worker, labels a job requires.
 pub type Labels = BTreeMap<String, String>;
 
+/// The name that is shown of what cannot be read.
+pub const UNREADABLE: &str = "cannot-be-read";
+
 /// JSON text kept as it came, shared rather than copied.
 pub type Json = Arc<RawValue>;
 
@@ -284,9 +287,52 @@ pub struct Job {
     /// Set while a dead letter is kept for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead: Option<DeadReason>,
+    /// What is kept of it cannot be read, and why: a newer version wrote it, say. Then only its id,
+    /// its status and its times are its own, and no worker gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 impl Job {
+    /// What is shown of a job that cannot be read.
+    #[must_use]
+    pub fn unreadable(id: JobId, status: JobStatus, created_at: Timestamp, why: String) -> Self {
+        Self {
+            id,
+            name: Name::from_any(UNREADABLE),
+            queue: Name::from_any(UNREADABLE),
+            priority: Priority::default(),
+            status,
+            args: json_null(),
+            command: None,
+            created_at,
+            run_at: created_at,
+            attempt: 0,
+            live: None,
+            ends: Ends::default(),
+            retry: RetryPolicy::none(),
+            timeout_ms: None,
+            deadline: None,
+            expires_at: None,
+            on_lost: OnLost::Fail,
+            require: Labels::new(),
+            tags: Labels::new(),
+            corr: None,
+            key: None,
+            by: None,
+            schedule: None,
+            cancel: None,
+            finished_at: None,
+            started_at: None,
+            worker: None,
+            error: Some(format!("what is kept of it cannot be read: {why}")),
+            exit: None,
+            result: None,
+            dead: None,
+            unreadable: Some(why),
+        }
+    }
+
     /// What the handler side of [`crate::lane::Lane`] is for this job: its type, or a command.
     #[must_use]
     pub fn handler(&self) -> Option<&Name> {

@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod filter;
+pub mod gate;
 pub mod ids;
 pub mod job;
 pub mod json;

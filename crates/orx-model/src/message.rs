@@ -91,6 +91,19 @@ pub enum Message {
 }
 
 impl Message {
+    /// Every one of them.
+    pub(crate) const KINDS: [&str; 9] = [
+        "job_dispatch",
+        "job_cancel",
+        "job_result_ack",
+        "heartbeat",
+        "job_status",
+        "job_progress",
+        "job_log",
+        "job_result",
+        "hint",
+    ];
+
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -405,6 +405,20 @@ pub struct ChangeAnswer {
     pub affected: u64,
     /// In the order asked for; with a filter the first 1000.
     pub jobs: Vec<Changed>,
+    /// What the change did not come to, where it was cut short: `jobs` stand as they say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
+}
+
+/// Jobs of a change of which it is not known whether they were changed, or which were not tried.
+/// To ask again for them is safe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Rest {
+    /// What cut it short.
+    pub problem: Problem,
+    pub count: u64,
+    /// In the order asked for; with a filter the first 1000.
+    pub jobs: Vec<JobId>,
 }
 
 /// How many jobs stand where.
@@ -597,8 +611,10 @@ pub enum Receipt {
     Taken,
     /// Not taken: send it again later, here or elsewhere.
     TryAgain,
-    /// Not a message for coordinators: set aside.
+    /// Not a message for coordinators, or of a type that is not known here: set aside.
     NotForUs,
+    /// It cannot be read, or is no worker's to tell: final, and `refused` says why.
+    Refused,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -606,6 +622,16 @@ pub struct PublishAnswer {
     pub v: u32,
     /// In the order of the envelopes.
     pub receipts: Vec<Receipt>,
+    /// Why envelopes were refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedEnvelope>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RefusedEnvelope {
+    /// Its place in the request, from 0.
+    pub place: usize,
+    pub problem: Problem,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]

@@ -118,6 +118,7 @@ fn record(number: usize) -> Result<ScheduleRecord, Failed> {
     let position =
         Position { handled: Timestamp::from_millis(NOW.as_millis() - HOUR), next: due(NOW) };
     Ok(ScheduleRecord {
+        unreadable: None,
         plan: SchedulePlan {
             spec: ScheduleSpec::new(format!("schedule-{number:05}").parse()?, when, asked),
             templates: Templates { job: job()?, on_missed: None, on_failure: None },

@@ -189,6 +189,7 @@ pub trait Jobs: Send + Sync {
     /// batch is treated as if in two.
     async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>>;
 
+    /// One that cannot be read is answered as such ([`Job::unreadable`]), here and in lists.
     async fn job(&self, id: JobId) -> Result<Option<Job>>;
 
     /// Those that are there, each once, by their ids. Whole jobs may be large: ask for a page of

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orx_model::schedule::{Due, Overlap, ScheduleSpec, Slot, SlotOutcome};
-use orx_model::{JobId, JobSpec, JobStatus, Name, Origin, Timestamp};
+use orx_model::job::{Labels, UNREADABLE, json_null};
+use orx_model::schedule::{Due, Overlap, ScheduleSpec, Slot, SlotOutcome, When};
+use orx_model::wire::EnqueueRequest;
+use orx_model::{
+    JobId, JobSpec, JobStatus, Name, OnLost, Origin, Priority, RetryPolicy, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, Term};
@@ -76,9 +80,52 @@ pub struct ScheduleRecord {
     /// Slots that made a job.
     pub runs: u64,
     pub last_run: Option<LastRun>,
+    /// Its plan cannot be read, and why. Then nothing of the plan but its id and position is its own.
+    pub unreadable: Option<String>,
 }
 
 impl ScheduleRecord {
+    /// What is shown of one that cannot be read.
+    pub(crate) fn unreadable(id: Name, handled: Timestamp, why: String) -> Self {
+        let name = Name::from_any(UNREADABLE);
+        let job = EnqueueRequest { name: Some(name.clone()), ..EnqueueRequest::default() };
+        let template = JobSpec {
+            queue: name.clone(),
+            name,
+            priority: Priority::default(),
+            args: json_null(),
+            command: None,
+            run_at: None,
+            retry: RetryPolicy::none(),
+            timeout_ms: None,
+            deadline: None,
+            expires_at: None,
+            on_lost: OnLost::Fail,
+            require: Labels::new(),
+            tags: Labels::new(),
+            corr: None,
+            key: None,
+            key_hash: None,
+            by: None,
+            schedule: None,
+        };
+        Self {
+            plan: SchedulePlan {
+                spec: ScheduleSpec::new(id, When::Once(handled), job),
+                templates: Templates { job: template, on_missed: None, on_failure: None },
+                paused: None,
+                position: Position { handled, next: None },
+                by: None,
+            },
+            version: 0,
+            created_at: handled,
+            updated_at: handled,
+            runs: 0,
+            last_run: None,
+            unreadable: Some(why),
+        }
+    }
+
     #[must_use]
     pub fn id(&self) -> &Name {
         &self.plan.spec.id
@@ -262,6 +309,7 @@ pub trait Schedules: Send + Sync {
     /// Durable. Answers `false` where the id is in use.
     async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool>;
 
+    /// One that cannot be read is answered as such, here and in lists.
     async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>>;
 
     /// By id, from above `after`.
@@ -281,8 +329,8 @@ pub trait Schedules: Send + Sync {
     /// Durable. With its ledger; the jobs that it made stay. With a version, only if it stands there.
     async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed>;
 
-    /// Those that should have fired by now, longest due first. One that cannot be read is passed over,
-    /// and said in the log.
+    /// Those that should have fired by now, longest due first. Those that cannot be read are passed
+    /// over, take nobody's place, and are said in the log.
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>>;
 
     /// When one fires next, of those that fire after then.

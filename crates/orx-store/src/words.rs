@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use orx_model::job::DeadReason;
 use orx_model::log::Stream;
-use orx_model::message::{Dispatch, WorkerOrder, WorkerState};
+use orx_model::message::{Dispatch, WorkerOrder, WorkerRegistration, WorkerState};
 use orx_model::schedule::{SkipReason, SlotOutcome};
 use orx_model::{
-    AttemptStatus, ExecutionId, Exit, JobId, JobSpec, JobStatus, OnLost, Priority, RetryPolicy,
-    Timestamp, limits,
+    AttemptStatus, ExecutionId, Exit, Incarnation, JobId, JobSpec, JobStatus, Name, Offer, OnLost,
+    Priority, RetryPolicy, Timestamp, limits,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -214,6 +214,27 @@ pub(crate) fn readable<T: DeserializeOwned>(job: JobId, spec: Option<&[u8]>) -> 
     };
     tracing::error!(%job, error, "the spec of a job cannot be read");
     None
+}
+
+/// What is known of a worker whose registration cannot be read: enough to give it up with all that it
+/// holds once it is silent. It takes nothing.
+pub(crate) fn unreadable_worker(
+    incarnation: Incarnation,
+    name: &str,
+    seen_at: Timestamp,
+    why: &dyn std::fmt::Display,
+) -> WorkerRegistration {
+    tracing::error!(worker = %incarnation, %why, "the registration of a worker cannot be read");
+    WorkerRegistration {
+        incarnation,
+        name: Name::from_any(name),
+        host: String::new(),
+        pid: 0,
+        version: "cannot be read".to_owned(),
+        offer: Offer::default(),
+        slots: 1,
+        started_at: seen_at,
+    }
 }
 
 /// What a worker is told of a job that it gets.

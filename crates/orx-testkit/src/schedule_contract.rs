@@ -216,6 +216,7 @@ pub async fn schedules_are_kept_and_listed_by_id(store: AStore) {
         make(&store, id).await;
     }
     let expected = ScheduleRecord {
+        unreadable: None,
         plan: whole,
         version: 1,
         created_at: at(1),
@@ -1101,6 +1102,7 @@ pub async fn schedules_come_from_elsewhere_as_they_stood(store: AStore) {
     from.paused = Some(Paused { at: at(3), reason: None, by: Some("who".into()) });
     from.by = Some("a person".into());
     let record = ScheduleRecord {
+        unreadable: None,
         plan: from,
         version: 7,
         created_at: at(1),

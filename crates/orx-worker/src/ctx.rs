@@ -72,12 +72,8 @@ impl Request {
                 Err(format!("percent must be 0 to 100, found {percent}"))
             }
             Self::Result { value } => {
-                let bytes = serde_json::to_string(value).map_or(0, |text| text.len());
-                if bytes > limits::RESULT_BYTES {
-                    let most = limits::RESULT_BYTES;
-                    return Err(format!("a result is at most {most} bytes, found {bytes}"));
-                }
-                Ok(())
+                orx_model::json::check(&value.to_string(), limits::RESULT_BYTES)
+                    .map_err(|unfit| format!("the result: {unfit}"))
             }
             Self::Snooze { for_ms } if Duration::from_millis(*for_ms) > limits::DELAY_MAX => {
                 Err("a snooze is at most ten years".to_owned())

@@ -59,6 +59,10 @@ pub struct RunView {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ScheduleView {
     pub id: Name,
+    /// What is kept of it cannot be read, and why: a newer version wrote it, say. It does not fire,
+    /// and `spec` is none that anyone asked for; made anew under its id, it is whole again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     pub state: ScheduleState,
     /// 1, and one more with each change.
     pub version: u64,

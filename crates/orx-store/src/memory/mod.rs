@@ -555,6 +555,7 @@ fn accepted(id: JobId, status: JobStatus, spec: JobSpec, now: Timestamp) -> Job 
         exit: None,
         result: None,
         dead: None,
+        unreadable: None,
     }
 }
 

@@ -205,6 +205,7 @@ impl Schedules for Memory {
             updated_at: now,
             runs: 0,
             last_run: None,
+            unreadable: None,
         };
         state.schedules.schedules.insert(id, record);
         Ok(true)

@@ -80,7 +80,8 @@ impl Inner {
         let message = "select l.id, l.queue, q.name, l.handler, l.require from lanes l \
                        join queues q on q.id = l.queue";
         let rows = self.rows(Kind::Read, message.to_owned()).await?;
-        let lanes = rows.iter().map(|row| lane(Columns(row))).collect::<Done<Vec<_>>>()?;
+        // Who could run the jobs of one that cannot be read is not known: they stay where they are.
+        let lanes = super::row::readable("a lane", &rows, |row| lane(Columns(row)))?;
         self.lanes.write().extend(lanes);
         Ok(())
     }

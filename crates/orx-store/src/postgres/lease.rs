@@ -85,7 +85,7 @@ impl Inner {
              greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at), zone_version \
              from nodes order by name, node";
         let rows = self.rows(Kind::Read, message.to_owned()).await?;
-        let record = |row| {
+        let record = |row: &_| {
             let row = Columns(row);
             Ok(NodeRecord {
                 report: NodeReport {
@@ -100,7 +100,7 @@ impl Inner {
                 silent: left(row, 6)?,
             })
         };
-        rows.iter().map(record).collect()
+        super::row::readable("a node", &rows, record)
     }
 
     pub(super) async fn remove_nodes(&self, nodes: &[Incarnation]) -> Done<()> {

@@ -1,6 +1,7 @@
 //! What is read of jobs.
 
 use orx_model::filter::Filter;
+use orx_model::job::DeadReason;
 use orx_model::message::ExecutionRef;
 use orx_model::settle::ALONE_FROM;
 use orx_model::wire::{Count, StatusCounts};
@@ -29,7 +30,7 @@ impl Inner {
     pub(super) async fn jobs(&self, ids: &[JobId]) -> Done<Vec<Job>> {
         let query = format!("{JOB} WHERE j.id = any(:ids) ORDER BY j.id");
         let message = sql::fill(&query, &[("ids", sql::ints(ids.iter().map(|id| id.0)))]);
-        self.rows(Kind::Read, message).await?.iter().map(row::job).collect()
+        self.rows(Kind::Read, message).await?.iter().map(row::job_or_stub).collect()
     }
 
     pub(super) async fn job_by_key(&self, key: &str) -> Done<Option<Job>> {
@@ -39,7 +40,7 @@ impl Inner {
 
     async fn one_job(&self, query: &str, values: &[(&str, String)]) -> Done<Option<Job>> {
         let rows = self.rows(Kind::Read, sql::fill(query, values)).await?;
-        rows.first().map(row::job).transpose()
+        rows.first().map(row::job_or_stub).transpose()
     }
 
     pub(super) async fn attempts(&self, id: JobId) -> Done<Vec<Attempt>> {
@@ -49,7 +50,7 @@ impl Inner {
             ("dispatched", sql::text(AttemptStatus::Dispatched.as_str())),
         ];
         let message = sql::fill(include_str!("attempts.sql"), &values);
-        self.rows(Kind::Read, message).await?.iter().map(row::attempt).collect()
+        row::readable("an attempt", &self.rows(Kind::Read, message).await?, row::attempt)
     }
 
     /// `None` where too many jobs would have to be looked at.
@@ -128,7 +129,7 @@ impl Inner {
                 Ok(rows) => rows?,
             };
             for row in &rows {
-                let job = row::job(row)?;
+                let job = row::job_or_stub(row)?;
                 after = Some(job.id);
                 if !take(job) {
                     return Ok(true);
@@ -150,7 +151,7 @@ impl Inner {
         let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
         for row in &self.rows(Kind::Read, message).await? {
             let row = Columns(row);
-            let name = row.name(0)?;
+            let Ok(name) = row.name(0) else { continue };
             if queues.last().is_none_or(|(last, _)| *last != name) {
                 queues.push((name, StatusCounts::default()));
             }
@@ -163,8 +164,7 @@ impl Inner {
 
     pub(super) async fn oldest_due(&self) -> Done<Vec<(Name, Timestamp)>> {
         let rows = self.rows(Kind::Read, include_str!("oldest_due.sql").to_owned()).await?;
-        let due = |row| Ok((Columns(row).name(0)?, Columns(row).time(1)?));
-        rows.iter().map(due).collect()
+        row::readable("a queue", &rows, |row| Ok((Columns(row).name(0)?, Columns(row).time(1)?)))
     }
 
     pub(super) async fn next_due(&self) -> Done<Option<Timestamp>> {
@@ -175,13 +175,13 @@ impl Inner {
     pub(super) async fn live_attempts(&self) -> Done<Vec<Live>> {
         // `status <> 5` names the index.
         let message = format!("{LIVE} where status in (3, 4) and status <> 5 order by id");
-        self.rows(Kind::Read, message).await?.iter().map(live).collect()
+        row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
     }
 
     pub(super) async fn live_attempts_of(&self, worker: Incarnation) -> Done<Vec<Live>> {
         let query = format!("{LIVE} where worker = :worker order by id");
         let message = sql::fill(&query, &[("worker", sql::id(worker.0))]);
-        self.rows(Kind::Read, message).await?.iter().map(live).collect()
+        row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
     }
 
     pub(super) async fn holders(&self, executions: &[ExecutionRef]) -> Done<Vec<Option<Holder>>> {
@@ -217,10 +217,10 @@ impl Inner {
         let rows = self.rows(Kind::Read, sql::fill(&query, &values)).await?;
         let mut letters = Vec::new();
         for row in &rows {
-            let (job, at) = (row::job(row)?, Columns(row).time(28)?);
-            if let Some(reason) = job.dead {
-                letters.push(DeadLetterRow { job, reason, at });
-            }
+            let job = row::job_or_stub(row)?;
+            let at = Columns(row).time(28).unwrap_or(job.created_at);
+            let reason = job.dead.unwrap_or(DeadReason::NotRetryable);
+            letters.push(DeadLetterRow { job, reason, at });
         }
         let more = letters.len() > limit as usize;
         letters.truncate(limit as usize);

@@ -8,9 +8,9 @@ use sqlx::postgres::PgRow;
 
 use super::call::Kind;
 use super::row::{self, ATTEMPT, Columns, JOB, wrong};
-use super::trouble::Done;
+use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
-use crate::words::{integer, order_of, stream_code, stream_of, worker_state};
+use crate::words::{integer, order_of, stream_code, stream_of, unreadable_worker, worker_state};
 use crate::{KeptKey, LogRequest, Parcel, TokenRecord, WorkerRecord, WorkerReport};
 
 /// Chunks looked at in one read for the end of a log.
@@ -22,7 +22,7 @@ impl Inner {
         let mut values = log_values(request);
         values.push(("limit", sql::int(limit.max(1))));
         let rows = self.rows(Kind::Read, sql::fill(include_str!("read_logs.sql"), &values)).await?;
-        let chunk = |row| {
+        let chunk = |row: &_| {
             let row = Columns(row);
             Ok(LogChunk {
                 job: request.job,
@@ -35,7 +35,7 @@ impl Inner {
                 bytes: row.bytes(6)?,
             })
         };
-        rows.iter().map(chunk).collect()
+        row::readable("a chunk of a log", &rows, chunk)
     }
 
     pub(super) async fn log_tail(&self, request: &LogRequest, lines: u32) -> Done<LogCursor> {
@@ -69,23 +69,31 @@ impl Inner {
 
     pub(super) async fn workers(&self) -> Done<Vec<WorkerRecord>> {
         let message = include_str!("workers.sql").to_owned();
-        let record = |row| {
+        let record = |row: &_| {
             let row = Columns(row);
             let state = row.str(1)?;
+            let seen_at = row.time(7)?;
+            let registration = match row.json(0) {
+                Err(Trouble::Unreadable(error)) => {
+                    unreadable_worker(row.incarnation(10)?, row.str(11)?, seen_at, &error)
+                }
+                read => read?,
+            };
             Ok(WorkerRecord {
                 report: WorkerReport {
-                    registration: row.json(0)?,
+                    registration,
                     state: worker_state(state).ok_or_else(|| wrong(1, state))?,
                     capacity: row.count(2)?,
                     heartbeat: row.unsigned(3)?,
                     load: match row.optional(4)? {
-                        Some(_) => Some(row.json(4)?),
+                        // For people only.
+                        Some(_) => row.json(4).ok(),
                         None => None,
                     },
                     hosted_by: row.optional_id(5)?.map(orx_model::Incarnation),
                     node: row.optional_id(6)?.map(orx_model::Incarnation),
                 },
-                seen_at: row.time(7)?,
+                seen_at,
                 silent: lease::left(row, 9)?,
                 order: match row.optional(8)? {
                     Some(text) => Some(order_of(text).ok_or_else(|| wrong(8, text))?),
@@ -93,7 +101,7 @@ impl Inner {
                 },
             })
         };
-        self.rows(Kind::Read, message).await?.iter().map(record).collect()
+        row::readable("a worker", &self.rows(Kind::Read, message).await?, record)
     }
 
     pub(super) async fn token(&self, id: &str) -> Done<Option<TokenRecord>> {
@@ -102,7 +110,8 @@ impl Inner {
     }
 
     pub(super) async fn tokens(&self) -> Done<Vec<TokenRecord>> {
-        self.rows(Kind::Read, format!("{TOKEN} order by id")).await?.iter().map(token).collect()
+        let rows = self.rows(Kind::Read, format!("{TOKEN} order by id")).await?;
+        row::readable("a token", &rows, token)
     }
 
     /// Jobs with all that belongs to them, by id, from above `after`.

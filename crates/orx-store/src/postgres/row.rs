@@ -137,7 +137,47 @@ pub(super) const JOB: &str = "SELECT j.id, j.status, j.run_at, j.created_at, j.a
      j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
      j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, j.last_exit_signal, \
      j.dead, r.result, s.spec, j.epoch, j.dead_at, j.expire_at, j.server_lost \
-     FROM jobs j JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
+     FROM jobs j LEFT JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
+
+/// Those that can be read. The others are told of here, and hide none.
+pub(super) fn readable<'r, T>(
+    what: &str,
+    rows: &'r [PgRow],
+    read: impl Fn(&'r PgRow) -> Done<T>,
+) -> Done<Vec<T>> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(row) => all.push(row),
+            Err(Trouble::Unreadable(error)) => {
+                tracing::error!(what, %error, "a row that cannot be read is passed over");
+            }
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    Ok(all)
+}
+
+/// As [`job`]; of one that cannot be read what can be.
+pub(super) fn job_or_stub(row: &PgRow) -> Done<Job> {
+    let error = match job(row) {
+        Err(Trouble::Unreadable(error)) => error,
+        read => return read,
+    };
+    let row = Columns(row);
+    let id = row.job(0)?;
+    tracing::error!(job = %id, %error, "a job cannot be read");
+    let created_at = row.time(3).unwrap_or_default();
+    // What cannot be said to go on is said to have failed: nobody waits for it in vain.
+    let status = row.status(1).unwrap_or(JobStatus::Failed);
+    Ok(Job {
+        run_at: row.time(2).unwrap_or(created_at),
+        attempt: row.count(4).unwrap_or_default(),
+        finished_at: row.optional_time(18).ok().flatten(),
+        dead: row.optional(24).ok().flatten().and_then(words::dead_reason),
+        ..Job::unreadable(id, status, created_at, error.to_string())
+    })
+}
 
 pub(super) fn job(row: &PgRow) -> Done<Job> {
     let row = Columns(row);
@@ -191,6 +231,7 @@ pub(super) fn job(row: &PgRow) -> Done<Job> {
             Some(text) => Some(words::dead_reason(text).ok_or_else(|| wrong(24, text))?),
             None => None,
         },
+        unreadable: None,
     })
 }
 

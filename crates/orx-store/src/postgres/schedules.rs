@@ -3,18 +3,19 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use orx_model::job::UNREADABLE;
 use orx_model::schedule::{Due, Slot};
 use orx_model::{JobId, Name, Timestamp};
 use sqlx::postgres::PgRow;
 
 use super::call::Kind;
 use super::fire::{NewRow, last_of_each, row_values};
-use super::row::{Columns, wrong};
+use super::row::{self, Columns, wrong};
 use super::trouble::{Done, Trouble};
 use super::{Inner, Postgres, lease, sql};
 use crate::error::prepared;
 use crate::new_fire::{self, Import, NewFire, NewPlan, NewSettle};
-use crate::words::{integer, millis, slot_outcome};
+use crate::words::{integer, millis, readable, slot_outcome};
 use crate::{
     Changed, Fire, LastRun, Paused, Position, Result, Rewind, SLOTS_KEPT, SchedulePlan,
     ScheduleRecord, Schedules, Settle, SlotRequest, Term, Watched,
@@ -23,7 +24,19 @@ use crate::{
 /// What [`record`] reads, in its order, of `s`.
 const RECORD: &str = "select p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
      p.changed_by, s.version, s.created_at, s.updated_at, s.handled, s.next_slot, s.next_fire, \
-     s.runs, s.last_run, (select j.status from jobs j where j.id = s.last_run)";
+     s.runs, s.last_run, (select j.status from jobs j where j.id = s.last_run), s.id";
+
+/// As [`record`]; of one that cannot be read what can be.
+fn record_or_stub(row: &PgRow) -> Done<ScheduleRecord> {
+    let error = match record(row) {
+        Err(Trouble::Unreadable(error)) => error,
+        read => return read,
+    };
+    let row = Columns(row);
+    let (id, handled, version) = (row.name(15)?, row.time(9)?, row.unsigned(6)?);
+    tracing::error!(schedule = %id, %error, "a schedule cannot be read");
+    Ok(ScheduleRecord { version, ..ScheduleRecord::unreadable(id, handled, error.to_string()) })
+}
 
 fn record(row: &PgRow) -> Done<ScheduleRecord> {
     let row = Columns(row);
@@ -52,22 +65,8 @@ fn record(row: &PgRow) -> Done<ScheduleRecord> {
         updated_at: row.time(8)?,
         runs: row.unsigned(12)?,
         last_run,
+        unreadable: None,
     })
-}
-
-fn readable(rows: &[PgRow]) -> Done<Vec<ScheduleRecord>> {
-    let mut all = Vec::with_capacity(rows.len());
-    for row in rows {
-        match record(row) {
-            Ok(record) => all.push(record),
-            // One bad row stops no other.
-            Err(Trouble::Unreadable(error)) => {
-                tracing::error!(%error, "a schedule that is due cannot be read");
-            }
-            Err(trouble) => return Err(trouble),
-        }
-    }
-    Ok(all)
 }
 
 fn optional_status(row: Columns<'_>, column: usize) -> Done<Option<orx_model::JobStatus>> {
@@ -106,15 +105,17 @@ fn watched(row: &PgRow) -> Done<Watched> {
         Some(job) => Some((JobId(job), optional_status(row, 7)?)),
         None => None,
     };
+    let job = row.job(0)?;
     Ok(Watched {
-        job: row.job(0)?,
-        schedule: row.name(1)?,
+        job,
+        schedule: row.name(1).unwrap_or_else(|_| Name::from_any(UNREADABLE)),
         slot: row.optional_time(2)?,
         status: optional_status(row, 6)?,
         after,
         cancel: row.bool(4)?,
         on_failure: match row.optional(5)? {
-            Some(_) => Some(row.json(5)?),
+            // Whom to tell is lost; the run it is about is looked after all the same.
+            Some(text) => readable(job, Some(text.as_bytes())),
             None => None,
         },
     })
@@ -130,16 +131,19 @@ impl Inner {
 
     async fn schedule(&self, id: &Name) -> Done<Option<ScheduleRecord>> {
         let message = sql::fill(
-            &format!("{RECORD} from schedules s join schedule_plans p using (id) where s.id = :id"),
+            &format!(
+                "{RECORD} from schedules s left join schedule_plans p on p.id = s.id \
+                 where s.id = :id"
+            ),
             &[("id", sql::text(id.as_str()))],
         );
-        self.rows(Kind::Read, message).await?.first().map(record).transpose()
+        self.rows(Kind::Read, message).await?.first().map(record_or_stub).transpose()
     }
 
     async fn schedules(&self, after: Option<&Name>, limit: u32) -> Done<Vec<ScheduleRecord>> {
         let message = sql::fill(
             &format!(
-                "{RECORD} from schedules s join schedule_plans p using (id) \
+                "{RECORD} from schedules s left join schedule_plans p on p.id = s.id \
                  where s.id > :after order by s.id limit :limit"
             ),
             &[
@@ -147,7 +151,8 @@ impl Inner {
                 ("limit", sql::int(i64::from(limit))),
             ],
         );
-        self.rows(Kind::Read, message).await?.iter().map(record).collect()
+        let rows = self.rows(Kind::Read, message).await?;
+        row::readable("a schedule", &rows, record_or_stub)
     }
 
     async fn change_schedule(
@@ -188,26 +193,64 @@ impl Inner {
     }
 
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
-        let message = sql::fill(
-            &format!(
-                "{RECORD} from (select * from schedules where next_fire <= :now \
-                 order by next_fire, id limit :limit) s join schedule_plans p using (id) \
-                 order by s.next_fire, s.id"
-            ),
-            &[("now", sql::int(now.as_millis())), ("limit", sql::int(i64::from(limit)))],
-        );
-        readable(&self.rows(Kind::Read, message).await?)
+        let mut due = Vec::new();
+        let mut after = (i64::MIN, String::new());
+        loop {
+            let message = sql::fill(
+                &format!(
+                    "{RECORD} from (select * from schedules where next_fire <= :now \
+                     and (next_fire, id) > (:after, :after_id) \
+                     order by next_fire, id limit :limit) s \
+                     left join schedule_plans p on p.id = s.id order by s.next_fire, s.id"
+                ),
+                &[
+                    ("now", sql::int(now.as_millis())),
+                    ("after", sql::int(after.0)),
+                    ("after_id", sql::text(&after.1)),
+                    ("limit", sql::int(i64::from(limit))),
+                ],
+            );
+            let rows = self.rows(Kind::Read, message).await?;
+            due.extend(row::readable("a schedule that is due", &rows, record)?);
+            // Those that cannot be read take nobody's place.
+            let last = rows.last().map(Columns).filter(|_| rows.len() >= limit as usize);
+            match last {
+                Some(last) if due.len() < limit as usize => {
+                    after = (last.int(11)?, last.text(15)?);
+                }
+                Some(_) | None => {
+                    due.truncate(limit as usize);
+                    return Ok(due);
+                }
+            }
+        }
     }
 
     async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
-        let message = sql::fill(
-            &format!(
-                "{RECORD} from schedules s join schedule_plans p using (id) \
-                 where s.handled > :now order by s.id limit :limit"
-            ),
-            &[("now", sql::int(of.as_millis())), ("limit", sql::int(i64::from(limit)))],
-        );
-        readable(&self.rows(Kind::Read, message).await?)
+        let (mut ahead, mut after) = (Vec::new(), String::new());
+        loop {
+            let message = sql::fill(
+                &format!(
+                    "{RECORD} from schedules s left join schedule_plans p on p.id = s.id \
+                     where s.handled > :now and s.id > :after order by s.id limit :limit"
+                ),
+                &[
+                    ("now", sql::int(of.as_millis())),
+                    ("after", sql::text(&after)),
+                    ("limit", sql::int(i64::from(limit))),
+                ],
+            );
+            let rows = self.rows(Kind::Read, message).await?;
+            ahead.extend(row::readable("a schedule that is ahead", &rows, record)?);
+            // Those that cannot be read take nobody's place.
+            match rows.last().filter(|_| rows.len() >= limit as usize) {
+                Some(last) if ahead.len() < limit as usize => after = Columns(last).text(15)?,
+                Some(_) | None => {
+                    ahead.truncate(limit as usize);
+                    return Ok(ahead);
+                }
+            }
+        }
     }
 
     async fn rewind(&self, rewinds: &[Rewind], term: Term) -> Done<Vec<bool>> {
@@ -251,19 +294,33 @@ impl Inner {
 
     async fn slots(&self, request: &SlotRequest) -> Done<Vec<Slot>> {
         let missed = if request.missed { "and outcome = 'missed'" } else { "" };
-        let message = sql::fill(
-            &format!(
-                "select slot, last, count, exact, outcome, reason, job, late_ms, recorded_at \
-                 from slots where schedule = :id and slot < :before {missed} \
-                 order by slot desc limit :limit"
-            ),
-            &[
-                ("id", sql::text(request.id.as_str())),
-                ("before", sql::int(millis(request.before).unwrap_or(i64::MAX))),
-                ("limit", sql::int(i64::from(request.limit))),
-            ],
-        );
-        self.rows(Kind::Read, message).await?.iter().map(slot).collect()
+        let limit = request.limit as usize;
+        let mut before = millis(request.before).unwrap_or(i64::MAX);
+        let mut slots = Vec::new();
+        loop {
+            let message = sql::fill(
+                &format!(
+                    "select slot, last, count, exact, outcome, reason, job, late_ms, recorded_at \
+                     from slots where schedule = :id and slot < :before {missed} \
+                     order by slot desc limit :limit"
+                ),
+                &[
+                    ("id", sql::text(request.id.as_str())),
+                    ("before", sql::int(before)),
+                    ("limit", sql::int(i64::from(request.limit))),
+                ],
+            );
+            let rows = self.rows(Kind::Read, message).await?;
+            slots.extend(row::readable("a row of a ledger", &rows, slot)?);
+            // Those that cannot be read take nobody's place.
+            match rows.last().filter(|_| rows.len() >= limit && slots.len() < limit) {
+                Some(last) => before = Columns(last).int(0)?,
+                None => {
+                    slots.truncate(limit);
+                    return Ok(slots);
+                }
+            }
+        }
     }
 
     async fn missed_since(&self, since: Timestamp) -> Done<Vec<(Name, u64)>> {
@@ -272,8 +329,8 @@ impl Inner {
              where outcome = 'missed' and recorded_at >= :since group by schedule order by schedule",
             &[("since", sql::int(since.as_millis()))],
         );
-        let missed = |row| Ok((Columns(row).name(0)?, Columns(row).unsigned(1)?));
-        self.rows(Kind::Read, message).await?.iter().map(missed).collect()
+        let missed = |row: &_| Ok((Columns(row).name(0)?, Columns(row).unsigned(1)?));
+        row::readable("a schedule", &self.rows(Kind::Read, message).await?, missed)
     }
 
     async fn is_watching(&self) -> Done<bool> {

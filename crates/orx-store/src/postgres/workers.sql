@@ -1,4 +1,5 @@
 select registration, state, capacity, heartbeat, load, hosted_by, node, seen_at, ordered,
-       greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at)
+       greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at),
+       incarnation, name
 from workers
 order by name, incarnation

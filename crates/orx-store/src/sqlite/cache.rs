@@ -3,8 +3,9 @@
 //! A batch changes it freely; [`Cache::rolled_back`] puts it back as it was after the last commit.
 //! Only the writer writes the file, so what it knows is what the file holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use orx_model::job::{Labels, UNREADABLE};
 use orx_model::{Incarnation, JobStatus, Lane, Name, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -43,7 +44,12 @@ pub(super) struct Cache {
     lane_of: HashMap<Lane, usize>,
     lease: Lease,
     committed_lease: Lease,
+    /// Ready jobs that cannot be read and were told of: each is met with every claim.
+    unreadable: HashSet<i64>,
 }
+
+/// Of so many the log tells.
+const UNREADABLE_MOST: usize = 1_000;
 
 /// Who leads. The holder is of this process or of nobody, and so is known by it alone; the epoch
 /// is what the file says.
@@ -75,7 +81,9 @@ impl Cache {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             in_order(row.get(0)?, cache.queues.len())?;
-            cache.push_queue(super::row::name(row, 1)?);
+            let name =
+                super::row::name(row, 1).or_else(|error| unreadable("a queue", row, error))?;
+            cache.push_queue(name);
         }
         let mut statement = conn.prepare("SELECT queue, status, jobs FROM counts")?;
         let mut rows = statement.query([])?;
@@ -95,8 +103,13 @@ impl Cache {
             let name = cache.queues.get(queue).map(|queue| queue.name.clone());
             let lane = Lane {
                 queue: name.ok_or_else(|| Trouble::Command("a lane without its queue".into()))?,
-                handler: super::row::optional_name(row, 2)?,
-                require: serde_json::from_str(row.get_ref(3)?.as_str().unwrap_or_default())?,
+                handler: super::row::optional_name(row, 2)
+                    .or_else(|error| unreadable("a lane", row, error).map(Some))?,
+                // What they require is not known, so nobody gets its jobs.
+                require: super::row::json(row, 3).or_else(|error| {
+                    let name = unreadable("a lane", row, error)?;
+                    Ok::<_, rusqlite::Error>(Labels::from([(name.to_string(), String::new())]))
+                })?,
             };
             cache.push_lane(lane, queue);
         }
@@ -188,6 +201,13 @@ impl Cache {
         }
     }
 
+    /// Told once of each.
+    pub(super) fn tell_unreadable(&mut self, job: i64, error: &rusqlite::Error) {
+        if self.unreadable.len() < UNREADABLE_MOST && self.unreadable.insert(job) {
+            tracing::error!(job, %error, "a ready job cannot be read, and no worker gets it");
+        }
+    }
+
     /// A claim found nothing left in the lane.
     pub(super) fn emptied(&mut self, lane: i64) {
         if let Some(entry) = self.lanes.get_mut((lane - 1) as usize) {
@@ -259,6 +279,20 @@ impl Cache {
         self.lanes.push(LaneEntry { lane, queue, maybe_pending: true });
         place
     }
+}
+
+/// A name of its own for what has none that can be read: it must not be taken for another's.
+fn unreadable(
+    what: &str,
+    row: &rusqlite::Row<'_>,
+    error: rusqlite::Error,
+) -> rusqlite::Result<Name> {
+    if !super::row::is_unreadable(&error) {
+        return Err(error);
+    }
+    let id: i64 = row.get(0)?;
+    tracing::error!(what, id, %error, "cannot be read: its jobs stay where they are");
+    Ok(Name::from_any(&format!("{UNREADABLE}-{id}")))
 }
 
 fn in_order(id: i64, place: usize) -> Done<()> {

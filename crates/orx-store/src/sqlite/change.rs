@@ -157,7 +157,8 @@ pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<Promo
     let over_jobs = pick(
         tx,
         "SELECT id, lane, status, deadline FROM jobs \
-         WHERE expire_at IS NOT NULL AND expire_at <= ?1 ORDER BY expire_at, id LIMIT ?2",
+         WHERE expire_at IS NOT NULL AND expire_at <= ?1 AND +status IN (0, 1, 2) \
+         ORDER BY expire_at, id LIMIT ?2",
         now,
         limit,
     )?;
@@ -191,7 +192,7 @@ fn pick(tx: &Tx<'_>, sql: &str, now: Timestamp, limit: u32) -> Done<Vec<Picked>>
         let deadline = row::optional_time(row, 3)?;
         Ok((JobId(row.get(0)?), row.get(1)?, row::status(row, 2)?, deadline))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a job", rows)?)
 }
 
 pub(super) fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> Done<Vec<bool>> {

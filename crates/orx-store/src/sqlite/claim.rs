@@ -80,7 +80,7 @@ pub(super) fn claim(
         }
         let Some(next_job) = merge.next() else { break };
         let Next { job, run_at, lane, .. } = next_job;
-        let (mut claimed, expire_at, deadline) = find.query_row([job], |row| {
+        let found = find.query_row([job], |row| {
             let claimed = Taken {
                 worker: Incarnation(0),
                 job,
@@ -92,7 +92,15 @@ pub(super) fn claim(
                 spec: row.get_ref(5)?.as_bytes_or_null()?.map(<[u8]>::to_vec),
             };
             Ok((claimed, row::optional_time(row, 3)?, row::optional_time(row, 4)?))
-        })?;
+        });
+        let (mut claimed, expire_at, deadline) = match found {
+            // It stays where it is, and those behind it are taken.
+            Err(error) if row::is_unreadable(&error) => {
+                tx.cache.tell_unreadable(job, &error);
+                continue;
+            }
+            found => found?,
+        };
         if expire_at.is_some_and(|at| at <= now) {
             let words = CancelWords { reason: Some(over(deadline, now)), by: Some("orx") };
             cancel_waiting(tx, JobId(job), lane, JobStatus::Pending, &words, now)?;

@@ -246,8 +246,8 @@ pub(super) fn forget_tokens(tx: &mut Tx<'_>, ended_before: Timestamp) -> Done<u6
     Ok(gone as u64)
 }
 
-/// A job that may go: id, lane, status, when it finished.
-type Gone = (i64, i64, JobStatus, i64);
+/// A job that may go: id, lane, status (`None` where it cannot be read), when it finished.
+type Gone = (i64, i64, Option<JobStatus>, i64);
 
 pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
     let mut gone = pick(
@@ -286,7 +286,8 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
             break;
         }
         let kept_until = Timestamp::from_millis(finished_at).saturating_add(limits::KEY_KEPT);
-        let (code, kept_until) = (status_code(status), kept_until.as_millis());
+        let code = status_code(status.unwrap_or(JobStatus::Failed));
+        let kept_until = kept_until.as_millis();
         let read = |row: &Row<'_>| Ok(readable(JobId(id), Some(row.get_ref(0)?.as_bytes()?)));
         match key.query_row([id], read).optional()?.flatten() {
             Some(Keyed { key: None }) => {}
@@ -303,7 +304,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
         for delete in &mut deletes {
             delete.execute([id])?;
         }
-        tx.cache.moved(lane, Some(status), None);
+        tx.cache.moved(lane, status, None);
         jobs += 1;
     }
     Ok(Pruned { jobs, more: chunks == 0 || jobs == u64::from(request.limit) })
@@ -333,9 +334,9 @@ struct Keyed {
 fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> Done<Vec<Gone>> {
     let mut statement = tx.conn.prepare_cached(sql)?;
     let rows = statement.query_map(params![before.as_millis(), limit], |row| {
-        Ok((row.get(0)?, row.get(1)?, row::status(row, 2)?, row.get(3)?))
+        Ok((row.get(0)?, row.get(1)?, row::status(row, 2).ok(), row.get(3)?))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a job", rows)?)
 }
 
 /// A write of nothing, which needs all that any other needs.

@@ -51,7 +51,14 @@ pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> Done<Option<Seen>> {
             started_at: row::optional_time(row, 10)?,
         })
     });
-    Ok(seen.optional()?)
+    match seen.optional() {
+        // Nothing can be decided about it; and it stands in the way of no other of the batch.
+        Err(error) if row::is_unreadable(&error) => {
+            tracing::error!(%job, %error, "a job cannot be read");
+            Ok(None)
+        }
+        seen => Ok(seen?),
+    }
 }
 
 pub(super) fn record(

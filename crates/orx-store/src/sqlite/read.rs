@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orx_model::filter::Filter;
+use orx_model::job::DeadReason;
 use orx_model::message::ExecutionRef;
 use orx_model::settle::ALONE_FROM;
 use orx_model::wire::{Count, StatusCounts};
@@ -20,7 +21,7 @@ use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
 
 pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
     let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
-    Ok(find.query_row([id.0], row::job).optional()?)
+    Ok(find.query_row([id.0], row::job_or_stub).optional()?)
 }
 
 /// One by one: nothing lies between this and the file.
@@ -32,13 +33,13 @@ pub(super) fn jobs(conn: &Connection, ids: &[JobId]) -> Done<Vec<Job>> {
 pub(super) fn job_by_key(conn: &Connection, key: &str) -> Done<Option<Job>> {
     let mut find =
         conn.prepare_cached(&format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = ?1)"))?;
-    Ok(find.query_row([key], row::job).optional()?)
+    Ok(find.query_row([key], row::job_or_stub).optional()?)
 }
 
 pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
     let mut ended = conn.prepare_cached(&format!("{ATTEMPT} WHERE job = ?1 ORDER BY number"))?;
     let ended = ended.query_map([id.0], |row| row::attempt(id, row))?;
-    let mut all = ended.collect::<Result<Vec<_>, _>>()?;
+    let mut all = row::readable("an attempt", ended)?;
     let mut live = conn.prepare_cached(
         "SELECT attempt, execution, worker, worker_name, status, claimed_at, started_at, epoch \
          FROM jobs WHERE id = ?1 AND execution IS NOT NULL",
@@ -63,7 +64,7 @@ pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
             dropped_bytes: 0,
         })
     });
-    all.extend(live.optional()?);
+    all.extend(row::readable("an attempt", live.optional().transpose().into_iter())?);
     // A float, for a sum of integers can overflow: workers say what they like.
     let mut dropped = conn.prepare_cached(
         "SELECT attempt, TOTAL(dropped_bytes) FROM logs WHERE job = ?1 GROUP BY attempt",
@@ -142,7 +143,7 @@ fn scan(
             return Ok(false);
         }
         seen += 1;
-        if !take(find.query_row([row.get::<_, i64>(0)?], row::job)?) {
+        if !take(find.query_row([row.get::<_, i64>(0)?], row::job_or_stub)?) {
             return Ok(true);
         }
     }
@@ -210,7 +211,7 @@ pub(super) fn queue_counts(conn: &Connection) -> Done<Vec<(Name, StatusCounts)>>
     let mut rows = read.query([])?;
     let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
     while let Some(row) = rows.next()? {
-        let name = row::name(row, 0)?;
+        let Ok(name) = row::name(row, 0) else { continue };
         if queues.last().is_none_or(|(last, _)| *last != name) {
             queues.push((name, StatusCounts::default()));
         }
@@ -225,7 +226,7 @@ pub(super) fn queue_counts(conn: &Connection) -> Done<Vec<(Name, StatusCounts)>>
 pub(super) fn oldest_due(conn: &Connection) -> Done<Vec<(Name, Timestamp)>> {
     let mut read = conn.prepare_cached(include_str!("oldest_due.sql"))?;
     let rows = read.query_map([], |row| Ok((row::name(row, 0)?, row::time(row, 1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a queue", rows)?)
 }
 
 pub(super) fn next_due(conn: &Connection) -> Done<Option<Timestamp>> {
@@ -240,13 +241,13 @@ pub(super) fn live_attempts(conn: &Connection) -> Done<Vec<Live>> {
     let sql = format!("{LIVE} WHERE status IN (3, 4) AND status <> 5 ORDER BY id");
     let mut read = conn.prepare_cached(&sql)?;
     let rows = read.query_map([], live)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a live attempt", rows)?)
 }
 
 pub(super) fn live_attempts_of(conn: &Connection, worker: Incarnation) -> Done<Vec<Live>> {
     let mut read = conn.prepare_cached(&format!("{LIVE} WHERE worker = ?1 ORDER BY id"))?;
     let rows = read.query_map([worker.to_bytes()], live)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a live attempt", rows)?)
 }
 
 pub(super) fn holders(conn: &Connection, executions: &[ExecutionRef]) -> Done<Vec<Option<Holder>>> {
@@ -259,7 +260,11 @@ pub(super) fn holders(conn: &Connection, executions: &[ExecutionRef]) -> Done<Ve
         let holder = read.query_row(params![of.job.0, of.execution.to_bytes()], |row| {
             Ok(Holder { worker: Incarnation::from_bytes(row.get(0)?), attempt: row.get(1)? })
         });
-        holders.push(holder.optional()?);
+        holders.push(match holder.optional() {
+            // Nobody is known to hold it.
+            Err(error) if row::is_unreadable(&error) => None,
+            holder => holder?,
+        });
     }
     Ok(holders)
 }
@@ -290,14 +295,15 @@ pub(super) fn dead_letters(
     ))?;
     let from = after.map_or(i64::MAX, |after| after.0);
     let rows = read.query_map(params![from, i64::from(limit) + 1], |row| {
-        Ok((row::job(row)?, row::time(row, 28)?))
+        let job = row::job_or_stub(row)?;
+        let at = row::time(row, 28).unwrap_or(job.created_at);
+        Ok((job, at))
     })?;
     let mut letters = Vec::new();
     for row in rows {
         let (job, at) = row?;
-        if let Some(reason) = job.dead {
-            letters.push(DeadLetterRow { job, reason, at });
-        }
+        let reason = job.dead.unwrap_or(DeadReason::NotRetryable);
+        letters.push(DeadLetterRow { job, reason, at });
     }
     let more = letters.len() > limit as usize;
     letters.truncate(limit as usize);

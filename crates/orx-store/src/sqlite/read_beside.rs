@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::row;
 use super::trouble::Done;
-use crate::words::clock_note;
+use crate::words::{self, clock_note};
 use crate::{
     ClockNote, KeptKey, LogRequest, NodeRecord, NodeReport, Parcel, TokenRecord, WorkerRecord,
     WorkerReport,
@@ -30,7 +30,7 @@ pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> Done<Vec<Log
     ])?;
     let (mut bytes, mut chunks) = (0, Vec::new());
     while let Some(row) = rows.next()? {
-        let stream = row::stream(row, 3)?;
+        let Ok(stream) = row::stream(row, 3) else { continue };
         if !request.streams.is_empty() && !request.streams.contains(&stream) {
             continue;
         }
@@ -69,7 +69,7 @@ pub(super) fn log_tail(conn: &Connection, request: &LogRequest, lines: u32) -> D
     // One more than asked for: the newline before the first of them ends another line.
     let mut left = u64::from(lines) + 1;
     while let Some(row) = rows.next()? {
-        let stream = row::stream(row, 2)?;
+        let Ok(stream) = row::stream(row, 2) else { continue };
         if !request.streams.is_empty() && !request.streams.contains(&stream) {
             continue;
         }
@@ -97,23 +97,31 @@ pub(super) fn worker_secret(conn: &Connection, worker: Incarnation) -> Done<Opti
 
 pub(super) fn workers(conn: &Connection, now: Timestamp) -> Done<Vec<WorkerRecord>> {
     let mut read = conn.prepare_cached(
-        "SELECT registration, state, capacity, heartbeat, load, hosted_by, node, seen_at, ordered \
-         FROM workers ORDER BY name, incarnation",
+        "SELECT registration, state, capacity, heartbeat, load, hosted_by, node, seen_at, ordered, \
+         incarnation, name FROM workers ORDER BY name, incarnation",
     )?;
     let rows = read.query_map([], |row| {
         let incarnation = |column| -> rusqlite::Result<Option<Incarnation>> {
             Ok(row.get::<_, Option<_>>(column)?.map(Incarnation::from_bytes))
         };
         let seen_at = row::time(row, 7)?;
+        let registration = match row::json(row, 0) {
+            Err(error) if row::is_unreadable(&error) => {
+                let (worker, name) = (row::incarnation(row, 9)?, row.get_ref(10)?.as_str()?);
+                words::unreadable_worker(worker, name, seen_at, &error)
+            }
+            read => read?,
+        };
         Ok(WorkerRecord {
             report: WorkerReport {
-                registration: row::json(row, 0)?,
+                registration,
                 state: worker_state(row, 1)?,
                 capacity: row.get(2)?,
                 heartbeat: row.get::<_, i64>(3)?.unsigned_abs(),
                 load: match row.get_ref(4)? {
                     ValueRef::Null => None,
-                    _ => Some(row::json(row, 4)?),
+                    // For people only.
+                    _ => row::json(row, 4).ok(),
                 },
                 hosted_by: incarnation(5)?,
                 node: incarnation(6)?,
@@ -123,7 +131,7 @@ pub(super) fn workers(conn: &Connection, now: Timestamp) -> Done<Vec<WorkerRecor
             order: row::order(row, 8)?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a worker", rows)?)
 }
 
 fn worker_state(row: &Row<'_>, column: usize) -> rusqlite::Result<WorkerState> {
@@ -151,7 +159,7 @@ pub(super) fn nodes(conn: &Connection, now: Timestamp) -> Done<Vec<NodeRecord>> 
             silent: now.saturating_since(seen_at),
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a node", rows)?)
 }
 
 /// Jobs with all that belongs to them, by id, from above `after`.
@@ -210,7 +218,7 @@ pub(super) fn token(conn: &Connection, id: &str) -> Done<Option<TokenRecord>> {
 pub(super) fn tokens(conn: &Connection) -> Done<Vec<TokenRecord>> {
     let mut read = conn.prepare_cached(&format!("{TOKEN} ORDER BY id"))?;
     let rows = read.query_map([], token_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a token", rows)?)
 }
 
 fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {

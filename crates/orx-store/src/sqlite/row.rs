@@ -22,7 +22,55 @@ pub(super) const JOB: &str = "SELECT j.id, j.status, j.run_at, j.created_at, j.a
      j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
      j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, j.last_exit_signal, \
      j.dead, r.result, s.spec, j.epoch, j.dead_at, j.expire_at, j.server_lost \
-     FROM jobs j JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
+     FROM jobs j LEFT JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
+
+/// The row was read, and does not hold what it should: no word of the file or the disk.
+pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    matches!(
+        error,
+        E::FromSqlConversionFailure(..)
+            | E::InvalidColumnType(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::Utf8Error(..)
+    )
+}
+
+/// Those that can be read. The others are told of here, and hide none.
+pub(super) fn readable<T>(what: &str, rows: impl Iterator<Item = Read<T>>) -> Read<Vec<T>> {
+    let mut all = Vec::new();
+    for row in rows {
+        match row {
+            Ok(row) => all.push(row),
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(what, %error, "a row that cannot be read is passed over");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// As [`job`]; of one that cannot be read what can be.
+pub(super) fn job_or_stub(row: &Row<'_>) -> Read<Job> {
+    let error = match job(row) {
+        Err(error) if is_unreadable(&error) => error,
+        read => return read,
+    };
+    let id = JobId(row.get(0)?);
+    tracing::error!(job = %id, %error, "a job cannot be read");
+    let created_at = time(row, 3).unwrap_or_default();
+    // What cannot be said to go on is said to have failed: nobody waits for it in vain.
+    let status = status(row, 1).unwrap_or(JobStatus::Failed);
+    let dead = row.get_ref(24).ok().and_then(|value| value.as_str().ok().and_then(dead_reason));
+    Ok(Job {
+        run_at: time(row, 2).unwrap_or(created_at),
+        attempt: row.get(4).unwrap_or_default(),
+        finished_at: optional_time(row, 18).ok().flatten(),
+        dead,
+        ..Job::unreadable(id, status, created_at, error.to_string())
+    })
+}
 
 pub(super) fn job(row: &Row<'_>) -> Read<Job> {
     let spec: JobSpec = json(row, 26)?;
@@ -72,6 +120,7 @@ pub(super) fn job(row: &Row<'_>) -> Read<Job> {
             Some(text) => Some(dead_reason(text).ok_or_else(|| wrong(24, Type::Text, text))?),
             None => None,
         },
+        unreadable: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use orx_model::job::UNREADABLE;
 use orx_model::schedule::{Due, Slot};
 use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
 use rusqlite::types::Type;
@@ -13,7 +14,7 @@ use super::trouble::Done;
 use super::writer::Tx;
 use crate::new_fire::{Import, NewFire, NewPlan, NewSettle};
 use crate::schedules::{first_status, with_job};
-use crate::words::{slot_columns, slot_outcome};
+use crate::words::{readable, slot_columns, slot_outcome};
 use crate::{
     Basis, Changed, LastRun, Paused, Position, Rewind, RunAfter, SLOTS_KEPT, SchedulePlan,
     ScheduleRecord, SlotRequest, Watched,
@@ -21,8 +22,21 @@ use crate::{
 
 const RECORD: &str = "SELECT p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
      p.changed_by, s.version, s.created_at, s.updated_at, s.handled, s.next_slot, s.next_fire, \
-     s.runs, s.last_run, j.status \
-     FROM schedules s JOIN schedule_plans p ON p.id = s.id LEFT JOIN jobs j ON j.id = s.last_run";
+     s.runs, s.last_run, j.status, s.id FROM schedules s \
+     LEFT JOIN schedule_plans p ON p.id = s.id LEFT JOIN jobs j ON j.id = s.last_run";
+
+/// As [`record`]; of one that cannot be read what can be.
+fn record_or_stub(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
+    let error = match record(row) {
+        Err(error) if row::is_unreadable(&error) => error,
+        read => return read,
+    };
+    let id = row::name(row, 15)?;
+    tracing::error!(schedule = %id, %error, "a schedule cannot be read");
+    let handled = row::time(row, 9)?;
+    let version = row.get::<_, i64>(6)?.unsigned_abs();
+    Ok(ScheduleRecord { version, ..ScheduleRecord::unreadable(id, handled, error.to_string()) })
+}
 
 fn record(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
     let optional_status = |column| match row.get::<_, Option<i64>>(column)? {
@@ -55,42 +69,46 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
         updated_at: row::time(row, 8)?,
         runs: row.get::<_, i64>(12)?.unsigned_abs(),
         last_run,
+        unreadable: None,
     })
 }
 
 pub(super) fn one(conn: &Connection, id: &Name) -> Done<Option<ScheduleRecord>> {
     let mut read = conn.prepare_cached(&format!("{RECORD} WHERE s.id = ?1"))?;
-    Ok(read.query_row([id.as_str()], record).optional()?)
+    Ok(read.query_row([id.as_str()], record_or_stub).optional()?)
 }
 
 pub(super) fn list(conn: &Connection, after: &str, limit: u32) -> Done<Vec<ScheduleRecord>> {
     let sql = format!("{RECORD} WHERE s.id > ?1 ORDER BY s.id LIMIT ?2");
     let mut read = conn.prepare_cached(&sql)?;
-    let rows = read.query_map(params![after, limit], record)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = read.query_map(params![after, limit], record_or_stub)?;
+    Ok(row::readable("a schedule", rows)?)
 }
 
 pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
-    let sql = format!("{RECORD} WHERE s.next_fire <= ?1 ORDER BY s.next_fire, s.id LIMIT ?2");
+    let sql = format!("{RECORD} WHERE s.next_fire <= ?1 ORDER BY s.next_fire, s.id");
     let mut read = conn.prepare_cached(&sql)?;
-    let mut rows = read.query(params![now.as_millis(), limit])?;
-    readable(&mut rows)
+    first(&mut read.query(params![now.as_millis()])?, limit)
 }
 
 pub(super) fn ahead(conn: &Connection, of: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
-    let sql = format!("{RECORD} WHERE s.handled > ?1 ORDER BY s.id LIMIT ?2");
+    let sql = format!("{RECORD} WHERE s.handled > ?1 ORDER BY s.id");
     let mut read = conn.prepare_cached(&sql)?;
-    let mut rows = read.query(params![of.as_millis(), limit])?;
-    readable(&mut rows)
+    first(&mut read.query(params![of.as_millis()])?, limit)
 }
 
-fn readable(rows: &mut Rows<'_>) -> Done<Vec<ScheduleRecord>> {
+/// The first that can be read: the others take nobody's place.
+fn first(rows: &mut Rows<'_>, limit: u32) -> Done<Vec<ScheduleRecord>> {
     let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
+    while all.len() < limit as usize
+        && let Some(row) = rows.next()?
+    {
         match record(row) {
             Ok(record) => all.push(record),
-            // One bad row stops no other.
-            Err(error) => tracing::error!(%error, "a schedule that is due cannot be read"),
+            Err(error) if row::is_unreadable(&error) => {
+                tracing::error!(%error, "a schedule that is due cannot be read");
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(all)
@@ -114,6 +132,7 @@ pub(super) fn add(tx: &mut Tx<'_>, new: &NewPlan, now: Timestamp) -> Done<bool> 
         updated_at: now,
         runs: 0,
         last_run: None,
+        unreadable: None,
     };
     keep(tx, &record, new)?;
     Ok(true)
@@ -400,11 +419,17 @@ pub(super) fn slots(conn: &Connection, request: &SlotRequest) -> Done<Vec<Slot>>
     let missed = if request.missed { "AND outcome = 'missed'" } else { "" };
     let mut read = conn.prepare_cached(&format!(
         "SELECT slot, last, count, exact, outcome, reason, job, late_ms, recorded_at FROM slots \
-         WHERE schedule = ?1 AND slot < ?2 {missed} ORDER BY slot DESC LIMIT ?3"
+         WHERE schedule = ?1 AND slot < ?2 {missed} ORDER BY slot DESC"
     ))?;
     let before = request.before.map_or(i64::MAX, Timestamp::as_millis);
-    let rows = read.query_map(params![request.id.as_str(), before, request.limit], slot)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = read.query(params![request.id.as_str(), before])?;
+    let mut slots = Vec::new();
+    while slots.len() < request.limit as usize
+        && let Some(row) = rows.next()?
+    {
+        slots.extend(row::readable("a row of a ledger", std::iter::once(slot(row)))?);
+    }
+    Ok(slots)
 }
 
 fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
@@ -429,7 +454,7 @@ pub(super) fn missed_since(conn: &Connection, since: Timestamp) -> Done<Vec<(Nam
     let rows = read.query_map([since.as_millis()], |row| {
         Ok((row::name(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs()))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a schedule", rows)?)
 }
 
 const WATCHED: &str = "SELECT w.job, w.schedule, w.slot, w.waits_for, w.cancel, w.on_failure, \
@@ -445,15 +470,17 @@ fn watched_row(row: &Row<'_>) -> rusqlite::Result<Watched> {
         Some(job) => Some((JobId(job), status(7)?)),
         None => None,
     };
+    let job = JobId(row.get(0)?);
     Ok(Watched {
-        job: JobId(row.get(0)?),
-        schedule: row::name(row, 1)?,
+        job,
+        schedule: row::name(row, 1).unwrap_or_else(|_| Name::from_any(UNREADABLE)),
         slot: row::optional_time(row, 2)?,
         status: status(6)?,
         after,
         cancel: row.get(4)?,
         on_failure: match row.get_ref(5)?.as_str_or_null()? {
-            Some(_) => Some(row::json(row, 5)?),
+            // Whom to tell is lost; the run it is about is looked after all the same.
+            Some(text) => readable(job, Some(text.as_bytes())),
             None => None,
         },
     })
@@ -471,7 +498,7 @@ pub(super) fn watched(conn: &Connection, limit: u32) -> Done<Vec<Watched>> {
          ORDER BY w.job LIMIT ?1"
     ))?;
     let rows = read.query_map([limit], watched_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a watched run", rows)?)
 }
 
 pub(super) fn all_watched(conn: &Connection) -> Done<Vec<Watched>> {

@@ -1,6 +1,8 @@
 //! Cancel and retry: named jobs, or all that match a filter.
 
-use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed};
+use orx_client::ClientError;
+use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, Rest};
+use orx_model::{Code, Problem};
 
 use super::{FilterArgs, Session, references};
 use crate::error::{CliError, Exit};
@@ -53,26 +55,75 @@ pub(crate) struct RetryArgs {
 pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<Exit, CliError> {
     let mut request = request(&args.change, session, "cancel").await?;
     request.force = args.force;
-    if !careful(&args.change, session, &request, "cancel", |dry| async move {
-        Ok(session.client.cancel(&dry).await?)
-    })
-    .await?
-    {
+    let call = |piece| async move { session.client.cancel(&piece).await };
+    if !careful(&args.change, session, &request, "cancel", |dry| in_pieces(dry, call)).await? {
         return Ok(Exit::Done);
     }
-    report(session, &session.client.cancel(&request).await?, Subject::Jobs).await
+    report(session, &in_pieces(request, call).await?, Subject::Jobs).await
 }
 
 pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, CliError> {
     let request = request(&args.change, session, "retry").await?;
-    if !careful(&args.change, session, &request, "retry", |dry| async move {
-        Ok(session.client.retry(&dry).await?)
-    })
-    .await?
-    {
+    let call = |piece| async move { session.client.retry(&piece).await };
+    if !careful(&args.change, session, &request, "retry", |dry| in_pieces(dry, call)).await? {
         return Ok(Exit::Done);
     }
-    report(session, &session.client.retry(&request).await?, Subject::Jobs).await
+    report(session, &in_pieces(request, call).await?, Subject::Jobs).await
+}
+
+/// Ids of one request: far from what a body may be.
+const PIECE: usize = 10_000;
+
+/// Asks for a change of many named jobs piece by piece. What fails in the middle keeps nothing of
+/// what was answered before from being told, and the rest is named.
+pub(crate) async fn in_pieces<F>(
+    mut request: ChangeRequest,
+    call: impl Fn(ChangeRequest) -> F,
+) -> Result<ChangeAnswer, CliError>
+where
+    F: Future<Output = Result<ChangeAnswer, ClientError>>,
+{
+    if request.ids.len() <= PIECE {
+        return Ok(call(request).await?);
+    }
+    let mut seen = std::collections::HashSet::new();
+    request.ids.retain(|id| seen.insert(*id));
+    let ids = std::mem::take(&mut request.ids);
+    // Of all of them, not of each piece.
+    if let Some(most) = request.max_affected.take().filter(|most| ids.len() as u64 > *most) {
+        let detail = format!("this would change {} jobs, at most {most} are allowed", ids.len());
+        let problem = Problem::new(Code::TooMany, detail);
+        return Err(problem.hint("nothing was changed; raise `--max-affected`").into());
+    }
+    let mut whole: Option<ChangeAnswer> = None;
+    for (place, piece) in ids.chunks(PIECE).enumerate() {
+        let after = (place * PIECE + piece.len()).min(ids.len());
+        let answer = call(ChangeRequest { ids: piece.to_vec(), ..request.clone() }).await;
+        let cut = match (answer, &mut whole) {
+            (Ok(mut answer), whole) => {
+                let rest = answer.rest.take();
+                match whole {
+                    Some(whole) => {
+                        whole.affected += answer.affected;
+                        whole.jobs.extend(answer.jobs);
+                    }
+                    None => *whole = Some(answer),
+                }
+                rest.map(|rest| (rest.problem, rest.jobs))
+            }
+            (Err(error), None) => return Err(error.into()),
+            (Err(ClientError::Problem(problem)), Some(_)) => Some((*problem, piece.to_vec())),
+            (Err(error), Some(_)) => {
+                Some((Problem::new(Code::Unavailable, error.to_string()), piece.to_vec()))
+            }
+        };
+        if let (Some((problem, mut jobs)), Some(whole)) = (cut, &mut whole) {
+            jobs.extend(&ids[after..]);
+            whole.rest = Some(Rest { problem, count: jobs.len() as u64, jobs });
+            break;
+        }
+    }
+    whole.ok_or_else(|| CliError::usage("no jobs were named"))
 }
 
 /// Jobs that a question or a dry run names.
@@ -183,6 +234,9 @@ fn letters(count: u64) -> String {
     if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
 }
 
+/// In the place of what became of a job, where a change was cut short.
+const NOT_KNOWN: &str = "not_known";
+
 /// What became of each.
 pub(crate) async fn report(
     session: &Session,
@@ -208,7 +262,22 @@ pub(crate) async fn report(
             Ok(Row { cells: vec![Cell::new(id.clone()), change, status], id, json })
         };
         let rows: Result<Vec<Row>, CliError> = answer.jobs.iter().map(row).collect();
-        ui.list(&[("ID", false), ("CHANGE", false), ("STATUS", false)], &rows?)?;
+        let mut rows = rows?;
+        for id in answer.rest.iter().flat_map(|rest| &rest.jobs) {
+            let json = serde_json::json!({"id": id, "change": NOT_KNOWN});
+            let id = id.to_string();
+            let cells = vec![Cell::new(id.clone()), Cell::new(NOT_KNOWN), Cell::new("")];
+            rows.push(Row { cells, id, json });
+        }
+        ui.list(&[("ID", false), ("CHANGE", false), ("STATUS", false)], &rows)?;
+    }
+    if let Some(rest) = &answer.rest {
+        let named: Vec<String> = rest.jobs.iter().take(10).map(ToString::to_string).collect();
+        let more = if rest.count > named.len() as u64 { " …" } else { "" };
+        let (jobs, named) = (counted(rest.count), named.join(", "));
+        let why = &rest.problem.detail;
+        ui.warn(&format!("cut short, {jobs} not tried or not known ({named}{more}): {why}"));
+        return Ok(Exit::Partial);
     }
     let left = answer.jobs.iter().filter(|job| is_left(job.change)).count();
     let missing = answer.jobs.iter().filter(|job| job.change == Change::NotFound).count();
@@ -300,6 +369,7 @@ mod tests {
             dry_run: false,
             affected,
             jobs: (5..).zip(changes).map(changed).collect(),
+            rest: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use orx_model::wire::{ChangeRequest, DeadLetter, ListQuery};
 
-use super::change::{Args as ChangeArgs, Subject, careful, report, request};
+use super::change::{Args as ChangeArgs, Subject, careful, in_pieces, report, request};
 use super::{FilterArgs, JobRef, Session, why};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, HUMAN_ROWS, Row, Ui};
@@ -68,24 +68,21 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
         }
         Command::Retry(chosen) => {
             let request = chosen_request(&chosen, session, "retry").await?;
-            let go = careful(&chosen.change, session, &request, "retry", |dry| async move {
-                Ok(session.client.retry_dead(&dry).await?)
-            });
-            if !go.await? {
+            let call = |piece| async move { session.client.retry_dead(&piece).await };
+            let dry_run = |dry| in_pieces(dry, call);
+            if !careful(&chosen.change, session, &request, "retry", dry_run).await? {
                 return Ok(Exit::Done);
             }
-            report(session, &session.client.retry_dead(&request).await?, Subject::Jobs).await
+            report(session, &in_pieces(request, call).await?, Subject::Jobs).await
         }
         Command::Rm(chosen) => {
             let request = chosen_request(&chosen, session, "forget").await?;
-            let go = careful(&chosen.change, session, &request, "forget", |dry| async move {
-                Ok(session.client.delete_dead(&dry).await?)
-            });
-            if !go.await? {
+            let call = |piece| async move { session.client.delete_dead(&piece).await };
+            let dry_run = |dry| in_pieces(dry, call);
+            if !careful(&chosen.change, session, &request, "forget", dry_run).await? {
                 return Ok(Exit::Done);
             }
-            let removed = session.client.delete_dead(&request).await?;
-            report(session, &removed, Subject::DeadLetters).await
+            report(session, &in_pieces(request, call).await?, Subject::DeadLetters).await
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Accept jobs: one from the command line, or many from standard input.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read as _, Write};
 use std::time::Duration;
 
 use orx_model::job::Json;
 use orx_model::policy::OnLost;
 use orx_model::time::parse_duration;
 use orx_model::wire::{BatchLine, EnqueueAnswer, EnqueueRequest};
-use orx_model::{JobStatus, MessageId, Name, Priority, limits};
+use orx_model::{Code, JobStatus, MessageId, Name, Priority, Problem, limits};
 use serde_json::{Map, Value};
 
 use super::logs::{Sink, follow};
@@ -267,11 +267,13 @@ pub(crate) fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliErr
         }
     };
     let raw = serde_json::value::to_raw_value(&value)?;
-    if raw.get().len() > limits::ARGS_BYTES {
-        let (most, found) = (limits::ARGS_BYTES, raw.get().len());
-        return Err(CliError::usage(format!("args are at most {most} bytes, found {found}"))
-            .hint("keep large data in a file, and pass its name"));
-    }
+    orx_model::json::check(raw.get(), limits::ARGS_BYTES).map_err(|unfit| {
+        let error = CliError::usage(format!("args: {unfit}"));
+        match unfit.hint() {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    })?;
     Ok(Some(Json::from(raw)))
 }
 
@@ -289,7 +291,7 @@ async fn batch(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// A thousand lines at a time, answered line by line in order.
+/// A piece of the lines at a time, answered line by line in order.
 async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
     let mut flags = EnqueueRequest::default();
     job.apply(&mut flags, &session.ui)?;
@@ -299,71 +301,152 @@ async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> 
         ));
     }
     let mut lines = open_stdin(&session.ui)?;
-    let (mut done, mut refused, mut number) = (0_u64, 0_u64, 0_u64);
-    let mut first_refusal = None;
+    let mut told = Told { ui: &session.ui, done: 0, refused: 0, first_refusal: None };
+    let mut number = 0;
     loop {
-        let mut requests = Vec::new();
-        let mut places = Vec::new();
-        let mut wrong = Vec::new();
-        let mut ended = false;
-        while requests.len() < limits::BATCH_JOBS && wrong.len() < limits::BATCH_JOBS {
-            let mut line = Vec::new();
-            if lines.read_until(b'\n', &mut line)? == 0 {
-                ended = true;
-                break;
-            }
-            // As an editor counts them, so that a line that is wrong can be found.
-            number += 1;
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            match serde_json::from_slice::<EnqueueRequest>(&line) {
-                Ok(request) => {
-                    requests.push(merged(request, &flags));
-                    places.push(number);
-                }
-                Err(error) => wrong.push((number, error.to_string())),
-            }
-        }
+        let Piece { requests, places, wrong, ended } = read_piece(&mut lines, &mut number, &flags)?;
         let answers = if requests.is_empty() {
-            Vec::new()
+            Ok(Vec::new())
         } else {
-            session.client.enqueue_batch(&requests).await?
+            session.client.enqueue_batch(&requests).await
         };
-        let mut told: Vec<BatchLine> = answers
-            .into_iter()
-            .zip(&places)
-            .map(|(answer, line)| BatchLine { line: *line, ..answer })
-            .collect();
-        for (line, error) in wrong {
-            let problem =
-                orx_model::Problem::new(orx_model::Code::BadRequest, "the line is no job")
-                    .cause(error);
-            told.push(BatchLine { line, id: None, created: None, error: Some(problem) });
-        }
-        told.sort_by_key(|answer| answer.line);
-        for answer in told {
-            let first = done + refused == 0;
-            match &answer.error {
-                Some(problem) => {
-                    refused += 1;
-                    first_refusal.get_or_insert_with(|| CliError::from(problem.clone()).exit);
-                }
-                None => done += 1,
+        let failed = answers.is_err();
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(error) => {
+                let error = CliError::from(error);
+                told.first_refusal.get_or_insert(error.exit);
+                let problem = not_known(&error);
+                let line = |_| BatchLine {
+                    line: 0,
+                    id: None,
+                    created: None,
+                    error: Some(problem.clone()),
+                };
+                places.iter().map(line).collect()
             }
-            print_line(&session.ui, &answer, first)?;
+        };
+        let answers = answers.into_iter().zip(&places);
+        let mut all: Vec<BatchLine> =
+            answers.map(|(answer, line)| BatchLine { line: *line, ..answer }).collect();
+        all.extend(wrong);
+        all.sort_by_key(|answer| answer.line);
+        if failed && !ended {
+            let detail = "this line and what follows it were not tried";
+            let problem = Problem::new(Code::Unavailable, detail);
+            let (line, error) = (number + 1, Some(problem));
+            all.push(BatchLine { line, id: None, created: None, error });
         }
-        if ended {
+        told.print(&all)?;
+        if ended || failed {
             break;
         }
     }
     if session.ui.format.is_human() {
-        session.ui.note(&format!("enqueued {done}, refused {refused}"));
+        session.ui.note(&format!("enqueued {}, refused {}", told.done, told.refused));
     }
-    Ok(match (done, first_refusal) {
+    Ok(match (told.done, told.first_refusal) {
         (_, None) => Exit::Done,
         (0, Some(exit)) => exit,
         _ => Exit::Partial,
+    })
+}
+
+/// What became of lines, so far.
+struct Told<'u> {
+    ui: &'u Ui,
+    done: u64,
+    refused: u64,
+    first_refusal: Option<Exit>,
+}
+
+impl Told<'_> {
+    fn print(&mut self, answers: &[BatchLine]) -> Result<(), CliError> {
+        for answer in answers {
+            let first = self.done + self.refused == 0;
+            match &answer.error {
+                Some(problem) => {
+                    self.refused += 1;
+                    self.first_refusal.get_or_insert_with(|| CliError::from(problem.clone()).exit);
+                }
+                None => self.done += 1,
+            }
+            print_line(self.ui, answer, first)?;
+        }
+        Ok(())
+    }
+}
+
+/// Of a request that failed as a whole.
+fn not_known(error: &CliError) -> Problem {
+    let detail = format!("it is not known whether the line was accepted: {}", error.message);
+    Problem::new(Code::Unavailable, detail)
+}
+
+/// Lines for one request.
+struct Piece {
+    requests: Vec<EnqueueRequest>,
+    /// The lines of the requests.
+    places: Vec<u64>,
+    wrong: Vec<BatchLine>,
+    ended: bool,
+}
+
+fn read_piece(
+    lines: &mut impl BufRead,
+    number: &mut u64,
+    flags: &EnqueueRequest,
+) -> Result<Piece, CliError> {
+    let (requests, places, wrong) = (Vec::new(), Vec::new(), Vec::new());
+    let mut piece = Piece { requests, places, wrong, ended: false };
+    let mut bytes = 0;
+    // One more line must fit.
+    while bytes < orx_client::BATCH_BYTES - limits::BODY_BYTES
+        && piece.requests.len() < limits::BATCH_JOBS
+        && piece.wrong.len() < limits::BATCH_JOBS
+    {
+        let mut line = Vec::new();
+        // A line that is too long is read to its end, and not kept.
+        let most = limits::BODY_BYTES as u64 + 1;
+        if lines.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
+            piece.ended = true;
+            break;
+        }
+        let long = line.len() as u64 == most && line.last() != Some(&b'\n');
+        if long {
+            lines.skip_until(b'\n')?;
+        }
+        // As an editor counts them, so that a line that is wrong can be found.
+        *number += 1;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let parsed = if long {
+            let most = limits::BODY_BYTES;
+            Err(Problem::new(Code::TooLarge, format!("a line is at most {most} bytes")))
+        } else {
+            parsed(&line)
+        };
+        match parsed {
+            Ok(request) => {
+                bytes += line.len();
+                piece.requests.push(merged(request, flags));
+                piece.places.push(*number);
+            }
+            Err(problem) => {
+                let error = Some(problem);
+                piece.wrong.push(BatchLine { line: *number, id: None, created: None, error });
+            }
+        }
+    }
+    Ok(piece)
+}
+
+fn parsed(line: &[u8]) -> Result<EnqueueRequest, Problem> {
+    let mut from = serde_json::Deserializer::from_slice(line);
+    let request = orx_model::json::object(&mut from).and_then(|it| from.end().map(|()| it));
+    request.map_err(|error| {
+        Problem::new(Code::BadRequest, "the line is no job").cause(error.to_string())
     })
 }
 
@@ -448,5 +531,35 @@ mod tests {
         for given in [&["a"][..], &["a:={"], &["=x"], &["@/nowhere"]] {
             assert_eq!(args(given).expect_err("refused").exit, Exit::Usage, "{given:?}");
         }
+    }
+
+    #[test]
+    fn a_batch_is_read_in_pieces_that_fit_and_no_line_is_passed_over() {
+        let line = format!("{{\"name\":\"x\",\"args\":\"{}\"}}\n", "y".repeat(250_000));
+        let mut text = line.repeat(70);
+        text.push_str("\n[\"x\"]\n");
+        text.push_str(&format!("{{\"name\":\"{}\"}}\n", "z".repeat(3 << 20)));
+        text.push_str("{\"name\":\"last\"}");
+        let mut lines = std::io::Cursor::new(text);
+        let (mut number, mut taken, mut wrong, mut pieces) = (0, Vec::new(), Vec::new(), 0);
+        loop {
+            let flags = EnqueueRequest::default();
+            let piece = read_piece(&mut lines, &mut number, &flags).expect("a piece");
+            let bytes: usize = piece
+                .requests
+                .iter()
+                .map(|request| serde_json::to_vec(request).expect("json").len() + 1)
+                .sum();
+            assert!(bytes <= orx_client::BATCH_BYTES, "{bytes}");
+            pieces += 1;
+            taken.extend(piece.places);
+            wrong.extend(piece.wrong.iter().map(|answer| answer.line));
+            if piece.ended {
+                break;
+            }
+        }
+        assert!(pieces > 1);
+        assert_eq!(taken, (1..=70).chain([74]).collect::<Vec<u64>>());
+        assert_eq!(wrong, [72, 73]);
     }
 }
