@@ -6,7 +6,7 @@
 //!   refused or given back;
 //! - an outcome is kept, and takes up room, until somebody says that the store has it or never will;
 //! - what is held is bounded: running attempts by the slots, all of it by the capacity;
-//! - what finds no slot within [`WAITS_MOST`] is handed back, so that priorities hold.
+//! - what finds no slot within its time, [`WAITS_MOST`], is handed back, so that priorities hold.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -95,6 +95,8 @@ struct Running {
 pub struct Core {
     incarnation: Incarnation,
     slots: u32,
+    /// What finds no slot for this long is handed back.
+    waits_most: Duration,
     state: WorkerState,
     /// It was told to end: no order of a coordinator makes it take work again.
     ending: bool,
@@ -118,11 +120,12 @@ pub struct Core {
 impl Core {
     /// `slots` is at least 1.
     #[must_use]
-    pub fn new(incarnation: Incarnation, slots: u32) -> Self {
+    pub fn new(incarnation: Incarnation, slots: u32, waits_most: Duration) -> Self {
         let slots = slots.max(1);
         Self {
             incarnation,
             slots,
+            waits_most,
             state: WorkerState::Running,
             ending: false,
             is_fenced: false,
@@ -177,7 +180,7 @@ impl Core {
     /// When something has waited here for too long, on the monotonic clock.
     #[must_use]
     pub fn hand_back_at(&self) -> Option<Duration> {
-        self.waiting.iter().map(|waiting| waiting.since + WAITS_MOST).min()
+        self.waiting.iter().map(|waiting| waiting.since + self.waits_most).min()
     }
 
     /// The next heartbeat. Sending it is the caller's.
@@ -296,7 +299,8 @@ impl Core {
 
     /// What finds no slot here goes back to where it came from, and never starts here.
     fn hand_back(&mut self, at: Moment, effects: &mut Vec<Effect>) {
-        let overdue = |waiting: &Waiting| waiting.since + WAITS_MOST <= at.mono;
+        let waits_most = self.waits_most;
+        let overdue = |waiting: &Waiting| waiting.since + waits_most <= at.mono;
         let (back, rest): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(overdue);
         self.waiting = rest;
@@ -540,7 +544,7 @@ mod tests {
     }
 
     fn core(slots: u32) -> Core {
-        Core::new(Incarnation(1), slots)
+        Core::new(Incarnation(1), slots, WAITS_MOST)
     }
 
     fn job(id: i64, execution: u128, priority: Priority) -> Dispatch {

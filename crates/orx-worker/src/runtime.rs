@@ -106,6 +106,8 @@ pub struct WorkerOptions {
     pub rust_handlers: Handlers,
     /// From SIGTERM to SIGKILL.
     pub kill_grace: Duration,
+    /// What was sent ahead and finds no slot for this long is handed back.
+    pub waits_most: Duration,
     /// How often it says that it lives, until a coordinator asks for another period.
     pub heartbeat: Duration,
     /// Command line of the guard of child processes; see [`crate::guard`].
@@ -266,7 +268,7 @@ impl Worker {
         let (commands, commanded) = mpsc::channel(8);
         let (answers_to, answers) = mpsc::channel(8);
         let task = Task {
-            core: Core::new(incarnation, options.slots),
+            core: Core::new(incarnation, options.slots, options.waits_most),
             registration,
             clock,
             heartbeat_every: options.heartbeat,

@@ -15,7 +15,7 @@ use orx_model::{
     OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, Timestamp, next,
 };
 use orx_store::{Term, Transition};
-use orx_worker::protocol::{Core, Effect, Input, Moment};
+use orx_worker::protocol::{Core, Effect, Input, Moment, WAITS_MOST};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -88,7 +88,7 @@ impl Worker {
             started_at: at.wall,
         };
         Self {
-            core: Core::new(incarnation, slots),
+            core: Core::new(incarnation, slots, WAITS_MOST),
             registration,
             running: BTreeMap::new(),
             contact_until: at.mono + CONTACT,

@@ -111,6 +111,8 @@ impl Setup {
             handlers: self.handlers,
             rust_handlers: self.rust_handlers,
             kill_grace: self.kill_grace,
+            // No machine is so busy that a test hands back what it wants to wait.
+            waits_most: Duration::from_secs(600),
             heartbeat: self.heartbeat,
             guard: self.guard,
             now: Arc::new(now),

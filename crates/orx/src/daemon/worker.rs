@@ -108,6 +108,7 @@ pub(super) fn worker_options(
         handlers: config.handler.clone(),
         rust_handlers: [(Name::from_any(NOOP), noop)].into(),
         kill_grace: config.worker.kill_grace.0,
+        waits_most: orx_worker::protocol::WAITS_MOST,
         heartbeat: config.cluster.heartbeat.0,
         guard: vec![program.into(), "__guard".into()],
         now: Arc::new(wall),
