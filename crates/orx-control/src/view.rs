@@ -296,3 +296,40 @@ fn mask_command(command: &mut Command) {
     // Passwords are piped in so that they stand nowhere: here neither.
     command.stdin = None;
 }
+
+#[cfg(test)]
+mod zone_tests {
+    use orx_model::{Incarnation, Timestamp};
+
+    use super::*;
+
+    fn node(name: &str, zones: Option<&str>, live: bool) -> NodeView {
+        NodeView {
+            node: Incarnation(1),
+            name: Name::from_any(name),
+            url: None,
+            version: "1".to_owned(),
+            zone_version: zones.map(str::to_owned),
+            leads: false,
+            live,
+            started_at: Timestamp::default(),
+            seen_at: Timestamp::default(),
+        }
+    }
+
+    #[test]
+    fn live_nodes_with_different_zone_databases_are_named() {
+        let same = [node("a", Some("2025b"), true), node("b", Some("2025b"), true)];
+        assert_eq!(zones_differ(&same), None);
+        // What is not known of an older node, or of one that has gone, is no difference.
+        let old = [node("a", Some("2025b"), true), node("b", None, true)];
+        assert_eq!(zones_differ(&old), None);
+        let gone = [node("a", Some("2025b"), true), node("b", Some("2024a"), false)];
+        assert_eq!(zones_differ(&gone), None);
+        let two = [node("a", Some("2025b"), true), node("b", Some("unknown"), true)];
+        assert_eq!(
+            zones_differ(&two).as_deref(),
+            Some("nodes have different versions of the time zone database: a 2025b, b unknown")
+        );
+    }
+}
