@@ -1,0 +1,268 @@
+//! What it does with each input.
+
+use orx_model::job::{Labels, json_null};
+use orx_model::{Name, Priority};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000);
+const AT: Moment = Moment { wall: NOW, mono: Duration::ZERO };
+
+fn later(ms: u64) -> Moment {
+    Moment { wall: NOW, mono: Duration::from_millis(ms) }
+}
+
+fn core(slots: u32) -> Core {
+    Core::new(Incarnation(1), slots, WAITS_MOST)
+}
+
+fn job(id: i64, execution: u128, priority: Priority) -> Dispatch {
+    let name: Name = "test".parse().expect("a name");
+    Dispatch {
+        job: JobId(id),
+        attempt: 1,
+        execution: ExecutionId(execution),
+        name: name.clone(),
+        queue: name,
+        priority,
+        args: json_null(),
+        command: None,
+        timeout_ms: None,
+        deadline: None,
+        run_at: NOW,
+        retry: 0,
+        corr: None,
+        tags: Labels::new(),
+        schedule: None,
+    }
+}
+
+fn dispatch(core: &mut Core, jobs: Vec<Dispatch>) -> Vec<Effect> {
+    core.step(Input::Message(Message::JobDispatch { jobs, heard: None }), AT)
+}
+
+fn starts(effects: &[Effect]) -> Vec<u128> {
+    let start = |effect: &Effect| match effect {
+        Effect::Start(dispatch) => Some(dispatch.execution.0),
+        _ => None,
+    };
+    effects.iter().filter_map(start).collect()
+}
+
+fn outcomes(effects: &[Effect]) -> Vec<(u128, &'static str)> {
+    let mut all = Vec::new();
+    for effect in effects {
+        if let Effect::Publish(Message::JobResult { outcomes }) = effect {
+            all.extend(outcomes.iter().map(|o| (o.execution.0, o.kind.status().as_str())));
+        }
+    }
+    all
+}
+
+fn succeeded(id: i64, execution: u128) -> Input {
+    Input::Ended(Outcome {
+        job: JobId(id),
+        execution: ExecutionId(execution),
+        kind: OutcomeKind::Succeeded { result: None },
+        started_at: Some(NOW),
+        ended_at: NOW,
+        error: None,
+        exit: None,
+    })
+}
+
+fn ack(execution: u128) -> Input {
+    Input::Message(Message::JobResultAck { executions: vec![ExecutionId(execution)] })
+}
+
+fn cancel(id: i64, execution: u128) -> Input {
+    let executions = vec![ExecutionRef { job: JobId(id), execution: ExecutionId(execution) }];
+    Input::Message(Message::JobCancel { executions })
+}
+
+#[test]
+fn a_doubled_dispatch_starts_once_even_long_after_its_end() {
+    let mut core = core(1);
+    let first = job(1, 7, Priority::Normal);
+    assert_eq!(starts(&dispatch(&mut core, vec![first.clone(), first.clone()])), [7]);
+    assert_eq!(starts(&dispatch(&mut core, vec![first.clone()])), []);
+    core.step(succeeded(1, 7), later(1_000));
+    assert_eq!(starts(&dispatch(&mut core, vec![first.clone()])), []);
+    core.step(ack(7), AT);
+    assert_eq!(starts(&dispatch(&mut core, vec![first])), []);
+}
+
+#[test]
+fn a_cancel_that_comes_before_its_dispatch_keeps_it_from_starting() {
+    let mut core = core(1);
+    assert_eq!(outcomes(&core.step(cancel(1, 7), AT)), [(7, "cancelled")]);
+    assert_eq!(starts(&dispatch(&mut core, vec![job(1, 7, Priority::Normal)])), []);
+}
+
+#[test]
+fn what_it_does_not_have_it_refuses_for_ever() {
+    let mut core = core(1);
+    let asked = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
+    let answer = HeartbeatAnswer { asked, ..HeartbeatAnswer::default() };
+    assert_eq!(outcomes(&core.step(Input::Answered(answer), AT)), [(7, "refused")]);
+    assert_eq!(starts(&dispatch(&mut core, vec![job(1, 7, Priority::Normal)])), []);
+}
+
+#[test]
+fn an_outcome_is_kept_until_it_is_acknowledged() {
+    let mut core = core(1);
+    dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+    let effects = core.step(succeeded(1, 7), later(60_000));
+    assert_eq!(outcomes(&effects), [(7, "succeeded")]);
+    // Long jobs: the slot stays taken.
+    assert_eq!(starts(&effects), []);
+    let beat = core.heartbeat();
+    assert_eq!(beat.unacknowledged.len(), 1);
+    let resend = HeartbeatAnswer { resend: vec![ExecutionId(7)], ..Default::default() };
+    assert_eq!(outcomes(&core.step(Input::Answered(resend), AT)), [(7, "succeeded")]);
+    assert_eq!(starts(&core.step(ack(7), AT)), [8]);
+    assert!(!core.is_idle());
+}
+
+#[test]
+fn short_jobs_raise_the_capacity_and_tell_the_coordinator_at_once() {
+    let mut core = core(4);
+    assert_eq!(core.heartbeat().capacity, 4);
+    dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
+    let effects = core.step(succeeded(1, 7), later(1));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
+    assert_eq!(core.heartbeat().capacity, 16);
+}
+
+#[test]
+fn a_higher_priority_overtakes_what_waits_here() {
+    let mut core = core(1);
+    dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+    dispatch(&mut core, vec![job(3, 9, Priority::Critical)]);
+    core.step(succeeded(1, 7), later(60_000));
+    assert_eq!(starts(&core.step(ack(7), AT)), [9]);
+}
+
+#[test]
+fn stopping_gives_back_what_waits_and_interrupts_what_runs() {
+    let mut core = core(1);
+    dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+    let effects = core.step(Input::Stop, AT);
+    assert_eq!(outcomes(&effects), [(8, "interrupted")]);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Interrupt(ExecutionId(7)))));
+    assert_eq!(core.capacity(), 0);
+    let late = dispatch(&mut core, vec![job(3, 9, Priority::Normal)]);
+    assert_eq!((starts(&late).len(), outcomes(&late)), (0, vec![(9, "interrupted")]));
+}
+
+/// Two run and four wait, at a worker that asked for them when its jobs were short.
+fn ahead(core: &mut Core) -> Vec<u128> {
+    dispatch(core, vec![job(1, 1, Priority::Normal)]);
+    core.step(succeeded(1, 1), AT);
+    core.step(ack(1), AT);
+    assert_eq!(core.capacity(), 8);
+    let jobs = (2..8).map(|id| job(id, id as u128, Priority::Normal)).collect();
+    starts(&dispatch(core, jobs))
+}
+
+#[test]
+fn what_finds_no_slot_is_handed_back_and_nothing_more_is_asked_for() {
+    let mut core = core(2);
+    let takes_back = HeartbeatAnswer { takes_back: true, ..HeartbeatAnswer::default() };
+    answered(&mut core, takes_back);
+    assert_eq!(ahead(&mut core), [2, 3]);
+    assert_eq!(core.hand_back_at(), Some(WAITS_MOST));
+    assert_eq!(outcomes(&core.step(Input::Overdue, later(99))), []);
+    // One more starts before the others are handed back.
+    assert_eq!(starts(&core.step(succeeded(2, 2), later(99))), [4]);
+    let effects = core.step(Input::Overdue, later(100));
+    assert_eq!(outcomes(&effects), [(5, "refused"), (6, "refused"), (7, "refused")]);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
+    assert_eq!((core.capacity(), core.hand_back_at()), (2, None));
+    assert_eq!(starts(&dispatch(&mut core, vec![job(5, 5, Priority::Normal)])), []);
+
+    // One short one does not make the worker ask for more again, many do.
+    for (id, ends) in (10..40).enumerate() {
+        let again = core.capacity() > 2;
+        assert!(!again || id > 5, "after {id}");
+        if again {
+            return;
+        }
+        core.step(ack(ends), later(101));
+        core.running.clear();
+        core.unacknowledged.clear();
+        dispatch(&mut core, vec![job(ends as i64, ends, Priority::Normal)]);
+        core.step(succeeded(ends as i64, ends), AT);
+    }
+    panic!("never again");
+}
+
+#[test]
+fn who_does_not_know_of_handing_back_is_told_of_an_interruption() {
+    let mut core = core(2);
+    ahead(&mut core);
+    let effects = core.step(Input::Overdue, later(100));
+    assert_eq!(outcomes(&effects)[0], (4, "interrupted"));
+}
+
+#[test]
+fn slots_that_are_taken_for_long_are_no_reason_to_ask_for_more() {
+    let mut core = core(2);
+    ahead(&mut core);
+    core.step(succeeded(2, 2), later(60));
+    // One is quick: the other is taken for 60 ms now.
+    assert_eq!(core.capacity(), 2 + 3);
+}
+
+fn answered(core: &mut Core, answer: HeartbeatAnswer) -> Vec<Effect> {
+    core.step(Input::Answered(answer), AT)
+}
+
+#[test]
+fn an_order_to_drain_holds_while_it_is_said() {
+    let mut core = core(1);
+    dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+    let drain = HeartbeatAnswer { drain: true, ..HeartbeatAnswer::default() };
+    assert_eq!(outcomes(&answered(&mut core, drain)), [(8, "interrupted")]);
+    assert_eq!((core.state(), core.capacity()), (WorkerState::Draining, 0));
+    // A coordinator that does not know the worker says nothing of what is ordered.
+    let stranger = HeartbeatAnswer { register: true, ..HeartbeatAnswer::default() };
+    answered(&mut core, stranger);
+    assert_eq!(core.state(), WorkerState::Draining);
+    let effects = answered(&mut core, HeartbeatAnswer::default());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
+    assert_eq!((core.state(), core.capacity()), (WorkerState::Running, 1));
+}
+
+#[test]
+fn who_was_told_to_end_takes_no_work_again() {
+    let mut core = core(1);
+    core.step(Input::Drain, AT);
+    answered(&mut core, HeartbeatAnswer::default());
+    assert_eq!((core.state(), core.capacity()), (WorkerState::Draining, 0));
+}
+
+#[test]
+fn who_was_fenced_stops_all_and_tells_nothing() {
+    let mut core = core(1);
+    dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
+    let fenced = HeartbeatAnswer { fenced: true, ..HeartbeatAnswer::default() };
+    let effects = answered(&mut core, fenced);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Abandon(ExecutionId(7)))));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Fenced)));
+    assert_eq!(outcomes(&effects), []);
+    assert_eq!(outcomes(&core.step(succeeded(1, 7), later(60_000))), []);
+    assert!(core.is_idle() && core.capacity() == 0);
+}
+
+#[test]
+fn what_is_no_longer_ours_is_stopped_and_not_reported() {
+    let mut core = core(1);
+    dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
+    let stop = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
+    let answer = HeartbeatAnswer { stop, ..HeartbeatAnswer::default() };
+    let effects = core.step(Input::Answered(answer), AT);
+    assert!(matches!(effects[0], Effect::Abandon(ExecutionId(7))));
+    assert_eq!(outcomes(&core.step(succeeded(1, 7), later(60_000))), []);
+    assert!(core.is_idle());
+}
