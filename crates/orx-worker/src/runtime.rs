@@ -1,6 +1,6 @@
 //! A worker that runs: one task owns the protocol, attempts are tasks beside it.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::guard::Guard;
 use crate::handler::{HANDLER_PANICKED, HandlerError, Handlers, JobContext};
 use crate::inbox::Inbox;
 use crate::machine::Machine;
-use crate::protocol::{Core, Effect, Input, Moment};
+use crate::protocol::{Core, CoreOptions, Effect, Input, Moment};
 
 /// What attempts have told and the worker has not looked at.
 const TOLD: usize = 1_024;
@@ -43,9 +43,6 @@ const LAST_ACKS: Duration = Duration::from_secs(5);
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// Telling waits so long for room. What is not told then is kept, and asked for.
 const TELL_WAIT: Duration = Duration::from_secs(1);
-/// What must not run beside another attempt is stopped this part of the lease before its end: 5 s
-/// of 30 s.
-const CONTACT_MARGIN: u32 = 6;
 
 /// Where time comes from.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -267,8 +264,15 @@ impl Worker {
         });
         let (commands, commanded) = mpsc::channel(8);
         let (answers_to, answers) = mpsc::channel(8);
+        let core = CoreOptions {
+            incarnation,
+            slots: options.slots,
+            waits_most: options.waits_most,
+            must_not_overlap: must_not_overlap(&options),
+            registered_at: Duration::ZERO,
+        };
         let task = Task {
-            core: Core::new(incarnation, options.slots, options.waits_most),
+            core: Core::new(core),
             registration,
             clock,
             heartbeat_every: options.heartbeat,
@@ -285,15 +289,9 @@ impl Worker {
             stops: HashMap::new(),
             heartbeat_out: false,
             heartbeat_wanted: true,
-            asked_at,
-            contact_until: asked_at,
-            contact: Duration::ZERO,
-            own_until: HashMap::new(),
-            sent: VecDeque::from([(0, asked_at)]),
-            alone: HashSet::new(),
             fenced: false,
             machine: Machine::new(),
-            began: Instant::now(),
+            registered_at: asked_at,
             to_tell: Batch::default(),
             telling: None,
             listening: OwnTask(listening),
@@ -358,6 +356,13 @@ fn registration(options: &WorkerOptions) -> WorkerRegistration {
     }
 }
 
+fn must_not_overlap(options: &WorkerOptions) -> BTreeSet<Name> {
+    let stops = |handler: &CommandHandler| handler.when_unreachable == WhenUnreachable::Stop;
+    let commands = options.handlers.iter().filter(|(_, handler)| stops(handler));
+    let names = commands.map(|(name, _)| name);
+    names.filter(|name| !options.rust_handlers.contains_key(*name)).cloned().collect()
+}
+
 async fn register(
     gateway: &dyn Gateway,
     registration: &mut WorkerRegistration,
@@ -382,8 +387,8 @@ async fn register(
 }
 
 enum Answer {
-    Heartbeat(Result<HeartbeatAnswer, GatewayError>),
-    /// Says nothing of what is held here, so nothing rests on it.
+    /// With its number.
+    Heartbeat(u64, Result<HeartbeatAnswer, GatewayError>),
     Registration(Result<HeartbeatAnswer, GatewayError>),
 }
 
@@ -409,23 +414,10 @@ struct Task {
     heartbeat_every: Duration,
     heartbeat_out: bool,
     heartbeat_wanted: bool,
-    /// When the heartbeat that is out, or was answered last, was sent.
-    asked_at: Instant,
-    /// Until then nobody gives what runs here to another.
-    contact_until: Instant,
-    /// For so long after it was heard of nobody does.
-    contact: Duration,
-    /// The same of single dispatches, by the heartbeat after which they were given out.
-    own_until: HashMap<ExecutionId, Instant>,
-    /// When heartbeats were sent, by their numbers; 0 is the registration. Those that are too old to
-    /// mean anything are forgotten.
-    sent: VecDeque<(u64, Instant)>,
-    /// Attempts that must not run beside another of their job.
-    alone: HashSet<ExecutionId>,
     fenced: bool,
     machine: Machine,
     /// From when the protocol counts.
-    began: Instant,
+    registered_at: Instant,
     /// What follows what is being told.
     to_tell: Batch,
     /// A link that takes nothing holds this up, and nothing else.
@@ -437,26 +429,25 @@ struct Task {
 impl Task {
     async fn run(mut self, first: HeartbeatAnswer) -> Option<Ended> {
         self.hear_period(&first);
-        self.in_contact(&first);
         let mut heartbeat = beats(self.heartbeat_every);
         let mut stopping: Option<oneshot::Sender<()>> = None;
         let mut interrupt_at: Option<tokio::time::Instant> = None;
         let mut end_at: Option<tokio::time::Instant> = None;
-        self.step(vec![Input::Answered(first)]);
+        self.step(vec![Input::Answered { heartbeat: 0, answer: first }]);
         loop {
             if self.heartbeat_wanted && !self.heartbeat_out {
                 self.send_heartbeat();
             }
             let mut inputs = Vec::new();
-            let hand_back_at = self.core.hand_back_at().map(|after| self.began + after);
+            let time_of = |after: Duration| self.registered_at.checked_add(after);
+            let hand_back_at = self.core.hand_back_at().and_then(time_of);
+            let unreachable_at = self.core.unreachable_at().and_then(time_of);
             tokio::select! {
                 biased;
                 // First of all: a worker that was stopped for long looks here before it says a word.
-                () = tokio::time::sleep_until(self.contact_until), if !self.alone.is_empty() => {
+                () = at(unreachable_at) => {
                     tracing::warn!("out of contact: stopping what must not run twice");
-                    for execution in std::mem::take(&mut self.alone) {
-                        self.stop(execution, Stop::Interrupt);
-                    }
+                    inputs.push(Input::Unreachable);
                 }
                 Some(Command::Stop { grace, done }) = self.commanded.recv() => {
                     self.shared.stopping.send_replace(true);
@@ -485,7 +476,7 @@ impl Task {
                     for delivery in deliveries {
                         // Acknowledged on receipt: what is lost from here on, recovery finds.
                         match delivery.ack().body {
-                            Body::Known(message) => inputs.push(self.received(message)),
+                            Body::Known(message) => inputs.push(Input::Message(message)),
                             Body::Unknown(_) => {
                                 tracing::warn!("set aside a message of an unknown type");
                             }
@@ -500,24 +491,28 @@ impl Task {
                     }
                 }
                 Some(answer) = self.answers.recv() => {
-                    let answer = match answer {
-                        Answer::Registration(answer) => answer,
-                        Answer::Heartbeat(answer) => {
+                    let (of, answer) = match answer {
+                        Answer::Registration(answer) => (None, answer),
+                        Answer::Heartbeat(number, answer) => {
                             self.heartbeat_out = false;
-                            answer.inspect(|answer| self.in_contact(answer))
+                            (Some(number), answer)
                         }
+                    };
+                    let of_heartbeat = |answer| match of {
+                        Some(heartbeat) => Input::Answered { heartbeat, answer },
+                        None => Input::Registered(answer),
                     };
                     match answer {
                         Ok(answer) => {
                             if self.hear_period(&answer) {
                                 heartbeat = beats(self.heartbeat_every);
                             }
-                            inputs.push(Input::Answered(answer));
+                            inputs.push(of_heartbeat(answer));
                         }
                         Err(error @ GatewayError::NotThisWorker(_)) => {
                             tracing::error!(%error, "this incarnation is another's: giving it up");
                             let fenced = HeartbeatAnswer { fenced: true, ..Default::default() };
-                            inputs.push(Input::Answered(fenced));
+                            inputs.push(of_heartbeat(fenced));
                         }
                         Err(error) => tracing::warn!(%error, "a heartbeat was not answered"),
                     }
@@ -535,7 +530,8 @@ impl Task {
         self.attempts.shutdown().await;
         if !self.fenced {
             // So that nobody waits for the end of its lease.
-            let goodbye = self.gateway.heartbeat(self.core.goodbye());
+            let goodbye = self.core.goodbye(self.registered_at.elapsed());
+            let goodbye = self.gateway.heartbeat(goodbye);
             if !matches!(tokio::time::timeout(LAST_WORD, goodbye).await, Ok(Ok(_))) {
                 tracing::debug!("ended without a word: its lease will tell");
             }
@@ -552,7 +548,6 @@ impl Task {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let of = self.tasks.remove(&id)?;
         self.stops.remove(&of.execution);
-        self.alone.remove(&of.execution);
         Some(match ended {
             Ok((_, outcome)) => outcome,
             Err(error) => {
@@ -560,33 +555,6 @@ impl Task {
                 broken(of, (self.options.now)())
             }
         })
-    }
-
-    /// A coordinator heard of this worker: when it was asked, not when its answer came.
-    fn in_contact(&mut self, answer: &HeartbeatAnswer) {
-        if !answer.register && !answer.fenced {
-            let lease = Duration::from_millis(answer.lease_ms);
-            self.contact = lease - lease / CONTACT_MARGIN;
-            self.contact_until = self.asked_at + self.contact;
-        }
-    }
-
-    /// A dispatch may have been under way for long: on a link that was cut, or in front of a process
-    /// that was stopped. Whoever gave it out may have given up this worker since, and that it is in
-    /// contact again says nothing of that: the job may be another's, or cancelled.
-    fn received(&mut self, message: Message) -> Input {
-        let Message::JobDispatch { jobs, heard: Some(heard) } = message else {
-            return Input::Message(message);
-        };
-        let now = Instant::now();
-        let sent = self.sent.iter().find(|(number, _)| *number == heard);
-        let Some(until) = sent.map(|(_, at)| *at + self.contact).filter(|until| now < *until)
-        else {
-            return Input::Late(jobs);
-        };
-        self.own_until.retain(|_, until| now < *until);
-        self.own_until.extend(jobs.iter().map(|dispatch| (dispatch.execution, until)));
-        Input::Message(Message::JobDispatch { jobs, heard: Some(heard) })
     }
 
     /// Answers whether the period has changed.
@@ -603,7 +571,7 @@ impl Task {
     fn step(&mut self, inputs: Vec<Input>) {
         let mut inputs: VecDeque<Input> = inputs.into();
         while let Some(input) = inputs.pop_front() {
-            let at = Moment { wall: (self.options.now)(), mono: self.began.elapsed() };
+            let at = Moment { wall: (self.options.now)(), mono: self.registered_at.elapsed() };
             for effect in self.core.step(input, at) {
                 match effect {
                     Effect::Start(dispatch) => {
@@ -651,12 +619,6 @@ impl Task {
 
     /// Answers the outcome at once for what needs no task.
     fn start(&mut self, dispatch: Dispatch) -> Option<Outcome> {
-        // The job may be another's by now, or cancelled. What runs already is another matter.
-        let own_until = self.own_until.remove(&dispatch.execution);
-        let until = own_until.map_or(self.contact_until, |until| until.max(self.contact_until));
-        if Instant::now() >= until {
-            return Some(out_of_contact(&dispatch, (self.options.now)()));
-        }
         let (stop, stopped) = watch::channel(None);
         let execution = dispatch.execution;
         if dispatch.command.is_none()
@@ -679,11 +641,6 @@ impl Task {
             (None, Some(handler)) => handler.prepare(&dispatch),
             (None, None) => Err(format!("this worker has no handler `{}`", dispatch.name)),
         };
-        let handler = self.options.handlers.get(&dispatch.name);
-        let handler = handler.filter(|_| dispatch.command.is_none());
-        if handler.is_some_and(|it| it.when_unreachable == WhenUnreachable::Stop) {
-            self.alone.insert(execution);
-        }
         let of = dispatch.execution_ref();
         let attempt = self.attempt(dispatch, stopped);
         let task = self.attempts.spawn(attempt.run_command(prepared));
@@ -740,16 +697,13 @@ impl Task {
 
     fn send_heartbeat(&mut self) {
         (self.heartbeat_wanted, self.heartbeat_out) = (false, true);
-        self.asked_at = Instant::now();
-        let mut heartbeat: WorkerHeartbeat = self.core.heartbeat();
-        while self.sent.front().is_some_and(|(_, at)| *at + self.contact <= self.asked_at) {
-            self.sent.pop_front();
-        }
-        self.sent.push_back((heartbeat.seq, self.asked_at));
+        let asked_at = Instant::now();
+        let mut heartbeat: WorkerHeartbeat = self.core.heartbeat(asked_at - self.registered_at);
+        let number = heartbeat.seq;
         heartbeat.load = self.machine.load();
         let gateway = Arc::clone(&self.gateway);
         let answers = self.answers_to.clone();
-        let (most, clock, asked_at) = (self.heartbeat_every, self.clock.clone(), self.asked_at);
+        let (most, clock) = (self.heartbeat_every, self.clock.clone());
         tokio::spawn(async move {
             let late = |_| Err(GatewayError::Unreachable("no answer in time".to_owned()));
             let answer = tokio::time::timeout(most, gateway.heartbeat(heartbeat)).await;
@@ -757,21 +711,8 @@ impl Task {
             if let Ok(answer) = &answer {
                 clock.heard(answer.now, asked_at.elapsed());
             }
-            let _ = answers.send(Answer::Heartbeat(answer)).await;
+            let _ = answers.send(Answer::Heartbeat(number, answer)).await;
         });
-    }
-}
-
-/// It comes too late to be started by a worker that nobody hears.
-fn out_of_contact(dispatch: &Dispatch, now: Timestamp) -> Outcome {
-    Outcome {
-        job: dispatch.job,
-        execution: dispatch.execution,
-        kind: OutcomeKind::Interrupted,
-        started_at: None,
-        ended_at: now,
-        error: Some("the worker reaches no coordinator".to_owned()),
-        exit: None,
     }
 }
 

@@ -15,12 +15,9 @@ use orx_model::{
     OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, Timestamp, next,
 };
 use orx_store::{Term, Transition};
-use orx_worker::protocol::{Core, Effect, Input, Moment, WAITS_MOST};
+use orx_worker::protocol::{Core, CoreOptions, Effect, Input, Moment, WAITS_MOST};
 use rand::RngExt;
 use rand::rngs::StdRng;
-
-/// A worker trusts an answer for so long: its lease of 30 s, less what its runtime leaves out.
-const CONTACT: Duration = Duration::from_secs(25);
 
 /// The memory store never waits, so neither does what runs on it.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
@@ -67,12 +64,6 @@ pub(crate) struct Worker {
     pub(crate) core: Core,
     pub(crate) registration: WorkerRegistration,
     pub(crate) running: BTreeMap<ExecutionId, (JobId, Option<OutcomeKind>)>,
-    /// Until then nobody gives what it was given to another: later it starts nothing.
-    contact_until: Duration,
-    /// The same of single dispatches.
-    own_until: BTreeMap<ExecutionId, Duration>,
-    /// When it sent its heartbeats, and its registration.
-    sent: BTreeMap<u64, Duration>,
 }
 
 impl Worker {
@@ -87,41 +78,14 @@ impl Worker {
             slots,
             started_at: at.wall,
         };
-        Self {
-            core: Core::new(incarnation, slots, WAITS_MOST),
-            registration,
-            running: BTreeMap::new(),
-            contact_until: at.mono + CONTACT,
-            own_until: BTreeMap::new(),
-            sent: BTreeMap::from([(0, at.mono)]),
-        }
-    }
-
-    /// A coordinator heard that heartbeat. Its runtime has one under way at a time: the answer to an
-    /// older one is nobody's any more, and says nothing of what came since.
-    pub(crate) fn heard(&mut self, number: u64) {
-        if let Some((newest, sent)) = self.sent.last_key_value()
-            && *newest == number
-        {
-            self.contact_until = *sent + CONTACT;
-        }
-    }
-
-    pub(crate) fn heartbeat(&mut self, at: Duration) -> WorkerHeartbeat {
-        let heartbeat = self.core.heartbeat();
-        self.sent.insert(heartbeat.seq, at);
-        heartbeat
-    }
-
-    /// As its runtime does it: what was under way for too long is given back.
-    fn received(&mut self, input: Input, at: Duration) -> Input {
-        let Input::Message(Message::JobDispatch { jobs, heard: Some(heard) }) = input else {
-            return input;
+        let core = CoreOptions {
+            incarnation,
+            slots,
+            waits_most: WAITS_MOST,
+            must_not_overlap: BTreeSet::new(),
+            registered_at: at.mono,
         };
-        let until = self.sent.get(&heard).map(|sent| *sent + CONTACT);
-        let Some(until) = until.filter(|until| at < *until) else { return Input::Late(jobs) };
-        self.own_until.extend(jobs.iter().map(|dispatch| (dispatch.execution, until)));
-        Input::Message(Message::JobDispatch { jobs, heard: Some(heard) })
+        Self { core: Core::new(core), registration, running: BTreeMap::new() }
     }
 
     pub(crate) fn step(
@@ -132,21 +96,11 @@ impl Worker {
         trace: &mut Vec<String>,
     ) -> Result<Vec<Told>, String> {
         let of = self.registration.incarnation;
-        let (mut told, mut inputs) = (Vec::new(), vec![self.received(input, at.mono)]);
+        let (mut told, mut inputs) = (Vec::new(), vec![input]);
         while let Some(input) = inputs.pop() {
             let moment = Moment { wall: at.wall, mono: at.mono };
             for effect in self.core.step(input, moment) {
                 match effect {
-                    Effect::Start(dispatch)
-                        if at.mono >= self.contact_until
-                            && self
-                                .own_until
-                                .get(&dispatch.execution)
-                                .is_none_or(|own| at.mono >= *own) =>
-                    {
-                        let kind = OutcomeKind::Interrupted;
-                        inputs.push(Input::Ended(ended(&dispatch, kind, at.wall)));
-                    }
                     Effect::Start(dispatch) => {
                         let execution = dispatch.execution;
                         self.running.insert(execution, (dispatch.job, None));
@@ -167,7 +121,7 @@ impl Worker {
                         told.push(Told::Coordinator(message));
                     }
                     Effect::HeartbeatNow => {
-                        let heartbeat = self.heartbeat(at.mono);
+                        let heartbeat = self.core.heartbeat(at.mono);
                         told.push(Told::Heartbeat(heartbeat));
                     }
                     Effect::Register => told.push(Told::Register),
@@ -202,18 +156,6 @@ impl Worker {
         let (started_at, ended_at) = (Some(at.wall), at.wall);
         let end = Outcome { job, execution, kind, started_at, ended_at, error: None, exit: None };
         Some(Input::Ended(end))
-    }
-}
-
-fn ended(dispatch: &Dispatch, kind: OutcomeKind, at: Timestamp) -> Outcome {
-    Outcome {
-        job: dispatch.job,
-        execution: dispatch.execution,
-        kind,
-        started_at: None,
-        ended_at: at,
-        error: None,
-        exit: None,
     }
 }
 

@@ -185,21 +185,25 @@ impl World {
         let worker = Worker::new(of, slots, self.instant(of));
         let node = self.some_node();
         self.workers.insert(of, (worker, node));
-        self.register(of);
+        if let Some(answer) = self.register(of) {
+            let registered = self.step_worker(of, Input::Answered { heartbeat: 0, answer });
+            registered.expect("nobody has a job yet");
+        }
     }
 
-    fn register(&mut self, of: Incarnation) {
+    fn register(&mut self, of: Incarnation) -> Option<HeartbeatAnswer> {
         let to = self.node_of(of);
         let at = self.instant(to);
         let (Some((worker, _)), Some(node)) = (self.workers.get_mut(&of), self.nodes.get_mut(&to))
         else {
-            return;
+            return None;
         };
         let registration = worker.registration.clone();
         let secret = (self.most != 1).then_some(SecretHash([7; 32]));
         let told = now(node.engine.register(registration, secret, at)).expect("registered");
         let told = told.expect("its own");
         self.deliver(to, told.1);
+        Some(told.0)
     }
 
     /// The node that a worker talks to: another where that one is gone, and now and then for no
@@ -251,7 +255,11 @@ impl World {
             match told {
                 Told::Coordinator(message) => self.post(Mail::ToNode(of, message)),
                 Told::Heartbeat(heartbeat) => self.send_heartbeat(of, heartbeat),
-                Told::Register => self.register(of),
+                Told::Register => {
+                    if let Some(answer) = self.register(of) {
+                        self.step_worker(of, Input::Registered(answer))?;
+                    }
+                }
             }
         }
         Ok(())
@@ -259,7 +267,7 @@ impl World {
 
     fn heartbeat(&mut self, of: Incarnation) {
         let at = self.clock;
-        let heartbeat = self.workers.get_mut(&of).map(|(worker, _)| worker.heartbeat(at));
+        let heartbeat = self.workers.get_mut(&of).map(|(worker, _)| worker.core.heartbeat(at));
         if let Some(heartbeat) = heartbeat {
             self.send_heartbeat(of, heartbeat);
         }
@@ -447,14 +455,12 @@ impl World {
                 Ok(())
             }
             Mail::Answer(to, by, answer, number) => {
-                if let Some((worker, node)) = self.workers.get_mut(&to) {
-                    if answer.register {
-                        *node = by;
-                    } else {
-                        worker.heard(number);
-                    }
+                if let Some((_, node)) = self.workers.get_mut(&to)
+                    && answer.register
+                {
+                    *node = by;
                 }
-                self.step_worker(to, Input::Answered(answer))
+                self.step_worker(to, Input::Answered { heartbeat: number, answer })
             }
             Mail::Hint(to, hint) => {
                 let at = self.instant(to);

@@ -1,25 +1,27 @@
 //! The worker's side of the protocol, without I/O: what it holds, what it starts, what it tells.
 //!
 //! Every message may come twice, late, out of order or never, so each input is safe to repeat.
-//! Three promises rest on this file:
+//! These promises rest on it:
 //! - an execution is started at most once by this worker, and never after it was cancelled,
-//!   refused or given back;
+//!   refused or given back, nor when another worker may have its job by now;
 //! - an outcome is kept, and takes up room, until somebody says that the store has it or never will;
 //! - what is held is bounded: running attempts by the slots, all of it by the capacity;
 //! - what finds no slot within its time, [`WAITS_MOST`], is handed back, so that priorities hold.
 
+mod fence;
 mod remembered;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use orx_model::message::{
     Dispatch, ExecutionRef, HeartbeatAnswer, Message, Started, WorkerHeartbeat, WorkerState,
 };
-use orx_model::{ExecutionId, Incarnation, JobId, Outcome, OutcomeKind, Timestamp};
+use orx_model::{ExecutionId, Incarnation, JobId, Name, Outcome, OutcomeKind, Timestamp};
 
+use self::fence::Fence;
 use self::remembered::Remembered;
 
 /// Attempts shorter than this on average are short: more than the free slots are asked for.
@@ -42,16 +44,19 @@ pub struct Moment {
 pub enum Input {
     /// From the inbox.
     Message(Message),
-    /// Dispatches that were under way for so long that the jobs may be others' by now.
-    Late(Vec<Dispatch>),
-    /// What a heartbeat was answered.
-    Answered(HeartbeatAnswer),
+    /// What a coordinator answered to the heartbeat of this number, or to the first registration: 0.
+    Answered { heartbeat: u64, answer: HeartbeatAnswer },
+    /// What a coordinator answered to a later registration. No lease rests on it: it says nothing of
+    /// what is held here.
+    Registered(HeartbeatAnswer),
     /// The runtime started what it was told to.
     Started { execution: ExecutionId, at: Timestamp },
     /// The runtime's attempt has ended, for whatever reason.
     Ended(Outcome),
     /// The time that [`Core::hand_back_at`] named has come.
     Overdue,
+    /// The time that [`Core::unreachable_at`] named has come.
+    Unreachable,
     /// Take nothing new, give back what has not started, finish the rest.
     Drain,
     /// The same, and interrupt what runs.
@@ -90,16 +95,33 @@ struct Running {
     job: JobId,
     since: Duration,
     started_at: Option<Timestamp>,
+    /// It must not run beside another attempt of its job: out of contact it is interrupted.
+    must_not_overlap: bool,
     /// Its end is nobody's business any more.
     abandoned: bool,
+}
+
+/// What a worker is from its start.
+#[derive(Debug, Clone)]
+pub struct CoreOptions {
+    pub incarnation: Incarnation,
+    /// Attempts at once, at least 1.
+    pub slots: u32,
+    /// What finds no slot for this long is handed back.
+    pub waits_most: Duration,
+    /// Handlers whose attempts must not run beside another attempt of their job.
+    pub must_not_overlap: BTreeSet<Name>,
+    /// When the registration was sent, on the monotonic clock.
+    pub registered_at: Duration,
 }
 
 #[derive(Debug)]
 pub struct Core {
     incarnation: Incarnation,
     slots: u32,
-    /// What finds no slot for this long is handed back.
     waits_most: Duration,
+    must_not_overlap: BTreeSet<Name>,
+    fence: Fence,
     state: WorkerState,
     /// It was told to end: no order of a coordinator makes it take work again.
     ending: bool,
@@ -121,14 +143,15 @@ pub struct Core {
 }
 
 impl Core {
-    /// `slots` is at least 1.
     #[must_use]
-    pub fn new(incarnation: Incarnation, slots: u32, waits_most: Duration) -> Self {
-        let slots = slots.max(1);
+    pub fn new(options: CoreOptions) -> Self {
+        let slots = options.slots.max(1);
         Self {
-            incarnation,
+            incarnation: options.incarnation,
             slots,
-            waits_most,
+            waits_most: options.waits_most,
+            must_not_overlap: options.must_not_overlap,
+            fence: Fence::new(options.registered_at),
             state: WorkerState::Running,
             ending: false,
             is_fenced: false,
@@ -186,10 +209,19 @@ impl Core {
         self.waiting.iter().map(|waiting| waiting.since + self.waits_most).min()
     }
 
-    /// The next heartbeat. Sending it is the caller's.
+    /// When attempts that must not overlap are to be interrupted, on the monotonic clock, unless a
+    /// coordinator hears of this worker before; `None` while there are none.
     #[must_use]
-    pub fn heartbeat(&mut self) -> WorkerHeartbeat {
+    pub fn unreachable_at(&self) -> Option<Duration> {
+        let any = self.running.values().any(|running| running.must_not_overlap);
+        any.then(|| self.fence.exclusive_until())
+    }
+
+    /// The next heartbeat, sent at that time on the monotonic clock. Sending it is the caller's.
+    #[must_use]
+    pub fn heartbeat(&mut self, now: Duration) -> WorkerHeartbeat {
         self.heartbeats += 1;
+        self.fence.sends(self.heartbeats, now);
         self.told_capacity = self.capacity();
         let waiting = self.waiting.iter().map(|waiting| waiting.dispatch.execution_ref());
         let running =
@@ -216,9 +248,16 @@ impl Core {
         let now = at.wall;
         match input {
             Input::Message(message) => self.message(message, at, &mut effects),
-            Input::Late(jobs) => self.give_back(jobs, "it came too late", now, &mut effects),
-            Input::Answered(answer) => self.answered(answer, now, &mut effects),
+            Input::Answered { heartbeat, answer } => {
+                if !answer.register && !answer.fenced {
+                    let lease = Duration::from_millis(answer.lease_ms);
+                    self.fence.answered(heartbeat, lease);
+                }
+                self.answered(answer, now, &mut effects);
+            }
+            Input::Registered(answer) => self.answered(answer, now, &mut effects),
             Input::Overdue => self.hand_back(at, &mut effects),
+            Input::Unreachable => self.unreachable(at.mono, &mut effects),
             Input::Started { execution, at } => {
                 if let Some(running) = self.running.get_mut(&execution) {
                     running.started_at = Some(at);
@@ -240,7 +279,7 @@ impl Core {
             }
         }
         self.prefetch = self.prefetch(at.mono);
-        self.start_waiting(at.mono, &mut effects);
+        self.start_waiting(at, &mut effects);
         let (is, told) = (self.capacity(), self.told_capacity);
         // Smaller changes are told by the next heartbeat.
         if is.abs_diff(told) >= self.slots.div_ceil(2) || (is == 0) != (told == 0) {
@@ -253,6 +292,11 @@ impl Core {
     fn message(&mut self, message: Message, at: Moment, effects: &mut Vec<Effect>) {
         let now = at.wall;
         match message {
+            Message::JobDispatch { jobs, heard: Some(heard) }
+                if !self.fence.takes(heard, at.mono) =>
+            {
+                self.give_back(jobs, "it came too late", now, effects);
+            }
             Message::JobDispatch { jobs, .. } if self.state == WorkerState::Running => {
                 for dispatch in jobs {
                     if self.knows(dispatch.execution) {
@@ -393,12 +437,24 @@ impl Core {
         effects.push(Effect::Fenced);
     }
 
+    /// Stops what must not run beside another attempt of its job, which there may be from now on.
+    fn unreachable(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if now < self.fence.exclusive_until() {
+            return;
+        }
+        for (execution, running) in &mut self.running {
+            if std::mem::take(&mut running.must_not_overlap) && !running.abandoned {
+                effects.push(Effect::Interrupt(*execution));
+            }
+        }
+    }
+
     /// The last heartbeat says that it has ended.
     #[must_use]
-    pub fn goodbye(&mut self) -> WorkerHeartbeat {
+    pub fn goodbye(&mut self, now: Duration) -> WorkerHeartbeat {
         self.ending = true;
         self.state = WorkerState::Stopped;
-        self.heartbeat()
+        self.heartbeat(now)
     }
 
     fn cancel(&mut self, refs: &[ExecutionRef], now: Timestamp, effects: &mut Vec<Effect>) {
@@ -455,7 +511,7 @@ impl Core {
         self.report(returned, effects);
     }
 
-    fn start_waiting(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+    fn start_waiting(&mut self, at: Moment, effects: &mut Vec<Effect>) {
         // Unacknowledged outcomes take up room, but not the slots of short jobs: those would wait
         // for a commit after each.
         let most = self.capacity() as usize;
@@ -463,8 +519,21 @@ impl Core {
             && self.running.len() + self.unacknowledged.len() < most
         {
             let Some(Waiting { dispatch, .. }) = self.waiting.pop_front() else { break };
-            let job = dispatch.job;
-            let running = Running { job, since: now, started_at: None, abandoned: false };
+            // The job may be another's by now, or cancelled. What runs already is another matter.
+            if at.mono >= self.fence.exclusive_until() {
+                let (of, kind) = (dispatch.execution_ref(), OutcomeKind::Interrupted);
+                let why = "the worker reaches no coordinator";
+                self.report(vec![never_started(of, kind, why, at.wall)], effects);
+                continue;
+            }
+            let running = Running {
+                job: dispatch.job,
+                since: at.mono,
+                started_at: None,
+                must_not_overlap: dispatch.command.is_none()
+                    && self.must_not_overlap.contains(&dispatch.name),
+                abandoned: false,
+            };
             self.running.insert(dispatch.execution, running);
             effects.push(Effect::Start(dispatch));
         }

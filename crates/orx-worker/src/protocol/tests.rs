@@ -12,8 +12,25 @@ fn later(ms: u64) -> Moment {
     Moment { wall: NOW, mono: Duration::from_millis(ms) }
 }
 
+/// In contact for longer than any test here takes.
 fn core(slots: u32) -> Core {
-    Core::new(Incarnation(1), slots, WAITS_MOST)
+    let mut core = unregistered(slots);
+    core.step(Input::Answered { heartbeat: 0, answer: lease(3_600) }, AT);
+    core
+}
+
+fn unregistered(slots: u32) -> Core {
+    Core::new(CoreOptions {
+        incarnation: Incarnation(1),
+        slots,
+        waits_most: WAITS_MOST,
+        must_not_overlap: ["alone".parse().expect("a name")].into(),
+        registered_at: AT.mono,
+    })
+}
+
+fn lease(seconds: u64) -> HeartbeatAnswer {
+    HeartbeatAnswer { lease_ms: seconds * 1_000, ..HeartbeatAnswer::default() }
 }
 
 fn job(id: i64, execution: u128, priority: Priority) -> Dispatch {
@@ -104,7 +121,7 @@ fn what_it_does_not_have_it_refuses_for_ever() {
     let mut core = core(1);
     let asked = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
     let answer = HeartbeatAnswer { asked, ..HeartbeatAnswer::default() };
-    assert_eq!(outcomes(&core.step(Input::Answered(answer), AT)), [(7, "refused")]);
+    assert_eq!(outcomes(&answered(&mut core, answer)), [(7, "refused")]);
     assert_eq!(starts(&dispatch(&mut core, vec![job(1, 7, Priority::Normal)])), []);
 }
 
@@ -116,10 +133,10 @@ fn an_outcome_is_kept_until_it_is_acknowledged() {
     assert_eq!(outcomes(&effects), [(7, "succeeded")]);
     // Long jobs: the slot stays taken.
     assert_eq!(starts(&effects), []);
-    let beat = core.heartbeat();
+    let beat = core.heartbeat(AT.mono);
     assert_eq!(beat.unacknowledged.len(), 1);
     let resend = HeartbeatAnswer { resend: vec![ExecutionId(7)], ..Default::default() };
-    assert_eq!(outcomes(&core.step(Input::Answered(resend), AT)), [(7, "succeeded")]);
+    assert_eq!(outcomes(&answered(&mut core, resend)), [(7, "succeeded")]);
     assert_eq!(starts(&core.step(ack(7), AT)), [8]);
     assert!(!core.is_idle());
 }
@@ -127,11 +144,11 @@ fn an_outcome_is_kept_until_it_is_acknowledged() {
 #[test]
 fn short_jobs_raise_the_capacity_and_tell_the_coordinator_at_once() {
     let mut core = core(4);
-    assert_eq!(core.heartbeat().capacity, 4);
+    assert_eq!(core.heartbeat(AT.mono).capacity, 4);
     dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
     let effects = core.step(succeeded(1, 7), later(1));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
-    assert_eq!(core.heartbeat().capacity, 16);
+    assert_eq!(core.heartbeat(AT.mono).capacity, 16);
 }
 
 #[test]
@@ -214,8 +231,11 @@ fn slots_that_are_taken_for_long_are_no_reason_to_ask_for_more() {
     assert_eq!(core.capacity(), 2 + 3);
 }
 
+/// An answer to its newest heartbeat, by the same lease.
 fn answered(core: &mut Core, answer: HeartbeatAnswer) -> Vec<Effect> {
-    core.step(Input::Answered(answer), AT)
+    let answer = HeartbeatAnswer { lease_ms: 3_600_000, ..answer };
+    let heartbeat = core.heartbeats;
+    core.step(Input::Answered { heartbeat, answer }, AT)
 }
 
 #[test]
@@ -261,8 +281,78 @@ fn what_is_no_longer_ours_is_stopped_and_not_reported() {
     dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
     let stop = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
     let answer = HeartbeatAnswer { stop, ..HeartbeatAnswer::default() };
-    let effects = core.step(Input::Answered(answer), AT);
+    let effects = answered(&mut core, answer);
     assert!(matches!(effects[0], Effect::Abandon(ExecutionId(7))));
     assert_eq!(outcomes(&core.step(succeeded(1, 7), later(60_000))), []);
     assert!(core.is_idle());
+}
+
+fn alone(id: i64, execution: u128) -> Dispatch {
+    Dispatch { name: "alone".parse().expect("a name"), ..job(id, execution, Priority::Normal) }
+}
+
+fn interrupted(effects: &[Effect]) -> Vec<u128> {
+    let interrupt = |effect: &Effect| match effect {
+        Effect::Interrupt(execution) => Some(execution.0),
+        _ => None,
+    };
+    effects.iter().filter_map(interrupt).collect()
+}
+
+#[test]
+fn nothing_starts_at_a_worker_that_no_coordinator_hears() {
+    let mut core = unregistered(2);
+    core.step(Input::Answered { heartbeat: 0, answer: lease(30) }, AT);
+    let message = |id: i64| {
+        let jobs = vec![job(id, id as u128, Priority::Normal)];
+        Input::Message(Message::JobDispatch { jobs, heard: None })
+    };
+    assert_eq!(starts(&core.step(message(7), later(24_999))), [7]);
+    let effects = core.step(message(8), later(25_000));
+    assert_eq!((starts(&effects).len(), outcomes(&effects)), (0, vec![(8, "interrupted")]));
+    // What a stranger answers puts it in contact with nobody, nor does another registration.
+    let _ = core.heartbeat(later(25_000).mono);
+    let stranger = HeartbeatAnswer { register: true, ..lease(30) };
+    core.step(Input::Answered { heartbeat: 1, answer: stranger }, later(25_000));
+    core.step(Input::Registered(lease(30)), later(25_001));
+    core.step(ack(8), later(25_001));
+    assert_eq!(starts(&core.step(message(9), later(25_001))), []);
+    core.step(ack(9), later(25_001));
+    let _ = core.heartbeat(later(25_002).mono);
+    core.step(Input::Answered { heartbeat: 2, answer: lease(30) }, later(30_000));
+    assert_eq!(starts(&core.step(message(10), later(30_000))), [10]);
+}
+
+#[test]
+fn a_dispatch_that_was_under_way_for_a_lease_goes_back_though_the_worker_is_in_contact() {
+    let mut core = unregistered(2);
+    core.step(Input::Answered { heartbeat: 0, answer: lease(30) }, AT);
+    for (number, at) in [(1, 10_000), (2, 34_000)] {
+        let _ = core.heartbeat(later(at).mono);
+        core.step(Input::Answered { heartbeat: number, answer: lease(30) }, later(at));
+    }
+    let jobs = vec![job(1, 7, Priority::Normal)];
+    let late = Message::JobDispatch { jobs, heard: Some(1) };
+    let effects = core.step(Input::Message(late.clone()), later(35_000));
+    assert_eq!((starts(&effects).len(), outcomes(&effects)), (0, vec![(7, "interrupted")]));
+    // Nor does a copy of it start.
+    assert_eq!(starts(&core.step(Input::Message(late), later(35_001))), []);
+    let jobs = vec![job(2, 8, Priority::Normal)];
+    let timely = Message::JobDispatch { jobs, heard: Some(2) };
+    assert_eq!(starts(&core.step(Input::Message(timely), later(35_001))), [8]);
+}
+
+#[test]
+fn out_of_contact_what_must_not_overlap_is_interrupted_and_the_rest_goes_on() {
+    let mut core = unregistered(3);
+    core.step(Input::Answered { heartbeat: 0, answer: lease(30) }, AT);
+    assert_eq!(core.unreachable_at(), None);
+    dispatch(&mut core, vec![job(1, 7, Priority::Normal), alone(2, 8)]);
+    assert_eq!(core.unreachable_at(), Some(Duration::from_secs(25)));
+    let _ = core.heartbeat(later(10_000).mono);
+    core.step(Input::Answered { heartbeat: 1, answer: lease(30) }, later(11_000));
+    assert_eq!(interrupted(&core.step(Input::Unreachable, later(25_000))), []);
+    assert_eq!(interrupted(&core.step(Input::Unreachable, later(35_000))), [8]);
+    // It is told so once.
+    assert_eq!((core.unreachable_at(), core.running()), (None, 2));
 }

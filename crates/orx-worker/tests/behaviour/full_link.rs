@@ -1,5 +1,5 @@
-//! A link that takes nothing, or an inbox that cannot be read, delays no timeout, no cancel, no stop
-//! of the worker and no end of what must not run twice.
+//! A link that takes nothing, or an inbox that cannot be read, delays no timeout, no cancel, no
+//! heartbeat, no stop of the worker and no end of what must not run twice.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,6 +93,19 @@ async fn what_must_not_run_twice_is_stopped_out_of_contact() {
     let pid = pid(&file);
     coordinator.progress_offered().await;
     coordinator.gateway.away.store(true, Ordering::Release);
+    all_end(&[pid]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeats_go_on() {
+    let coordinator = full().start().await;
+    let place = tempfile::tempdir().expect("a directory");
+    let (job, file) = chatty(place.path());
+    coordinator.dispatch(&job).await;
+    let pid = pid(&file);
+    coordinator.progress_offered().await;
+    coordinator.gateway.beats(10).await;
+    coordinator.cancel(&job).await;
     all_end(&[pid]);
 }
 
