@@ -599,7 +599,10 @@ impl World {
     /// After each step.
     fn check(&mut self) -> Result<(), String> {
         let lead = self.nodes.values().filter_map(|node| node.election.leads(self.clock));
-        self.checker.leaders(&lead.collect::<Vec<_>>())?;
+        let lead: Vec<_> = lead.collect();
+        if lead.len() > 1 {
+            return Err(format!("I6: at one moment more than one leads: {lead:?}"));
+        }
         self.moved |= self.look()?;
         if std::mem::take(&mut self.moved) {
             self.checker.rows(&self.store.all_jobs())?;

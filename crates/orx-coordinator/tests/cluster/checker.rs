@@ -1,0 +1,236 @@
+//! What must hold of the jobs of a simulated cluster: facts as they come, against the invariants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use orx_model::message::Dispatch;
+use orx_model::{Attempt, ExecutionId, Incarnation, Job, JobEvent, JobId, JobStatus, next};
+use orx_store::Transition;
+
+#[derive(Default)]
+pub(crate) struct Checker {
+    pub(crate) accepted: BTreeSet<JobId>,
+    status: BTreeMap<JobId, JobStatus>,
+    attempt: BTreeMap<JobId, u32>,
+    live: BTreeMap<JobId, ExecutionId>,
+    ended: BTreeSet<ExecutionId>,
+    /// Cancelled, and not retried since.
+    cancelled: BTreeSet<JobId>,
+    /// Of those, the ones that waited when they were.
+    never: BTreeSet<JobId>,
+    /// Executions that a person took off their workers: a dispatch that is under way may start.
+    pub(crate) forced: BTreeSet<ExecutionId>,
+    /// Executions that a leader gave out.
+    claimed: BTreeSet<ExecutionId>,
+    started: BTreeSet<(Incarnation, ExecutionId)>,
+    /// Of which a worker said that they are over.
+    pub(crate) told: BTreeSet<(Incarnation, ExecutionId)>,
+    /// The highest epoch of what a leader did.
+    epoch: u64,
+    /// Real time now.
+    pub(crate) clock: Duration,
+    /// When executions were given out, and for how long they had been when they were over.
+    given: BTreeMap<ExecutionId, Duration>,
+    lived: BTreeMap<ExecutionId, Duration>,
+}
+
+impl Checker {
+    /// I3, I4, I5, I6, I8: a job's moves are those of the table, one end for each execution, numbers
+    /// that only grow, leaders that only follow each other, one live execution.
+    pub(crate) fn transition(&mut self, it: &Transition) -> Result<(), String> {
+        let known = self.status.insert(it.job, it.to);
+        if known != it.from {
+            return Err(format!("I3: {} was {known:?}, moved from {:?}", it.job, it.from));
+        }
+        if let (Some(from), Some(event)) = (it.from, it.event)
+            && next(from, event) != Ok(it.to)
+        {
+            return Err(format!("I3: {} may not go from {from} to {} by {event:?}", it.job, it.to));
+        }
+        if let Some(epoch) = it.epoch {
+            if epoch < self.epoch {
+                let (late, event) = (self.epoch, it.event);
+                return Err(format!("I6: {event:?} of {} by {epoch}, after {late}", it.job));
+            }
+            self.epoch = epoch;
+        }
+        match it.event {
+            Some(JobEvent::Claim) => {
+                let before = self.attempt.insert(it.job, it.attempt).unwrap_or_default();
+                if it.attempt != before + 1 {
+                    return Err(format!(
+                        "I5: {} went from attempt {before} to {}",
+                        it.job, it.attempt
+                    ));
+                }
+                let execution = it.execution.ok_or("a claim without an execution")?;
+                if it.epoch.is_none() {
+                    return Err(format!("I6: {} was claimed by nobody who leads", it.job));
+                }
+                self.claimed.insert(execution);
+                self.given.insert(execution, self.clock);
+                if let Some(other) = self.live.insert(it.job, execution) {
+                    return Err(format!("I8: {} has two live executions, {other} too", it.job));
+                }
+                if self.cancelled.contains(&it.job) {
+                    return Err(format!("I12: {} was claimed after it was cancelled", it.job));
+                }
+            }
+            Some(
+                JobEvent::Succeed
+                | JobEvent::RetryLater
+                | JobEvent::GiveBack
+                | JobEvent::GiveUp
+                | JobEvent::GiveUpTimedOut
+                | JobEvent::Stopped,
+            ) => {
+                let execution = self.live.remove(&it.job).ok_or("an end without a start")?;
+                if !self.ended.insert(execution) {
+                    return Err(format!("I4: two ends of {execution}"));
+                }
+                if let Some(given) = self.given.get(&execution) {
+                    self.lived.insert(execution, self.clock - *given);
+                }
+            }
+            Some(JobEvent::Cancel) => {
+                self.never.insert(it.job);
+            }
+            Some(JobEvent::Revive) => {
+                self.cancelled.remove(&it.job);
+                self.never.remove(&it.job);
+            }
+            _ => {}
+        }
+        if it.to == JobStatus::Cancelled {
+            self.cancelled.insert(it.job);
+        }
+        Ok(())
+    }
+
+    /// A cancel was answered, whatever the store made of it.
+    pub(crate) fn promised(&mut self, cancelled: JobId) {
+        self.cancelled.insert(cancelled);
+        self.never.insert(cancelled);
+    }
+
+    /// I12: nothing starts twice at one worker, or where that worker has said that it is over, or
+    /// that was given up as lost: its job may be another's by now, or cancelled.
+    pub(crate) fn start(&mut self, worker: Incarnation, dispatch: &Dispatch) -> Result<(), String> {
+        let Dispatch { job, execution, .. } = dispatch;
+        if !self.started.insert((worker, *execution)) {
+            return Err(format!("I12: {execution} started twice"));
+        }
+        if !self.claimed.contains(execution) {
+            return Err(format!("I12: {execution} of {job} started, and nobody gave it out"));
+        }
+        if self.told.contains(&(worker, *execution)) {
+            return Err(format!("I12: {execution} of {job} started after its end was told"));
+        }
+        // What outlives its time is given up under a worker in contact, and may wait there.
+        let timed = dispatch.timeout_ms.is_some() || dispatch.deadline.is_some();
+        if self.ended.contains(execution) && !self.forced.contains(execution) && !timed {
+            return Err(format!("I12: {execution} of {job} started after it was given up"));
+        }
+        if self.never.contains(job) && !self.forced.contains(execution) {
+            return Err(format!("I12: {job} started after it was cancelled"));
+        }
+        Ok(())
+    }
+
+    /// A worker says what became of an execution.
+    pub(crate) fn tells(&mut self, worker: Incarnation, execution: ExecutionId) {
+        self.told.insert((worker, execution));
+    }
+
+    /// I1, I5 and I8: what was accepted is there, was tried within its limits, and has the live
+    /// execution that the moves say, or none.
+    pub(crate) fn rows(&self, jobs: &[Job]) -> Result<(), String> {
+        let there: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
+        if !self.accepted.is_subset(&there) {
+            return Err("I1: an accepted job is gone".into());
+        }
+        for job in jobs {
+            let ends = job.ends;
+            let most = [ends.lost <= 3, ends.server_lost <= 3, ends.returned <= 20];
+            if ends.failed > job.retry.retries + 1 || most.contains(&false) {
+                return Err(format!("I5: {} was tried beyond its limits: {ends:?}", job.id));
+            }
+            let live = job.live.as_ref().map(|live| live.execution);
+            if live != self.live.get(&job.id).copied() {
+                return Err(format!("I8: {} has {live:?} in its row", job.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// I17: some time after the last trouble, no attempt is old that nobody told of.
+    pub(crate) fn converged(&self, jobs: &[Job], since: Duration) -> Result<(), String> {
+        for job in jobs {
+            let Some(live) = &job.live else { continue };
+            if self.given.get(&live.execution).is_some_and(|given| *given < since) {
+                let (status, execution) = (job.status, live.execution);
+                return Err(format!("I17: {} is still {status} with {execution}", job.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// I30: what a leader gave up because of its time was live for that time, whatever clocks say.
+    pub(crate) fn timed_out(&self, job: &Job, attempts: &[Attempt]) -> Result<(), String> {
+        let Some(timeout) = job.timeout_ms.filter(|_| job.deadline.is_none()) else {
+            return Ok(());
+        };
+        let given_up = |attempt: &&Attempt| {
+            attempt.error.as_ref().is_some_and(|error| error.starts_with("ran past its time"))
+        };
+        for attempt in attempts.iter().filter(given_up) {
+            let lived = self.lived.get(&attempt.execution).copied().unwrap_or_default();
+            if lived < Duration::from_millis(timeout) {
+                return Err(format!("I30: {} ran out of time after {lived:?}", job.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_checker_refuses_histories_that_must_not_be() {
+    use JobStatus::{Cancelled, Completed, Dispatched, Pending};
+    let moved = |execution: Option<u128>, attempt, event, from, to, epoch| Transition {
+        job: JobId(1),
+        attempt,
+        execution: execution.map(ExecutionId),
+        event,
+        from,
+        to,
+        epoch,
+    };
+    let accepted = moved(None, 0, None, None, Pending, None);
+    let claim = |execution, attempt, epoch| {
+        moved(Some(execution), attempt, Some(JobEvent::Claim), Some(Pending), Dispatched, epoch)
+    };
+    let (first, second) = (claim(7, 1, Some(5)), claim(8, 2, Some(5)));
+    let end = |event, to| moved(Some(7), 1, Some(event), Some(Dispatched), to, None);
+    let (succeed, give_back) =
+        (end(JobEvent::Succeed, Completed), end(JobEvent::GiveBack, Pending));
+    let cancel = moved(None, 0, Some(JobEvent::Cancel), Some(Pending), Cancelled, None);
+    let nowhere = moved(None, 0, Some(JobEvent::Succeed), Some(Pending), Completed, None);
+    let broken: [(&str, Vec<Transition>); 8] = [
+        ("I3", vec![accepted, succeed]),
+        ("I3", vec![accepted, nowhere]),
+        ("I3", vec![accepted, cancel, first]),
+        ("I4", vec![accepted, first, give_back, claim(7, 2, Some(5)), give_back]),
+        ("I5", vec![accepted, claim(7, 2, Some(5))]),
+        ("I6", vec![accepted, claim(7, 1, None)]),
+        ("I6", vec![accepted, first, give_back, claim(8, 2, Some(4))]),
+        ("I3", vec![accepted, first, second]),
+    ];
+    for (invariant, history) in broken {
+        let mut checker = Checker::default();
+        let refused = history.iter().find_map(|it| checker.transition(it).err());
+        assert!(refused.as_ref().is_some_and(|why| why.starts_with(invariant)), "{refused:?}");
+    }
+    let mut checker = Checker::default();
+    let fine = [accepted, first, give_back, second];
+    assert!(fine.iter().all(|it| checker.transition(it).is_ok()));
+}

@@ -1,0 +1,109 @@
+//! Whole clusters, simulated: real coordinators, the real decisions of workers, and everything that may
+//! happen to them, in an order that a seed decides.
+//!
+//! The store takes its time and answers in any order; messages are lost, doubled and late; workers and
+//! nodes die, end, stand still and are cut off; clocks are wrong. Time is virtual: a run of minutes takes
+//! milliseconds. The invariants are checked whenever something moves, and that all converges once the
+//! trouble is over.
+//!
+//! `ORX_SIM_SEEDS` says how many runs; `ORX_SIM_SEED` replays one.
+
+mod bug;
+mod checker;
+mod isolation;
+mod net;
+mod node;
+mod people;
+mod run;
+mod store;
+mod trouble;
+mod watch;
+mod worker;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use orx_model::Name;
+
+use crate::bug::Bug;
+use crate::run::{Outcome, simulate};
+use crate::world::Seen;
+
+/// Runs without a bug, and at most to find one.
+const RUNS: u64 = 200;
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Runs seeds until one fails, on as many threads as there are cores. Answers what was seen, or the
+/// first that failed and why.
+fn simulate_many(most: u64, bug: Option<Bug>) -> Result<Seen, (u64, String)> {
+    let seeds = match number("ORX_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("ORX_SIM_SEEDS").unwrap_or(most),
+    };
+    let (next, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
+    let run = || {
+        let (mut all, mut first) = (Seen::default(), None);
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            // Those before the one that failed go on, so that the answer is the same each time.
+            if seed >= seeds.end || seed > failed.load(Ordering::Relaxed) {
+                return (all, first);
+            }
+            let Outcome { result, trace } = simulate(seed, bug);
+            match result {
+                Ok(seen) => all.add(seen),
+                Err(why) => {
+                    failed.fetch_min(seed, Ordering::Relaxed);
+                    let most = if number("ORX_SIM_SEED").is_some() { usize::MAX } else { 80 };
+                    let last = &trace[trace.len().saturating_sub(most)..];
+                    first = Some((seed, format!("{why}\n{}", last.join("\n"))));
+                    return (all, first);
+                }
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let mut all = Seen::default();
+    outcomes.iter().for_each(|(seen, _)| all.add(*seen));
+    match outcomes.into_iter().filter_map(|(_, failed)| failed).min() {
+        Some(failed) => Err(failed),
+        None => Ok(all),
+    }
+}
+
+#[test]
+fn the_invariants_hold_whatever_happens() {
+    let seen = simulate_many(RUNS, None)
+        .unwrap_or_else(|(seed, why)| panic!("ORX_SIM_SEED={seed}: {why}"));
+    // Else nothing of what this is for was tried.
+    let tried = [seen.deposed, seen.lost, seen.late, seen.timed_out, seen.handed_back];
+    let replayed = std::env::var_os("ORX_SIM_SEED").is_some();
+    assert!(replayed || tried.iter().all(|times| *times > seen.runs / 50), "{seen:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..6 {
+        assert_eq!(simulate(seed, None), simulate(seed, None), "{seed}");
+    }
+}
+
+/// Each bug breaks a promise, and is found by no more runs than are made without one.
+#[test]
+fn each_seeded_bug_is_found() {
+    let found = |bug: &Bug| simulate_many(RUNS, Some(*bug)).err();
+    let all: Vec<(Bug, Option<u64>)> =
+        Bug::ALL.iter().map(|bug| (*bug, found(bug).map(|(seed, _)| seed))).collect();
+    assert!(all.iter().all(|(_, seed)| seed.is_some()), "{all:?}");
+}

@@ -1,0 +1,253 @@
+//! What carries messages: between nodes, to the inboxes of workers, and from workers to nodes. By seed
+//! they are lost, doubled, late and out of order, as far as the transport's contract allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orx_model::message::{
+    Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
+};
+use orx_model::wire::Receipt;
+use orx_model::{Incarnation, MessageId, SecretHash};
+use orx_transport::{
+    Channel, Delivery, GatewayError, GatewayServer, Shard, Subscription, Transport, TransportError,
+};
+use rand::RngExt;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::bug;
+use crate::node::{Mailbox, Node};
+use crate::worker::Worker;
+use crate::world::World;
+
+/// A call of a worker is given up after this.
+const CALL: Duration = Duration::from_secs(10);
+
+/// Of all workers here.
+pub(crate) const SECRET: SecretHash = SecretHash([7; 32]);
+
+/// How a node sends and reads.
+pub(crate) struct NodeTransport {
+    pub(crate) world: Arc<World>,
+    pub(crate) node: Arc<Node>,
+}
+
+#[async_trait]
+impl Transport for NodeTransport {
+    async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
+        self.node.goes_on().await;
+        match to {
+            Channel::Inbox(of) => {
+                let Some(worker) = self.world.worker(of).filter(|worker| worker.is_alive()) else {
+                    return Err(TransportError::NoReader { channel: to });
+                };
+                for envelope in envelopes {
+                    if let Body::Known(message) = &envelope.body {
+                        self.world.sends(of, message);
+                    }
+                    self.world.to_inbox(&worker, &envelope);
+                }
+            }
+            Channel::Broadcast => {
+                let others: Vec<_> = self.world.nodes().values().cloned().collect();
+                for other in others.iter().filter(|other| other.id != self.node.id) {
+                    for envelope in &envelopes {
+                        self.world.to_node(other, |node| &node.hints, envelope);
+                    }
+                }
+            }
+            Channel::Events(_) | Channel::Enqueue => {
+                return Err(TransportError::NoReader { channel: to });
+            }
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
+        let of: fn(&Node) -> &Mailbox = match channel {
+            Channel::Broadcast => |node| &node.hints,
+            Channel::Inbox(of) if of == self.node.id => |node| &node.inbox,
+            _ => return Err(TransportError::NoReader { channel }),
+        };
+        Ok(Box::new(Reader { world: Arc::clone(&self.world), node: Arc::clone(&self.node), of }))
+    }
+
+    async fn subscribe_events(
+        &self,
+        _shards: Vec<Shard>,
+    ) -> Result<Box<dyn Subscription>, TransportError> {
+        let (world, node) = (Arc::clone(&self.world), Arc::clone(&self.node));
+        Ok(Box::new(Reader { world, node, of: |node| &node.events }))
+    }
+}
+
+struct Reader {
+    world: Arc<World>,
+    node: Arc<Node>,
+    of: fn(&Node) -> &Mailbox,
+}
+
+#[async_trait]
+impl Subscription for Reader {
+    async fn next(&mut self, most: usize) -> Result<Vec<Box<dyn Delivery>>, TransportError> {
+        self.node.goes_on().await;
+        let taken = (self.of)(&self.node).next(most).await;
+        let delivery = |envelope| -> Box<dyn Delivery> {
+            Box::new(Taken {
+                world: Arc::clone(&self.world),
+                node: Arc::clone(&self.node),
+                of: self.of,
+                envelope: Some(envelope),
+            })
+        };
+        Ok(taken.into_iter().map(delivery).collect())
+    }
+}
+
+/// Unanswered, it comes again.
+struct Taken {
+    world: Arc<World>,
+    node: Arc<Node>,
+    of: fn(&Node) -> &Mailbox,
+    envelope: Option<Envelope>,
+}
+
+impl Delivery for Taken {
+    fn envelope(&self) -> &Envelope {
+        self.envelope.as_ref().expect("until it is answered")
+    }
+
+    fn answer(mut self: Box<Self>, receipt: Receipt) -> Envelope {
+        let envelope = self.envelope.take().expect("it is answered once");
+        if receipt != Receipt::TryAgain {
+            self.world.answered(&envelope);
+        }
+        envelope
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(envelope) = self.envelope.take().filter(|_| self.node.is_alive()) {
+            (self.of)(&self.node).put(envelope);
+        }
+    }
+}
+
+impl World {
+    fn to_inbox(self: &Arc<Self>, worker: &Arc<Worker>, envelope: &Envelope) {
+        for after in self.copies() {
+            let (worker, envelope) = (Arc::clone(worker), envelope.clone());
+            tokio::spawn(async move {
+                sleep(after).await;
+                if !worker.is_cut_off() {
+                    worker.inbox.put(envelope);
+                }
+            });
+        }
+    }
+
+    fn to_node(self: &Arc<Self>, node: &Arc<Node>, of: fn(&Node) -> &Mailbox, it: &Envelope) {
+        for after in self.copies() {
+            let (node, envelope) = (Arc::clone(node), it.clone());
+            tokio::spawn(async move {
+                sleep(after).await;
+                if node.is_alive() {
+                    of(&node).put(envelope);
+                }
+            });
+        }
+    }
+
+    /// To the node that the worker talks to.
+    pub(crate) fn tell(self: &Arc<Self>, worker: &Worker, message: Message) {
+        let Some(node) = self.node_of(worker) else { return };
+        if worker.is_cut_off() {
+            return;
+        }
+        let envelope = self.envelope(worker.id, message);
+        self.to_node(&node, |node| &node.events, &envelope);
+    }
+
+    pub(crate) fn envelope(&self, from: Incarnation, message: Message) -> Envelope {
+        Envelope {
+            id: MessageId(self.draw(|rng| rng.random())),
+            version: VERSION,
+            at: self.wall(),
+            from,
+            to: None,
+            trace: None,
+            body: Body::Known(message),
+        }
+    }
+}
+
+/// What a worker says to a coordinator and is answered.
+#[derive(Clone)]
+pub(crate) enum Call {
+    Registration(WorkerRegistration),
+    Heartbeat(WorkerHeartbeat),
+}
+
+/// Over a link on which it, or its answer, may be lost, late or doubled.
+pub(crate) async fn call(
+    world: &Arc<World>,
+    worker: &Arc<Worker>,
+    call: Call,
+) -> Result<HeartbeatAnswer, GatewayError> {
+    let nobody = || GatewayError::Unreachable("nobody answers".to_owned());
+    let (to, answered) = oneshot::channel();
+    let Some(node) = world.node_of(worker) else {
+        return Err(nobody());
+    };
+    let there = world.copies();
+    let back = world.copies().into_iter().next();
+    let mut to = Some(to);
+    for (number, after) in there.into_iter().enumerate() {
+        let (node, worker, call) = (Arc::clone(&node), Arc::clone(worker), call.clone());
+        let world = Arc::clone(world);
+        let to = to.take_if(|_| number == 0);
+        tokio::spawn(async move {
+            sleep(after).await;
+            if worker.is_cut_off() {
+                // Nobody ever answers.
+                return std::future::pending().await;
+            }
+            let answer = ask(&node, worker.is_hosted, call).await;
+            let answer = answer.map(|answer| bug::answers(&world, answer));
+            let (Some(to), Some(after)) = (to, back) else { return };
+            sleep(after).await;
+            if !worker.is_cut_off() {
+                let _ = to.send(answer);
+            }
+        });
+    }
+    // Held until then: what is lost is not answered, rather than refused.
+    let answer = tokio::time::timeout(CALL, answered).await;
+    drop(to);
+    let answer = match answer {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) | Err(_) => Err(nobody()),
+    };
+    if answer.is_err() && world.draw(|rng| rng.random_bool(0.5)) {
+        worker.moves();
+    }
+    answer
+}
+
+async fn ask(node: &Node, hosted: bool, call: Call) -> Result<HeartbeatAnswer, GatewayError> {
+    let gone = || GatewayError::Unreachable("the connection was refused".to_owned());
+    if !node.is_alive() {
+        return Err(gone());
+    }
+    node.goes_on().await;
+    let coordinator = node.coordinator().ok_or_else(gone)?;
+    match (call, hosted) {
+        (Call::Registration(it), true) => coordinator.hosting().register(it).await,
+        (Call::Heartbeat(it), true) => coordinator.hosting().heartbeat(it).await,
+        (Call::Registration(it), false) => GatewayServer::register(coordinator, it, SECRET).await,
+        (Call::Heartbeat(it), false) => GatewayServer::heartbeat(coordinator, it, SECRET).await,
+    }
+}

@@ -1,0 +1,230 @@
+//! What people and programs ask of a cluster: as its control panel does it, at a node that may be slow,
+//! or die meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_model::job::{Labels, json_null};
+use orx_model::message::{ExecutionRef, Message, WorkerOrder};
+use orx_model::schedule::{Overlap, ScheduleSpec, When};
+use orx_model::wire::EnqueueRequest;
+use orx_model::{
+    Incarnation, JobId, JobSpec, JobStatus, Name, OnLost, Priority, RetryPolicy, Timestamp,
+};
+use orx_store::{
+    CancelAnswer, CancelCommand, Enqueued, Jobs, Position, RetryAnswer, SchedulePlan, Schedules,
+    StoreError, Templates, Workers,
+};
+use orx_transport::{Channel, Transport};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::time::{sleep, timeout};
+
+use crate::name;
+use crate::node::Node;
+use crate::store::done;
+use crate::worker::{ALONE, ENDLESS, POISON, WORK};
+use crate::world::World;
+
+/// A request is given up after this: what became of it is unknown.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn a_job(rng: &mut StdRng, at: Timestamp, key: String) -> JobSpec {
+    let after = |seconds: u64| at.saturating_add(Duration::from_secs(seconds));
+    let kind = match rng.random_range(0..100) {
+        0..4 => ENDLESS,
+        4..7 => POISON,
+        7..30 => ALONE,
+        _ => WORK,
+    };
+    JobSpec {
+        name: name(kind),
+        queue: name(if rng.random_bool(0.5) { "a" } else { "b" }),
+        priority: Priority::from_rank(rng.random_range(0..4)).unwrap_or_default(),
+        args: json_null(),
+        command: None,
+        run_at: rng.random_bool(0.2).then(|| after(rng.random_range(0..30))),
+        retry: retries(rng.random_range(0..3)),
+        timeout_ms: rng.random_bool(0.3).then_some(20_000),
+        deadline: rng.random_bool(0.1).then(|| after(rng.random_range(1..90))),
+        expires_at: rng.random_bool(0.1).then(|| after(rng.random_range(1..40))),
+        on_lost: if rng.random_bool(0.2) { OnLost::Fail } else { OnLost::Retry },
+        require: Labels::new(),
+        tags: Labels::new(),
+        corr: None,
+        key: Some(key),
+        key_hash: None,
+        by: None,
+        schedule: None,
+    }
+}
+
+fn retries(retries: u32) -> RetryPolicy {
+    RetryPolicy { retries, backoff_ms: 2_000, backoff_max_ms: 20_000, ..RetryPolicy::default() }
+}
+
+/// A job, sent again until it is known what became of it.
+pub(crate) fn enqueue(world: &Arc<World>, number: u32) {
+    let at = world.wall();
+    let spec = world.draw(|rng| a_job(rng, at, format!("k{number}")));
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        let _open = world.request();
+        let key = spec.key.clone().unwrap_or_default();
+        let mut unknown = false;
+        loop {
+            let answer = match world.some_node() {
+                Some(node) => enqueue_at(&world, &node, spec.clone()).await,
+                None => Err(StoreError::Busy),
+            };
+            match answer {
+                Ok(job) => {
+                    world.say(|| format!("accepted {job} {}", spec.name));
+                    world.check(|watch, checker| {
+                        checker.accepted.insert(job);
+                        watch.enqueued(&key, Some(job))
+                    });
+                    // A client that is not sure asks again.
+                    if world.draw(|rng| rng.random_bool(0.9)) {
+                        return;
+                    }
+                }
+                Err(StoreError::Unknown) => unknown = true,
+                Err(_) if !unknown && world.draw(|rng| rng.random_bool(0.5)) => {
+                    world.say(|| format!("refused {key}"));
+                    return world.check(|watch, _| watch.enqueued(&key, None));
+                }
+                Err(_) => {}
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+async fn enqueue_at(
+    world: &Arc<World>,
+    node: &Arc<Node>,
+    spec: JobSpec,
+) -> Result<JobId, StoreError> {
+    let due = [spec.run_at, spec.expires_at, spec.deadline].into_iter().flatten().min();
+    let (store, now) = (node.store(world), node.clock(world).wall);
+    let kept = timeout(PATIENCE, store.enqueue(vec![spec], now)).await;
+    let kept = kept.unwrap_or(Err(StoreError::Unknown))?;
+    match kept.first() {
+        Some(Enqueued::New { id, status }) => {
+            if let Some(due) = due {
+                node.notices.due(due);
+            }
+            if *status == JobStatus::Pending {
+                node.notices.work();
+            }
+            Ok(*id)
+        }
+        Some(Enqueued::Existing { id, .. } | Enqueued::KeyConflict { id, .. }) => Ok(*id),
+        None => Err(StoreError::Unknown),
+    }
+}
+
+/// Does something at a node, once.
+fn ask<F>(world: &Arc<World>, what: impl FnOnce(Arc<World>, Arc<Node>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Some(node) = world.some_node() else { return };
+    let asked = what(Arc::clone(world), node);
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        let _open = world.request();
+        // Whoever asked goes away.
+        let _ = timeout(PATIENCE, asked).await;
+    });
+}
+
+pub(crate) fn cancel(world: &Arc<World>, id: JobId, force: bool) {
+    ask(world, |world, node| async move {
+        let cancel = CancelCommand { id, reason: None, by: None, force, expected: None };
+        let now = node.clock(&world).wall;
+        let answers = node.store(&world).cancel(vec![cancel], now).await;
+        world.say(|| format!("cancel {id}: {answers:?}"));
+        let Some(answer) = answers.ok().and_then(|answers| answers.first().copied()) else {
+            return;
+        };
+        let stop = match answer {
+            CancelAnswer::Cancelled { stop } => {
+                node.notices.work();
+                stop
+            }
+            CancelAnswer::Cancelling { worker, execution, .. } => Some((worker, execution)),
+            _ => None,
+        };
+        node.notices.changed([id]);
+        if let Some((worker, execution)) = stop {
+            let executions = vec![ExecutionRef { job: id, execution }];
+            tell(&world, &node, worker, Message::JobCancel { executions }).await;
+        }
+    });
+}
+
+async fn tell(world: &Arc<World>, node: &Arc<Node>, worker: Incarnation, message: Message) {
+    let envelope = world.envelope(node.id, message);
+    // Its heartbeat says the same.
+    let _ = node.transport(world).publish(Channel::Inbox(worker), vec![envelope]).await;
+}
+
+pub(crate) fn retry(world: &Arc<World>, id: JobId) {
+    ask(world, |world, node| async move {
+        let now = node.clock(&world).wall;
+        if let Ok(answers) = node.store(&world).retry(vec![id], now).await {
+            if answers.contains(&RetryAnswer::Retried) {
+                world.say(|| format!("retry {id}"));
+            }
+            node.notices.work();
+            node.notices.changed([id]);
+        }
+    });
+}
+
+pub(crate) fn order(world: &Arc<World>, worker: Incarnation, order: Option<WorkerOrder>) {
+    if order == Some(WorkerOrder::Fence) {
+        world.check(|watch, _| watch.fenced(worker));
+    }
+    ask(world, |world, node| async move {
+        if node.store(&world).order_workers(vec![worker], order).await.is_ok() {
+            world.say(|| format!("ordered of {}: {order:?}", worker.0));
+            node.notices.workers();
+            tell(&world, &node, worker, Message::Heartbeat {}).await;
+        }
+    });
+}
+
+/// Makes one, which is there from the first.
+pub(crate) fn schedule(world: &World, number: u32) -> (Name, Duration) {
+    let (every_ms, overlap) = world.draw(|rng| {
+        let overlap = match rng.random_range(0..4) {
+            0 => Overlap::Skip,
+            1 => Overlap::Allow,
+            2 => Overlap::QueueOne,
+            _ => Overlap::CancelOld,
+        };
+        (rng.random_range(10..60) * 1_000, overlap)
+    });
+    let id = name(&format!("s{number}"));
+    let job = EnqueueRequest { name: Some(name(WORK)), ..EnqueueRequest::default() };
+    let timing = When::Interval { every_ms, offset_ms: 0 };
+    let spec = ScheduleSpec { overlap, ..ScheduleSpec::new(id.clone(), timing, job) };
+    let now = world.wall();
+    let template = JobSpec {
+        key: None,
+        name: name(WORK),
+        run_at: None,
+        deadline: None,
+        expires_at: None,
+        retry: retries(1),
+        ..world.draw(|rng| a_job(rng, now, String::new()))
+    };
+    let position = Position { handled: now, next: spec.timing().next_due(now) };
+    let templates = Templates { job: template, on_missed: None, on_failure: None };
+    let plan = SchedulePlan { spec, templates, paused: None, position, by: None };
+    assert!(done(world.memory.add_schedule(plan, now)).expect("added"));
+    (id, Duration::from_millis(every_ms))
+}

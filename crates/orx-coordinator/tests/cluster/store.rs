@@ -1,0 +1,397 @@
+//! The store as one node sees it: each call takes effect at some moment between its start and its
+//! answer, and the answers come in any order. Some come after seconds, some are lost, some calls fail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use orx_model::filter::Filter;
+use orx_model::log::{LogChunk, LogCursor};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
+use orx_model::schedule::Slot;
+use orx_model::wire::{Count, StatusCounts};
+use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, SecretHash, Timestamp};
+use orx_store::*;
+use tokio::sync::oneshot;
+use tokio::time::sleep_until;
+
+use crate::bug;
+use crate::node::Node;
+use crate::trouble::{Fate, Trip};
+use crate::world::World;
+
+/// The memory store never waits by itself.
+pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the reference store answers at once")
+}
+
+pub(crate) struct SlowStore {
+    pub(crate) world: Arc<World>,
+    pub(crate) node: Arc<Node>,
+}
+
+impl SlowStore {
+    /// The change is made whether or not anybody waits for the answer: a call that is given up, and
+    /// one of a node that dies meanwhile, are under way.
+    async fn call<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        apply: impl FnOnce(&World) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.node.goes_on().await;
+        let trip = self.world.trip(&self.node, what);
+        let (to, answer) = oneshot::channel();
+        let (world, node) = (Arc::clone(&self.world), self.node.id);
+        if trip.is_immediate() {
+            return self.world.apply(node, what, apply);
+        }
+        tokio::spawn(async move {
+            let answer = carry_out(&world, node, what, trip, apply).await;
+            let is_lost = trip.fate == Fate::AnswerLost;
+            // Whoever asked may have given up.
+            if (to.send(answer).is_err() || is_lost) && what == "claim_ready" {
+                world.check(|watch, _| watch.claim_unheard(world.elapsed()));
+            }
+        });
+        let answer = answer.await.unwrap_or(Err(StoreError::Unknown));
+        self.node.goes_on().await;
+        answer
+    }
+}
+
+async fn carry_out<T>(
+    world: &World,
+    node: Incarnation,
+    what: &'static str,
+    trip: Trip,
+    apply: impl FnOnce(&World) -> Result<T>,
+) -> Result<T> {
+    sleep_until(trip.applies_at).await;
+    let answer = match trip.fate {
+        Fate::Done | Fate::AnswerLost => world.apply(node, what, apply),
+        Fate::Lost => Err(StoreError::Unknown),
+        Fate::Busy => Err(StoreError::Busy),
+        Fate::Failed => Err(StoreError::Backend { action: what, source: "the disk coughs".into() }),
+        Fate::Away => {
+            Err(StoreError::Away { store: "it".to_owned(), source: "nobody is there".into() })
+        }
+    };
+    sleep_until(trip.answers_at).await;
+    match (trip.fate, answer) {
+        (Fate::AnswerLost, Ok(_)) => Err(StoreError::Unknown),
+        (_, answer) => answer,
+    }
+}
+
+impl World {
+    /// The one moment in which a call takes effect, after which all that must hold is looked at.
+    fn apply<T>(
+        &self,
+        node: Incarnation,
+        what: &'static str,
+        apply: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        let answer = apply(self);
+        if let Err(StoreError::Deposed) = answer {
+            self.seen(|seen| seen.deposed += 1);
+            self.say(|| format!("{} is refused: {what}", node.0));
+        }
+        self.look();
+        answer
+    }
+
+    /// What only the leader may do: applied, it was the newest one's.
+    fn as_leader<T>(
+        &self,
+        term: Term,
+        apply: impl FnOnce(&Memory, Term) -> Result<T>,
+    ) -> Result<T> {
+        let given = bug::term(self, term);
+        let answer = apply(&self.memory, given);
+        if answer.is_ok() {
+            self.check(|watch, _| watch.led(term));
+        }
+        answer
+    }
+}
+
+/// Hands each call on, in its own time.
+macro_rules! slow {
+    ($trait:ident {
+        $(fn $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*
+        $(led fn $led:ident($($led_arg:ident: $led_kind:ty),*; $($rest:ident: $rest_kind:ty),*) -> $led_answer:ty;)*
+        $(now fn $own:ident($($own_arg:ident: $own_kind:ty),*) -> $own_answer:ty;)*
+    } $($more:tt)*) => {
+        #[async_trait]
+        impl $trait for SlowStore {
+            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer> {
+                self.call(stringify!($name), move |world| done(world.memory.$name($($arg),*))).await
+            })*
+            $(async fn $led(
+                &self,
+                $($led_arg: $led_kind,)*
+                term: Term,
+                $($rest: $rest_kind),*
+            ) -> Result<$led_answer> {
+                self.call(stringify!($led), move |world| {
+                    world.as_leader(term, |memory, term| {
+                        done(memory.$led($($led_arg,)* term, $($rest),*))
+                    })
+                })
+                .await
+            })*
+            // By the clock of the store, whatever a node's shows.
+            $(async fn $own(&self, $($own_arg: $own_kind,)* _now: Timestamp) -> Result<$own_answer> {
+                self.call(stringify!($own), move |world| {
+                    done(world.memory.$own($($own_arg,)* world.wall()))
+                })
+                .await
+            })*
+            $($more)*
+        }
+    };
+}
+
+slow!(Jobs {
+    fn job(id: JobId) -> Option<Job>;
+    fn jobs(ids: Vec<JobId>) -> Vec<Job>;
+    fn attempts(id: JobId) -> Vec<Attempt>;
+    fn list(request: ListRequest, now: Timestamp) -> Page<Job>;
+    fn count(filter: Filter, most: u64, now: Timestamp) -> Count;
+    fn queue_counts() -> Vec<(Name, StatusCounts)>;
+    fn oldest_due() -> Vec<(Name, Timestamp)>;
+    fn retry(ids: Vec<JobId>, now: Timestamp) -> Vec<RetryAnswer>;
+}
+    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
+        self.call("enqueue", move |world| bug::enqueue(world, jobs, now)).await
+    }
+    async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {
+        let key = key.to_owned();
+        self.call("job_by_key", move |world| done(world.memory.job_by_key(&key))).await
+    }
+    async fn cancel(
+        &self,
+        cancels: Vec<CancelCommand>,
+        now: Timestamp,
+    ) -> Result<Vec<CancelAnswer>> {
+        self.call("cancel", move |world| {
+            let answers = bug::cancel(world, cancels.clone(), now)?;
+            world.check(|watch, checker| {
+                let clock = world.elapsed();
+                cancels.iter().zip(&answers).for_each(|(cancel, answer)| {
+                    watch.cancelled(checker, cancel.id, *answer, clock);
+                });
+                Ok(())
+            });
+            Ok(answers)
+        })
+        .await
+    }
+);
+
+slow!(Dispatching {
+    fn next_due() -> Option<Timestamp>;
+    fn record_progress(progress: Vec<ExecutionProgress>) -> ();
+    fn mark_started(started: Vec<Started>, now: Timestamp) -> ();
+    fn live_attempts_of(worker: Incarnation) -> Vec<Live>;
+    fn holders(executions: Vec<ExecutionRef>) -> Vec<Option<Holder>>;
+    led fn promote_due(; now: Timestamp, limit: u32) -> Promoted;
+    led fn clock_was_set(jump: ClockJump; now: Timestamp) -> u64;
+}
+    async fn claim_ready(
+        &self,
+        requests: Vec<ClaimRequest>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>> {
+        self.call("claim_ready", move |world| {
+            let before = world.memory.all_jobs();
+            let asked = bug::claims(world, &requests);
+            let claimed = world.as_leader(term, |memory, term| {
+                done(memory.claim_ready(asked, term, now))
+            })?;
+            for Claimed { worker, dispatch, .. } in &claimed {
+                world.say(|| format!("claimed: {} for {}", dispatch.job, worker.0));
+            }
+            world.check(|watch, _| watch.claimed(&before, &requests, &claimed, now));
+            Ok(claimed)
+        })
+        .await
+    }
+    async fn record_outcomes(
+        &self,
+        outcomes: Vec<Outcome>,
+        draws: Vec<f64>,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>> {
+        if let Some(early) = bug::answered_early(&self.world, &outcomes) {
+            return Ok(early);
+        }
+        self.call("record_outcomes", move |world| {
+            if !world.takes(&outcomes) {
+                let source = "it does not fit".into();
+                return Err(StoreError::Backend { action: "record outcomes", source });
+            }
+            let live = world.live_workers();
+            let answers = bug::record(world, &outcomes, draws, now)?;
+            world.check(|watch, _| watch.recorded(&outcomes, &answers, &live));
+            Ok(answers)
+        })
+        .await
+    }
+    async fn give_up(
+        &self,
+        outcomes: Vec<Outcome>,
+        draws: Vec<f64>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>> {
+        self.call("give_up", move |world| {
+            let changed = bug::outcomes(world, &outcomes);
+            let holders = world.live_workers();
+            let answers = world.as_leader(term, |memory, term| {
+                done(memory.give_up(changed, draws, term, now))
+            })?;
+            world.gave_up(&outcomes, &answers, &holders);
+            Ok(answers)
+        })
+        .await
+    }
+    async fn live_attempts(&self) -> Result<Vec<Live>> {
+        self.call("live_attempts", move |world| {
+            Ok(bug::live(world, done(world.memory.live_attempts())?))
+        })
+        .await
+    }
+);
+
+slow!(Schedules {
+    fn add_schedule(plan: SchedulePlan, now: Timestamp) -> bool;
+    fn schedules(after: Option<Name>, limit: u32) -> Vec<ScheduleRecord>;
+    fn change_schedule(
+        version: u64,
+        handled: Timestamp,
+        plan: SchedulePlan,
+        row: Option<Slot>,
+        now: Timestamp
+    ) -> Changed;
+    fn due_schedules(now: Timestamp, limit: u32) -> Vec<ScheduleRecord>;
+    fn schedules_ahead(of: Timestamp, limit: u32) -> Vec<ScheduleRecord>;
+    fn next_fire(after: Timestamp) -> Option<Timestamp>;
+    fn slots(request: SlotRequest) -> Vec<Slot>;
+    fn missed_since(since: Timestamp) -> Vec<(Name, u64)>;
+    fn is_watching() -> bool;
+    fn watched(limit: u32) -> Vec<Watched>;
+    fn import_schedules(all: Vec<(ScheduleRecord, Vec<Slot>)>) -> ();
+    fn all_watched() -> Vec<Watched>;
+    fn import_watched(watched: Vec<Watched>) -> ();
+    led fn rewind(rewinds: Vec<Rewind>; now: Timestamp) -> Vec<bool>;
+    led fn settle(settles: Vec<Settle>; now: Timestamp) -> Vec<bool>;
+    led fn prune_slots(before: Timestamp, limit: u32; ) -> u64;
+}
+    async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
+        let id = id.clone();
+        self.call("schedule", move |world| done(world.memory.schedule(&id))).await
+    }
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+        let id = id.clone();
+        self.call("remove_schedule", move |world| {
+            done(world.memory.remove_schedule(&id, version))
+        })
+        .await
+    }
+    async fn fire(
+        &self,
+        fires: Vec<Fire>,
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Vec<JobId>>>> {
+        self.call("fire", move |world| match term {
+            None => done(world.memory.fire(fires, None, now)),
+            Some(term) => {
+                let fired = world.as_leader(term, |memory, term| {
+                    done(memory.fire(fires.clone(), Some(term), now))
+                })?;
+                bug::fire_again(world, &fires, now);
+                Ok(fired)
+            }
+        })
+        .await
+    }
+);
+
+slow!(Logs {
+    fn append_logs(chunks: Vec<LogChunk>) -> ();
+    fn read_logs(request: LogRequest) -> Vec<LogChunk>;
+    fn log_tail(request: LogRequest, lines: u32) -> LogCursor;
+});
+
+slow!(Workers {
+    fn worker_secret(worker: Incarnation) -> Option<SecretHash>;
+    fn order_workers(workers: Vec<Incarnation>, order: Option<WorkerOrder>) -> Vec<bool>;
+    fn remove_workers(workers: Vec<Incarnation>, fenced: bool) -> ();
+    now fn put_workers(workers: Vec<(SecretHash, WorkerReport)>) -> Vec<WorkerPut>;
+    now fn workers() -> Vec<WorkerRecord>;
+});
+
+slow!(Leases {
+    fn step_down(term: Term) -> bool;
+    fn remove_nodes(nodes: Vec<Incarnation>) -> ();
+    now fn leader() -> Option<(Term, Duration)>;
+    now fn put_node(node: NodeReport) -> ();
+    now fn nodes() -> Vec<NodeRecord>;
+}
+    async fn lead(&self, request: LeadRequest, _now: Timestamp) -> Result<Lead> {
+        self.call("lead", move |world| {
+            let request = bug::lead(world, request);
+            let answer = done(world.memory.lead(request, world.wall()))?;
+            if let Lead::Leading(term) = answer {
+                world.elected(term);
+            }
+            Ok(answer)
+        })
+        .await
+    }
+);
+
+slow!(DeadLetters {
+    fn dead_letters(after: Option<JobId>, limit: u32) -> Page<DeadLetterRow>;
+    fn dead_letter_count() -> u64;
+    fn delete_dead_letters(ids: Vec<JobId>) -> Vec<bool>;
+});
+
+slow!(Tokens {
+    fn put_token(token: TokenRecord) -> ();
+    fn tokens() -> Vec<TokenRecord>;
+    fn forget_tokens(ended_before: Timestamp) -> u64;
+}
+    async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
+        let id = id.to_owned();
+        self.call("token", move |world| done(world.memory.token(&id))).await
+    }
+);
+
+slow!(Transfer {
+    fn export(after: Option<JobId>, limit: u32) -> Vec<Parcel>;
+    fn import(parcels: Vec<Parcel>) -> u64;
+    fn export_keys(after: Option<String>, limit: u32) -> Vec<KeptKey>;
+    fn import_keys(keys: Vec<KeptKey>) -> ();
+    fn next_job() -> JobId;
+    fn skip_jobs(next: JobId) -> ();
+    fn home() -> Home;
+    fn put_home(home: Home) -> ();
+});
+
+slow!(Upkeep {
+    fn check_writable() -> ();
+    fn clock() -> Option<ClockNote>;
+    fn close() -> ();
+    led fn prune(request: PruneRequest; ) -> Pruned;
+    led fn note_clock(note: ClockNote; ) -> ();
+    led fn forget_keys(now: Timestamp, limit: u32; ) -> u64;
+}
+    fn info(&self) -> StoreInfo {
+        self.world.memory.info()
+    }
+);

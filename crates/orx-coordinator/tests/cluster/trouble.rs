@@ -1,0 +1,127 @@
+//! How long things take in one run, and what goes wrong with them.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+
+/// What becomes of a call to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Done,
+    /// The change is made, and nobody hears of it.
+    AnswerLost,
+    /// Nor is the change made.
+    Lost,
+    Busy,
+    Failed,
+    Away,
+}
+
+/// One call to the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trip {
+    pub(crate) applies_at: Instant,
+    pub(crate) answers_at: Instant,
+    pub(crate) fate: Fate,
+}
+
+impl Trip {
+    pub(crate) fn is_immediate(&self) -> bool {
+        self.fate == Fate::Done && self.answers_at <= Instant::now()
+    }
+}
+
+/// How the store answers, in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    AtOnce,
+    /// Within 10 ms.
+    Quick,
+    /// 200 ms a call.
+    Slow,
+    /// Quick most of the time; some calls take seconds, some are lost, some fail.
+    Rough,
+}
+
+impl Pace {
+    pub(crate) fn some(rng: &mut StdRng) -> Self {
+        match rng.random_range(0..10) {
+            0..2 => Self::AtOnce,
+            2..5 => Self::Quick,
+            5 => Self::Slow,
+            _ => Self::Rough,
+        }
+    }
+
+    pub(crate) fn trip(self, rng: &mut StdRng) -> (Duration, Duration, Fate) {
+        let ms = Duration::from_millis;
+        let quick = |rng: &mut StdRng| ms(rng.random_range(0..5));
+        match self {
+            Self::AtOnce => (Duration::ZERO, Duration::ZERO, Fate::Done),
+            Self::Quick => (quick(rng), quick(rng), Fate::Done),
+            Self::Slow => {
+                let before = rng.random_range(0..200);
+                (ms(before), ms(200 - before), Fate::Done)
+            }
+            Self::Rough => {
+                let fate = match rng.random_range(0..100) {
+                    0 => Fate::AnswerLost,
+                    1 => Fate::Lost,
+                    2 => Fate::Busy,
+                    3 => Fate::Failed,
+                    _ => Fate::Done,
+                };
+                let is_long = rng.random_bool(0.02);
+                let part = |rng: &mut StdRng| match is_long {
+                    true => ms(rng.random_range(0..4_000)),
+                    false => quick(rng),
+                };
+                (part(rng), part(rng), fate)
+            }
+        }
+    }
+}
+
+/// What becomes of a message: how many copies of it arrive, and after how long.
+pub(crate) fn copies(rng: &mut StdRng, trouble: bool) -> Vec<Duration> {
+    let ms = Duration::from_millis;
+    let way = |rng: &mut StdRng| match rng.random_range(0..100) {
+        0..4 if trouble => ms(rng.random_range(0..40_000)),
+        4..20 if trouble => ms(rng.random_range(0..1_000)),
+        _ => ms(rng.random_range(0..10)),
+    };
+    let count = match rng.random_range(0..100) {
+        0..12 if trouble => 0,
+        12..20 if trouble => 2,
+        _ => 1,
+    };
+    (0..count).map(|_| way(rng)).collect()
+}
+
+/// What kinds of trouble a run has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kinds {
+    /// Messages and calls between processes are lost, doubled and late.
+    pub(crate) messages: bool,
+    /// Workers and nodes die, end, stand still, are cut off.
+    pub(crate) deaths: bool,
+    /// Clocks are wrong, and are set.
+    pub(crate) clocks: bool,
+}
+
+impl Kinds {
+    pub(crate) const NONE: Self = Self { messages: false, deaths: false, clocks: false };
+
+    /// Most runs have all of it. Some things hold only in a run that has but one kind.
+    pub(crate) fn some(rng: &mut StdRng) -> Self {
+        match rng.random_range(0..10) {
+            0 => Self::NONE,
+            1 => Self { messages: true, ..Self::NONE },
+            2 => Self { deaths: true, ..Self::NONE },
+            3 => Self { clocks: true, ..Self::NONE },
+            _ => Self { messages: true, deaths: true, clocks: true },
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! A worker: its real decisions, and attempts that end when the simulation wants it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use orx_model::message::{Body, Dispatch, HeartbeatAnswer, WorkerRegistration, WorkerState};
+use orx_model::{ExecutionId, Incarnation, JobId, Offer, Outcome, OutcomeKind, Timestamp};
+use orx_transport::GatewayError;
+use orx_worker::protocol::{Core, CoreOptions, Effect, Input, Moment, WAITS_MOST};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::bug;
+use crate::name;
+use crate::net::{Call, call};
+use crate::node::Mailbox;
+use crate::world::World;
+
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Kinds of jobs, by what becomes of an attempt.
+pub(crate) const WORK: &str = "work";
+/// It must not run beside another attempt of its job.
+pub(crate) const ALONE: &str = "alone";
+/// It ends only when it is told to.
+pub(crate) const ENDLESS: &str = "endless";
+/// Its worker dies of it.
+pub(crate) const POISON: &str = "poison";
+
+/// What others can do to a worker, and see of it.
+pub(crate) struct Worker {
+    pub(crate) id: Incarnation,
+    /// It lives and dies with its node.
+    pub(crate) is_hosted: bool,
+    alive: AtomicBool,
+    still_until: Mutex<Option<Instant>>,
+    cut_off_until: Mutex<Option<Instant>>,
+    ahead_ms: AtomicI64,
+    pub(crate) inbox: Mailbox,
+    /// The node it talks to; `None`: another is to be found.
+    pub(crate) link: Mutex<Option<Incarnation>>,
+    pub(crate) running: Mutex<BTreeMap<ExecutionId, Attempt>>,
+    orders: mpsc::Sender<Order>,
+    died: CancellationToken,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    pub(crate) job: JobId,
+    ends_at: Instant,
+    how: OutcomeKind,
+    /// It was told to stop.
+    pub(crate) stopping: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Order {
+    Drain,
+    Stop,
+}
+
+impl Worker {
+    pub(crate) fn start(world: &Arc<World>, id: Incarnation, ahead_ms: i64) {
+        let (orders, ordered) = mpsc::channel(8);
+        let worker = Arc::new(Self {
+            id,
+            is_hosted: world.alone && !id.0.is_multiple_of(4),
+            alive: AtomicBool::new(true),
+            still_until: Mutex::new(None),
+            cut_off_until: Mutex::new(None),
+            ahead_ms: AtomicI64::new(ahead_ms),
+            inbox: Mailbox::default(),
+            link: Mutex::new(None),
+            running: Mutex::default(),
+            orders,
+            died: CancellationToken::new(),
+        });
+        world.workers().insert(id, Arc::clone(&worker));
+        world.say(|| format!("worker {} starts", id.0));
+        let (of, world) = (Arc::clone(&worker), Arc::clone(world));
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = of.died.cancelled() => world.say(|| format!("worker {} dies", of.id.0)),
+                () = live(&world, &of, ordered) => world.say(|| format!("worker {} ends", of.id.0)),
+            }
+            of.die();
+            world.workers().remove(&of.id);
+        });
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// At once, with all that it runs.
+    pub(crate) fn die(&self) {
+        self.alive.store(false, Ordering::Relaxed);
+        self.running.lock().expect("a lock").clear();
+        self.died.cancel();
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        let _ = self.orders.try_send(order);
+    }
+
+    pub(crate) fn stand_still(&self, until: Instant) {
+        *self.still_until.lock().expect("a lock") = Some(until);
+    }
+
+    pub(crate) fn is_still(&self) -> bool {
+        self.still_until.lock().expect("a lock").is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(crate) fn cut_off(&self, until: Instant) {
+        *self.cut_off_until.lock().expect("a lock") = Some(until);
+    }
+
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off_until.lock().expect("a lock").is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(crate) fn set_clock(&self, ahead_ms: i64) {
+        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    }
+
+    /// It looks for another node.
+    pub(crate) fn moves(&self) {
+        *self.link.lock().expect("a lock") = None;
+    }
+
+    fn wall(&self, world: &World) -> Timestamp {
+        let ahead = self.ahead_ms.load(Ordering::Relaxed);
+        Timestamp::from_millis(world.wall().as_millis() + ahead)
+    }
+
+    async fn goes_on(&self) {
+        let until = *self.still_until.lock().expect("a lock");
+        if let Some(until) = until {
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// As a worker's runtime does it.
+struct Runtime<'w> {
+    world: &'w Arc<World>,
+    worker: &'w Arc<Worker>,
+    core: Core,
+    rng: StdRng,
+    registration: WorkerRegistration,
+    answers: mpsc::Sender<Answered>,
+    heartbeat_wanted: bool,
+    heartbeat_out: bool,
+    is_fenced: bool,
+}
+
+enum Answered {
+    /// With its number.
+    Heartbeat(u64, Result<HeartbeatAnswer, GatewayError>),
+    Registration(Result<HeartbeatAnswer, GatewayError>),
+}
+
+async fn live(world: &Arc<World>, worker: &Arc<Worker>, mut ordered: mpsc::Receiver<Order>) {
+    let mut rng = StdRng::seed_from_u64(world.draw(|rng| rng.random()));
+    let slots = rng.random_range(1..4);
+    let handlers = [WORK, ALONE, ENDLESS, POISON].map(name).into();
+    // The last ones take everything.
+    let is_choosy = rng.random_bool(0.2) && !world.is_over();
+    let queues = if is_choosy { [name("a")].into() } else { BTreeSet::new() };
+    let registration = WorkerRegistration {
+        incarnation: worker.id,
+        name: name("w"),
+        host: "h".into(),
+        pid: 1,
+        version: "1".into(),
+        offer: Offer { handlers, queues, ..Offer::default() },
+        slots,
+        started_at: worker.wall(world),
+    };
+    world.check(|watch, _| watch.registered(worker.id, slots));
+    let (registered_at, first) = loop {
+        let asked_at = Instant::now();
+        match call(world, worker, Call::Registration(registration.clone())).await {
+            Ok(answer) => break (asked_at, answer),
+            Err(_) => sleep(Duration::from_secs(1)).await,
+        }
+    };
+    let (answers, mut answered) = mpsc::channel(8);
+    let core = Core::new(CoreOptions {
+        incarnation: worker.id,
+        slots,
+        waits_most: WAITS_MOST,
+        must_not_overlap: [name(ALONE)].into(),
+        registered_at: registered_at - world.start,
+    });
+    let mut runtime = Runtime {
+        world,
+        worker,
+        core,
+        rng,
+        registration,
+        answers,
+        heartbeat_wanted: true,
+        heartbeat_out: false,
+        is_fenced: false,
+    };
+    let answer = bug::answer(world, first);
+    runtime.step(vec![Input::Answered { heartbeat: 0, answer }]);
+    let mut beats = interval(HEARTBEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ending = false;
+    loop {
+        worker.goes_on().await;
+        if runtime.heartbeat_wanted && !runtime.heartbeat_out {
+            runtime.send_heartbeat();
+        }
+        let hand_back_at = runtime.core.hand_back_at().map(|at| world.start + at);
+        let unreachable_at = runtime.core.unreachable_at();
+        let unreachable_at = unreachable_at.and_then(|at| world.start.checked_add(at));
+        let mut inputs = Vec::new();
+        tokio::select! {
+            biased;
+            () = at(unreachable_at) => inputs.push(Input::Unreachable),
+            Some(order) = ordered.recv() => {
+                ending = true;
+                inputs.push(match order {
+                    Order::Drain => Input::Drain,
+                    Order::Stop => Input::Stop,
+                });
+            }
+            () = at(runtime.next_end()) => inputs.extend(runtime.ended()),
+            mail = worker.inbox.next(64) => {
+                for envelope in mail {
+                    if let Body::Known(message) = envelope.body {
+                        inputs.push(Input::Message(message));
+                    }
+                }
+            }
+            Some(answer) = answered.recv() => inputs.extend(runtime.answered(answer)),
+            _ = beats.tick() => runtime.heartbeat_wanted = true,
+            () = at(hand_back_at) => inputs.push(Input::Overdue),
+        }
+        if worker.is_still() {
+            // It was stopped in the middle of that.
+            worker.goes_on().await;
+        }
+        runtime.step(inputs);
+        if (ending || runtime.is_fenced) && runtime.core.is_idle() {
+            break;
+        }
+    }
+    if !runtime.is_fenced {
+        let goodbye = runtime.core.goodbye(world.elapsed());
+        let _ = call(world, worker, Call::Heartbeat(goodbye)).await;
+    }
+}
+
+impl Runtime<'_> {
+    fn send_heartbeat(&mut self) {
+        (self.heartbeat_wanted, self.heartbeat_out) = (false, true);
+        let heartbeat = self.core.heartbeat(self.world.elapsed());
+        let (number, capacity) = (heartbeat.seq, heartbeat.capacity);
+        let clock = self.world.elapsed();
+        self.world.check(|watch, _| watch.beats(self.worker.id, capacity, clock));
+        let (world, worker) = (Arc::clone(self.world), Arc::clone(self.worker));
+        let (answers, sent_at) = (self.answers.clone(), Instant::now());
+        tokio::spawn(async move {
+            let running: Vec<ExecutionId> =
+                heartbeat.running.iter().map(|running| running.execution).collect();
+            let answer = call(&world, &worker, Call::Heartbeat(heartbeat)).await;
+            if let Ok(answer) = &answer {
+                world.heard(&worker, sent_at, &running, answer);
+            }
+            let _ = answers.send(Answered::Heartbeat(number, answer)).await;
+        });
+    }
+
+    fn answered(&mut self, answered: Answered) -> Option<Input> {
+        let (of, answer) = match answered {
+            Answered::Registration(answer) => (None, answer),
+            Answered::Heartbeat(number, answer) => {
+                self.heartbeat_out = false;
+                (Some(number), answer)
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => bug::answer(self.world, answer),
+            Err(GatewayError::NotThisWorker(_)) => {
+                HeartbeatAnswer { fenced: true, ..HeartbeatAnswer::default() }
+            }
+            Err(_) => return None,
+        };
+        if let Some(leader) = self.world.node_at(answer.leader.as_deref())
+            && self.rng.random_bool(0.5)
+        {
+            *self.worker.link.lock().expect("a lock") = Some(leader);
+        }
+        Some(match of {
+            Some(heartbeat) => Input::Answered { heartbeat, answer },
+            None => Input::Registered(answer),
+        })
+    }
+
+    fn step(&mut self, inputs: Vec<Input>) {
+        let mut inputs: std::collections::VecDeque<Input> = inputs.into();
+        while let Some(input) = inputs.pop_front() {
+            let wall = self.worker.wall(self.world);
+            let moment = Moment { wall, mono: self.world.elapsed() };
+            for effect in self.core.step(input, moment) {
+                match effect {
+                    Effect::Start(dispatch) => {
+                        self.start(&dispatch);
+                        let execution = dispatch.execution;
+                        inputs.push_back(Input::Started { execution, at: wall });
+                    }
+                    Effect::Cancel(execution) => self.stop(execution, OutcomeKind::Cancelled, 3),
+                    Effect::Abandon(execution) => self.stop(execution, OutcomeKind::Cancelled, 0),
+                    Effect::Interrupt(execution) => {
+                        self.stop(execution, OutcomeKind::Interrupted, 3);
+                    }
+                    Effect::Publish(message) => {
+                        self.world.tells(self.worker.id, &message);
+                        self.world.tell(self.worker, message);
+                    }
+                    Effect::HeartbeatNow => self.heartbeat_wanted = true,
+                    Effect::Register => self.register(),
+                    Effect::Fenced => self.is_fenced = true,
+                }
+            }
+        }
+        if self.core.state() == WorkerState::Running {
+            // What waits here beyond its time is handed back: I18.
+            let now = self.world.elapsed();
+            let overdue = self.core.hand_back_at().is_some_and(|at| at + WAITS_MOST < now);
+            if overdue && !self.worker.is_still() {
+                self.world.seen(|seen| seen.waited_long += 1);
+            }
+        }
+    }
+
+    fn register(&mut self) {
+        let (world, worker) = (Arc::clone(self.world), Arc::clone(self.worker));
+        let (answers, registration) = (self.answers.clone(), self.registration.clone());
+        tokio::spawn(async move {
+            let answer = call(&world, &worker, Call::Registration(registration)).await;
+            let _ = answers.send(Answered::Registration(answer)).await;
+        });
+        self.heartbeat_wanted = true;
+    }
+
+    fn start(&mut self, dispatch: &Dispatch) {
+        let Dispatch { job, execution, .. } = dispatch;
+        self.world.say(|| format!("{} starts {job} {execution}", self.worker.id.0));
+        self.world.starts(self.worker, dispatch);
+        let now = Instant::now();
+        let long = self.rng.random_bool(0.3);
+        let most = if long { 40_000 } else { 800 };
+        let mut takes = Duration::from_millis(self.rng.random_range(0..most));
+        let mut how = match self.rng.random_range(0..8) {
+            0..4 => OutcomeKind::Succeeded { result: None },
+            4 => OutcomeKind::TimedOut,
+            5 => OutcomeKind::Failed { retryable: false, retry_after_ms: None },
+            _ => OutcomeKind::Failed { retryable: true, retry_after_ms: None },
+        };
+        match dispatch.name.as_str() {
+            ENDLESS => takes = Duration::from_secs(3_600),
+            POISON => {
+                let worker = Arc::clone(self.worker);
+                let after = Duration::from_millis(self.rng.random_range(0..200));
+                self.world.dies_of(worker, *job, after);
+                takes = Duration::from_secs(3_600);
+            }
+            _ => {}
+        }
+        // Now and then a worker does not end what has run out of its time; but it does where that must
+        // not overlap with what comes after it.
+        let timeout = dispatch.timeout_ms.map(Duration::from_millis);
+        if let Some(timeout) = timeout.filter(|timeout| *timeout < takes) {
+            if self.rng.random_bool(0.8) || dispatch.name.as_str() == ALONE {
+                (takes, how) = (timeout, OutcomeKind::TimedOut);
+            } else {
+                takes = Duration::from_secs(3_600);
+            }
+        }
+        let attempt = Attempt { job: *job, ends_at: now + takes, how, stopping: false };
+        self.worker.running.lock().expect("a lock").insert(*execution, attempt);
+    }
+
+    /// It ends within so many seconds.
+    fn stop(&mut self, execution: ExecutionId, how: OutcomeKind, seconds: u64) {
+        let grace = Duration::from_millis(self.rng.random_range(0..=seconds * 1_000));
+        if let Some(attempt) = self.worker.running.lock().expect("a lock").get_mut(&execution) {
+            let by = Instant::now() + grace;
+            attempt.ends_at = attempt.ends_at.min(by);
+            // The first order decides.
+            if !attempt.stopping {
+                (attempt.stopping, attempt.how) = (true, how);
+            }
+        }
+    }
+
+    fn next_end(&self) -> Option<Instant> {
+        let running = self.worker.running.lock().expect("a lock");
+        running.values().map(|attempt| attempt.ends_at).min()
+    }
+
+    fn ended(&mut self) -> Vec<Input> {
+        let (now, wall) = (Instant::now(), self.worker.wall(self.world));
+        let mut running = self.worker.running.lock().expect("a lock");
+        let over: Vec<ExecutionId> =
+            running.iter().filter(|(_, it)| it.ends_at <= now).map(|(of, _)| *of).collect();
+        let end = |execution: ExecutionId| {
+            let Attempt { job, how, .. } = running.remove(&execution)?;
+            self.world.say(|| format!("{} ends {job} {how:?}", self.worker.id.0));
+            let (started_at, ended_at) = (Some(wall), wall);
+            Some(Input::Ended(Outcome {
+                job,
+                execution,
+                kind: how,
+                started_at,
+                ended_at,
+                error: None,
+                exit: None,
+            }))
+        };
+        over.into_iter().filter_map(end).collect()
+    }
+}
+
+/// Never, without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
