@@ -80,7 +80,7 @@ complete -c orx -n "__fish_orx_using_subcommand enqueue" -l expires -d 'Cancelle
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l deadline -d 'No attempt starts or goes on after this time' -r
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l job-timeout -d 'Longest time of one attempt; 0 is without limit' -r
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l retries -d 'Further tries after a failure' -r
-complete -c orx -n "__fish_orx_using_subcommand enqueue" -l on-lost -d 'If its worker or server dies under it: run it again, or let it fail' -r
+complete -c orx -n "__fish_orx_using_subcommand enqueue" -l on-lost -d 'If its worker or server dies, or is stopped, under it: run it again, or let it fail' -r
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l require -d 'Label that the worker must have' -r
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -s t -l tag -d 'Tag' -r
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -l corr -d 'Correlation id, passed on to the handler' -r
@@ -118,7 +118,7 @@ complete -c orx -n "__fish_orx_using_subcommand run" -l expires -d 'Cancelled if
 complete -c orx -n "__fish_orx_using_subcommand run" -l deadline -d 'No attempt starts or goes on after this time' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l job-timeout -d 'Longest time of one attempt; 0 is without limit' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l retries -d 'Further tries after a failure' -r
-complete -c orx -n "__fish_orx_using_subcommand run" -l on-lost -d 'If its worker or server dies under it: run it again, or let it fail' -r
+complete -c orx -n "__fish_orx_using_subcommand run" -l on-lost -d 'If its worker or server dies, or is stopped, under it: run it again, or let it fail' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l require -d 'Label that the worker must have' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -s t -l tag -d 'Tag' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l corr -d 'Correlation id, passed on to the handler' -r
@@ -410,7 +410,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l expires -d 'A job is cancelled if not started within this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l job-timeout -d 'Longest time of one attempt; 0 is without limit' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l retries -d 'Further tries after a failure' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l on-lost -d 'If its worker dies under it: run it again, or let it fail' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l on-lost -d 'If its worker or server dies, or is stopped, under it: run it again, or let it fail' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l require -d 'Label that the worker must have' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -s t -l tag -d 'Tag' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l corr -d 'Correlation id, passed on to the handler' -r
@@ -502,7 +502,7 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l expires -d 'A job is cancelled if not started within this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l job-timeout -d 'Longest time of one attempt; 0 is without limit' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l retries -d 'Further tries after a failure' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l on-lost -d 'If its worker dies under it: run it again, or let it fail' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l on-lost -d 'If its worker or server dies, or is stopped, under it: run it again, or let it fail' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l require -d 'Label that the worker must have' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -s t -l tag -d 'Tag' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l corr -d 'Correlation id, passed on to the handler' -r

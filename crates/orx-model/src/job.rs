@@ -165,7 +165,7 @@ pub enum DeadReason {
     Poison,
     /// Given back by workers too often.
     Returned,
-    /// Lost with its worker, and it must not run twice.
+    /// Lost with its worker, or ended by that worker's stop, and it must not run twice.
     Lost,
     /// Its deadline has passed.
     Deadline,

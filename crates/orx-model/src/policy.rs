@@ -88,7 +88,8 @@ pub enum OnLost {
     /// Run again: at least once.
     #[default]
     Retry,
-    /// End as failed: at most once, for what must not run twice.
+    /// End as failed: at most once, for what must not run twice. So does one that had started when its
+    /// worker was stopped.
     Fail,
 }
 

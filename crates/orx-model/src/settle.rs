@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::attempt::{LostWith, OutcomeKind};
+use crate::attempt::{LostWith, Outcome, OutcomeKind};
 use crate::job::{DeadReason, Ends};
 use crate::policy::{OnLost, RetryPolicy};
 use crate::status::JobEvent;
@@ -45,7 +45,8 @@ pub struct Settlement {
 
 /// `draw` is uniform in 0..1 and spreads retries.
 #[must_use]
-pub fn settle(standing: &Standing, kind: &OutcomeKind, now: Timestamp, draw: f64) -> Settlement {
+pub fn settle(standing: &Standing, outcome: &Outcome, now: Timestamp, draw: f64) -> Settlement {
+    let kind = &outcome.kind;
     let mut ends = standing.ends;
     let done = |event, ends| Settlement { event, ends, run_at: None, dead: None };
     if let OutcomeKind::Succeeded { .. } = kind {
@@ -102,6 +103,12 @@ pub fn settle(standing: &Standing, kind: &OutcomeKind, now: Timestamp, draw: f64
             again(JobEvent::RetryLater, standing.retry.backoff(ends.failed, draw))
         }
         OutcomeKind::Lost { .. } if standing.on_lost == OnLost::Fail => give_up(DeadReason::Lost),
+        // Once is once, whoever ended it. What never started is as if it had never been given out.
+        OutcomeKind::Interrupted
+            if standing.on_lost == OnLost::Fail && outcome.started_at.is_some() =>
+        {
+            give_up(DeadReason::Lost)
+        }
         OutcomeKind::Lost { with: LostWith::Worker } => match ends.lost {
             LOST_MAX.. => give_up(DeadReason::Poison),
             lost => again(JobEvent::RetryLater, standing.retry.backoff(lost, draw)),
@@ -129,6 +136,7 @@ pub fn settle(standing: &Standing, kind: &OutcomeKind, now: Timestamp, draw: f64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ExecutionId, JobId};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -142,40 +150,55 @@ mod tests {
         }
     }
 
+    /// Of an attempt that never started.
+    fn ended(kind: OutcomeKind) -> Outcome {
+        Outcome {
+            job: JobId(1),
+            execution: ExecutionId(1),
+            kind,
+            started_at: None,
+            ended_at: NOW,
+            error: None,
+            exit: None,
+        }
+    }
+
     fn failed() -> OutcomeKind {
         OutcomeKind::Failed { retryable: true, retry_after_ms: None }
     }
 
     #[test]
     fn a_failure_is_tried_again_until_the_retries_are_used_up() {
-        let first = settle(&standing(), &failed(), NOW, 0.5);
+        let first = settle(&standing(), &ended(failed()), NOW, 0.5);
         assert_eq!(first.event, JobEvent::RetryLater);
         assert_eq!(first.run_at, Some(NOW.saturating_add(Duration::from_secs(10))));
 
-        let second = settle(&Standing { ends: first.ends, ..standing() }, &failed(), NOW, 0.5);
+        let second =
+            settle(&Standing { ends: first.ends, ..standing() }, &ended(failed()), NOW, 0.5);
         assert_eq!((second.event, second.dead), (JobEvent::GiveUp, Some(DeadReason::Exhausted)));
     }
 
     #[test]
     fn the_first_death_of_the_server_waits_for_nothing_and_the_third_is_poison() {
-        let kind = OutcomeKind::Lost { with: LostWith::Server };
-        let first = settle(&standing(), &kind, NOW, 0.5);
+        let died = ended(OutcomeKind::Lost { with: LostWith::Server });
+        let first = settle(&standing(), &died, NOW, 0.5);
         assert_eq!((first.event, first.run_at), (JobEvent::GiveBack, Some(NOW)));
         assert_eq!(first.ends, Ends { server_lost: 1, ..Ends::default() });
         assert!(!first.ends.runs_alone());
 
-        let second = settle(&Standing { ends: first.ends, ..standing() }, &kind, NOW, 0.5);
+        let second = settle(&Standing { ends: first.ends, ..standing() }, &died, NOW, 0.5);
         let later = NOW.saturating_add(Duration::from_secs(10));
         assert_eq!((second.event, second.run_at), (JobEvent::RetryLater, Some(later)));
         assert!(second.ends.runs_alone());
 
-        let third = settle(&Standing { ends: second.ends, ..standing() }, &kind, NOW, 0.5);
+        let third = settle(&Standing { ends: second.ends, ..standing() }, &died, NOW, 0.5);
         assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
     }
 
     #[test]
     fn a_fence_costs_nothing_and_waits_for_nothing() {
-        let lost = settle(&standing(), &OutcomeKind::Lost { with: LostWith::Fence }, NOW, 0.5);
+        let lost =
+            settle(&standing(), &ended(OutcomeKind::Lost { with: LostWith::Fence }), NOW, 0.5);
         assert_eq!((lost.event, lost.run_at), (JobEvent::GiveBack, Some(NOW)));
         assert_eq!(lost.ends, Ends::default());
     }
@@ -184,13 +207,13 @@ mod tests {
     fn the_third_counted_loss_is_poison() {
         let ends = Ends { lost: 2, ..Ends::default() };
         let kind = OutcomeKind::Lost { with: LostWith::Worker };
-        let third = settle(&Standing { ends, ..standing() }, &kind, NOW, 0.5);
+        let third = settle(&Standing { ends, ..standing() }, &ended(kind), NOW, 0.5);
         assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
     }
 
     #[test]
     fn what_is_handed_back_costs_nothing_and_keeps_its_due_time() {
-        let back = settle(&standing(), &OutcomeKind::HandedBack, NOW, 0.5);
+        let back = settle(&standing(), &ended(OutcomeKind::HandedBack), NOW, 0.5);
         assert_eq!((back.event, back.run_at, back.dead), (JobEvent::GiveBack, None, None));
         assert_eq!(back.ends, Ends::default());
     }
@@ -199,9 +222,20 @@ mod tests {
     fn what_must_not_run_twice_fails_when_it_is_lost() {
         let standing = Standing { on_lost: OnLost::Fail, ..standing() };
         for with in [LostWith::Worker, LostWith::Server, LostWith::Fence] {
-            let lost = settle(&standing, &OutcomeKind::Lost { with }, NOW, 0.5);
+            let lost = settle(&standing, &ended(OutcomeKind::Lost { with }), NOW, 0.5);
             assert_eq!((lost.event, lost.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
         }
+    }
+
+    #[test]
+    fn what_must_not_run_twice_fails_when_it_is_interrupted_unless_it_never_started() {
+        let standing = Standing { on_lost: OnLost::Fail, ..standing() };
+        let started = Outcome { started_at: Some(NOW), ..ended(OutcomeKind::Interrupted) };
+        let settled = settle(&standing, &started, NOW, 0.5);
+        assert_eq!((settled.event, settled.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
+
+        let settled = settle(&standing, &ended(OutcomeKind::Interrupted), NOW, 0.5);
+        assert_eq!((settled.event, settled.dead), (JobEvent::GiveBack, None));
     }
 
     #[test]
@@ -218,9 +252,11 @@ mod tests {
             OutcomeKind::Lost { with: LostWith::Server },
             OutcomeKind::Snoozed { for_ms: 1 },
         ] {
-            assert_eq!(settle(&standing, &kind, NOW, 0.5).event, JobEvent::Stopped, "{kind:?}");
+            let outcome = ended(kind);
+            let settled = settle(&standing, &outcome, NOW, 0.5);
+            assert_eq!(settled.event, JobEvent::Stopped, "{outcome:?}");
         }
-        let success = settle(&standing, &OutcomeKind::Succeeded { result: None }, NOW, 0.5);
+        let success = settle(&standing, &ended(OutcomeKind::Succeeded { result: None }), NOW, 0.5);
         assert_eq!(success.event, JobEvent::Succeed);
     }
 
@@ -228,7 +264,7 @@ mod tests {
     fn no_try_starts_after_the_deadline() {
         let standing =
             Standing { deadline: Some(NOW.saturating_add(Duration::from_secs(5))), ..standing() };
-        let end = settle(&standing, &failed(), NOW, 0.5);
+        let end = settle(&standing, &ended(failed()), NOW, 0.5);
         assert_eq!((end.event, end.dead), (JobEvent::GiveUpTimedOut, Some(DeadReason::Deadline)));
     }
 }

@@ -222,7 +222,7 @@ impl State {
                 deadline: job.deadline,
                 cancel_requested: job.cancel.is_some(),
             };
-            let settled = settle(&standing, &outcome.kind, now, draw);
+            let settled = settle(&standing, outcome, now, draw);
             let ended = outcome.kind.status();
             let (event, run_at) = (settled.event, settled.run_at);
             let status =

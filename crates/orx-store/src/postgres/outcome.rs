@@ -237,7 +237,7 @@ impl<'o> Ending<'o> {
             let status = next(JobStatus::Running, JobEvent::Stopped)?;
             return Ok(Self { place, told, status, run_at: None, decided });
         };
-        let settled = settle(standing, &outcome.kind, told.now, told.draw);
+        let settled = settle(standing, outcome, told.now, told.draw);
         Ok(Self {
             place,
             told,

@@ -110,7 +110,7 @@ fn end(
         deadline: seen.deadline,
         cancel_requested: seen.cancel_requested,
     };
-    let settled = settle(&standing, &outcome.kind, now, draw);
+    let settled = settle(&standing, outcome, now, draw);
     let status = next(seen.status, settled.event)?;
     let error = if succeeded { None } else { outcome.error.as_deref().map(capped) };
     let (exit_code, exit_signal) = exit_columns(outcome.exit);

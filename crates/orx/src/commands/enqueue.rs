@@ -49,7 +49,7 @@ pub(crate) struct JobArgs {
     /// Further tries after a failure
     #[arg(long, value_name = "N")]
     pub(crate) retries: Option<u32>,
-    /// If its worker or server dies under it: run it again, or let it fail
+    /// If its worker or server dies, or is stopped, under it: run it again, or let it fail
     #[arg(long, value_name = "retry|fail")]
     pub(crate) on_lost: Option<String>,
     /// Label that the worker must have

@@ -16,8 +16,8 @@ use crate::ui::{Cell, Format};
 ///
 /// The command's standard output and standard error become this one's. It has the folder, umask, PATH,
 /// locale and time zone of the caller, and of other variables only those named with --env, or with
-/// --env-all all. It is tried once unless --retries says more; lost with its server it is run again
-/// unless --on-lost fail, and given up when its server has died under it three times. Past its
+/// --env-all all. It is tried once unless --retries says more; lost with its server, or stopped with
+/// it, it is run again unless --on-lost fail, and given up when its server has died under it three times. Past its
 /// --job-timeout it is ended, and this command ends with 124. Ctrl-C leaves it running, unless --on-interrupt cancel; where nobody reads its output any more, as with
 /// `| head`, it is cancelled. Of its output the first 16 MiB and the last 256 KiB are kept; what is left
 /// out is counted.

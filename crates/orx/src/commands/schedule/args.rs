@@ -125,7 +125,7 @@ pub(crate) struct SpecArgs {
     /// Further tries after a failure
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// If its worker dies under it: run it again, or let it fail
+    /// If its worker or server dies, or is stopped, under it: run it again, or let it fail
     #[arg(long, value_name = "retry|fail", value_parser = on_lost)]
     on_lost: Option<OnLost>,
     /// Label that the worker must have
