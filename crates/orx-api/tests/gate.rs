@@ -9,11 +9,10 @@ use axum::http::{Method, Request};
 use futures_util::FutureExt as _;
 use orx_api::{Activity, ApiSettings, Reach, router};
 use orx_control::{ControlPanel, Scope};
-use orx_coordinator::engine::{Engine, Events};
-use orx_coordinator::{Now, Settings};
-use orx_model::message::{
-    Body as Told, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration, WorkerState,
-};
+use orx_coordinator::recorder::plan;
+use orx_coordinator::recorder::run::Recorder;
+use orx_coordinator::{Clock, Context, Now, Settings};
+use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration, WorkerState};
 use orx_model::schedule::wire::{SchedulePage, path as schedules};
 use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{JobDetail, JobPage, path};
@@ -22,10 +21,10 @@ use orx_store::{
     Dispatching as _, Jobs as _, Lead, LeadRequest, Leases as _, Memory, Store, Term, WorkerReport,
 };
 use orx_testkit::make::{NOW, control_settings, request};
-use orx_transport::{
-    Direct, GatewayError, GatewayServer, Notices, Shard, Subscription, Transport as _,
-};
+use orx_transport::{Direct, GatewayError, GatewayServer, Notices, Shard, Subscription, Transport};
 use proptest::prelude::*;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -67,7 +66,7 @@ impl GatewayServer for Kept {
 struct World {
     router: axum::Router,
     store: Arc<Memory>,
-    engine: Engine,
+    recorder: Recorder,
     events: Box<dyn Subscription>,
     term: Term,
     admin: String,
@@ -75,7 +74,13 @@ struct World {
     secret: String,
 }
 
-const WHEN: Now = Now { wall: NOW, mono: Duration::ZERO };
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Now {
+        Now { wall: NOW, mono: Duration::ZERO }
+    }
+}
 
 impl World {
     async fn new() -> Self {
@@ -84,10 +89,10 @@ impl World {
         let hub = Direct::new();
         let events = hub.subscribe_events(Shard::all().collect()).await.expect("a reader");
         let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
-        let carried = Arc::new(hub.clone());
+        let carrier: Arc<dyn Transport> = Arc::new(hub.clone());
         let panel = ControlPanel::new(
             Arc::clone(&shared),
-            carried,
+            Arc::clone(&carrier),
             Notices::new(),
             Arc::clone(&now),
             control_settings(),
@@ -106,9 +111,11 @@ impl World {
         let Lead::Leading(term) = store.lead(lead, NOW).await.expect("an answer") else {
             panic!("another leads")
         };
-        let engine = Engine::new(shared, Settings::default(), node, 1, WHEN);
+        let parts = (shared, carrier, Notices::new());
+        let context = Context::new(parts, Arc::new(Still), Settings::default(), node, 1);
+        let recorder = Recorder::new(context, StdRng::seed_from_u64(1));
         let (router, secret) = (router(panel, api), String::new());
-        let mut world = Self { router, store, engine, events, term, admin, worker, secret };
+        let mut world = Self { router, store, recorder, events, term, admin, worker, secret };
         let registration = json!({
             "incarnation": format!("{:032x}", 5), "name": "w", "host": "h", "pid": 1,
             "version": "1", "offer": {}, "slots": 1, "started_at": NOW,
@@ -154,16 +161,11 @@ impl World {
 
     /// What workers told is recorded.
     async fn record(&mut self) {
-        let mut events = Events::default();
         while let Some(told) = self.events.next(64).now_or_never() {
-            for delivery in told.expect("a reader") {
-                let envelope = delivery.ack();
-                if let Told::Known(message) = envelope.body {
-                    events.add(envelope.from, message);
-                }
-            }
+            let envelopes: Vec<_> =
+                told.expect("a reader").into_iter().map(|delivery| delivery.ack()).collect();
+            self.recorder.record(plan::gather(envelopes.iter())).await.expect("recorded");
         }
-        self.engine.round(events, WHEN).await.expect("recorded");
     }
 
     /// Every view of everything, as its readers read it.

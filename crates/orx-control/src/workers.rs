@@ -96,7 +96,7 @@ impl ControlPanel {
             .hint(format!("name one by its incarnation: {}", shown.join(", "))));
         }
         let worker = found.pop().ok_or_else(|| no_worker(&all, reference))?.clone();
-        let live = self.store().live_attempts_of(worker.incarnation).await;
+        let live = self.store().live_attempts_of(vec![worker.incarnation]).await;
         let live = live.map_err(store_problem)?;
         let mut attempts = Vec::new();
         for live in live.chunks(limits::PAGE_ROWS) {

@@ -4,21 +4,24 @@
 //! Depends on `orx-model` and on the traits of `orx-store` and `orx-transport`. Knows no database,
 //! no broker and no HTTP. Nothing here writes a status but through the store's compare-and-set.
 //!
-//! Many nodes may run on one store; one of them leads. Deciding and doing are apart: [`election`],
-//! [`fleet`] and [`schedules`] go from state and input to decisions and can be read alone; [`engine`] asks the
-//! fleet and carries decisions out on a store, which is what the simulation drives; [`run`] adds
-//! time and transport.
+//! A coordinator is a few services under one supervisor ([`run`]), and none waits for another:
+//! [`gateway`] hears workers, [`recorder`] writes down what they tell, [`nodes`] speaks with the other
+//! coordinators, and [`leader`] holds the lease. While it does, its dispatcher, scheduler, monitor and
+//! janitor run. Where deciding is more than a line, it is a `plan.rs`, from state and input to a
+//! decision and without I/O; the `run.rs` beside it does what was decided.
 
-pub mod clock;
-pub mod election;
-pub mod engine;
-pub mod fleet;
-mod holders;
+mod context;
+mod ends;
+pub mod gateway;
+mod health;
+pub mod leader;
+pub mod nodes;
+mod post;
+pub mod recorder;
 pub mod run;
-pub mod schedules;
 mod settings;
 
-pub use engine::{Engine, Outbox};
+pub use context::Context;
 pub use run::{Coordinator, CoordinatorError};
 pub use settings::Settings;
 

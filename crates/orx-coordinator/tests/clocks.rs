@@ -1,9 +1,11 @@
 //! Clocks that differ from machine to machine, and that are set while work runs: no attempt is given
 //! up for them, and none is kept for them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use orx_coordinator::fleet::Fleet;
+use orx_coordinator::gateway::plan::Seats;
+use orx_coordinator::leader::monitor::plan::Watchlist;
 use orx_coordinator::{Now, Settings};
 use orx_model::message::{WorkerHeartbeat, WorkerRegistration, WorkerState};
 use orx_model::{ExecutionId, Incarnation, JobId, JobStatus, Offer, Timestamp};
@@ -78,64 +80,78 @@ fn row(heartbeat: u64, seen_at: i64, silent: u64) -> WorkerRecord {
     }
 }
 
+/// What is past its time, by a reading of the store at that moment.
+fn overdue(watchlist: &mut Watchlist, live: &[Live], now: Now) -> Vec<JobId> {
+    watchlist.live_is(live, now);
+    watchlist.overdue(live, now).iter().map(|attempt| attempt.job).collect()
+}
+
 #[test]
 fn no_attempt_runs_out_of_time_because_clocks_are_apart() {
     // Of the worker, of the leader that gave it out, and of the one that took over.
     for (worker, before, now) in
         [(-HOUR, 0, 0), (HOUR, 0, 0), (0, -HOUR, 0), (0, 0, HOUR), (0, 0, -HOUR)]
     {
-        let mut fleet = Fleet::new(Settings::default(), at(0, now));
+        let mut watchlist = Watchlist::new(Settings::default(), at(0, now));
         let live = [attempt(make::at(before), Some(make::at(worker)))];
         for seconds in [0, 60, 100] {
-            let over = fleet.overdue(&live, at(seconds, now));
+            let over = overdue(&mut watchlist, &live, at(seconds, now));
             assert!(over.is_empty(), "{worker} {before} {now} after {seconds} s");
         }
-        assert_eq!(fleet.overdue(&live, at(60 + 41, now)).len(), 1, "{worker} {before} {now}");
+        assert_eq!(
+            overdue(&mut watchlist, &live, at(60 + 41, now)).len(),
+            1,
+            "{worker} {before} {now}"
+        );
     }
 }
 
 #[test]
 fn no_attempt_runs_out_of_time_because_the_clock_is_set() {
-    let mut fleet = Fleet::new(Settings::default(), at(0, 0));
+    let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     let deadline = Some(make::at(HOUR));
     let live = [Live { deadline, ..attempt(NOW, Some(NOW)) }];
     for (seconds, ahead) in [(0, 0), (5, 600), (10, -7_200), (15, 0), (20, 315_360_000), (30, 0)] {
-        assert!(fleet.overdue(&live, at(seconds, ahead)).is_empty(), "{seconds} {ahead}");
+        assert!(overdue(&mut watchlist, &live, at(seconds, ahead)).is_empty(), "{seconds} {ahead}");
     }
-    assert!(fleet.overdue(&live, at(60, -7_200)).is_empty());
-    assert_eq!(fleet.overdue(&live, at(60 + 41, -7_200)).len(), 1);
+    assert!(overdue(&mut watchlist, &live, at(60, -7_200)).is_empty());
+    assert_eq!(overdue(&mut watchlist, &live, at(60 + 41, -7_200)).len(), 1);
 }
 
 #[test]
 fn what_waits_at_its_worker_is_timed_from_its_start() {
-    let mut fleet = Fleet::new(Settings::default(), at(0, 0));
-    assert!(fleet.overdue(&[attempt(NOW, None)], at(0, 0)).is_empty());
+    let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
+    assert!(overdue(&mut watchlist, &[attempt(NOW, None)], at(0, 0)).is_empty());
     let live = [attempt(NOW, Some(make::at(50)))];
-    assert!(fleet.overdue(&live, at(50, 0)).is_empty());
-    assert!(fleet.overdue(&live, at(60 + 41, 0)).is_empty());
-    assert_eq!(fleet.overdue(&live, at(50 + 60 + 41, 0)).len(), 1);
+    assert!(overdue(&mut watchlist, &live, at(50, 0)).is_empty());
+    assert!(overdue(&mut watchlist, &live, at(60 + 41, 0)).is_empty());
+    assert_eq!(overdue(&mut watchlist, &live, at(50 + 60 + 41, 0)).len(), 1);
 }
 
 #[test]
 fn a_deadline_is_of_the_calendar() {
-    let mut fleet = Fleet::new(Settings::default(), at(0, 0));
+    let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     let deadline = Some(make::at(20));
     let live = [Live { timeout_ms: None, deadline, ..attempt(NOW, Some(NOW)) }];
-    assert!(fleet.overdue(&live, at(0, 0)).is_empty());
-    assert!(fleet.overdue(&live, at(60, 0)).is_empty(), "its worker ends it");
-    assert!(fleet.overdue(&live, at(61, -HOUR)).is_empty(), "the clock says that it is not over");
-    assert_eq!(fleet.overdue(&live, at(61, 0)).len(), 1);
+    assert!(overdue(&mut watchlist, &live, at(0, 0)).is_empty());
+    assert!(overdue(&mut watchlist, &live, at(60, 0)).is_empty(), "its worker ends it");
+    assert!(
+        overdue(&mut watchlist, &live, at(61, -HOUR)).is_empty(),
+        "the clock says that it is not over"
+    );
+    assert_eq!(overdue(&mut watchlist, &live, at(61, 0)).len(), 1);
 }
 
 #[test]
 fn a_dispatch_is_asked_about_by_how_long_it_is_known_here() {
     for ahead in [0, HOUR, -HOUR] {
-        let mut fleet = Fleet::new(Settings::default(), at(0, ahead));
-        fleet.register(registration(), None, at(0, ahead));
+        let mut seats = Seats::new(Settings::default());
+        seats.register(registration(), None, at(0, ahead));
         let live = [attempt(NOW, None)];
         let mut asked = |seconds, beat| {
             let heartbeat = heartbeat(beat);
-            let reconciled = fleet.heartbeat(&heartbeat, &live, None, at(seconds, ahead));
+            let given = BTreeMap::new();
+            let reconciled = seats.heartbeat(&heartbeat, &live, None, &given, at(seconds, ahead));
             reconciled.answer.asked.len()
         };
         assert_eq!((asked(0, 1), asked(10, 2), asked(20, 3)), (0, 0, 1), "{ahead}");
@@ -144,26 +160,26 @@ fn a_dispatch_is_asked_about_by_how_long_it_is_known_here() {
 
 #[test]
 fn a_worker_that_fell_silent_is_lost_though_the_clock_of_the_store_went_back() {
-    let mut fleet = Fleet::new(Settings::default(), at(0, 0));
-    fleet.rows_are(&[row(1, 0, 0)], at(0, 0));
+    let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
+    watchlist.rows_are(&[row(1, 0, 0)], at(0, 0));
     // By that clock it is heard of in two hours.
     for seconds in [5, 10, 30] {
-        fleet.rows_are(&[row(1, 0, 0)], at(seconds, 0));
-        assert!(fleet.lost(at(seconds, 0)).is_empty());
+        watchlist.rows_are(&[row(1, 0, 0)], at(seconds, 0));
+        assert!(watchlist.lost(at(seconds, 0)).is_empty());
     }
-    fleet.rows_are(&[row(1, 0, 0)], at(31, 0));
-    assert_eq!(fleet.lost(at(31, 0)), [WORKER]);
+    watchlist.rows_are(&[row(1, 0, 0)], at(31, 0));
+    assert_eq!(watchlist.lost(at(31, 0)), [WORKER]);
 }
 
 #[test]
 fn a_worker_that_speaks_is_not_lost_though_the_clock_of_the_store_went_ahead() {
-    let mut fleet = Fleet::new(Settings::default(), at(0, 0));
-    fleet.rows_are(&[], at(60, 0));
+    let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
+    watchlist.rows_are(&[], at(60, 0));
     // It registered with another node, and then that clock was set by ten minutes.
     for (beat, seconds) in [(1, 65), (2, 75), (3, 85), (4, 95)] {
-        fleet.rows_are(&[row(beat, i64::from(beat as u32), 600)], at(seconds, 0));
-        assert!(fleet.lost(at(seconds, 0)).is_empty(), "after {seconds} s");
+        watchlist.rows_are(&[row(beat, i64::from(beat as u32), 600)], at(seconds, 0));
+        assert!(watchlist.lost(at(seconds, 0)).is_empty(), "after {seconds} s");
     }
-    fleet.rows_are(&[row(4, 4, 700)], at(130, 0));
-    assert_eq!(fleet.lost(at(130, 0)), [WORKER]);
+    watchlist.rows_are(&[row(4, 4, 700)], at(130, 0));
+    assert_eq!(watchlist.lost(at(130, 0)), [WORKER]);
 }

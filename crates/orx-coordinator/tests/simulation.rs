@@ -6,6 +6,8 @@
 //! `ORX_SIM_SEEDS` says how many; `ORX_SIM_SEED` replays one.
 
 mod sim;
+#[path = "common/stepped.rs"]
+mod stepped;
 
 use sim::world::{Seen, World};
 

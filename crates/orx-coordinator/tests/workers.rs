@@ -5,12 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use orx_coordinator::engine::Events;
-use orx_coordinator::{Engine, Now, Settings};
+use orx_coordinator::recorder::plan::Events;
+use orx_coordinator::{Now, Settings};
 use orx_model::message::{Message, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
 use orx_model::{Incarnation, Job, JobSpec, JobStatus, Offer, SecretHash};
 use orx_store::{Jobs, Lead, LeadRequest, Leases, Memory, Store, Workers};
 use orx_testkit::make::{NOW, job, json, name, succeeded};
+
+#[path = "common/stepped.rs"]
+mod stepped;
+
+use stepped::Stepped;
 
 /// Of all workers here.
 const SECRET: SecretHash = SecretHash([7; 32]);
@@ -56,7 +61,7 @@ fn heartbeat(worker: u128, seq: u64, capacity: u32, state: WorkerState) -> Worke
 
 struct World {
     store: Arc<Memory>,
-    engine: Engine,
+    engine: Stepped,
     heartbeats: u64,
 }
 
@@ -65,23 +70,22 @@ impl World {
         let store = Arc::new(Memory::default());
         let node = Incarnation(1);
         let shared = Arc::clone(&store) as Arc<dyn Store>;
-        let mut engine = Engine::new(shared, Settings::default(), node, 7, at(0));
+        let mut engine = Stepped::new(shared, Settings::default(), node, 7, at(0));
         let request = LeadRequest { node, ttl: Duration::from_secs(1 << 30), above: 0 };
         let Ok(Lead::Leading(term)) = done(store.lead(request, NOW)) else { panic!("it leads") };
-        done(engine.lead(term, at(0))).expect("leads");
+        engine.lead(term, at(0)).expect("leads");
         Self { store, engine, heartbeats: 0 }
     }
 
     fn worker(&mut self, worker: u128, slots: u32, queues: &[&str], now: Now) {
-        let told = self.engine.register(registration(worker, slots, queues), Some(SECRET), now);
-        done(told).expect("an answer").expect("known");
+        self.engine.register(registration(worker, slots, queues), Some(SECRET), now);
         self.beat(worker, slots, now);
     }
 
     fn beat(&mut self, worker: u128, slots: u32, now: Now) {
         self.heartbeats += 1;
         let beat = heartbeat(worker, self.heartbeats, slots, WorkerState::Running);
-        done(self.engine.heartbeat(&beat, Some(SECRET), now)).expect("an answer").expect("heard");
+        self.engine.heartbeat(&beat, Some(SECRET), now);
     }
 
     fn enqueue(&self, jobs: impl IntoIterator<Item = JobSpec>) {
@@ -92,7 +96,7 @@ impl World {
     fn rounds(&mut self, now: Now) -> Vec<(Incarnation, Message)> {
         let mut sent = Vec::new();
         for _ in 0..100 {
-            let outbox = done(self.engine.round(Events::default(), now)).expect("a round");
+            let outbox = self.engine.round(Events::default(), now);
             sent.extend(outbox.send);
             if !self.engine.has_more() {
                 return sent;
@@ -145,7 +149,7 @@ fn a_worker_that_said_goodbye_to_another_node_is_given_nothing_more() {
     let mut world = World::new();
     world.worker(1, 4, &[], at(0));
     done(world.store.remove_workers(vec![Incarnation(1)], false)).expect("removed");
-    done(world.engine.refresh(at(1))).expect("refreshed");
+    world.engine.refresh(at(1)).expect("refreshed");
     world.enqueue([job()]);
     assert!(world.given(at(2)).is_empty());
     assert_eq!(world.jobs()[0].status, JobStatus::Pending);
@@ -158,9 +162,9 @@ fn what_a_worker_holds_whose_row_is_gone_is_given_up_after_a_lease() {
     world.enqueue([job()]);
     assert_eq!(world.given(at(1)), [(1, 1)].into());
     done(world.store.remove_workers(vec![Incarnation(1)], false)).expect("removed");
-    done(world.engine.refresh(at(2))).expect("refreshed");
+    world.engine.refresh(at(2)).expect("refreshed");
     assert_eq!(world.jobs()[0].status, JobStatus::Dispatched);
-    done(world.engine.monitor(at(40))).expect("a look");
+    world.engine.monitor(at(40)).expect("a look");
     assert_eq!(world.jobs()[0].status, JobStatus::Pending);
 }
 
@@ -170,15 +174,15 @@ fn server_dies(world: &mut World, next: u128, now: Now) {
     let node = Incarnation(next);
     let (term, _) = done(world.store.leader(now.wall)).expect("read").expect("one leads");
     done(world.store.step_down(term)).expect("it is gone");
-    world.engine = Engine::new(shared, Settings::default(), node, next as u64, now);
+    world.engine = Stepped::new(shared, Settings::default(), node, next as u64, now);
     let request = LeadRequest { node, ttl: Duration::from_secs(1 << 30), above: 0 };
     let Ok(Lead::Leading(term)) = done(world.store.lead(request, now.wall)) else {
         panic!("leads")
     };
-    done(world.engine.lead(term, now)).expect("leads");
-    done(world.engine.rescue_hosted(now)).expect("rescued");
+    world.engine.lead(term, now).expect("leads");
+    world.engine.rescue_hosted(now).expect("rescued");
     let hosted = registration(next + 1, 10, &[]);
-    done(world.engine.register(hosted, None, now)).expect("an answer").expect("known");
+    world.engine.register(hosted, None, now);
 }
 
 #[test]
@@ -198,8 +202,8 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
         }
         world.heartbeats += 1;
         let beat = heartbeat(worker, world.heartbeats, 10, WorkerState::Running);
-        done(world.engine.heartbeat(&beat, None, now)).expect("an answer").expect("heard");
-        done(world.engine.promote(now)).expect("promoted");
+        world.engine.heartbeat(&beat, None, now);
+        world.engine.promote(now).expect("promoted");
         for (_, message) in world.rounds(now) {
             let Message::JobDispatch { jobs, .. } = message else { continue };
             running.extend(jobs.iter().map(|dispatch| (dispatch.job, dispatch.execution)));
@@ -213,7 +217,7 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
                 let outcome = orx_testkit::make::outcome(job, execution.0, succeeded());
                 events.outcomes.push((Incarnation(worker), outcome));
             }
-            done(world.engine.round(events, now)).expect("recorded");
+            world.engine.round(events, now);
             running = world
                 .jobs()
                 .iter()
@@ -244,7 +248,7 @@ fn a_drained_worker_that_dies_is_lost_once_and_a_fenced_one_is_remembered() {
         world.worker(1, 4, &[], at(0));
         done(world.store.order_workers(vec![Incarnation(1)], Some(order))).expect("ordered");
         for look in [1, 40, 45] {
-            done(world.engine.monitor(at(look))).expect("a look");
+            world.engine.monitor(at(look)).expect("a look");
         }
         let rows = done(world.store.workers(at(45).wall)).expect("read");
         assert_eq!(rows.len(), kept, "{order:?}");

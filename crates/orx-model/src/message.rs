@@ -127,9 +127,15 @@ pub struct Hint {
     /// Jobs became ready.
     #[serde(default)]
     pub work: bool,
-    /// Places at workers became free.
+    /// Attempts have ended, and their places at workers are free.
     #[serde(default)]
     pub room: bool,
+    /// Which ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndedAt>,
+    /// All of them are named.
+    #[serde(default)]
+    pub all_ended: bool,
     /// A job was accepted that is due, or over, at this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
@@ -166,9 +172,29 @@ impl Hint {
         }
     }
 
+    pub fn add_ended(&mut self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {
+        // Before the first, all of none are named.
+        self.all_ended |= !self.room;
+        self.room = true;
+        for (worker, execution) in ended {
+            if self.ended.len() >= Self::NAMED {
+                self.all_ended = false;
+                return;
+            }
+            self.ended.push(EndedAt { worker, execution });
+        }
+    }
+
     pub fn add_due(&mut self, at: Timestamp) {
         self.due = Some(self.due.map_or(at, |known| known.min(at)));
     }
+}
+
+/// An attempt that has ended, and its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedAt {
+    pub worker: Incarnation,
+    pub execution: ExecutionId,
 }
 
 #[derive(

@@ -363,8 +363,8 @@ pub trait Dispatching: Send + Sync {
     /// Every live attempt, by job id.
     async fn live_attempts(&self) -> Result<Vec<Live>>;
 
-    /// Those of one worker, by job id.
-    async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>>;
+    /// Those of these workers, by job id.
+    async fn live_attempts_of(&self, workers: Vec<Incarnation>) -> Result<Vec<Live>>;
 
     /// In the order of `executions`, live or ended; `None` for those that are not known.
     async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>>;

@@ -19,8 +19,8 @@ use orx_model::{
 };
 use orx_store::{
     CLAIM_MOST, CancelAnswer, CancelCommand, ClockJump, ClockNote, Enqueued, Holder, Home, KeptKey,
-    Lead, LeadRequest, ListRequest, LogRequest, NodeReport, PruneRequest, Recorded, RetryAnswer,
-    Store, StoreError, Term, TokenRecord, WorkerPut, WorkerReport,
+    Lead, LeadRequest, ListRequest, Live, LogRequest, NodeReport, PruneRequest, Recorded,
+    RetryAnswer, Store, StoreError, Term, TokenRecord, WorkerPut, WorkerReport,
 };
 
 use crate::make::{NOW, at, failed, job, json, lost, name, outcome, request, succeeded};
@@ -55,6 +55,7 @@ macro_rules! store_contract {
             what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_gets
             what_is_handed_back_costs_nothing_and_keeps_its_place
             what_must_not_run_twice_fails_when_lost
+            what_must_not_run_twice_fails_when_interrupted_after_its_start
             late_result_of_an_old_execution_changes_nothing
             an_outcome_told_twice_is_recorded_once
             a_stale_part_of_a_batch_does_not_sink_the_rest
@@ -532,6 +533,18 @@ pub async fn what_must_not_run_twice_fails_when_lost(store: AStore) {
     let id = add(&store, JobSpec { on_lost: OnLost::Fail, ..job() }).await;
     claim(&store, 1).await;
     let _ = tell(&store, outcome(id, 1, lost(LostWith::Server))).await;
+    let job = get(&store, id).await;
+    assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
+}
+
+pub async fn what_must_not_run_twice_fails_when_interrupted_after_its_start(store: AStore) {
+    let id = add(&store, JobSpec { on_lost: OnLost::Fail, ..job() }).await;
+    claim(&store, 1).await;
+    let told = tell(&store, outcome(id, 1, OutcomeKind::Interrupted)).await;
+    assert!(matches!(told, Recorded::Applied { status: JobStatus::Pending, .. }), "{told:?}");
+    claim(&store, 2).await;
+    let started = Outcome { started_at: Some(NOW), ..outcome(id, 2, OutcomeKind::Interrupted) };
+    let _ = tell(&store, started).await;
     let job = get(&store, id).await;
     assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
 }
@@ -1124,11 +1137,12 @@ pub async fn live_attempts_are_known_by_worker(store: AStore) {
     store.enqueue(vec![job(), job(), job()], NOW).await.expect("enqueue");
     let requests = vec![request(1, 10, 2), request(2, 20, 1)];
     store.claim_ready(requests, store.term, at(1)).await.expect("claim");
-    let of = |worker| store.live_attempts_of(Incarnation(worker));
     let all = store.live_attempts().await.expect("read");
-    for worker in [1, 2, 3] {
-        let own: Vec<_> = all.iter().filter(|it| it.worker.0 == worker).cloned().collect();
-        assert_eq!(of(worker).await.expect("read"), own);
+    for workers in [vec![], vec![1], vec![2], vec![3], vec![2, 1]] {
+        let is_own = |it: &&Live| workers.contains(&it.worker.0);
+        let own: Vec<_> = all.iter().filter(is_own).cloned().collect();
+        let workers = workers.iter().map(|worker| Incarnation(*worker)).collect();
+        assert_eq!(store.live_attempts_of(workers).await.expect("read"), own);
     }
     assert_eq!(all.len(), 3);
 }

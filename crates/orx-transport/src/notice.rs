@@ -6,12 +6,12 @@
 //! by [`Notices::heard`], and goes no further.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use orx_model::message::Hint;
 use orx_model::wire::Condition;
-use orx_model::{JobId, Timestamp};
+use orx_model::{ExecutionId, Incarnation, JobId, Timestamp};
 use tokio::sync::{Notify, watch};
 
 /// Entries from which on those that nobody watches any more are looked for.
@@ -25,9 +25,10 @@ pub struct Notices {
 
 struct Inner {
     work: Notify,
+    due_told: Notify,
+    workers_told: Notify,
     /// Earliest time told by [`Notices::due`] and not yet taken, milliseconds; `MAX` for none.
     due: AtomicI64,
-    workers: AtomicBool,
     /// What stands in the way: of the store, and whether this node was told to end.
     condition: watch::Sender<(Condition, bool)>,
     /// Only jobs that somebody watches now: bounded by open requests.
@@ -46,8 +47,9 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             work: Notify::new(),
+            due_told: Notify::new(),
+            workers_told: Notify::new(),
             due: AtomicI64::new(i64::MAX),
-            workers: AtomicBool::new(false),
             condition: watch::Sender::new((Condition::Well, false)),
             watched: Mutex::default(),
             outward: None,
@@ -88,8 +90,17 @@ impl Notices {
         }
     }
 
-    /// What another node told, in as far as it is for those who wait here for jobs.
+    /// What another node told. It goes no further.
     pub fn heard(&self, hint: &Hint) {
+        if hint.work {
+            self.inner.work.notify_one();
+        }
+        if let Some(due) = hint.due {
+            self.due_here(due);
+        }
+        if hint.workers {
+            self.inner.workers_told.notify_one();
+        }
         if hint.more {
             self.wake_all();
         } else if !hint.changed.is_empty() {
@@ -103,37 +114,33 @@ impl Notices {
         self.tell_others(|hint| hint.work = true);
     }
 
-    /// Places at workers became free.
-    pub fn room(&self) {
-        self.inner.work.notify_one();
-        self.tell_others(|hint| hint.room = true);
+    /// These attempts have ended: their places at workers became free.
+    pub fn room(&self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {
+        self.tell_others(|hint| hint.add_ended(ended));
     }
 
     /// What is known of workers, or ordered of them, changed: here too it is to be read.
     pub fn workers(&self) {
-        self.heard_of_workers();
+        self.inner.workers_told.notify_one();
         self.tell_others(|hint| hint.workers = true);
     }
 
-    /// Another node told it.
-    pub fn heard_of_workers(&self) {
-        self.inner.workers.store(true, Ordering::Release);
-        self.inner.work.notify_one();
-    }
-
-    /// [`Self::workers`] was told since this was last asked.
-    #[must_use]
-    pub fn take_workers(&self) -> bool {
-        self.inner.workers.swap(false, Ordering::AcqRel)
+    /// Waits for [`Self::workers`]; one that came before is not missed. For one waiter, the monitor.
+    pub async fn wait_for_workers(&self) {
+        self.inner.workers_told.notified().await;
     }
 
     /// How the store is.
     pub fn store_is(&self, store: Condition) {
         let changed = |told: &mut (Condition, bool)| std::mem::replace(&mut told.0, store) != store;
-        if self.inner.condition.send_if_modified(changed) && !store.is_well() {
-            // Whoever finds out that it is well again looks from now on.
-            self.inner.work.notify_one();
-        }
+        self.inner.condition.send_if_modified(changed);
+    }
+
+    /// Resolves once the store is not well.
+    pub async fn store_doubted(&self) {
+        let mut condition = self.inner.condition.subscribe();
+        // An error would say that `self` is gone.
+        let _ = condition.wait_for(|(store, _)| !store.is_well()).await;
     }
 
     #[must_use]
@@ -167,11 +174,20 @@ impl Notices {
         self.tell_others(|hint| hint.nodes = true);
     }
 
-    /// A job was accepted that is due, or expires, at `at`: the dispatcher should not sleep longer.
+    /// A job was accepted that is due, or expires, at `at`: the scheduler should not sleep longer.
     pub fn due(&self, at: Timestamp) {
-        self.inner.due.fetch_min(at.as_millis(), Ordering::AcqRel);
-        self.inner.work.notify_one();
+        self.due_here(at);
         self.tell_others(|hint| hint.add_due(at));
+    }
+
+    fn due_here(&self, at: Timestamp) {
+        self.inner.due.fetch_min(at.as_millis(), Ordering::AcqRel);
+        self.inner.due_told.notify_one();
+    }
+
+    /// Waits for [`Self::due`]; one that came before is not missed. For one waiter, the scheduler.
+    pub async fn wait_for_due(&self) {
+        self.inner.due_told.notified().await;
     }
 
     /// The earliest time told since this was last asked.
@@ -181,7 +197,7 @@ impl Notices {
         (due != i64::MAX).then(|| Timestamp::from_millis(due))
     }
 
-    /// Waits for [`Self::work`] or [`Self::due`]; one that came before is not missed. For one waiter, the dispatcher.
+    /// Waits for [`Self::work`]; one that came before is not missed. For one waiter, the dispatcher.
     pub async fn wait_for_work(&self) {
         self.inner.work.notified().await;
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use orx_model::message::{WorkerHeartbeat, WorkerRegistration, WorkerState};
-use orx_model::{Incarnation, JobId, Offer};
+use orx_model::{Incarnation, JobId, JobSpec, Offer};
 use orx_store::Jobs;
+use orx_testkit::make;
 use orx_transport::GatewayServer;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -61,7 +62,6 @@ fn heartbeat(incarnation: Incarnation, seq: u64) -> WorkerHeartbeat {
 }
 
 #[test]
-#[ignore = "one loop answers workers, one by one, until each duty has a service of its own"]
 fn a_store_that_takes_200_ms_a_call_delays_no_heartbeat_and_no_renewal() {
     in_virtual_time(async {
         let (world, node) = started(Pace::Slow).await;
@@ -94,14 +94,14 @@ fn a_store_that_takes_200_ms_a_call_delays_no_heartbeat_and_no_renewal() {
 }
 
 #[test]
-#[ignore = "a part that cannot be written holds up all that was told with it, until it is split off"]
 fn an_outcome_that_cannot_be_written_delays_no_other() {
     in_virtual_time(async {
         let (world, _node) = started(Pace::Quick).await;
         let bad = JobId(3);
         world.unwritable.lock().expect("a lock").insert(bad);
         Worker::start(&world, Incarnation(2), 0);
-        let jobs: Vec<_> = (0..20).map(|_| orx_testkit::make::job()).collect();
+        let on_a = || JobSpec { queue: name("a"), ..make::job() };
+        let jobs: Vec<_> = (0..20).map(|_| on_a()).collect();
         done(world.memory.enqueue(jobs, world.wall())).expect("accepted");
         let open = || {
             let jobs = world.memory.all_jobs();

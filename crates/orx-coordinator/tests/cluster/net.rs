@@ -121,7 +121,7 @@ impl Delivery for Taken {
 
     fn answer(mut self: Box<Self>, receipt: Receipt) -> Envelope {
         let envelope = self.envelope.take().expect("it is answered once");
-        if receipt != Receipt::TryAgain {
+        if matches!(receipt, Receipt::Recorded | Receipt::Stale) {
             self.world.answered(&envelope);
         }
         envelope

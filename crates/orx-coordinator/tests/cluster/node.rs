@@ -120,6 +120,11 @@ impl Node {
         }
     }
 
+    pub(crate) fn is_going(&self) -> bool {
+        let until = *self.still_until.lock().expect("a lock");
+        self.is_alive() && until.is_none_or(|until| until <= Instant::now())
+    }
+
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Relaxed)
     }

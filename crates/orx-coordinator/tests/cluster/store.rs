@@ -33,21 +33,29 @@ pub(crate) struct SlowStore {
 
 impl SlowStore {
     /// The change is made whether or not anybody waits for the answer: a call that is given up, and
-    /// one of a node that dies meanwhile, are under way.
+    /// one of a node that dies meanwhile, are under way. What a node does while it stands still is what
+    /// it was about to do when it was stopped: that goes out first when it goes on, before it can look
+    /// at any clock again.
     async fn call<T: Send + 'static>(
         &self,
         what: &'static str,
         apply: impl FnOnce(&World) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.node.goes_on().await;
-        let trip = self.world.trip(&self.node, what);
-        let (to, answer) = oneshot::channel();
-        let (world, node) = (Arc::clone(&self.world), self.node.id);
-        if trip.is_immediate() {
-            return self.world.apply(node, what, apply);
+        let trip = self.node.is_going().then(|| self.world.trip(&self.node, what));
+        if trip.is_some_and(|trip| trip.is_immediate()) {
+            return self.world.apply(self.node.id, what, apply);
         }
+        let (to, answer) = oneshot::channel();
+        let (world, node) = (Arc::clone(&self.world), Arc::clone(&self.node));
         tokio::spawn(async move {
-            let answer = carry_out(&world, node, what, trip, apply).await;
+            let trip = match trip {
+                Some(trip) => trip,
+                None => {
+                    node.goes_on().await;
+                    world.trip(&node, what)
+                }
+            };
+            let answer = carry_out(&world, node.id, what, trip, apply).await;
             let is_lost = trip.fate == Fate::AnswerLost;
             // Whoever asked may have given up.
             if (to.send(answer).is_err() || is_lost) && what == "claim_ready" {
@@ -194,7 +202,7 @@ slow!(Dispatching {
     fn next_due() -> Option<Timestamp>;
     fn record_progress(progress: Vec<ExecutionProgress>) -> ();
     fn mark_started(started: Vec<Started>, now: Timestamp) -> ();
-    fn live_attempts_of(worker: Incarnation) -> Vec<Live>;
+    fn live_attempts_of(workers: Vec<Incarnation>) -> Vec<Live>;
     fn holders(executions: Vec<ExecutionRef>) -> Vec<Option<Holder>>;
     led fn promote_due(; now: Timestamp, limit: u32) -> Promoted;
     led fn clock_was_set(jump: ClockJump; now: Timestamp) -> u64;

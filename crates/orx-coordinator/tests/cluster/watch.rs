@@ -315,7 +315,8 @@ impl Watch {
                     return Err(format!("I18: {} gets jobs out of order", to.0));
                 }
                 let count = held().count();
-                if count > 1 && held().any(|attempt| attempt.alone) {
+                let is_unheard = self.unheard.is_some_and(|at| clock < at + UNHEARD);
+                if count > 1 && !is_unheard && held().any(|attempt| attempt.alone) {
                     return Err(format!("I35: {} holds {count}, and one that runs alone", to.0));
                 }
                 let Some(said) = self.workers.get(&to) else {
@@ -325,7 +326,6 @@ impl Watch {
                 // The newest of the old ones, too.
                 let known = said.capacity.iter().skip(recent.saturating_sub(1));
                 let most = known.map(|(_, capacity)| *capacity).max().unwrap_or(said.slots);
-                let is_unheard = self.unheard.is_some_and(|at| clock < at + UNHEARD);
                 if count > most as usize && !is_unheard {
                     return Err(format!("I20: {} holds {count} of {most}", to.0));
                 }

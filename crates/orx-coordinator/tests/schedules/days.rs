@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orx_coordinator::schedules::decide;
-use orx_coordinator::{Engine, Now};
+use orx_coordinator::Now;
+use orx_coordinator::leader::scheduler::plan::decide;
 use orx_model::schedule::{CatchUp, Due, Overlap, ScheduleSpec, Slot, SlotOutcome, When, ZoneName};
 use orx_model::{JobId, JobStatus, Timestamp};
 use orx_store::{CancelCommand, Jobs, Schedules};
@@ -18,6 +18,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::oracle::{self, Expected, Minutes, Row};
 use crate::shim::Shim;
+use crate::stepped::Stepped;
 use crate::world::{
     HOUR, MINUTE, SECOND, done, engine, is_deposed, ledger, ms, plan, spec, take_lead,
 };
@@ -91,7 +92,7 @@ impl Days {
 }
 
 struct Node {
-    engine: Engine,
+    engine: Stepped,
     number: u128,
 }
 
@@ -198,7 +199,7 @@ impl Sim {
         let at = self.now();
         let mut engine = engine(&self.store, number, at);
         let term = take_lead(&self.store, number, at.wall);
-        done(engine.lead(term, at)).expect("leads");
+        engine.lead(term, at).expect("leads");
         let before = std::mem::replace(&mut self.leader, Node { engine, number });
         self.stale.push(before);
         self.look();
@@ -206,10 +207,10 @@ impl Sim {
 
     fn look(&mut self) {
         let at = self.now();
-        done(self.leader.engine.fire(at)).expect("fired");
+        self.leader.engine.fire(at).expect("fired");
         // What ran before, when the clock showed it first, is found in a second look.
         if self.leader.engine.next_due().is_some_and(|due| due <= at.wall) {
-            done(self.leader.engine.fire(at)).expect("fired");
+            self.leader.engine.fire(at).expect("fired");
         }
         self.expect();
         self.trace.push(format!("{} a look", at.wall));
@@ -225,7 +226,7 @@ impl Sim {
             55..60 => {
                 let at = self.now();
                 self.say("the monitor");
-                done(self.leader.engine.monitor(at)).expect("a round");
+                self.leader.engine.monitor(at).expect("a round");
                 self.look();
             }
             60..68 => {
@@ -312,14 +313,14 @@ impl Sim {
         let (slot, store) = (Arc::clone(&led), Arc::clone(&self.store));
         self.store.meanwhile(move || {
             let term = take_lead(&store, number, at.wall);
-            done(other.lead(term, at)).expect("leads");
-            done(other.fire(at)).expect("fired");
+            other.lead(term, at).expect("leads");
+            other.fire(at).expect("fired");
             if other.next_due().is_some_and(|due| due <= at.wall) {
-                done(other.fire(at)).expect("fired");
+                other.fire(at).expect("fired");
             }
             *slot.lock().expect("a lock") = Some(other);
         });
-        let answer = done(self.leader.engine.fire(at));
+        let answer = self.leader.engine.fire(at);
         if let Some(engine) = led.lock().expect("a lock").take() {
             assert!(answer.is_ok() || is_deposed(answer), "nothing, or it is told");
             let before = std::mem::replace(&mut self.leader, Node { engine, number });
@@ -340,10 +341,10 @@ impl Sim {
         self.say("those that led before act");
         let at = self.now();
         for node in &mut self.stale {
-            done(node.engine.monitor(at)).ok();
+            node.engine.monitor(at).ok();
             let before = self.store.memory.all_jobs().len();
-            let fired = done(node.engine.fire(at));
-            let settled = done(node.engine.settle(at)).map(drop);
+            let fired = node.engine.fire(at);
+            let settled = node.engine.settle(at).map(drop);
             for answer in [fired, settled] {
                 if answer.is_err() && !is_deposed(answer) {
                     return Err("a stale leader hears something else".into());
@@ -372,7 +373,7 @@ impl Sim {
         for _ in 0..self.rng.random_range(1..4) {
             self.pass(200);
             let at = self.now();
-            done(self.leader.engine.settle(at)).expect("settled");
+            self.leader.engine.settle(at).expect("settled");
         }
         let mut going: BTreeMap<&str, Vec<JobId>> = BTreeMap::new();
         let jobs = self.store.memory.all_jobs();

@@ -17,7 +17,7 @@ fn a_leader_that_was_replaced_fires_nothing() {
     world.add(hourly("s"));
     take_lead(&world.store, 2, ms(world.clock));
     world.clock = START + HOUR;
-    assert!(is_deposed(done(world.engine.fire(world.now()))));
+    assert!(is_deposed(world.engine.fire(world.now())));
     assert_eq!((world.runs().len(), world.ledger("s").len()), (0, 0));
 }
 
@@ -30,10 +30,10 @@ fn what_two_leaders_read_as_due_fires_once() {
     world.store.meanwhile(move || {
         let mut other = engine(&store, 2, at);
         let term = take_lead(&store, 2, at.wall);
-        done(other.lead(term, at)).expect("leads");
-        done(other.fire(at)).expect("fired");
+        other.lead(term, at).expect("leads");
+        other.fire(at).expect("fired");
     });
-    assert!(is_deposed(done(world.engine.fire(at))));
+    assert!(is_deposed(world.engine.fire(at)));
     assert_eq!(world.words("s"), "1 ran");
     assert_eq!(world.runs().len(), 1);
 }
@@ -47,7 +47,7 @@ fn while_it_fires(act: impl FnOnce(&Shim, ScheduleRecord) + Send + 'static) -> W
     let store = Arc::clone(&world.store);
     let record = world.record("s");
     world.store.meanwhile(move || act(&store, record));
-    done(world.engine.fire(world.now())).expect("fired");
+    world.engine.fire(world.now()).expect("fired");
     assert_eq!(world.words("other"), "1 ran", "others are not held up");
     world
 }
@@ -138,7 +138,7 @@ fn one_that_cannot_be_stored_stops_no_other_and_is_tried_again() {
 
     world.store.refused.lock().expect("a lock").clear();
     world.pass(5 * SECOND);
-    done(world.engine.monitor(world.now())).expect("a round");
+    world.engine.monitor(world.now()).expect("a round");
     world.wake();
     assert_eq!(world.words("s"), "1 ran");
 }
@@ -155,8 +155,8 @@ fn a_batch_that_cannot_be_stored_neither_hides_others_nor_is_tried_without_end()
     world.clock = START + HOUR;
     let mut calls = 0;
     while world.engine.next_due().is_some_and(|due| due <= ms(world.clock)) {
-        done(world.engine.promote(world.now())).expect("promoted");
-        done(world.engine.fire(world.now())).expect("fired");
+        world.engine.promote(world.now()).expect("promoted");
+        world.engine.fire(world.now()).expect("fired");
         calls += 1;
         assert!(calls <= 1_203 / 500 + 2, "it would be woken for ever");
     }
@@ -180,8 +180,8 @@ fn what_many_schedules_catch_up_is_written_in_pieces() {
     world.clock = START + 10 * HOUR;
     let mut made = 0;
     while world.engine.next_due().is_some_and(|due| due <= ms(world.clock)) {
-        done(world.engine.promote(world.now())).expect("promoted");
-        done(world.engine.fire(world.now())).expect("fired");
+        world.engine.promote(world.now()).expect("promoted");
+        world.engine.fire(world.now()).expect("fired");
         let now = world.runs().len();
         assert!(now - made <= 5_000, "{} at once", now - made);
         made = now;
@@ -198,9 +198,9 @@ fn many_more_than_one_batch_fire_in_the_same_moment_once_each() {
         world.add(ScheduleSpec { timing: once, ..hourly(&format!("s{number}")) });
     }
     world.clock = at;
-    done(world.engine.promote(world.now())).expect("promoted");
+    world.engine.promote(world.now()).expect("promoted");
     for next in [Some(ms(at)), Some(ms(at)), None] {
-        done(world.engine.fire(world.now())).expect("fired");
+        world.engine.fire(world.now()).expect("fired");
         assert_eq!(world.engine.next_due(), next, "at once, while there are more");
     }
     assert_eq!(world.runs().len(), 1_203);

@@ -10,4 +10,6 @@ mod leaders;
 mod oracle;
 mod overlaps;
 mod shim;
+#[path = "../common/stepped.rs"]
+mod stepped;
 mod world;

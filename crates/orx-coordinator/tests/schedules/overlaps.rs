@@ -1,5 +1,6 @@
 //! What a due time does about a run that has not ended.
 
+use orx_model::message::Hint;
 use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec};
 use orx_model::{JobId, JobStatus, OutcomeKind};
 use orx_store::{CancelCommand, Jobs, Schedules};
@@ -100,7 +101,8 @@ fn third_hour_after_the_waiting_run_was_cancelled(overlap: Overlap) -> World {
     let id = world.runs()[1].0;
     let cancel = CancelCommand { id, reason: None, by: None, force: false, expected: None };
     done(world.store.cancel(vec![cancel], ms(world.clock))).expect("cancelled");
-    done(world.engine.room_elsewhere(world.now())).expect("told");
+    let hint = Hint { room: true, all_ended: true, ..Hint::default() };
+    world.engine.heard(&hint, world.now());
     world.until(START + 3 * HOUR);
     world
 }

@@ -156,7 +156,7 @@ pass!(Dispatching {
     fn record_outcomes(ends: Vec<Outcome>, draws: Vec<f64>, now: Timestamp) -> Vec<Recorded>;
     fn give_up(ends: Vec<Outcome>, draws: Vec<f64>, term: Term, now: Timestamp) -> Vec<Recorded>;
     fn live_attempts() -> Vec<Live>;
-    fn live_attempts_of(worker: Incarnation) -> Vec<Live>;
+    fn live_attempts_of(workers: Vec<Incarnation>) -> Vec<Live>;
     fn holders(executions: Vec<ExecutionRef>) -> Vec<Option<Holder>>;
 });
 

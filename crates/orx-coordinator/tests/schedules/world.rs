@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use orx_coordinator::engine::Events;
-use orx_coordinator::{Engine, Now, Outbox, Settings};
+use orx_coordinator::recorder::plan::Events;
+use orx_coordinator::{Now, Settings};
 use orx_model::job::{Labels, json_null};
 use orx_model::message::{Message, WorkerHeartbeat, WorkerRegistration, WorkerState};
 use orx_model::schedule::{Due, ScheduleSpec, Slot, When};
@@ -20,6 +20,7 @@ use orx_store::{
 };
 
 use crate::shim::Shim;
+use crate::stepped::{Outbox, Stepped};
 
 /// Of the worker, whichever engine it talks to.
 const SECRET: SecretHash = SecretHash([7; 32]);
@@ -88,9 +89,9 @@ pub(crate) fn plan(spec: ScheduleSpec, made: i64, next: Option<Due>) -> Schedule
     SchedulePlan { spec, templates, paused: None, position, by: None }
 }
 
-pub(crate) fn engine(store: &Arc<Shim>, node: u128, at: Now) -> Engine {
+pub(crate) fn engine(store: &Arc<Shim>, node: u128, at: Now) -> Stepped {
     let shared: Arc<dyn Store> = Arc::<Shim>::clone(store);
-    Engine::new(shared, Settings::default(), Incarnation(node), node as u64, at)
+    Stepped::new(shared, Settings::default(), Incarnation(node), node as u64, at)
 }
 
 /// The lease of whoever leads has run out, and this node takes it.
@@ -109,7 +110,7 @@ pub(crate) fn take_lead(store: &Shim, node: u128, at: Timestamp) -> Term {
 /// One node that leads, and one worker with room for eight jobs.
 pub(crate) struct World {
     pub(crate) store: Arc<Shim>,
-    pub(crate) engine: Engine,
+    pub(crate) engine: Stepped,
     pub(crate) clock: i64,
     /// By so much the clock was set, all in all.
     pub(crate) set: i64,
@@ -124,7 +125,7 @@ impl World {
         let at = Now { wall: ms(START), mono: Duration::ZERO };
         let mut engine = engine(&store, 1, at);
         let term = take_lead(&store, 1, at.wall);
-        done(engine.lead(term, at)).expect("leads");
+        engine.lead(term, at).expect("leads");
         let worker = Incarnation(77);
         let mut world = Self { store, engine, clock: START, set: 0, worker, told: Vec::new() };
         world.register();
@@ -144,8 +145,7 @@ impl World {
             started_at: ms(START),
         };
         let at = self.now();
-        let told = done(self.engine.register(registration, Some(SECRET), at)).expect("registered");
-        let (_, outbox) = told.expect("its own");
+        let (_, outbox) = self.engine.register(registration, Some(SECRET), at);
         self.take(outbox);
         // Work comes after the first heartbeat.
         let heartbeat = WorkerHeartbeat {
@@ -157,8 +157,7 @@ impl World {
             unacknowledged: Vec::new(),
             load: None,
         };
-        let told = done(self.engine.heartbeat(&heartbeat, Some(SECRET), at)).expect("heard");
-        let (_, outbox) = told.expect("its own");
+        let (_, outbox) = self.engine.heartbeat(&heartbeat, Some(SECRET), at);
         self.take(outbox);
     }
 
@@ -200,11 +199,11 @@ impl World {
         // Or it would be taken for silent.
         self.register();
         let at = self.now();
-        done(self.engine.fire(at)).expect("fired");
-        done(self.engine.promote(at)).expect("promoted");
-        let settled = done(self.engine.settle(at)).expect("settled");
+        self.engine.fire(at).expect("fired");
+        self.engine.promote(at).expect("promoted");
+        let settled = self.engine.settle(at).expect("settled");
         self.take(settled);
-        let round = done(self.engine.round(events, at)).expect("a round");
+        let round = self.engine.round(events, at);
         self.take(round);
     }
 
@@ -240,7 +239,7 @@ impl World {
         let at = self.now();
         self.engine = engine(&self.store, 2, at);
         let term = take_lead(&self.store, 2, at.wall);
-        done(self.engine.lead(term, at)).expect("leads");
+        self.engine.lead(term, at).expect("leads");
         self.register();
         self.until(clock);
     }

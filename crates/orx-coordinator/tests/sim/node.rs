@@ -5,25 +5,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orx_coordinator::election::{Election, Turn};
-use orx_coordinator::engine::Events;
-use orx_coordinator::{Engine, Now, Outbox, Settings};
+use orx_coordinator::leader::election::{Election, Turn};
+use orx_coordinator::recorder::plan::Events;
+use orx_coordinator::{Now, Settings};
 use orx_model::message::Hint;
 use orx_model::{Incarnation, Timestamp};
 use orx_store::{Lead, Leases, Memory, Store, StoreError, Term};
 
 use super::now;
 use super::world::START;
+use crate::stepped::{Outbox, Stepped};
 
 pub(crate) struct Node {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Stepped,
     pub(crate) election: Election,
     settings: Settings,
     /// The store's answer is on its way, to a question asked at that moment.
     asked: Option<(Duration, Lead)>,
     /// Another node heard of workers.
     workers: bool,
-    passed: Duration,
+    /// Another node told of ends, and did not name them all.
+    count: bool,
     monitored: Duration,
 }
 
@@ -56,12 +58,12 @@ impl Node {
         let shared: Arc<dyn Store> = Arc::<Memory>::clone(store);
         let settings = Settings::default();
         Self {
-            engine: Engine::new(shared, settings.clone(), id, seed, at),
+            engine: Stepped::new(shared, settings.clone(), id, seed, at),
             election: Election::new(id, settings.clone()),
             settings,
             asked: None,
             workers: false,
-            passed: at.mono,
+            count: false,
             monitored: at.mono,
         }
     }
@@ -74,10 +76,6 @@ impl Node {
     pub(crate) fn pass(&mut self, store: &Memory, events: Events, how: Pass, at: Now) -> Passed {
         let mut passed = Passed::default();
         if !how.stopped {
-            if at.mono > self.passed + self.settings.monitor + self.settings.heartbeat {
-                self.engine.was_away(at);
-            }
-            self.passed = at.mono;
             if !self.elect(store, how.slow, at, &mut passed) {
                 passed.again = true;
                 return passed;
@@ -110,7 +108,7 @@ impl Node {
         if let Some((asked_at, answer)) = self.asked.take()
             && let Turn::Won(term) = self.election.answered(asked_at, at.mono, answer)
         {
-            now(self.engine.lead(term, at)).expect("leads");
+            self.engine.lead(term, at).expect("leads");
             passed.won = Some(term);
         }
         true
@@ -130,18 +128,18 @@ impl Node {
         at: Now,
         passed: &mut Passed,
     ) -> Result<(), StoreError> {
-        now(self.engine.fire(at))?;
-        now(self.engine.promote(at))?;
+        self.engine.fire(at)?;
+        self.engine.promote(at)?;
         if std::mem::take(&mut self.workers) {
-            passed.outboxes.push(now(self.engine.refresh(at))?);
+            passed.outboxes.push(self.engine.refresh(at)?);
         }
+        let monitor = std::mem::take(&mut self.count) || monitor;
         if monitor || at.mono >= self.monitored + self.settings.monitor {
-            passed.outboxes.push(now(self.engine.monitor(at))?);
+            passed.outboxes.push(self.engine.monitor(at)?);
             self.monitored = at.mono;
         }
-        let seats = self.engine.fleet().seats();
-        passed.before = seats.map(|s| (s.registration.incarnation, s.room())).collect();
-        let mut outbox = now(self.engine.round(events, at))?;
+        passed.before = self.engine.rooms().all();
+        let mut outbox = self.engine.round(events, at);
         match outbox.failed.take() {
             None => {}
             Some(StoreError::Deposed) => {
@@ -159,15 +157,11 @@ impl Node {
 
     /// What another node tells.
     pub(crate) fn heard(&mut self, hint: &Hint, at: Now) {
-        if let Some(due) = hint.due {
-            self.engine.due_at(due);
-        }
+        self.engine.heard(hint, at);
         self.workers |= hint.workers;
+        self.count |= hint.room && !hint.all_ended;
         if hint.nodes {
             self.election.ask_now(at.mono);
-        }
-        if hint.room && self.engine.term().is_some() {
-            now(self.engine.recount()).expect("counted");
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orx_coordinator::engine::Events;
-use orx_coordinator::{Now, Outbox};
+use orx_coordinator::Now;
+use orx_coordinator::recorder::plan::Events;
 use orx_model::message::{ExecutionRef, HeartbeatAnswer, Hint, Message, WorkerHeartbeat};
 use orx_model::{Incarnation, Job, JobId, SecretHash, Timestamp};
 use orx_store::{
@@ -18,6 +18,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::node::{Node, Pass, Passed};
 use super::{Checker, Told, Worker, a_job, now};
+use crate::stepped::Outbox;
 
 /// A message on its way.
 #[derive(Clone)]
@@ -170,7 +171,7 @@ impl World {
             self.nodes.insert(id, node);
             self.follows(id, passed).expect("nobody has a job yet");
             let node = self.nodes.get_mut(&id).expect("the node");
-            let rescued = now(node.engine.rescue_hosted(at)).expect("rescued");
+            let rescued = node.engine.rescue_hosted(at).expect("rescued");
             self.deliver(id, rescued);
         } else {
             self.nodes.insert(id, node);
@@ -200,8 +201,7 @@ impl World {
         };
         let registration = worker.registration.clone();
         let secret = (self.most != 1).then_some(SecretHash([7; 32]));
-        let told = now(node.engine.register(registration, secret, at)).expect("registered");
-        let told = told.expect("its own");
+        let told = node.engine.register(registration, secret, at);
         self.deliver(to, told.1);
         Some(told.0)
     }
@@ -222,10 +222,8 @@ impl World {
         for (to, message) in outbox.send {
             self.post(Mail::ToWorker(to, message));
         }
-        let leads = self.nodes.get(&from).is_some_and(|node| node.engine.term().is_some());
-        if !leads && (outbox.room || outbox.workers) {
-            let (room, workers) = (outbox.room, outbox.workers);
-            self.hint(from, Hint { room, workers, ..Hint::default() });
+        if let Some(hint) = outbox.hint.filter(|hint| !hint.is_empty()) {
+            self.hint(from, hint);
         }
     }
 
@@ -338,14 +336,17 @@ impl World {
             if !order.is_sorted() {
                 return Err(format!("I18: {} got {order:?}", to.0));
             }
-            let seat = self.nodes.get(&by).and_then(|node| node.engine.fleet().seat(*to));
-            let seat = seat.ok_or("I20: a dispatch to a stranger")?;
+            let capacity = self
+                .nodes
+                .get(&by)
+                .and_then(|node| node.engine.rooms().seat(*to).map(|seat| seat.capacity()));
+            let capacity = capacity.ok_or("I20: a dispatch to a stranger")?;
             let of_worker = || live.iter().filter(|attempt| attempt.worker == *to);
             let held = of_worker().count();
             if held > 1 && of_worker().any(|attempt| attempt.alone) {
                 return Err(format!("I35: {} holds {held}, and one that runs alone", to.0));
             }
-            let most = (seat.capacity as usize).max(before.get(to).copied().unwrap_or_default());
+            let most = (capacity as usize).max(before.get(to).copied().unwrap_or_default());
             if held > most {
                 return Err(format!("I20: {} holds {held} of {most}", to.0));
             }
@@ -448,8 +449,7 @@ impl World {
                     return Ok(());
                 };
                 let secret = (self.most != 1).then_some(SecretHash([7; 32]));
-                let told = now(node.engine.heartbeat(&heartbeat, secret, at)).expect("answered");
-                let told = told.expect("its own");
+                let told = node.engine.heartbeat(&heartbeat, secret, at);
                 self.deliver(to, told.1);
                 self.post(Mail::Answer(heartbeat.incarnation, to, told.0, heartbeat.seq));
                 Ok(())

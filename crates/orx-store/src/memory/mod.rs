@@ -741,9 +741,9 @@ impl Dispatching for Memory {
         Ok(self.state()?.jobs.values().filter_map(live).collect())
     }
 
-    async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>> {
+    async fn live_attempts_of(&self, workers: Vec<Incarnation>) -> Result<Vec<Live>> {
         let all = self.live_attempts().await?;
-        Ok(all.into_iter().filter(|attempt| attempt.worker == worker).collect())
+        Ok(all.into_iter().filter(|attempt| workers.contains(&attempt.worker)).collect())
     }
 
     async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>> {

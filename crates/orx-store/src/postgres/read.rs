@@ -178,9 +178,10 @@ impl Inner {
         row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
     }
 
-    pub(super) async fn live_attempts_of(&self, worker: Incarnation) -> Done<Vec<Live>> {
-        let query = format!("{LIVE} where worker = :worker order by id");
-        let message = sql::fill(&query, &[("worker", sql::id(worker.0))]);
+    pub(super) async fn live_attempts_of(&self, workers: &[Incarnation]) -> Done<Vec<Live>> {
+        let query = format!("{LIVE} where worker = any(:workers) order by id");
+        let workers = sql::ids(workers.iter().map(|worker| worker.0));
+        let message = sql::fill(&query, &[("workers", workers)]);
         row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
     }
 

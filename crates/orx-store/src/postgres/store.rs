@@ -143,8 +143,8 @@ impl Dispatching for Postgres {
         self.inner.read("read the live attempts", self.inner.live_attempts()).await
     }
 
-    async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>> {
-        self.inner.read("read the live attempts", self.inner.live_attempts_of(worker)).await
+    async fn live_attempts_of(&self, workers: Vec<Incarnation>) -> Result<Vec<Live>> {
+        self.inner.read("read the live attempts", self.inner.live_attempts_of(&workers)).await
     }
 
     async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>> {

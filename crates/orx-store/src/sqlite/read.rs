@@ -244,10 +244,15 @@ pub(super) fn live_attempts(conn: &Connection) -> Done<Vec<Live>> {
     Ok(row::readable("a live attempt", rows)?)
 }
 
-pub(super) fn live_attempts_of(conn: &Connection, worker: Incarnation) -> Done<Vec<Live>> {
+pub(super) fn live_attempts_of(conn: &Connection, workers: &[Incarnation]) -> Done<Vec<Live>> {
     let mut read = conn.prepare_cached(&format!("{LIVE} WHERE worker = ?1 ORDER BY id"))?;
-    let rows = read.query_map([worker.to_bytes()], live)?;
-    Ok(row::readable("a live attempt", rows)?)
+    let mut all = Vec::new();
+    for worker in workers {
+        let rows = read.query_map([worker.to_bytes()], live)?;
+        all.extend(row::readable("a live attempt", rows)?);
+    }
+    all.sort_by_key(|attempt| attempt.job);
+    Ok(all)
 }
 
 pub(super) fn holders(conn: &Connection, executions: &[ExecutionRef]) -> Done<Vec<Option<Holder>>> {

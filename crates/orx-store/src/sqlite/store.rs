@@ -186,8 +186,8 @@ impl Dispatching for Sqlite {
         self.read("read the live attempts", read::live_attempts).await
     }
 
-    async fn live_attempts_of(&self, worker: Incarnation) -> Result<Vec<Live>> {
-        let read = move |conn: &Connection| read::live_attempts_of(conn, worker);
+    async fn live_attempts_of(&self, workers: Vec<Incarnation>) -> Result<Vec<Live>> {
+        let read = move |conn: &Connection| read::live_attempts_of(conn, &workers);
         self.read("read the live attempts", read).await
     }
 

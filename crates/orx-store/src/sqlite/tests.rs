@@ -535,7 +535,7 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     drop(old);
 
     let store = open(folder.path());
-    let live = store.live_attempts_of(Incarnation(7)).await.expect("read");
+    let live = store.live_attempts_of(vec![Incarnation(7)]).await.expect("read");
     assert_eq!(live.iter().map(|attempt| attempt.job.0).collect::<Vec<_>>(), [2]);
     let workers = crate::Workers::workers(&store, NOW).await.expect("read");
     assert_eq!(workers[0].report.hosted_by, Some(Incarnation(7)));

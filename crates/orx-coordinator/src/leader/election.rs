@@ -77,6 +77,15 @@ impl Election {
         }
     }
 
+    /// For how long the own term may be trusted without asking, on the monotonic clock.
+    #[must_use]
+    pub fn trusted_until(&self) -> Option<Duration> {
+        match self.standing {
+            Standing::Leading { until, .. } => Some(until),
+            Standing::Following { .. } => None,
+        }
+    }
+
     /// Who leads, as far as is known here.
     #[must_use]
     pub fn leader(&self, now: Duration) -> Option<Term> {

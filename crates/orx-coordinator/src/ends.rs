@@ -1,0 +1,127 @@
+//! Attempts that are over: how they ended is recorded in the store, and whoever waits for that hears of
+//! it. The recorder, the gateway and the monitor record through this.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orx_model::message::Message;
+use orx_model::{
+    ExecutionId, Incarnation, JobId, JobStatus, Outcome, OutcomeKind, Timestamp, policy,
+};
+use orx_store::{Recorded, Result, StoreError, Term};
+use rand::rngs::StdRng;
+
+use crate::{Context, Now};
+
+impl Context {
+    /// With a term, as its leader gives attempts up; without, as a worker told of them. Answers which of
+    /// them came too late. After an error it is unknown whether they are recorded.
+    pub(crate) async fn record(
+        &self,
+        told: &[(Incarnation, Outcome)],
+        term: Option<Term>,
+        rng: &mut StdRng,
+        now: Now,
+    ) -> Result<BTreeSet<ExecutionId>> {
+        if told.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        // The places count as free for claims beside this: one transaction may do both.
+        {
+            let mut rooms = self.rooms();
+            for (from, outcome) in told {
+                rooms.ending(*from, outcome.execution);
+                if matches!(outcome.kind, OutcomeKind::HandedBack) {
+                    rooms.had_no_slot(*from);
+                }
+            }
+        }
+        if self.term().is_some() {
+            self.wakes.dispatcher.notify_one();
+        }
+        let draws = told.iter().map(|_| policy::draw(rng)).collect();
+        let outcomes: Vec<Outcome> = told.iter().map(|(_, outcome)| outcome.clone()).collect();
+        let answers = match term {
+            Some(term) => self.store.give_up(outcomes, draws, term, now.wall).await,
+            None => self.store.record_outcomes(outcomes, draws, now.wall).await,
+        };
+        let answers = match answers {
+            Ok(answers) if answers.len() == told.len() => answers,
+            failed => {
+                let mut rooms = self.rooms();
+                told.iter().for_each(|(from, outcome)| rooms.not_ended(*from, outcome.execution));
+                drop(rooms);
+                // What was claimed for their places waits for this.
+                self.wakes.dispatcher.notify_one();
+                return Err(failed.err().unwrap_or(StoreError::Unknown));
+            }
+        };
+        Ok(self.recorded(told, &answers, now))
+    }
+
+    /// It is in the store: tells whoever waits for it.
+    fn recorded(
+        &self,
+        told: &[(Incarnation, Outcome)],
+        answers: &[Recorded],
+        now: Now,
+    ) -> BTreeSet<ExecutionId> {
+        {
+            let mut rooms = self.rooms();
+            told.iter().for_each(|(from, outcome)| rooms.ended(*from, outcome.execution));
+        }
+        let (mut stale, mut changed) = (BTreeSet::new(), Vec::<JobId>::new());
+        let (mut due, mut ready, mut over): (Option<Timestamp>, _, _) = (None, false, false);
+        for ((_, outcome), answer) in told.iter().zip(answers) {
+            match answer {
+                Recorded::Applied { status, run_at } => {
+                    changed.push(outcome.job);
+                    match (status, run_at) {
+                        (JobStatus::Pending, _) => ready = true,
+                        (_, Some(at)) => due = due.into_iter().chain([*at]).min(),
+                        (_, None) => over = true,
+                    }
+                }
+                Recorded::Stale { .. } | Recorded::Missing => {
+                    stale.insert(outcome.execution);
+                }
+            }
+        }
+        let ended = told.iter().map(|(from, outcome)| (*from, outcome.execution));
+        // Applied, stale or of an unknown job: all are final, the worker may forget it.
+        self.post.send(acks(ended.clone()), now.wall);
+        if self.term().is_some() {
+            if let Some(at) = due {
+                self.wakes.due(at);
+            }
+            if over {
+                self.wakes.ended();
+            }
+            if ready {
+                self.rooms().work_came();
+            }
+            self.wakes.dispatcher.notify_one();
+            self.look_idle();
+        } else {
+            if let Some(at) = due {
+                self.notices.due(at);
+            }
+            if ready {
+                self.notices.work();
+            }
+            self.notices.room(ended);
+        }
+        self.notices.changed(changed);
+        stale
+    }
+}
+
+/// One message to each worker.
+pub(crate) fn acks(
+    outcomes: impl Iterator<Item = (Incarnation, ExecutionId)>,
+) -> impl Iterator<Item = (Incarnation, Message)> {
+    let mut by_worker: BTreeMap<Incarnation, Vec<ExecutionId>> = BTreeMap::new();
+    for (to, execution) in outcomes {
+        by_worker.entry(to).or_default().push(execution);
+    }
+    by_worker.into_iter().map(|(to, executions)| (to, Message::JobResultAck { executions }))
+}

@@ -1,0 +1,211 @@
+//! What is known of the workers that are heard here, and what their heartbeats are answered. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use orx_model::message::{
+    ExecutionRef, HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState,
+};
+use orx_model::{ExecutionId, Incarnation, Outcome, OutcomeKind, Timestamp};
+use orx_store::{Live, WorkerReport};
+
+use crate::{Now, Settings};
+
+#[derive(Debug)]
+struct Seat {
+    registration: WorkerRegistration,
+    state: WorkerState,
+    capacity: u32,
+    /// Of the newest heartbeat; an older one that comes late is passed over.
+    heartbeat: u64,
+    /// When it was last heard, on the monotonic clock.
+    seen: Duration,
+    /// Since when its live attempts are known here, on that clock.
+    known: BTreeMap<ExecutionId, Duration>,
+}
+
+/// What a heartbeat leads to.
+#[derive(Debug, Default, PartialEq)]
+pub struct Reconciled {
+    pub answer: HeartbeatAnswer,
+    /// Outcomes the worker may forget.
+    pub forget: Vec<ExecutionId>,
+}
+
+/// The workers that are heard here.
+#[derive(Debug)]
+pub struct Seats {
+    settings: Settings,
+    seats: BTreeMap<Incarnation, Seat>,
+}
+
+impl Seats {
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, seats: BTreeMap::new() }
+    }
+
+    /// What is kept of a worker that registers.
+    #[must_use]
+    pub fn first_report(&self, registration: &WorkerRegistration) -> WorkerReport {
+        WorkerReport {
+            state: WorkerState::Running,
+            capacity: registration.slots,
+            heartbeat: 0,
+            load: None,
+            hosted_by: None,
+            node: None,
+            registration: registration.clone(),
+        }
+    }
+
+    /// What is kept of a heartbeat. `None`: its worker has not registered here.
+    #[must_use]
+    pub fn report(&self, heartbeat: &WorkerHeartbeat) -> Option<WorkerReport> {
+        let seat = self.seats.get(&heartbeat.incarnation)?;
+        Some(WorkerReport {
+            registration: seat.registration.clone(),
+            state: heartbeat.state,
+            capacity: heartbeat.capacity,
+            heartbeat: heartbeat.seq,
+            load: heartbeat.load,
+            hosted_by: None,
+            node: None,
+        })
+    }
+
+    pub fn register(
+        &mut self,
+        registration: WorkerRegistration,
+        order: Option<WorkerOrder>,
+        now: Now,
+    ) -> HeartbeatAnswer {
+        let seat = self.seats.entry(registration.incarnation).or_insert_with(|| Seat {
+            state: WorkerState::Running,
+            capacity: registration.slots,
+            heartbeat: 0,
+            seen: now.mono,
+            known: BTreeMap::new(),
+            registration: registration.clone(),
+        });
+        seat.registration = registration;
+        seat.seen = now.mono;
+        self.answer(order, now)
+    }
+
+    /// Takes in what a worker says of itself. Answers whether that is news to whoever leads.
+    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> bool {
+        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else { return false };
+        seat.seen = now.mono;
+        if heartbeat.seq <= seat.heartbeat {
+            return false;
+        }
+        let first = seat.heartbeat == 0;
+        let changed = first || seat.capacity != heartbeat.capacity || seat.state != heartbeat.state;
+        seat.heartbeat = heartbeat.seq;
+        seat.capacity = heartbeat.capacity;
+        seat.state = heartbeat.state;
+        changed
+    }
+
+    /// Reconciliation: this is where every lost message heals. `live` is what the store holds for the
+    /// worker, read after the heartbeat came; `order` is what the store says is wanted of it; `given`
+    /// is when this node gave attempts out, where it did.
+    pub fn heartbeat(
+        &mut self,
+        heartbeat: &WorkerHeartbeat,
+        live: &[Live],
+        order: Option<WorkerOrder>,
+        given: &BTreeMap<ExecutionId, Duration>,
+        now: Now,
+    ) -> Reconciled {
+        let mut answer = self.answer(order, now);
+        let ask_after = self.settings.ask_after;
+        let held: BTreeMap<ExecutionId, &Live> =
+            live.iter().map(|attempt| (attempt.execution, attempt)).collect();
+        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else {
+            // It was given up while it was heard.
+            return Reconciled {
+                answer: HeartbeatAnswer { register: true, ..answer },
+                forget: Vec::new(),
+            };
+        };
+        seat.known.retain(|execution, _| held.contains_key(execution));
+        for execution in held.keys() {
+            let since = given.get(execution).copied().unwrap_or(now.mono);
+            seat.known.entry(*execution).or_insert(since);
+        }
+        if answer.fenced {
+            return Reconciled { answer, forget: Vec::new() };
+        }
+        for running in &heartbeat.running {
+            match held.get(&running.execution) {
+                None => answer.stop.push(*running),
+                Some(attempt) if attempt.cancel_requested => answer.cancel.push(*running),
+                Some(_) => {}
+            }
+        }
+        let mut forget = Vec::new();
+        for ended in &heartbeat.unacknowledged {
+            match held.get(&ended.execution) {
+                Some(_) => answer.resend.push(ended.execution),
+                None => forget.push(ended.execution),
+            }
+        }
+        let told: BTreeSet<ExecutionId> = heartbeat
+            .running
+            .iter()
+            .chain(&heartbeat.unacknowledged)
+            .map(|told| told.execution)
+            .collect();
+        for attempt in live.iter().filter(|attempt| !told.contains(&attempt.execution)) {
+            // Perhaps this heartbeat was written before the dispatch arrived. Only the worker's own
+            // word that it does not have it gives the job to another.
+            let since = seat.known.get(&attempt.execution).copied().unwrap_or(now.mono);
+            if now.mono.saturating_sub(since) >= ask_after {
+                let asked = ExecutionRef { job: attempt.job, execution: attempt.execution };
+                answer.asked.push(asked);
+            }
+        }
+        Reconciled { answer, forget }
+    }
+
+    /// The worker is gone, or was given up.
+    pub fn remove(&mut self, worker: Incarnation) {
+        self.seats.remove(&worker);
+    }
+
+    /// Forgets workers that went elsewhere, or died.
+    pub fn forget_silent(&mut self, now: Now) {
+        let lease = self.settings.lease;
+        self.seats.retain(|_, seat| now.mono.saturating_sub(seat.seen) <= lease * 2);
+    }
+
+    /// What is answered to whom nothing else is known of.
+    #[must_use]
+    pub fn answer(&self, order: Option<WorkerOrder>, now: Now) -> HeartbeatAnswer {
+        HeartbeatAnswer {
+            drain: order == Some(WorkerOrder::Drain),
+            fenced: order == Some(WorkerOrder::Fence),
+            takes_back: true,
+            lease_ms: self.settings.lease.as_millis() as u64,
+            heartbeat_ms: self.settings.heartbeat.as_millis() as u64,
+            now: now.wall,
+            ..HeartbeatAnswer::default()
+        }
+    }
+}
+
+/// The attempt of a worker that ended in good order without it.
+#[must_use]
+pub fn returned(attempt: &Live, now: Timestamp) -> Outcome {
+    Outcome {
+        job: attempt.job,
+        execution: attempt.execution,
+        kind: OutcomeKind::Interrupted,
+        started_at: attempt.started_at,
+        ended_at: now,
+        error: Some("its worker stopped".to_owned()),
+        exit: None,
+    }
+}

@@ -1,0 +1,130 @@
+//! How the store is: whoever cannot write says so here, one looks until it can be written again, and
+//! those who wait for jobs are told.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use orx_model::wire::Condition;
+use orx_store::StoreError;
+use orx_transport::Notices;
+use tokio::sync::Notify;
+
+use crate::{Context, Now};
+
+/// Between tries while the store takes nothing: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// A store that takes nothing for so long is said to be away.
+const AWAY_AFTER: Duration = Duration::from_secs(2);
+
+pub(crate) struct Health {
+    notices: Notices,
+    /// Since when the store takes nothing.
+    since: Mutex<Option<Duration>>,
+    doubted: Notify,
+    /// When it was back last, on the monotonic clock in milliseconds.
+    back: AtomicU64,
+}
+
+impl Health {
+    pub(crate) fn new(notices: Notices) -> Self {
+        Self { notices, since: Mutex::default(), doubted: Notify::new(), back: AtomicU64::new(0) }
+    }
+
+    /// A call failed, so that it is to be tried again.
+    pub(crate) fn failed(&self, error: &StoreError, now: Now) {
+        let since = {
+            let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+            if since.is_none() {
+                tracing::warn!(%error, "the store does not take writes: trying on");
+            }
+            *since.get_or_insert(now.mono)
+        };
+        match error {
+            StoreError::Full => self.notices.store_is(Condition::StoreFull),
+            _ if now.mono.saturating_sub(since) >= AWAY_AFTER => {
+                self.notices.store_is(Condition::StoreAway);
+            }
+            _ => {}
+        }
+        self.doubted.notify_one();
+    }
+
+    /// It failed, and was not found well since.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Since when workers could be heard: silence before says nothing.
+    pub(crate) fn back_at(&self) -> Duration {
+        Duration::from_millis(self.back.load(Ordering::Acquire))
+    }
+
+    fn is_back(&self, now: Now, heartbeat: Duration) {
+        self.notices.store_is(Condition::Well);
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(since) = since else { return };
+        tracing::info!("the store takes writes again");
+        // Nobody falls silent in less: one heartbeat may fail in it.
+        if now.mono.saturating_sub(since) >= heartbeat {
+            let ms = u64::try_from(now.mono.as_millis()).unwrap_or(u64::MAX);
+            self.back.store(ms, Ordering::Release);
+        }
+    }
+}
+
+/// Looks at the store while somebody doubts that it takes writes.
+///
+/// # Errors
+/// The store is of no use any more.
+pub(crate) async fn watch(context: &Context) -> Result<(), StoreError> {
+    let health = &context.health;
+    loop {
+        // Others, who accept jobs, may find it full.
+        while !health.is_doubted() && health.notices.store_condition().is_well() {
+            tokio::select! {
+                biased;
+                () = health.doubted.notified() => {}
+                () = health.notices.store_doubted() => {}
+            }
+        }
+        let mut pause = PAUSE.0;
+        loop {
+            match context.store.check_writable().await {
+                Ok(()) => break health.is_back(context.now(), context.settings.heartbeat),
+                Err(error) if is_the_end(&error) => return Err(error),
+                Err(error) => health.failed(&error, context.now()),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+}
+
+/// No further call can succeed.
+pub(crate) fn is_the_end(error: &StoreError) -> bool {
+    matches!(error, StoreError::Failed | StoreError::Closed | StoreError::Moved { .. })
+}
+
+/// Pauses between tries, a little longer each time.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(PAUSE.0)
+    }
+}
+
+impl Backoff {
+    /// What was tried was done.
+    pub(crate) fn reset(&mut self) {
+        self.0 = PAUSE.0;
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(PAUSE.1);
+        pause
+    }
+}

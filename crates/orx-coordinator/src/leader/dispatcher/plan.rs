@@ -1,0 +1,465 @@
+//! The room that workers have, and what it is offered for. No I/O.
+//!
+//! The store is true; this is a copy of the little that dispatch asks on every round. It is read from
+//! the store when a term begins, and follows each claim and each end from then on, also those that
+//! other nodes tell of. The monitor compares it with the store once a round; what happens while it
+//! reads is not undone by what it read ([`Rooms::reading`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use orx_model::message::{WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
+use orx_model::{ExecutionId, Incarnation};
+use orx_store::{CLAIM_MOST, ClaimRequest, Claimed, Live, WorkerRecord};
+use rand::Rng;
+
+use crate::{Now, Settings};
+
+/// A worker, and the attempts that it has.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    registration: WorkerRegistration,
+    state: WorkerState,
+    /// Executions it may hold at once.
+    capacity: u32,
+    /// What a person wants of it.
+    order: Option<WorkerOrder>,
+    /// When it was last heard of, here or by another node, on the monotonic clock.
+    seen: Duration,
+    /// Of the newest heartbeat; an older one that comes late is passed over.
+    heartbeat: u64,
+    live: BTreeMap<ExecutionId, Held>,
+    /// It was offered more room than there was something ready for. Until something becomes ready,
+    /// what becomes free there is offered to nobody.
+    sated: bool,
+}
+
+/// A live attempt.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    /// Nothing else may be given to its worker.
+    alone: bool,
+    /// The number of the change by which it came.
+    change: u64,
+    /// When it was given out, on the monotonic clock; where it was read, when that was.
+    given: Duration,
+}
+
+impl Seat {
+    /// Executions it may hold at once, as it said last.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Jobs it may be given now. None before its first heartbeat, which it sends at once: only by a
+    /// heartbeat it knows whether a job that reaches it late is still its own.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let alone = self.live.values().any(|held| held.alone);
+        if self.order.is_some() || self.heartbeat == 0 || alone {
+            return 0;
+        }
+        match self.state {
+            WorkerState::Running => (self.capacity as usize).saturating_sub(self.live.len()),
+            WorkerState::Starting
+            | WorkerState::Draining
+            | WorkerState::Stopping
+            | WorkerState::Stopped => 0,
+        }
+    }
+
+    /// Attempts it has.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.live.len()
+    }
+}
+
+/// All workers and their room. Empty while another node leads.
+#[derive(Debug)]
+pub struct Rooms {
+    settings: Settings,
+    leads: bool,
+    seats: BTreeMap<Incarnation, Seat>,
+    /// Live attempts of workers that are not known (any more).
+    strangers: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
+    /// Attempts whose end is being recorded, by their worker, as they were held, if they were.
+    ending: BTreeMap<Incarnation, BTreeMap<ExecutionId, Option<Held>>>,
+    /// Counts what changes here.
+    change: u64,
+    /// The change before which the store is being read, and what has ended since.
+    reading: Option<(u64, BTreeSet<ExecutionId>)>,
+    /// Counts how often something became ready, and what that was when room was offered last.
+    work: u64,
+    offered_at: u64,
+    more: bool,
+}
+
+impl Rooms {
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            leads: false,
+            seats: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            change: 0,
+            reading: None,
+            work: 0,
+            offered_at: 0,
+            more: false,
+        }
+    }
+
+    /// A term begins: what it rests on is read from now on, for [`Self::rows_are`] and
+    /// [`Self::live_is`].
+    pub fn begin(&mut self) {
+        *self = Self { leads: true, change: self.change, ..Self::new(self.settings.clone()) };
+        self.reading();
+    }
+
+    /// Another leads from now on.
+    pub fn end(&mut self) {
+        *self = Self { change: self.change, ..Self::new(self.settings.clone()) };
+    }
+
+    #[must_use]
+    pub fn seat(&self, worker: Incarnation) -> Option<&Seat> {
+        self.seats.get(&worker)
+    }
+
+    /// Each worker with how many jobs it may be given.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<Incarnation, usize> {
+        self.seats.iter().map(|(worker, seat)| (*worker, seat.room())).collect()
+    }
+
+    /// The newest heartbeat that a worker was heard by; 0 for its registration.
+    #[must_use]
+    pub fn heartbeat_of(&self, worker: Incarnation) -> Option<u64> {
+        self.seats.get(&worker).map(|seat| seat.heartbeat)
+    }
+
+    /// No attempt is with any worker, and nothing more is ready for those that are here.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        !self.more
+            && self.strangers.is_empty()
+            && self.ending.is_empty()
+            && self.seats.values().all(|seat| seat.live.is_empty())
+    }
+
+    /// Another call may find more to claim at once.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.more
+    }
+
+    /// The attempts of a worker, and when they were given to it.
+    #[must_use]
+    pub fn given_to(&self, worker: Incarnation) -> BTreeMap<ExecutionId, Duration> {
+        let live = self.seats.get(&worker).map(|seat| &seat.live);
+        live.into_iter().flatten().map(|(execution, held)| (*execution, held.given)).collect()
+    }
+
+    pub fn registered(
+        &mut self,
+        registration: WorkerRegistration,
+        order: Option<WorkerOrder>,
+        now: Now,
+    ) {
+        if !self.leads {
+            return;
+        }
+        let worker = registration.incarnation;
+        let seat = self.seats.entry(worker).or_insert_with(|| Seat {
+            state: WorkerState::Running,
+            capacity: registration.slots,
+            order,
+            seen: now.mono,
+            heartbeat: 0,
+            live: BTreeMap::new(),
+            sated: false,
+            registration: registration.clone(),
+        });
+        seat.registration = registration;
+        seat.order = order;
+        seat.seen = now.mono;
+        self.seat_strangers(worker, now);
+    }
+
+    fn seat_strangers(&mut self, worker: Incarnation, now: Now) {
+        let Some(seat) = self.seats.get_mut(&worker) else { return };
+        let own = self.strangers.remove(&worker).unwrap_or_default();
+        let held = Held { alone: false, change: 0, given: now.mono };
+        seat.live.extend(own.into_iter().map(|execution| (execution, held)));
+    }
+
+    /// What a worker says of itself.
+    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, order: Option<WorkerOrder>, now: Now) {
+        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else { return };
+        seat.seen = now.mono;
+        seat.order = order;
+        if heartbeat.seq > seat.heartbeat {
+            seat.heard(heartbeat.seq, heartbeat.capacity, heartbeat.state);
+        }
+    }
+
+    /// What the store knows of workers, other nodes' news among it.
+    pub fn rows_are(&mut self, rows: &[WorkerRecord], now: Now) {
+        if !self.leads {
+            return;
+        }
+        let known: BTreeSet<Incarnation> =
+            rows.iter().map(|row| row.report.registration.incarnation).collect();
+        // It said goodbye to another node, or was given up there. A row is written before its seat.
+        let gone: Vec<Incarnation> =
+            self.seats.keys().filter(|worker| !known.contains(worker)).copied().collect();
+        for worker in gone {
+            if let Some(seat) = self.seats.remove(&worker)
+                && !seat.live.is_empty()
+            {
+                self.strangers.entry(worker).or_default().extend(seat.live.into_keys());
+            }
+        }
+        for row in rows {
+            let report = &row.report;
+            let worker = report.registration.incarnation;
+            let seen = now.mono.saturating_sub(row.silent);
+            let fenced = row.order == Some(WorkerOrder::Fence);
+            let has_some = self.strangers.contains_key(&worker);
+            if fenced && !self.seats.contains_key(&worker) && !has_some {
+                continue;
+            }
+            let seat = self.seats.entry(worker).or_insert_with(|| Seat {
+                registration: report.registration.clone(),
+                state: report.state,
+                capacity: report.capacity,
+                order: row.order,
+                seen,
+                heartbeat: report.heartbeat,
+                live: BTreeMap::new(),
+                sated: false,
+            });
+            seat.order = row.order;
+            seat.seen = seat.seen.max(seen);
+            if report.heartbeat > seat.heartbeat {
+                seat.heard(report.heartbeat, report.capacity, report.state);
+            }
+            self.seat_strangers(worker, now);
+        }
+    }
+
+    /// Live attempts are read from now on; for [`Self::live_is`]. One reading at a time.
+    pub fn reading(&mut self) {
+        self.reading = Some((self.change, BTreeSet::new()));
+    }
+
+    /// The live attempts that were read. What was given out, and what has ended, since the reading
+    /// began is not undone by it.
+    pub fn live_is(&mut self, live: &[Live], now: Now) {
+        let Some((began, ended)) = self.reading.take() else { return };
+        let mut given = BTreeMap::new();
+        for seat in self.seats.values_mut() {
+            let old = std::mem::take(&mut seat.live);
+            for (execution, held) in old {
+                given.insert(execution, held.given);
+                if held.change > began {
+                    seat.live.insert(execution, held);
+                }
+            }
+        }
+        self.strangers.clear();
+        for attempt in live {
+            let execution = attempt.execution;
+            let ending = self.ending.get(&attempt.worker);
+            if ended.contains(&execution)
+                || ending.is_some_and(|ending| ending.contains_key(&execution))
+            {
+                continue;
+            }
+            let given = given.get(&execution).copied().unwrap_or(now.mono);
+            let held = Held { alone: attempt.alone, change: 0, given };
+            match self.seats.get_mut(&attempt.worker) {
+                Some(seat) => _ = seat.live.entry(execution).or_insert(held),
+                None => {
+                    self.strangers.entry(attempt.worker).or_default().insert(execution);
+                }
+            }
+        }
+    }
+
+    /// The end of an attempt is on its way into the store: its place counts as free.
+    pub fn ending(&mut self, worker: Incarnation, execution: ExecutionId) {
+        if self.leads {
+            let held = self.take(worker, execution);
+            self.ending.entry(worker).or_default().entry(execution).or_insert(held);
+        }
+    }
+
+    fn take(&mut self, worker: Incarnation, execution: ExecutionId) -> Option<Held> {
+        if let Some(others) = self.strangers.get_mut(&worker) {
+            others.remove(&execution);
+            if others.is_empty() {
+                self.strangers.remove(&worker);
+            }
+        }
+        let seat = self.seats.get_mut(&worker)?;
+        let held = seat.live.remove(&execution);
+        // What runs alone waits for a worker that has nothing.
+        if seat.live.is_empty() {
+            seat.sated = false;
+        }
+        held
+    }
+
+    /// The store has it.
+    pub fn ended(&mut self, worker: Incarnation, execution: ExecutionId) {
+        self.no_longer_ending(worker, execution);
+        if let Some((_, ended)) = &mut self.reading {
+            ended.insert(execution);
+        }
+    }
+
+    fn no_longer_ending(&mut self, worker: Incarnation, execution: ExecutionId) -> Option<Held> {
+        let of_worker = self.ending.get_mut(&worker)?;
+        let held = of_worker.remove(&execution).flatten();
+        if of_worker.is_empty() {
+            self.ending.remove(&worker);
+        }
+        held
+    }
+
+    /// The store does not have it, or that is unknown.
+    pub fn not_ended(&mut self, worker: Incarnation, execution: ExecutionId) {
+        let held = self.no_longer_ending(worker, execution);
+        if let (Some(seat), Some(held)) = (self.seats.get_mut(&worker), held) {
+            seat.live.insert(execution, held);
+        }
+    }
+
+    /// The attempts whose ends have to be recorded, and the worker has to hear of it, before it starts
+    /// what is claimed for it now. None where its jobs are short, and it takes some ahead.
+    #[must_use]
+    pub fn before(&self, worker: Incarnation) -> BTreeSet<ExecutionId> {
+        let takes_ahead =
+            self.seats.get(&worker).is_some_and(|seat| seat.capacity > seat.registration.slots);
+        let ending = self.ending.get(&worker).filter(|_| !takes_ahead);
+        ending.into_iter().flat_map(BTreeMap::keys).copied().collect()
+    }
+
+    /// One of these is not over, as far as is known.
+    #[must_use]
+    pub fn has_any(&self, worker: Incarnation, executions: &BTreeSet<ExecutionId>) -> bool {
+        let live = self.seats.get(&worker).map(|seat| &seat.live);
+        let ending = self.ending.get(&worker);
+        executions.iter().any(|execution| {
+            live.is_some_and(|live| live.contains_key(execution))
+                || ending.is_some_and(|ending| ending.contains_key(execution))
+        })
+    }
+
+    /// Another node recorded that it ended.
+    pub fn ended_elsewhere(&mut self, worker: Incarnation, execution: ExecutionId) {
+        if self.leads {
+            self.take(worker, execution);
+            self.ended(worker, execution);
+        }
+    }
+
+    /// It had no slot for what was sent ahead to it. Until its next heartbeat says how much it takes,
+    /// it gets only what starts at once.
+    pub fn had_no_slot(&mut self, worker: Incarnation) {
+        if let Some(seat) = self.seats.get_mut(&worker) {
+            seat.capacity = seat.capacity.min(seat.registration.slots);
+        }
+    }
+
+    /// The worker is gone.
+    pub fn remove(&mut self, worker: Incarnation) {
+        self.strangers.remove(&worker);
+        self.seats.remove(&worker);
+    }
+
+    /// Something became ready, or may have.
+    pub fn work_came(&mut self) {
+        self.work += 1;
+        self.seats.values_mut().for_each(|seat| seat.sated = false);
+    }
+
+    /// One request for each worker with room for which something may be ready. Execution ids are drawn
+    /// here.
+    ///
+    /// All of the room is offered: how many jobs are claimed at once is for the store to bound, as it
+    /// alone knows what is ready for whom.
+    pub fn claims(&mut self, rng: &mut impl Rng, now: Now) -> Vec<ClaimRequest> {
+        self.offered_at = self.work;
+        let mut requests = Vec::new();
+        for seat in self.seats.values().filter(|seat| !seat.sated) {
+            // Later in its lease it would give back what it cannot tell from what it has lost.
+            let lease = self.settings.lease;
+            let silent = now.mono.saturating_sub(seat.seen) >= lease - lease / 3;
+            let room = if silent { 0 } else { seat.room().min(CLAIM_MOST) };
+            if room == 0 {
+                continue;
+            }
+            let free = (seat.registration.slots as usize).saturating_sub(seat.live.len());
+            requests.push(ClaimRequest {
+                ahead: room.saturating_sub(free),
+                held: seat.live.len(),
+                worker: seat.registration.incarnation,
+                worker_name: seat.registration.name.clone(),
+                offer: seat.registration.offer.clone(),
+                executions: (0..room).map(|_| ExecutionId::random(rng)).collect(),
+            });
+        }
+        requests
+    }
+
+    /// What was claimed for these offers: how many jobs each worker might have been given.
+    pub fn claimed(
+        &mut self,
+        offers: &BTreeMap<Incarnation, usize>,
+        claimed: &[Claimed],
+        now: Now,
+    ) {
+        self.change += 1;
+        self.more = claimed.len() >= CLAIM_MOST;
+        let mut given: BTreeMap<Incarnation, usize> = BTreeMap::new();
+        for claim in claimed {
+            *given.entry(claim.worker).or_default() += 1;
+            let execution = claim.dispatch.execution;
+            if let Some(seat) = self.seats.get_mut(&claim.worker) {
+                let held = Held { alone: claim.alone, change: self.change, given: now.mono };
+                seat.live.insert(execution, held);
+            } else if self.leads {
+                self.strangers.entry(claim.worker).or_default().insert(execution);
+            }
+        }
+        if claimed.iter().any(|claim| claim.alone) {
+            // What waited behind it, so that a worker comes to have nothing, waits no longer.
+            self.work_came();
+        }
+        if self.more || self.offered_at != self.work {
+            return;
+        }
+        for (worker, offered) in offers {
+            let given = given.get(worker).copied().unwrap_or_default();
+            if let Some(seat) = self.seats.get_mut(worker) {
+                seat.sated = given < *offered;
+            }
+        }
+    }
+}
+
+impl Seat {
+    fn heard(&mut self, heartbeat: u64, capacity: u32, state: WorkerState) {
+        // A first heartbeat, more places, or an order taken back: something may be ready for it.
+        self.sated &= self.heartbeat != 0 && self.state == state;
+        self.heartbeat = heartbeat;
+        self.capacity = capacity;
+        self.state = state;
+    }
+}

@@ -1,0 +1,119 @@
+//! Forgets what is old: jobs, their logs, ledgers, keys, tokens and nodes, a little at a time and never
+//! in another's way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_store::{PruneRequest, Result, StoreError, Term};
+use tokio_util::sync::CancellationToken;
+
+use crate::Context;
+use crate::leader::{is_over, pause};
+
+/// Jobs, or rows of ledgers, forgotten in one transaction.
+const PRUNE_MOST: u32 = 500;
+/// Chunks of logs forgotten in one transaction.
+const PRUNE_CHUNKS: u32 = 1_000;
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Between two transactions, where there is more: the store is for others first.
+const PAUSE: Duration = Duration::from_millis(5);
+/// A token that ended is shown so long.
+const TOKEN_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// A node that was silent for so many heartbeats is forgotten.
+const NODE_BEATS: u32 = 60;
+
+/// Runs while its term does.
+pub struct Janitor {
+    context: Arc<Context>,
+    term: Term,
+}
+
+impl Janitor {
+    #[must_use]
+    pub fn new(context: Arc<Context>, term: Term) -> Self {
+        Self { context, term }
+    }
+
+    /// Until the term is over.
+    ///
+    /// # Errors
+    /// The store refuses the term, or is of no use any more.
+    pub async fn run(self, over: CancellationToken) -> Result<()> {
+        while !over.is_cancelled() {
+            pause(&over, PRUNE_EVERY).await;
+            self.forget(&over).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, over: &CancellationToken) -> Result<()> {
+        while !over.is_cancelled() {
+            match self.prune().await {
+                Ok(true) => pause(over, PAUSE).await,
+                Ok(false) => break,
+                Err(error) if is_over(&error) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "could not forget old jobs");
+                    break;
+                }
+            }
+        }
+        if over.is_cancelled() {
+            return Ok(());
+        }
+        match self.forget_nodes_and_tokens().await {
+            Err(error) if is_over(&error) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "could not forget old nodes and tokens");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Forgets a few old jobs, rows of ledgers and keys; answers whether there may be more. Nothing
+    /// while the clock may be wrong: what is forgotten does not come back with the right time.
+    ///
+    /// # Errors
+    /// Not all of it was done.
+    pub async fn prune(&self) -> Result<bool> {
+        let (now, settings) = (self.context.now(), &self.context.settings);
+        if self.context.lead.term(now.mono) != Some(self.term) {
+            return Err(StoreError::Deposed);
+        }
+        if !self.context.may_forget(now) {
+            return Ok(false);
+        }
+        let ago = |age: Duration| now.wall.saturating_sub(age);
+        let request = PruneRequest {
+            completed_before: ago(settings.keep_completed),
+            others_before: ago(settings.keep_others),
+            limit: PRUNE_MOST,
+            chunks: PRUNE_CHUNKS,
+        };
+        let store = &self.context.store;
+        let pruned = store.prune(request, self.term).await?;
+        let rows = store.prune_slots(ago(settings.keep_slots), PRUNE_MOST, self.term).await?;
+        let keys = store.forget_keys(now.wall, PRUNE_MOST, self.term).await?;
+        Ok(pruned.more || rows.max(keys) >= u64::from(PRUNE_MOST))
+    }
+
+    /// Those that have been silent, or have ended, for long.
+    ///
+    /// # Errors
+    /// Not all of it was done.
+    pub async fn forget_nodes_and_tokens(&self) -> Result<()> {
+        let (now, store) = (self.context.now(), &self.context.store);
+        if self.context.may_forget(now) {
+            store.forget_tokens(now.wall.saturating_sub(TOKEN_KEPT)).await?;
+        }
+        let old = self.context.settings.node_heartbeat * NODE_BEATS;
+        let nodes = store.nodes(now.wall).await?;
+        let old: Vec<_> = nodes
+            .iter()
+            .filter(|node| node.silent > old && node.report.node != self.context.node)
+            .map(|node| node.report.node)
+            .collect();
+        if old.is_empty() { Ok(()) } else { store.remove_nodes(old).await }
+    }
+}

@@ -1,0 +1,210 @@
+//! Compares what is known with the store, a round every so often and whenever workers changed, and gives
+//! up what is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_model::message::WorkerOrder;
+use orx_model::{Incarnation, LostWith};
+use orx_store::{Live, Result, StoreError, Term, WorkerRecord};
+use rand::rngs::StdRng;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{self, Watchlist};
+use crate::health::Backoff;
+use crate::leader::is_over;
+use crate::{Context, Now};
+
+/// However many workers change, they are read so often at most.
+const READ_EVERY: Duration = Duration::from_millis(50);
+/// A fence is remembered so long after its worker was last heard of: a process that was stopped for
+/// less, and goes on, finds it.
+const FENCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Runs while its term does.
+pub struct Monitor {
+    context: Arc<Context>,
+    term: Term,
+    rng: StdRng,
+    watchlist: Watchlist,
+    /// When the round was made last, on the monotonic clock.
+    looked: Duration,
+}
+
+impl Monitor {
+    /// What a term rests on is read anew: who has what, and what room there is.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn begin(context: Arc<Context>, term: Term, rng: StdRng) -> Result<Self> {
+        let asked = context.now();
+        context.rooms().begin();
+        let (rows, live) = tokio::join!(
+            biased;
+            context.store.workers(asked.wall),
+            context.store.live_attempts(),
+        );
+        let (rows, live) = (rows?, live?);
+        let now = context.now();
+        let mut watchlist = Watchlist::new(context.settings.clone(), now);
+        watchlist.rows_are(&rows, now);
+        watchlist.live_is(&live, now);
+        {
+            let mut rooms = context.rooms();
+            rooms.rows_are(&rows, now);
+            rooms.live_is(&live, now);
+        }
+        Ok(Self { looked: now.mono, context, term, rng, watchlist })
+    }
+
+    /// Until the term is over.
+    ///
+    /// # Errors
+    /// The store refuses the term, or is of no use any more.
+    pub async fn run(mut self, over: CancellationToken) -> Result<()> {
+        let mut backoff = Backoff::default();
+        loop {
+            let wait = (self.looked + self.context.settings.monitor)
+                .saturating_sub(self.context.now().mono);
+            let woken = tokio::select! {
+                biased;
+                () = over.cancelled() => return Ok(()),
+                () = self.context.wakes.monitor.notified() => true,
+                () = self.context.notices.wait_for_workers() => true,
+                () = tokio::time::sleep(wait) => false,
+            };
+            self.look_at_self();
+            let all = self.context.wakes.take_all() || !woken;
+            let done = if all { self.round().await } else { self.read_workers().await };
+            match done {
+                Ok(()) => backoff.reset(),
+                Err(error) if is_over(&error) => return Err(error),
+                Err(error) => {
+                    self.context.health.failed(&error, self.context.now());
+                    self.context.wakes.look_at_all();
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            }
+            if woken {
+                tokio::time::sleep(READ_EVERY).await;
+            }
+        }
+    }
+
+    /// Where the store is of one process at a time, which its lock proves: what an earlier server
+    /// hosted died with it, so its jobs are given back at once.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub async fn rescue_hosted(&mut self) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        let now = context.now();
+        let rows = context.store.workers(now.wall).await?;
+        let hosted =
+            |row: &&WorkerRecord| row.report.hosted_by.is_some_and(|host| host != context.node);
+        let dead: Vec<Incarnation> =
+            rows.iter().filter(hosted).map(|row| row.report.registration.incarnation).collect();
+        let why = "the server ended under it";
+        for worker in &dead {
+            self.give_up(*worker, LostWith::Server, why, now).await?;
+        }
+        if dead.is_empty() { Ok(()) } else { context.store.remove_workers(dead, true).await }
+    }
+
+    /// Reads what other nodes heard of workers, and what is ordered of them.
+    ///
+    /// # Errors
+    /// It cannot be read, or not be recorded.
+    pub async fn read_workers(&mut self) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        self.watchlist.was_away(context.health.back_at());
+        let rows = context.store.workers(context.now().wall).await?;
+        let now = context.now();
+        self.watchlist.rows_are(&rows, now);
+        context.rooms().rows_are(&rows, now);
+        context.wakes.dispatcher.notify_one();
+        for worker in self.watchlist.fenced() {
+            let holds = context.rooms().seat(worker).is_some_and(|seat| seat.active() > 0);
+            if holds || self.watchlist.holds(worker) {
+                tracing::warn!(worker = %worker, "worker fenced: its attempts are given up");
+                self.give_up(worker, LostWith::Fence, "its worker was fenced", now).await?;
+            }
+        }
+        let old = rows.iter().filter(|row| {
+            row.order == Some(WorkerOrder::Fence)
+                && row.silent > FENCE_KEPT
+                && context.may_forget(now)
+        });
+        let old: Vec<_> = old.map(|row| row.report.registration.incarnation).collect();
+        if !old.is_empty() {
+            context.store.remove_workers(old, true).await?;
+        }
+        Ok(())
+    }
+
+    /// The round: leases, timeouts, and a comparison with the store.
+    ///
+    /// # Errors
+    /// It cannot be read, or not be recorded: it is to be made again.
+    pub async fn round(&mut self) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        if context.lead.term(context.now().mono) != Some(self.term) {
+            return Err(StoreError::Deposed);
+        }
+        self.read_workers().await?;
+        context.rooms().reading();
+        let live = context.store.live_attempts().await?;
+        let now = context.now();
+        context.rooms().live_is(&live, now);
+        // In case that nobody told that something became ready.
+        context.rooms().work_came();
+        context.wakes.dispatcher.notify_one();
+        self.watchlist.live_is(&live, now);
+        // While the store was away nobody could be heard.
+        if !context.health.is_doubted() {
+            for worker in self.watchlist.lost(now) {
+                tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
+                let with = self.watchlist.lost_with(worker);
+                let why = "its worker was not heard of any more";
+                self.give_up(worker, with, why, now).await?;
+                // A fence outlives the silence of its worker, also one that was ordered just now.
+                context.store.remove_workers(vec![worker], false).await?;
+            }
+        }
+        let overdue = self.watchlist.overdue(&live, now);
+        let over = |attempt: &&Live| (attempt.worker, plan::timed_out(attempt, now.wall));
+        let overdue: Vec<_> = overdue.iter().map(over).collect();
+        context.record(&overdue, Some(self.term), &mut self.rng, now).await?;
+        self.looked = now.mono;
+        Ok(())
+    }
+
+    /// A round comes at least once its period. Who was stopped for longer has not heard those who spoke
+    /// meanwhile.
+    fn look_at_self(&mut self) {
+        let (now, settings) = (self.context.now(), &self.context.settings);
+        if now.mono > self.looked + settings.monitor + settings.heartbeat {
+            let ms = now.mono.saturating_sub(self.looked).as_millis();
+            tracing::warn!(ms, "this process stood still: leases begin anew");
+            self.watchlist.was_away(now.mono);
+        }
+    }
+
+    async fn give_up(
+        &mut self,
+        worker: Incarnation,
+        with: LostWith,
+        why: &str,
+        now: Now,
+    ) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        let held = context.store.live_attempts_of(vec![worker]).await?;
+        let lost = held.iter().map(|attempt| (worker, plan::lost(attempt, with, why, now.wall)));
+        let lost: Vec<_> = lost.collect();
+        context.record(&lost, Some(self.term), &mut self.rng, now).await?;
+        context.rooms().remove(worker);
+        context.seats().remove(worker);
+        self.watchlist.remove(worker);
+        Ok(())
+    }
+}

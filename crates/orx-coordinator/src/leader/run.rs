@@ -1,0 +1,258 @@
+//! Asks for the lease and renews it, on a timer of its own, and runs what a term is for while it holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_store::{Lead, Result, StoreError, Term};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::dispatcher::run::Dispatcher;
+use super::election::{Election, Turn};
+use super::janitor::Janitor;
+use super::monitor::run::Monitor;
+use super::scheduler::run::Scheduler;
+use crate::health::is_the_end;
+use crate::{Context, Now};
+
+/// What a duty does when its term ends is bounded by this.
+const LAST_PASS: Duration = Duration::from_secs(2);
+
+/// One that leads, or would.
+pub(crate) struct Leader {
+    context: Arc<Context>,
+    election: Election,
+    rng: StdRng,
+    /// The term that its duties run for.
+    term: Option<Term>,
+    /// What runs for the term; ends with it.
+    duties: JoinSet<Result<()>>,
+    /// Ends the duties when they have nothing under way.
+    over: CancellationToken,
+}
+
+/// What the leader waits for.
+enum Event {
+    Ask,
+    Woken,
+    TrustOver,
+    Duty(Result<()>),
+}
+
+impl Leader {
+    pub(crate) fn new(context: Arc<Context>, rng: StdRng) -> Self {
+        let election = Election::new(context.node, context.settings.clone());
+        let (duties, over) = (JoinSet::new(), CancellationToken::new());
+        Self { context, election, rng, term: None, duties, over }
+    }
+
+    /// Of a store that no other process can have: leads before anything else, and gives back what the
+    /// server before had.
+    ///
+    /// # Errors
+    /// The store cannot be used.
+    pub(crate) async fn take_over(&mut self) -> Result<()> {
+        if let Some(term) = self.ask().await? {
+            let mut monitor = self.begin(term).await?;
+            monitor.rescue_hosted().await?;
+            self.start(term, monitor).await?;
+        }
+        Ok(())
+    }
+
+    /// Until an error after which nothing can go on; dropped, its duties end.
+    ///
+    /// # Errors
+    /// The store is of no use any more.
+    pub(crate) async fn run(&mut self) -> Result<()> {
+        loop {
+            match self.next().await {
+                Event::Woken => self.election.ask_now(self.context.now().mono),
+                Event::TrustOver => {
+                    tracing::warn!("the lease of the leader was not renewed in time: following");
+                    self.follow().await;
+                    self.election.ask_now(self.context.now().mono);
+                }
+                Event::Duty(Err(error)) if is_the_end(&error) => return Err(error),
+                Event::Duty(ended) => {
+                    let now = self.context.now().mono;
+                    // A lease that ran out while its holder slept is asked for again at once.
+                    if self.election.leads(now).is_some() {
+                        match ended {
+                            Err(StoreError::Deposed) => {
+                                tracing::warn!("another node leads now: following");
+                            }
+                            ended => tracing::error!(?ended, "a duty of the leader ended"),
+                        }
+                        self.election.over(now);
+                    }
+                    self.follow().await;
+                }
+                Event::Ask => self.ask_and_begin().await?,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        let now = self.context.now().mono;
+        let ask = self.election.ask_at().saturating_sub(now);
+        let trust = self.term.and(self.election.trusted_until());
+        let trust = trust.map(|until| until.saturating_sub(now));
+        let over = async {
+            match trust {
+                Some(trust) => tokio::time::sleep(trust).await,
+                None => std::future::pending().await,
+            }
+        };
+        let duties = &mut self.duties;
+        tokio::select! {
+            biased;
+            Some(ended) = duties.join_next() => Event::Duty(joined(ended)),
+            () = over => Event::TrustOver,
+            () = self.context.wakes.leader.notified() => Event::Woken,
+            () = tokio::time::sleep(ask) => Event::Ask,
+        }
+    }
+
+    async fn ask_and_begin(&mut self) -> Result<()> {
+        let begun = match self.ask().await {
+            Ok(None) => return Ok(()),
+            Ok(Some(term)) => match self.begin(term).await {
+                Ok(monitor) => self.start(term, monitor).await,
+                Err(error) => Err(error),
+            },
+            Err(error) if is_the_end(&error) => return Err(error),
+            Err(error) => {
+                self.context.health.failed(&error, self.context.now());
+                return Ok(());
+            }
+        };
+        match begun {
+            Ok(()) => Ok(()),
+            Err(error) if is_the_end(&error) => Err(error),
+            Err(error) => {
+                // What fails here is tried again with the next answer, as one who has not won.
+                tracing::warn!(%error, "could not begin to lead");
+                self.context.health.failed(&error, self.context.now());
+                self.election.over(self.context.now().mono);
+                self.follow().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the store who leads. Answers a term that begins.
+    async fn ask(&mut self) -> Result<Option<Term>> {
+        let asked: Now = self.context.now();
+        let store = Arc::clone(&self.context.store);
+        let request = self.election.request();
+        let mut asking = std::pin::pin!(store.lead(request, asked.wall));
+        let trust = self.term.and(self.election.trusted_until());
+        let answer: Result<Lead> = match trust {
+            Some(until) => {
+                let left = until.saturating_sub(asked.mono);
+                match tokio::time::timeout(left, asking.as_mut()).await {
+                    Ok(answer) => answer,
+                    // However long the store takes to answer, nobody leads for longer than it may.
+                    Err(_) => {
+                        tracing::warn!("the lease was not renewed in time: following");
+                        self.follow().await;
+                        asking.await
+                    }
+                }
+            }
+            None => asking.await,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.election.unanswered(self.context.now().mono);
+                return Err(error);
+            }
+        };
+        let now = self.context.now();
+        let leader = self.context.lead.leader();
+        let turn = self.election.answered(asked.mono, now.mono, answer);
+        let own = self.election.leads(now.mono).zip(self.election.trusted_until());
+        let begins = match turn {
+            Turn::Won(term) => Some(term),
+            Turn::Lost => {
+                tracing::warn!("no longer leading");
+                self.follow().await;
+                None
+            }
+            Turn::Same => None,
+        };
+        let known = self.election.leader(now.mono);
+        // Of a term that begins nothing is done before what it rests on was read.
+        self.context.lead.set(known, own.filter(|_| self.term.is_some() && begins.is_none()));
+        if known != leader {
+            self.context.wakes.nodes.notify_one();
+        }
+        Ok(begins)
+    }
+
+    /// Reads what the term rests on. From now on it leads, in as far as the lease may be trusted.
+    async fn begin(&mut self, term: Term) -> Result<Monitor> {
+        self.follow().await;
+        let rng = StdRng::from_rng(&mut self.rng);
+        let monitor = Monitor::begin(Arc::clone(&self.context), term, rng).await?;
+        let own = self.election.trusted_until().map(|until| (term, until));
+        self.context.lead.set(Some(term), own);
+        self.term = Some(term);
+        Ok(monitor)
+    }
+
+    async fn start(&mut self, term: Term, monitor: Monitor) -> Result<()> {
+        let context = &self.context;
+        let scheduler = Scheduler::begin(Arc::clone(context), term).await?;
+        tracing::info!(epoch = term.epoch, "leading");
+        let rng = StdRng::from_rng(&mut self.rng);
+        let dispatcher = Dispatcher::new(Arc::clone(context), term, rng);
+        let janitor = Janitor::new(Arc::clone(context), term);
+        self.over = CancellationToken::new();
+        self.duties.spawn(monitor.run(self.over.clone()));
+        self.duties.spawn(scheduler.run(self.over.clone()));
+        self.duties.spawn(dispatcher.run(self.over.clone()));
+        self.duties.spawn(janitor.run(self.over.clone()));
+        self.context.wakes.nodes.notify_one();
+        Ok(())
+    }
+
+    /// From now on another leads, or nobody. What is under way is done, so that nothing is claimed and
+    /// not sent; the store refuses it where that is too late.
+    async fn follow(&mut self) {
+        let known = self.election.leader(self.context.now().mono);
+        self.context.lead.set(known, None);
+        if self.term.take().is_none() {
+            return;
+        }
+        self.over.cancel();
+        let last = async { while self.duties.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_PASS, last).await;
+        self.duties.shutdown().await;
+        self.context.rooms().end();
+        self.context.wakes.nodes.notify_one();
+    }
+
+    /// Gives out nothing any more. Answers the term that it had.
+    pub(crate) async fn stop(&mut self) -> Option<Term> {
+        let term = self.context.term();
+        self.follow().await;
+        self.context.lead.set(None, None);
+        term
+    }
+}
+
+fn joined(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    match ended {
+        Ok(ended) => ended,
+        Err(error) if error.is_cancelled() => Ok(()),
+        Err(error) => {
+            let action = "go on with a duty of the leader";
+            Err(StoreError::Backend { action, source: error.into() })
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Writes down what workers tell: starts, progress, output, outcomes.
+
+pub(crate) mod holders;
+pub mod plan;
+pub mod run;

@@ -1,0 +1,377 @@
+//! Reads what workers tell and records it, a batch at a time. A batch that the store cannot write is
+//! split until the part that it cannot take stands alone: that part is set aside with its reason, and
+//! tried again alone when its worker tells it again; the rest is recorded and acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use orx_model::log::LogChunk;
+use orx_model::message::ExecutionRef;
+use orx_model::wire::Condition;
+use orx_model::{ExecutionId, Incarnation, JobId, Outcome};
+use orx_store::{Result, StoreError};
+use orx_transport::{Delivery, Subscription};
+use rand::rngs::StdRng;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{self, Events, told};
+use crate::ends::acks;
+use crate::health::{Backoff, is_the_end};
+use crate::run::CoordinatorError;
+use crate::{Context, Now};
+
+/// Envelopes taken at once; each carries a batch itself.
+const ENVELOPES: usize = 512;
+/// Marks of output that was left out, kept until the store takes them.
+const MARKS: usize = 4_096;
+/// While output is missing that is not marked, it is tried so often.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+/// Envelopes set aside at once. Beyond, all wait for these.
+const ASIDE: usize = 256;
+/// What is set aside is tried again after this at first, and at most.
+const ASIDE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+
+/// Records what workers tell.
+pub struct Recorder {
+    context: Arc<Context>,
+    rng: StdRng,
+    /// Where output is missing that the store did not take.
+    marks: VecDeque<LogChunk>,
+    /// Envelopes that the store does not take, even alone. They are not acknowledged.
+    aside: Vec<Aside>,
+    /// Rows written together at most. Fewer while the store does not answer in time.
+    rows_most: usize,
+}
+
+struct Aside {
+    delivery: Box<dyn Delivery>,
+    /// When it is tried again, on the monotonic clock, and the pause after that.
+    at: Duration,
+    pause: Duration,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Outcomes that came too late.
+    pub stale: BTreeSet<ExecutionId>,
+    /// Outcomes that the store does not take.
+    pub aside: BTreeSet<ExecutionId>,
+}
+
+impl Recorder {
+    #[must_use]
+    pub fn new(context: Arc<Context>, rng: StdRng) -> Self {
+        Self { context, rng, marks: VecDeque::new(), aside: Vec::new(), rows_most: plan::ROWS }
+    }
+
+    /// Until it is told to stop.
+    ///
+    /// # Errors
+    /// The store or the transport is of no use any more.
+    pub(crate) async fn run(
+        &mut self,
+        events: &mut dyn Subscription,
+        stop: &CancellationToken,
+    ) -> std::result::Result<(), CoordinatorError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let again = self.again_in();
+            let deliveries = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                deliveries = events.next(ENVELOPES) => deliveries?,
+                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => Vec::new(),
+            };
+            let recorded = match self.record_all(deliveries).await {
+                Ok(()) => self.try_aside().await,
+                Err(error) => Err(error),
+            };
+            match recorded {
+                Ok(()) => backoff.reset(),
+                Err(error) if is_the_end(&error) => return Err(error.into()),
+                Err(error) => {
+                    self.context.health.failed(&error, self.context.now());
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(backoff.next()) => {}
+                    }
+                }
+            }
+            self.mark_missing_output().await;
+        }
+    }
+
+    /// What was taken from workers is recorded, though nothing more is: they do not tell it again.
+    ///
+    /// # Errors
+    /// Some of it is not.
+    pub(crate) async fn record_the_rest(
+        &mut self,
+        events: &mut dyn Subscription,
+    ) -> std::result::Result<(), CoordinatorError> {
+        while let Some(deliveries) = events.next(ENVELOPES).now_or_never() {
+            self.record_all(deliveries?).await?;
+        }
+        Ok(())
+    }
+
+    /// When something is to be tried again that the store did not take.
+    fn again_in(&self) -> Option<Duration> {
+        let now = self.context.now().mono;
+        let aside = self.aside.iter().map(|aside| aside.at.saturating_sub(now)).min();
+        let marks = (!self.marks.is_empty()).then_some(MARK_EVERY);
+        aside.into_iter().chain(marks).min()
+    }
+
+    /// What was set aside is tried again, each envelope alone.
+    async fn try_aside(&mut self) -> Result<()> {
+        let now = self.context.now().mono;
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.aside).into_iter().partition(|aside| aside.at <= now);
+        self.aside = later;
+        let mut due = due.into_iter();
+        while let Some(Aside { delivery, pause, .. }) = due.next() {
+            let events = plan::gather([delivery.envelope()].into_iter());
+            match self.record(events).await {
+                Ok(done) if done.aside.is_empty() => answer(delivery, &done),
+                Ok(_) | Err(StoreError::Unknown | StoreError::Backend { .. }) => {
+                    let (at, pause) = (now + pause, (pause * 2).min(ASIDE_PAUSE.1));
+                    self.aside.push(Aside { delivery, at, pause });
+                }
+                Err(error) => {
+                    self.aside.push(Aside { delivery, at: now + pause, pause });
+                    self.aside.extend(due);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rest goes on without it.
+    fn set_aside(&mut self, delivery: Box<dyn Delivery>, error: Option<StoreError>) -> Result<()> {
+        if self.aside.len() >= ASIDE {
+            // Unanswered, it comes again.
+            return Err(error.unwrap_or(StoreError::Busy));
+        }
+        let worker = delivery.envelope().from;
+        match error {
+            Some(error) => {
+                tracing::error!(%worker, %error, "set aside: the store does not take it")
+            }
+            None => tracing::error!(%worker, "set aside: the store does not take all of it"),
+        }
+        let at = self.context.now().mono + ASIDE_PAUSE.0;
+        self.aside.push(Aside { delivery, at, pause: ASIDE_PAUSE.0 * 2 });
+        Ok(())
+    }
+
+    /// In batches, each answered when it is recorded. What is not answered comes again.
+    async fn record_all(&mut self, mut deliveries: Vec<Box<dyn Delivery>>) -> Result<()> {
+        while !deliveries.is_empty() {
+            let envelopes = deliveries.iter().map(|delivery| delivery.envelope());
+            let rest = deliveries.split_off(plan::batch(envelopes, self.rows_most));
+            let batch = std::mem::replace(&mut deliveries, rest);
+            let events = plan::gather(batch.iter().map(|delivery| delivery.envelope()));
+            let done = match self.record(events).await {
+                Ok(done) => done,
+                Err(error) => {
+                    self.is_in_the_way(error, batch).await?;
+                    continue;
+                }
+            };
+            self.rows_most = (self.rows_most * 2).min(plan::ROWS);
+            for delivery in batch {
+                if plan::has_any(&delivery.envelope().body, &done.aside) {
+                    self.set_aside(delivery, None)?;
+                } else {
+                    answer(delivery, &done);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch that cannot be written, or not in time, is tried in halves. An envelope for which that is
+    /// so alone is set aside.
+    async fn is_in_the_way(
+        &mut self,
+        error: StoreError,
+        batch: Vec<Box<dyn Delivery>>,
+    ) -> Result<()> {
+        if !matches!(error, StoreError::Unknown | StoreError::Backend { .. }) {
+            return Err(error);
+        }
+        if batch.len() > 1 {
+            self.rows_most = (self.rows_most.min(batch.len() * 2) / 2).max(1);
+            return Err(error);
+        }
+        let mut error = Some(error);
+        for delivery in batch {
+            self.set_aside(delivery, error.take())?;
+        }
+        Ok(())
+    }
+
+    /// Records what was told. Output goes before the outcomes that it belongs to: whoever follows a job
+    /// stops at its end.
+    ///
+    /// # Errors
+    /// Not all of it is recorded: all of it is to be told again.
+    pub async fn record(&mut self, mut events: Events) -> Result<Done> {
+        let context = Arc::clone(&self.context);
+        let now = context.now();
+        self.look_for_holders(&events).await?;
+        let others = events.keep_of_holders(&context.holders());
+        events.collapse();
+        let mut touched: Vec<JobId> = Vec::new();
+        touched.extend(events.started.iter().map(|(_, started)| started.job));
+        touched.extend(events.progress.iter().map(|(_, progress)| progress.job));
+        touched.extend(events.chunks.iter().map(|(_, chunk)| chunk.job));
+        let chunks = told(events.chunks);
+        let with_outcomes = !events.outcomes.is_empty();
+        // A store may write both at once, in any order.
+        let (first, beside) =
+            if with_outcomes { (chunks, Vec::new()) } else { (Vec::new(), chunks) };
+        self.append(first).await?;
+        let store = Arc::clone(&context.store);
+        let started = async {
+            let started = told(events.started);
+            if started.is_empty() { Ok(()) } else { store.mark_started(started, now.wall).await }
+        };
+        let progress = async {
+            let progress = told(events.progress);
+            if progress.is_empty() { Ok(()) } else { store.record_progress(progress).await }
+        };
+        // Polled in this order: a store that gathers writes makes one transaction of them.
+        let (started, progress, recorded) = {
+            let both = async {
+                self.append(beside).await?;
+                self.outcomes(events.outcomes, now).await
+            };
+            tokio::join!(biased; started, progress, both)
+        };
+        let mut done = recorded?;
+        for information in [started, progress] {
+            match information {
+                Err(error @ StoreError::Backend { .. }) => {
+                    tracing::warn!(%error, "starts or progress of attempts are left out");
+                }
+                told => told?,
+            }
+        }
+        done.stale.extend(others.iter().map(|(_, execution)| *execution));
+        context.post.send(acks(others.into_iter()), now.wall);
+        context.notices.changed(touched);
+        Ok(done)
+    }
+
+    /// Reads who was given what the events are about, where that is not known yet.
+    async fn look_for_holders(&mut self, events: &Events) -> Result<()> {
+        let unknown: Vec<ExecutionRef> = {
+            let holders = self.context.holders();
+            let unknown: BTreeSet<ExecutionRef> =
+                events.executions().filter(|of| !holders.knows(of.execution)).collect();
+            unknown.into_iter().collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let found = self.context.store.holders(unknown.clone()).await?;
+        let mut holders = self.context.holders();
+        for (of, holder) in unknown.into_iter().zip(found) {
+            if let Some(holder) = holder {
+                holders.note(of, holder);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records outcomes, in ever smaller parts where the store does not take them together.
+    async fn outcomes(&mut self, outcomes: Vec<(Incarnation, Outcome)>, now: Now) -> Result<Done> {
+        let mut done = Done::default();
+        let mut parts = vec![outcomes];
+        while let Some(mut part) = parts.pop() {
+            match self.context.record(&part, None, &mut self.rng, now).await {
+                Ok(stale) => done.stale.extend(stale),
+                Err(StoreError::Backend { .. }) if part.len() > 1 => {
+                    parts.push(part.split_off(part.len() / 2));
+                    parts.push(part);
+                }
+                Err(error @ StoreError::Backend { .. }) => {
+                    for (worker, outcome) in part {
+                        let job = outcome.job;
+                        tracing::error!(%job, %worker, %error, "an outcome cannot be recorded");
+                        done.aside.insert(outcome.execution);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Stores output. What the store takes neither with that of others nor alone is left out, so that
+    /// nothing waits behind it, and marked once the store takes that.
+    async fn append(&mut self, chunks: Vec<LogChunk>) -> Result<()> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        match self.context.store.append_logs(chunks.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Full) => self.context.notices.store_is(Condition::StoreFull),
+            Err(StoreError::Backend { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut by_job: BTreeMap<JobId, Vec<LogChunk>> = BTreeMap::new();
+        for chunk in chunks {
+            by_job.entry(chunk.job).or_default().push(chunk);
+        }
+        for (job, chunks) in by_job {
+            match self.context.store.append_logs(chunks.clone()).await {
+                Ok(()) => continue,
+                Err(error @ (StoreError::Full | StoreError::Backend { .. })) => {
+                    tracing::warn!(%job, %error, "output is left out");
+                }
+                Err(error) => return Err(error),
+            }
+            self.leave_out(chunks);
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, chunks: Vec<LogChunk>) {
+        for chunk in chunks {
+            let dropped_bytes = chunk.dropped_bytes + chunk.bytes.len() as u64;
+            self.marks.push_back(LogChunk { dropped_bytes, bytes: Vec::new(), ..chunk });
+        }
+        while self.marks.len() > MARKS {
+            self.marks.pop_front();
+        }
+    }
+
+    async fn mark_missing_output(&mut self) {
+        if self.marks.is_empty() {
+            return;
+        }
+        let marks: Vec<LogChunk> = self.marks.iter().cloned().collect();
+        let jobs: Vec<JobId> = marks.iter().map(|mark| mark.job).collect();
+        match self.context.store.append_logs(marks).await {
+            Ok(()) => {
+                self.marks.clear();
+                self.context.notices.changed(jobs);
+            }
+            Err(error) => tracing::debug!(%error, "output that was left out is not marked yet"),
+        }
+    }
+}
+
+/// The store has all that it takes of it.
+fn answer(delivery: Box<dyn Delivery>, done: &Done) {
+    let receipt = plan::receipt(&delivery.envelope().body, &done.stale);
+    delivery.answer(receipt);
+}

@@ -1,0 +1,309 @@
+//! The services of one coordinator, driven step by step on a store that answers at once: what a real one
+//! does in tasks of their own happens when a test says so, and what is sent is handed to the test.
+
+#![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use orx_coordinator::gateway::run::{Answering, Call, Said};
+use orx_coordinator::leader::dispatcher::plan::Rooms;
+use orx_coordinator::leader::dispatcher::run::Dispatcher;
+use orx_coordinator::leader::janitor::Janitor;
+use orx_coordinator::leader::monitor::run::Monitor;
+use orx_coordinator::leader::scheduler::run::Scheduler;
+use orx_coordinator::recorder::plan::Events;
+use orx_coordinator::recorder::run::Recorder;
+use orx_coordinator::{Clock, Context, Now, Settings, nodes};
+use orx_model::message::{
+    Body, Envelope, HeartbeatAnswer, Hint, Message, WorkerHeartbeat, WorkerRegistration,
+};
+use orx_model::{ExecutionId, Incarnation, SecretHash, Timestamp};
+use orx_store::{Store, StoreError, Term};
+use orx_transport::{
+    Channel, GatewayError, Notices, Peers, Shard, Subscription, Transport, TransportError,
+};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+/// Long after any test.
+const TRUSTED: Duration = Duration::from_secs(1 << 40);
+
+/// The reference store never waits, so neither does what runs on it.
+fn done<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the reference store answers at once")
+}
+
+/// The clock and the transport of the coordinator.
+#[derive(Default)]
+struct Hands(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    now: Option<Now>,
+    sent: Vec<(Incarnation, Message)>,
+}
+
+impl Hands {
+    fn with<T>(&self, look: impl FnOnce(&mut Held) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Now {
+        self.with(|hands| hands.now).expect("the test says what time it is")
+    }
+}
+
+#[async_trait]
+impl Transport for Hands {
+    async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
+        let Channel::Inbox(to) = to else { return Ok(()) };
+        let known = |envelope: Envelope| match envelope.body {
+            Body::Known(message) => Some((to, message)),
+            Body::Unknown(_) => None,
+        };
+        self.with(|hands| hands.sent.extend(envelopes.into_iter().filter_map(known)));
+        Ok(())
+    }
+
+    async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
+        Err(TransportError::NoReader { channel })
+    }
+
+    async fn subscribe_events(
+        &self,
+        _shards: Vec<Shard>,
+    ) -> Result<Box<dyn Subscription>, TransportError> {
+        Err(TransportError::Closed)
+    }
+}
+
+/// What followed from a step.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub(crate) send: Vec<(Incarnation, Message)>,
+    /// For other nodes.
+    pub(crate) hint: Option<Hint>,
+    pub(crate) stale: Vec<ExecutionId>,
+    /// What was told is to be told again.
+    pub(crate) again: Option<StoreError>,
+    /// Nothing could be claimed.
+    pub(crate) failed: Option<StoreError>,
+}
+
+/// What runs while a node leads.
+struct Duties {
+    term: Term,
+    dispatcher: Dispatcher,
+    scheduler: Scheduler,
+    monitor: Monitor,
+    janitor: Janitor,
+}
+
+/// A coordinator whose steps are the test's.
+pub(crate) struct Stepped {
+    pub(crate) context: Arc<Context>,
+    hands: Arc<Hands>,
+    notices: Notices,
+    answering: Answering,
+    recorder: Recorder,
+    rng: StdRng,
+    duties: Option<Duties>,
+}
+
+impl Stepped {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        node: Incarnation,
+        seed: u64,
+        now: Now,
+    ) -> Self {
+        let hands = Arc::new(Hands::default());
+        hands.with(|hands| hands.now = Some(now));
+        let notices = Notices::shared();
+        let transport: Arc<dyn Transport> = Arc::<Hands>::clone(&hands);
+        let clock: Arc<dyn Clock> = Arc::<Hands>::clone(&hands);
+        let context =
+            Context::new((store, transport, notices.clone()), clock, settings, node, seed);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let answering =
+            Answering::new(Arc::clone(&context), Peers::default(), StdRng::from_rng(&mut rng));
+        let recorder = Recorder::new(Arc::clone(&context), StdRng::from_rng(&mut rng));
+        Self { context, hands, notices, answering, recorder, rng, duties: None }
+    }
+
+    fn at(&self, now: Now) {
+        self.hands.with(|hands| hands.now = Some(now));
+    }
+
+    fn outbox(&self) -> Outbox {
+        let send = self.hands.with(|hands| std::mem::take(&mut hands.sent));
+        Outbox { send, hint: self.notices.for_others().now_or_never(), ..Outbox::default() }
+    }
+
+    pub(crate) fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
+        self.context.rooms()
+    }
+
+    pub(crate) fn term(&self) -> Option<Term> {
+        self.duties.as_ref().map(|duties| duties.term)
+    }
+
+    pub(crate) fn lead(&mut self, term: Term, now: Now) -> Result<(), StoreError> {
+        self.at(now);
+        let rng = || StdRng::seed_from_u64(term.epoch);
+        let monitor = done(Monitor::begin(Arc::clone(&self.context), term, rng()))?;
+        self.context.leads(Some((term, TRUSTED)));
+        let scheduler = done(Scheduler::begin(Arc::clone(&self.context), term))?;
+        let dispatcher =
+            Dispatcher::new(Arc::clone(&self.context), term, StdRng::from_rng(&mut self.rng));
+        let janitor = Janitor::new(Arc::clone(&self.context), term);
+        self.duties = Some(Duties { term, dispatcher, scheduler, monitor, janitor });
+        Ok(())
+    }
+
+    pub(crate) fn follow(&mut self) {
+        self.context.leads(None);
+        self.context.rooms().end();
+        self.duties = None;
+    }
+
+    pub(crate) fn register(
+        &mut self,
+        registration: WorkerRegistration,
+        secret: Option<SecretHash>,
+        now: Now,
+    ) -> (HeartbeatAnswer, Outbox) {
+        let answer = self.call(Said::Registration(registration), secret, now);
+        answer.expect("registered")
+    }
+
+    pub(crate) fn heartbeat(
+        &mut self,
+        heartbeat: &WorkerHeartbeat,
+        secret: Option<SecretHash>,
+        now: Now,
+    ) -> (HeartbeatAnswer, Outbox) {
+        self.call(Said::Heartbeat(heartbeat.clone()), secret, now).expect("heard")
+    }
+
+    fn call(
+        &mut self,
+        said: Said,
+        secret: Option<SecretHash>,
+        now: Now,
+    ) -> Result<(HeartbeatAnswer, Outbox), GatewayError> {
+        self.at(now);
+        let (call, answered) = Call::new(said, secret);
+        done(self.answering.answer_all(vec![call])).expect("the store is there");
+        let answer = done(answered).expect("an answer")?;
+        Ok((answer, self.outbox()))
+    }
+
+    /// Records what was told, and gives out what there is room for.
+    pub(crate) fn round(&mut self, events: Events, now: Now) -> Outbox {
+        self.at(now);
+        let recorded = done(self.recorder.record(events));
+        let claimed = match &mut self.duties {
+            Some(duties) => {
+                // In a real one each wakes it.
+                self.context.rooms().work_came();
+                done(duties.dispatcher.pass())
+            }
+            None => Ok(()),
+        };
+        let mut outbox = self.outbox();
+        match recorded {
+            Ok(recorded) => outbox.stale.extend(recorded.stale),
+            Err(error) => outbox.again = Some(error),
+        }
+        outbox.failed = claimed.err();
+        outbox
+    }
+
+    pub(crate) fn has_more(&self) -> bool {
+        self.context.rooms().has_more()
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.duties.as_ref().and_then(|duties| duties.scheduler.next_due())
+    }
+
+    pub(crate) fn due_at(&mut self, at: Timestamp) {
+        self.notices.due(at);
+        let _ = self.notices.for_others().now_or_never();
+        self.hears();
+    }
+
+    /// The scheduler takes in what it was told.
+    fn hears(&mut self) {
+        if let Some(duties) = &mut self.duties {
+            duties.scheduler.hear();
+        }
+    }
+
+    pub(crate) fn fire(&mut self, now: Now) -> Result<(), StoreError> {
+        self.at(now);
+        self.hears();
+        self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.fire(now)))
+    }
+
+    pub(crate) fn promote(&mut self, now: Now) -> Result<(), StoreError> {
+        self.at(now);
+        self.hears();
+        self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.promote(now)))
+    }
+
+    pub(crate) fn settle(&mut self, now: Now) -> Result<Outbox, StoreError> {
+        self.at(now);
+        self.hears();
+        self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.settle(now)))?;
+        Ok(self.outbox())
+    }
+
+    /// What is known of workers is read.
+    pub(crate) fn refresh(&mut self, now: Now) -> Result<Outbox, StoreError> {
+        self.at(now);
+        self.duties.as_mut().map_or(Ok(()), |duties| done(duties.monitor.read_workers()))?;
+        Ok(self.outbox())
+    }
+
+    /// The slow round of all duties.
+    pub(crate) fn monitor(&mut self, now: Now) -> Result<Outbox, StoreError> {
+        self.at(now);
+        if let Some(duties) = &mut self.duties {
+            done(duties.monitor.round())?;
+            done(duties.scheduler.read_afresh(now))?;
+        }
+        self.hears();
+        Ok(self.outbox())
+    }
+
+    pub(crate) fn rescue_hosted(&mut self, now: Now) -> Result<Outbox, StoreError> {
+        self.at(now);
+        self.duties.as_mut().map_or(Ok(()), |duties| done(duties.monitor.rescue_hosted()))?;
+        Ok(self.outbox())
+    }
+
+    /// What another node tells.
+    pub(crate) fn heard(&mut self, hint: &Hint, now: Now) {
+        self.at(now);
+        nodes::heard(&self.context, hint);
+        self.hears();
+    }
+
+    pub(crate) fn prune(&mut self, now: Now) -> Result<bool, StoreError> {
+        self.at(now);
+        self.duties.as_mut().map_or(Ok(false), |duties| done(duties.janitor.prune()))
+    }
+
+    pub(crate) fn forget_old(&mut self, now: Now) -> Result<(), StoreError> {
+        self.at(now);
+        self.duties.as_mut().map_or(Ok(()), |duties| done(duties.janitor.forget_nodes_and_tokens()))
+    }
+}
