@@ -8,7 +8,7 @@ use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
 use orx_model::time::Zone;
 use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, Rest, V};
 use orx_model::{
-    Code, ExecutionId, Incarnation, Job, JobId, JobStatus, MessageId, Problem, limits,
+    Code, ExecutionId, Incarnation, Job, JobId, JobStatus, JobSummary, MessageId, Problem, limits,
 };
 use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer, StoreError};
 use orx_transport::Channel;
@@ -184,14 +184,9 @@ impl ControlPanel {
         let filter = self.filter(request)?;
         let (mut targets, mut after) = (Targets::default(), None);
         loop {
-            let page = self
-                .store()
-                .dead_letters(after, limits::PAGE_ROWS as u32)
-                .await
-                .map_err(store_problem)?;
-            let now = self.now();
-            let matching = page.rows.iter().filter(|letter| filter.matches(&letter.job, now));
-            targets.extend(matching.map(|letter| &letter.job));
+            let page = ListRequest { oldest_first: false, ..whole_page(&filter, after) };
+            let page = self.store().dead_letters(page, self.now()).await.map_err(store_problem)?;
+            targets.extend(page.rows.iter().map(|letter| &letter.job));
             after = page.next;
             if after.is_none() || targets.ids.len() > CHANGE_MOST {
                 break;
@@ -234,12 +229,7 @@ impl ControlPanel {
         }
         let (mut targets, mut after) = (Targets::default(), None);
         loop {
-            let request = ListRequest {
-                filter: filter.clone(),
-                oldest_first: true,
-                after,
-                limit: limits::PAGE_ROWS as u32,
-            };
+            let request = whole_page(&filter, after);
             let page = self.store().list(request, self.now()).await.map_err(store_problem)?;
             targets.extend(page.rows.iter());
             after = page.next;
@@ -288,6 +278,11 @@ impl ControlPanel {
     }
 }
 
+fn whole_page(filter: &Filter, after: Option<JobId>) -> ListRequest {
+    let (filter, limit) = (filter.clone(), limits::PAGE_ROWS as u32);
+    ListRequest { filter, oldest_first: true, after, limit }
+}
+
 /// The jobs meant by a change.
 #[derive(Default)]
 struct Targets {
@@ -309,8 +304,14 @@ impl From<&Job> for Seen {
     }
 }
 
+impl From<&JobSummary> for Seen {
+    fn from(job: &JobSummary) -> Self {
+        Self { status: job.status, dead: job.dead.is_some() }
+    }
+}
+
 impl Targets {
-    fn extend<'a>(&mut self, jobs: impl Iterator<Item = &'a Job>) {
+    fn extend<'a>(&mut self, jobs: impl Iterator<Item = &'a JobSummary>) {
         for job in jobs {
             self.ids.push(job.id);
             self.seen.push(job.into());

@@ -9,8 +9,8 @@ use orx_model::wire::{
     ClockView, ClusterStatus, Condition, DeadLetter, DeadLetterPage, EnqueueRequest, JobDetail,
     JobPage, ListQuery, NodeView, QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
 };
-use orx_model::{Code, Job, JobId, Name, Problem, limits};
-use orx_store::{ListRequest, StoreError};
+use orx_model::{Code, Job, JobId, JobSummary, Name, Problem, limits};
+use orx_store::{DeadLetterRow, ListRequest, StoreError};
 
 use crate::change::parse_filter;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
@@ -18,6 +18,8 @@ use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 const ROWS_DEFAULT: u32 = 50;
 /// Counted exactly up to here.
 const COUNT_MOST: u64 = 10_000;
+/// Dead letters are counted up to here.
+const DEAD_LETTERS_MOST: u64 = 100_000;
 /// A ready job that waits longer than this needs a person's eye, milliseconds.
 const WAITS_LONG_MS: u128 = 5 * 60 * 1_000;
 
@@ -60,7 +62,7 @@ impl ControlPanel {
         let page = self.store().list(request, now).await.map_err(store_problem)?;
         Ok(JobPage {
             v: V,
-            jobs: page.rows.into_iter().map(masked).collect(),
+            jobs: page.rows.into_iter().map(masked_summary).collect(),
             next: page.next.map(|id| id.to_string()),
             count,
         })
@@ -71,26 +73,20 @@ impl ControlPanel {
         let now = self.now();
         let filter = parse_filter(query.filter.as_deref(), query.tz.as_deref(), now)?;
         let limit = rows(query.limit)?;
-        let mut after = cursor(query.cursor.as_deref())?;
-        let mut dead_letters = Vec::new();
-        loop {
-            let page = self.store().dead_letters(after, limit).await.map_err(store_problem)?;
-            for letter in page.rows {
-                if filter.matches(&letter.job, now) && dead_letters.len() < limit as usize {
-                    after = Some(letter.job.id);
-                    let job = masked(letter.job);
-                    dead_letters.push(DeadLetter { job, reason: letter.reason, at: letter.at });
-                }
-            }
-            if dead_letters.len() >= limit as usize {
-                let next = after.map(|id| id.to_string());
-                return Ok(DeadLetterPage { v: V, dead_letters, next });
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(DeadLetterPage { v: V, dead_letters, next: None });
-            }
-        }
+        let after = cursor(query.cursor.as_deref())?;
+        let oldest_first = query.oldest_first.unwrap_or(false);
+        let request = ListRequest { filter, oldest_first, after, limit };
+        let page = self.store().dead_letters(request, now).await.map_err(store_problem)?;
+        let letter = |row: DeadLetterRow| DeadLetter {
+            job: masked_summary(row.job),
+            reason: row.reason,
+            at: row.at,
+        };
+        Ok(DeadLetterPage {
+            v: V,
+            dead_letters: page.rows.into_iter().map(letter).collect(),
+            next: page.next.map(|id| id.to_string()),
+        })
     }
 
     pub async fn queues(&self, caller: &Caller) -> Result<QueueList> {
@@ -128,7 +124,8 @@ impl ControlPanel {
     pub async fn cluster(&self, caller: &Caller) -> Result<ClusterStatus> {
         let queues = self.queues(caller).await?.queues;
         let workers = self.workers(caller).await?.workers;
-        let dead_letters = self.store().dead_letter_count().await.map_err(store_problem)?;
+        let dead_letters = self.store().dead_letter_count(DEAD_LETTERS_MOST).await;
+        let dead_letters = dead_letters.map_err(store_problem)?;
         let mut counts = StatusCounts::default();
         queues.iter().for_each(|queue| counts.add(&queue.counts));
         let now = self.now();
@@ -158,7 +155,8 @@ impl ControlPanel {
         let (schedules, late) = self.schedule_counts().await?;
         attention.extend(late);
         if dead_letters > 0 {
-            attention.push(format!("{dead_letters} dead letters: `orx dlq list`"));
+            let at_least = if dead_letters < DEAD_LETTERS_MOST { "" } else { "at least " };
+            attention.push(format!("{at_least}{dead_letters} dead letters: `orx dlq list`"));
         }
         let leader = self.store().leader(now).await.map_err(store_problem)?;
         let nodes = self.node_views().await?;
@@ -267,6 +265,13 @@ pub(crate) fn masked(mut job: Job) -> Job {
     if let Some(command) = &mut job.command {
         mask_command(command);
     }
+    job
+}
+
+/// Likewise, in a list.
+fn masked_summary(mut job: JobSummary) -> JobSummary {
+    mask_labels(&mut job.tags);
+    mask_error(&mut job.error);
     job
 }
 

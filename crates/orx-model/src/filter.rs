@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::job::Job;
+use crate::job::{JobSummary, Json};
 use crate::policy::Priority;
 use crate::status::JobStatus;
 use crate::text::nearest;
@@ -189,10 +189,17 @@ impl Filter {
         self.terms.is_empty()
     }
 
-    /// `age` and its like are measured against `now`.
+    /// `age` and its like are measured against `now`. Without `args` no term on them holds.
     #[must_use]
-    pub fn matches(&self, job: &Job, now: Timestamp) -> bool {
-        self.terms.iter().all(|term| term.test.holds(job, now) != term.negated)
+    pub fn matches(&self, job: &JobSummary, args: Option<&Json>, now: Timestamp) -> bool {
+        self.terms.iter().all(|term| term.test.holds(job, args, now) != term.negated)
+    }
+
+    /// It can be told only of a job whose args are known.
+    #[must_use]
+    pub fn needs_args(&self) -> bool {
+        let on_args = |term: &Term| matches!(term.test, Test::Text(Field::Arg(_), _));
+        self.terms.iter().any(on_args)
     }
 
     /// The only statuses that can match, if the filter says.
@@ -212,27 +219,15 @@ impl Filter {
         }
         found
     }
-
-    /// The one queue whose jobs can match, if the filter says.
-    #[must_use]
-    pub fn queue(&self) -> Option<&str> {
-        self.terms.iter().find_map(|term| match &term.test {
-            Test::Text(Field::Queue, patterns) if !term.negated => match patterns.as_slice() {
-                [only] if only.is_exact() => Some(only.0.as_str()),
-                _ => None,
-            },
-            _ => None,
-        })
-    }
 }
 
 impl Test {
-    fn holds(&self, job: &Job, now: Timestamp) -> bool {
+    fn holds(&self, job: &JobSummary, args: Option<&Json>, now: Timestamp) -> bool {
         match self {
             Self::Status(statuses) => statuses.contains(&job.status),
             Self::Priority(priorities) => priorities.contains(&job.priority),
             Self::Text(field, patterns) => field
-                .of(job)
+                .of(job, args)
                 .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text))),
             Self::Number(Count::Id, op, number) => op.holds(job.id.0 as f64, *number),
             Self::Number(Count::Attempts, op, number) => op.holds(f64::from(job.attempt), *number),
@@ -253,7 +248,7 @@ impl Test {
 }
 
 impl Field {
-    fn of(&self, job: &Job) -> Option<String> {
+    fn of(&self, job: &JobSummary, args: Option<&Json>) -> Option<String> {
         match self {
             Self::Name => Some(job.name.to_string()),
             Self::Queue => Some(job.queue.to_string()),
@@ -270,7 +265,7 @@ impl Field {
             Self::Tag(name) => job.tags.get(name).cloned(),
             Self::Arg(path) => {
                 // What no view shows cannot be found out by asking whether it matches.
-                let shown = crate::mask::mask_json(&job.args);
+                let shown = crate::mask::mask_json(args?);
                 let args: serde_json::Value = serde_json::from_str(shown.get()).ok()?;
                 let found = path.split('.').try_fold(&args, |at, step| at.get(step))?;
                 Some(match found {
@@ -283,7 +278,7 @@ impl Field {
 }
 
 impl Age {
-    fn of(self, job: &Job, now: Timestamp) -> Option<Duration> {
+    fn of(self, job: &JobSummary, now: Timestamp) -> Option<Duration> {
         let live = job.live.as_ref();
         let started = live.map_or(job.started_at, |live| live.started_at);
         match self {
@@ -624,7 +619,6 @@ mod tests {
                      error:\"connection refused\" tag.tenant:acme -worker:wrk-3 since:2h text";
         let filter = parse(input).expect("a filter");
         assert_eq!(filter.terms.len(), 10);
-        assert_eq!(filter.queue(), Some("media"));
         assert_eq!(filter.statuses().map(|all| all.len()), Some(2));
         assert_eq!(parse(&filter.to_string()), Ok(filter));
     }

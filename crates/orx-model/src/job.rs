@@ -220,7 +220,116 @@ pub struct CancelRequest {
     pub by: Option<String>,
 }
 
-/// A job as the store knows it; also what the API shows.
+/// A job as lists show it: what [`Job`] has but for its args, command and result, which may be large,
+/// and its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JobSummary {
+    pub id: JobId,
+    pub name: Name,
+    pub queue: Name,
+    pub priority: Priority,
+    pub status: JobStatus,
+    pub created_at: Timestamp,
+    /// When it is, or was, due.
+    pub run_at: Timestamp,
+    /// Number of the newest attempt; 0 before the first claim.
+    pub attempt: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveAttempt>,
+    #[serde(default)]
+    pub ends: Ends,
+    pub retry: RetryPolicy,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: Labels,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corr: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The schedule that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Origin>,
+    /// A cancel that waits for the attempt's end, or brought it about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelRequest>,
+    /// When the final status was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When the attempt that ended last had started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// Name of the worker of the attempt that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Name>,
+    /// Error of the attempt that ended last, if it did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How the process of the attempt that ended last ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Set while a dead letter is kept for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<DeadReason>,
+    /// What is kept of it cannot be read, and why: a newer version wrote it, say. Then only its id,
+    /// its status and its times are its own, and no worker gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+impl JobSummary {
+    /// About as many as it takes as JSON.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        /// Names of fields, ids, times and numbers.
+        const FIXED: usize = 768;
+        let len = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let tags: usize = self.tags.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
+        let cancel = self.cancel.as_ref().map_or(0, |it| len(&it.reason) + len(&it.by));
+        let progress = self.live.as_ref().and_then(|live| live.progress.as_ref());
+        let texts = [&self.corr, &self.key, &self.by, &self.error, &self.unreadable];
+        FIXED
+            + self.name.as_str().len()
+            + self.queue.as_str().len()
+            + tags
+            + cancel
+            + progress.map_or(0, |progress| len(&progress.text))
+            + texts.into_iter().map(len).sum::<usize>()
+    }
+}
+
+impl From<Job> for JobSummary {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id,
+            name: job.name,
+            queue: job.queue,
+            priority: job.priority,
+            status: job.status,
+            created_at: job.created_at,
+            run_at: job.run_at,
+            attempt: job.attempt,
+            live: job.live,
+            ends: job.ends,
+            retry: job.retry,
+            tags: job.tags,
+            corr: job.corr,
+            key: job.key,
+            by: job.by,
+            schedule: job.schedule,
+            cancel: job.cancel,
+            finished_at: job.finished_at,
+            started_at: job.started_at,
+            worker: job.worker,
+            error: job.error,
+            exit: job.exit,
+            dead: job.dead,
+            unreadable: job.unreadable,
+        }
+    }
+}
+
+/// A job as the store knows it; also what the API shows of one.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Job {
     pub id: JobId,
@@ -291,6 +400,14 @@ pub struct Job {
     /// its status and its times are its own, and no worker gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+}
+
+impl JobSpec {
+    /// The same without its args and its command, for those who only look.
+    #[must_use]
+    pub fn without_payload(self) -> Self {
+        Self { args: json_null(), command: None, ..self }
+    }
 }
 
 impl Job {

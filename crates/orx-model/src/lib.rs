@@ -29,7 +29,7 @@ pub mod zone;
 
 pub use attempt::{Attempt, AttemptStatus, Exit, LostWith, Outcome, OutcomeKind};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};
-pub use job::{Command, Job, JobSpec, LiveAttempt, Origin};
+pub use job::{Command, Job, JobSpec, JobSummary, LiveAttempt, Origin};
 pub use lane::{Lane, Offer};
 pub use policy::{OnLost, Priority, RetryPolicy};
 pub use problem::{Code, Problem};

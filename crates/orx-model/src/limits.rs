@@ -18,6 +18,8 @@ pub const PUBLISH_ENVELOPES: usize = 1_024;
 pub const BATCH_JOBS: usize = 1_000;
 /// Rows of one page.
 pub const PAGE_ROWS: usize = 500;
+/// A page of a list ends before the row that would take it over this, but has one row at least.
+pub const PAGE_BYTES: usize = 512 * 1024;
 /// Text of an error or reason that is kept.
 pub const ERROR_BYTES: usize = 4 * 1024;
 /// Standard input kept with a command.

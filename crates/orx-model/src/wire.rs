@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::attempt::Attempt;
 use crate::ids::{Incarnation, JobId, Name};
-use crate::job::{Command, DeadReason, Job, Json, Labels};
+use crate::job::{Command, DeadReason, Job, JobSummary, Json, Labels};
 use crate::lane::Offer;
 use crate::log::{LogCursor, Stream};
 use crate::message::{Envelope, Load, WorkerOrder, WorkerState};
@@ -151,7 +151,7 @@ pub struct ListQuery {
     /// Filter expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// 1 to 500; 50 if left out.
+    /// Rows of the page at most, 1 to 500; 50 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// `next` of the page before.
@@ -171,7 +171,9 @@ pub struct ListQuery {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JobPage {
     pub v: u32,
-    pub jobs: Vec<Job>,
+    /// Without args, command and result, which the one job has. A page is bounded in bytes too: it may
+    /// have fewer than `limit` and go on with `next`.
+    pub jobs: Vec<JobSummary>,
     /// Where the next page starts; none at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -480,7 +482,7 @@ pub struct QueueList {
 
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeadLetter {
-    pub job: Job,
+    pub job: JobSummary,
     pub reason: DeadReason,
     pub at: Timestamp,
 }
@@ -489,6 +491,7 @@ pub struct DeadLetter {
 pub struct DeadLetterPage {
     pub v: u32,
     pub dead_letters: Vec<DeadLetter>,
+    /// Where the next page starts; none at the end. A page is bounded in bytes too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -555,6 +558,7 @@ pub struct ClusterStatus {
     #[serde(default)]
     pub nodes: Vec<NodeView>,
     pub counts: StatusCounts,
+    /// Counted up to 100000.
     pub dead_letters: u64,
     #[serde(default)]
     pub schedules: ScheduleCounts,

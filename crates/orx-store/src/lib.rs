@@ -24,14 +24,15 @@
 //! logs, started, progress), those sent first by one task, first.
 
 mod error;
+mod filter_pushdown;
 mod memory;
 mod merge;
 mod new_fire;
 mod new_job;
-mod plan;
 mod postgres;
 mod schedules;
 mod sqlite;
+mod walk;
 mod words;
 
 use std::time::Duration;
@@ -46,8 +47,8 @@ use orx_model::message::{
 };
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, Name, Offer, Outcome,
-    SecretHash, Timestamp,
+    Attempt, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, JobSummary, Name, Offer,
+    Outcome, SecretHash, Timestamp,
 };
 
 pub use error::StoreError;
@@ -201,13 +202,19 @@ pub trait Jobs: Send + Sync {
     /// Oldest first, the live one last. Empty for an unknown job.
     async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>>;
 
-    /// `now` is what ages in the filter are measured against.
+    /// `now` is what ages in the filter are measured against. A page ends early before it is over
+    /// [`PAGE_BYTES`], with one row at least.
     ///
     /// # Errors
     /// [`StoreError::TooBroad`] where the filter would have to read too many rows for one page.
-    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<Job>>;
+    ///
+    /// [`PAGE_BYTES`]: orx_model::limits::PAGE_BYTES
+    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<JobSummary>>;
 
     /// Counts up to `most`; beyond, the answer is inexact and `most`.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
     async fn count(&self, filter: Filter, most: u64, now: Timestamp) -> Result<Count>;
 
     /// Jobs by queue and status, for every queue that has had a job. In the order of names.
@@ -532,17 +539,25 @@ pub trait Leases: Send + Sync {
 
 #[derive(Debug, Clone)]
 pub struct DeadLetterRow {
-    pub job: Job,
+    pub job: JobSummary,
     pub reason: DeadReason,
     pub at: Timestamp,
 }
 
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// By job id, newest first, from below `after`.
-    async fn dead_letters(&self, after: Option<JobId>, limit: u32) -> Result<Page<DeadLetterRow>>;
+    /// Those whose jobs match, by job id; in all else as [`Jobs::list`].
+    ///
+    /// # Errors
+    /// As [`Jobs::list`].
+    async fn dead_letters(
+        &self,
+        request: ListRequest,
+        now: Timestamp,
+    ) -> Result<Page<DeadLetterRow>>;
 
-    async fn dead_letter_count(&self) -> Result<u64>;
+    /// Counts up to `most`.
+    async fn dead_letter_count(&self, most: u64) -> Result<u64>;
 
     /// Durable. Forgets the letters, keeps the jobs; answers whether there was one, in order.
     async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>>;

@@ -2,7 +2,11 @@
 
 use orx_model::{JobSpec, Lane, Priority, Timestamp};
 
+use crate::filter_pushdown;
 use crate::words::earlier;
+
+/// Of a larger spec lists read its head only.
+const LARGE_BYTES: usize = 2 * 1024;
 
 /// A job made ready for its rows by the caller, so that the writer only writes.
 #[derive(Debug)]
@@ -15,13 +19,34 @@ pub(crate) struct NewJob {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) key: Option<String>,
     pub(crate) key_hash: Option<String>,
+    pub(crate) text: SpecText,
+}
+
+/// A spec as its columns have it.
+#[derive(Debug)]
+pub(crate) struct SpecText {
     pub(crate) spec: String,
+    /// Of a large one: the same without args and command.
+    pub(crate) head: Option<String>,
+    /// What filters find it by.
+    pub(crate) terms: Vec<String>,
+}
+
+impl SpecText {
+    pub(crate) fn new(spec: &JobSpec) -> Result<Self, serde_json::Error> {
+        let text = serde_json::to_string(spec)?;
+        let head = match text.len() > LARGE_BYTES {
+            true => Some(serde_json::to_string(&spec.clone().without_payload())?),
+            false => None,
+        };
+        Ok(Self { spec: text, head, terms: filter_pushdown::terms(spec) })
+    }
 }
 
 impl NewJob {
     pub(crate) fn new(spec: JobSpec) -> Result<Self, serde_json::Error> {
         Ok(Self {
-            spec: serde_json::to_string(&spec)?,
+            text: SpecText::new(&spec)?,
             lane: Lane {
                 handler: spec.command.is_none().then_some(spec.name),
                 queue: spec.queue,
@@ -38,6 +63,6 @@ impl NewJob {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.spec.len()
+        self.text.spec.len()
     }
 }

@@ -658,9 +658,11 @@ impl Both {
         async fn state(store: &dyn Store, all: ListRequest, now: Timestamp) -> Vec<String> {
             let mut state = Vec::new();
             let page = store.list(all, now).await.expect("list");
-            for job in &page.rows {
-                state.push(serde_json::to_string(job).expect("json"));
-                let attempts = store.attempts(job.id).await.expect("attempts");
+            for row in &page.rows {
+                state.push(serde_json::to_string(row).expect("json"));
+                let job = store.job(row.id).await.expect("read").expect("a job");
+                state.push(serde_json::to_string(&job).expect("json"));
+                let attempts = store.attempts(row.id).await.expect("attempts");
                 state.push(serde_json::to_string(&attempts).expect("json"));
             }
             let counts = store.queue_counts().await.expect("counts");
@@ -671,7 +673,7 @@ impl Both {
             state.push(format!("{:?}", store.oldest_due().await.expect("oldest")));
             state.push(format!("{:?}", store.next_due().await.expect("next due")));
             state.push(format!("{:?}", store.live_attempts().await.expect("live")));
-            state.push(format!("{:?}", store.dead_letter_count().await.expect("dead")));
+            state.push(format!("{:?}", store.dead_letter_count(9).await.expect("dead")));
             for schedule in store.schedules(None, 9).await.expect("schedules") {
                 let (id, before) = (schedule.id().clone(), None);
                 let ledger = SlotRequest { id, before, missed: false, limit: 100 };

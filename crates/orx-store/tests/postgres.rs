@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use orx_model::filter::Filter;
+use orx_model::time::Zone;
 use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
 use orx_store::{
     CancelAnswer, CancelCommand, Claimed, DeadLetters, Dispatching, Durability, Enqueued, Home,
-    Jobs, Lead, LeadRequest, Leases, Postgres, PostgresOptions, PruneRequest, Recorded,
-    RetryAnswer, StoreError, Term, Transfer, Upkeep,
+    Jobs, Lead, LeadRequest, Leases, ListRequest, Postgres, PostgresOptions, PruneRequest,
+    Recorded, RetryAnswer, StoreError, Term, Transfer, Upkeep,
 };
 use orx_testkit::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
 use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer};
@@ -659,7 +661,9 @@ async fn a_database_of_the_schema_before_opens_with_all_that_is_in_it() {
     let database = Database::new().await;
     database.run(include_str!("../src/postgres/migrations/0001_first.sql")).await;
     database.run(include_str!("../src/postgres/migrations/0002_schedules.sql")).await;
-    let spec = serde_json::to_string(&job()).expect("json");
+    let tags = [("tenant".to_owned(), "acme".to_owned())].into();
+    let tagged = JobSpec { tags, ..job() };
+    let spec = serde_json::to_string(&tagged).expect("json");
     let rows = format!(
         "create table orx_schema (id boolean primary key default true check (id), \
              version bigint not null);
@@ -685,7 +689,53 @@ async fn a_database_of_the_schema_before_opens_with_all_that_is_in_it() {
     let term = lead(&store, 1, HOUR).await.expect("free");
     let claimed = store.claim_ready(vec![request(7, 20, 5)], term, NOW).await.expect("claimed");
     assert_eq!(claimed.len(), 1);
-    assert_eq!(add(&store, vec![job()]).await, [JobId(3)]);
+    assert_eq!(add(&store, vec![tagged]).await, [JobId(3)]);
+    // What is from before is found as what is new, and so is what a node of the version before adds.
+    let older = "insert into specs (job, spec) select 4, spec from specs where job = 1; \
+                 insert into jobs (id, lane, run_at, created_at, status, urgency) \
+                 values (4, 1, 5, 5, 1, 2)";
+    database.run(older).await;
+    assert_eq!(listed(&store, "tag.tenant:ACME").await, [4, 3, 2, 1]);
+    assert_eq!(listed(&store, "name:work queue:default").await, [4, 3, 2, 1]);
+}
+
+async fn listed(store: &Postgres, text: &str) -> Vec<i64> {
+    let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+    let request = ListRequest { filter, oldest_first: false, after: None, limit: 100 };
+    let page = store.list(request, NOW).await.expect("a list");
+    page.rows.iter().map(|job| job.id.0).collect()
+}
+
+#[tokio::test]
+async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let args = json(&format!("\"{}\"", "x".repeat(200_000)));
+    let tags =
+        [("tenant".to_owned(), "acme".to_owned()), ("\"a\\".to_owned(), "{\u{0}}".to_owned())];
+    let large = JobSpec { args, tags: tags.into(), ..job() };
+    let ids = add(&store, vec![large, job()]).await;
+    let kept = store.job(ids[0]).await.expect("read").expect("a job");
+    assert_eq!(kept.args.get().len(), 200_002);
+    // What it does not read may be damaged.
+    database.run("update specs set spec = '{' where job = 1").await;
+    assert!(store.job(ids[0]).await.expect("read").is_some_and(|job| job.unreadable.is_some()));
+    assert_eq!(listed(&store, "tag.tenant:ACME name:work").await, [1]);
+    assert_eq!(database.run("select count(*) from terms").await, ["2"]);
+
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let cancel = |id: &JobId| CancelCommand {
+        id: *id,
+        reason: None,
+        by: None,
+        force: false,
+        expected: None,
+    };
+    store.cancel(ids.iter().map(cancel).collect(), NOW).await.expect("cancelled");
+    let (before, limit, chunks) = (at(99), 9, 9);
+    let prune = PruneRequest { completed_before: before, others_before: before, limit, chunks };
+    assert_eq!(store.prune(prune, term).await.expect("pruned").jobs, 2);
+    assert_eq!(database.run("select count(*) from terms").await, ["0"]);
 }
 
 #[tokio::test]

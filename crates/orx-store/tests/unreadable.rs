@@ -180,7 +180,8 @@ async fn all_others_are_seen(store: &dyn Store) {
     let cancels = vec![cancel(JobId(2)), cancel(JobId(4)), cancel(JobId(5))];
     let answers = store.cancel(cancels, at(3)).await.expect("cancelled");
     assert!(answers.iter().all(|it| matches!(it, CancelAnswer::Cancelled { .. })), "{answers:?}");
-    let dead = store.dead_letters(None, 9).await.expect("dead letters");
+    let all = ListRequest { filter: Filter::default(), oldest_first: false, after: None, limit: 9 };
+    let dead = store.dead_letters(all, NOW).await.expect("dead letters");
     assert_eq!(dead.rows.iter().map(|row| row.job.id.0).collect::<Vec<_>>(), [1]);
     store.promote_due(term, at(9), 9).await.expect("promoted");
     store.delete_dead_letters(vec![JobId(1)]).await.expect("deleted");

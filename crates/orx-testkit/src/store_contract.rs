@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::filter::Filter;
-use orx_model::job::{DeadReason, Ends};
+use orx_model::job::{DeadReason, Ends, Labels};
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{
     ExecutionProgress, ExecutionRef, Load, Started, WorkerOrder, WorkerRegistration, WorkerState,
@@ -14,8 +14,8 @@ use orx_model::message::{
 use orx_model::time::Zone;
 use orx_model::wire::StatusCounts;
 use orx_model::{
-    AttemptStatus, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LostWith,
-    OnLost, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash, Timestamp,
+    AttemptStatus, Command, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus,
+    LostWith, OnLost, Origin, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash, Timestamp,
 };
 use orx_store::{
     CLAIM_MOST, CancelAnswer, CancelCommand, ClockJump, ClockNote, Enqueued, Holder, Home, KeptKey,
@@ -68,6 +68,8 @@ macro_rules! store_contract {
             counts_follow_every_move
             lists_page_in_both_directions_without_loss
             filters_are_applied_to_lists_and_counts
+            filters_find_by_name_queue_tag_and_schedule
+            lists_carry_no_args_and_end_with_their_bytes
             an_attempt_says_how_much_of_its_output_is_not_kept
             log_chunks_are_kept_once_and_read_by_place
             the_tail_of_a_log_is_found
@@ -366,7 +368,7 @@ pub async fn a_cancel_under_a_worker_waits_for_the_attempts_end(store: AStore) {
     assert!(store.live_attempts().await.expect("read")[0].cancel_requested);
     let _ = tell(&store, outcome(id, 7, failed())).await;
     assert_eq!(status(&store, id).await, JobStatus::Cancelled);
-    assert_eq!(store.dead_letter_count().await.expect("read"), 0);
+    assert_eq!(store.dead_letter_count(9).await.expect("read"), 0);
 }
 
 pub async fn a_success_that_commits_first_wins_over_a_cancel(store: AStore) {
@@ -721,15 +723,25 @@ pub async fn dead_letters_are_listed_newest_first_and_can_be_deleted(store: ASto
         let _ = tell(&store, outcome(id, execution, failed())).await;
         ids.push(id);
     }
-    let first = store.dead_letters(None, 2).await.expect("list");
+    let request = |after, filter: &str| {
+        let filter = Filter::parse(filter, NOW, &Zone::Utc).expect("a filter");
+        ListRequest { filter, oldest_first: false, after, limit: 2 }
+    };
+    let first = store.dead_letters(request(None, ""), NOW).await.expect("list");
     let found: Vec<JobId> = first.rows.iter().map(|row| row.job.id).collect();
     assert_eq!((found, first.next), (vec![ids[2], ids[1]], Some(ids[1])));
-    let rest = store.dead_letters(first.next, 2).await.expect("list");
+    let rest = store.dead_letters(request(first.next, ""), NOW).await.expect("list");
     assert_eq!((rest.rows.len(), rest.next), (1, None));
     assert_eq!(rest.rows[0].reason, DeadReason::Exhausted);
+    let one = format!("id:{} name:work status:failed", ids[1]);
+    let one = store.dead_letters(request(None, &one), NOW).await.expect("list");
+    assert_eq!(one.rows.iter().map(|row| row.job.id).collect::<Vec<_>>(), [ids[1]]);
+    let none = store.dead_letters(request(None, "name:other"), NOW).await.expect("list");
+    assert_eq!((none.rows.len(), none.next), (0, None));
+    assert_eq!(store.dead_letter_count(2).await.expect("count"), 2);
     let deleted = store.delete_dead_letters(vec![ids[0], JobId(999)]).await.expect("delete");
     assert_eq!(deleted, [true, false]);
-    assert_eq!(store.dead_letter_count().await.expect("count"), 2);
+    assert_eq!(store.dead_letter_count(9).await.expect("count"), 2);
     assert_eq!(status(&store, ids[0]).await, JobStatus::Failed);
 }
 
@@ -825,6 +837,111 @@ pub async fn filters_are_applied_to_lists_and_counts(store: AStore) {
     }
     let count = store.count(Filter::default(), 2, at(1)).await.expect("count");
     assert_eq!((count.count, count.exact), (2, false));
+}
+
+pub async fn filters_find_by_name_queue_tag_and_schedule(store: AStore) {
+    let tags = |tenant: &str| Labels::from([("tenant".to_owned(), tenant.to_owned())]);
+    let origin = |id: &str| Some(Origin { id: name(id), slot: None });
+    let command = || Some(Command { argv: vec!["make".to_owned()], ..Command::default() });
+    let (media, make) = (|| name("media"), || name("make"));
+    let jobs = vec![
+        JobSpec { name: name("video.cut"), queue: media(), ..job() },
+        JobSpec { name: name("video.mix"), tags: tags("\u{c4}rger"), ..job() },
+        JobSpec { name: make(), command: command(), ..job() },
+        JobSpec {
+            name: name("Make"),
+            command: command(),
+            queue: media(),
+            tags: tags("acme"),
+            ..job()
+        },
+        JobSpec { name: make(), schedule: origin("nightly"), ..job() },
+        JobSpec {
+            schedule: origin("Hourly"),
+            tags: tags("ACME"),
+            priority: Priority::Low,
+            ..job()
+        },
+    ];
+    store.enqueue(jobs, NOW).await.expect("enqueue");
+    let cases: [(&str, &[i64]); 21] = [
+        ("name:make", &[5, 4, 3]),
+        ("name:MAKE,video.cut", &[5, 4, 3, 1]),
+        ("name:video.*", &[2, 1]),
+        ("-name:make", &[6, 2, 1]),
+        ("name:make queue:media", &[4]),
+        ("name:make status:pending", &[5, 4, 3]),
+        ("name:make status:completed", &[]),
+        ("name:none", &[]),
+        ("queue:media", &[4, 1]),
+        ("-queue:media", &[6, 5, 3, 2]),
+        ("queue:none", &[]),
+        ("tag.tenant:acme", &[6, 4]),
+        ("tag.tenant:\u{e4}rger,acme", &[6, 4, 2]),
+        ("-tag.tenant:acme", &[5, 3, 2, 1]),
+        ("tag.tenant:acme queue:media", &[4]),
+        ("tag.Tenant:acme", &[]),
+        ("schedule:nightly", &[5]),
+        ("schedule:nightly,HOURLY", &[6, 5]),
+        ("schedule:*ly -priority:low", &[5]),
+        ("priority:low", &[6]),
+        ("name:make,make,work -tag.tenant:acme id>=3", &[5, 3]),
+    ];
+    for (text, expected) in cases {
+        let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+        for oldest_first in [false, true] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let filter = filter.clone();
+                let request = ListRequest { filter, oldest_first, after, limit: 2 };
+                let page = store.list(request, NOW).await.expect("list");
+                found.extend(page.rows.iter().map(|job| job.id.0));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            if oldest_first {
+                found.reverse();
+            }
+            assert_eq!(found, expected, "{text}");
+        }
+        let count = store.count(filter, 100, NOW).await.expect("count");
+        assert_eq!((count.count, count.exact), (expected.len() as u64, true), "{text}");
+    }
+}
+
+pub async fn lists_carry_no_args_and_end_with_their_bytes(store: AStore) {
+    let args = |n: usize| json(&format!(r#"{{"n": {n}, "x": "{}"}}"#, "x".repeat(20_000)));
+    let tags: Labels = (0..30).map(|n| (format!("t{n}"), "y".repeat(250))).collect();
+    let large = |n| JobSpec { args: args(n), tags: tags.clone(), ..job() };
+    for some in (0..100).collect::<Vec<_>>().chunks(20) {
+        store.enqueue(some.iter().copied().map(large).collect(), NOW).await.expect("enqueue");
+    }
+    let list = async |text: &str, after| {
+        let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+        let request = ListRequest { filter, oldest_first: true, after, limit: 500 };
+        store.list(request, NOW).await.expect("list")
+    };
+    let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = list("", after).await;
+        let bytes = serde_json::to_string(&page.rows).expect("json").len();
+        assert!(bytes <= orx_model::limits::PAGE_BYTES, "{bytes} bytes");
+        found.extend(page.rows.iter().map(|job| job.id.0));
+        (after, pages) = (page.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, (1..=100).collect::<Vec<_>>());
+    assert!(pages > 1, "{pages} pages");
+    // Filters know them all the same, and whoever gets the job has them whole.
+    let one = list("arg.n:70 id>60 id<=80", None).await;
+    assert_eq!(one.rows.iter().map(|job| job.id.0).collect::<Vec<_>>(), [71]);
+    assert_eq!(get(&store, JobId(71)).await.args.get(), args(70).get());
+    let claimed = store.claim_ready(vec![request(1, 1, 1)], store.term, NOW).await.expect("claim");
+    assert_eq!(claimed[0].dispatch.args.get(), args(0).get());
 }
 
 fn chunk(job: JobId, attempt: u32, seq: u64, stream: Stream, text: &str) -> LogChunk {
@@ -1256,7 +1373,7 @@ async fn seen(store: &AStore) -> Vec<String> {
     seen.push(format!("{:?}", store.queue_counts().await.expect("read")));
     seen.push(format!("{:?}", store.oldest_due().await.expect("read")));
     seen.push(format!("{:?}", store.next_due().await.expect("read")));
-    seen.push(format!("{:?}", store.dead_letter_count().await.expect("read")));
+    seen.push(format!("{:?}", store.dead_letter_count(9).await.expect("read")));
     seen
 }
 

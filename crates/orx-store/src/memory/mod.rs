@@ -16,7 +16,7 @@ use orx_model::settle::{self, settle};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobEvent, JobId, JobSpec, JobStatus,
-    Lane, LiveAttempt, Name, Outcome, OutcomeKind, SecretHash, Timestamp, next,
+    JobSummary, Lane, LiveAttempt, Name, Outcome, OutcomeKind, SecretHash, Timestamp, limits, next,
 };
 
 use crate::merge::{Given, Takers};
@@ -113,6 +113,10 @@ impl Memory {
     }
 }
 
+fn matches(filter: &Filter, job: &Job, now: Timestamp) -> bool {
+    filter.matches(&job.clone().into(), Some(&job.args), now)
+}
+
 /// Changes kept for [`Memory::take_history`]; beyond, the oldest go.
 const HISTORY: usize = 1_000_000;
 
@@ -121,6 +125,39 @@ impl State {
         let mut job = self.jobs.get(&id)?.job.clone();
         job.dead = self.dead.get(&id).map(|(reason, _)| *reason);
         Some(job)
+    }
+
+    /// Of the jobs of these ids, those that match, up to the bounds of a page.
+    fn page(
+        &self,
+        request: &ListRequest,
+        now: Timestamp,
+        of: impl Fn(JobId) -> bool,
+    ) -> Page<JobSummary> {
+        let mut ids: Vec<JobId> = self.jobs.keys().copied().filter(|id| of(*id)).collect();
+        if !request.oldest_first {
+            ids.reverse();
+        }
+        let beyond = |id: &JobId| match request.after {
+            Some(after) if request.oldest_first => *id > after,
+            Some(after) => *id < after,
+            None => true,
+        };
+        let found = ids.into_iter().filter(beyond).filter_map(|id| self.view(id));
+        let (mut rows, mut bytes, mut more) = (Vec::<JobSummary>::new(), 0, false);
+        for job in found.filter(|job| matches(&request.filter, job, now)) {
+            let job = JobSummary::from(job);
+            bytes += job.bytes();
+            if rows.len() >= request.limit as usize
+                || (!rows.is_empty() && bytes > limits::PAGE_BYTES)
+            {
+                more = true;
+                break;
+            }
+            rows.push(job);
+        }
+        let next = rows.last().filter(|_| more).map(|job| job.id);
+        Page { rows, next }
     }
 
     /// A new job.
@@ -378,31 +415,15 @@ impl Jobs for Memory {
         Ok(all)
     }
 
-    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<Job>> {
+    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<JobSummary>> {
         let state = self.state()?;
-        let mut ids: Vec<JobId> = state.jobs.keys().copied().collect();
-        if !request.oldest_first {
-            ids.reverse();
-        }
-        let beyond = |id: &JobId| match request.after {
-            Some(after) if request.oldest_first => *id > after,
-            Some(after) => *id < after,
-            None => true,
-        };
-        let found = ids.into_iter().filter(beyond).filter_map(|id| state.view(id));
-        let limit = request.limit as usize;
-        let mut rows: Vec<Job> =
-            found.filter(|job| request.filter.matches(job, now)).take(limit + 1).collect();
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|job| job.id);
-        Ok(Page { rows, next })
+        Ok(state.page(&request, now, |_| true))
     }
 
     async fn count(&self, filter: Filter, most: u64, now: Timestamp) -> Result<Count> {
         let state = self.state()?;
         let all = state.jobs.keys().filter_map(|id| state.view(*id));
-        let count = all.filter(|job| filter.matches(job, now)).count() as u64;
+        let count = all.filter(|job| matches(&filter, job, now)).count() as u64;
         Ok(Count { count: count.min(most), exact: count <= most })
     }
 
@@ -994,27 +1015,22 @@ impl Leases for Memory {
 
 #[async_trait]
 impl DeadLetters for Memory {
-    async fn dead_letters(&self, after: Option<JobId>, limit: u32) -> Result<Page<DeadLetterRow>> {
+    async fn dead_letters(
+        &self,
+        request: ListRequest,
+        now: Timestamp,
+    ) -> Result<Page<DeadLetterRow>> {
         let state = self.state()?;
-        let limit = limit as usize;
-        let mut rows: Vec<DeadLetterRow> = state
-            .dead
-            .iter()
-            .rev()
-            .filter(|(id, _)| after.is_none_or(|after| **id < after))
-            .filter_map(|(id, (reason, at))| {
-                Some(DeadLetterRow { job: state.view(*id)?, reason: *reason, at: *at })
-            })
-            .take(limit + 1)
-            .collect();
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|row| row.job.id);
-        Ok(Page { rows, next })
+        let page = state.page(&request, now, |id| state.dead.contains_key(&id));
+        let letter = |job: JobSummary| {
+            let (reason, at) = state.dead.get(&job.id).copied()?;
+            Some(DeadLetterRow { job, reason, at })
+        };
+        Ok(Page { rows: page.rows.into_iter().filter_map(letter).collect(), next: page.next })
     }
 
-    async fn dead_letter_count(&self) -> Result<u64> {
-        Ok(self.state()?.dead.len() as u64)
+    async fn dead_letter_count(&self, most: u64) -> Result<u64> {
+        Ok((self.state()?.dead.len() as u64).min(most))
     }
 
     async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>> {

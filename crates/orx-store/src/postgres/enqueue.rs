@@ -12,7 +12,7 @@ use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 use crate::Enqueued;
-use crate::new_job::NewJob;
+use crate::new_job::{NewJob, SpecText};
 use crate::words::{integer, millis, status_code, urgency};
 
 #[derive(Debug)]
@@ -136,6 +136,24 @@ impl Inner {
     }
 }
 
+/// The columns of specs.
+pub(super) fn spec_values<'t>(
+    texts: impl Iterator<Item = Option<&'t SpecText>>,
+) -> [(&'static str, String); 3] {
+    let texts: Vec<_> = texts.collect();
+    let of = || texts.iter().copied();
+    // Each is an array in itself, of another length: as text, and none where it would be empty.
+    let terms: Vec<Option<String>> = of()
+        .map(|text| Some(&text?.terms).filter(|terms| !terms.is_empty()))
+        .map(|terms| terms.map(|terms| sql::elements(terms.iter().map(String::as_str))))
+        .collect();
+    [
+        ("specs", sql::texts(of().map(|text| text.map(|text| text.spec.as_str())))),
+        ("heads", sql::texts(of().map(|text| text?.head.as_deref()))),
+        ("terms", sql::texts(terms.iter().map(Option::as_deref))),
+    ]
+}
+
 fn message(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> String {
     let of = || places.iter().map(|place| &jobs[*place]);
     let time = |at: Timestamp| at.as_millis();
@@ -149,8 +167,8 @@ fn message(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> String {
         ("created_ats", sql::ints(of().map(|job| time(job.now)))),
         ("deadlines", sql::ints(of().map(|job| millis(job.job.deadline)))),
         ("timeouts", sql::ints(of().map(|job| job.job.timeout_ms.map(integer)))),
-        ("specs", sql::texts(of().map(|job| job.job.spec.as_str()))),
     ];
+    values.extend(spec_values(of().map(|job| Some(&job.job.text))));
     if !keyed {
         // Each of them is new.
         let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();

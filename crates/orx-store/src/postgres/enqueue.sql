@@ -4,9 +4,9 @@
 -- that such transactions do not wait for each other in a circle.
 with input as materialized (
     select * from unnest(:ords, :lanes, :statuses, :urgencies, :run_ats, :expire_ats, :created_ats,
-                         :deadlines, :timeouts, :keys, :hashes, :specs)
+                         :deadlines, :timeouts, :keys, :hashes, :specs, :heads, :terms)
     as t(ord, lane, status, urgency, run_at, expire_at, created_at, deadline, timeout_ms, key,
-         hash, spec)
+         hash, spec, head, terms)
 ),
 unknown as materialized (
     select * from input i
@@ -34,7 +34,12 @@ kept as (
     select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency
     from new order by id
 ),
-described as (insert into specs (job, key, spec) select id, key, spec from new order by id),
+described as (
+    insert into specs (job, key, spec, lane, head, terms)
+    select id, key, spec, lane, head, terms::text[] from new order by id
+    returning job, terms
+),
+found as (insert into terms (term, job) select unnest(terms), job from described),
 counted as (
     insert into counts (queue, status, jobs)
     select l.queue, n.status, count(*) from new n join lanes l on l.id = n.lane group by 1, 2

@@ -3,15 +3,21 @@
 with new as materialized (
     select nextval('job_ids') as id, t.*
     from unnest(:ords, :lanes, :statuses, :urgencies, :run_ats, :expire_ats, :created_ats,
-                :deadlines, :timeouts, :specs)
-    as t(ord, lane, status, urgency, run_at, expire_at, created_at, deadline, timeout_ms, spec)
+                :deadlines, :timeouts, :specs, :heads, :terms)
+    as t(ord, lane, status, urgency, run_at, expire_at, created_at, deadline, timeout_ms, spec,
+         head, terms)
 ),
 kept as (
     insert into jobs
         (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
     select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency from new
 ),
-described as (insert into specs (job, spec) select id, spec from new),
+described as (
+    insert into specs (job, spec, lane, head, terms)
+    select id, spec, lane, head, terms::text[] from new
+    returning job, terms
+),
+found as (insert into terms (term, job) select unnest(terms), job from described),
 counted as (
     insert into counts (queue, status, jobs) select * from unnest(:queues, :counted, :counts)
 )

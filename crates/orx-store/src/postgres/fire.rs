@@ -8,6 +8,7 @@ use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
 
 use super::call::Kind;
 use super::change::firsts;
+use super::enqueue::spec_values;
 use super::lanes::LaneId;
 use super::row::Columns;
 use super::trouble::{Done, Trouble};
@@ -237,7 +238,6 @@ impl Inner {
             ("expire_ats", sql::ints(new().map(|job| millis(job.expire_at)))),
             ("deadlines", sql::ints(new().map(|job| millis(job.deadline)))),
             ("timeouts", sql::ints(new().map(|job| job.timeout_ms.map(integer)))),
-            ("specs", sql::texts(new().map(|job| job.spec.as_str()))),
             ("after_jobs", sql::ints(made().map(|it| it.after_job.map(|job| job.0)))),
             ("after_places", sql::ints(made().map(|it| place(it.after_place)))),
             ("cancels", sql::bools(made().map(Making::cancels))),
@@ -247,6 +247,7 @@ impl Inner {
             ("row_ords", sql::ints(rows.iter().map(|(ord, _)| *ord as i64))),
             ("row_places", sql::ints(rows.iter().map(|(_, row)| place(row.place)))),
         ];
+        values.extend(spec_values(new().map(|job| Some(&job.text))));
         values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
         Ok(sql::fill(include_str!("fire.sql"), &values))
     }
@@ -298,7 +299,7 @@ impl Inner {
             sql::ints(alerts().map(|alert| alert.and_then(of)))
         };
         let releases = of().map(|settle| matches!(settle, NewSettle::Release(_)));
-        let values = [
+        let mut values = vec![
             ("lease", lease::fence(Some(term))),
             ("now", sql::int(now.as_millis())),
             ("created", sql::int(status_code(JobStatus::Created))),
@@ -313,8 +314,8 @@ impl Inner {
             ("expire_ats", ints(&|job| millis(job.expire_at))),
             ("deadlines", ints(&|job| millis(job.deadline))),
             ("timeouts", ints(&|job| job.timeout_ms.map(integer))),
-            ("specs", sql::texts(alerts().map(|alert| alert.map(|job| job.spec.as_str())))),
         ];
+        values.extend(spec_values(alerts().map(|alert| alert.map(|job| &job.text))));
         Ok(sql::fill(include_str!("settle.sql"), &values))
     }
 }

@@ -42,10 +42,10 @@ ok as materialized (
 wanted as materialized (
     select o.id as schedule, t.*
     from unnest(:job_ords, :places, :is_run, :lanes, :queues, :statuses, :urgencies, :run_ats,
-                :expire_ats, :deadlines, :timeouts, :specs, :after_jobs, :after_places, :cancels,
+                :expire_ats, :deadlines, :timeouts, :specs, :heads, :terms, :after_jobs, :after_places, :cancels,
                 :watches, :slots, :on_failures)
         as t(ord, place, is_run, lane, queue, status, urgency, run_at, expire_at, deadline,
-             timeout_ms, spec, after_job, after_place, cancel, watch, slot, on_failure)
+             timeout_ms, spec, head, terms, after_job, after_place, cancel, watch, slot, on_failure)
     join ok o using (ord)
     order by t.place
 ),
@@ -56,7 +56,12 @@ kept as (
     select job, lane, run_at, expire_at, :now, deadline, timeout_ms, status, urgency
     from new order by job
 ),
-described as (insert into specs (job, spec) select job, spec from new order by job),
+described as (
+    insert into specs (job, spec, lane, head, terms)
+    select job, spec, lane, head, terms::text[] from new order by job
+    returning job, terms
+),
+found as (insert into terms (term, job) select unnest(terms), job from described),
 counted as (
     insert into counts (queue, status, jobs)
     select queue, status, count(*) from new group by 1, 2

@@ -6,12 +6,12 @@ with input as materialized (
                          :workers, :worker_names, :epochs, :claimed_ats, :started_ats, :percents,
                          :progress, :cancel_ats, :cancel_reasons, :cancel_bys, :finished_ats,
                          :last_started_ats, :last_workers, :last_errors, :last_codes,
-                         :last_signals, :dead, :dead_ats, :keys, :hashes, :specs, :results)
+                         :last_signals, :dead, :dead_ats, :keys, :hashes, :specs, :heads, :terms, :results)
     as t(id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency, attempt,
          failed, lost, server_lost, returned, execution, worker, worker_name, epoch, claimed_at, started_at,
          percent, progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at,
          last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at, key, hash, spec,
-         result)
+         head, terms, result)
 ),
 new as (
     insert into jobs
@@ -28,8 +28,11 @@ new as (
     returning id
 ),
 described as (
-    insert into specs (job, key, spec) select i.id, i.key, i.spec from input i join new using (id)
+    insert into specs (job, key, spec, lane, head, terms)
+    select i.id, i.key, i.spec, i.lane, i.head, i.terms::text[] from input i join new using (id)
+    returning job, terms
 ),
+found as (insert into terms (term, job) select unnest(terms), job from described),
 ended as (
     insert into results (job, result)
     select i.id, i.result from input i join new using (id) where i.result is not null

@@ -49,7 +49,12 @@ whole as materialized (
 gone as (
     delete from jobs where id in (select id from whole) returning id, lane, status, finished_at
 ),
-spec as (delete from specs where job in (select id from whole) returning job, key),
+spec as (delete from specs where job in (select id from whole) returning job, key, terms),
+term as (
+    delete from terms t
+    using (select job, unnest(terms) as term from spec) s
+    where t.term = s.term and t.job = s.job
+),
 result as (delete from results where job in (select id from whole)),
 attempt as (delete from attempts where job in (select id from whole)),
 log as (

@@ -1,26 +1,23 @@
 //! What is read of jobs.
 
 use orx_model::filter::Filter;
-use orx_model::job::DeadReason;
 use orx_model::message::ExecutionRef;
 use orx_model::settle::ALONE_FROM;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
+    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobSummary, Name, Timestamp,
 };
 use sqlx::postgres::PgRow;
 use tokio::time::{Instant, timeout_at};
 
 use super::call::Kind;
-use super::row::{self, Columns, JOB};
+use super::row::{self, COLUMNS, Columns, JOB};
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
-use crate::plan::{self, SCAN_MAX, Statuses};
-use crate::words::status_code;
+use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan};
+use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
+use crate::words::integer;
 use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
-
-/// Jobs read at once while a filter is asked of them, at first and at most.
-const PAGE_ROWS: (u64, u64) = (64, 2_000);
 
 impl Inner {
     pub(super) async fn job(&self, id: JobId) -> Done<Option<Job>> {
@@ -58,28 +55,21 @@ impl Inner {
         &self,
         request: &ListRequest,
         now: Timestamp,
-    ) -> Done<Option<Page<Job>>> {
-        let limit = request.limit as usize;
-        let mut rows: Vec<Job> = Vec::new();
-        let mut more = false;
-        let take = |job: Job| {
-            if request.filter.matches(&job, now) {
-                more = rows.len() == limit;
-                if !more {
-                    rows.push(job);
-                }
-            }
-            !more
-        };
-        let ListRequest { filter, oldest_first, after, .. } = request;
-        let first = u64::from(request.limit) + 1;
-        let ended = self.scan(filter, *oldest_first, *after, first, take).await?;
-        // A full page stands, also where it was not found out whether another row follows.
-        if !ended && rows.len() < limit {
-            return Ok(None);
-        }
-        let next = rows.last().filter(|_| more || !ended).map(|job| job.id);
-        Ok(Some(Page { rows, next }))
+    ) -> Done<Option<Page<JobSummary>>> {
+        let mut walk = Walk::page(request, now);
+        self.run(&mut walk, &request.filter, false).await?;
+        Ok(walk.into_page(|found| found.job))
+    }
+
+    /// `None` where too many jobs would have to be looked at.
+    pub(super) async fn dead_letters(
+        &self,
+        request: &ListRequest,
+        now: Timestamp,
+    ) -> Done<Option<Page<DeadLetterRow>>> {
+        let mut walk = Walk::page(request, now);
+        self.run(&mut walk, &request.filter, true).await?;
+        Ok(walk.into_page(Found::letter))
     }
 
     /// `None` where too many jobs would have to be looked at.
@@ -89,61 +79,59 @@ impl Inner {
         most: u64,
         now: Timestamp,
     ) -> Done<Option<Count>> {
-        if plan::is_counted(filter) {
-            let count = plan::counted(filter, &self.queue_counts().await?);
+        if filter_pushdown::is_counted(filter) {
+            let count = filter_pushdown::counted(filter, &self.queue_counts().await?);
             return Ok(Some(Count { count: count.min(most), exact: count <= most }));
         }
-        let mut count = 0;
-        let take = |job: Job| {
-            count += u64::from(filter.matches(&job, now));
-            count <= most
-        };
-        let ended = self.scan(filter, false, None, PAGE_ROWS.1, take).await?;
-        let known = ended || count > most;
-        Ok(known.then_some(Count { count: count.min(most), exact: count <= most }))
+        let mut walk = Walk::count(filter, most, now);
+        self.run(&mut walk, filter, false).await?;
+        Ok(walk.into_count())
     }
 
-    /// Gives every job that may match to `take`, by id, until it says `false`. Answers whether all
-    /// were given or `take` had enough, rather than [`SCAN_MAX`] or the deadline reached.
-    ///
-    /// Page by page, each from where the last one ended: no cursor is held, and a job that comes
+    /// Window by window, each from where the last one ended: no cursor is held, and a job that comes
     /// meanwhile is seen or not, as it happens.
-    async fn scan(
-        &self,
-        filter: &Filter,
-        oldest_first: bool,
-        after: Option<JobId>,
-        first: u64,
-        mut take: impl FnMut(Job) -> bool,
-    ) -> Done<bool> {
+    async fn run(&self, walk: &mut Walk<'_>, filter: &Filter, dead: bool) -> Done<()> {
         let until = Instant::now() + self.options.read_deadline;
-        let (mut after, mut seen) = (after, 0);
-        let mut limit = first.clamp(PAGE_ROWS.0, PAGE_ROWS.1);
-        loop {
-            let limited = limit.min(SCAN_MAX - seen);
-            let Some(message) = page(filter, oldest_first, after, limited) else {
-                return Ok(true);
-            };
-            let rows = match timeout_at(until, self.rows(Kind::Read, message)).await {
-                Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => return Ok(false),
-                Ok(rows) => rows?,
-            };
-            for row in &rows {
-                let job = row::job_or_stub(row)?;
-                after = Some(job.id);
-                if !take(job) {
-                    return Ok(true);
-                }
+        let Some(plan) = self.plan(filter, dead).await? else {
+            walk.nothing();
+            return Ok(());
+        };
+        while let Some(want) = walk.want() {
+            let message = window_message(&plan, walk, want);
+            match timeout_at(until, self.rows(Kind::Read, message)).await {
+                Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => walk.stop(),
+                Ok(rows) => walk.feed(window(&rows?, want, walk.needs_args())?),
             }
-            seen += rows.len() as u64;
-            if (rows.len() as u64) < limited {
-                return Ok(true);
-            }
-            if seen >= SCAN_MAX {
-                return Ok(false);
-            }
-            limit = PAGE_ROWS.1;
         }
+        Ok(())
+    }
+
+    /// `None`: nothing matches.
+    pub(super) async fn plan(&self, filter: &Filter, dead: bool) -> Done<Option<Plan>> {
+        let lanes = match filter_pushdown::needs_lanes(filter) {
+            true => Some(self.lane_rows().await?).filter(|lanes| lanes.len() <= LANES_MAX),
+            false => None,
+        };
+        let counts = match filter_pushdown::needs_counts(filter) {
+            true => self.queue_counts().await?,
+            false => Vec::new(),
+        };
+        Ok(filter_pushdown::plan::<InPostgres>(filter, dead, lanes.as_deref(), &counts))
+    }
+
+    /// As they are now: another node may have added some. One more than can be of use tells that they
+    /// are too many.
+    async fn lane_rows(&self) -> Done<Vec<LaneRow>> {
+        let message = format!(
+            "select l.id, q.name, l.handler from lanes l join queues q on q.id = l.queue limit {}",
+            LANES_MAX + 1
+        );
+        let rows = self.rows(Kind::Read, message).await?;
+        row::readable("a lane", &rows, |row| {
+            let row = Columns(row);
+            let handler = Some(row.text(2)?).filter(|handler| !handler.is_empty());
+            Ok(LaneRow { id: row.int(0)?, queue: row.text(1)?, handler })
+        })
     }
 
     pub(super) async fn queue_counts(&self) -> Done<Vec<(Name, StatusCounts)>> {
@@ -203,89 +191,91 @@ impl Inner {
         self.rows(Kind::Read, message).await?.iter().map(holder).collect()
     }
 
-    pub(super) async fn dead_letters(
-        &self,
-        after: Option<JobId>,
-        limit: u32,
-    ) -> Done<Page<DeadLetterRow>> {
-        let query = format!(
-            "{JOB} WHERE j.dead IS NOT NULL AND j.id < :after ORDER BY j.id DESC LIMIT :limit"
+    pub(super) async fn dead_letter_count(&self, most: u64) -> Done<u64> {
+        let message = format!(
+            "select count(*) from (select from jobs where dead is not null limit {}) letters",
+            integer(most)
         );
-        let values = [
-            ("after", sql::int(after.map_or(i64::MAX, |after| after.0))),
-            ("limit", sql::int(i64::from(limit) + 1)),
-        ];
-        let rows = self.rows(Kind::Read, sql::fill(&query, &values)).await?;
-        let mut letters = Vec::new();
-        for row in &rows {
-            let job = row::job_or_stub(row)?;
-            let at = Columns(row).time(28).unwrap_or(job.created_at);
-            let reason = job.dead.unwrap_or(DeadReason::NotRetryable);
-            letters.push(DeadLetterRow { job, reason, at });
-        }
-        let more = letters.len() > limit as usize;
-        letters.truncate(limit as usize);
-        let next = letters.last().filter(|_| more).map(|row| row.job.id);
-        Ok(Page { rows: letters, next })
-    }
-
-    pub(super) async fn dead_letter_count(&self) -> Done<u64> {
-        let message = "select count(*) from jobs where dead is not null".to_owned();
         let rows = self.rows(Kind::Read, message).await?;
         Ok(rows.first().map(|row| Columns(row).unsigned(0)).transpose()?.unwrap_or(0))
     }
 }
 
-/// A page of jobs that may match, by id. `None`: nothing matches.
-fn page(filter: &Filter, oldest_first: bool, after: Option<JobId>, limit: u64) -> Option<String> {
-    let ids = ids(filter, oldest_first, after, limit)?;
-    let order = if oldest_first { "ASC" } else { "DESC" };
-    Some(format!("{JOB} WHERE j.id IN ({ids}) ORDER BY j.id {order}"))
+/// One statement, so that what is looked at and what is answered are the same jobs. The answer has one
+/// row at least, whose last columns say what was looked at.
+pub(super) fn window_message(plan: &Plan, walk: &Walk<'_>, want: Want) -> String {
+    let ids =
+        filter_pushdown::ids::<InPostgres>(&plan.sources, walk.oldest_first, want.after, want.rows);
+    let (order, last) = if walk.oldest_first { ("asc", "max") } else { ("desc", "min") };
+    let (columns, spec) = match walk.needs_args() {
+        true => (row::WITH_ARGS, "s.spec"),
+        false => (row::SUMMARY, "coalesce(s.head, s.spec)"),
+    };
+    let conditions = &plan.conditions;
+    format!(
+        "with looked as materialized ({ids}), \
+         matching as materialized ( \
+             select j.id from looked l join jobs j on j.id = l.id where true{conditions} \
+         ), \
+         sized as ( \
+             select m.id, coalesce(octet_length({spec}), 0) as bytes \
+             from matching m left join specs s on s.job = m.id \
+         ), \
+         summed as (select id, bytes, sum(bytes) over (order by id {order}) as up_to from sized), \
+         taken as materialized (select id from summed where up_to - bytes < {WINDOW_BYTES}) \
+         select {columns}, a.looked, a.last, a.matching \
+         from ( \
+             select (select count(*) from looked) as looked, \
+                    (select {last}(id) from looked) as last, \
+                    (select count(*) from matching) as matching \
+         ) a \
+         left join (taken t join jobs j on j.id = t.id left join specs s on s.job = j.id) on true \
+         order by j.id {order}"
+    )
 }
 
-pub(super) fn ids(
-    filter: &Filter,
-    oldest_first: bool,
-    after: Option<JobId>,
-    limit: u64,
-) -> Option<String> {
-    let order = if oldest_first { "ASC" } else { "DESC" };
-    let and = plan::conditions(filter, oldest_first, after, &mut Written);
-    let end = format!("ORDER BY id {order} LIMIT {limit}");
-    Some(match plan::statuses(filter) {
-        Statuses::None => return None,
-        Statuses::Any => format!("SELECT id FROM jobs WHERE true{and} {end}"),
-        Statuses::Many(statuses) => {
-            let codes: Vec<String> =
-                statuses.iter().map(|status| status_code(*status).to_string()).collect();
-            format!("SELECT id FROM jobs WHERE status IN ({}){and} {end}", codes.join(", "))
-        }
-        // Each in its order; so many of each are enough.
-        Statuses::Few(statuses) => {
-            let part = |status: &JobStatus| {
-                let code = status_code(*status);
-                format!("(SELECT id FROM jobs WHERE status = {code} AND status <> 5{and} {end})")
-            };
-            let parts: Vec<String> = statuses.iter().map(part).collect();
-            format!("SELECT id FROM ({}) parts {end}", parts.join(" UNION ALL "))
-        }
-    })
+fn window(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
+    let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: true };
+    let Some(first) = rows.first().map(Columns) else { return Ok(window) };
+    window.looked = first.unsigned(COLUMNS)?;
+    window.last = first.optional_int(COLUMNS + 1)?.map(JobId);
+    window.ended = window.looked < want.rows;
+    let matching = first.unsigned(COLUMNS + 2)?;
+    for row in rows.iter().filter(|row| matches!(Columns(row).optional(0), Ok(Some(_)))) {
+        let job = row::job_or_stub(row)?;
+        let dead_at = Columns(row).optional_time(28).ok().flatten();
+        window.found.push(Found::new(job, dead_at, with_args));
+    }
+    // They were more than is read at once: it goes on with the next of them.
+    if (window.found.len() as u64) < matching
+        && let Some(last) = window.found.last()
+    {
+        (window.last, window.ended) = (Some(last.job.id), false);
+    }
+    Ok(window)
 }
 
-/// Values in the statement itself.
-struct Written;
+/// Where indexes stand. `specs` is written once, so what stands there costs no move of a job.
+pub(super) enum InPostgres {}
 
-impl plan::Values for Written {
-    fn int(&mut self, value: i64) -> String {
-        sql::int(value)
+impl Dialect for InPostgres {
+    const LANES_OF_ALL: bool = false;
+
+    fn lane(lane: i64) -> Place {
+        Place::new("specs", "job", format!("lane = {lane}"))
     }
 
-    fn float(&mut self, value: f64) -> String {
-        sql::float(value)
+    fn term(term: &str) -> Place {
+        Place::new("terms", "job", format!("term = {}", sql::text(term)))
     }
 
-    fn text(&mut self, value: &str) -> String {
-        sql::text(value)
+    fn unindexed() -> Place {
+        Place::new("specs", "job", "lane IS NULL".to_owned())
+    }
+
+    fn union(parts: &[String], end: &str) -> String {
+        let parts: Vec<String> = parts.iter().map(|part| format!("({part} {end})")).collect();
+        format!("SELECT id FROM ({}) parts {end}", parts.join(" UNION "))
     }
 }
 

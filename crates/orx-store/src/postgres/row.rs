@@ -131,13 +131,34 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// What [`job`] reads, in its order.
-pub(super) const JOB: &str = "SELECT j.id, j.status, j.run_at, j.created_at, j.attempt, j.failed, \
-     j.lost, j.returned, j.execution, j.worker, j.worker_name, j.claimed_at, j.started_at, \
-     j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
-     j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, j.last_exit_signal, \
-     j.dead, r.result, s.spec, j.epoch, j.dead_at, j.expire_at, j.server_lost \
-     FROM jobs j LEFT JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
+/// What [`job`] reads, in its order, of `jobs j`, with or without what may be large.
+macro_rules! job_columns {
+    ($result:literal, $spec:literal) => {
+        concat!(
+            "j.id, j.status, j.run_at, j.created_at, j.attempt, j.failed, j.lost, j.returned, \
+             j.execution, j.worker, j.worker_name, j.claimed_at, j.started_at, j.percent, \
+             j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
+             j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, \
+             j.last_exit_signal, j.dead, ",
+            $result,
+            ", ",
+            $spec,
+            ", j.epoch, j.dead_at, j.expire_at, j.server_lost"
+        )
+    };
+}
+
+pub(super) const JOB: &str = concat!(
+    "SELECT ",
+    job_columns!("r.result", "s.spec"),
+    " FROM jobs j LEFT JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id"
+);
+/// A large spec is not read, but its head.
+pub(super) const SUMMARY: &str = job_columns!("null", "coalesce(s.head, s.spec)");
+/// Without the result.
+pub(super) const WITH_ARGS: &str = job_columns!("null", "s.spec");
+/// So many columns these are.
+pub(super) const COLUMNS: usize = 31;
 
 /// Those that can be read. The others are told of here, and hide none.
 pub(super) fn readable<'r, T>(

@@ -4,8 +4,9 @@
 with l as materialized (:lease),
 input as materialized (
     select * from unnest(:ords, :jobs, :releases, :lanes, :queues, :urgencies, :run_ats,
-                         :expire_ats, :deadlines, :timeouts, :specs)
-    as t(ord, job, release, lane, queue, urgency, run_at, expire_at, deadline, timeout_ms, spec)
+                         :expire_ats, :deadlines, :timeouts, :specs, :heads, :terms)
+    as t(ord, job, release, lane, queue, urgency, run_at, expire_at, deadline, timeout_ms, spec,
+         head, terms)
 ),
 locked as materialized (
     select w.job, w.waits_for is not null as waits, w.on_failure is not null as tells
@@ -47,7 +48,12 @@ kept as (
     select id, lane, run_at, expire_at, :now, deadline, timeout_ms, :pending, urgency
     from alerts order by id
 ),
-described as (insert into specs (job, spec) select id, spec from alerts order by id),
+described as (
+    insert into specs (job, spec, lane, head, terms)
+    select id, spec, lane, head, terms::text[] from alerts order by id
+    returning job, terms
+),
+found as (insert into terms (term, job) select unnest(terms), job from described),
 moves as (
     select n.queue, m.status, m.jobs
     from waiting w

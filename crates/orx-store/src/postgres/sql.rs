@@ -54,10 +54,6 @@ pub(super) fn optional_int(number: Option<i64>) -> String {
     number.map_or_else(|| "null::bigint".to_owned(), int)
 }
 
-pub(super) fn float(number: f64) -> String {
-    format!("'{number}'::float8")
-}
-
 pub(super) fn text(text: &str) -> String {
     let mut sql = String::with_capacity(text.len() + 16);
     quote(&mut sql, &text.replace('\0', NO_NUL.encode_utf8(&mut [0; 4])));
@@ -105,6 +101,15 @@ pub(super) fn ids(ids: impl IntoIterator<Item = impl Into<Option<u128>>>) -> Str
 }
 
 pub(super) fn texts<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> String {
+    let elements = elements(texts);
+    let mut sql = String::with_capacity(elements.len() + 32);
+    quote(&mut sql, &elements);
+    sql.push_str("::text[]");
+    sql
+}
+
+/// An array of texts as text: what `::text[]` reads.
+pub(super) fn elements<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> String {
     let mut elements = String::from("{");
     for (place, text) in texts.into_iter().enumerate() {
         if place > 0 {
@@ -128,10 +133,7 @@ pub(super) fn texts<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str
         elements.push('"');
     }
     elements.push('}');
-    let mut sql = String::with_capacity(elements.len() + 32);
-    quote(&mut sql, &elements);
-    sql.push_str("::text[]");
-    sql
+    elements
 }
 
 pub(super) fn byte_strings<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> String {

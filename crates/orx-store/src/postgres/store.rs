@@ -7,14 +7,16 @@ use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
 use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
 use orx_model::wire::{Count, StatusCounts};
-use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, SecretHash, Timestamp};
+use orx_model::{
+    Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, SecretHash, Timestamp,
+};
 
 use super::enqueue::Enqueue;
 use super::outcome::Record;
 use super::{Postgres, open};
 use crate::error::prepared;
+use crate::filter_pushdown::SCAN_MAX;
 use crate::new_job::NewJob;
-use crate::plan::SCAN_MAX;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
     DeadLetters, Dispatching, Durability, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest,
@@ -53,7 +55,7 @@ impl Jobs for Postgres {
         self.inner.read("read the attempts", self.inner.attempts(id)).await
     }
 
-    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<Job>> {
+    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<JobSummary>> {
         let found = self.inner.read("list the jobs", self.inner.list(&request, now)).await?;
         found.ok_or(TOO_BROAD)
     }
@@ -274,12 +276,17 @@ impl Transfer for Postgres {
 
 #[async_trait]
 impl DeadLetters for Postgres {
-    async fn dead_letters(&self, after: Option<JobId>, limit: u32) -> Result<Page<DeadLetterRow>> {
-        self.inner.read("read the dead letters", self.inner.dead_letters(after, limit)).await
+    async fn dead_letters(
+        &self,
+        request: ListRequest,
+        now: Timestamp,
+    ) -> Result<Page<DeadLetterRow>> {
+        let found = self.inner.dead_letters(&request, now);
+        self.inner.read("read the dead letters", found).await?.ok_or(TOO_BROAD)
     }
 
-    async fn dead_letter_count(&self) -> Result<u64> {
-        self.inner.read("count the dead letters", self.inner.dead_letter_count()).await
+    async fn dead_letter_count(&self, most: u64) -> Result<u64> {
+        self.inner.read("count the dead letters", self.inner.dead_letter_count(most)).await
     }
 
     async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>> {

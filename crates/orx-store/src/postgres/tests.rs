@@ -1,7 +1,8 @@
 //! What is particular to how this store speaks to its server. What it does is in `tests/`.
 
-use orx_model::filter::{Filter, Term, Test};
-use orx_model::{ExecutionId, Incarnation, JobId, JobStatus, Offer};
+use orx_model::filter::Filter;
+use orx_model::time::Zone;
+use orx_model::{ExecutionId, Incarnation, JobId, Offer};
 use orx_testkit::servers::Database;
 use proptest::prelude::*;
 
@@ -12,6 +13,7 @@ use super::trouble::Trouble;
 use super::*;
 use crate::ClaimRequest;
 use crate::merge::Given;
+use crate::walk::Walk;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -50,7 +52,15 @@ const MANY_JOBS: &str = "
                        when n % 100 < 97 then 4 else 6 end as s
         from generate_series(1, 60000) n
     ) many;
-    insert into specs (job, spec) select id, '{}' from jobs;
+    insert into specs (job, spec, lane, terms)
+    select id, '{}', case when id > 20 then lane end,
+           case when id % 10 = 0 then array['tag.tenant=acme'] when id % 10 = 1 then array['schedule=nightly']
+                when id % 10 = 2 then array['name=make'] end
+    from jobs;
+    insert into terms (term, job) select unnest(terms), job from specs where lane is not null;
+    insert into counts (queue, status, jobs) select 1, status, count(*) from jobs group by status;
+    insert into queues (name) values ('commands');
+    insert into lanes (queue, handler, require) select id, '', '{}' from queues where name = 'commands';
     insert into logs (job, attempt, seq, execution, stream, at, dropped_bytes, bytes)
     select id, 1, 1, gen_random_uuid(), 0, 0, 0, 'x' from jobs;";
 
@@ -104,13 +114,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         ("chunks", sql::int(100)),
         ("key_kept", sql::int(0)),
     ];
-    let statuses = Filter {
-        terms: vec![Term {
-            negated: false,
-            test: Test::Status([JobStatus::TimedOut, JobStatus::Cancelled].into()),
-        }],
-    };
-    let cases: [(&str, String, &[&str]); 8] = [
+    let cases: [(&str, String, &[&str]); 7] = [
         ("ready", statement(include_str!("ready.sql"), &ready), &["jobs_ready"]),
         ("claim", claim, &["jobs_pkey"]),
         ("promote", statement(include_str!("promote.sql"), &promote), &["jobs_due", "jobs_expire"]),
@@ -125,11 +129,6 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
             "live of a worker",
             format!("select id from jobs where worker = {} order by id", sql::id(1)),
             &["jobs_live"],
-        ),
-        (
-            "list",
-            read::ids(&Filter::default(), false, Some(JobId(50_000)), 100).expect("may match"),
-            &["jobs_pkey"],
         ),
     ];
     // As it grew, and as the server knows it once it has looked.
@@ -154,10 +153,60 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         let ready = plan(&store, &cases[0].1).await;
         assert!(!ready.contains("Sort"), "ready jobs are sorted:\n{ready}");
     }
-    // Of statuses that are rare; those that are not are as quickly found by id.
-    let rare = read::ids(&statuses, false, Some(JobId(50_000)), 100).expect("may match");
-    let steps = plan(&store, &rare).await;
-    assert!(steps.contains("jobs_status"), "{steps}");
+}
+
+#[tokio::test]
+async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    database.run(MANY_JOBS).await;
+    let cases: [(&str, bool, &[&str]); 11] = [
+        ("", false, &["jobs_pkey"]),
+        ("status:completed", false, &["jobs_pkey"]),
+        ("status:timed_out,cancelled", false, &["jobs_status"]),
+        ("queue:commands", false, &["specs_lane", "specs_unindexed"]),
+        ("name:h1,h2", false, &["specs_lane", "terms_pkey", "specs_unindexed"]),
+        ("name:h1 queue:q", false, &["specs_lane", "specs_unindexed"]),
+        ("tag.tenant:acme", false, &["terms_pkey", "specs_unindexed"]),
+        ("schedule:nightly status:pending", false, &["terms_pkey", "specs_unindexed"]),
+        ("status:running name:h1", false, &["jobs_status"]),
+        ("", true, &["jobs_dead"]),
+        ("name:h1", true, &["jobs_dead"]),
+    ];
+    for analyze in [false, true] {
+        if analyze {
+            database.run("vacuum analyze").await;
+        }
+        for (text, dead, indexes) in cases {
+            let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+            let found = store.inner.plan(&filter, dead).await.expect("a plan").expect("may match");
+            let request = crate::ListRequest {
+                filter,
+                oldest_first: false,
+                after: Some(JobId(50_000)),
+                limit: 100,
+            };
+            let walk = Walk::page(&request, NOW);
+            let want = walk.want().expect("a window");
+            let ids = crate::filter_pushdown::ids::<read::InPostgres>(
+                &found.sources,
+                false,
+                want.after,
+                want.rows,
+            );
+            let steps = plan(&store, &ids).await;
+            for index in indexes {
+                assert!(steps.contains(index), "{text} does not read {index}:\n{steps}");
+            }
+            let window = read::window_message(&found, &walk, want);
+            let steps = plan(&store, &window).await;
+            for table in ["jobs", "specs", "terms"] {
+                let every = format!("Seq Scan on {table}");
+                assert!(!steps.contains(&every), "{text} reads all {table}:\n{steps}");
+            }
+            assert!(!steps.contains(" results"), "{steps}");
+        }
+    }
 }
 
 #[tokio::test]

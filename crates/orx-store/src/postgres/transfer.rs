@@ -6,9 +6,11 @@ use orx_model::job::{CancelRequest, Progress};
 use orx_model::{Attempt, Job, Lane, LiveAttempt};
 
 use super::call::Kind;
+use super::enqueue::spec_values;
 use super::row::Columns;
 use super::trouble::Done;
 use super::{Inner, sql};
+use crate::new_job::SpecText;
 use crate::words::{exit_columns, integer, millis, status_code, urgency};
 use crate::{Home, KeptKey, Parcel};
 
@@ -78,7 +80,7 @@ impl Inner {
 fn message(parcels: &[Parcel], lanes: Vec<i64>) -> Done<String> {
     let specs = parcels
         .iter()
-        .map(|parcel| serde_json::to_string(&parcel.spec()))
+        .map(|parcel| SpecText::new(&parcel.spec()))
         .collect::<Result<Vec<_>, _>>()?;
     let jobs = || parcels.iter().map(|parcel| &parcel.job);
     let live = || jobs().map(|job| job.live.as_ref());
@@ -95,7 +97,7 @@ fn message(parcels: &[Parcel], lanes: Vec<i64>) -> Done<String> {
         sql::texts(cancels().map(move |cancel| cancel.and_then(of)))
     };
     let ended_ints = |of: fn(&Attempt) -> Option<i64>| sql::ints(ended().map(of));
-    let values = [
+    let mut values = vec![
         ("ids", job_ints(|job| Some(job.id.0))),
         ("lanes", sql::ints(lanes)),
         ("run_ats", job_ints(|job| Some(job.run_at.as_millis()))),
@@ -131,7 +133,6 @@ fn message(parcels: &[Parcel], lanes: Vec<i64>) -> Done<String> {
         ("dead_ats", sql::ints(parcels.iter().map(|it| dead(it).map(|(_, at)| at.as_millis())))),
         ("keys", sql::texts(jobs().map(|job| job.key.as_deref()))),
         ("hashes", sql::texts(parcels.iter().map(|parcel| parcel.key_hash.as_deref()))),
-        ("specs", sql::texts(specs.iter().map(String::as_str))),
         ("results", sql::texts(jobs().map(|job| job.result.as_ref().map(|json| json.get())))),
         ("of", ended_ints(|attempt| Some(attempt.job.0))),
         ("numbers", ended_ints(|attempt| Some(i64::from(attempt.number)))),
@@ -147,6 +148,7 @@ fn message(parcels: &[Parcel], lanes: Vec<i64>) -> Done<String> {
         ("codes", sql::ints(ended_exits().map(|(code, _)| code.map(i64::from)))),
         ("signals", sql::ints(ended_exits().map(|(_, signal)| signal.map(i64::from)))),
     ];
+    values.extend(spec_values(specs.iter().map(Some)));
     Ok(sql::fill(include_str!("import.sql"), &values))
 }
 

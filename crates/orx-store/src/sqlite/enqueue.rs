@@ -7,7 +7,7 @@ use super::row::{self, millis, status_code, urgency};
 use super::trouble::Done;
 use super::writer::Tx;
 use crate::Enqueued;
-use crate::new_job::NewJob;
+use crate::new_job::{NewJob, SpecText};
 
 pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob], now: Timestamp) -> Done<Vec<Enqueued>> {
     let mut answers = Vec::with_capacity(jobs.len());
@@ -56,11 +56,26 @@ pub(super) fn insert(
             millis(job.deadline),
             job.timeout_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         ])?;
-    tx.conn
-        .prepare_cached("INSERT INTO specs (job, spec) VALUES (?1, ?2)")?
-        .execute(params![id, job.spec])?;
+    describe(tx, id, &job.text)?;
     tx.cache.moved(lane, None, Some(status));
     Ok(JobId(id))
+}
+
+pub(super) fn describe(tx: &Tx<'_>, job: i64, text: &SpecText) -> Done<()> {
+    tx.conn
+        .prepare_cached("INSERT INTO specs (job, spec) VALUES (?1, ?2)")?
+        .execute(params![job, text.spec])?;
+    if let Some(head) = &text.head {
+        tx.conn
+            .prepare_cached("INSERT INTO heads (job, head) VALUES (?1, ?2)")?
+            .execute(params![job, head])?;
+    }
+    for term in &text.terms {
+        tx.conn
+            .prepare_cached("INSERT INTO terms (term, job) VALUES (?1, ?2)")?
+            .execute(params![term, job])?;
+    }
+    Ok(())
 }
 
 /// The job that has the key already. A key whose time is over is forgotten here.

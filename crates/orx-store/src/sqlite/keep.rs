@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use orx_model::job::Labels;
 use orx_model::log::LogChunk;
 use orx_model::message::WorkerOrder;
-use orx_model::{Incarnation, JobId, JobStatus, SecretHash, Timestamp, limits};
+use orx_model::{Incarnation, JobId, JobStatus, Name, Origin, SecretHash, Timestamp, limits};
 use rusqlite::{OptionalExtension, Row, params};
+use serde::de::IgnoredAny;
 
 use super::cache::Lease;
 use super::row::{self, millis, status_code, stream_code};
 use super::trouble::Done;
 use super::writer::Tx;
+use crate::filter_pushdown;
 use crate::words::{clock_values, readable};
 use crate::{
     ClockNote, Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerPut,
@@ -268,14 +271,17 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
     gone.sort_unstable_by_key(|&(id, _, _, finished_at)| (finished_at, id));
     gone.truncate(request.limit as usize);
     tx.cache.keep_next_job(tx.conn)?;
-    let mut key = tx.conn.prepare_cached("SELECT spec FROM specs WHERE job = ?1")?;
+    let mut spec = tx.conn.prepare_cached("SELECT spec FROM specs WHERE job = ?1")?;
     let mut keep_key = tx.conn.prepare_cached(
         "UPDATE keys SET status = ?2, kept_until = ?3 WHERE key = ?1 AND job = ?4",
     )?;
+    let mut delete_term =
+        tx.conn.prepare_cached("DELETE FROM terms WHERE term = ?1 AND job = ?2")?;
     let mut delete_logs = tx.conn.prepare_cached(DELETE_LOGS)?;
     let mut deletes = [
         tx.conn.prepare_cached("DELETE FROM jobs WHERE id = ?1")?,
         tx.conn.prepare_cached("DELETE FROM specs WHERE job = ?1")?,
+        tx.conn.prepare_cached("DELETE FROM heads WHERE job = ?1")?,
         tx.conn.prepare_cached("DELETE FROM results WHERE job = ?1")?,
         tx.conn.prepare_cached("DELETE FROM attempts WHERE job = ?1")?,
     ];
@@ -289,16 +295,22 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
         let code = status_code(status.unwrap_or(JobStatus::Failed));
         let kept_until = kept_until.as_millis();
         let read = |row: &Row<'_>| Ok(readable(JobId(id), Some(row.get_ref(0)?.as_bytes()?)));
-        match key.query_row([id], read).optional()?.flatten() {
-            Some(Keyed { key: None }) => {}
-            Some(Keyed { key: Some(key) }) => {
-                keep_key.execute(params![key, code, kept_until, id])?;
+        match spec.query_row([id], read).optional()?.flatten() {
+            Some(Named { key, name, command, tags, schedule }) => {
+                if let Some(key) = key {
+                    keep_key.execute(params![key, code, kept_until, id])?;
+                }
+                let schedule = schedule.as_ref().map(|origin| origin.id.as_str());
+                for term in filter_pushdown::terms_of(&name, command.is_some(), schedule, &tags) {
+                    delete_term.execute(params![term, id])?;
+                }
             }
-            // Which one it had is looked for in all.
+            // What it had is looked for in all.
             None => {
                 tx.conn
                     .prepare_cached("UPDATE keys SET status = ?1, kept_until = ?2 WHERE job = ?3")?
                     .execute(params![code, kept_until, id])?;
+                tx.conn.prepare_cached("DELETE FROM terms WHERE job = ?1")?.execute([id])?;
             }
         }
         for delete in &mut deletes {
@@ -325,10 +337,15 @@ pub(super) fn forget_keys(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<u
     Ok(gone as u64)
 }
 
-/// The part of a spec that outlives its job.
+/// The part of a spec that stands elsewhere too: what outlives its job, and what finds it.
 #[derive(serde::Deserialize)]
-struct Keyed {
+struct Named {
     key: Option<String>,
+    name: Name,
+    command: Option<IgnoredAny>,
+    #[serde(default)]
+    tags: Labels,
+    schedule: Option<Origin>,
 }
 
 fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> Done<Vec<Gone>> {

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_worker_secrets.sql"),
     include_str!("migrations/0006_server_lost.sql"),
     include_str!("migrations/0007_home.sql"),
+    include_str!("migrations/0008_lists.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -1,22 +1,23 @@
 //! What is read of jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use orx_model::filter::Filter;
-use orx_model::job::DeadReason;
 use orx_model::message::ExecutionRef;
 use orx_model::settle::ALONE_FROM;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
+    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, JobSummary, Name,
+    Timestamp,
 };
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::row::{self, ATTEMPT, JOB, status_code};
+use super::row::{self, ATTEMPT, JOB};
 use super::trouble::Done;
-pub(super) use crate::plan::SCAN_MAX;
-use crate::plan::{self, Statuses};
+pub(super) use crate::filter_pushdown::SCAN_MAX;
+use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan};
+use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
 use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
 
 pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
@@ -83,25 +84,21 @@ pub(super) fn list(
     conn: &Connection,
     request: &ListRequest,
     now: Timestamp,
-) -> Done<Option<Page<Job>>> {
-    let limit = request.limit as usize;
-    let mut rows: Vec<Job> = Vec::new();
-    let mut more = false;
-    let ended = scan(conn, &request.filter, request.oldest_first, request.after, |job| {
-        if request.filter.matches(&job, now) {
-            more = rows.len() == limit;
-            if !more {
-                rows.push(job);
-            }
-        }
-        !more
-    })?;
-    // A full page stands, also where it was not found out whether another row follows.
-    if !ended && rows.len() < limit {
-        return Ok(None);
-    }
-    let next = rows.last().filter(|_| more || !ended).map(|job| job.id);
-    Ok(Some(Page { rows, next }))
+) -> Done<Option<Page<JobSummary>>> {
+    let mut walk = Walk::page(request, now);
+    run(conn, &mut walk, &request.filter, false)?;
+    Ok(walk.into_page(|found| found.job))
+}
+
+/// `None` where too many jobs would have to be looked at.
+pub(super) fn dead_letters(
+    conn: &Connection,
+    request: &ListRequest,
+    now: Timestamp,
+) -> Done<Option<Page<DeadLetterRow>>> {
+    let mut walk = Walk::page(request, now);
+    run(conn, &mut walk, &request.filter, true)?;
+    Ok(walk.into_page(Found::letter))
 }
 
 /// `None` where too many jobs would have to be looked at.
@@ -111,95 +108,110 @@ pub(super) fn count(
     most: u64,
     now: Timestamp,
 ) -> Done<Option<Count>> {
-    if plan::is_counted(filter) {
-        let count = plan::counted(filter, &queue_counts(conn)?);
+    if filter_pushdown::is_counted(filter) {
+        let count = filter_pushdown::counted(filter, &queue_counts(conn)?);
         return Ok(Some(Count { count: count.min(most), exact: count <= most }));
     }
-    let mut count = 0;
-    let ended = scan(conn, filter, false, None, |job| {
-        count += u64::from(filter.matches(&job, now));
-        count <= most
-    })?;
-    let known = ended || count > most;
-    Ok(known.then_some(Count { count: count.min(most), exact: count <= most }))
+    let mut walk = Walk::count(filter, most, now);
+    run(conn, &mut walk, filter, false)?;
+    Ok(walk.into_count())
 }
 
-/// Gives every job that may match to `take`, by id, until it says `false`. Answers whether all were
-/// given or `take` had enough, rather than [`SCAN_MAX`] reached.
-fn scan(
-    conn: &Connection,
-    filter: &Filter,
-    oldest_first: bool,
-    after: Option<JobId>,
-    mut take: impl FnMut(Job) -> bool,
-) -> Done<bool> {
-    let Some((sql, values)) = plan(filter, oldest_first, after) else { return Ok(true) };
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
-    let mut ids = statement.query(params_from_iter(values))?;
-    let mut seen = 0;
-    while let Some(row) = ids.next()? {
-        if seen == SCAN_MAX {
-            return Ok(false);
-        }
-        seen += 1;
-        if !take(find.query_row([row.get::<_, i64>(0)?], row::job_or_stub)?) {
-            return Ok(true);
-        }
-    }
-    Ok(true)
-}
-
-/// The ids of jobs that may match, with the values of the statement. `None`: nothing matches.
-pub(super) fn plan(
-    filter: &Filter,
-    oldest_first: bool,
-    after: Option<JobId>,
-) -> Option<(String, Vec<Value>)> {
-    let order = if oldest_first { "ASC" } else { "DESC" };
-    let mut values = Bound(Vec::new());
-    let and = plan::conditions(filter, oldest_first, after, &mut values);
-    let ids = match plan::statuses(filter) {
-        Statuses::None => return None,
-        Statuses::Any => format!("SELECT id FROM jobs WHERE 1{and}"),
-        Statuses::Many(statuses) => {
-            let codes: Vec<String> =
-                statuses.iter().map(|status| status_code(*status).to_string()).collect();
-            format!("SELECT id FROM jobs WHERE +status IN ({}){and}", codes.join(", "))
-        }
-        // SQLite merges them in order, and sorts nothing.
-        Statuses::Few(statuses) => {
-            let parts = statuses.iter().map(|status| {
-                let code = status_code(*status);
-                format!("SELECT id FROM jobs WHERE status = {code} AND status <> 5{and}")
-            });
-            parts.collect::<Vec<_>>().join(" UNION ALL ")
-        }
+fn run(conn: &Connection, walk: &mut Walk<'_>, filter: &Filter, dead: bool) -> Done<()> {
+    let Some(plan) = plan(conn, filter, dead)? else {
+        walk.nothing();
+        return Ok(());
     };
-    Some((format!("{ids} ORDER BY id {order}"), values.0))
+    while let Some(want) = walk.want() {
+        walk.feed(window(conn, &plan, walk, want)?);
+    }
+    Ok(())
 }
 
-/// Values beside the statement, which has their places.
-struct Bound(Vec<Value>);
-
-impl Bound {
-    fn place(&mut self, value: Value) -> String {
-        self.0.push(value);
-        format!("?{}", self.0.len())
-    }
+/// `None`: nothing matches.
+pub(super) fn plan(conn: &Connection, filter: &Filter, dead: bool) -> Done<Option<Plan>> {
+    let lanes = match filter_pushdown::needs_lanes(filter) {
+        true => Some(lanes(conn)?).filter(|lanes| lanes.len() <= LANES_MAX),
+        false => None,
+    };
+    let counts = match filter_pushdown::needs_counts(filter) {
+        true => queue_counts(conn)?,
+        false => Vec::new(),
+    };
+    Ok(filter_pushdown::plan::<InSqlite>(filter, dead, lanes.as_deref(), &counts))
 }
 
-impl plan::Values for Bound {
-    fn int(&mut self, value: i64) -> String {
-        self.place(value.into())
+/// One more than can be of use tells that they are too many.
+fn lanes(conn: &Connection) -> Done<Vec<LaneRow>> {
+    let mut read = conn.prepare_cached(
+        "SELECT l.id, q.name, l.handler FROM lanes l JOIN queues q ON q.id = l.queue LIMIT ?1",
+    )?;
+    let rows = read.query_map([LANES_MAX as i64 + 1], |row| {
+        Ok(LaneRow { id: row.get(0)?, queue: row.get(1)?, handler: row.get(2)? })
+    })?;
+    Ok(row::readable("a lane", rows)?)
+}
+
+/// Only ids come from the indexes; then each job by its id, nothing but pages in memory lying between.
+fn window(conn: &Connection, plan: &Plan, walk: &Walk<'_>, want: Want) -> Done<Window> {
+    let sql =
+        filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, want.after, want.rows);
+    let with_args = walk.needs_args();
+    let columns = if with_args { row::WITH_ARGS } else { row::SUMMARY };
+    let mut find = conn.prepare(&format!("{columns} WHERE j.id = ?1{}", plan.conditions))?;
+    let mut ids = conn.prepare(&sql)?;
+    let mut ids = ids.query([])?;
+    let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: true };
+    let mut bytes = 0;
+    while let Some(id) = ids.next()? {
+        let id: i64 = id.get(0)?;
+        window.last = Some(JobId(id));
+        window.looked += 1;
+        let found = find.query_row([id], |row| {
+            let job = row::job_or_stub(row)?;
+            Ok(Found::new(job, row::optional_time(row, 28).ok().flatten(), with_args))
+        });
+        if let Some(found) = found.optional()? {
+            bytes += found.job.bytes() + found.args.as_ref().map_or(0, |args| args.get().len());
+            window.found.push(found);
+        }
+        if bytes >= WINDOW_BYTES {
+            window.ended = false;
+            return Ok(window);
+        }
+    }
+    window.ended = window.looked < want.rows;
+    Ok(window)
+}
+
+/// Where indexes stand.
+pub(super) enum InSqlite {}
+
+impl Dialect for InSqlite {
+    const LANES_OF_ALL: bool = true;
+
+    fn lane(lane: i64) -> Place {
+        Place::new("jobs", "id", format!("lane = {lane}"))
     }
 
-    fn float(&mut self, value: f64) -> String {
-        self.place(value.into())
+    fn term(term: &str) -> Place {
+        // Text of users, so none of its characters stands in the statement.
+        let mut hex = String::with_capacity(term.len() * 2);
+        for byte in term.bytes() {
+            // Writing to a string does not fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Place::new("terms", "job", format!("term = CAST(x'{hex}' AS TEXT)"))
     }
 
-    fn text(&mut self, value: &str) -> String {
-        self.place(value.to_owned().into())
+    fn unindexed() -> Place {
+        let last = "SELECT value FROM meta WHERE key = 'terms_after'";
+        Place::new("jobs", "id", format!("id <= ({last})"))
+    }
+
+    /// It merges them in order, and sorts nothing.
+    fn union(parts: &[String], end: &str) -> String {
+        format!("{} {end}", parts.join(" UNION "))
     }
 }
 
@@ -290,33 +302,9 @@ fn live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
     })
 }
 
-pub(super) fn dead_letters(
-    conn: &Connection,
-    after: Option<JobId>,
-    limit: u32,
-) -> Done<Page<DeadLetterRow>> {
-    let mut read = conn.prepare_cached(&format!(
-        "{JOB} WHERE j.dead IS NOT NULL AND j.id < ?1 ORDER BY j.id DESC LIMIT ?2"
-    ))?;
-    let from = after.map_or(i64::MAX, |after| after.0);
-    let rows = read.query_map(params![from, i64::from(limit) + 1], |row| {
-        let job = row::job_or_stub(row)?;
-        let at = row::time(row, 28).unwrap_or(job.created_at);
-        Ok((job, at))
-    })?;
-    let mut letters = Vec::new();
-    for row in rows {
-        let (job, at) = row?;
-        let reason = job.dead.unwrap_or(DeadReason::NotRetryable);
-        letters.push(DeadLetterRow { job, reason, at });
-    }
-    let more = letters.len() > limit as usize;
-    letters.truncate(limit as usize);
-    let next = letters.last().filter(|_| more).map(|row| row.job.id);
-    Ok(Page { rows: letters, next })
-}
-
-pub(super) fn dead_letter_count(conn: &Connection) -> Done<u64> {
-    let mut read = conn.prepare_cached("SELECT count(*) FROM jobs WHERE dead IS NOT NULL")?;
-    Ok(read.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
+pub(super) fn dead_letter_count(conn: &Connection, most: u64) -> Done<u64> {
+    let mut read = conn.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE dead IS NOT NULL LIMIT ?1)",
+    )?;
+    Ok(read.query_row([row::integer(most)], |row| row.get::<_, i64>(0))?.unsigned_abs())
 }

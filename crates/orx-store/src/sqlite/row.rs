@@ -16,13 +16,34 @@ pub(super) use crate::words::{exit_columns, integer, millis, status_code, stream
 
 type Read<T> = rusqlite::Result<T>;
 
-/// What [`job`] reads, in its order.
-pub(super) const JOB: &str = "SELECT j.id, j.status, j.run_at, j.created_at, j.attempt, j.failed, \
-     j.lost, j.returned, j.execution, j.worker, j.worker_name, j.claimed_at, j.started_at, \
-     j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
-     j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, j.last_exit_signal, \
-     j.dead, r.result, s.spec, j.epoch, j.dead_at, j.expire_at, j.server_lost \
-     FROM jobs j LEFT JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id";
+/// What [`job`] reads, in its order, with or without what may be large.
+macro_rules! job {
+    (result: $result:literal, spec: $spec:literal, from: $from:literal) => {
+        concat!(
+            "SELECT j.id, j.status, j.run_at, j.created_at, j.attempt, j.failed, j.lost, \
+             j.returned, j.execution, j.worker, j.worker_name, j.claimed_at, j.started_at, \
+             j.percent, j.progress, j.cancel_at, j.cancel_reason, j.cancel_by, j.finished_at, \
+             j.last_started_at, j.last_worker, j.last_error, j.last_exit_code, \
+             j.last_exit_signal, j.dead, ",
+            $result,
+            ", ",
+            $spec,
+            ", j.epoch, j.dead_at, j.expire_at, j.server_lost \
+             FROM jobs j LEFT JOIN specs s ON s.job = j.id",
+            $from
+        )
+    };
+}
+
+pub(super) const JOB: &str =
+    job!(result: "r.result", spec: "s.spec", from: " LEFT JOIN results r ON r.job = j.id");
+/// A large spec is not read, but its head.
+pub(super) const SUMMARY: &str = job!(
+    result: "NULL", spec: "coalesce(h.head, s.spec)",
+    from: " LEFT JOIN heads h ON h.job = j.id"
+);
+/// Without the result.
+pub(super) const WITH_ARGS: &str = job!(result: "NULL", spec: "s.spec", from: "");
 
 /// The row was read, and does not hold what it should: no word of the file or the disk.
 pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {

@@ -9,7 +9,8 @@ use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, OutcomeKind, SecretHash, Timestamp,
+    Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, OutcomeKind, SecretHash,
+    Timestamp,
 };
 use rusqlite::Connection;
 
@@ -82,7 +83,7 @@ impl Jobs for Sqlite {
         self.read("read the attempts", move |conn| read::attempts(conn, id)).await
     }
 
-    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<Job>> {
+    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<JobSummary>> {
         let read = move |conn: &Connection| read::list(conn, &request, now);
         self.scan("list the jobs", read).await
     }
@@ -479,13 +480,18 @@ impl Transfer for Sqlite {
 
 #[async_trait]
 impl DeadLetters for Sqlite {
-    async fn dead_letters(&self, after: Option<JobId>, limit: u32) -> Result<Page<DeadLetterRow>> {
-        let read = move |conn: &Connection| read::dead_letters(conn, after, limit);
-        self.read("read the dead letters", read).await
+    async fn dead_letters(
+        &self,
+        request: ListRequest,
+        now: Timestamp,
+    ) -> Result<Page<DeadLetterRow>> {
+        let read = move |conn: &Connection| read::dead_letters(conn, &request, now);
+        self.scan("read the dead letters", read).await
     }
 
-    async fn dead_letter_count(&self) -> Result<u64> {
-        self.read("count the dead letters", read::dead_letter_count).await
+    async fn dead_letter_count(&self, most: u64) -> Result<u64> {
+        let read = move |conn: &Connection| read::dead_letter_count(conn, most);
+        self.read("count the dead letters", read).await
     }
 
     async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>> {

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::{
     ADVISORY_SYNC, ClaimRequest, Claimed, DeadLetters, Dispatching, Enqueued, Jobs, Lead,
-    LeadRequest, Leases, PruneRequest, Recorded, Term, Upkeep,
+    LeadRequest, Leases, ListRequest, PruneRequest, Recorded, Term, Upkeep,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -128,13 +128,6 @@ fn plan(conn: &Connection, sql: &str) -> String {
 async fn what_is_read_often_reads_an_index_in_its_order() {
     let folder = folder();
     let store = open(folder.path());
-    let statuses = Filter {
-        terms: vec![orx_model::filter::Term {
-            negated: false,
-            test: orx_model::filter::Test::Status([JobStatus::Failed, JobStatus::Pending].into()),
-        }],
-    };
-    let (list, _) = read::plan(&statuses, false, Some(JobId(9))).expect("may match");
     let due = "SELECT id FROM jobs WHERE status = 2 AND run_at <= ?1 ORDER BY run_at, id LIMIT 9";
     let live = "SELECT id FROM jobs WHERE status IN (3, 4) AND status <> 5";
     let of_worker = "SELECT id FROM jobs WHERE worker = ?1 ORDER BY id";
@@ -145,7 +138,6 @@ async fn what_is_read_often_reads_an_index_in_its_order() {
         (due, "jobs_due"),
         (live, "jobs_status"),
         (of_worker, "jobs_live"),
-        (&list, "COVERING INDEX jobs_status"),
         (keep::DELETE_LOGS, "SEARCH logs USING PRIMARY KEY (job=? AND attempt=? AND seq=?)"),
     ];
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
@@ -155,6 +147,111 @@ async fn what_is_read_often_reads_an_index_in_its_order() {
         let sorts = plan.contains("USE TEMP B-TREE FOR ORDER BY") && sql != cases[2].0;
         assert!(!sorts, "{sql}\n{plan}");
     }
+    store.close().await.expect("close");
+}
+
+fn tagged(tenant: &str) -> Labels {
+    Labels::from([("tenant".to_owned(), tenant.to_owned())])
+}
+
+fn filter(text: &str) -> Filter {
+    Filter::parse(text, NOW, &orx_model::time::Zone::Utc).expect("a filter")
+}
+
+async fn listed(store: &Sqlite, text: &str) -> Vec<i64> {
+    let request =
+        ListRequest { filter: filter(text), oldest_first: false, after: None, limit: 100 };
+    let page = store.list(request, NOW).await.expect("a list");
+    page.rows.iter().map(|job| job.id.0).collect()
+}
+
+#[tokio::test]
+async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
+    let folder = folder();
+    let store = open(folder.path());
+    let command = orx_model::Command { argv: vec!["make".to_owned()], ..Default::default() };
+    let other = JobSpec { name: name("mail"), queue: name("other"), ..spec() };
+    let make = JobSpec { name: name("make"), command: Some(command), ..spec() };
+    enqueue(&store, vec![spec(), JobSpec { tags: tagged("acme"), ..other }, make]).await;
+    let by_id = "jobs USING INTEGER PRIMARY KEY";
+    let term = "terms USING PRIMARY KEY (term=? AND job<?)";
+    let lane = "COVERING INDEX jobs_lane (lane=? AND rowid<?)";
+    let status = "COVERING INDEX jobs_status";
+    let cases: [(&str, bool, &[&str]); 14] = [
+        ("", false, &[by_id]),
+        ("status:completed", false, &[by_id]),
+        ("status:failed", false, &[status]),
+        ("status:failed,pending", false, &[status]),
+        ("queue:other", false, &[lane]),
+        ("name:mail queue:other", false, &[lane]),
+        ("name:make", false, &[term]),
+        ("name:video", false, &[lane, term]),
+        ("tag.tenant:acme", false, &[term]),
+        ("tag.tenant:acme,other status:pending", false, &[term]),
+        ("schedule:nightly", false, &[term]),
+        // None has failed, and that is known.
+        ("status:failed name:video", false, &[status]),
+        ("", true, &["INDEX jobs_dead"]),
+        ("name:video", true, &["INDEX jobs_dead"]),
+    ];
+    let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
+    for (text, dead, indexes) in cases {
+        let found = read::plan(&conn, &filter(text), dead).expect("a plan").expect("may match");
+        for oldest_first in [false, true] {
+            let sql = crate::filter_pushdown::ids::<read::InSqlite>(
+                &found.sources,
+                oldest_first,
+                Some(JobId(9)),
+                100,
+            );
+            let plan = plan(&conn, &sql);
+            for index in indexes {
+                let index =
+                    if oldest_first { index.replace('<', ">") } else { (*index).to_owned() };
+                assert!(plan.contains(&index), "{text}: {sql}\n{plan}");
+            }
+            let reads_all = plan.contains("SCAN jobs\n") || plan.contains("SCAN terms");
+            assert!(!plan.contains("TEMP B-TREE") && !reads_all, "{text}: {sql}\n{plan}");
+        }
+    }
+    for sql in [row::SUMMARY, row::WITH_ARGS] {
+        let plan = plan(&conn, &format!("{sql} WHERE j.id = ?1"));
+        assert!(!plan.contains("SCAN") && !plan.contains("results"), "{plan}");
+    }
+    store.close().await.expect("close");
+}
+
+#[tokio::test]
+async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
+    let folder = folder();
+    let store = open(folder.path());
+    let args = serde_json::from_str(&format!("\"{}\"", "x".repeat(200_000))).expect("json");
+    let large = JobSpec { args, tags: tagged("acme"), ..spec() };
+    let ids = enqueue(&store, vec![large, spec()]).await;
+    // What it does not read may be damaged.
+    let damage = |tx: &mut Tx<'_>| {
+        tx.conn.execute("UPDATE specs SET spec = '{' WHERE job = 1", [])?;
+        Ok(())
+    };
+    let kept = store.job(ids[0]).await.expect("read").expect("a job");
+    assert_eq!(kept.args.get().len(), 200_002);
+    store.write("damage", Kind::Durable, 1, damage).await.expect("damaged");
+    assert!(store.job(ids[0]).await.expect("read").is_some_and(|job| job.unreadable.is_some()));
+    assert_eq!(listed(&store, "tag.tenant:ACME name:video").await, [1]);
+
+    let cancel = |id: &JobId| crate::CancelCommand {
+        id: *id,
+        reason: None,
+        by: None,
+        force: false,
+        expected: None,
+    };
+    store.cancel(ids.iter().map(cancel).collect(), NOW).await.expect("cancelled");
+    let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9, chunks: 9 };
+    assert_eq!(store.prune(all, term(&store).await).await.expect("prune").jobs, 2);
+    let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
+    let rows = "SELECT (SELECT count(*) FROM heads) + (SELECT count(*) FROM terms)";
+    assert_eq!(conn.query_row(rows, [], |row| row.get::<_, i64>(0)).expect("a number"), 0);
     store.close().await.expect("close");
 }
 
@@ -502,7 +599,8 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     let path = folder.path().join("orx.db");
     let old = Connection::open(&path).expect("open");
     old.execute_batch(FIRST).expect("the schema before");
-    let spec = serde_json::to_string(&spec()).expect("json");
+    let tagged_spec = JobSpec { tags: tagged("acme"), ..spec() };
+    let spec = serde_json::to_string(&tagged_spec).expect("json");
     let registration = r#"{"incarnation":"00000000000000000000000000000007","name":"w1","host":"h",
         "pid":1,"version":"0.1.0","offer":{},"slots":1,"started_at":"2026-01-01T00:00:00.000Z"}"#;
     old.execute_batch(
@@ -551,6 +649,9 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     let ended = store.attempts(JobId(3)).await.expect("read");
     assert_eq!((ended[0].epoch, ended[0].status), (0, orx_model::AttemptStatus::Succeeded));
     assert_eq!(claim(&store, "video", 20, 5).await.len(), 1);
-    assert_eq!(enqueue(&store, vec![super::tests::spec()]).await, [JobId(4)]);
+    assert_eq!(enqueue(&store, vec![tagged_spec]).await, [JobId(4)]);
+    // What is from before is found as what is new.
+    assert_eq!(listed(&store, "tag.tenant:acme").await, [4, 3, 2, 1]);
+    assert_eq!(listed(&store, "name:video status:completed").await, [3]);
     counts_are_right(&store).await;
 }

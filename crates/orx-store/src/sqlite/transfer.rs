@@ -3,32 +3,34 @@
 use orx_model::{Job, Lane};
 use rusqlite::{Connection, params};
 
+use super::enqueue;
 use super::row::{exit_columns, integer, millis, status_code, urgency};
 use super::trouble::Done;
 use super::writer::Tx;
+use crate::new_job::SpecText;
 use crate::{Home, KeptKey, Parcel};
 
 /// A parcel made ready for its rows.
 #[derive(Debug)]
 pub(super) struct Unpacked {
     parcel: Parcel,
-    spec: String,
+    text: SpecText,
 }
 
 impl Unpacked {
     pub(super) fn new(parcel: Parcel) -> Result<Self, serde_json::Error> {
-        Ok(Self { spec: serde_json::to_string(&parcel.spec())?, parcel })
+        Ok(Self { text: SpecText::new(&parcel.spec())?, parcel })
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.spec.len()
+        self.text.spec.len()
     }
 }
 
 pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> Done<u64> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
     let mut new = 0;
-    for Unpacked { parcel, spec } in unpacked {
+    for Unpacked { parcel, text } in unpacked {
         let job = &parcel.job;
         if known.exists([job.id.0])? {
             continue;
@@ -38,9 +40,7 @@ pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> Done<u64> {
         let lane = Lane { queue: job.queue.clone(), handler, require: job.require.clone() };
         let lane = tx.cache.lane(tx.conn, &lane)?;
         insert(tx, parcel, lane)?;
-        tx.conn
-            .prepare_cached("INSERT INTO specs (job, spec) VALUES (?1, ?2)")?
-            .execute(params![job.id.0, spec])?;
+        enqueue::describe(tx, job.id.0, text)?;
         if let Some(result) = &job.result {
             tx.conn
                 .prepare_cached("INSERT INTO results (job, result) VALUES (?1, ?2)")?

@@ -142,7 +142,7 @@ fn row(ui: &Ui, letter: &DeadLetter) -> Result<Row, CliError> {
             Cell::new(job.queue.to_string()),
             Cell::new(ui.age(letter.at)),
             Cell::new(job.attempt.to_string()),
-            Cell::new(why(job)),
+            Cell::new(why(job.status, job.cancel.as_ref(), job.error.as_deref())),
         ],
     })
 }

@@ -213,6 +213,8 @@ const FORMATS: &str = "\
   tsv     tabs between cells; tab, newline and backslash are escaped
   id      ids alone
 
+Lists leave out what may be large (args, command, result): `orx show`
+has it, a job at a time.
 JSON objects carry \"v\": 1; fields are added, never renamed within a
 version. Times are RFC 3339 UTC, durations are ..._ms.
 --fields a,b picks columns, --no-header leaves out the names.

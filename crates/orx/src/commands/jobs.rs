@@ -1,6 +1,6 @@
 //! Lists of jobs.
 
-use orx_model::Job;
+use orx_model::JobSummary;
 use orx_model::time::format_duration;
 use orx_model::wire::ListQuery;
 
@@ -92,7 +92,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     Ok(Exit::Done)
 }
 
-fn row(ui: &Ui, job: &Job) -> Result<Row, CliError> {
+fn row(ui: &Ui, job: &JobSummary) -> Result<Row, CliError> {
     let now = crate::daemon::wall();
     let live = job.live.as_ref();
     let started = live.map_or(job.started_at, |live| live.started_at);
@@ -111,11 +111,11 @@ fn row(ui: &Ui, job: &Job) -> Result<Row, CliError> {
             ui.status(job.status),
             Cell::new(job.name.to_string()),
             Cell::new(job.queue.to_string()),
-            Cell::new(tries(job, "/")),
+            Cell::new(tries(job.attempt, &job.retry, "/")),
             Cell::new(ui.age(job.created_at)),
             Cell::option(took),
             Cell::option(worker),
-            Cell::new(why(job)),
+            Cell::new(why(job.status, job.cancel.as_ref(), job.error.as_deref())),
             Cell::new(job.priority.to_string()),
             Cell::option(progress.map(|progress| format!("{:.0}%", progress.percent))),
             Cell::option(job.key.as_ref()),

@@ -27,9 +27,10 @@ use std::io::{BufRead, IsTerminal, Read};
 use base64::Engine as _;
 use orx_client::{Client, Link};
 use orx_model::filter::Filter;
+use orx_model::job::CancelRequest;
 use orx_model::time::{Toward, parse_time};
 use orx_model::wire::Condition;
-use orx_model::{AttemptId, Command, Job, JobId, JobStatus, Timestamp, limits};
+use orx_model::{AttemptId, Command, Job, JobId, JobStatus, RetryPolicy, Timestamp, limits};
 
 use self::interrupt::Interrupts;
 use crate::error::{CliError, Exit};
@@ -382,22 +383,26 @@ pub(crate) fn link_note(ui: &Ui) -> impl FnMut(Link) + use<> {
 
 /// How often it was tried, of how many. A lost try costs none of those, and `orx retry` gives more:
 /// beyond them only the first number says something.
-pub(crate) fn tries(job: &Job, of: &str) -> String {
-    let most = u64::from(job.retry.retries) + 1;
-    if u64::from(job.attempt) > most {
-        return job.attempt.to_string();
+pub(crate) fn tries(attempt: u32, retry: &RetryPolicy, of: &str) -> String {
+    let most = u64::from(retry.retries) + 1;
+    if u64::from(attempt) > most {
+        return attempt.to_string();
     }
-    format!("{}{of}{most}", job.attempt)
+    format!("{attempt}{of}{most}")
 }
 
 /// What a person sees of why a job ended so.
 #[must_use]
-pub(crate) fn why(job: &Job) -> String {
-    let reason = job.cancel.as_ref().and_then(|cancel| cancel.reason.clone());
-    match (job.status, reason, &job.error) {
-        (JobStatus::Cancelled, Some(reason), _) => reason,
-        (JobStatus::Completed, ..) => String::new(),
-        (_, _, Some(error)) => error.clone(),
-        (_, _, None) => String::new(),
-    }
+pub(crate) fn why(
+    status: JobStatus,
+    cancel: Option<&CancelRequest>,
+    error: Option<&str>,
+) -> String {
+    let reason = cancel.and_then(|cancel| cancel.reason.as_deref());
+    let why = match (status, reason) {
+        (JobStatus::Cancelled, Some(reason)) => reason,
+        (JobStatus::Completed, _) => "",
+        _ => error.unwrap_or_default(),
+    };
+    why.to_owned()
 }

@@ -57,14 +57,14 @@ fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
     vec![
         ("id", Cell::new(job.id.to_string())),
         ("status", ui.status(job.status)),
-        ("why", Cell::new(why(job))),
+        ("why", Cell::new(why(job.status, job.cancel.as_ref(), job.error.as_deref()))),
         ("name", Cell::new(job.name.to_string())),
         ("queue", Cell::new(job.queue.to_string())),
         ("priority", Cell::new(job.priority.to_string())),
         ("command", Cell::option(command)),
         ("args", Cell::option(args)),
         ("progress", Cell::option(progress)),
-        ("tries", Cell::new(tries(job, " of "))),
+        ("tries", Cell::new(tries(job.attempt, &job.retry, " of "))),
         (
             "timeout",
             Cell::option(

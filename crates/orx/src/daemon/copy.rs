@@ -384,8 +384,8 @@ impl Both<'_> {
         let some = |all: Vec<(orx_model::Name, StatusCounts)>| -> Vec<_> {
             all.into_iter().filter(|(_, counts)| *counts != StatusCounts::default()).collect()
         };
-        let dead = source.dead_letter_count().await.map_err(store_error)?;
-        let dead_there = target.dead_letter_count().await.map_err(store_error)?;
+        let dead = source.dead_letter_count(u64::MAX).await.map_err(store_error)?;
+        let dead_there = target.dead_letter_count(u64::MAX).await.map_err(store_error)?;
         if some(here) != some(there) || dead != dead_there {
             let message = "the copy is not the same as what was copied";
             return Err(CliError::new(Exit::Failed, "not_same", message)

@@ -172,7 +172,7 @@ pub(crate) async fn follow(
         let goes_on = super::resume("logs -f", "follows", &jobs, &session.state);
         return super::not_in_time(&session.ui, &goes_on);
     };
-    let why = super::why(&job);
+    let why = super::why(job.status, job.cancel.as_ref(), job.error.as_deref());
     let exit = exit_of(&job);
     // A command's own failure is its own to explain.
     let own = matches!(exit, Exit::Command(code) if !matches!(code, 126 | 127)) && job.attempt < 2;

@@ -1,0 +1,466 @@
+//! What of a filter a database can tell from its indexes. It gives too many jobs, never too few, and the
+//! whole filter is asked of each afterwards. The same in every dialect but for where an index stands.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use orx_model::filter::{Count, Field, Filter, Op, Pattern, Term, Test};
+use orx_model::job::Labels;
+use orx_model::mask::is_secret_key;
+use orx_model::wire::StatusCounts;
+use orx_model::{JobId, JobSpec, JobStatus, Name};
+
+use crate::words::{status_code, urgency};
+
+/// Jobs looked at for one page, or one count.
+pub(crate) const SCAN_MAX: u64 = 200_000;
+/// Lanes read to plan a list. With more, queue and name are asked of each job.
+pub(crate) const LANES_MAX: usize = 10_000;
+/// Sources that are merged at most.
+const MERGE_MAX: usize = 24;
+/// Lanes named in a condition at most.
+const NAMED_LANES_MAX: usize = 1_000;
+
+/// What an index gives: ids, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Every,
+    /// With a dead letter.
+    Dead,
+    /// Not of completed jobs, the mass: those are in no index by status.
+    Status(JobStatus),
+    Lane(i64),
+    /// One of [`terms`].
+    Term(String),
+    /// Jobs of a version that indexed no terms.
+    Unindexed,
+}
+
+/// Where a source stands in a dialect.
+pub(crate) struct Place {
+    pub(crate) table: &'static str,
+    pub(crate) id: &'static str,
+    pub(crate) condition: String,
+}
+
+impl Place {
+    pub(crate) fn new(table: &'static str, id: &'static str, condition: String) -> Self {
+        Self { table, id, condition }
+    }
+}
+
+pub(crate) trait Dialect {
+    /// Lanes stand in an index also of jobs that are [`Source::Unindexed`].
+    const LANES_OF_ALL: bool;
+    fn lane(lane: i64) -> Place;
+    fn term(term: &str) -> Place;
+    fn unindexed() -> Place;
+    /// Of queries that each give ids in order the first ones, each once.
+    fn union(parts: &[String], end: &str) -> String;
+}
+
+/// A lane as far as a filter can be asked of it.
+#[derive(Debug)]
+pub(crate) struct LaneRow {
+    pub(crate) id: i64,
+    pub(crate) queue: String,
+    /// The name of its jobs; `None` for commands, which have names of their own.
+    pub(crate) handler: Option<String>,
+}
+
+/// How the jobs that may match are found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Together they give each of them.
+    pub(crate) sources: Vec<Source>,
+    /// ` AND …` on the columns of `jobs j`.
+    pub(crate) conditions: String,
+}
+
+/// What a job is found by beside its lane and its status.
+pub(crate) fn terms(spec: &JobSpec) -> Vec<String> {
+    let schedule = spec.schedule.as_ref().map(|origin| origin.id.as_str());
+    terms_of(&spec.name, spec.command.is_some(), schedule, &spec.tags)
+}
+
+pub(crate) fn terms_of(
+    name: &Name,
+    is_command: bool,
+    schedule: Option<&str>,
+    tags: &Labels,
+) -> Vec<String> {
+    // What no filter finds needs no index.
+    let tags = tags.iter().filter(|(name, _)| !is_secret_key(name));
+    let mut terms: Vec<String> =
+        tags.map(|(name, value)| term(&Field::Tag(name.clone()), value)).collect();
+    terms.extend(schedule.map(|id| term(&Field::Schedule, id)));
+    // That of any other job is its lane's.
+    terms.extend(is_command.then(|| term(&Field::Name, name.as_str())));
+    terms
+}
+
+/// In lower case, as a pattern is compared.
+fn term(field: &Field, value: &str) -> String {
+    format!("{field}={}", value.to_lowercase())
+}
+
+pub(crate) fn needs_lanes(filter: &Filter) -> bool {
+    filter.terms.iter().any(|it| matches!(it.test, Test::Text(Field::Queue | Field::Name, _)))
+}
+
+/// Both the status and the lane of a job are asked for: how many there are says by which to look.
+pub(crate) fn needs_counts(filter: &Filter) -> bool {
+    needs_lanes(filter) && few_statuses(filter).is_some() && by_terms(filter).is_none()
+}
+
+/// `None`: nothing matches. `lanes` are all there are, where they are needed and not too many.
+pub(crate) fn plan<D: Dialect>(
+    filter: &Filter,
+    dead: bool,
+    lanes: Option<&[LaneRow]>,
+    counts: &[(Name, StatusCounts)],
+) -> Option<Plan> {
+    if filter.statuses().is_some_and(|statuses| statuses.is_empty()) {
+        return None;
+    }
+    let lanes = lanes.and_then(|all| Lanes::of(filter, all));
+    if lanes.as_ref().is_some_and(Lanes::is_empty) {
+        return None;
+    }
+    let conditions = conditions(filter, lanes.as_ref());
+    if dead {
+        return Some(Plan { sources: vec![Source::Dead], conditions });
+    }
+    if let Some(sources) = by_terms(filter) {
+        return Some(Plan { sources, conditions });
+    }
+    let by_lane = lanes.as_ref().and_then(|lanes| Some((lanes, lanes.sources::<D>(filter)?)));
+    let sources = match (few_statuses(filter), by_lane) {
+        (Some(statuses), Some((lanes, by_lane))) => {
+            let of_statuses = rows(counts, |_, status| statuses.contains(&status));
+            let of_queues = rows(counts, |queue, _| lanes.queues.contains(queue.as_str()));
+            if of_statuses <= of_queues { by_status(&statuses) } else { by_lane }
+        }
+        (Some(statuses), None) => by_status(&statuses),
+        (None, Some((_, by_lane))) => by_lane,
+        (None, None) => vec![Source::Every],
+    };
+    Some(Plan { sources, conditions })
+}
+
+/// Each of them stands in an index. Completed jobs, the mass, do not.
+fn few_statuses(filter: &Filter) -> Option<BTreeSet<JobStatus>> {
+    filter.statuses().filter(|statuses| !statuses.contains(&JobStatus::Completed))
+}
+
+fn by_status(statuses: &BTreeSet<JobStatus>) -> Vec<Source> {
+    statuses.iter().copied().map(Source::Status).collect()
+}
+
+fn rows(counts: &[(Name, StatusCounts)], of: impl Fn(&Name, JobStatus) -> bool) -> u64 {
+    let cells = counts.iter().flat_map(|(queue, counts)| {
+        JobStatus::ALL.map(|status| (queue, status, counts.of(status)))
+    });
+    cells.filter(|(queue, status, _)| of(queue, *status)).map(|cell| cell.2).sum()
+}
+
+/// Of a term that must hold: its patterns, where each is a text as it stands and they are not too many.
+fn exact(term: &Term) -> Option<(&Field, &[Pattern])> {
+    match &term.test {
+        Test::Text(field, patterns) if !term.negated => {
+            let all = patterns.len() <= MERGE_MAX && patterns.iter().all(Pattern::is_exact);
+            all.then_some((field, patterns))
+        }
+        _ => None,
+    }
+}
+
+fn by_terms(filter: &Filter) -> Option<Vec<Source>> {
+    let (field, patterns) = filter
+        .terms
+        .iter()
+        .filter_map(exact)
+        .find(|(field, _)| matches!(field, Field::Tag(_) | Field::Schedule))?;
+    Some(with_unindexed(patterns.iter().map(|it| Source::Term(term(field, &it.0))).collect()))
+}
+
+fn with_unindexed(mut sources: Vec<Source>) -> Vec<Source> {
+    sources.push(Source::Unindexed);
+    sources
+}
+
+/// The lanes whose jobs may match: fewer than there are.
+struct Lanes<'l> {
+    handlers: Vec<i64>,
+    commands: Vec<i64>,
+    queues: BTreeSet<&'l str>,
+}
+
+impl<'l> Lanes<'l> {
+    /// `None` where a filter says nothing of them.
+    fn of(filter: &Filter, all: &'l [LaneRow]) -> Option<Self> {
+        let mut lanes =
+            Self { handlers: Vec::new(), commands: Vec::new(), queues: BTreeSet::new() };
+        for lane in all.iter().filter(|lane| may_hold(filter, lane)) {
+            let of = if lane.handler.is_some() { &mut lanes.handlers } else { &mut lanes.commands };
+            of.push(lane.id);
+            lanes.queues.insert(&lane.queue);
+        }
+        (lanes.handlers.len() + lanes.commands.len() < all.len()).then_some(lanes)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.handlers.is_empty() && self.commands.is_empty()
+    }
+
+    fn ids(&self) -> impl Iterator<Item = i64> {
+        self.handlers.iter().chain(&self.commands).copied()
+    }
+
+    fn sources<D: Dialect>(&self, filter: &Filter) -> Option<Vec<Source>> {
+        let of = |ids: &[i64]| ids.iter().copied().map(Source::Lane).collect::<Vec<_>>();
+        let names = filter.terms.iter().filter_map(exact).find(|(field, _)| **field == Field::Name);
+        let mut sources = of(&self.handlers);
+        match names {
+            _ if self.commands.is_empty() => {}
+            Some((field, names)) => {
+                sources.extend(names.iter().map(|name| Source::Term(term(field, &name.0))));
+            }
+            None => sources.extend(of(&self.commands)),
+        }
+        if sources.len() > MERGE_MAX {
+            return None;
+        }
+        let of_all = |source: &Source| D::LANES_OF_ALL && matches!(source, Source::Lane(_));
+        Some(if sources.iter().all(of_all) { sources } else { with_unindexed(sources) })
+    }
+}
+
+/// False where no job of the lane matches.
+fn may_hold(filter: &Filter, lane: &LaneRow) -> bool {
+    filter.terms.iter().all(|term| {
+        let (text, patterns) = match &term.test {
+            Test::Text(Field::Queue, patterns) => (Some(&lane.queue), patterns),
+            Test::Text(Field::Name, patterns) => (lane.handler.as_ref(), patterns),
+            _ => return true,
+        };
+        text.is_none_or(|text| patterns.iter().any(|it| it.matches(text)) != term.negated)
+    })
+}
+
+fn conditions(filter: &Filter, lanes: Option<&Lanes<'_>>) -> String {
+    let mut and = String::new();
+    let list = |numbers: &mut dyn Iterator<Item = i64>| {
+        let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+        numbers.join(", ")
+    };
+    // Writing to a string does not fail.
+    if let Some(statuses) = filter.statuses() {
+        let codes = list(&mut statuses.iter().map(|status| status_code(*status)));
+        let _ = write!(and, " AND j.status IN ({codes})");
+    }
+    if let Some(lanes) = lanes.filter(|lanes| lanes.ids().count() <= NAMED_LANES_MAX) {
+        let _ = write!(and, " AND j.lane IN ({})", list(&mut lanes.ids()));
+    }
+    for term in filter.terms.iter().filter(|term| !term.negated) {
+        match &term.test {
+            Test::Priority(priorities) => {
+                let codes = list(&mut priorities.iter().map(|priority| urgency(*priority)));
+                let _ = write!(and, " AND j.urgency IN ({codes})");
+            }
+            Test::Since(at) => {
+                let _ = write!(and, " AND j.created_at >= {}", at.as_millis());
+            }
+            Test::Until(at) => {
+                let _ = write!(and, " AND j.created_at < {}", at.as_millis());
+            }
+            Test::Number(count, op, number) => {
+                let column = match count {
+                    Count::Id => "j.id",
+                    Count::Attempts => "j.attempt",
+                };
+                let _ = write!(and, " AND {column} {} {number:e}", sql_op(*op));
+            }
+            _ => {}
+        }
+    }
+    and
+}
+
+fn sql_op(op: Op) -> &'static str {
+    match op {
+        Op::Is => "=",
+        Op::Not => "<>",
+        Op::Less => "<",
+        Op::AtMost => "<=",
+        Op::More => ">",
+        Op::AtLeast => ">=",
+    }
+}
+
+/// The next ids of some sources, in their order, from beyond `after`.
+pub(crate) fn ids<D: Dialect>(
+    sources: &[Source],
+    oldest_first: bool,
+    after: Option<JobId>,
+    rows: u64,
+) -> String {
+    let (order, beyond) = if oldest_first { ("ASC", '>') } else { ("DESC", '<') };
+    let parts: Vec<String> = sources
+        .iter()
+        .map(|source| {
+            let Place { table, id, condition } = place::<D>(source);
+            let after = after.map(|after| format!(" AND {id} {beyond} {}", after.0));
+            let after = after.unwrap_or_default();
+            format!("SELECT {id} AS id FROM {table} WHERE {condition}{after}")
+        })
+        .collect();
+    let end = format!("ORDER BY id {order} LIMIT {rows}");
+    match parts.as_slice() {
+        [only] => format!("{only} {end}"),
+        parts => D::union(parts, &end),
+    }
+}
+
+fn place<D: Dialect>(source: &Source) -> Place {
+    let jobs = |condition: String| Place::new("jobs", "id", condition);
+    match source {
+        Source::Every => jobs("0 = 0".to_owned()),
+        Source::Dead => jobs("dead IS NOT NULL".to_owned()),
+        // `status <> 5` names the index.
+        Source::Status(status) => {
+            jobs(format!("status = {} AND status <> 5", status_code(*status)))
+        }
+        Source::Lane(lane) => D::lane(*lane),
+        Source::Term(term) => D::term(term),
+        Source::Unindexed => D::unindexed(),
+    }
+}
+
+/// The filter asks for statuses and queues alone, so the answer stands in the counts.
+pub(crate) fn is_counted(filter: &Filter) -> bool {
+    let by_counts =
+        |term: &Term| matches!(term.test, Test::Status(_) | Test::Text(Field::Queue, _));
+    filter.terms.iter().all(by_counts)
+}
+
+/// Of a filter that [`is_counted`].
+pub(crate) fn counted(filter: &Filter, counts: &[(Name, StatusCounts)]) -> u64 {
+    rows(counts, |queue, status| {
+        filter.terms.iter().all(|term| {
+            let holds = match &term.test {
+                Test::Status(statuses) => statuses.contains(&status),
+                Test::Text(_, patterns) => patterns.iter().any(|it| it.matches(queue.as_str())),
+                _ => true,
+            };
+            holds != term.negated
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use orx_model::Timestamp;
+    use orx_model::time::Zone;
+
+    use super::*;
+
+    enum Plain {}
+
+    impl Dialect for Plain {
+        const LANES_OF_ALL: bool = false;
+
+        fn lane(lane: i64) -> Place {
+            Place::new("lanes", "job", format!("lane = {lane}"))
+        }
+
+        fn term(term: &str) -> Place {
+            Place::new("terms", "job", format!("term = '{term}'"))
+        }
+
+        fn unindexed() -> Place {
+            Place::new("old", "job", "0 = 0".to_owned())
+        }
+
+        fn union(parts: &[String], end: &str) -> String {
+            format!("{} {end}", parts.join(" + "))
+        }
+    }
+
+    fn lanes() -> Vec<LaneRow> {
+        let lane = |id, queue: &str, handler: Option<&str>| LaneRow {
+            id,
+            queue: queue.to_owned(),
+            handler: handler.map(str::to_owned),
+        };
+        vec![
+            lane(1, "media", Some("video.process")),
+            lane(2, "media", Some("video.cut")),
+            lane(3, "Media", None),
+            lane(4, "mail", Some("send")),
+        ]
+    }
+
+    fn planned(text: &str, counts: &[(Name, StatusCounts)]) -> Option<(Vec<Source>, String)> {
+        let filter = Filter::parse(text, Timestamp::default(), &Zone::Utc).expect("a filter");
+        let lanes = lanes();
+        let lanes = needs_lanes(&filter).then_some(lanes.as_slice());
+        plan::<Plain>(&filter, false, lanes, counts).map(|it| (it.sources, it.conditions))
+    }
+
+    fn sources(text: &str) -> Vec<Source> {
+        planned(text, &[]).expect("may match").0
+    }
+
+    #[test]
+    fn a_filter_is_looked_for_where_an_index_has_it() {
+        use Source::{Every, Lane, Status, Unindexed};
+        let term = |text: &str| Source::Term(text.to_owned());
+        assert_eq!(sources(""), [Every]);
+        assert_eq!(sources("status:completed took>10m"), [Every]);
+        assert_eq!(sources("-tag.a:b -schedule:x acme"), [Every]);
+        assert_eq!(sources("tag.a:b*"), [Every]);
+        assert_eq!(
+            sources("status:failed,cancelled"),
+            [Status(JobStatus::Failed), Status(JobStatus::Cancelled)]
+        );
+        assert_eq!(
+            sources("tag.Tenant:ACME,b"),
+            [term("tag.Tenant=acme"), term("tag.Tenant=b"), Unindexed]
+        );
+        assert_eq!(sources("queue:mail schedule:Nightly"), [term("schedule=nightly"), Unindexed]);
+        assert_eq!(sources("queue:MAIL"), [Lane(4), Unindexed]);
+        // Commands are of no lane by name.
+        assert_eq!(sources("name:video.*"), [Lane(1), Lane(2), Lane(3), Unindexed]);
+        assert_eq!(sources("name:SEND"), [Lane(4), term("name=send"), Unindexed]);
+        assert_eq!(sources("queue:mail name:send"), [Lane(4), Unindexed]);
+        assert_eq!(sources("-queue:media"), [Lane(4), Unindexed]);
+        assert_eq!(planned("queue:other", &[]), None);
+        assert_eq!(planned("status:failed -status:failed", &[]), None);
+    }
+
+    #[test]
+    fn of_status_and_lane_the_rarer_leads() {
+        let name = |text: &str| text.parse::<Name>().expect("a name");
+        let of = |failed, completed| StatusCounts { failed, completed, ..StatusCounts::default() };
+        let rare = [(name("mail"), of(5, 1_000)), (name("media"), of(0, 9))];
+        let common = [(name("mail"), of(5, 1)), (name("media"), of(1_000, 0))];
+        let found = planned("status:failed queue:mail", &rare).expect("may match");
+        assert_eq!(found.0, [Source::Status(JobStatus::Failed)]);
+        assert_eq!(found.1, " AND j.status IN (6) AND j.lane IN (4)");
+        let found = planned("status:failed queue:mail", &common).expect("may match");
+        assert_eq!(found.0, [Source::Lane(4), Source::Unindexed]);
+    }
+
+    #[test]
+    fn what_no_filter_finds_stands_in_no_index() {
+        let tags = [("password", "x"), ("Tenant", "ACME")];
+        let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let name: Name = "make".parse().expect("a name");
+        assert_eq!(
+            terms_of(&name, false, Some("Nightly"), &tags),
+            ["tag.Tenant=acme", "schedule=nightly"]
+        );
+        assert_eq!(terms_of(&name, true, None, &Labels::new()), ["name=make"]);
+    }
+}
