@@ -123,8 +123,8 @@ struct Guard {
     ready: Ready,
 }
 
-/// Whether the store takes writes, for callers who show no token. To find out is a write of its own,
-/// so that strangers share one: one at a time, and none where one has just succeeded.
+/// Whether the store takes writes, for callers who show no token. To find out may take a read, so
+/// strangers share one: one at a time, and none where one has just succeeded.
 struct Ready {
     asking: tokio::sync::Semaphore,
     since: Mutex<Option<tokio::time::Instant>>,

@@ -213,7 +213,7 @@ pub(crate) fn ndjson<T: serde::Serialize>(lines: &[T]) -> Bytes {
     text.into()
 }
 
-/// Cuts a body into lines, a thousand at a time at most.
+/// Cuts a body into lines: at a time, as many as one transaction takes.
 #[derive(Default)]
 struct Lines {
     buffer: Vec<u8>,
@@ -234,7 +234,7 @@ impl Lines {
     fn take(&mut self, ended: bool) -> Option<Vec<Vec<u8>>> {
         let mut lines = Vec::new();
         let mut used = 0;
-        while lines.len() < limits::BATCH_JOBS {
+        while lines.len() < limits::BATCH_JOBS && used < limits::BATCH_BYTES {
             let rest = &self.buffer[used..];
             let (line, next) = match rest.iter().position(|byte| *byte == b'\n') {
                 Some(end) => (&rest[..end], used + end + 1),

@@ -130,7 +130,7 @@ impl ControlPanel {
         queues.iter().for_each(|queue| counts.add(&queue.counts));
         let now = self.now();
         let mut attention = Vec::new();
-        if let Err(error) = self.store().check_writable().await {
+        if let Err(error) = self.takes_writes().await {
             attention.push(format!("the store takes no writes: {error}"));
         } else if let Err(problem) = self.well() {
             attention.push(problem.detail);
@@ -207,9 +207,16 @@ impl ControlPanel {
         })
     }
 
-    /// The store takes writes.
+    /// The store takes writes, as far as is known without one.
     pub async fn ready(&self) -> Result<()> {
-        self.store().check_writable().await.map_err(store_problem)
+        self.takes_writes().await.map_err(store_problem)
+    }
+
+    async fn takes_writes(&self) -> std::result::Result<(), StoreError> {
+        match self.inner.notices.store_condition() {
+            Condition::StoreFull => Err(StoreError::Full),
+            _ => self.store().look().await,
+        }
     }
 
     /// Nothing is known to stand in the way of the jobs of this server.

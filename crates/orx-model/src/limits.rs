@@ -16,6 +16,8 @@ pub const PUBLISH_BODY_BYTES: usize = 64 * 1024 * 1024;
 pub const PUBLISH_ENVELOPES: usize = 1_024;
 /// Jobs in one transaction of a batch enqueue.
 pub const BATCH_JOBS: usize = 1_000;
+/// Lines of such a transaction together, but for one that alone is longer: others write after it.
+pub const BATCH_BYTES: usize = 1024 * 1024;
 /// Rows of one page.
 pub const PAGE_ROWS: usize = 500;
 /// A page of a list ends before the row that would take it over this, but has one row at least.

@@ -23,6 +23,7 @@
 //! flight at once take effect in some order; of those to one method that gathers (enqueue, outcomes,
 //! logs, started, progress), those sent first by one task, first.
 
+mod budget;
 mod error;
 mod filter_pushdown;
 mod memory;
@@ -759,6 +760,12 @@ pub struct StoreInfo {
 #[async_trait]
 pub trait Upkeep: Send + Sync {
     fn info(&self) -> StoreInfo;
+
+    /// Writes nothing: fails while it can be seen that the store takes no writes, because it is not
+    /// reached, may only be read, or has no room on its disk.
+    async fn look(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// A durable write of nothing: fails while the store cannot take one.
     async fn check_writable(&self) -> Result<()>;

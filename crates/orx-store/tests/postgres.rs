@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orx_model::filter::Filter;
+use orx_model::log::LogCursor;
 use orx_model::time::Zone;
 use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
 use orx_store::{
     CancelAnswer, CancelCommand, Claimed, DeadLetters, Dispatching, Durability, Enqueued, Home,
-    Jobs, Lead, LeadRequest, Leases, ListRequest, Postgres, PostgresOptions, PruneRequest,
-    Recorded, RetryAnswer, StoreError, Term, Transfer, Upkeep,
+    Jobs, Lead, LeadRequest, Leases, ListRequest, LogRequest, Logs, Postgres, PostgresOptions,
+    PruneRequest, Recorded, RetryAnswer, StoreError, Term, Tokens, Transfer, Upkeep,
 };
 use orx_testkit::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
 use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer};
@@ -942,6 +943,60 @@ async fn a_network_that_swallows_everything_is_noticed_in_time_and_does_not_last
         }
     };
     assert_eq!(store.job_by_key("swallowed").await.expect("read").map(|job| job.id), Some(again));
+}
+
+#[tokio::test]
+async fn callers_that_scan_and_read_pieces_without_end_hold_up_nobody_and_nobody_holds_up_electing()
+{
+    let database = Database::new().await;
+    let (read_deadline, busy_after) = (2 * SOON, 2 * SOON);
+    let options = PostgresOptions {
+        scans: 2,
+        read_deadline,
+        busy_after,
+        ..PostgresOptions::new(database.url())
+    };
+    let store = Arc::new(Postgres::open(options, NOW).await.expect("a store"));
+    let callers = Arc::new(store.callers());
+    let id = add(&callers, vec![job()]).await[0];
+    let mut held = Open::begin(&database).await;
+    held.run("lock table counts, logs in access exclusive mode").await;
+    let mut calls = Vec::new();
+    let log = LogRequest {
+        job: id,
+        after: LogCursor::default(),
+        attempt: None,
+        streams: Vec::new(),
+        limit_bytes: 1,
+    };
+    for _ in 0..20 {
+        let (scans, pieces, log) = (Arc::clone(&callers), Arc::clone(&callers), log.clone());
+        calls.push(tokio::spawn(async move { scans.log_tail(log, 9).await.map(drop) }));
+        calls.push(tokio::spawn(async move { pieces.queue_counts().await.map(drop) }));
+    }
+    database.lock_waits(4).await;
+    let others = async {
+        assert!(callers.job(id).await.expect("read").is_some());
+        assert!(callers.token("none").await.expect("read").is_none());
+        callers.check_writable().await.expect("written");
+        assert_eq!(store.live_attempts().await.expect("read"), []);
+        assert!(store.nodes(NOW).await.expect("read").is_empty());
+    };
+    let answered = tokio::time::timeout(SOON / 3, others).await;
+
+    // Even where the control plane has no session left.
+    for _ in 0..20 {
+        let store = Arc::clone(&store);
+        calls.push(tokio::spawn(async move { store.queue_counts().await.map(drop) }));
+    }
+    database.lock_waits(8).await;
+    let elected = tokio::time::timeout(SOON / 3, lead(&store, 1, HOUR)).await;
+    held.end("rollback").await;
+    answered.expect("they wait for nobody");
+    assert!(elected.expect("nobody is waited for").is_some());
+    for call in calls {
+        call.await.expect("it ended").expect("read");
+    }
 }
 
 #[tokio::test]

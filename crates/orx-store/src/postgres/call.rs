@@ -10,15 +10,21 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Either, Executor as _};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::row::Columns;
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
+use crate::budget::Reads;
 use crate::{Durability, Result, StoreError};
 
 /// What a message does, and so what follows when its end is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Sent again once, if its session ended under it.
+    /// Some rows, by their key. Sent again once, if its session ended under it.
     Read,
+    /// Likewise, but as [`Reads::Piece`].
+    Piece,
+    /// Likewise, but as [`Reads::Scan`].
+    Scan,
     /// Synced before it is answered.
     Durable,
     /// Synced, and the same when done twice: sent again once.
@@ -30,12 +36,26 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    pub(super) fn changes_nothing(self) -> bool {
+        matches!(self, Self::Read | Self::Piece | Self::Scan)
+    }
+
     fn syncs(self) -> bool {
         matches!(self, Self::Durable | Self::Repeatable)
     }
 
     fn may_repeat(self) -> bool {
-        matches!(self, Self::Read | Self::Repeatable | Self::Advisory)
+        self.changes_nothing() || matches!(self, Self::Repeatable | Self::Advisory)
+    }
+
+    fn reads(self) -> Reads {
+        match self {
+            Self::Piece => Reads::Piece,
+            Self::Scan => Reads::Scan,
+            Self::Read | Self::Durable | Self::Repeatable | Self::Unsynced | Self::Advisory => {
+                Reads::Point
+            }
+        }
     }
 }
 
@@ -52,7 +72,7 @@ const SUM_ROWS: i64 = 20_000;
 
 impl Inner {
     pub(super) fn usable(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
+        if self.common.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
     }
 
     pub(super) fn tell(&self, trouble: Trouble, action: &'static str, reads: bool) -> StoreError {
@@ -88,9 +108,9 @@ impl Inner {
 
     /// Sends a message: one transaction, whose statements are answered in order.
     pub(super) async fn send(&self, kind: Kind, message: String) -> Done<Sets> {
-        let deadline = match kind {
-            Kind::Read => self.options.read_deadline,
-            _ => self.options.write_deadline,
+        let deadline = match kind.changes_nothing() {
+            true => self.options.read_deadline,
+            false => self.options.write_deadline,
         };
         self.send_within(kind, deadline, self.options.lock_deadline, message).await
     }
@@ -122,7 +142,7 @@ impl Inner {
                 }
                 Trouble::Lost(_) if kind.may_repeat() && !lost => lost = true,
                 // Of two, the first may have been done, whatever became of the second.
-                trouble => return Err(trouble.after(lost && kind != Kind::Read)),
+                trouble => return Err(trouble.after(lost && !kind.changes_nothing())),
             }
             if Instant::now() >= until {
                 return Err(if lost { Trouble::Late } else { Trouble::Busy });
@@ -143,11 +163,12 @@ impl Inner {
         let mut before = 1;
         // Writing to a string does not fail.
         let _ = write!(timed, "set local statement_timeout = {};", deadline.as_millis());
-        if kind != Kind::Read {
+        let changes = !kind.changes_nothing();
+        if changes {
             let _ = write!(timed, "set local lock_timeout = {};", lock_deadline.as_millis());
             before += 1;
         }
-        if kind != Kind::Read && (!kind.syncs() || self.options.durability == Durability::Relaxed) {
+        if changes && (!kind.syncs() || self.options.durability == Durability::Relaxed) {
             timed.push_str("set local synchronous_commit = off;");
             before += 1;
         }
@@ -158,7 +179,7 @@ impl Inner {
 
     async fn send_once(&self, kind: Kind, message: Arc<str>, until: Instant) -> Done<Sets> {
         let busy_at = until.min(Instant::now() + self.options.busy_after);
-        let mut lent = self.sessions.lend(busy_at, kind == Kind::Read).await?;
+        let mut lent = self.sessions.lend(busy_at, kind.reads()).await?;
         let Some(session) = lent.session() else { return Err(Trouble::Closed) };
         let answer = match timeout_at(until + LISTEN, sets(session, message)).await {
             Ok(answer) => answer.map_err(Trouble::from),
@@ -175,10 +196,10 @@ impl Inner {
     /// To be called after a statement that wrote counts: sums them up from time to time, beside
     /// what is asked for. Rows that another node sums up are passed over.
     pub(super) fn count(self: &Arc<Self>) {
-        if self.counted.fetch_add(1, Ordering::Relaxed) + 1 < SUM_EVERY {
+        if self.common.counted.fetch_add(1, Ordering::Relaxed) + 1 < SUM_EVERY {
             return;
         }
-        self.counted.store(0, Ordering::Relaxed);
+        self.common.counted.store(0, Ordering::Relaxed);
         let inner = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(trouble) = inner.sum_counts().await {
@@ -191,6 +212,16 @@ impl Inner {
         let values = [("rows", sql::int(SUM_ROWS))];
         let message = sql::fill(include_str!("sum_counts.sql"), &values);
         self.send(Kind::Unsynced, message).await.map(drop)
+    }
+
+    /// It is reached, and takes writes as far as it says.
+    pub(super) async fn look(&self) -> Done<()> {
+        let message = "select current_setting('transaction_read_only')";
+        let rows = self.rows(Kind::Read, message.to_owned()).await?;
+        match rows.first().map(|row| Columns(row).text(0)).transpose()?.as_deref() {
+            Some("on") => Err(Trouble::ReadOnly("it takes no writes".into())),
+            _ => Ok(()),
+        }
     }
 
     /// A write of nothing, which needs all that any other needs.

@@ -101,7 +101,7 @@ impl Inner {
             let rows =
                 (2 * merge.left() / merge.lanes().max(1) + 8).clamp(READ_ROWS.0, READ_ROWS.1);
             let lanes = self.read_on(&wants, rows, &mut merge, &mut facts).await?;
-            if std::mem::take(&mut first) && lanes != self.lanes.read().len() {
+            if std::mem::take(&mut first) && lanes != self.common.lanes.read().len() {
                 self.refresh_lanes().await?;
                 merge = self.merge(requests);
                 continue;
@@ -131,7 +131,7 @@ impl Inner {
     }
 
     fn merge(&self, requests: &[ClaimRequest]) -> Merge {
-        Merge::new(requests, self.lanes.read().iter().map(|(lane, id)| (lane, id.lane)))
+        Merge::new(requests, self.common.lanes.read().iter().map(|(lane, id)| (lane, id.lane)))
     }
 
     /// Reads lanes on, and answers how many there are at all.

@@ -50,7 +50,7 @@ impl Lanes {
 impl Inner {
     /// All of `lanes` are known afterwards; those that are new are written down.
     pub(super) async fn add_lanes(&self, lanes: Vec<&Lane>) -> Done<()> {
-        let unknown = self.lanes.unknown(lanes);
+        let unknown = self.common.lanes.unknown(lanes);
         if unknown.is_empty() {
             return Ok(());
         }
@@ -68,7 +68,7 @@ impl Inner {
         let message = sql::fill(include_str!("add_lanes.sql"), &values);
         let sets = self.send(Kind::Repeatable, message).await?;
         let rows = sets.last().map(Vec::as_slice).unwrap_or_default();
-        let mut known = self.lanes.write();
+        let mut known = self.common.lanes.write();
         for row in rows {
             let (lane, id) = lane(Columns(row))?;
             known.insert(lane, id);
@@ -82,12 +82,15 @@ impl Inner {
         let rows = self.rows(Kind::Read, message.to_owned()).await?;
         // Who could run the jobs of one that cannot be read is not known: they stay where they are.
         let lanes = super::row::readable("a lane", &rows, |row| lane(Columns(row)))?;
-        self.lanes.write().extend(lanes);
+        self.common.lanes.write().extend(lanes);
         Ok(())
     }
 
     pub(super) fn lane_id(&self, lane: &Lane) -> Done<LaneId> {
-        self.lanes.id(lane).ok_or_else(|| Trouble::Command("a lane that was not kept".into()))
+        self.common
+            .lanes
+            .id(lane)
+            .ok_or_else(|| Trouble::Command("a lane that was not kept".into()))
     }
 }
 

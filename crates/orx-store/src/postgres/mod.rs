@@ -5,6 +5,9 @@
 //! the message itself, so a proxy that pools transactions may stand before the server. What only
 //! the leader may do compares its lease in the statement that does it.
 //!
+//! A node has a few sessions, and who shares them with whom is said in [`crate::budget`]: the control
+//! plane has some, callers have others, and one elects, which so waits behind nothing.
+//!
 //! A write that is not answered in time, or whose session ends under it, is
 //! [`StoreError::Unknown`]: it may still be committed. Only what changes nothing when done twice is
 //! sent again by the store itself. Sessions come back by themselves once the server does.
@@ -48,6 +51,7 @@ use tokio::time::timeout;
 use self::group::Groups;
 use self::lanes::Lanes;
 use self::sessions::Sessions;
+use crate::budget;
 use crate::{Durability, Result, StoreError};
 
 #[derive(Clone)]
@@ -55,13 +59,16 @@ pub struct PostgresOptions {
     /// `postgres://user:password@host:port/database?sslmode=…`. What it leaves out comes from the
     /// usual variables (`PGHOST`, `PGPASSWORD`, …) and from `~/.pgpass`.
     pub url: String,
-    /// Sessions with the server at once, at most.
+    /// Sessions with the server at once, at most; 3 at least.
     pub sessions: usize,
+    /// Of those of callers, so many scan at once, and as many read pieces.
+    pub scans: usize,
     /// With [`Durability::Full`], a server that may lose what it committed is refused.
     pub durability: Durability,
     /// What `pg_stat_activity` shows.
     pub application_name: String,
-    /// Rows that may wait to be written, counting a kilobyte of arguments or logs as a row.
+    /// Rows that may wait to be written, of the control plane and of callers each, counting a kilobyte
+    /// of arguments or logs as a row.
     pub waiting_max: u32,
     /// A call that finds no room or no session for so long is [`StoreError::Busy`].
     pub busy_after: Duration,
@@ -79,6 +86,7 @@ impl PostgresOptions {
         Self {
             url: url.into(),
             sessions: 10,
+            scans: budget::half_of_cores(),
             durability: Durability::Full,
             application_name: "orx".to_owned(),
             waiting_max: 256 * 1024,
@@ -96,28 +104,45 @@ impl fmt::Debug for PostgresOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresOptions")
             .field("sessions", &self.sessions)
+            .field("scans", &self.scans)
             .field("durability", &self.durability)
             .field("application_name", &self.application_name)
             .finish_non_exhaustive()
     }
 }
 
+/// A handle of the control plane, or of callers; all are of one store.
 #[derive(Debug)]
 pub struct Postgres {
     inner: Arc<Inner>,
+    all: Arc<All>,
 }
 
-/// What calls share with the tasks that write for them.
+#[derive(Debug)]
+struct All {
+    control: Arc<Inner>,
+    callers: Arc<Inner>,
+    electing: Arc<Inner>,
+}
+
+/// One budget: what is asked through it shares sessions and room in the queue. Calls share it with the
+/// tasks that write for them.
 #[derive(Debug)]
 struct Inner {
     options: PostgresOptions,
     /// As errors name it.
     name: String,
     sessions: Sessions,
-    lanes: Lanes,
     groups: Groups,
     /// Room for what waits.
     room: Arc<Semaphore>,
+    common: Arc<Common>,
+}
+
+/// Of all budgets.
+#[derive(Debug, Default)]
+struct Common {
+    lanes: Lanes,
     closed: AtomicBool,
     /// Statements that wrote counts since they were last summed up.
     counted: AtomicU32,
@@ -133,37 +158,58 @@ impl Postgres {
     pub async fn open(options: PostgresOptions, _now: Timestamp) -> Result<Self> {
         let connect = open::connect_options(&options)?;
         let name = open::shown(&connect);
-        let sessions = Sessions::new(connect, options.sessions.max(2), options.connect_deadline);
-        let inner = Inner {
-            room: Arc::new(Semaphore::new(options.waiting_max as usize)),
-            options,
-            name,
-            sessions,
-            lanes: Lanes::default(),
-            groups: Groups::default(),
-            closed: AtomicBool::new(false),
-            counted: AtomicU32::new(0),
+        let common = Arc::<Common>::default();
+        let budget = |sessions: usize, scans: usize| {
+            let deadline = options.connect_deadline;
+            Arc::new(Inner {
+                sessions: Sessions::new(connect.clone(), sessions, scans, deadline),
+                options: options.clone(),
+                name: name.clone(),
+                groups: Groups::default(),
+                room: Arc::new(Semaphore::new(options.waiting_max as usize)),
+                common: Arc::clone(&common),
+            })
         };
+        let shared = options.sessions.max(3) - 1;
+        let (control, callers) = (shared / 2, shared - shared / 2);
+        let all = All {
+            control: budget(control, control),
+            callers: budget(callers, options.scans.clamp(1, (callers - 1).max(1))),
+            electing: budget(1, 1),
+        };
+        let inner = Arc::clone(&all.control);
         open::check_settings(&inner).await?;
         open::migrate(&inner).await?;
         inner.refresh_lanes().await.map_err(|trouble| open::failed(trouble, &inner.name))?;
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner, all: Arc::new(all) })
+    }
+
+    /// The handle for whoever asks from outside: nothing of the control plane waits for it.
+    #[must_use]
+    pub fn callers(&self) -> Self {
+        Self { inner: Arc::clone(&self.all.callers), all: Arc::clone(&self.all) }
     }
 
     async fn end(&self) -> Result<()> {
-        let inner = &self.inner;
-        if inner.closed.swap(true, Ordering::AcqRel) {
+        let All { control, callers, electing } = &*self.all;
+        if control.common.closed.swap(true, Ordering::AcqRel) {
             return Err(StoreError::Closed);
         }
+        let (most, deadline) = (control.options.waiting_max, control.options.write_deadline);
         // What was accepted is written first.
-        let all = inner.room.acquire_many(inner.options.waiting_max);
-        let waited = timeout(inner.options.write_deadline, all).await;
+        let written = futures_util::future::join(
+            control.room.acquire_many(most),
+            callers.room.acquire_many(most),
+        );
+        let waited = timeout(deadline, written).await;
         // The last synced commit syncs all that were not before it.
-        let synced = inner.touch().await;
-        inner.room.close();
-        inner.sessions.close().await;
+        let synced = control.touch().await;
+        for budget in [control, callers, electing] {
+            budget.room.close();
+            budget.sessions.close().await;
+        }
         match waited {
-            Ok(_) => synced.map_err(|trouble| inner.tell(trouble, "sync the store", false)),
+            Ok(_) => synced.map_err(|trouble| control.tell(trouble, "sync the store", false)),
             Err(_) => Err(StoreError::Unknown),
         }
     }

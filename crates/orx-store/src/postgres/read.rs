@@ -27,7 +27,7 @@ impl Inner {
     pub(super) async fn jobs(&self, ids: &[JobId]) -> Done<Vec<Job>> {
         let query = format!("{JOB} WHERE j.id = any(:ids) ORDER BY j.id");
         let message = sql::fill(&query, &[("ids", sql::ints(ids.iter().map(|id| id.0)))]);
-        self.rows(Kind::Read, message).await?.iter().map(row::job_or_stub).collect()
+        self.rows(Kind::Scan, message).await?.iter().map(row::job_or_stub).collect()
     }
 
     pub(super) async fn job_by_key(&self, key: &str) -> Done<Option<Job>> {
@@ -98,7 +98,7 @@ impl Inner {
         };
         while let Some(want) = walk.want() {
             let message = window_message(&plan, walk, want);
-            match timeout_at(until, self.rows(Kind::Read, message)).await {
+            match timeout_at(until, self.rows(Kind::Scan, message)).await {
                 Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => walk.stop(),
                 Ok(rows) => walk.feed(window(&rows?, want, walk.needs_args())?),
             }
@@ -126,7 +126,7 @@ impl Inner {
             "select l.id, q.name, l.handler from lanes l join queues q on q.id = l.queue limit {}",
             LANES_MAX + 1
         );
-        let rows = self.rows(Kind::Read, message).await?;
+        let rows = self.rows(Kind::Scan, message).await?;
         row::readable("a lane", &rows, |row| {
             let row = Columns(row);
             let handler = Some(row.text(2)?).filter(|handler| !handler.is_empty());
@@ -137,7 +137,7 @@ impl Inner {
     pub(super) async fn queue_counts(&self) -> Done<Vec<(Name, StatusCounts)>> {
         let message = include_str!("queue_counts.sql").to_owned();
         let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
-        for row in &self.rows(Kind::Read, message).await? {
+        for row in &self.rows(Kind::Piece, message).await? {
             let row = Columns(row);
             let Ok(name) = row.name(0) else { continue };
             if queues.last().is_none_or(|(last, _)| *last != name) {
@@ -151,7 +151,7 @@ impl Inner {
     }
 
     pub(super) async fn oldest_due(&self) -> Done<Vec<(Name, Timestamp)>> {
-        let rows = self.rows(Kind::Read, include_str!("oldest_due.sql").to_owned()).await?;
+        let rows = self.rows(Kind::Piece, include_str!("oldest_due.sql").to_owned()).await?;
         row::readable("a queue", &rows, |row| Ok((Columns(row).name(0)?, Columns(row).time(1)?)))
     }
 
@@ -163,7 +163,7 @@ impl Inner {
     pub(super) async fn live_attempts(&self) -> Done<Vec<Live>> {
         // `status <> 5` names the index.
         let message = format!("{LIVE} where status in (3, 4) and status <> 5 order by id");
-        row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
+        row::readable("a live attempt", &self.rows(Kind::Piece, message).await?, live)
     }
 
     pub(super) async fn live_attempts_of(&self, workers: &[Incarnation]) -> Done<Vec<Live>> {
@@ -196,7 +196,7 @@ impl Inner {
             "select count(*) from (select from jobs where dead is not null limit {}) letters",
             integer(most)
         );
-        let rows = self.rows(Kind::Read, message).await?;
+        let rows = self.rows(Kind::Piece, message).await?;
         Ok(rows.first().map(|row| Columns(row).unsigned(0)).transpose()?.unwrap_or(0))
     }
 }

@@ -21,7 +21,8 @@ impl Inner {
         let limit = i64::try_from(request.limit_bytes).unwrap_or(i64::MAX);
         let mut values = log_values(request);
         values.push(("limit", sql::int(limit.max(1))));
-        let rows = self.rows(Kind::Read, sql::fill(include_str!("read_logs.sql"), &values)).await?;
+        let rows =
+            self.rows(Kind::Piece, sql::fill(include_str!("read_logs.sql"), &values)).await?;
         let chunk = |row: &_| {
             let row = Columns(row);
             Ok(LogChunk {
@@ -50,7 +51,7 @@ impl Inner {
                 ("chunks", sql::int(TAIL_CHUNKS)),
             ]);
             let message = sql::fill(include_str!("log_tail.sql"), &values);
-            let rows = self.rows(Kind::Read, message).await?;
+            let rows = self.rows(Kind::Scan, message).await?;
             for row in &rows {
                 let row = Columns(row);
                 let newlines = row.unsigned(2)?;
@@ -127,7 +128,7 @@ impl Inner {
             "{JOB} WHERE j.id IN ({ids}) ORDER BY j.id; {ATTEMPT} WHERE job IN ({ids}) \
              ORDER BY job, number"
         );
-        let sets = self.send(Kind::Read, sql::fill(&query, &values)).await?;
+        let sets = self.send(Kind::Scan, sql::fill(&query, &values)).await?;
         let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
         for row in sets.get(1).into_iter().flatten() {
             let attempt = row::attempt(row)?;
@@ -164,7 +165,7 @@ impl Inner {
                 kept_until: row.time(4)?,
             })
         };
-        self.rows(Kind::Read, message).await?.iter().map(key).collect()
+        self.rows(Kind::Scan, message).await?.iter().map(key).collect()
     }
 
     pub(super) async fn next_job(&self) -> Done<i64> {

@@ -151,7 +151,7 @@ impl Inner {
                 ("limit", sql::int(i64::from(limit))),
             ],
         );
-        let rows = self.rows(Kind::Read, message).await?;
+        let rows = self.rows(Kind::Piece, message).await?;
         row::readable("a schedule", &rows, record_or_stub)
     }
 
@@ -210,7 +210,7 @@ impl Inner {
                     ("limit", sql::int(i64::from(limit))),
                 ],
             );
-            let rows = self.rows(Kind::Read, message).await?;
+            let rows = self.rows(Kind::Piece, message).await?;
             due.extend(row::readable("a schedule that is due", &rows, record)?);
             // Those that cannot be read take nobody's place.
             let last = rows.last().map(Columns).filter(|_| rows.len() >= limit as usize);
@@ -310,7 +310,7 @@ impl Inner {
                     ("limit", sql::int(i64::from(request.limit))),
                 ],
             );
-            let rows = self.rows(Kind::Read, message).await?;
+            let rows = self.rows(Kind::Piece, message).await?;
             slots.extend(row::readable("a row of a ledger", &rows, slot)?);
             // Those that cannot be read take nobody's place.
             match rows.last().filter(|_| rows.len() >= limit && slots.len() < limit) {
@@ -330,7 +330,7 @@ impl Inner {
             &[("since", sql::int(since.as_millis()))],
         );
         let missed = |row: &_| Ok((Columns(row).name(0)?, Columns(row).unsigned(1)?));
-        row::readable("a schedule", &self.rows(Kind::Read, message).await?, missed)
+        row::readable("a schedule", &self.rows(Kind::Piece, message).await?, missed)
     }
 
     async fn is_watching(&self) -> Done<bool> {
@@ -352,7 +352,7 @@ impl Inner {
 
     async fn all_watched(&self) -> Done<Vec<Watched>> {
         let message = format!("{WATCHED} order by w.job");
-        self.rows(Kind::Read, message).await?.iter().map(watched).collect()
+        self.rows(Kind::Scan, message).await?.iter().map(watched).collect()
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Done<u64> {

@@ -1,4 +1,4 @@
-//! Sessions with the server: a few, each lent to one message at a time.
+//! Sessions with the server: a few of one budget, each lent to one message at a time.
 //!
 //! None is kept that may be in the middle of something: a message whose caller went away, or that
 //! was not answered in time, takes its session with it. When one is found dead, all that rest are
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::tls;
 use super::trouble::{Done, Trouble};
+use crate::budget::Reads;
 
 /// A session that has rested for longer is asked whether it lives. A firewall that forgot it, or a
 /// server that went, is then found before anything is sent.
@@ -28,8 +29,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_m
 pub(super) struct Sessions {
     options: PgConnectOptions,
     room: Arc<Semaphore>,
-    /// Fewer than there are: slow reads leave some to what is written.
-    room_to_read: Arc<Semaphore>,
+    /// Of these fewer than there are: they leave the rest to reads by key, and to what is written.
+    pieces: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
     resting: Arc<Mutex<Resting>>,
     connect_deadline: Duration,
 }
@@ -77,11 +79,18 @@ impl Lent {
 }
 
 impl Sessions {
-    pub(super) fn new(options: PgConnectOptions, most: usize, connect_deadline: Duration) -> Self {
+    /// `most` at once, and of those `scans` that scan, and as many that read pieces.
+    pub(super) fn new(
+        options: PgConnectOptions,
+        most: usize,
+        scans: usize,
+        connect_deadline: Duration,
+    ) -> Self {
         Self {
             options,
             room: Arc::new(Semaphore::new(most)),
-            room_to_read: Arc::new(Semaphore::new((most * 2 / 3).max(1))),
+            pieces: Arc::new(Semaphore::new(scans)),
+            scans: Arc::new(Semaphore::new(scans)),
             resting: Arc::default(),
             connect_deadline,
         }
@@ -89,15 +98,19 @@ impl Sessions {
 
     /// A session that nobody else uses. Waits for one that is lent, and for a server that is
     /// starting, but not beyond `until`.
-    pub(super) async fn lend(&self, until: Instant, reads: bool) -> Done<Lent> {
+    pub(super) async fn lend(&self, until: Instant, reads: Reads) -> Done<Lent> {
         let room_in = async |room: &Arc<Semaphore>| {
             timeout_at(until, Arc::clone(room).acquire_owned())
                 .await
                 .map_err(|_| Trouble::Busy)?
                 .map_err(|_| Trouble::Closed)
         };
-        let to_read = if reads { Some(room_in(&self.room_to_read).await?) } else { None };
-        let permits = (room_in(&self.room).await?, to_read);
+        let few = match reads {
+            Reads::Point => None,
+            Reads::Piece => Some(room_in(&self.pieces).await?),
+            Reads::Scan => Some(room_in(&self.scans).await?),
+        };
+        let permits = (room_in(&self.room).await?, few);
         loop {
             let (rested, generation) = {
                 let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,8 +163,9 @@ impl Sessions {
 
     /// Lets the resting ones go in good order; none is lent any more.
     pub(super) async fn close(&self) {
-        self.room.close();
-        self.room_to_read.close();
+        for room in [&self.room, &self.pieces, &self.scans] {
+            room.close();
+        }
         let sessions = {
             let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
             resting.closed = true;

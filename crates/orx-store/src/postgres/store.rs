@@ -207,7 +207,7 @@ impl Workers for Postgres {
 impl Leases for Postgres {
     /// By the clock of the server, not by `now`.
     async fn lead(&self, request: LeadRequest, _now: Timestamp) -> Result<Lead> {
-        let asked = self.inner.write("take the lead", self.inner.lead(&request)).await;
+        let asked = self.inner.write("take the lead", self.all.electing.lead(&request)).await;
         if let Err(StoreError::Busy) = &asked
             && let Some(to) = self.home().await?.moved_to
         {
@@ -217,7 +217,7 @@ impl Leases for Postgres {
     }
 
     async fn step_down(&self, term: Term) -> Result<bool> {
-        self.inner.write("step down", self.inner.step_down(term)).await
+        self.inner.write("step down", self.all.electing.step_down(term)).await
     }
 
     async fn leader(&self, _now: Timestamp) -> Result<Option<(Term, Duration)>> {
@@ -322,6 +322,10 @@ impl Upkeep for Postgres {
             Durability::Relaxed => "may lose the last moments when the database server crashes",
         };
         StoreInfo { kind: "postgres", durability, schema: open::SCHEMA }
+    }
+
+    async fn look(&self) -> Result<()> {
+        self.inner.read("look at the store", self.inner.look()).await
     }
 
     async fn check_writable(&self) -> Result<()> {

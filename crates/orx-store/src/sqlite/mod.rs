@@ -1,7 +1,8 @@
 //! The store in one SQLite file.
 //!
 //! All writes go through one thread ([`writer`]), which gathers what waits into one transaction
-//! and one sync; reads have connections of their own ([`readers`]). What changes of a job stands in
+//! and one sync; reads have connections of their own ([`readers`]). Whose command is written first,
+//! and who shares readers with whom, is said in [`crate::budget`]. What changes of a job stands in
 //! one narrow row, what is written once beside it: see the migrations.
 //!
 //! A write that is not answered in time is [`StoreError::Unknown`]: it may still be committed. When
@@ -41,6 +42,7 @@ use self::cache::Cache;
 use self::readers::Readers;
 use self::trouble::{Done, Trouble};
 use self::writer::{Call, Order, Queued, Tx, Writer};
+use crate::budget::{self, Reads};
 use crate::{Durability, Result, StoreError};
 
 /// The id of the store in a file, which this process must not have open; `None` where it is none.
@@ -54,15 +56,18 @@ pub struct SqliteOptions {
     /// The database file; it is made where it is not there.
     pub path: PathBuf,
     pub durability: Durability,
-    /// Rows that may wait for the writer, counting a kilobyte of arguments or logs as a row.
+    /// Rows that may wait for the writer, of the control plane and of callers each, counting a
+    /// kilobyte of arguments or logs as a row.
     pub waiting_max: u32,
     /// A call that finds no room for so long is [`StoreError::Busy`].
     pub busy_after: Duration,
     /// A write not answered for so long is [`StoreError::Unknown`].
     pub write_deadline: Duration,
     pub read_deadline: Duration,
-    /// Reads at once.
+    /// Reads of the control plane at once, and reads by key of callers.
     pub readers: usize,
+    /// Scans of callers at once, and as many reads of pieces.
+    pub scans: usize,
 }
 
 impl SqliteOptions {
@@ -81,20 +86,53 @@ impl Default for SqliteOptions {
             write_deadline: Duration::from_secs(10),
             read_deadline: Duration::from_secs(5),
             readers: 4,
+            scans: budget::half_of_cores(),
         }
     }
 }
 
+/// A handle of the control plane, or of callers; all are of one store.
 #[derive(Debug)]
 pub struct Sqlite {
+    shared: Arc<Shared>,
+    by: By,
+}
+
+#[derive(Debug)]
+struct Shared {
     options: SqliteOptions,
     orders: Mutex<Option<mpsc::Sender<Order>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    readers: Readers,
-    /// Room for what waits.
-    room: Arc<Semaphore>,
+    control: Budget,
+    callers: Budget,
     failed: watch::Receiver<bool>,
     closed: AtomicBool,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Control,
+    Callers,
+}
+
+#[derive(Debug)]
+struct Budget {
+    points: Arc<Readers>,
+    pieces: Arc<Readers>,
+    scans: Arc<Readers>,
+    /// Room for what waits for the writer.
+    room: Arc<Semaphore>,
+}
+
+impl Budget {
+    fn readers(&self, reads: Reads) -> &Readers {
+        match reads {
+            Reads::Point => &self.points,
+            Reads::Piece => &self.pieces,
+            Reads::Scan => &self.scans,
+        }
+    }
 }
 
 /// Whether a write is synced before it is answered.
@@ -138,20 +176,48 @@ impl Sqlite {
             .name("orx-store".to_owned())
             .spawn(run)
             .map_err(|error| StoreError::Open { store: open::shown(path), source: error.into() })?;
-        Ok(Self {
-            readers: Readers::new(path.clone(), lock, options.readers, options.read_deadline),
-            room: Arc::new(Semaphore::new(options.waiting_max as usize)),
-            options,
+        let readers = |most: usize| {
+            let lock = Arc::clone(&lock);
+            Arc::new(Readers::new(path.clone(), lock, most, options.read_deadline))
+        };
+        let room = || Arc::new(Semaphore::new(options.waiting_max as usize));
+        let all = readers(options.readers);
+        let (pieces, scans) = (Arc::clone(&all), Arc::clone(&all));
+        let control = Budget { points: all, pieces, scans, room: room() };
+        let callers = Budget {
+            points: readers(options.readers),
+            pieces: readers(options.scans),
+            scans: readers(options.scans),
+            room: room(),
+        };
+        let shared = Shared {
             orders: Mutex::new(Some(orders)),
             thread: Mutex::new(Some(thread)),
+            control,
+            callers,
+            options,
             failed,
             closed: AtomicBool::new(false),
-        })
+        };
+        Ok(Self { shared: Arc::new(shared), by: By::Control })
+    }
+
+    /// The handle for whoever asks from outside: nothing of the control plane waits for it.
+    #[must_use]
+    pub fn callers(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), by: By::Callers }
+    }
+
+    fn budget(&self) -> &Budget {
+        match self.by {
+            By::Control => &self.shared.control,
+            By::Callers => &self.shared.callers,
+        }
     }
 
     /// Resolves once the disk has failed under the store, and never otherwise.
     pub async fn failed(&self) {
-        let mut failed = self.failed.clone();
+        let mut failed = self.shared.failed.clone();
         if failed.wait_for(|failed| *failed).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -167,31 +233,42 @@ impl Sqlite {
         run: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
     ) -> Result<T> {
         self.usable()?;
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX).clamp(1, self.options.waiting_max);
-        let room = Arc::clone(&self.room).acquire_many_owned(weight);
-        let permit = timeout(self.options.busy_after, room)
+        let options = &self.shared.options;
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX).clamp(1, options.waiting_max);
+        let room = Arc::clone(&self.budget().room).acquire_many_owned(weight);
+        let permit = timeout(options.busy_after, room)
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
         let (reply, answer) = oneshot::channel();
         let command = Box::new(Call { action, run, result: None, reply });
-        let durable = kind == Kind::Durable;
-        self.send(Order::Write(Queued { command, durable, weight, permit }))?;
-        match timeout(self.options.write_deadline, answer).await {
+        let (durable, urgent) = (kind == Kind::Durable, self.by == By::Control);
+        self.shared.send(Order::Write(Queued { command, durable, urgent, weight, permit }))?;
+        match timeout(options.write_deadline, answer).await {
             Ok(Ok(answer)) => answer,
             // The writer ended without an answer.
-            Ok(Err(_)) => Err(self.ended()),
+            Ok(Err(_)) => Err(self.shared.ended()),
             Err(_) => Err(StoreError::Unknown),
         }
     }
 
+    /// Some rows, by their key.
     async fn read<T: Send + 'static>(
         &self,
         action: &'static str,
         read: impl Fn(&rusqlite::Connection) -> Done<T> + Send + 'static,
     ) -> Result<T> {
+        self.read_of(Reads::Point, action, read).await
+    }
+
+    async fn read_of<T: Send + 'static>(
+        &self,
+        reads: Reads,
+        action: &'static str,
+        read: impl Fn(&rusqlite::Connection) -> Done<T> + Send + 'static,
+    ) -> Result<T> {
         self.usable()?;
-        self.readers.read(action, StoreError::Unknown, read).await
+        self.budget().readers(reads).read(action, StoreError::Unknown, read).await
     }
 
     /// A read that answers `None` where it had to look at too many jobs.
@@ -202,10 +279,16 @@ impl Sqlite {
     ) -> Result<T> {
         self.usable()?;
         let late = StoreError::TooBroad { limit: read::SCAN_MAX };
-        let found = self.readers.read(action, late, read).await?;
+        let found = self.budget().readers(Reads::Scan).read(action, late, read).await?;
         found.ok_or(StoreError::TooBroad { limit: read::SCAN_MAX })
     }
 
+    fn usable(&self) -> Result<()> {
+        self.shared.usable()
+    }
+}
+
+impl Shared {
     fn send(&self, order: Order) -> Result<()> {
         let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
@@ -234,7 +317,11 @@ impl Sqlite {
         let (reply, answer) = oneshot::channel();
         self.send(Order::Close(reply))?;
         let answer = answer.await.unwrap_or_else(|_| Err(self.ended()));
-        self.readers.close();
+        for budget in [&self.control, &self.callers] {
+            for readers in [&budget.points, &budget.pieces, &budget.scans] {
+                readers.close();
+            }
+        }
         self.join().await;
         answer
     }
@@ -249,7 +336,7 @@ impl Sqlite {
     }
 }
 
-impl Drop for Sqlite {
+impl Drop for Shared {
     /// Waits for the writer's last commit, so that the file can be opened again afterwards.
     fn drop(&mut self) {
         drop(self.orders.lock().unwrap_or_else(PoisonError::into_inner).take());

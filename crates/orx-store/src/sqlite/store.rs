@@ -21,6 +21,7 @@ use super::trouble::Done;
 use super::writer::Tx;
 use super::{Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
 use super::{read, read_beside, schedules, transfer};
+use crate::budget::Reads;
 use crate::error::prepared;
 use crate::new_fire::{self, NewFire, NewPlan, NewSettle};
 use crate::new_job::NewJob;
@@ -71,7 +72,8 @@ impl Jobs for Sqlite {
     }
 
     async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<Job>> {
-        self.read("read the jobs", move |conn| read::jobs(conn, &ids)).await
+        let read = move |conn: &Connection| read::jobs(conn, &ids);
+        self.read_of(Reads::Scan, "read the jobs", read).await
     }
 
     async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {
@@ -94,11 +96,11 @@ impl Jobs for Sqlite {
     }
 
     async fn queue_counts(&self) -> Result<Vec<(Name, StatusCounts)>> {
-        self.read("count the jobs", read::queue_counts).await
+        self.read_of(Reads::Piece, "count the jobs", read::queue_counts).await
     }
 
     async fn oldest_due(&self) -> Result<Vec<(Name, Timestamp)>> {
-        self.read("read what is due", read::oldest_due).await
+        self.read_of(Reads::Piece, "read what is due", read::oldest_due).await
     }
 
     async fn cancel(
@@ -184,7 +186,7 @@ impl Dispatching for Sqlite {
     }
 
     async fn live_attempts(&self) -> Result<Vec<Live>> {
-        self.read("read the live attempts", read::live_attempts).await
+        self.read_of(Reads::Piece, "read the live attempts", read::live_attempts).await
     }
 
     async fn live_attempts_of(&self, workers: Vec<Incarnation>) -> Result<Vec<Live>> {
@@ -224,7 +226,7 @@ impl Schedules for Sqlite {
         let read = move |conn: &Connection| {
             schedules::list(conn, after.as_ref().map_or("", Name::as_str), limit)
         };
-        self.read("read the schedules", read).await
+        self.read_of(Reads::Piece, "read the schedules", read).await
     }
 
     async fn change_schedule(
@@ -251,7 +253,7 @@ impl Schedules for Sqlite {
 
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
         let read = move |conn: &Connection| schedules::due(conn, now, limit);
-        self.read("read the schedules that are due", read).await
+        self.read_of(Reads::Piece, "read the schedules that are due", read).await
     }
 
     async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
@@ -275,12 +277,13 @@ impl Schedules for Sqlite {
     }
 
     async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>> {
-        self.read("read the ledger", move |conn| schedules::slots(conn, &request)).await
+        let read = move |conn: &Connection| schedules::slots(conn, &request);
+        self.read_of(Reads::Piece, "read the ledger", read).await
     }
 
     async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
         let read = move |conn: &Connection| schedules::missed_since(conn, since);
-        self.read("read what was missed", read).await
+        self.read_of(Reads::Piece, "read what was missed", read).await
     }
 
     async fn is_watching(&self) -> Result<bool> {
@@ -326,7 +329,7 @@ impl Schedules for Sqlite {
     }
 
     async fn all_watched(&self) -> Result<Vec<Watched>> {
-        self.read("read the watched runs", schedules::all_watched).await
+        self.read_of(Reads::Scan, "read the watched runs", schedules::all_watched).await
     }
 
     async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
@@ -347,11 +350,13 @@ impl Logs for Sqlite {
     }
 
     async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>> {
-        self.read("read the log", move |conn| read_beside::read_logs(conn, &request)).await
+        let read = move |conn: &Connection| read_beside::read_logs(conn, &request);
+        self.read_of(Reads::Piece, "read the log", read).await
     }
 
     async fn log_tail(&self, request: LogRequest, lines: u32) -> Result<LogCursor> {
-        self.read("read the log", move |conn| read_beside::log_tail(conn, &request, lines)).await
+        let read = move |conn: &Connection| read_beside::log_tail(conn, &request, lines);
+        self.read_of(Reads::Scan, "read the log", read).await
     }
 }
 
@@ -434,7 +439,8 @@ impl Leases for Sqlite {
 impl Transfer for Sqlite {
     async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
         let after = after.map_or(0, |after| after.0);
-        self.read("read the jobs", move |conn| read_beside::export(conn, after, limit)).await
+        let read = move |conn: &Connection| read_beside::export(conn, after, limit);
+        self.read_of(Reads::Scan, "read the jobs", read).await
     }
 
     async fn import(&self, parcels: Vec<Parcel>) -> Result<u64> {
@@ -449,7 +455,8 @@ impl Transfer for Sqlite {
 
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>> {
         let after = after.unwrap_or_default();
-        self.read("read the keys", move |conn| read_beside::kept_keys(conn, &after, limit)).await
+        let read = move |conn: &Connection| read_beside::kept_keys(conn, &after, limit);
+        self.read_of(Reads::Scan, "read the keys", read).await
     }
 
     async fn home(&self) -> Result<Home> {
@@ -491,7 +498,7 @@ impl DeadLetters for Sqlite {
 
     async fn dead_letter_count(&self, most: u64) -> Result<u64> {
         let read = move |conn: &Connection| read::dead_letter_count(conn, most);
-        self.read("count the dead letters", read).await
+        self.read_of(Reads::Piece, "count the dead letters", read).await
     }
 
     async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>> {
@@ -536,18 +543,24 @@ fn free_bytes(path: &std::path::Path) -> Option<u64> {
 #[async_trait]
 impl Upkeep for Sqlite {
     fn info(&self) -> StoreInfo {
-        let durability = match self.options.durability {
+        let durability = match self.shared.options.durability {
             Durability::Full => "full",
             Durability::Relaxed => "may lose the last moments at power loss",
         };
         StoreInfo { kind: "sqlite", durability, schema: open::SCHEMA }
     }
 
-    async fn check_writable(&self) -> Result<()> {
+    async fn look(&self) -> Result<()> {
+        self.usable()?;
         // A row of one page may find its place where nothing else does.
-        if free_bytes(&self.options.path).is_some_and(|free| free < ROOM_BYTES) {
+        if free_bytes(&self.shared.options.path).is_some_and(|free| free < ROOM_BYTES) {
             return Err(StoreError::Full);
         }
+        Ok(())
+    }
+
+    async fn check_writable(&self) -> Result<()> {
+        self.look().await?;
         self.write("write to the store", Kind::Durable, 1, keep::touch).await
     }
 
@@ -574,6 +587,6 @@ impl Upkeep for Sqlite {
     }
 
     async fn close(&self) -> Result<()> {
-        self.end().await
+        self.shared.end().await
     }
 }

@@ -398,6 +398,161 @@ async fn advisory_writes_are_synced_in_time() {
     assert_eq!(store.read("read", synced).await.expect("read"), before + 2);
 }
 
+#[tokio::test]
+async fn what_changes_nothing_syncs_nothing_and_leaves_what_was_written_before_to_be_synced() {
+    let folder = folder();
+    let store = open(folder.path());
+    enqueue(&store, vec![spec()]).await;
+    let synced = |conn: &Connection| {
+        Ok(conn.query_row("SELECT value FROM meta WHERE key = 'synced'", [], |row| {
+            row.get::<_, i64>(0)
+        })?)
+    };
+    let before = store.read("read", synced).await.expect("read");
+    claim(&store, "video", 1, 1).await;
+    let nobody = crate::CancelCommand {
+        id: JobId(99),
+        reason: None,
+        by: None,
+        force: false,
+        expected: None,
+    };
+    let answers = store.cancel(vec![nobody], NOW).await.expect("cancel");
+    assert_eq!(answers, [crate::CancelAnswer::Missing]);
+    let is_synced = async {
+        while store.read("read", synced).await.expect("read") == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(5 * ADVISORY_SYNC, is_synced).await.expect("the claim is synced");
+    for _ in 0..3 {
+        store.leader(NOW).await.expect("read");
+        store.look().await.expect("room");
+    }
+    // At its end a store syncs what is not synced yet.
+    store.close().await.expect("close");
+    let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
+    assert_eq!(synced(&conn).expect("read"), before + 1);
+}
+
+/// Reads of callers, and commands, that stand still until this is dropped.
+struct Gate {
+    _open: mpsc::Sender<()>,
+    shut: Arc<Mutex<mpsc::Receiver<()>>>,
+    standing: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        let (open, shut) = mpsc::channel();
+        let standing = Arc::new(Semaphore::new(0));
+        Self { _open: open, shut: Arc::new(Mutex::new(shut)), standing }
+    }
+
+    fn stand(&self) -> impl Fn() + Send + 'static {
+        let (shut, standing) = (Arc::clone(&self.shut), Arc::clone(&self.standing));
+        move || {
+            standing.add_permits(1);
+            let _ended = shut.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        }
+    }
+
+    /// Until so many stand there.
+    async fn stands(&self, count: usize) {
+        self.standing.acquire_many(count as u32).await.expect("open").forget();
+    }
+}
+
+#[tokio::test]
+async fn callers_that_scan_and_read_pieces_without_end_hold_up_no_other_read() {
+    let folder = folder();
+    let read_deadline = Duration::from_secs(60);
+    let path = folder.path().join("orx.db");
+    let options = SqliteOptions { scans: 2, read_deadline, ..SqliteOptions::new(path) };
+    let store = Sqlite::open(options, NOW).expect("open");
+    let job = enqueue(&store, vec![spec()]).await[0];
+    let callers = Arc::new(store.callers());
+    let gate = Gate::new();
+    let mut reads = Vec::new();
+    for kind in [Reads::Scan, Reads::Piece] {
+        for _ in 0..20 {
+            let (callers, stand) = (Arc::clone(&callers), gate.stand());
+            reads.push(tokio::spawn(async move {
+                let read = move |_: &Connection| {
+                    stand();
+                    Ok(())
+                };
+                callers.read_of(kind, "scan", read).await
+            }));
+        }
+    }
+    gate.stands(4).await;
+    let others = async {
+        assert!(callers.job(job).await.expect("read").is_some());
+        assert!(crate::Tokens::token(&*callers, "none").await.expect("read").is_none());
+        assert_eq!(enqueue(&callers, vec![spec()]).await, [JobId(2)]);
+        assert_eq!(claim(&store, "video", 1, 2).await.len(), 2);
+        assert_eq!(store.live_attempts().await.expect("read").len(), 2);
+        assert_eq!(store.list(all(), NOW).await.expect("read").rows.len(), 2);
+    };
+    let answered = tokio::time::timeout(Duration::from_secs(20), others).await;
+    drop(gate);
+    answered.expect("they wait for nobody");
+    for read in reads {
+        read.await.expect("it ended").expect("read");
+    }
+}
+
+fn all() -> crate::ListRequest {
+    let filter = Filter::default();
+    crate::ListRequest { filter, oldest_first: false, after: None, limit: 9 }
+}
+
+#[tokio::test]
+async fn the_control_plane_writes_before_callers_who_each_batch_takes_little_of() {
+    let folder = folder();
+    let store = open(folder.path());
+    let callers = store.callers();
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let write = |by: &Sqlite, what: &'static str, gate: Option<&Gate>| {
+        let (written, stand) = (Arc::clone(&written), gate.map(Gate::stand));
+        let run = move |_: &mut Tx<'_>| {
+            written.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+            stand.iter().for_each(|stand| stand());
+            Ok(())
+        };
+        let by = Sqlite { shared: Arc::clone(&by.shared), by: by.by };
+        let weight = if by.by == By::Callers { 1_500 } else { 1 };
+        tokio::spawn(async move { by.write("write", Kind::Durable, weight, run).await })
+    };
+    let most = store.shared.options.waiting_max as usize;
+    // What holds room was sent, or is about to be: its task runs on this very thread.
+    let sent = async |by: &Sqlite, weight: usize| {
+        while most - by.budget().room.available_permits() < weight {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (first, second) = (Gate::new(), Gate::new());
+    let mut writes = vec![write(&callers, "first", Some(&first))];
+    first.stands(1).await;
+    writes.push(write(&callers, "a caller's", Some(&second)));
+    writes.push(write(&callers, "a caller's", None));
+    writes.push(write(&callers, "a caller's", None));
+    sent(&callers, 4 * 1_500).await;
+    drop(first);
+    // Of callers, one in each batch: so much does it write.
+    second.stands(1).await;
+    writes.push(write(&store, "the control plane's", None));
+    sent(&store, 1).await;
+    drop(second);
+    for write in writes {
+        write.await.expect("it ended").expect("written");
+    }
+    let written = written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let expected = ["first", "a caller's", "the control plane's", "a caller's", "a caller's"];
+    assert_eq!(written, expected);
+}
+
 async fn limit_pages(store: &Sqlite, pages: i64) {
     let limit = move |tx: &mut Tx<'_>| {
         let sql = format!("PRAGMA max_page_count = {pages}");
@@ -429,7 +584,7 @@ async fn a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
     let next = enqueue(&store, vec![big]).await;
     assert!(next[0] > first[0]);
     counts_are_right(&store).await;
-    assert!(!*store.failed.borrow());
+    assert!(!*store.shared.failed.borrow());
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! The one writer: a thread that gathers what waits into one transaction, commits it with one
 //! sync, and answers all of it together.
 //!
-//! It waits for nothing: while one commit syncs, the next batch gathers. A command that fails must
+//! It waits for nothing: while one commit syncs, the next batch gathers. What the control plane asks
+//! goes first, and of what callers ask each batch takes only so much that the next one is soon: so many
+//! rows, or kilobytes. A command that fails must
 //! not sink the others, and that is rare: the batch is rolled back and each command done in a
 //! transaction of its own, which costs the common case no savepoint. A full disk refuses the whole
 //! batch, and the writer goes on. After any other failure of the disk what is on it is unknown, so
 //! nothing is tried again: the writer ends, and says so.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +23,9 @@ use crate::{ADVISORY_SYNC, Durability, StoreError};
 /// What one transaction takes at most.
 const BATCH_COMMANDS: usize = 512;
 const BATCH_WEIGHT: u32 = 8 * 1024;
+/// What it takes of callers, but for one command that alone is more: some milliseconds' work, which the
+/// control plane waits for.
+const CALLERS_WEIGHT: u32 = 2 * 1024;
 /// Advisory writes are synced after this, so that the sync has ended within [`ADVISORY_SYNC`].
 const SYNC_AFTER: Duration = Duration::from_millis(ADVISORY_SYNC.as_millis() as u64 / 2);
 /// Pages the write-ahead log takes, by estimate, before it is carried over into the file and begun
@@ -48,6 +54,8 @@ pub(super) trait Command: Send {
 pub(super) struct Queued {
     pub(super) command: Box<dyn Command>,
     pub(super) durable: bool,
+    /// Of the control plane.
+    pub(super) urgent: bool,
     /// Roughly its rows; the permit holds as much of the queue's room.
     pub(super) weight: u32,
     pub(super) permit: OwnedSemaphorePermit,
@@ -96,6 +104,48 @@ where
     }
 }
 
+/// What was sent and is not written yet, which the room of its callers bounds.
+#[derive(Default)]
+struct Waiting {
+    urgent: VecDeque<Queued>,
+    callers: VecDeque<Queued>,
+    close: Option<oneshot::Sender<Result<(), StoreError>>>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.urgent.is_empty() && self.callers.is_empty()
+    }
+
+    fn add(&mut self, order: Order) {
+        match order {
+            Order::Write(queued) if queued.urgent => self.urgent.push_back(queued),
+            Order::Write(queued) => self.callers.push_back(queued),
+            Order::Close(reply) => self.close = Some(reply),
+        }
+    }
+
+    /// The next batch. At least one command of each who waits is in it.
+    fn batch(&mut self) -> Vec<Queued> {
+        let mut batch = Vec::new();
+        take(&mut self.urgent, BATCH_WEIGHT, &mut batch);
+        take(&mut self.callers, CALLERS_WEIGHT, &mut batch);
+        batch
+    }
+}
+
+fn take(from: &mut VecDeque<Queued>, most: u32, batch: &mut Vec<Queued>) {
+    let mut weight = 0_u32;
+    for taken in 0..BATCH_COMMANDS {
+        let Some(next) = from.front() else { return };
+        weight = weight.saturating_add(next.weight);
+        if taken > 0 && weight > most {
+            return;
+        }
+        batch.extend(from.pop_front());
+    }
+}
+
 pub(super) struct Writer {
     conn: Connection,
     cache: Cache,
@@ -122,27 +172,22 @@ impl Writer {
 
     /// Ends on [`Order::Close`], when nobody can send any more, or when the disk failed.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
-        let mut gathered = Vec::new();
-        loop {
-            let close = match self.gather(orders, &mut gathered) {
-                Gathered::Batch => None,
-                Gathered::Close(reply) => Some(reply),
-                Gathered::Idle => {
-                    if let Err(trouble) = self.sync() {
-                        self.note(&trouble);
-                    }
-                    None
-                }
-                Gathered::Ended => break,
-            };
-            if !gathered.is_empty() {
-                self.batch(&mut gathered);
+        let mut waiting = Waiting::default();
+        while self.gather(orders, &mut waiting) {
+            self.batch(&mut waiting.batch());
+            // Also where a batch changed nothing, and so brought nothing else to the disk.
+            if self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AFTER)
+                && let Err(trouble) = self.sync()
+            {
+                self.note(&trouble);
             }
             if *self.failed.borrow() {
                 // What is dropped unanswered is answered as failed by the caller's side.
                 return;
             }
-            if let Some(reply) = close {
+            if waiting.is_empty()
+                && let Some(reply) = waiting.close.take()
+            {
                 let done = self.close();
                 drop(reply.send(done));
                 return;
@@ -156,38 +201,24 @@ impl Writer {
         }
     }
 
-    fn gather(&self, orders: &Receiver<Order>, gathered: &mut Vec<Queued>) -> Gathered {
-        let first = match self.unsynced_since {
-            None => orders.recv().map_err(|_| Gathered::Ended),
-            Some(since) => {
-                let left = SYNC_AFTER.saturating_sub(since.elapsed());
-                orders.recv_timeout(left).map_err(|error| match error {
-                    RecvTimeoutError::Timeout => Gathered::Idle,
-                    RecvTimeoutError::Disconnected => Gathered::Ended,
-                })
-            }
-        };
-        let mut order = match first {
-            Ok(order) => order,
-            Err(gathered) => return gathered,
-        };
-        let mut weight = 0;
-        loop {
-            match order {
-                Order::Close(reply) => return Gathered::Close(reply),
-                Order::Write(queued) => {
-                    weight += queued.weight;
-                    gathered.push(queued);
-                }
-            }
-            if gathered.len() >= BATCH_COMMANDS || weight >= BATCH_WEIGHT {
-                return Gathered::Batch;
-            }
-            match orders.try_recv() {
-                Ok(next) => order = next,
-                Err(_) => return Gathered::Batch,
+    /// Takes all that was sent. Where nothing waits, until something comes, or is to be synced. `false`:
+    /// nothing waits, and nobody can send any more.
+    fn gather(&self, orders: &Receiver<Order>, waiting: &mut Waiting) -> bool {
+        if waiting.is_empty() {
+            let came = match self.unsynced_since {
+                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(since) => orders.recv_timeout(SYNC_AFTER.saturating_sub(since.elapsed())),
+            };
+            match came {
+                Ok(order) => waiting.add(order),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
+        while let Ok(order) = orders.try_recv() {
+            waiting.add(order);
+        }
+        true
     }
 
     fn batch(&mut self, gathered: &mut Vec<Queued>) {
@@ -224,12 +255,17 @@ impl Writer {
         let due = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AFTER);
         let durable = gathered.iter().any(|queued| queued.durable);
         let sync = self.durability == Durability::Full && (durable || due);
+        let changes = self.conn.total_changes();
         let result = self.set_sync(sync).and_then(|()| self.try_transact(gathered));
         if result.is_err() {
             self.roll_back()?;
             return result;
         }
         self.cache.committed();
+        if self.conn.total_changes() == changes {
+            // Nothing was written, and nothing synced.
+            return Ok(());
+        }
         if sync {
             self.unsynced_since = None;
         } else if self.durability == Durability::Full && self.unsynced_since.is_none() {
@@ -316,15 +352,6 @@ impl Writer {
             Trouble::Command(error) => tracing::error!(%error, "the store could not do a command"),
         }
     }
-}
-
-enum Gathered {
-    Batch,
-    Close(oneshot::Sender<Result<(), StoreError>>),
-    /// Nothing came, and something is to be synced.
-    Idle,
-    /// Nobody can send any more.
-    Ended,
 }
 
 fn answer(queued: impl Iterator<Item = Queued>, mut with: impl FnMut() -> Result<(), StoreError>) {

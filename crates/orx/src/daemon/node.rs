@@ -277,7 +277,7 @@ impl Node {
                     .cause(chain(&error))
             })?;
         let panel = ControlPanel::new(
-            shared,
+            store.callers(),
             Arc::clone(&transport),
             notices.clone(),
             Arc::new(wall),

@@ -114,6 +114,14 @@ impl Opened {
         }
     }
 
+    /// For whoever asks from outside: what the coordinator asks does not wait for it.
+    pub(crate) fn callers(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite(store) => Arc::new(store.callers()),
+            Self::Postgres(store) => Arc::new(store.callers()),
+        }
+    }
+
     /// It is of this process alone.
     pub(crate) fn is_exclusive(&self) -> bool {
         match self {

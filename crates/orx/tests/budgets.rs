@@ -1,0 +1,181 @@
+//! Whoever lists, counts and reads metrics without end slows neither the jobs of others nor what the
+//! server itself must do in time.
+
+#[path = "common/http.rs"]
+mod http;
+
+mod common;
+
+use std::io::{BufReader, Write};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Machine, read, until};
+use http::{connect, head, read_answer};
+use serde_json::Value;
+
+/// So many that reading them all takes long; how many is for whoever measures.
+const JOBS: usize = 20_000;
+const RUNS: usize = 20;
+/// Also on two busy cores. Behind those who list it would be far more.
+const RUN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Renewals and heartbeats come each second, and late ones show.
+const OFTEN: &str = "
+[cluster]
+lease = \"6s\"
+heartbeat = \"1s\"
+leader_lease = \"6s\"
+leader_renew = \"1s\"
+leader_margin = \"500ms\"
+";
+
+/// Nothing is to be done within a test but what it asks for.
+const SELDOM: &str = "
+[cluster]
+lease = \"1h\"
+heartbeat = \"10m\"
+monitor = \"10m\"
+leader_lease = \"1h\"
+leader_renew = \"10m\"
+node_heartbeat = \"10m\"
+";
+
+fn machine(config: &str) -> Machine {
+    let mut machine = Machine::new();
+    let folder = machine.path("home/.config/orx");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("config.toml"), config).expect("a file");
+    machine.start(&[]);
+    machine
+}
+
+fn number(name: &str, or: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or)
+}
+
+fn add_jobs(machine: &Machine, count: usize) {
+    let mut lines = String::new();
+    for n in 0..count {
+        lines.push_str(&format!("{{\"name\":\"nobody\",\"args\":{{\"n\":{n}}}}}\n"));
+    }
+    let added = machine.orx_in(["enqueue", "--batch", "-"], lines.as_bytes());
+    assert_eq!(added.code, 0, "{}", added.err);
+}
+
+/// Calls without end on one connection, until `over`.
+fn call_on(url: &str, token: &str, path: &str, over: &AtomicBool, begun: &Barrier) -> usize {
+    let mut stream = connect(url);
+    stream.set_read_timeout(None).expect("a timeout");
+    let request = head(url, &format!("GET {path} HTTP/1.1"), token, &[]) + "\r\n";
+    let mut answers = BufReader::new(stream.try_clone().expect("the same"));
+    let mut count = 0;
+    while !over.load(Ordering::Relaxed) {
+        stream.write_all(request.as_bytes()).expect("sent");
+        if count == 0 {
+            begun.wait();
+        }
+        let answer = read_answer(&mut answers);
+        // Too much to read, or too many who read.
+        assert!([200, 422, 503, 504].contains(&answer.status), "{answer:?}");
+        count += 1;
+    }
+    count
+}
+
+fn leader(machine: &Machine) -> (Value, Value) {
+    let status = machine.json(["cluster", "status"]);
+    (status["leader"].clone(), status["epoch"].clone())
+}
+
+#[expect(clippy::print_stderr, reason = "figures for whoever measures")]
+fn nobody_waits_for_those_who_list(machine: &Machine, listers: usize) {
+    let listers = number("ORX_TEST_LISTERS", listers);
+    add_jobs(machine, number("ORX_TEST_JOBS", JOBS));
+    let led = leader(machine);
+    let (url, token) = (machine.url(), read(machine.state().join("token")));
+    let (over, begun) = (AtomicBool::new(false), Barrier::new(listers + 1));
+    let listed = AtomicUsize::new(0);
+    let (mut took, mut shown) = (Vec::new(), Duration::ZERO);
+    std::thread::scope(|scope| {
+        for n in 0..listers {
+            let (url, token, over, begun) = (&url, token.trim(), &over, &begun);
+            let listed = &listed;
+            // No index knows what stands in arguments.
+            let path = format!("/api/v1/jobs?filter=arg.n%3Anone{n}&count=true");
+            scope.spawn(move || {
+                let count = call_on(url, token, &path, over, begun);
+                listed.fetch_add(count, Ordering::Relaxed);
+            });
+        }
+        begun.wait();
+        for _ in 0..number("ORX_TEST_RUNS", RUNS) {
+            let began = Instant::now();
+            let ran = machine.orx(["run", "--", "true"]);
+            took.push(began.elapsed());
+            if ran.code != 0 {
+                over.store(true, Ordering::Relaxed);
+            }
+            assert_eq!(ran.code, 0, "{ran:?}");
+        }
+        let began = Instant::now();
+        let now = leader(machine);
+        shown = began.elapsed();
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(now, led, "{}", machine.log());
+    });
+    took.sort_unstable();
+    let (median, most) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    let lists = listed.load(Ordering::Relaxed);
+    eprintln!("run: {median:?}, 99 of 100 {most:?}; status: {shown:?}; lists: {lists}");
+    // One may have met with a busy machine.
+    assert!(took[took.len() - 2] < RUN_WITHIN, "{took:?}");
+    assert!(lists >= listers, "{lists}");
+    let log = machine.log();
+    let late = ["not renewed", "no longer leading", "stood still", "not heard of", "not answered"];
+    for late in late {
+        assert!(!log.contains(late), "{log}");
+    }
+}
+
+#[test]
+fn runs_leases_and_heartbeats_wait_for_nobody_who_lists() {
+    nobody_waits_for_those_who_list(&machine(OFTEN), 8);
+}
+
+#[test]
+fn runs_leases_and_heartbeats_in_postgresql_wait_for_nobody_who_lists() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let database = runtime.block_on(orx_testkit::servers::Database::new());
+    let store = format!("[store]\nurl = \"{}\"\n{OFTEN}", database.url());
+    // A list there is many short reads: it takes more of them to be in the way.
+    nobody_waits_for_those_who_list(&machine(&store), 32);
+}
+
+#[test]
+fn whoever_looks_at_the_server_writes_nothing() {
+    let machine = machine(SELDOM);
+    let (url, token) = (machine.url(), read(machine.state().join("token")));
+    let written = || std::fs::read(machine.state().join("orx.db-wal")).expect("the store's log");
+    let mut before = written();
+    until("what the start has written is synced", || {
+        std::thread::park_timeout(Duration::from_secs(1));
+        let last = std::mem::replace(&mut before, written());
+        last == before
+    });
+    let mut stream = connect(&url);
+    let mut answers = BufReader::new(stream.try_clone().expect("the same"));
+    let began = Instant::now();
+    // What is written and not synced at once is synced within a second.
+    while began.elapsed() < Duration::from_millis(1_500) {
+        for path in ["/metrics", "/readyz", "/admin/v1/cluster", "/admin/v1/queues"] {
+            let request = head(&url, &format!("GET {path} HTTP/1.1"), token.trim(), &[]) + "\r\n";
+            stream.write_all(request.as_bytes()).expect("sent");
+            let answer = read_answer(&mut answers);
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        }
+    }
+    assert!(written() == before, "something was written");
+}
