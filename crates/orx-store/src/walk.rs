@@ -58,8 +58,9 @@ pub(crate) struct Window {
     pub(crate) ended: bool,
 }
 
-pub(crate) struct Walk<'r> {
-    filter: &'r Filter,
+#[derive(Debug)]
+pub(crate) struct Walk {
+    filter: Filter,
     now: Timestamp,
     pub(crate) oldest_first: bool,
     /// Matching jobs at most; one more only tells that there are more.
@@ -76,19 +77,19 @@ pub(crate) struct Walk<'r> {
     late: bool,
 }
 
-impl<'r> Walk<'r> {
-    pub(crate) fn page(request: &'r ListRequest, now: Timestamp) -> Self {
+impl Walk {
+    pub(crate) fn page(request: ListRequest, now: Timestamp) -> Self {
         let limit = u64::from(request.limit);
         let first = Want { after: request.after, rows: (limit + 1).clamp(FIRST_ROWS, WINDOW_ROWS) };
-        Self { oldest_first: request.oldest_first, ..Self::new(&request.filter, limit, first, now) }
+        Self { oldest_first: request.oldest_first, ..Self::new(request.filter, limit, first, now) }
     }
 
-    pub(crate) fn count(filter: &'r Filter, most: u64, now: Timestamp) -> Self {
+    pub(crate) fn count(filter: Filter, most: u64, now: Timestamp) -> Self {
         let first = Want { after: None, rows: WINDOW_ROWS };
         Self { keeps: false, ..Self::new(filter, most, first, now) }
     }
 
-    fn new(filter: &'r Filter, limit: u64, want: Want, now: Timestamp) -> Self {
+    fn new(filter: Filter, limit: u64, want: Want, now: Timestamp) -> Self {
         Self {
             filter,
             now,
@@ -104,6 +105,10 @@ impl<'r> Walk<'r> {
             ended: false,
             late: false,
         }
+    }
+
+    pub(crate) fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     pub(crate) fn needs_args(&self) -> bool {
@@ -192,7 +197,7 @@ mod tests {
     #[test]
     fn a_page_ends_with_its_bytes_and_goes_on_after_its_last_row() {
         let request = request(500);
-        let mut walk = Walk::page(&request, Timestamp::default());
+        let mut walk = Walk::page(request.clone(), Timestamp::default());
         walk.feed(window((1..=40).rev(), 32 * 1024));
         assert_eq!(walk.want(), None);
         let page = walk.into_page(|found| found.job).expect("a page");
@@ -200,7 +205,7 @@ mod tests {
         assert!(page.rows.iter().map(JobSummary::bytes).sum::<usize>() <= limits::PAGE_BYTES);
         assert_eq!(page.next, page.rows.last().map(|job| job.id));
         // However large, one row comes.
-        let mut walk = Walk::page(&request, Timestamp::default());
+        let mut walk = Walk::page(request.clone(), Timestamp::default());
         walk.feed(window([2, 1], limits::PAGE_BYTES));
         let page = walk.into_page(|found| found.job).expect("a page");
         assert_eq!((page.rows.len(), page.next), (1, Some(JobId(2))));
@@ -209,7 +214,7 @@ mod tests {
     #[test]
     fn a_scan_has_an_end_and_says_that_it_was_too_broad() {
         let request = request(10);
-        let mut walk = Walk::page(&request, Timestamp::default());
+        let mut walk = Walk::page(request.clone(), Timestamp::default());
         let mut windows = 0;
         while let Some(want) = walk.want() {
             let last = Some(JobId(1_000_000 - windows));
@@ -218,7 +223,7 @@ mod tests {
         }
         assert_eq!(walk.looked, SCAN_MAX);
         assert!(walk.into_page(|found| found.job).is_none());
-        let mut walk = Walk::count(&request.filter, 2, Timestamp::default());
+        let mut walk = Walk::count(request.filter, 2, Timestamp::default());
         walk.feed(window([3, 2, 1], 1));
         let count = walk.into_count().expect("a count");
         assert_eq!((count.count, count.exact), (2, false));

@@ -53,57 +53,63 @@ impl Inner {
     /// `None` where too many jobs would have to be looked at.
     pub(super) async fn list(
         &self,
-        request: &ListRequest,
+        request: ListRequest,
         now: Timestamp,
     ) -> Done<Option<Page<JobSummary>>> {
-        let mut walk = Walk::page(request, now);
-        self.run(&mut walk, &request.filter, false).await?;
+        let walk = self.walk(Walk::page(request, now), false).await?;
         Ok(walk.into_page(|found| found.job))
     }
 
     /// `None` where too many jobs would have to be looked at.
     pub(super) async fn dead_letters(
         &self,
-        request: &ListRequest,
+        request: ListRequest,
         now: Timestamp,
     ) -> Done<Option<Page<DeadLetterRow>>> {
-        let mut walk = Walk::page(request, now);
-        self.run(&mut walk, &request.filter, true).await?;
+        let walk = self.walk(Walk::page(request, now), true).await?;
         Ok(walk.into_page(Found::letter))
     }
 
     /// `None` where too many jobs would have to be looked at.
     pub(super) async fn count_jobs(
         &self,
-        filter: &Filter,
+        filter: Filter,
         most: u64,
         now: Timestamp,
     ) -> Done<Option<Count>> {
-        if filter_pushdown::is_counted(filter) {
-            let count = filter_pushdown::counted(filter, &self.queue_counts().await?);
+        if filter_pushdown::is_counted(&filter) {
+            let count = filter_pushdown::counted(&filter, &self.queue_counts().await?);
             return Ok(Some(Count { count: count.min(most), exact: count <= most }));
         }
-        let mut walk = Walk::count(filter, most, now);
-        self.run(&mut walk, filter, false).await?;
+        let walk = self.walk(Walk::count(filter, most, now), false).await?;
         Ok(walk.into_count())
     }
 
     /// Window by window, each from where the last one ended: no cursor is held, and a job that comes
     /// meanwhile is seen or not, as it happens.
-    async fn run(&self, walk: &mut Walk<'_>, filter: &Filter, dead: bool) -> Done<()> {
+    async fn walk(&self, mut walk: Walk, dead: bool) -> Done<Walk> {
         let until = Instant::now() + self.options.read_deadline;
-        let Some(plan) = self.plan(filter, dead).await? else {
+        let Some(plan) = self.plan(walk.filter(), dead).await? else {
             walk.nothing();
-            return Ok(());
+            return Ok(walk);
         };
         while let Some(want) = walk.want() {
-            let message = window_message(&plan, walk, want);
-            match timeout_at(until, self.rows(Kind::Scan, message)).await {
-                Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => walk.stop(),
-                Ok(rows) => walk.feed(window(&rows?, want, walk.needs_args())?),
-            }
+            let message = window_message(&plan, &walk, want);
+            let rows = match timeout_at(until, self.rows(Kind::Scan, message)).await {
+                Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => {
+                    walk.stop();
+                    break;
+                }
+                Ok(rows) => rows?,
+            };
+            // To read thousands of rows, and ask the filter of each, would hold up other tasks.
+            let fed = tokio::task::spawn_blocking(move || {
+                walk.feed(window(&rows, want, walk.needs_args())?);
+                Ok::<Walk, Trouble>(walk)
+            });
+            walk = fed.await.map_err(|error| Trouble::Command(error.into()))??;
         }
-        Ok(())
+        Ok(walk)
     }
 
     /// `None`: nothing matches.
@@ -203,7 +209,7 @@ impl Inner {
 
 /// One statement, so that what is looked at and what is answered are the same jobs. The answer has one
 /// row at least, whose last columns say what was looked at.
-pub(super) fn window_message(plan: &Plan, walk: &Walk<'_>, want: Want) -> String {
+pub(super) fn window_message(plan: &Plan, walk: &Walk, want: Want) -> String {
     let ids =
         filter_pushdown::ids::<InPostgres>(&plan.sources, walk.oldest_first, want.after, want.rows);
     let (order, last) = if walk.oldest_first { ("asc", "max") } else { ("desc", "min") };

@@ -56,12 +56,12 @@ impl Jobs for Postgres {
     }
 
     async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<JobSummary>> {
-        let found = self.inner.read("list the jobs", self.inner.list(&request, now)).await?;
+        let found = self.inner.read("list the jobs", self.inner.list(request, now)).await?;
         found.ok_or(TOO_BROAD)
     }
 
     async fn count(&self, filter: Filter, most: u64, now: Timestamp) -> Result<Count> {
-        let count = self.inner.count_jobs(&filter, most, now);
+        let count = self.inner.count_jobs(filter, most, now);
         self.inner.read("count the jobs", count).await?.ok_or(TOO_BROAD)
     }
 
@@ -281,7 +281,7 @@ impl DeadLetters for Postgres {
         request: ListRequest,
         now: Timestamp,
     ) -> Result<Page<DeadLetterRow>> {
-        let found = self.inner.dead_letters(&request, now);
+        let found = self.inner.dead_letters(request, now);
         self.inner.read("read the dead letters", found).await?.ok_or(TOO_BROAD)
     }
 

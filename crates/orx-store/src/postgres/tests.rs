@@ -186,7 +186,7 @@ async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
                 after: Some(JobId(50_000)),
                 limit: 100,
             };
-            let walk = Walk::page(&request, NOW);
+            let walk = Walk::page(request.clone(), NOW);
             let want = walk.want().expect("a window");
             let ids = crate::filter_pushdown::ids::<read::InPostgres>(
                 &found.sources,

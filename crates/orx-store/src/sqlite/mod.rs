@@ -36,14 +36,18 @@ use std::time::Duration;
 
 use orx_model::Timestamp;
 use tokio::sync::{Semaphore, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::cache::Cache;
 use self::readers::Readers;
 use self::trouble::{Done, Trouble};
 use self::writer::{Call, Order, Queued, Tx, Writer};
 use crate::budget::{self, Reads};
+use crate::walk::Walk;
 use crate::{Durability, Result, StoreError};
+
+/// A walk over jobs ends after so many times the deadline of a read: it waits for others who walk.
+const READS_OF_A_WALK: u32 = 4;
 
 /// The id of the store in a file, which this process must not have open; `None` where it is none.
 #[must_use]
@@ -271,16 +275,32 @@ impl Sqlite {
         self.budget().readers(reads).read(action, StoreError::Unknown, read).await
     }
 
-    /// A read that answers `None` where it had to look at too many jobs.
-    async fn scan<T: Send + 'static>(
-        &self,
-        action: &'static str,
-        read: impl Fn(&rusqlite::Connection) -> Done<Option<T>> + Send + 'static,
-    ) -> Result<T> {
-        self.usable()?;
-        let late = StoreError::TooBroad { limit: read::SCAN_MAX };
-        let found = self.budget().readers(Reads::Scan).read(action, late, read).await?;
-        found.ok_or(StoreError::TooBroad { limit: read::SCAN_MAX })
+    /// Window by window, each a read of its own: between two the connection goes to whoever else scans,
+    /// and no old snapshot keeps the write-ahead log from beginning anew.
+    async fn walk(&self, action: &'static str, walk: Walk, dead: bool) -> Result<Walk> {
+        let until = Instant::now() + READS_OF_A_WALK * self.shared.options.read_deadline;
+        let filter = walk.filter().clone();
+        let plan = move |conn: &rusqlite::Connection| read::plan(conn, &filter, dead);
+        let plan = self.read_of(Reads::Scan, action, plan).await?;
+        let walk = Arc::new(Mutex::new(walk));
+        match plan.map(Arc::new) {
+            None => walk.lock().unwrap_or_else(PoisonError::into_inner).nothing(),
+            Some(plan) => loop {
+                let (plan, walk) = (Arc::clone(&plan), Arc::clone(&walk));
+                let step = move |conn: &rusqlite::Connection| {
+                    let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
+                    read::step(conn, &plan, &mut walk)
+                };
+                if !self.read_of(Reads::Scan, action, step).await? {
+                    break;
+                }
+                if Instant::now() >= until {
+                    return Err(StoreError::Busy);
+                }
+            },
+        }
+        let ended = Arc::into_inner(walk).ok_or(StoreError::Unknown)?;
+        Ok(ended.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn usable(&self) -> Result<()> {

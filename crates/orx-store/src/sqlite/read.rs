@@ -6,19 +6,17 @@ use std::fmt::Write as _;
 use orx_model::filter::Filter;
 use orx_model::message::ExecutionRef;
 use orx_model::settle::ALONE_FROM;
-use orx_model::wire::{Count, StatusCounts};
+use orx_model::wire::StatusCounts;
 use orx_model::{
-    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, JobSummary, Name,
-    Timestamp,
+    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobStatus, Name, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::row::{self, ATTEMPT, JOB};
 use super::trouble::Done;
-pub(super) use crate::filter_pushdown::SCAN_MAX;
 use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan};
 use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
-use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
+use crate::{Holder, Live};
 
 pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
     let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
@@ -79,53 +77,12 @@ pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
     Ok(all)
 }
 
-/// `None` where too many jobs would have to be looked at.
-pub(super) fn list(
-    conn: &Connection,
-    request: &ListRequest,
-    now: Timestamp,
-) -> Done<Option<Page<JobSummary>>> {
-    let mut walk = Walk::page(request, now);
-    run(conn, &mut walk, &request.filter, false)?;
-    Ok(walk.into_page(|found| found.job))
-}
-
-/// `None` where too many jobs would have to be looked at.
-pub(super) fn dead_letters(
-    conn: &Connection,
-    request: &ListRequest,
-    now: Timestamp,
-) -> Done<Option<Page<DeadLetterRow>>> {
-    let mut walk = Walk::page(request, now);
-    run(conn, &mut walk, &request.filter, true)?;
-    Ok(walk.into_page(Found::letter))
-}
-
-/// `None` where too many jobs would have to be looked at.
-pub(super) fn count(
-    conn: &Connection,
-    filter: &Filter,
-    most: u64,
-    now: Timestamp,
-) -> Done<Option<Count>> {
-    if filter_pushdown::is_counted(filter) {
-        let count = filter_pushdown::counted(filter, &queue_counts(conn)?);
-        return Ok(Some(Count { count: count.min(most), exact: count <= most }));
+/// The next window of a walk. Answers whether it goes on.
+pub(super) fn step(conn: &Connection, plan: &Plan, walk: &mut Walk) -> Done<bool> {
+    if let Some(want) = walk.want() {
+        walk.feed(window(conn, plan, walk, want)?);
     }
-    let mut walk = Walk::count(filter, most, now);
-    run(conn, &mut walk, filter, false)?;
-    Ok(walk.into_count())
-}
-
-fn run(conn: &Connection, walk: &mut Walk<'_>, filter: &Filter, dead: bool) -> Done<()> {
-    let Some(plan) = plan(conn, filter, dead)? else {
-        walk.nothing();
-        return Ok(());
-    };
-    while let Some(want) = walk.want() {
-        walk.feed(window(conn, &plan, walk, want)?);
-    }
-    Ok(())
+    Ok(walk.want().is_some())
 }
 
 /// `None`: nothing matches.
@@ -153,7 +110,7 @@ fn lanes(conn: &Connection) -> Done<Vec<LaneRow>> {
 }
 
 /// Only ids come from the indexes; then each job by its id, nothing but pages in memory lying between.
-fn window(conn: &Connection, plan: &Plan, walk: &Walk<'_>, want: Want) -> Done<Window> {
+fn window(conn: &Connection, plan: &Plan, walk: &Walk, want: Want) -> Done<Window> {
     let sql =
         filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, want.after, want.rows);
     let with_args = walk.needs_args();

@@ -23,8 +23,10 @@ use super::{Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
 use super::{read, read_beside, schedules, transfer};
 use crate::budget::Reads;
 use crate::error::prepared;
+use crate::filter_pushdown;
 use crate::new_fire::{self, NewFire, NewPlan, NewSettle};
 use crate::new_job::NewJob;
+use crate::walk::{Found, Walk};
 use crate::{
     CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, ClockJump, ClockNote,
     DeadLetterRow, DeadLetters, Dispatching, Durability, Enqueued, Fire, Holder, Home, Jobs,
@@ -35,6 +37,7 @@ use crate::{
     Workers,
 };
 
+const TOO_BROAD: StoreError = StoreError::TooBroad { limit: filter_pushdown::SCAN_MAX };
 /// Bytes that weigh as much as a row.
 const ROW_BYTES: usize = 1024;
 
@@ -86,13 +89,17 @@ impl Jobs for Sqlite {
     }
 
     async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<JobSummary>> {
-        let read = move |conn: &Connection| read::list(conn, &request, now);
-        self.scan("list the jobs", read).await
+        let walk = self.walk("list the jobs", Walk::page(request, now), false).await?;
+        walk.into_page(|found| found.job).ok_or(TOO_BROAD)
     }
 
     async fn count(&self, filter: Filter, most: u64, now: Timestamp) -> Result<Count> {
-        let read = move |conn: &Connection| read::count(conn, &filter, most, now);
-        self.scan("count the jobs", read).await
+        if filter_pushdown::is_counted(&filter) {
+            let count = filter_pushdown::counted(&filter, &self.queue_counts().await?);
+            return Ok(Count { count: count.min(most), exact: count <= most });
+        }
+        let walk = self.walk("count the jobs", Walk::count(filter, most, now), false).await?;
+        walk.into_count().ok_or(TOO_BROAD)
     }
 
     async fn queue_counts(&self) -> Result<Vec<(Name, StatusCounts)>> {
@@ -492,8 +499,8 @@ impl DeadLetters for Sqlite {
         request: ListRequest,
         now: Timestamp,
     ) -> Result<Page<DeadLetterRow>> {
-        let read = move |conn: &Connection| read::dead_letters(conn, &request, now);
-        self.scan("read the dead letters", read).await
+        let walk = self.walk("read the dead letters", Walk::page(request, now), true).await?;
+        walk.into_page(Found::letter).ok_or(TOO_BROAD)
     }
 
     async fn dead_letter_count(&self, most: u64) -> Result<u64> {
