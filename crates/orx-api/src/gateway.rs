@@ -22,7 +22,8 @@ use orx_model::wire::{
 };
 use orx_model::{Code, Incarnation, Problem, WorkerSecret, limits};
 use orx_transport::{
-    Channel, Direct, GatewayError, GatewayServer, Shard, Subscription, Transport, TransportError,
+    Channel, Direct, GatewayError, GatewayServer, Receipts, Shard, Subscription, Transport,
+    TransportError,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -180,7 +181,7 @@ pub(crate) async fn publish(
     let mut receipts = Vec::with_capacity(request.envelopes.len());
     let mut refused: Vec<RefusedEnvelope> = Vec::new();
     // Runs of one shard go in together, in their order.
-    let mut waiting: Vec<(usize, tokio::sync::oneshot::Receiver<Receipt>)> = Vec::new();
+    let (mut waiting, mut places) = (Receipts::default(), Vec::new());
     let mut run: Vec<orx_model::message::Envelope> = Vec::new();
     let mut run_shard: Option<Shard> = None;
     let mut full = false;
@@ -204,10 +205,9 @@ pub(crate) async fn publish(
             run.clear();
             match taken {
                 Some(told) => {
-                    for told in told {
-                        waiting.push((receipts.len(), told));
-                        receipts.push(Receipt::Taken);
-                    }
+                    places.extend(receipts.len()..receipts.len() + count);
+                    receipts.extend(std::iter::repeat_n(Receipt::Taken, count));
+                    waiting.append(told);
                 }
                 None => {
                     // What comes behind must not overtake it.
@@ -233,15 +233,9 @@ pub(crate) async fn publish(
         }
     }
     if !wait.is_zero() {
-        let all = async {
-            for (place, told) in &mut waiting {
-                if let Ok(receipt) = told.await {
-                    receipts[*place] = receipt;
-                }
-            }
-        };
-        // What is not decided by then stays `taken`.
-        let _ = tokio::time::timeout(wait, all).await;
+        for (place, receipt) in places.into_iter().zip(waiting.within(wait).await) {
+            receipts[place] = receipt;
+        }
     }
     Ok(ok(&PublishAnswer { v: V, receipts, refused }))
 }
@@ -327,10 +321,12 @@ fn lines(reading: Reading) -> impl Stream<Item = Result<Bytes, std::io::Error>> 
             () = reading.closing.cancelled() => return None,
             taken = reading.subscription.next(PIECE) => match taken {
                 Ok(deliveries) => {
-                    let line = |delivery: Box<dyn orx_transport::Delivery>| {
-                        InboxLine::Envelope(Box::new(delivery.ack()))
-                    };
-                    deliveries.into_iter().map(line).collect()
+                    let (envelopes, acknowledged) = deliveries.accept();
+                    if let Err(error) = acknowledged.await {
+                        tracing::debug!(%error, "what was sent to a worker may come again");
+                    }
+                    let line = |envelope| InboxLine::Envelope(Box::new(envelope));
+                    envelopes.into_iter().map(line).collect()
                 }
                 Err(_) => {
                     reading.over = true;

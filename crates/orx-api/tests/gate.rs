@@ -162,8 +162,8 @@ impl World {
     /// What workers told is recorded.
     async fn record(&mut self) {
         while let Some(told) = self.events.next(64).now_or_never() {
-            let envelopes: Vec<_> =
-                told.expect("a reader").into_iter().map(|delivery| delivery.ack()).collect();
+            let (envelopes, acknowledged) = told.expect("a reader").accept();
+            acknowledged.await.expect("acknowledged");
             self.recorder.record(plan::gather(envelopes.iter())).await.expect("recorded");
         }
     }

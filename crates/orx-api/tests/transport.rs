@@ -150,7 +150,7 @@ impl OverHttp {
         match answer.status().as_u16() {
             200 => Ok(()),
             404 => Err(TransportError::NoReader { channel: Channel::Broadcast }),
-            other => Err(TransportError::Away(other.to_string())),
+            other => Err(TransportError::Unreachable(other.to_string())),
         }
     }
 }
@@ -226,7 +226,9 @@ async fn read(subscription: &mut Box<dyn Subscription>, count: usize) -> Vec<u12
     let mut seen = Vec::new();
     while seen.len() < count {
         let taken = tokio::time::timeout(SOON, subscription.next(8)).await.expect("in time");
-        seen.extend(taken.expect("a reader").into_iter().map(|delivery| delivery.ack().id.0));
+        let (envelopes, acknowledged) = taken.expect("a reader").accept();
+        acknowledged.await.expect("acknowledged");
+        seen.extend(envelopes.iter().map(|envelope| envelope.id.0));
     }
     seen
 }
@@ -239,10 +241,12 @@ async fn each_envelope_is_answered_with_what_became_of_it() {
         let receipts = [Receipt::Recorded, Receipt::Stale];
         let mut seen = 0;
         while seen < 2 {
-            for delivery in events.next(8).await.expect("deliveries") {
-                delivery.answer(receipts[seen]);
+            let deliveries = events.next(8).await.expect("deliveries");
+            let answered = deliveries.answer(|_| {
                 seen += 1;
-            }
+                receipts[seen - 1]
+            });
+            answered.await.expect("answered");
         }
         // The third is never answered.
         std::future::pending::<()>().await;

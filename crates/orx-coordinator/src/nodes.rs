@@ -81,8 +81,8 @@ pub(crate) async fn hear(
     mut hints: Box<dyn Subscription>,
 ) -> Result<(), TransportError> {
     loop {
-        for delivery in hints.next(HINTS).await? {
-            let envelope = delivery.ack();
+        // Nothing of the broadcast comes again, so nothing is acknowledged.
+        for envelope in hints.next(HINTS).await?.accept().0 {
             match envelope.body {
                 Body::Known(Message::Hint(hint)) if envelope.from != context.node => {
                     heard(&context, &hint);

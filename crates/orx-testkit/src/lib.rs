@@ -9,3 +9,4 @@ pub mod schedule_contract;
 pub mod servers;
 pub mod store_contract;
 pub mod transport_contract;
+pub mod unreliable;

@@ -1,12 +1,23 @@
 //! What every transport must do. A back end runs all cases with one line:
 //! `orx_testkit::transport_contract!(open);`, where `open` gives a new transport.
+//!
+//! The cases are of two kinds. What is *promised* holds whatever happens, and is all that a reader may
+//! rely on: `transport_contract!(under_faults open);` runs these, for many seeds, over an
+//! [`Unreliable`](crate::unreliable::Unreliable) transport that `open` gives for a seed. The others say
+//! how a transport is while nothing fails: in order, and once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use orx_model::message::{Body, Envelope, Message, Started, VERSION};
+use orx_model::wire::Receipt;
 use orx_model::{ExecutionId, Incarnation, JobId, MessageId};
-use orx_transport::{Channel, Shard, Subscription, Transport, TransportError};
+use orx_transport::{
+    Channel, Connection, Deliveries, Shard, Subscription, SubscriptionState, Transport,
+    TransportError,
+};
 
 use crate::make::NOW;
 
@@ -14,21 +25,43 @@ use crate::make::NOW;
 #[macro_export]
 macro_rules! transport_contract {
     ($open:expr) => {
-        $crate::transport_contract!(@cases $open,
+        $crate::transport_contract!(@promised once $open);
+        $crate::transport_contract!(@cases once $open,
             what_is_published_arrives_in_order_and_once_when_acked
             what_is_dropped_unanswered_comes_again
             a_batch_that_is_dropped_comes_again_in_its_order
             events_go_to_the_reader_of_their_shard
             readers_of_one_shard_share_its_events
             an_inbox_is_read_by_the_newest_reader_only
-            an_inbox_nobody_reads_is_said
             a_broadcast_reaches_everyone_who_listens
             a_cancelled_wait_loses_nothing
             a_reader_takes_no_more_than_it_asked_for
             a_full_channel_makes_its_publisher_wait
         );
     };
-    (@cases $open:expr, $($case:ident)*) => {
+    (under_faults $open:expr) => {
+        $crate::transport_contract!(@promised seeded $open);
+        $crate::transport_contract!(@cases seeded_restarting $open,
+            readers_see_no_error_of_a_restart
+            what_a_restart_finds_unanswered_comes_again
+        );
+    };
+    (@promised $how:ident $open:expr) => {
+        $crate::transport_contract!(@cases $how $open,
+            all_that_is_confirmed_arrives_and_nothing_else
+            what_is_not_acknowledged_comes_again
+            parts_of_a_batch_are_answered_apart
+            what_competing_readers_take_is_all_there_is
+            events_reach_no_reader_of_another_shard
+            a_newer_reader_takes_over_an_inbox
+            an_inbox_nobody_reads_is_said
+            no_reader_gets_more_than_it_asked_for
+            waits_that_are_cancelled_lose_nothing
+            a_receipt_is_what_the_reader_said_or_that_it_was_taken
+            a_reader_says_that_it_is_connected
+        );
+    };
+    (@cases once $open:expr, $($case:ident)*) => {
         $(
             #[tokio::test]
             async fn $case() {
@@ -36,6 +69,37 @@ macro_rules! transport_contract {
             }
         )*
     };
+    (@cases seeded $open:expr, $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                for seed in $crate::transport_contract::SEEDS {
+                    $crate::transport_contract::$case($open(seed).await).await;
+                }
+            }
+        )*
+    };
+    (@cases seeded_restarting $open:expr, $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                for seed in $crate::transport_contract::SEEDS {
+                    let transport = $open(seed).await;
+                    $crate::transport_contract::$case(transport.clone(), transport).await;
+                }
+            }
+        )*
+    };
+}
+
+/// Of the cases under faults.
+pub const SEEDS: std::ops::Range<u64> = 0..6;
+
+/// A transport that can be made to restart.
+#[async_trait]
+pub trait Restart: Send + Sync {
+    /// Returns once it is away, or there again; readers may not have noticed yet.
+    async fn restart(&self);
 }
 
 type ATransport = Arc<dyn Transport>;
@@ -71,7 +135,9 @@ async fn read(subscription: &mut Box<dyn Subscription>, count: usize) -> Vec<u12
             .await
             .expect("something comes")
             .expect("a reader");
-        seen.extend(taken.into_iter().map(|delivery| delivery.ack().id.0));
+        let (envelopes, acknowledged) = taken.accept();
+        acknowledged.await.expect("acknowledged");
+        seen.extend(envelopes.iter().map(|envelope| envelope.id.0));
     }
     seen
 }
@@ -94,14 +160,20 @@ pub async fn a_batch_that_is_dropped_comes_again_in_its_order(transport: ATransp
     let channel = Channel::Inbox(Incarnation(7));
     let mut inbox = transport.subscribe(channel).await.expect("a reader");
     transport.publish(channel, (1..=6).map(envelope).collect()).await.expect("published");
-    let mut taken = Vec::new();
-    while taken.len() < 4 {
-        let more = tokio::time::timeout(SOON, inbox.next(4 - taken.len())).await;
-        taken.extend(more.expect("something comes").expect("a reader"));
+    let mut taken: Vec<Deliveries> = Vec::new();
+    let mut count = 0;
+    while count < 4 {
+        let more = tokio::time::timeout(SOON, inbox.next(4 - count)).await;
+        let more = more.expect("something comes").expect("a reader");
+        count += more.len();
+        taken.push(more);
     }
     // One of them is answered; neither what went before nor what comes after changes places.
-    taken.remove(1).ack();
-    drop(taken);
+    for part in taken {
+        let (second, rest) = part.partition(|envelope| envelope.id == MessageId(2));
+        second.ack().await.expect("acknowledged");
+        drop(rest);
+    }
     assert_eq!(read(&mut inbox, 5).await, [1, 3, 4, 5, 6]);
 }
 
@@ -111,7 +183,7 @@ pub async fn what_is_dropped_unanswered_comes_again(transport: ATransport) {
     let mut reader = transport.subscribe_events(vec![shard]).await.expect("a reader");
     let taken = tokio::time::timeout(SOON, reader.next(9)).await.expect("something comes");
     let taken = taken.expect("a delivery");
-    assert_eq!(taken[0].envelope().id, MessageId(5));
+    assert_eq!(taken.envelopes().next().map(|envelope| envelope.id), Some(MessageId(5)));
     drop(taken);
     assert_eq!(read(&mut reader, 1).await, [5]);
 }
@@ -146,13 +218,8 @@ pub async fn an_inbox_is_read_by_the_newest_reader_only(transport: ATransport) {
     let mut new = transport.subscribe(inbox).await.expect("a reader");
     transport.publish(inbox, vec![envelope(1)]).await.expect("published");
     let ended = tokio::time::timeout(SOON, old.next(1)).await.expect("an answer");
-    assert!(matches!(ended, Err(TransportError::Closed)));
+    assert!(matches!(ended, Err(TransportError::TakenOver { .. })));
     assert_eq!(read(&mut new, 1).await, [1]);
-}
-
-pub async fn an_inbox_nobody_reads_is_said(transport: ATransport) {
-    let refused = transport.publish(Channel::Inbox(Incarnation(8)), vec![envelope(1)]).await;
-    assert!(matches!(refused, Err(TransportError::NoReader { .. })), "{refused:?}");
 }
 
 pub async fn a_broadcast_reaches_everyone_who_listens(transport: ATransport) {
@@ -179,9 +246,7 @@ pub async fn a_reader_takes_no_more_than_it_asked_for(transport: ATransport) {
     let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
     let taken = reader.next(2).await.expect("deliveries");
     assert_eq!(taken.len(), 2);
-    for delivery in taken {
-        delivery.ack();
-    }
+    taken.ack().await.expect("acknowledged");
     assert_eq!(read(&mut reader, 3).await, [3, 4, 5]);
 }
 
@@ -197,4 +262,296 @@ pub async fn a_full_channel_makes_its_publisher_wait(transport: ATransport) {
     let seen = read(&mut reader, 5_000).await;
     assert!(seen.iter().copied().eq(1..=5_000));
     publishing.await.expect("the publisher");
+}
+
+/// Until it is confirmed: tried again with the same ids, as every publisher may.
+async fn publish(transport: &ATransport, to: Channel, envelopes: Vec<Envelope>) {
+    let confirmed = async {
+        loop {
+            match transport.publish(to, envelopes.clone()).await {
+                Ok(()) => return,
+                Err(TransportError::Unreachable(_) | TransportError::Full { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => panic!("not published: {error}"),
+            }
+        }
+    };
+    tokio::time::timeout(SOON, confirmed).await.expect("confirmed in time");
+}
+
+async fn publish_each(transport: &ATransport, to: Channel, ids: std::ops::RangeInclusive<u128>) {
+    for n in ids {
+        publish(transport, to, vec![envelope(n)]).await;
+    }
+}
+
+async fn some(subscription: &mut Box<dyn Subscription>, most: usize) -> Deliveries {
+    let taken = tokio::time::timeout(SOON, subscription.next(most)).await;
+    let taken = taken.expect("something comes").expect("a reader");
+    assert!((1..=most).contains(&taken.len()), "asked for {most}, found {}", taken.len());
+    taken
+}
+
+/// Acknowledges what comes until all of these came. What could not be acknowledged comes again.
+async fn read_all(subscription: &mut Box<dyn Subscription>, ids: impl IntoIterator<Item = u128>) {
+    let mut missing: BTreeSet<u128> = ids.into_iter().collect();
+    while !missing.is_empty() {
+        let taken = some(subscription, 16).await;
+        for envelope in taken.envelopes() {
+            missing.remove(&envelope.id.0);
+        }
+        // An error says that they may come again.
+        let _ = taken.ack().await;
+    }
+}
+
+pub async fn all_that_is_confirmed_arrives_and_nothing_else(transport: ATransport) {
+    let shard = Shard::of(JobId(3));
+    let of_shard = |n: u128| told_of(JobId(3), n);
+    let inbox = Channel::Inbox(Incarnation(7));
+    let mut readers = [
+        (Channel::Enqueue, transport.subscribe(Channel::Enqueue).await.expect("a reader")),
+        (inbox, transport.subscribe(inbox).await.expect("a reader")),
+        (Channel::Events(shard), transport.subscribe_events(vec![shard]).await.expect("a reader")),
+    ];
+    for (channel, reader) in &mut readers {
+        let sent: BTreeMap<u128, Envelope> = (1..=100).map(|n| (n, of_shard(n))).collect();
+        let batches: Vec<Vec<Envelope>> =
+            sent.values().cloned().collect::<Vec<_>>().chunks(7).map(<[_]>::to_vec).collect();
+        let publishing = async {
+            for batch in batches {
+                publish(&transport, *channel, batch).await;
+            }
+        };
+        let text = |envelope: &Envelope| serde_json::to_string(envelope).expect("JSON");
+        let reading = async {
+            let mut seen = BTreeSet::new();
+            while seen.len() < sent.len() {
+                let taken = some(reader, 16).await;
+                for envelope in taken.envelopes() {
+                    let sent = sent.get(&envelope.id.0).expect("one that was published");
+                    assert_eq!(text(envelope), text(sent));
+                    seen.insert(envelope.id.0);
+                }
+                let _ = taken.ack().await;
+            }
+        };
+        tokio::join!(publishing, reading);
+    }
+}
+
+pub async fn what_is_not_acknowledged_comes_again(transport: ATransport) {
+    let channel = Channel::Inbox(Incarnation(7));
+    let mut reader = transport.subscribe(channel).await.expect("a reader");
+    publish_each(&transport, channel, 1..=10).await;
+    let dropped = some(&mut reader, 3).await;
+    let returned = some(&mut reader, 3).await;
+    drop(dropped);
+    // An error says that they come again later.
+    let _ = returned.nack().await;
+    let kept = some(&mut reader, 3).await;
+    drop(reader);
+    drop(kept);
+    let mut next = transport.subscribe(channel).await.expect("a reader");
+    read_all(&mut next, 1..=10).await;
+}
+
+pub async fn parts_of_a_batch_are_answered_apart(transport: ATransport) {
+    let shard = Shard::of(JobId(1));
+    let mut reader = transport.subscribe_events(vec![shard]).await.expect("a reader");
+    let all = (1..=12).map(|n| told_of(JobId(1), n)).collect();
+    publish(&transport, Channel::Events(shard), all).await;
+    // What is answered in no way stays with its reader, and holds up nothing else.
+    let (mut kept, mut kept_ids, mut acknowledged) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    while (1..=12).any(|id| !kept_ids.contains(&id) && !acknowledged.contains(&id)) {
+        let (even, odd) = some(&mut reader, 5).await.partition(|it| it.id.0.is_multiple_of(2));
+        let ids: Vec<u128> = even.envelopes().map(|envelope| envelope.id.0).collect();
+        if even.ack().await.is_ok() {
+            acknowledged.extend(ids);
+        }
+        kept_ids.extend(odd.envelopes().map(|envelope| envelope.id.0));
+        kept.push(odd);
+    }
+    for mut part in kept {
+        let rest = part.split_off(1);
+        drop(part);
+        // An error says that they come again later.
+        let _ = rest.nack().await;
+    }
+    read_all(&mut reader, kept_ids).await;
+}
+
+pub async fn what_competing_readers_take_is_all_there_is(transport: ATransport) {
+    let mut a = transport.subscribe(Channel::Enqueue).await.expect("a reader");
+    let mut b = transport.subscribe(Channel::Enqueue).await.expect("a reader");
+    publish_each(&transport, Channel::Enqueue, 1..=40).await;
+    let mut missing: BTreeSet<u128> = (1..=40).collect();
+    while !missing.is_empty() {
+        let taken = tokio::time::timeout(SOON, async {
+            tokio::select! {
+                biased;
+                taken = a.next(3) => taken,
+                taken = b.next(3) => taken,
+            }
+        });
+        let taken = taken.await.expect("something comes").expect("a reader");
+        for envelope in taken.envelopes() {
+            missing.remove(&envelope.id.0);
+        }
+        let _ = taken.ack().await;
+        std::mem::swap(&mut a, &mut b);
+    }
+}
+
+pub async fn events_reach_no_reader_of_another_shard(transport: ATransport) {
+    let (one, two) = (Shard::of(JobId(1)), Shard::of(JobId(2)));
+    let mut ones = transport.subscribe_events(vec![one]).await.expect("a reader");
+    let mut twos = transport.subscribe_events(vec![two]).await.expect("a reader");
+    publish(&transport, Channel::Events(two), vec![envelope(2)]).await;
+    publish(&transport, Channel::Events(one), vec![envelope(1)]).await;
+    for (reader, id) in [(&mut ones, 1), (&mut twos, 2)] {
+        read_all(reader, [id]).await;
+        while let Ok(more) = tokio::time::timeout(QUIET, reader.next(1)).await {
+            let more = more.expect("a reader");
+            assert!(more.envelopes().all(|envelope| envelope.id.0 == id));
+            let _ = more.ack().await;
+        }
+    }
+}
+
+pub async fn a_newer_reader_takes_over_an_inbox(transport: ATransport) {
+    let inbox = Channel::Inbox(Incarnation(7));
+    let mut old = transport.subscribe(inbox).await.expect("a reader");
+    let mut new = transport.subscribe(inbox).await.expect("a reader");
+    publish(&transport, inbox, vec![envelope(1)]).await;
+    let ended = tokio::time::timeout(SOON, old.next(1)).await.expect("an answer");
+    assert!(matches!(ended, Err(TransportError::TakenOver { .. })));
+    read_all(&mut new, [1]).await;
+}
+
+pub async fn an_inbox_nobody_reads_is_said(transport: ATransport) {
+    let inbox = Channel::Inbox(Incarnation(8));
+    let refused = loop {
+        match transport.publish(inbox, vec![envelope(1)]).await {
+            Err(TransportError::Unreachable(_)) => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            answered => break answered,
+        }
+    };
+    assert!(matches!(refused, Err(TransportError::NoReader { .. })), "{refused:?}");
+}
+
+pub async fn no_reader_gets_more_than_it_asked_for(transport: ATransport) {
+    publish(&transport, Channel::Enqueue, (1..=20).map(envelope).collect()).await;
+    let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
+    let mut missing: BTreeSet<u128> = (1..=20).collect();
+    while !missing.is_empty() {
+        // It looks how many there are.
+        let taken = some(&mut reader, 2).await;
+        for envelope in taken.envelopes() {
+            missing.remove(&envelope.id.0);
+        }
+        let _ = taken.ack().await;
+    }
+}
+
+pub async fn waits_that_are_cancelled_lose_nothing(transport: ATransport) {
+    let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
+    for n in 1..=20 {
+        if let Ok(early) = tokio::time::timeout(Duration::from_micros(1), reader.next(4)).await {
+            drop(early.expect("a reader"));
+        }
+        publish(&transport, Channel::Enqueue, vec![envelope(n)]).await;
+        read_all(&mut reader, [n]).await;
+    }
+}
+
+pub async fn a_receipt_is_what_the_reader_said_or_that_it_was_taken(transport: ATransport) {
+    let shard = Shard::of(JobId(1));
+    let mut reader = transport.subscribe_events(vec![shard]).await.expect("a reader");
+    let receipt = |id: u128| match id % 3 {
+        0 => Receipt::Recorded,
+        1 => Receipt::Stale,
+        _ => Receipt::NotForUs,
+    };
+    let reading = async {
+        let mut missing: BTreeSet<u128> = (1..=9).collect();
+        while !missing.is_empty() {
+            let taken = some(&mut reader, 4).await;
+            for envelope in taken.envelopes() {
+                missing.remove(&envelope.id.0);
+            }
+            let _ = taken.answer(|envelope| receipt(envelope.id.0)).await;
+        }
+    };
+    let publishing = async {
+        let all: Vec<Envelope> = (1..=9).map(|n| told_of(JobId(1), n)).collect();
+        let receipts = loop {
+            match transport.publish_for_receipts(Channel::Events(shard), all.clone()).await {
+                Ok(receipts) => break receipts,
+                Err(TransportError::Unreachable(_)) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => panic!("not published: {error}"),
+            }
+        };
+        assert_eq!(receipts.len(), 9);
+        let receipts = receipts.within(QUIET).await;
+        for (id, told) in (1..=9).zip(receipts) {
+            assert!(told == Receipt::Taken || told == receipt(id), "{id}: {told:?}");
+        }
+    };
+    tokio::join!(reading, publishing);
+}
+
+pub async fn a_reader_says_that_it_is_connected(transport: ATransport) {
+    let readers = [
+        transport.subscribe(Channel::Enqueue).await.expect("a reader"),
+        transport.subscribe(Channel::Inbox(Incarnation(7))).await.expect("a reader"),
+        transport.subscribe(Channel::Broadcast).await.expect("a reader"),
+        transport.subscribe_events(Shard::all().collect()).await.expect("a reader"),
+    ];
+    for reader in readers {
+        let mut state = reader.state();
+        let connected = state.wait_for(SubscriptionState::is_connected);
+        tokio::time::timeout(SOON, connected).await.expect("in time").expect("a transport");
+    }
+}
+
+pub async fn readers_see_no_error_of_a_restart(transport: ATransport, broker: Arc<dyn Restart>) {
+    let channel = Channel::Inbox(Incarnation(7));
+    let mut reader = transport.subscribe(channel).await.expect("a reader");
+    let mut state = reader.state();
+    for n in 1..=5 {
+        let noticed = async {
+            broker.restart().await;
+            let broken = state.wait_for(|state| match &state.connection {
+                Connection::Reconnecting { why, .. } => !why.is_empty(),
+                Connection::Connected { .. } => false,
+            });
+            broken.await.expect("a transport");
+            publish(&transport, channel, vec![envelope(n)]).await;
+        };
+        tokio::join!(noticed, read_all(&mut reader, [n]));
+        let connected = state.wait_for(SubscriptionState::is_connected);
+        tokio::time::timeout(SOON, connected).await.expect("in time").expect("a transport");
+    }
+}
+
+pub async fn what_a_restart_finds_unanswered_comes_again(
+    transport: ATransport,
+    broker: Arc<dyn Restart>,
+) {
+    let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
+    publish_each(&transport, Channel::Enqueue, 1..=10).await;
+    let (one, two) = (some(&mut reader, 3).await, some(&mut reader, 3).await);
+    let ids = |of: &Deliveries| of.envelopes().map(|envelope| envelope.id.0).collect::<Vec<_>>();
+    let (first, second) = (ids(&one), ids(&two));
+    broker.restart().await;
+    // Of what was handed out before it, nothing can be acknowledged, though it may have been.
+    assert!(one.ack().await.is_err(), "{first:?}");
+    drop(two);
+    read_all(&mut reader, (1..=10).filter(|id| !first.contains(id) || second.contains(id))).await;
 }

@@ -4,7 +4,7 @@
 //! What was published and not acked lives as long as the hub: readers may come and go. An inbox that
 //! nobody has read for [`INBOX_KEPT`] is given up with what waits in it; recovery heals that.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,10 +12,13 @@ use async_trait::async_trait;
 use orx_model::Incarnation;
 use orx_model::message::Envelope;
 use orx_model::wire::Receipt;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::{Channel, Delivery, Shard, Subscription, Transport, TransportError};
+use crate::{
+    Acknowledge, Channel, Deliveries, Receipts, Shard, Subscription, SubscriptionState, Transport,
+    TransportError,
+};
 
 /// Envelopes that wait in one channel; each may carry many jobs.
 const CHANNEL_ENVELOPES: usize = 1_024;
@@ -36,6 +39,8 @@ struct Hub {
     /// Only inboxes that have, or had, a reader and are not yet given up.
     inboxes: Mutex<HashMap<Incarnation, Inbox>>,
     broadcast: broadcast::Sender<Arc<Envelope>>,
+    /// Never anything but connected.
+    state: watch::Sender<SubscriptionState>,
 }
 
 struct Inbox {
@@ -61,6 +66,7 @@ impl Direct {
             events: Shard::all().map(|_| Arc::new(Queue::waking(&events_changed))).collect(),
             inboxes: Mutex::new(HashMap::new()),
             broadcast: broadcast::channel(CHANNEL_ENVELOPES).0,
+            state: watch::Sender::new(SubscriptionState::connected(Instant::now())),
         };
         Self { hub: Arc::new(hub) }
     }
@@ -69,27 +75,6 @@ impl Direct {
     #[must_use]
     pub fn reaches(&self, of: Incarnation) -> bool {
         lock(&self.hub.inboxes).get(&of).is_some_and(|inbox| inbox.left_at.is_none())
-    }
-
-    /// As [`Transport::publish`]; what becomes of each envelope is told once its reader answers. A
-    /// receipt that never comes says that it is still there.
-    ///
-    /// # Errors
-    /// [`TransportError::Full`], [`TransportError::NoReader`].
-    pub async fn publish_for_receipts(
-        &self,
-        to: Channel,
-        envelopes: Vec<Envelope>,
-    ) -> Result<Vec<oneshot::Receiver<Receipt>>, TransportError> {
-        let mut receipts = Vec::with_capacity(envelopes.len());
-        let items = envelopes.into_iter().map(|envelope| {
-            let (receipt, told) = oneshot::channel();
-            receipts.push(told);
-            Item { envelope, receipt: Some(receipt), place: 0 }
-        });
-        let items = items.collect();
-        self.push(to, items).await?;
-        Ok(receipts)
     }
 
     async fn push(&self, to: Channel, items: Vec<Item>) -> Result<(), TransportError> {
@@ -132,10 +117,33 @@ impl Transport for Direct {
         self.push(to, envelopes.into_iter().map(plain).collect()).await
     }
 
+    async fn publish_for_receipts(
+        &self,
+        to: Channel,
+        envelopes: Vec<Envelope>,
+    ) -> Result<Receipts, TransportError> {
+        if let Channel::Broadcast = to {
+            let count = envelopes.len();
+            self.publish(to, envelopes).await?;
+            return Ok(Receipts::taken(count));
+        }
+        let mut receipts = Vec::with_capacity(envelopes.len());
+        let items = envelopes.into_iter().map(|envelope| {
+            let (receipt, told) = oneshot::channel();
+            receipts.push(told);
+            Item { envelope, receipt: Some(receipt), place: 0 }
+        });
+        let items = items.collect();
+        self.push(to, items).await?;
+        Ok(Receipts::told(receipts))
+    }
+
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
         let reader = match channel {
             Channel::Broadcast => {
-                return Ok(Box::new(Listener { receiver: self.hub.broadcast.subscribe() }));
+                let (receiver, state) =
+                    (self.hub.broadcast.subscribe(), self.hub.state.subscribe());
+                return Ok(Box::new(Listener { receiver, state }));
             }
             Channel::Inbox(of) => {
                 let mut inboxes = lock(&self.hub.inboxes);
@@ -156,7 +164,8 @@ impl Transport for Direct {
             }
             Channel::Enqueue | Channel::Events(_) => None,
         };
-        Ok(Box::new(Reader { queues: vec![self.queue(channel)?], first: 0, reader }))
+        let queues = vec![self.queue(channel)?];
+        Ok(Box::new(Reader { queues, first: 0, reader, state: self.hub.state.subscribe() }))
     }
 
     async fn subscribe_events(
@@ -164,7 +173,9 @@ impl Transport for Direct {
         shards: Vec<Shard>,
     ) -> Result<Box<dyn Subscription>, TransportError> {
         let queues = shards.into_iter().map(|shard| self.queue(Channel::Events(shard)));
-        Ok(Box::new(Reader { queues: queues.collect::<Result<_, _>>()?, first: 0, reader: None }))
+        let queues = queues.collect::<Result<_, _>>()?;
+        let state = self.hub.state.subscribe();
+        Ok(Box::new(Reader { queues, first: 0, reader: None, state }))
     }
 }
 
@@ -247,50 +258,66 @@ struct Reader {
     /// Where the next round begins, so that no queue starves behind a busy one.
     first: usize,
     reader: Option<(Incarnation, u64, Weak<Hub>)>,
+    state: watch::Receiver<SubscriptionState>,
 }
 
 impl Reader {
-    fn taken_over(&self) -> bool {
-        let Some((of, number, hub)) = &self.reader else { return false };
-        let Some(hub) = hub.upgrade() else { return true };
-        lock(&hub.inboxes).get(of).is_none_or(|inbox| inbox.reader != *number)
+    /// A newer reader has the inbox, or it was given up.
+    fn taken_over(&self) -> Option<TransportError> {
+        let (of, number, hub) = self.reader.as_ref()?;
+        let Some(hub) = hub.upgrade() else { return Some(TransportError::Closed) };
+        let is_newest = lock(&hub.inboxes).get(of).is_some_and(|inbox| inbox.reader == *number);
+        (!is_newest).then_some(TransportError::TakenOver { channel: Channel::Inbox(*of) })
     }
 
-    fn take(&mut self, most: usize) -> Vec<Box<dyn Delivery>> {
-        let mut taken: Vec<Box<dyn Delivery>> = Vec::new();
+    fn take(&mut self, most: usize) -> Option<Deliveries> {
+        let mut envelopes = Vec::new();
+        let mut taken = Taken::default();
+        let mut receipts = BTreeMap::new();
         let count = self.queues.len();
         for step in 0..count {
             let queue = &self.queues[(self.first + step) % count];
-            for item in queue.take(most - taken.len()) {
-                taken.push(Box::new(Pending { item: Some(item), queue: Arc::clone(queue) }));
+            for item in queue.take(most - envelopes.len()) {
+                if let Some(receipt) = item.receipt {
+                    receipts.insert(envelopes.len(), receipt);
+                }
+                taken.places.push((Arc::clone(queue), item.place));
+                envelopes.push(item.envelope);
             }
-            if taken.len() >= most {
+            if envelopes.len() >= most {
                 break;
             }
         }
         self.first = (self.first + 1) % count.max(1);
-        taken
+        if envelopes.is_empty() {
+            return None;
+        }
+        taken.receipts = Mutex::new(receipts);
+        Some(Deliveries::new(envelopes, Arc::new(taken)))
     }
 }
 
 #[async_trait]
 impl Subscription for Reader {
-    async fn next(&mut self, most: usize) -> Result<Vec<Box<dyn Delivery>>, TransportError> {
+    async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
         let Some(changed) = self.queues.first().map(|queue| Arc::clone(&queue.changed)) else {
             return Err(TransportError::Closed);
         };
         loop {
             // Armed before looking: what comes in between is not missed.
             let armed = changed.notified();
-            if self.taken_over() {
-                return Err(TransportError::Closed);
+            if let Some(over) = self.taken_over() {
+                return Err(over);
             }
-            let taken = self.take(most.max(1));
-            if !taken.is_empty() {
+            if let Some(taken) = self.take(most.max(1)) {
                 return Ok(taken);
             }
             armed.await;
         }
+    }
+
+    fn state(&self) -> watch::Receiver<SubscriptionState> {
+        self.state.clone()
     }
 }
 
@@ -306,73 +333,69 @@ impl Drop for Reader {
     }
 }
 
-struct Pending {
-    /// `None` once answered.
-    item: Option<Item>,
-    queue: Arc<Queue>,
+/// One batch that a reader took.
+#[derive(Default)]
+struct Taken {
+    /// Of each envelope where it was, to give it back.
+    places: Vec<(Arc<Queue>, u64)>,
+    /// Of those whose publishers want to know what becomes of them, and that are not answered.
+    receipts: Mutex<BTreeMap<usize, oneshot::Sender<Receipt>>>,
 }
 
-impl Delivery for Pending {
-    fn envelope(&self) -> &Envelope {
-        match &self.item {
-            Some(item) => &item.envelope,
-            None => unreachable!("only `answer` takes the item, and takes the delivery with it"),
-        }
-    }
-
-    fn answer(mut self: Box<Self>, receipt: Receipt) -> Envelope {
-        match self.item.take() {
-            Some(item) => {
-                if let Some(teller) = item.receipt {
+#[async_trait]
+impl Acknowledge for Taken {
+    async fn ack(&self, answered: Vec<(usize, Receipt)>) -> Result<(), TransportError> {
+        let mut receipts = lock(&self.receipts);
+        if !receipts.is_empty() {
+            for (index, receipt) in answered {
+                if let Some(teller) = receipts.remove(&index) {
                     // Whoever asked may be gone.
                     let _ = teller.send(receipt);
                 }
-                item.envelope
             }
-            None => unreachable!("a delivery is answered once: `answer` takes it"),
         }
+        Ok(())
     }
-}
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let Some(item) = self.item.take() {
-            self.queue.give_back(item);
+    async fn nack(&self, returned: Vec<(usize, Envelope)>) -> Result<(), TransportError> {
+        self.dropped(returned);
+        Ok(())
+    }
+
+    fn dropped(&self, returned: Vec<(usize, Envelope)>) {
+        for (index, envelope) in returned {
+            if let Some((queue, place)) = self.places.get(index) {
+                let receipt = lock(&self.receipts).remove(&index);
+                queue.give_back(Item { envelope, receipt, place: *place });
+            }
         }
     }
 }
 
 struct Listener {
     receiver: broadcast::Receiver<Arc<Envelope>>,
+    state: watch::Receiver<SubscriptionState>,
 }
 
 #[async_trait]
 impl Subscription for Listener {
-    async fn next(&mut self, most: usize) -> Result<Vec<Box<dyn Delivery>>, TransportError> {
-        let mut heard: Vec<Box<dyn Delivery>> = Vec::new();
+    async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
+        let mut heard = Vec::new();
         loop {
             match self.receiver.recv().await {
-                Ok(envelope) => heard.push(Box::new(Heard(envelope))),
+                Ok(envelope) => heard.push(Arc::unwrap_or_clone(envelope)),
                 // Some were missed: allowed on this channel.
                 Err(broadcast::error::RecvError::Lagged(_)) => continue,
                 Err(broadcast::error::RecvError::Closed) => return Err(TransportError::Closed),
             }
             if heard.len() >= most || self.receiver.is_empty() {
-                return Ok(heard);
+                return Ok(Deliveries::unanswered(heard));
             }
         }
     }
-}
 
-struct Heard(Arc<Envelope>);
-
-impl Delivery for Heard {
-    fn envelope(&self) -> &Envelope {
-        &self.0
-    }
-
-    fn answer(self: Box<Self>, _receipt: Receipt) -> Envelope {
-        Envelope::clone(&self.0)
+    fn state(&self) -> watch::Receiver<SubscriptionState> {
+        self.state.clone()
     }
 }
 

@@ -6,7 +6,12 @@
 //! [`Envelope::id`](orx_model::message::Envelope::id) twice, and is written so that the second time
 //! changes nothing. Nothing here grows without bound: a full channel makes its publishers wait, and
 //! then refuses them.
+//!
+//! Whatever carries, a broker or this process, is reconnected to by itself: readers see no error of a
+//! connection, they wait, and [`Subscription::state`] says how it stands. Publishers see it, and what
+//! they tried to publish may have been taken.
 
+mod delivery;
 pub mod direct;
 pub mod http;
 pub mod notice;
@@ -16,9 +21,11 @@ use std::fmt;
 
 use async_trait::async_trait;
 use orx_model::message::{Envelope, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
-use orx_model::wire::Receipt;
 use orx_model::{Incarnation, JobId, SecretHash};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
+pub use delivery::{Acknowledge, Acknowledgement, Deliveries, Receipts};
 pub use direct::Direct;
 pub use notice::Notices;
 pub use peers::{Peer, PeerList, Peers};
@@ -78,25 +85,47 @@ pub enum TransportError {
     /// Nobody reads that inbox: its owner is gone, or not yet there. Nothing was accepted.
     #[error("nobody reads {channel:?}")]
     NoReader { channel: Channel },
-    /// Nobody could be reached: it may have been accepted, or not.
+    /// Nobody answered: it may have been done, or not.
     #[error("could not reach {0}")]
-    Away(String),
+    Unreachable(String),
+    /// A newer reader has that inbox.
+    #[error("another reader took over {channel:?}")]
+    TakenOver { channel: Channel },
     #[error("the transport is closed")]
     Closed,
 }
 
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// Takes all envelopes or none, in one batch. Returns once they are taken; until then they may
-    /// be lost. Cancelled while waiting for room: nothing was taken.
+    /// Takes all envelopes or none, in one batch. Returns once whatever carries has confirmed that it
+    /// has them; until then they may be lost. Cancelled, or failed as [`TransportError::Unreachable`]:
+    /// they may have been taken. Tried again with the same ids they do no harm.
     async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError>;
+
+    /// As [`Self::publish`], and what becomes of each envelope, as far as its reader tells: a broker
+    /// only knows that it has them.
+    async fn publish_for_receipts(
+        &self,
+        to: Channel,
+        envelopes: Vec<Envelope>,
+    ) -> Result<Receipts, TransportError> {
+        let count = envelopes.len();
+        self.publish(to, envelopes).await?;
+        Ok(Receipts::taken(count))
+    }
 
     /// A reader of `Enqueue`, of one inbox, or of the broadcast. Of an inbox it is the only one: a
     /// second takes over from the first. On `Enqueue` readers compete. On `Broadcast` each sees
     /// what is published from now on. Dropped, its unanswered deliveries come to the next reader.
+    ///
+    /// Returns once it is connected, or has tried for some seconds and goes on trying.
+    ///
+    /// # Errors
+    /// That channel cannot be read here; trying again will not help.
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError>;
 
-    /// One reader of the events of several shards. Readers of one shard compete.
+    /// One reader of the events of several shards. Readers of one shard compete. Otherwise as
+    /// [`Self::subscribe`].
     async fn subscribe_events(
         &self,
         shards: Vec<Shard>,
@@ -105,23 +134,43 @@ pub trait Transport: Send + Sync {
 
 #[async_trait]
 pub trait Subscription: Send {
-    /// At least one delivery, and those that wait already, at most `most` (at least 1). Cancelling
-    /// loses nothing.
-    async fn next(&mut self, most: usize) -> Result<Vec<Box<dyn Delivery>>, TransportError>;
+    /// At least one delivery, and those that wait already, at most `most` (at least 1). While the
+    /// connection is broken it waits. Cancelling loses nothing.
+    ///
+    /// # Errors
+    /// [`TransportError::TakenOver`] and [`TransportError::Closed`]: nothing more comes here.
+    async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError>;
+
+    /// How it stands with whatever carries, now and from now on.
+    fn state(&self) -> watch::Receiver<SubscriptionState>;
 }
 
-/// Dropped unanswered, it comes again (but on `Broadcast`).
-pub trait Delivery: Send + Sync {
-    fn envelope(&self) -> &Envelope;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionState {
+    pub connection: Connection,
+    /// When a message that this process published itself last came back to it. `None`: not yet, or
+    /// that is not known here.
+    pub last_echo: Option<Instant>,
+}
 
-    /// Takes the delivery, so it can be answered once only. The envelope will not come again. What
-    /// became of it is told to whoever asked.
-    fn answer(self: Box<Self>, receipt: Receipt) -> Envelope;
-
-    /// It is done with.
-    fn ack(self: Box<Self>) -> Envelope {
-        self.answer(Receipt::Recorded)
+impl SubscriptionState {
+    #[must_use]
+    pub fn connected(since: Instant) -> Self {
+        Self { connection: Connection::Connected { since }, last_echo: None }
     }
+
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.connection, Connection::Connected { .. })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// What was sent while it was not connected may be lost, where its channel allows loss.
+    Connected { since: Instant },
+    /// It is tried without end.
+    Reconnecting { since: Instant, why: String },
 }
 
 /// How a worker registers and stays alive: a call and its answer, to any coordinator, whatever the

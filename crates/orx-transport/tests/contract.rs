@@ -11,3 +11,16 @@ mod direct {
 
     orx_testkit::transport_contract!(open);
 }
+
+mod unreliable {
+    use std::sync::Arc;
+
+    use orx_testkit::unreliable::{Faults, Unreliable};
+    use orx_transport::Direct;
+
+    async fn open(seed: u64) -> Arc<Unreliable> {
+        Arc::new(Unreliable::new(Arc::new(Direct::new()), Faults::MANY, seed))
+    }
+
+    orx_testkit::transport_contract!(under_faults open);
+}

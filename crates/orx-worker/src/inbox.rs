@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use orx_model::Incarnation;
-use orx_transport::{Channel, Delivery, Subscription, Transport, TransportError};
+use orx_model::message::Envelope;
+use orx_transport::{Acknowledgement, Channel, Subscription, Transport, TransportError};
 
 use crate::runtime::{RETRY_FIRST, RETRY_MOST};
 
@@ -16,6 +17,8 @@ pub(crate) struct Inbox {
     transport: Arc<dyn Transport>,
     of: Incarnation,
     state: State,
+    /// Of what was read last. It holds up the next reading, and nothing else.
+    acknowledging: Option<Acknowledgement>,
 }
 
 enum State {
@@ -29,15 +32,27 @@ impl Inbox {
         of: Incarnation,
     ) -> Result<Self, TransportError> {
         let subscription = transport.subscribe(Channel::Inbox(of)).await?;
-        Ok(Self { transport, of, state: State::Open(subscription) })
+        let state = State::Open(subscription);
+        Ok(Self { transport, of, state, acknowledging: None })
     }
 
-    /// What came. Cancelling loses nothing.
-    pub(crate) async fn next(&mut self) -> Vec<Box<dyn Delivery>> {
+    /// What came. It is acknowledged on receipt: what is lost from there on, recovery finds.
+    /// Cancelling loses nothing.
+    pub(crate) async fn next(&mut self) -> Vec<Envelope> {
         loop {
+            if let Some(acknowledging) = &mut self.acknowledging {
+                if let Err(error) = acknowledging.await {
+                    tracing::debug!(%error, "what was read may come again");
+                }
+                self.acknowledging = None;
+            }
             match &mut self.state {
                 State::Open(subscription) => match subscription.next(BATCH).await {
-                    Ok(deliveries) => return deliveries,
+                    Ok(deliveries) => {
+                        let (envelopes, acknowledging) = deliveries.accept();
+                        self.acknowledging = Some(acknowledging);
+                        return envelopes;
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the inbox was lost: opening it anew");
                         let opening = reopen(Arc::clone(&self.transport), self.of);

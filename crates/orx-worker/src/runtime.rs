@@ -472,10 +472,9 @@ impl Task {
                         next = self.attempts.try_join_next_with_id();
                     }
                 }
-                deliveries = self.inbox.next() => {
-                    for delivery in deliveries {
-                        // Acknowledged on receipt: what is lost from here on, recovery finds.
-                        match delivery.ack().body {
+                envelopes = self.inbox.next() => {
+                    for envelope in envelopes {
+                        match envelope.body {
                             Body::Known(message) => inputs.push(Input::Message(message)),
                             Body::Unknown(_) => {
                                 tracing::warn!("set aside a message of an unknown type");

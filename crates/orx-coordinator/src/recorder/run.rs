@@ -12,7 +12,7 @@ use orx_model::message::ExecutionRef;
 use orx_model::wire::Condition;
 use orx_model::{ExecutionId, Incarnation, JobId, Outcome};
 use orx_store::{Result, StoreError};
-use orx_transport::{Delivery, Subscription};
+use orx_transport::{Deliveries, Subscription};
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,8 @@ pub struct Recorder {
 }
 
 struct Aside {
-    delivery: Box<dyn Delivery>,
+    /// Of one envelope.
+    delivery: Deliveries,
     /// When it is tried again, on the monotonic clock, and the pause after that.
     at: Duration,
     pause: Duration,
@@ -83,7 +84,9 @@ impl Recorder {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 deliveries = events.next(ENVELOPES) => deliveries?,
-                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => Vec::new(),
+                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {
+                    Deliveries::default()
+                }
             };
             let recorded = match self.record_all(deliveries).await {
                 Ok(()) => self.try_aside().await,
@@ -135,9 +138,9 @@ impl Recorder {
         self.aside = later;
         let mut due = due.into_iter();
         while let Some(Aside { delivery, pause, .. }) = due.next() {
-            let events = plan::gather([delivery.envelope()].into_iter());
+            let events = plan::gather(delivery.envelopes());
             match self.record(events).await {
-                Ok(done) if done.aside.is_empty() => answer(delivery, &done),
+                Ok(done) if done.aside.is_empty() => answer(delivery, &done).await,
                 Ok(_) | Err(StoreError::Unknown | StoreError::Backend { .. }) => {
                     let (at, pause) = (now + pause, (pause * 2).min(ASIDE_PAUSE.1));
                     self.aside.push(Aside { delivery, at, pause });
@@ -153,30 +156,30 @@ impl Recorder {
     }
 
     /// The rest goes on without it.
-    fn set_aside(&mut self, delivery: Box<dyn Delivery>, error: Option<StoreError>) -> Result<()> {
-        if self.aside.len() >= ASIDE {
-            // Unanswered, it comes again.
-            return Err(error.unwrap_or(StoreError::Busy));
-        }
-        let worker = delivery.envelope().from;
-        match error {
-            Some(error) => {
-                tracing::error!(%worker, %error, "set aside: the store does not take it")
+    fn set_aside(&mut self, mut deliveries: Deliveries) -> Result<()> {
+        while !deliveries.is_empty() {
+            if self.aside.len() >= ASIDE {
+                // Unanswered, the rest comes again.
+                return Err(StoreError::Busy);
             }
-            None => tracing::error!(%worker, "set aside: the store does not take all of it"),
+            let rest = deliveries.split_off(1);
+            let delivery = std::mem::replace(&mut deliveries, rest);
+            for envelope in delivery.envelopes() {
+                tracing::error!(worker = %envelope.from, "set aside: the store does not take it");
+            }
+            let at = self.context.now().mono + ASIDE_PAUSE.0;
+            self.aside.push(Aside { delivery, at, pause: ASIDE_PAUSE.0 * 2 });
         }
-        let at = self.context.now().mono + ASIDE_PAUSE.0;
-        self.aside.push(Aside { delivery, at, pause: ASIDE_PAUSE.0 * 2 });
         Ok(())
     }
 
     /// In batches, each answered when it is recorded. What is not answered comes again.
-    async fn record_all(&mut self, mut deliveries: Vec<Box<dyn Delivery>>) -> Result<()> {
+    async fn record_all(&mut self, mut deliveries: Deliveries) -> Result<()> {
         while !deliveries.is_empty() {
-            let envelopes = deliveries.iter().map(|delivery| delivery.envelope());
-            let rest = deliveries.split_off(plan::batch(envelopes, self.rows_most));
+            let rest =
+                deliveries.split_off(plan::batch(deliveries.envelopes(), self.rows_most));
             let batch = std::mem::replace(&mut deliveries, rest);
-            let events = plan::gather(batch.iter().map(|delivery| delivery.envelope()));
+            let events = plan::gather(batch.envelopes());
             let done = match self.record(events).await {
                 Ok(done) => done,
                 Err(error) => {
@@ -185,13 +188,10 @@ impl Recorder {
                 }
             };
             self.rows_most = (self.rows_most * 2).min(plan::ROWS);
-            for delivery in batch {
-                if plan::has_any(&delivery.envelope().body, &done.aside) {
-                    self.set_aside(delivery, None)?;
-                } else {
-                    answer(delivery, &done);
-                }
-            }
+            let (bad, good) =
+                batch.partition(|envelope| plan::has_any(&envelope.body, &done.aside));
+            answer(good, &done).await;
+            self.set_aside(bad)?;
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Recorder {
     async fn is_in_the_way(
         &mut self,
         error: StoreError,
-        batch: Vec<Box<dyn Delivery>>,
+        batch: Deliveries,
     ) -> Result<()> {
         if !matches!(error, StoreError::Unknown | StoreError::Backend { .. }) {
             return Err(error);
@@ -210,11 +210,8 @@ impl Recorder {
             self.rows_most = (self.rows_most.min(batch.len() * 2) / 2).max(1);
             return Err(error);
         }
-        let mut error = Some(error);
-        for delivery in batch {
-            self.set_aside(delivery, error.take())?;
-        }
-        Ok(())
+        tracing::error!(%error, "a part of what workers told cannot be recorded");
+        self.set_aside(batch)
     }
 
     /// Records what was told. Output goes before the outcomes that it belongs to: whoever follows a job
@@ -370,8 +367,10 @@ impl Recorder {
     }
 }
 
-/// The store has all that it takes of it.
-fn answer(delivery: Box<dyn Delivery>, done: &Done) {
-    let receipt = plan::receipt(&delivery.envelope().body, &done.stale);
-    delivery.answer(receipt);
+/// The store has all that it takes of them.
+async fn answer(deliveries: Deliveries, done: &Done) {
+    let answered = deliveries.answer(|envelope| plan::receipt(&envelope.body, &done.stale));
+    if let Err(error) = answered.await {
+        tracing::debug!(%error, "what was recorded may come again, and changes nothing then");
+    }
 }

@@ -11,11 +11,12 @@ use orx_model::message::{
 use orx_model::wire::Receipt;
 use orx_model::{Incarnation, MessageId, SecretHash};
 use orx_transport::{
-    Channel, Delivery, GatewayError, GatewayServer, Shard, Subscription, Transport, TransportError,
+    Acknowledge, Channel, Deliveries, GatewayError, GatewayServer, Shard, Subscription,
+    SubscriptionState, Transport, TransportError,
 };
 use rand::RngExt;
-use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep};
 
 use crate::bug;
 use crate::node::{Mailbox, Node};
@@ -91,47 +92,52 @@ struct Reader {
 
 #[async_trait]
 impl Subscription for Reader {
-    async fn next(&mut self, most: usize) -> Result<Vec<Box<dyn Delivery>>, TransportError> {
+    async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
         self.node.goes_on().await;
-        let taken = (self.of)(&self.node).next(most).await;
-        let delivery = |envelope| -> Box<dyn Delivery> {
-            Box::new(Taken {
-                world: Arc::clone(&self.world),
-                node: Arc::clone(&self.node),
-                of: self.of,
-                envelope: Some(envelope),
-            })
+        let envelopes = (self.of)(&self.node).next(most).await;
+        let taken = Taken {
+            world: Arc::clone(&self.world),
+            node: Arc::clone(&self.node),
+            of: self.of,
+            envelopes: envelopes.clone(),
         };
-        Ok(taken.into_iter().map(delivery).collect())
+        Ok(Deliveries::new(envelopes, Arc::new(taken)))
+    }
+
+    fn state(&self) -> watch::Receiver<SubscriptionState> {
+        watch::channel(SubscriptionState::connected(Instant::now())).1
     }
 }
 
-/// Unanswered, it comes again.
+/// One batch. Unanswered, it comes again.
 struct Taken {
     world: Arc<World>,
     node: Arc<Node>,
     of: fn(&Node) -> &Mailbox,
-    envelope: Option<Envelope>,
+    envelopes: Vec<Envelope>,
 }
 
-impl Delivery for Taken {
-    fn envelope(&self) -> &Envelope {
-        self.envelope.as_ref().expect("until it is answered")
-    }
-
-    fn answer(mut self: Box<Self>, receipt: Receipt) -> Envelope {
-        let envelope = self.envelope.take().expect("it is answered once");
-        if matches!(receipt, Receipt::Recorded | Receipt::Stale) {
-            self.world.answered(&envelope);
+#[async_trait]
+impl Acknowledge for Taken {
+    async fn ack(&self, answered: Vec<(usize, Receipt)>) -> Result<(), TransportError> {
+        for (index, receipt) in answered {
+            if matches!(receipt, Receipt::Recorded | Receipt::Stale) {
+                self.world.answered(&self.envelopes[index]);
+            }
         }
-        envelope
+        Ok(())
     }
-}
 
-impl Drop for Taken {
-    fn drop(&mut self) {
-        if let Some(envelope) = self.envelope.take().filter(|_| self.node.is_alive()) {
-            (self.of)(&self.node).put(envelope);
+    async fn nack(&self, returned: Vec<(usize, Envelope)>) -> Result<(), TransportError> {
+        self.dropped(returned);
+        Ok(())
+    }
+
+    fn dropped(&self, returned: Vec<(usize, Envelope)>) {
+        for (_, envelope) in returned {
+            if self.node.is_alive() {
+                (self.of)(&self.node).put(envelope);
+            }
         }
     }
 }

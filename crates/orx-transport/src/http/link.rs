@@ -21,7 +21,8 @@ use tokio::time::Instant;
 
 use super::{CallError, Token, Who, innermost, post, refused};
 use crate::{
-    Channel, Delivery, Gateway, GatewayError, Shard, Subscription, Transport, TransportError,
+    Acknowledge, Channel, Connection, Deliveries, Gateway, GatewayError, Shard, Subscription,
+    SubscriptionState, Transport, TransportError,
 };
 
 /// Envelopes that wait to go out.
@@ -435,12 +436,14 @@ impl Transport for Link {
             return Err(TransportError::NoReader { channel });
         };
         let (read_to, read) = mpsc::channel(INBOX);
-        let (opened_to, mut opened) = watch::channel(false);
-        let reading = tokio::spawn(read_inbox(Arc::clone(&self.inner), of, read_to, opened_to));
-        let reader = Reader { inner: Arc::clone(&self.inner), of, read, reading };
+        let (state_is, state) = watch::channel(reconnecting("it was not opened yet".to_owned()));
+        let reading = tokio::spawn(read_inbox(Arc::clone(&self.inner), of, read_to, state_is));
+        let mut opened = state.clone();
+        let reader = Reader { inner: Arc::clone(&self.inner), of, read, state, reading };
         // From here on what is sent to it is not refused for want of a reader. One that cannot be
         // opened now is opened later: the worker starts all the same.
-        let _ = tokio::time::timeout(PUBLISH_WAIT, opened.wait_for(|opened| *opened)).await;
+        let opened = opened.wait_for(SubscriptionState::is_connected);
+        let _ = tokio::time::timeout(PUBLISH_WAIT, opened).await;
         Ok(Box::new(reader))
     }
 
@@ -450,6 +453,11 @@ impl Transport for Link {
     ) -> Result<Box<dyn Subscription>, TransportError> {
         Err(TransportError::NoReader { channel: Channel::Enqueue })
     }
+}
+
+fn reconnecting(why: String) -> SubscriptionState {
+    let connection = Connection::Reconnecting { since: Instant::now(), why };
+    SubscriptionState { connection, last_echo: None }
 }
 
 /// About how long it is as JSON.
@@ -484,6 +492,7 @@ struct Reader {
     inner: Arc<Inner>,
     of: Incarnation,
     read: mpsc::Receiver<Envelope>,
+    state: watch::Receiver<SubscriptionState>,
     reading: tokio::task::JoinHandle<()>,
 }
 
@@ -497,69 +506,74 @@ impl Drop for Reader {
     }
 }
 
-impl Reader {
-    fn deliver(&self, place: u64, envelope: Envelope) -> Box<dyn Delivery> {
-        let inner = Arc::clone(&self.inner);
-        Box::new(Received { envelope: Some(envelope), inner, of: self.of, place })
-    }
-}
-
 #[async_trait]
 impl Subscription for Reader {
-    async fn next(&mut self, most: usize) -> Result<Vec<Box<dyn Delivery>>, TransportError> {
+    async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
         let most = most.max(1);
-        let mut taken: Vec<Box<dyn Delivery>> = Vec::new();
+        let mut envelopes = Vec::new();
+        let mut places = Vec::new();
+        let mut take = |place: u64, envelope: Envelope| {
+            places.push(place);
+            envelopes.push(envelope);
+            envelopes.len()
+        };
+        let mut taken = 0;
         {
             let mut given_back = self.inner.given_back();
             if let Some(waiting) = given_back.get_mut(&self.of) {
-                let again = std::iter::from_fn(|| waiting.pop_first()).take(most);
-                taken.extend(again.map(|(place, envelope)| self.deliver(place, envelope)));
+                while taken < most
+                    && let Some((place, envelope)) = waiting.pop_first()
+                {
+                    taken = take(place, envelope);
+                }
                 if waiting.is_empty() {
                     given_back.remove(&self.of);
                 }
             }
         }
-        if taken.is_empty() {
-            let first = self.read.recv().await.ok_or(TransportError::Closed)?;
-            taken.push(self.deliver(self.inner.next_place(), first));
+        if taken == 0 {
+            // It ends by itself only when another reader has the inbox.
+            let over = TransportError::TakenOver { channel: Channel::Inbox(self.of) };
+            let first = self.read.recv().await.ok_or(over)?;
+            taken = take(self.inner.next_place(), first);
         }
-        while taken.len() < most
+        while taken < most
             && let Ok(envelope) = self.read.try_recv()
         {
-            taken.push(self.deliver(self.inner.next_place(), envelope));
+            taken = take(self.inner.next_place(), envelope);
         }
-        Ok(taken)
+        let received = Received { inner: Arc::clone(&self.inner), of: self.of, places };
+        Ok(Deliveries::new(envelopes, Arc::new(received)))
+    }
+
+    fn state(&self) -> watch::Receiver<SubscriptionState> {
+        self.state.clone()
     }
 }
 
+/// One batch. The coordinator has acknowledged it to whatever carries, when it sent it here.
 struct Received {
-    /// `None` once answered.
-    envelope: Option<Envelope>,
     inner: Arc<Inner>,
     of: Incarnation,
-    place: u64,
+    places: Vec<u64>,
 }
 
-impl Delivery for Received {
-    fn envelope(&self) -> &Envelope {
-        match &self.envelope {
-            Some(envelope) => envelope,
-            None => unreachable!("only `answer` takes the envelope, and the delivery with it"),
-        }
+#[async_trait]
+impl Acknowledge for Received {
+    async fn ack(&self, _: Vec<(usize, Receipt)>) -> Result<(), TransportError> {
+        Ok(())
     }
 
-    fn answer(mut self: Box<Self>, _receipt: Receipt) -> Envelope {
-        match self.envelope.take() {
-            Some(envelope) => envelope,
-            None => unreachable!("a delivery is answered once: `answer` takes it"),
-        }
+    async fn nack(&self, returned: Vec<(usize, Envelope)>) -> Result<(), TransportError> {
+        self.dropped(returned);
+        Ok(())
     }
-}
 
-impl Drop for Received {
-    fn drop(&mut self) {
-        if let Some(envelope) = self.envelope.take() {
-            self.inner.give_back(self.of, self.place, envelope);
+    fn dropped(&self, returned: Vec<(usize, Envelope)>) {
+        for (index, envelope) in returned {
+            if let Some(place) = self.places.get(index) {
+                self.inner.give_back(self.of, *place, envelope);
+            }
         }
     }
 }
@@ -587,7 +601,7 @@ async fn read_inbox(
     inner: Arc<Inner>,
     of: Incarnation,
     to: mpsc::Sender<Envelope>,
-    opened: watch::Sender<bool>,
+    state: watch::Sender<SubscriptionState>,
 ) {
     let mut pause = PAUSE;
     let mut said = false;
@@ -595,13 +609,17 @@ async fn read_inbox(
         let mut current = inner.course.current.subscribe();
         let url = current.borrow_and_update().clone();
         let ended = tokio::select! {
-            ended = read_stream(&inner, &url, of, &to, &opened, &mut pause, &mut said) => ended,
+            ended = read_stream(&inner, &url, of, &to, &state, &mut pause, &mut said) => ended,
             _ = current.changed() => Ended::Moved,
         };
         match ended {
             Ended::TakenOver | Ended::Unread => return,
-            Ended::Moved => continue,
+            Ended::Moved => {
+                is_cut_off(&state, "it moves to another coordinator".to_owned());
+                continue;
+            }
             Ended::Broken(error) => {
+                is_cut_off(&state, format!("{url}: {}", error.why()));
                 if !said {
                     let why = error.why();
                     tracing::warn!(%url, why, "the inbox is cut off: opening it again");
@@ -618,12 +636,30 @@ async fn read_inbox(
     }
 }
 
+/// Since when, is left as it was.
+fn is_cut_off(state: &watch::Sender<SubscriptionState>, why: String) {
+    let mut cut_off = reconnecting(why);
+    state.send_if_modified(|state| {
+        if let (
+            Connection::Reconnecting { since, .. },
+            Connection::Reconnecting { since: before, .. },
+        ) = (&mut cut_off.connection, &state.connection)
+        {
+            *since = *before;
+        }
+        *state != cut_off && {
+            *state = cut_off;
+            true
+        }
+    });
+}
+
 async fn read_stream(
     inner: &Inner,
     url: &str,
     of: Incarnation,
     to: &mpsc::Sender<Envelope>,
-    opened: &watch::Sender<bool>,
+    state: &watch::Sender<SubscriptionState>,
     pause: &mut Duration,
     said: &mut bool,
 ) -> Ended {
@@ -645,7 +681,7 @@ async fn read_stream(
         tracing::info!(%url, "the inbox is open again");
     }
     *pause = PAUSE;
-    opened.send_replace(true);
+    state.send_replace(SubscriptionState::connected(Instant::now()));
     inner.moved.notify_one();
     let mut pieces = response.bytes_stream();
     let mut buffer: Vec<u8> = Vec::new();

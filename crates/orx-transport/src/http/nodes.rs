@@ -50,9 +50,11 @@ impl Nodes {
             Err(CallError::Problem(problem)) if problem.code == Code::NotFound => {
                 Err(TransportError::NoReader { channel: self.channel(channel) })
             }
-            Err(CallError::Problem(problem)) => Err(TransportError::Away(problem.to_string())),
+            Err(CallError::Problem(problem)) => {
+                Err(TransportError::Unreachable(problem.to_string()))
+            }
             Err(error @ (CallError::Away(_) | CallError::Silent)) => {
-                Err(TransportError::Away(error.why()))
+                Err(TransportError::Unreachable(error.why()))
             }
         }
     }

@@ -297,8 +297,10 @@ async fn listen(direct: Direct, worker: Incarnation, seen: watch::Sender<Vec<Mes
     let events = direct.subscribe_events(Shard::all().collect()).await;
     let mut events = events.expect("the events");
     while let Ok(deliveries) = events.next(64).await {
-        for delivery in deliveries {
-            let Body::Known(message) = delivery.ack().body else { continue };
+        let (envelopes, acknowledged) = deliveries.accept();
+        acknowledged.await.expect("acknowledged");
+        for told in envelopes {
+            let Body::Known(message) = told.body else { continue };
             if let Message::JobResult { outcomes } = &message {
                 let executions = outcomes.iter().map(|outcome| outcome.execution).collect();
                 let ack = envelope(Message::JobResultAck { executions });
