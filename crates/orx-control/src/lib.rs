@@ -1,8 +1,8 @@
 //! Every operation that a person or program can ask for, in one place: the HTTP API is thin over
 //! it, and so is use from Rust in the same process.
 //!
-//! Depends on `orx-model` and on the traits of `orx-store` and `orx-transport`. Knows no HTTP and no
-//! terminal. Bad input is refused before anything changes; what is answered as done is durable.
+//! Depends on `orx-model`, `orx-feed`, and the traits of `orx-store` and `orx-transport`. Knows no HTTP
+//! and no terminal. Bad input is refused before anything changes; what is answered as done is durable.
 
 mod accept;
 mod change;
@@ -18,6 +18,7 @@ mod workers;
 
 use std::sync::{Arc, Mutex};
 
+use orx_feed::Feed;
 use orx_model::job::Labels;
 use orx_model::{
     AttemptId, Code, Incarnation, Job, JobId, Name, Offer, Priority, Problem, RetryPolicy,
@@ -138,6 +139,10 @@ impl ControlPanel {
 
     fn store(&self) -> &dyn Store {
         &*self.inner.store
+    }
+
+    fn feed(&self) -> &Feed {
+        self.inner.notices.feed()
     }
 
     fn now(&self) -> Timestamp {

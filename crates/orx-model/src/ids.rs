@@ -18,7 +18,7 @@ pub struct ParseIdError {
 }
 
 impl ParseIdError {
-    fn new(expected: &'static str, found: &str) -> Self {
+    pub(crate) fn new(expected: &'static str, found: &str) -> Self {
         // An id comes from outside: what is shown of a wrong one is bounded.
         Self { expected, found: found.chars().take(80).collect() }
     }

@@ -1,10 +1,11 @@
 //! The words of orx as types: ids, statuses and their one transition table, jobs and attempts,
-//! retry policy, schedules, messages, HTTP wire types, filter grammar, times, and the cleaning of text.
+//! retry policy, schedules, messages, events, HTTP wire types, filter grammar, times, and the cleaning of text.
 //!
 //! Depends on no other crate of ours. Does no I/O and reads no clock: `now` and randomness are
 //! arguments, and a program hands in where the rules of time zones are read ([`zone::install`]).
 
 pub mod attempt;
+pub mod event;
 pub mod filter;
 pub mod gate;
 pub mod ids;
@@ -28,6 +29,7 @@ pub mod wire;
 pub mod zone;
 
 pub use attempt::{Attempt, AttemptStatus, Exit, LostWith, Outcome, OutcomeKind};
+pub use event::{Event, EventCursor, EventKind, KnownEvent};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};
 pub use job::{Command, Job, JobSpec, JobSummary, LiveAttempt, Origin};
 pub use lane::{Lane, Offer};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::attempt::Outcome;
+use crate::event::NodeEvents;
 use crate::ids::{ExecutionId, Incarnation, JobId, MessageId, Name};
 use crate::job::{Command, Json, Labels, Origin, Progress};
 use crate::lane::Offer;
@@ -120,8 +121,8 @@ impl Message {
     }
 }
 
-/// What one node tells the others of what it changed. It carries no state: whoever hears it reads
-/// the store, so a lost or doubled one costs nothing but time.
+/// What one node tells the others of what it changed. It carries no state that is relied on: whoever
+/// acts on it reads the store, so a lost or doubled one costs nothing but time.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hint {
     /// Jobs became ready.
@@ -145,12 +146,15 @@ pub struct Hint {
     /// Nodes came, went, or the leader stepped down.
     #[serde(default)]
     pub nodes: bool,
-    /// Jobs that changed.
+    /// Jobs that changed, or whose logs did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<JobId>,
     /// More jobs changed than are named.
     #[serde(default)]
     pub more: bool,
+    /// What changed at the node, and how. A node of the version before does not send it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<NodeEvents>,
 }
 
 impl Hint {
@@ -160,16 +164,6 @@ impl Hint {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-
-    pub fn add_changed(&mut self, jobs: impl IntoIterator<Item = JobId>) {
-        for job in jobs {
-            if self.changed.len() >= Self::NAMED {
-                self.more = true;
-                return;
-            }
-            self.changed.push(job);
-        }
     }
 
     pub fn add_ended(&mut self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {

@@ -1,6 +1,6 @@
 //! Carries envelopes between coordinators and workers. The store is true; this only carries.
 //!
-//! Depends on `orx-model` only. Knows no store and decides nothing.
+//! Depends on `orx-model` and `orx-feed` only. Knows no store and decides nothing.
 //!
 //! Delivery is at least once and in no promised order: a reader can see one
 //! [`Envelope::id`](orx_model::message::Envelope::id) twice, and is written so that the second time

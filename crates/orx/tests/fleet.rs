@@ -277,6 +277,36 @@ async fn a_job_taken_in_by_a_follower_is_started_because_the_leader_is_told() {
     }
 }
 
+/// Without a word of the other node they would look by themselves only after 10 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_wait_and_follow_at_one_node_hear_at_once_what_another_records() {
+    let database = Database::new().await;
+    let (mut first, mut second) = (Machine::new(), Machine::new());
+    coordinate_on(&database, &mut first, "n1", "");
+    coordinate_on(&database, &mut second, "n2", "");
+    let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
+    until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
+    let _worker = Worker::start(&first, "w1", &[]);
+    let script = "echo one; until [ -e go ]; do sleep 0.02; done; echo two; rm go; \
+                  until [ -e end ]; do sleep 0.02; done; rm end";
+    for _ in 0..3 {
+        let job = detached(&first, script);
+        let out = second.path("out");
+        let file = std::fs::File::create(&out).expect("a file");
+        let mut follow = second.command(["logs", "-f", &job]).stdout(file).spawn().expect("runs");
+        let mut wait = second.command(["wait", &job]).stdout(Stdio::null()).spawn().expect("runs");
+        until("it follows", || read(&out).contains("one"));
+        let begun = std::time::Instant::now();
+        std::fs::write(first.path("work/go"), "").expect("written");
+        until("more is printed", || read(&out).contains("two"));
+        std::fs::write(first.path("work/end"), "").expect("written");
+        assert!(wait.wait().expect("ended").success());
+        assert!(follow.wait().expect("ended").success());
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    }
+}
+
 /// Whoever follows a job stops at its end: what comes later is not seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_over_only_when_what_it_printed_can_be_read() {

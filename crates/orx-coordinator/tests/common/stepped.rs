@@ -125,7 +125,7 @@ impl Stepped {
     ) -> Self {
         let hands = Arc::new(Hands::default());
         hands.with(|hands| hands.now = Some(now));
-        let notices = Notices::shared();
+        let notices = Notices::shared(node);
         let transport: Arc<dyn Transport> = Arc::<Hands>::clone(&hands);
         let clock: Arc<dyn Clock> = Arc::<Hands>::clone(&hands);
         let context =

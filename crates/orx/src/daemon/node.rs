@@ -239,7 +239,10 @@ impl Node {
             node_heartbeat: config.cluster.node_heartbeat.0,
         };
         let hub = Direct::new();
-        let notices = if exclusive { Notices::new() } else { Notices::shared() };
+        let notices = match exclusive {
+            true => Notices::of_node(incarnation),
+            false => Notices::shared(incarnation),
+        };
         let peers = Peers::default();
         let report = node_report(incarnation, url, options, config)?;
         let on_loopback = listen.address.ip().to_canonical().is_loopback();

@@ -1,0 +1,193 @@
+//! One reader's place in the feed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use orx_model::Incarnation;
+use orx_model::event::{Event, EventCursor};
+use tokio::sync::watch;
+
+use crate::{Bell, Feed, FeedFilter};
+
+/// Batches looked at under one lock.
+const BATCHES: usize = 64;
+
+/// An event as a reader gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedEvent {
+    /// The place after it, at the node that is read.
+    pub cursor: EventCursor,
+    /// The node that made the change.
+    pub origin: Incarnation,
+    pub event: Event,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// At least one, in order, without a hole.
+    Events(Vec<FeedEvent>),
+    /// Events are missing here: read the store anew, and go on.
+    Reset,
+}
+
+/// Reads the feed from a place on. Of an own kind are readers of single jobs, which nothing wakes
+/// but their jobs' events; the others are woken by each publication. One that shows things to people
+/// pauses between two calls, and gets what came meanwhile at once.
+pub struct FeedReader {
+    feed: Feed,
+    filter: FeedFilter,
+    /// The number of the first event that it has not looked at.
+    next: u64,
+    /// Where it was to read on and could not, until it has said so.
+    lost: Option<EventCursor>,
+    wake: Wake,
+}
+
+enum Wake {
+    Published(watch::Receiver<()>),
+    Jobs(Arc<Bell>),
+}
+
+impl FeedReader {
+    pub(crate) fn new(feed: Feed, filter: FeedFilter, after: Option<EventCursor>) -> Self {
+        let wake = if filter.jobs.is_some() {
+            Wake::Jobs(Arc::new(Bell::new()))
+        } else {
+            Wake::Published(feed.inner.published.subscribe())
+        };
+        let mut state = feed.state();
+        let now = state.ring.next();
+        let next = after.map_or(now, |after| after.seq.saturating_add(1));
+        let is_here = |after: &EventCursor| {
+            after.node == feed.inner.node && state.ring.from(next, 0).is_some()
+        };
+        let lost = after.filter(|after| !is_here(after));
+        if let Wake::Jobs(bell) = &wake {
+            for job in filter.jobs.iter().flatten() {
+                state.bells.entry(*job).or_default().push(Arc::clone(bell));
+            }
+            if lost.is_none() && next < now {
+                bell.mark(next);
+            }
+        }
+        drop(state);
+        Self { feed, filter, next, lost, wake }
+    }
+
+    /// At most so many events, at least 1. Cancelled while it waits, nothing is lost.
+    pub async fn next(&mut self, most: usize) -> News {
+        loop {
+            if let Some(news) = self.try_next(most) {
+                return news;
+            }
+            self.ready().await;
+        }
+    }
+
+    /// What is there already; `None` if that is nothing.
+    pub fn try_next(&mut self, most: usize) -> Option<News> {
+        if self.lost.take().is_some() {
+            return Some(self.reset());
+        }
+        if let Wake::Published(published) = &mut self.wake {
+            published.mark_unchanged();
+        }
+        // What is published after this wakes it again.
+        let upto = {
+            let state = self.feed.state();
+            if let Wake::Jobs(bell) = &self.wake {
+                self.next = self.next.max(bell.take()?);
+            }
+            state.ring.next()
+        };
+        let mut events = Vec::new();
+        while self.next < upto {
+            let Some(batches) = self.feed.state().ring.from(self.next, BATCHES) else {
+                return Some(self.reset());
+            };
+            for (first, batch) in batches {
+                if first >= upto {
+                    break;
+                }
+                let taken = self.filter.takes_batch(&batch);
+                if taken && batch.is_gap() {
+                    return Some(self.reset());
+                }
+                let looked_at = usize::try_from(self.next - first).unwrap_or(usize::MAX);
+                if taken {
+                    for (seq, event) in (first..).zip(&batch.events).skip(looked_at) {
+                        if !self.filter.takes(&event.what) {
+                            continue;
+                        }
+                        if events.len() >= most.max(1) {
+                            self.next = seq;
+                            if let Wake::Jobs(bell) = &self.wake {
+                                bell.mark(seq);
+                            }
+                            return Some(News::Events(events));
+                        }
+                        let cursor = EventCursor { node: self.feed.inner.node, seq };
+                        events.push(FeedEvent {
+                            cursor,
+                            origin: batch.origin,
+                            event: event.clone(),
+                        });
+                    }
+                }
+                self.next = first + batch.numbers() as u64;
+            }
+        }
+        if events.is_empty() { None } else { Some(News::Events(events)) }
+    }
+
+    /// After [`Self::try_next`] has answered `None`: resolves when there may be something.
+    pub async fn ready(&mut self) {
+        match &mut self.wake {
+            Wake::Published(published) => {
+                // An error would say that the feed is gone, and this reader holds it.
+                let _ = published.changed().await;
+            }
+            Wake::Jobs(bell) => bell.rung.notified().await,
+        }
+    }
+
+    /// The place from which another reader with this filter reads on as this one would. After a
+    /// reset it is the place from which on nothing is missing.
+    pub fn cursor(&mut self) -> EventCursor {
+        if let Some(after) = self.lost {
+            return after;
+        }
+        if let Wake::Jobs(bell) = &self.wake {
+            // Marked under the lock alone: all that came before that is for others.
+            let state = self.feed.state();
+            let from = bell.from.load(Ordering::Acquire).min(state.ring.next());
+            self.next = self.next.max(from);
+        }
+        EventCursor { node: self.feed.inner.node, seq: self.next.saturating_sub(1) }
+    }
+
+    fn reset(&mut self) -> News {
+        let state = self.feed.state();
+        if let Wake::Jobs(bell) = &self.wake {
+            bell.take();
+        }
+        self.next = state.ring.next();
+        drop(state);
+        News::Reset
+    }
+}
+
+impl Drop for FeedReader {
+    fn drop(&mut self) {
+        let Wake::Jobs(own) = &self.wake else { return };
+        let mut state = self.feed.state();
+        for job in self.filter.jobs.iter().flatten() {
+            if let Some(bells) = state.bells.get_mut(job) {
+                bells.retain(|bell| !Arc::ptr_eq(bell, own));
+                if bells.is_empty() {
+                    state.bells.remove(job);
+                }
+            }
+        }
+    }
+}
