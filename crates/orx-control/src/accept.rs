@@ -4,11 +4,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
+use orx_model::event::{Event, JobRef, KnownEvent};
 use orx_model::job::{Command, Json, json_null};
 use orx_model::json::{self, Unfit};
 use orx_model::text::nearest;
 use orx_model::wire::{BatchLine, Condition, EnqueueAnswer, EnqueueRequest, V};
-use orx_model::{Code, JobId, JobSpec, JobStatus, Name, Offer, Problem, RetryPolicy, limits};
+use orx_model::{
+    Code, JobId, JobSpec, JobStatus, Name, Offer, Problem, RetryPolicy, Timestamp, limits,
+};
 use orx_store::{Enqueued, StoreError};
 use serde_json::value::RawValue;
 
@@ -25,12 +28,12 @@ impl ControlPanel {
         let keyed = request.key.is_some().then(|| request.clone());
         let spec = self.spec(caller, request)?;
         let name = spec.command.is_none().then(|| spec.name.clone());
-        let due = wake_at(&spec);
+        let wanted = Wanted::of(&spec);
         let now = self.now();
         let answers =
             self.store().enqueue(vec![spec], now).await.map_err(|error| self.refused(error))?;
         let answer = answers.into_iter().next().ok_or_else(no_answer)?;
-        self.wake([(&answer, due)]);
+        self.report_accepted([(&answer, &wanted)], now);
         let (id, status, created) = self.accepted(answer, keyed.as_ref()).await?;
         let warning = match name {
             Some(name) if created => self.warning(&name).await,
@@ -58,7 +61,7 @@ impl ControlPanel {
             let mut answer = BatchLine { line, id: None, created: None, error: None };
             match checked {
                 Ok((spec, keyed)) => {
-                    places.push((answers.len(), wake_at(&spec), keyed));
+                    places.push((answers.len(), Wanted::of(&spec), keyed));
                     specs.push(spec);
                 }
                 Err(problem) => answer.error = Some(problem),
@@ -71,7 +74,8 @@ impl ControlPanel {
         let now = self.now();
         match self.store().enqueue(specs, now).await {
             Ok(kept) => {
-                self.wake(kept.iter().zip(&places).map(|(kept, (_, due, _))| (kept, *due)));
+                let wanted = places.iter().map(|(_, wanted, _)| wanted);
+                self.report_accepted(kept.iter().zip(wanted), now);
                 for (kept, (place, _, keyed)) in kept.into_iter().zip(places) {
                     match self.accepted(kept, keyed.as_ref()).await {
                         Ok((id, _, created)) => {
@@ -100,22 +104,30 @@ impl ControlPanel {
         store_problem(error)
     }
 
-    fn wake<'e>(
+    /// Wakes the dispatcher, and publishes what is new.
+    fn report_accepted<'e>(
         &self,
-        kept: impl IntoIterator<Item = (&'e Enqueued, Option<orx_model::Timestamp>)>,
+        kept: impl IntoIterator<Item = (&'e Enqueued, &'e Wanted)>,
+        now: Timestamp,
     ) {
         let mut ready = false;
-        for (answer, due) in kept {
-            if let Enqueued::New { status, .. } = answer {
+        let mut events = Vec::new();
+        for (answer, wanted) in kept {
+            if let Enqueued::New { id, status } = answer {
                 ready |= *status == JobStatus::Pending;
-                if let Some(due) = due {
+                if let Some(due) = wanted.due {
                     self.inner.notices.due(due);
                 }
+                let (name, queue) = (Some(wanted.name.clone()), Some(wanted.queue.clone()));
+                let job = JobRef { id: *id, name, queue };
+                let accepted = KnownEvent::JobAccepted { job, to: Some(*status) };
+                events.push(Event::new(now, accepted));
             }
         }
         if ready {
             self.inner.notices.work();
         }
+        self.feed().publish(events);
     }
 
     /// Id, status, and whether it was made by this request.
@@ -364,9 +376,19 @@ fn check_json(what: &str, json: &Json, most: usize) -> Result<()> {
     })
 }
 
-/// When the dispatcher must look at the job, if not at once.
-fn wake_at(spec: &JobSpec) -> Option<orx_model::Timestamp> {
-    [spec.run_at, spec.expires_at, spec.deadline].into_iter().flatten().min()
+/// What is reported of a job once it is accepted.
+struct Wanted {
+    name: Name,
+    queue: Name,
+    /// When the dispatcher must look at the job, if not at once.
+    due: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn of(spec: &JobSpec) -> Self {
+        let due = [spec.run_at, spec.expires_at, spec.deadline].into_iter().flatten().min();
+        Self { name: spec.name.clone(), queue: spec.queue.clone(), due }
+    }
 }
 
 pub(crate) fn no_answer() -> Problem {

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use orx_model::event::{Event, KnownEvent};
 use orx_model::filter::Filter;
 use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
 use orx_model::time::Zone;
 use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, Rest, V};
 use orx_model::{
-    Code, ExecutionId, Incarnation, Job, JobId, JobStatus, JobSummary, MessageId, Problem, limits,
+    Code, ExecutionId, Incarnation, Job, JobId, JobStatus, JobSummary, MessageId, Problem,
+    Timestamp, limits,
 };
 use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer, StoreError};
 use orx_transport::Channel;
@@ -46,13 +48,16 @@ impl ControlPanel {
                     expected: request.expected,
                 })
                 .collect();
-            let answers = match self.store().cancel(cancels, self.now()).await {
+            let now = self.now();
+            let answers = match self.store().cancel(cancels, now).await {
                 Ok(answers) => answers,
                 Err(error) => {
+                    self.feed().publish(changes(ids, now));
                     rest = Some(cut_short(error, changed.len(), &targets.ids)?);
                     break;
                 }
             };
+            let first = changed.len();
             for (&id, answer) in ids.iter().zip(answers) {
                 let (changed_to, stop) = cancelled(id, answer);
                 freed |= stop.is_some() && changed_to.change == Change::Cancelled;
@@ -61,18 +66,37 @@ impl ControlPanel {
                 }
                 changed.push(changed_to);
             }
+            self.report_changed(&changed[first..], now);
         }
         if freed {
             // Places at workers are free.
             self.inner.notices.work();
         }
-        self.inner.notices.changed(targets.ids);
         // Last, and all at once: what slow workers are not told of is done all the same.
         let told = stops.into_iter().map(|(worker, executions)| {
             self.tell_worker(worker, Message::JobCancel { executions })
         });
         futures_util::future::join_all(told).await;
         Ok(answer(changed, rest, &request))
+    }
+
+    /// Publishes what became of jobs.
+    fn report_changed(&self, changed: &[Changed], now: Timestamp) {
+        let event = |changed: &Changed| {
+            let job = changed.id.into();
+            let moved = |job, to| KnownEvent::JobMoved { job, from: None, to, attempt: None };
+            let what = match changed.change {
+                Change::Cancelled => moved(job, JobStatus::Cancelled),
+                Change::Retried => moved(job, JobStatus::Pending),
+                Change::Cancelling => KnownEvent::JobCancelling { job },
+                Change::Deleted => KnownEvent::JobChanged { job },
+                Change::AlreadyFinal | Change::NotInState | Change::NotFound | Change::Would => {
+                    return None;
+                }
+            };
+            Some(Event::new(now, what))
+        };
+        self.feed().publish(changed.iter().filter_map(event).collect());
     }
 
     /// Best effort: the next heartbeat says the same.
@@ -113,13 +137,16 @@ impl ControlPanel {
     ) -> Result<ChangeAnswer> {
         let (mut changed, mut rest) = (Vec::new(), None);
         for ids in targets.chunks(limits::BATCH_JOBS) {
-            let answers = match self.store().retry(ids.to_vec(), self.now()).await {
+            let now = self.now();
+            let answers = match self.store().retry(ids.to_vec(), now).await {
                 Ok(answers) => answers,
                 Err(error) => {
+                    self.feed().publish(changes(ids, now));
                     rest = Some(cut_short(error, changed.len(), &targets)?);
                     break;
                 }
             };
+            let first = changed.len();
             for (id, answer) in ids.iter().zip(answers) {
                 let (change, status) = match answer {
                     RetryAnswer::Retried => (Change::Retried, Some(JobStatus::Pending)),
@@ -128,9 +155,9 @@ impl ControlPanel {
                 };
                 changed.push(Changed { id: *id, change, status });
             }
+            self.report_changed(&changed[first..], now);
         }
         self.inner.notices.work();
-        self.inner.notices.changed(targets);
         Ok(answer(changed, rest, request))
     }
 
@@ -161,19 +188,22 @@ impl ControlPanel {
         }
         let (mut changed, mut rest) = (Vec::new(), None);
         for ids in targets.ids.chunks(limits::BATCH_JOBS) {
+            let now = self.now();
             let deleted = match self.store().delete_dead_letters(ids.to_vec()).await {
                 Ok(deleted) => deleted,
                 Err(error) => {
+                    self.feed().publish(changes(ids, now));
                     rest = Some(cut_short(error, changed.len(), &targets.ids)?);
                     break;
                 }
             };
+            let first = changed.len();
             for (id, deleted) in ids.iter().zip(deleted) {
                 let change = if deleted { Change::Deleted } else { Change::NotFound };
                 changed.push(Changed { id: *id, change, status: None });
             }
+            self.report_changed(&changed[first..], now);
         }
-        self.inner.notices.changed(targets.ids);
         Ok(answer(changed, rest, &request))
     }
 
@@ -281,6 +311,12 @@ impl ControlPanel {
 fn whole_page(filter: &Filter, after: Option<JobId>) -> ListRequest {
     let (filter, limit) = (filter.clone(), limits::PAGE_ROWS as u32);
     ListRequest { filter, oldest_first: true, after, limit }
+}
+
+/// A step that failed may have been done all the same, to any of its jobs.
+fn changes(ids: &[JobId], at: Timestamp) -> Vec<Event> {
+    let changed = |id: &JobId| Event::new(at, KnownEvent::JobChanged { job: (*id).into() });
+    ids.iter().map(changed).collect()
 }
 
 /// The jobs meant by a change.

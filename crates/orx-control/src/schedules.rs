@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use orx_model::event::{Event, JobRef, KnownEvent, ScheduleEvent};
 use orx_model::mask::{MASK, is_secret_key, mask_value};
 use orx_model::schedule::wire::{
     BackfillAnswer, BackfillRequest, Backfilled, PauseView, PutScheduleRequest, RunView,
@@ -78,6 +79,7 @@ impl ControlPanel {
         let added = dry_run || self.store().add_schedule(plan, now).await.map_err(store_problem)?;
         if added && !dry_run {
             self.inner.notices.due(next.fire_at);
+            self.report_schedule(&id, ScheduleEvent::Added, now);
         }
         let warning = match name.flatten().filter(|_| added) {
             Some(name) => self.warning(&name).await,
@@ -216,6 +218,7 @@ impl ControlPanel {
         if let Some(next) = next {
             self.inner.notices.due(next.fire_at);
         }
+        self.report_schedule(&id, ScheduleEvent::Changed, now);
         Ok(Some(answer))
     }
 
@@ -233,16 +236,19 @@ impl ControlPanel {
         let Ok(name) = id.parse::<Name>() else { return Err(self.no_schedule(id).await) };
         let removed = self.store().remove_schedule(&name, version).await.map_err(store_problem)?;
         match removed {
-            Changed::Done { version } => Ok(ScheduleChangeAnswer {
-                v: V,
-                id: name,
-                change: ScheduleChanged::Removed,
-                dry_run: false,
-                version,
-                fields: Vec::new(),
-                next: None,
-                warning: None,
-            }),
+            Changed::Done { version } => {
+                self.report_schedule(&name, ScheduleEvent::Removed, self.now());
+                Ok(ScheduleChangeAnswer {
+                    v: V,
+                    id: name,
+                    change: ScheduleChanged::Removed,
+                    dry_run: false,
+                    version,
+                    fields: Vec::new(),
+                    next: None,
+                    warning: None,
+                })
+            }
             Changed::Stale => {
                 let detail = format!("the schedule `{id}` is at another version");
                 Err(Problem::new(Code::StateConflict, detail)
@@ -313,12 +319,17 @@ impl ControlPanel {
             let now = self.now();
             let Some((plan, row)) = to(&record, now) else { return self.answer(record).await };
             let (next, handled) = (plan.position.next, record.plan.position.handled);
+            let change = match plan.paused {
+                Some(_) => ScheduleEvent::Paused,
+                None => ScheduleEvent::Resumed,
+            };
             let changed = self.store().change_schedule(record.version, handled, plan, row, now);
             match changed.await.map_err(store_problem)? {
                 Changed::Done { .. } => {
                     if let Some(next) = next {
                         self.inner.notices.due(next.fire_at);
                     }
+                    self.report_schedule(record.id(), change, now);
                     return self.answer(self.record(id).await?).await;
                 }
                 Changed::Stale => {}
@@ -353,14 +364,29 @@ impl ControlPanel {
     }
 
     async fn fire_by_hand(&self, fire: Fire, now: Timestamp) -> Result<Option<Vec<JobId>>> {
+        let schedule = fire.basis.id.clone();
+        let runs: Vec<(Name, Name)> =
+            fire.runs.iter().map(|run| (run.job.name.clone(), run.job.queue.clone())).collect();
         let fired = self.store().fire(vec![fire], None, now).await.map_err(store_problem)?;
         let jobs = fired.into_iter().next().flatten();
-        if jobs.is_some() {
+        if let Some(jobs) = &jobs {
             self.inner.notices.work();
             // The leader may have to watch the new runs.
             self.inner.notices.due(now);
+            let accepted = |(id, (name, queue)): (&JobId, (Name, Name))| {
+                let job = JobRef { id: *id, name: Some(name), queue: Some(queue) };
+                Event::new(now, KnownEvent::JobAccepted { job, to: None })
+            };
+            self.feed().publish(jobs.iter().zip(runs).map(accepted).collect());
+            self.report_schedule(&schedule, ScheduleEvent::Fired, now);
         }
         Ok(jobs)
+    }
+
+    fn report_schedule(&self, id: &Name, change: ScheduleEvent, now: Timestamp) {
+        let schedule = id.clone();
+        let changed = KnownEvent::ScheduleChanged { schedule, change };
+        self.feed().publish(vec![Event::new(now, changed)]);
     }
 
     /// Runs what made no job: one after the other, unless runs of the schedule may overlap.

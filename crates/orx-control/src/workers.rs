@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use orx_model::event::{Event, KnownEvent, WorkerRef};
 use orx_model::message::{Message, WorkerOrder};
 use orx_model::text::nearest;
 use orx_model::wire::{
@@ -152,6 +153,13 @@ impl ControlPanel {
         } else {
             let ids = targets.iter().map(|worker| worker.incarnation).collect();
             let done = self.store().order_workers(ids, order).await.map_err(store_problem)?;
+            let now = self.now();
+            let ordered = |(worker, done): (&&WorkerView, &bool)| {
+                let name = Some(worker.name.clone());
+                let worker = WorkerRef { incarnation: worker.incarnation, name };
+                done.then(|| Event::new(now, KnownEvent::WorkerOrdered { worker, order }))
+            };
+            self.feed().publish(targets.iter().zip(&done).filter_map(ordered).collect());
             let by = request.by.as_deref().unwrap_or(&caller.name);
             let reason = request.reason.as_deref().unwrap_or("none given");
             tracing::info!(

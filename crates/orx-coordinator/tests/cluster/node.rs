@@ -90,7 +90,7 @@ impl Node {
             events: Mailbox::default(),
             hints: Mailbox::default(),
             inbox: Mailbox::default(),
-            notices: if alone { Notices::new() } else { Notices::shared() },
+            notices: if alone { Notices::new() } else { Notices::shared(id) },
             coordinator: OnceLock::new(),
             stop: CancellationToken::new(),
             died: CancellationToken::new(),
