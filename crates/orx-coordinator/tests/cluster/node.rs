@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::name;
 use crate::net::NodeTransport;
 use crate::store::{SlowStore, done};
+use crate::worker::LOOK;
 use crate::world::World;
 
 /// A node that is told to end has done so after this, whatever is stuck: I23.
@@ -114,7 +115,7 @@ impl Node {
             }
             let until = *self.still_until.lock().expect("a lock");
             match until.filter(|until| Instant::now() < *until) {
-                Some(until) => sleep_until(until).await,
+                Some(until) => sleep_until(until.min(Instant::now() + LOOK)).await,
                 None => return,
             }
         }

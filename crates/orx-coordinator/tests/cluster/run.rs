@@ -111,7 +111,8 @@ impl Run {
             let (id, ahead) = (self.next_id(), self.ahead());
             Node::start(&self.world, id, ahead).await;
         }
-        while self.world.workers().len() < 3 {
+        // In the end one more, so that what comes takes everything.
+        while self.world.workers().len() < 3 + usize::from(self.world.is_over()) {
             let (id, ahead) = (self.next_id(), self.ahead());
             Worker::start(&self.world, id, ahead);
         }

@@ -22,6 +22,8 @@ use crate::node::Mailbox;
 use crate::world::World;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Whoever stands still looks so often whether it may go on.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// Kinds of jobs, by what becomes of an attempt.
 pub(crate) const WORK: &str = "work";
 /// It must not run beside another attempt of its job.
@@ -38,6 +40,8 @@ pub(crate) struct Worker {
     pub(crate) is_hosted: bool,
     alive: AtomicBool,
     still_until: Mutex<Option<Instant>>,
+    /// It stands, and has not yet seen that it may go on.
+    stands: AtomicBool,
     cut_off_until: Mutex<Option<Instant>>,
     ahead_ms: AtomicI64,
     pub(crate) inbox: Mailbox,
@@ -71,6 +75,7 @@ impl Worker {
             is_hosted: world.alone && !id.0.is_multiple_of(4),
             alive: AtomicBool::new(true),
             still_until: Mutex::new(None),
+            stands: AtomicBool::new(false),
             cut_off_until: Mutex::new(None),
             ahead_ms: AtomicI64::new(ahead_ms),
             inbox: Mailbox::default(),
@@ -113,7 +118,7 @@ impl Worker {
     }
 
     pub(crate) fn is_still(&self) -> bool {
-        self.still_until.lock().expect("a lock").is_some_and(|until| Instant::now() < until)
+        self.is_to_stand() || self.stands.load(Ordering::Relaxed)
     }
 
     pub(crate) fn cut_off(&self, until: Instant) {
@@ -139,10 +144,15 @@ impl Worker {
     }
 
     async fn goes_on(&self) {
-        let until = *self.still_until.lock().expect("a lock");
-        if let Some(until) = until {
-            sleep_until(until).await;
+        while self.is_to_stand() {
+            self.stands.store(true, Ordering::Relaxed);
+            sleep(LOOK).await;
         }
+        self.stands.store(false, Ordering::Relaxed);
+    }
+
+    fn is_to_stand(&self) -> bool {
+        self.still_until.lock().expect("a lock").is_some_and(|until| Instant::now() < until)
     }
 }
 

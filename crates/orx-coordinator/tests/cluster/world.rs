@@ -393,6 +393,11 @@ impl World {
                     self.check(|watch, _| watch.lost(*worker, clock, calm));
                 }
                 OutcomeKind::TimedOut => self.seen(|seen| seen.timed_out += 1),
+                // A person took it off its worker: what is under way to there may start.
+                OutcomeKind::Lost { with: LostWith::Fence } => self.check(|_, checker| {
+                    checker.forced.insert(outcome.execution);
+                    Ok(())
+                }),
                 _ => {}
             }
         }
