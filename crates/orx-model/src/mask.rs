@@ -180,16 +180,18 @@ struct Words {
 impl Words {
     /// `None`: it is shown as it is.
     fn mask(&mut self, word: &str) -> Option<String> {
-        if std::mem::take(&mut self.after_secret) {
-            return Some(MASK.to_owned());
-        }
         let name = word.split('=').next().unwrap_or_default();
         let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let secret = is_secret_key(name) && name.chars().all(part);
+        let bare = secret && word.starts_with('-') && name.len() == word.len();
+        // What follows a flag such as `--password-stdin` is its value or the next flag: it is taken
+        // for both.
+        if std::mem::replace(&mut self.after_secret, bare) {
+            return Some(MASK.to_owned());
+        }
         if secret && name.len() < word.len() {
             return Some(format!("{name}={MASK}"));
         }
-        self.after_secret = secret && word.starts_with('-') && name.len() == word.len();
         match mask_text(word) {
             Cow::Owned(masked) => Some(masked),
             Cow::Borrowed(_) => None,
@@ -429,6 +431,10 @@ mod tests {
         assert_eq!(masked(&["a", "--password=x", "-v"]), "a --password=*** -v");
         assert_eq!(masked(&["a", "--api-token", "x", "y"]), "a --api-token *** y");
         assert_eq!(masked(&["a", "--password", "-x", "y"]), "a --password *** y");
+        assert_eq!(
+            masked(&["a", "--password-stdin", "--token", "x", "y"]),
+            "a --password-stdin *** *** y"
+        );
         assert_eq!(masked(&["env", "DB_PASSWORD=x", "a"]), "env DB_PASSWORD=*** a");
         assert_eq!(
             masked(&["sh", "-c", "cd /; PGPASSWORD=x psql"]),
@@ -501,6 +507,10 @@ mod tests {
             (
                 r#"{"argv":["--token=x","--otp",7,"-v"]}"#,
                 r#"{"argv":["--token=***","--otp","***","-v"]}"#,
+            ),
+            (
+                r#"["--password-stdin","--otp",{"a":7},"y"]"#,
+                r#"["--password-stdin","***","***","y"]"#,
             ),
             (r#"{"pass\u0077ord":"x"}"#, r#"{"pass\u0077ord":"***"}"#),
             (r#"{"password":"x","password":null}"#, r#"{"password":"***","password":null}"#),
