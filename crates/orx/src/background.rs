@@ -1,14 +1,16 @@
 //! A server in the background: how a command starts one, and that it has nothing of that command.
 //!
 //! It serves whoever comes later too, so nothing of its first caller sticks to it: no descriptor, no
-//! terminal, no session, no working directory, no umask, no priority, no lowered limit, and of the
-//! environment only who the user is. What a job is to have of its own caller comes with the job.
+//! terminal, no session, no working directory, no umask, no priority, no lowered limit, no
+//! signal that is ignored, and of the environment only who the user is. What a job is to have of its
+//! own caller comes with the job.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio::signal::unix::SignalKind;
 
 use crate::state::StateDir;
 
@@ -102,6 +104,8 @@ pub(crate) fn start(state: &StateDir, config: Option<&Path>) -> std::io::Result<
         command.arg("--config").arg(std::path::absolute(config)?);
     }
     keep_descriptors_here();
+    // Where this one ignores the end of its children, nobody would see that the server has ended.
+    let _ = tokio::signal::unix::signal(SignalKind::child());
     Ok(Started { child: command.spawn()?, log: path, log_from })
 }
 
@@ -136,14 +140,41 @@ pub(crate) fn keep_descriptors_here() {
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
 }
 
+/// What whoever started a daemon ignored goes on to do nothing to it, and in its jobs does what it
+/// does by default: a program keeps what was ignored before it, but not a handler. Of children whose
+/// end is ignored nobody could say how they ended.
+///
+/// Called in the daemon's runtime, before it starts any program.
+pub(crate) fn ignore_no_signal_in_jobs() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for number in ignored(&status) {
+        // The standard library ignores this one in every program, and not in what it starts.
+        if number == Signal::PIPE.as_raw() {
+            continue;
+        }
+        if let Err(error) = tokio::signal::unix::signal(SignalKind::from_raw(number)) {
+            tracing::warn!(%error, "the signal {number} is ignored as by the caller, in jobs too");
+        }
+    }
+}
+
+/// The signals that the text of `/proc/PID/status` says are ignored, without the two that the C library
+/// has for itself and lets nobody set.
+fn ignored(status: &str) -> Vec<i32> {
+    let digits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let set = digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    let is_ignored = |number: &i32| set.unwrap_or(0) >> (number - 1) & 1 == 1;
+    (1..=64).filter(|number| !matches!(number, 32 | 33)).filter(is_ignored).collect()
+}
+
 /// Called first in the server itself, while it has one thread. What cannot be put right is told in
 /// the log.
 pub(crate) fn detach() {
     // Whoever leads the caller's session has the limits of the login.
     let session = rustix::process::getsid(None).map(|leader| leader.as_raw_nonzero().get());
-    let login =
-        session.ok().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/limits")).ok());
-    let login = login.unwrap_or_default();
+    let session = session.ok();
+    let of_login = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", session?)).ok();
+    let login = of_login("limits").unwrap_or_default();
     // It outlives its caller's terminal. It leads no process group yet, so this does not fail.
     if let Err(error) = rustix::process::setsid() {
         tracing::warn!(%error, "no session of its own");
@@ -154,8 +185,35 @@ pub(crate) fn detach() {
     {
         tracing::warn!("the caller was `nice`, and so are this server and its jobs until it ends");
     }
+    spare(of_login("oom_score_adj").as_deref());
+    warn_of_class();
     for (resource, name) in LIMITS {
         raise(resource, name, hard_limit(&login, name));
+    }
+}
+
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+
+/// As the login where the system is short of memory: not the first to be killed since its caller was
+/// to be.
+fn spare(login: Option<&str>) {
+    let wanted = login.unwrap_or("0").trim();
+    let own = std::fs::read_to_string(OOM_SCORE);
+    if own.is_ok_and(|own| own.trim() != wanted) && std::fs::write(OOM_SCORE, wanted).is_err() {
+        tracing::warn!("{OOM_SCORE} stays as the caller's for this server and its jobs");
+    }
+}
+
+/// The class of scheduling cannot be changed from here: that it is not the plain one is told.
+fn warn_of_class() {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Of the 41 fields of the line, two stand before the last bracket.
+    let policy = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(38));
+    if policy.is_some_and(|policy| policy != "0") {
+        tracing::warn!(
+            "the caller had another scheduling class than the plain one (`chrt -p`), and so have \
+             this server and its jobs until it ends"
+        );
     }
 }
 
@@ -211,6 +269,16 @@ mod tests {
         assert_eq!(hard_limit(text, "Max open files"), Some(Some(524_288)));
         assert_eq!(hard_limit(text, "Max cpu time"), Some(None));
         assert_eq!(hard_limit(text, "Max file size"), None);
+    }
+
+    #[test]
+    fn ignored_signals_are_read() {
+        assert_eq!(
+            ignored("SigBlk:\t01\nSigIgn:\t0000000000011006\nSigCgt:\t00\n"),
+            [2, 3, 13, 17]
+        );
+        assert_eq!(ignored("SigIgn:\t8000000180000000\n"), [64]);
+        assert!(ignored("").is_empty());
     }
 
     #[test]

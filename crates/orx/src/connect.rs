@@ -168,6 +168,24 @@ impl Locator {
         Ok(Some(Local { endpoint, stopping: address.stopping }))
     }
 
+    fn nobody_there(&self) -> ClientError {
+        let folder = self.state.path().display();
+        let empty = self.start == Start::WithStore && !self.state.file("orx.db").exists();
+        match empty {
+            true => ClientError::NoServer {
+                message: format!(
+                    "no server runs on the state folder `{folder}`, and there is no store in it: \
+                     there is nothing to look at yet"
+                ),
+                cause: None,
+                hint: Some("`orx run` and `orx enqueue` start one".to_owned()),
+            },
+            false => {
+                ClientError::no_server(format!("no server runs on the state folder `{folder}`"))
+            }
+        }
+    }
+
     /// A server may be started, and is there something to start it for.
     fn starts(&self) -> bool {
         !self.theirs.load(Ordering::Relaxed)
@@ -380,10 +398,7 @@ impl Locate for Locator {
                 let _one = STARTING.lock().await;
                 self.start().await
             }
-            _ => Err(ClientError::no_server(format!(
-                "no server runs on the state folder `{}`",
-                self.state.path().display()
-            ))),
+            _ => Err(self.nobody_there()),
         }
     }
 

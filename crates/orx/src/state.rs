@@ -84,11 +84,11 @@ impl StateDir {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
     }
 
-    /// That the folder is this user's alone to write, and can be read; also where there is none yet.
+    /// That the folder can be looked at; also where there is none yet.
     ///
     /// # Errors
-    /// Whoever else may write to it could put another server's address there.
-    pub(crate) fn check(&self) -> Result<(), CliError> {
+    /// Of one that may not be read nobody knows whether a server holds it.
+    pub(crate) fn check_readable(&self) -> Result<(), CliError> {
         let shown = self.0.display();
         let unread = |error: io::Error| {
             let exit = match error.kind() {
@@ -99,14 +99,26 @@ impl StateDir {
                 .cause(error.to_string())
                 .hint(ELSEWHERE)
         };
-        let meta = match fs::metadata(&self.0) {
-            Ok(meta) => meta,
+        match fs::metadata(&self.0) {
+            Ok(meta) if !meta.is_dir() => return Err(unread(io::ErrorKind::NotADirectory.into())),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(unread(error)),
-        };
-        if !meta.is_dir() {
-            return Err(unread(io::ErrorKind::NotADirectory.into()));
         }
+        match File::open(self.file("server.lock")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unread(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// That the folder is this user's alone to write, and can be read; also where there is none yet.
+    ///
+    /// # Errors
+    /// Whoever else may write to it could put another server's address there.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        self.check_readable()?;
+        let shown = self.0.display();
+        let Ok(meta) = fs::metadata(&self.0) else { return Ok(()) };
         let (own, mode) = (rustix::process::geteuid().as_raw(), meta.mode() & 0o7777);
         if meta.uid() != own {
             let message = format!("the state folder `{shown}` belongs to another user");
@@ -122,10 +134,7 @@ impl StateDir {
                 ))
                 .hint(format!("`chmod go-w {shown}`, or {ELSEWHERE}")));
         }
-        match fs::metadata(self.file("server.lock")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unread(error)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// `None` where another process holds it.

@@ -122,6 +122,41 @@ fn limits_that_its_first_caller_lowered_stick_to_no_job() {
     assert!(ran[1] >= plain[1] && ran[2] >= plain[2], "{ran:?} of {plain:?}");
 }
 
+/// What a job printed of `/proc/self/status`, without the two signals that are the C library's own.
+fn ignored(job: &Said) -> u64 {
+    let digits = job.out.trim().strip_prefix("SigIgn:\t").expect("the signals ignored");
+    u64::from_str_radix(digits, 16).expect("a set of signals") & !(0b11 << 31)
+}
+
+#[test]
+fn signals_that_its_first_caller_ignores_stick_to_no_job() {
+    let machine = Machine::new();
+    let first = sh(&machine, "trap '' INT QUIT CHLD USR1; exec orx run -- true");
+    assert_eq!(first.code, 0, "{first:?}");
+    let job = sh(&machine, "orx run -- grep SigIgn /proc/self/status");
+    assert_eq!(ignored(&job), 0, "{job:?}");
+}
+
+#[test]
+fn jobs_of_a_server_that_is_started_by_hand_with_ignored_signals_end_and_ignore_none() {
+    let machine = Machine::new();
+    let script_of = "trap '' CHLD INT; orx daemon server --listen 127.0.0.1:0 2>log & server=$!; \
+                     until test -e $ORX_STATE/server.json; do sleep 0.05; done; \
+                     orx run -- grep SigIgn /proc/self/status; kill $server; wait";
+    let ran = sh(&machine, script_of);
+    assert_eq!(ignored(&ran), 0, "{ran:?}");
+}
+
+#[test]
+fn that_its_first_caller_was_to_be_killed_first_sticks_to_no_job() {
+    let machine = Machine::new();
+    let score = "cat /proc/self/oom_score_adj";
+    let plain = sh(&machine, score);
+    let first = "echo 500 > /proc/self/oom_score_adj; orx run -- true";
+    assert_eq!(sh(&machine, first).code, 0);
+    assert_eq!(sh(&machine, &format!("orx run -- {score}")).out, plain.out);
+}
+
 #[test]
 fn the_whole_environment_is_given_when_asked_for_but_no_token() {
     let machine = Machine::with_server();
@@ -156,7 +191,7 @@ fn readers_start_one_where_a_store_is_and_only_there() {
     let mut machine = Machine::new();
     for args in [&["jobs"][..], &["show", "1"], &["wait", "1"], &["logs", "1"], &["cancel", "1"]] {
         let nothing = said(machine.command(args).output().expect("orx runs"));
-        assert_eq!(nothing.code, 69, "{args:?}: {nothing:?}");
+        assert!(nothing.code == 69 && nothing.err.contains("nothing to look at"), "{nothing:?}");
     }
     assert!(!machine.state().join("orx.db").exists());
     machine.start(&["--background", "--exit-when-idle", "200ms"]);
@@ -214,6 +249,16 @@ fn it_is_seen_and_ended() {
     assert!(again.code == 0 && again.out.contains("\"stopped\":false"), "{again:?}");
     let none = machine.orx(["daemon", "status", "-o", "json"]);
     assert!(none.code == 3 && none.out.contains("\"running\":false"), "{none:?}");
+}
+
+#[test]
+fn of_a_folder_that_cannot_be_read_nobody_says_that_no_server_runs_there() {
+    let machine = Machine::new();
+    std::fs::write(machine.state(), "").expect("a file where the folder should be");
+    for command in ["status", "stop"] {
+        let said = machine.orx(["daemon", command]);
+        assert!(said.code == 69 && said.err.contains("cannot read the state folder"), "{said:?}");
+    }
 }
 
 #[test]

@@ -42,6 +42,8 @@ struct Status {
 }
 
 pub(crate) fn status(state: &StateDir, ui: &Ui) -> Result<Exit, CliError> {
+    // What may not be looked at is not known to be free.
+    state.check_readable()?;
     let address = state.address();
     let running = address.is_some() || state.is_held();
     let background = address.as_ref().is_some_and(|address| address.background);
@@ -109,6 +111,8 @@ struct Stopped {
 }
 
 pub(crate) fn stop(state: &StateDir, within: Option<Duration>, ui: &Ui) -> Result<Exit, CliError> {
+    // As for the status.
+    state.check_readable()?;
     let folder = state.path().display().to_string();
     let began = Instant::now();
     let mut told: Option<Address> = None;

@@ -15,6 +15,7 @@ use orx_coordinator::{Clock, Now};
 use orx_model::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::background;
 use crate::error::{CliError, Exit};
 
 pub(crate) use node::{NodeOptions, end_process, node};
@@ -68,7 +69,9 @@ struct Told {
 }
 
 impl Told {
+    /// Before the daemon starts any program.
     fn new() -> Result<Self, CliError> {
+        background::ignore_no_signal_in_jobs();
         let told = |kind| signal(kind).map_err(|error| failed("could not wait for signals", error));
         Ok(Self {
             term: told(SignalKind::terminate())?,
