@@ -136,7 +136,13 @@ fn what_cannot_be_understood_is_left_out_when_asked_with_what_hangs_on_it() {
     }
     assert_eq!(runs(&machine), ["0 1 * * * /x/fine", "0 3 * * * /x/there"]);
     let pruned = import(&machine, tab, &["--yes", "--skip-bad", "--prune"]);
-    assert_eq!(pruned.code, 2, "{pruned:?}");
+    assert!(pruned.code == 2 && pruned.err.contains("make comments of them"), "{pruned:?}");
+    assert!(!pruned.err.contains("line 1: "), "nothing is wrong with line 1: {pruned:?}");
+    // What that hint says can be done.
+    let tab = "@reboot /x/start\n0 1 * * * /x/fine\n";
+    let pruned = import(&machine, tab, &["--yes", "--skip-bad", "--prune"]);
+    assert_eq!(pruned.code, 0, "{pruned:?}");
+    assert_eq!(runs(&machine), ["0 1 * * * /x/fine"]);
 }
 
 #[test]

@@ -130,6 +130,9 @@ pub struct LineError {
     pub field: Option<CronField>,
     /// What was expected, and what was found.
     pub text: String,
+    /// It is `@reboot`: nothing is wrong with the line, and no schedule is made of it.
+    #[serde(skip)]
+    pub at_start: bool,
 }
 
 /// Everything that is wrong, in order of lines.
@@ -166,7 +169,8 @@ pub fn parse(text: &str, options: &Options) -> Result<Crontab, CrontabErrors> {
 ///
 /// A text larger than a request may be.
 pub fn read(text: &str, options: &Options) -> Result<(Crontab, Vec<LineError>), CrontabErrors> {
-    let whole = |text| CrontabErrors(vec![LineError { line: 1, field: None, text }]);
+    let whole =
+        |text| CrontabErrors(vec![LineError { line: 1, field: None, text, at_start: false }]);
     if text.len() > limits::BODY_BYTES {
         let (most, found) = (limits::BODY_BYTES, text.len());
         return Err(whole(format!("a crontab is at most {most} bytes, found {found}")));
@@ -178,7 +182,9 @@ pub fn read(text: &str, options: &Options) -> Result<(Crontab, Vec<LineError>), 
         }
         reader.line = place + 1;
         if let Err((field, text)) = reader.read(line) {
-            reader.errors.push(LineError { line: place + 1, field, text });
+            let time = line.split_whitespace().next().unwrap_or_default();
+            let at_start = time.eq_ignore_ascii_case("@reboot");
+            reader.errors.push(LineError { line: place + 1, field, text, at_start });
         }
     }
     Ok((reader.crontab, reader.errors))
@@ -377,7 +383,12 @@ impl<'a> Reader<'a> {
         if let Some((name, line)) = self.wrong.first_key_value() {
             let text =
                 format!("`{name}` in line {line} above is not understood, and it counts here");
-            self.crontab.held.push(LineError { line: self.line, field: None, text });
+            self.crontab.held.push(LineError {
+                line: self.line,
+                field: None,
+                text,
+                at_start: false,
+            });
             return Ok(());
         }
         self.crontab.entries.push(Entry { line: self.line, key, spec });

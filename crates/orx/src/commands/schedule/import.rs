@@ -47,7 +47,7 @@ pub(crate) struct ImportArgs {
     #[arg(long)]
     ignore_user: bool,
     /// Take the other lines where some cannot be understood
-    #[arg(long, conflicts_with = "prune")]
+    #[arg(long)]
     skip_bad: bool,
     /// Remove what this import made from lines that have gone
     #[arg(long)]
@@ -235,6 +235,20 @@ pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, 
     }
     bad.extend(crontab.held.iter().cloned());
     bad.sort_by_key(|error| error.line);
+    // What a line made that cannot be understood any more looks as if its line had gone.
+    let unknown: Vec<LineError> = bad.iter().filter(|error| !error.at_start).cloned().collect();
+    if args.prune && !unknown.is_empty() {
+        let all: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        return Err(CliError::usage(format!(
+            "{shown} has lines that cannot be understood: what they made cannot be told from what \
+             has gone"
+        ))
+        .cause(all.join("\n"))
+        .hint(
+            "mend these lines or make comments of them; or leave out `--prune`, and end what has \
+             gone with `orx schedule rm`",
+        ));
+    }
     for error in &bad {
         ui.warn(&format!("left out, {error}"));
     }
@@ -258,7 +272,7 @@ pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, 
     if there.is_none() {
         ui.note("no server was reached: what is there already is not known");
     }
-    say_what_stays(ui, &would, !bad.is_empty());
+    say_what_stays(ui, &would, !unknown.is_empty());
     let conflicts = would.iter().any(|it| it.step.what == What::Conflict && !args.overwrite);
     let exit = if conflicts { Exit::Partial } else { Exit::Done };
     if args.dry_run || differ == 0 {
