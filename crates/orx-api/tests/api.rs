@@ -328,6 +328,10 @@ async fn the_same_key_is_the_same_job_and_another_body_a_conflict() {
     let body = elsewhere.to_string();
     let (again, same) = server.as_scope("service", Method::POST, path::JOBS, &body).await;
     assert_eq!((again, &same["id"], &same["created"]), (200, &job["id"], &json!(false)));
+    // A default said outright is the default.
+    let outright = json!({"name": "work", "key": "k", "queue": "default", "retries": 3});
+    let (again, same) = server.post(path::JOBS, outright).await;
+    assert_eq!((again, &same["id"]), (200, &job["id"]));
     let (other, problem) = server.post(path::JOBS, json!({"name": "other", "key": "k"})).await;
     assert_eq!((other, &problem["code"]), (409, &json!("key_conflict")));
     let token = format!("Bearer {}", server.tokens["service"]);

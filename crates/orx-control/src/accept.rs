@@ -15,7 +15,8 @@ use orx_model::{
 use orx_store::{Enqueued, StoreError};
 use serde_json::value::RawValue;
 
-use crate::{Caller, ControlPanel, Defaults, Result, Scope, check_labels, key, store_problem};
+use crate::key::{self, Unsaid};
+use crate::{Caller, ControlPanel, Defaults, Result, Scope, check_labels, store_problem};
 
 /// How old what is known of live workers may be, for a warning.
 const OFFERS_MS: i64 = 1_000;
@@ -141,7 +142,14 @@ impl ControlPanel {
             Enqueued::Existing { id, status } => return Ok((id, status, false)),
             Enqueued::KeyConflict { id, status, hash } => (id, status, hash),
         };
-        if let (Some(request), Some(hash)) = (keyed, hash)
+        let same = keyed.zip(hash);
+        if let Some((request, hash)) = &same
+            && let Some(name) = name_of(request)
+            && key::is_as_sent(request, &name, hash)
+        {
+            return Ok((id, status, false));
+        }
+        if let Some((request, hash)) = same
             && key::is_of_before(&hash)
         {
             let made = self.store().job(id).await.map_err(store_problem)?;
@@ -164,11 +172,8 @@ impl ControlPanel {
         if let Some(command) = &request.command {
             self.check_command(caller, command)?;
         }
-        let name = match (&request.name, &request.command) {
-            (Some(name), _) => name.clone(),
-            (None, Some(command)) => command_name(command),
-            (None, None) => return Err(bad("a job needs a `name`, or a `command`".to_owned())),
-        };
+        let name = name_of(&request)
+            .ok_or_else(|| bad("a job needs a `name`, or a `command`".to_owned()))?;
         if let Some(args) = &request.args {
             check_json("args", args, limits::ARGS_BYTES)?;
         }
@@ -209,16 +214,11 @@ impl ControlPanel {
         if let Some(deadline) = request.deadline.filter(|deadline| *deadline <= now) {
             return Err(bad(format!("the deadline `{deadline}` has passed")));
         }
-        let key_hash = request.key.is_some().then(|| key::hash(&request, &name));
+        let unsaid = self.unsaid(&name, request.command.is_some());
+        let key_hash = request.key.is_some().then(|| key::hash(&request, &name, &unsaid));
         let args = request.args.unwrap_or_else(empty_args);
         let command = request.command;
-        let defaults = self.defaults(&name);
-        let mut retry = match (&command, defaults.retry) {
-            // What someone runs by hand is not run again unless told.
-            (Some(_), _) => RetryPolicy::none(),
-            (None, Some(retry)) => retry,
-            (None, None) => RetryPolicy::default(),
-        };
+        let mut retry = unsaid.retry;
         retry.retries = request.retries.unwrap_or(retry.retries);
         retry.backoff_ms = request.backoff_ms.unwrap_or(retry.backoff_ms);
         retry.backoff_max_ms = retry.backoff_max_ms.max(retry.backoff_ms);
@@ -226,12 +226,11 @@ impl ControlPanel {
         let timeout_ms = match request.timeout_ms {
             Some(0) => None,
             Some(ms) => Some(span("timeout_ms", ms)?.as_millis() as u64),
-            None if command.is_some() => None,
-            None => defaults.timeout_ms,
+            None => unsaid.timeout_ms,
         };
         Ok(JobSpec {
-            queue: request.queue.or(defaults.queue).unwrap_or_else(default_queue),
-            priority: request.priority.or(defaults.priority).unwrap_or_default(),
+            queue: request.queue.unwrap_or(unsaid.queue),
+            priority: request.priority.unwrap_or(unsaid.priority),
             name,
             args,
             command,
@@ -259,6 +258,22 @@ impl ControlPanel {
             priority: own.priority.or(all.priority),
             retry: own.retry.or(all.retry),
             timeout_ms: own.timeout_ms.or(all.timeout_ms),
+        }
+    }
+
+    /// What a job of this name has where its request does not say it.
+    fn unsaid(&self, name: &Name, is_command: bool) -> Unsaid {
+        let defaults = self.defaults(name);
+        Unsaid {
+            queue: defaults.queue.unwrap_or_else(default_queue),
+            priority: defaults.priority.unwrap_or_default(),
+            // What someone runs by hand is not run again unless told, and takes its time.
+            retry: match defaults.retry {
+                _ if is_command => RetryPolicy::none(),
+                Some(retry) => retry,
+                None => RetryPolicy::default(),
+            },
+            timeout_ms: defaults.timeout_ms.filter(|_| !is_command),
         }
     }
 
@@ -401,6 +416,10 @@ pub(crate) fn empty_args() -> Json {
 
 fn default_queue() -> Name {
     Name::from_any("default")
+}
+
+fn name_of(request: &EnqueueRequest) -> Option<Name> {
+    request.name.clone().or_else(|| request.command.as_ref().map(command_name))
 }
 
 fn command_name(command: &Command) -> Name {

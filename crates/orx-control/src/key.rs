@@ -3,50 +3,102 @@
 //!
 //! Everything that a request says of its job counts, but for the key itself and who asks (`by`), with
 //! what a command has of its caller's terminal (`caller_env`, `umask`).
-//! What is left out is not what the server's defaults would make of it, since those may change
-//! between two tries. Args count in their canonical form ([`orx_model::json::canonical`]), and left
+//! A value that the job would have if it were left out counts as left out ([`Unsaid`]): the two are one
+//! job. What is left out stays left out when the server's defaults change between two tries. Args count in their canonical form ([`orx_model::json::canonical`]), and left
 //! out they are `{}`.
 
 use orx_model::job::{Command, Labels};
 use orx_model::json;
 use orx_model::wire::EnqueueRequest;
-use orx_model::{Name, Timestamp};
+use orx_model::{Name, OnLost, Priority, RetryPolicy, Timestamp};
 use sha2::{Digest, Sha256};
 
 /// Before the digits of a hash. One without it was made by an earlier version, in which who asked
 /// counted too.
 const VERSION: &str = "2:";
 
+/// What a job has where its request does not say it.
+#[derive(Debug)]
+pub(crate) struct Unsaid {
+    pub(crate) queue: Name,
+    pub(crate) priority: Priority,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) timeout_ms: Option<u64>,
+}
+
 /// `name` is that of the job, also where the request leaves it to its command.
-pub(crate) fn hash(request: &EnqueueRequest, name: &Name) -> String {
+pub(crate) fn hash(request: &EnqueueRequest, name: &Name, unsaid: &Unsaid) -> String {
+    let said = Said {
+        queue: request.queue.as_ref().filter(|queue| **queue != unsaid.queue),
+        priority: request.priority.filter(|priority| *priority != unsaid.priority),
+        delay_ms: request.delay_ms.filter(|delay| *delay != 0),
+        retries: request.retries.filter(|retries| *retries != unsaid.retry.retries),
+        backoff_ms: request.backoff_ms.filter(|backoff| *backoff != unsaid.retry.backoff_ms),
+        // 0 says that there is no limit.
+        timeout_ms: request
+            .timeout_ms
+            .filter(|timeout| (*timeout != 0).then_some(*timeout) != unsaid.timeout_ms),
+        on_lost: request.on_lost.filter(|on_lost| *on_lost != OnLost::default()),
+    };
+    hash_of(request, name, &said)
+}
+
+/// A hash is that of the request as it was sent, defaults said outright included: those were not
+/// left out when it was made.
+pub(crate) fn is_as_sent(request: &EnqueueRequest, name: &Name, hash: &str) -> bool {
+    let said = Said {
+        queue: request.queue.as_ref(),
+        priority: request.priority,
+        delay_ms: request.delay_ms,
+        retries: request.retries,
+        backoff_ms: request.backoff_ms,
+        timeout_ms: request.timeout_ms,
+        on_lost: request.on_lost,
+    };
+    hash_of(request, name, &said) == hash
+}
+
+/// What a request says where a job has a default.
+struct Said<'a> {
+    queue: Option<&'a Name>,
+    priority: Option<Priority>,
+    delay_ms: Option<u64>,
+    retries: Option<u32>,
+    backoff_ms: Option<u64>,
+    timeout_ms: Option<u64>,
+    on_lost: Option<OnLost>,
+}
+
+fn hash_of(request: &EnqueueRequest, name: &Name, said: &Said<'_>) -> String {
     // Every field by its name: a new one is counted, or said here not to be.
     let EnqueueRequest {
         name: _,
         args,
         command,
-        queue,
-        priority,
+        queue: _,
+        priority: _,
         run_at,
-        delay_ms,
-        retries,
-        backoff_ms,
-        timeout_ms,
+        delay_ms: _,
+        retries: _,
+        backoff_ms: _,
+        timeout_ms: _,
         deadline,
         expires_ms,
-        on_lost,
+        on_lost: _,
         require,
         tags,
         corr,
         key: _,
         by: _,
     } = request;
+    let Said { queue, priority, delay_ms, retries, backoff_ms, timeout_ms, on_lost } = said;
     let mut fields = Fields(Sha256::new());
     fields.text(1, name.as_str());
     fields.args(args.as_ref().map_or("{}", |args| args.get()));
     if let Some(command) = command {
         fields.command(command);
     }
-    fields.optional_text(6, queue.as_ref().map(Name::as_str));
+    fields.optional_text(6, queue.map(Name::as_str));
     fields.number(7, priority.map(|priority| u64::from(priority.rank())));
     fields.time(8, *run_at);
     fields.number(9, *delay_ms);
@@ -186,8 +238,18 @@ mod tests {
         serde_json::from_str(json).expect("a request")
     }
 
+    fn name() -> Name {
+        "n".parse().expect("a name")
+    }
+
     fn hashed(json: &str) -> String {
-        hash(&request(json), &"n".parse().expect("a name"))
+        let unsaid = Unsaid {
+            queue: "default".parse().expect("a name"),
+            priority: Priority::default(),
+            retry: RetryPolicy { retries: 3, backoff_ms: 500, ..RetryPolicy::default() },
+            timeout_ms: Some(7),
+        };
+        hash(&request(json), &name(), &unsaid)
     }
 
     #[test]
@@ -213,6 +275,38 @@ mod tests {
     }
 
     #[test]
+    fn a_default_that_is_said_outright_is_as_if_it_were_left_out() {
+        for said in [
+            r#"{"name":"n","queue":"default"}"#,
+            r#"{"name":"n","priority":"normal","delay_ms":0}"#,
+            r#"{"name":"n","retries":3,"backoff_ms":500}"#,
+            r#"{"name":"n","timeout_ms":7,"on_lost":"retry"}"#,
+        ] {
+            assert_eq!(hashed(said), hashed(r#"{"name":"n"}"#), "{said}");
+        }
+        let none = hashed(r#"{"name":"n","timeout_ms":0}"#);
+        assert_ne!(none, hashed(r#"{"name":"n"}"#), "no limit is not the default here");
+    }
+
+    #[test]
+    fn a_hash_with_a_default_said_outright_is_known_when_the_same_is_sent_again() {
+        let sent = request(r#"{"name":"n","queue":"default","retries":3,"key":"k"}"#);
+        let said = Said {
+            queue: sent.queue.as_ref(),
+            priority: None,
+            delay_ms: None,
+            retries: Some(3),
+            backoff_ms: None,
+            timeout_ms: None,
+            on_lost: None,
+        };
+        let kept = hash_of(&sent, &name(), &said);
+        assert_ne!(kept, hashed(r#"{"name":"n","queue":"default","retries":3}"#));
+        assert!(is_as_sent(&sent, &name(), &kept));
+        assert!(!is_as_sent(&request(r#"{"name":"n","retries":4}"#), &name(), &kept));
+    }
+
+    #[test]
     fn whatever_the_job_is_counts() {
         let all = [
             json!({}),
@@ -229,7 +323,6 @@ mod tests {
             json!({"timeout_ms": 1}),
             json!({"expires_ms": 1}),
             json!({"on_lost": "fail"}),
-            json!({"on_lost": "retry"}),
             json!({"require": {"a": "b"}}),
             json!({"tags": {"a": "b"}}),
             json!({"corr": "c"}),
