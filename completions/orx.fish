@@ -252,7 +252,7 @@ always\t''
 never\t''"
 complete -c orx -n "__fish_orx_using_subcommand logs" -l time -d 'How times are shown: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l tz -d 'Time zone of the times you write and read' -r
-complete -c orx -n "__fish_orx_using_subcommand logs" -s f -l follow -d 'Stay until the job has ended'
+complete -c orx -n "__fish_orx_using_subcommand logs" -s f -l follow -d 'Stay until the job has ended, also with the next server where one has gone'
 complete -c orx -n "__fish_orx_using_subcommand logs" -l prefix -d 'Put time, job and stream before each line'
 complete -c orx -n "__fish_orx_using_subcommand logs" -l raw -d 'Pass the bytes to the terminal as they are'
 complete -c orx -n "__fish_orx_using_subcommand logs" -l no-header -d 'Leave out the names of columns'
@@ -268,7 +268,7 @@ complete -c orx -n "__fish_orx_using_subcommand wait" -l name -d 'Only jobs of t
 complete -c orx -n "__fish_orx_using_subcommand wait" -l since -d 'Only jobs accepted since a time, or so long ago' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -l for -d 'Until they are in this status, or have ended' -r
-complete -c orx -n "__fish_orx_using_subcommand wait" -l timeout -d 'Give up after this time' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l timeout -d 'Give up after this time; else it waits on, also for the next server where one has gone' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -s c -l context -d 'Context of the configuration' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -l url -d 'Server to talk to' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -l config -d 'Configuration file' -r -F

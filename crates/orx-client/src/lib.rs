@@ -172,7 +172,8 @@ pub struct Client {
     https: Arc<Mutex<Option<(Trust, reqwest::Client)>>>,
     locate: Arc<dyn Locate>,
     endpoint: Arc<Mutex<Option<Endpoint>>>,
-    /// How long [`Self::follow`] and [`Self::wait`] look for a server that has gone.
+    /// How long [`Self::follow`] and [`Self::wait`] look for a server that was found and never
+    /// answered, or that cannot be started. One that has answered is awaited without end.
     patience: Duration,
     /// A server has answered, whatever it was: only such a one is expected back.
     reached: Arc<AtomicBool>,
@@ -414,8 +415,7 @@ impl Client {
         self.repeated(Method::POST, &route, |call| call.json(order)).await
     }
 
-    /// Until the job has ended, or is in `status`. Goes on while a server that was reached is away,
-    /// for as long as the client's patience.
+    /// Until the job has ended, or is in `status`. Goes on while a server that was reached is away.
     pub async fn wait(
         &self,
         reference: &str,
@@ -711,12 +711,16 @@ impl Away {
         error: ClientError,
         link: &mut impl FnMut(Link),
     ) -> Result<()> {
-        let reached = client.reached.load(Ordering::Relaxed) || client.locate.expects_one();
+        let answered = client.reached.load(Ordering::Relaxed);
+        let reached = answered || client.locate.expects_one();
         let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
         self.tries += 1;
         let (passing, over) = if reached {
             let no_server = matches!(error, ClientError::NoServer { .. });
-            (error.is_passing() || no_server, since.elapsed() >= client.patience)
+            // There is a cause where one cannot be started: that does not pass by waiting.
+            let hopeless = matches!(error, ClientError::NoServer { cause: Some(_), .. });
+            let impatient = hopeless || !answered;
+            (error.is_passing() || no_server, impatient && since.elapsed() >= client.patience)
         } else {
             // As with any other call: one that was never there is not waited for.
             (error.is_passing(), self.tries >= TRIES)
@@ -836,7 +840,8 @@ mod tests {
     async fn follow(tail: u32, bodies: &'static [&'static str]) -> (String, Vec<String>) {
         let (url, serving) = serve(bodies);
         let locate = Arc::new(Endpoint { url, token: None });
-        let client = Client::new(locate, Duration::from_secs(10)).expect("a client");
+        // Whoever has answered once is awaited, with no patience too.
+        let client = Client::new(locate, Duration::ZERO).expect("a client");
         let query = LogsQuery { follow: Some(true), tail: Some(tail), ..LogsQuery::default() };
         let mut shown = String::new();
         let on = |event| match event {

@@ -30,7 +30,8 @@ use error::{CliError, Exit};
 use state::StateDir;
 use ui::{Format, Ui, When};
 
-/// How long `wait` and `follow` look for a server that has gone.
+/// How long `wait` and `follow` look for a server that was found and has never answered, or that
+/// cannot be started again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Accept jobs, keep them safe, run them, watch them

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Until one of them is there
     #[arg(long)]
     any: bool,
-    /// Give up after this time
+    /// Give up after this time; else it waits on, also for the next server where one has gone
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     timeout: Option<Duration>,
 }

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     jobs: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Stay until the job has ended
+    /// Stay until the job has ended, also with the next server where one has gone
     #[arg(short, long)]
     follow: bool,
     /// Only the last so many lines; with `-f`, of those printed before
