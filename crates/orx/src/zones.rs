@@ -191,7 +191,7 @@ fn collect(folder: &Path, before: &str, names: &mut Vec<String>) {
 /// `2025b`, where the folder says it.
 fn version(folder: &Path) -> Option<String> {
     let first = |name: &str| {
-        let file = std::fs::File::open(folder.join(name)).ok()?;
+        let file = open_file(&folder.join(name)).ok()?;
         let mut line = String::new();
         std::io::BufReader::new(file.take(200)).read_line(&mut line).ok()?;
         Some(line.trim().to_owned())
@@ -208,9 +208,20 @@ fn version(folder: &Path) -> Option<String> {
     version.filter(right)
 }
 
+/// A pipe would have nothing to say until somebody writes to it.
+fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::other("it is no regular file")),
+    }
+}
+
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut data = Vec::new();
-    std::fs::File::open(path)?.take(FILE_BYTES).read_to_end(&mut data)?;
+    open_file(path)?.take(FILE_BYTES).read_to_end(&mut data)?;
     Ok(data)
 }
 
@@ -478,6 +489,17 @@ mod tests {
         machine.write("etc/localtime", &own);
         let error = "this machine's time zone has no name for a schedule";
         assert_eq!(machine.said(None), error);
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let machine = Machine::new();
+        let path = machine.path("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe");
+        let said = machine.said(path.to_str());
+        assert!(said.contains("no regular file"), "{said}");
     }
 
     #[test]

@@ -251,3 +251,34 @@ fn on_a_full_disk_nothing_is_accepted_and_all_goes_on_when_there_is_room() {
     assert_eq!(machine.json(["jobs"]).as_array().map(Vec::len), before.map(|n| n + 1));
     assert_eq!(machine.stop(), 0, "{}", machine.log());
 }
+
+#[test]
+fn a_folder_that_was_removed_under_a_command_is_named() {
+    let machine = Machine::new();
+    let gone = machine.path("work/gone");
+    std::fs::create_dir(&gone).expect("a folder");
+    let script = format!("cd gone; rmdir ../gone; exec {} run -- true", common::orx().display());
+    let mut sh = std::process::Command::new("sh");
+    sh.args(["-c", &script]).env_clear().current_dir(machine.path("work"));
+    for (name, value) in machine.command([""; 0]).get_envs() {
+        sh.env(name, value.unwrap_or_default());
+    }
+    let said = common::said(sh.output().expect("sh runs"));
+    assert!(
+        said.code != 0 && said.err.contains("work/gone`, where this runs, was removed"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_start_on_a_full_disk_says_that_there_is_no_room() {
+    let machine = Machine::new();
+    let _disk = SmallDisk::at(&machine);
+    // What is there needs no room, what is shared by the store's connections does.
+    assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
+    assert_eq!(machine.orx(["daemon", "stop"]).code, 0);
+    let mut filler = std::fs::File::create(machine.state().join("filler")).expect("a file");
+    while filler.write_all(&[0; 4096]).is_ok() {}
+    let said = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
+    assert!(said.code == 75 && said.err.contains("no room on the disk"), "{said:?}");
+}

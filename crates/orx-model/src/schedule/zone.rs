@@ -137,7 +137,12 @@ impl FromStr for ZoneName {
         // The distance to each name takes time that grows with the text.
         let names = source().names();
         let near = crate::text::nearest(&found, names.iter().map(String::as_str));
-        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let hint = match near {
+            // It stands in the database, and was not found there.
+            Some(near) if near == text => "; its file in the zone database is damaged".to_owned(),
+            Some(near) => format!("; did you mean `{near}`?"),
+            None => String::new(),
+        };
         Err(ParseZoneError { found, hint })
     }
 }

@@ -171,8 +171,15 @@ pub(super) fn open_error(path: &Path, error: rusqlite::Error) -> StoreError {
             StoreError::Damaged { store, detail: error.to_string() }
         }
         Some(ErrorCode::DiskFull) => StoreError::Full,
+        // The file shared by the connections cannot be made either where there is no room, and is
+        // said as a failure.
+        Some(ErrorCode::SystemIoFailure) if has_no_room(&folder_of(path)) => StoreError::Full,
         _ => StoreError::Open { store, source: error.into() },
     }
+}
+
+fn has_no_room(folder: &Path) -> bool {
+    statfs(folder).is_ok_and(|found| found.f_bavail == 0)
 }
 
 /// As errors name it.

@@ -158,10 +158,23 @@ pub(crate) fn whole_environment() -> BTreeMap<String, String> {
 /// The folder that is named, else the caller's.
 pub(crate) fn folder(named: Option<&str>) -> Result<String, CliError> {
     let folder = match named {
-        Some(named) => std::path::absolute(named)?,
-        None => std::env::current_dir()?,
+        Some(named) => std::path::absolute(named),
+        None => std::env::current_dir(),
     };
-    Ok(folder.to_string_lossy().into_owned())
+    Ok(folder.map_err(|error| no_folder(&error))?.to_string_lossy().into_owned())
+}
+
+/// The folder that this process is in cannot be named: it was removed, say.
+fn no_folder(error: &std::io::Error) -> CliError {
+    let link = std::fs::read_link("/proc/self/cwd").unwrap_or_default();
+    let link = link.to_string_lossy();
+    let message = match link.strip_suffix(" (deleted)") {
+        Some(gone) => format!("the folder `{gone}`, where this runs, was removed"),
+        None => format!("cannot name the folder `{link}`, where this runs"),
+    };
+    CliError::new(Exit::Failed, "folder", message)
+        .cause(error.to_string())
+        .hint("`cd` to a folder that is there, or name one with `--cwd`, from `/` on")
 }
 
 /// `K=V`, or `K` with the caller's value.

@@ -152,8 +152,13 @@ fn has_mask(spec: &ScheduleSpec) -> Result<bool, CliError> {
     fn found(value: &serde_json::Value) -> bool {
         match value {
             serde_json::Value::String(text) => {
-                let (word, login) = (format!("={MASK}"), format!(":{MASK}@"));
-                text == MASK || text.ends_with(&word) || text.contains(&login)
+                // As the mask stands in a word, a URL, a text in JSON, or a header.
+                let within = ["=", "=\"", "='", "://", ": \"", ":\""];
+                let after = ["Bearer ", "Basic ", ": "];
+                text == MASK
+                    || text.contains(&format!(":{MASK}@"))
+                    || within.iter().any(|before| text.contains(&format!("{before}{MASK}")))
+                    || after.iter().any(|before| text.ends_with(&format!("{before}{MASK}")))
             }
             serde_json::Value::Array(items) => items.iter().any(found),
             serde_json::Value::Object(map) => map.values().any(found),
