@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use http_body::Body as _;
 use orx_control::{Caller, Scope};
 use orx_model::{Code, Problem, limits};
 use serde::de::DeserializeOwned;
@@ -153,6 +154,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Large<T> {
 
 async fn body<T: DeserializeOwned>(request: Request, most: usize) -> Answer<T> {
     need_type(request.headers(), "application/json")?;
+    // One that says that it is too long is refused by its word: it is not waited for.
+    if request.body().size_hint().lower() > most as u64 {
+        return Err(over(most).into());
+    }
     let bytes = axum::body::to_bytes(request.into_body(), most)
         .await
         .map_err(|error| too_large(&error, most))?;
@@ -171,6 +176,16 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 }
 
 pub(crate) fn need_type(headers: &HeaderMap, wanted: &str) -> Answer<()> {
+    for coding in headers.get_all(CONTENT_ENCODING) {
+        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity") {
+            let shown: String =
+                String::from_utf8_lossy(coding.as_bytes()).chars().take(80).collect();
+            let detail = format!("expected a body as it is, found one encoded with `{shown}`");
+            return Err(Problem::new(Code::UnsupportedMediaType, detail)
+                .hint("leave `Content-Encoding` out, and send the body uncompressed")
+                .into());
+        }
+    }
     let found = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let kind = found.split(';').next().unwrap_or("").trim();
     if kind.eq_ignore_ascii_case(wanted) {
@@ -179,6 +194,10 @@ pub(crate) fn need_type(headers: &HeaderMap, wanted: &str) -> Answer<()> {
     let shown: String = found.chars().take(80).collect();
     let detail = format!("expected a body of type `{wanted}`, found `{shown}`");
     Err(Problem::new(Code::UnsupportedMediaType, detail).into())
+}
+
+fn over(most: usize) -> Problem {
+    Problem::new(Code::TooLarge, format!("a body is at most {most} bytes"))
 }
 
 fn too_large(error: &axum::Error, most: usize) -> Problem {
@@ -192,7 +211,7 @@ fn too_large(error: &axum::Error, most: usize) -> Problem {
         inner = cause.source();
     }
     if source.is_some_and(|source| source.to_string().contains("length limit")) {
-        return Problem::new(Code::TooLarge, format!("a body is at most {most} bytes"));
+        return over(most);
     }
     Problem::new(Code::BadRequest, "the body did not come whole")
 }

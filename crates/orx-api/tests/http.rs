@@ -142,6 +142,27 @@ async fn a_refusal_that_leaves_a_large_body_says_that_the_connection_ends() {
     }
 }
 
+#[tokio::test]
+async fn a_body_that_is_said_to_be_too_large_or_to_be_encoded_is_refused_before_it_comes() {
+    let server = server().await;
+    for (more, status) in [
+        ("content-length: 99999999999\r\n", 413),
+        ("content-length: 9\r\ncontent-encoding: gzip\r\n", 415),
+        ("content-length: 9\r\ncontent-encoding: identity\r\ncontent-encoding: br\r\n", 415),
+    ] {
+        let mut talk = Talk::begin(&server).await;
+        let more = format!("{JSON}{more}");
+        talk.say(&head("POST /api/v1/jobs", &server, &server.admin, &more)).await;
+        let answer = talk.hear().await;
+        assert_eq!((answer.status, answer.closes), (status, true), "{more}");
+    }
+    let mut talk = Talk::begin(&server).await;
+    let more = format!("{JSON}content-length: 14\r\ncontent-encoding: identity\r\n");
+    let first = head("POST /api/v1/jobs", &server, &server.admin, &more);
+    talk.say(&format!("{first}{{\"name\": \"a\"}}\n")).await;
+    assert_eq!(talk.hear().await.status, 201);
+}
+
 /// As many clients do, which read nothing until they have sent everything.
 #[tokio::test]
 async fn who_sends_a_large_body_to_its_end_still_reads_why_it_was_refused() {
