@@ -176,8 +176,7 @@ impl Recorder {
     /// In batches, each answered when it is recorded. What is not answered comes again.
     async fn record_all(&mut self, mut deliveries: Deliveries) -> Result<()> {
         while !deliveries.is_empty() {
-            let rest =
-                deliveries.split_off(plan::batch(deliveries.envelopes(), self.rows_most));
+            let rest = deliveries.split_off(plan::batch(deliveries.envelopes(), self.rows_most));
             let batch = std::mem::replace(&mut deliveries, rest);
             let events = plan::gather(batch.envelopes());
             let done = match self.record(events).await {
@@ -198,11 +197,7 @@ impl Recorder {
 
     /// A batch that cannot be written, or not in time, is tried in halves. An envelope for which that is
     /// so alone is set aside.
-    async fn is_in_the_way(
-        &mut self,
-        error: StoreError,
-        batch: Deliveries,
-    ) -> Result<()> {
+    async fn is_in_the_way(&mut self, error: StoreError, batch: Deliveries) -> Result<()> {
         if !matches!(error, StoreError::Unknown | StoreError::Backend { .. }) {
             return Err(error);
         }

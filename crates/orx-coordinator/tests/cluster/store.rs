@@ -11,7 +11,9 @@ use orx_model::log::{LogChunk, LogCursor};
 use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
-use orx_model::{Attempt, Incarnation, Job, JobId, JobSpec, Name, Outcome, SecretHash, Timestamp};
+use orx_model::{
+    Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, SecretHash, Timestamp,
+};
 use orx_store::*;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
@@ -165,7 +167,7 @@ slow!(Jobs {
     fn job(id: JobId) -> Option<Job>;
     fn jobs(ids: Vec<JobId>) -> Vec<Job>;
     fn attempts(id: JobId) -> Vec<Attempt>;
-    fn list(request: ListRequest, now: Timestamp) -> Page<Job>;
+    fn list(request: ListRequest, now: Timestamp) -> Page<JobSummary>;
     fn count(filter: Filter, most: u64, now: Timestamp) -> Count;
     fn queue_counts() -> Vec<(Name, StatusCounts)>;
     fn oldest_due() -> Vec<(Name, Timestamp)>;
@@ -364,8 +366,8 @@ slow!(Leases {
 );
 
 slow!(DeadLetters {
-    fn dead_letters(after: Option<JobId>, limit: u32) -> Page<DeadLetterRow>;
-    fn dead_letter_count() -> u64;
+    fn dead_letters(request: ListRequest, now: Timestamp) -> Page<DeadLetterRow>;
+    fn dead_letter_count(most: u64) -> u64;
     fn delete_dead_letters(ids: Vec<JobId>) -> Vec<bool>;
 });
 
