@@ -198,9 +198,9 @@ impl ControlPanel {
             dead_letters,
             schedules,
             workers_live: live.len() as u32,
-            slots: live.iter().map(|worker| worker.slots).sum(),
-            active: live.iter().map(|worker| worker.active).sum(),
-            prefetched: live.iter().map(|worker| worker.prefetched).sum(),
+            slots: sum(live.iter().map(|worker| worker.slots)),
+            active: sum(live.iter().map(|worker| worker.active)),
+            prefetched: sum(live.iter().map(|worker| worker.prefetched)),
             clock,
             attention,
             settings_ms: settings.settings_ms.clone(),
@@ -229,6 +229,10 @@ impl ControlPanel {
             Condition::StoreAway => problem("the store takes no writes"),
         }
     }
+}
+
+fn sum(all: impl Iterator<Item = u32>) -> u32 {
+    all.fold(0, u32::saturating_add)
 }
 
 /// Whoever leads finds the due times: with another database they may be others.

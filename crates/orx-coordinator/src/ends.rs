@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orx_model::event::{Event, KnownEvent};
 use orx_model::message::Message;
-use orx_model::{
-    ExecutionId, Incarnation, JobId, JobStatus, Outcome, OutcomeKind, Timestamp, policy,
-};
+use orx_model::{ExecutionId, Incarnation, JobStatus, Outcome, OutcomeKind, Timestamp, policy};
 use orx_store::{Recorded, Result, StoreError, Term};
 use rand::rngs::StdRng;
 
@@ -69,12 +68,14 @@ impl Context {
             let mut rooms = self.rooms();
             told.iter().for_each(|(from, outcome)| rooms.ended(*from, outcome.execution));
         }
-        let (mut stale, mut changed) = (BTreeSet::new(), Vec::<JobId>::new());
+        let (mut stale, mut moved) = (BTreeSet::new(), Vec::new());
         let (mut due, mut ready, mut over): (Option<Timestamp>, _, _) = (None, false, false);
         for ((_, outcome), answer) in told.iter().zip(answers) {
             match answer {
                 Recorded::Applied { status, run_at } => {
-                    changed.push(outcome.job);
+                    let (job, to) = (outcome.job.into(), *status);
+                    let event = KnownEvent::JobMoved { job, from: None, to, attempt: None };
+                    moved.push(Event::new(now.wall, event));
                     match (status, run_at) {
                         (JobStatus::Pending, _) => ready = true,
                         (_, Some(at)) => due = due.into_iter().chain([*at]).min(),
@@ -110,7 +111,7 @@ impl Context {
             }
             self.notices.room(ended);
         }
-        self.notices.changed(changed);
+        self.notices.feed().publish(moved);
         stale
     }
 }

@@ -217,8 +217,9 @@ fn floor(text: &str, most: usize) -> usize {
 pub fn fit_registration(registration: &mut WorkerRegistration) -> Result<(), String> {
     /// Queues, or job types, of one worker.
     const NAMES: usize = 10_000;
-    if registration.slots == 0 {
-        return Err("`slots` must be at least 1".to_owned());
+    let slots = registration.slots;
+    if !(1..=limits::WORKER_SLOTS).contains(&slots) {
+        return Err(format!("`slots` must be 1 to {}, found {slots}", limits::WORKER_SLOTS));
     }
     // For people: no more of it than they can read.
     fit_text(&mut registration.host, limits::TAG_BYTES);

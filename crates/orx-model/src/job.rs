@@ -203,11 +203,11 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Its server died under it so often that it starts only where nothing else runs: if that server
-    /// dies too, it was this job.
+    /// Its server, or its worker, died under it so often that it starts only where nothing else runs: if
+    /// that one dies too, it was this job.
     #[must_use]
     pub fn runs_alone(&self) -> bool {
-        self.server_lost >= ALONE_FROM
+        self.server_lost.max(self.lost) >= ALONE_FROM
     }
 }
 

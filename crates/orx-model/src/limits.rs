@@ -50,3 +50,5 @@ pub const KEY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Longest answer time of a long poll.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Attempts that a worker runs at once.
+pub const WORKER_SLOTS: u32 = 100_000;

@@ -13,9 +13,10 @@ use crate::time::Timestamp;
 pub const LOST_MAX: u32 = 3;
 /// Deaths of its whole server after which a job is a dead letter with the reason `poison`.
 pub const SERVER_LOST_MAX: u32 = 3;
-/// Deaths of its whole server after which a job runs alone, so that what ran beside the one that
-/// kills its server is told apart from it, and never reaches [`SERVER_LOST_MAX`].
+/// Deaths of its whole server, or of its worker, after which a job runs alone, so that what ran beside
+/// the one that kills them is told apart from it, and never reaches [`SERVER_LOST_MAX`] or [`LOST_MAX`].
 pub const ALONE_FROM: u32 = SERVER_LOST_MAX - 1;
+const _: () = assert!(LOST_MAX == SERVER_LOST_MAX);
 /// Interruptions and refusals after which a job is given up, so that nothing goes round for ever.
 pub const RETURNED_MAX: u32 = 20;
 /// A job given back is not offered again within this: a worker that refuses it is not asked in a
@@ -204,8 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn the_third_counted_loss_is_poison() {
+    fn the_third_counted_loss_is_poison_and_comes_while_the_job_runs_alone() {
+        assert!(!Ends { lost: 1, ..Ends::default() }.runs_alone());
         let ends = Ends { lost: 2, ..Ends::default() };
+        assert!(ends.runs_alone());
         let kind = OutcomeKind::Lost { with: LostWith::Worker };
         let third = settle(&Standing { ends, ..standing() }, &ended(kind), NOW, 0.5);
         assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use orx_model::event::{Event, KnownEvent};
 use orx_model::log::LogChunk;
 use orx_model::message::ExecutionRef;
 use orx_model::wire::Condition;
-use orx_model::{ExecutionId, Incarnation, JobId, Outcome};
+use orx_model::{ExecutionId, Incarnation, JobId, JobStatus, Outcome};
 use orx_store::{Result, StoreError};
 use orx_transport::{Deliveries, Subscription};
 use rand::rngs::StdRng;
@@ -220,10 +221,17 @@ impl Recorder {
         self.look_for_holders(&events).await?;
         let others = events.keep_of_holders(&context.holders());
         events.collapse();
-        let mut touched: Vec<JobId> = Vec::new();
-        touched.extend(events.started.iter().map(|(_, started)| started.job));
-        touched.extend(events.progress.iter().map(|(_, progress)| progress.job));
-        touched.extend(events.chunks.iter().map(|(_, chunk)| chunk.job));
+        let mut touched: Vec<Event> = Vec::new();
+        let running = |job: JobId| KnownEvent::JobMoved {
+            job: job.into(),
+            from: Some(JobStatus::Dispatched),
+            to: JobStatus::Running,
+            attempt: None,
+        };
+        touched.extend(events.started.iter().map(|(_, it)| Event::new(now.wall, running(it.job))));
+        let progressed = |job: JobId| KnownEvent::JobProgressed { job: job.into() };
+        touched
+            .extend(events.progress.iter().map(|(_, it)| Event::new(now.wall, progressed(it.job))));
         let chunks = told(events.chunks);
         let with_outcomes = !events.outcomes.is_empty();
         // A store may write both at once, in any order.
@@ -258,7 +266,7 @@ impl Recorder {
         }
         done.stale.extend(others.iter().map(|(_, execution)| *execution));
         context.post.send(acks(others.into_iter()), now.wall);
-        context.notices.changed(touched);
+        context.notices.feed().publish(touched);
         Ok(done)
     }
 
@@ -314,7 +322,10 @@ impl Recorder {
             return Ok(());
         }
         match self.context.store.append_logs(chunks.clone()).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                self.logs_grew(chunks.iter().map(|chunk| chunk.job));
+                return Ok(());
+            }
             Err(StoreError::Full) => self.context.notices.store_is(Condition::StoreFull),
             Err(StoreError::Backend { .. }) => {}
             Err(error) => return Err(error),
@@ -325,7 +336,10 @@ impl Recorder {
         }
         for (job, chunks) in by_job {
             match self.context.store.append_logs(chunks.clone()).await {
-                Ok(()) => continue,
+                Ok(()) => {
+                    self.logs_grew([job]);
+                    continue;
+                }
                 Err(error @ (StoreError::Full | StoreError::Backend { .. })) => {
                     tracing::warn!(%job, %error, "output is left out");
                 }
@@ -334,6 +348,13 @@ impl Recorder {
             self.leave_out(chunks);
         }
         Ok(())
+    }
+
+    fn logs_grew(&self, jobs: impl IntoIterator<Item = JobId>) {
+        let jobs: BTreeSet<JobId> = jobs.into_iter().collect();
+        let at = self.context.now().wall;
+        let grew = |job: JobId| Event::new(at, KnownEvent::JobLogGrew { job: job.into() });
+        self.context.notices.feed().publish(jobs.into_iter().map(grew).collect());
     }
 
     fn leave_out(&mut self, chunks: Vec<LogChunk>) {
@@ -355,7 +376,7 @@ impl Recorder {
         match self.context.store.append_logs(marks).await {
             Ok(()) => {
                 self.marks.clear();
-                self.context.notices.changed(jobs);
+                self.logs_grew(jobs);
             }
             Err(error) => tracing::debug!(%error, "output that was left out is not marked yet"),
         }

@@ -286,7 +286,7 @@ impl Dialect for InPostgres {
 }
 
 const LIVE: &str = "select id, attempt, execution, worker, status, claimed_at, started_at, \
-     timeout_ms, deadline, cancel_at, server_lost from jobs";
+     timeout_ms, deadline, cancel_at, greatest(server_lost, lost) from jobs";
 
 fn live(row: &PgRow) -> Done<Live> {
     let row = Columns(row);

@@ -63,7 +63,7 @@ pub(super) fn claim(
     let rows = (merge.left() / merge.lanes().max(1) + 1).clamp(READ_ROWS.0, READ_ROWS.1);
     let to = next(JobStatus::Pending, JobEvent::Claim)?;
     let mut find = tx.conn.prepare_cached(
-        "SELECT j.attempt, j.failed, j.server_lost, j.expire_at, j.deadline, s.spec \
+        "SELECT j.attempt, j.failed, max(j.server_lost, j.lost), j.expire_at, j.deadline, s.spec \
          FROM jobs j LEFT JOIN specs s ON s.job = j.id WHERE j.id = ?1",
     )?;
     let mut take = tx.conn.prepare_cached(

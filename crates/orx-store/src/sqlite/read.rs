@@ -204,7 +204,7 @@ pub(super) fn next_due(conn: &Connection) -> Done<Option<Timestamp>> {
 }
 
 const LIVE: &str = "SELECT id, attempt, execution, worker, status, claimed_at, started_at, \
-     timeout_ms, deadline, cancel_at, server_lost FROM jobs";
+     timeout_ms, deadline, cancel_at, max(server_lost, lost) FROM jobs";
 
 pub(super) fn live_attempts(conn: &Connection) -> Done<Vec<Live>> {
     let sql = format!("{LIVE} WHERE status IN (3, 4) AND status <> 5 ORDER BY id");

@@ -76,6 +76,21 @@ impl Seat {
     }
 }
 
+/// Who reads all live attempts from the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reader {
+    Monitor,
+    Dispatcher,
+}
+
+#[derive(Debug)]
+struct Reading {
+    /// The change before which it began.
+    began: u64,
+    /// What has ended since.
+    ended: BTreeSet<ExecutionId>,
+}
+
 /// All workers and their room. Empty while another node leads.
 #[derive(Debug)]
 pub struct Rooms {
@@ -88,8 +103,8 @@ pub struct Rooms {
     ending: BTreeMap<Incarnation, BTreeMap<ExecutionId, Option<Held>>>,
     /// Counts what changes here.
     change: u64,
-    /// The change before which the store is being read, and what has ended since.
-    reading: Option<(u64, BTreeSet<ExecutionId>)>,
+    /// Readings of the store that are under way, by who reads.
+    readings: BTreeMap<Reader, Reading>,
     /// Counts how often something became ready, and what that was when room was offered last.
     work: u64,
     offered_at: u64,
@@ -106,7 +121,7 @@ impl Rooms {
             strangers: BTreeMap::new(),
             ending: BTreeMap::new(),
             change: 0,
-            reading: None,
+            readings: BTreeMap::new(),
             work: 0,
             offered_at: 0,
             more: false,
@@ -117,7 +132,7 @@ impl Rooms {
     /// [`Self::live_is`].
     pub fn begin(&mut self) {
         *self = Self { leads: true, change: self.change, ..Self::new(self.settings.clone()) };
-        self.reading();
+        self.reading(Reader::Monitor);
     }
 
     /// Another leads from now on.
@@ -252,15 +267,16 @@ impl Rooms {
         }
     }
 
-    /// Live attempts are read from now on; for [`Self::live_is`]. One reading at a time.
-    pub fn reading(&mut self) {
-        self.reading = Some((self.change, BTreeSet::new()));
+    /// Live attempts are read from now on; for [`Self::live_is`].
+    pub fn reading(&mut self, by: Reader) {
+        let reading = Reading { began: self.change, ended: BTreeSet::new() };
+        self.readings.insert(by, reading);
     }
 
     /// The live attempts that were read. What was given out, and what has ended, since the reading
     /// began is not undone by it.
-    pub fn live_is(&mut self, live: &[Live], now: Now) {
-        let Some((began, ended)) = self.reading.take() else { return };
+    pub fn live_is(&mut self, by: Reader, live: &[Live], now: Now) {
+        let Some(Reading { began, ended }) = self.readings.remove(&by) else { return };
         let mut given = BTreeMap::new();
         for seat in self.seats.values_mut() {
             let old = std::mem::take(&mut seat.live);
@@ -318,8 +334,8 @@ impl Rooms {
     /// The store has it.
     pub fn ended(&mut self, worker: Incarnation, execution: ExecutionId) {
         self.no_longer_ending(worker, execution);
-        if let Some((_, ended)) = &mut self.reading {
-            ended.insert(execution);
+        for reading in self.readings.values_mut() {
+            reading.ended.insert(execution);
         }
     }
 

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use orx_model::event::{Event, JobRef, KnownEvent};
 use orx_model::message::{Dispatch, Message};
-use orx_model::{ExecutionId, Incarnation};
+use orx_model::{ExecutionId, Incarnation, JobStatus};
 use orx_store::{ClaimRequest, Claimed, Holder, Result, StoreError, Term};
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
+use super::plan::Reader;
 use crate::Context;
 use crate::health::Backoff;
 use crate::leader::{is_over, pause};
@@ -22,6 +24,8 @@ pub struct Dispatcher {
     term: Term,
     rng: StdRng,
     waiting: Vec<Waiting>,
+    /// It is unknown what was claimed: who has what is read before more is.
+    in_doubt: bool,
 }
 
 /// Claimed for the place of attempts whose ends are not recorded yet. A worker has no slot for it before
@@ -35,7 +39,7 @@ struct Waiting {
 impl Dispatcher {
     #[must_use]
     pub fn new(context: Arc<Context>, term: Term, rng: StdRng) -> Self {
-        Self { context, term, rng, waiting: Vec::new() }
+        Self { context, term, rng, waiting: Vec::new(), in_doubt: false }
     }
 
     /// Until the term is over.
@@ -88,6 +92,12 @@ impl Dispatcher {
         let waiting = std::mem::take(&mut self.waiting);
         self.send_in_time(waiting);
         let context = &self.context;
+        if self.in_doubt {
+            context.rooms().reading(Reader::Dispatcher);
+            let live = context.store.live_attempts().await?;
+            context.rooms().live_is(Reader::Dispatcher, &live, context.now());
+            self.in_doubt = false;
+        }
         let requests = context.rooms().claims(&mut self.rng, now);
         if requests.is_empty() {
             context.look_idle();
@@ -95,7 +105,13 @@ impl Dispatcher {
         }
         let offer = |request: &ClaimRequest| (request.worker, request.executions.len());
         let offers: BTreeMap<Incarnation, usize> = requests.iter().map(offer).collect();
-        let claimed = context.store.claim_ready(requests, self.term, now.wall).await?;
+        let claimed = match context.store.claim_ready(requests, self.term, now.wall).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                self.in_doubt = true;
+                return Err(error);
+            }
+        };
         context.rooms().claimed(&offers, &claimed, context.now());
         {
             let mut holders = context.holders();
@@ -105,7 +121,18 @@ impl Dispatcher {
             }
         }
         context.look_idle();
-        let jobs: Vec<_> = claimed.iter().map(|claim| claim.dispatch.job).collect();
+        let given = |claim: &Claimed| {
+            let dispatch = &claim.dispatch;
+            let (name, queue) = (Some(dispatch.name.clone()), Some(dispatch.queue.clone()));
+            let event = KnownEvent::JobMoved {
+                job: JobRef { id: dispatch.job, name, queue },
+                from: Some(JobStatus::Pending),
+                to: JobStatus::Dispatched,
+                attempt: Some(dispatch.attempt),
+            };
+            Event::new(now.wall, event)
+        };
+        let moved: Vec<Event> = claimed.iter().map(given).collect();
         let messages = self.messages(claimed);
         let messages = messages.into_iter().map(|(worker, message)| {
             let behind = self.context.rooms().before(worker);
@@ -113,7 +140,7 @@ impl Dispatcher {
         });
         let messages = messages.collect();
         self.send_in_time(messages);
-        self.context.notices.changed(jobs);
+        self.context.notices.feed().publish(moved);
         Ok(())
     }
 

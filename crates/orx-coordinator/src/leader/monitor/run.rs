@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orx_model::job::DeadReason;
 use orx_model::message::WorkerOrder;
-use orx_model::{Incarnation, LostWith};
-use orx_store::{Live, Result, StoreError, Term, WorkerRecord};
+use orx_model::{Incarnation, JobId, LostWith};
+use orx_store::{Live, Paused, Position, Result, SchedulePlan, StoreError, Term, WorkerRecord};
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Watchlist};
 use crate::health::Backoff;
+use crate::leader::dispatcher::plan::Reader;
 use crate::leader::is_over;
 use crate::{Context, Now};
 
@@ -52,7 +54,7 @@ impl Monitor {
         {
             let mut rooms = context.rooms();
             rooms.rows_are(&rows, now);
-            rooms.live_is(&live, now);
+            rooms.live_is(Reader::Monitor, &live, now);
         }
         Ok(Self { looked: now.mono, context, term, rng, watchlist })
     }
@@ -108,7 +110,13 @@ impl Monitor {
         for worker in &dead {
             self.give_up(*worker, LostWith::Server, why, now).await?;
         }
-        if dead.is_empty() { Ok(()) } else { context.store.remove_workers(dead, true).await }
+        if !dead.is_empty() {
+            context.store.remove_workers(dead, true).await?;
+        }
+        let nodes = context.store.nodes(now.wall).await?;
+        let gone = nodes.iter().map(|node| node.report.node).filter(|node| *node != context.node);
+        let gone: Vec<Incarnation> = gone.collect();
+        if gone.is_empty() { Ok(()) } else { context.store.remove_nodes(gone).await }
     }
 
     /// Reads what other nodes heard of workers, and what is ordered of them.
@@ -152,10 +160,10 @@ impl Monitor {
             return Err(StoreError::Deposed);
         }
         self.read_workers().await?;
-        context.rooms().reading();
+        context.rooms().reading(Reader::Monitor);
         let live = context.store.live_attempts().await?;
         let now = context.now();
-        context.rooms().live_is(&live, now);
+        context.rooms().live_is(Reader::Monitor, &live, now);
         // In case that nobody told that something became ready.
         context.rooms().work_came();
         context.wakes.dispatcher.notify_one();
@@ -205,6 +213,35 @@ impl Monitor {
         context.rooms().remove(worker);
         context.seats().remove(worker);
         self.watchlist.remove(worker);
+        let jobs = held.iter().map(|attempt| attempt.job).collect();
+        self.pause_poisonous(jobs, now).await
+    }
+
+    /// A schedule whose run was found to kill its worker or server makes no more of them until a person
+    /// resumes it.
+    async fn pause_poisonous(&self, jobs: Vec<JobId>, now: Now) -> Result<()> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let store = &self.context.store;
+        for job in store.jobs(jobs).await? {
+            let Some(origin) = job.schedule.filter(|_| job.dead == Some(DeadReason::Poison)) else {
+                continue;
+            };
+            let Some(record) = store.schedule(&origin.id).await? else { continue };
+            if record.plan.paused.is_some() {
+                continue;
+            }
+            let reason = format!("its run {} was given up as `poison`", job.id);
+            tracing::error!(schedule = %record.id(), job = %job.id, "paused: {reason}");
+            let by = Some("orx".to_owned());
+            let paused = Some(Paused { at: now.wall, reason: Some(reason), by });
+            let position = Position { next: None, ..record.plan.position };
+            let plan = SchedulePlan { paused, position, ..record.plan.clone() };
+            let handled = record.plan.position.handled;
+            // Who changed it meanwhile has seen what its run did, or the next run shows it.
+            store.change_schedule(record.version, handled, plan, None, now.wall).await?;
+        }
         Ok(())
     }
 }
