@@ -157,7 +157,8 @@ mod tests {
         let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
         let activity = Arc::new(Activity::default());
         let closing = tokio_util::sync::CancellationToken::new();
-        let settings = ApiSettings { hosts: Vec::new(), activity, reach: None, closing, now };
+        let settings =
+            ApiSettings { hosts: Vec::new(), activity, worker_gateway: None, closing, now };
         let guard = crate::Guard::new(crate::Limits::default());
         App { panel, settings, metrics: Arc::default(), guard }
     }

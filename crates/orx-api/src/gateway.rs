@@ -22,8 +22,8 @@ use orx_model::wire::{
 };
 use orx_model::{Code, Incarnation, Problem, WorkerSecret, limits};
 use orx_transport::{
-    Channel, Direct, GatewayError, GatewayServer, Receipts, Shard, Subscription, Transport,
-    TransportError,
+    Acknowledgement, Channel, GatewayError, GatewayServer, PeerServer, Receipts, Shard,
+    Subscription, Transport, TransportError,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,14 +40,17 @@ const WAIT_MAX_MS: u64 = 30_000;
 
 /// What workers and nodes reach by HTTP.
 #[derive(Clone)]
-pub struct Reach {
-    /// Where inboxes are read and events wait.
-    pub hub: Direct,
-    pub gateway: Arc<dyn GatewayServer>,
+pub struct WorkerGatewayState {
+    /// Where inboxes are read, and where what workers tell is published.
+    pub transport: Arc<dyn Transport>,
+    /// `None`: what carries between nodes is not this server.
+    pub peers: Option<Arc<dyn PeerServer>>,
+    /// Who is told of registrations and heartbeats.
+    pub coordinator: Arc<dyn GatewayServer>,
 }
 
-fn reach(app: &App) -> Result<&Reach, Problem> {
-    app.settings.reach.as_ref().ok_or_else(|| {
+fn worker_gateway(app: &App) -> Result<&WorkerGatewayState, Problem> {
+    app.settings.worker_gateway.as_ref().ok_or_else(|| {
         Problem::new(Code::NotFound, "this server takes no workers from other processes")
     })
 }
@@ -103,7 +106,7 @@ pub(crate) async fn register(
     Large(mut registration): Large<WorkerRegistration>,
 ) -> Answer<Response> {
     gate::fit_registration(&mut registration).map_err(|why| Problem::new(Code::BadRequest, why))?;
-    let gateway = &reach(&app)?.gateway;
+    let coordinator = &worker_gateway(&app)?.coordinator;
     let (new, kept) = match identify(&app, &headers, registration.incarnation).await? {
         WorkerIdentity::Known(kept) | WorkerIdentity::Unregistered(Some(kept)) => (None, kept),
         WorkerIdentity::Unregistered(None) => {
@@ -111,7 +114,7 @@ pub(crate) async fn register(
             (Some(secret), kept)
         }
     };
-    let mut answer = gateway.register(registration, kept).await.map_err(refused)?;
+    let mut answer = coordinator.register(registration, kept).await.map_err(refused)?;
     answer.secret = new;
     Ok(ok(&answer))
 }
@@ -133,10 +136,10 @@ pub(crate) async fn heartbeat(
     headers: HeaderMap,
     Large(heartbeat): Large<WorkerHeartbeat>,
 ) -> Answer<Response> {
-    let gateway = &reach(&app)?.gateway;
+    let coordinator = &worker_gateway(&app)?.coordinator;
     let answer = match identify(&app, &headers, heartbeat.incarnation).await? {
         WorkerIdentity::Known(secret) | WorkerIdentity::Unregistered(Some(secret)) => {
-            gateway.heartbeat(heartbeat, secret).await.map_err(refused)?
+            coordinator.heartbeat(heartbeat, secret).await.map_err(refused)?
         }
         // By a coordinator that knew no secrets, perhaps: it gets one when it registers again.
         WorkerIdentity::Unregistered(None) => HeartbeatAnswer {
@@ -167,7 +170,7 @@ pub(crate) async fn publish(
     headers: HeaderMap,
     Large(request): Large<PublishRequest>,
 ) -> Answer<Response> {
-    let hub = &reach(&app)?.hub;
+    let transport = &worker_gateway(&app)?.transport;
     bounded(request.envelopes.len())?;
     if let Some(first) = request.envelopes.first() {
         let from = first.from;
@@ -198,9 +201,8 @@ pub(crate) async fn publish(
             let taken = if full {
                 None
             } else {
-                hub.publish_for_receipts(Channel::Events(shard), std::mem::take(&mut run))
-                    .await
-                    .ok()
+                let told = std::mem::take(&mut run);
+                transport.publish_for_receipts(Channel::Events(shard), told).await.ok()
             };
             run.clear();
             match taken {
@@ -290,21 +292,22 @@ pub(crate) async fn inbox(
     })?;
     identify(&app, &headers, worker).await?.known()?;
     let busy = app.settings.activity.begin();
-    let subscription = subscribe(&reach(&app)?.hub, worker).await?;
+    let subscription = worker_gateway(&app)?
+        .transport
+        .subscribe(Channel::Inbox(worker))
+        .await
+        .map_err(|error| Problem::new(Code::Unavailable, error.to_string()))?;
     let closing = app.settings.closing.clone();
-    let lines = lines(Reading { subscription, closing, _busy: busy, over: false });
+    let lines =
+        lines(Reading { subscription, acknowledging: None, closing, _busy: busy, over: false });
     let kind = [(CONTENT_TYPE, "application/x-ndjson")];
     Ok((StatusCode::OK, kind, Body::from_stream(lines)).into_response())
 }
 
-async fn subscribe(hub: &Direct, worker: Incarnation) -> Result<Box<dyn Subscription>, Problem> {
-    hub.subscribe(Channel::Inbox(worker))
-        .await
-        .map_err(|error| Problem::new(Code::Unavailable, error.to_string()))
-}
-
 struct Reading {
     subscription: Box<dyn Subscription>,
+    /// Of what the connection took last: acknowledged once it asks for more.
+    acknowledging: Option<Acknowledgement>,
     /// The server ends: so do its streams, and their readers go elsewhere.
     closing: CancellationToken,
     _busy: Busy,
@@ -313,6 +316,11 @@ struct Reading {
 
 fn lines(reading: Reading) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send {
     futures_util::stream::unfold(reading, |mut reading| async move {
+        if let Some(acknowledging) = reading.acknowledging.take()
+            && let Err(error) = acknowledging.await
+        {
+            tracing::debug!(%error, "what was sent to a worker may come again");
+        }
         if reading.over {
             return None;
         }
@@ -321,10 +329,8 @@ fn lines(reading: Reading) -> impl Stream<Item = Result<Bytes, std::io::Error>> 
             () = reading.closing.cancelled() => return None,
             taken = reading.subscription.next(PIECE) => match taken {
                 Ok(deliveries) => {
-                    let (envelopes, acknowledged) = deliveries.accept();
-                    if let Err(error) = acknowledged.await {
-                        tracing::debug!(%error, "what was sent to a worker may come again");
-                    }
+                    let (envelopes, acknowledging) = deliveries.accept();
+                    reading.acknowledging = Some(acknowledging);
                     let line = |envelope| InboxLine::Envelope(Box::new(envelope));
                     envelopes.into_iter().map(line).collect()
                 }
@@ -353,26 +359,16 @@ pub(crate) async fn node_publish(
     _: Node,
     Large(request): Large<NodePublishRequest>,
 ) -> Answer<Response> {
-    let hub = &reach(&app)?.hub;
+    let peers = worker_gateway(&app)?.peers.as_ref().ok_or_else(|| {
+        Problem::new(Code::NotFound, "nodes do not publish to this server: a broker carries")
+    })?;
     bounded(request.envelopes.len())?;
     let channel = match request.channel {
-        // Only where its reader is: whoever sends looks elsewhere else.
-        NodeChannel::Inbox(of) if !hub.reaches(of) => {
-            let detail = format!("nobody reads the inbox of {of} here");
-            return Err(Problem::new(Code::NotFound, detail).into());
-        }
         NodeChannel::Inbox(of) => Channel::Inbox(of),
         NodeChannel::Broadcast => Channel::Broadcast,
-        NodeChannel::Enqueue => Channel::Enqueue,
-        NodeChannel::Events(number) => {
-            let shard = Shard::from_number(number).ok_or_else(|| {
-                Problem::new(Code::BadRequest, format!("there is no shard {number}"))
-            })?;
-            Channel::Events(shard)
-        }
     };
     let receipts = vec![Receipt::Taken; request.envelopes.len()];
-    match hub.publish(channel, request.envelopes).await {
+    match peers.publish_here(channel, request.envelopes).await {
         Ok(()) => Ok(ok(&PublishAnswer { v: V, receipts, refused: Vec::new() })),
         Err(error @ TransportError::NoReader { .. }) => {
             Err(Problem::new(Code::NotFound, error.to_string()).into())

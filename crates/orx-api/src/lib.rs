@@ -29,7 +29,7 @@ use orx_control::ControlPanel;
 use orx_model::{Code, Problem, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-pub use gateway::Reach;
+pub use gateway::WorkerGatewayState;
 pub use limits::Limits;
 pub use routes::openapi_json;
 pub use serve::{Serving, serve};
@@ -99,7 +99,7 @@ pub struct ApiSettings {
     pub hosts: Vec<String>,
     pub activity: Arc<Activity>,
     /// How workers and nodes in other processes are reached; `None` to take none.
-    pub reach: Option<Reach>,
+    pub worker_gateway: Option<WorkerGatewayState>,
     /// Cancelled when the server ends: its streams end then.
     pub closing: CancellationToken,
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,

@@ -53,7 +53,7 @@ async fn an_enqueue_under_which_the_database_dies_is_answered_503_or_504() {
     let api = ApiSettings {
         hosts: Vec::new(),
         activity: Arc::new(Activity::default()),
-        reach: None,
+        worker_gateway: None,
         closing: Default::default(),
         now,
     };

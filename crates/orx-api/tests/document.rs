@@ -30,7 +30,7 @@ async fn server() -> Server {
     let api = ApiSettings {
         hosts: Vec::new(),
         activity: Arc::new(Activity::default()),
-        reach: None,
+        worker_gateway: None,
         closing: Default::default(),
         now,
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use futures_util::FutureExt as _;
-use orx_api::{Activity, ApiSettings, Reach, router};
+use orx_api::{Activity, ApiSettings, WorkerGatewayState, router};
 use orx_control::{ControlPanel, Scope};
 use orx_coordinator::recorder::plan;
 use orx_coordinator::recorder::run::Recorder;
@@ -102,7 +102,11 @@ impl World {
         let api = ApiSettings {
             hosts: Vec::new(),
             activity: Arc::new(Activity::default()),
-            reach: Some(Reach { hub, gateway: Arc::new(Kept(Arc::clone(&shared))) }),
+            worker_gateway: Some(WorkerGatewayState {
+                transport: Arc::new(hub),
+                peers: None,
+                coordinator: Arc::new(Kept(Arc::clone(&shared))),
+            }),
             closing: Default::default(),
             now,
         };

@@ -34,7 +34,7 @@ async fn server() -> Server {
     let api = ApiSettings {
         hosts: Vec::new(),
         activity: Arc::new(Activity::default()),
-        reach: None,
+        worker_gateway: None,
         closing: CancellationToken::new(),
         now,
     };

@@ -48,7 +48,7 @@ async fn server(limits: Limits, tls: Option<Arc<Tls>>) -> Server {
     let api = ApiSettings {
         hosts: Vec::new(),
         activity: Arc::new(Activity::default()),
-        reach: None,
+        worker_gateway: None,
         closing: CancellationToken::new(),
         now,
     };

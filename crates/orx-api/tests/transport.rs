@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orx_api::{Activity, ApiSettings, Reach, Serving, router, serve};
+use orx_api::{Activity, ApiSettings, Serving, WorkerGatewayState, router, serve};
 use orx_control::{ControlPanel, Scope};
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
@@ -16,10 +16,10 @@ use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, Receipt, p
 use orx_model::{Incarnation, JobId, MessageId, SecretHash, Timestamp};
 use orx_store::{Memory, Store, WorkerPut, WorkerReport};
 use orx_testkit::make::{NOW, control_settings, name, outcome, succeeded};
-use orx_transport::http::{Link, LinkOptions, Nodes, Token};
+use orx_transport::http::{HttpTransport, HttpTransportOptions, PeerTransport, Token};
 use orx_transport::{
-    Channel, Direct, Gateway, GatewayError, GatewayServer, Notices, Peer, PeerList, Peers, Shard,
-    Subscription, Transport, TransportError,
+    Channel, Direct, Gateway, GatewayError, GatewayServer, Notices, Peer, PeerList, PeerServer,
+    Peers, Shard, Subscription, Transport, TransportError,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,9 @@ fn http() -> reqwest::Client {
 /// A node, as far as it carries.
 struct Node {
     url: String,
-    hub: Direct,
+    /// Of its process, below what other nodes reach of it.
+    hub: Arc<dyn Transport>,
+    peers: Arc<PeerTransport>,
     worker_token: String,
     node_token: String,
     stop: CancellationToken,
@@ -93,12 +95,22 @@ async fn node(answer: HeartbeatAnswer) -> Node {
 }
 
 async fn node_on(store: &Arc<dyn Store>, answer: HeartbeatAnswer) -> Node {
-    let hub = Direct::new();
+    node_over(Arc::new(Direct::new()), store, answer).await
+}
+
+async fn node_over(
+    hub: Arc<dyn Transport>,
+    store: &Arc<dyn Store>,
+    answer: HeartbeatAnswer,
+) -> Node {
     let answers = Answers { store: Arc::clone(store), answer };
     let store = Arc::clone(store);
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let settings = control_settings();
-    let carried = Arc::new(hub.clone());
+    let no_token = Token::new("");
+    let peers = PeerTransport::new(Arc::clone(&hub), Peers::default(), http(), no_token);
+    let peers = Arc::new(peers);
+    let carried = Arc::clone(&peers) as Arc<dyn Transport>;
     let panel = ControlPanel::new(store, carried, Notices::new(), Arc::clone(&now), settings);
     let worker_token = panel.make_token(vec![Scope::Worker], "w").await.expect("a token");
     let node_token = panel.make_token(vec![Scope::Node], "n").await.expect("a token");
@@ -106,18 +118,22 @@ async fn node_on(store: &Arc<dyn Store>, answer: HeartbeatAnswer) -> Node {
     let api = ApiSettings {
         hosts: Vec::new(),
         activity: Arc::new(Activity::default()),
-        reach: Some(Reach { hub: hub.clone(), gateway: Arc::new(answers) }),
+        worker_gateway: Some(WorkerGatewayState {
+            transport: Arc::clone(&peers) as Arc<dyn Transport>,
+            peers: Some(Arc::clone(&peers) as Arc<dyn PeerServer>),
+            coordinator: Arc::new(answers),
+        }),
         closing: stop.clone(),
         now,
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(serve(listener, router(panel, api), Serving::default(), stop.clone()));
-    Node { url, hub, worker_token, node_token, stop }
+    Node { url, hub, peers, worker_token, node_token, stop }
 }
 
-fn link(urls: &[&Node]) -> Link {
-    Link::new(LinkOptions {
+fn link(urls: &[&Node]) -> HttpTransport {
+    HttpTransport::new(HttpTransportOptions {
         urls: urls.iter().map(|node| node.url.clone()).collect(),
         token: Token::new(&urls[0].worker_token),
         http: http(),
@@ -128,7 +144,7 @@ fn link(urls: &[&Node]) -> Link {
 /// A node, and whoever sends to it and reads from it over HTTP.
 struct OverHttp {
     node: Node,
-    link: Link,
+    link: HttpTransport,
     http: reqwest::Client,
 }
 
@@ -162,7 +178,8 @@ impl Transport for OverHttp {
             Channel::Events(_) => self.link.publish(to, envelopes).await,
             Channel::Inbox(of) => self.post(NodeChannel::Inbox(of), &envelopes).await,
             Channel::Broadcast => self.post(NodeChannel::Broadcast, &envelopes).await,
-            Channel::Enqueue => self.post(NodeChannel::Enqueue, &envelopes).await,
+            // Nobody publishes there over HTTP.
+            Channel::Enqueue => self.node.hub.publish(to, envelopes).await,
         }
     }
 
@@ -196,6 +213,24 @@ mod contract {
     }
 
     orx_testkit::transport_contract!(open);
+}
+
+/// What carries behind the server fails in every way that it may.
+mod contract_over_an_unreliable_transport {
+    use orx_testkit::unreliable::{Faults, Unreliable};
+
+    use super::*;
+
+    async fn open(seed: u64) -> Arc<dyn Transport> {
+        let carried = Unreliable::new(Arc::new(Direct::new()), Faults::MANY, seed);
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let node = node_over(Arc::new(carried), &store, HeartbeatAnswer::default()).await;
+        let link = link(&[&node]);
+        link.register(registration(Incarnation(1))).await.expect("registered");
+        Arc::new(OverHttp { node, link, http: http() })
+    }
+
+    orx_testkit::transport_contract!(under_faults open);
 }
 
 /// What should come, comes within this.
@@ -293,7 +328,7 @@ async fn a_worker_moves_on_when_its_coordinator_goes_and_what_it_told_arrives_at
     tell(2).await.expect("taken");
     assert_eq!(read(&mut events, 1).await, [2]);
     let arrived = async {
-        while !second.hub.reaches(of) {
+        while !second.peers.reads(of) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -308,7 +343,7 @@ async fn a_worker_follows_to_the_leader() {
     let leader = node_on(&store, HeartbeatAnswer::default()).await;
     let answer = HeartbeatAnswer { leader: Some(leader.url.clone()), ..Default::default() };
     let follower = node_on(&store, answer).await;
-    let link = Link::new(LinkOptions {
+    let link = HttpTransport::new(HttpTransportOptions {
         urls: vec![follower.url.clone()],
         token: Token::new(&follower.worker_token),
         http: http(),
@@ -317,7 +352,7 @@ async fn a_worker_follows_to_the_leader() {
     let of = Incarnation(5);
     link.register(registration(of)).await.expect("registered");
     let _reader = link.subscribe(Channel::Inbox(of)).await.expect("a reader");
-    assert!(follower.hub.reaches(of));
+    assert!(follower.peers.reads(of));
     let heartbeat = WorkerHeartbeat {
         incarnation: of,
         seq: 1,
@@ -329,7 +364,7 @@ async fn a_worker_follows_to_the_leader() {
     };
     link.heartbeat(heartbeat).await.expect("an answer");
     let left = async {
-        while follower.hub.reaches(of) {
+        while follower.peers.reads(of) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -348,7 +383,7 @@ async fn a_message_for_a_worker_of_another_node_is_passed_on() {
     let peer = Peer { node: Incarnation(2), url: far.url.clone() };
     peers.set(PeerList { peers: vec![peer], leader: None });
     let token = Token::new(&far.node_token);
-    let nodes = Nodes::new(near.hub.clone(), peers, http(), token);
+    let nodes = PeerTransport::new(Arc::clone(&near.hub), peers, http(), token);
     nodes.publish(Channel::Inbox(of), vec![ack(7)]).await.expect("passed on");
     assert_eq!(read(&mut reader, 1).await, [7]);
     let nobody = nodes.publish(Channel::Inbox(Incarnation(6)), vec![ack(8)]).await;

@@ -666,9 +666,6 @@ pub enum NodeChannel {
     Inbox(Incarnation),
     /// What all nodes hear.
     Broadcast,
-    Enqueue,
-    /// Of the shard with this number, 0 to 63.
-    Events(u8),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]

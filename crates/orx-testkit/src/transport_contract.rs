@@ -2,9 +2,10 @@
 //! `orx_testkit::transport_contract!(open);`, where `open` gives a new transport.
 //!
 //! The cases are of two kinds. What is *promised* holds whatever happens, and is all that a reader may
-//! rely on: `transport_contract!(under_faults open);` runs these, for many seeds, over an
-//! [`Unreliable`](crate::unreliable::Unreliable) transport that `open` gives for a seed. The others say
-//! how a transport is while nothing fails: in order, and once.
+//! rely on: `transport_contract!(under_faults open);` runs these over an
+//! [`Unreliable`](crate::unreliable::Unreliable) transport that `open` gives, for many seeds, and
+//! `transport_contract!(under_restarts open);` what is promised of restarts. The others say how a
+//! transport is while nothing fails: in order, and once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ macro_rules! transport_contract {
     };
     (under_faults $open:expr) => {
         $crate::transport_contract!(@promised seeded $open);
+    };
+    (under_restarts $open:expr) => {
         $crate::transport_contract!(@cases seeded_restarting $open,
             readers_see_no_error_of_a_restart
             what_a_restart_finds_unanswered_comes_again
@@ -146,14 +149,34 @@ async fn is_quiet(subscription: &mut Box<dyn Subscription>) -> bool {
     tokio::time::timeout(QUIET, subscription.next(1)).await.is_err()
 }
 
+/// Channels whose readers compete.
+fn competed() -> [Channel; 2] {
+    [Channel::Enqueue, Channel::Events(Shard::of(JobId(3)))]
+}
+
+/// Fit for each of those.
+fn of_any(n: u128) -> Envelope {
+    told_of(JobId(3), n)
+}
+
+async fn reader_of(transport: &ATransport, channel: Channel) -> Box<dyn Subscription> {
+    let reader = match channel {
+        Channel::Events(shard) => transport.subscribe_events(vec![shard]).await,
+        other => transport.subscribe(other).await,
+    };
+    reader.expect("a reader")
+}
+
 pub async fn what_is_published_arrives_in_order_and_once_when_acked(transport: ATransport) {
-    let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
-    transport.publish(Channel::Enqueue, vec![envelope(1), envelope(2)]).await.expect("published");
-    transport.publish(Channel::Enqueue, vec![envelope(3)]).await.expect("published");
-    assert_eq!(read(&mut reader, 3).await, [1, 2, 3]);
-    drop(reader);
-    let mut next = transport.subscribe(Channel::Enqueue).await.expect("a reader");
-    assert!(is_quiet(&mut next).await);
+    for channel in competed() {
+        let mut reader = reader_of(&transport, channel).await;
+        transport.publish(channel, vec![of_any(1), of_any(2)]).await.expect("published");
+        transport.publish(channel, vec![of_any(3)]).await.expect("published");
+        assert_eq!(read(&mut reader, 3).await, [1, 2, 3]);
+        drop(reader);
+        let mut next = reader_of(&transport, channel).await;
+        assert!(is_quiet(&mut next).await);
+    }
 }
 
 pub async fn a_batch_that_is_dropped_comes_again_in_its_order(transport: ATransport) {
@@ -231,12 +254,14 @@ pub async fn a_broadcast_reaches_everyone_who_listens(transport: ATransport) {
 }
 
 pub async fn a_cancelled_wait_loses_nothing(transport: ATransport) {
-    let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
-    for n in 1..=20 {
-        let waiting = tokio::time::timeout(Duration::from_micros(1), reader.next(1)).await;
-        assert!(waiting.is_err() || n > 1);
-        transport.publish(Channel::Enqueue, vec![envelope(n)]).await.expect("published");
-        assert_eq!(read(&mut reader, 1).await, [n]);
+    for channel in competed() {
+        let mut reader = reader_of(&transport, channel).await;
+        for n in 1..=20 {
+            let waiting = tokio::time::timeout(Duration::from_micros(1), reader.next(1)).await;
+            assert!(waiting.is_err() || n > 1);
+            transport.publish(channel, vec![of_any(n)]).await.expect("published");
+            assert_eq!(read(&mut reader, 1).await, [n]);
+        }
     }
 }
 
@@ -251,17 +276,19 @@ pub async fn a_reader_takes_no_more_than_it_asked_for(transport: ATransport) {
 }
 
 pub async fn a_full_channel_makes_its_publisher_wait(transport: ATransport) {
-    // More than any transport keeps unread: the publisher is held until somebody reads.
-    let publisher = Arc::clone(&transport);
-    let publishing = tokio::spawn(async move {
-        for n in 1..=5_000 {
-            publisher.publish(Channel::Enqueue, vec![envelope(n)]).await.expect("published");
-        }
-    });
-    let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
-    let seen = read(&mut reader, 5_000).await;
-    assert!(seen.iter().copied().eq(1..=5_000));
-    publishing.await.expect("the publisher");
+    for channel in competed() {
+        // More than any transport keeps unread: the publisher is held until somebody reads.
+        let publisher = Arc::clone(&transport);
+        let publishing = tokio::spawn(async move {
+            for n in 1..=5_000 {
+                publisher.publish(channel, vec![of_any(n)]).await.expect("published");
+            }
+        });
+        let mut reader = reader_of(&transport, channel).await;
+        let seen = read(&mut reader, 5_000).await;
+        assert!(seen.iter().copied().eq(1..=5_000));
+        publishing.await.expect("the publisher");
+    }
 }
 
 /// Until it is confirmed: tried again with the same ids, as every publisher may.
@@ -307,28 +334,22 @@ async fn read_all(subscription: &mut Box<dyn Subscription>, ids: impl IntoIterat
 }
 
 pub async fn all_that_is_confirmed_arrives_and_nothing_else(transport: ATransport) {
-    let shard = Shard::of(JobId(3));
-    let of_shard = |n: u128| told_of(JobId(3), n);
-    let inbox = Channel::Inbox(Incarnation(7));
-    let mut readers = [
-        (Channel::Enqueue, transport.subscribe(Channel::Enqueue).await.expect("a reader")),
-        (inbox, transport.subscribe(inbox).await.expect("a reader")),
-        (Channel::Events(shard), transport.subscribe_events(vec![shard]).await.expect("a reader")),
-    ];
-    for (channel, reader) in &mut readers {
-        let sent: BTreeMap<u128, Envelope> = (1..=100).map(|n| (n, of_shard(n))).collect();
+    let [enqueue, events] = competed();
+    for channel in [enqueue, events, Channel::Inbox(Incarnation(7))] {
+        let mut reader = reader_of(&transport, channel).await;
+        let sent: BTreeMap<u128, Envelope> = (1..=100).map(|n| (n, of_any(n))).collect();
         let batches: Vec<Vec<Envelope>> =
             sent.values().cloned().collect::<Vec<_>>().chunks(7).map(<[_]>::to_vec).collect();
         let publishing = async {
             for batch in batches {
-                publish(&transport, *channel, batch).await;
+                publish(&transport, channel, batch).await;
             }
         };
         let text = |envelope: &Envelope| serde_json::to_string(envelope).expect("JSON");
         let reading = async {
             let mut seen = BTreeSet::new();
             while seen.len() < sent.len() {
-                let taken = some(reader, 16).await;
+                let taken = some(&mut reader, 16).await;
                 for envelope in taken.envelopes() {
                     let sent = sent.get(&envelope.id.0).expect("one that was published");
                     assert_eq!(text(envelope), text(sent));

@@ -71,12 +71,6 @@ impl Direct {
         Self { hub: Arc::new(hub) }
     }
 
-    /// Somebody reads that inbox here, now.
-    #[must_use]
-    pub fn reaches(&self, of: Incarnation) -> bool {
-        lock(&self.hub.inboxes).get(&of).is_some_and(|inbox| inbox.left_at.is_none())
-    }
-
     async fn push(&self, to: Channel, items: Vec<Item>) -> Result<(), TransportError> {
         let queue = self.queue(to)?;
         match tokio::time::timeout(PUBLISH_WAIT, queue.push(items)).await {

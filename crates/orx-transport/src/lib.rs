@@ -204,6 +204,17 @@ pub trait GatewayServer: Send + Sync {
     ) -> Result<HeartbeatAnswer, GatewayError>;
 }
 
+/// A node's side of what other nodes publish to it, where nothing else carries between them.
+#[async_trait]
+pub trait PeerServer: Send + Sync {
+    /// To those who read here, and to nobody at a third node.
+    async fn publish_here(
+        &self,
+        to: Channel,
+        envelopes: Vec<Envelope>,
+    ) -> Result<(), TransportError>;
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// Try again, here or elsewhere.

@@ -23,4 +23,5 @@ mod unreliable {
     }
 
     orx_testkit::transport_contract!(under_faults open);
+    orx_testkit::transport_contract!(under_restarts open);
 }

@@ -12,6 +12,7 @@ use orx_model::{Name, Priority, RetryPolicy};
 use orx_worker::CommandHandler;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::daemon::TransportKind;
 use crate::error::{CliError, Exit};
 
 /// A duration as people write it.
@@ -47,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) context: String,
     pub(crate) server: Server,
     pub(crate) store: Store,
+    pub(crate) transport: Transport,
     pub(crate) cluster: Cluster,
     pub(crate) worker: Worker,
     pub(crate) defaults: JobDefaults,
@@ -67,6 +69,7 @@ impl Default for Config {
             context: String::new(),
             server: Server::default(),
             store: Store::default(),
+            transport: Transport::default(),
             cluster: Cluster::default(),
             worker: Worker::default(),
             defaults: JobDefaults::default(),
@@ -137,6 +140,33 @@ impl Default for Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("url", &shown_url(&self.url)).finish_non_exhaustive()
+    }
+}
+
+/// What carries messages between nodes and workers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Transport {
+    /// May hold a password: shown without it.
+    #[serde(serialize_with = "without_password")]
+    pub(crate) url: String,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { url: "direct".to_owned() }
+    }
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").field("url", &shown_url(&self.url)).finish()
+    }
+}
+
+impl Transport {
+    pub(crate) fn kind(&self) -> Result<TransportKind, CliError> {
+        TransportKind::parse(&self.url).map_err(wrong)
     }
 }
 
@@ -549,6 +579,7 @@ fn check(config: &Config) -> Result<(), CliError> {
         let found = shown_url(&config.store.url);
         return Err(wrong(format!("`store.url` must be `postgres://…` or \"\", found `{found}`")));
     }
+    config.transport.kind()?;
     for (key, value) in [
         ("connections", config.server.connections),
         ("connections_per_peer", config.server.connections_per_peer),
@@ -653,6 +684,8 @@ mod tests {
             "[worker]\ncommands = \"perhaps\"",
             "[store]\nsessions = 1",
             "[store]\nurl = \"mysql://db\"",
+            "[transport]\nurl = \"carrier-pigeon\"",
+            "[transport]\nurl = \"amqp://user:secret@host\"",
             "[worker]\nstop_grace = 30",
             "[defaults]\nfactor = 0.5",
             "[job.x]\njitter = 2.0",

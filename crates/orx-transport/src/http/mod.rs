@@ -1,10 +1,10 @@
-//! `direct` between processes, over HTTP: [`Link`] is a worker's side, [`Nodes`] a coordinator's. What
+//! `direct` between processes, over HTTP: [`HttpTransport`] is a worker's side, [`PeerTransport`] a coordinator's. What
 //! is sent and answered stands in [`orx_model::wire`]; the server's side of it is `orx-api`'s.
 //!
 //! A request that was cut off may have been taken: what is sent is safe to send again.
 
-mod link;
-mod nodes;
+mod http_transport;
+mod peer_transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use reqwest::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use link::{Link, LinkOptions};
-pub use nodes::Nodes;
+pub use http_transport::{HttpTransport, HttpTransportOptions};
+pub use peer_transport::PeerTransport;
 
 /// What proves who asks. Shown nowhere.
 #[derive(Clone)]

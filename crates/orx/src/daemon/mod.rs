@@ -6,6 +6,7 @@ mod home;
 pub(crate) mod net;
 mod node;
 pub(crate) mod store;
+mod transport;
 mod worker;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -19,6 +20,7 @@ use crate::background;
 use crate::error::{CliError, Exit};
 
 pub(crate) use node::{NodeOptions, end_process, node};
+pub(crate) use transport::TransportKind;
 pub(crate) use worker::{WorkerDaemonOptions, worker};
 
 /// Both clocks are read within so long.

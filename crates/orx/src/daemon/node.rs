@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orx_api::{Activity, ApiSettings, Reach};
+use orx_api::{Activity, ApiSettings, WorkerGatewayState};
 use orx_control::{ControlPanel, ControlSettings, Defaults, NodeToken, Scope};
 use orx_coordinator::run::Parts;
 use orx_coordinator::{Coordinator, CoordinatorError, Settings};
 use orx_model::{Incarnation, Name};
 use orx_store::{NodeReport, Store};
-use orx_transport::http::{Nodes, Token};
-use orx_transport::{Direct, Notices, Peers, Transport};
+use orx_transport::http::Token;
+use orx_transport::{Notices, Peers, Transport};
 use orx_worker::{Ended, Worker};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,7 +22,7 @@ use super::home::settle_in;
 use super::net::{Certificate, Listen, NetArgs};
 use super::store::{Opened, Place, store_error};
 use super::worker::worker_options;
-use super::{SystemClock, Told, block_on, chain, failed, host_name, http_client, wall};
+use super::{SystemClock, Told, block_on, chain, failed, host_name, http_client, transport, wall};
 use crate::config::{Commands, Config, JobOverrides};
 use crate::error::{CliError, Exit};
 use crate::state::{Address, Lock, StateDir};
@@ -238,7 +238,6 @@ impl Node {
             leader_margin: config.cluster.leader_margin.0,
             node_heartbeat: config.cluster.node_heartbeat.0,
         };
-        let hub = Direct::new();
         let notices = match exclusive {
             true => Notices::of_node(incarnation),
             false => Notices::shared(incarnation),
@@ -256,12 +255,10 @@ impl Node {
             .await
             .map_err(store_error)?;
         let token = Token::new(node_token.text());
-        let transport: Arc<dyn Transport> = Arc::new(Nodes::new(
-            hub.clone(),
-            peers.clone(),
-            http_client(listen.trust()?.as_ref())?,
-            token,
-        ));
+        let http = http_client(listen.trust()?.as_ref())?;
+        let kind = config.transport.kind()?;
+        let carries = transport::of_node(kind, peers.clone(), http, token);
+        let transport = carries.transport;
         let stop_coordinator = CancellationToken::new();
         let parts = Parts {
             store: Arc::clone(&shared),
@@ -291,7 +288,11 @@ impl Node {
         let api = ApiSettings {
             hosts: config.server.hosts.clone(),
             activity: Arc::clone(&activity),
-            reach: Some(Reach { hub, gateway: Arc::new(coordinator.clone()) }),
+            worker_gateway: Some(WorkerGatewayState {
+                transport: Arc::clone(&transport),
+                peers: carries.peers,
+                coordinator: Arc::new(coordinator.clone()),
+            }),
             closing: closing.clone(),
             now: Arc::new(wall),
         };
@@ -527,7 +528,7 @@ fn control_settings(
         node: node.node,
         started_at: node.started_at,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        transport: "direct",
+        transport: config.transport.kind()?.name(),
         defaults: of(&JobOverrides::default())?,
         by_name,
         allow_commands,

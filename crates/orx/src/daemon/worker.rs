@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use orx_client::{ServerUrl, Trust};
 use orx_model::{Incarnation, Name};
-use orx_transport::http::{Link, LinkOptions, Token};
-use orx_transport::{Gateway, Transport};
+use orx_transport::http::{HttpTransport, HttpTransportOptions, Token};
 use orx_worker::handler::{NOOP, Noop};
 use orx_worker::{Ended, Worker, WorkerOptions};
 use tokio::sync::Notify;
 
-use super::{Told, block_on, chain, failed, host_name, http_client, wall};
+use super::{Told, block_on, chain, failed, host_name, http_client, transport, wall};
 use crate::config::Config;
 use crate::error::{CliError, Exit};
 
@@ -37,8 +36,9 @@ pub(crate) fn worker(options: WorkerDaemonOptions) -> Result<(), CliError> {
 
 async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
     let config = options.config;
+    let kind = config.transport.kind()?;
     let mut told = Told::new()?;
-    let link = Link::new(LinkOptions {
+    let http = HttpTransport::new(HttpTransportOptions {
         urls: options.urls.clone(),
         token: Token::new(&options.token),
         http: http_client(options.trust.as_ref())?,
@@ -48,9 +48,8 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
         options.urls.iter().all(|url| ServerUrl::parse(url).is_ok_and(|url| url.is_loopback()));
     loop {
         let seed = rand::Rng::next_u64(&mut rand::rng());
-        let settings = worker_options(&config, on_loopback, seed, link.moved())?;
-        let transport: Arc<dyn Transport> = Arc::new(link.clone());
-        let gateway: Arc<dyn Gateway> = Arc::new(link.clone());
+        let settings = worker_options(&config, on_loopback, seed, http.moved())?;
+        let (transport, gateway) = transport::of_worker(kind, http.clone());
         let started = tokio::select! {
             started = Worker::start(settings, transport, gateway) => started,
             () = told.end() => return Ok(()),

@@ -51,7 +51,7 @@ const INBOX: usize = 256;
 /// One line of an inbox: a batch of jobs with their args.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-pub struct LinkOptions {
+pub struct HttpTransportOptions {
     /// `http://host:port`, at least one; the first is tried first.
     pub urls: Vec<String>,
     /// With the scope `worker`.
@@ -62,14 +62,14 @@ pub struct LinkOptions {
 
 /// Cheap to clone; all clones are one. Its tasks end with the last of them.
 #[derive(Clone)]
-pub struct Link {
+pub struct HttpTransport {
     inner: Arc<Inner>,
     out: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
 }
 
 struct Inner {
-    course: Course,
+    endpoints: EndpointSelector,
     token: Token,
     /// What proves that a worker of this process is the one that registered, once it did.
     secrets: Mutex<BTreeMap<Incarnation, WorkerSecret>>,
@@ -86,7 +86,7 @@ struct Inner {
 }
 
 /// Which coordinator is in use, and which is next.
-struct Course {
+struct EndpointSelector {
     urls: Vec<String>,
     current: watch::Sender<String>,
     leaders: Mutex<Leaders>,
@@ -108,17 +108,17 @@ struct Waiting {
     _room: OwnedSemaphorePermit,
 }
 
-impl Link {
+impl HttpTransport {
     /// Spawns the task that sends; call it inside a runtime.
     ///
     /// # Errors
     /// In words, where no coordinator is named.
-    pub fn new(options: LinkOptions) -> Result<Self, String> {
+    pub fn new(options: HttpTransportOptions) -> Result<Self, String> {
         let urls: Vec<String> =
             options.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
         let first = urls.first().cloned().ok_or("no coordinator is named")?;
         let inner = Arc::new(Inner {
-            course: Course::new(urls, first),
+            endpoints: EndpointSelector::new(urls, first),
             token: options.token,
             secrets: Mutex::default(),
             http: options.http,
@@ -145,7 +145,7 @@ impl Link {
         body: &impl Serialize,
     ) -> Result<HeartbeatAnswer, GatewayError> {
         let inner = &self.inner;
-        let url = inner.course.current();
+        let url = inner.endpoints.current();
         let secret = inner.secret(of);
         let who = Who { token: &inner.token, secret: secret.as_ref() };
         let answer: Result<HeartbeatAnswer, _> =
@@ -156,9 +156,9 @@ impl Link {
                     inner.keep_secret(of, secret);
                 }
                 inner.answer_within(&answer);
-                inner.course.reached(&url);
+                inner.endpoints.reached(&url);
                 if let Some(leader) = &answer.leader {
-                    inner.course.follow(&url, leader, Instant::now());
+                    inner.endpoints.follow(&url, leader, Instant::now());
                 }
                 Ok(answer)
             }
@@ -169,11 +169,11 @@ impl Link {
                 Err(GatewayError::Refused(format!("{url}: {problem}")))
             }
             Err(CallError::Problem(problem)) => {
-                inner.course.move_on(&url, false, Instant::now());
+                inner.endpoints.move_on(&url, false, Instant::now());
                 Err(GatewayError::Unreachable(format!("{url}: {problem}")))
             }
             Err(error @ (CallError::Away(_) | CallError::Silent)) => {
-                inner.course.move_on(&url, error.is_silent(), Instant::now());
+                inner.endpoints.move_on(&url, error.is_silent(), Instant::now());
                 Err(GatewayError::Unreachable(format!("{url}: {}", error.why())))
             }
         }
@@ -233,7 +233,7 @@ impl Inner {
     }
 }
 
-impl Course {
+impl EndpointSelector {
     fn new(urls: Vec<String>, first: String) -> Self {
         Self { urls, current: watch::channel(first).0, leaders: Mutex::default() }
     }
@@ -296,7 +296,7 @@ impl Course {
     }
 }
 
-/// Sends what waits, in its order, until the last [`Link`] is gone.
+/// Sends what waits, in its order, until the last [`HttpTransport`] is gone.
 async fn send_all(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
     let mut batch: Vec<Waiting> = Vec::new();
     let mut held: Option<Waiting> = None;
@@ -334,7 +334,7 @@ async fn send_batch(
 ) {
     let mut pause = PAUSE;
     while !batch.is_empty() {
-        let url = inner.course.current();
+        let url = inner.endpoints.current();
         let envelopes = batch.iter().map(|waiting| waiting.envelope.clone()).collect();
         // Not waited for: what becomes of it comes with the inbox.
         let request = PublishRequest { envelopes, wait_ms: Some(0) };
@@ -357,7 +357,7 @@ async fn send_batch(
             }
             Ok(_) => {
                 tracing::warn!(%url, "an answer that does not fit its request");
-                inner.course.move_on(&url, false, Instant::now());
+                inner.endpoints.move_on(&url, false, Instant::now());
             }
             Err(CallError::Problem(problem)) if is_final(problem.code) => {
                 // Heartbeats find out what is missing, and what is to be told again.
@@ -367,12 +367,12 @@ async fn send_batch(
             }
             Err(CallError::Problem(problem)) => {
                 tracing::debug!(%url, %problem, "what was told was not taken: trying again");
-                inner.course.move_on(&url, false, Instant::now());
+                inner.endpoints.move_on(&url, false, Instant::now());
             }
             Err(error @ (CallError::Away(_) | CallError::Silent)) => {
                 let why = error.why();
                 tracing::debug!(%url, why, "what was told did not arrive: trying again");
-                inner.course.move_on(&url, error.is_silent(), Instant::now());
+                inner.endpoints.move_on(&url, error.is_silent(), Instant::now());
             }
         }
         if waiting.is_closed() {
@@ -384,7 +384,7 @@ async fn send_batch(
 }
 
 #[async_trait]
-impl Gateway for Link {
+impl Gateway for HttpTransport {
     async fn register(
         &self,
         registration: WorkerRegistration,
@@ -398,7 +398,7 @@ impl Gateway for Link {
 }
 
 #[async_trait]
-impl Transport for Link {
+impl Transport for HttpTransport {
     /// Events only: that is all that a worker tells.
     async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
         let Channel::Events(_) = to else {
@@ -606,7 +606,7 @@ async fn read_inbox(
     let mut pause = PAUSE;
     let mut said = false;
     loop {
-        let mut current = inner.course.current.subscribe();
+        let mut current = inner.endpoints.current.subscribe();
         let url = current.borrow_and_update().clone();
         let ended = tokio::select! {
             ended = read_stream(&inner, &url, of, &to, &state, &mut pause, &mut said) => ended,
@@ -625,7 +625,7 @@ async fn read_inbox(
                     tracing::warn!(%url, why, "the inbox is cut off: opening it again");
                     said = true;
                 }
-                inner.course.move_on(&url, error.is_silent(), Instant::now());
+                inner.endpoints.move_on(&url, error.is_silent(), Instant::now());
             }
         }
         tokio::select! {
@@ -729,45 +729,45 @@ mod tests {
     const LISTED: &str = "http://listed:1";
     const LEADER: &str = "http://leader:1";
 
-    fn course() -> Course {
-        Course::new(vec![LISTED.to_owned()], LISTED.to_owned())
+    fn endpoints() -> EndpointSelector {
+        EndpointSelector::new(vec![LISTED.to_owned()], LISTED.to_owned())
     }
 
     #[test]
     fn a_leader_that_could_not_be_reached_is_not_gone_to_again_for_a_while() {
-        let (course, now) = (course(), Instant::now());
-        course.follow(LISTED, LEADER, now);
-        assert_eq!(course.current(), LEADER);
-        course.move_on(LEADER, false, now);
-        assert_eq!(course.current(), LISTED);
-        course.follow(LISTED, "http://leader:1/", now);
-        assert_eq!(course.current(), LISTED);
-        course.follow(LISTED, "http://other:1", now);
-        assert_eq!(course.current(), "http://other:1", "another leader is another matter");
-        course.move_on("http://other:1", false, now);
-        course.follow(LISTED, LEADER, now + UNREACHED);
-        assert_eq!(course.current(), LEADER, "it may be reached by now");
+        let (endpoints, now) = (endpoints(), Instant::now());
+        endpoints.follow(LISTED, LEADER, now);
+        assert_eq!(endpoints.current(), LEADER);
+        endpoints.move_on(LEADER, false, now);
+        assert_eq!(endpoints.current(), LISTED);
+        endpoints.follow(LISTED, "http://leader:1/", now);
+        assert_eq!(endpoints.current(), LISTED);
+        endpoints.follow(LISTED, "http://other:1", now);
+        assert_eq!(endpoints.current(), "http://other:1", "another leader is another matter");
+        endpoints.move_on("http://other:1", false, now);
+        endpoints.follow(LISTED, LEADER, now + UNREACHED);
+        assert_eq!(endpoints.current(), LEADER, "it may be reached by now");
     }
 
     #[test]
     fn a_leader_that_was_reached_and_ended_is_gone_to_again_when_it_leads_again() {
-        let (course, now) = (course(), Instant::now());
-        course.follow(LISTED, LEADER, now);
-        course.reached(LEADER);
-        course.move_on(LEADER, false, now);
-        course.follow(LISTED, LEADER, now);
-        assert_eq!(course.current(), LEADER);
+        let (endpoints, now) = (endpoints(), Instant::now());
+        endpoints.follow(LISTED, LEADER, now);
+        endpoints.reached(LEADER);
+        endpoints.move_on(LEADER, false, now);
+        endpoints.follow(LISTED, LEADER, now);
+        assert_eq!(endpoints.current(), LEADER);
     }
 
     #[test]
     fn a_leader_that_was_reached_and_fell_silent_is_not_gone_to_while_others_may_still_name_it() {
-        let (course, now) = (course(), Instant::now());
-        course.follow(LISTED, LEADER, now);
-        course.reached(LEADER);
-        course.move_on(LEADER, true, now);
-        course.follow(LISTED, LEADER, now);
-        assert_eq!(course.current(), LISTED);
-        course.follow(LISTED, LEADER, now + FROZEN);
-        assert_eq!(course.current(), LEADER);
+        let (endpoints, now) = (endpoints(), Instant::now());
+        endpoints.follow(LISTED, LEADER, now);
+        endpoints.reached(LEADER);
+        endpoints.move_on(LEADER, true, now);
+        endpoints.follow(LISTED, LEADER, now);
+        assert_eq!(endpoints.current(), LISTED);
+        endpoints.follow(LISTED, LEADER, now + FROZEN);
+        assert_eq!(endpoints.current(), LEADER);
     }
 }
