@@ -5,8 +5,6 @@ use std::sync::Arc;
 use orx_transport::http::{HttpTransport, PeerTransport, Token};
 use orx_transport::{Direct, Gateway, PeerServer, Peers, Transport};
 
-use crate::error::CliError;
-
 /// As the configuration names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TransportKind {
