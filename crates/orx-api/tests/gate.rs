@@ -360,6 +360,27 @@ proptest! {
 }
 
 #[tokio::test]
+async fn a_secret_in_a_result_is_shown_only_to_who_asks_for_the_result() {
+    let mut world = World::new().await;
+    assert_eq!(world.post(path::JOBS, r#"{"name":"work"}"#).await, 201);
+    let claimed = world.store.claim_ready(vec![request(5, 7, 1)], world.term, NOW).await;
+    let execution = claimed.expect("claimed")[0].dispatch.execution;
+    let (at, id, from) = (NOW.to_string(), format!("{:032x}", 1), format!("{:032x}", 5));
+    let kind = format!(r#"{{"succeeded":{{"result":{{"password":"{CANARY}"}}}}}}"#);
+    let outcome =
+        format!(r#"{{"job":1,"execution":"{execution}","kind":{kind},"ended_at":"{at}"}}"#);
+    let envelope = format!(
+        r#"{{"id":"{id}","version":1,"at":"{at}","from":"{from}","body":{{"job_result":{{"outcomes":[{outcome}]}}}}}}"#
+    );
+    let body = format!(r#"{{"wait_ms":0,"envelopes":[{envelope}]}}"#);
+    world.call(&world.worker, Method::POST, path::WORKER_PUBLISH, &body).await;
+    world.record().await;
+    world.all_can_be_read().await;
+    assert!(world.get("/api/v1/jobs/1").await.contains(r#""result":{"password":"***"}"#));
+    assert!(world.get("/api/v1/jobs/1/result").await.contains(CANARY));
+}
+
+#[tokio::test]
 async fn a_body_that_cannot_be_read_is_refused_with_a_problem_and_a_newer_type_set_aside() {
     let world = World::new().await;
     let envelope = |n: u128, body: Value| {

@@ -271,6 +271,8 @@ fn cursor(text: Option<&str>) -> Result<Option<JobId>> {
 /// As it may be shown: what looks secret is masked.
 pub(crate) fn masked(mut job: Job) -> Job {
     job.args = mask_json(&job.args);
+    // Whole, for who asks for it alone.
+    job.result = job.result.as_ref().map(mask_json);
     mask_labels(&mut job.tags);
     mask_error(&mut job.error);
     if let Some(command) = &mut job.command {
