@@ -185,10 +185,20 @@ pub(crate) fn detach() {
     {
         tracing::warn!("the caller was `nice`, and so are this server and its jobs until it ends");
     }
+    use_all_processors();
     spare(of_login("oom_score_adj").as_deref());
     warn_of_class();
     for (resource, name) in LIMITS {
         raise(resource, name, hard_limit(&login, name));
+    }
+}
+
+/// Not only those that its caller was confined to. The kernel keeps those that there are.
+fn use_all_processors() {
+    let mut all = rustix::thread::CpuSet::new();
+    (0..rustix::thread::CpuSet::MAX_CPU).for_each(|processor| all.set(processor));
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &all) {
+        tracing::warn!(%error, "the caller's processors are this server's until it ends");
     }
 }
 

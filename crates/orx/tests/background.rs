@@ -158,6 +158,15 @@ fn that_its_first_caller_was_to_be_killed_first_sticks_to_no_job() {
 }
 
 #[test]
+fn the_processors_that_its_first_caller_was_confined_to_stick_to_no_job() {
+    let machine = Machine::new();
+    let allowed = "grep Cpus_allowed: /proc/self/status";
+    let plain = sh(&machine, allowed);
+    assert_eq!(sh(&machine, "taskset -c 0 orx run -- true").code, 0);
+    assert_eq!(sh(&machine, &format!("orx run -- {allowed}")).out, plain.out);
+}
+
+#[test]
 fn the_whole_environment_is_given_when_asked_for_but_no_token() {
     let machine = Machine::with_server();
     let token = read(machine.state().join("token"));

@@ -250,3 +250,22 @@ fn a_job_that_kills_the_server_in_the_background_is_given_up_too() {
     });
     assert_eq!(starts(&machine, &deadly), 3);
 }
+
+#[test]
+fn a_schedule_whose_run_kills_its_server_is_paused_and_the_server_stays_up() {
+    let machine = Machine::new();
+    std::fs::create_dir_all(machine.path("work/starts")).expect("a folder");
+    supervised(&machine, |supervisor| {
+        until("a server runs", || machine.orx(["cluster", "status"]).code == 0);
+        let said = before_any_death(&machine, || {
+            machine.orx(["schedule", "add", "killer", "--every", "1s", "--", "sh", "-c", DEADLY])
+        });
+        assert_eq!(said.code, 0, "{said:?}");
+        until("its run is poison", || {
+            let shown = machine.orx(["schedule", "show", "killer", "-o", "json"]);
+            shown.out.contains("was given up as `poison`")
+        });
+        assert_eq!(supervisor.deaths(), 3);
+        assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
+    });
+}
