@@ -87,9 +87,11 @@ fn the_invariants_hold_whatever_happens() {
     let seen = simulate_many(RUNS, None)
         .unwrap_or_else(|(seed, why)| panic!("ORX_SIM_SEED={seed}: {why}"));
     // Else nothing of what this is for was tried.
-    let tried = [seen.deposed, seen.lost, seen.late, seen.timed_out, seen.handed_back];
+    let tried = [seen.lost, seen.late, seen.timed_out, seen.handed_back];
+    let often = tried.iter().all(|times| *times > seen.runs / 50);
     let replayed = std::env::var_os("ORX_SIM_SEED").is_some();
-    assert!(replayed || tried.iter().all(|times| *times > seen.runs / 50), "{seen:?}");
+    // A leader looks at its lease before it acts, so the store has to refuse it seldom.
+    assert!(replayed || (often && seen.deposed > 0), "{seen:?}");
 }
 
 #[test]

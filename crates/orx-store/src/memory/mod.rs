@@ -1071,6 +1071,10 @@ impl Upkeep for Memory {
         StoreInfo { kind: "memory", durability: "nothing outlives the process", schema: 1 }
     }
 
+    async fn look(&self) -> Result<()> {
+        self.state().map(drop)
+    }
+
     async fn check_writable(&self) -> Result<()> {
         self.state().map(drop)
     }
