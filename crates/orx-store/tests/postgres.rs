@@ -413,9 +413,10 @@ async fn a_job_that_cannot_be_read_sinks_no_other() {
         let live = live.iter().find(|live| live.job == ids[place]);
         live.expect("it heals as a dispatch that was lost").execution.0
     };
+    let never_started = |outcome| Outcome { started_at: None, ..outcome };
     let outcomes = vec![
         outcome(ids[0], execution(0), failed()),
-        outcome(ids[1], execution(1), OutcomeKind::Interrupted),
+        never_started(outcome(ids[1], execution(1), OutcomeKind::Interrupted)),
         outcome(ids[2], execution(2), failed()),
         outcome(ids[3], execution(3), succeeded()),
     ];
@@ -429,7 +430,8 @@ async fn a_job_that_cannot_be_read_sinks_no_other() {
         let claim = store.claim_ready(vec![request(1, execution, 1)], term, at(2)).await;
         assert_eq!(jobs(&claim.expect("claimed")), []);
         if status == Pending {
-            let told = vec![outcome(ids[1], execution, OutcomeKind::Interrupted)];
+            let told = outcome(ids[1], execution, OutcomeKind::Interrupted);
+            let told = vec![never_started(told)];
             let told = store.record_outcomes(told, vec![0.5], at(2)).await.expect("recorded");
             status = applied(&told[0]);
         }

@@ -542,11 +542,11 @@ pub async fn what_must_not_run_twice_fails_when_lost(store: AStore) {
 pub async fn what_must_not_run_twice_fails_when_interrupted_after_its_start(store: AStore) {
     let id = add(&store, JobSpec { on_lost: OnLost::Fail, ..job() }).await;
     claim(&store, 1).await;
-    let told = tell(&store, outcome(id, 1, OutcomeKind::Interrupted)).await;
+    let given_back = Outcome { started_at: None, ..outcome(id, 1, OutcomeKind::Interrupted) };
+    let told = tell(&store, given_back).await;
     assert!(matches!(told, Recorded::Applied { status: JobStatus::Pending, .. }), "{told:?}");
     claim(&store, 2).await;
-    let started = Outcome { started_at: Some(NOW), ..outcome(id, 2, OutcomeKind::Interrupted) };
-    let _ = tell(&store, started).await;
+    let _ = tell(&store, outcome(id, 2, OutcomeKind::Interrupted)).await;
     let job = get(&store, id).await;
     assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
 }

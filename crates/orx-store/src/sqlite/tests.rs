@@ -662,9 +662,10 @@ async fn a_job_that_cannot_be_read_sinks_no_other() {
         outcome_of(live.job, live.execution, kind)
     };
     let failed = || OutcomeKind::Failed { retryable: true, retry_after_ms: None };
+    let never_started = |outcome| Outcome { started_at: None, ..outcome };
     let outcomes = vec![
         told(0, failed()),
-        told(1, OutcomeKind::Interrupted),
+        never_started(told(1, OutcomeKind::Interrupted)),
         told(2, failed()),
         told(3, failed()),
         told(4, OutcomeKind::Succeeded { result: None }),
@@ -679,6 +680,7 @@ async fn a_job_that_cannot_be_read_sinks_no_other() {
         assert_eq!(claim(&store, "video", execution, 1).await.len(), 0);
         if status == Pending {
             let told = outcome_of(ids[1], ExecutionId(execution), OutcomeKind::Interrupted);
+            let told = never_started(told);
             let told = store.record_outcomes(vec![told], vec![0.5], NOW).await.expect("recorded");
             status = applied(&told[0]);
         }
