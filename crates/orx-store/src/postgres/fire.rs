@@ -36,11 +36,19 @@ impl<'r> NewRow<'r> {
     }
 }
 
-/// One of each slot, the last that is written: a statement writes a row once.
+/// One of each slot, since a statement writes a row once: the last that is written, but what made a job
+/// stays, and what makes one now first of all.
 pub(super) fn last_of_each<'r>(rows: impl IntoIterator<Item = NewRow<'r>>) -> Vec<NewRow<'r>> {
-    let rows: BTreeMap<Timestamp, NewRow<'r>> =
-        rows.into_iter().map(|row| (row.slot.slot, row)).collect();
-    rows.into_values().collect()
+    let mut kept: BTreeMap<Timestamp, NewRow<'r>> = BTreeMap::new();
+    for row in rows {
+        let stays =
+            |known: &NewRow<'_>| known.place.is_some() || known.slot.outcome.job().is_some();
+        let known = kept.get(&row.slot.slot);
+        if row.place.is_some() || known.is_none_or(|known| !stays(known)) {
+            kept.insert(row.slot.slot, row);
+        }
+    }
+    kept.into_values().collect()
 }
 
 /// The columns of rows, without whose ledger they are of.
