@@ -62,14 +62,17 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const FOUND: [Self; 17] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::NoFencing,
         Self::NoEpoch,
         Self::LeaseForEver,
+        Self::NoWorkerFence,
         Self::AnswerFirst,
         Self::BatchLosesOne,
         Self::OldOutcome,
+        Self::CancelForgotten,
         Self::CancelNotMade,
+        Self::CancelUntold,
         Self::StopUntold,
         Self::NeverAsked,
         Self::NeverResent,
@@ -80,10 +83,8 @@ impl Bug {
         Self::RetriesFree,
         Self::EnqueueLost,
         Self::KeyIgnored,
+        Self::TimedOutEarly,
     ];
-    /// Holes of the simulation: what would show these happens in it too seldom.
-    pub(crate) const MISSED: [Self; 4] =
-        [Self::NoWorkerFence, Self::CancelForgotten, Self::CancelUntold, Self::TimedOutEarly];
 }
 
 /// The term that is compared.

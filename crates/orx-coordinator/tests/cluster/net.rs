@@ -143,11 +143,16 @@ impl Acknowledge for Taken {
 }
 
 impl World {
+    /// What meets a cut link is lost, or arrives when the link is whole again.
     fn to_inbox(self: &Arc<Self>, worker: &Arc<Worker>, envelope: &Envelope) {
         for after in self.copies() {
             let (worker, envelope) = (Arc::clone(worker), envelope.clone());
+            let waits = self.draw(|rng| rng.random_bool(0.5));
             tokio::spawn(async move {
                 sleep(after).await;
+                if waits {
+                    worker.link_is_whole().await;
+                }
                 if !worker.is_cut_off() {
                     worker.inbox.put(envelope);
                 }

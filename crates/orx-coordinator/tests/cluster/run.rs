@@ -89,6 +89,13 @@ impl Run {
             self.world.look_at_rows();
             self.failed()?;
         }
+        // What stands still or is cut off by now mostly outlives its lease.
+        for _ in 0..self.roll(3) * 6 {
+            self.populate().await;
+            sleep(Duration::from_secs(5)).await;
+            self.world.look_at_rows();
+            self.failed()?;
+        }
         self.come_to_rest().await
     }
 
@@ -262,7 +269,8 @@ impl Run {
             self.failed()?;
             let (clock, jobs) = (self.world.elapsed(), self.world.memory.all_jobs());
             for job in jobs.iter().filter(|job| !job.status.is_final()) {
-                if job.name.as_str() == ENDLESS {
+                // Once: that has to do.
+                if job.name.as_str() == ENDLESS && job.cancel.is_none() {
                     people::cancel(&self.world, job.id, false);
                 }
             }

@@ -187,7 +187,9 @@ impl Watch {
         Ok(())
     }
 
-    pub(crate) fn moved(&mut self, it: &Transition, clock: Duration) {
+    /// G7: an attempt whose cancel was answered is followed by no other, unless a person asks for one.
+    pub(crate) fn moved(&mut self, it: &Transition, clock: Duration) -> Checked {
+        let was_cancelled = it.execution.filter(|it| self.cancelling.contains_key(it));
         match it.event {
             Some(JobEvent::Claim) => self.spent.entry(it.job).or_default().claims += 1,
             Some(JobEvent::Revive) => _ = self.spent.remove(&it.job),
@@ -203,9 +205,16 @@ impl Watch {
                     self.ended.insert(execution, clock);
                     self.cancelling.remove(&execution);
                 }
+                if let Some(execution) = was_cancelled
+                    && !matches!(it.to, JobStatus::Cancelled | JobStatus::Completed)
+                {
+                    let (job, to) = (it.job, it.to);
+                    return Err(format!("I13: {execution} of {job} was cancelled, and is {to}"));
+                }
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// I2, I10 and I35: a key gives one job, a slot makes one, and each is tried within its limits.
@@ -225,6 +234,12 @@ impl Watch {
                 && !slots.insert((&origin.id, slot))
             {
                 return Err(format!("I10: {} has fired twice for {slot:?}", origin.id));
+            }
+            if let Some(live) = &job.live
+                && self.cancelling.contains_key(&live.execution)
+                && job.cancel.is_none()
+            {
+                return Err(format!("I13: the cancel of {} was answered, and is not kept", job.id));
             }
             let spent = self.spent.get(&job.id).copied().unwrap_or_default();
             let most = job.retry.retries + 1 + 3 + 3 + 20 + 1 + spent.free;

@@ -19,6 +19,7 @@ use crate::bug;
 use crate::name;
 use crate::net::{Call, call};
 use crate::node::Mailbox;
+use crate::people::LONG_TIMEOUT_MS;
 use crate::world::World;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -127,6 +128,12 @@ impl Worker {
 
     pub(crate) fn is_cut_off(&self) -> bool {
         self.cut_off_until.lock().expect("a lock").is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(crate) async fn link_is_whole(&self) {
+        while self.is_cut_off() {
+            sleep(LOOK).await;
+        }
     }
 
     pub(crate) fn set_clock(&self, ahead_ms: i64) {
@@ -369,7 +376,11 @@ impl Runtime<'_> {
         self.world.starts(self.worker, dispatch);
         let now = Instant::now();
         let long = self.rng.random_bool(0.3);
-        let most = if long { 40_000 } else { 800 };
+        let most = match long {
+            true if dispatch.timeout_ms == Some(LONG_TIMEOUT_MS) => 80_000,
+            true => 40_000,
+            false => 800,
+        };
         let mut takes = Duration::from_millis(self.rng.random_range(0..most));
         let mut how = match self.rng.random_range(0..8) {
             0..4 => OutcomeKind::Succeeded { result: None },

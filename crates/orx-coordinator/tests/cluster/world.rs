@@ -325,7 +325,7 @@ impl World {
         self.check(|watch, checker| {
             checker.clock = clock;
             history.iter().try_for_each(|it| {
-                watch.moved(it, clock);
+                watch.moved(it, clock)?;
                 checker.transition(it)
             })
         });
