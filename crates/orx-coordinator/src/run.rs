@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orx_model::SecretHash;
 use orx_model::message::{HeartbeatAnswer, Hint, Message, WorkerHeartbeat, WorkerRegistration};
-use orx_store::{NodeReport, Store, StoreError};
+use orx_store::{NodeReport, Store, StoreError, Term};
 use orx_transport::{
     Channel, Gateway, GatewayError, GatewayServer, Notices, Peers, Shard, Subscription, Transport,
     TransportError,
@@ -56,6 +56,7 @@ pub struct Parts {
 /// What others hold of a running coordinator. Cheap to clone.
 #[derive(Clone)]
 pub struct Coordinator {
+    context: Arc<Context>,
     calls: Calls,
     idle: watch::Receiver<bool>,
 }
@@ -103,8 +104,9 @@ impl Coordinator {
         });
         let idle = context.idle.subscribe();
         let recorder = Recorder::new(Arc::clone(&context), StdRng::from_rng(&mut rng));
+        let coordinator = Self { context: Arc::clone(&context), calls, idle };
         let supervisor = Supervisor { context, services, leader, recorder, events, stop };
-        Ok((Self { calls, idle }, tokio::spawn(supervisor.run())))
+        Ok((coordinator, tokio::spawn(supervisor.run())))
     }
 
     /// `true` while no attempt is live, nothing waits for a time, and what is ready (if anything)
@@ -112,6 +114,12 @@ impl Coordinator {
     #[must_use]
     pub fn idle(&self) -> watch::Receiver<bool> {
         self.idle.clone()
+    }
+
+    /// The term in which this node believes to lead, while it trusts its lease.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        self.context.term()
     }
 
     /// The gateway for workers that live and die with this process.

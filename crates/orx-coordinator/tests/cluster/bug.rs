@@ -1,13 +1,18 @@
 //! Bugs that are put where the parts of a cluster meet, to see that the simulation finds each.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use orx_model::job::Origin;
-use orx_model::message::HeartbeatAnswer;
+use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerState};
 use orx_model::{
-    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind, Timestamp,
+    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, LostWith, Name, Outcome, OutcomeKind,
+    SecretHash, Timestamp,
 };
 use orx_store::{
-    CancelAnswer, CancelCommand, ClaimRequest, Dispatching, Enqueued, Fire, Jobs, LeadRequest,
-    Leases, Live, Recorded, Result, Term,
+    CancelAnswer, CancelCommand, ClaimRequest, Dispatching, Enqueued, Fire, Jobs, Lead,
+    LeadRequest, Leases, Live, Recorded, Result, Term, WorkerPut, WorkerRecord, WorkerReport,
+    Workers,
 };
 use rand::RngExt;
 
@@ -59,10 +64,47 @@ pub(crate) enum Bug {
     KeyIgnored,
     /// I30: attempts are given up before their time.
     TimedOutEarly,
+    /// G1: outcomes are acknowledged while they are on their way into the store.
+    AckBeforeCommit,
+    /// G1: of a batch that was split because of a bad part, the good part is passed over.
+    SplitLosesGood,
+    /// I14: an old heartbeat that comes late counts as a new one, so whoever is dead stays in contact.
+    LateBeatRevives,
+    /// I30: how long a worker was silent is measured with the clocks of two machines.
+    ClocksCompared,
+    /// I9: a worker counts its lease from the answer to its heartbeat, not from when it sent it.
+    LeaseFromAnswer,
+    /// I6: a node goes on leading though its lease is another's.
+    LostLeaseLeads,
+    /// I7: a new leader goes on with the epoch of the last.
+    EpochNotRaised,
+    /// I10: a new leader fires the last slot of the one before again.
+    SlotAfterFailover,
+    /// I4: an outcome told again, to another node after a restart, is recorded again.
+    OutcomeTwice,
+    /// I35: deaths of a whole server are not counted.
+    ServerDeathsFree,
+    /// I20: nobody hears that a worker drains.
+    DrainUnheard,
+    /// I17: nobody sees that a worker is fenced.
+    FenceUnseen,
+    /// I17: what has a time is not made ready when it comes.
+    DueForgotten,
+}
+
+/// What a bug remembers.
+#[derive(Default)]
+pub(crate) struct Remembered {
+    /// What was good of batches that were refused.
+    split: BTreeSet<ExecutionId>,
+    /// Who recorded what.
+    recorded: BTreeMap<ExecutionId, Incarnation>,
+    /// Of each schedule the last run, and in which epoch it was fired.
+    fired: BTreeMap<Name, (u64, JobSpec)>,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::NoFencing,
         Self::NoEpoch,
         Self::LeaseForEver,
@@ -84,6 +126,19 @@ impl Bug {
         Self::EnqueueLost,
         Self::KeyIgnored,
         Self::TimedOutEarly,
+        Self::AckBeforeCommit,
+        Self::SplitLosesGood,
+        Self::LateBeatRevives,
+        Self::ClocksCompared,
+        Self::LeaseFromAnswer,
+        Self::LostLeaseLeads,
+        Self::EpochNotRaised,
+        Self::SlotAfterFailover,
+        Self::OutcomeTwice,
+        Self::ServerDeathsFree,
+        Self::DrainUnheard,
+        Self::FenceUnseen,
+        Self::DueForgotten,
     ];
 }
 
@@ -101,11 +156,88 @@ pub(crate) fn term(world: &World, given: Term) -> Term {
 
 pub(crate) fn lead(world: &World, request: LeadRequest) -> LeadRequest {
     match world.bug {
-        Some(Bug::LeaseForEver) => {
-            LeadRequest { ttl: std::time::Duration::from_secs(3_600), ..request }
-        }
+        Some(Bug::LeaseForEver) => LeadRequest { ttl: Duration::from_secs(3_600), ..request },
         _ => request,
     }
+}
+
+/// What a node is answered that asks for the lease, after that term.
+pub(crate) fn led(world: &World, node: Incarnation, before: Option<Term>, answer: Lead) -> Lead {
+    match (world.bug, answer, before) {
+        (Some(Bug::LostLeaseLeads), Lead::Following { leader, .. }, _) => {
+            let lost = world.term_before(leader).filter(|lost| lost.node == node);
+            lost.map_or(answer, Lead::Leading)
+        }
+        (Some(Bug::EpochNotRaised), Lead::Leading(term), Some(before)) if term != before => {
+            Lead::Leading(Term { epoch: before.epoch, ..term })
+        }
+        (_, answer, _) => answer,
+    }
+}
+
+/// What a node hears of a worker.
+pub(crate) fn said(world: &World, heartbeat: WorkerHeartbeat) -> WorkerHeartbeat {
+    match world.bug {
+        Some(Bug::DrainUnheard) if heartbeat.state == WorkerState::Draining => {
+            WorkerHeartbeat { state: WorkerState::Running, capacity: 2, ..heartbeat }
+        }
+        _ => heartbeat,
+    }
+}
+
+/// By how much the clock is ahead with which a worker counts its lease.
+pub(crate) fn lease_clock(world: &World) -> Duration {
+    let is_late = world.bug == Some(Bug::LeaseFromAnswer);
+    if is_late { Duration::from_secs(20) } else { Duration::ZERO }
+}
+
+pub(crate) fn put_workers(
+    world: &World,
+    workers: Vec<(SecretHash, WorkerReport)>,
+) -> Result<Vec<WorkerPut>> {
+    let mut answers = done(world.memory.put_workers(workers, world.wall()))?;
+    match world.bug {
+        Some(Bug::LateBeatRevives) => {
+            for row in done(world.memory.workers(world.wall()))? {
+                let worker = row.report.registration.incarnation;
+                if world.worker(worker).is_none()
+                    && let Some(secret) = done(world.memory.worker_secret(worker))?
+                {
+                    let again = vec![(secret, row.report)];
+                    let _ = done(world.memory.put_workers(again, world.wall()))?;
+                }
+            }
+        }
+        Some(Bug::FenceUnseen) => {
+            for answer in &mut answers {
+                if *answer == WorkerPut::Kept(Some(WorkerOrder::Fence)) {
+                    *answer = WorkerPut::Kept(None);
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(answers)
+}
+
+/// What a node reads of workers, whose own clock shows that.
+pub(crate) fn rows(
+    world: &World,
+    mut rows: Vec<WorkerRecord>,
+    clock: Timestamp,
+) -> Vec<WorkerRecord> {
+    for row in &mut rows {
+        match world.bug {
+            Some(Bug::ClocksCompared)
+                if clock.saturating_since(world.wall()) > Duration::from_secs(30) =>
+            {
+                row.seen_at = Timestamp::from_millis(0);
+            }
+            Some(Bug::FenceUnseen) if row.order == Some(WorkerOrder::Fence) => row.order = None,
+            _ => {}
+        }
+    }
+    rows
 }
 
 /// What a worker makes of an answer.
@@ -198,7 +330,10 @@ pub(crate) fn claims(world: &World, requests: &[ClaimRequest]) -> Vec<ClaimReque
 pub(crate) fn outcomes(world: &World, outcomes: &[Outcome]) -> Vec<Outcome> {
     let free = |outcome: &Outcome| {
         let kind = match (&world.bug, &outcome.kind) {
-            (Some(Bug::LossesFree), OutcomeKind::Lost { .. }) => OutcomeKind::HandedBack,
+            (Some(Bug::LossesFree), OutcomeKind::Lost { .. })
+            | (Some(Bug::ServerDeathsFree), OutcomeKind::Lost { with: LostWith::Server }) => {
+                OutcomeKind::HandedBack
+            }
             (Some(Bug::RetriesFree), OutcomeKind::Failed { retryable: true, .. }) => {
                 OutcomeKind::HandedBack
             }
@@ -211,15 +346,38 @@ pub(crate) fn outcomes(world: &World, outcomes: &[Outcome]) -> Vec<Outcome> {
 
 /// Said of outcomes before they are recorded.
 pub(crate) fn answered_early(world: &World, outcomes: &[Outcome]) -> Option<Vec<Recorded>> {
-    if world.bug != Some(Bug::AnswerFirst) || !world.draw(|rng| rng.random_bool(0.1)) {
-        return None;
-    }
+    let early = match world.bug {
+        Some(Bug::AnswerFirst) => world.draw(|rng| rng.random_bool(0.1)),
+        Some(Bug::SplitLosesGood) => {
+            let remembered = world.remembered();
+            outcomes.iter().all(|outcome| remembered.split.contains(&outcome.execution))
+        }
+        _ => false,
+    };
+    early.then(|| all_applied(outcomes))
+}
+
+/// Said of outcomes that are recorded later.
+pub(crate) fn answered_meanwhile(world: &World, outcomes: &[Outcome]) -> Option<Vec<Recorded>> {
+    (world.bug == Some(Bug::AckBeforeCommit)).then(|| all_applied(outcomes))
+}
+
+fn all_applied(outcomes: &[Outcome]) -> Vec<Recorded> {
     let applied = Recorded::Applied { status: JobStatus::Completed, run_at: None };
-    Some(vec![applied; outcomes.len()])
+    vec![applied; outcomes.len()]
+}
+
+/// A batch is refused because of some that cannot be written.
+pub(crate) fn refused(world: &World, outcomes: &[Outcome]) {
+    let mut remembered = world.remembered();
+    let unwritable = world.unwritable.lock().expect("a lock");
+    let good = outcomes.iter().filter(|outcome| !unwritable.contains(&outcome.job));
+    remembered.split.extend(good.map(|outcome| outcome.execution));
 }
 
 pub(crate) fn record(
     world: &World,
+    node: Incarnation,
     told: &[Outcome],
     draws: Vec<f64>,
     now: Timestamp,
@@ -240,6 +398,17 @@ pub(crate) fn record(
                 }
             }
         }
+        Some(Bug::OutcomeTwice) => {
+            let mut answers = done(world.memory.record_outcomes(changed, draws, now))?;
+            let mut remembered = world.remembered();
+            for (outcome, answer) in told.iter().zip(&mut answers) {
+                let by = *remembered.recorded.entry(outcome.execution).or_insert(node);
+                if by != node {
+                    *answer = Recorded::Applied { status: JobStatus::Completed, run_at: None };
+                }
+            }
+            return Ok(answers);
+        }
         _ => {}
     }
     done(world.memory.record_outcomes(changed, draws, now))
@@ -254,15 +423,31 @@ pub(crate) fn live(world: &World, mut live: Vec<Live>) -> Vec<Live> {
     live
 }
 
-/// A second job for each slot.
-pub(crate) fn fire_again(world: &World, fires: &[Fire], now: Timestamp) {
-    if world.bug != Some(Bug::SlotTwice) {
-        return;
-    }
-    let jobs = fires.iter().flat_map(|fire| &fire.runs).map(|run| run.job.clone());
+/// A second job for a slot.
+pub(crate) fn fire_again(world: &World, fires: &[Fire], term: Term, now: Timestamp) {
     let slot = |job: &JobSpec| matches!(&job.schedule, Some(Origin { slot: Some(_), .. }));
-    let jobs: Vec<JobSpec> = jobs.filter(slot).collect();
-    done(world.memory.enqueue(jobs, now)).expect("kept");
+    let mut again = Vec::new();
+    for fire in fires {
+        for job in fire.runs.iter().map(|run| &run.job).filter(|job| slot(job)) {
+            match world.bug {
+                Some(Bug::SlotTwice) => again.push(job.clone()),
+                Some(Bug::SlotAfterFailover) => {
+                    let fired = (term.epoch, job.clone());
+                    let before = world.remembered().fired.insert(fire.basis.id.clone(), fired);
+                    let others = before.filter(|(epoch, _)| *epoch != term.epoch);
+                    again.extend(others.map(|(_, job)| job));
+                }
+                _ => {}
+            }
+        }
+    }
+    if !again.is_empty() {
+        let _ = done(world.memory.enqueue(again, now)).expect("kept");
+    }
+}
+
+pub(crate) fn promotes(world: &World) -> bool {
+    world.bug != Some(Bug::DueForgotten)
 }
 
 /// Whoever leads, by the store.

@@ -202,6 +202,15 @@ pub(crate) enum Call {
     Heartbeat(WorkerHeartbeat),
 }
 
+impl Call {
+    pub(crate) fn by(&self) -> Incarnation {
+        match self {
+            Self::Registration(it) => it.incarnation,
+            Self::Heartbeat(it) => it.incarnation,
+        }
+    }
+}
+
 /// Over a link on which it, or its answer, may be lost, late or doubled.
 pub(crate) async fn call(
     world: &Arc<World>,
@@ -226,7 +235,7 @@ pub(crate) async fn call(
                 // Nobody ever answers.
                 return std::future::pending().await;
             }
-            let answer = ask(&node, worker.is_hosted, call).await;
+            let answer = ask(&world, &node, worker.is_hosted, call).await;
             let answer = answer.map(|answer| bug::answers(&world, answer));
             let (Some(to), Some(after)) = (to, back) else { return };
             sleep(after).await;
@@ -248,17 +257,25 @@ pub(crate) async fn call(
     answer
 }
 
-async fn ask(node: &Node, hosted: bool, call: Call) -> Result<HeartbeatAnswer, GatewayError> {
+async fn ask(
+    world: &World,
+    node: &Node,
+    hosted: bool,
+    call: Call,
+) -> Result<HeartbeatAnswer, GatewayError> {
     let gone = || GatewayError::Unreachable("the connection was refused".to_owned());
     if !node.is_alive() {
         return Err(gone());
     }
     node.goes_on().await;
+    world.reached(&call);
     let coordinator = node.coordinator().ok_or_else(gone)?;
     match (call, hosted) {
         (Call::Registration(it), true) => coordinator.hosting().register(it).await,
-        (Call::Heartbeat(it), true) => coordinator.hosting().heartbeat(it).await,
+        (Call::Heartbeat(it), true) => coordinator.hosting().heartbeat(bug::said(world, it)).await,
         (Call::Registration(it), false) => GatewayServer::register(coordinator, it, SECRET).await,
-        (Call::Heartbeat(it), false) => GatewayServer::heartbeat(coordinator, it, SECRET).await,
+        (Call::Heartbeat(it), false) => {
+            GatewayServer::heartbeat(coordinator, bug::said(world, it), SECRET).await
+        }
     }
 }

@@ -101,6 +101,7 @@ impl Node {
             done(world.memory.step_down(term)).expect("stepped down");
         }
         world.nodes().insert(id, Arc::clone(&node));
+        world.nodes_changed();
         world.say(|| format!("node {} starts", id.0));
         tokio::spawn(run(Arc::clone(world), Arc::clone(&node)));
         node
@@ -196,6 +197,7 @@ async fn run(world: Arc<World>, node: Arc<Node>) {
     }
     node.alive.store(false, Ordering::Relaxed);
     world.nodes().remove(&node.id);
+    world.nodes_changed();
     world.say(|| format!("node {} is gone", node.id.0));
 }
 

@@ -190,7 +190,7 @@ impl Run {
         let (Some(node), Some(worker)) = (self.some_node(), world.some_worker()) else { return };
         let time = Duration::from_millis(self.roll(60_000));
         let until = Instant::now() + time;
-        match self.roll(20) {
+        match self.roll(22) {
             0..2 if !worker.is_hosted => worker.die(),
             2..5 if !worker.is_hosted => {
                 world.say(|| format!("{} stands still for {time:?}", worker.id.0));
@@ -231,6 +231,12 @@ impl Run {
                 world.disturbed(time);
                 world.nodes().values().for_each(|node| node.loses_store(until));
             }
+            20.. => {
+                let live: Vec<JobId> = world.live().iter().map(|live| live.job).collect();
+                let Some(job) = world.some(&live).copied() else { return };
+                world.say(|| format!("outcomes of {job} cannot be written for {time:?}"));
+                world.cannot_write(job, time);
+            }
             _ => {}
         }
     }
@@ -238,6 +244,7 @@ impl Run {
     fn clear_up(&self) {
         self.world.say(|| "the trouble is over".to_owned());
         self.world.clears_up();
+        self.world.unwritable.lock().expect("a lock").clear();
         let now = Instant::now();
         for node in self.world.nodes().values() {
             node.set_clock(0);

@@ -28,6 +28,7 @@ pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("the reference store answers at once")
 }
 
+#[derive(Clone)]
 pub(crate) struct SlowStore {
     pub(crate) world: Arc<World>,
     pub(crate) node: Arc<Node>,
@@ -67,6 +68,16 @@ impl SlowStore {
         let answer = answer.await.unwrap_or(Err(StoreError::Unknown));
         self.node.goes_on().await;
         answer
+    }
+}
+
+impl SlowStore {
+    async fn call_owned<T: Send + 'static>(
+        self,
+        what: &'static str,
+        apply: impl FnOnce(&World) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.call(what, apply).await
     }
 }
 
@@ -206,9 +217,17 @@ slow!(Dispatching {
     fn mark_started(started: Vec<Started>, now: Timestamp) -> ();
     fn live_attempts_of(workers: Vec<Incarnation>) -> Vec<Live>;
     fn holders(executions: Vec<ExecutionRef>) -> Vec<Option<Holder>>;
-    led fn promote_due(; now: Timestamp, limit: u32) -> Promoted;
     led fn clock_was_set(jump: ClockJump; now: Timestamp) -> u64;
 }
+    async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
+        self.call("promote_due", move |world| {
+            world.as_leader(term, |memory, term| match bug::promotes(world) {
+                true => done(memory.promote_due(term, now, limit)),
+                false => Ok(Promoted::default()),
+            })
+        })
+        .await
+    }
     async fn claim_ready(
         &self,
         requests: Vec<ClaimRequest>,
@@ -224,7 +243,11 @@ slow!(Dispatching {
             for Claimed { worker, dispatch, .. } in &claimed {
                 world.say(|| format!("claimed: {} for {}", dispatch.job, worker.0));
             }
-            world.check(|watch, _| watch.claimed(&before, &requests, &claimed, now));
+            let (clock, calm) = (world.elapsed(), world.calm());
+            world.check(|watch, _| {
+                watch.claimed(&before, &requests, &claimed, now)?;
+                watch.takes(&claimed, clock, calm)
+            });
             Ok(claimed)
         })
         .await
@@ -238,17 +261,26 @@ slow!(Dispatching {
         if let Some(early) = bug::answered_early(&self.world, &outcomes) {
             return Ok(early);
         }
-        self.call("record_outcomes", move |world| {
+        let meanwhile = bug::answered_meanwhile(&self.world, &outcomes);
+        let node = self.node.id;
+        let recorded = self.clone().call_owned("record_outcomes", move |world| {
             if !world.takes(&outcomes) {
+                bug::refused(world, &outcomes);
                 let source = "it does not fit".into();
                 return Err(StoreError::Backend { action: "record outcomes", source });
             }
             let live = world.live_workers();
-            let answers = bug::record(world, &outcomes, draws, now)?;
+            let answers = bug::record(world, node, &outcomes, draws, now)?;
             world.check(|watch, _| watch.recorded(&outcomes, &answers, &live));
             Ok(answers)
-        })
-        .await
+        });
+        match meanwhile {
+            Some(meanwhile) => {
+                tokio::spawn(recorded);
+                Ok(meanwhile)
+            }
+            None => recorded.await,
+        }
     }
     async fn give_up(
         &self,
@@ -323,7 +355,7 @@ slow!(Schedules {
                 let fired = world.as_leader(term, |memory, term| {
                     done(memory.fire(fires.clone(), Some(term), now))
                 })?;
-                bug::fire_again(world, &fires, now);
+                bug::fire_again(world, &fires, term, now);
                 Ok(fired)
             }
         })
@@ -339,11 +371,38 @@ slow!(Logs {
 
 slow!(Workers {
     fn worker_secret(worker: Incarnation) -> Option<SecretHash>;
-    fn order_workers(workers: Vec<Incarnation>, order: Option<WorkerOrder>) -> Vec<bool>;
     fn remove_workers(workers: Vec<Incarnation>, fenced: bool) -> ();
-    now fn put_workers(workers: Vec<(SecretHash, WorkerReport)>) -> Vec<WorkerPut>;
-    now fn workers() -> Vec<WorkerRecord>;
-});
+}
+    // By the clock of the store, whatever a node's shows.
+    async fn put_workers(
+        &self,
+        workers: Vec<(SecretHash, WorkerReport)>,
+        _now: Timestamp,
+    ) -> Result<Vec<WorkerPut>> {
+        self.call("put_workers", move |world| bug::put_workers(world, workers)).await
+    }
+    async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>> {
+        self.call("workers", move |world| {
+            Ok(bug::rows(world, done(world.memory.workers(world.wall()))?, now))
+        })
+        .await
+    }
+    async fn order_workers(
+        &self,
+        workers: Vec<Incarnation>,
+        order: Option<WorkerOrder>,
+    ) -> Result<Vec<bool>> {
+        self.call("order_workers", move |world| {
+            let stands = done(world.memory.order_workers(workers.clone(), order))?;
+            for (worker, _) in workers.iter().zip(&stands).filter(|(_, stands)| **stands) {
+                let clock = world.elapsed();
+                world.check(|watch, _| watch.ordered(*worker, order, clock));
+            }
+            Ok(stands)
+        })
+        .await
+    }
+);
 
 slow!(Leases {
     fn step_down(term: Term) -> bool;
@@ -355,11 +414,12 @@ slow!(Leases {
     async fn lead(&self, request: LeadRequest, _now: Timestamp) -> Result<Lead> {
         self.call("lead", move |world| {
             let request = bug::lead(world, request);
+            let (node, before) = (request.node, world.newest_term());
             let answer = done(world.memory.lead(request, world.wall()))?;
             if let Lead::Leading(term) = answer {
                 world.elected(term);
             }
-            Ok(answer)
+            Ok(bug::led(world, node, before, answer))
         })
         .await
     }

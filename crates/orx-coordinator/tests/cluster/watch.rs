@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use orx_model::message::{Dispatch, HeartbeatAnswer, Message};
+use orx_model::message::{Dispatch, HeartbeatAnswer, Message, WorkerOrder};
 use orx_model::{
     ExecutionId, Incarnation, Job, JobEvent, JobId, JobStatus, Lane, LostWith, Name, Outcome,
     OutcomeKind, Timestamp,
@@ -24,6 +24,11 @@ const UNHEARD: Duration = Duration::from_secs(20);
 /// store takes less.
 const TOLD_AFTER: Duration = Duration::from_secs(15);
 
+/// A lease, a round of the monitor, and what the store takes for it.
+const FOUND_DEAD: Duration = Duration::from_secs(30 + 5 + 15);
+/// A leader knows after so long that a worker takes nothing, whichever node heard it.
+const KNOWN_CLOSED: Duration = Duration::from_secs(30);
+
 #[derive(Default)]
 pub(crate) struct Watch {
     /// Every term there was.
@@ -41,6 +46,12 @@ pub(crate) struct Watch {
     unheard: Option<Duration>,
     /// Whom a person gave up.
     fenced: BTreeSet<Incarnation>,
+    /// What the store has as ordered of workers, and since when.
+    orders: BTreeMap<Incarnation, (WorkerOrder, Duration)>,
+    /// When the newest term began.
+    led: Duration,
+    /// Workers that ended or died, and when.
+    gone: BTreeMap<Incarnation, Duration>,
 }
 
 /// What a worker told of itself.
@@ -53,6 +64,10 @@ struct Said {
     heard: Option<Duration>,
     /// When it was last out of contact, or nearly.
     lapsed: Duration,
+    /// When something that it said came last to a node.
+    reached: Duration,
+    /// Since when it is known that it takes nothing.
+    closed: Option<Duration>,
 }
 
 /// What became of the attempts of a job since a person last asked for it.
@@ -84,7 +99,10 @@ impl Spent {
 
 impl Watch {
     /// I7: no two terms have the same epoch, and each is above all there were.
-    pub(crate) fn elected(&mut self, term: Term) -> Checked {
+    pub(crate) fn elected(&mut self, term: Term, clock: Duration) -> Checked {
+        if self.is_new(term) {
+            self.led = clock;
+        }
         let newest = self.newest();
         match self.terms.insert(term.epoch, term.node) {
             Some(node) if node == term.node && term.epoch == newest => Ok(()),
@@ -104,6 +122,74 @@ impl Watch {
 
     fn newest(&self) -> u64 {
         self.terms.last_key_value().map_or(0, |(epoch, _)| *epoch)
+    }
+
+    pub(crate) fn newest_term(&self) -> Option<Term> {
+        self.term_before(Term { node: Incarnation(0), epoch: u64::MAX })
+    }
+
+    pub(crate) fn term_before(&self, term: Term) -> Option<Term> {
+        let before = self.terms.range(..term.epoch).next_back();
+        before.map(|(epoch, node)| Term { node: *node, epoch: *epoch })
+    }
+
+    /// I6: whoever believes to lead was elected last.
+    pub(crate) fn leads(&self, node: Incarnation, term: Term) -> Checked {
+        let newest = self.newest_term();
+        if term.node == node && newest == Some(term) {
+            return Ok(());
+        }
+        Err(format!("I6: {} believes to lead in {}, and not {newest:?}", node.0, term.epoch))
+    }
+
+    pub(crate) fn is_gone(&mut self, worker: Incarnation, clock: Duration) -> Checked {
+        self.gone.insert(worker, clock);
+        Ok(())
+    }
+
+    pub(crate) fn reached(&mut self, by: Incarnation, clock: Duration) -> Checked {
+        self.workers.entry(by).or_default().reached = clock;
+        Ok(())
+    }
+
+    /// I14: no worker has attempts for long after it was heard last, where one leader could listen to it
+    /// all the time.
+    pub(crate) fn given_up(&self, live: &[Live], calm: Duration, clock: Duration) -> Checked {
+        for attempt in live {
+            let Some(gone) = self.gone.get(&attempt.worker) else { continue };
+            let reached = self.workers.get(&attempt.worker).map_or(Duration::ZERO, |it| it.reached);
+            if clock > gone.max(&reached).max(&calm).max(&self.led).saturating_add(FOUND_DEAD) {
+                let (job, worker) = (attempt.job, attempt.worker.0);
+                return Err(format!("I14: {job} is with {worker}, which is gone since {gone:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn ordered(
+        &mut self,
+        worker: Incarnation,
+        order: Option<WorkerOrder>,
+        clock: Duration,
+    ) -> Checked {
+        match order {
+            Some(order) => _ = self.orders.insert(worker, (order, clock)),
+            None => _ = self.orders.remove(&worker),
+        }
+        Ok(())
+    }
+
+    /// I20: nothing is given to whom it has been known for long that it takes nothing.
+    pub(crate) fn takes(&self, claimed: &[Claimed], clock: Duration, calm: Duration) -> Checked {
+        for worker in claimed.iter().map(|claim| claim.worker) {
+            let ordered = self.orders.get(&worker).map(|(_, since)| *since);
+            let closed = self.workers.get(&worker).and_then(|said| said.closed);
+            let known = ordered.into_iter().chain(closed).min();
+            if known.is_some_and(|known| clock > known.max(calm) + KNOWN_CLOSED) {
+                return Err(format!("I20: {} is given jobs, and takes none", worker.0));
+            }
+        }
+        Ok(())
     }
 
     /// I6: what only a leader does was done, in that term.
@@ -305,7 +391,11 @@ impl Watch {
     }
 
     pub(crate) fn beats(&mut self, of: Incarnation, capacity: u32, clock: Duration) -> Checked {
-        self.workers.entry(of).or_default().capacity.push((clock, capacity));
+        let said = self.workers.entry(of).or_default();
+        said.capacity.push((clock, capacity));
+        if capacity > 0 {
+            said.closed = None;
+        }
         Ok(())
     }
 
@@ -379,7 +469,15 @@ impl Watch {
         if answer.register || answer.fenced {
             return Ok(());
         }
+        if let Some((WorkerOrder::Fence, since)) = self.orders.get(&worker)
+            && sent_at >= *since + TOLD_AFTER
+        {
+            return Err(format!("I17: {} is fenced, and does not hear of it", worker.0));
+        }
         let said = self.workers.entry(worker).or_default();
+        if said.capacity.last() == Some(&(sent_at, 0)) {
+            said.closed.get_or_insert(clock);
+        }
         let before = said.heard.unwrap_or(sent_at);
         if sent_at > before + Duration::from_secs(20) {
             said.lapsed = clock;

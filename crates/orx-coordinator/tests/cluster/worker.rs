@@ -96,6 +96,8 @@ impl Worker {
             }
             of.die();
             world.workers().remove(&of.id);
+            let clock = world.elapsed();
+            world.check(|watch, _| watch.is_gone(of.id, clock));
         });
     }
 
@@ -280,7 +282,7 @@ async fn live(world: &Arc<World>, worker: &Arc<Worker>, mut ordered: mpsc::Recei
 impl Runtime<'_> {
     fn send_heartbeat(&mut self) {
         (self.heartbeat_wanted, self.heartbeat_out) = (false, true);
-        let heartbeat = self.core.heartbeat(self.world.elapsed());
+        let heartbeat = self.core.heartbeat(self.world.elapsed() + bug::lease_clock(self.world));
         let (number, capacity) = (heartbeat.seq, heartbeat.capacity);
         let clock = self.world.elapsed();
         self.world.check(|watch, _| watch.beats(self.worker.id, capacity, clock));
@@ -351,11 +353,12 @@ impl Runtime<'_> {
             }
         }
         if self.core.state() == WorkerState::Running {
-            // What waits here beyond its time is handed back: I18.
+            // I18: what waits here beyond its time is handed back.
             let now = self.world.elapsed();
             let overdue = self.core.hand_back_at().is_some_and(|at| at + WAITS_MOST < now);
             if overdue && !self.worker.is_still() {
-                self.world.seen(|seen| seen.waited_long += 1);
+                let worker = self.worker.id.0;
+                self.world.fail(format!("I18: {worker} hoards what it has no slot for"));
             }
         }
     }

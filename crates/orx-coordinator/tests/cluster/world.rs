@@ -8,18 +8,23 @@ use std::time::Duration;
 
 use orx_model::message::{Body, Dispatch, Envelope, HeartbeatAnswer, Message};
 use orx_model::{ExecutionId, Incarnation, JobId, LostWith, Outcome, OutcomeKind, Timestamp};
-use orx_store::{Dispatching, Live, Memory, Recorded, Term};
+use orx_store::{Dispatching, Leases, Live, Memory, Recorded, Term};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};
 
-use crate::bug::Bug;
+use crate::bug::{self, Bug};
 use crate::checker::Checker;
+use crate::net::Call;
 use crate::node::Node;
 use crate::store::done;
 use crate::trouble::{Fate, Kinds, Pace, Trip, copies};
 use crate::watch::Watch;
 use crate::worker::{ALONE, Worker};
+
+/// Without trouble a lease is over, and somebody has asked for it, after this: 30 s and a poll of 5 s, and
+/// what the store takes for it.
+const NOBODY_LEADS: Duration = Duration::from_secs(30 + 5 + 10);
 
 pub(crate) const START: i64 = 1_800_000_000_000;
 
@@ -37,7 +42,6 @@ pub(crate) struct Seen {
     pub(crate) timed_out: u32,
     pub(crate) fired: u32,
     pub(crate) handed_back: u32,
-    pub(crate) waited_long: u32,
 }
 
 /// What is wrong now.
@@ -51,6 +55,8 @@ struct Weather {
     is_over: bool,
     /// Of whoever died last.
     death: Duration,
+    /// When a node last came or went.
+    nodes: Duration,
 }
 
 pub(crate) struct World {
@@ -75,6 +81,8 @@ pub(crate) struct World {
     pub(crate) unwritable: Mutex<BTreeSet<JobId>>,
     /// Of people, not yet answered.
     requests: Arc<AtomicU32>,
+    /// What the bug remembers.
+    remembered: Mutex<bug::Remembered>,
 }
 
 /// While it is held, somebody waits for an answer.
@@ -97,7 +105,6 @@ impl Seen {
         self.timed_out += other.timed_out;
         self.fired += other.fired;
         self.handed_back += other.handed_back;
-        self.waited_long += other.waited_long;
     }
 }
 
@@ -126,6 +133,7 @@ impl World {
             calm: Duration::ZERO,
             is_over: false,
             death: Duration::ZERO,
+            nodes: Duration::ZERO,
         };
         Arc::new(Self {
             start: Instant::now(),
@@ -144,6 +152,7 @@ impl World {
             leases: Mutex::default(),
             unwritable: Mutex::default(),
             requests: Arc::default(),
+            remembered: Mutex::default(),
         })
     }
 
@@ -266,8 +275,34 @@ impl World {
         weather.calm = weather.calm.max(until);
     }
 
-    fn calm(&self) -> Duration {
+    pub(crate) fn calm(&self) -> Duration {
         lock(&self.weather).calm
+    }
+
+    pub(crate) fn nodes_changed(&self) {
+        lock(&self.weather).nodes = self.elapsed();
+    }
+
+    pub(crate) fn remembered(&self) -> MutexGuard<'_, bug::Remembered> {
+        lock(&self.remembered)
+    }
+
+    pub(crate) fn newest_term(&self) -> Option<Term> {
+        lock(&self.checked).0.newest_term()
+    }
+
+    pub(crate) fn term_before(&self, term: Term) -> Option<Term> {
+        lock(&self.checked).0.term_before(term)
+    }
+
+    /// For so long the outcomes of a job cannot be written.
+    pub(crate) fn cannot_write(self: &Arc<Self>, job: JobId, time: Duration) {
+        lock(&self.unwritable).insert(job);
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(time).await;
+            lock(&world.unwritable).remove(&job);
+        });
     }
 
     pub(crate) fn copies(&self) -> Vec<Duration> {
@@ -329,10 +364,42 @@ impl World {
                 checker.transition(it)
             })
         });
+        self.look_at_leaders();
+    }
+
+    /// I6: who believes to lead does, and nobody else.
+    fn look_at_leaders(&self) {
+        let believes = |node: &Arc<Node>| Some((node.id, node.coordinator()?.term()?));
+        let leaders: Vec<_> = self.nodes().values().filter_map(believes).collect();
+        self.check(|watch, _| {
+            leaders.iter().try_for_each(|(node, term)| watch.leads(*node, *term))
+        });
+    }
+
+    /// I14: whoever is dead is found, and what it had is given up; and somebody leads.
+    fn look_at_the_dead(&self) {
+        let (clock, calm) = (self.elapsed(), self.calm());
+        let led = lock(&self.leases).last().copied().unwrap_or_default();
+        let leader = done(self.memory.leader(self.wall())).expect("read");
+        let nodes = self.nodes().clone();
+        let Some((term, _)) = leader else {
+            let could = nodes.values().any(|node| node.is_open() && node.is_going());
+            let since = led.max(calm).max(lock(&self.weather).nodes);
+            if could && clock > since + NOBODY_LEADS {
+                self.fail(format!("I14: nobody leads since {led:?}"));
+            }
+            return;
+        };
+        if nodes.get(&term.node).is_some_and(|node| node.is_open()) {
+            let live = self.live();
+            self.check(|watch, _| watch.given_up(&live, calm, clock));
+        }
     }
 
     /// The rows of all jobs, if something moved.
     pub(crate) fn look_at_rows(&self) {
+        self.look_at_leaders();
+        self.look_at_the_dead();
         if std::mem::take(&mut *lock(&self.moved)) {
             let jobs = self.memory.all_jobs();
             self.check(|watch, checker| {
@@ -349,9 +416,10 @@ impl World {
     pub(crate) fn elected(&self, term: Term) {
         lock(&self.leases).push(self.elapsed());
         let mut is_new = false;
+        let clock = self.elapsed();
         self.check(|watch, _| {
             is_new = watch.is_new(term);
-            watch.elected(term)
+            watch.elected(term, clock)
         });
         if is_new {
             self.seen(|seen| seen.terms += 1);
@@ -364,7 +432,7 @@ impl World {
         !outcomes.iter().any(|outcome| unwritable.contains(&outcome.job))
     }
 
-    fn live(&self) -> Vec<Live> {
+    pub(crate) fn live(&self) -> Vec<Live> {
         done(self.memory.live_attempts()).expect("read")
     }
 
@@ -433,6 +501,12 @@ impl World {
             outcomes.iter().for_each(|outcome| checker.tells(from, outcome.execution));
             Ok(())
         });
+    }
+
+    /// What a worker says reached a node.
+    pub(crate) fn reached(&self, call: &Call) {
+        let clock = self.elapsed();
+        self.check(|watch, _| watch.reached(call.by(), clock));
     }
 
     /// A worker was answered.
