@@ -14,6 +14,8 @@ pub struct Settings {
     /// How much longer than its timeout an attempt may live before it is given up here: the
     /// worker's kill grace and a monitor's round.
     pub timeout_margin: Duration,
+    /// A write of which the store does not say what became of it takes effect within this, or never.
+    pub store_deadline: Duration,
     /// Who leads and is not heard of by the store for so long leads no more.
     pub leader_lease: Duration,
     /// How often a leader renews.
@@ -40,6 +42,7 @@ impl Default for Settings {
             ask_after: Duration::from_secs(15),
             monitor: Duration::from_secs(5),
             timeout_margin: Duration::from_secs(40),
+            store_deadline: Duration::from_secs(10),
             leader_lease: Duration::from_secs(30),
             leader_renew: Duration::from_secs(10),
             leader_margin: Duration::from_secs(5),

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use orx_coordinator::leader::dispatcher::plan::Reader;
 use orx_coordinator::recorder::plan::Events;
 use orx_coordinator::{Now, Settings};
 use orx_model::message::{Message, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
-use orx_model::{Incarnation, Job, JobSpec, JobStatus, Offer, SecretHash};
-use orx_store::{Jobs, Lead, LeadRequest, Leases, Memory, Store, Workers};
+use orx_model::{ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, Offer, SecretHash};
+use orx_store::{Jobs, Lead, LeadRequest, Leases, Live, Memory, Store, Workers};
 use orx_testkit::make::{NOW, job, json, name, succeeded};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 #[path = "common/stepped.rs"]
 mod stepped;
@@ -272,4 +275,66 @@ fn large_jobs_travel_in_messages_that_a_link_takes() {
         .collect();
     assert_eq!(sizes.iter().sum::<usize>(), 100);
     assert!(sizes.iter().all(|jobs| jobs * EACH < 8 << 20), "{sizes:?}");
+}
+
+/// A claim of which the store does not say what became of it, and a read after it that does not show it.
+fn in_doubt(world: &mut World, rng: &mut StdRng) -> ExecutionId {
+    world.worker(1, 2, &[], at(0));
+    let mut rooms = world.engine.rooms();
+    let asked = rooms.claims(rng, at(1));
+    assert_eq!(asked[0].executions.len(), 2);
+    rooms.not_claimed(true, at(2));
+    rooms.reading(Reader::Dispatcher, at(3));
+    rooms.live_is(Reader::Dispatcher, &[], at(3));
+    assert!(rooms.claims(rng, at(4)).is_empty(), "it may still take effect");
+    asked[0].executions[0]
+}
+
+#[test]
+fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_room() {
+    let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
+    let execution = in_doubt(&mut world, &mut rng);
+    let mut rooms = world.engine.rooms();
+    let live = Live {
+        job: JobId(1),
+        attempt: 1,
+        execution,
+        worker: Incarnation(1),
+        status: JobStatus::Dispatched,
+        claimed_at: NOW,
+        started_at: None,
+        timeout_ms: None,
+        deadline: None,
+        cancel_requested: false,
+        alone: false,
+    };
+    rooms.reading(Reader::Monitor, at(5));
+    rooms.live_is(Reader::Monitor, &[live], at(5));
+    // The other place was asked for by the same claim, which took effect without it.
+    assert_eq!(rooms.claims(&mut rng, at(6))[0].executions.len(), 1);
+}
+
+#[test]
+fn room_in_doubt_is_offered_again_when_the_store_is_done_with_the_claim_or_the_term_is_new() {
+    let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
+    in_doubt(&mut world, &mut rng);
+    {
+        let mut rooms = world.engine.rooms();
+        // Read too early to tell.
+        rooms.reading(Reader::Monitor, at(11));
+        rooms.live_is(Reader::Monitor, &[], at(13));
+        assert!(rooms.claims(&mut rng, at(13)).is_empty());
+        rooms.reading(Reader::Monitor, at(12));
+        rooms.live_is(Reader::Monitor, &[], at(13));
+        assert_eq!(rooms.claims(&mut rng, at(13)).len(), 1);
+    }
+    // That one is under way when its dispatcher ends. In the same term it still counts.
+    let rows = done(world.store.workers(NOW)).expect("read");
+    let mut rooms = world.engine.rooms();
+    for (epoch, offered) in [(5, 1), (5, 0), (6, 1)] {
+        rooms.begin(epoch, at(14));
+        rooms.rows_are(&rows, at(14));
+        rooms.live_is(Reader::Monitor, &[], at(14));
+        assert_eq!(rooms.claims(&mut rng, at(14)).len(), offered, "{epoch}");
+    }
 }

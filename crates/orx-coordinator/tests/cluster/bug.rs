@@ -90,6 +90,8 @@ pub(crate) enum Bug {
     FenceUnseen,
     /// I17: what has a time is not made ready when it comes.
     DueForgotten,
+    /// I20: a claim whose answer was lost is forgotten.
+    ClaimForgotten,
 }
 
 /// What a bug remembers.
@@ -101,10 +103,12 @@ pub(crate) struct Remembered {
     recorded: BTreeMap<ExecutionId, Incarnation>,
     /// Of each schedule the last run, and in which epoch it was fired.
     fired: BTreeMap<Name, (u64, JobSpec)>,
+    /// What was asked for by claims whose answers were lost.
+    unheard: BTreeSet<ExecutionId>,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::NoFencing,
         Self::NoEpoch,
         Self::LeaseForEver,
@@ -139,6 +143,7 @@ impl Bug {
         Self::DrainUnheard,
         Self::FenceUnseen,
         Self::DueForgotten,
+        Self::ClaimForgotten,
     ];
 }
 
@@ -414,11 +419,23 @@ pub(crate) fn record(
     done(world.memory.record_outcomes(changed, draws, now))
 }
 
+/// The answer to that claim is lost.
+pub(crate) fn claim_unheard(world: &World, asked: Vec<ExecutionId>) {
+    world.remembered().unheard.extend(asked);
+}
+
 pub(crate) fn live(world: &World, mut live: Vec<Live>) -> Vec<Live> {
-    if let Some(Bug::TimedOutEarly) = world.bug {
-        for attempt in &mut live {
-            attempt.timeout_ms = attempt.timeout_ms.map(|_| 0);
+    match world.bug {
+        Some(Bug::TimedOutEarly) => {
+            for attempt in &mut live {
+                attempt.timeout_ms = attempt.timeout_ms.map(|_| 0);
+            }
         }
+        Some(Bug::ClaimForgotten) => {
+            let remembered = world.remembered();
+            live.retain(|attempt| !remembered.unheard.contains(&attempt.execution));
+        }
+        _ => {}
     }
     live
 }

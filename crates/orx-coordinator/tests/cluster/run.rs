@@ -314,7 +314,11 @@ impl Run {
             let newest = newest.first().map(|row| row.last.unwrap_or(row.slot));
             let since = *every + Duration::from_secs(10);
             let at_least = self.world.wall().saturating_sub(since);
-            self.world.check(|_, _| Watch::goes_on(id, newest, at_least));
+            let record = done(self.world.memory.schedule(id)).expect("read");
+            // A run of it was there each time that its server died.
+            if record.is_none_or(|record| record.plan.paused.is_none()) {
+                self.world.check(|_, _| Watch::goes_on(id, newest, at_least));
+            }
             done(self.world.memory.remove_schedule(id, None)).expect("removed");
         }
     }

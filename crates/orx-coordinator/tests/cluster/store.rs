@@ -58,12 +58,16 @@ impl SlowStore {
                     world.trip(&node, what)
                 }
             };
-            let answer = carry_out(&world, node.id, what, trip, apply).await;
-            let is_lost = trip.fate == Fate::AnswerLost;
-            // Whoever asked may have given up.
-            if (to.send(answer).is_err() || is_lost) && what == "claim_ready" {
-                world.check(|watch, _| watch.claim_unheard(world.elapsed()));
+            if trip.fate == Fate::Late {
+                sleep_until(trip.answers_at).await;
+                let _ = to.send(Err(StoreError::Unknown));
+                sleep_until(trip.applies_at).await;
+                // Nobody hears what became of it.
+                let _ = world.apply(node.id, what, apply);
+                return;
             }
+            // Whoever asked may have given up.
+            let _ = to.send(carry_out(&world, node.id, what, trip, apply).await);
         });
         let answer = answer.await.unwrap_or(Err(StoreError::Unknown));
         self.node.goes_on().await;
@@ -91,7 +95,7 @@ async fn carry_out<T>(
     sleep_until(trip.applies_at).await;
     let answer = match trip.fate {
         Fate::Done | Fate::AnswerLost => world.apply(node, what, apply),
-        Fate::Lost => Err(StoreError::Unknown),
+        Fate::Lost | Fate::Late => Err(StoreError::Unknown),
         Fate::Busy => Err(StoreError::Busy),
         Fate::Failed => Err(StoreError::Backend { action: what, source: "the disk coughs".into() }),
         Fate::Away => {
@@ -234,7 +238,8 @@ slow!(Dispatching {
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Claimed>> {
-        self.call("claim_ready", move |world| {
+        let asked = requests.iter().flat_map(|request| request.executions.clone()).collect();
+        let claimed = self.call("claim_ready", move |world| {
             let before = world.memory.all_jobs();
             let asked = bug::claims(world, &requests);
             let claimed = world.as_leader(term, |memory, term| {
@@ -249,8 +254,12 @@ slow!(Dispatching {
                 watch.takes(&claimed, clock, calm)
             });
             Ok(claimed)
-        })
-        .await
+        });
+        let claimed = claimed.await;
+        if matches!(claimed, Err(StoreError::Unknown)) {
+            bug::claim_unheard(&self.world, asked);
+        }
+        claimed
     }
     async fn record_outcomes(
         &self,
@@ -371,7 +380,6 @@ slow!(Logs {
 
 slow!(Workers {
     fn worker_secret(worker: Incarnation) -> Option<SecretHash>;
-    fn remove_workers(workers: Vec<Incarnation>, fenced: bool) -> ();
 }
     // By the clock of the store, whatever a node's shows.
     async fn put_workers(
@@ -384,6 +392,14 @@ slow!(Workers {
     async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>> {
         self.call("workers", move |world| {
             Ok(bug::rows(world, done(world.memory.workers(world.wall()))?, now))
+        })
+        .await
+    }
+    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
+        self.call("remove_workers", move |world| {
+            done(world.memory.remove_workers(workers.clone(), fenced))?;
+            world.check(|watch, _| watch.forgotten(&workers));
+            Ok(())
         })
         .await
     }

@@ -12,7 +12,9 @@ pub(crate) enum Fate {
     Done,
     /// The change is made, and nobody hears of it.
     AnswerLost,
-    /// Nor is the change made.
+    /// The call is not answered in time, and the change is made after that.
+    Late,
+    /// It is never made.
     Lost,
     Busy,
     Failed,
@@ -32,6 +34,15 @@ impl Trip {
         self.fate == Fate::Done && self.answers_at <= Instant::now()
     }
 }
+
+/// What a leader writes takes effect so long after it was answered as unknown at most: the deadline of the
+/// store itself.
+pub(crate) const LATE: Duration = Duration::from_secs(10);
+/// A call that meets a cut link may arrive when the link is whole again, however late: after so long its
+/// term is over.
+pub(crate) const AFTER_TERM: Duration = Duration::from_secs(35);
+/// What only a leader writes.
+pub(crate) const LED: [&str; 5] = ["claim_ready", "fire", "give_up", "promote_due", "settle"];
 
 /// How the store answers, in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +82,7 @@ impl Pace {
                     1 => Fate::Lost,
                     2 => Fate::Busy,
                     3 => Fate::Failed,
+                    4 => Fate::Late,
                     _ => Fate::Done,
                 };
                 let is_long = rng.random_bool(0.02);

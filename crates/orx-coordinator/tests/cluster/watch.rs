@@ -18,8 +18,6 @@ type Checked = Result<(), String>;
 
 /// A node may decide by what a worker said so long ago: one that stood still, by what it said before.
 const OLD_NEWS: Duration = Duration::from_secs(90);
-/// Of claims whose answer was lost a leader hears by the next heartbeats.
-const UNHEARD: Duration = Duration::from_secs(20);
 /// An answer to a heartbeat that was sent so long after a change tells of it: the slowest call to the
 /// store takes less.
 const TOLD_AFTER: Duration = Duration::from_secs(15);
@@ -42,8 +40,6 @@ pub(crate) struct Watch {
     keys: BTreeMap<String, JobId>,
     /// Keys of which each request was refused.
     refused: BTreeSet<String>,
-    /// When the answer to a claim was lost: its leader does not know what it has given out.
-    unheard: Option<Duration>,
     /// Whom a person gave up.
     fenced: BTreeSet<Incarnation>,
     /// What the store has as ordered of workers, and since when.
@@ -176,6 +172,13 @@ impl Watch {
             Some(order) => _ = self.orders.insert(worker, (order, clock)),
             None => _ = self.orders.remove(&worker),
         }
+        Ok(())
+    }
+
+    /// With its row what is ordered of a worker is forgotten, but for a fence.
+    pub(crate) fn forgotten(&mut self, workers: &[Incarnation]) -> Checked {
+        self.orders
+            .retain(|worker, (order, _)| *order == WorkerOrder::Fence || !workers.contains(worker));
         Ok(())
     }
 
@@ -371,11 +374,6 @@ impl Watch {
         }
     }
 
-    pub(crate) fn claim_unheard(&mut self, clock: Duration) -> Checked {
-        self.unheard = Some(clock);
-        Ok(())
-    }
-
     pub(crate) fn fenced(&mut self, worker: Incarnation) -> Checked {
         self.fenced.insert(worker);
         Ok(())
@@ -420,8 +418,7 @@ impl Watch {
                     return Err(format!("I18: {} gets jobs out of order", to.0));
                 }
                 let count = held().count();
-                let is_unheard = self.unheard.is_some_and(|at| clock < at + UNHEARD);
-                if count > 1 && !is_unheard && held().any(|attempt| attempt.alone) {
+                if count > 1 && held().any(|attempt| attempt.alone) {
                     return Err(format!("I35: {} holds {count}, and one that runs alone", to.0));
                 }
                 let Some(said) = self.workers.get(&to) else {
@@ -431,7 +428,7 @@ impl Watch {
                 // The newest of the old ones, too.
                 let known = said.capacity.iter().skip(recent.saturating_sub(1));
                 let most = known.map(|(_, capacity)| *capacity).max().unwrap_or(said.slots);
-                if count > most as usize && !is_unheard {
+                if count > most as usize {
                     return Err(format!("I20: {} holds {count} of {most}", to.0));
                 }
                 Ok(())

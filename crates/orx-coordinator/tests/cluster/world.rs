@@ -18,7 +18,7 @@ use crate::checker::Checker;
 use crate::net::Call;
 use crate::node::Node;
 use crate::store::done;
-use crate::trouble::{Fate, Kinds, Pace, Trip, copies};
+use crate::trouble::{AFTER_TERM, Fate, Kinds, LATE, LED, Pace, Trip, copies};
 use crate::watch::Watch;
 use crate::worker::{ALONE, Worker};
 
@@ -314,9 +314,24 @@ impl World {
         let now = Instant::now();
         let mut weather = lock(&self.weather);
         let (before, after, mut fate) = weather.pace.trip(&mut lock(&self.rng));
-        let away = lock(&node.away_until).is_some_and(|until| now < until);
-        if away {
+        let away = lock(&node.away_until).filter(|until| now < *until);
+        if let Some(until) = away {
+            let is_under_way = LED.contains(&what) && until > now + AFTER_TERM;
+            if is_under_way && self.draw(|rng| rng.random_bool(0.5)) {
+                self.say(|| format!("{} {what}: under way for long", node.id.0));
+                return Trip { applies_at: until, answers_at: now + LATE, fate: Fate::Late };
+            }
             fate = Fate::Away;
+        }
+        if fate == Fate::Late {
+            if LED.contains(&what) {
+                self.say(|| format!("{} {what}: {fate:?}", node.id.0));
+                let answers_at = now + before + after;
+                let late = self.draw(|rng| rng.random_range(0..LATE.as_millis() as u64));
+                let applies_at = answers_at + Duration::from_millis(late);
+                return Trip { applies_at, answers_at, fate };
+            }
+            fate = Fate::AnswerLost;
         }
         if before + after > Duration::from_secs(1) {
             weather.calm = weather.calm.max(self.elapsed() + before + after);

@@ -85,10 +85,21 @@ pub enum Reader {
 
 #[derive(Debug)]
 struct Reading {
-    /// The change before which it began.
+    /// The change before which it began, and when, on the monotonic clock.
     began: u64,
+    at: Duration,
     /// What has ended since.
     ended: BTreeSet<ExecutionId>,
+}
+
+/// A claim of which it is not known whether it takes effect: it is under way, or was not answered. The
+/// store may carry it out later than any read that follows.
+#[derive(Debug)]
+struct Doubt {
+    /// Until it takes effect or never will, on the monotonic clock.
+    until: Duration,
+    /// What would be live, by worker.
+    asked: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
 }
 
 /// All workers and their room. Empty while another node leads.
@@ -96,6 +107,8 @@ struct Reading {
 pub struct Rooms {
     settings: Settings,
     leads: bool,
+    /// Of the term that it is for.
+    epoch: u64,
     seats: BTreeMap<Incarnation, Seat>,
     /// Live attempts of workers that are not known (any more).
     strangers: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
@@ -105,6 +118,10 @@ pub struct Rooms {
     change: u64,
     /// Readings of the store that are under way, by who reads.
     readings: BTreeMap<Reader, Reading>,
+    /// Counts claims.
+    claim: u64,
+    /// By the number of the claim. Their workers are offered nothing else.
+    doubts: BTreeMap<u64, Doubt>,
     /// Counts how often something became ready, and what that was when room was offered last.
     work: u64,
     offered_at: u64,
@@ -117,27 +134,42 @@ impl Rooms {
         Self {
             settings,
             leads: false,
+            epoch: 0,
             seats: BTreeMap::new(),
             strangers: BTreeMap::new(),
             ending: BTreeMap::new(),
             change: 0,
             readings: BTreeMap::new(),
+            claim: 0,
+            doubts: BTreeMap::new(),
             work: 0,
             offered_at: 0,
             more: false,
         }
     }
 
-    /// A term begins: what it rests on is read from now on, for [`Self::rows_are`] and
+    /// A term begins, or goes on: what it rests on is read from now on, for [`Self::rows_are`] and
     /// [`Self::live_is`].
-    pub fn begin(&mut self) {
-        *self = Self { leads: true, change: self.change, ..Self::new(self.settings.clone()) };
-        self.reading(Reader::Monitor);
+    pub fn begin(&mut self, epoch: u64, now: Now) {
+        self.end();
+        self.leads = true;
+        if self.epoch != epoch {
+            // The store refuses whatever is under way of an older term.
+            self.epoch = epoch;
+            self.doubts.clear();
+        }
+        self.reading(Reader::Monitor, now);
     }
 
     /// Another leads from now on.
     pub fn end(&mut self) {
-        *self = Self { change: self.change, ..Self::new(self.settings.clone()) };
+        *self = Self {
+            change: self.change,
+            epoch: self.epoch,
+            claim: self.claim,
+            doubts: std::mem::take(&mut self.doubts),
+            ..Self::new(self.settings.clone())
+        };
     }
 
     #[must_use]
@@ -161,6 +193,7 @@ impl Rooms {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         !self.more
+            && self.doubts.is_empty()
             && self.strangers.is_empty()
             && self.ending.is_empty()
             && self.seats.values().all(|seat| seat.live.is_empty())
@@ -268,15 +301,20 @@ impl Rooms {
     }
 
     /// Live attempts are read from now on; for [`Self::live_is`].
-    pub fn reading(&mut self, by: Reader) {
-        let reading = Reading { began: self.change, ended: BTreeSet::new() };
+    pub fn reading(&mut self, by: Reader, now: Now) {
+        let reading = Reading { began: self.change, at: now.mono, ended: BTreeSet::new() };
         self.readings.insert(by, reading);
     }
 
     /// The live attempts that were read. What was given out, and what has ended, since the reading
     /// began is not undone by it.
     pub fn live_is(&mut self, by: Reader, live: &[Live], now: Now) {
-        let Some(Reading { began, ended }) = self.readings.remove(&by) else { return };
+        let Some(Reading { began, at, ended }) = self.readings.remove(&by) else { return };
+        // A claim takes effect as a whole: one of its attempts is there, or none.
+        let there: BTreeSet<ExecutionId> = live.iter().map(|attempt| attempt.execution).collect();
+        self.doubts.retain(|_, doubt| {
+            at < doubt.until && doubt.asked.values().all(|asked| asked.is_disjoint(&there))
+        });
         let mut given = BTreeMap::new();
         for seat in self.seats.values_mut() {
             let old = std::mem::take(&mut seat.live);
@@ -412,8 +450,11 @@ impl Rooms {
     /// alone knows what is ready for whom.
     pub fn claims(&mut self, rng: &mut impl Rng, now: Now) -> Vec<ClaimRequest> {
         self.offered_at = self.work;
-        let mut requests = Vec::new();
-        for seat in self.seats.values().filter(|seat| !seat.sated) {
+        let mut requests: Vec<ClaimRequest> = Vec::new();
+        for (worker, seat) in self.seats.iter().filter(|(_, seat)| !seat.sated) {
+            if self.doubts.values().any(|doubt| doubt.asked.contains_key(worker)) {
+                continue;
+            }
             // Later in its lease it would give back what it cannot tell from what it has lost.
             let lease = self.settings.lease;
             let silent = now.mono.saturating_sub(seat.seen) >= lease - lease / 3;
@@ -431,7 +472,26 @@ impl Rooms {
                 executions: (0..room).map(|_| ExecutionId::random(rng)).collect(),
             });
         }
+        if !requests.is_empty() {
+            self.claim += 1;
+            // The store takes it within one of its deadlines, and is done with it after another.
+            let until = now.mono + self.settings.store_deadline * 2;
+            let asked = |request: &ClaimRequest| {
+                (request.worker, request.executions.iter().copied().collect())
+            };
+            let asked = requests.iter().map(asked).collect();
+            self.doubts.insert(self.claim, Doubt { until, asked });
+        }
         requests
+    }
+
+    /// The last claim failed. `unknown`: it may take effect all the same.
+    pub fn not_claimed(&mut self, unknown: bool, now: Now) {
+        let until = now.mono + self.settings.store_deadline;
+        match self.doubts.get_mut(&self.claim) {
+            Some(doubt) if unknown => doubt.until = until,
+            _ => _ = self.doubts.remove(&self.claim),
+        }
     }
 
     /// What was claimed for these offers: how many jobs each worker might have been given.
@@ -442,6 +502,7 @@ impl Rooms {
         now: Now,
     ) {
         self.change += 1;
+        self.doubts.remove(&self.claim);
         self.more = claimed.len() >= CLAIM_MOST;
         let mut given: BTreeMap<Incarnation, usize> = BTreeMap::new();
         for claim in claimed {

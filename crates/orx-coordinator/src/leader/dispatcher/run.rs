@@ -24,7 +24,8 @@ pub struct Dispatcher {
     term: Term,
     rng: StdRng,
     waiting: Vec<Waiting>,
-    /// It is unknown what was claimed: who has what is read before more is.
+    /// It is unknown what was claimed: who has what is read at once. What is not seen then may still
+    /// become true, which [`super::plan::Rooms`] bears in mind.
     in_doubt: bool,
 }
 
@@ -93,7 +94,7 @@ impl Dispatcher {
         self.send_in_time(waiting);
         let context = &self.context;
         if self.in_doubt {
-            context.rooms().reading(Reader::Dispatcher);
+            context.rooms().reading(Reader::Dispatcher, now);
             let live = context.store.live_attempts().await?;
             context.rooms().live_is(Reader::Dispatcher, &live, context.now());
             self.in_doubt = false;
@@ -109,6 +110,8 @@ impl Dispatcher {
             Ok(claimed) => claimed,
             Err(error) => {
                 self.in_doubt = true;
+                let is_unknown = matches!(error, StoreError::Unknown);
+                context.rooms().not_claimed(is_unknown, context.now());
                 return Err(error);
             }
         };

@@ -40,7 +40,7 @@ impl Monitor {
     /// It cannot be read.
     pub async fn begin(context: Arc<Context>, term: Term, rng: StdRng) -> Result<Self> {
         let asked = context.now();
-        context.rooms().begin();
+        context.rooms().begin(term.epoch, asked);
         let (rows, live) = tokio::join!(
             biased;
             context.store.workers(asked.wall),
@@ -160,7 +160,7 @@ impl Monitor {
             return Err(StoreError::Deposed);
         }
         self.read_workers().await?;
-        context.rooms().reading(Reader::Monitor);
+        context.rooms().reading(Reader::Monitor, context.now());
         let live = context.store.live_attempts().await?;
         let now = context.now();
         context.rooms().live_is(Reader::Monitor, &live, now);
