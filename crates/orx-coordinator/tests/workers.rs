@@ -277,6 +277,22 @@ fn large_jobs_travel_in_messages_that_a_link_takes() {
     assert!(sizes.iter().all(|jobs| jobs * EACH < 8 << 20), "{sizes:?}");
 }
 
+fn live(execution: ExecutionId) -> Live {
+    Live {
+        job: JobId(1),
+        attempt: 1,
+        execution,
+        worker: Incarnation(1),
+        status: JobStatus::Dispatched,
+        claimed_at: NOW,
+        started_at: None,
+        timeout_ms: None,
+        deadline: None,
+        cancel_requested: false,
+        alone: false,
+    }
+}
+
 /// A claim of which the store does not say what became of it, and a read after it that does not show it.
 fn in_doubt(world: &mut World, rng: &mut StdRng) -> ExecutionId {
     world.worker(1, 2, &[], at(0));
@@ -295,19 +311,7 @@ fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_room() {
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
     let execution = in_doubt(&mut world, &mut rng);
     let mut rooms = world.engine.rooms();
-    let live = Live {
-        job: JobId(1),
-        attempt: 1,
-        execution,
-        worker: Incarnation(1),
-        status: JobStatus::Dispatched,
-        claimed_at: NOW,
-        started_at: None,
-        timeout_ms: None,
-        deadline: None,
-        cancel_requested: false,
-        alone: false,
-    };
+    let live = live(execution);
     rooms.reading(Reader::Monitor, at(5));
     rooms.live_is(Reader::Monitor, &[live], at(5));
     // The other place was asked for by the same claim, which took effect without it.
@@ -337,4 +341,17 @@ fn room_in_doubt_is_offered_again_when_the_store_is_done_with_the_claim_or_the_t
         rooms.live_is(Reader::Monitor, &[], at(14));
         assert_eq!(rooms.claims(&mut rng, at(14)).len(), offered, "{epoch}");
     }
+}
+
+#[test]
+fn a_reading_that_is_answered_after_a_newer_one_undoes_nothing() {
+    let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
+    world.worker(1, 2, &[], at(0));
+    let mut rooms = world.engine.rooms();
+    rooms.reading(Reader::Monitor, at(1));
+    // Given out meanwhile, and seen by the newer one.
+    rooms.reading(Reader::Dispatcher, at(2));
+    rooms.live_is(Reader::Dispatcher, &[live(ExecutionId(7))], at(2));
+    rooms.live_is(Reader::Monitor, &[], at(3));
+    assert_eq!(rooms.claims(&mut rng, at(3))[0].executions.len(), 1);
 }

@@ -78,11 +78,11 @@ impl Pace {
             }
             Self::Rough => {
                 let fate = match rng.random_range(0..100) {
-                    0 => Fate::AnswerLost,
-                    1 => Fate::Lost,
-                    2 => Fate::Busy,
-                    3 => Fate::Failed,
-                    4 => Fate::Late,
+                    0..2 => Fate::AnswerLost,
+                    2 => Fate::Lost,
+                    3 => Fate::Busy,
+                    4 => Fate::Failed,
+                    5 => Fate::Late,
                     _ => Fate::Done,
                 };
                 let is_long = rng.random_bool(0.02);

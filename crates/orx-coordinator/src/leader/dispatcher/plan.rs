@@ -85,6 +85,7 @@ pub enum Reader {
 
 #[derive(Debug)]
 struct Reading {
+    number: u64,
     /// The change before which it began, and when, on the monotonic clock.
     began: u64,
     at: Duration,
@@ -118,6 +119,9 @@ pub struct Rooms {
     change: u64,
     /// Readings of the store that are under way, by who reads.
     readings: BTreeMap<Reader, Reading>,
+    /// How many readings there were, and the newest whose answer came. What an older one says is old.
+    read: u64,
+    newest: u64,
     /// Counts claims.
     claim: u64,
     /// By the number of the claim. Their workers are offered nothing else.
@@ -140,6 +144,8 @@ impl Rooms {
             ending: BTreeMap::new(),
             change: 0,
             readings: BTreeMap::new(),
+            read: 0,
+            newest: 0,
             claim: 0,
             doubts: BTreeMap::new(),
             work: 0,
@@ -302,14 +308,20 @@ impl Rooms {
 
     /// Live attempts are read from now on; for [`Self::live_is`].
     pub fn reading(&mut self, by: Reader, now: Now) {
-        let reading = Reading { began: self.change, at: now.mono, ended: BTreeSet::new() };
+        self.read += 1;
+        let (number, began) = (self.read, self.change);
+        let reading = Reading { number, began, at: now.mono, ended: BTreeSet::new() };
         self.readings.insert(by, reading);
     }
 
     /// The live attempts that were read. What was given out, and what has ended, since the reading
     /// began is not undone by it.
     pub fn live_is(&mut self, by: Reader, live: &[Live], now: Now) {
-        let Some(Reading { began, at, ended }) = self.readings.remove(&by) else { return };
+        let Some(Reading { number, began, at, ended }) = self.readings.remove(&by) else { return };
+        if number < self.newest {
+            return;
+        }
+        self.newest = number;
         // A claim takes effect as a whole: one of its attempts is there, or none.
         let there: BTreeSet<ExecutionId> = live.iter().map(|attempt| attempt.execution).collect();
         self.doubts.retain(|_, doubt| {
