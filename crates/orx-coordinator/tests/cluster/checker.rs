@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orx_model::message::Dispatch;
-use orx_model::{Attempt, ExecutionId, Incarnation, Job, JobEvent, JobId, JobStatus, next};
+use orx_model::{
+    Attempt, ExecutionId, Incarnation, Job, JobEvent, JobId, JobStatus, Timestamp, next,
+};
 use orx_store::Transition;
 
 #[derive(Default)]
@@ -163,9 +165,18 @@ impl Checker {
         Ok(())
     }
 
-    /// I17: some time after the last trouble, no attempt is old that nobody told of.
-    pub(crate) fn converged(&self, jobs: &[Job], since: Duration) -> Result<(), String> {
+    /// I17: some time after the last trouble, no attempt is old that nobody told of, and nothing that was
+    /// due before waits for its time.
+    pub(crate) fn converged(
+        &self,
+        jobs: &[Job],
+        since: Duration,
+        due: Timestamp,
+    ) -> Result<(), String> {
         for job in jobs {
+            if job.status == JobStatus::Scheduled && job.run_at < due {
+                return Err(format!("I17: {} is due since {:?}", job.id, job.run_at));
+            }
             let Some(live) = &job.live else { continue };
             if self.given.get(&live.execution).is_some_and(|given| *given < since) {
                 let (status, execution) = (job.status, live.execution);

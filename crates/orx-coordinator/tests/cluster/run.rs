@@ -18,7 +18,7 @@ use crate::worker::{ENDLESS, Order, Worker};
 use crate::world::{Seen, World};
 
 /// Clocks are wrong by up to so much, either way.
-const AHEAD_MS: i64 = 120_000;
+const AHEAD_MS: i64 = 600_000;
 /// Within so long after the last trouble a leader is lost and another found, who finds that a worker is
 /// lost: a lease each, the period by which each is looked at, and the time after which a dispatch is
 /// asked about.
@@ -282,7 +282,8 @@ impl Run {
                 }
             }
             if clock > over.max(self.world.last_death()) + CONVERGED {
-                self.world.check(|_, checker| checker.converged(&jobs, clock - CONVERGED));
+                let due = self.world.wall().saturating_sub(CONVERGED);
+                self.world.check(|_, checker| checker.converged(&jobs, clock - CONVERGED, due));
             }
             if until.is_some_and(|until| clock > until) {
                 until = None;
