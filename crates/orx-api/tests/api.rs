@@ -10,6 +10,7 @@ use axum::response::Response;
 use futures_util::StreamExt;
 use orx_api::{Activity, ApiSettings, openapi_json, router};
 use orx_control::{ControlPanel, Scope};
+use orx_model::event::{Event, KnownEvent};
 use orx_model::log::{LogChunk, Stream};
 use orx_model::schedule::wire::path as schedules;
 use orx_model::wire::path;
@@ -432,10 +433,15 @@ async fn finish(server: &Server, id: i64, ok: bool) {
     let outcomes = vec![outcome(JobId(id), id as u128, kind)];
     let told = server.store_dyn().record_outcomes(outcomes, vec![0.5], at(2)).await;
     assert_eq!(told.expect("recorded").len(), 1);
-    server.notices.changed([JobId(id)]);
+    server.changed(id);
 }
 
 impl Server {
+    fn changed(&self, id: i64) {
+        let changed = KnownEvent::JobChanged { job: JobId(id).into() };
+        self.notices.feed().publish(vec![Event::new(NOW, changed)]);
+    }
+
     fn store_dyn(&self) -> &dyn Store {
         &*self.store
     }
@@ -480,7 +486,7 @@ async fn a_follower_sees_every_chunk_in_order_and_then_the_end() {
     assert_eq!(lines.next().await.expect("an event")["chunk"]["data"], "line 1\n");
     assert_eq!(lines.next().await.expect("an event"), json!({"live": {}}), "that is all until now");
     server.store_dyn().append_logs(vec![chunk(2)]).await.expect("kept");
-    server.notices.changed([JobId(id)]);
+    server.changed(id);
     let second = lines.next().await.expect("an event");
     assert_eq!(
         (&second["chunk"]["data"], &second["chunk"]["cursor"]),

@@ -264,7 +264,10 @@ async fn a_waiter_reads_anew_where_events_were_lost() {
     for (id, lose) in [
         (1, (|notices| notices.feed().gap()) as fn(&Notices)),
         (2, |notices| notices.feed().gap_from(Incarnation(9), Some(&[JobId(2)]))),
-        (3, |notices| notices.changed([JobId(3)])),
+        (3, |notices| {
+            let changed = KnownEvent::JobChanged { job: JobId(3).into() };
+            notices.feed().publish(vec![Event::new(NOW, changed)]);
+        }),
     ] {
         world.enqueue().await;
         let (query, reference) = (WaitQuery::default(), id.to_string());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use orx_model::event::{Event, KnownEvent};
 use orx_model::{Incarnation, SecretHash, Timestamp};
 use orx_store::{Store, Term};
 use orx_transport::{Notices, Transport};
@@ -79,6 +80,12 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// Tells whoever waits, follows or watches. It is committed.
+    pub(crate) fn publish(&self, events: impl IntoIterator<Item = KnownEvent>, now: Now) {
+        let events = events.into_iter().map(|what| Event::new(now.wall, what)).collect();
+        self.notices.feed().publish(events);
     }
 
     /// The term in which this node leads, while it may be trusted.
@@ -164,7 +171,6 @@ pub(crate) struct Wakes {
     pub(crate) monitor: Notify,
     /// The lease is to be asked for, or given up.
     pub(crate) leader: Notify,
-    /// Other nodes should hear of this one now.
     /// Other nodes should hear of this one now.
     pub(crate) nodes: Notify,
     /// Other nodes came or went.

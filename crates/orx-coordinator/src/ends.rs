@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orx_model::event::{Event, KnownEvent};
+use orx_model::event::KnownEvent;
 use orx_model::message::Message;
 use orx_model::{ExecutionId, Incarnation, JobStatus, Outcome, OutcomeKind, Timestamp, policy};
 use orx_store::{Recorded, Result, StoreError, Term};
@@ -75,7 +75,7 @@ impl Context {
                 Recorded::Applied { status, run_at } => {
                     let (job, to) = (outcome.job.into(), *status);
                     let event = KnownEvent::JobMoved { job, from: None, to, attempt: None };
-                    moved.push(Event::new(now.wall, event));
+                    moved.push(event);
                     match (status, run_at) {
                         (JobStatus::Pending, _) => ready = true,
                         (_, Some(at)) => due = due.into_iter().chain([*at]).min(),
@@ -111,7 +111,7 @@ impl Context {
             }
             self.notices.room(ended);
         }
-        self.notices.feed().publish(moved);
+        self.publish(moved, now);
         stale
     }
 }

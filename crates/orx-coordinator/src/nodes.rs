@@ -1,11 +1,14 @@
 //! This node among others: says that it lives, finds the others, and passes on to each other what
 //! changed. What a node passes on only hastens: the store is the truth for all of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orx_model::event::{Event, KnownEvent, NodeEvent};
 use orx_model::message::{Body, Hint, Message};
-use orx_store::{NodeReport, StoreError};
+use orx_model::{Incarnation, Name};
+use orx_store::{NodeRecord, NodeReport, StoreError};
 use orx_transport::{Channel, Peer, PeerList, Peers, Subscription, TransportError};
 
 use crate::Context;
@@ -25,6 +28,7 @@ pub(crate) async fn speak(
 ) -> Result<(), StoreError> {
     let every = context.settings.node_heartbeat;
     let mut told: Option<Duration> = None;
+    let mut seen = SeenNodes::default();
     loop {
         let now = context.now();
         let is_new = told.is_none();
@@ -36,7 +40,7 @@ pub(crate) async fn speak(
             }
             told = Some(now.mono);
         }
-        if let Err(error) = look_for_peers(&context, &peers).await {
+        if let Err(error) = look_for_peers(&context, &peers, &mut seen).await {
             tracing::debug!(%error, "could not look for other nodes");
         }
         if is_new {
@@ -60,9 +64,19 @@ async fn tell_of_node(context: &Context, report: &NodeReport) -> Result<(), Stor
 }
 
 /// Reads which other nodes there are, for those who send to them.
-async fn look_for_peers(context: &Context, peers: &Peers) -> Result<(), StoreError> {
+async fn look_for_peers(
+    context: &Context,
+    peers: &Peers,
+    seen: &mut SeenNodes,
+) -> Result<(), StoreError> {
     let nodes = context.store.nodes(context.now().wall).await?;
     let lives = context.settings.node_heartbeat * 3;
+    let at = context.now().wall;
+    for (node, name, change) in seen.changes(context.node, &nodes, lives) {
+        let event = KnownEvent::NodeChanged { node, name: Some(name), change };
+        // Every node finds the same in the store, so nobody passes it on.
+        context.notices.feed().publish_from(node, vec![Event::new(at, event)]);
+    }
     let others = nodes
         .into_iter()
         .filter(|node| node.silent < lives && node.report.node != context.node)
@@ -70,6 +84,47 @@ async fn look_for_peers(context: &Context, peers: &Peers) -> Result<(), StoreErr
     let leader = context.lead.leader().map(|term| term.node);
     peers.set(PeerList { peers: others.collect(), leader });
     Ok(())
+}
+
+/// The nodes that the store showed last, and whether each lived.
+#[derive(Debug, Default)]
+struct SeenNodes {
+    nodes: Option<BTreeMap<Incarnation, (Name, bool)>>,
+}
+
+impl SeenNodes {
+    /// What became of nodes since the last look. At the first only this node is news.
+    fn changes(
+        &mut self,
+        own: Incarnation,
+        rows: &[NodeRecord],
+        lives: Duration,
+    ) -> Vec<(Incarnation, Name, NodeEvent)> {
+        let found: BTreeMap<Incarnation, (Name, bool)> = rows
+            .iter()
+            .map(|row| {
+                let alive = row.report.node == own || row.silent < lives;
+                (row.report.node, (row.report.name.clone(), alive))
+            })
+            .collect();
+        let is_first = self.nodes.is_none();
+        let before = self.nodes.take().unwrap_or_default();
+        let mut changes = Vec::new();
+        for (node, (name, alive)) in &found {
+            let was_alive = before.get(node).is_some_and(|(_, alive)| *alive);
+            let change = match (was_alive, *alive) {
+                (false, true) if !is_first || *node == own => NodeEvent::Joined,
+                (true, false) => NodeEvent::Lost,
+                (false, _) | (true, true) => continue,
+            };
+            changes.push((*node, name.clone(), change));
+        }
+        let gone =
+            before.into_iter().filter(|(node, (_, alive))| *alive && !found.contains_key(node));
+        changes.extend(gone.map(|(node, (name, _))| (node, name, NodeEvent::Left)));
+        self.nodes = Some(found);
+        changes
+    }
 }
 
 /// Hears what other nodes tell.
@@ -127,5 +182,52 @@ pub(crate) async fn pass_on(context: Arc<Context>) {
         if let Err(error) = told.await {
             tracing::debug!(%error, "other nodes were not told: they look by themselves");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orx_model::Timestamp;
+
+    use super::*;
+
+    const OWN: Incarnation = Incarnation(1);
+    const OTHER: Incarnation = Incarnation(2);
+    const LIVES: Duration = Duration::from_secs(30);
+
+    fn row(node: Incarnation, silent: u64) -> NodeRecord {
+        let report = NodeReport {
+            node,
+            name: "n".parse().expect("a name"),
+            url: None,
+            version: "1".to_owned(),
+            zone_version: None,
+            started_at: Timestamp::default(),
+        };
+        NodeRecord { report, seen_at: Timestamp::default(), silent: Duration::from_secs(silent) }
+    }
+
+    #[test]
+    fn a_node_joins_is_lost_comes_back_and_leaves_once_each() {
+        let mut seen = SeenNodes::default();
+        let mut look = |rows: &[NodeRecord]| {
+            let changes = seen.changes(OWN, rows, LIVES);
+            changes.into_iter().map(|(node, _, change)| (node, change)).collect::<Vec<_>>()
+        };
+        let none: [(Incarnation, NodeEvent); 0] = [];
+        // Who was there before is no news, dead or alive.
+        let third = Incarnation(3);
+        assert_eq!(look(&[row(OWN, 0), row(third, 99)]), [(OWN, NodeEvent::Joined)]);
+        assert_eq!(look(&[row(OWN, 0), row(third, 99)]), none);
+        assert_eq!(look(&[row(OWN, 0), row(OTHER, 0)]), [(OTHER, NodeEvent::Joined)]);
+        // Who reads this lives, however long the store was away.
+        assert_eq!(look(&[row(OWN, 99), row(OTHER, 30)]), [(OTHER, NodeEvent::Lost)]);
+        assert_eq!(look(&[row(OWN, 0), row(OTHER, 99)]), none);
+        assert_eq!(look(&[row(OWN, 0), row(OTHER, 1)]), [(OTHER, NodeEvent::Joined)]);
+        assert_eq!(look(&[row(OWN, 0)]), [(OTHER, NodeEvent::Left)]);
+        // One that was lost before its row was removed has not left as well.
+        look(&[row(OWN, 0), row(third, 0)]);
+        assert_eq!(look(&[row(OWN, 0), row(third, 31)]), [(third, NodeEvent::Lost)]);
+        assert_eq!(look(&[row(OWN, 0)]), none);
     }
 }

@@ -251,7 +251,10 @@ pub enum NodeEvent {
     Left,
     /// Its heartbeat stopped.
     Lost,
-    Leads,
+    /// From this epoch on.
+    Leads {
+        epoch: u64,
+    },
     /// It led, and does no longer.
     Follows,
 }

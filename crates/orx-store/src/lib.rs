@@ -57,7 +57,7 @@ pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
 pub use schedules::{
     Basis, Changed, Fire, LastRun, Paused, Position, Rewind, Run, RunAfter, SLOTS_KEPT,
-    SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest, Templates, Watched,
+    SchedulePlan, ScheduleRecord, Schedules, Settle, Settled, SlotRequest, Templates, Watched,
 };
 pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};
 
@@ -304,12 +304,13 @@ pub enum Recorded {
     Missing,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What one call promoted: of each at most its limit, by id.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Promoted {
     /// Scheduled jobs made pending.
-    pub due: u64,
+    pub due: Vec<JobId>,
     /// Waiting jobs cancelled because they expired, or their deadline passed.
-    pub expired: u64,
+    pub expired: Vec<JobId>,
     /// More are due than one call takes: call again.
     pub more: bool,
 }

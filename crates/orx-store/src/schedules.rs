@@ -273,6 +273,26 @@ impl Settle {
     }
 }
 
+/// What became of a [`Settle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It was not watched any more, or did not wait: nothing was changed.
+    Nothing,
+    /// It was watched, and the status of no job changed.
+    Done,
+    /// It was created, and is pending now.
+    Admitted,
+    /// Its alert became this job.
+    Alerted(JobId),
+}
+
+impl Settled {
+    #[must_use]
+    pub fn is_done(self) -> bool {
+        self != Self::Nothing
+    }
+}
+
 /// How a run begins, with or without one that it is after.
 pub(crate) fn first_status(how: RunAfter, is_after: bool) -> JobStatus {
     match how {
@@ -368,8 +388,13 @@ pub trait Schedules: Send + Sync {
     /// cancelled and nobody has asked for it, or they have ended. By job.
     async fn watched(&self, limit: u32) -> Result<Vec<Watched>>;
 
-    /// A leader's. Durable. For each, whether it was still watched, and the change was made.
-    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>>;
+    /// A leader's. Durable. Answers what became of each.
+    async fn settle(
+        &self,
+        settles: Vec<Settle>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Settled>>;
 
     /// A leader's. Durable. Forgets rows that were recorded before then, and the oldest of a ledger
     /// with many more than [`SLOTS_KEPT`]; at most about `limit`. Answers how many.

@@ -6,8 +6,8 @@ use orx_model::wire::EnqueueRequest;
 use orx_model::{Incarnation, JobId, JobSpec, JobStatus, Origin, Timestamp};
 use orx_store::{
     Basis, CancelAnswer, Changed, Fire, Paused, Position, PruneRequest, Rewind, Run, RunAfter,
-    SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settle, SlotRequest, StoreError, Templates, Term,
-    Watched,
+    SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settle, Settled, SlotRequest, StoreError, Templates,
+    Term, Watched,
 };
 
 use crate::make::{NOW, at, failed, job, name, outcome, request, succeeded};
@@ -190,6 +190,10 @@ async fn ripe_jobs(store: &AStore) -> Vec<JobId> {
 }
 
 async fn settle(store: &AStore, settles: Vec<Settle>) -> Vec<bool> {
+    settled(store, settles).await.into_iter().map(Settled::is_done).collect()
+}
+
+async fn settled(store: &AStore, settles: Vec<Settle>) -> Vec<Settled> {
     store.settle(settles, store.term, at(70)).await.expect("settled")
 }
 
@@ -764,7 +768,8 @@ pub async fn a_waiting_run_that_is_cancelled_is_let_go_unchanged(store: AStore) 
     let found = ripe(&store).await;
     assert_eq!((found[0].job, found[0].status), (waits, Some(JobStatus::Cancelled)));
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Pending))));
-    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    let released = vec![Settle::Release { job: waits }];
+    assert_eq!(settled(&store, released).await, [Settled::Done]);
     assert_eq!(status(&store, waits).await, JobStatus::Cancelled);
     assert_eq!(counted(&store).await, (0, 1, 2));
     assert!(!store.is_watching().await.expect("read"));
@@ -779,9 +784,9 @@ pub async fn a_waiting_run_expires(store: AStore) {
     let job = fire_one(&store, firing(&record, vec![waits])).await[0];
     assert_eq!(store.next_due().await.expect("read"), Some(at(150)));
     let promoted = store.promote_due(store.term, at(149), 9).await.expect("promoted");
-    assert_eq!(promoted.expired, 0);
+    assert_eq!(promoted.expired, []);
     let promoted = store.promote_due(store.term, at(150), 9).await.expect("promoted");
-    assert_eq!(promoted.expired, 1);
+    assert_eq!(promoted.expired, [job]);
     assert_eq!(status(&store, job).await, JobStatus::Cancelled);
     assert_eq!(ripe_jobs(&store).await, [job]);
     assert_eq!(settle(&store, vec![Settle::End { job, alert: None }]).await, [true]);
@@ -845,7 +850,16 @@ pub async fn one_run_settled_twice_in_a_batch_is_settled_in_turn(store: AStore) 
         Settle::End { job: waits, alert: Some(job()) },
         Settle::End { job: waits, alert: Some(job()) },
     ];
-    assert_eq!(settle(&store, settles).await, [true, false, false, true, false]);
+    let alert = JobId(waits.0 + 1);
+    let expected = [
+        Settled::Admitted,
+        Settled::Nothing,
+        Settled::Nothing,
+        Settled::Alerted(alert),
+        Settled::Nothing,
+    ];
+    assert_eq!(settled(&store, settles).await, expected);
+    assert_eq!(status(&store, alert).await, JobStatus::Pending);
     assert_eq!(counted(&store).await, (0, 2, 3));
 }
 
@@ -1043,7 +1057,8 @@ pub async fn a_deposed_leader_fires_settles_and_prunes_nothing(store: AStore) {
     assert_eq!(ripe_jobs(&store).await, [waits]);
     // What nobody did is still there to be done.
     assert!(store.fire(fires(), Some(new), at(180)).await.expect("fired")[0].is_some());
-    assert_eq!(store.settle(settles(), new, at(180)).await.expect("settled"), [true]);
+    let settled = store.settle(settles(), new, at(180)).await.expect("settled");
+    assert!(settled[0].is_done(), "{settled:?}");
     assert_eq!(store.prune_slots(at(999), 9, new).await.expect("pruned"), 3);
 }
 

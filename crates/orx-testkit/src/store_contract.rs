@@ -19,7 +19,7 @@ use orx_model::{
 };
 use orx_store::{
     CLAIM_MOST, CancelAnswer, CancelCommand, ClockJump, ClockNote, Enqueued, Holder, Home, KeptKey,
-    Lead, LeadRequest, ListRequest, Live, LogRequest, NodeReport, PruneRequest, Recorded,
+    Lead, LeadRequest, ListRequest, Live, LogRequest, NodeReport, Promoted, PruneRequest, Recorded,
     RetryAnswer, Store, StoreError, Term, TokenRecord, WorkerPut, WorkerReport,
 };
 
@@ -328,7 +328,7 @@ pub async fn promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long(sto
     let short = add(&store, JobSpec { expires_at: Some(at(5)), ..job() }).await;
     assert_eq!(store.next_due().await.expect("read"), Some(at(5)));
     let promoted = store.promote_due(store.term, at(10), 100).await.expect("promote");
-    assert_eq!((promoted.due, promoted.expired, promoted.more), (1, 1, false));
+    assert_eq!(promoted, Promoted { due: vec![due], expired: vec![short], more: false });
     assert_eq!(status(&store, due).await, JobStatus::Pending);
     assert_eq!(status(&store, later).await, JobStatus::Scheduled);
     assert_eq!(status(&store, short).await, JobStatus::Cancelled);

@@ -300,12 +300,6 @@ impl Notices {
     pub async fn wait_for_work(&self) {
         self.inner.work.notified().await;
     }
-
-    /// The jobs, or their logs, are not as they were. For those who do not know how: who does
-    /// publishes that in the [`Self::feed`].
-    pub fn changed(&self, jobs: impl IntoIterator<Item = JobId>) {
-        self.inner.feed.publish(changes(jobs));
-    }
 }
 
 fn changes(jobs: impl IntoIterator<Item = JobId>) -> Vec<Event> {
@@ -495,7 +489,7 @@ mod tests {
         there.heard(&Hint { more: true, ..Hint::default() });
         assert_eq!(read(&mut reader), None);
         assert!(is_quiet(&there).await);
-        there.changed([JobId(3), JobId(2), JobId(3)]);
+        there.feed().publish(vec![moved(3), moved(2), moved(3)]);
         assert_eq!(there.for_others().await.changed, [JobId(2), JobId(3)]);
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use orx_model::event::WorkerRef;
 use orx_model::message::{
     ExecutionRef, HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState,
 };
@@ -30,6 +31,15 @@ pub struct Reconciled {
     pub answer: HeartbeatAnswer,
     /// Outcomes the worker may forget.
     pub forget: Vec<ExecutionId>,
+}
+
+/// What a heartbeat says of its worker that was not known.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// Whoever leads should know.
+    pub for_leader: bool,
+    /// The state that it was in before, where that is another now.
+    pub moved_from: Option<WorkerState>,
 }
 
 /// The workers that are heard here.
@@ -93,19 +103,30 @@ impl Seats {
         self.answer(order, now)
     }
 
-    /// Takes in what a worker says of itself. Answers whether that is news to whoever leads.
-    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> bool {
-        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else { return false };
+    /// Takes in what a worker says of itself.
+    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> News {
+        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else {
+            return News::default();
+        };
         seat.seen = now.mono;
         if heartbeat.seq <= seat.heartbeat {
-            return false;
+            return News::default();
         }
+        let moved_from = (seat.state != heartbeat.state).then_some(seat.state);
         let first = seat.heartbeat == 0;
-        let changed = first || seat.capacity != heartbeat.capacity || seat.state != heartbeat.state;
+        let for_leader = first || seat.capacity != heartbeat.capacity || moved_from.is_some();
         seat.heartbeat = heartbeat.seq;
         seat.capacity = heartbeat.capacity;
         seat.state = heartbeat.state;
-        changed
+        News { for_leader, moved_from }
+    }
+
+    /// A worker that is heard here, and its state.
+    #[must_use]
+    pub fn state_of(&self, worker: Incarnation) -> Option<(WorkerRef, WorkerState)> {
+        let seat = self.seats.get(&worker)?;
+        let name = Some(seat.registration.name.clone());
+        Some((WorkerRef { incarnation: worker, name }, seat.state))
     }
 
     /// Reconciliation: this is where every lost message heals. `live` is what the store holds for the

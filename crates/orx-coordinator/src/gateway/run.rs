@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use orx_model::event::{KnownEvent, WorkerRef};
 use orx_model::message::{
     HeartbeatAnswer, Message, WorkerHeartbeat, WorkerRegistration, WorkerState,
 };
@@ -170,7 +171,7 @@ impl Answering {
         let now = self.context.now();
         let (mut known, mut reports) = (Vec::new(), Vec::new());
         for call in calls {
-            match self.report(&call, now) {
+            match self.report(&call) {
                 Some(report) => {
                     reports.push((call.secret.unwrap_or(self.context.hosted), report));
                     known.push(call);
@@ -230,7 +231,7 @@ impl Answering {
     }
 
     /// What is kept of a call. `None`: by a worker that has to register first.
-    fn report(&self, call: &Call, _now: Now) -> Option<WorkerReport> {
+    fn report(&self, call: &Call) -> Option<WorkerReport> {
         let seats = self.context.seats();
         let report = match &call.said {
             Said::Registration(registration) => seats.first_report(registration),
@@ -288,6 +289,9 @@ impl Answering {
                 let answer = context.seats().register(registration.clone(), order, now);
                 context.rooms().registered(registration.clone(), order, now);
                 self.tell_leader();
+                let name = Some(registration.name.clone());
+                let worker = WorkerRef { incarnation: registration.incarnation, name };
+                self.moved(worker, None, Some(WorkerState::Running), now);
                 return Ok(answer);
             }
             Said::Heartbeat(heartbeat) => heartbeat,
@@ -299,26 +303,45 @@ impl Answering {
             let told: Vec<_> = told.collect();
             context.record(&told, None, &mut self.rng, now).await?;
             context.store.remove_workers(vec![worker], false).await?;
+            let was = context.seats().state_of(worker);
             context.seats().remove(worker);
             context.rooms().remove(worker);
             self.tell_leader();
+            if let Some((worker, state)) = was {
+                self.moved(worker, Some(state), None, now);
+            }
             return Ok(context.seats().answer(None, now));
         }
         let given: BTreeMap<ExecutionId, Duration> = context.rooms().given_to(worker);
-        let (changed, reconciled) = {
+        let (news, of, reconciled) = {
             let mut seats = context.seats();
-            let changed = seats.heard(heartbeat, now);
-            (changed, seats.heartbeat(heartbeat, live, order, &given, now))
+            let news = seats.heard(heartbeat, now);
+            let of = news.moved_from.and_then(|_| seats.state_of(worker));
+            (news, of, seats.heartbeat(heartbeat, live, order, &given, now))
         };
         context.rooms().heard(heartbeat, order, now);
-        if changed {
+        if news.for_leader {
             self.tell_leader();
+        }
+        if let Some((of, state)) = of {
+            self.moved(of, news.moved_from, Some(state), now);
         }
         if !reconciled.forget.is_empty() {
             let ack = Message::JobResultAck { executions: reconciled.forget };
             context.post.send([(worker, ack)], now.wall);
         }
         Ok(reconciled.answer)
+    }
+
+    fn moved(
+        &self,
+        worker: WorkerRef,
+        from: Option<WorkerState>,
+        to: Option<WorkerState>,
+        now: Now,
+    ) {
+        let moved = KnownEvent::WorkerMoved { worker, from, to };
+        self.context.publish([moved], now);
     }
 
     /// What is known of a worker changed.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orx_model::event::{KnownEvent, NodeEvent};
 use orx_store::{Lead, Result, StoreError, Term};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -218,7 +219,13 @@ impl Leader {
         self.duties.spawn(dispatcher.run(self.over.clone()));
         self.duties.spawn(janitor.run(self.over.clone()));
         self.context.wakes.nodes.notify_one();
+        self.publish(NodeEvent::Leads { epoch: term.epoch });
         Ok(())
+    }
+
+    fn publish(&self, change: NodeEvent) {
+        let what = KnownEvent::NodeChanged { node: self.context.node, name: None, change };
+        self.context.publish([what], self.context.now());
     }
 
     /// From now on another leads, or nobody. What is under way is done, so that nothing is claimed and
@@ -235,6 +242,7 @@ impl Leader {
         self.duties.shutdown().await;
         self.context.rooms().end();
         self.context.wakes.nodes.notify_one();
+        self.publish(NodeEvent::Follows);
     }
 
     /// Gives out nothing any more. Answers the term that it had.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use orx_model::event::{Event, KnownEvent};
+use orx_model::event::KnownEvent;
 use orx_model::log::LogChunk;
 use orx_model::message::ExecutionRef;
 use orx_model::wire::Condition;
@@ -221,17 +221,16 @@ impl Recorder {
         self.look_for_holders(&events).await?;
         let others = events.keep_of_holders(&context.holders());
         events.collapse();
-        let mut touched: Vec<Event> = Vec::new();
         let running = |job: JobId| KnownEvent::JobMoved {
             job: job.into(),
             from: Some(JobStatus::Dispatched),
             to: JobStatus::Running,
             attempt: None,
         };
-        touched.extend(events.started.iter().map(|(_, it)| Event::new(now.wall, running(it.job))));
         let progressed = |job: JobId| KnownEvent::JobProgressed { job: job.into() };
-        touched
-            .extend(events.progress.iter().map(|(_, it)| Event::new(now.wall, progressed(it.job))));
+        let started = events.started.iter().map(|(_, it)| running(it.job));
+        let progress = events.progress.iter().map(|(_, it)| progressed(it.job));
+        let touched: Vec<KnownEvent> = started.chain(progress).collect();
         let chunks = told(events.chunks);
         let with_outcomes = !events.outcomes.is_empty();
         // A store may write both at once, in any order.
@@ -266,7 +265,7 @@ impl Recorder {
         }
         done.stale.extend(others.iter().map(|(_, execution)| *execution));
         context.post.send(acks(others.into_iter()), now.wall);
-        context.notices.feed().publish(touched);
+        context.publish(touched, now);
         Ok(done)
     }
 
@@ -352,9 +351,8 @@ impl Recorder {
 
     fn logs_grew(&self, jobs: impl IntoIterator<Item = JobId>) {
         let jobs: BTreeSet<JobId> = jobs.into_iter().collect();
-        let at = self.context.now().wall;
-        let grew = |job: JobId| Event::new(at, KnownEvent::JobLogGrew { job: job.into() });
-        self.context.notices.feed().publish(jobs.into_iter().map(grew).collect());
+        let grew = |job: JobId| KnownEvent::JobLogGrew { job: job.into() };
+        self.context.publish(jobs.into_iter().map(grew), self.context.now());
     }
 
     fn leave_out(&mut self, chunks: Vec<LogChunk>) {

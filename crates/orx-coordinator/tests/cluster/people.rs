@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orx_model::event::{Event, KnownEvent};
 use orx_model::job::{Labels, json_null};
 use orx_model::message::{ExecutionRef, Message, WorkerOrder};
 use orx_model::schedule::{Overlap, ScheduleSpec, When};
@@ -166,7 +167,7 @@ pub(crate) fn cancel(world: &Arc<World>, id: JobId, force: bool) {
             CancelAnswer::Cancelling { worker, execution, .. } => Some((worker, execution)),
             _ => None,
         };
-        node.notices.changed([id]);
+        node.notices.feed().publish(vec![changed(id)]);
         // Its node may end before it tells the worker, whose next heartbeat says the same.
         let is_told = world.draw(|rng| rng.random_bool(0.7));
         if let Some((worker, execution)) = stop.filter(|_| is_told) {
@@ -174,6 +175,10 @@ pub(crate) fn cancel(world: &Arc<World>, id: JobId, force: bool) {
             tell(&world, &node, worker, Message::JobCancel { executions }).await;
         }
     });
+}
+
+fn changed(job: JobId) -> Event {
+    Event::new(Timestamp::default(), KnownEvent::JobChanged { job: job.into() })
 }
 
 async fn tell(world: &Arc<World>, node: &Arc<Node>, worker: Incarnation, message: Message) {
@@ -190,7 +195,7 @@ pub(crate) fn retry(world: &Arc<World>, id: JobId) {
                 world.say(|| format!("retry {id}"));
             }
             node.notices.work();
-            node.notices.changed([id]);
+            node.notices.feed().publish(vec![changed(id)]);
         }
     });
 }

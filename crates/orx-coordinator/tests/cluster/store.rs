@@ -338,7 +338,7 @@ slow!(Schedules {
     fn all_watched() -> Vec<Watched>;
     fn import_watched(watched: Vec<Watched>) -> ();
     led fn rewind(rewinds: Vec<Rewind>; now: Timestamp) -> Vec<bool>;
-    led fn settle(settles: Vec<Settle>; now: Timestamp) -> Vec<bool>;
+    led fn settle(settles: Vec<Settle>; now: Timestamp) -> Vec<Settled>;
     led fn prune_slots(before: Timestamp, limit: u32; ) -> u64;
 }
     async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {

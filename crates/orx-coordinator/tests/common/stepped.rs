@@ -17,6 +17,7 @@ use orx_coordinator::leader::scheduler::run::Scheduler;
 use orx_coordinator::recorder::plan::Events;
 use orx_coordinator::recorder::run::Recorder;
 use orx_coordinator::{Clock, Context, Now, Settings, nodes};
+use orx_feed::Feed;
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Hint, Message, WorkerHeartbeat, WorkerRegistration,
 };
@@ -148,6 +149,10 @@ impl Stepped {
 
     pub(crate) fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
         self.context.rooms()
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        self.notices.feed()
     }
 
     pub(crate) fn term(&self) -> Option<Term> {

@@ -105,7 +105,12 @@ impl Schedules for Shim {
     async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
         self.memory.watched(limit).await
     }
-    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+    async fn settle(
+        &self,
+        settles: Vec<Settle>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Settled>> {
         self.memory.settle(settles, term, now).await
     }
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {

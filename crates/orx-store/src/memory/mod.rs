@@ -671,11 +671,13 @@ impl Dispatching for Memory {
         for (_, id) in &due {
             state.change(*id, JobEvent::Due, Some(term))?;
         }
-        Ok(Promoted {
-            due: due.len() as u64,
-            expired: over.len() as u64,
-            more: due.len() >= limit || over.len() >= limit,
-        })
+        let more = due.len() >= limit || over.len() >= limit;
+        let ids = |found: Vec<(Timestamp, JobId)>| {
+            let mut ids: Vec<JobId> = found.into_iter().map(|(_, id)| id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        Ok(Promoted { due: ids(due), expired: ids(over), more })
     }
 
     async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> Result<u64> {

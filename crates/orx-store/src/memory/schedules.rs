@@ -11,7 +11,7 @@ use super::{Memory, State};
 use crate::schedules::{first_status, with_job};
 use crate::{
     Basis, Changed, Fire, LastRun, Result, Rewind, RunAfter, SLOTS_KEPT, SchedulePlan,
-    ScheduleRecord, Schedules, Settle, SlotRequest, Term, Watched,
+    ScheduleRecord, Schedules, Settle, Settled, SlotRequest, Term, Watched,
 };
 
 #[derive(Default)]
@@ -154,16 +154,18 @@ impl State {
         jobs
     }
 
-    fn settle_one(&mut self, settle: Settle, by: Term, now: Timestamp) -> Result<bool> {
+    fn settle_one(&mut self, settle: Settle, by: Term, now: Timestamp) -> Result<Settled> {
         let job = settle.job();
         if !self.schedules.watched.contains_key(&job) {
-            return Ok(false);
+            return Ok(Settled::Nothing);
         }
         match settle {
             Settle::Release { .. } => {
-                let Some(row) = self.schedules.watched.get_mut(&job) else { return Ok(false) };
+                let Some(row) = self.schedules.watched.get_mut(&job) else {
+                    return Ok(Settled::Nothing);
+                };
                 if row.after.take().is_none() {
-                    return Ok(false);
+                    return Ok(Settled::Nothing);
                 }
                 if row.on_failure.is_none() {
                     self.schedules.watched.remove(&job);
@@ -173,16 +175,17 @@ impl State {
                         entry.job.run_at = now;
                     }
                     self.change(job, JobEvent::Admit, Some(by))?;
+                    return Ok(Settled::Admitted);
                 }
+                Ok(Settled::Done)
             }
             Settle::End { alert, .. } => {
                 self.schedules.watched.remove(&job);
-                if let Some(alert) = alert {
-                    self.add(alert, JobStatus::Pending, Some(by), now);
-                }
+                Ok(alert.map_or(Settled::Done, |alert| {
+                    Settled::Alerted(self.add(alert, JobStatus::Pending, Some(by), now))
+                }))
             }
         }
-        Ok(true)
     }
 }
 
@@ -359,7 +362,12 @@ impl Schedules for Memory {
         Ok(ripe.map(|(job, row)| state.watch(*job, row)).take(limit as usize).collect())
     }
 
-    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+    async fn settle(
+        &self,
+        settles: Vec<Settle>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Settled>> {
         let mut state = self.state()?;
         state.leads(term)?;
         settles.into_iter().map(|settle| state.settle_one(settle, term, now)).collect()

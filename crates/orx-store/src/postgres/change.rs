@@ -130,12 +130,12 @@ impl Inner {
         let message = sql::fill(include_str!("promote.sql"), &values);
         let rows = self.rows(Kind::Durable, message).await?;
         let row = Columns(rows.first().ok_or(Trouble::Deposed)?);
-        let (expired, due) = (row.unsigned(0)?, row.unsigned(1)?);
-        if expired + due > 0 {
+        let (expired, due) = (row.jobs(0)?, row.jobs(1)?);
+        if !expired.is_empty() || !due.is_empty() {
             self.count();
         }
-        let limit = u64::from(limit);
-        Ok(Promoted { due, expired, more: due == limit || expired == limit })
+        let more = due.len() >= limit as usize || expired.len() >= limit as usize;
+        Ok(Promoted { due, expired, more })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What schedules do: jobs, rows of ledgers, and what becomes of runs that wait or tell of a failure.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use orx_model::schedule::Slot;
@@ -17,7 +17,7 @@ use crate::new_fire::{NewFire, NewSettle};
 use crate::new_job::NewJob;
 use crate::schedules::first_status;
 use crate::words::{integer, millis, slot_columns, status_code, urgency};
-use crate::{RunAfter, Term};
+use crate::{RunAfter, Settled, Term};
 
 /// A row of a ledger on its way to its columns.
 pub(super) struct NewRow<'r> {
@@ -265,10 +265,10 @@ impl Inner {
         settles: &[NewSettle],
         term: Term,
         now: Timestamp,
-    ) -> Done<Vec<bool>> {
+    ) -> Done<Vec<Settled>> {
         let lanes = settles.iter().filter_map(alert).map(|alert| &alert.lane).collect();
         self.add_lanes(lanes).await?;
-        let mut answers: Vec<Option<bool>> = vec![None; settles.len()];
+        let mut answers: Vec<Option<Settled>> = vec![None; settles.len()];
         // What is done about one run is done one after the other; once at least, or nobody would
         // say that the lease is another's.
         loop {
@@ -281,10 +281,20 @@ impl Inner {
                 return Err(Trouble::Deposed);
             }
             self.count();
-            let hit = rows.iter().map(|row| Columns(row).optional_int(0));
-            let hit = hit.collect::<Done<HashSet<Option<i64>>>>()?;
+            let mut found: HashMap<i64, Settled> = HashMap::new();
+            for row in &rows {
+                let row = Columns(row);
+                let Some(place) = row.optional_int(0)? else { continue };
+                let settled = match row.optional_int(2)? {
+                    Some(alert) => Settled::Alerted(JobId(alert)),
+                    None if row.bool(1)? => Settled::Admitted,
+                    None => Settled::Done,
+                };
+                found.insert(place, settled);
+            }
             for place in left {
-                answers[place] = Some(hit.contains(&Some(place as i64)));
+                let settled = found.remove(&(place as i64));
+                answers[place] = Some(settled.unwrap_or(Settled::Nothing));
             }
             if let Some(answers) = answers.iter().copied().collect() {
                 return Ok(answers);

@@ -40,4 +40,7 @@ counted as (
     insert into counts (queue, status, jobs)
     select n.queue, m.status, sum(m.jobs) from moves m join lanes n on n.id = m.lane group by 1, 2
 )
-select (select count(*) from over), (select count(*) from due) from l
+select
+    (select string_agg(id::text, ',' order by id) from over),
+    (select string_agg(id::text, ',' order by id) from due)
+from l

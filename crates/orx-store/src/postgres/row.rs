@@ -75,6 +75,13 @@ impl<'r> Columns<'r> {
         self.int(column).map(JobId)
     }
 
+    /// Ids with commas between them, or null for none.
+    pub(super) fn jobs(self, column: usize) -> Done<Vec<JobId>> {
+        let Some(text) = self.optional(column)? else { return Ok(Vec::new()) };
+        let id = |id: &str| id.parse().map(JobId).map_err(|_| wrong(column, text));
+        text.split(',').map(id).collect()
+    }
+
     pub(super) fn name(self, column: usize) -> Done<Name> {
         self.parsed(column)?.ok_or_else(|| wrong(column, "null"))
     }

@@ -18,7 +18,7 @@ use crate::new_fire::{self, Import, NewFire, NewPlan, NewSettle};
 use crate::words::{integer, millis, readable, slot_outcome};
 use crate::{
     Changed, Fire, LastRun, Paused, Position, Result, Rewind, SLOTS_KEPT, SchedulePlan,
-    ScheduleRecord, Schedules, Settle, SlotRequest, Term, Watched,
+    ScheduleRecord, Schedules, Settle, Settled, SlotRequest, Term, Watched,
 };
 
 /// What [`record`] reads, in its order, of `s`.
@@ -525,7 +525,12 @@ impl Schedules for Postgres {
         self.inner.read("read the watched runs", self.inner.ripe(limit)).await
     }
 
-    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+    async fn settle(
+        &self,
+        settles: Vec<Settle>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Settled>> {
         let action = "settle the runs";
         let settles = prepared(action, NewSettle::all(settles))?;
         self.inner.write(action, self.inner.settle(&settles, term, now)).await

@@ -1,6 +1,7 @@
 -- What is done about watched runs, each job once. Of two statements about one, the second finds
 -- what the first left. A run that was cancelled while it waited is let go without a change. Answers
--- the commands that were done; without a row, the lease is another's.
+-- the commands that were done, whether that made the run pending, and the job of the alert; without a
+-- row, the lease is another's.
 with l as materialized (:lease),
 input as materialized (
     select * from unnest(:ords, :jobs, :releases, :lanes, :queues, :urgencies, :run_ats,
@@ -65,4 +66,8 @@ moves as (
 counted as (
     insert into counts (queue, status, jobs) select queue, status, sum(jobs) from moves group by 1, 2
 )
-select d.ord from l left join done d on true
+select d.ord, w.id is not null, a.id
+from l
+left join done d on true
+left join waiting w on w.id = d.job and d.release
+left join alerts a on a.ord = d.ord

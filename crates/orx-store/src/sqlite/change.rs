@@ -150,7 +150,6 @@ pub(super) fn retry(tx: &mut Tx<'_>, ids: &[JobId], now: Timestamp) -> Done<Vec<
 }
 
 pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<Promoted> {
-    let mut promoted = Promoted::default();
     let to = next(JobStatus::Scheduled, JobEvent::Due)?;
 
     // First what is over: a job that is due and over is cancelled, never pending.
@@ -178,10 +177,13 @@ pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<Promo
         update.execute(params![id.0, status_code(to)])?;
         tx.cache.moved(*lane, Some(*status), Some(to));
     }
-    promoted.expired = over_jobs.len() as u64;
-    promoted.due = due.len() as u64;
-    promoted.more = over_jobs.len() == limit as usize || due.len() == limit as usize;
-    Ok(promoted)
+    let more = over_jobs.len() == limit as usize || due.len() == limit as usize;
+    let ids = |picked: &[Picked]| {
+        let mut ids: Vec<JobId> = picked.iter().map(|(id, ..)| *id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    Ok(Promoted { due: ids(&due), expired: ids(&over_jobs), more })
 }
 
 type Picked = (JobId, i64, JobStatus, Option<Timestamp>);

@@ -17,7 +17,7 @@ use crate::schedules::{first_status, with_job};
 use crate::words::{readable, slot_columns, slot_outcome};
 use crate::{
     Basis, Changed, LastRun, Paused, Position, Rewind, RunAfter, SLOTS_KEPT, SchedulePlan,
-    ScheduleRecord, SlotRequest, Watched,
+    ScheduleRecord, Settled, SlotRequest, Watched,
 };
 
 const RECORD: &str = "SELECT p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
@@ -507,25 +507,25 @@ pub(super) fn all_watched(conn: &Connection) -> Done<Vec<Watched>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn settle(tx: &mut Tx<'_>, settles: &[NewSettle], now: Timestamp) -> Done<Vec<bool>> {
+pub(super) fn settle(tx: &mut Tx<'_>, settles: &[NewSettle], now: Timestamp) -> Done<Vec<Settled>> {
     let mut answers = Vec::with_capacity(settles.len());
     for settle in settles {
         answers.push(match settle {
             NewSettle::Release(job) => release(tx, *job, now)?,
             NewSettle::End(job, alert) => {
                 let mut end = tx.conn.prepare_cached("DELETE FROM watched WHERE job = ?1")?;
-                let watched = end.execute([job])? > 0;
-                if let Some(alert) = alert.as_ref().filter(|_| watched) {
-                    insert(tx, alert, JobStatus::Pending, now)?;
+                match alert {
+                    _ if end.execute([job])? == 0 => Settled::Nothing,
+                    Some(alert) => Settled::Alerted(insert(tx, alert, JobStatus::Pending, now)?),
+                    None => Settled::Done,
                 }
-                watched
             }
         });
     }
     Ok(answers)
 }
 
-fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> Done<bool> {
+fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> Done<Settled> {
     let waited = tx
         .conn
         .prepare_cached(
@@ -533,7 +533,7 @@ fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> Done<bool> {
         )?
         .execute([job])?;
     if waited == 0 {
-        return Ok(false);
+        return Ok(Settled::Nothing);
     }
     tx.conn
         .prepare_cached("DELETE FROM watched WHERE job = ?1 AND on_failure IS NULL")?
@@ -541,13 +541,14 @@ fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> Done<bool> {
     let to = next(JobStatus::Created, JobEvent::Admit)?;
     let mut find = tx.conn.prepare_cached("SELECT lane FROM jobs WHERE id = ?1 AND status = ?2")?;
     let created = status_code(JobStatus::Created);
-    if let Some(lane) = find.query_row([job, created], |row| row.get(0)).optional()? {
-        tx.conn
-            .prepare_cached("UPDATE jobs SET status = ?2, run_at = ?3 WHERE id = ?1")?
-            .execute(params![job, status_code(to), now.as_millis()])?;
-        tx.cache.moved(lane, Some(JobStatus::Created), Some(to));
-    }
-    Ok(true)
+    let Some(lane) = find.query_row([job, created], |row| row.get(0)).optional()? else {
+        return Ok(Settled::Done);
+    };
+    tx.conn
+        .prepare_cached("UPDATE jobs SET status = ?2, run_at = ?3 WHERE id = ?1")?
+        .execute(params![job, status_code(to), now.as_millis()])?;
+    tx.cache.moved(lane, Some(JobStatus::Created), Some(to));
+    Ok(Settled::Admitted)
 }
 
 pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> Done<u64> {

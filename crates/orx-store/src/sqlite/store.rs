@@ -32,9 +32,9 @@ use crate::{
     DeadLetterRow, DeadLetters, Dispatching, Durability, Enqueued, Fire, Holder, Home, Jobs,
     KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord,
     NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result, RetryAnswer,
-    Rewind, SchedulePlan, ScheduleRecord, Schedules, Settle, SlotRequest, StoreError, StoreInfo,
-    Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerPut, WorkerRecord, WorkerReport,
-    Workers,
+    Rewind, SchedulePlan, ScheduleRecord, Schedules, Settle, Settled, SlotRequest, StoreError,
+    StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerPut, WorkerRecord,
+    WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: filter_pushdown::SCAN_MAX };
@@ -302,7 +302,12 @@ impl Schedules for Sqlite {
         self.read("read the watched runs", read).await
     }
 
-    async fn settle(&self, settles: Vec<Settle>, term: Term, now: Timestamp) -> Result<Vec<bool>> {
+    async fn settle(
+        &self,
+        settles: Vec<Settle>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Settled>> {
         let action = "settle the runs";
         let settles = prepared(action, NewSettle::all(settles))?;
         let weight = settles.len() * 3;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orx_model::message::{WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
-use orx_model::{ExecutionId, Incarnation};
+use orx_model::{ExecutionId, Incarnation, Name};
 use orx_store::{CLAIM_MOST, ClaimRequest, Claimed, Live, WorkerRecord};
 use rand::Rng;
 
@@ -46,6 +46,11 @@ struct Held {
 }
 
 impl Seat {
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.registration.name
+    }
+
     /// Executions it may hold at once, as it said last.
     #[must_use]
     pub fn capacity(&self) -> u32 {

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orx_model::event::{KnownEvent, ScheduleEvent, WorkerRef};
 use orx_model::job::DeadReason;
 use orx_model::message::WorkerOrder;
 use orx_model::{Incarnation, JobId, LostWith};
-use orx_store::{Live, Paused, Position, Result, SchedulePlan, StoreError, Term, WorkerRecord};
+use orx_store::{
+    Changed, Live, Paused, Position, Result, SchedulePlan, StoreError, Term, WorkerRecord,
+};
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
@@ -174,9 +177,12 @@ impl Monitor {
                 tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
                 let with = self.watchlist.lost_with(worker);
                 let why = "its worker was not heard of any more";
+                let name = context.rooms().seat(worker).map(|seat| seat.name().clone());
                 self.give_up(worker, with, why, now).await?;
                 // A fence outlives the silence of its worker, also one that was ordered just now.
                 context.store.remove_workers(vec![worker], false).await?;
+                let worker = WorkerRef { incarnation: worker, name };
+                context.publish([KnownEvent::WorkerLost { worker }], now);
             }
         }
         let overdue = self.watchlist.overdue(&live, now);
@@ -240,7 +246,13 @@ impl Monitor {
             let plan = SchedulePlan { paused, position, ..record.plan.clone() };
             let handled = record.plan.position.handled;
             // Who changed it meanwhile has seen what its run did, or the next run shows it.
-            store.change_schedule(record.version, handled, plan, None, now.wall).await?;
+            let changed =
+                store.change_schedule(record.version, handled, plan, None, now.wall).await?;
+            if matches!(changed, Changed::Done { .. }) {
+                let (schedule, change) = (record.id().clone(), ScheduleEvent::Paused);
+                let event = KnownEvent::ScheduleChanged { schedule, change };
+                self.context.publish([event], now);
+            }
         }
         Ok(())
     }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orx_model::event::{JobRef, KnownEvent, ScheduleEvent};
 use orx_model::message::{ExecutionRef, Message};
-use orx_model::{JobId, Name, Timestamp};
+use orx_model::{JobId, JobStatus, Name, Timestamp};
 use orx_store::{
     CancelAnswer, CancelCommand, ClockJump, ClockNote, Fire, Result, Run, RunAfter, ScheduleRecord,
-    Settle, SlotRequest, StoreError, Term,
+    Settle, Settled, SlotRequest, StoreError, Term,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -222,12 +223,18 @@ impl Scheduler {
         }
         let store = Arc::clone(&self.context.store);
         let promoted = store.promote_due(self.term, now.wall, PROMOTE_MOST).await?;
-        if promoted.due > 0 {
+        if !promoted.due.is_empty() {
             self.work_came();
         }
-        if promoted.expired > 0 {
+        if !promoted.expired.is_empty() {
             self.look_at_runs(now);
         }
+        let due = promoted
+            .due
+            .iter()
+            .map(|id| moved(*id, Some(JobStatus::Scheduled), JobStatus::Pending));
+        let expired = promoted.expired.iter().map(|id| moved(*id, None, JobStatus::Cancelled));
+        self.context.publish(due.chain(expired), now);
         self.next_due = if promoted.more { Some(now.wall) } else { store.next_due().await? };
         Ok(())
     }
@@ -410,11 +417,27 @@ impl Scheduler {
         if fires.is_empty() {
             return Ok(0);
         }
-        let ids: Vec<Name> = fires.iter().map(|fire| fire.basis.id.clone()).collect();
+        let about = |fire: &Fire| {
+            let run = |run: &Run| (run.job.name.clone(), run.job.queue.clone());
+            (fire.basis.id.clone(), fire.runs.iter().map(run).collect::<Vec<_>>())
+        };
+        let about: Vec<_> = fires.iter().map(about).collect();
         let answers = self.context.store.fire(fires, Some(self.term), now.wall).await?;
-        let not = ids.into_iter().zip(&answers).filter(|(_, answer)| answer.is_none());
-        self.clock.unfired.extend(not.map(|(id, _)| id));
-        Ok(answers.iter().flatten().count())
+        let (mut fired, mut events) = (0, Vec::new());
+        for ((schedule, runs), answer) in about.into_iter().zip(answers) {
+            let Some(jobs) = answer else {
+                self.clock.unfired.insert(schedule);
+                continue;
+            };
+            fired += 1;
+            events.push(KnownEvent::ScheduleChanged { schedule, change: ScheduleEvent::Fired });
+            events.extend(jobs.into_iter().zip(runs).map(|(id, (name, queue))| {
+                let job = JobRef { id, name: Some(name), queue: Some(queue) };
+                KnownEvent::JobAccepted { job, to: None }
+            }));
+        }
+        self.context.publish(events, now);
+        Ok(fired)
     }
 
     /// One that the store cannot take is passed over until the monitor's next round.
@@ -526,12 +549,21 @@ impl Scheduler {
                 Step::Cancel(job) => _ = cancels.insert(job),
             }
         }
-        let mut changed: Vec<JobId> = settles.iter().map(Settle::job).collect();
-        changed.extend(&cancels);
+        let again = full || !settles.is_empty() || !cancels.is_empty();
         let store = Arc::clone(&self.context.store);
         if !settles.is_empty() {
-            store.settle(settles, self.term, now.wall).await?;
+            let jobs: Vec<JobId> = settles.iter().map(Settle::job).collect();
+            let settled = store.settle(settles, self.term, now.wall).await?;
             self.work_came();
+            let event = |(job, settled): (JobId, Settled)| match settled {
+                Settled::Admitted => Some(moved(job, Some(JobStatus::Created), JobStatus::Pending)),
+                Settled::Alerted(alert) => Some(KnownEvent::JobAccepted {
+                    job: alert.into(),
+                    to: Some(JobStatus::Pending),
+                }),
+                Settled::Nothing | Settled::Done => None,
+            };
+            self.context.publish(jobs.into_iter().zip(settled).filter_map(event), now);
         }
         if !cancels.is_empty() {
             let command = |id: &JobId| CancelCommand {
@@ -544,22 +576,29 @@ impl Scheduler {
             let commands = cancels.iter().map(command).collect();
             let answers = store.cancel(commands, now.wall).await?;
             self.told_to_end.extend(&cancels);
-            let mut orders = Vec::new();
+            let (mut orders, mut events) = (Vec::new(), Vec::new());
             for (job, answer) in cancels.into_iter().zip(answers) {
-                if let CancelAnswer::Cancelling { worker, execution, .. } = answer {
-                    let executions = vec![ExecutionRef { job, execution }];
-                    orders.push((worker, Message::JobCancel { executions }));
+                match answer {
+                    CancelAnswer::Cancelling { worker, execution, .. } => {
+                        let executions = vec![ExecutionRef { job, execution }];
+                        orders.push((worker, Message::JobCancel { executions }));
+                        events.push(KnownEvent::JobCancelling { job: job.into() });
+                    }
+                    CancelAnswer::Cancelled { .. } => {
+                        events.push(moved(job, None, JobStatus::Cancelled))
+                    }
+                    _ => {}
                 }
             }
             self.context.post.send(orders, now.wall);
+            self.context.publish(events, now);
         }
         self.settled_at = now.wall;
         self.settle_at = None;
         self.watching = store.is_watching().await?;
-        if full || !changed.is_empty() {
+        if again {
             self.look_at_runs(now);
         }
-        self.context.notices.changed(changed);
         Ok(())
     }
 }
@@ -599,6 +638,10 @@ impl ClockKeeping {
         self.ahead_by = Some(jump.by_ms).filter(|_| !jump.is_back());
         (!jump.is_back()).then_some(now.mono + KEEP_FOR)
     }
+}
+
+fn moved(job: JobId, from: Option<JobStatus>, to: JobStatus) -> KnownEvent {
+    KnownEvent::JobMoved { job: job.into(), from, to, attempt: None }
 }
 
 /// The answer, or its error kept for later. Those after which the term is over are not.

@@ -1,0 +1,200 @@
+//! What the services of a coordinator publish in the feed of its node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use orx_coordinator::run::Parts;
+use orx_coordinator::{Clock, Coordinator, Now, Settings};
+use orx_feed::{FeedFilter, FeedReader, News};
+use orx_model::event::{EventKind, KnownEvent, NodeEvent, WorkerRef};
+use orx_model::message::{WorkerHeartbeat, WorkerRegistration, WorkerState};
+use orx_model::{Incarnation, JobId, JobSpec, JobStatus, Offer, SecretHash};
+use orx_store::{Jobs, Lead, LeadRequest, Leases, Memory, NodeReport, Store};
+use orx_testkit::make::{NOW, job, name};
+use orx_transport::{Direct, Notices, Peers};
+use tokio_util::sync::CancellationToken;
+
+#[path = "common/stepped.rs"]
+mod stepped;
+
+use stepped::Stepped;
+
+const NODE: Incarnation = Incarnation(1);
+const SECRET: SecretHash = SecretHash([7; 32]);
+
+fn done<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the reference store answers at once")
+}
+
+fn at(seconds: u64) -> Now {
+    let wall = NOW.saturating_add(Duration::from_secs(seconds));
+    Now { wall, mono: Duration::from_secs(seconds) }
+}
+
+struct World {
+    store: Arc<Memory>,
+    engine: Stepped,
+    reader: FeedReader,
+}
+
+impl World {
+    /// A leader whose events are read.
+    fn new() -> Self {
+        let store = Arc::new(Memory::default());
+        let shared = Arc::clone(&store) as Arc<dyn Store>;
+        let mut engine = Stepped::new(shared, Settings::default(), NODE, 7, at(0));
+        let request = LeadRequest { node: NODE, ttl: Duration::from_secs(1 << 30), above: 0 };
+        let Ok(Lead::Leading(term)) = done(store.lead(request, NOW)) else { panic!("it leads") };
+        engine.lead(term, at(0)).expect("leads");
+        let reader = engine.feed().read(FeedFilter::all());
+        Self { store, engine, reader }
+    }
+
+    fn events(&mut self) -> Vec<KnownEvent> {
+        match self.reader.try_next(100) {
+            None => Vec::new(),
+            Some(News::Events(events)) => {
+                let known = |one: &orx_feed::FeedEvent| one.event.known().expect("known").clone();
+                events.iter().map(known).collect()
+            }
+            Some(News::Reset) => panic!("nothing was lost"),
+        }
+    }
+
+    fn beat(&mut self, seq: u64, state: WorkerState, now: Now) {
+        let beat = WorkerHeartbeat {
+            incarnation: Incarnation(2),
+            seq,
+            state,
+            capacity: 3,
+            running: Vec::new(),
+            unacknowledged: Vec::new(),
+            load: None,
+        };
+        self.engine.heartbeat(&beat, Some(SECRET), now);
+    }
+
+    fn register(&mut self, now: Now) {
+        let registration = WorkerRegistration {
+            incarnation: Incarnation(2),
+            name: name("w"),
+            host: "h".into(),
+            pid: 1,
+            version: "1".into(),
+            offer: Offer { handlers: [name("work")].into(), ..Offer::default() },
+            slots: 3,
+            started_at: NOW,
+        };
+        self.engine.register(registration, Some(SECRET), now);
+    }
+}
+
+fn moved(id: i64, from: Option<JobStatus>, to: JobStatus) -> KnownEvent {
+    KnownEvent::JobMoved { job: JobId(id).into(), from, to, attempt: None }
+}
+
+fn worker() -> WorkerRef {
+    WorkerRef { incarnation: Incarnation(2), name: Some(name("w")) }
+}
+
+#[test]
+fn what_becomes_due_or_is_over_is_told_job_by_job() {
+    let mut world = World::new();
+    let after = |seconds| Some(at(seconds).wall);
+    let jobs = vec![
+        JobSpec { run_at: after(5), ..job() },
+        JobSpec { run_at: after(6), ..job() },
+        JobSpec { expires_at: after(5), ..job() },
+        JobSpec { run_at: after(50), ..job() },
+    ];
+    done(world.store.enqueue(jobs, NOW)).expect("accepted");
+    world.engine.due_at(at(5).wall);
+    world.engine.promote(at(4)).expect("promoted");
+    assert_eq!(world.events(), []);
+    world.engine.promote(at(6)).expect("promoted");
+    let ready = |id| moved(id, Some(JobStatus::Scheduled), JobStatus::Pending);
+    assert_eq!(world.events(), [ready(1), ready(2), moved(3, None, JobStatus::Cancelled)]);
+}
+
+#[test]
+fn a_worker_is_told_of_when_it_comes_drains_and_goes() {
+    let mut world = World::new();
+    let told = |from, to| KnownEvent::WorkerMoved { worker: worker(), from, to };
+    world.register(at(1));
+    assert_eq!(world.events(), [told(None, Some(WorkerState::Running))]);
+    world.beat(1, WorkerState::Running, at(2));
+    assert_eq!(world.events(), []);
+    world.beat(2, WorkerState::Draining, at(3));
+    world.beat(3, WorkerState::Draining, at(4));
+    let draining = told(Some(WorkerState::Running), Some(WorkerState::Draining));
+    assert_eq!(world.events(), [draining]);
+    world.beat(4, WorkerState::Stopped, at(5));
+    assert_eq!(world.events(), [told(Some(WorkerState::Draining), None)]);
+}
+
+#[test]
+fn a_worker_that_falls_silent_is_lost_once() {
+    let mut world = World::new();
+    world.register(at(1));
+    world.beat(1, WorkerState::Running, at(2));
+    world.events();
+    world.engine.monitor(at(10)).expect("a round");
+    assert_eq!(world.events(), []);
+    world.engine.monitor(at(60)).expect("a round");
+    world.engine.monitor(at(70)).expect("a round");
+    assert_eq!(world.events(), [KnownEvent::WorkerLost { worker: worker() }]);
+}
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Now {
+        at(0)
+    }
+}
+
+#[tokio::test]
+async fn a_node_tells_that_it_joined_that_it_leads_and_that_it_does_no_longer() {
+    let notices = Notices::shared(NODE);
+    let mut reader = notices.feed().read(FeedFilter::all().kinds([EventKind::Node]));
+    let node = NodeReport {
+        node: NODE,
+        name: name("n"),
+        url: None,
+        version: "1".into(),
+        zone_version: None,
+        started_at: NOW,
+    };
+    let parts = Parts {
+        store: Arc::new(Memory::default()),
+        transport: Arc::new(Direct::new()),
+        notices: notices.clone(),
+        clock: Arc::new(Still),
+        settings: Settings::default(),
+        node,
+        exclusive: true,
+        peers: Peers::default(),
+        seed: 1,
+    };
+    let stop = CancellationToken::new();
+    let (_coordinator, running) = Coordinator::start(parts, stop.clone()).await.expect("started");
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(changes(reader.next(10).await));
+    }
+    let [NodeEvent::Leads { epoch }, NodeEvent::Joined] = told[..] else { panic!("{told:?}") };
+    assert!(epoch > 0);
+    stop.cancel();
+    running.await.expect("no panic").expect("in good order");
+    assert_eq!(changes(reader.next(10).await), [NodeEvent::Follows]);
+}
+
+fn changes(news: News) -> Vec<NodeEvent> {
+    let News::Events(events) = news else { panic!("nothing was lost") };
+    let change = |one: &orx_feed::FeedEvent| match one.event.known() {
+        Some(KnownEvent::NodeChanged { node: NODE, change, .. }) => *change,
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(change).collect()
+}
