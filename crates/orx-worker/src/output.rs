@@ -206,7 +206,6 @@ impl Output {
         let until = sending.began + self.patience;
         let taken = tokio::time::timeout_at(until, &mut sending.publish).await.unwrap_or(false);
         if taken {
-            self.of.seq += 1;
             self.dropped = 0;
             self.patience = SEND_WAIT;
         } else {
@@ -218,9 +217,11 @@ impl Output {
         true
     }
 
-    fn message(&self, piece: Piece) -> (JobId, Message) {
+    /// No number is used again: what was not confirmed in time may have been taken all the same, and
+    /// a store keeps the first chunk of each number. Its bytes then count as dropped though they came.
+    fn message(&mut self, piece: Piece) -> (JobId, Message) {
+        self.of.seq += 1;
         let chunk = LogChunk {
-            seq: self.of.seq + 1,
             stream: piece.stream,
             at: piece.at,
             dropped_bytes: self.dropped,

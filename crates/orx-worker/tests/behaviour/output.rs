@@ -1,5 +1,6 @@
 //! What an attempt prints arrives as it was printed, within bounds.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use orx_model::OutcomeKind;
@@ -115,6 +116,22 @@ async fn a_slow_transport_costs_no_bytes_uncounted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transport_slower_than_a_program_waits_for_is_told_at_last_what_was_dropped() {
     no_bytes_uncounted(Duration::from_millis(700)).await;
+}
+
+/// A transport may have taken what it did not confirm in time. A store keeps the first chunk of a
+/// number: were another sent with it, its lines would be lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_without_an_answer_costs_no_later_line() {
+    let setup = Setup { logs: Logs::FirstUnanswered, ..Setup::default() };
+    let coordinator = setup.start().await;
+    let job = script("echo one; sleep 1; echo two");
+    coordinator.run(&job).await;
+    let mut kept = BTreeMap::new();
+    for chunk in coordinator.chunks(&job) {
+        kept.entry(chunk.seq).or_insert(chunk.bytes);
+    }
+    let text = String::from_utf8(kept.into_values().flatten().collect()).expect("UTF-8");
+    assert_eq!(text, "one\ntwo\n");
 }
 
 /// Both pipes are still full when the program has ended.
