@@ -388,7 +388,8 @@ pub struct HeartbeatAnswer {
     pub stop: Vec<ExecutionRef>,
     /// A person wants it cancelled.
     pub cancel: Vec<ExecutionRef>,
-    /// Dispatched to the worker and not heard of: it refuses for ever what it does not hold.
+    /// Dispatched to the worker and not heard of, or not of their start: it tells again when those that
+    /// it runs began, and refuses for ever what it does not hold.
     pub asked: Vec<ExecutionRef>,
     /// Outcomes to send again.
     pub resend: Vec<ExecutionId>,

@@ -7,7 +7,7 @@ use orx_model::event::WorkerRef;
 use orx_model::message::{
     ExecutionRef, HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState,
 };
-use orx_model::{ExecutionId, Incarnation, Outcome, OutcomeKind, Timestamp};
+use orx_model::{ExecutionId, Incarnation, JobStatus, Outcome, OutcomeKind, Timestamp};
 use orx_store::{Live, WorkerReport};
 
 use crate::{Now, Settings};
@@ -179,7 +179,11 @@ impl Seats {
             .chain(&heartbeat.unacknowledged)
             .map(|told| told.execution)
             .collect();
-        for attempt in live.iter().filter(|attempt| !told.contains(&attempt.execution)) {
+        // Not heard of, or its start is not: that may be lost while the attempt goes on for hours.
+        let in_doubt = |attempt: &&Live| {
+            attempt.status == JobStatus::Dispatched || !told.contains(&attempt.execution)
+        };
+        for attempt in live.iter().filter(in_doubt) {
             // Perhaps this heartbeat was written before the dispatch arrived. Only the worker's own
             // word that it does not have it gives the job to another.
             let since = seat.known.get(&attempt.execution).copied().unwrap_or(now.mono);
@@ -228,5 +232,89 @@ pub fn returned(attempt: &Live, now: Timestamp) -> Outcome {
         ended_at: now,
         error: Some("its worker stopped".to_owned()),
         exit: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orx_model::{JobId, Offer};
+
+    use super::*;
+
+    const WORKER: Incarnation = Incarnation(7);
+
+    fn at(seconds: u64) -> Now {
+        let mono = Duration::from_secs(seconds);
+        Now { wall: Timestamp::default().saturating_add(mono), mono }
+    }
+
+    fn attempt(status: JobStatus) -> Live {
+        Live {
+            job: JobId(1),
+            attempt: 1,
+            execution: ExecutionId(1),
+            worker: WORKER,
+            status,
+            claimed_at: Timestamp::default(),
+            started_at: None,
+            timeout_ms: None,
+            deadline: None,
+            cancel_requested: false,
+            alone: false,
+        }
+    }
+
+    fn seats() -> Seats {
+        let mut seats = Seats::new(Settings::default());
+        let registration = WorkerRegistration {
+            incarnation: WORKER,
+            name: "w".parse().expect("a name"),
+            host: "h".into(),
+            pid: 1,
+            version: "1".into(),
+            offer: Offer::default(),
+            slots: 1,
+            started_at: Timestamp::default(),
+        };
+        seats.register(registration, None, at(0));
+        seats
+    }
+
+    fn heartbeat(seq: u64, running: bool) -> WorkerHeartbeat {
+        let execution = ExecutionRef { job: JobId(1), execution: ExecutionId(1) };
+        WorkerHeartbeat {
+            incarnation: WORKER,
+            seq,
+            state: WorkerState::Running,
+            capacity: 1,
+            running: if running { vec![execution] } else { Vec::new() },
+            unacknowledged: Vec::new(),
+            load: None,
+        }
+    }
+
+    fn asked(seats: &mut Seats, beat: &WorkerHeartbeat, live: JobStatus, now: Now) -> usize {
+        seats.heard(beat, now);
+        let given = BTreeMap::new();
+        seats.heartbeat(beat, &[attempt(live)], None, &given, now).answer.asked.len()
+    }
+
+    #[test]
+    fn an_attempt_that_its_worker_does_not_name_is_asked_about_after_a_while() {
+        let mut seats = seats();
+        let beat = |seq| heartbeat(seq, false);
+        assert_eq!(asked(&mut seats, &beat(1), JobStatus::Running, at(1)), 0);
+        assert_eq!(asked(&mut seats, &beat(2), JobStatus::Running, at(15)), 0);
+        assert_eq!(asked(&mut seats, &beat(3), JobStatus::Running, at(16)), 1);
+    }
+
+    #[test]
+    fn a_start_that_was_lost_is_asked_for_until_it_is_known() {
+        let mut seats = seats();
+        let beat = |seq| heartbeat(seq, true);
+        assert_eq!(asked(&mut seats, &beat(1), JobStatus::Dispatched, at(1)), 0);
+        assert_eq!(asked(&mut seats, &beat(2), JobStatus::Dispatched, at(16)), 1);
+        assert_eq!(asked(&mut seats, &beat(3), JobStatus::Dispatched, at(26)), 1);
+        assert_eq!(asked(&mut seats, &beat(4), JobStatus::Running, at(36)), 0);
     }
 }
