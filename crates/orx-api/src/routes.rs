@@ -542,19 +542,21 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The store takes writes, and the server is not stopping.
+/// The store takes writes, this node hears its workers and the other nodes, and it is not stopping. The
+/// answer names each link, and since when it is connected.
 #[utoipa::path(
     get, path = wire::path::READYZ, tag = "server", security(()),
     responses(
-        (status = 200, content_type = "text/plain", description = "the store takes writes"),
+        (status = 200, content_type = "text/plain", description = "the store takes writes, and the links are connected"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn readyz(State(app): State<App>) -> Answer<&'static str> {
+async fn readyz(State(app): State<App>) -> Answer<String> {
     app.panel.well()?;
+    let links = app.panel.hears()?;
     app.guard.ready.check(&app.panel).await?;
-    Ok("ok\n")
+    Ok(format!("ok\n{links}"))
 }
 
 /// Figures for Prometheus.

@@ -13,15 +13,20 @@ use orx_model::message::{
 };
 use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, Receipt, path};
-use orx_model::{Incarnation, JobId, MessageId, SecretHash, Timestamp};
-use orx_store::{Memory, Store, WorkerPut, WorkerReport};
+use orx_model::{Incarnation, JobId, MessageId, Timestamp};
+use orx_store::{Memory, Store};
 use orx_testkit::make::{NOW, control_settings, name, outcome, succeeded};
 use orx_transport::http::{HttpTransport, HttpTransportOptions, PeerTransport, Token};
 use orx_transport::{
-    Channel, Direct, Gateway, GatewayError, GatewayServer, Notices, Peer, PeerList, PeerServer,
-    Peers, Shard, Subscription, Transport, TransportError,
+    Channel, Direct, Gateway, Links, Notices, Peer, PeerList, PeerServer, Peers, Shard,
+    Subscription, Transport, TransportError,
 };
 use tokio_util::sync::CancellationToken;
+
+#[path = "common/answers.rs"]
+mod answers;
+
+use answers::Answers;
 
 fn http() -> reqwest::Client {
     // A binary does this first thing; only a second call could fail.
@@ -38,42 +43,6 @@ struct Node {
     worker_token: String,
     node_token: String,
     stop: CancellationToken,
-}
-
-/// Keeps who registers, and answers every heartbeat alike.
-struct Answers {
-    store: Arc<dyn Store>,
-    answer: HeartbeatAnswer,
-}
-
-#[async_trait]
-impl GatewayServer for Answers {
-    async fn register(
-        &self,
-        registration: WorkerRegistration,
-        secret: SecretHash,
-    ) -> Result<HeartbeatAnswer, GatewayError> {
-        let report = WorkerReport {
-            state: WorkerState::Running,
-            capacity: registration.slots,
-            heartbeat: 0,
-            load: None,
-            hosted_by: None,
-            node: None,
-            registration,
-        };
-        let put = self.store.put_workers(vec![(secret, report)], NOW).await.expect("kept");
-        assert_eq!(put, [WorkerPut::Kept(None)]);
-        Ok(HeartbeatAnswer { leader: None, ..self.answer.clone() })
-    }
-
-    async fn heartbeat(
-        &self,
-        _: WorkerHeartbeat,
-        _: SecretHash,
-    ) -> Result<HeartbeatAnswer, GatewayError> {
-        Ok(self.answer.clone())
-    }
 }
 
 fn registration(of: Incarnation) -> WorkerRegistration {
@@ -108,7 +77,8 @@ async fn node_over(
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let settings = control_settings();
     let no_token = Token::new("");
-    let peers = PeerTransport::new(Arc::clone(&hub), Peers::default(), http(), no_token);
+    let peers =
+        PeerTransport::new(Arc::clone(&hub), Peers::default(), Links::default(), http(), no_token);
     let peers = Arc::new(peers);
     let carried = Arc::clone(&peers) as Arc<dyn Transport>;
     let panel = ControlPanel::new(store, carried, Notices::new(), Arc::clone(&now), settings);
@@ -383,7 +353,7 @@ async fn a_message_for_a_worker_of_another_node_is_passed_on() {
     let peer = Peer { node: Incarnation(2), url: far.url.clone() };
     peers.set(PeerList { peers: vec![peer], leader: None });
     let token = Token::new(&far.node_token);
-    let nodes = PeerTransport::new(Arc::clone(&near.hub), peers, http(), token);
+    let nodes = PeerTransport::new(Arc::clone(&near.hub), peers, Links::default(), http(), token);
     nodes.publish(Channel::Inbox(of), vec![ack(7)]).await.expect("passed on");
     assert_eq!(read(&mut reader, 1).await, [7]);
     let nobody = nodes.publish(Channel::Inbox(Incarnation(6)), vec![ack(8)]).await;

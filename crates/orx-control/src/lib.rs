@@ -8,6 +8,7 @@ mod accept;
 mod change;
 mod follow;
 mod key;
+mod links;
 mod nodes;
 mod schedules;
 mod token_admin;

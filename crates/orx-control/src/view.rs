@@ -152,6 +152,10 @@ impl ControlPanel {
         for worker in workers.iter().filter(silent) {
             attention.push(format!("worker {} is silent", worker.name));
         }
+        let links = self.link_views(&live);
+        for link in links.iter().filter(|link| !link.connected) {
+            attention.push(format!("the link {}", self.link_words(link)));
+        }
         let (schedules, late) = self.schedule_counts().await?;
         attention.extend(late);
         if dead_letters > 0 {
@@ -202,6 +206,7 @@ impl ControlPanel {
             active: sum(live.iter().map(|worker| worker.active)),
             prefetched: sum(live.iter().map(|worker| worker.prefetched)),
             clock,
+            links,
             attention,
             settings_ms: settings.settings_ms.clone(),
         })

@@ -9,8 +9,8 @@ use orx_model::SecretHash;
 use orx_model::message::{HeartbeatAnswer, Hint, Message, WorkerHeartbeat, WorkerRegistration};
 use orx_store::{NodeReport, Store, StoreError, Term};
 use orx_transport::{
-    Channel, Gateway, GatewayError, GatewayServer, Notices, Peers, Shard, Subscription, Transport,
-    TransportError,
+    Channel, Gateway, GatewayError, GatewayServer, LinkOf, Notices, OpenLink, Peers, Shard,
+    Subscription, Transport, TransportError,
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -82,6 +82,11 @@ impl Coordinator {
         let transport = &context.transport;
         let events = transport.subscribe_events(Shard::all().collect()).await?;
         let hints = transport.subscribe(Channel::Broadcast).await?;
+        let links = context.notices.links();
+        let links = [
+            links.open(LinkOf::Events, events.state()),
+            links.open(LinkOf::Broadcast, hints.state()),
+        ];
         let (calls, called) = Calls::new();
         let mut leader = Leader::new(Arc::clone(&context), StdRng::from_rng(&mut rng));
         if parts.exclusive {
@@ -105,7 +110,7 @@ impl Coordinator {
         let idle = context.idle.subscribe();
         let recorder = Recorder::new(Arc::clone(&context), StdRng::from_rng(&mut rng));
         let coordinator = Self { context: Arc::clone(&context), calls, idle };
-        let supervisor = Supervisor { context, services, leader, recorder, events, stop };
+        let supervisor = Supervisor { context, services, leader, recorder, events, links, stop };
         Ok((coordinator, tokio::spawn(supervisor.run())))
     }
 
@@ -184,12 +189,15 @@ struct Supervisor {
     leader: Leader,
     recorder: Recorder,
     events: Box<dyn Subscription>,
+    /// Shown while it runs.
+    links: [OpenLink; 2],
     stop: CancellationToken,
 }
 
 impl Supervisor {
     async fn run(self) -> Result<(), CoordinatorError> {
-        let Self { context, mut services, mut leader, recorder, events, stop } = self;
+        let Self { context, mut services, mut leader, recorder, events, links: _links, stop } =
+            self;
         let recording = record(recorder, events, stop.clone());
         let mut recording = AbortOnDrop(tokio::spawn(recording));
         let leader_stops = stop.clone();

@@ -15,8 +15,11 @@ use orx_model::{ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, Messag
 use orx_store::{CancelAnswer, CancelCommand, Enqueued, Jobs, Memory, NodeReport, Store};
 use orx_testkit::make::{job, name};
 use orx_testkit::unreliable::{Faults, Unreliable};
-use orx_transport::{Channel, Direct, Notices, Peers, Transport};
+use orx_transport::{
+    Channel, Direct, Notices, Peers, Shard, Subscription, Transport, TransportError,
+};
 use orx_worker::{Handler, HandlerError, Handlers, JobContext, Worker, WorkerOptions};
+use rand::RngExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -81,8 +84,37 @@ struct World {
     messages: u128,
 }
 
+/// Confirms what it takes, and loses so much of what workers tell: as a queue in a process that no
+/// coordinator empties.
+struct Forgetful {
+    inner: Unreliable,
+    lost: f64,
+}
+
+#[async_trait]
+impl Transport for Forgetful {
+    async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
+        if rand::rng().random_bool(self.lost) {
+            return Ok(());
+        }
+        self.inner.publish(to, envelopes).await
+    }
+
+    async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
+        self.inner.subscribe(channel).await
+    }
+
+    async fn subscribe_events(
+        &self,
+        shards: Vec<Shard>,
+    ) -> Result<Box<dyn Subscription>, TransportError> {
+        self.inner.subscribe_events(shards).await
+    }
+}
+
 impl World {
-    async fn start(faults: Faults, seed: u64) -> Self {
+    /// Of what workers publish so much is lost though it was taken.
+    async fn start(faults: Faults, lost: f64, seed: u64) -> Self {
         let store = Arc::new(Memory::default());
         let transport = Unreliable::new(Arc::new(Direct::new()), faults, seed);
         let notices = Notices::of_node(NODE);
@@ -138,9 +170,8 @@ impl World {
                 guard: Vec::new(),
                 now: Arc::new(wall),
                 seed: seed + worker,
-                nudge: Arc::default(),
             };
-            let carries = Arc::new(transport.clone());
+            let carries = Arc::new(Forgetful { inner: transport.clone(), lost });
             let worker = Worker::start(options, carries, coordinator.hosting()).await;
             workers.push(worker.expect("a worker"));
         }
@@ -205,8 +236,8 @@ impl World {
     }
 }
 
-async fn all_reach_their_ends(faults: Faults, seed: u64) {
-    let mut world = World::start(faults, seed).await;
+async fn all_reach_their_ends(faults: Faults, lost: f64, seed: u64) {
+    let mut world = World::start(faults, lost, seed).await;
     let endless = JobSpec { name: name("endless"), ..job() };
     let mut ids: BTreeSet<JobId> = BTreeSet::new();
     let mut cancelled: BTreeMap<JobId, CancelAnswer> = BTreeMap::new();
@@ -251,14 +282,22 @@ async fn all_reach_their_ends(faults: Faults, seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_job_reaches_its_end_once_where_nothing_is_lost() {
     for seed in seeds() {
-        all_reach_their_ends(Faults::MANY, seed).await;
+        all_reach_their_ends(Faults::MANY, 0.0, seed).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_job_reaches_its_end_once_where_what_may_be_lost_is() {
     for seed in seeds() {
-        all_reach_their_ends(Faults { lost: 0.1, ..Faults::MANY }, seed).await;
+        all_reach_their_ends(Faults { lost: 0.1, ..Faults::MANY }, 0.0, seed).await;
+    }
+}
+
+/// That whatever carries has taken something is no more than that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_reaches_its_end_once_where_what_was_taken_is_lost() {
+    for seed in seeds() {
+        all_reach_their_ends(Faults::NONE, 0.2, seed).await;
     }
 }
 

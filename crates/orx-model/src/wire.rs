@@ -573,10 +573,58 @@ pub struct ClusterStatus {
     /// Whether the clock was set; none before a leader noted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockView>,
+    /// What this node reads, and what workers read that are heard here.
+    #[serde(default)]
+    pub links: Vec<LinkView>,
     /// What needs a person, worst first.
     pub attention: Vec<String>,
     /// Times that hold: lease, heartbeat and so on, milliseconds by name.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
+}
+
+/// Something that is read from whatever carries messages, and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LinkView {
+    pub of: LinkKind,
+    /// Whose inbox it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Incarnation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_name: Option<Name>,
+    /// Else it is reconnected to, without end.
+    pub connected: bool,
+    /// Since when that is so; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Why it is not connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When a message that its reader published itself last came back to it; none where whatever carries
+    /// does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_echo: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// What workers tell, read by the node.
+    Events,
+    /// What nodes tell each other, read by the node.
+    Broadcast,
+    /// What is sent to a worker, read by it.
+    Inbox,
+}
+
+impl LinkKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Broadcast => "broadcast",
+            Self::Inbox => "inbox",
+        }
+    }
 }
 
 /// What leaders noticed of the wall clock.

@@ -14,6 +14,7 @@
 mod delivery;
 pub mod direct;
 pub mod http;
+mod links;
 pub mod notice;
 mod peers;
 
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 
 pub use delivery::{Acknowledge, Acknowledgement, Deliveries, Receipts};
 pub use direct::Direct;
+pub use links::{LinkOf, Links, OpenLink};
 pub use notice::Notices;
 pub use peers::{Peer, PeerList, Peers};
 
@@ -98,7 +100,9 @@ pub enum TransportError {
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Takes all envelopes or none, in one batch. Returns once whatever carries has confirmed that it
-    /// has them; until then they may be lost. Cancelled, or failed as [`TransportError::Unreachable`]:
+    /// has them; until then they may be lost. Where that is a queue of this process, they are lost with
+    /// the process, and where nobody takes them out of it: what must not be lost is kept until its
+    /// reader has answered it, by a receipt or a message. Cancelled, or failed as [`TransportError::Unreachable`]:
     /// they may have been taken. Tried again with the same ids they do no harm.
     async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError>;
 

@@ -19,6 +19,8 @@ use orx_model::wire::Condition;
 use orx_model::{ExecutionId, Incarnation, JobId, Timestamp};
 use tokio::sync::{Notify, watch};
 
+use crate::Links;
+
 /// Nodes of which it is remembered how far their events came.
 const NODES: usize = 256;
 
@@ -36,6 +38,7 @@ struct Inner {
     due: AtomicI64,
     /// What stands in the way: of the store, and whether this node was told to end.
     condition: watch::Sender<(Condition, bool)>,
+    links: Links,
     feed: Feed,
     /// Up to where the events of each other node came.
     others: Mutex<BTreeMap<Incarnation, u64>>,
@@ -94,6 +97,7 @@ impl Notices {
             workers_told: Notify::new(),
             due: AtomicI64::new(i64::MAX),
             condition: watch::Sender::new((Condition::Well, false)),
+            links: Links::default(),
             feed,
             others: Mutex::default(),
             outward,
@@ -105,6 +109,12 @@ impl Notices {
     #[must_use]
     pub fn feed(&self) -> &Feed {
         &self.inner.feed
+    }
+
+    /// What this node reads, and what workers read here.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.inner.links
     }
 
     fn tell_others(&self, add: impl FnOnce(&mut Hint)) {

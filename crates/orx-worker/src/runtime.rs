@@ -20,7 +20,7 @@ use orx_model::{
 use orx_transport::{Channel, Gateway, GatewayError, Shard, Transport, TransportError};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ use crate::command::{self, CommandHandler, PASSED_ON, WhenUnreachable};
 use crate::ctx;
 use crate::guard::Guard;
 use crate::handler::{HANDLER_PANICKED, HandlerError, Handlers, JobContext};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Incoming};
 use crate::machine::Machine;
 use crate::protocol::{Core, CoreOptions, Effect, Input, Moment};
 
@@ -112,8 +112,6 @@ pub struct WorkerOptions {
     pub now: Now,
     /// Start of all randomness of this worker.
     pub seed: u64,
-    /// Whoever carries for this worker wants a heartbeat: it reached another coordinator.
-    pub nudge: Arc<Notify>,
 }
 
 /// Why a worker ended by itself.
@@ -472,16 +470,10 @@ impl Task {
                         next = self.attempts.try_join_next_with_id();
                     }
                 }
-                envelopes = self.inbox.next() => {
-                    for envelope in envelopes {
-                        match envelope.body {
-                            Body::Known(message) => inputs.push(Input::Message(message)),
-                            Body::Unknown(_) => {
-                                tracing::warn!("set aside a message of an unknown type");
-                            }
-                        }
-                    }
-                }
+                incoming = self.inbox.next() => match incoming {
+                    Incoming::Envelopes(envelopes) => inputs.extend(messages(envelopes)),
+                    Incoming::Connected => self.heartbeat_wanted = true,
+                },
                 () = finished(&mut self.telling) => self.telling = None,
                 Some(told) = self.told.recv() => {
                     inputs.push(told);
@@ -517,7 +509,6 @@ impl Task {
                     }
                 }
                 _ = heartbeat.tick() => self.heartbeat_wanted = true,
-                () = self.options.nudge.notified() => self.heartbeat_wanted = true,
                 // Last: an attempt that has ended meanwhile makes room for what waits.
                 () = at(hand_back_at) => inputs.push(Input::Overdue),
             }
@@ -713,6 +704,16 @@ impl Task {
             let _ = answers.send(Answer::Heartbeat(number, answer)).await;
         });
     }
+}
+
+fn messages(envelopes: Vec<Envelope>) -> impl Iterator<Item = Input> {
+    envelopes.into_iter().filter_map(|envelope| match envelope.body {
+        Body::Known(message) => Some(Input::Message(message)),
+        Body::Unknown(_) => {
+            tracing::warn!("set aside a message of an unknown type");
+            None
+        }
+    })
 }
 
 /// Its task panicked. What it had started is gone with it.

@@ -203,7 +203,8 @@ fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reache
     cluster.restart("w2");
     // What is given out while it tries the leader, once, goes past it and is given out again.
     until("it tried the leader, and is back", || {
-        cluster.log_of("w2")[before..].contains("the inbox is open again")
+        let log = &cluster.log_of("w2")[before..];
+        log.contains("the leader cannot be reached from here") && log.contains("ready")
     });
     for number in 0..5 {
         let job = cluster.detach(0, &format!("k{number}"), "0.5", "").expect("accepted");

@@ -16,7 +16,7 @@ use orx_model::message::{Envelope, HeartbeatAnswer, WorkerHeartbeat, WorkerRegis
 use orx_model::wire::{InboxLine, PublishAnswer, PublishRequest, Receipt, path};
 use orx_model::{Code, Incarnation, WorkerSecret};
 use serde::Serialize;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::{CallError, Token, Who, innermost, post, refused};
@@ -77,8 +77,6 @@ struct Inner {
     /// A call with its answer, milliseconds: a coordinator that hangs is left before the worker's
     /// lease ends.
     within_ms: AtomicU64,
-    /// An inbox was opened anew: a heartbeat tells the coordinator whose it is.
-    moved: Arc<Notify>,
     /// Deliveries that were dropped unanswered, by their places.
     given_back: Mutex<HashMap<Incarnation, BTreeMap<u64, Envelope>>>,
     /// How many envelopes were given a place in the order in which they are read.
@@ -123,19 +121,12 @@ impl HttpTransport {
             secrets: Mutex::default(),
             http: options.http,
             within_ms: AtomicU64::new(CALL_WITHIN.as_millis() as u64),
-            moved: Arc::new(Notify::new()),
             given_back: Mutex::default(),
             placed: AtomicU64::new(0),
         });
         let (out, waiting) = mpsc::channel(WAITING);
         tokio::spawn(send_all(Arc::clone(&inner), waiting));
         Ok(Self { inner, out, room: Arc::new(Semaphore::new(WAITING_BYTES)) })
-    }
-
-    /// Told whenever an inbox was opened at a coordinator: a heartbeat should follow.
-    #[must_use]
-    pub fn moved(&self) -> Arc<Notify> {
-        Arc::clone(&self.inner.moved)
     }
 
     async fn call(
@@ -253,6 +244,9 @@ impl EndpointSelector {
             leaders.unreached.insert(from.to_owned(), until);
         }
         drop(leaders);
+        if tried {
+            tracing::warn!(url = from, "the leader cannot be reached from here by its address");
+        }
         self.current.send_if_modified(|current| {
             if current != from {
                 return false;
@@ -604,27 +598,19 @@ async fn read_inbox(
     state: watch::Sender<SubscriptionState>,
 ) {
     let mut pause = PAUSE;
-    let mut said = false;
     loop {
         let mut current = inner.endpoints.current.subscribe();
         let url = current.borrow_and_update().clone();
         let ended = tokio::select! {
-            ended = read_stream(&inner, &url, of, &to, &state, &mut pause, &mut said) => ended,
+            ended = read_stream(&inner, &url, of, &to, &state, &mut pause) => ended,
             _ = current.changed() => Ended::Moved,
         };
         match ended {
             Ended::TakenOver | Ended::Unread => return,
-            Ended::Moved => {
-                is_cut_off(&state, "it moves to another coordinator".to_owned());
-                continue;
-            }
+            // Whether it is cut off shows there.
+            Ended::Moved => continue,
             Ended::Broken(error) => {
                 is_cut_off(&state, format!("{url}: {}", error.why()));
-                if !said {
-                    let why = error.why();
-                    tracing::warn!(%url, why, "the inbox is cut off: opening it again");
-                    said = true;
-                }
                 inner.endpoints.move_on(&url, error.is_silent(), Instant::now());
             }
         }
@@ -661,7 +647,6 @@ async fn read_stream(
     to: &mpsc::Sender<Envelope>,
     state: &watch::Sender<SubscriptionState>,
     pause: &mut Duration,
-    said: &mut bool,
 ) -> Ended {
     let secret = inner.secret(of);
     let who = Who { token: &inner.token, secret: secret.as_ref() };
@@ -677,12 +662,8 @@ async fn read_stream(
         let bytes = response.bytes().await.unwrap_or_default();
         return Ended::Broken(refused(status, &bytes));
     }
-    if std::mem::take(said) {
-        tracing::info!(%url, "the inbox is open again");
-    }
     *pause = PAUSE;
     state.send_replace(SubscriptionState::connected(Instant::now()));
-    inner.moved.notify_one();
     let mut pieces = response.bytes_stream();
     let mut buffer: Vec<u8> = Vec::new();
     // Bytes of it without a line's end: a long line comes in many pieces.

@@ -1,8 +1,7 @@
 //! A coordinator's side: what is carried in its own process, and in those of other nodes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +13,8 @@ use tokio::sync::watch;
 
 use super::{CallError, Token, Who, post};
 use crate::{
-    Channel, Deliveries, Peer, PeerServer, Peers, Receipts, Shard, Subscription, SubscriptionState,
-    Transport, TransportError,
+    Channel, Deliveries, LinkOf, Links, OpenLink, Peer, PeerServer, Peers, Receipts, Shard,
+    Subscription, SubscriptionState, Transport, TransportError,
 };
 
 /// What one node tells another is short, and others wait for it.
@@ -28,8 +27,8 @@ const REMEMBERED: usize = 10_000;
 pub struct PeerTransport {
     /// Of this process.
     local: Arc<dyn Transport>,
-    /// Inboxes that are read here now.
-    readers: Arc<Readers>,
+    /// Inboxes that are read here are among them.
+    links: Links,
     peers: Peers,
     http: reqwest::Client,
     token: Token,
@@ -38,22 +37,23 @@ pub struct PeerTransport {
 }
 
 impl PeerTransport {
-    /// `local` carries within this process. `token` has the scope `node`; `http` is how other nodes are
-    /// called.
+    /// `local` carries within this process, `links` says what is read here. `token` has the scope
+    /// `node`; `http` is how other nodes are called.
     #[must_use]
     pub fn new(
         local: Arc<dyn Transport>,
         peers: Peers,
+        links: Links,
         http: reqwest::Client,
         token: Token,
     ) -> Self {
-        Self { local, readers: Arc::default(), peers, http, token, reached: Mutex::default() }
+        Self { local, links, peers, http, token, reached: Mutex::default() }
     }
 
     /// Somebody reads that inbox here, now.
     #[must_use]
     pub fn reads(&self, inbox: Incarnation) -> bool {
-        self.readers.newest().contains_key(&inbox)
+        self.links.is_open(LinkOf::Inbox(inbox))
     }
 
     async fn send(
@@ -160,9 +160,8 @@ impl Transport for PeerTransport {
         let subscription = self.local.subscribe(channel).await?;
         Ok(match channel {
             Channel::Inbox(of) => {
-                let number = self.readers.add(of);
-                let readers = Arc::clone(&self.readers);
-                Box::new(InboxReader { subscription, of, number, readers })
+                let link = self.links.open(LinkOf::Inbox(of), subscription.state());
+                Box::new(InboxReader { subscription, _link: link })
             }
             Channel::Enqueue | Channel::Events(_) | Channel::Broadcast => subscription,
         })
@@ -191,41 +190,10 @@ impl PeerServer for PeerTransport {
     }
 }
 
-/// Of each inbox that is read here, the number of its newest reader.
-#[derive(Default)]
-struct Readers {
-    newest: Mutex<HashMap<Incarnation, u64>>,
-    /// How many there have been: a number is never used again.
-    count: AtomicU64,
-}
-
-impl Readers {
-    fn newest(&self) -> MutexGuard<'_, HashMap<Incarnation, u64>> {
-        // No code that holds this lock can leave its data half-changed.
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, inbox: Incarnation) -> u64 {
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        self.newest().insert(inbox, number);
-        number
-    }
-
-    /// A newer one may have taken over.
-    fn remove(&self, inbox: Incarnation, number: u64) {
-        let mut newest = self.newest();
-        if newest.get(&inbox) == Some(&number) {
-            newest.remove(&inbox);
-        }
-    }
-}
-
 /// Says that its inbox is read here while it lives.
 struct InboxReader {
     subscription: Box<dyn Subscription>,
-    of: Incarnation,
-    number: u64,
-    readers: Arc<Readers>,
+    _link: OpenLink,
 }
 
 #[async_trait]
@@ -236,11 +204,5 @@ impl Subscription for InboxReader {
 
     fn state(&self) -> watch::Receiver<SubscriptionState> {
         self.subscription.state()
-    }
-}
-
-impl Drop for InboxReader {
-    fn drop(&mut self) {
-        self.readers.remove(self.of, self.number);
     }
 }

@@ -120,7 +120,6 @@ impl Setup {
             guard: self.guard,
             now: Arc::new(now),
             seed: 7,
-            nudge: Arc::default(),
         };
         let worker =
             Worker::start(options, transport, Arc::clone(&gateway) as Arc<dyn Gateway>).await;

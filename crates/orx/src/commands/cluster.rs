@@ -45,6 +45,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
         ("slots", Cell::new(busy(status.active, status.slots, status.prefetched))),
         ("jobs", Cell::new(if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })),
         ("dead letters", Cell::new(status.dead_letters.to_string())),
+        ("links", Cell::new(links(&status))),
         ("clock", Cell::new(clock(&status, &session.ui))),
         ("times", Cell::new(settings.join(", "))),
     ];
@@ -68,6 +69,15 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
 
 fn zones(data: &ZoneData) -> String {
     format!("{}, {}", data.source, data.version_text())
+}
+
+/// Those that are not connected stand below, by name.
+fn links(status: &ClusterStatus) -> String {
+    let connected = status.links.iter().filter(|link| link.connected).count();
+    match status.links.len() - connected {
+        0 => format!("{connected} connected"),
+        others => format!("{connected} connected, {others} reconnecting"),
+    }
 }
 
 fn clock(status: &ClusterStatus, ui: &Ui) -> String {

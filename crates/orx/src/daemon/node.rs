@@ -257,7 +257,7 @@ impl Node {
         let token = Token::new(node_token.text());
         let http = http_client(listen.trust()?.as_ref())?;
         let kind = config.transport.kind()?;
-        let carries = transport::of_node(kind, peers.clone(), http, token);
+        let carries = transport::of_node(kind, peers.clone(), notices.links().clone(), http, token);
         let transport = carries.transport;
         let stop_coordinator = CancellationToken::new();
         let parts = Parts {
@@ -325,7 +325,7 @@ impl Node {
 
     async fn start_worker(&self, config: &Config) -> Result<Worker, CliError> {
         let seed = rand::Rng::next_u64(&mut rand::rng());
-        let options = worker_options(config, self.on_loopback, seed, Arc::default())?;
+        let options = worker_options(config, self.on_loopback, seed)?;
         let transport = Arc::clone(&self.transport);
         Worker::start(options, transport, self.coordinator.hosting()).await.map_err(|error| {
             CliError::new(Exit::Failed, "worker", "could not start the worker").cause(chain(&error))

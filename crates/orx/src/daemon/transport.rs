@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orx_transport::http::{HttpTransport, PeerTransport, Token};
-use orx_transport::{Direct, Gateway, PeerServer, Peers, Transport};
+use orx_transport::{Direct, Gateway, Links, PeerServer, Peers, Transport};
 
 /// As the configuration names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +42,14 @@ pub(crate) struct NodeTransport {
 pub(crate) fn of_node(
     kind: TransportKind,
     peers: Peers,
+    links: Links,
     http: reqwest::Client,
     token: Token,
 ) -> NodeTransport {
     match kind {
         TransportKind::Direct => {
             let local = Arc::new(Direct::new());
-            let carries = Arc::new(PeerTransport::new(local, peers, http, token));
+            let carries = Arc::new(PeerTransport::new(local, peers, links, http, token));
             NodeTransport {
                 transport: Arc::clone(&carries) as Arc<dyn Transport>,
                 peers: Some(carries),

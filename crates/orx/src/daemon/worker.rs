@@ -8,7 +8,6 @@ use orx_model::{Incarnation, Name};
 use orx_transport::http::{HttpTransport, HttpTransportOptions, Token};
 use orx_worker::handler::{NOOP, Noop};
 use orx_worker::{Ended, Worker, WorkerOptions};
-use tokio::sync::Notify;
 
 use super::{Told, block_on, chain, failed, host_name, http_client, transport, wall};
 use crate::config::Config;
@@ -48,7 +47,7 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
         options.urls.iter().all(|url| ServerUrl::parse(url).is_ok_and(|url| url.is_loopback()));
     loop {
         let seed = rand::Rng::next_u64(&mut rand::rng());
-        let settings = worker_options(&config, on_loopback, seed, http.moved())?;
+        let settings = worker_options(&config, on_loopback, seed)?;
         let (transport, gateway) = transport::of_worker(kind, http.clone());
         let started = tokio::select! {
             started = Worker::start(settings, transport, gateway) => started,
@@ -90,7 +89,6 @@ pub(super) fn worker_options(
     config: &Config,
     on_loopback: bool,
     seed: u64,
-    nudge: Arc<Notify>,
 ) -> Result<WorkerOptions, CliError> {
     let host = host_name();
     let name = if config.worker.name.is_empty() { &host } else { &config.worker.name };
@@ -112,6 +110,5 @@ pub(super) fn worker_options(
         guard: vec![program.into(), "__guard".into()],
         now: Arc::new(wall),
         seed,
-        nudge,
     })
 }

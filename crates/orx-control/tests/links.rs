@@ -1,0 +1,101 @@
+//! What a node says of its links, and of those of its workers.
+
+use std::sync::Arc;
+
+use orx_control::{Caller, ControlPanel};
+use orx_model::message::{WorkerRegistration, WorkerState};
+use orx_model::wire::{LinkKind, LinkView};
+use orx_model::{Code, Incarnation, Offer, SecretHash};
+use orx_store::{Memory, WorkerReport, Workers as _};
+use orx_testkit::make::{NOW, control_settings, name};
+use orx_transport::{Connection, Direct, LinkOf, Notices, SubscriptionState};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+fn panel(store: &Arc<Memory>, notices: &Notices) -> ControlPanel {
+    ControlPanel::new(
+        Arc::<Memory>::clone(store),
+        Arc::new(Direct::new()),
+        notices.clone(),
+        Arc::new(|| NOW),
+        control_settings(),
+    )
+}
+
+async fn heard(store: &Memory, worker: u128, of: &str, node: Incarnation) {
+    let report = WorkerReport {
+        registration: WorkerRegistration {
+            incarnation: Incarnation(worker),
+            name: name(of),
+            host: "h".into(),
+            pid: 1,
+            version: "1".into(),
+            offer: Offer::default(),
+            slots: 1,
+            started_at: NOW,
+        },
+        state: WorkerState::Running,
+        capacity: 1,
+        heartbeat: 1,
+        load: None,
+        hosted_by: None,
+        node: Some(node),
+    };
+    store.put_workers(vec![(SecretHash([1; 32]), report)], NOW).await.expect("kept");
+}
+
+fn state(why: Option<&str>) -> SubscriptionState {
+    let since = Instant::now();
+    let connection = match why {
+        None => Connection::Connected { since },
+        Some(why) => Connection::Reconnecting { since, why: why.to_owned() },
+    };
+    SubscriptionState { connection, last_echo: Some(since) }
+}
+
+fn of(link: &LinkView) -> (LinkKind, Option<Incarnation>, bool, Option<&str>) {
+    (link.of, link.worker, link.connected, link.why.as_deref())
+}
+
+#[tokio::test]
+async fn a_node_tells_what_is_connected_and_what_is_not_and_why() {
+    let (store, notices) = (Arc::new(Memory::new()), Notices::new());
+    let panel = panel(&store, &notices);
+    let own = control_settings().node;
+    heard(&store, 1, "one", own).await;
+    heard(&store, 2, "two", own).await;
+    heard(&store, 3, "elsewhere", Incarnation(99)).await;
+    let events = watch::Sender::new(state(None));
+    let links = notices.links();
+    let _events = links.open(LinkOf::Events, events.subscribe());
+    let one = links.open(LinkOf::Inbox(Incarnation(1)), watch::channel(state(None)).1);
+    let caller = Caller::local();
+    let status = panel.cluster(&caller).await.expect("a status");
+    let shown: Vec<_> = status.links.iter().map(of).collect();
+    let unread = Some("it was not read here yet");
+    let expected = [
+        (LinkKind::Events, None, true, None),
+        (LinkKind::Inbox, Some(Incarnation(1)), true, None),
+        (LinkKind::Inbox, Some(Incarnation(2)), false, unread),
+    ];
+    assert_eq!(shown, expected);
+    assert!(status.links[0].since.is_some() && status.links[0].last_echo.is_some());
+    assert_eq!(status.links[1].worker_name, Some(name("one")));
+    let lines = panel.hears().expect("it hears");
+    assert!(lines.starts_with("events connected for ") && lines.contains("last echo"), "{lines}");
+
+    drop(one);
+    events.send_replace(state(Some("connection refused")));
+    let status = panel.cluster(&caller).await.expect("a status");
+    assert_eq!(of(&status.links[0]), (LinkKind::Events, None, false, Some("connection refused")));
+    let gone = (LinkKind::Inbox, Some(Incarnation(1)), false, Some("nobody reads it"));
+    assert_eq!(of(&status.links[1]), gone);
+    assert!(status.links[1].since.is_some());
+    let attention = status.attention.join("\n");
+    for words in ["the link events reconnecting for", "the link inbox of worker one reconnecting"] {
+        assert!(attention.contains(words), "{attention}");
+    }
+    let problem = panel.hears().expect_err("it does not hear");
+    assert_eq!(problem.code, Code::Unavailable);
+    assert!(problem.detail.contains("connection refused"), "{problem}");
+}
