@@ -2,7 +2,6 @@
 //! next request: it is read, where it is little, or the answer says that the connection ends.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,39 +10,51 @@ use axum::extract::Request;
 use axum::http::header::EXPECT;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 
 /// More than this is not read for the sake of the connection.
 const MOST: u64 = 64 * 1024;
 /// What comes with its head is there by then.
 const WITHIN: Duration = Duration::from_millis(250);
 
-/// A body that its handler reads, and that can be read on afterwards.
-struct Shared(Arc<Mutex<Body>>);
+/// A body that its handler reads, and that is handed back when the handler drops it.
+struct Lent {
+    body: Body,
+    back: Option<oneshot::Sender<Body>>,
+}
 
-impl HttpBody for Shared {
+impl HttpBody for Lent {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(&mut *body).poll_frame(context)
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            // Nobody may ask for it any more.
+            let _ = back.send(std::mem::take(&mut self.body));
+        }
     }
 }
 
 /// The rest of a body, as far as its handler leaves it.
 pub(crate) struct Rest {
-    body: Arc<Mutex<Body>>,
+    body: oneshot::Receiver<Body>,
     /// The client waits to be told to send it.
     expects: bool,
 }
@@ -56,16 +67,15 @@ impl Rest {
         }
         let (parts, body) = request.into_parts();
         let expects = parts.headers.contains_key(EXPECT);
-        let body = Arc::new(Mutex::new(body));
-        let request = Request::from_parts(parts, Body::new(Shared(Arc::clone(&body))));
-        (request, Some(Self { body, expects }))
+        let (back, rest) = oneshot::channel();
+        let request = Request::from_parts(parts, Body::new(Lent { body, back: Some(back) }));
+        (request, Some(Self { body: rest, expects }))
     }
 
     /// Answers whether the connection can take another request. A handler that still reads, as one
     /// that streams its answer does, sees to that itself.
-    pub(crate) async fn read_out(self) -> bool {
-        let Some(body) = Arc::into_inner(self.body) else { return true };
-        let mut body = body.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) async fn read_out(mut self) -> bool {
+        let Ok(mut body) = self.body.try_recv() else { return true };
         if body.is_end_stream() {
             return true;
         }

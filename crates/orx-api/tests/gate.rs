@@ -12,56 +12,27 @@ use orx_control::{ControlPanel, Scope};
 use orx_coordinator::recorder::plan;
 use orx_coordinator::recorder::run::Recorder;
 use orx_coordinator::{Clock, Context, Now, Settings};
-use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration, WorkerState};
+use orx_model::message::HeartbeatAnswer;
 use orx_model::schedule::wire::{SchedulePage, path as schedules};
 use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{JobDetail, JobPage, path};
-use orx_model::{Incarnation, JobStatus, SecretHash, Timestamp};
-use orx_store::{
-    Dispatching as _, Jobs as _, Lead, LeadRequest, Leases as _, Memory, Store, Term, WorkerReport,
-};
+use orx_model::{Incarnation, JobStatus, Timestamp};
+use orx_store::{Dispatching as _, Jobs as _, Lead, LeadRequest, Leases as _, Memory, Store, Term};
 use orx_testkit::make::{NOW, control_settings, request};
-use orx_transport::{Direct, GatewayError, GatewayServer, Notices, Shard, Subscription, Transport};
+use orx_transport::{Direct, Notices, Shard, Subscription, Transport};
 use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+#[path = "common/answers.rs"]
+mod answers;
+
+use answers::Answers;
+
 /// Stands where a secret does.
 const CANARY: &str = "CANARY";
-
-/// Keeps who registers.
-struct Kept(Arc<dyn Store>);
-
-#[async_trait::async_trait]
-impl GatewayServer for Kept {
-    async fn register(
-        &self,
-        registration: WorkerRegistration,
-        secret: SecretHash,
-    ) -> Result<HeartbeatAnswer, GatewayError> {
-        let report = WorkerReport {
-            state: WorkerState::Running,
-            capacity: registration.slots,
-            heartbeat: 0,
-            load: None,
-            hosted_by: None,
-            node: None,
-            registration,
-        };
-        self.0.put_workers(vec![(secret, report)], NOW).await.expect("kept");
-        Ok(HeartbeatAnswer::default())
-    }
-
-    async fn heartbeat(
-        &self,
-        _: WorkerHeartbeat,
-        _: SecretHash,
-    ) -> Result<HeartbeatAnswer, GatewayError> {
-        Ok(HeartbeatAnswer::default())
-    }
-}
 
 struct World {
     router: axum::Router,
@@ -105,7 +76,10 @@ impl World {
             worker_gateway: Some(WorkerGatewayState {
                 transport: Arc::new(hub),
                 peers: None,
-                coordinator: Arc::new(Kept(Arc::clone(&shared))),
+                coordinator: Arc::new(Answers {
+                    store: Arc::clone(&shared),
+                    answer: HeartbeatAnswer::default(),
+                }),
             }),
             closing: Default::default(),
             now,

@@ -45,14 +45,6 @@ impl Events {
         true
     }
 
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.started.is_empty()
-            && self.progress.is_empty()
-            && self.chunks.is_empty()
-            && self.outcomes.is_empty()
-    }
-
     /// Every execution of which something is told.
     pub(crate) fn executions(&self) -> impl Iterator<Item = ExecutionRef> {
         let started = self.started.iter().map(|(_, it)| (it.job, it.execution));
