@@ -5,6 +5,7 @@ mod common;
 use std::process::{Child, Stdio};
 
 use common::{Machine, is_running, read, signal, until};
+use orx_model::Timestamp;
 use orx_testkit::servers::Database;
 use serde_json::{Value, json};
 
@@ -305,6 +306,58 @@ async fn those_who_wait_and_follow_at_one_node_hear_at_once_what_another_records
         let took = begun.elapsed();
         assert!(took < std::time::Duration::from_secs(5), "{took:?}");
     }
+}
+
+/// Of several rounds the best counts: how long a busy machine takes says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_that_one_node_records_is_seen_at_another_within_a_tenth_of_a_second() {
+    let database = Database::new().await;
+    let (mut first, mut second) = (Machine::new(), Machine::new());
+    coordinate_on(&database, &mut first, "n1", "");
+    coordinate_on(&database, &mut second, "n2", "");
+    let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
+    until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
+    let _worker = Worker::start(&first, "w1", &[]);
+    let ended = |job: &str| -> Timestamp {
+        let shown = first.json(["show", job]);
+        serde_json::from_value(shown["finished_at"].clone()).expect("it has ended")
+    };
+    let script = "echo one; until [ -e end ]; do sleep 0.02; done; rm end";
+    let mut best = [i64::MAX; 3];
+    for _ in 0..5 {
+        let job = detached(&first, script);
+        let out = second.path("out");
+        let file = std::fs::File::create(&out).expect("a file");
+        let wait = second.command(["wait", &job]).stdout(Stdio::null()).spawn().expect("runs");
+        let follow = second.command(["logs", "-f", &job]).stdout(file).spawn().expect("runs");
+        until("it follows", || read(&out).contains("one"));
+        let seen = [wait, follow].map(|child| std::thread::spawn(move || exit_of(child)));
+        std::fs::write(first.path("work/end"), "").expect("written");
+        let seen = seen.map(|seen| seen.join().expect("no panic"));
+        let end = ended(&job);
+
+        let file = std::fs::File::create(&out).expect("a file");
+        let run = second.command(["run", "--", "sh", "-c", script]).stdout(file).spawn();
+        let run = run.expect("runs");
+        until("it runs", || read(&out).contains("one"));
+        let ran = std::thread::spawn(move || exit_of(run));
+        std::fs::write(second.path("work/end"), "").expect("written");
+        let ran = ran.join().expect("no panic");
+        let id = second.json(["show", "@last"])["id"].to_string();
+        let late = [(seen[0], end), (seen[1], end), (ran, ended(&id))];
+        for (best, (seen, end)) in best.iter_mut().zip(late) {
+            *best = (*best).min(seen.as_millis() - end.as_millis());
+        }
+    }
+    assert!(best.iter().all(|ms| *ms < 100), "wait, logs -f and run see it after {best:?} ms");
+}
+
+/// When it ended, which it does well.
+fn exit_of(mut child: Child) -> Timestamp {
+    assert!(child.wait().expect("ended").success());
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let ms = since.expect("after 1970").as_millis();
+    Timestamp::from_millis(i64::try_from(ms).expect("before the end of time"))
 }
 
 /// Whoever follows a job stops at its end: what comes later is not seen.
