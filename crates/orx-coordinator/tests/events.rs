@@ -181,13 +181,18 @@ async fn a_node_tells_that_it_joined_that_it_leads_and_that_it_does_no_longer() 
     let (_coordinator, running) = Coordinator::start(parts, stop.clone()).await.expect("started");
     let mut told = Vec::new();
     while told.len() < 2 {
-        told.extend(changes(reader.next(10).await));
+        told.extend(changes(soon(&mut reader).await));
     }
     let [NodeEvent::Leads { epoch }, NodeEvent::Joined] = told[..] else { panic!("{told:?}") };
     assert!(epoch > 0);
     stop.cancel();
     running.await.expect("no panic").expect("in good order");
-    assert_eq!(changes(reader.next(10).await), [NodeEvent::Follows]);
+    assert_eq!(changes(soon(&mut reader).await), [NodeEvent::Follows]);
+}
+
+async fn soon(reader: &mut FeedReader) -> News {
+    let news = tokio::time::timeout(Duration::from_secs(30), reader.next(10)).await;
+    news.expect("it is told")
 }
 
 fn changes(news: News) -> Vec<NodeEvent> {
