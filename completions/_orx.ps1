@@ -1677,6 +1677,7 @@ Register-ArgumentCompleter -Native -CommandName 'orx' -ScriptBlock {
             [CompletionResult]::new('--tz', '--tz', [CompletionResultType]::ParameterName, 'Time zone of the times you write and read')
             [CompletionResult]::new('--resume', '--resume', [CompletionResultType]::ParameterName, 'Go on with a copy that was broken off')
             [CompletionResult]::new('--force-source', '--force-source', [CompletionResultType]::ParameterName, 'Copy from a store that has moved already: it is taken for the home again')
+            [CompletionResult]::new('--skip-unreadable', '--skip-unreadable', [CompletionResultType]::ParameterName, 'Move without what cannot be read in the first one, which keeps it')
             [CompletionResult]::new('--no-header', '--no-header', [CompletionResultType]::ParameterName, 'Leave out the names of columns')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Only data and errors')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more')

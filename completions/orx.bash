@@ -4290,7 +4290,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__store__subcmd__copy)
-            opts="-c -o -v -h --resume --force-source --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
+            opts="-c -o -v -h --resume --force-source --skip-unreadable --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

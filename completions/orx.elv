@@ -1614,6 +1614,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --tz 'Time zone of the times you write and read'
             cand --resume 'Go on with a copy that was broken off'
             cand --force-source 'Copy from a store that has moved already: it is taken for the home again'
+            cand --skip-unreadable 'Move without what cannot be read in the first one, which keeps it'
             cand --no-header 'Leave out the names of columns'
             cand --quiet 'Only data and errors'
             cand -v 'Say more'

@@ -1649,6 +1649,7 @@ complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcomman
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l tz -d 'Time zone of the times you write and read' -r
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l resume -d 'Go on with a copy that was broken off'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l force-source -d 'Copy from a store that has moved already: it is taken for the home again'
+complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l skip-unreadable -d 'Move without what cannot be read in the first one, which keeps it'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l no-header -d 'Leave out the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -l quiet -d 'Only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand store; and __fish_seen_subcommand_from copy" -s v -l verbose -d 'Say more'

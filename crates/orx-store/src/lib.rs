@@ -596,14 +596,30 @@ pub trait Tokens: Send + Sync {
 /// A job with all that belongs to it but its log, on its way from one store to another.
 #[derive(Debug, Clone)]
 pub struct Parcel {
+    /// One that cannot be read is exported as such ([`Job::unreadable`]); no store can import it.
     pub job: Job,
     pub key_hash: Option<String>,
     /// While it waits: when its waiting is over.
     pub expire_at: Option<Timestamp>,
     /// Since when its dead letter is kept.
     pub dead_at: Option<Timestamp>,
-    /// Those that ended, oldest first.
+    /// Those that ended and can be read, oldest first.
     pub attempts: Vec<Attempt>,
+}
+
+/// How many rows a store keeps of what belongs to its jobs and schedules, readable or not: what an
+/// export passes over shows as a difference.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    /// That ended.
+    pub attempts: u64,
+    pub log_chunks: u64,
+    /// Of forgotten jobs.
+    pub keys: u64,
+    /// Of ledgers.
+    pub slots: u64,
+    pub watched: u64,
+    pub tokens: u64,
 }
 
 impl Parcel {
@@ -682,13 +698,15 @@ impl Home {
 /// Everything from one store to another, ids kept. For stores that nobody else uses meanwhile.
 #[async_trait]
 pub trait Transfer: Send + Sync {
+    async fn row_counts(&self) -> Result<RowCounts>;
+
     /// Oldest first, from above `after`.
     async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>>;
 
     /// Durable. A job whose id is there already is passed over; answers how many were not.
     async fn import(&self, parcels: Vec<Parcel>) -> Result<u64>;
 
-    /// By key, from above `after`.
+    /// By key, from above `after`. Those that cannot be read are passed over, and fill no page.
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>>;
 
     /// Durable. A key that is there already is passed over.

@@ -404,7 +404,7 @@ pub trait Schedules: Send + Sync {
     /// Durable. One whose id is there already is passed over.
     async fn import_schedules(&self, schedules: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()>;
 
-    /// Likewise, every watched run, ready to be settled or not.
+    /// Likewise, every watched run that can be read, ready to be settled or not.
     async fn all_watched(&self) -> Result<Vec<Watched>>;
 
     /// Likewise.

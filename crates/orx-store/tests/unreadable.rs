@@ -137,6 +137,11 @@ async fn all_others_are_seen(store: &dyn Store) {
         let job = store.job(JobId(id)).await.expect("read").expect("a job");
         assert!(job.unreadable.is_some() && job.error.is_some(), "{job:?}");
     }
+    let parcels = store.export(None, 50).await.expect("exported");
+    let exported: Vec<(i64, bool)> =
+        parcels.iter().map(|it| (it.job.id.0, it.job.unreadable.is_some())).collect();
+    assert_eq!(exported, found);
+    assert_eq!(store.row_counts().await.expect("counted").tokens, 2);
     assert_eq!(store.jobs(vec![JobId(1), JobId(3)]).await.expect("read").len(), 2);
     let by_key = store.job_by_key("1").await.expect("read").map(|job| job.id);
     assert_eq!(by_key, Some(JobId(1)));

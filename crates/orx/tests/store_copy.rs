@@ -197,6 +197,77 @@ async fn a_copy_that_is_broken_off_leaves_no_two_homes_and_can_be_gone_on_with()
     assert_eq!(machine.status("1"), "completed");
 }
 
+/// A store with one row that cannot be read of each kind, beside one that can.
+fn damaged(machine: &mut Machine) {
+    for script in ["echo one", "echo two", "echo three"] {
+        machine.orx(["run", "--", "sh", "-c", script]);
+    }
+    machine.orx(["enqueue", "nobody.runs.this", "--key", "kept"]);
+    for id in ["good", "bad"] {
+        let made =
+            machine.orx(["schedule", "add", id, "--every", "1s", "--max-runs", "2", "orx.noop"]);
+        assert_eq!(made.code, 0, "{made:?}");
+        until("both runs", || machine.json(["schedule", "show", id])["runs"] == 2);
+    }
+    machine.orx(["token", "create", "--scope", "read", "--note", "damage"]);
+    machine.orx(["wait", "5", "6", "7", "8"]);
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+    let file = rusqlite::Connection::open(machine.state().join("orx.db")).expect("the file");
+    file.pragma_update(None, "ignore_check_constraints", true).expect("set");
+    for sql in [
+        "update specs set spec = '{' where job = 1",
+        "update attempts set execution = x'00' where job = 2",
+        "update logs set execution = x'00' where job = 3",
+        "update schedule_plans set spec = '{' where id = 'bad'",
+        "update slots set outcome = 'x' where schedule = 'good' and slot = \
+         (select min(slot) from slots where schedule = 'good')",
+        "update tokens set scopes = '{' where note = 'damage'",
+    ] {
+        assert_eq!(file.execute(sql, []).expect("damaged"), 1, "{sql}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_copied() {
+    let mut machine = Machine::with_server();
+    let here = machine.state().to_str().expect("text").to_owned();
+    let there = folder(&machine, "there");
+    damaged(&mut machine);
+    let copied = copy(&machine, &here, &there);
+    assert_eq!(copied.code, 7, "{copied:?}");
+    let told: Value = serde_json::from_str(&copied.out).expect("json");
+    assert_eq!((&told["jobs"], &told["schedules"]), (&7.into(), &1.into()), "{told}");
+    let unreadable = &told["unreadable"];
+    assert_eq!(unreadable["jobs"][0]["id"], 1, "{told}");
+    assert_eq!(unreadable["schedules"][0]["id"], "bad", "{told}");
+    // Also what belongs to the job and the schedule that are not there.
+    let counts = ["job_count", "schedule_count", "attempts", "log_chunks", "slots", "tokens"];
+    let counts = counts.map(|key| unreadable[key].as_u64().expect("a count"));
+    assert_eq!(counts, [1, 1, 2, 2, 3, 1], "{told}");
+    for said in ["job 1 cannot be read", "has not moved", "--resume --skip-unreadable"] {
+        assert!(copied.err.contains(said), "{copied:?}");
+    }
+
+    // The source is the home still, and shows them; the copy is none yet.
+    refused(&machine, &there);
+    machine.start(&[]);
+    let shown = machine.json(["show", "1"]);
+    assert!(shown["unreadable"].is_string(), "{shown}");
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+
+    let moved = machine.orx(["store", "copy", "--resume", "--skip-unreadable", &here, &there]);
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert!(moved.out.contains("1 jobs"), "{moved:?}");
+    refused(&machine, &here);
+    std::fs::rename(machine.path("there/orx.db"), machine.state().join("orx.db")).expect("moved");
+    machine.start(&[]);
+    let jobs = machine.json(["jobs", "--limit", "50"]);
+    assert_eq!(jobs.as_array().map(Vec::len), Some(7), "{jobs}");
+    assert_eq!(machine.orx(["show", "1"]).code, 3);
+    assert_eq!(machine.orx(["logs", "2"]).out, "two\n");
+    assert_eq!(machine.stop(), 0, "{}", machine.log());
+}
+
 #[test]
 fn a_copied_folder_is_refused_beside_the_one_it_was_copied_from() {
     let mut machine = Machine::with_server();

@@ -204,6 +204,7 @@ pass!(Tokens {
 });
 
 pass!(Transfer {
+    fn row_counts() -> RowCounts;
     fn export(after: Option<JobId>, limit: u32) -> Vec<Parcel>;
     fn import(parcels: Vec<Parcel>) -> u64;
     fn export_keys(after: Option<String>, limit: u32) -> Vec<KeptKey>;

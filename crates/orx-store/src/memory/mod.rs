@@ -25,8 +25,8 @@ use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
     DeadLetters, Dispatching, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest, Leases,
     ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
-    PruneRequest, Pruned, Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord,
-    Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
+    PruneRequest, Pruned, Recorded, Result, RetryAnswer, RowCounts, StoreError, StoreInfo, Term,
+    TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -1155,6 +1155,18 @@ impl Upkeep for Memory {
 
 #[async_trait]
 impl Transfer for Memory {
+    async fn row_counts(&self) -> Result<RowCounts> {
+        let state = self.state()?;
+        Ok(RowCounts {
+            attempts: state.jobs.values().map(|entry| entry.ended.len() as u64).sum(),
+            log_chunks: state.logs.len() as u64,
+            keys: state.kept_keys.len() as u64,
+            slots: state.schedules.slots.len() as u64,
+            watched: state.schedules.watched.len() as u64,
+            tokens: state.tokens.len() as u64,
+        })
+    }
+
     async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
         let state = self.state()?;
         let above = state.jobs.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));

@@ -18,11 +18,11 @@ use crate::{
 pub(super) struct Kept {
     /// Each with its last run's id; the status is looked up.
     schedules: BTreeMap<Name, ScheduleRecord>,
-    slots: BTreeMap<(Name, Timestamp), Slot>,
-    watched: BTreeMap<JobId, Row>,
+    pub(super) slots: BTreeMap<(Name, Timestamp), Slot>,
+    pub(super) watched: BTreeMap<JobId, Row>,
 }
 
-struct Row {
+pub(super) struct Row {
     schedule: Name,
     slot: Option<Timestamp>,
     after: Option<JobId>,

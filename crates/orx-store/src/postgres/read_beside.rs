@@ -11,7 +11,7 @@ use super::row::{self, ATTEMPT, Columns, JOB, wrong};
 use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
 use crate::words::{integer, order_of, stream_code, stream_of, unreadable_worker, worker_state};
-use crate::{KeptKey, LogRequest, Parcel, TokenRecord, WorkerRecord, WorkerReport};
+use crate::{KeptKey, LogRequest, Parcel, RowCounts, TokenRecord, WorkerRecord, WorkerReport};
 
 /// Chunks looked at in one read for the end of a log.
 const TAIL_CHUNKS: i64 = 500;
@@ -131,16 +131,20 @@ impl Inner {
         let sets = self.send(Kind::Scan, sql::fill(&query, &values)).await?;
         let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
         for row in sets.get(1).into_iter().flatten() {
-            let attempt = row::attempt(row)?;
-            attempts.entry(attempt.job).or_default().push(attempt);
+            for attempt in row::readable("an attempt", std::slice::from_ref(row), row::attempt)? {
+                attempts.entry(attempt.job).or_default().push(attempt);
+            }
         }
         let parcel = |row| {
-            let (job, row) = (row::job(row)?, Columns(row));
-            let hashed: Hashed = row.json(26)?;
+            let (job, row) = (row::job_or_stub(row)?, Columns(row));
+            let key_hash = match row.json::<Hashed>(26) {
+                Err(Trouble::Unreadable(_)) if job.unreadable.is_some() => None,
+                read => read?.key_hash,
+            };
             Ok(Parcel {
                 attempts: attempts.remove(&job.id).unwrap_or_default(),
                 job,
-                key_hash: hashed.key_hash,
+                key_hash,
                 expire_at: row.optional_time(29)?,
                 dead_at: row.optional_time(28)?,
             })
@@ -148,14 +152,21 @@ impl Inner {
         sets.first().into_iter().flatten().map(parcel).collect()
     }
 
+    pub(super) async fn row_counts(&self) -> Done<RowCounts> {
+        let rows = self.rows(Kind::Scan, include_str!("../row_counts.sql").to_owned()).await?;
+        let row = Columns(rows.first().ok_or_else(|| wrong(0, "no row"))?);
+        Ok(RowCounts {
+            attempts: row.unsigned(0)?,
+            log_chunks: row.unsigned(1)?,
+            keys: row.unsigned(2)?,
+            slots: row.unsigned(3)?,
+            watched: row.unsigned(4)?,
+            tokens: row.unsigned(5)?,
+        })
+    }
+
     pub(super) async fn kept_keys(&self, after: &str, limit: u32) -> Done<Vec<KeptKey>> {
-        let values = [("after", sql::text(after)), ("limit", sql::int(i64::from(limit)))];
-        let message = sql::fill(
-            "select key, job, hash, status, kept_until from keys \
-             where kept_until is not null and key > :after order by key limit :limit",
-            &values,
-        );
-        let key = |row| {
+        let key = |row: &_| {
             let row = Columns(row);
             Ok(KeptKey {
                 key: row.text(0)?,
@@ -165,7 +176,22 @@ impl Inner {
                 kept_until: row.time(4)?,
             })
         };
-        self.rows(Kind::Scan, message).await?.iter().map(key).collect()
+        let mut after = after.to_owned();
+        loop {
+            let values = [("after", sql::text(&after)), ("limit", sql::int(i64::from(limit)))];
+            let message = sql::fill(
+                "select key, job, hash, status, kept_until from keys \
+                 where kept_until is not null and key > :after order by key limit :limit",
+                &values,
+            );
+            let rows = self.rows(Kind::Scan, message).await?;
+            let keys = row::readable("a key", &rows, key)?;
+            // A page of nothing but those that cannot be read is not the end.
+            match rows.last().filter(|_| keys.is_empty()) {
+                Some(last) => after = Columns(last).text(0)?,
+                None => return Ok(keys),
+            }
+        }
     }
 
     pub(super) async fn next_job(&self) -> Done<i64> {

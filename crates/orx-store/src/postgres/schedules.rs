@@ -352,7 +352,7 @@ impl Inner {
 
     async fn all_watched(&self) -> Done<Vec<Watched>> {
         let message = format!("{WATCHED} order by w.job");
-        self.rows(Kind::Scan, message).await?.iter().map(watched).collect()
+        row::readable("a watched run", &self.rows(Kind::Scan, message).await?, watched)
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Done<u64> {

@@ -21,8 +21,8 @@ use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
     DeadLetters, Dispatching, Durability, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest,
     Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
-    PruneRequest, Pruned, Recorded, Result, RetryAnswer, StoreError, StoreInfo, Term, TokenRecord,
-    Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
+    PruneRequest, Pruned, Recorded, Result, RetryAnswer, RowCounts, StoreError, StoreInfo, Term,
+    TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: SCAN_MAX };
@@ -239,6 +239,10 @@ impl Leases for Postgres {
 
 #[async_trait]
 impl Transfer for Postgres {
+    async fn row_counts(&self) -> Result<RowCounts> {
+        self.inner.read("count the rows", self.inner.row_counts()).await
+    }
+
     async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
         let after = after.map_or(0, |after| after.0);
         self.inner.read("read the jobs", self.inner.export(after, limit)).await

@@ -12,8 +12,8 @@ use super::row;
 use super::trouble::Done;
 use crate::words::{self, clock_note};
 use crate::{
-    ClockNote, KeptKey, LogRequest, NodeRecord, NodeReport, Parcel, TokenRecord, WorkerRecord,
-    WorkerReport,
+    ClockNote, KeptKey, LogRequest, NodeRecord, NodeReport, Parcel, RowCounts, TokenRecord,
+    WorkerRecord, WorkerReport,
 };
 
 pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> Done<Vec<LogChunk>> {
@@ -30,20 +30,11 @@ pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> Done<Vec<Log
     ])?;
     let (mut bytes, mut chunks) = (0, Vec::new());
     while let Some(row) = rows.next()? {
-        let Ok(stream) = row::stream(row, 3) else { continue };
-        if !request.streams.is_empty() && !request.streams.contains(&stream) {
+        let read = row::readable("a chunk of a log", std::iter::once(chunk(request.job, row)))?;
+        let Some(chunk) = read.into_iter().next() else { continue };
+        if !request.streams.is_empty() && !request.streams.contains(&chunk.stream) {
             continue;
         }
-        let chunk = LogChunk {
-            job: request.job,
-            attempt: row.get(0)?,
-            execution: ExecutionId::from_bytes(row.get(2)?),
-            seq: row.get::<_, i64>(1)?.unsigned_abs(),
-            stream,
-            at: row::time(row, 4)?,
-            dropped_bytes: row.get::<_, i64>(5)?.unsigned_abs(),
-            bytes: row.get(6)?,
-        };
         // An empty chunk counts for one, so that a log of nothing but those has an end.
         bytes += chunk.bytes.len().max(1);
         chunks.push(chunk);
@@ -52,6 +43,19 @@ pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> Done<Vec<Log
         }
     }
     Ok(chunks)
+}
+
+fn chunk(job: JobId, row: &Row<'_>) -> rusqlite::Result<LogChunk> {
+    Ok(LogChunk {
+        job,
+        attempt: row.get(0)?,
+        execution: ExecutionId::from_bytes(row.get(2)?),
+        seq: row.get::<_, i64>(1)?.unsigned_abs(),
+        stream: row::stream(row, 3)?,
+        at: row::time(row, 4)?,
+        dropped_bytes: row.get::<_, i64>(5)?.unsigned_abs(),
+        bytes: row.get(6)?,
+    })
 }
 
 pub(super) fn log_tail(conn: &Connection, request: &LogRequest, lines: u32) -> Done<LogCursor> {
@@ -171,10 +175,14 @@ pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> Done<Vec<Parc
         struct Hashed {
             key_hash: Option<String>,
         }
-        let hashed: Hashed = row::json(row, 26)?;
+        let job = row::job_or_stub(row)?;
+        let hashed = match row::json::<Hashed>(row, 26) {
+            Err(_) if job.unreadable.is_some() => None,
+            read => read?.key_hash,
+        };
         Ok(Parcel {
-            job: row::job(row)?,
-            key_hash: hashed.key_hash,
+            job,
+            key_hash: hashed,
             expire_at: row::optional_time(row, 29)?,
             dead_at: row::optional_time(row, 28)?,
             attempts: Vec::new(),
@@ -186,26 +194,49 @@ pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> Done<Vec<Parc
     for parcel in &mut parcels {
         let id = parcel.job.id;
         let attempts = ended.query_map([id.0], |row| row::attempt(id, row))?;
-        parcel.attempts = attempts.collect::<Result<_, _>>()?;
+        parcel.attempts = row::readable("an attempt", attempts)?;
     }
     Ok(parcels)
+}
+
+pub(super) fn row_counts(conn: &Connection) -> Done<RowCounts> {
+    let mut read = conn.prepare_cached(include_str!("../row_counts.sql"))?;
+    let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    Ok(read.query_row([], |row| {
+        Ok(RowCounts {
+            attempts: count(row, 0)?,
+            log_chunks: count(row, 1)?,
+            keys: count(row, 2)?,
+            slots: count(row, 3)?,
+            watched: count(row, 4)?,
+            tokens: count(row, 5)?,
+        })
+    })?)
 }
 
 pub(super) fn kept_keys(conn: &Connection, after: &str, limit: u32) -> Done<Vec<KeptKey>> {
     let mut read = conn.prepare_cached(
         "SELECT key, job, hash, status, kept_until FROM keys \
-         WHERE kept_until IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2",
+         WHERE kept_until IS NOT NULL AND key > ?1 ORDER BY key",
     )?;
-    let rows = read.query_map(params![after, limit], |row| {
-        Ok(KeptKey {
-            key: row.get(0)?,
-            job: JobId(row.get(1)?),
-            hash: row.get(2)?,
-            status: row::status(row, 3)?,
-            kept_until: row::time(row, 4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = read.query([after])?;
+    let mut keys = Vec::new();
+    while keys.len() < limit as usize
+        && let Some(row) = rows.next()?
+    {
+        keys.extend(row::readable("a key", std::iter::once(kept_key(row)))?);
+    }
+    Ok(keys)
+}
+
+fn kept_key(row: &Row<'_>) -> rusqlite::Result<KeptKey> {
+    Ok(KeptKey {
+        key: row.get(0)?,
+        job: JobId(row.get(1)?),
+        hash: row.get(2)?,
+        status: row::status(row, 3)?,
+        kept_until: row::time(row, 4)?,
+    })
 }
 
 const TOKEN: &str = "SELECT id, hash, scopes, created_at, expires_at, revoked_at, note FROM tokens";

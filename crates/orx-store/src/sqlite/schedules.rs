@@ -504,7 +504,7 @@ pub(super) fn watched(conn: &Connection, limit: u32) -> Done<Vec<Watched>> {
 pub(super) fn all_watched(conn: &Connection) -> Done<Vec<Watched>> {
     let mut read = conn.prepare_cached(&format!("{WATCHED} ORDER BY w.job"))?;
     let rows = read.query_map([], watched_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(row::readable("a watched run", rows)?)
 }
 
 pub(super) fn settle(tx: &mut Tx<'_>, settles: &[NewSettle], now: Timestamp) -> Done<Vec<Settled>> {

@@ -32,7 +32,7 @@ use crate::{
     DeadLetterRow, DeadLetters, Dispatching, Durability, Enqueued, Fire, Holder, Home, Jobs,
     KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord,
     NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result, RetryAnswer,
-    Rewind, SchedulePlan, ScheduleRecord, Schedules, Settle, Settled, SlotRequest, StoreError,
+    Rewind, RowCounts, SchedulePlan, ScheduleRecord, Schedules, Settle, Settled, SlotRequest, StoreError,
     StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerPut, WorkerRecord,
     WorkerReport, Workers,
 };
@@ -449,6 +449,10 @@ impl Leases for Sqlite {
 
 #[async_trait]
 impl Transfer for Sqlite {
+    async fn row_counts(&self) -> Result<RowCounts> {
+        self.read_of(Reads::Scan, "count the rows", read_beside::row_counts).await
+    }
+
     async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
         let after = after.map_or(0, |after| after.0);
         let read = move |conn: &Connection| read_beside::export(conn, after, limit);

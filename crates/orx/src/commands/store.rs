@@ -12,8 +12,11 @@ pub(crate) enum Command {
     /// Move everything from one store to another, ids kept
     ///
     /// Jobs with their attempts and logs, dead letters, keys, schedules and tokens. Nothing may use either store
-    /// meanwhile. The first one keeps all it has, and is marked as moved: no server takes it any more. A store is a state folder, for the SQLite file in it, or `postgres://user@host/db`;
-    /// the password comes from PGPASSWORD or ~/.pgpass.
+    /// meanwhile. The first one keeps all it has, and is marked as moved: no server takes it any more. What cannot
+    /// be read in it is named, and the rest is copied; but it has moved only with --skip-unreadable.
+    ///
+    /// A store is a state folder, for the SQLite file in it, or `postgres://user@host/db`; the password comes from
+    /// PGPASSWORD or ~/.pgpass.
     #[command(after_long_help = super::help::STORE)]
     Copy {
         /// State folder, or `postgres://…`
@@ -26,11 +29,14 @@ pub(crate) enum Command {
         /// Copy from a store that has moved already: it is taken for the home again
         #[arg(long)]
         force_source: bool,
+        /// Move without what cannot be read in the first one, which keeps it
+        #[arg(long)]
+        skip_unreadable: bool,
     },
 }
 
 pub(crate) fn run(command: Command, config: Config, ui: &Ui) -> Result<Exit, CliError> {
-    let Command::Copy { from, to, resume, force_source } = command;
+    let Command::Copy { from, to, resume, force_source, skip_unreadable } = command;
     let (from, to) = (Place::parse(&from)?, Place::parse(&to)?);
     for place in [&from, &to] {
         if let Place::Folder(folder) = place
@@ -41,8 +47,16 @@ pub(crate) fn run(command: Command, config: Config, ui: &Ui) -> Result<Exit, Cli
                 .hint("a store is a state folder, or `postgres://user@host/database`"));
         }
     }
-    let options = CopyOptions { from, to, resume, force_source, config };
+    let options = CopyOptions { from, to, resume, force_source, skip_unreadable, config };
     let copied = copy(options, |how_far| ui.note(&format!("copied {how_far}")))?;
+    for row in &copied.unreadable.jobs {
+        ui.warn(&format!("job {} cannot be read, and is not copied: {}", row.id, row.why));
+    }
+    for row in &copied.unreadable.schedules {
+        ui.warn(&format!("schedule {} cannot be read, and is not copied: {}", row.id, row.why));
+    }
+    let left: Vec<String> =
+        copied.unreadable.counts().map(|(what, count)| format!("{count} {what}")).collect();
     let lines = [
         ("from", Cell::new(copied.from.clone())),
         ("to", Cell::new(copied.to.clone())),
@@ -52,7 +66,18 @@ pub(crate) fn run(command: Command, config: Config, ui: &Ui) -> Result<Exit, Cli
         ("schedules", Cell::new(copied.schedules.to_string())),
         ("tokens", Cell::new(copied.tokens.to_string())),
         ("next job", Cell::new(copied.next_job.to_string())),
+        ("unreadable", Cell::new(if left.is_empty() { "none".into() } else { left.join(", ") })),
     ];
     ui.one(&copied, &copied.jobs.to_string(), &lines)?;
-    Ok(Exit::Done)
+    if copied.moved {
+        return Ok(Exit::Done);
+    }
+    let (from, to) = (copied.from, copied.to);
+    let message = format!("`{from}` has not moved: some of it cannot be read");
+    Err(CliError::new(Exit::Partial, "unreadable", message)
+        .cause(format!("not in the copy: {}", left.join(", ")))
+        .hint(format!(
+            "a server on `{from}` shows them (`orx show`, `orx schedule show`); `orx store copy --resume \
+             --skip-unreadable {from} {to}` moves without them"
+        )))
 }

@@ -6,6 +6,7 @@
 //! first the target says that it is not whole, at the end the source says that it has moved, and only
 //! then the target that it is whole.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use orx_model::log::LogCursor;
@@ -31,6 +32,8 @@ const SLOTS_MOST: u32 = SLOTS_KEPT * 2;
 const LOG_BYTES: usize = 4 * 1024 * 1024;
 /// The lead of both stores, renewed with every page.
 const LEAD: Duration = Duration::from_secs(60);
+/// Of each kind so many that cannot be read are named.
+const NAMED_MOST: usize = 100;
 /// A node that was heard of within this lives.
 const NODE_LIVES: Duration = Duration::from_secs(30);
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -42,6 +45,8 @@ pub(crate) struct CopyOptions {
     pub(crate) resume: bool,
     /// The source may have moved already.
     pub(crate) force_source: bool,
+    /// The copy counts as whole without what cannot be read.
+    pub(crate) skip_unreadable: bool,
     pub(crate) config: Config,
 }
 
@@ -60,6 +65,90 @@ pub(crate) struct Copied {
     pub(crate) tokens: u64,
     /// The id that the next job gets, here as there.
     pub(crate) next_job: i64,
+    /// Whether the source is marked as moved.
+    pub(crate) moved: bool,
+    /// What cannot be read in the source.
+    pub(crate) unreadable: Unreadable,
+}
+
+/// Rows of the source that cannot be read, and so are not in the copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Unreadable {
+    /// The first of them, with why.
+    pub(crate) jobs: Vec<UnreadableRow<JobId>>,
+    pub(crate) schedules: Vec<UnreadableRow<Name>>,
+    pub(crate) job_count: u64,
+    pub(crate) schedule_count: u64,
+    /// Those of the jobs and schedules above are among the following.
+    pub(crate) attempts: u64,
+    pub(crate) log_chunks: u64,
+    pub(crate) keys: u64,
+    pub(crate) slots: u64,
+    /// Of schedules that watch for the end of a run.
+    pub(crate) watched: u64,
+    pub(crate) tokens: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct UnreadableRow<I> {
+    pub(crate) id: I,
+    pub(crate) why: String,
+}
+
+impl Unreadable {
+    /// Each kind with how many.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = [
+            ("jobs", self.job_count),
+            ("schedules", self.schedule_count),
+            ("attempts", self.attempts),
+            ("log chunks", self.log_chunks),
+            ("keys", self.keys),
+            ("rows of ledgers", self.slots),
+            ("watched runs", self.watched),
+            ("tokens", self.tokens),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts().next().is_none()
+    }
+
+    fn job(&mut self, job: &Job, why: String) {
+        tracing::warn!(job = %job.id, %why, "a job that cannot be read is not copied");
+        self.job_count += 1;
+        if self.jobs.len() < NAMED_MOST {
+            self.jobs.push(UnreadableRow { id: job.id, why });
+        }
+    }
+
+    fn schedule(&mut self, id: &Name, why: String) {
+        tracing::warn!(schedule = %id, %why, "a schedule that cannot be read is not copied");
+        self.schedule_count += 1;
+        if self.schedules.len() < NAMED_MOST {
+            self.schedules.push(UnreadableRow { id: id.clone(), why });
+        }
+    }
+}
+
+/// What was read of the jobs of the source, to compare with what is in the target.
+#[derive(Debug, Default)]
+struct JobsRead {
+    counts: BTreeMap<Name, StatusCounts>,
+    jobs: u64,
+    dead: u64,
+    attempts: u64,
+}
+
+impl JobsRead {
+    fn add(&mut self, parcel: &Parcel) {
+        let job = &parcel.job;
+        *self.counts.entry(job.queue.clone()).or_default().slot(job.status) += 1;
+        self.jobs += 1;
+        self.dead += u64::from(job.dead.is_some() && parcel.dead_at.is_some());
+        self.attempts += parcel.attempts.len() as u64;
+    }
 }
 
 /// Copies all. Blocks. `say` is told how far it is, now and then.
@@ -78,7 +167,8 @@ async fn run(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliErro
     if finish(&*source, &*target, &options).await? {
         let next_job = target.next_job().await.map_err(store_error)?.0;
         let (from, to) = (options.from.shown(), options.to.shown());
-        return Ok(Copied { v: orx_model::wire::V, from, to, next_job, ..Copied::default() });
+        let v = orx_model::wire::V;
+        return Ok(Copied { v, from, to, next_job, moved: true, ..Copied::default() });
     }
     let node = Incarnation::random(&mut rand::rng());
     let mut both = Both {
@@ -232,14 +322,24 @@ impl Both<'_> {
         let began = tokio::time::Instant::now();
         let mut said = began;
         let mut after = None;
-        let mut passed = 0_u64;
+        let mut read = JobsRead::default();
         loop {
             let parcels = source.export(after, PAGE).await.map_err(store_error)?;
             let Some(last) = parcels.last().map(|parcel| parcel.job.id) else { break };
+            let mut readable = Vec::with_capacity(parcels.len());
+            for parcel in parcels {
+                match &parcel.job.unreadable {
+                    Some(why) => copied.unreadable.job(&parcel.job, why.clone()),
+                    None => {
+                        read.add(&parcel);
+                        readable.push(parcel);
+                    }
+                }
+            }
+            let parcels = readable;
             if options.resume {
                 self.same_there(&parcels, after).await?;
             }
-            passed += parcels.len() as u64;
             let ids: Vec<JobId> = parcels.iter().map(|parcel| parcel.job.id).collect();
             copied.jobs += target.import(parcels).await.map_err(store_error)?;
             for id in ids {
@@ -251,18 +351,30 @@ impl Both<'_> {
             }
             if said.elapsed() >= SAY_EVERY {
                 said = tokio::time::Instant::now();
+                let passed = read.jobs + copied.unreadable.job_count;
                 say(&format!("{passed} of {all} jobs"));
             }
         }
         copied.keys = self.keys().await.map_err(store_error)?;
-        copied.schedules = self.schedules().await.map_err(store_error)?;
-        copied.tokens = self.tokens().await.map_err(store_error)?;
+        let (slots, watched) = self.schedules(&mut copied).await.map_err(store_error)?;
+        let tokens = self.tokens(&mut copied).await.map_err(store_error)?;
+        let rows = source.row_counts().await.map_err(store_error)?;
+        let unreadable = &mut copied.unreadable;
+        unreadable.attempts = rows.attempts.saturating_sub(read.attempts);
+        unreadable.log_chunks = rows.log_chunks.saturating_sub(copied.log_chunks);
+        unreadable.keys = rows.keys.saturating_sub(copied.keys);
+        unreadable.slots = rows.slots.saturating_sub(slots);
+        unreadable.watched = rows.watched.saturating_sub(watched);
+        unreadable.tokens = rows.tokens.saturating_sub(tokens);
         let next = source.next_job().await.map_err(store_error)?;
         target.skip_jobs(next).await.map_err(store_error)?;
         copied.next_job = target.next_job().await.map_err(store_error)?.0;
         // Also what may ride a later sync is on the disk now.
         target.check_writable().await.map_err(store_error)?;
-        self.compare().await?;
+        if read.jobs + copied.unreadable.job_count != all {
+            return Err(not_same("the source has other jobs than it counts"));
+        }
+        self.compare(read).await?;
         // One that started meanwhile leads nothing; but what was asked of it is not in the copy.
         if let Some(node) = living(source).await? {
             let message = format!("the store `{}` came into use meanwhile", self.source.shown);
@@ -270,10 +382,14 @@ impl Both<'_> {
                 .cause(format!("the node `{node}` lives on it"))
                 .hint("stop it, then copy into another empty store"));
         }
+        if !copied.unreadable.is_empty() && !options.skip_unreadable {
+            return Ok(copied);
+        }
         let mut home = source.home().await.map_err(store_error)?;
         home.moved_to = Some(options.to.name());
         source.put_home(home).await.map_err(store_error)?;
         self.mark_target(None).await?;
+        copied.moved = true;
         Ok(copied)
     }
 
@@ -330,24 +446,31 @@ impl Both<'_> {
         }
     }
 
-    /// Each with its ledger in one transaction: a copy that is broken off has it whole or not.
-    async fn schedules(&mut self) -> Result<u64, StoreError> {
-        let (mut count, mut after) = (0, None);
+    /// Each with its ledger in one transaction: a copy that is broken off has it whole or not. Answers
+    /// how many rows of ledgers and watched runs were read.
+    async fn schedules(&mut self, copied: &mut Copied) -> Result<(u64, u64), StoreError> {
+        let (mut rows, mut after) = (0, None);
         loop {
             let page = self.source.store.schedules(after, PAGE).await?;
             let Some(last) = page.last().map(|record| record.id().clone()) else { break };
             for record in page {
+                if let Some(why) = &record.unreadable {
+                    copied.unreadable.schedule(record.id(), why.clone());
+                    continue;
+                }
                 let slots = self.ledger(record.id()).await?;
+                rows += slots.len() as u64;
                 self.target.store.import_schedules(vec![(record, slots)]).await?;
-                count += 1;
+                copied.schedules += 1;
             }
             after = Some(last);
             self.source.renew().await?;
             self.target.renew().await?;
         }
         let watched = self.source.store.all_watched().await?;
+        let runs = watched.len() as u64;
         self.target.store.import_watched(watched).await?;
-        Ok(count)
+        Ok((rows, runs))
     }
 
     async fn ledger(&self, id: &Name) -> Result<Vec<Slot>, StoreError> {
@@ -363,37 +486,38 @@ impl Both<'_> {
         }
     }
 
-    /// Those of nodes are theirs alone, and end with them.
-    async fn tokens(&self) -> Result<u64, StoreError> {
-        let mut count = 0;
-        for token in self.source.store.tokens().await? {
+    /// Those of nodes are theirs alone, and end with them. Answers how many were read.
+    async fn tokens(&self, copied: &mut Copied) -> Result<u64, StoreError> {
+        let tokens = self.source.store.tokens().await?;
+        let read = tokens.len() as u64;
+        for token in tokens {
             if token.scopes.iter().all(|scope| scope == "node") {
                 continue;
             }
             self.target.store.put_token(token).await?;
-            count += 1;
+            copied.tokens += 1;
         }
-        Ok(count)
+        Ok(read)
     }
 
-    /// Said only when it is so: both have the same jobs in the same statuses, and the same letters.
-    async fn compare(&self) -> Result<(), CliError> {
-        let (source, target) = (self.source.store, self.target.store);
-        let here = source.queue_counts().await.map_err(store_error)?;
-        let there = target.queue_counts().await.map_err(store_error)?;
-        let some = |all: Vec<(orx_model::Name, StatusCounts)>| -> Vec<_> {
-            all.into_iter().filter(|(_, counts)| *counts != StatusCounts::default()).collect()
-        };
-        let dead = source.dead_letter_count(u64::MAX).await.map_err(store_error)?;
-        let dead_there = target.dead_letter_count(u64::MAX).await.map_err(store_error)?;
-        if some(here) != some(there) || dead != dead_there {
-            let message = "the copy is not the same as what was copied";
-            return Err(CliError::new(Exit::Failed, "not_same", message)
-                .cause("jobs by queue and status, or dead letters, differ")
-                .hint("nothing may use either store meanwhile: copy again into an empty one"));
+    /// Said only when it is so: the target has the jobs that were read, in the same statuses, and the
+    /// same letters.
+    async fn compare(&self, read: JobsRead) -> Result<(), CliError> {
+        let mut there = self.target.store.queue_counts().await.map_err(store_error)?;
+        there.retain(|(_, counts)| *counts != StatusCounts::default());
+        let dead = self.target.store.dead_letter_count(u64::MAX).await.map_err(store_error)?;
+        if !read.counts.into_iter().eq(there) || dead != read.dead {
+            return Err(not_same("jobs by queue and status, or dead letters, differ"));
         }
         Ok(())
     }
+}
+
+fn not_same(cause: &str) -> CliError {
+    let message = "the copy is not the same as what was copied";
+    CliError::new(Exit::Failed, "not_same", message)
+        .cause(cause)
+        .hint("nothing may use either store meanwhile: copy again into an empty one")
 }
 
 async fn total(store: &dyn Store) -> Result<u64, StoreError> {

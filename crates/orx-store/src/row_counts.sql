@@ -1,0 +1,8 @@
+-- Rows that belong to a job or a schedule that is there. Of both databases.
+SELECT
+    (SELECT count(*) FROM attempts WHERE job IN (SELECT id FROM jobs)),
+    (SELECT count(*) FROM logs WHERE job IN (SELECT id FROM jobs)),
+    (SELECT count(*) FROM keys WHERE kept_until IS NOT NULL),
+    (SELECT count(*) FROM slots WHERE schedule IN (SELECT id FROM schedules)),
+    (SELECT count(*) FROM watched),
+    (SELECT count(*) FROM tokens)
