@@ -9,4 +9,5 @@ mod handlers;
 mod output;
 mod processes;
 mod side_channel;
+mod stop_decides;
 mod stopping;
