@@ -80,6 +80,58 @@ pub struct Database {
     name: String,
 }
 
+/// Where databases may be made whose disk a test can fill: a tablespace. What the server logs of its
+/// writes stands elsewhere, as it should wherever a full disk is to stop nothing but writes.
+pub struct SmallTablespace {
+    name: String,
+    disk: tempfile::TempDir,
+}
+
+impl SmallTablespace {
+    /// # Panics
+    /// Where nothing may be mounted.
+    pub async fn on(server: &str, megabytes: u32) -> Self {
+        let disk = folder();
+        let size = format!("size={megabytes}m,mode=0777");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.path());
+        assert!(mount.status().expect("mount").success(), "to mount a disk takes root");
+        let place = disk.path().join("space");
+        let made = unprivileged(Path::new("mkdir")).args(["-m", "0700"]).arg(&place).status();
+        assert!(made.expect("mkdir").success(), "no folder on the disk");
+        let name = format!("small_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let create = format!("create tablespace {name} location '{}'", place.display());
+        run(&format!("{server}/postgres"), &create).await;
+        Self { name, disk }
+    }
+
+    /// What of the tables of that database is written from now on is written there.
+    pub async fn take(&self, database: &Database) {
+        let alter = format!("alter database {} set tablespace {}", database.name, self.name);
+        run(&format!("{}/postgres", database.server), &alter).await;
+    }
+
+    /// The file that takes what room there is.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    #[must_use]
+    pub fn fill(&self) -> std::path::PathBuf {
+        use std::io::Write as _;
+        let path = self.disk.path().join("filler");
+        let mut file = File::create(&path).expect("a file");
+        while file.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallTablespace {
+    fn drop(&mut self) {
+        // The server may be gone before it, or after it.
+        let _ = Command::new("umount").arg("-l").arg(self.disk.path()).output();
+    }
+}
+
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 impl Database {

@@ -3,11 +3,11 @@
 mod common;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use common::{Machine, SmallDisk, is_running, read, signal, until};
+use common::{Machine, SmallDisk, get, is_running, read, signal, until};
 
 /// A command whose talk goes to a file that can be read while it runs.
 struct Waiter {
@@ -46,18 +46,6 @@ impl Waiter {
         let code = self.child.wait().expect("ended").code();
         (code, read(&self.err))
     }
-}
-
-/// Status of an answer to strangers.
-fn get(machine: &Machine, path: &str) -> String {
-    let url = machine.url();
-    let address = url.trim_start_matches("http://");
-    let mut stream = std::net::TcpStream::connect(address).expect("connected");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer.lines().next().unwrap_or_default().to_owned()
 }
 
 #[test]

@@ -226,8 +226,7 @@ impl Inner {
 
     /// A write of nothing, which needs all that any other needs.
     pub(super) async fn touch(&self) -> Done<()> {
-        let message = "update meta set value = value + 1 where key = 'touched'";
-        self.send(Kind::Repeatable, message.to_owned()).await.map(drop)
+        self.send(Kind::Repeatable, include_str!("touch.sql").to_owned()).await.map(drop)
     }
 }
 

@@ -264,6 +264,19 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Status of an answer to strangers.
+pub(crate) fn get(machine: &Machine, path: &str) -> String {
+    let url = machine.url();
+    let address = url.trim_start_matches("http://");
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).expect("connected");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
 pub(crate) fn signal(pid: u32, name: &str) {
     // It may have ended by itself: what it says of that is for nobody.
     let _ = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).output();
