@@ -157,9 +157,11 @@ impl Locate for Endpoint {
 }
 
 /// What [`Client::follow`] and [`Client::wait`] tell of the link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
     Lost,
+    /// A server answers that it does not answer this now, and why.
+    Refused(String),
     Back,
     /// What the server says of itself has changed.
     Server(Condition),
@@ -731,8 +733,10 @@ impl Away {
         if reached && !self.told {
             self.told = true;
             // One that said that it stops is awaited already.
-            if self.server != Condition::Stopping {
-                link(Link::Lost);
+            match error {
+                _ if self.server == Condition::Stopping => {}
+                ClientError::Problem(problem) => link(Link::Refused(problem.detail)),
+                _ => link(Link::Lost),
             }
         }
         // Of the next one nothing is known.

@@ -200,7 +200,12 @@ impl ControlPanel {
                 return Err(bad("`run_at` and `delay_ms` exclude each other".to_owned()));
             }
             (Some(at), None) => {
-                span("run_at", at.saturating_since(now).as_millis() as u64)?;
+                if at.saturating_since(now) > limits::DELAY_MAX {
+                    let most = now.saturating_add(limits::DELAY_MAX);
+                    let detail =
+                        format!("`run_at` is at most ten years ahead, `{most}`, found `{at}`");
+                    return Err(bad(detail));
+                }
                 Some(at)
             }
             (None, Some(ms)) => Some(now.saturating_add(span("delay_ms", ms)?)),

@@ -226,9 +226,11 @@ fn without_seconds(text: &str) -> Option<Timestamp> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a duration such as `90s`, `2h30m` or `500ms`, found `{found}`")]
-pub struct ParseDurationError {
-    pub found: String,
+pub enum ParseDurationError {
+    #[error("expected a duration such as `90s`, `2h30m` or `500ms`, found `{found}`")]
+    Form { found: String },
+    #[error("expected a duration of at most ten years (`3650d`), found `{found}`")]
+    TooLong { found: String },
 }
 
 const UNITS: [(&str, u64); 6] = [
@@ -242,7 +244,8 @@ const UNITS: [(&str, u64); 6] = [
 
 /// `90s`, `2h30m`, `1.5s`, `500ms`, `1w`; `0` alone needs no unit. No unit twice; at most ten years.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
-    let error = || ParseDurationError { found: text.chars().take(80).collect() };
+    let found = || text.chars().take(80).collect();
+    let error = || ParseDurationError::Form { found: found() };
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -263,8 +266,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
         rest = tail;
     }
     let most = crate::limits::DELAY_MAX.as_millis() as f64;
-    if text.is_empty() || total_ms > most {
+    if text.is_empty() {
         return Err(error());
+    }
+    if total_ms > most {
+        return Err(ParseDurationError::TooLong { found: found() });
     }
     Ok(Duration::from_millis(total_ms.round() as u64))
 }
@@ -414,6 +420,15 @@ mod tests {
         let read = |text| parse_time(text, now, &zone, Toward::Future).expect("a time").to_string();
         assert_eq!(read("2026-03-29 02:30"), "2026-03-29T01:00:00.000Z");
         assert_eq!(read("2026-10-25 02:30"), "2026-10-25T00:30:00.000Z");
+    }
+
+    #[test]
+    fn a_duration_that_is_too_long_is_said_to_be() {
+        for text in ["3651d", "99999999999999999999d"] {
+            let error = parse_duration(text).expect_err("too long").to_string();
+            assert!(error.contains("at most ten years (`3650d`)"), "{error}");
+        }
+        assert!(parse_duration("3650d").is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead as _, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -170,4 +170,44 @@ fn output_that_the_store_does_not_take_holds_up_nobody_and_is_marked() {
         let dropped = |part: &serde_json::Value| part["dropped_bytes"].as_u64() > Some(0);
         logs.as_array().is_some_and(|parts| parts.iter().any(dropped))
     });
+}
+
+/// As a server that answers all with a refusal.
+fn refuses(detail: &str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let problem = orx_model::Problem::new(orx_model::Code::Unavailable, detail);
+    let body = serde_json::to_string(&problem).expect("json");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = std::io::BufReader::new(stream.try_clone().expect("a stream"));
+            let mut line = String::new();
+            while request.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
+                line.clear();
+            }
+            let answer = format!(
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+                 content-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            // Whoever asked may be gone.
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn whoever_waits_at_a_busy_server_hears_what_it_says_and_not_that_it_is_away() {
+    let machine = Machine::new();
+    let url = refuses("10 requests wait or follow already, which is the most");
+    for command in [&["wait", "1"][..], &["logs", "-f", "1"]] {
+        let mut args = vec!["--url", &url];
+        args.extend(command);
+        let mut waits = wait(&machine, command[0], &args);
+        waits.hears("10 requests wait or follow already, which is the most");
+        assert!(!read(&waits.err).contains("away"), "{}", read(&waits.err));
+        waits.child.kill().expect("killed");
+        waits.child.wait().expect("ended");
+    }
 }

@@ -383,6 +383,9 @@ pub(crate) fn link_note(ui: &Ui) -> impl FnMut(Link) + use<> {
     let ui = ui.clone();
     move |link| match link {
         Link::Lost => ui.note("the server is away: reconnecting"),
+        Link::Refused(why) => {
+            ui.note(&format!("the server takes no more now: {why}: asking again"))
+        }
         Link::Back => ui.note("reconnected"),
         Link::Server(condition) => ui.note(match condition {
             Condition::Stopping => "the server is stopping: waiting for the next one",
