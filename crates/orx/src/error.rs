@@ -52,8 +52,7 @@ impl Exit {
 }
 
 /// The table of `orx help exit-codes` and of every man page.
-pub(crate) const EXIT_CODES: &str = "\
-  0    done
+pub(crate) const EXIT_CODES: &str = "  0    done
   1    the awaited job failed, timed out or is dead
   2    usage: a flag, an argument or the configuration is wrong
   3    not found

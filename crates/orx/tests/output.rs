@@ -413,3 +413,11 @@ fn handlers_of_the_configuration_run_typed_jobs() {
     let near = machine.orx(["enqueue", "gret"]);
     assert!(near.code == 0 && near.err.contains("did you mean `greet`?"), "{near:?}");
 }
+
+#[test]
+fn the_table_of_exit_codes_is_aligned() {
+    let machine = Machine::new();
+    let said = machine.orx(["help", "exit-codes"]);
+    let codes: Vec<&str> = said.out.lines().take_while(|line| !line.starts_with('`')).collect();
+    assert!(codes.len() > 10 && codes.iter().all(|line| line.starts_with("  ")), "{said:?}");
+}
