@@ -504,6 +504,8 @@ fn files_are_applied_once_and_diff_says_whether_anything_differs() {
     assert_eq!(ids(&machine), ["hourly", "nightly", "stranger"]);
     let same = machine.orx(["schedule", "diff", "-f", "d", "-o", "json"]);
     assert_eq!((same.code, same.out.as_str()), (0, "[]\n"), "{same:?}");
+    let same = machine.orx(["schedule", "diff", "-f", "d"]);
+    assert_eq!(same.err, "would be: 0 created, 0 changed, 2 unchanged\n", "{same:?}");
     let again = machine.json(["schedule", "apply", "-f", "d"]);
     for one in again.as_array().expect("a list") {
         assert_eq!((&one["change"], &one["version"]), (&json!("unchanged"), &json!(1)));

@@ -302,9 +302,14 @@ pub(super) async fn diff(args: DiffArgs, session: &Session) -> Result<Exit, CliE
         let gone = strangers(session, &specs).await?;
         would.extend(gone.iter().map(removed));
     }
-    would.retain(|it| it.change != ScheduleChanged::Unchanged);
+    let differs = |it: &ScheduleChangeAnswer| it.change != ScheduleChanged::Unchanged;
+    let exit = if would.iter().any(differs) { Exit::Failed } else { Exit::Done };
+    // A person is told how many are the same, too.
+    if !session.ui.format.is_human() {
+        would.retain(differs);
+    }
     report(&session.ui, &would)?;
-    Ok(if would.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(exit)
 }
 
 /// What `--prune` would do.
