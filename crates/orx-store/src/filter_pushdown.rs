@@ -8,7 +8,7 @@ use orx_model::filter::{Count, Field, Filter, Op, Pattern, Term, Test};
 use orx_model::job::Labels;
 use orx_model::mask::is_secret_key;
 use orx_model::wire::StatusCounts;
-use orx_model::{JobId, JobSpec, JobStatus, Name};
+use orx_model::{JobSpec, JobStatus, Name};
 
 use crate::words::{status_code, urgency};
 
@@ -298,21 +298,20 @@ fn sql_op(op: Op) -> &'static str {
     }
 }
 
-/// The next ids of some sources, in their order, from beyond `after`.
+/// The next ids of some sources, in their order, from beyond `after`. Both that and `rows` are as they
+/// stand in the statement.
 pub(crate) fn ids<D: Dialect>(
     sources: &[Source],
     oldest_first: bool,
-    after: Option<JobId>,
-    rows: u64,
+    after: &str,
+    rows: &str,
 ) -> String {
     let (order, beyond) = if oldest_first { ("ASC", '>') } else { ("DESC", '<') };
     let parts: Vec<String> = sources
         .iter()
         .map(|source| {
             let Place { table, id, condition } = place::<D>(source);
-            let after = after.map(|after| format!(" AND {id} {beyond} {}", after.0));
-            let after = after.unwrap_or_default();
-            format!("SELECT {id} AS id FROM {table} WHERE {condition}{after}")
+            format!("SELECT {id} AS id FROM {table} WHERE {condition} AND {id} {beyond} {after}")
         })
         .collect();
     let end = format!("ORDER BY id {order} LIMIT {rows}");

@@ -1,16 +1,18 @@
 //! Lists, counts and dead letters: jobs that may match are read window by window, in the order of ids,
 //! the filter is asked of each, and that ends with a full page or a bound. A window is what a dialect
-//! reads at once; all else is the same in every dialect, and stands here.
+//! reads at once; all else is the same in every dialect, and stands here. The first window of a page has
+//! about as many jobs as the page, and most pages need no other; what goes on after it is a scan.
 
 use orx_model::filter::Filter;
 use orx_model::job::{DeadReason, Json};
 use orx_model::wire::Count;
 use orx_model::{Job, JobId, JobSummary, Timestamp, limits};
 
+use crate::budget::Reads;
 use crate::filter_pushdown::SCAN_MAX;
 use crate::{DeadLetterRow, ListRequest, Page};
 
-/// Jobs in the first window, and in those after it.
+/// Jobs in the first window of a page, if the page has no more, and in those after it.
 const FIRST_ROWS: u64 = 64;
 const WINDOW_ROWS: u64 = 2_000;
 /// A window ends with the job that takes what is read of it over this.
@@ -44,6 +46,7 @@ impl Found {
 pub(crate) struct Want {
     pub(crate) after: Option<JobId>,
     pub(crate) rows: u64,
+    pub(crate) reads: Reads,
 }
 
 #[derive(Debug)]
@@ -80,12 +83,13 @@ pub(crate) struct Walk {
 impl Walk {
     pub(crate) fn page(request: ListRequest, now: Timestamp) -> Self {
         let limit = u64::from(request.limit);
-        let first = Want { after: request.after, rows: (limit + 1).clamp(FIRST_ROWS, WINDOW_ROWS) };
+        let rows = (limit + 1).clamp(FIRST_ROWS, WINDOW_ROWS);
+        let first = Want { after: request.after, rows, reads: Reads::Point };
         Self { oldest_first: request.oldest_first, ..Self::new(request.filter, limit, first, now) }
     }
 
     pub(crate) fn count(filter: Filter, most: u64, now: Timestamp) -> Self {
-        let first = Want { after: None, rows: WINDOW_ROWS };
+        let first = Want { after: None, rows: WINDOW_ROWS, reads: Reads::Scan };
         Self { keeps: false, ..Self::new(filter, most, first, now) }
     }
 
@@ -141,7 +145,7 @@ impl Walk {
         }
         self.looked += window.looked;
         self.ended = window.ended || window.last.is_none();
-        self.want = Want { after: window.last, rows: WINDOW_ROWS };
+        self.want = Want { after: window.last, rows: WINDOW_ROWS, reads: Reads::Scan };
     }
 
     /// Nothing can match.

@@ -980,6 +980,10 @@ async fn callers_that_scan_and_read_pieces_without_end_hold_up_nobody_and_nobody
     let others = async {
         assert!(callers.job(id).await.expect("read").is_some());
         assert!(callers.token("none").await.expect("read").is_none());
+        // What an index gives in order is no scan.
+        let all = Filter::default();
+        let first = ListRequest { filter: all, oldest_first: false, after: None, limit: 9 };
+        assert_eq!(callers.list(first, NOW).await.expect("read").rows.len(), 1);
         callers.check_writable().await.expect("written");
         assert_eq!(store.live_attempts().await.expect("read"), []);
         assert!(store.nodes(NOW).await.expect("read").is_empty());

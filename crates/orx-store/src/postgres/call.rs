@@ -48,6 +48,14 @@ impl Kind {
         self.changes_nothing() || matches!(self, Self::Repeatable | Self::Advisory)
     }
 
+    pub(super) fn read(reads: Reads) -> Self {
+        match reads {
+            Reads::Point => Self::Read,
+            Reads::Piece => Self::Piece,
+            Reads::Scan => Self::Scan,
+        }
+    }
+
     fn reads(self) -> Reads {
         match self {
             Self::Piece => Reads::Piece,

@@ -95,7 +95,7 @@ impl Inner {
         };
         while let Some(want) = walk.want() {
             let message = window_message(&plan, &walk, want);
-            let rows = match timeout_at(until, self.rows(Kind::Scan, message)).await {
+            let rows = match timeout_at(until, self.rows(Kind::read(want.reads), message)).await {
                 Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => {
                     walk.stop();
                     break;
@@ -132,7 +132,7 @@ impl Inner {
             "select l.id, q.name, l.handler from lanes l join queues q on q.id = l.queue limit {}",
             LANES_MAX + 1
         );
-        let rows = self.rows(Kind::Scan, message).await?;
+        let rows = self.rows(Kind::Read, message).await?;
         row::readable("a lane", &rows, |row| {
             let row = Columns(row);
             let handler = Some(row.text(2)?).filter(|handler| !handler.is_empty());
@@ -210,8 +210,10 @@ impl Inner {
 /// One statement, so that what is looked at and what is answered are the same jobs. The answer has one
 /// row at least, whose last columns say what was looked at.
 pub(super) fn window_message(plan: &Plan, walk: &Walk, want: Want) -> String {
-    let ids =
-        filter_pushdown::ids::<InPostgres>(&plan.sources, walk.oldest_first, want.after, want.rows);
+    let beyond = if walk.oldest_first { i64::MIN } else { i64::MAX };
+    let after = sql::int(want.after.map_or(beyond, |after| after.0));
+    let rows = want.rows.to_string();
+    let ids = filter_pushdown::ids::<InPostgres>(&plan.sources, walk.oldest_first, &after, &rows);
     let (order, last) = if walk.oldest_first { ("asc", "max") } else { ("desc", "min") };
     let (columns, spec) = match walk.needs_args() {
         true => (row::WITH_ARGS, "s.spec"),

@@ -39,11 +39,12 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use self::cache::Cache;
+use self::read::Walking;
 use self::readers::Readers;
 use self::trouble::{Done, Trouble};
 use self::writer::{Call, Order, Queued, Tx, Writer};
 use crate::budget::{self, Reads};
-use crate::walk::Walk;
+use crate::walk::{Walk, Want};
 use crate::{Durability, Result, StoreError};
 
 /// A walk over jobs ends after so many times the deadline of a read: it waits for others who walk.
@@ -279,28 +280,20 @@ impl Sqlite {
     /// and no old snapshot keeps the write-ahead log from beginning anew.
     async fn walk(&self, action: &'static str, walk: Walk, dead: bool) -> Result<Walk> {
         let until = Instant::now() + READS_OF_A_WALK * self.shared.options.read_deadline;
-        let filter = walk.filter().clone();
-        let plan = move |conn: &rusqlite::Connection| read::plan(conn, &filter, dead);
-        let plan = self.read_of(Reads::Scan, action, plan).await?;
-        let walk = Arc::new(Mutex::new(walk));
-        match plan.map(Arc::new) {
-            None => walk.lock().unwrap_or_else(PoisonError::into_inner).nothing(),
-            Some(plan) => loop {
-                let (plan, walk) = (Arc::clone(&plan), Arc::clone(&walk));
-                let step = move |conn: &rusqlite::Connection| {
-                    let mut walk = walk.lock().unwrap_or_else(PoisonError::into_inner);
-                    read::step(conn, &plan, &mut walk)
-                };
-                if !self.read_of(Reads::Scan, action, step).await? {
-                    break;
-                }
-                if Instant::now() >= until {
-                    return Err(StoreError::Busy);
-                }
-            },
+        let mut want = walk.want();
+        let walking = Arc::new(Mutex::new(Walking { walk, dead, plan: None }));
+        while let Some(Want { reads, .. }) = want {
+            let walking = Arc::clone(&walking);
+            let step = move |conn: &rusqlite::Connection| {
+                read::step(conn, &mut walking.lock().unwrap_or_else(PoisonError::into_inner))
+            };
+            want = self.read_of(reads, action, step).await?;
+            if want.is_some() && Instant::now() >= until {
+                return Err(StoreError::Busy);
+            }
         }
-        let ended = Arc::into_inner(walk).ok_or(StoreError::Unknown)?;
-        Ok(ended.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let ended = Arc::into_inner(walking).ok_or(StoreError::Unknown)?;
+        Ok(ended.into_inner().unwrap_or_else(PoisonError::into_inner).walk)
     }
 
     fn usable(&self) -> Result<()> {

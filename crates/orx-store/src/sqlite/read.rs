@@ -77,12 +77,25 @@ pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
     Ok(all)
 }
 
-/// The next window of a walk. Answers whether it goes on.
-pub(super) fn step(conn: &Connection, plan: &Plan, walk: &mut Walk) -> Done<bool> {
-    if let Some(want) = walk.want() {
-        walk.feed(window(conn, plan, walk, want)?);
+/// A walk under way.
+pub(super) struct Walking {
+    pub(super) walk: Walk,
+    pub(super) dead: bool,
+    /// Found with the first window.
+    pub(super) plan: Option<Plan>,
+}
+
+/// The next window of a walk. Answers what it wants then.
+pub(super) fn step(conn: &Connection, walking: &mut Walking) -> Done<Option<Want>> {
+    let Walking { walk, dead, plan: found } = walking;
+    if found.is_none() {
+        *found = plan(conn, walk.filter(), *dead)?;
     }
-    Ok(walk.want().is_some())
+    match (&found, walk.want()) {
+        (Some(plan), Some(want)) => walk.feed(window(conn, plan, walk, want)?),
+        _ => walk.nothing(),
+    }
+    Ok(walk.want())
 }
 
 /// `None`: nothing matches.
@@ -111,13 +124,15 @@ fn lanes(conn: &Connection) -> Done<Vec<LaneRow>> {
 
 /// Only ids come from the indexes; then each job by its id, nothing but pages in memory lying between.
 fn window(conn: &Connection, plan: &Plan, walk: &Walk, want: Want) -> Done<Window> {
-    let sql =
-        filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, want.after, want.rows);
+    // Bound, so that the next page of the same list finds its statement prepared.
+    let sql = filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, "?1", "?2");
+    let beyond = if walk.oldest_first { i64::MIN } else { i64::MAX };
+    let after = want.after.map_or(beyond, |after| after.0);
     let with_args = walk.needs_args();
     let columns = if with_args { row::WITH_ARGS } else { row::SUMMARY };
-    let mut find = conn.prepare(&format!("{columns} WHERE j.id = ?1{}", plan.conditions))?;
-    let mut ids = conn.prepare(&sql)?;
-    let mut ids = ids.query([])?;
+    let mut find = conn.prepare_cached(&format!("{columns} WHERE j.id = ?1{}", plan.conditions))?;
+    let mut ids = conn.prepare_cached(&sql)?;
+    let mut ids = ids.query(params![after, row::integer(want.rows)])?;
     let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: true };
     let mut bytes = 0;
     while let Some(id) = ids.next()? {

@@ -201,8 +201,8 @@ async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
             let sql = crate::filter_pushdown::ids::<read::InSqlite>(
                 &found.sources,
                 oldest_first,
-                Some(JobId(9)),
-                100,
+                "?1",
+                "?2",
             );
             let plan = plan(&conn, &sql);
             for index in indexes {
@@ -490,6 +490,8 @@ async fn callers_that_scan_and_read_pieces_without_end_hold_up_no_other_read() {
     let others = async {
         assert!(callers.job(job).await.expect("read").is_some());
         assert!(crate::Tokens::token(&*callers, "none").await.expect("read").is_none());
+        // What an index gives in order is no scan.
+        assert_eq!(callers.list(all(), NOW).await.expect("read").rows.len(), 1);
         assert_eq!(enqueue(&callers, vec![spec()]).await, [JobId(2)]);
         assert_eq!(claim(&store, "video", 1, 2).await.len(), 2);
         assert_eq!(store.live_attempts().await.expect("read").len(), 2);
