@@ -34,6 +34,10 @@ impl Found {
         Self { job: job.into(), args, dead_at }
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.job.bytes() + self.args.as_ref().map_or(0, |args| args.get().len())
+    }
+
     pub(crate) fn letter(self) -> DeadLetterRow {
         let at = self.dead_at.unwrap_or(self.job.created_at);
         let reason = self.job.dead.unwrap_or(DeadReason::NotRetryable);
@@ -83,7 +87,9 @@ pub(crate) struct Walk {
 impl Walk {
     pub(crate) fn page(request: ListRequest, now: Timestamp) -> Self {
         let limit = u64::from(request.limit);
-        let rows = (limit + 1).clamp(FIRST_ROWS, WINDOW_ROWS);
+        // Of no filter each job is of the page.
+        let least = if request.filter.terms.is_empty() { 1 } else { FIRST_ROWS };
+        let rows = (limit + 1).clamp(least, WINDOW_ROWS);
         let first = Want { after: request.after, rows, reads: Reads::Point };
         Self { oldest_first: request.oldest_first, ..Self::new(request.filter, limit, first, now) }
     }
@@ -126,26 +132,48 @@ impl Walk {
         (!over).then_some(Want { rows, ..self.want })
     }
 
+    /// A window that was read at once.
     pub(crate) fn feed(&mut self, window: Window) {
         for found in window.found {
-            if !self.filter.matches(&found.job, found.args.as_ref(), self.now) {
-                continue;
-            }
-            let bytes = found.job.bytes();
-            let fits = self.rows.is_empty() || self.bytes + bytes <= limits::PAGE_BYTES;
-            if self.matched == self.limit || !fits {
-                self.full = true;
+            if !self.judge(found) {
                 return;
-            }
-            self.matched += 1;
-            if self.keeps {
-                self.bytes += bytes;
-                self.rows.push(found);
             }
         }
         self.looked += window.looked;
-        self.ended = window.ended || window.last.is_none();
-        self.want = Want { after: window.last, rows: WINDOW_ROWS, reads: Reads::Scan };
+        self.want.after = window.last;
+        self.end_window(window.ended || window.last.is_none());
+    }
+
+    /// The next job of a window that is read job by job, if it may match. Answers whether more are
+    /// wanted. Should the window be read again, it is from there.
+    pub(crate) fn look(&mut self, id: JobId, found: Option<Found>) -> bool {
+        self.looked += 1;
+        self.want.after = Some(id);
+        found.is_none_or(|found| self.judge(found))
+    }
+
+    pub(crate) fn end_window(&mut self, ended: bool) {
+        self.ended = ended;
+        self.want = Want { after: self.want.after, rows: WINDOW_ROWS, reads: Reads::Scan };
+    }
+
+    /// Answers whether more are wanted.
+    fn judge(&mut self, found: Found) -> bool {
+        if !self.filter.matches(&found.job, found.args.as_ref(), self.now) {
+            return true;
+        }
+        let bytes = found.job.bytes();
+        let fits = self.rows.is_empty() || self.bytes + bytes <= limits::PAGE_BYTES;
+        if self.matched == self.limit || !fits {
+            self.full = true;
+            return false;
+        }
+        self.matched += 1;
+        if self.keeps {
+            self.bytes += bytes;
+            self.rows.push(found);
+        }
+        true
     }
 
     /// Nothing can match.
@@ -213,6 +241,21 @@ mod tests {
         walk.feed(window([2, 1], limits::PAGE_BYTES));
         let page = walk.into_page(|found| found.job).expect("a page");
         assert_eq!((page.rows.len(), page.next), (1, Some(JobId(2))));
+    }
+
+    #[test]
+    fn a_window_that_is_read_again_gives_no_job_twice_and_ends_with_the_page() {
+        let mut walk = Walk::page(request(3), Timestamp::default());
+        assert_eq!(walk.want().map(|want| want.rows), Some(4));
+        assert!(walk.look(JobId(9), Some(found(9, 1))) && walk.look(JobId(8), None));
+        // Broken off here.
+        let want = walk.want().expect("more");
+        assert_eq!((want.after, want.reads), (Some(JobId(8)), Reads::Point));
+        assert!(walk.look(JobId(7), Some(found(7, 1))) && walk.look(JobId(6), Some(found(6, 1))));
+        assert!(!walk.look(JobId(5), Some(found(5, 1))));
+        assert_eq!(walk.want(), None);
+        let page = walk.into_page(|found| found.job.id).expect("a page");
+        assert_eq!((page.rows, page.next), (vec![JobId(9), JobId(7), JobId(6)], Some(JobId(6))));
     }
 
     #[test]

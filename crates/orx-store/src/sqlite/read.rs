@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::row::{self, ATTEMPT, JOB};
 use super::trouble::Done;
 use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan};
-use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
+use crate::walk::{Found, WINDOW_BYTES, Walk, Want};
 use crate::{Holder, Live};
 
 pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
@@ -92,7 +92,7 @@ pub(super) fn step(conn: &Connection, walking: &mut Walking) -> Done<Option<Want
         *found = plan(conn, walk.filter(), *dead)?;
     }
     match (&found, walk.want()) {
-        (Some(plan), Some(want)) => walk.feed(window(conn, plan, walk, want)?),
+        (Some(plan), Some(want)) => window(conn, plan, walk, want)?,
         _ => walk.nothing(),
     }
     Ok(walk.want())
@@ -123,7 +123,7 @@ fn lanes(conn: &Connection) -> Done<Vec<LaneRow>> {
 }
 
 /// Only ids come from the indexes; then each job by its id, nothing but pages in memory lying between.
-fn window(conn: &Connection, plan: &Plan, walk: &Walk, want: Want) -> Done<Window> {
+fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: Want) -> Done<()> {
     // Bound, so that the next page of the same list finds its statement prepared.
     let sql = filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, "?1", "?2");
     let beyond = if walk.oldest_first { i64::MIN } else { i64::MAX };
@@ -133,27 +133,26 @@ fn window(conn: &Connection, plan: &Plan, walk: &Walk, want: Want) -> Done<Windo
     let mut find = conn.prepare_cached(&format!("{columns} WHERE j.id = ?1{}", plan.conditions))?;
     let mut ids = conn.prepare_cached(&sql)?;
     let mut ids = ids.query(params![after, row::integer(want.rows)])?;
-    let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: true };
-    let mut bytes = 0;
+    let (mut looked, mut bytes) = (0, 0);
     while let Some(id) = ids.next()? {
         let id: i64 = id.get(0)?;
-        window.last = Some(JobId(id));
-        window.looked += 1;
         let found = find.query_row([id], |row| {
             let job = row::job_or_stub(row)?;
             Ok(Found::new(job, row::optional_time(row, 28).ok().flatten(), with_args))
         });
-        if let Some(found) = found.optional()? {
-            bytes += found.job.bytes() + found.args.as_ref().map_or(0, |args| args.get().len());
-            window.found.push(found);
+        let found = found.optional()?;
+        looked += 1;
+        bytes += found.as_ref().map_or(0, Found::bytes);
+        if !walk.look(JobId(id), found) {
+            return Ok(());
         }
         if bytes >= WINDOW_BYTES {
-            window.ended = false;
-            return Ok(window);
+            walk.end_window(false);
+            return Ok(());
         }
     }
-    window.ended = window.looked < want.rows;
-    Ok(window)
+    walk.end_window(looked < want.rows);
+    Ok(())
 }
 
 /// Where indexes stand.
