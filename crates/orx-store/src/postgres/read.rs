@@ -14,6 +14,7 @@ use super::call::Kind;
 use super::row::{self, COLUMNS, Columns, JOB};
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
+use crate::budget::Reads;
 use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan};
 use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
 use crate::words::integer;
@@ -94,7 +95,11 @@ impl Inner {
             return Ok(walk);
         };
         while let Some(want) = walk.want() {
-            let message = window_message(&plan, &walk, want);
+            let is_page = want.reads == Reads::Point;
+            let message = match is_page {
+                true => page_message(&plan, &walk, want),
+                false => window_message(&plan, &walk, want),
+            };
             let rows = match timeout_at(until, self.rows(Kind::read(want.reads), message)).await {
                 Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => {
                     walk.stop();
@@ -104,7 +109,8 @@ impl Inner {
             };
             // To read thousands of rows, and ask the filter of each, would hold up other tasks.
             let fed = tokio::task::spawn_blocking(move || {
-                walk.feed(window(&rows, want, walk.needs_args())?);
+                let read = if is_page { page } else { window };
+                walk.feed(read(&rows, want, walk.needs_args())?);
                 Ok::<Walk, Trouble>(walk)
             });
             walk = fed.await.map_err(|error| Trouble::Command(error.into()))??;
@@ -207,18 +213,69 @@ impl Inner {
     }
 }
 
-/// One statement, so that what is looked at and what is answered are the same jobs. The answer has one
-/// row at least, whose last columns say what was looked at.
-pub(super) fn window_message(plan: &Plan, walk: &Walk, want: Want) -> String {
-    let beyond = if walk.oldest_first { i64::MIN } else { i64::MAX };
+/// A window of about as many jobs as are answered: a row for each job looked at, in their order, with
+/// its id and whether it fits after the job's own columns. Those are null where it cannot match. What a
+/// spec has too many bytes for is not read.
+pub(super) fn page_message(plan: &Plan, walk: &Walk, want: Want) -> String {
+    let (ids, order, columns, spec) = parts(plan, walk, want);
+    let conditions = &plan.conditions;
+    let bytes = format!("coalesce(octet_length({spec}), 0)");
+    let fits = format!("sum({bytes}) over up_to - {bytes} < {WINDOW_BYTES}");
+    let columns = columns.replacen(spec, &format!("case when {fits} then {spec} end"), 1);
+    format!(
+        "select {columns}, l.id, {fits} \
+         from ({ids}) l \
+         left join (jobs j left join specs s on s.job = j.id) on j.id = l.id{conditions} \
+         window up_to as (order by l.id {order}) order by l.id {order}"
+    )
+}
+
+fn page(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
+    let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: false };
+    for row in rows {
+        let columns = Columns(row);
+        // It goes on with this one.
+        if !columns.bool(COLUMNS + 1)? {
+            return Ok(window);
+        }
+        window.looked += 1;
+        window.last = Some(columns.job(COLUMNS)?);
+        if columns.optional(0)?.is_some() {
+            window.found.push(found(row, with_args)?);
+        }
+    }
+    window.ended = window.looked < want.rows;
+    Ok(window)
+}
+
+fn found(row: &PgRow, with_args: bool) -> Done<Found> {
+    let dead_at = Columns(row).optional_time(28).ok().flatten();
+    Ok(Found::new(row::job_or_stub(row)?, dead_at, with_args))
+}
+
+/// The ids to look at, their order, and of each job the columns, with what of its spec.
+fn parts(
+    plan: &Plan,
+    walk: &Walk,
+    want: Want,
+) -> (String, &'static str, &'static str, &'static str) {
+    let (order, beyond) = if walk.oldest_first { ("asc", i64::MIN) } else { ("desc", i64::MAX) };
     let after = sql::int(want.after.map_or(beyond, |after| after.0));
     let rows = want.rows.to_string();
     let ids = filter_pushdown::ids::<InPostgres>(&plan.sources, walk.oldest_first, &after, &rows);
-    let (order, last) = if walk.oldest_first { ("asc", "max") } else { ("desc", "min") };
     let (columns, spec) = match walk.needs_args() {
         true => (row::WITH_ARGS, "s.spec"),
         false => (row::SUMMARY, "coalesce(s.head, s.spec)"),
     };
+    (ids, order, columns, spec)
+}
+
+/// A window of a scan: of those that cannot match no row comes. One statement, so that what is looked at
+/// and what is answered are the same jobs. The answer has one row at least, whose last columns say what
+/// was looked at.
+pub(super) fn window_message(plan: &Plan, walk: &Walk, want: Want) -> String {
+    let (ids, order, columns, spec) = parts(plan, walk, want);
+    let last = if walk.oldest_first { "max" } else { "min" };
     let conditions = &plan.conditions;
     format!(
         "with looked as materialized ({ids}), \
@@ -250,9 +307,7 @@ fn window(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
     window.ended = window.looked < want.rows;
     let matching = first.unsigned(COLUMNS + 2)?;
     for row in rows.iter().filter(|row| matches!(Columns(row).optional(0), Ok(Some(_)))) {
-        let job = row::job_or_stub(row)?;
-        let dead_at = Columns(row).optional_time(28).ok().flatten();
-        window.found.push(Found::new(job, dead_at, with_args));
+        window.found.push(found(row, with_args)?);
     }
     // They were more than is read at once: it goes on with the next of them.
     if (window.found.len() as u64) < matching

@@ -198,13 +198,16 @@ async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
             for index in indexes {
                 assert!(steps.contains(index), "{text} does not read {index}:\n{steps}");
             }
+            let page = read::page_message(&found, &walk, want);
             let window = read::window_message(&found, &walk, want);
-            let steps = plan(&store, &window).await;
-            for table in ["jobs", "specs", "terms"] {
-                let every = format!("Seq Scan on {table}");
-                assert!(!steps.contains(&every), "{text} reads all {table}:\n{steps}");
+            for message in [page, window] {
+                let steps = plan(&store, &message).await;
+                for table in ["jobs", "specs", "terms"] {
+                    let every = format!("Seq Scan on {table}");
+                    assert!(!steps.contains(&every), "{text} reads all {table}:\n{steps}");
+                }
+                assert!(!steps.contains(" results"), "{steps}");
             }
-            assert!(!steps.contains(" results"), "{steps}");
         }
     }
 }
