@@ -47,6 +47,9 @@ pub enum StoreError {
     Backend { action: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
+/// The setting of a proxy that pools transactions, above 0 where it keeps prepared statements.
+pub(crate) const KEPT_STATEMENTS: &str = "max_prepared_statements";
+
 /// What was made ready for its rows, or why it could not be.
 pub(crate) fn prepared<T>(
     action: &'static str,
@@ -68,6 +71,9 @@ impl StoreError {
                 Some("move the file away and restore a copy; `sqlite3 FILE .recover` may save rows")
             }
             Self::Open { .. } => Some("check that it exists and can be written"),
+            Self::Unsafe { setting: KEPT_STATEMENTS, .. } => {
+                Some("set it in the proxy, or connect to the server itself")
+            }
             Self::Unsafe { .. } => {
                 Some("set it with `ALTER DATABASE … SET` or in `postgresql.conf`, or accept losses")
             }

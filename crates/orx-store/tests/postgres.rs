@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orx_model::filter::Filter;
-use orx_model::log::LogCursor;
+use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::time::Zone;
 use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
 use orx_store::{
@@ -16,7 +16,7 @@ use orx_store::{
     PruneRequest, Recorded, RetryAnswer, StoreError, Term, Tokens, Transfer, Upkeep,
 };
 use orx_testkit::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
-use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer};
+use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer, forgetful_bouncer};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -355,18 +355,22 @@ async fn what_many_ask_at_once_is_written_together() {
     assert!(written < 20, "{written} statements for 200 callers");
 }
 
-#[tokio::test]
-async fn a_callers_bad_part_sinks_no_other() {
-    let database = Database::new().await;
-    let store = Arc::new(open(&database).await);
-    let term = lead(&store, 1, HOUR).await.expect("free");
-    // Longer than any index takes, and of a kind that cannot be pressed together.
+/// Longer than any index takes, and of a kind that cannot be pressed together.
+fn too_long() -> String {
     let mut random = 1_u64;
     let mut digit = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         char::from_digit((random >> 60) as u32, 16).expect("a digit")
     };
-    let long: String = (0..20_000).map(|_| digit()).collect();
+    (0..20_000).map(|_| digit()).collect()
+}
+
+#[tokio::test]
+async fn a_callers_bad_part_sinks_no_other() {
+    let database = Database::new().await;
+    let store = Arc::new(open(&database).await);
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let long = too_long();
     let callers: Vec<_> = (0..20)
         .map(|who| {
             let store = Arc::clone(&store);
@@ -612,6 +616,26 @@ async fn a_lock_that_is_held_too_long_is_given_up_and_nothing_was_changed() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_held_too_long_is_given_up_as_well() {
+    let database = Database::new().await;
+    let lock_deadline = Duration::from_millis(200);
+    let write_deadline = Duration::from_secs(30);
+    let options =
+        PostgresOptions { lock_deadline, write_deadline, ..PostgresOptions::new(database.url()) };
+    let store = Postgres::open(options, NOW).await.expect("a store");
+    add(&store, vec![job()]).await;
+    let mut other = Open::begin(&database).await;
+    other.run("lock table jobs in share mode").await;
+    for specs in [vec![job()], vec![keyed("k")]] {
+        let asked = Instant::now();
+        let answer = store.enqueue(specs, NOW).await;
+        assert!(matches!(answer, Err(StoreError::Busy)), "{answer:?}");
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    }
+    other.end("rollback").await;
+}
+
+#[tokio::test]
 async fn counts_are_right_whoever_sums_them_up_meanwhile() {
     let database = Database::new().await;
     let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
@@ -786,6 +810,143 @@ async fn a_server_without_syncs_or_that_is_a_replica_is_refused() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_keeps_no_prepared_statements_is_refused() {
+    let database = Database::new().await;
+    let url = database.url_by(&forgetful_bouncer());
+    let error = Postgres::open(PostgresOptions::new(url), NOW).await.expect_err("refused");
+    assert!(
+        matches!(&error, StoreError::Unsafe { setting: "max_prepared_statements", .. }),
+        "{error:?}"
+    );
+}
+
+/// Two tags whose names and values are the same when one stands behind the other.
+fn alike(secret: &str) -> JobSpec {
+    let tags = [("a", format!("b={secret}")), ("a=b", secret.to_owned())];
+    JobSpec { tags: tags.map(|(name, value)| (name.to_owned(), value)).into(), ..job() }
+}
+
+#[tokio::test]
+async fn tags_that_read_alike_are_kept_and_found() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let keyed = JobSpec { key: Some("k".to_owned()), ..alike("c") };
+    let ids = add(&store, vec![alike("c"), keyed]).await;
+    assert_eq!(listed(&store, "tag.a:b=c").await, [ids[1].0, ids[0].0]);
+}
+
+/// At its default settings a server logs each statement that fails.
+#[tokio::test]
+async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
+    const SECRET: &str = "canary-5417";
+    let mut server = OwnPostgres::start();
+    let url = format!("{}/postgres", server.url());
+    let lock_deadline = Duration::from_millis(200);
+    let write_deadline = Duration::from_secs(3);
+    let options = PostgresOptions {
+        lock_deadline,
+        write_deadline,
+        read_deadline: write_deadline,
+        ..PostgresOptions::new(url.clone())
+    };
+    let store = Postgres::open(options, NOW).await.expect("a store");
+    let term = lead(&store, 1, HOUR).await.expect("free");
+    let secret = |key: &str| JobSpec {
+        args: json(&format!("{{\"a\": \"{SECRET}\"}}")),
+        corr: Some(SECRET.to_owned()),
+        key: Some(format!("{SECRET}-{key}")),
+        key_hash: Some(SECRET.to_owned()),
+        ..alike(SECRET)
+    };
+    let run = async |sql: &str| drop(orx_testkit::servers::run(&url, sql).await);
+    let id = add(&store, vec![secret("first")]).await[0];
+    let claimed = store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
+    let execution = claimed[0].dispatch.execution.0;
+    let end = |kind| {
+        let error = Some(SECRET.to_owned());
+        vec![Outcome { error, ..outcome(id, execution, kind) }]
+    };
+    let succeed = || {
+        let result = Some(json(&format!("\"{SECRET}\"")));
+        end(OutcomeKind::Succeeded { result })
+    };
+    let cancel = || {
+        let reason = Some(SECRET.to_owned());
+        vec![CancelCommand { id, by: reason.clone(), reason, force: true, expected: None }]
+    };
+    let chunk = LogChunk {
+        job: id,
+        attempt: 1,
+        execution: ExecutionId(execution),
+        seq: 1,
+        stream: Stream::ALL[0],
+        at: NOW,
+        dropped_bytes: 0,
+        bytes: SECRET.as_bytes().to_vec(),
+    };
+
+    // An error of what a statement calls.
+    run("create function refuse() returns trigger language plpgsql as \
+         $$ begin raise exception using errcode = '53100'; end $$; \
+         create trigger no before insert on logs execute function refuse(); \
+         create trigger no before insert on results execute function refuse();")
+    .await;
+    store.append_logs(vec![chunk]).await.expect_err("full");
+    store.record_outcomes(succeed(), vec![0.5], at(2)).await.expect_err("full");
+    run("drop trigger no on logs; drop trigger no on results").await;
+    // A row that is there already.
+    run("insert into specs (job, spec) select last_value + 1, '' from job_ids").await;
+    store.enqueue(vec![secret("second")], NOW).await.expect_err("refused");
+    // A key that no index takes.
+    store.enqueue(vec![secret(&too_long())], NOW).await.expect_err("refused");
+    // A lock that is held, and one of two that wait for each other.
+    let held = |sql: &str| {
+        let (url, sql) = (url.clone(), sql.to_owned());
+        async move {
+            let mut session = PgConnection::connect(&url).await.expect("a session");
+            let sql = AssertSqlSafe(format!("begin; {sql}"));
+            sqlx::raw_sql(sql).execute(&mut session).await.expect("held");
+            session
+        }
+    };
+    let holder = held("select 1 from jobs for update").await;
+    store.cancel(cancel(), at(2)).await.expect_err("locked");
+    store.record_outcomes(end(failed()), vec![0.5], at(2)).await.expect_err("locked");
+    drop(holder);
+    // A statement that takes too long, and a session that ends under one.
+    run("create function slow() returns trigger language plpgsql as \
+         $$ begin perform pg_sleep(9); return new; end $$; \
+         create trigger slow before insert on results execute function slow()")
+    .await;
+    let record = store.record_outcomes(succeed(), vec![0.5], at(2));
+    record.await.expect_err("too slow");
+    let (ended, _) = tokio::join!(store.record_outcomes(succeed(), vec![0.5], at(2)), async {
+        let sleeps = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                      where wait_event = 'PgSleep'";
+        comes("it sleeps", async || {
+            orx_testkit::servers::run(&url, sleeps).await.iter().any(|ended| ended != "0")
+        })
+        .await;
+    });
+    ended.expect_err("it ended");
+
+    server.kill();
+    let log = server.log();
+    for failure in [
+        "duplicate key value violates unique constraint \"specs_pkey\"",
+        "index row requires",
+        "canceling statement due to lock timeout",
+        "canceling statement due to statement timeout",
+        "terminating connection due to administrator command",
+        "refuse() line 1 at RAISE",
+    ] {
+        assert!(log.contains(failure), "nothing failed by `{failure}`:\n{log}");
+    }
+    assert!(log.matches("STATEMENT:").count() >= 6, "{log}");
+    assert!(!log.contains(SECRET), "{log}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_opened_says_why_and_never_the_password() {
     let database = Database::new().await;
     let gone = database.url().replace(database.name(), "nowhere");
@@ -896,7 +1057,8 @@ async fn what_waits_behind_a_write_that_hangs_is_told_that_nothing_was_changed()
     let busy_after = Duration::from_millis(300);
     let options = PostgresOptions { busy_after, ..impatient(database.url_by(&proxy.url())) };
     let store = Arc::new(Postgres::open(options, NOW).await.expect("a store"));
-    add(&store, vec![job()]).await;
+    // So that the session knows the statement: what it does not know is asked of the server first.
+    add(&store, vec![keyed("before")]).await;
     proxy.drop_answers(true);
     let ask = |key: &str| {
         let (store, key) = (Arc::clone(&store), key.to_owned());
@@ -904,12 +1066,12 @@ async fn what_waits_behind_a_write_that_hangs_is_told_that_nothing_was_changed()
     };
     let first = ask("first");
     let keys = "select key from keys order by key";
-    comes("the first is written", async || database.run(keys).await == ["first"]).await;
+    comes("the first is written", async || database.run(keys).await == ["before", "first"]).await;
     let second = ask("second");
     let (first, second) = (first.await.expect("told"), second.await.expect("told"));
     assert!(matches!(first, Err(StoreError::Unknown)), "{first:?}");
     assert!(matches!(second, Err(StoreError::Busy)), "{second:?}");
-    assert_eq!(database.run(keys).await, ["first"]);
+    assert_eq!(database.run(keys).await, ["before", "first"]);
 }
 
 #[tokio::test]

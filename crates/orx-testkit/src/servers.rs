@@ -42,6 +42,19 @@ pub fn bouncer() -> String {
     })
 }
 
+/// As [`bouncer`], but it keeps no prepared statements.
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn forgetful_bouncer() -> String {
+    std::env::var("ORX_TEST_PGBOUNCER_FORGETFUL").unwrap_or_else(|_| {
+        panic!(
+            "no pgbouncer to test with: `ORX_TEST_PGBOUNCER_FORGETFUL` is not set. `tests/run` starts one."
+        )
+    })
+}
+
 /// A program of PostgreSQL, of the newest version there is.
 ///
 /// # Panics
@@ -399,7 +412,9 @@ impl OwnPostgres {
         asked.is_ok_and(|status| status.success())
     }
 
-    fn log(&self) -> String {
+    /// What it wrote into its log.
+    #[must_use]
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }

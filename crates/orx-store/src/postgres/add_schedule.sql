@@ -2,7 +2,7 @@
 with new as (
     insert into schedules
         (id, version, created_at, updated_at, handled, next_slot, next_fire, runs)
-    values (:id, 1, :now, :now, :to_handled, :to_slot, :to_fire, 0)
+    select :id, 1, :now, :now, :to_handled, :to_slot, :to_fire, 0 from (:settings) s
     on conflict do nothing
     returning id
 ),

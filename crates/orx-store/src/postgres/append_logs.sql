@@ -1,11 +1,12 @@
 -- Chunks of known jobs; those that are there already change nothing. The lock of their jobs' keys
 -- stands against a pruning, which would leave them without a job, and against nothing else.
-with input as materialized (
+with l as materialized (:settings),
+input as materialized (
     select * from unnest(:jobs, :attempts, :seqs, :executions, :streams, :ats, :dropped, :bytes)
     as t(job, attempt, seq, execution, stream, at, dropped, bytes)
 ),
 known as materialized (
-    select j.id from jobs j where j.id = any(:jobs) order by j.id for key share
+    select j.id from jobs j, l where j.id = any(:jobs) order by j.id for key share of j
 )
 insert into logs (job, attempt, seq, execution, stream, at, dropped_bytes, bytes)
 select i.job, i.attempt, i.seq, i.execution, i.stream, i.at, i.dropped, i.bytes

@@ -1,5 +1,7 @@
 -- Those that ended, and the live one of the job; with what the log of each lacks.
-select a.*, least(coalesce((select sum(l.dropped_bytes) from logs l
+select a.number, a.execution, a.worker, a.worker_name, a.status, a.claimed_at, a.started_at,
+       a.ended_at, a.error, a.exit_code, a.exit_signal, a.epoch, a.job, 
+       least(coalesce((select sum(l.dropped_bytes) from logs l
                             where l.job = :job and l.attempt = a.number), 0),
                   9223372036854775807)::bigint
 from (

@@ -1,16 +1,15 @@
-//! Messages to the server, each with a deadline on both sides.
+//! Statements to the server, each with a deadline on both sides.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Either, Executor as _};
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::row::Columns;
+use super::sql::{Statement, Value};
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 use crate::budget::Reads;
@@ -67,8 +66,22 @@ impl Kind {
     }
 }
 
-/// The rows of each statement of a message.
-pub(super) type Sets = Vec<Vec<PgRow>>;
+enum Message {
+    Bound(SqlStr, Vec<Value>),
+    Script(SqlStr),
+}
+
+impl Message {
+    async fn send(&self, session: &mut PgConnection) -> sqlx::Result<Vec<PgRow>> {
+        match self {
+            Self::Bound(text, values) => {
+                let arguments = sql::arguments(values).map_err(sqlx::Error::Encode)?;
+                session.fetch_all(sqlx::query_with(text.clone(), arguments)).await
+            }
+            Self::Script(script) => session.fetch_all(sqlx::raw_sql(script.clone())).await,
+        }
+    }
+}
 
 /// Tries of a message that the server undid because of others.
 const TRIES: u32 = 5;
@@ -110,36 +123,42 @@ impl Inner {
         run.await.map_err(|trouble| self.tell(trouble, action, false))
     }
 
-    pub(super) async fn rows(&self, kind: Kind, message: String) -> Done<Vec<PgRow>> {
-        Ok(self.send(kind, message).await?.into_iter().next().unwrap_or_default())
-    }
-
-    /// Sends a message: one transaction, whose statements are answered in order.
-    pub(super) async fn send(&self, kind: Kind, message: String) -> Done<Sets> {
+    /// Sends a statement: one transaction.
+    pub(super) async fn rows(
+        &self,
+        kind: Kind,
+        statement: impl Into<Statement>,
+    ) -> Done<Vec<PgRow>> {
+        let mut statement: Statement = statement.into();
+        if statement.text.contains(":settings") {
+            statement.text = statement.text.replace(":settings", &self.settings(kind));
+        } else {
+            debug_assert!(kind.changes_nothing(), "it makes no settings: {}", statement.text);
+        }
+        let text = AssertSqlSafe(std::mem::take(&mut statement.text)).into_sql_str();
         let deadline = match kind.changes_nothing() {
             true => self.options.read_deadline,
             false => self.options.write_deadline,
         };
-        self.send_within(kind, deadline, self.options.lock_deadline, message).await
+        self.send(kind, deadline, &Message::Bound(text, statement.values)).await
     }
 
-    pub(super) async fn send_within(
-        &self,
-        kind: Kind,
-        deadline: Duration,
-        lock_deadline: Duration,
-        message: String,
-    ) -> Done<Sets> {
+    /// Sends statements without values, in one transaction, that the server ends after `deadline`.
+    pub(super) async fn script(&self, deadline: Duration, script: &str) -> Done<()> {
+        let deadlines = deadline.as_millis();
+        let script: SqlStr = AssertSqlSafe(format!(
+            "set local statement_timeout = {deadlines}; set local lock_timeout = {deadlines};\n{script}"
+        ))
+        .into_sql_str();
+        self.send(Kind::Repeatable, deadline, &Message::Script(script)).await.map(drop)
+    }
+
+    async fn send(&self, kind: Kind, deadline: Duration, message: &Message) -> Done<Vec<PgRow>> {
         let until = Instant::now() + deadline;
-        let (message, before) = self.timed(kind, deadline, lock_deadline, &message);
-        let message: Arc<str> = message.into();
         let (mut undone, mut lost) = (0, false);
         loop {
-            let trouble = match self.send_once(kind, Arc::clone(&message), until).await {
-                Ok(mut sets) => {
-                    sets.drain(..before.min(sets.len()));
-                    return Ok(sets);
-                }
+            let trouble = match self.send_once(kind, message, until).await {
+                Ok(rows) => return Ok(rows),
                 Err(trouble) => trouble,
             };
             match trouble {
@@ -158,38 +177,21 @@ impl Inner {
         }
     }
 
-    /// The message with the deadlines of the server's side before it, and how many statements those
-    /// are. They hold for this transaction alone.
-    fn timed(
-        &self,
-        kind: Kind,
-        deadline: Duration,
-        lock_deadline: Duration,
-        message: &str,
-    ) -> (String, usize) {
-        let mut timed = String::with_capacity(message.len() + 128);
-        let mut before = 1;
-        // Writing to a string does not fail.
-        let _ = write!(timed, "set local statement_timeout = {};", deadline.as_millis());
-        let changes = !kind.changes_nothing();
-        if changes {
-            let _ = write!(timed, "set local lock_timeout = {};", lock_deadline.as_millis());
-            before += 1;
+    /// A query that makes the settings of a transaction that changes something.
+    fn settings(&self, kind: Kind) -> String {
+        let lock_deadline = self.options.lock_deadline.as_millis();
+        let mut settings = format!("select set_config('lock_timeout', '{lock_deadline}', true)");
+        if !kind.syncs() || self.options.durability == Durability::Relaxed {
+            settings.push_str(", set_config('synchronous_commit', 'off', true)");
         }
-        if changes && (!kind.syncs() || self.options.durability == Durability::Relaxed) {
-            timed.push_str("set local synchronous_commit = off;");
-            before += 1;
-        }
-        timed.push('\n');
-        timed.push_str(message);
-        (timed, before)
+        settings
     }
 
-    async fn send_once(&self, kind: Kind, message: Arc<str>, until: Instant) -> Done<Sets> {
+    async fn send_once(&self, kind: Kind, message: &Message, until: Instant) -> Done<Vec<PgRow>> {
         let busy_at = until.min(Instant::now() + self.options.busy_after);
         let mut lent = self.sessions.lend(busy_at, kind.reads()).await?;
         let Some(session) = lent.session() else { return Err(Trouble::Closed) };
-        let answer = match timeout_at(until + LISTEN, sets(session, message)).await {
+        let answer = match timeout_at(until + LISTEN, message.send(session)).await {
             Ok(answer) => answer.map_err(Trouble::from),
             Err(_) => Err(Trouble::Late),
         };
@@ -218,14 +220,14 @@ impl Inner {
 
     pub(super) async fn sum_counts(&self) -> Done<()> {
         let values = [("rows", sql::int(SUM_ROWS))];
-        let message = sql::fill(include_str!("sum_counts.sql"), &values);
-        self.send(Kind::Unsynced, message).await.map(drop)
+        let statement = sql::fill(include_str!("sum_counts.sql"), values);
+        self.rows(Kind::Unsynced, statement).await.map(drop)
     }
 
     /// It is reached, and takes writes as far as it says.
     pub(super) async fn look(&self) -> Done<()> {
         let message = "select current_setting('transaction_read_only')";
-        let rows = self.rows(Kind::Read, message.to_owned()).await?;
+        let rows = self.rows(Kind::Read, message).await?;
         match rows.first().map(|row| Columns(row).text(0)).transpose()?.as_deref() {
             Some("on") => Err(Trouble::ReadOnly("it takes no writes".into())),
             _ => Ok(()),
@@ -234,19 +236,8 @@ impl Inner {
 
     /// A write of nothing, which needs all that any other needs.
     pub(super) async fn touch(&self) -> Done<()> {
-        self.send(Kind::Repeatable, include_str!("touch.sql").to_owned()).await.map(drop)
+        let message = "update meta set value = value + 1 from (:settings) s where key = 'touched'";
+        self.rows(Kind::Repeatable, message).await?;
+        self.script(self.options.write_deadline, include_str!("room.sql")).await
     }
-}
-
-async fn sets(session: &mut PgConnection, message: Arc<str>) -> sqlx::Result<Sets> {
-    let message = sqlx::raw_sql(AssertSqlSafe(message));
-    let mut stream = session.fetch_many(message);
-    let (mut sets, mut rows) = (Vec::new(), Vec::new());
-    while let Some(next) = stream.try_next().await? {
-        match next {
-            Either::Left(_) => sets.push(std::mem::take(&mut rows)),
-            Either::Right(row) => rows.push(row),
-        }
-    }
-    Ok(sets)
 }

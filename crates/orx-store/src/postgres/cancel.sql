@@ -1,25 +1,25 @@
 -- What waits is cancelled at once; what is under a worker is asked to stop, and where it is forced
--- its attempt ends here. The first request counts. Rows are locked in the order of ids, in a
--- statement of its own: the server checks a row as it stood when a statement began, though it writes
--- it as it stands when its lock is had, so an attempt that ends meanwhile must have ended before.
--- Answers every job as it was found.
-select 1 from jobs where id = any(:jobs) order by id for no key update;
-with input as materialized (
+-- its attempt ends here. The first request counts. Rows are locked in the order of ids. Answers every
+-- job as it was found; `stood` is false of one that changed while it was waited for: nothing was done
+-- about it.
+with l as materialized (:settings),
+before as materialized (select j.id, j.ctid as place from jobs j where j.id = any(:jobs)),
+input as materialized (
     select * from unnest(:jobs, :force, :expected, :reasons, :bys)
     as t(job, force, expected, reason, by)
 ),
 locked as materialized (
     select j.id, j.lane, j.status, j.attempt, j.execution, j.worker, j.worker_name, j.epoch,
-           j.claimed_at, j.started_at, j.cancel_at
-    from jobs j
-    where j.id = any(:jobs)
+           j.claimed_at, j.started_at, j.cancel_at, j.ctid = b.place as stood
+    from l cross join before b join jobs j on j.id = b.id
     order by j.id
-    for no key update
+    for no key update of j
 ),
 hit as materialized (
     select k.*, i.force, i.reason, i.by, k.status = any(:waiting) as waits
     from input i join locked k on k.id = i.job
-    where (i.expected is null or i.expected = k.status)
+    where k.stood
+      and (i.expected is null or i.expected = k.status)
       and (k.status = any(:waiting) or k.status = any(:live))
 ),
 waiting as (
@@ -81,4 +81,4 @@ counted as (
     where h.waits or h.force
     group by 1, 2
 )
-select id, status, worker, execution from locked
+select id, status, worker, execution, stood from locked

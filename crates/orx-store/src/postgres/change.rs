@@ -10,8 +10,9 @@ use sqlx::postgres::PgRow;
 
 use super::call::Kind;
 use super::row::Columns;
+use super::sql::{Statement, Value};
 use super::trouble::{Done, Trouble};
-use super::{Inner, lease, sql};
+use super::{Inner, sql};
 use crate::words::{FORCED, capped, over, status_code};
 use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer, Term};
 
@@ -31,7 +32,7 @@ fn whence(event: JobEvent) -> Done<(Vec<JobStatus>, JobStatus)> {
     Ok((from, to))
 }
 
-fn codes(statuses: &[JobStatus]) -> String {
+fn codes(statuses: &[JobStatus]) -> Value {
     sql::ints(statuses.iter().map(|status| status_code(*status)))
 }
 
@@ -49,15 +50,15 @@ impl Inner {
             }
             let commands: Vec<&CancelCommand> = left.iter().map(|place| &cancels[*place]).collect();
             let done = answers.iter().any(Option::is_some);
-            let sets = self.send(Kind::Durable, cancel_message(&commands, now)?).await;
-            let sets = sets.map_err(|trouble| trouble.after(done))?;
+            let rows = self.rows(Kind::Durable, cancel_statement(&commands, now)?).await;
+            let rows = rows.map_err(|trouble| trouble.after(done))?;
             self.count();
-            let mut before = before(&sets)?;
+            let mut before = before(&rows)?;
             for (place, command) in left.into_iter().zip(commands) {
-                answers[place] = Some(match before.remove(&command.id) {
-                    None => CancelAnswer::Missing,
-                    Some(before) => before.answer(command),
-                });
+                answers[place] = match before.remove(&command.id) {
+                    None => Some(CancelAnswer::Missing),
+                    Some(before) => before.stood.then(|| before.answer(command)),
+                };
             }
         }
     }
@@ -80,18 +81,21 @@ impl Inner {
                 ("to", sql::int(status_code(to))),
                 ("now", sql::int(now.as_millis())),
             ];
-            let message = sql::fill(include_str!("revive.sql"), &values);
+            let statement = sql::fill(include_str!("revive.sql"), values);
             let done = answers.iter().any(Option::is_some);
-            let sets = self.send(Kind::Durable, message).await;
-            let sets = sets.map_err(|trouble| trouble.after(done))?;
+            let rows = self.rows(Kind::Durable, statement).await;
+            let rows = rows.map_err(|trouble| trouble.after(done))?;
             self.count();
-            let mut before = before(&sets)?;
+            let mut before = before(&rows)?;
             for place in left {
-                answers[place] = Some(match before.remove(&ids[place]) {
-                    None => RetryAnswer::Missing,
-                    Some(Before { status, .. }) if from.contains(&status) => RetryAnswer::Retried,
-                    Some(Before { status, .. }) => RetryAnswer::NotInState { status },
-                });
+                answers[place] = match before.remove(&ids[place]) {
+                    None => Some(RetryAnswer::Missing),
+                    Some(Before { stood: false, .. }) => None,
+                    Some(Before { status, .. }) if from.contains(&status) => {
+                        Some(RetryAnswer::Retried)
+                    }
+                    Some(Before { status, .. }) => Some(RetryAnswer::NotInState { status }),
+                };
             }
         }
     }
@@ -99,7 +103,7 @@ impl Inner {
     pub(super) async fn delete_dead_letters(&self, ids: &[JobId]) -> Done<Vec<bool>> {
         let message = sql::fill(
             include_str!("delete_dead.sql"),
-            &[("jobs", sql::ints(ids.iter().map(|id| id.0)))],
+            [("jobs", sql::ints(ids.iter().map(|id| id.0)))],
         );
         let rows = self.rows(Kind::Durable, message).await?;
         let forgotten = rows.iter().map(|row| Columns(row).job(0));
@@ -117,7 +121,7 @@ impl Inner {
         let (_, due) = whence(JobEvent::Due)?;
         let (_, cancelled) = whence(JobEvent::Cancel)?;
         let values = [
-            ("lease", lease::fence(Some(term))),
+            ("lease", Value::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
             ("limit", sql::int(i64::from(limit))),
             ("pending", sql::int(status_code(due))),
@@ -127,7 +131,7 @@ impl Inner {
             ("late", sql::text(over(Some(now), now))),
             ("expired", sql::text(over(None, now))),
         ];
-        let message = sql::fill(include_str!("promote.sql"), &values);
+        let message = sql::fill(include_str!("promote.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
         let row = Columns(rows.first().ok_or(Trouble::Deposed)?);
         let (expired, due) = (row.jobs(0)?, row.jobs(1)?);
@@ -143,6 +147,8 @@ impl Inner {
 struct Before {
     status: JobStatus,
     live: Option<(Incarnation, ExecutionId)>,
+    /// It did not change while it was waited for.
+    stood: bool,
 }
 
 impl Before {
@@ -160,18 +166,18 @@ impl Before {
     }
 }
 
-/// What the last statement of a message found.
-fn before(sets: &[Vec<PgRow>]) -> Done<HashMap<JobId, Before>> {
+/// What a statement found.
+fn before(rows: &[PgRow]) -> Done<HashMap<JobId, Before>> {
     let before = |row| {
         let row = Columns(row);
         let live = row.optional_id(2)?.zip(row.optional_id(3)?);
         let live = live.map(|(worker, execution)| (Incarnation(worker), ExecutionId(execution)));
-        Ok((row.job(0)?, Before { status: row.status(1)?, live }))
+        Ok((row.job(0)?, Before { status: row.status(1)?, live, stood: row.bool(4)? }))
     };
-    sets.last().into_iter().flatten().map(before).collect()
+    rows.iter().map(before).collect()
 }
 
-fn cancel_message(commands: &[&CancelCommand], now: Timestamp) -> Done<String> {
+fn cancel_statement(commands: &[&CancelCommand], now: Timestamp) -> Done<Statement> {
     let (waiting, cancelled) = whence(JobEvent::Cancel)?;
     let (live, stopped) = whence(JobEvent::Stopped)?;
     let texts = |of: fn(&CancelCommand) -> Option<&str>| {
@@ -192,5 +198,5 @@ fn cancel_message(commands: &[&CancelCommand], now: Timestamp) -> Done<String> {
         ("error", sql::text(FORCED)),
         ("now", sql::int(now.as_millis())),
     ];
-    Ok(sql::fill(include_str!("cancel.sql"), &values))
+    Ok(sql::fill(include_str!("cancel.sql"), values))
 }

@@ -1,7 +1,8 @@
 -- A new plan, for a schedule that stands as it was read; a row goes into its ledger. Answers the
 -- new version, null where it does not stand so; without a row, there is none.
-with found as materialized (
-    select s.id, s.version, s.handled from schedules s where s.id = :id for no key update
+with l as materialized (:settings),
+found as materialized (
+    select s.id, s.version, s.handled from schedules s, l where s.id = :id for no key update of s
 ),
 hit as materialized (select * from found where version = :version and handled = :handled),
 changed as (

@@ -12,8 +12,9 @@ use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 
 use super::call::Kind;
 use super::row::Columns;
+use super::sql::{Statement, Value};
 use super::trouble::{Done, Trouble};
-use super::{Inner, lease, sql};
+use super::{Inner, sql};
 use crate::merge::{Given, Merge, Place, Want};
 use crate::words::{self, integer, over, status_code};
 use crate::{ClaimRequest, Claimed, Term};
@@ -52,7 +53,7 @@ impl Inner {
         now: Timestamp,
     ) -> Done<Vec<Claimed>> {
         let chosen = self.choose(requests, now).await?;
-        let rows = self.rows(Kind::Unsynced, message(&chosen, requests, term, now)?).await?;
+        let rows = self.rows(Kind::Unsynced, statement(&chosen, requests, term, now)?).await?;
         if rows.is_empty() {
             return Err(Trouble::Deposed);
         }
@@ -150,14 +151,14 @@ impl Inner {
             ("ids", sql::ints(wants.iter().map(|want| want.after.2))),
             ("rows", sql::int(rows as i64)),
         ];
-        let sets = self.send(Kind::Read, sql::fill(include_str!("ready.sql"), &values)).await?;
+        let rows_read = self.rows(Kind::Read, sql::fill(include_str!("ready.sql"), values)).await?;
         let mut read: HashMap<usize, Vec<Place>> = HashMap::new();
-        for row in sets.get(1).into_iter().flatten() {
-            let row = Columns(row);
-            let place = (row.int(1)?, row.int(2)?, row.int(3)?);
-            read.entry(row.count(0)? as usize).or_default().push(place);
-            let (expire_at, deadline) = (row.optional_time(4)?, row.optional_time(5)?);
-            let alone = row.count(6)? >= ALONE_FROM;
+        for row in rows_read.iter().map(Columns) {
+            let Some(job) = row.optional_int(4)? else { continue };
+            let place = (row.int(2)?, row.int(3)?, job);
+            read.entry(row.count(1)? as usize).or_default().push(place);
+            let (expire_at, deadline) = (row.optional_time(5)?, row.optional_time(6)?);
+            let alone = row.count(7)? >= ALONE_FROM;
             facts.insert(place.2, Facts { expire_at, deadline, alone });
         }
         for want in wants {
@@ -165,17 +166,17 @@ impl Inner {
             let ended = places.len() < rows;
             merge.feed(want.number, places, ended);
         }
-        let lanes = sets.first().and_then(|rows| rows.first());
+        let lanes = rows_read.first();
         Ok(lanes.map(|row| Columns(row).count(0)).transpose()?.unwrap_or(0) as usize)
     }
 }
 
-pub(super) fn message(
+pub(super) fn statement(
     chosen: &[Chosen],
     requests: &[ClaimRequest],
     term: Term,
     now: Timestamp,
-) -> Done<String> {
+) -> Done<Statement> {
     let dispatched = next(JobStatus::Pending, JobEvent::Claim)?;
     let cancelled = next(JobStatus::Pending, JobEvent::Cancel)?;
     let given = || {
@@ -187,7 +188,7 @@ pub(super) fn message(
     };
     let gone = || chosen.iter().filter(|chosen| chosen.gets.is_none());
     let values = [
-        ("lease", lease::fence(Some(term))),
+        ("lease", Value::Lease(Some(term))),
         ("jobs", sql::ints(chosen.iter().map(|chosen| chosen.job))),
         ("pending", sql::int(status_code(JobStatus::Pending))),
         ("dispatched", sql::int(status_code(dispatched))),
@@ -201,5 +202,5 @@ pub(super) fn message(
         ("over", sql::ints(gone().map(|chosen| chosen.job))),
         ("reasons", sql::texts(gone().map(|chosen| over(chosen.deadline, now)))),
     ];
-    Ok(sql::fill(include_str!("claim.sql"), &values))
+    Ok(sql::fill(include_str!("claim.sql"), values))
 }

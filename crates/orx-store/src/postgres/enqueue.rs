@@ -9,6 +9,7 @@ use super::call::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::lanes::LaneId;
 use super::row::Columns;
+use super::sql::{Statement, Value};
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 use crate::Enqueued;
@@ -80,7 +81,7 @@ impl<'j> Coming<'j> {
 
     /// As a column holds it.
     fn key(&self) -> Option<String> {
-        self.job.key.as_ref().map(|key| key.replace('\0', "\u{fffd}"))
+        self.job.key.as_deref().map(sql::held)
     }
 }
 
@@ -106,21 +107,25 @@ impl Inner {
                 None => true,
             })
             .collect();
-        let sets = self.send(Kind::Durable, message(jobs, &left, !firsts.is_empty())).await?;
+        let keyed = !firsts.is_empty();
+        let rows = self.rows(Kind::Durable, statement(jobs, &left, keyed)).await?;
         self.count();
-        let mut sets = sets.iter();
-        for row in sets.next().into_iter().flatten() {
-            let row = Columns(row);
-            let place = row.count(0)? as usize;
-            if let (Some(answer), Some(job)) = (answers.get_mut(place), jobs.get(place)) {
-                *answer = Some(Enqueued::New { id: row.job(1)?, status: job.status });
-            }
-        }
         let mut holders = HashMap::new();
-        for row in sets.next().into_iter().flatten() {
+        for row in &rows {
             let row = Columns(row);
-            let (id, hash, status) = (row.job(1)?, row.optional_text(2)?, row.status(3)?);
-            holders.insert(row.text(0)?, Holder { id, hash, status });
+            let (place, is_new, id) = (row.count(0)? as usize, row.bool(1)?, row.job(2)?);
+            let (Some(answer), Some(job)) = (answers.get_mut(place), jobs.get(place)) else {
+                continue;
+            };
+            let holder = if is_new {
+                *answer = Some(Enqueued::New { id, status: job.status });
+                Holder { id, hash: job.job.key_hash.clone(), status: job.status }
+            } else {
+                Holder { id, hash: row.optional_text(3)?, status: row.status(4)? }
+            };
+            if let Some(key) = job.key() {
+                holders.insert(key, holder);
+            }
         }
         for (place, job) in jobs.iter().enumerate() {
             let holder = job.key().and_then(|key| holders.get(&key));
@@ -139,14 +144,13 @@ impl Inner {
 /// The columns of specs.
 pub(super) fn spec_values<'t>(
     texts: impl Iterator<Item = Option<&'t SpecText>>,
-) -> [(&'static str, String); 3] {
+) -> [(&'static str, Value); 3] {
     let texts: Vec<_> = texts.collect();
     let of = || texts.iter().copied();
     // Each is an array in itself, of another length: as text, and none where it would be empty.
-    let terms: Vec<Option<String>> = of()
-        .map(|text| Some(&text?.terms).filter(|terms| !terms.is_empty()))
-        .map(|terms| terms.map(|terms| sql::elements(terms.iter().map(String::as_str))))
-        .collect();
+    let terms = of().map(|text| Some(&text?.terms).filter(|terms| !terms.is_empty()));
+    let terms = terms.map(|terms| Some(sql::elements(terms?.iter().map(String::as_str))));
+    let terms: Vec<Option<String>> = terms.collect();
     [
         ("specs", sql::texts(of().map(|text| text.map(|text| text.spec.as_str())))),
         ("heads", sql::texts(of().map(|text| text?.head.as_deref()))),
@@ -154,7 +158,7 @@ pub(super) fn spec_values<'t>(
     ]
 }
 
-fn message(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> String {
+fn statement(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> Statement {
     let of = || places.iter().map(|place| &jobs[*place]);
     let time = |at: Timestamp| at.as_millis();
     let mut values = vec![
@@ -180,7 +184,7 @@ fn message(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> String {
             ("counted", sql::ints(counts.keys().map(|(_, status)| *status))),
             ("counts", sql::ints(counts.values().copied())),
         ]);
-        return sql::fill(include_str!("enqueue_plain.sql"), &values);
+        return sql::fill(include_str!("enqueue_plain.sql"), values);
     }
     // A key whose time is over is free; by the caller that is earliest, it is for all.
     let now = of().map(|job| time(job.now)).min().unwrap_or_default();
@@ -189,5 +193,5 @@ fn message(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> String {
         ("hashes", sql::texts(of().map(|job| job.job.key_hash.as_deref()))),
         ("now", sql::int(now)),
     ]);
-    sql::fill(include_str!("enqueue.sql"), &values)
+    sql::fill(include_str!("enqueue.sql"), values)
 }

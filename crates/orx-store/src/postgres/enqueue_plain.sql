@@ -1,11 +1,12 @@
 -- As enqueue.sql, for jobs without keys: each is new, so whoever sends them can count them. Arrays
 -- are read in their order, and numbers are given in it.
-with new as materialized (
+with l as materialized (:settings),
+new as materialized (
     select nextval('job_ids') as id, t.*
     from unnest(:ords, :lanes, :statuses, :urgencies, :run_ats, :expire_ats, :created_ats,
                 :deadlines, :timeouts, :specs, :heads, :terms)
     as t(ord, lane, status, urgency, run_at, expire_at, created_at, deadline, timeout_ms, spec,
-         head, terms)
+         head, terms), l
 ),
 kept as (
     insert into jobs
@@ -17,8 +18,11 @@ described as (
     select id, spec, lane, head, terms::text[] from new
     returning job, terms
 ),
-found as (insert into terms (term, job) select unnest(terms), job from described),
+-- Two tags may read alike.
+found as (
+    insert into terms (term, job) select unnest(terms), job from described on conflict do nothing
+),
 counted as (
     insert into counts (queue, status, jobs) select * from unnest(:queues, :counted, :counts)
 )
-select ord, id from new
+select ord, true, id from new

@@ -11,8 +11,9 @@ use super::change::firsts;
 use super::enqueue::spec_values;
 use super::lanes::LaneId;
 use super::row::Columns;
+use super::sql::{Statement, Value};
 use super::trouble::{Done, Trouble};
-use super::{Inner, lease, sql};
+use super::{Inner, sql};
 use crate::new_fire::{NewFire, NewSettle};
 use crate::new_job::NewJob;
 use crate::schedules::first_status;
@@ -52,7 +53,7 @@ pub(super) fn last_of_each<'r>(rows: impl IntoIterator<Item = NewRow<'r>>) -> Ve
 }
 
 /// The columns of rows, without whose ledger they are of.
-pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, String)> {
+pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, Value)> {
     let slots = || rows.iter().map(|row| row.slot);
     let columns = || slots().map(|slot| slot_columns(&slot.outcome));
     vec![
@@ -180,15 +181,14 @@ impl Inner {
         let mut seen: HashSet<&Name> = HashSet::new();
         let ords: Vec<usize> =
             (0..fires.len()).filter(|ord| seen.insert(&fires[*ord].basis.id)).collect();
-        let message = self.fire_message(fires, &ords, term, now)?;
-        let sets = self.send(Kind::Durable, message).await?;
-        let rows = sets.last().map(Vec::as_slice).unwrap_or_default();
+        let statement = self.fire_statement(fires, &ords, term, now)?;
+        let rows = self.rows(Kind::Durable, statement).await?;
         if rows.is_empty() {
             return Err(Trouble::Deposed);
         }
         self.count();
         let mut answers: Vec<Option<Vec<JobId>>> = vec![None; fires.len()];
-        for row in rows {
+        for row in &rows {
             let row = Columns(row);
             // None of them stood.
             let Some(ord) = row.optional_int(0)? else { continue };
@@ -200,13 +200,13 @@ impl Inner {
         Ok(answers)
     }
 
-    fn fire_message(
+    fn fire_statement(
         &self,
         fires: &[NewFire],
         ords: &[usize],
         term: Option<Term>,
         now: Timestamp,
-    ) -> Done<String> {
+    ) -> Done<Statement> {
         let Makings { jobs, rows, last_places } = Makings::new(self, fires, ords)?;
         let of = || ords.iter().map(|ord| &fires[*ord]);
         let basis = || of().map(|fire| &fire.basis);
@@ -217,7 +217,7 @@ impl Inner {
         let made = || jobs.iter();
         let new = || jobs.iter().map(|it| it.job);
         let mut values = vec![
-            ("lease", lease::fence(term)),
+            ("lease", Value::Lease(term)),
             ("now", sql::int(now.as_millis())),
             ("ords", sql::ints(ords.iter().map(|ord| *ord as i64))),
             ("ids", sql::texts(basis().map(|basis| basis.id.as_str()))),
@@ -257,7 +257,7 @@ impl Inner {
         ];
         values.extend(spec_values(new().map(|job| Some(&job.text))));
         values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
-        Ok(sql::fill(include_str!("fire.sql"), &values))
+        Ok(sql::fill(include_str!("fire.sql"), values))
     }
 
     pub(super) async fn settle(
@@ -274,8 +274,8 @@ impl Inner {
         loop {
             let left = firsts(&answers, |place| JobId(job(&settles[place])));
             let done = answers.iter().any(Option::is_some);
-            let message = self.settle_message(settles, &left, term, now)?;
-            let rows = self.rows(Kind::Durable, message).await;
+            let statement = self.settle_statement(settles, &left, term, now)?;
+            let rows = self.rows(Kind::Durable, statement).await;
             let rows = rows.map_err(|trouble| trouble.after(done))?;
             if rows.is_empty() {
                 return Err(Trouble::Deposed);
@@ -302,13 +302,13 @@ impl Inner {
         }
     }
 
-    fn settle_message(
+    fn settle_statement(
         &self,
         settles: &[NewSettle],
         left: &[usize],
         term: Term,
         now: Timestamp,
-    ) -> Done<String> {
+    ) -> Done<Statement> {
         let of = || left.iter().map(|place| &settles[*place]);
         let alerts = || of().map(alert);
         let lanes = alerts().map(|alert| alert.map(|job| self.lane_id(&job.lane)).transpose());
@@ -318,7 +318,7 @@ impl Inner {
         };
         let releases = of().map(|settle| matches!(settle, NewSettle::Release(_)));
         let mut values = vec![
-            ("lease", lease::fence(Some(term))),
+            ("lease", Value::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
             ("created", sql::int(status_code(JobStatus::Created))),
             ("pending", sql::int(status_code(next(JobStatus::Created, JobEvent::Admit)?))),
@@ -334,7 +334,7 @@ impl Inner {
             ("timeouts", ints(&|job| job.timeout_ms.map(integer))),
         ];
         values.extend(spec_values(alerts().map(|alert| alert.map(|job| &job.text))));
-        Ok(sql::fill(include_str!("settle.sql"), &values))
+        Ok(sql::fill(include_str!("settle.sql"), values))
     }
 }
 

@@ -3,8 +3,6 @@
 -- of two statements about one the second compares what the first left. Whether the last run has
 -- ended is as this statement begins: one that ends meanwhile is found by who looks after those that
 -- wait for it. Answers the jobs of the runs by command; without a row, the lease is another's.
--- Compiling it would take longer than it runs: the server guesses far more rows than there are.
-set local jit = off;
 with l as materialized (:lease),
 commands as materialized (
     select * from unnest(:ords, :ids, :versions, :handled, :last_runs, :ended, :runs, :written,
@@ -61,7 +59,10 @@ described as (
     select job, spec, lane, head, terms::text[] from new order by job
     returning job, terms
 ),
-found as (insert into terms (term, job) select unnest(terms), job from described),
+-- Two tags may read alike.
+found as (
+    insert into terms (term, job) select unnest(terms), job from described on conflict do nothing
+),
 counted as (
     insert into counts (queue, status, jobs)
     select queue, status, count(*) from new group by 1, 2

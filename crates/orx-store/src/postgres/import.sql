@@ -1,6 +1,7 @@
 -- Jobs as they stood in another store, with all that belongs to them. Those that are there already
 -- are passed over.
-with input as materialized (
+with l as materialized (:settings),
+input as materialized (
     select * from unnest(:ids, :lanes, :run_ats, :expire_ats, :created_ats, :deadlines, :timeouts,
                          :statuses, :urgencies, :attempts, :failed, :lost, :server_lost, :returned, :executions,
                          :workers, :worker_names, :epochs, :claimed_ats, :started_ats, :percents,
@@ -23,7 +24,7 @@ new as (
            failed, lost, server_lost, returned, execution, worker, worker_name, epoch, claimed_at, started_at,
            percent, progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at,
            last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at
-    from input order by id
+    from input, l order by id
     on conflict do nothing
     returning id
 ),
@@ -32,7 +33,10 @@ described as (
     select i.id, i.key, i.spec, i.lane, i.head, i.terms::text[] from input i join new using (id)
     returning job, terms
 ),
-found as (insert into terms (term, job) select unnest(terms), job from described),
+-- Two tags may read alike.
+found as (
+    insert into terms (term, job) select unnest(terms), job from described on conflict do nothing
+),
 ended as (
     insert into results (job, result)
     select i.id, i.result from input i join new using (id) where i.result is not null

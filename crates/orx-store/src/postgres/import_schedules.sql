@@ -4,8 +4,9 @@ with new as (
     insert into schedules
         (id, version, created_at, updated_at, handled, next_slot, next_fire, runs, last_run,
          written)
-    select * from unnest(:ids, :versions, :created_ats, :updated_ats, :handled, :next_slots,
-                         :next_fires, :runs, :last_runs, :written) as t(id)
+    select t.*
+    from unnest(:ids, :versions, :created_ats, :updated_ats, :handled, :next_slots,
+                         :next_fires, :runs, :last_runs, :written) as t(id), (:settings) s
     order by id
     on conflict do nothing
     returning id

@@ -10,12 +10,16 @@ use orx_model::{Incarnation, SecretHash, Timestamp, limits};
 use super::call::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::row::Columns;
+use super::sql::{Statement, Value};
 use super::trouble::{Done, Trouble};
-use super::{Inner, lease, sql};
+use super::{Inner, sql};
 use crate::words::{clock_note, clock_values, integer, millis, order_of, stream_code};
 use crate::{
     ClockJump, ClockNote, PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerReport,
 };
+
+/// Rounds of a report in which another node adds the same workers.
+const UNSEEN_MAX: usize = 3;
 
 impl Part for Vec<LogChunk> {
     type Answer = ();
@@ -41,7 +45,7 @@ impl Part for Vec<LogChunk> {
             ("dropped", sql::ints(chunks().map(|chunk| integer(chunk.dropped_bytes)))),
             ("bytes", sql::byte_strings(chunks().map(|chunk| chunk.bytes.as_slice()))),
         ];
-        inner.send(Kind::Advisory, sql::fill(include_str!("append_logs.sql"), &values)).await?;
+        inner.rows(Kind::Advisory, sql::fill(include_str!("append_logs.sql"), values)).await?;
         Ok(vec![(); parts.len()])
     }
 }
@@ -53,6 +57,7 @@ impl Inner {
     ) -> Done<Vec<WorkerPut>> {
         let mut answers = vec![WorkerPut::Kept(None); workers.len()];
         let mut left: Vec<usize> = (0..workers.len()).collect();
+        let mut unseen = 0;
         while !left.is_empty() {
             // What is told of one worker is kept one after the other.
             let mut seen = HashSet::new();
@@ -60,9 +65,9 @@ impl Inner {
             let (now, later): (Vec<_>, Vec<_>) =
                 left.into_iter().partition(|place| seen.insert(of(place)));
             let told: Vec<_> = now.iter().map(|place| &workers[*place]).collect();
-            let sets = self.send(Kind::Advisory, workers_message(&told)?).await?;
+            let rows = self.rows(Kind::Advisory, workers_statement(&told)?).await?;
             let mut kept: HashMap<Incarnation, WorkerPut> = HashMap::new();
-            for row in sets.last().into_iter().flatten() {
+            for row in &rows {
                 let row = Columns(row);
                 let answer = if row.bool(2)? {
                     WorkerPut::Kept(row.optional(1)?.and_then(order_of))
@@ -71,12 +76,22 @@ impl Inner {
                 };
                 kept.insert(row.incarnation(0)?, answer);
             }
-            for place in now {
-                if let Some(answer) = kept.get(&of(&place)) {
-                    answers[place] = *answer;
+            let added = |place: &usize| match kept.get(&of(place)) {
+                Some(answer) => {
+                    answers[*place] = *answer;
+                    false
                 }
+                None => true,
+            };
+            // Those that another node added meanwhile: what it wrote of them is seen by the next.
+            let added: Vec<usize> = now.into_iter().filter(added).collect();
+            if !added.is_empty() {
+                unseen += 1;
             }
-            left = later;
+            if unseen > UNSEEN_MAX {
+                return Err(Trouble::Busy);
+            }
+            left = added.into_iter().chain(later).collect();
         }
         Ok(answers)
     }
@@ -84,7 +99,7 @@ impl Inner {
     pub(super) async fn worker_secret(&self, worker: Incarnation) -> Done<Option<SecretHash>> {
         let message = sql::fill(
             "select secret from workers where incarnation = :worker and secret is not null",
-            &[("worker", sql::id(worker.0))],
+            [("worker", sql::id(worker.0))],
         );
         let rows = self.rows(Kind::Read, message).await?;
         let bytes = rows.first().map(|row| Columns(row).bytes(0)).transpose()?;
@@ -100,7 +115,7 @@ impl Inner {
             ("workers", sql::ids(workers.iter().map(|worker| worker.0))),
             ("ordered", sql::optional_text(order.map(WorkerOrder::as_str))),
         ];
-        let message = sql::fill(include_str!("order_workers.sql"), &values);
+        let message = sql::fill(include_str!("order_workers.sql"), values);
         let rows = self.rows(Kind::Repeatable, message).await?;
         let ordered = rows.iter().map(|row| Columns(row).incarnation(0));
         let ordered = ordered.collect::<Done<HashSet<_>>>()?;
@@ -111,12 +126,12 @@ impl Inner {
         let stays = if fenced { "" } else { "and w.ordered is distinct from 'fence'" };
         let message = sql::fill(
             &format!(
-                "delete from workers where incarnation in (select w.incarnation from workers w \
-                 where w.incarnation = any(:workers) {stays} order by 1 for update)"
+                "delete from workers where incarnation in (select w.incarnation from workers w, \
+                 (:settings) s where w.incarnation = any(:workers) {stays} order by 1 for update of w)"
             ),
-            &[("workers", sql::ids(workers.iter().map(|worker| worker.0)))],
+            [("workers", sql::ids(workers.iter().map(|worker| worker.0)))],
         );
-        self.send(Kind::Advisory, message).await.map(drop)
+        self.rows(Kind::Advisory, message).await.map(drop)
     }
 
     pub(super) async fn put_token(&self, token: &TokenRecord) -> Done<()> {
@@ -129,16 +144,16 @@ impl Inner {
             ("revoked_at", sql::optional_int(millis(token.revoked_at))),
             ("note", sql::text(&token.note)),
         ];
-        let message = sql::fill(include_str!("put_token.sql"), &values);
-        self.send(Kind::Repeatable, message).await.map(drop)
+        let message = sql::fill(include_str!("put_token.sql"), values);
+        self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
     pub(super) async fn forget_tokens(&self, ended_before: Timestamp) -> Done<u64> {
         let message = sql::fill(
-            "with gone as (delete from tokens \
+            "with gone as (delete from tokens using (:settings) s \
              where revoked_at < :before or expires_at < :before returning 1) \
              select count(*) from gone",
-            &[("before", sql::int(ended_before.as_millis()))],
+            [("before", sql::int(ended_before.as_millis()))],
         );
         let rows = self.rows(Kind::Repeatable, message).await?;
         rows.first().map_or(Ok(0), |row| Columns(row).unsigned(0))
@@ -151,14 +166,14 @@ impl Inner {
     ) -> Done<Pruned> {
         let key_kept = i64::try_from(limits::KEY_KEPT.as_millis()).unwrap_or(i64::MAX);
         let values = [
-            ("lease", lease::fence(Some(term))),
+            ("lease", Value::Lease(Some(term))),
             ("completed_before", sql::int(request.completed_before.as_millis())),
             ("others_before", sql::int(request.others_before.as_millis())),
             ("limit", sql::int(i64::from(request.limit))),
             ("chunks", sql::int(i64::from(request.chunks))),
             ("key_kept", sql::int(key_kept)),
         ];
-        let message = sql::fill(include_str!("prune.sql"), &values);
+        let message = sql::fill(include_str!("prune.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
         let row = Columns(rows.first().ok_or(Trouble::Deposed)?);
         let (jobs, chunks) = (row.unsigned(0)?, row.unsigned(1)?);
@@ -169,17 +184,17 @@ impl Inner {
 
     pub(super) async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Done<u64> {
         let values = [
-            ("lease", lease::fence(Some(term))),
+            ("lease", Value::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
             ("limit", sql::int(i64::from(limit))),
         ];
-        let message = sql::fill(include_str!("forget_keys.sql"), &values);
+        let message = sql::fill(include_str!("forget_keys.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
         Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
     }
 
     pub(super) async fn clock(&self) -> Done<Option<ClockNote>> {
-        let message = "select key, value from meta where key like 'clock_%'".to_owned();
+        let message = "select key, value from meta where key like 'clock_%'";
         let rows = self.rows(Kind::Read, message).await?;
         let value = |row| Ok((Columns(row).text(0)?, Columns(row).int(1)?));
         Ok(clock_note(&rows.iter().map(value).collect::<Done<_>>()?))
@@ -188,7 +203,7 @@ impl Inner {
     pub(super) async fn note_clock(&self, note: &ClockNote, term: Term) -> Done<()> {
         let values = clock_values(note);
         let values = [
-            ("lease", lease::fence(Some(term))),
+            ("lease", Value::Lease(Some(term))),
             ("keys", sql::texts(values.iter().map(|(key, _)| *key))),
             ("values", sql::ints(values.iter().map(|(_, value)| *value))),
         ];
@@ -197,7 +212,7 @@ impl Inner {
              select t.key, t.value from unnest(:keys, :values) as t(key, value), l \
              order by 1 on conflict (key) do update set value = excluded.value) \
              select 1 from l",
-            &values,
+            values,
         );
         let rows = self.rows(Kind::Advisory, message).await?;
         rows.first().map(drop).ok_or(Trouble::Deposed)
@@ -210,18 +225,18 @@ impl Inner {
         now: Timestamp,
     ) -> Done<u64> {
         let values = [
-            ("lease", lease::fence(Some(term))),
+            ("lease", Value::Lease(Some(term))),
             ("before", sql::int(jump.before.as_millis())),
             ("by", sql::int(jump.by_ms)),
             ("now", sql::int(now.as_millis())),
         ];
-        let message = sql::fill(include_str!("clock_was_set.sql"), &values);
+        let message = sql::fill(include_str!("clock_was_set.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
         Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
     }
 }
 
-fn workers_message(workers: &[&(SecretHash, WorkerReport)]) -> Done<String> {
+fn workers_statement(workers: &[&(SecretHash, WorkerReport)]) -> Done<Statement> {
     let reports = || workers.iter().map(|(_, report)| report);
     let registrations = reports()
         .map(|report| serde_json::to_string(&report.registration))
@@ -242,5 +257,5 @@ fn workers_message(workers: &[&(SecretHash, WorkerReport)]) -> Done<String> {
         ("nodes", sql::ids(reports().map(|report| report.node.map(|it| it.0)))),
         ("secrets", sql::byte_strings(workers.iter().map(|(secret, _)| secret.0.as_slice()))),
     ];
-    Ok(sql::fill(include_str!("put_workers.sql"), &values))
+    Ok(sql::fill(include_str!("put_workers.sql"), values))
 }

@@ -65,11 +65,19 @@ impl Inner {
             ("handlers", sql::texts(handlers)),
             ("requires", sql::texts(requires.iter().map(String::as_str))),
         ];
-        let message = sql::fill(include_str!("add_lanes.sql"), &values);
-        let sets = self.send(Kind::Repeatable, message).await?;
-        let rows = sets.last().map(Vec::as_slice).unwrap_or_default();
+        for add in [include_str!("add_queues.sql"), include_str!("add_lanes.sql")] {
+            self.rows(Kind::Repeatable, sql::fill(add, values.clone())).await?;
+        }
+        let added = sql::fill(
+            "select l.id, l.queue, q.name, l.handler, l.require \
+             from unnest(:lane_queues, :handlers, :requires) as t(queue, handler, require) \
+             join queues q on q.name = t.queue \
+             join lanes l on l.queue = q.id and l.handler = t.handler and l.require = t.require",
+            values,
+        );
+        let rows = self.rows(Kind::Read, added).await?;
         let mut known = self.common.lanes.write();
-        for row in rows {
+        for row in &rows {
             let (lane, id) = lane(Columns(row))?;
             known.insert(lane, id);
         }
@@ -79,7 +87,7 @@ impl Inner {
     pub(super) async fn refresh_lanes(&self) -> Done<()> {
         let message = "select l.id, l.queue, q.name, l.handler, l.require from lanes l \
                        join queues q on q.id = l.queue";
-        let rows = self.rows(Kind::Read, message.to_owned()).await?;
+        let rows = self.rows(Kind::Read, message).await?;
         // Who could run the jobs of one that cannot be read is not known: they stay where they are.
         let lanes = super::row::readable("a lane", &rows, |row| lane(Columns(row)))?;
         self.common.lanes.write().extend(lanes);

@@ -11,15 +11,6 @@ use super::{Inner, sql};
 use crate::words::integer;
 use crate::{Lead, LeadRequest, NodeRecord, NodeReport, Term};
 
-/// What a leader's statement begins with: a row, if the lease is its own. It is locked until the
-/// statement's commit, and read again if an election changed it meanwhile; so of a statement and
-/// an election, one comes after the other. Without a term, always a row.
-pub(super) fn fence(term: Option<Term>) -> String {
-    let Some(Term { node, epoch }) = term else { return "select 1".to_owned() };
-    let values = [("node", sql::id(node.0)), ("epoch", sql::int(integer(epoch)))];
-    sql::fill("select 1 from lease where holder = :node and epoch = :epoch for share", &values)
-}
-
 /// Milliseconds, by the server's clock.
 pub(super) fn left(row: Columns<'_>, column: usize) -> Done<Duration> {
     row.unsigned(column).map(Duration::from_millis)
@@ -28,23 +19,26 @@ pub(super) fn left(row: Columns<'_>, column: usize) -> Done<Duration> {
 impl Inner {
     pub(super) async fn lead(&self, request: &LeadRequest) -> Done<Lead> {
         let ttl = i64::try_from(request.ttl.as_millis()).unwrap_or(i64::MAX);
-        let values = [
-            ("node", sql::id(request.node.0)),
-            ("above", sql::int(integer(request.above))),
-            ("ttl", sql::int(ttl.min(TTL_MAX))),
-        ];
-        let message = sql::fill(include_str!("lead.sql"), &values);
+        let values = || {
+            [
+                ("node", sql::id(request.node.0)),
+                ("above", sql::int(integer(request.above))),
+                ("ttl", sql::int(ttl.min(TTL_MAX))),
+            ]
+        };
         for _ in 0..LEAD_TRIES {
-            let sets = self.send(Kind::Repeatable, message.clone()).await?;
-            if let Some(row) = sets.first().and_then(|rows| rows.first()) {
-                let epoch = Columns(row).unsigned(0)?;
-                return Ok(Lead::Leading(Term { node: request.node, epoch }));
+            let statement = sql::fill(include_str!("lead.sql"), values());
+            let rows = self.rows(Kind::Repeatable, statement).await?;
+            if let Some(row) = rows.first().map(Columns) {
+                let term = Term { node: row.incarnation(1)?, epoch: row.unsigned(2)? };
+                return Ok(match row.bool(0)? {
+                    true => Lead::Leading(term),
+                    false => Lead::Following { leader: term, left: left(row, 3)? },
+                });
             }
-            // Or it was given back, or ran out, between the two statements: it may be free now.
-            if let Some(row) = sets.get(1).and_then(|rows| rows.first()) {
-                let row = Columns(row);
-                let leader = Term { node: row.incarnation(0)?, epoch: row.unsigned(1)? };
-                return Ok(Lead::Following { leader, left: left(row, 2)? });
+            // It changed hands meanwhile, or was given back and may be free now.
+            if let Some((leader, left)) = self.leader().await? {
+                return Ok(Lead::Following { leader, left });
             }
         }
         Err(Trouble::Busy)
@@ -52,15 +46,15 @@ impl Inner {
 
     pub(super) async fn step_down(&self, term: Term) -> Done<bool> {
         let message = sql::fill(
-            "update lease set holder = null, expires_at = null \
+            "update lease set holder = null, expires_at = null from (:settings) s \
              where holder = :node and epoch = :epoch returning 1",
-            &[("node", sql::id(term.node.0)), ("epoch", sql::int(integer(term.epoch)))],
+            [("node", sql::id(term.node.0)), ("epoch", sql::int(integer(term.epoch)))],
         );
         Ok(!self.rows(Kind::Durable, message).await?.is_empty())
     }
 
     pub(super) async fn leader(&self) -> Done<Option<(Term, Duration)>> {
-        let rows = self.rows(Kind::Read, include_str!("leader.sql").to_owned()).await?;
+        let rows = self.rows(Kind::Read, include_str!("leader.sql")).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let row = Columns(row);
         let term = Term { node: row.incarnation(0)?, epoch: row.unsigned(1)? };
@@ -76,15 +70,15 @@ impl Inner {
             ("zone_version", sql::optional_text(node.zone_version.as_deref())),
             ("started_at", sql::int(node.started_at.as_millis())),
         ];
-        let message = sql::fill(include_str!("put_node.sql"), &values);
-        self.send(Kind::Advisory, message).await.map(drop)
+        let message = sql::fill(include_str!("put_node.sql"), values);
+        self.rows(Kind::Advisory, message).await.map(drop)
     }
 
     pub(super) async fn nodes(&self) -> Done<Vec<NodeRecord>> {
         let message = "select node, name, url, version, started_at, seen_at, \
              greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at), zone_version \
              from nodes order by name, node";
-        let rows = self.rows(Kind::Read, message.to_owned()).await?;
+        let rows = self.rows(Kind::Read, message).await?;
         let record = |row: &_| {
             let row = Columns(row);
             Ok(NodeRecord {
@@ -105,10 +99,10 @@ impl Inner {
 
     pub(super) async fn remove_nodes(&self, nodes: &[Incarnation]) -> Done<()> {
         let message = sql::fill(
-            "delete from nodes where node = any(:nodes)",
-            &[("nodes", sql::ids(nodes.iter().map(|node| node.0)))],
+            "delete from nodes using (:settings) s where node = any(:nodes)",
+            [("nodes", sql::ids(nodes.iter().map(|node| node.0)))],
         );
-        self.send(Kind::Advisory, message).await.map(drop)
+        self.rows(Kind::Advisory, message).await.map(drop)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The store in a PostgreSQL database, which several nodes share.
 //!
-//! Every write is one message ([`sql`]), and what may be asked for by many callers at once
-//! ([`group`]) is gathered into one statement over arrays. Nothing of a session is relied on but
-//! the message itself, so a proxy that pools transactions may stand before the server. What only
-//! the leader may do compares its lease in the statement that does it.
+//! Every write is one statement with bound values ([`sql`]): one message once its session has prepared
+//! it, and one transaction. What may be asked for by many callers at once ([`group`]) is gathered into
+//! one statement over arrays. Nothing of a session is relied on but its prepared statements, so a proxy
+//! that pools transactions may stand before the server if it keeps those. What only the leader may do
+//! compares its lease in the statement that does it.
 //!
 //! A node has a few sessions, and who shares them with whom is said in [`crate::budget`]: the control
 //! plane has some, callers have others, and one elects, which so waits behind nothing.
@@ -12,8 +13,8 @@
 //! [`StoreError::Unknown`]: it may still be committed. Only what changes nothing when done twice is
 //! sent again by the store itself. Sessions come back by themselves once the server does.
 //!
-//! Values stand in the text of statements, so a server that logs statements, or those that fail,
-//! logs arguments of jobs.
+//! No value stands in the text of a statement. So a server that logs statements which fail, as it does
+//! by itself, logs no argument of a job; one that logs all of them logs their values too.
 
 mod call;
 mod change;
@@ -159,10 +160,17 @@ impl Postgres {
         let connect = open::connect_options(&options)?;
         let name = open::shown(&connect);
         let common = Arc::<Common>::default();
+        let settings = open::session_settings(&options);
+        let with_settings = connect.clone().options(settings);
         let budget = |sessions: usize, scans: usize| {
             let deadline = options.connect_deadline;
             Arc::new(Inner {
-                sessions: Sessions::new(connect.clone(), sessions, scans, deadline),
+                sessions: Sessions::new(
+                    [with_settings.clone(), connect.clone()],
+                    sessions,
+                    scans,
+                    deadline,
+                ),
                 options: options.clone(),
                 name: name.clone(),
                 groups: Groups::default(),
@@ -179,6 +187,7 @@ impl Postgres {
         };
         let inner = Arc::clone(&all.control);
         open::check_settings(&inner).await?;
+        open::check_proxy(&inner, &all.electing).await?;
         open::migrate(&inner).await?;
         inner.refresh_lanes().await.map_err(|trouble| open::failed(trouble, &inner.name))?;
         Ok(Self { inner, all: Arc::new(all) })

@@ -9,7 +9,8 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use super::call::Kind;
 use super::row::Columns;
 use super::trouble::Trouble;
-use super::{Inner, PostgresOptions, sql, tls};
+use super::{Inner, PostgresOptions, tls};
+use crate::error::KEPT_STATEMENTS;
 use crate::{Durability, Result, StoreError};
 
 const MIGRATIONS: &[&str] = &[
@@ -25,6 +26,8 @@ pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
 /// The oldest server that times each statement of a message by itself.
 const OLDEST: i64 = 130_000;
+/// Kept parsed and planned in a session: more than there are but for those of filters.
+const STATEMENTS: usize = 200;
 /// A migration may rewrite what a large store holds.
 const MIGRATION: Duration = Duration::from_secs(15 * 60);
 /// Held while a schema is brought up to date: `orx` in bytes.
@@ -37,7 +40,7 @@ pub(super) fn connect_options(options: &PostgresOptions) -> Result<PgConnectOpti
     })?;
     let parsed = parsed
         .application_name(&options.application_name)
-        .statement_cache_capacity(0)
+        .statement_cache_capacity(STATEMENTS)
         // A proxy refuses to start a session with a setting that it does not know.
         .extra_float_digits(None)
         // Statements hold arguments of jobs.
@@ -54,6 +57,22 @@ pub(super) fn connect_options(options: &PostgresOptions) -> Result<PgConnectOpti
         return Err(StoreError::Open { store: shown(&parsed), source: text.into() });
     }
     Ok(parsed)
+}
+
+/// What a session of ours has. Behind a proxy that takes none of it, rows are waited for until the lock
+/// deadline, and all else until who asked gives up.
+pub(super) fn session_settings(options: &PostgresOptions) -> [(&'static str, String); 4] {
+    let deadline = options.read_deadline.max(options.write_deadline);
+    [
+        ("statement_timeout", deadline.as_millis().to_string()),
+        // Tables are locked before a statement runs and can make settings of its own.
+        ("lock_timeout", options.lock_deadline.as_millis().to_string()),
+        // Or the server would plan anew whatever looks cheaper by the values of one call: an array of
+        // one costs less than an array of ten.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
+        // To compile a statement takes longer than to run it.
+        ("jit", "off".to_owned()),
+    ]
 }
 
 /// As errors name it: without the password.
@@ -88,6 +107,12 @@ pub(super) fn failed(trouble: Trouble, store: &str) -> StoreError {
             StoreError::Away { store, source: "it did not answer in time".into() }
         }
         Trouble::ReadOnly(source) => StoreError::Away { store, source },
+        Trouble::Unprepared => StoreError::Unsafe {
+            store,
+            setting: KEPT_STATEMENTS,
+            found: "0".to_owned(),
+            needed: "above 0 in a proxy that pools transactions (PgBouncer, from 1.21 on)",
+        },
         Trouble::Full => StoreError::Full,
         Trouble::Deposed | Trouble::Closed => StoreError::Closed,
         Trouble::Command(source) | Trouble::Unreadable(source) => {
@@ -99,20 +124,20 @@ pub(super) fn failed(trouble: Trouble, store: &str) -> StoreError {
 /// What an accepted job rests on.
 pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
     let opening = |trouble| failed(trouble, &inner.name);
-    let message = include_str!("settings.sql").to_owned();
-    let rows = inner.rows(Kind::Read, message).await.map_err(opening)?;
+    let rows = inner.rows(Kind::Read, include_str!("settings.sql")).await.map_err(opening)?;
     let row = rows.first().ok_or(StoreError::Unknown)?;
-    let found = |column| Columns(row).text(column).map_err(opening);
+    let row = Columns(row);
+    let found = |column| row.text(column).map_err(opening);
     let refuse = |setting, found, needed| {
         Err(StoreError::Unsafe { store: inner.name.clone(), setting, found, needed })
     };
-    if Columns(row).int(0).map_err(opening)? < OLDEST {
+    if row.int(0).map_err(opening)? < OLDEST {
         return refuse("server_version", found(1)?, "13 or later");
     }
     if found(2)? != "UTF8" {
         return refuse("server_encoding", found(2)?, "`UTF8`");
     }
-    if found(3)? != "f" {
+    if row.bool(3).map_err(opening)? {
         return refuse("pg_is_in_recovery()", "true".to_owned(), "the primary, not a replica");
     }
     if inner.options.durability == Durability::Relaxed {
@@ -126,6 +151,16 @@ pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
     }
     if found(6)? != "on" {
         return refuse("full_page_writes", found(6)?, "`on`");
+    }
+    Ok(())
+}
+
+/// A proxy that pools transactions and keeps no prepared statements gives two sessions of ours one of the
+/// server's, and the second then finds there what the first has prepared.
+pub(super) async fn check_proxy(inner: &Inner, other: &Inner) -> Result<()> {
+    for session in [inner, other, inner, other] {
+        let asked = session.rows(Kind::Read, "select 1").await;
+        asked.map_err(|trouble| failed(trouble, &inner.name))?;
     }
     Ok(())
 }
@@ -145,15 +180,12 @@ pub(super) async fn migrate(inner: &Inner) -> Result<()> {
         let Some(migration) = MIGRATIONS.get(found as usize) else { return Ok(()) };
         // The version is compared again under the lock: a division by zero undoes all, where
         // another node was first.
-        let values = [
-            ("lock", sql::int(MIGRATING)),
-            ("before", sql::int(i64::from(found))),
-            ("after", sql::int(i64::from(found) + 1)),
-        ];
-        let begin = sql::fill(include_str!("migrate.sql"), &values);
-        let message = format!("{begin}\n{migration}");
-        match inner.send_within(Kind::Repeatable, MIGRATION, MIGRATION, message).await {
-            Ok(_) => {}
+        let begin = include_str!("migrate.sql")
+            .replace(":lock", &MIGRATING.to_string())
+            .replace(":before", &found.to_string())
+            .replace(":after", &(found + 1).to_string());
+        match inner.script(MIGRATION, &format!("{begin}\n{migration}")).await {
+            Ok(()) => {}
             Err(Trouble::Command(error)) if is_raced(&*error) => {}
             Err(trouble) => return Err(opening(trouble)),
         }
@@ -162,12 +194,12 @@ pub(super) async fn migrate(inner: &Inner) -> Result<()> {
 
 /// 0 where there is none.
 async fn schema(inner: &Inner) -> super::trouble::Done<u32> {
-    let exists = "select to_regclass('orx_schema') is not null".to_owned();
+    let exists = "select to_regclass('orx_schema') is not null";
     let rows = inner.rows(Kind::Read, exists).await?;
     if rows.first().map(|row| Columns(row).bool(0)).transpose()? != Some(true) {
         return Ok(0);
     }
-    let rows = inner.rows(Kind::Read, "select version from orx_schema".to_owned()).await?;
+    let rows = inner.rows(Kind::Read, "select version from orx_schema").await?;
     let version = rows.first().map(|row| Columns(row).int(0)).transpose()?.unwrap_or(0);
     Ok(u32::try_from(version).unwrap_or(u32::MAX))
 }

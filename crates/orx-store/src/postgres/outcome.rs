@@ -13,8 +13,9 @@ use orx_model::{
 use super::call::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::row::Columns;
+use super::sql::{Statement, Value};
 use super::trouble::{Done, Trouble};
-use super::{Inner, lease, sql};
+use super::{Inner, sql};
 use crate::words::{capped, exit_columns, millis, policy, status_code};
 use crate::{Recorded, Term};
 
@@ -146,7 +147,7 @@ impl Inner {
             "select j.id, j.status, j.execution, j.failed, j.lost, j.returned, j.deadline, \
              j.cancel_at is not null, s.spec, j.server_lost \
              from jobs j left join specs s on s.job = j.id where j.id = any(:jobs)",
-            &[("jobs", sql::ints(jobs))],
+            [("jobs", sql::ints(jobs))],
         );
         let mut seen = HashMap::new();
         for row in &self.rows(Kind::Read, message).await? {
@@ -177,7 +178,7 @@ impl Inner {
         term: Option<Term>,
         answers: &mut [Option<Recorded>],
     ) -> Done<usize> {
-        let rows = self.rows(Kind::Durable, message(endings, term)).await?;
+        let rows = self.rows(Kind::Durable, statement(endings, term)).await?;
         self.count();
         if rows.is_empty() {
             return Err(Trouble::Deposed);
@@ -196,7 +197,7 @@ impl Inner {
                     Some(Recorded::Applied { status: ending.status, run_at: ending.run_at })
                 }
                 // The execution is the live one, but what was decided on is not so any more.
-                Some(_) if row.optional(3)? == Some("t") => None,
+                Some(_) if row.optional_bool(3)? == Some(true) => None,
                 Some(_) => Some(Recorded::Stale { status: row.status(2)? }),
             };
             if let Some(slot) = answers.get_mut(place) {
@@ -264,7 +265,7 @@ impl<'o> Ending<'o> {
     }
 }
 
-fn message(endings: &[Ending<'_>], term: Option<Term>) -> String {
+fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
     let told = || endings.iter().map(|ending| ending.told);
     let outcomes = || told().map(|told| told.outcome);
     let decided = |of: fn(&Decided) -> u32| {
@@ -281,7 +282,7 @@ fn message(endings: &[Ending<'_>], term: Option<Term>) -> String {
         .iter()
         .map(|ending| ending.decided.as_ref().is_some_and(|decided| decided.was.cancel_requested));
     let values = [
-        ("lease", lease::fence(term)),
+        ("lease", Value::Lease(term)),
         ("ords", sql::ints(endings.iter().map(|ending| ending.place as i64))),
         ("jobs", sql::ints(outcomes().map(|outcome| outcome.job.0))),
         ("executions", sql::ids(outcomes().map(|outcome| outcome.execution.0))),
@@ -310,7 +311,7 @@ fn message(endings: &[Ending<'_>], term: Option<Term>) -> String {
         ),
         ("results", sql::texts(endings.iter().map(Ending::result))),
     ];
-    sql::fill(include_str!("record.sql"), &values)
+    sql::fill(include_str!("record.sql"), values)
 }
 
 impl Part for Vec<Started> {
@@ -338,7 +339,7 @@ impl Part for Vec<Started> {
             ("from", sql::int(status_code(JobStatus::Dispatched))),
             ("to", sql::int(status_code(next(JobStatus::Dispatched, JobEvent::Start)?))),
         ];
-        inner.send(Kind::Advisory, sql::fill(include_str!("start.sql"), &values)).await?;
+        inner.rows(Kind::Advisory, sql::fill(include_str!("start.sql"), values)).await?;
         inner.count();
         Ok(vec![(); parts.len()])
     }
@@ -369,7 +370,7 @@ impl Part for Vec<ExecutionProgress> {
             ("percents", sql::floats(lasts.values().map(|progress| progress.percent))),
             ("texts", sql::texts(texts)),
         ];
-        inner.send(Kind::Advisory, sql::fill(include_str!("progress.sql"), &values)).await?;
+        inner.rows(Kind::Advisory, sql::fill(include_str!("progress.sql"), values)).await?;
         Ok(vec![(); parts.len()])
     }
 }

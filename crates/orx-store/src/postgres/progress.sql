@@ -1,6 +1,10 @@
 -- Progress of live attempts. Rows are locked in the order of ids.
-with locked as materialized (
-    select j.id, j.execution from jobs j where j.id = any(:jobs) order by j.id for no key update
+with l as materialized (:settings),
+locked as materialized (
+    select j.id, j.execution from jobs j, l
+    where j.id = any(:jobs)
+    order by j.id
+    for no key update of j
 )
 update jobs j set percent = t.percent, progress = t.text
 from unnest(:jobs, :executions, :percents, :texts) as t(job, execution, percent, text)

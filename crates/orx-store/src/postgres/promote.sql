@@ -1,6 +1,7 @@
 -- Waiting jobs whose time is over are cancelled, and scheduled ones that are due become pending,
 -- never one that is over. A row that is locked is left to the next call: whoever has it changes it.
--- Without a row in the answer, the lease is another's.
+-- Without a row in the answer, the lease is another's. `any(array(…))`: by their ids, however many the
+-- server believes they may be.
 with l as materialized (:lease),
 over as materialized (
     select j.id, j.lane, j.status, j.deadline
@@ -27,9 +28,11 @@ cancelled as (
         cancel_reason = case when o.deadline <= :now then :late else :expired end,
         cancel_by = 'orx'
     from over o
-    where j.id = o.id
+    where j.id = o.id and j.id = any(array(select id from over))
 ),
-promoted as (update jobs j set status = :pending from due d where j.id = d.id),
+promoted as (
+    update jobs j set status = :pending where j.id = any(array(select id from due))
+),
 moves as (
     select lane, status, -1 as jobs from over
     union all select lane, :cancelled, 1 from over

@@ -1,6 +1,7 @@
 insert into nodes (node, name, url, version, zone_version, started_at, seen_at)
-values (:node, :name, :url, :version, :zone_version, :started_at,
-        (extract(epoch from clock_timestamp()) * 1000)::bigint)
+select :node, :name, :url, :version, :zone_version, :started_at,
+       (extract(epoch from clock_timestamp()) * 1000)::bigint
+from (:settings) s
 on conflict (node) do update set
     name = excluded.name,
     url = excluded.url,

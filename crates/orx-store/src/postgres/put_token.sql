@@ -1,5 +1,5 @@
 insert into tokens (id, hash, scopes, created_at, expires_at, revoked_at, note)
-values (:id, :hash, :scopes, :created_at, :expires_at, :revoked_at, :note)
+select :id, :hash, :scopes, :created_at, :expires_at, :revoked_at, :note from (:settings) s
 on conflict (id) do update set
     hash = excluded.hash,
     scopes = excluded.scopes,

@@ -1,14 +1,19 @@
 -- Workers as they were heard of; what is ordered of them stands. What was sent before the last that
 -- is known says only that the worker lives, and a fenced one says nothing. Nor does one with another
--- secret than the one kept. Answers the orders, and whether the secrets are those kept.
+-- secret than the one kept. Answers the orders, and whether the secrets are those kept: nothing of a worker
+-- that another transaction added meanwhile.
+with input as materialized (
+    select * from unnest(:incarnations, :names, :registrations, :states, :capacities, :heartbeats,
+                         :loads, :hosts, :nodes, :secrets)
+    as t(incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, secret)
+),
+put as (
 insert into workers as w
     (incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, secret,
      seen_at)
 select incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, secret,
        (extract(epoch from clock_timestamp()) * 1000)::bigint
-from unnest(:incarnations, :names, :registrations, :states, :capacities, :heartbeats, :loads,
-            :hosts, :nodes, :secrets)
-    as t(incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, secret)
+from input, (:settings) s
 order by incarnation
 on conflict (incarnation) do update set
     (name, registration, state, capacity, heartbeat, load, hosted_by, node, secret, seen_at) = (
@@ -25,6 +30,11 @@ on conflict (incarnation) do update set
         ) t
         where v.newest = (excluded.heartbeat = 0 or excluded.heartbeat >= w.heartbeat)
     )
-where w.ordered is distinct from 'fence' and (w.secret is null or w.secret = excluded.secret);
-select w.incarnation, w.ordered, w.secret is null or w.secret = t.secret
-from workers w join unnest(:incarnations, :secrets) as t(incarnation, secret) using (incarnation)
+where w.ordered is distinct from 'fence' and (w.secret is null or w.secret = excluded.secret)
+returning w.incarnation, w.ordered
+)
+select incarnation, ordered, true from put
+union all
+select w.incarnation, w.ordered, w.secret is null or w.secret = i.secret
+from workers w join input i using (incarnation)
+where w.incarnation not in (select incarnation from put)

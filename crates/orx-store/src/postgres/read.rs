@@ -12,31 +12,32 @@ use tokio::time::{Instant, timeout_at};
 
 use super::call::Kind;
 use super::row::{self, COLUMNS, Columns, JOB};
+use super::sql::{Statement, Value};
 use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 use crate::budget::Reads;
-use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan};
+use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan, Source};
 use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
 use crate::words::integer;
 use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
 
 impl Inner {
     pub(super) async fn job(&self, id: JobId) -> Done<Option<Job>> {
-        self.one_job(&format!("{JOB} WHERE j.id = :id"), &[("id", sql::int(id.0))]).await
+        self.one_job(&format!("{JOB} WHERE j.id = :id"), [("id", sql::int(id.0))]).await
     }
 
     pub(super) async fn jobs(&self, ids: &[JobId]) -> Done<Vec<Job>> {
         let query = format!("{JOB} WHERE j.id = any(:ids) ORDER BY j.id");
-        let message = sql::fill(&query, &[("ids", sql::ints(ids.iter().map(|id| id.0)))]);
+        let message = sql::fill(&query, [("ids", sql::ints(ids.iter().map(|id| id.0)))]);
         self.rows(Kind::Scan, message).await?.iter().map(row::job_or_stub).collect()
     }
 
     pub(super) async fn job_by_key(&self, key: &str) -> Done<Option<Job>> {
         let query = format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = :key)");
-        self.one_job(&query, &[("key", sql::text(key))]).await
+        self.one_job(&query, [("key", sql::text(key))]).await
     }
 
-    async fn one_job(&self, query: &str, values: &[(&str, String)]) -> Done<Option<Job>> {
+    async fn one_job(&self, query: &str, values: [(&'static str, Value); 1]) -> Done<Option<Job>> {
         let rows = self.rows(Kind::Read, sql::fill(query, values)).await?;
         rows.first().map(row::job_or_stub).transpose()
     }
@@ -47,7 +48,7 @@ impl Inner {
             ("running", sql::text(AttemptStatus::Running.as_str())),
             ("dispatched", sql::text(AttemptStatus::Dispatched.as_str())),
         ];
-        let message = sql::fill(include_str!("attempts.sql"), &values);
+        let message = sql::fill(include_str!("attempts.sql"), values);
         row::readable("an attempt", &self.rows(Kind::Read, message).await?, row::attempt)
     }
 
@@ -96,11 +97,11 @@ impl Inner {
         };
         while let Some(want) = walk.want() {
             let is_page = want.reads == Reads::Point;
-            let message = match is_page {
-                true => page_message(&plan, &walk, want),
-                false => window_message(&plan, &walk, want),
+            let statement = match is_page {
+                true => page_statement(&plan, &walk, want),
+                false => window_statement(&plan, &walk, want),
             };
-            let rows = match timeout_at(until, self.rows(Kind::read(want.reads), message)).await {
+            let rows = match timeout_at(until, self.rows(Kind::read(want.reads), statement)).await {
                 Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => {
                     walk.stop();
                     break;
@@ -147,7 +148,7 @@ impl Inner {
     }
 
     pub(super) async fn queue_counts(&self) -> Done<Vec<(Name, StatusCounts)>> {
-        let message = include_str!("queue_counts.sql").to_owned();
+        let message = include_str!("queue_counts.sql");
         let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
         for row in &self.rows(Kind::Piece, message).await? {
             let row = Columns(row);
@@ -163,12 +164,12 @@ impl Inner {
     }
 
     pub(super) async fn oldest_due(&self) -> Done<Vec<(Name, Timestamp)>> {
-        let rows = self.rows(Kind::Piece, include_str!("oldest_due.sql").to_owned()).await?;
+        let rows = self.rows(Kind::Piece, include_str!("oldest_due.sql")).await?;
         row::readable("a queue", &rows, |row| Ok((Columns(row).name(0)?, Columns(row).time(1)?)))
     }
 
     pub(super) async fn next_due(&self) -> Done<Option<Timestamp>> {
-        let rows = self.rows(Kind::Read, include_str!("next_due.sql").to_owned()).await?;
+        let rows = self.rows(Kind::Read, include_str!("next_due.sql")).await?;
         Ok(rows.first().map(|row| Columns(row).optional_time(0)).transpose()?.flatten())
     }
 
@@ -181,7 +182,7 @@ impl Inner {
     pub(super) async fn live_attempts_of(&self, workers: &[Incarnation]) -> Done<Vec<Live>> {
         let query = format!("{LIVE} where worker = any(:workers) order by id");
         let workers = sql::ids(workers.iter().map(|worker| worker.0));
-        let message = sql::fill(&query, &[("workers", workers)]);
+        let message = sql::fill(&query, [("workers", workers)]);
         row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
     }
 
@@ -190,7 +191,7 @@ impl Inner {
             ("jobs", sql::ints(executions.iter().map(|of| of.job.0))),
             ("executions", sql::ids(executions.iter().map(|of| of.execution.0))),
         ];
-        let message = sql::fill(include_str!("holders.sql"), &values);
+        let message = sql::fill(include_str!("holders.sql"), values);
         let holder = |row| {
             let row = Columns(row);
             match row.optional_id(0)? {
@@ -216,18 +217,21 @@ impl Inner {
 /// A window of about as many jobs as are answered: a row for each job looked at, in their order, with
 /// its id and whether it fits after the job's own columns. Those are null where it cannot match. What a
 /// spec has too many bytes for is not read.
-pub(super) fn page_message(plan: &Plan, walk: &Walk, want: Want) -> String {
-    let (ids, order, columns, spec) = parts(plan, walk, want);
+pub(super) fn page_statement(plan: &Plan, walk: &Walk, want: Want) -> Statement {
+    let Statement { text: ids, values } = ids(&plan.sources, walk.oldest_first, want);
+    let order = if walk.oldest_first { "asc" } else { "desc" };
+    let (columns, spec) = columns(walk);
     let conditions = &plan.conditions;
     let bytes = format!("coalesce(octet_length({spec}), 0)");
     let fits = format!("sum({bytes}) over up_to - {bytes} < {WINDOW_BYTES}");
     let columns = columns.replacen(spec, &format!("case when {fits} then {spec} end"), 1);
-    format!(
+    let text = format!(
         "select {columns}, l.id, {fits} \
          from ({ids}) l \
          left join (jobs j left join specs s on s.job = j.id) on j.id = l.id{conditions} \
          window up_to as (order by l.id {order}) order by l.id {order}"
-    )
+    );
+    Statement { text, values }
 }
 
 fn page(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
@@ -240,7 +244,7 @@ fn page(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
         }
         window.looked += 1;
         window.last = Some(columns.job(COLUMNS)?);
-        if columns.optional(0)?.is_some() {
+        if !columns.is_null(0)? {
             window.found.push(found(row, with_args)?);
         }
     }
@@ -253,31 +257,23 @@ fn found(row: &PgRow, with_args: bool) -> Done<Found> {
     Ok(Found::new(row::job_or_stub(row)?, dead_at, with_args))
 }
 
-/// The ids to look at, their order, and of each job the columns, with what of its spec.
-fn parts(
-    plan: &Plan,
-    walk: &Walk,
-    want: Want,
-) -> (String, &'static str, &'static str, &'static str) {
-    let (order, beyond) = if walk.oldest_first { ("asc", i64::MIN) } else { ("desc", i64::MAX) };
-    let after = sql::int(want.after.map_or(beyond, |after| after.0));
-    let rows = want.rows.to_string();
-    let ids = filter_pushdown::ids::<InPostgres>(&plan.sources, walk.oldest_first, &after, &rows);
-    let (columns, spec) = match walk.needs_args() {
+/// Of each job the columns, and what of its spec is one of them.
+fn columns(walk: &Walk) -> (&'static str, &'static str) {
+    match walk.needs_args() {
         true => (row::WITH_ARGS, "s.spec"),
         false => (row::SUMMARY, "coalesce(s.head, s.spec)"),
-    };
-    (ids, order, columns, spec)
+    }
 }
 
 /// A window of a scan: of those that cannot match no row comes. One statement, so that what is looked at
 /// and what is answered are the same jobs. The answer has one row at least, whose last columns say what
 /// was looked at.
-pub(super) fn window_message(plan: &Plan, walk: &Walk, want: Want) -> String {
-    let (ids, order, columns, spec) = parts(plan, walk, want);
-    let last = if walk.oldest_first { "max" } else { "min" };
+pub(super) fn window_statement(plan: &Plan, walk: &Walk, want: Want) -> Statement {
+    let Statement { text: ids, values } = ids(&plan.sources, walk.oldest_first, want);
+    let (order, last) = if walk.oldest_first { ("asc", "max") } else { ("desc", "min") };
+    let (columns, spec) = columns(walk);
     let conditions = &plan.conditions;
-    format!(
+    let text = format!(
         "with looked as materialized ({ids}), \
          matching as materialized ( \
              select j.id from looked l join jobs j on j.id = l.id where true{conditions} \
@@ -296,8 +292,35 @@ pub(super) fn window_message(plan: &Plan, walk: &Walk, want: Want) -> String {
          ) a \
          left join (taken t join jobs j on j.id = t.id left join specs s on s.job = j.id) on true \
          order by j.id {order}"
-    )
+    );
+    Statement { text, values }
 }
+
+/// As [`filter_pushdown::ids`].
+pub(super) fn ids(sources: &[Source], oldest_first: bool, want: Want) -> Statement {
+    let beyond = if oldest_first { i64::MIN } else { i64::MAX };
+    let after = want.after.map_or(beyond, |after| after.0);
+    let rows = want.rows.to_string();
+    let named = filter_pushdown::ids::<InPostgres>(sources, oldest_first, "$1", &rows);
+    let mut terms = sources.iter().filter_map(|source| match source {
+        Source::Term(term) => Some(sql::text(term)),
+        _ => None,
+    });
+    let mut ids = Statement::from("");
+    ids.values.push(sql::int(after));
+    // Each term stands once, in the order of the sources.
+    for (place, part) in named.split(TERM).enumerate() {
+        if place > 0 {
+            ids.values.extend(terms.next());
+            ids.text.push_str(&format!("${}", ids.values.len()));
+        }
+        ids.text.push_str(part);
+    }
+    ids
+}
+
+/// Where a term goes.
+const TERM: &str = ":term";
 
 fn window(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
     let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: true };
@@ -306,7 +329,7 @@ fn window(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
     window.last = first.optional_int(COLUMNS + 1)?.map(JobId);
     window.ended = window.looked < want.rows;
     let matching = first.unsigned(COLUMNS + 2)?;
-    for row in rows.iter().filter(|row| matches!(Columns(row).optional(0), Ok(Some(_)))) {
+    for row in rows.iter().filter(|row| matches!(Columns(row).is_null(0), Ok(false))) {
         window.found.push(found(row, with_args)?);
     }
     // They were more than is read at once: it goes on with the next of them.
@@ -328,8 +351,8 @@ impl Dialect for InPostgres {
         Place::new("specs", "job", format!("lane = {lane}"))
     }
 
-    fn term(term: &str) -> Place {
-        Place::new("terms", "job", format!("term = {}", sql::text(term)))
+    fn term(_: &str) -> Place {
+        Place::new("terms", "job", format!("term = {TERM}"))
     }
 
     fn unindexed() -> Place {
@@ -357,7 +380,7 @@ fn live(row: &PgRow) -> Done<Live> {
         started_at: row.optional_time(6)?,
         timeout_ms: row.optional_int(7)?.and_then(|ms| u64::try_from(ms).ok()),
         deadline: row.optional_time(8)?,
-        cancel_requested: row.optional(9)?.is_some(),
+        cancel_requested: !row.is_null(9)?,
         alone: row.count(10)? >= ALONE_FROM,
     })
 }

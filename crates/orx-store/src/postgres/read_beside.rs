@@ -8,6 +8,7 @@ use sqlx::postgres::PgRow;
 
 use super::call::Kind;
 use super::row::{self, ATTEMPT, Columns, JOB, wrong};
+use super::sql::Value;
 use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
 use crate::words::{integer, order_of, stream_code, stream_of, unreadable_worker, worker_state};
@@ -21,8 +22,7 @@ impl Inner {
         let limit = i64::try_from(request.limit_bytes).unwrap_or(i64::MAX);
         let mut values = log_values(request);
         values.push(("limit", sql::int(limit.max(1))));
-        let rows =
-            self.rows(Kind::Piece, sql::fill(include_str!("read_logs.sql"), &values)).await?;
+        let rows = self.rows(Kind::Piece, sql::fill(include_str!("read_logs.sql"), values)).await?;
         let chunk = |row: &_| {
             let row = Columns(row);
             Ok(LogChunk {
@@ -50,7 +50,7 @@ impl Inner {
                 ("before_seq", sql::int(integer(before.seq))),
                 ("chunks", sql::int(TAIL_CHUNKS)),
             ]);
-            let message = sql::fill(include_str!("log_tail.sql"), &values);
+            let message = sql::fill(include_str!("log_tail.sql"), values);
             let rows = self.rows(Kind::Scan, message).await?;
             for row in &rows {
                 let row = Columns(row);
@@ -69,7 +69,7 @@ impl Inner {
     }
 
     pub(super) async fn workers(&self) -> Done<Vec<WorkerRecord>> {
-        let message = include_str!("workers.sql").to_owned();
+        let message = include_str!("workers.sql");
         let record = |row: &_| {
             let row = Columns(row);
             let state = row.str(1)?;
@@ -106,7 +106,7 @@ impl Inner {
     }
 
     pub(super) async fn token(&self, id: &str) -> Done<Option<TokenRecord>> {
-        let message = sql::fill(&format!("{TOKEN} where id = :id"), &[("id", sql::text(id))]);
+        let message = sql::fill(&format!("{TOKEN} where id = :id"), [("id", sql::text(id))]);
         self.rows(Kind::Read, message).await?.first().map(token).transpose()
     }
 
@@ -123,14 +123,12 @@ impl Inner {
         }
         let values = [("after", sql::int(after)), ("limit", sql::int(i64::from(limit)))];
         let ids = "SELECT id FROM jobs WHERE id > :after ORDER BY id LIMIT :limit";
-        // In one transaction, though not of one moment: nobody else uses the store meanwhile.
-        let query = format!(
-            "{JOB} WHERE j.id IN ({ids}) ORDER BY j.id; {ATTEMPT} WHERE job IN ({ids}) \
-             ORDER BY job, number"
-        );
-        let sets = self.send(Kind::Scan, sql::fill(&query, &values)).await?;
+        // Not of one moment: nobody else uses the store meanwhile.
+        let jobs = format!("{JOB} WHERE j.id IN ({ids}) ORDER BY j.id");
+        let jobs = self.rows(Kind::Scan, sql::fill(&jobs, values.clone())).await?;
+        let ended = format!("{ATTEMPT} WHERE job IN ({ids}) ORDER BY job, number");
         let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
-        for row in sets.get(1).into_iter().flatten() {
+        for row in &self.rows(Kind::Scan, sql::fill(&ended, values)).await? {
             for attempt in row::readable("an attempt", std::slice::from_ref(row), row::attempt)? {
                 attempts.entry(attempt.job).or_default().push(attempt);
             }
@@ -149,11 +147,11 @@ impl Inner {
                 dead_at: row.optional_time(28)?,
             })
         };
-        sets.first().into_iter().flatten().map(parcel).collect()
+        jobs.iter().map(parcel).collect()
     }
 
     pub(super) async fn row_counts(&self) -> Done<RowCounts> {
-        let rows = self.rows(Kind::Scan, include_str!("../row_counts.sql").to_owned()).await?;
+        let rows = self.rows(Kind::Scan, include_str!("../row_counts.sql")).await?;
         let row = Columns(rows.first().ok_or_else(|| wrong(0, "no row"))?);
         Ok(RowCounts {
             attempts: row.unsigned(0)?,
@@ -182,7 +180,7 @@ impl Inner {
             let message = sql::fill(
                 "select key, job, hash, status, kept_until from keys \
                  where kept_until is not null and key > :after order by key limit :limit",
-                &values,
+                values,
             );
             let rows = self.rows(Kind::Scan, message).await?;
             let keys = row::readable("a key", &rows, key)?;
@@ -197,12 +195,12 @@ impl Inner {
     pub(super) async fn next_job(&self) -> Done<i64> {
         let message =
             "select case when is_called then last_value + 1 else last_value end from job_ids";
-        let rows = self.rows(Kind::Read, message.to_owned()).await?;
+        let rows = self.rows(Kind::Read, message).await?;
         rows.first().map(|row| Columns(row).int(0)).transpose().map(|next| next.unwrap_or(1))
     }
 }
 
-fn log_values(request: &LogRequest) -> Vec<(&'static str, String)> {
+fn log_values(request: &LogRequest) -> Vec<(&'static str, Value)> {
     let all = request.streams.is_empty();
     let streams = if all { &Stream::ALL[..] } else { &request.streams };
     vec![

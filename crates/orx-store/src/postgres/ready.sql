@@ -1,14 +1,14 @@
--- How many lanes there are, and of some the ready jobs after a place in the order of dispatch: the
--- index `jobs_ready` is in this order.
-select count(*) from lanes;
-select w.number, j.urgency, j.run_at, j.id, j.expire_at, j.deadline, j.died
-from unnest(:numbers, :lanes, :urgencies, :run_ats, :ids)
-    as w(number, lane, urgency, run_at, id)
-cross join lateral (
+-- How many lanes there are, in each row, and of some the ready jobs after a place in the order of
+-- dispatch: the index `jobs_ready` is in this order. One row at least.
+select n.lanes, w.number, j.urgency, j.run_at, j.id, j.expire_at, j.deadline, j.died
+from (select count(*) as lanes from lanes) n
+left join unnest(:numbers, :lanes, :urgencies, :run_ats, :ids)
+    as w(number, lane, urgency, run_at, id) on true
+left join lateral (
     select j.urgency, j.run_at, j.id, j.expire_at, j.deadline, greatest(j.server_lost, j.lost) as died
     from jobs j
     where j.status = 1 and j.lane = w.lane
       and (j.urgency, j.run_at, j.id) > (w.urgency, w.run_at, w.id)
     order by j.urgency, j.run_at, j.id
     limit :rows
-) j
+) j on true

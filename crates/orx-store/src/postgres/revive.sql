@@ -1,15 +1,16 @@
 -- A person's retry: a new budget, and no limit to the wait for a start, which has passed already or
--- was met. The deadline stands. Rows are locked in the order of ids, in a statement of its own, as in
--- cancel.sql: an attempt that ends meanwhile leaves a result, too, that only the next one sees.
--- Answers every job as it was found.
-select 1 from jobs where id = any(:jobs) order by id for no key update;
-with locked as materialized (
-    select j.id, j.lane, j.status, j.execution, j.worker from jobs j
-    where j.id = any(:jobs)
+-- was met. The deadline stands. Rows are locked in the order of ids. Answers every job as it was found;
+-- `stood` is false of one that changed while it was waited for, whose result this statement may not
+-- see: nothing was done about it.
+with l as materialized (:settings),
+before as materialized (select j.id, j.ctid as place from jobs j where j.id = any(:jobs)),
+locked as materialized (
+    select j.id, j.lane, j.status, j.execution, j.worker, j.ctid = b.place as stood
+    from l cross join before b join jobs j on j.id = b.id
     order by j.id
-    for no key update
+    for no key update of j
 ),
-hit as materialized (select * from locked where status = any(:from)),
+hit as materialized (select * from locked where stood and status = any(:from)),
 revived as (
     update jobs j set
         status = :to,
@@ -40,4 +41,4 @@ counted as (
     cross join lateral (values (h.status, -1), (:to, 1)) as m(status, jobs)
     group by 1, 2
 )
-select id, status, worker, execution from locked
+select id, status, worker, execution, stood from locked

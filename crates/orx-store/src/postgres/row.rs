@@ -1,4 +1,4 @@
-//! Rows as the words of the model. All values come as text.
+//! Rows as the words of the model.
 
 use orx_model::job::{CancelRequest, Ends, Progress};
 use orx_model::{
@@ -6,23 +6,40 @@ use orx_model::{
     Timestamp,
 };
 use serde::de::DeserializeOwned;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{Row as _, ValueRef as _};
 
 use super::trouble::{Done, Trouble};
 use crate::words;
 
-/// A row, read by the places of its columns.
+/// A row, read by the places of its columns. Values come as the server keeps them.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'r>(pub(super) &'r PgRow);
 
 impl<'r> Columns<'r> {
-    pub(super) fn optional(self, column: usize) -> Done<Option<&'r str>> {
+    fn raw(self, column: usize) -> Done<Option<&'r [u8]>> {
         let value = self.0.try_get_raw(column)?;
         if value.is_null() {
             return Ok(None);
         }
-        value.as_str().map(Some).map_err(Trouble::Unreadable)
+        match value.format() {
+            PgValueFormat::Binary => value.as_bytes().map(Some).map_err(Trouble::Unreadable),
+            PgValueFormat::Text => Err(wrong(column, "text")),
+        }
+    }
+
+    fn exact<const N: usize>(self, column: usize, what: &str) -> Done<Option<[u8; N]>> {
+        let bytes = self.raw(column)?.map(<[u8; N]>::try_from).transpose();
+        bytes.map_err(|_| wrong(column, what))
+    }
+
+    pub(super) fn is_null(self, column: usize) -> Done<bool> {
+        Ok(self.raw(column)?.is_none())
+    }
+
+    pub(super) fn optional(self, column: usize) -> Done<Option<&'r str>> {
+        let text = self.raw(column)?.map(str::from_utf8).transpose();
+        text.map_err(|error| Trouble::Unreadable(error.into()))
     }
 
     pub(super) fn str(self, column: usize) -> Done<&'r str> {
@@ -37,17 +54,26 @@ impl<'r> Columns<'r> {
         Ok(self.optional(column)?.map(str::to_owned))
     }
 
-    fn parsed<T: std::str::FromStr>(self, column: usize) -> Done<Option<T>> {
-        let Some(text) = self.optional(column)? else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| wrong(column, text))
+    /// Of any whole number's type.
+    pub(super) fn optional_int(self, column: usize) -> Done<Option<i64>> {
+        let Some(bytes) = self.raw(column)? else { return Ok(None) };
+        if let Ok(bytes) = bytes.try_into() {
+            return Ok(Some(i64::from_be_bytes(bytes)));
+        }
+        if let Ok(bytes) = bytes.try_into() {
+            return Ok(Some(i32::from_be_bytes(bytes).into()));
+        }
+        let bytes = bytes.try_into().map_err(|_| wrong(column, "no number"))?;
+        Ok(Some(i16::from_be_bytes(bytes).into()))
     }
 
     pub(super) fn int(self, column: usize) -> Done<i64> {
-        self.parsed(column)?.ok_or_else(|| wrong(column, "null"))
+        self.optional_int(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
     pub(super) fn count(self, column: usize) -> Done<u32> {
-        self.parsed(column)?.ok_or_else(|| wrong(column, "null"))
+        let number = self.int(column)?;
+        u32::try_from(number).map_err(|_| wrong(column, &number.to_string()))
     }
 
     /// What is below nothing is nothing.
@@ -55,12 +81,16 @@ impl<'r> Columns<'r> {
         Ok(u64::try_from(self.int(column)?).unwrap_or(0))
     }
 
-    pub(super) fn optional_int(self, column: usize) -> Done<Option<i64>> {
-        self.parsed(column)
+    pub(super) fn optional_float(self, column: usize) -> Done<Option<f64>> {
+        Ok(self.exact(column, "no number")?.map(f64::from_be_bytes))
+    }
+
+    pub(super) fn optional_bool(self, column: usize) -> Done<Option<bool>> {
+        Ok(self.exact(column, "neither yes nor no")?.map(|byte: [u8; 1]| byte != [0]))
     }
 
     pub(super) fn bool(self, column: usize) -> Done<bool> {
-        Ok(self.str(column)? == "t")
+        self.optional_bool(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
     pub(super) fn time(self, column: usize) -> Done<Timestamp> {
@@ -83,18 +113,17 @@ impl<'r> Columns<'r> {
     }
 
     pub(super) fn name(self, column: usize) -> Done<Name> {
-        self.parsed(column)?.ok_or_else(|| wrong(column, "null"))
+        self.optional_name(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
     pub(super) fn optional_name(self, column: usize) -> Done<Option<Name>> {
-        self.parsed(column)
+        let Some(text) = self.optional(column)? else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| wrong(column, text))
     }
 
     /// The 128 bits of an id.
     pub(super) fn optional_id(self, column: usize) -> Done<Option<u128>> {
-        let Some(text) = self.optional(column)? else { return Ok(None) };
-        let digits: String = text.chars().filter(|c| *c != '-').collect();
-        u128::from_str_radix(&digits, 16).map(Some).map_err(|_| wrong(column, text))
+        Ok(self.exact(column, "no id")?.map(u128::from_be_bytes))
     }
 
     pub(super) fn id(self, column: usize) -> Done<u128> {
@@ -118,23 +147,19 @@ impl<'r> Columns<'r> {
     }
 
     pub(super) fn bytes(self, column: usize) -> Done<Vec<u8>> {
-        let text = self.str(column)?;
-        let digits = text.strip_prefix("\\x").ok_or_else(|| wrong(column, "no bytes"))?;
-        let digit = |c: u8| char::from(c).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let byte = |pair: &[u8]| match *pair {
-            [high, low] => Some(digit(high)? << 4 | digit(low)?),
-            _ => None,
-        };
-        let bytes = digits.as_bytes().chunks(2).map(byte).collect::<Option<_>>();
-        bytes.ok_or_else(|| wrong(column, "no bytes"))
+        self.raw(column)?.map(<[u8]>::to_vec).ok_or_else(|| wrong(column, "null"))
     }
 
     /// Of two columns, code and signal.
     pub(super) fn exit(self, column: usize) -> Done<Option<Exit>> {
-        if let Some(code) = self.parsed(column)? {
+        let number = |column| {
+            let number = self.optional_int(column)?.map(i32::try_from).transpose();
+            number.map_err(|_| wrong(column, "no exit"))
+        };
+        if let Some(code) = number(column)? {
             return Ok(Some(Exit::Code(code)));
         }
-        Ok(self.parsed(column + 1)?.map(Exit::Signal))
+        Ok(number(column + 1)?.map(Exit::Signal))
     }
 }
 
@@ -161,9 +186,9 @@ pub(super) const JOB: &str = concat!(
     " FROM jobs j LEFT JOIN specs s ON s.job = j.id LEFT JOIN results r ON r.job = j.id"
 );
 /// A large spec is not read, but its head.
-pub(super) const SUMMARY: &str = job_columns!("null", "coalesce(s.head, s.spec)");
+pub(super) const SUMMARY: &str = job_columns!("null::text", "coalesce(s.head, s.spec)");
 /// Without the result.
-pub(super) const WITH_ARGS: &str = job_columns!("null", "s.spec");
+pub(super) const WITH_ARGS: &str = job_columns!("null::text", "s.spec");
 /// So many columns these are.
 pub(super) const COLUMNS: usize = 31;
 
@@ -272,7 +297,7 @@ fn live(row: Columns<'_>) -> Done<Option<LiveAttempt>> {
         epoch: row.unsigned(27)?,
         claimed_at: row.time(11)?,
         started_at: row.optional_time(12)?,
-        progress: match row.parsed(13)? {
+        progress: match row.optional_float(13)? {
             Some(percent) => Some(Progress { percent, text: row.optional_text(14)? }),
             None => None,
         },
@@ -281,7 +306,7 @@ fn live(row: Columns<'_>) -> Done<Option<LiveAttempt>> {
 
 /// What [`attempt`] reads, in its order. What its log lacks is asked for beside the log only.
 pub(super) const ATTEMPT: &str = "SELECT number, execution, worker, worker_name, status, \
-     claimed_at, started_at, ended_at, error, exit_code, exit_signal, epoch, job, 0 FROM attempts";
+     claimed_at, started_at, ended_at, error, exit_code, exit_signal, epoch, job, 0::bigint FROM attempts";
 
 pub(super) fn attempt(row: &PgRow) -> Done<Attempt> {
     let row = Columns(row);

@@ -11,8 +11,9 @@ use sqlx::postgres::PgRow;
 use super::call::Kind;
 use super::fire::{NewRow, last_of_each, row_values};
 use super::row::{self, Columns, wrong};
+use super::sql::Value;
 use super::trouble::{Done, Trouble};
-use super::{Inner, Postgres, lease, sql};
+use super::{Inner, Postgres, sql};
 use crate::error::prepared;
 use crate::new_fire::{self, Import, NewFire, NewPlan, NewSettle};
 use crate::words::{integer, millis, readable, slot_outcome};
@@ -70,9 +71,9 @@ fn record(row: &PgRow) -> Done<ScheduleRecord> {
 }
 
 fn optional_status(row: Columns<'_>, column: usize) -> Done<Option<orx_model::JobStatus>> {
-    match row.optional(column)? {
-        Some(_) => row.status(column).map(Some),
-        None => Ok(None),
+    match row.is_null(column)? {
+        false => row.status(column).map(Some),
+        true => Ok(None),
     }
 }
 
@@ -121,11 +122,14 @@ fn watched(row: &PgRow) -> Done<Watched> {
     })
 }
 
+/// Tries to remove a schedule that fires meanwhile.
+const REMOVE_TRIES: usize = 20;
+
 impl Inner {
     async fn add_schedule(&self, new: &NewPlan, now: Timestamp) -> Done<bool> {
         let mut values = plan_values(new, now);
         values.push(("id", sql::text(new.plan.spec.id.as_str())));
-        let message = sql::fill(include_str!("add_schedule.sql"), &values);
+        let message = sql::fill(include_str!("add_schedule.sql"), values);
         Ok(!self.rows(Kind::Durable, message).await?.is_empty())
     }
 
@@ -135,7 +139,7 @@ impl Inner {
                 "{RECORD} from schedules s left join schedule_plans p on p.id = s.id \
                  where s.id = :id"
             ),
-            &[("id", sql::text(id.as_str()))],
+            [("id", sql::text(id.as_str()))],
         );
         self.rows(Kind::Read, message).await?.first().map(record_or_stub).transpose()
     }
@@ -146,7 +150,7 @@ impl Inner {
                 "{RECORD} from schedules s left join schedule_plans p on p.id = s.id \
                  where s.id > :after order by s.id limit :limit"
             ),
-            &[
+            [
                 ("after", sql::text(after.map_or("", Name::as_str))),
                 ("limit", sql::int(i64::from(limit))),
             ],
@@ -171,7 +175,7 @@ impl Inner {
         ]);
         let row = row.map(NewRow::new);
         values.extend(row_values(&row.iter().collect::<Vec<_>>()));
-        let message = sql::fill(include_str!("change_schedule.sql"), &values);
+        let message = sql::fill(include_str!("change_schedule.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
         let Some(row) = rows.first().map(Columns) else { return Ok(Changed::Missing) };
         Ok(match row.optional_int(0)? {
@@ -181,15 +185,25 @@ impl Inner {
     }
 
     async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Done<Changed> {
-        let values =
-            [("id", sql::text(id.as_str())), ("version", sql::optional_int(version.map(integer)))];
-        let message = sql::fill(include_str!("remove_schedule.sql"), &values);
-        let sets = self.send(Kind::Durable, message).await?;
-        let Some(row) = sets.last().and_then(|rows| rows.first()).map(Columns) else {
-            return Ok(Changed::Missing);
-        };
-        let version = row.unsigned(0)?;
-        Ok(if row.bool(1)? { Changed::Done { version } } else { Changed::Stale })
+        for _ in 0..REMOVE_TRIES {
+            let statement = sql::fill(
+                include_str!("remove_schedule.sql"),
+                [
+                    ("id", sql::text(id.as_str())),
+                    ("version", sql::optional_int(version.map(integer))),
+                ],
+            );
+            let rows = self.rows(Kind::Durable, statement).await?;
+            let Some(row) = rows.first().map(Columns) else { return Ok(Changed::Missing) };
+            let version = row.unsigned(0)?;
+            if row.bool(1)? {
+                return Ok(Changed::Done { version });
+            }
+            if row.bool(2)? {
+                return Ok(Changed::Stale);
+            }
+        }
+        Err(Trouble::Busy)
     }
 
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
@@ -203,7 +217,7 @@ impl Inner {
                      order by next_fire, id limit :limit) s \
                      left join schedule_plans p on p.id = s.id order by s.next_fire, s.id"
                 ),
-                &[
+                [
                     ("now", sql::int(now.as_millis())),
                     ("after", sql::int(after.0)),
                     ("after_id", sql::text(&after.1)),
@@ -234,7 +248,7 @@ impl Inner {
                     "{RECORD} from schedules s left join schedule_plans p on p.id = s.id \
                      where s.handled > :now and s.id > :after order by s.id limit :limit"
                 ),
-                &[
+                [
                     ("now", sql::int(of.as_millis())),
                     ("after", sql::text(&after)),
                     ("limit", sql::int(i64::from(limit))),
@@ -261,7 +275,7 @@ impl Inner {
         let numbers = || sql::ints(ords.iter().map(|ord| *ord as i64));
         let next = || of().map(|it| it.to.next);
         let mut values = vec![
-            ("lease", lease::fence(Some(term))),
+            ("lease", Value::Lease(Some(term))),
             ("ords", numbers()),
             ("ids", sql::texts(of().map(|it| it.basis.id.as_str()))),
             ("versions", sql::ints(of().map(|it| integer(it.basis.version)))),
@@ -273,7 +287,7 @@ impl Inner {
         ];
         let rows: Vec<NewRow<'_>> = of().map(|it| NewRow::new(&it.row)).collect();
         values.extend(row_values(&rows.iter().collect::<Vec<_>>()));
-        let message = sql::fill(include_str!("rewind.sql"), &values);
+        let message = sql::fill(include_str!("rewind.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
         if rows.is_empty() {
             return Err(Trouble::Deposed);
@@ -286,7 +300,7 @@ impl Inner {
     async fn next_fire(&self, after: Timestamp) -> Done<Option<Timestamp>> {
         let message = sql::fill(
             "select next_fire from schedules where next_fire > :after order by next_fire limit 1",
-            &[("after", sql::int(after.as_millis()))],
+            [("after", sql::int(after.as_millis()))],
         );
         let rows = self.rows(Kind::Read, message).await?;
         rows.first().map(|row| Columns(row).time(0)).transpose()
@@ -304,7 +318,7 @@ impl Inner {
                      from slots where schedule = :id and slot < :before {missed} \
                      order by slot desc limit :limit"
                 ),
-                &[
+                [
                     ("id", sql::text(request.id.as_str())),
                     ("before", sql::int(before)),
                     ("limit", sql::int(i64::from(request.limit))),
@@ -327,14 +341,14 @@ impl Inner {
         let message = sql::fill(
             "select schedule, sum(count)::bigint from slots \
              where outcome = 'missed' and recorded_at >= :since group by schedule order by schedule",
-            &[("since", sql::int(since.as_millis()))],
+            [("since", sql::int(since.as_millis()))],
         );
         let missed = |row: &_| Ok((Columns(row).name(0)?, Columns(row).unsigned(1)?));
         row::readable("a schedule", &self.rows(Kind::Piece, message).await?, missed)
     }
 
     async fn is_watching(&self) -> Done<bool> {
-        let message = "select 1 from watched limit 1".to_owned();
+        let message = "select 1 from watched limit 1";
         Ok(!self.rows(Kind::Read, message).await?.is_empty())
     }
 
@@ -345,7 +359,7 @@ impl Inner {
                  (coalesce(a.status, 5) >= 5 or (w.cancel and a.cancel_at is null))) \
                  order by w.job limit :limit"
             ),
-            &[("limit", sql::int(i64::from(limit)))],
+            [("limit", sql::int(i64::from(limit)))],
         );
         self.rows(Kind::Read, message).await?.iter().map(watched).collect()
     }
@@ -357,12 +371,12 @@ impl Inner {
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Done<u64> {
         let values = [
-            ("lease", lease::fence(Some(term))),
+            ("lease", Value::Lease(Some(term))),
             ("before", sql::int(before.as_millis())),
             ("limit", sql::int(i64::from(limit))),
             ("kept", sql::int(i64::from(SLOTS_KEPT))),
         ];
-        let message = sql::fill(include_str!("prune_slots.sql"), &values);
+        let message = sql::fill(include_str!("prune_slots.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
         Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
     }
@@ -403,8 +417,8 @@ impl Inner {
             ("row_ids", sql::texts(rows.iter().map(|(id, _)| *id))),
         ];
         values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
-        let message = sql::fill(include_str!("import_schedules.sql"), &values);
-        self.send(Kind::Repeatable, message).await.map(drop)
+        let message = sql::fill(include_str!("import_schedules.sql"), values);
+        self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
     async fn import_watched(&self, all: &[(Watched, Option<String>)]) -> Done<()> {
@@ -419,16 +433,16 @@ impl Inner {
         ];
         let message = sql::fill(
             "insert into watched (job, schedule, slot, waits_for, cancel, on_failure) \
-             select * from unnest(:jobs, :schedules, :slots, :waits, :cancels, :failures) as t(job) \
-             order by job on conflict do nothing",
-            &values,
+             select t.* from unnest(:jobs, :schedules, :slots, :waits, :cancels, :failures) as t(job), \
+             (:settings) s order by job on conflict do nothing",
+            values,
         );
-        self.send(Kind::Repeatable, message).await.map(drop)
+        self.rows(Kind::Repeatable, message).await.map(drop)
     }
 }
 
 /// The columns of a plan and where it stands, but its id.
-fn plan_values(new: &NewPlan, now: Timestamp) -> Vec<(&'static str, String)> {
+fn plan_values(new: &NewPlan, now: Timestamp) -> Vec<(&'static str, Value)> {
     let Position { handled, next } = new.plan.position;
     let paused = new.plan.paused.as_ref();
     vec![

@@ -4,6 +4,7 @@
 //! was not answered in time, takes its session with it. When one is found dead, all that rest are
 //! let go, since what killed it (a restart, mostly) killed them too.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_m
 
 #[derive(Debug)]
 pub(super) struct Sessions {
-    options: PgConnectOptions,
+    /// With the settings of a session, and without.
+    options: [PgConnectOptions; 2],
+    /// Something between here and the server takes no settings.
+    without: AtomicBool,
     room: Arc<Semaphore>,
     /// Of these fewer than there are: they leave the rest to reads by key, and to what is written.
     pieces: Arc<Semaphore>,
@@ -81,13 +85,14 @@ impl Lent {
 impl Sessions {
     /// `most` at once, and of those `scans` that scan, and as many that read pieces.
     pub(super) fn new(
-        options: PgConnectOptions,
+        options: [PgConnectOptions; 2],
         most: usize,
         scans: usize,
         connect_deadline: Duration,
     ) -> Self {
         Self {
             options,
+            without: AtomicBool::new(false),
             room: Arc::new(Semaphore::new(most)),
             pieces: Arc::new(Semaphore::new(scans)),
             scans: Arc::new(Semaphore::new(scans)),
@@ -144,9 +149,15 @@ impl Sessions {
         let until = until.min(Instant::now() + self.connect_deadline);
         let mut pause = PAUSE.0;
         loop {
+            let without = self.without.load(Ordering::Relaxed);
+            let options = &self.options[usize::from(without)];
             let error: Box<dyn std::error::Error + Send + Sync> =
-                match timeout_at(until, self.options.connect()).await {
+                match timeout_at(until, options.connect()).await {
                     Ok(Ok(session)) => return Ok(session),
+                    Ok(Err(error)) if !without && is_refused_setting(&error) => {
+                        self.without.store(true, Ordering::Relaxed);
+                        continue;
+                    }
                     Ok(Err(error)) if !passes(&error) => {
                         return Err(Trouble::NotSent(error.into()));
                     }
@@ -176,6 +187,12 @@ impl Sessions {
             drop(timeout(ASK_FOR, session.close()).await);
         }
     }
+}
+
+/// A proxy that pools transactions knows no settings of a session.
+fn is_refused_setting(error: &sqlx::Error) -> bool {
+    let refused = error.as_database_error();
+    refused.is_some_and(|refused| refused.message().contains("startup parameter"))
 }
 
 /// A server that is restarting, or has no slot left, comes right by itself.

@@ -1,5 +1,5 @@
 select
-    current_setting('server_version_num'),
+    current_setting('server_version_num')::bigint,
     current_setting('server_version'),
     current_setting('server_encoding'),
     pg_is_in_recovery(),

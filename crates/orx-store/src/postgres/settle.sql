@@ -54,7 +54,10 @@ described as (
     select id, spec, lane, head, terms::text[] from alerts order by id
     returning job, terms
 ),
-found as (insert into terms (term, job) select unnest(terms), job from described),
+-- Two tags may read alike.
+found as (
+    insert into terms (term, job) select unnest(terms), job from described on conflict do nothing
+),
 moves as (
     select n.queue, m.status, m.jobs
     from waiting w

@@ -1,134 +1,215 @@
-//! Statements with their values in them.
+//! Statements and the values that are bound to them.
 //!
-//! A message of the simple protocol is one round trip and, with all its statements, one
-//! transaction: nothing is left open between two messages, so a process that is stopped or cut off
-//! holds no lock, and a proxy that pools transactions may give each message to another session.
-//! The extended protocol as the driver speaks it prepares in one message and runs in the next,
-//! which such a proxy can send to different sessions. The price is that values stand in the text.
-//! They come into it here and nowhere else, and text always in dollar quotes: inside those the
-//! server knows no escapes, whatever its settings, and looks only for the closing tag.
+//! A statement's text holds names (`:jobs`) where its values go, and none of the values: the server
+//! parses and plans it once a session, and has no argument of a job to write into its log. A statement
+//! is one message and one transaction, so nothing is left open between two messages: a process that is
+//! stopped or cut off holds no lock, and a proxy that pools transactions may give each message to
+//! another session.
 
-use std::fmt::Write as _;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgHasArrayType, PgTypeInfo};
+use sqlx::{Arguments as _, Encode, Postgres, Type};
 
-/// What stands for a value in a text column that cannot hold it: these hold any text but U+0000.
-const NO_NUL: char = '\u{fffd}';
+use crate::Term;
 
-/// The statement with each `:name` replaced by the value of that name, and without its comments. A
-/// name without a value stays, and the server refuses it.
-pub(super) fn fill(template: &str, values: &[(&str, String)]) -> String {
-    let room = values.iter().map(|(_, value)| value.len()).sum::<usize>();
-    let mut sql = String::with_capacity(template.len() + room);
+/// What stands for a character in a text column that cannot hold it: these hold any text but U+0000.
+const NO_NUL: &str = "\u{fffd}";
+
+/// What a leader's statement begins with: a row, if the lease is its own. It is locked until the
+/// statement's commit, and read again if an election changed it meanwhile; so of a statement and
+/// an election, one comes after the other.
+const LEASE: &str = "select 1 from (:settings) s, lease \
+     where holder = :lease_holder and epoch = :lease_epoch for share of lease";
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Id(u128),
+    Bytes(Vec<u8>),
+    Ints(Vec<Option<i64>>),
+    Floats(Vec<Option<f64>>),
+    Bools(Vec<bool>),
+    Ids(Vec<Option<Id>>),
+    Texts(Vec<Option<String>>),
+    ByteStrings(Vec<Vec<u8>>),
+    /// The statement's own text, with two values: [`LEASE`]. Without a term, always a row.
+    Lease(Option<Term>),
+}
+
+/// A statement with its values, in the order of `$1`, `$2`, ….
+#[derive(Debug)]
+pub(super) struct Statement {
+    /// Where it changes something, `:settings` stands for a query of one row that makes the settings of
+    /// this transaction: the server makes them before it waits for a lock.
+    pub(super) text: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl From<&str> for Statement {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), values: Vec::new() }
+    }
+}
+
+impl From<String> for Statement {
+    fn from(text: String) -> Self {
+        Self { text, values: Vec::new() }
+    }
+}
+
+pub(super) fn arguments(values: &[Value]) -> Result<PgArguments, BoxDynError> {
+    let mut arguments = PgArguments::default();
+    for value in values {
+        match value {
+            Value::Int(number) => arguments.add(*number)?,
+            Value::Text(text) => arguments.add(text.as_deref())?,
+            Value::Id(id) => arguments.add(Id(*id))?,
+            Value::Bytes(bytes) => arguments.add(bytes.as_slice())?,
+            Value::Ints(numbers) => arguments.add(numbers)?,
+            Value::Floats(numbers) => arguments.add(numbers)?,
+            Value::Bools(values) => arguments.add(values)?,
+            Value::Ids(ids) => arguments.add(ids)?,
+            Value::Texts(texts) => arguments.add(texts)?,
+            Value::ByteStrings(values) => arguments.add(values)?,
+            // Text by now.
+            Value::Lease(_) => {}
+        }
+    }
+    Ok(arguments)
+}
+
+/// The statement of a template, without its comments. A name without a value stays, and the server
+/// refuses it.
+pub(super) fn fill(
+    template: &str,
+    values: impl IntoIterator<Item = (&'static str, Value)>,
+) -> Statement {
+    let mut named: Vec<(&'static str, Option<Value>, usize)> = Vec::new();
+    let mut lease = None;
+    for (name, value) in values {
+        match value {
+            Value::Lease(term) => {
+                if let Some(Term { node, epoch }) = term {
+                    let epoch = int(crate::words::integer(epoch));
+                    named.push(("lease_holder", Some(id(node.0)), 0));
+                    named.push(("lease_epoch", Some(epoch), 0));
+                }
+                lease = Some(if term.is_some() { LEASE } else { ":settings" });
+            }
+            value => named.push((name, Some(value), 0)),
+        }
+    }
+    let mut filled = Statement { text: String::with_capacity(template.len()), values: Vec::new() };
     for line in template.lines().filter(|line| !line.trim_start().starts_with("--")) {
-        let mut rest = line;
-        while let Some(colon) = rest.find(':') {
-            let (before, after) = rest.split_at(colon);
-            sql.push_str(before);
-            let name = &after[1..];
-            let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '_');
-            let name = &name[..end.unwrap_or(name.len())];
-            // A cast, `::`, has no name after its first colon.
-            match values.iter().find(|(known, _)| !name.is_empty() && *known == name) {
-                Some((_, value)) => {
-                    sql.push_str(value);
-                    rest = &after[1 + name.len()..];
+        match lease {
+            Some(lease) if line.contains(":lease") => {
+                add_line(&mut filled, &line.replace(":lease", lease), &mut named);
+            }
+            _ => add_line(&mut filled, line, &mut named),
+        }
+    }
+    filled
+}
+
+fn add_line(
+    filled: &mut Statement,
+    mut rest: &str,
+    named: &mut [(&'static str, Option<Value>, usize)],
+) {
+    while let Some(colon) = rest.find(':') {
+        let (before, after) = rest.split_at(colon);
+        filled.text.push_str(before);
+        let name = &after[1..];
+        let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '_');
+        let name = &name[..end.unwrap_or(name.len())];
+        // A cast, `::`, has no name after its first colon.
+        match named.iter_mut().find(|(known, ..)| !name.is_empty() && *known == name) {
+            Some((_, value, place)) => {
+                if let Some(value) = value.take() {
+                    filled.values.push(value);
+                    *place = filled.values.len();
                 }
-                None => {
-                    let colons = if after.starts_with("::") { 2 } else { 1 };
-                    sql.push_str(&after[..colons]);
-                    rest = &after[colons..];
-                }
+                filled.text.push_str(&format!("${place}"));
+                rest = &after[1 + name.len()..];
+            }
+            None => {
+                let colons = if after.starts_with("::") { 2 } else { 1 };
+                filled.text.push_str(&after[..colons]);
+                rest = &after[colons..];
             }
         }
-        sql.push_str(rest);
-        sql.push('\n');
     }
-    sql
+    filled.text.push_str(rest);
+    filled.text.push('\n');
 }
 
-pub(super) fn int(number: i64) -> String {
-    // In parentheses, or `- -1` would begin a comment.
-    format!("({number})::bigint")
+pub(super) fn int(number: i64) -> Value {
+    Value::Int(Some(number))
 }
 
-pub(super) fn optional_int(number: Option<i64>) -> String {
-    number.map_or_else(|| "null::bigint".to_owned(), int)
+pub(super) fn optional_int(number: Option<i64>) -> Value {
+    Value::Int(number)
 }
 
-pub(super) fn text(text: &str) -> String {
-    let mut sql = String::with_capacity(text.len() + 16);
-    quote(&mut sql, &text.replace('\0', NO_NUL.encode_utf8(&mut [0; 4])));
-    sql.push_str("::text");
-    sql
+pub(super) fn text(text: &str) -> Value {
+    Value::Text(Some(held(text)))
 }
 
-pub(super) fn optional_text(value: Option<&str>) -> String {
-    value.map_or_else(|| "null::text".to_owned(), text)
+pub(super) fn optional_text(text: Option<&str>) -> Value {
+    Value::Text(text.map(held))
 }
 
 /// 16 bytes of an id.
-pub(super) fn id(id: u128) -> String {
-    format!("'{id:032x}'::uuid")
+pub(super) fn id(id: u128) -> Value {
+    Value::Id(id)
 }
 
-pub(super) fn bytes(bytes: &[u8]) -> String {
-    let mut sql = String::with_capacity(bytes.len() * 2 + 16);
-    sql.push_str("$o$\\x");
-    hex(&mut sql, bytes);
-    sql.push_str("$o$::bytea");
-    sql
+pub(super) fn bytes(bytes: &[u8]) -> Value {
+    Value::Bytes(bytes.to_vec())
 }
 
-pub(super) fn ints(numbers: impl IntoIterator<Item = impl Into<Option<i64>>>) -> String {
-    array("bigint", numbers, |sql, number| {
-        let _ = write!(sql, "{number}");
-    })
+pub(super) fn ints(numbers: impl IntoIterator<Item = impl Into<Option<i64>>>) -> Value {
+    Value::Ints(numbers.into_iter().map(Into::into).collect())
 }
 
-pub(super) fn floats(numbers: impl IntoIterator<Item = impl Into<Option<f64>>>) -> String {
-    array("float8", numbers, |sql, number: f64| {
-        let _ = write!(sql, "{number}");
-    })
+pub(super) fn floats(numbers: impl IntoIterator<Item = impl Into<Option<f64>>>) -> Value {
+    Value::Floats(numbers.into_iter().map(Into::into).collect())
 }
 
-pub(super) fn bools(values: impl IntoIterator<Item = bool>) -> String {
-    array("bool", values, |sql, value| sql.push_str(if value { "t" } else { "f" }))
+pub(super) fn bools(values: impl IntoIterator<Item = bool>) -> Value {
+    Value::Bools(values.into_iter().collect())
 }
 
-pub(super) fn ids(ids: impl IntoIterator<Item = impl Into<Option<u128>>>) -> String {
-    array("uuid", ids, |sql, id| {
-        let _ = write!(sql, "{id:032x}");
-    })
+pub(super) fn ids(ids: impl IntoIterator<Item = impl Into<Option<u128>>>) -> Value {
+    Value::Ids(ids.into_iter().map(|id| id.into().map(Id)).collect())
 }
 
-pub(super) fn texts<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> String {
-    let elements = elements(texts);
-    let mut sql = String::with_capacity(elements.len() + 32);
-    quote(&mut sql, &elements);
-    sql.push_str("::text[]");
-    sql
+pub(super) fn texts<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> Value {
+    Value::Texts(texts.into_iter().map(|text| text.into().map(held)).collect())
+}
+
+pub(super) fn byte_strings<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
+    Value::ByteStrings(values.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+/// As a column of text holds it.
+pub(super) fn held(text: &str) -> String {
+    text.replace('\0', NO_NUL)
 }
 
 /// An array of texts as text: what `::text[]` reads.
-pub(super) fn elements<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> String {
+pub(super) fn elements<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut elements = String::from("{");
     for (place, text) in texts.into_iter().enumerate() {
-        if place > 0 {
-            elements.push(',');
-        }
-        let Some(text) = text.into() else {
-            elements.push_str("NULL");
-            continue;
-        };
-        elements.push('"');
+        elements.push_str(if place > 0 { ",\"" } else { "\"" });
         for c in text.chars() {
-            match c {
-                '"' | '\\' => {
-                    elements.push('\\');
-                    elements.push(c);
-                }
-                '\0' => elements.push(NO_NUL),
-                _ => elements.push(c),
+            if matches!(c, '"' | '\\') {
+                elements.push('\\');
             }
+            elements.push(c);
         }
         elements.push('"');
     }
@@ -136,51 +217,26 @@ pub(super) fn elements<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a 
     elements
 }
 
-pub(super) fn byte_strings<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut sql = String::from("$o${");
-    for (place, bytes) in values.into_iter().enumerate() {
-        sql.push_str(if place > 0 { ",\"\\\\x" } else { "\"\\\\x" });
-        hex(&mut sql, bytes);
-        sql.push('"');
+/// A `uuid`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Id(u128);
+
+impl Type<Postgres> for Id {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(2950))
     }
-    sql.push_str("}$o$::bytea[]");
-    sql
 }
 
-fn array<T>(
-    kind: &str,
-    values: impl IntoIterator<Item = impl Into<Option<T>>>,
-    mut push: impl FnMut(&mut String, T),
-) -> String {
-    let mut sql = String::from("'{");
-    for (place, value) in values.into_iter().enumerate() {
-        if place > 0 {
-            sql.push(',');
-        }
-        match value.into() {
-            Some(value) => push(&mut sql, value),
-            None => sql.push_str("NULL"),
-        }
+impl PgHasArrayType for Id {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(2951))
     }
-    let _ = write!(sql, "}}'::{kind}[]");
-    sql
 }
 
-/// In dollar quotes whose tag the text does not begin anywhere.
-fn quote(sql: &mut String, text: &str) {
-    let mut tag = String::from("$o");
-    // A tag that nobody can foresee is not in the text but by accident.
-    while text.contains(&tag) {
-        tag = format!("$o{:016x}", rand::random::<u64>());
-    }
-    let _ = write!(sql, "{tag}${text}{tag}$");
-}
-
-fn hex(sql: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        sql.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        sql.push(char::from(DIGITS[usize::from(byte & 15)]));
+impl Encode<'_, Postgres> for Id {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(&self.0.to_be_bytes());
+        Ok(IsNull::No)
     }
 }
 
@@ -189,24 +245,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_filled_in_and_casts_and_comments_are_not() {
-        let template = "-- of :a\nselect :a::int, :ab, ':c'\n  -- :a\n";
-        let sql = fill(template, &[("a", int(-1)), ("ab", optional_int(None))]);
-        assert_eq!(sql, "select (-1)::bigint::int, null::bigint, ':c'\n");
+    fn names_become_places_and_casts_and_comments_do_not() {
+        let template = "-- of :a\nselect :a::int, :ab, :a, ':c'\n  -- :a\n";
+        let filled = fill(template, [("ab", optional_int(None)), ("a", int(-1))]);
+        assert_eq!(filled.text, "select $1::int, $2, $1, ':c'\n");
+        assert!(matches!(filled.values[..], [Value::Int(Some(-1)), Value::Int(None)]));
     }
 
     #[test]
-    fn a_value_is_not_looked_into() {
-        assert_eq!(fill("select :a", &[("a", text(":a -- $")), ("b", int(1))]).lines().count(), 1);
-        assert_eq!(text("it's \\ :a"), "$o$it's \\ :a$o$::text");
+    fn a_value_is_in_no_text() {
+        let filled = fill("select :a", [("a", text(":a -- $ canary")), ("b", text("canary"))]);
+        assert_eq!(filled.text, "select $1\n");
+        assert_eq!(filled.values.len(), 1);
     }
 
     #[test]
-    fn a_text_that_holds_the_tag_gets_another() {
-        for text_ in ["$o$", "a$o", "$o$; drop table jobs; --"] {
-            let sql = text(text_);
-            assert!(!sql.starts_with("$o$"), "{sql}");
-            assert!(sql.contains(text_), "{sql}");
-        }
+    fn a_leaders_statement_asks_for_its_lease() {
+        let term = Term { node: orx_model::Incarnation(7), epoch: 3 };
+        let filled =
+            fill("with l as (:lease) :a", [("a", int(1)), ("lease", Value::Lease(Some(term)))]);
+        assert!(filled.text.contains("holder = $1 and epoch = $2 for share"), "{}", filled.text);
+        assert!(filled.text.contains(") $3"), "{}", filled.text);
+        let filled = fill("with l as (:lease)", [("lease", Value::Lease(None))]);
+        assert_eq!(filled.text, "with l as (:settings)\n");
     }
 }

@@ -1,9 +1,10 @@
 -- Attempts start, if they are still the live ones, not before they were claimed. Rows are locked in the order of ids.
-with locked as materialized (
-    select j.id, j.lane, j.status, j.execution, j.claimed_at from jobs j
+with l as materialized (:settings),
+locked as materialized (
+    select j.id, j.lane, j.status, j.execution, j.claimed_at from jobs j, l
     where j.id = any(:jobs)
     order by j.id
-    for no key update
+    for no key update of j
 ),
 hit as materialized (
     select k.id, k.lane, greatest(t.at, k.claimed_at) as at

@@ -1,7 +1,8 @@
 -- Some of the changes are replaced by their sums, in one statement, so that whoever adds them up
 -- meanwhile sees the one or the other.
-with taken as (
-    select ctid from counts limit :rows for update skip locked
+with l as materialized (:settings),
+taken as (
+    select c.ctid from counts c, l limit :rows for update of c skip locked
 ),
 gone as (
     delete from counts where ctid in (select ctid from taken)

@@ -3,12 +3,13 @@
 use orx_model::filter::Filter;
 use orx_model::time::Zone;
 use orx_model::{ExecutionId, Incarnation, JobId, Offer};
-use orx_testkit::servers::Database;
+use orx_testkit::servers::{Database, bouncer};
 use proptest::prelude::*;
 
 use super::call::Kind;
 use super::claim::{self, Chosen};
 use super::row::Columns;
+use super::sql::{Statement, Value};
 use super::trouble::Trouble;
 use super::*;
 use crate::ClaimRequest;
@@ -21,16 +22,33 @@ async fn open(database: &Database) -> Postgres {
     Postgres::open(PostgresOptions::new(database.url()), NOW).await.expect("a store")
 }
 
-/// The plan of a statement, a step a line.
-async fn plan(store: &Postgres, sql: &str) -> String {
-    let rows = store.inner.rows(Kind::Read, format!("explain {sql}")).await.expect("a plan");
-    rows.iter().map(|row| Columns(row).text(0).expect("a step") + "\n").collect()
-}
-
-/// The last statement of a template, its names filled in.
-fn statement(template: &str, values: &[(&str, String)]) -> String {
-    let filled = sql::fill(template, values);
-    filled.rsplit(';').next().unwrap_or_default().to_owned()
+/// The plan that a session of the store keeps for a statement, whatever its values, a step a line.
+async fn plan(database: &Database, statement: &Statement) -> String {
+    let types = statement.values.iter().map(|value| match value {
+        Value::Int(_) => "bigint",
+        Value::Text(_) => "text",
+        Value::Id(_) => "uuid",
+        Value::Bytes(_) => "bytea",
+        Value::Ints(_) => "bigint[]",
+        Value::Floats(_) => "float8[]",
+        Value::Bools(_) => "bool[]",
+        Value::Ids(_) => "uuid[]",
+        Value::Texts(_) => "text[]",
+        Value::ByteStrings(_) => "bytea[]",
+        Value::Lease(_) => unreachable!("it is no value"),
+    });
+    let types: Vec<&str> = types.collect();
+    let text = statement.text.replace(":settings", "select set_config('lock_timeout', '1', true)");
+    let (named, nulls) = match types.len() {
+        0 => (String::new(), String::new()),
+        count => {
+            (format!("({})", types.join(", ")), format!("({})", vec!["null"; count].join(", ")))
+        }
+    };
+    let explained = format!(
+        "set plan_cache_mode = force_generic_plan; prepare it{named} as {text}; explain execute it{nulls}"
+    );
+    database.run(&explained).await.iter().map(|step| format!("{step}\n")).collect()
 }
 
 /// A long life's worth of jobs: most completed, many waiting, few of all others.
@@ -67,7 +85,7 @@ const MANY_JOBS: &str = "
 #[tokio::test]
 async fn what_is_asked_often_reads_an_index_in_its_order() {
     let database = Database::new().await;
-    let store = open(&database).await;
+    let _store = open(&database).await;
     database.run(MANY_JOBS).await;
     let term = crate::Term { node: Incarnation(1), epoch: 1 };
     let request = ClaimRequest {
@@ -87,7 +105,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
             alone: false,
         })
         .collect();
-    let claim = claim::message(&chosen, &[request], term, NOW).expect("a message");
+    let claim = claim::statement(&chosen, &[request], term, NOW).expect("a statement");
     let ready = [
         ("numbers", sql::ints([0, 1])),
         ("lanes", sql::ints([1, 2])),
@@ -97,7 +115,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         ("rows", sql::int(100)),
     ];
     let promote = [
-        ("lease", lease::fence(Some(term))),
+        ("lease", Value::Lease(Some(term))),
         ("now", sql::int(500)),
         ("limit", sql::int(100)),
         ("pending", sql::int(1)),
@@ -107,27 +125,30 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         ("expired", sql::text("")),
     ];
     let prune = [
-        ("lease", lease::fence(Some(term))),
+        ("lease", Value::Lease(Some(term))),
         ("completed_before", sql::int(500)),
         ("others_before", sql::int(500)),
         ("limit", sql::int(100)),
         ("chunks", sql::int(100)),
         ("key_kept", sql::int(0)),
     ];
-    let cases: [(&str, String, &[&str]); 7] = [
-        ("ready", statement(include_str!("ready.sql"), &ready), &["jobs_ready"]),
+    let cases: [(&str, Statement, &[&str]); 7] = [
+        ("ready", sql::fill(include_str!("ready.sql"), ready), &["jobs_ready"]),
         ("claim", claim, &["jobs_pkey"]),
-        ("promote", statement(include_str!("promote.sql"), &promote), &["jobs_due", "jobs_expire"]),
+        ("promote", sql::fill(include_str!("promote.sql"), promote), &["jobs_due", "jobs_expire"]),
         (
             "prune",
-            statement(include_str!("prune.sql"), &prune),
+            sql::fill(include_str!("prune.sql"), prune),
             &["jobs_completed", "jobs_ended", "logs_pkey"],
         ),
-        ("next due", statement(include_str!("next_due.sql"), &[]), &["jobs_due", "jobs_expire"]),
-        ("oldest due", statement(include_str!("oldest_due.sql"), &[]), &["jobs_ready"]),
+        ("next due", include_str!("next_due.sql").into(), &["jobs_due", "jobs_expire"]),
+        ("oldest due", include_str!("oldest_due.sql").into(), &["jobs_ready"]),
         (
             "live of a worker",
-            format!("select id from jobs where worker = {} order by id", sql::id(1)),
+            sql::fill(
+                "select id from jobs where worker = any(:workers) order by id",
+                [("workers", sql::ids([1]))],
+            ),
             &["jobs_live"],
         ),
     ];
@@ -137,7 +158,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
             database.run("analyze").await;
         }
         for (what, sql, indexes) in &cases {
-            let steps = plan(&store, sql).await;
+            let steps = plan(&database, sql).await;
             for index in *indexes {
                 assert!(steps.contains(index), "{what} does not read {index}:\n{steps}");
             }
@@ -146,11 +167,11 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
                 assert!(!steps.contains(&every), "{what} reads all {table}:\n{steps}");
             }
         }
-        let claim = plan(&store, &cases[1].1).await;
+        let claim = plan(&database, &cases[1].1).await;
         for index in ["jobs_status", "jobs_ready"] {
             assert!(!claim.contains(index), "a claim looks up all that waits:\n{claim}");
         }
-        let ready = plan(&store, &cases[0].1).await;
+        let ready = plan(&database, &cases[0].1).await;
         assert!(!ready.contains("Sort"), "ready jobs are sorted:\n{ready}");
     }
 }
@@ -188,20 +209,15 @@ async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
             };
             let walk = Walk::page(request.clone(), NOW);
             let want = walk.want().expect("a window");
-            let ids = crate::filter_pushdown::ids::<read::InPostgres>(
-                &found.sources,
-                false,
-                "50000",
-                "100",
-            );
-            let steps = plan(&store, &ids).await;
+            let ids = read::ids(&found.sources, false, want);
+            let steps = plan(&database, &ids).await;
             for index in indexes {
                 assert!(steps.contains(index), "{text} does not read {index}:\n{steps}");
             }
-            let page = read::page_message(&found, &walk, want);
-            let window = read::window_message(&found, &walk, want);
-            for message in [page, window] {
-                let steps = plan(&store, &message).await;
+            let page = read::page_statement(&found, &walk, want);
+            let window = read::window_statement(&found, &walk, want);
+            for statement in [page, window] {
+                let steps = plan(&database, &statement).await;
                 for table in ["jobs", "specs", "terms"] {
                     let every = format!("Seq Scan on {table}");
                     assert!(!steps.contains(&every), "{text} reads all {table}:\n{steps}");
@@ -221,8 +237,9 @@ async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing(
         PostgresOptions { read_deadline, write_deadline, ..PostgresOptions::new(database.url()) };
     let store = Postgres::open(options, NOW).await.expect("a store");
     for kind in [Kind::Read, Kind::Durable, Kind::Unsynced] {
-        let sql = "update meta set value = 77 where key = 'touched'; select pg_sleep(9)";
-        let slept = store.inner.send(kind, sql.to_owned()).await;
+        let sql = "with touched as (update meta set value = 77 from (:settings) s where key = 'touched') \
+                   select pg_sleep(9)";
+        let slept = store.inner.rows(kind, sql).await;
         assert!(matches!(slept, Err(Trouble::Busy)), "{kind:?}: {slept:?}");
     }
     assert_eq!(database.run("select value from meta where key = 'touched'").await, ["0"]);
@@ -237,26 +254,58 @@ async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing(
 #[tokio::test]
 async fn what_is_not_synced_says_so_for_its_own_transaction_only() {
     let database = Database::new().await;
-    let options = PostgresOptions { sessions: 2, ..PostgresOptions::new(database.url()) };
+    // A proxy that pools transactions takes no settings for a session.
+    for (url, lock_deadline) in [(database.url(), "2s"), (database.url_by(&bouncer()), "0")] {
+        says_so_for_its_own_transaction(url, lock_deadline).await;
+    }
+}
+
+async fn says_so_for_its_own_transaction(url: String, lock_deadline: &str) {
+    let options = PostgresOptions { sessions: 2, ..PostgresOptions::new(url) };
     let store = Postgres::open(options, NOW).await.expect("a store");
-    let setting = "select current_setting('synchronous_commit')";
+    let setting = "with l as materialized (:settings) \
+                   select current_setting('synchronous_commit'), current_setting('lock_timeout') from l";
+    let left = "select current_setting('synchronous_commit'), current_setting('lock_timeout')";
     for (kind, expected) in [
         (Kind::Unsynced, "off"),
         (Kind::Durable, "on"),
         (Kind::Advisory, "off"),
         (Kind::Repeatable, "on"),
     ] {
-        let rows = store.inner.rows(kind, setting.to_owned()).await.expect("a setting");
+        let rows = store.inner.rows(kind, setting).await.expect("a setting");
         assert_eq!(Columns(&rows[0]).str(0).expect("a setting"), expected, "{kind:?}");
+        assert_eq!(Columns(&rows[0]).str(1).expect("a setting"), "2s", "{kind:?}");
+        let rows = store.inner.rows(Kind::Read, left).await.expect("a setting");
+        assert_eq!(Columns(&rows[0]).str(0).expect("a setting"), "on", "after {kind:?}");
+        assert_eq!(Columns(&rows[0]).str(1).expect("a setting"), lock_deadline, "after {kind:?}");
     }
 }
 
-/// A statement that fails with this code until it was sent so often. Ids are given out also to what
-/// is undone, so they count.
-fn failing(code: &str, until: u32) -> String {
-    format!(
-        "do $$ begin if nextval('job_ids') < {until} then \
-         raise exception 'no' using errcode = '{code}'; end if; end $$; select 1"
+/// What a server may do to a statement, as functions of the database. Ids are given out also to what is
+/// undone, so they count.
+const FAILURES: &str = "
+    create function fail(code text) returns void language plpgsql as $$
+    begin raise exception 'no' using errcode = code; end $$;
+    create function fail_until(code text, until bigint) returns void language plpgsql as $$
+    begin if nextval('job_ids') < until then perform fail(code); end if; end $$;
+    create function end_first(code text) returns void language plpgsql as $$
+    begin
+        if nextval('job_ids') < 2 then
+            perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(9);
+        end if;
+        perform fail(code);
+    end $$;
+    create function end_it() returns void language plpgsql as $$
+    begin
+        perform nextval('job_ids'); perform pg_terminate_backend(pg_backend_pid());
+        perform pg_sleep(9);
+    end $$;";
+
+/// A statement that fails with this code until it was sent so often.
+fn failing(code: &str, until: i64) -> Statement {
+    sql::fill(
+        "select fail_until(:code, :until) from (:settings) s",
+        [("code", sql::text(code)), ("until", sql::int(until))],
     )
 }
 
@@ -264,6 +313,7 @@ fn failing(code: &str, until: u32) -> String {
 async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
     let database = Database::new().await;
     let store = open(&database).await;
+    database.run(FAILURES).await;
     let inner = &store.inner;
     let tries = async || {
         let last = database.run("select last_value from job_ids").await[0].parse::<u32>();
@@ -272,9 +322,9 @@ async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
     };
     // Undone because of others: sent again, but not for ever.
     for code in ["40001", "40P01"] {
-        inner.send(Kind::Durable, failing(code, 4)).await.expect("done in the end");
+        inner.rows(Kind::Durable, failing(code, 4)).await.expect("done in the end");
         assert_eq!(tries().await, 4);
-        let never = inner.send(Kind::Durable, failing(code, 99)).await;
+        let never = inner.rows(Kind::Durable, failing(code, 99)).await;
         assert!(matches!(never, Err(Trouble::Again)), "{never:?}");
         assert_eq!(tries().await, 6);
     }
@@ -287,7 +337,7 @@ async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
         ("08006", "the store did not answer in time"),
         ("23505", "could not try it"),
     ] {
-        let trouble = inner.send(Kind::Durable, failing(code, 99)).await.expect_err("it fails");
+        let trouble = inner.rows(Kind::Durable, failing(code, 99)).await.expect_err("it fails");
         assert_eq!(inner.tell(trouble, "try it", false).to_string(), *expected, "{code}");
         assert_eq!(tries().await, 1, "{code} is not sent again");
     }
@@ -298,7 +348,8 @@ async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
     let database = Database::new().await;
     let store = open(&database).await;
     // The session ends under the statement, as with a server that restarts.
-    let end = "select nextval('job_ids'); select pg_terminate_backend(pg_backend_pid())";
+    database.run(FAILURES).await;
+    let end = "select end_it() from (:settings) s";
     for (kind, sent) in [
         (Kind::Read, 2),
         (Kind::Repeatable, 2),
@@ -306,7 +357,7 @@ async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
         (Kind::Durable, 1),
         (Kind::Unsynced, 1),
     ] {
-        let lost = store.inner.send(kind, end.to_owned()).await;
+        let lost = store.inner.rows(kind, end).await;
         assert!(matches!(lost, Err(Trouble::Lost(_))), "{lost:?}");
         let last = database.run("select last_value from job_ids").await;
         assert_eq!(last, [sent.to_string()], "{kind:?}");
@@ -314,7 +365,7 @@ async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
     }
     let once = "select case when nextval('job_ids') < 2 \
                 then pg_terminate_backend(pg_backend_pid()) end";
-    store.inner.send(Kind::Read, once.to_owned()).await.expect("read in the end");
+    store.inner.rows(Kind::Read, once).await.expect("read in the end");
 }
 
 #[tokio::test]
@@ -323,19 +374,16 @@ async fn what_is_refused_the_second_time_may_have_been_done_the_first() {
     let store = open(&database).await;
     let inner = &store.inner;
     // The session ends under the first try; the second is refused.
+    database.run(FAILURES).await;
     let refused = |code: &str| {
-        format!(
-            "do $$ begin \
-             if nextval('job_ids') < 2 then \
-             perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(9); end if; \
-             raise exception using errcode = '{code}'; end $$"
-        )
+        let statement = "select end_first(:code) from (:settings) s";
+        sql::fill(statement, [("code", sql::text(code))])
     };
     for code in ["55P03", "53100", "23505", "25006", "40001"] {
         for (kind, reads) in
             [(Kind::Repeatable, false), (Kind::Advisory, false), (Kind::Read, true)]
         {
-            let trouble = inner.send(kind, refused(code)).await.expect_err("it fails");
+            let trouble = inner.rows(kind, refused(code)).await.expect_err("it fails");
             let told = inner.tell(trouble, "try it", reads);
             let unknown = matches!(told, StoreError::Unknown);
             assert_eq!(unknown, !reads, "{code}, {kind:?}: {told:?}");
@@ -369,36 +417,41 @@ proptest! {
         runtime.expect("a runtime").block_on(async {
             let database = Database::new().await;
             let store = open(&database).await;
-            let alone = texts.iter().map(|text| sql::optional_text(text.as_deref()));
-            let message = format!(
-                "select * from unnest({}); select unnest(array[{}]); select * from unnest({}); \
-                 select * from unnest({}); select * from unnest({}); select {}",
-                sql::texts(texts.iter().map(Option::as_deref)),
-                alone.collect::<Vec<_>>().join(", "),
-                sql::ints(ints.iter().copied()),
-                sql::ids(ids.iter().copied()),
-                sql::byte_strings([bytes.as_slice(), b"x"]),
-                sql::bytes(&bytes),
-            );
-            // A column of text cannot hold U+0000.
+            let sent = async |query: &'static str, value: Value| {
+                let statement = sql::fill(query, [("value", value)]);
+                store.inner.rows(Kind::Read, statement).await.expect("rows")
+            };
+                        // A column of text cannot hold U+0000.
             let expected: Vec<Option<String>> = texts
                 .iter()
                 .map(|text| text.as_ref().map(|text| text.replace('\0', "\u{fffd}")))
                 .collect();
-            let sets = store.inner.send(Kind::Read, message).await.expect("rows");
-            for set in &sets[..2] {
-                let found: Vec<Option<String>> =
-                    set.iter().map(|row| Columns(row).optional_text(0).expect("text")).collect();
-                assert_eq!(found, expected);
+            let rows = sent("select * from unnest(:value::text[])", sql::texts(texts.iter().map(Option::as_deref))).await;
+            let found: Vec<Option<String>> =
+                rows.iter().map(|row| Columns(row).optional_text(0).expect("text")).collect();
+            assert_eq!(found, expected);
+            for (text, expected) in texts.iter().zip(&expected).take(9) {
+                let rows = sent("select :value::text", sql::optional_text(text.as_deref())).await;
+                assert_eq!(Columns(&rows[0]).optional_text(0).expect("text"), *expected);
             }
+            // An array in an array is text on its way.
+            let elements = sql::elements(expected.iter().flatten().map(String::as_str));
+            let rows = sent("select unnest(:value::text[])", sql::text(&elements)).await;
+            let found: Vec<String> =
+                rows.iter().map(|row| Columns(row).text(0).expect("text")).collect();
+            assert_eq!(found, expected.iter().flatten().cloned().collect::<Vec<_>>());
+            let rows = sent("select * from unnest(:value::bigint[])", sql::ints(ints.iter().copied())).await;
             let found: Vec<Option<i64>> =
-                sets[2].iter().map(|row| Columns(row).optional_int(0).expect("a number")).collect();
+                rows.iter().map(|row| Columns(row).optional_int(0).expect("a number")).collect();
             assert_eq!(found, ints);
+            let rows = sent("select * from unnest(:value::uuid[])", sql::ids(ids.iter().copied())).await;
             let found: Vec<u128> =
-                sets[3].iter().map(|row| Columns(row).id(0).expect("an id")).collect();
+                rows.iter().map(|row| Columns(row).id(0).expect("an id")).collect();
             assert_eq!(found, ids);
-            assert_eq!(Columns(&sets[4][0]).bytes(0).expect("bytes"), bytes);
-            assert_eq!(Columns(&sets[5][0]).bytes(0).expect("bytes"), bytes);
+            let rows = sent("select * from unnest(:value::bytea[])", sql::byte_strings([bytes.as_slice(), b"x"])).await;
+            assert_eq!(Columns(&rows[0]).bytes(0).expect("bytes"), bytes);
+            let rows = sent("select :value::bytea", sql::bytes(&bytes)).await;
+            assert_eq!(Columns(&rows[0]).bytes(0).expect("bytes"), bytes);
         });
     }
 }
@@ -409,25 +462,26 @@ proptest! {
 async fn what_is_not_the_commands_own_fault_is_for_another_try_or_unknown() {
     let database = Database::new().await;
     let store = open(&database).await;
-    let refused = async |kind, message: &str| {
-        let trouble = store.inner.rows(kind, message.to_owned()).await.expect_err("refused");
+    database.run(FAILURES).await;
+    let refused = async |kind, statement: Statement| {
+        let trouble = store.inner.rows(kind, statement).await.expect_err("refused");
         trouble.for_caller("try", "s", kind == Kind::Read)
     };
     let raised =
-        |code| format!("do $$ begin raise exception 'no' using errcode = '{code}'; end $$");
+        |code| sql::fill("select fail(:code) from (:settings) s", [("code", sql::text(code))]);
     for code in [
         "40001", "40P01", "40003", "53000", "53100", "53200", "53300", "53400", "55P03", "57014",
         "57P01", "57P02", "57P03", "57P04", "57P05", "25006", "58000", "58030", "58P01", "08000",
         "08003", "08006", "08P01",
     ] {
         for kind in [Kind::Durable, Kind::Repeatable, Kind::Read] {
-            let error = refused(kind, &raised(code)).await;
+            let error = refused(kind, raised(code)).await;
             let own = matches!(error, StoreError::Backend { .. });
             assert!(!own, "{code} {kind:?}: {error:?}");
         }
     }
-    let ends = "select pg_terminate_backend(pg_backend_pid())";
-    assert!(matches!(refused(Kind::Durable, ends).await, StoreError::Unknown));
-    let own = refused(Kind::Durable, &raised("23505")).await;
+    let ends = "select end_it() from (:settings) s";
+    assert!(matches!(refused(Kind::Durable, ends.into()).await, StoreError::Unknown));
+    let own = refused(Kind::Durable, raised("23505")).await;
     assert!(matches!(own, StoreError::Backend { .. }), "{own:?}");
 }

@@ -8,6 +8,7 @@ use orx_model::{Attempt, Job, Lane, LiveAttempt};
 use super::call::Kind;
 use super::enqueue::spec_values;
 use super::row::Columns;
+use super::sql::Statement;
 use super::trouble::Done;
 use super::{Inner, sql};
 use crate::new_job::SpecText;
@@ -25,7 +26,7 @@ impl Inner {
         self.add_lanes(lanes.iter().collect()).await?;
         let lanes = lanes.iter().map(|lane| Ok(self.lane_id(lane)?.lane));
         let lanes = lanes.collect::<Done<Vec<_>>>()?;
-        let rows = self.rows(Kind::Durable, message(parcels, lanes)?).await?;
+        let rows = self.rows(Kind::Durable, statement(parcels, lanes)?).await?;
         self.count();
         rows.first().map(|row| Columns(row).unsigned(0)).transpose().map(Option::unwrap_or_default)
     }
@@ -40,15 +41,16 @@ impl Inner {
         ];
         let message = sql::fill(
             "insert into keys (key, job, hash, status, kept_until) \
-             select * from unnest(:keys, :jobs, :hashes, :statuses, :kept) \
-             as t(key, job, hash, status, kept_until) order by key on conflict do nothing",
-            &values,
+             select t.* from unnest(:keys, :jobs, :hashes, :statuses, :kept) \
+             as t(key, job, hash, status, kept_until), (:settings) s \
+             order by key on conflict do nothing",
+            values,
         );
-        self.send(Kind::Repeatable, message).await.map(drop)
+        self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
     pub(super) async fn home(&self) -> Done<Home> {
-        let rows = self.rows(Kind::Read, "select key, value from home".to_owned()).await?;
+        let rows = self.rows(Kind::Read, "select key, value from home").await?;
         let mut home = Home::default();
         for row in &rows {
             home.set(Columns(row).str(0)?, Columns(row).text(1)?);
@@ -60,24 +62,28 @@ impl Inner {
         let (keys, values): (Vec<&str>, Vec<&str>) = home.facts().unzip();
         let values = [("keys", sql::texts(keys)), ("facts", sql::texts(values))];
         let message = sql::fill(
-            "delete from home where key <> 'id'; \
-             insert into home (key, value) select * from unnest(:keys, :facts) as t(key, value)",
-            &values,
+            "with gone as ( \
+                 delete from home using (:settings) s where key <> 'id' and key <> all(:keys) \
+             ) \
+             insert into home (key, value) \
+             select t.* from unnest(:keys, :facts) as t(key, value), (:settings) s \
+             on conflict (key) do update set value = excluded.value",
+            values,
         );
-        self.send(Kind::Repeatable, message).await.map(drop)
+        self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
     pub(super) async fn skip_jobs(&self, next: i64) -> Done<()> {
         let message = sql::fill(
             "select setval('job_ids', greatest(:next, case when is_called then last_value + 1 \
-             else last_value end), false) from job_ids",
-            &[("next", sql::int(next))],
+             else last_value end), false) from job_ids, (:settings) s",
+            [("next", sql::int(next))],
         );
-        self.send(Kind::Repeatable, message).await.map(drop)
+        self.rows(Kind::Repeatable, message).await.map(drop)
     }
 }
 
-fn message(parcels: &[Parcel], lanes: Vec<i64>) -> Done<String> {
+fn statement(parcels: &[Parcel], lanes: Vec<i64>) -> Done<Statement> {
     let specs = parcels
         .iter()
         .map(|parcel| SpecText::new(&parcel.spec()))
@@ -149,7 +155,7 @@ fn message(parcels: &[Parcel], lanes: Vec<i64>) -> Done<String> {
         ("signals", sql::ints(ended_exits().map(|(_, signal)| signal.map(i64::from)))),
     ];
     values.extend(spec_values(specs.iter().map(Some)));
-    Ok(sql::fill(include_str!("import.sql"), &values))
+    Ok(sql::fill(include_str!("import.sql"), values))
 }
 
 fn progress_text(progress: &Progress) -> Option<&str> {

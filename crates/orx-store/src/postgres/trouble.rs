@@ -6,10 +6,15 @@ use crate::StoreError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
+const UNPREPARED: &str = "a proxy does not keep prepared statements";
+
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// No session, so nothing was sent.
     NotSent(Source),
+    /// The session does not know the statement that was prepared in it, so nothing was done: a proxy gives
+    /// messages to other sessions and keeps no statements.
+    Unprepared,
     /// The session ended under the message: what became of it is not known.
     Lost(Source),
     /// No answer in time. The session was closed, and what became of the message is not known.
@@ -59,6 +64,7 @@ impl From<sqlx::Error> for Trouble {
             // Cancelled for its time, no lock in time; no memory, no slot, or another limit.
             "57014" | "55P03" => Self::Busy,
             code if code.starts_with("53") => Self::Busy,
+            "26000" | "42P05" => Self::Unprepared,
             "25006" => Self::ReadOnly(error.into()),
             code if code.starts_with("58") => Self::ReadOnly(error.into()),
             // Ended by an operator or a crash, starting up; all that a proxy says of a session, with
@@ -88,6 +94,7 @@ impl Trouble {
     pub(super) fn after(self, done: bool) -> Self {
         match self {
             Self::NotSent(_)
+            | Self::Unprepared
             | Self::Again
             | Self::Busy
             | Self::Full
@@ -103,13 +110,14 @@ impl Trouble {
 
     /// The session may not be used any more.
     pub(super) fn ends_session(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Late | Self::ReadOnly(_))
+        matches!(self, Self::Lost(_) | Self::Late | Self::ReadOnly(_) | Self::Unprepared)
     }
 
     /// The same, for another caller of the same batch.
     pub(super) fn again(&self) -> Self {
         match self {
             Self::NotSent(source) => Self::NotSent(source.to_string().into()),
+            Self::Unprepared => Self::Unprepared,
             Self::Lost(_) | Self::Late => Self::Late,
             Self::Again | Self::Busy => Self::Busy,
             Self::Full => Self::Full,
@@ -126,6 +134,7 @@ impl Trouble {
         let away = |source| StoreError::Away { store: store.to_owned(), source };
         match self {
             Self::NotSent(source) | Self::ReadOnly(source) => away(source),
+            Self::Unprepared => away(UNPREPARED.into()),
             Self::Lost(source) if reads => away(source),
             Self::Unreadable(source) if reads => StoreError::Backend { action, source },
             Self::Lost(_) | Self::Late | Self::Unreadable(_) => StoreError::Unknown,

@@ -1,7 +1,6 @@
 -- Whether the next write finds room. On a full disk a small one finds it in the pages that a table has, so a
--- mebibyte of the disk is taken too, by a table that leaves nothing behind. A role that may make no such
--- table makes the small write alone.
-update meta set value = value + 1 where key = 'touched';
+-- mebibyte of the disk is taken, by a table that leaves nothing behind. A role that may make no such table
+-- takes none.
 do $$
 begin
     if has_database_privilege(current_database(), 'temp') then
