@@ -52,7 +52,10 @@ impl Inner {
         term: Term,
         now: Timestamp,
     ) -> Done<Vec<Claimed>> {
-        let chosen = self.choose(requests, now).await?;
+        let (chosen, leads) = self.choose(requests, term, now).await?;
+        if chosen.is_empty() && leads {
+            return Ok(Vec::new());
+        }
         let rows = self.rows(Kind::Unsynced, statement(&chosen, requests, term, now)?).await?;
         if rows.is_empty() {
             return Err(Trouble::Deposed);
@@ -89,10 +92,16 @@ impl Inner {
         Ok(claimed.collect())
     }
 
-    async fn choose(&self, requests: &[ClaimRequest], now: Timestamp) -> Done<Vec<Chosen>> {
+    /// Answers too whether the term was the caller's when it was read; false where nothing was.
+    async fn choose(
+        &self,
+        requests: &[ClaimRequest],
+        term: Term,
+        now: Timestamp,
+    ) -> Done<(Vec<Chosen>, bool)> {
         let mut facts: HashMap<i64, Facts> = HashMap::new();
         let mut merge = self.merge(requests);
-        let (mut chosen, mut expired, mut first) = (Vec::new(), 0, true);
+        let (mut chosen, mut expired, mut first, mut leads) = (Vec::new(), 0, true, false);
         for _ in 0..READS_MAX {
             // Also without a lane that is known: there may be one that is not.
             let wants = merge.wants();
@@ -101,7 +110,8 @@ impl Inner {
             }
             let rows =
                 (2 * merge.left() / merge.lanes().max(1) + 8).clamp(READ_ROWS.0, READ_ROWS.1);
-            let lanes = self.read_on(&wants, rows, &mut merge, &mut facts).await?;
+            let lanes;
+            (lanes, leads) = self.read_on(&wants, rows, term, &mut merge, &mut facts).await?;
             if std::mem::take(&mut first) && lanes != self.common.lanes.read().len() {
                 self.refresh_lanes().await?;
                 merge = self.merge(requests);
@@ -128,21 +138,22 @@ impl Inner {
                 break;
             }
         }
-        Ok(chosen)
+        Ok((chosen, leads))
     }
 
     fn merge(&self, requests: &[ClaimRequest]) -> Merge {
         Merge::new(requests, self.common.lanes.read().iter().map(|(lane, id)| (lane, id.lane)))
     }
 
-    /// Reads lanes on, and answers how many there are at all.
+    /// Reads lanes on, and answers how many there are at all, and whether the term is the caller's.
     async fn read_on(
         &self,
         wants: &[Want],
         rows: usize,
+        term: Term,
         merge: &mut Merge,
         facts: &mut HashMap<i64, Facts>,
-    ) -> Done<usize> {
+    ) -> Done<(usize, bool)> {
         let values = [
             ("numbers", sql::ints(wants.iter().map(|want| want.number as i64))),
             ("lanes", sql::ints(wants.iter().map(|want| want.lane))),
@@ -150,10 +161,12 @@ impl Inner {
             ("run_ats", sql::ints(wants.iter().map(|want| want.after.1))),
             ("ids", sql::ints(wants.iter().map(|want| want.after.2))),
             ("rows", sql::int(rows as i64)),
+            ("node", sql::id(term.node.0)),
+            ("epoch", sql::int(integer(term.epoch))),
         ];
-        let rows_read = self.rows(Kind::Read, sql::fill(include_str!("ready.sql"), values)).await?;
+        let found = self.rows(Kind::Read, sql::fill(include_str!("ready.sql"), values)).await?;
         let mut read: HashMap<usize, Vec<Place>> = HashMap::new();
-        for row in rows_read.iter().map(Columns) {
+        for row in found.iter().map(Columns) {
             let Some(job) = row.optional_int(4)? else { continue };
             let place = (row.int(2)?, row.int(3)?, job);
             read.entry(row.count(1)? as usize).or_default().push(place);
@@ -166,8 +179,8 @@ impl Inner {
             let ended = places.len() < rows;
             merge.feed(want.number, places, ended);
         }
-        let lanes = rows_read.first();
-        Ok(lanes.map(|row| Columns(row).count(0)).transpose()?.unwrap_or(0) as usize)
+        let first = Columns(found.first().ok_or_else(|| Trouble::Unreadable("no row".into()))?);
+        Ok((first.count(0)? as usize, first.bool(8)?))
     }
 }
 

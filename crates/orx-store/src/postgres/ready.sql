@@ -1,7 +1,12 @@
--- How many lanes there are, in each row, and of some the ready jobs after a place in the order of
--- dispatch: the index `jobs_ready` is in this order. One row at least.
-select n.lanes, w.number, j.urgency, j.run_at, j.id, j.expire_at, j.deadline, j.died
-from (select count(*) as lanes from lanes) n
+-- How many lanes there are and whether the lease is the caller's, in each row, and of some lanes the
+-- ready jobs after a place in the order of dispatch: the index `jobs_ready` is in this order. One row at
+-- least.
+select n.lanes, w.number, j.urgency, j.run_at, j.id, j.expire_at, j.deadline, j.died, n.leads
+from (
+    select count(*) as lanes,
+           exists (select from lease where holder = :node and epoch = :epoch) as leads
+    from lanes
+) n
 left join unnest(:numbers, :lanes, :urgencies, :run_ats, :ids)
     as w(number, lane, urgency, run_at, id) on true
 left join lateral (

@@ -113,6 +113,8 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         ("run_ats", sql::ints([i64::MIN, 5])),
         ("ids", sql::ints([i64::MIN, 5])),
         ("rows", sql::int(100)),
+        ("node", sql::id(1)),
+        ("epoch", sql::int(1)),
     ];
     let promote = [
         ("lease", Value::Lease(Some(term))),
