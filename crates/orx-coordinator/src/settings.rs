@@ -42,7 +42,7 @@ impl Default for Settings {
             ask_after: Duration::from_secs(15),
             monitor: Duration::from_secs(5),
             timeout_margin: Duration::from_secs(40),
-            store_deadline: Duration::from_secs(10),
+            store_deadline: orx_store::WRITE_DEADLINE,
             leader_lease: Duration::from_secs(30),
             leader_renew: Duration::from_secs(10),
             leader_margin: Duration::from_secs(5),

@@ -64,6 +64,10 @@ pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};
 /// Advisory changes are on disk after this at the latest.
 pub const ADVISORY_SYNC: Duration = Duration::from_secs(1);
 
+/// A write that is not answered within this is [`StoreError::Unknown`]; it takes effect within this, or
+/// never.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// What a power loss may cost, or a crash of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {

@@ -92,7 +92,7 @@ impl PostgresOptions {
             application_name: "orx".to_owned(),
             waiting_max: 256 * 1024,
             busy_after: Duration::from_secs(5),
-            write_deadline: Duration::from_secs(10),
+            write_deadline: crate::WRITE_DEADLINE,
             read_deadline: Duration::from_secs(5),
             lock_deadline: Duration::from_secs(2),
             connect_deadline: Duration::from_secs(3),

@@ -88,7 +88,7 @@ impl Default for SqliteOptions {
             durability: Durability::Full,
             waiting_max: 256 * 1024,
             busy_after: Duration::from_secs(5),
-            write_deadline: Duration::from_secs(10),
+            write_deadline: crate::WRITE_DEADLINE,
             read_deadline: Duration::from_secs(5),
             readers: 4,
             scans: budget::half_of_cores(),

@@ -32,9 +32,9 @@ use crate::{
     DeadLetterRow, DeadLetters, Dispatching, Durability, Enqueued, Fire, Holder, Home, Jobs,
     KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord,
     NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result, RetryAnswer,
-    Rewind, RowCounts, SchedulePlan, ScheduleRecord, Schedules, Settle, Settled, SlotRequest, StoreError,
-    StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerPut, WorkerRecord,
-    WorkerReport, Workers,
+    Rewind, RowCounts, SchedulePlan, ScheduleRecord, Schedules, Settle, Settled, SlotRequest,
+    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerPut,
+    WorkerRecord, WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: filter_pushdown::SCAN_MAX };

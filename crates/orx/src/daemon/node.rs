@@ -9,7 +9,7 @@ use orx_control::{ControlPanel, ControlSettings, Defaults, NodeToken, Scope};
 use orx_coordinator::run::Parts;
 use orx_coordinator::{Coordinator, CoordinatorError, Settings};
 use orx_model::{Incarnation, Name};
-use orx_store::{NodeReport, Store};
+use orx_store::{NodeReport, Store, WRITE_DEADLINE};
 use orx_transport::http::Token;
 use orx_transport::{Notices, Peers, Transport};
 use orx_worker::{Ended, Worker};
@@ -233,6 +233,7 @@ impl Node {
             heartbeat: config.cluster.heartbeat.0,
             ask_after: config.cluster.ask_after.0,
             monitor: config.cluster.monitor.0,
+            store_deadline: WRITE_DEADLINE,
             leader_lease: config.cluster.leader_lease.0,
             leader_renew: config.cluster.leader_renew.0,
             leader_margin: config.cluster.leader_margin.0,
