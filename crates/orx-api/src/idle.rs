@@ -2,10 +2,11 @@
 //! another connection, one of them makes room, first those that have never asked for anything, and of
 //! these the one that has been silent for longest.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -62,14 +63,14 @@ impl Idle {
     /// Closes one, of that address if one is given; answers whether there was one.
     pub(crate) fn make_room(&self, address: Option<IpAddr>) -> bool {
         let wanted = address.map(source);
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         let fits = |held: &Held| wanted.is_none_or(|wanted| held.source == wanted);
         let first = lines.silent.iter().find(|(_, held)| fits(held)).map(|(turn, _)| *turn);
         let Some(held) = first.and_then(|turn| lines.silent.remove(&turn)) else { return false };
         drop(lines);
         held.close.cancel();
         // Before the connection has closed, which it does at once.
-        drop(held.places.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(held.places.lock().take());
         true
     }
 }
@@ -85,18 +86,18 @@ impl Line {
         if self.held.close.is_cancelled() {
             return;
         }
-        let mut lines = self.idle.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.idle.lines.lock();
         lines.turns += 1;
         let turn = (has_asked, lines.turns);
         lines.silent.insert(turn, Arc::clone(&self.held));
         drop(lines);
-        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        *self.turn.lock() = Some(turn);
     }
 
     fn speak(&self) {
-        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let turn = self.turn.lock().take();
         if let Some(turn) = turn {
-            let mut lines = self.idle.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lines = self.idle.lines.lock();
             lines.silent.remove(&turn);
         }
     }

@@ -21,8 +21,9 @@ mod tls;
 mod token_routes;
 mod unread;
 
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use orx_control::ControlPanel;
@@ -134,7 +135,7 @@ impl Ready {
     const HOLDS: Duration = Duration::from_secs(1);
 
     fn is_fresh(&self) -> bool {
-        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = self.since.lock();
         since.is_some_and(|since| since.elapsed() < Self::HOLDS)
     }
 
@@ -148,7 +149,7 @@ impl Ready {
         }
         let asked = panel.ready().await;
         let since = asked.is_ok().then(tokio::time::Instant::now);
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        *self.since.lock() = since;
         asked
     }
 }

@@ -1,9 +1,10 @@
 //! Who is at the other end: how many connections each address has, and how many wrong tokens it has
 //! shown. The address is that of the connection; what a header says of it is not believed.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::Timestamp;
@@ -45,7 +46,7 @@ impl Peers {
     /// `None`: the address has its full number.
     pub(crate) fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
         let source = source(address);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let count = open.entry(source).or_default();
         if *count >= most {
             return None;
@@ -57,7 +58,7 @@ impl Peers {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.peers.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.peers.open.lock();
         if let Some(count) = open.get_mut(&self.source) {
             *count -= 1;
             if *count == 0 {
@@ -77,7 +78,7 @@ impl Failures {
     /// Answers whether the address is barred from now on.
     pub(crate) fn note(&self, address: IpAddr, now: Timestamp, limits: &Limits) -> bool {
         let window = limits.failures_within;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         let source = source(address);
         if let Some((since, count)) = seen.get_mut(&source) {
             if now.saturating_since(*since) < window {
@@ -108,7 +109,7 @@ impl Failures {
         now: Timestamp,
         limits: &Limits,
     ) -> Option<Duration> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock();
         let (since, count) = seen.get(&source(address))?;
         let left = limits.failures_within.checked_sub(now.saturating_since(*since))?;
         (*count >= limits.failures && !left.is_zero()).then_some(left)
@@ -152,7 +153,7 @@ mod tests {
         for last in 0..200_u8 {
             failures.note(ip(&format!("10.0.0.{last}")), at(0), &limits);
         }
-        assert_eq!(failures.seen.lock().expect("a table").len(), 8);
+        assert_eq!(failures.seen.lock().len(), 8);
         // A flood from elsewhere does not let off who has failed more.
         assert!(failures.barred(ip("2001:db8::3"), at(0), &limits).is_some());
     }
@@ -168,6 +169,6 @@ mod tests {
         drop(first);
         assert!(peers.enter(ip("10.0.0.1"), 2).is_some());
         drop(second);
-        assert!(peers.open.lock().expect("a table").is_empty());
+        assert!(peers.open.lock().is_empty());
     }
 }

@@ -1,7 +1,8 @@
 //! TLS of the listener: rustls with ring, TLS 1.2 and 1.3, HTTP/1.1. The certificate can be put in
 //! the place of another while the server runs; connections that are open keep theirs.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use parking_lot::RwLock;
+use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -53,18 +54,18 @@ impl Tls {
     /// As [`Self::new`]; then what was in force stays so.
     pub fn replace(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
         let new = read(certificates, key)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        *self.current.write() = new;
         Ok(())
     }
 
     /// The server's own certificate, in DER: a client on the same machine may be told of it.
     #[must_use]
     pub fn leaf(&self) -> Vec<u8> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).leaf.clone()
+        self.current.read().leaf.clone()
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config)
+        Arc::clone(&self.current.read().config)
     }
 }
 

@@ -11,9 +11,10 @@ mod address;
 mod lines;
 mod tls;
 
+use parking_lot::Mutex;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -605,7 +606,7 @@ impl Client {
     }
 
     async fn endpoint(&self) -> Result<Endpoint> {
-        let lock = || self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.endpoint.lock();
         if let Some(known) = lock().clone() {
             return Ok(known);
         }
@@ -620,7 +621,7 @@ impl Client {
             return Ok(self.http.clone());
         }
         let trust = self.locate.trust();
-        let mut https = self.https.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut https = self.https.lock();
         if let Some((known, client)) = &*https
             && *known == trust
         {
@@ -633,7 +634,7 @@ impl Client {
     }
 
     fn forget_endpoint(&self) {
-        *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.endpoint.lock() = None;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Taking jobs in: a request is checked whole before anything is kept.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -360,7 +360,7 @@ impl ControlPanel {
     pub(crate) async fn live_offers(&self) -> Option<Arc<Vec<Offer>>> {
         let now = self.now();
         let known = {
-            let known = self.inner.offers.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.inner.offers.lock();
             known.clone()
         };
         if let Some((at, offers)) = known
@@ -372,7 +372,7 @@ impl ControlPanel {
         let offers: Vec<Offer> =
             workers.into_iter().map(|worker| worker.report.registration.offer).collect();
         let offers = Arc::new(offers);
-        let mut known = self.inner.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.inner.offers.lock();
         *known = Some((now, Arc::clone(&offers)));
         Some(offers)
     }

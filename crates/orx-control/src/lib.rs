@@ -17,7 +17,8 @@ mod view;
 mod worker_secrets;
 mod workers;
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use orx_feed::Feed;
 use orx_model::job::Labels;

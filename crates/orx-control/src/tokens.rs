@@ -1,10 +1,10 @@
 //! Who may ask: tokens `orx_<scope>_<id>_<secret>`. The store keeps a hash of the secret, never the
 //! secret.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 
 use orx_model::token::TokenState;
 use orx_model::{Code, Problem, Timestamp};
@@ -84,14 +84,14 @@ pub(crate) struct Cache {
 
 impl Cache {
     fn get(&self, id: &str, now: Timestamp) -> Option<TokenRecord> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         let (read_at, record) = known.get(id)?;
         let fresh = (0..CACHED_MS).contains(&(now.as_millis() - read_at.as_millis()));
         fresh.then(|| record.clone())
     }
 
     pub(crate) fn put(&self, record: &TokenRecord, now: Timestamp) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if let Some((read_at, older)) = known.get_mut(&record.id) {
             // A read that began before the token was revoked here must not bring it back.
             if older.revoked_at.is_none() || record.revoked_at.is_some() {
@@ -107,7 +107,7 @@ impl Cache {
     }
 
     fn note_use(&self, id: &str, now: Timestamp) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.lock();
         if let Some(last) = used.get_mut(id) {
             *last = now;
             return;
@@ -122,7 +122,7 @@ impl Cache {
     }
 
     pub(crate) fn last_used(&self, id: &str) -> Option<Timestamp> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+        self.used.lock().get(id).copied()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether a worker that calls from another process is the one that registered: by its secret, of which
 //! the store keeps a hash.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use orx_model::{Code, Incarnation, Problem, SecretHash, WorkerSecret};
 use rand::Rng;
@@ -21,11 +21,11 @@ pub(crate) struct Cache(Mutex<HashMap<Incarnation, SecretHash>>);
 
 impl Cache {
     fn get(&self, worker: Incarnation) -> Option<SecretHash> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&worker).copied()
+        self.0.lock().get(&worker).copied()
     }
 
     fn put(&self, worker: Incarnation, hash: Option<SecretHash>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let Some(hash) = hash else {
             known.remove(&worker);
             return;

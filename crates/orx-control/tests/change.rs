@@ -1,6 +1,7 @@
 //! Changes of many jobs at once, over the reference store.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -29,10 +30,10 @@ impl Transport for Hanging {
             _ => Vec::new(),
         };
         let jobs = envelopes.into_iter().flat_map(cancelled).map(|one| one.job).collect();
-        self.told.lock().expect("lock").push((to, jobs));
+        self.told.lock().push((to, jobs));
         let live = self.store.live_attempts().await.expect("attempts");
         let left = live.iter().filter(|live| !live.cancel_requested).count();
-        self.left.lock().expect("lock").get_or_insert(left);
+        self.left.lock().get_or_insert(left);
         std::future::pending().await
     }
 
@@ -102,9 +103,9 @@ async fn a_cancel_of_many_jobs_changes_all_before_it_tells_each_worker_once() {
 
     assert!(began.elapsed() < Duration::from_secs(10), "it waits for no worker after another");
     assert_eq!(answer.affected, jobs as u64);
-    assert_eq!(*world.transport.left.lock().expect("lock"), Some(0), "told before it was done");
+    assert_eq!(*world.transport.left.lock(), Some(0), "told before it was done");
     let mut told: Vec<(Channel, usize)> = {
-        let told = world.transport.told.lock().expect("lock");
+        let told = world.transport.told.lock();
         told.iter().map(|(to, jobs)| (*to, jobs.len())).collect()
     };
     told.sort_by_key(|(_, jobs)| *jobs);

@@ -1,8 +1,9 @@
 //! What the services of one node share: the store, the way to workers and to those who wait here, and
 //! what is known of workers. Every lock here is held for a look or a change, never across a wait.
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use orx_model::event::{Event, KnownEvent};
@@ -132,7 +133,7 @@ impl Context {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code that holds one of these locks can leave its data half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// Who leads, as far as is known here.

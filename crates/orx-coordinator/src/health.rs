@@ -1,8 +1,8 @@
 //! How the store is: whoever cannot write says so here, one looks until it can be written again, and
 //! those who wait for jobs are told.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use orx_model::wire::Condition;
@@ -34,7 +34,7 @@ impl Health {
     /// A call failed, so that it is to be tried again.
     pub(crate) fn failed(&self, error: &StoreError, now: Now) {
         let since = {
-            let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut since = self.since.lock();
             if since.is_none() {
                 tracing::warn!(%error, "the store does not take writes: trying on");
             }
@@ -52,7 +52,7 @@ impl Health {
 
     /// It failed, and was not found well since.
     pub(crate) fn is_doubted(&self) -> bool {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.since.lock().is_some()
     }
 
     /// Since when workers could be heard: silence before says nothing.
@@ -62,7 +62,7 @@ impl Health {
 
     fn is_back(&self, now: Now, heartbeat: Duration) {
         self.notices.store_is(Condition::Well);
-        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let since = self.since.lock().take();
         let Some(since) = since else { return };
         tracing::info!("the store takes writes again");
         // Nobody falls silent in less: one heartbeat may fail in it.

@@ -1,8 +1,9 @@
 //! Sends messages to workers. Whoever sends does not wait: what cannot be handed over at once waits in
 //! a lane of its worker, so one that cannot be reached holds up no other.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -129,7 +130,7 @@ impl Post {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that holds the lock can leave its data half-changed.
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! A real coordinator and real workers over a transport that doubles, delays, reorders, restarts, and
 //! loses what may be lost: every accepted job reaches its end, recorded once, and no cancel is lost.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -45,7 +46,7 @@ impl Clock for Real {
 type Began = Arc<Mutex<BTreeMap<JobId, Vec<ExecutionId>>>>;
 
 fn began(all: &Began, context: &JobContext) {
-    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = all.lock();
     all.entry(context.dispatch.job).or_default().push(context.dispatch.execution);
 }
 
@@ -221,7 +222,7 @@ impl World {
             }
             if tokio::time::timeout_at(end, self.reader.next(1_000)).await.is_err() {
                 let left: Vec<&Job> = jobs.iter().filter(|job| !job.status.is_final()).collect();
-                let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+                let began = self.began.lock();
                 panic!("{what}: not in time: {left:#?}; began {began:?}");
             }
         }
@@ -260,7 +261,7 @@ async fn all_reach_their_ends(faults: Faults, lost: f64, seed: u64) {
     }
     world.until("the end of all", |jobs| jobs.iter().all(|job| job.status.is_final())).await;
     let history = world.store.take_history();
-    let began = world.began.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let began = world.began.lock().clone();
     for job in world.store.all_jobs() {
         let expected = match cancelled.get(&job.id) {
             Some(_) => JobStatus::Cancelled,

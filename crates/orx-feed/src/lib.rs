@@ -49,9 +49,10 @@ mod filter;
 mod reader;
 mod ring;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orx_model::event::{Event, EventCursor};
 use orx_model::{Incarnation, JobId};
@@ -229,6 +230,6 @@ impl Feed {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock()
     }
 }

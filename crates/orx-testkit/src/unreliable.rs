@@ -2,7 +2,8 @@
 //! loses what may be lost, and restarts, each by a seed. What works over it relies on no more than
 //! [`Transport`] promises.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -97,11 +98,11 @@ impl Unreliable {
 
 impl Shared {
     fn rng(&self) -> MutexGuard<'_, StdRng> {
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rng.lock()
     }
 
     fn restarts(&self) -> MutexGuard<'_, Restarts> {
-        self.restarts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.restarts.lock()
     }
 
     fn happens(&self, share: f64) -> bool {
@@ -326,7 +327,7 @@ struct Given {
 
 impl Given {
     fn original(&self, index: usize) -> Option<Deliveries> {
-        let mut originals = self.originals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut originals = self.originals.lock();
         originals.get_mut(index).and_then(Option::take)
     }
 

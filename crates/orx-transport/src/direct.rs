@@ -4,8 +4,9 @@
 //! What was published and not acked lives as long as the hub: readers may come and go. An inbox that
 //! nobody has read for [`INBOX_KEPT`] is given up with what waits in it; recovery heals that.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -395,5 +396,5 @@ impl Subscription for Listener {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code that holds one of these locks can leave its data half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

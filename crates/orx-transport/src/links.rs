@@ -1,8 +1,9 @@
 //! What a node reads, and how each of it stands with whatever carries: for those who ask whether the
 //! node hears its workers and its peers, and whether its workers hear it.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use orx_model::Incarnation;
 use tokio::sync::watch;
@@ -78,7 +79,7 @@ impl Links {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         // No code that holds this lock can leave its data half-changed.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

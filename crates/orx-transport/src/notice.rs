@@ -8,9 +8,10 @@
 //! [`Hint`] for the others, with the own part of the feed; what comes from them is heard by
 //! [`Notices::heard`], and goes no further.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use orx_feed::{Feed, FeedFilter, FeedReader, News};
 use orx_model::event::{Event, EventBody, EventCursor, KnownEvent, NodeEvents};
@@ -119,7 +120,7 @@ impl Notices {
 
     fn tell_others(&self, add: impl FnOnce(&mut Hint)) {
         if let Some(outward) = &self.inner.outward {
-            add(&mut outward.gathered.lock().unwrap_or_else(PoisonError::into_inner));
+            add(&mut outward.gathered.lock());
             outward.some.notify_one();
         }
     }
@@ -128,17 +129,17 @@ impl Notices {
     /// resolves where there are none.
     pub async fn for_others(&self) -> Hint {
         let Some(outward) = &self.inner.outward else { return std::future::pending().await };
-        let of_feed = *outward.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_feed = *outward.events.lock();
         let mut reader = self.inner.feed.resume(of_feed.read, FeedFilter::all().own());
         loop {
             let own = read_own(&mut reader);
             let mut hint = {
-                let mut gathered = outward.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut gathered = outward.gathered.lock();
                 std::mem::take(&mut *gathered)
             };
             let read = reader.cursor();
             {
-                let mut passed = outward.events.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut passed = outward.events.lock();
                 passed.read = read;
                 if let Some(own) = own {
                     (hint.changed, hint.more) = (own.changed, own.more);
@@ -188,7 +189,7 @@ impl Notices {
             return;
         }
         let before = {
-            let mut others = self.inner.others.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut others = self.inner.others.lock();
             if others.len() >= NODES && !others.contains_key(&told.node) {
                 others.clear();
             }

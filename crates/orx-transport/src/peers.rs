@@ -1,7 +1,8 @@
 //! Which other nodes there are: written by the coordinator, which reads them from the store, and read
 //! by whoever sends to them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use orx_model::Incarnation;
 
@@ -28,12 +29,12 @@ pub struct Peers {
 
 impl Peers {
     pub fn set(&self, list: PeerList) {
-        *self.list.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+        *self.list.lock() = Arc::new(list);
     }
 
     #[must_use]
     pub fn get(&self) -> Arc<PeerList> {
-        Arc::clone(&self.list.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.list.lock())
     }
 
     /// Where the leader is, if it is another node.

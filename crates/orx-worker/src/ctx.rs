@@ -9,11 +9,12 @@
 //! Every process on the machine can connect, so only those of the worker's own user, and root's, are
 //! answered, and only those that know a secret keep their place.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::limits;
@@ -195,8 +196,8 @@ impl Channel {
         }
     }
 
-    fn attempts(&self) -> std::sync::MutexGuard<'_, HashMap<String, Speaker>> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn attempts(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Speaker>> {
+        self.attempts.lock()
     }
 
     async fn serve(self, listener: UnixListener) {

@@ -165,7 +165,7 @@ pub(crate) struct Shared {
     /// The worker was told to stop.
     stopping: watch::Sender<bool>,
     now: Now,
-    secrets: std::sync::Mutex<StdRng>,
+    secrets: parking_lot::Mutex<StdRng>,
 }
 
 impl Shared {
@@ -186,7 +186,7 @@ impl Shared {
     }
 
     pub(crate) fn new_secret(&self) -> String {
-        let mut rng = self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut rng = self.secrets.lock();
         MessageId::random(&mut *rng).to_string()
     }
 }
@@ -258,7 +258,7 @@ impl Worker {
             told: told_to,
             stopping: watch::Sender::new(false),
             now: Arc::clone(&options.now),
-            secrets: std::sync::Mutex::new(secrets),
+            secrets: parking_lot::Mutex::new(secrets),
         });
         let (commands, commanded) = mpsc::channel(8);
         let (answers_to, answers) = mpsc::channel(8);

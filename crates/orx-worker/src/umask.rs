@@ -4,7 +4,8 @@
 //! started in it, and what this process itself makes meanwhile names its mode and is for its owner
 //! only, from whom no usual umask takes anything.
 
-use std::sync::{OnceLock, PoisonError, RwLock};
+use parking_lot::RwLock;
+use std::sync::OnceLock;
 
 use rustix::fs::Mode;
 use tokio::process::{Child, Command};
@@ -15,10 +16,10 @@ static START: RwLock<()> = RwLock::new(());
 /// Starts a program with this umask; without one, with this process's own.
 pub(crate) fn spawn(command: &mut Command, umask: Option<u32>) -> std::io::Result<Child> {
     let Some(umask) = umask.filter(|umask| Some(*umask) != own()).and_then(Mode::from_bits) else {
-        let _others = START.read().unwrap_or_else(PoisonError::into_inner);
+        let _others = START.read();
         return command.spawn();
     };
-    let _alone = START.write().unwrap_or_else(PoisonError::into_inner);
+    let _alone = START.write();
     let own = rustix::process::umask(umask);
     let spawned = command.spawn();
     rustix::process::umask(own);

@@ -1,10 +1,10 @@
 //! Finding the server: named by flag, environment or context, else the local one by its address
 //! file; and starting one where a command needs it and there is none.
 
+use parking_lot::Mutex;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -163,7 +163,7 @@ impl Locator {
             None => self.local_token()?,
         };
         let trust = local_trust(address.certificate.as_deref());
-        *self.local_trust.lock().unwrap_or_else(PoisonError::into_inner) = trust;
+        *self.local_trust.lock() = trust;
         let endpoint = Endpoint { url: address.url, token };
         Ok(Some(Local { endpoint, stopping: address.stopping }))
     }
@@ -420,7 +420,7 @@ impl Locate for Locator {
 
     fn trust(&self) -> Trust {
         if self.urls.is_empty() {
-            return self.local_trust.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return self.local_trust.lock().clone();
         }
         self.trust.clone()
     }

@@ -7,10 +7,11 @@
 //! The machine's zone is read as the C library reads it (`TZ`, else `/etc/localtime`). Where that
 //! library would fall back to UTC because it understands nothing, it is an error here.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use orx_model::schedule::ZoneName;
@@ -95,7 +96,7 @@ impl Database {
 
     fn read(&self, folder: &Path, name: &str) -> Option<(Arc<str>, ZoneRules)> {
         let path = folder.join(name);
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = self.read.lock();
         let kept = read.get(&path);
         if let Some(kept) = kept.filter(|kept| kept.looked.elapsed() < self.fresh) {
             return kept.rules.clone();

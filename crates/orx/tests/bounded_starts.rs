@@ -3,9 +3,9 @@
 
 mod common;
 
+use parking_lot::Mutex;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{Machine, is_running, read, said, signal, until};
@@ -31,7 +31,7 @@ struct Ends<'s, 'm>(&'s Supervisor<'m>);
 impl Drop for Ends<'_, '_> {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Release);
-        let pid = self.0.pid.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let pid = self.0.pid.lock();
         if let Some(pid) = *pid {
             signal(pid, "TERM");
         }
@@ -41,7 +41,7 @@ impl Drop for Ends<'_, '_> {
 impl Supervisor<'_> {
     fn run(&self) {
         loop {
-            let mut pid = self.pid.lock().expect("a lock");
+            let mut pid = self.pid.lock();
             if self.over.load(Ordering::Acquire) {
                 return;
             }

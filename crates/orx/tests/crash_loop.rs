@@ -4,10 +4,11 @@
 
 mod common;
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Machine, read, said, until};
@@ -54,13 +55,13 @@ fn nothing_answered_is_lost_and_nothing_cancelled_starts_whenever_the_server_is_
         });
         machine.kill();
         machine.start(&[]);
-        check(&machine, &answered.lock().expect("a lock"), round);
+        check(&machine, &answered.lock(), round);
     }
     until("all ends", || {
         let counts = machine.json(["cluster", "status"])["counts"].clone();
         ["pending", "scheduled", "dispatched", "running"].iter().all(|status| counts[status] == 0)
     });
-    let answered = answered.lock().expect("a lock");
+    let answered = answered.lock();
     check(&machine, &answered, rounds);
     assert!(answered.jobs.len() as u64 > rounds, "too little happened to show anything");
     assert_eq!(machine.stop(), 0, "{}", machine.log());
@@ -80,13 +81,13 @@ fn trouble(machine: &Machine, answered: &Mutex<Answered>, over: &AtomicBool, see
             continue;
         }
         let id = enqueued.out.trim().to_owned();
-        answered.lock().expect("a lock").jobs.insert(id.clone());
+        answered.lock().jobs.insert(id.clone());
         if rng.random_bool(0.4) {
             let cancel = machine.command(["cancel", &id, "-o", "jsonl"]).output();
             let cancelled = said(cancel.expect("orx runs"));
             if cancelled.code == 0 && cancelled.out.contains("\"cancelled\"") {
                 let starts = starts(machine, &id);
-                answered.lock().expect("a lock").cancelled.insert(id, starts);
+                answered.lock().cancelled.insert(id, starts);
             }
         }
     }

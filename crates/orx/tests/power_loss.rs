@@ -13,11 +13,11 @@
 
 mod common;
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{orx, read, said, signal, until};
@@ -199,20 +199,20 @@ impl Server {
             let key = format!("key-{who}-{number}");
             // Some run, some wait for a handler that nobody has.
             let name = if number % 3 == 0 { "nobody.does" } else { "noop" };
-            let power = answered.lock().expect("a lock").power;
+            let power = answered.lock().power;
             let enqueued = self.ask(&["enqueue", name, "--key", &key, "-o", "id"]);
             if enqueued.code != 0 {
-                answered.lock().expect("a lock").unanswered += 1;
+                answered.lock().unanswered += 1;
                 continue;
             }
             let id = enqueued.out.trim().to_owned();
-            if !answered.lock().expect("a lock").job(power, &id, key) {
+            if !answered.lock().job(power, &id, key) {
                 continue;
             }
             if number % 2 == 0 {
-                let power = answered.lock().expect("a lock").power;
+                let power = answered.lock().power;
                 let cancelled = self.ask(&["cancel", &id, "-o", "jsonl"]);
-                let mut answered = answered.lock().expect("a lock");
+                let mut answered = answered.lock();
                 let counts = cancelled.code == 0 && answered.counts(power);
                 if counts && cancelled.out.contains("\"cancelled\"") {
                     answered.cancelled.insert(id);
@@ -248,33 +248,31 @@ fn rounds(place: &mut Place, mut begin: impl FnMut(&mut Place) -> Server) {
     let answered = Mutex::new(Answered::default());
     for round in 0..3 {
         let server = begin(place);
-        server.check(&answered.lock().expect("a lock"), round);
+        server.check(&answered.lock(), round);
         let over = AtomicBool::new(false);
-        let before = answered.lock().expect("a lock").jobs.len();
+        let before = answered.lock().jobs.len();
         std::thread::scope(|scope| {
             for who in 0..3 {
                 let (server, answered, over) = (&server, &answered, &over);
                 scope.spawn(move || server.load(answered, over, round * 10 + who));
             }
-            until("much was answered", || {
-                answered.lock().expect("a lock").jobs.len() >= before + 60 + round * 17
-            });
-            answered.lock().expect("a lock").power = Power::Failing;
+            until("much was answered", || answered.lock().jobs.len() >= before + 60 + round * 17);
+            answered.lock().power = Power::Failing;
             place.lose_power();
             {
-                let mut answered = answered.lock().expect("a lock");
+                let mut answered = answered.lock();
                 (answered.power, answered.unanswered) = (Power::Off, 0);
             }
             // What is answered meanwhile is answered without power: it counts as well.
-            until("the loss is felt", || answered.lock().expect("a lock").unanswered > 0);
+            until("the loss is felt", || answered.lock().unanswered > 0);
             over.store(true, Ordering::Release);
         });
         place.kill_all();
         place.power_is_back();
-        answered.lock().expect("a lock").power = Power::On;
+        answered.lock().power = Power::On;
     }
     let server = begin(place);
-    let answered = answered.lock().expect("a lock");
+    let answered = answered.lock();
     server.check(&answered, 3);
     assert!(answered.cancelled.len() > 10, "too little happened to show anything");
 }

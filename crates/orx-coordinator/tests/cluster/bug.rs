@@ -375,7 +375,7 @@ fn all_applied(outcomes: &[Outcome]) -> Vec<Recorded> {
 /// A batch is refused because of some that cannot be written.
 pub(crate) fn refused(world: &World, outcomes: &[Outcome]) {
     let mut remembered = world.remembered();
-    let unwritable = world.unwritable.lock().expect("a lock");
+    let unwritable = world.unwritable.lock();
     let good = outcomes.iter().filter(|outcome| !unwritable.contains(&outcome.job));
     remembered.split.extend(good.map(|outcome| outcome.execution));
 }

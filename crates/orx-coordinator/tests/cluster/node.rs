@@ -1,8 +1,9 @@
 //! A real coordinator, on a store and a transport that are played.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use orx_coordinator::run::Parts;
@@ -34,12 +35,12 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn put(&self, envelope: Envelope) {
-        self.waiting.lock().expect("a lock").push_back(envelope);
+        self.waiting.lock().push_back(envelope);
         self.some.notify_waiters();
     }
 
     pub(crate) fn take(&self, most: usize) -> Vec<Envelope> {
-        let mut waiting = self.waiting.lock().expect("a lock");
+        let mut waiting = self.waiting.lock();
         let count = most.min(waiting.len());
         waiting.drain(..count).collect()
     }
@@ -114,7 +115,7 @@ impl Node {
             if !self.is_alive() {
                 return std::future::pending().await;
             }
-            let until = *self.still_until.lock().expect("a lock");
+            let until = *self.still_until.lock();
             match until.filter(|until| Instant::now() < *until) {
                 Some(until) => sleep_until(until.min(Instant::now() + LOOK)).await,
                 None => return,
@@ -123,7 +124,7 @@ impl Node {
     }
 
     pub(crate) fn is_going(&self) -> bool {
-        let until = *self.still_until.lock().expect("a lock");
+        let until = *self.still_until.lock();
         self.is_alive() && until.is_none_or(|until| until <= Instant::now())
     }
 
@@ -153,11 +154,11 @@ impl Node {
     }
 
     pub(crate) fn loses_store(&self, until: Instant) {
-        *self.away_until.lock().expect("a lock") = Some(until);
+        *self.away_until.lock() = Some(until);
     }
 
     pub(crate) fn stand_still(&self, until: Instant) {
-        *self.still_until.lock().expect("a lock") = Some(until);
+        *self.still_until.lock() = Some(until);
     }
 
     /// At once, in the middle of whatever it does.

@@ -244,7 +244,7 @@ impl Run {
     fn clear_up(&self) {
         self.world.say(|| "the trouble is over".to_owned());
         self.world.clears_up();
-        self.world.unwritable.lock().expect("a lock").clear();
+        self.world.unwritable.lock().clear();
         let now = Instant::now();
         for node in self.world.nodes().values() {
             node.set_clock(0);
@@ -302,7 +302,7 @@ impl Run {
     }
 
     fn is_at_rest(&self, jobs: &[Job]) -> bool {
-        let idle = |worker: &Arc<Worker>| worker.running.lock().expect("a lock").is_empty();
+        let idle = |worker: &Arc<Worker>| worker.running.lock().is_empty();
         jobs.iter().all(|job| job.status.is_final())
             && self.world.workers().values().all(idle)
             && !self.world.has_requests()

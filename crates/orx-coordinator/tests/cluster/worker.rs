@@ -1,8 +1,9 @@
 //! A worker: its real decisions, and attempts that end when the simulation wants it.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orx_model::message::{Body, Dispatch, HeartbeatAnswer, WorkerRegistration, WorkerState};
@@ -108,7 +109,7 @@ impl Worker {
     /// At once, with all that it runs.
     pub(crate) fn die(&self) {
         self.alive.store(false, Ordering::Relaxed);
-        self.running.lock().expect("a lock").clear();
+        self.running.lock().clear();
         self.died.cancel();
     }
 
@@ -117,7 +118,7 @@ impl Worker {
     }
 
     pub(crate) fn stand_still(&self, until: Instant) {
-        *self.still_until.lock().expect("a lock") = Some(until);
+        *self.still_until.lock() = Some(until);
     }
 
     pub(crate) fn is_still(&self) -> bool {
@@ -125,11 +126,11 @@ impl Worker {
     }
 
     pub(crate) fn cut_off(&self, until: Instant) {
-        *self.cut_off_until.lock().expect("a lock") = Some(until);
+        *self.cut_off_until.lock() = Some(until);
     }
 
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.cut_off_until.lock().expect("a lock").is_some_and(|until| Instant::now() < until)
+        self.cut_off_until.lock().is_some_and(|until| Instant::now() < until)
     }
 
     pub(crate) async fn link_is_whole(&self) {
@@ -144,7 +145,7 @@ impl Worker {
 
     /// It looks for another node.
     pub(crate) fn moves(&self) {
-        *self.link.lock().expect("a lock") = None;
+        *self.link.lock() = None;
     }
 
     fn wall(&self, world: &World) -> Timestamp {
@@ -161,7 +162,7 @@ impl Worker {
     }
 
     fn is_to_stand(&self) -> bool {
-        self.still_until.lock().expect("a lock").is_some_and(|until| Instant::now() < until)
+        self.still_until.lock().is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -317,7 +318,7 @@ impl Runtime<'_> {
         if let Some(leader) = self.world.node_at(answer.leader.as_deref())
             && self.rng.random_bool(0.5)
         {
-            *self.worker.link.lock().expect("a lock") = Some(leader);
+            *self.worker.link.lock() = Some(leader);
         }
         Some(match of {
             Some(heartbeat) => Input::Answered { heartbeat, answer },
@@ -412,13 +413,13 @@ impl Runtime<'_> {
             }
         }
         let attempt = Attempt { job: *job, ends_at: now + takes, how, stopping: false };
-        self.worker.running.lock().expect("a lock").insert(*execution, attempt);
+        self.worker.running.lock().insert(*execution, attempt);
     }
 
     /// It ends within so many seconds.
     fn stop(&mut self, execution: ExecutionId, how: OutcomeKind, seconds: u64) {
         let grace = Duration::from_millis(self.rng.random_range(0..=seconds * 1_000));
-        if let Some(attempt) = self.worker.running.lock().expect("a lock").get_mut(&execution) {
+        if let Some(attempt) = self.worker.running.lock().get_mut(&execution) {
             let by = Instant::now() + grace;
             attempt.ends_at = attempt.ends_at.min(by);
             // The first order decides.
@@ -429,13 +430,13 @@ impl Runtime<'_> {
     }
 
     fn next_end(&self) -> Option<Instant> {
-        let running = self.worker.running.lock().expect("a lock");
+        let running = self.worker.running.lock();
         running.values().map(|attempt| attempt.ends_at).min()
     }
 
     fn ended(&mut self) -> Vec<Input> {
         let (now, wall) = (Instant::now(), self.worker.wall(self.world));
-        let mut running = self.worker.running.lock().expect("a lock");
+        let mut running = self.worker.running.lock();
         let over: Vec<ExecutionId> =
             running.iter().filter(|(_, it)| it.ends_at <= now).map(|(of, _)| *of).collect();
         let end = |execution: ExecutionId| {

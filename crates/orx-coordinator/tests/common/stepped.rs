@@ -3,7 +3,8 @@
 
 #![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,7 +50,7 @@ struct Held {
 
 impl Hands {
     fn with<T>(&self, look: impl FnOnce(&mut Held) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.0.lock())
     }
 }
 
@@ -147,7 +148,7 @@ impl Stepped {
         Outbox { send, hint: self.notices.for_others().now_or_never(), ..Outbox::default() }
     }
 
-    pub(crate) fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
+    pub(crate) fn rooms(&self) -> parking_lot::MutexGuard<'_, Rooms> {
         self.context.rooms()
     }
 

@@ -4,8 +4,9 @@
 //!
 //! `ORX_SIM_SEEDS` says how many; `ORX_SIM_SEED` replays one.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use orx_coordinator::Now;
@@ -318,17 +319,17 @@ impl Sim {
             if other.next_due().is_some_and(|due| due <= at.wall) {
                 other.fire(at).expect("fired");
             }
-            *slot.lock().expect("a lock") = Some(other);
+            *slot.lock() = Some(other);
         });
         let answer = self.leader.engine.fire(at);
-        if let Some(engine) = led.lock().expect("a lock").take() {
+        if let Some(engine) = led.lock().take() {
             assert!(answer.is_ok() || is_deposed(answer), "nothing, or it is told");
             let before = std::mem::replace(&mut self.leader, Node { engine, number });
             self.stale.push(before);
         } else {
             // Nothing was due, so it did not read.
             answer.expect("fired");
-            *self.store.meanwhile.lock().expect("a lock") = None;
+            *self.store.meanwhile.lock() = None;
         }
         self.expect();
     }

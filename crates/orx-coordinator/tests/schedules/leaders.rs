@@ -129,14 +129,14 @@ fn one_that_cannot_be_stored_stops_no_other_and_is_tried_again() {
     for id in ["a", "s", "z"] {
         world.add(hourly(id));
     }
-    world.store.refused.lock().expect("a lock").insert(name("s"));
+    world.store.refused.lock().insert(name("s"));
     world.until(START + HOUR);
     assert_eq!((world.words("a").as_str(), world.words("z").as_str()), ("1 ran", "1 ran"));
     assert!(world.ledger("s").is_empty());
     let next = world.engine.next_due().expect("others fire again");
     assert_eq!(next, ms(START + 2 * HOUR), "it is not tried without end");
 
-    world.store.refused.lock().expect("a lock").clear();
+    world.store.refused.lock().clear();
     world.pass(5 * SECOND);
     world.engine.monitor(world.now()).expect("a round");
     world.wake();
@@ -148,7 +148,7 @@ fn a_batch_that_cannot_be_stored_neither_hides_others_nor_is_tried_without_end()
     let mut world = World::new();
     for number in 0..1_203 {
         let id = format!("bad{number}");
-        world.store.refused.lock().expect("a lock").insert(name(&id));
+        world.store.refused.lock().insert(name(&id));
         world.add(hourly(&id));
     }
     world.add(hourly("good"));

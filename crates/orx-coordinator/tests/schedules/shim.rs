@@ -1,7 +1,8 @@
 //! The reference store, in which something can be made to happen between two steps of a leader.
 
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use orx_model::filter::Filter;
@@ -31,7 +32,7 @@ impl Shim {
     }
 
     pub(crate) fn meanwhile(&self, what: impl FnOnce() + Send + 'static) {
-        *self.meanwhile.lock().expect("a lock") = Some(Box::new(what));
+        *self.meanwhile.lock() = Some(Box::new(what));
     }
 }
 
@@ -39,7 +40,7 @@ impl Shim {
 impl Schedules for Shim {
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
         let due = self.memory.due_schedules(now, limit).await;
-        let meanwhile = self.meanwhile.lock().expect("a lock").take();
+        let meanwhile = self.meanwhile.lock().take();
         if let Some(meanwhile) = meanwhile {
             meanwhile();
         }
@@ -53,7 +54,7 @@ impl Schedules for Shim {
         now: Timestamp,
     ) -> Result<Vec<Option<Vec<JobId>>>> {
         let is_refused = {
-            let refused = self.refused.lock().expect("a lock");
+            let refused = self.refused.lock();
             fires.iter().any(|fire| refused.contains(&fire.basis.id))
         };
         if is_refused {

@@ -3,8 +3,8 @@
 
 mod schedules;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -96,19 +96,19 @@ impl Memory {
     /// The changes of status since this was last asked, oldest first.
     #[must_use]
     pub fn take_history(&self) -> Vec<Transition> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         std::mem::take(&mut state.history)
     }
 
     /// Every job, by id.
     #[must_use]
     pub fn all_jobs(&self) -> Vec<Job> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         state.jobs.keys().filter_map(|id| state.view(*id)).collect()
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         if state.closed { Err(StoreError::Closed) } else { Ok(state) }
     }
 }

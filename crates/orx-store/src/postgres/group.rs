@@ -4,9 +4,10 @@
 //! one of its parts is done again part by part, so that a caller's bad part sinks no other. Calls
 //! of one kind are written in the order in which they came.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use orx_model::log::LogChunk;
 use orx_model::message::{ExecutionProgress, Started};
@@ -86,7 +87,7 @@ struct Writing<'a, P: Part>(&'a Group<P>);
 
 impl<P: Part> Drop for Writing<'_, P> {
     fn drop(&mut self) {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).written = false;
+        self.0.waiting.lock().written = false;
     }
 }
 
@@ -104,7 +105,7 @@ impl Inner {
         let (reply, answer) = oneshot::channel();
         let group = P::group(&self.groups);
         let (number, start) = {
-            let mut waiting = group.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = group.waiting.lock();
             let number = waiting.number;
             waiting.number += 1;
             waiting.calls.push_back(Call { number, part, weight, reply, _permit: permit });
@@ -176,14 +177,14 @@ impl Inner {
 impl<P: Part> Group<P> {
     /// Answers whether the call still waited.
     fn take_back(&self, number: u64) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let waited = waiting.calls.len();
         waiting.calls.retain(|call| call.number != number);
         waiting.calls.len() < waited
     }
 
     fn next(&self) -> Option<Vec<Call<P>>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let (mut batch, mut weight) = (Vec::new(), 0_u32);
         while batch.len() < BATCH_CALLS
             && let Some(call) = waiting.calls.front()

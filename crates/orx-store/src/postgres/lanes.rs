@@ -3,8 +3,8 @@
 //! They are added by whichever node first needs them, and never change or go. So what is known is
 //! right, and all is known as long as there are no more.
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use orx_model::{Lane, Name};
 
@@ -27,11 +27,11 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn read(&self) -> RwLockReadGuard<'_, HashMap<Lane, LaneId>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
+        self.known.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<Lane, LaneId>> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner)
+        self.known.write()
     }
 
     pub(super) fn id(&self, lane: &Lane) -> Option<LaneId> {

@@ -4,8 +4,9 @@
 //! was not answered in time, takes its session with it. When one is found dead, all that rest are
 //! let go, since what killed it (a restart, mostly) killed them too.
 
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -63,7 +64,7 @@ impl Lent {
     }
 
     pub(super) fn give_back(mut self) {
-        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resting = self.resting.lock();
         if let Some(session) = self.session.take()
             && resting.generation == self.generation
             && !resting.closed
@@ -74,7 +75,7 @@ impl Lent {
 
     /// Its server is gone, or is no primary any more: the others go too.
     pub(super) fn forsake(self) {
-        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resting = self.resting.lock();
         if resting.generation == self.generation {
             resting.generation += 1;
             resting.sessions.clear();
@@ -118,7 +119,7 @@ impl Sessions {
         let permits = (room_in(&self.room).await?, few);
         loop {
             let (rested, generation) = {
-                let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut resting = self.resting.lock();
                 let old = |(_, since): &(_, Instant)| since.elapsed() < REST_MAX;
                 resting.sessions.retain(old);
                 (resting.sessions.pop(), resting.generation)
@@ -178,7 +179,7 @@ impl Sessions {
             room.close();
         }
         let sessions = {
-            let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut resting = self.resting.lock();
             resting.closed = true;
             std::mem::take(&mut resting.sessions)
         };

@@ -28,9 +28,10 @@ mod transfer;
 mod trouble;
 mod writer;
 
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -284,16 +285,14 @@ impl Sqlite {
         let walking = Arc::new(Mutex::new(Walking { walk, dead, plan: None }));
         while let Some(Want { reads, .. }) = want {
             let walking = Arc::clone(&walking);
-            let step = move |conn: &rusqlite::Connection| {
-                read::step(conn, &mut walking.lock().unwrap_or_else(PoisonError::into_inner))
-            };
+            let step = move |conn: &rusqlite::Connection| read::step(conn, &mut walking.lock());
             want = self.read_of(reads, action, step).await?;
             if want.is_some() && Instant::now() >= until {
                 return Err(StoreError::Busy);
             }
         }
         let ended = Arc::into_inner(walking).ok_or(StoreError::Unknown)?;
-        Ok(ended.into_inner().unwrap_or_else(PoisonError::into_inner).walk)
+        Ok(ended.into_inner().walk)
     }
 
     fn usable(&self) -> Result<()> {
@@ -303,7 +302,7 @@ impl Sqlite {
 
 impl Shared {
     fn send(&self, order: Order) -> Result<()> {
-        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let orders = self.orders.lock();
         let sent = orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
         drop(orders);
         if sent { Ok(()) } else { Err(self.ended()) }
@@ -341,7 +340,7 @@ impl Shared {
 
     /// Until the thread has ended.
     async fn join(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             // A panic of the writer was noted where it was caught.
             drop(tokio::task::spawn_blocking(|| thread.join()).await);
@@ -352,8 +351,8 @@ impl Shared {
 impl Drop for Shared {
     /// Waits for the writer's last commit, so that the file can be opened again afterwards.
     fn drop(&mut self) {
-        drop(self.orders.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(self.orders.lock().take());
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             drop(thread.join());
         }

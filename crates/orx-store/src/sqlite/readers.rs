@@ -1,8 +1,9 @@
 //! Readers: a few connections that can only read, each read in one snapshot, with a deadline.
 
+use parking_lot::Mutex;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
@@ -39,7 +40,7 @@ struct Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle = self.idle.lock();
             if idle.lock.is_some() {
                 idle.conns.push(conn);
             }
@@ -82,7 +83,7 @@ impl Readers {
     /// Ends the readers: later reads answer closed.
     pub(super) fn close(&self) {
         self.room.close();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock();
         idle.conns.clear();
         idle.lock = None;
     }
@@ -100,7 +101,7 @@ impl Readers {
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
         let (known, lock) = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle = self.idle.lock();
             (idle.conns.pop(), idle.lock.clone().ok_or(StoreError::Closed)?)
         };
         let conn = match known {

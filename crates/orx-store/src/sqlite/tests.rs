@@ -453,7 +453,7 @@ impl Gate {
         let (shut, standing) = (Arc::clone(&self.shut), Arc::clone(&self.standing));
         move || {
             standing.add_permits(1);
-            let _ended = shut.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let _ended = shut.lock().recv();
         }
     }
 
@@ -519,7 +519,7 @@ async fn the_control_plane_writes_before_callers_who_each_batch_takes_little_of(
     let write = |by: &Sqlite, what: &'static str, gate: Option<&Gate>| {
         let (written, stand) = (Arc::clone(&written), gate.map(Gate::stand));
         let run = move |_: &mut Tx<'_>| {
-            written.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+            written.lock().push(what);
             stand.iter().for_each(|stand| stand());
             Ok(())
         };
@@ -550,7 +550,7 @@ async fn the_control_plane_writes_before_callers_who_each_batch_takes_little_of(
     for write in writes {
         write.await.expect("it ended").expect("written");
     }
-    let written = written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let written = written.lock().clone();
     let expected = ["first", "a caller's", "the control plane's", "a caller's", "a caller's"];
     assert_eq!(written, expected);
 }

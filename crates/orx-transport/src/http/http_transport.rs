@@ -5,9 +5,10 @@
 //! at the next coordinator, until it is taken: so what a worker tells survives the restart of a
 //! coordinator, and what does not fit into the queue meanwhile is refused here, not lost on the way.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -199,11 +200,11 @@ impl Inner {
     }
 
     fn secret(&self, of: Incarnation) -> Option<WorkerSecret> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(&of).cloned()
+        self.secrets.lock().get(&of).cloned()
     }
 
     fn keep_secret(&self, of: Incarnation, secret: WorkerSecret) {
-        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut secrets = self.secrets.lock();
         if secrets.len() >= SECRETS {
             secrets.clear();
         }
@@ -220,7 +221,7 @@ impl Inner {
 
     fn given_back(&self) -> MutexGuard<'_, HashMap<Incarnation, BTreeMap<u64, Envelope>>> {
         // No code that holds this lock can leave its data half-changed.
-        self.given_back.lock().unwrap_or_else(PoisonError::into_inner)
+        self.given_back.lock()
     }
 }
 
@@ -286,7 +287,7 @@ impl EndpointSelector {
 
     fn leaders(&self) -> MutexGuard<'_, Leaders> {
         // No code that holds this lock can leave its data half-changed.
-        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+        self.leaders.lock()
     }
 }
 

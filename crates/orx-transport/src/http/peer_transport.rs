@@ -1,7 +1,8 @@
 //! A coordinator's side: what is carried in its own process, and in those of other nodes.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -94,7 +95,7 @@ impl PeerTransport {
             return self.local.publish(Channel::Inbox(of), envelopes).await;
         }
         let known = {
-            let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+            let reached = self.reached.lock();
             reached.get(&of).copied()
         };
         // The one that reached it last, then the others: whoever it went to takes it.
@@ -104,7 +105,7 @@ impl PeerTransport {
         for peer in order {
             match self.send(peer, channel, &envelopes).await {
                 Ok(()) => {
-                    let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut reached = self.reached.lock();
                     if reached.len() >= REMEMBERED {
                         reached.clear();
                     }

@@ -142,14 +142,14 @@ async fn requests(session: &Session, connections: u32, count: u32) -> Result<f64
 async fn enqueue(session: &Session, connections: u32, count: u32) -> Result<f64, CliError> {
     // Due tomorrow: measured is what accepting costs. They are cancelled afterwards.
     let later = Some(Duration::from_secs(86_400));
-    let ids = std::sync::Mutex::new(Vec::new());
+    let ids = parking_lot::Mutex::new(Vec::new());
     let rate = spread(connections, count, || async {
         let answer = session.client.enqueue(noop(later)).await?;
-        ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(answer.id);
+        ids.lock().push(answer.id);
         Ok(())
     })
     .await?;
-    let ids = ids.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let ids = ids.into_inner();
     let request = orx_model::wire::ChangeRequest { ids, ..Default::default() };
     for ids in request.ids.chunks(10_000) {
         let some = orx_model::wire::ChangeRequest { ids: ids.to_vec(), ..Default::default() };

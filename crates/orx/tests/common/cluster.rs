@@ -4,12 +4,13 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use parking_lot::Mutex;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -116,7 +117,7 @@ impl Cluster {
         cluster.write_files();
         cluster.watch = Some(Watch::begin(cluster.path("pids"), cluster.history.clone()));
         if let Some(database) = &cluster.database {
-            let url = format!("{}/postgres", database.lock().expect("a lock").url());
+            let url = format!("{}/postgres", database.lock().url());
             let runtime = tokio_runtime();
             runtime.block_on(run(&url, "create database orx template template0 encoding 'UTF8'"));
         }
@@ -159,7 +160,7 @@ impl Cluster {
         std::fs::write(self.path("job.sh"), script).expect("a script");
         let grace = self.stop_grace.as_millis();
         let store = match &self.database {
-            Some(database) => format!("{}/orx", database.lock().expect("a lock").url()),
+            Some(database) => format!("{}/orx", database.lock().url()),
             None => String::new(),
         };
         let times = TIMES.replace("kill_grace", &format!("stop_grace = \"{grace}ms\"\nkill_grace"));
@@ -218,7 +219,7 @@ impl Cluster {
             .stdout(Stdio::null())
             .stderr(self.log(&who))
             .spawn();
-        *self.coordinators[node].lock().expect("a lock") = Some(child.expect("orx runs"));
+        *self.coordinators[node].lock() = Some(child.expect("orx runs"));
     }
 
     pub(crate) fn await_coordinator(&self, node: usize) {
@@ -257,7 +258,7 @@ impl Cluster {
             command.args(["--coordinator", &url]);
         }
         let child = command.stdout(Stdio::null()).stderr(self.log(&who)).spawn();
-        *self.workers[worker].lock().expect("a lock") = Some(child.expect("orx runs"));
+        *self.workers[worker].lock() = Some(child.expect("orx runs"));
     }
 
     fn slot(&self, who: &str) -> &Mutex<Option<Child>> {
@@ -269,17 +270,17 @@ impl Cluster {
     }
 
     fn pid(&self, who: &str) -> u32 {
-        self.slot(who).lock().expect("a lock").as_ref().map(Child::id).expect("it runs")
+        self.slot(who).lock().as_ref().map(Child::id).expect("it runs")
     }
 
     pub(crate) fn kill(&self, who: &str) {
         let how = How::Killed;
         self.history.add(Fact::Away { who: who.to_owned(), how });
         if who == "db" {
-            self.database.as_ref().expect("a database").lock().expect("a lock").kill();
+            self.database.as_ref().expect("a database").lock().kill();
             return;
         }
-        let mut child = self.slot(who).lock().expect("a lock").take().expect("it runs");
+        let mut child = self.slot(who).lock().take().expect("it runs");
         child.kill().expect("killed");
         child.wait().expect("ended");
     }
@@ -291,7 +292,7 @@ impl Cluster {
                 self.await_coordinator(number - 1);
             }
             ("w", Ok(number)) => self.start_worker(number - 1),
-            _ => self.database.as_ref().expect("a database").lock().expect("a lock").restart(),
+            _ => self.database.as_ref().expect("a database").lock().restart(),
         }
         self.history.add(Fact::Back { who: who.to_owned() });
     }
@@ -300,14 +301,14 @@ impl Cluster {
     pub(crate) fn stop(&self, who: &str) {
         self.history.add(Fact::Away { who: who.to_owned(), how: How::Stopped });
         match &self.database {
-            Some(database) if who == "db" => database.lock().expect("a lock").freeze(),
+            Some(database) if who == "db" => database.lock().freeze(),
             _ => signal(self.pid(who), "STOP"),
         }
     }
 
     pub(crate) fn resume(&self, who: &str) {
         match &self.database {
-            Some(database) if who == "db" => database.lock().expect("a lock").thaw(),
+            Some(database) if who == "db" => database.lock().thaw(),
             _ => signal(self.pid(who), "CONT"),
         }
         self.history.add(Fact::Back { who: who.to_owned() });
@@ -332,7 +333,7 @@ impl Cluster {
 
     /// Its exit code, once it has ended after [`Self::tell`].
     pub(crate) fn ended(&self, who: &str) -> i32 {
-        let mut child = self.slot(who).lock().expect("a lock").take().expect("it runs");
+        let mut child = self.slot(who).lock().take().expect("it runs");
         let limit = Instant::now() + SOON + Duration::from_secs(10);
         let code = loop {
             if let Some(status) = child.try_wait().expect("a status") {
@@ -605,9 +606,7 @@ impl Drop for Cluster {
             self.keep();
         }
         for slot in self.workers.iter().chain(&self.coordinators) {
-            if let Ok(mut slot) = slot.lock()
-                && let Some(mut child) = slot.take()
-            {
+            if let Some(mut child) = slot.lock().take() {
                 // Also one that is stopped.
                 drop(child.kill());
                 drop(child.wait());
