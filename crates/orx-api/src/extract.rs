@@ -12,7 +12,7 @@ use orx_model::{Code, Problem, limits};
 use serde::de::DeserializeOwned;
 
 use crate::App;
-use crate::peers::Ends;
+use crate::peers::PeerAddrs;
 use crate::slow::TooSlow;
 
 /// A refusal, as the answer to a request.
@@ -57,7 +57,7 @@ impl FromRequestParts<App> for Auth {
             Problem::new(Code::Unauthenticated, "there is no token in the request")
                 .hint("send `Authorization: Bearer TOKEN`; `orx` finds the local one by itself")
         })?;
-        let peer = parts.extensions.get::<Ends>().map(|ends| ends.peer);
+        let peer = parts.extensions.get::<PeerAddrs>().map(|ends| ends.peer);
         let (guard, now) = (&app.guard, (app.settings.now)());
         let barred = peer.and_then(|peer| guard.failures.barred(peer, now, &guard.limits));
         // Many may stand behind one address, and a right token is right whoever else calls from

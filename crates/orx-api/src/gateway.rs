@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::extract::{Answer, Auth, Large, Node, Params, Worker, ok};
 use crate::routes::ndjson;
-use crate::{App, Busy};
+use crate::{App, InFlightGuard};
 
 /// A quiet link says so often that it lives.
 const PING: Duration = Duration::from_secs(5);
@@ -291,7 +291,7 @@ pub(crate) async fn inbox(
         Problem::new(Code::BadRequest, "`worker` must name the incarnation whose inbox is read")
     })?;
     identify(&app, &headers, worker).await?.known()?;
-    let busy = app.settings.activity.begin();
+    let busy = app.settings.tracker.begin();
     let subscription = worker_gateway(&app)?
         .transport
         .subscribe(Channel::Inbox(worker))
@@ -310,7 +310,7 @@ struct Reading {
     acknowledging: Option<Acknowledgement>,
     /// The server ends: so do its streams, and their readers go elsewhere.
     closing: CancellationToken,
-    _busy: Busy,
+    _busy: InFlightGuard,
     over: bool,
 }
 

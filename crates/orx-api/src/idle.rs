@@ -14,7 +14,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use crate::peers::{Place, source};
+use crate::peers::{ConnectionPermit, source};
 
 /// Whether it has asked for something, and when it fell silent: in the order in which they go.
 type Turn = (bool, u64);
@@ -34,7 +34,7 @@ struct Lines {
 #[derive(Debug)]
 struct Held {
     source: IpAddr,
-    places: Mutex<Option<(OwnedSemaphorePermit, Place)>>,
+    places: Mutex<Option<(OwnedSemaphorePermit, ConnectionPermit)>>,
     close: CancellationToken,
 }
 
@@ -51,7 +51,7 @@ impl Idle {
         &self,
         address: IpAddr,
         permit: OwnedSemaphorePermit,
-        place: Place,
+        place: ConnectionPermit,
     ) -> Arc<Line> {
         let places = Mutex::new(Some((permit, place)));
         let held = Held { source: source(address), places, close: CancellationToken::new() };

@@ -5,19 +5,19 @@
 //! call and its answer into JSON. Every refusal, panics included, is a problem document.
 
 mod document;
-mod ends;
 mod extract;
-mod gate;
 mod gateway;
 mod idle;
 mod limits;
 mod metrics;
+mod middleware;
 mod peers;
 mod routes;
 mod schedule_routes;
 mod serve;
 mod slow;
 mod tls;
+mod token_expiry;
 mod token_routes;
 mod unread;
 
@@ -37,24 +37,24 @@ pub use serve::{Serving, serve};
 pub use tls::{Tls, TlsError};
 
 /// Whether anybody asks for anything. For a server that ends when nobody does.
-pub struct Activity {
+pub struct RequestTracker {
     open: AtomicUsize,
     /// When the newest request came, or ended: milliseconds after `made`.
     last_ms: AtomicU64,
     made: Instant,
 }
 
-impl Default for Activity {
+impl Default for RequestTracker {
     fn default() -> Self {
         Self { open: AtomicUsize::new(0), last_ms: AtomicU64::new(0), made: Instant::now() }
     }
 }
 
-impl Activity {
-    fn begin(self: &Arc<Self>) -> Busy {
+impl RequestTracker {
+    fn begin(self: &Arc<Self>) -> InFlightGuard {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.stir();
-        Busy { activity: Arc::clone(self) }
+        InFlightGuard { tracker: Arc::clone(self) }
     }
 
     fn stir(&self) {
@@ -81,15 +81,15 @@ impl Activity {
 }
 
 /// A request that is being answered; streams hold it to their end.
-struct Busy {
-    activity: Arc<Activity>,
+struct InFlightGuard {
+    tracker: Arc<RequestTracker>,
 }
 
-impl Drop for Busy {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         // Before it counts as gone: nobody sees no request, and a quiet time from before this one.
-        self.activity.stir();
-        self.activity.open.fetch_sub(1, Ordering::AcqRel);
+        self.tracker.stir();
+        self.tracker.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -98,7 +98,7 @@ impl Drop for Busy {
 pub struct ApiSettings {
     /// Host names, without port, by which requests may call this server beside loopback's.
     pub hosts: Vec<String>,
-    pub activity: Arc<Activity>,
+    pub tracker: Arc<RequestTracker>,
     /// How workers and nodes in other processes are reached; `None` to take none.
     pub worker_gateway: Option<WorkerGatewayState>,
     /// Cancelled when the server ends: its streams end then.

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 
 /// The two ends of the connection that a request came by.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ends {
+pub(crate) struct PeerAddrs {
     pub(crate) peer: IpAddr,
     pub(crate) own: IpAddr,
 }
@@ -31,20 +31,20 @@ pub(crate) fn source(address: IpAddr) -> IpAddr {
 
 /// Connections by address; no more addresses than connections.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Peers {
+pub(crate) struct ConnectionsPerIp {
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 /// One connection of an address, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    peers: Peers,
+pub(crate) struct ConnectionPermit {
+    peers: ConnectionsPerIp,
     source: IpAddr,
 }
 
-impl Peers {
+impl ConnectionsPerIp {
     /// `None`: the address has its full number.
-    pub(crate) fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
+    pub(crate) fn enter(&self, address: IpAddr, most: usize) -> Option<ConnectionPermit> {
         let source = source(address);
         let mut open = self.open.lock();
         let count = open.entry(source).or_default();
@@ -52,11 +52,11 @@ impl Peers {
             return None;
         }
         *count += 1;
-        Some(Place { peers: self.clone(), source })
+        Some(ConnectionPermit { peers: self.clone(), source })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.peers.open.lock();
         if let Some(count) = open.get_mut(&self.source) {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn connections_are_counted_by_address_and_given_back() {
-        let peers = Peers::default();
+        let peers = ConnectionsPerIp::default();
         let first = peers.enter(ip("10.0.0.1"), 2);
         let second = peers.enter(ip("::ffff:10.0.0.1"), 2);
         assert!(first.is_some() && second.is_some());

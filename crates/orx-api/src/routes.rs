@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 use crate::extract::{
     Admin, Answer, Auth, Json, Params, Part, Refusal, Service, json, need_type, ok, parse,
 };
-use crate::gate::gate;
+use crate::middleware::gate;
 use crate::{App, gateway};
 
 /// A log that is followed while the server ends.
@@ -336,7 +336,7 @@ async fn logs(
     Params(query): Params<LogsQuery>,
 ) -> Answer<Response> {
     let place = app.guard.watch()?;
-    let busy = app.settings.activity.begin();
+    let busy = app.settings.tracker.begin();
     let events = app.panel.logs(&caller, &job, &query).await?;
     // Cut off, its reader goes on from the same place, here or elsewhere. What ends with the server
     // has a moment to say so.

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::idle::{Answering, Idle, Line};
 use crate::limits::Limits;
-use crate::peers::{Ends, Peers};
+use crate::peers::{ConnectionsPerIp, PeerAddrs};
 use crate::slow::Read;
 use crate::tls::Tls;
 
@@ -57,7 +57,7 @@ pub async fn serve(
 ) {
     let Serving { limits, tls } = serving;
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let peers = Peers::default();
+    let peers = ConnectionsPerIp::default();
     let connections = TaskTracker::new();
     let shared = Arc::new(Shared { limits, tls, router, stop: stop.clone() });
     let idle = Idle::default();
@@ -87,7 +87,7 @@ pub async fn serve(
                 tracing::warn!(peer = %address.ip(), "an address has too many connections");
             }
             if shared.tls.is_none() {
-                turn_away(stream);
+                reject_connection(stream);
             }
             continue;
         };
@@ -142,7 +142,7 @@ struct Shared {
 impl Shared {
     async fn connection(&self, stream: TcpStream, address: SocketAddr, line: &Arc<Line>) {
         let own = stream.local_addr().map_or(address.ip(), |own| own.ip());
-        let ends = Ends { peer: address.ip().to_canonical(), own: own.to_canonical() };
+        let ends = PeerAddrs { peer: address.ip().to_canonical(), own: own.to_canonical() };
         let within = self.limits.reader_within;
         let Some(tls) = &self.tls else {
             return self.converse(Read::new(stream, within), ends, line).await;
@@ -162,7 +162,7 @@ impl Shared {
         };
         match handshake {
             Ok(Ok(Ok(stream))) => self.converse(Read::new(stream, within), ends, line).await,
-            Ok(Ok(Err(stream))) => farewell(stream, &speaks_tls()).await,
+            Ok(Ok(Err(stream))) => reject_with(stream, &speaks_tls()).await,
             Ok(Err(error)) => tracing::debug!(%error, peer = %address, "no TLS handshake"),
             Err(_) => tracing::debug!(peer = %address, "no TLS handshake in time"),
         }
@@ -171,7 +171,7 @@ impl Shared {
     async fn converse(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-        ends: Ends,
+        ends: PeerAddrs,
         line: &Arc<Line>,
     ) {
         let router = TowerToHyperService::new(self.router.clone());
@@ -216,7 +216,7 @@ async fn linger(stream: impl AsyncRead + Unpin) {
 }
 
 /// Says in passing why a connection is closed. Nothing is waited for: there are too many already.
-fn turn_away(stream: TcpStream) {
+fn reject_connection(stream: TcpStream) {
     use std::io::Write;
     // It does not block, and what does not fit into the socket at once is lost.
     if let Ok(mut stream) = stream.into_std() {
@@ -226,7 +226,7 @@ fn turn_away(stream: TcpStream) {
 
 /// Says something to a client that cannot be served, and waits until it was read: to close with
 /// something unread would take back what was said.
-async fn farewell(mut stream: TcpStream, text: &str) {
+async fn reject_with(mut stream: TcpStream, text: &str) {
     let said = async {
         stream.write_all(text.as_bytes()).await?;
         stream.shutdown().await?;

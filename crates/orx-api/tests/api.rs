@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
 use futures_util::StreamExt;
-use orx_api::{Activity, ApiSettings, openapi_json, router};
+use orx_api::{ApiSettings, RequestTracker, openapi_json, router};
 use orx_control::{ControlPanel, Scope};
 use orx_model::event::{Event, KnownEvent};
 use orx_model::log::{LogChunk, Stream};
@@ -19,25 +19,25 @@ use orx_store::{Lead, LeadRequest, Memory, Store};
 use orx_testkit::make::{
     NOW, at, control_settings, failed, job, name, outcome, request, succeeded,
 };
-use orx_transport::{Direct, Notices, Transport};
+use orx_transport::{Direct, Transport, Wakeups};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 struct Server {
     router: axum::Router,
     store: Arc<Memory>,
-    notices: Notices,
+    wakeups: Wakeups,
     tokens: BTreeMap<&'static str, String>,
 }
 
 async fn server() -> Server {
     let store = Arc::new(Memory::new());
     let transport: Arc<dyn Transport> = Arc::new(Direct::new());
-    let notices = Notices::new();
+    let wakeups = Wakeups::new();
     let settings = control_settings();
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let shared: Arc<dyn Store> = Arc::<Memory>::clone(&store);
-    let panel = ControlPanel::new(shared, transport, notices.clone(), Arc::clone(&now), settings);
+    let panel = ControlPanel::new(shared, transport, wakeups.clone(), Arc::clone(&now), settings);
     let mut tokens = BTreeMap::new();
     for scope in Scope::ALL {
         let token = panel.make_token(vec![scope], "test").await.expect("a token");
@@ -45,12 +45,12 @@ async fn server() -> Server {
     }
     let api = ApiSettings {
         hosts: Vec::new(),
-        activity: Arc::new(Activity::default()),
+        tracker: Arc::new(RequestTracker::default()),
         worker_gateway: None,
         closing: Default::default(),
         now,
     };
-    Server { router: router(panel, api), store, notices, tokens }
+    Server { router: router(panel, api), store, wakeups, tokens }
 }
 
 fn call(method: Method, uri: &str, body: &str) -> axum::http::request::Builder {
@@ -439,7 +439,7 @@ async fn finish(server: &Server, id: i64, ok: bool) {
 impl Server {
     fn changed(&self, id: i64) {
         let changed = KnownEvent::JobChanged { job: JobId(id).into() };
-        self.notices.feed().publish(vec![Event::new(NOW, changed)]);
+        self.wakeups.feed().publish(vec![Event::new(NOW, changed)]);
     }
 
     fn store_dyn(&self) -> &dyn Store {
@@ -562,7 +562,7 @@ fn worker(handler: &str, slots: u32) -> (orx_model::SecretHash, orx_store::Worke
         host: "h".into(),
         pid: 1,
         version: "1".into(),
-        offer: orx_model::Offer { handlers: [name(handler)].into(), ..Default::default() },
+        offer: orx_model::Capabilities { handlers: [name(handler)].into(), ..Default::default() },
         slots,
         started_at: NOW,
     };

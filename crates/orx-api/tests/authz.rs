@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::body::Body;
 use axum::http::Request;
-use orx_api::{Activity, ApiSettings, openapi_json, router};
+use orx_api::{ApiSettings, RequestTracker, openapi_json, router};
 use orx_control::{Caller, ControlPanel, Scope};
 use orx_model::Timestamp;
 use orx_model::token::{RevokeRequest, TokenRequest};
 use orx_store::Memory;
 use orx_testkit::make::{NOW, control_settings};
-use orx_transport::{Direct, Notices};
+use orx_transport::{Direct, Wakeups};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -32,7 +32,7 @@ async fn server() -> Server {
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> =
         Arc::new(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));
     let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
-    let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
+    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
     let mut tokens = BTreeMap::new();
     for scope in Scope::ALL {
         let token = panel.make_token(vec![scope], "test").await.expect("a token");
@@ -59,7 +59,7 @@ async fn server() -> Server {
     panel.add_schedule(&local, spec).await.expect("a schedule");
     let api = ApiSettings {
         hosts: Vec::new(),
-        activity: Arc::new(Activity::default()),
+        tracker: Arc::new(RequestTracker::default()),
         worker_gateway: None,
         closing: CancellationToken::new(),
         now,

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use orx_api::{Activity, ApiSettings, router};
+use orx_api::{ApiSettings, RequestTracker, router};
 use orx_control::{ControlPanel, Scope};
 use orx_model::Timestamp;
 use orx_model::wire::path::JOBS;
 use orx_store::{Postgres, PostgresOptions};
 use orx_testkit::make::{NOW, control_settings};
 use orx_testkit::servers::OwnPostgres;
-use orx_transport::{Direct, Notices};
+use orx_transport::{Direct, Wakeups};
 use tower::ServiceExt;
 
 /// What should come, comes within this, also on a busy machine.
@@ -48,11 +48,11 @@ async fn an_enqueue_under_which_the_database_dies_is_answered_503_or_504() {
     let store = Arc::new(Postgres::open(options, NOW).await.expect("a store"));
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let (transport, settings) = (Arc::new(Direct::new()), control_settings());
-    let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
+    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
     let admin = panel.make_token(vec![Scope::Admin], "a").await.expect("a token");
     let api = ApiSettings {
         hosts: Vec::new(),
-        activity: Arc::new(Activity::default()),
+        tracker: Arc::new(RequestTracker::default()),
         worker_gateway: None,
         closing: Default::default(),
         now,

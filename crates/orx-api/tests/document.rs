@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use orx_api::{Activity, ApiSettings, openapi_json, router};
+use orx_api::{ApiSettings, RequestTracker, openapi_json, router};
 use orx_control::{ControlPanel, Scope};
 use orx_model::schedule::wire::path::SCHEDULES;
 use orx_model::token::path::TOKENS;
@@ -12,7 +12,7 @@ use orx_model::wire::path::JOBS;
 use orx_model::{Timestamp, limits};
 use orx_store::Memory;
 use orx_testkit::make::{NOW, control_settings};
-use orx_transport::{Direct, Notices};
+use orx_transport::{Direct, Wakeups};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -25,11 +25,11 @@ async fn server() -> Server {
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
     let settings = control_settings();
-    let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
+    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
     let admin = panel.make_token(vec![Scope::Admin], "a").await.expect("a token");
     let api = ApiSettings {
         hosts: Vec::new(),
-        activity: Arc::new(Activity::default()),
+        tracker: Arc::new(RequestTracker::default()),
         worker_gateway: None,
         closing: Default::default(),
         now,

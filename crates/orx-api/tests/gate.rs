@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use futures_util::FutureExt as _;
-use orx_api::{Activity, ApiSettings, WorkerGatewayState, router};
+use orx_api::{ApiSettings, RequestTracker, WorkerGatewayState, router};
 use orx_control::{ControlPanel, Scope};
 use orx_coordinator::recorder::plan;
 use orx_coordinator::recorder::run::Recorder;
@@ -19,7 +19,7 @@ use orx_model::wire::{JobDetail, JobPage, path};
 use orx_model::{Incarnation, JobStatus, Timestamp};
 use orx_store::{Dispatching as _, Jobs as _, Lead, LeadRequest, Leases as _, Memory, Store, Term};
 use orx_testkit::make::{NOW, control_settings, request};
-use orx_transport::{Direct, Notices, Shard, Subscription, Transport};
+use orx_transport::{Direct, Shard, Subscription, Transport, Wakeups};
 use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -64,7 +64,7 @@ impl World {
         let panel = ControlPanel::new(
             Arc::clone(&shared),
             Arc::clone(&carrier),
-            Notices::new(),
+            Wakeups::new(),
             Arc::clone(&now),
             control_settings(),
         );
@@ -72,7 +72,7 @@ impl World {
         let worker = panel.make_token(vec![Scope::Worker], "w").await.expect("a token");
         let api = ApiSettings {
             hosts: Vec::new(),
-            activity: Arc::new(Activity::default()),
+            tracker: Arc::new(RequestTracker::default()),
             worker_gateway: Some(WorkerGatewayState {
                 transport: Arc::new(hub),
                 peers: None,
@@ -89,7 +89,7 @@ impl World {
         let Lead::Leading(term) = store.lead(lead, NOW).await.expect("an answer") else {
             panic!("another leads")
         };
-        let parts = (shared, carrier, Notices::new());
+        let parts = (shared, carrier, Wakeups::new());
         let context = Context::new(parts, Arc::new(Still), Settings::default(), node, 1);
         let recorder = Recorder::new(context, StdRng::seed_from_u64(1));
         let (router, secret) = (router(panel, api), String::new());

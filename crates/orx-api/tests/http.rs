@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orx_api::{Activity, ApiSettings, Serving, openapi_json, router, serve};
+use orx_api::{ApiSettings, RequestTracker, Serving, openapi_json, router, serve};
 use orx_control::{ControlPanel, Scope};
 use orx_model::Timestamp;
 use orx_store::Memory;
 use orx_testkit::make::{NOW, control_settings};
-use orx_transport::{Direct, Notices};
+use orx_transport::{Direct, Wakeups};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -28,12 +28,12 @@ async fn server() -> Server {
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
     let settings = control_settings();
-    let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
+    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
     let admin = panel.make_token(vec![Scope::Admin], "a").await.expect("a token");
     let no_scope = panel.make_token(Vec::new(), "n").await.expect("a token");
     let api = ApiSettings {
         hosts: Vec::new(),
-        activity: Arc::new(Activity::default()),
+        tracker: Arc::new(RequestTracker::default()),
         worker_gateway: None,
         closing: CancellationToken::new(),
         now,

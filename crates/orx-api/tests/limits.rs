@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::routing::get;
 use futures_util::StreamExt;
-use orx_api::{Activity, ApiSettings, Limits, Serving, Tls, router_with, serve};
+use orx_api::{ApiSettings, Limits, RequestTracker, Serving, Tls, router_with, serve};
 use orx_control::{Caller, ControlPanel, Scope};
 use orx_model::Timestamp;
 use orx_store::Memory;
 use orx_testkit::make::{NOW, control_settings};
-use orx_transport::{Direct, Notices};
+use orx_transport::{Direct, Wakeups};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,13 +41,13 @@ async fn server(limits: Limits, tls: Option<Arc<Tls>>) -> Server {
     let settings = control_settings();
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
-    let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
+    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
     let token = panel.make_token(vec![Scope::Admin], "test").await.expect("a token");
     let request = serde_json::from_value(json!({"name": "work"})).expect("a request");
     panel.enqueue(&Caller::local(), request).await.expect("a job");
     let api = ApiSettings {
         hosts: Vec::new(),
-        activity: Arc::new(Activity::default()),
+        tracker: Arc::new(RequestTracker::default()),
         worker_gateway: None,
         closing: CancellationToken::new(),
         now,

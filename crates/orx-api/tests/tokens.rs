@@ -9,7 +9,7 @@ use orx_model::token::{RevokeRequest, TokenRequest, TokenState};
 use orx_model::{Code, Incarnation, Timestamp};
 use orx_store::{Memory, Store};
 use orx_testkit::make::{NOW, control_settings};
-use orx_transport::{Direct, Notices};
+use orx_transport::{Direct, Wakeups};
 
 /// Two servers on one store.
 struct Cluster {
@@ -27,7 +27,7 @@ impl Cluster {
             let read = Arc::clone(&clock);
             let now = Arc::new(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));
             let (store, transport) = (Arc::clone(&store), Arc::new(Direct::new()));
-            ControlPanel::new(store, transport, Notices::new(), now, settings)
+            ControlPanel::new(store, transport, Wakeups::new(), now, settings)
         };
         let (here, there) = (panel(1), panel(2));
         Self { clock, here, there }

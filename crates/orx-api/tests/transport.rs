@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orx_api::{Activity, ApiSettings, Serving, WorkerGatewayState, router, serve};
+use orx_api::{ApiSettings, RequestTracker, Serving, WorkerGatewayState, router, serve};
 use orx_control::{ControlPanel, Scope};
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
@@ -18,8 +18,8 @@ use orx_store::{Memory, Store};
 use orx_testkit::make::{NOW, control_settings, name, outcome, succeeded};
 use orx_transport::http::{HttpTransport, HttpTransportOptions, PeerTransport, Token};
 use orx_transport::{
-    Channel, Direct, Gateway, Links, Notices, Peer, PeerList, PeerServer, Peers, Shard,
-    Subscription, Transport, TransportError,
+    Channel, Direct, Gateway, Links, Peer, PeerList, PeerNodes, PeerServer, Shard, Subscription,
+    Transport, TransportError, Wakeups,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ fn registration(of: Incarnation) -> WorkerRegistration {
         host: "h".into(),
         pid: 1,
         version: "1".into(),
-        offer: orx_model::Offer::default(),
+        offer: orx_model::Capabilities::default(),
         slots: 1,
         started_at: NOW,
     }
@@ -77,17 +77,22 @@ async fn node_over(
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let settings = control_settings();
     let no_token = Token::new("");
-    let peers =
-        PeerTransport::new(Arc::clone(&hub), Peers::default(), Links::default(), http(), no_token);
+    let peers = PeerTransport::new(
+        Arc::clone(&hub),
+        PeerNodes::default(),
+        Links::default(),
+        http(),
+        no_token,
+    );
     let peers = Arc::new(peers);
     let carried = Arc::clone(&peers) as Arc<dyn Transport>;
-    let panel = ControlPanel::new(store, carried, Notices::new(), Arc::clone(&now), settings);
+    let panel = ControlPanel::new(store, carried, Wakeups::new(), Arc::clone(&now), settings);
     let worker_token = panel.make_token(vec![Scope::Worker], "w").await.expect("a token");
     let node_token = panel.make_token(vec![Scope::Node], "n").await.expect("a token");
     let stop = CancellationToken::new();
     let api = ApiSettings {
         hosts: Vec::new(),
-        activity: Arc::new(Activity::default()),
+        tracker: Arc::new(RequestTracker::default()),
         worker_gateway: Some(WorkerGatewayState {
             transport: Arc::clone(&peers) as Arc<dyn Transport>,
             peers: Some(Arc::clone(&peers) as Arc<dyn PeerServer>),
@@ -269,7 +274,7 @@ async fn each_envelope_is_answered_with_what_became_of_it() {
         let call = call.bearer_auth(&node.worker_token).header(WORKER_SECRET, secret.expose());
         call.json(&body).send()
     };
-    let strange = envelope(9, Message::Hint(orx_model::message::Hint::default()));
+    let strange = envelope(9, Message::Hint(orx_model::message::Notification::default()));
     let answer = publish(vec![result(1), strange, result(2)], 20_000).await.expect("an answer");
     let answer: PublishAnswer = answer.json().await.expect("json");
     assert_eq!(answer.receipts, [Receipt::Recorded, Receipt::NotForUs, Receipt::Stale]);
@@ -349,7 +354,7 @@ async fn a_message_for_a_worker_of_another_node_is_passed_on() {
     let of = Incarnation(5);
     link.register(registration(of)).await.expect("registered");
     let mut reader = link.subscribe(Channel::Inbox(of)).await.expect("a reader");
-    let peers = Peers::default();
+    let peers = PeerNodes::default();
     let peer = Peer { node: Incarnation(2), url: far.url.clone() };
     peers.set(PeerList { peers: vec![peer], leader: None });
     let token = Token::new(&far.node_token);

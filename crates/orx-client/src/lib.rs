@@ -159,7 +159,7 @@ impl Locate for Endpoint {
 
 /// What [`Client::follow`] and [`Client::wait`] tell of the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub enum ConnectionEvent {
     Lost,
     /// A server answers that it does not answer this now, and why.
     Refused(String),
@@ -423,7 +423,7 @@ impl Client {
         &self,
         reference: &str,
         status: Option<JobStatus>,
-        mut link: impl FnMut(Link),
+        mut link: impl FnMut(ConnectionEvent),
     ) -> Result<Job> {
         let mut query =
             WaitQuery { timeout_ms: Some(POLL.as_millis() as u64), status, known: None };
@@ -453,7 +453,7 @@ impl Client {
         reference: &str,
         mut query: LogsQuery,
         mut on: impl FnMut(LogEvent) -> ControlFlow<()>,
-        mut link: impl FnMut(Link),
+        mut link: impl FnMut(ConnectionEvent),
     ) -> Result<Option<Job>> {
         let route = place(path::JOB_LOGS, "{job}", reference);
         let mut away = Away::default();
@@ -690,14 +690,19 @@ struct Away {
 }
 
 impl Away {
-    fn back(&mut self, link: &mut impl FnMut(Link)) {
+    fn back(&mut self, link: &mut impl FnMut(ConnectionEvent)) {
         if self.told {
-            link(Link::Back);
+            link(ConnectionEvent::Back);
         }
         *self = Self { server: self.server, ..Self::default() };
     }
 
-    fn server_is(&mut self, client: &Client, server: Condition, link: &mut impl FnMut(Link)) {
+    fn server_is(
+        &mut self,
+        client: &Client,
+        server: Condition,
+        link: &mut impl FnMut(ConnectionEvent),
+    ) {
         if self.server == server {
             return;
         }
@@ -705,14 +710,14 @@ impl Away {
         if server == Condition::Stopping {
             client.locate.server_stops();
         }
-        link(Link::Server(server));
+        link(ConnectionEvent::Server(server));
     }
 
     async fn lost(
         &mut self,
         client: &Client,
         error: ClientError,
-        link: &mut impl FnMut(Link),
+        link: &mut impl FnMut(ConnectionEvent),
     ) -> Result<()> {
         let answered = client.reached.load(Ordering::Relaxed);
         let reached = answered || client.locate.expects_one();
@@ -736,8 +741,8 @@ impl Away {
             // One that said that it stops is awaited already.
             match error {
                 _ if self.server == Condition::Stopping => {}
-                ClientError::Problem(problem) => link(Link::Refused(problem.detail)),
-                _ => link(Link::Lost),
+                ClientError::Problem(problem) => link(ConnectionEvent::Refused(problem.detail)),
+                _ => link(ConnectionEvent::Lost),
             }
         }
         // Of the next one nothing is known.

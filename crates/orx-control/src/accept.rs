@@ -10,7 +10,7 @@ use orx_model::json::{self, Unfit};
 use orx_model::text::nearest;
 use orx_model::wire::{BatchLine, Condition, EnqueueAnswer, EnqueueRequest, V};
 use orx_model::{
-    Code, JobId, JobSpec, JobStatus, Name, Offer, Problem, RetryPolicy, Timestamp, limits,
+    Capabilities, Code, JobId, JobSpec, JobStatus, Name, Problem, RetryPolicy, Timestamp, limits,
 };
 use orx_store::{Enqueued, StoreError};
 use serde_json::value::RawValue;
@@ -100,7 +100,7 @@ impl ControlPanel {
     /// Those who wait are told of a full disk by whoever finds it first.
     fn refused(&self, error: StoreError) -> Problem {
         if let StoreError::Full = error {
-            self.inner.notices.store_is(Condition::StoreFull);
+            self.inner.wakeups.store_is(Condition::StoreFull);
         }
         store_problem(error)
     }
@@ -117,7 +117,7 @@ impl ControlPanel {
             if let Enqueued::New { id, status } = answer {
                 ready |= *status == JobStatus::Pending;
                 if let Some(due) = wanted.due {
-                    self.inner.notices.due(due);
+                    self.inner.wakeups.due(due);
                 }
                 let (name, queue) = (Some(wanted.name.clone()), Some(wanted.queue.clone()));
                 let job = JobRef { id: *id, name, queue };
@@ -126,7 +126,7 @@ impl ControlPanel {
             }
         }
         if ready {
-            self.inner.notices.work();
+            self.inner.wakeups.work();
         }
         self.feed().publish(events);
     }
@@ -357,7 +357,7 @@ impl ControlPanel {
     }
 
     /// `None` where it cannot be had: a warning is not worth an error.
-    pub(crate) async fn live_offers(&self) -> Option<Arc<Vec<Offer>>> {
+    pub(crate) async fn live_offers(&self) -> Option<Arc<Vec<Capabilities>>> {
         let now = self.now();
         let known = {
             let known = self.inner.offers.lock();
@@ -369,7 +369,7 @@ impl ControlPanel {
             return Some(offers);
         }
         let workers = self.live_workers().await.ok()?;
-        let offers: Vec<Offer> =
+        let offers: Vec<Capabilities> =
             workers.into_iter().map(|worker| worker.report.registration.offer).collect();
         let offers = Arc::new(offers);
         let mut known = self.inner.offers.lock();

@@ -70,7 +70,7 @@ impl ControlPanel {
         }
         if freed {
             // Places at workers are free.
-            self.inner.notices.work();
+            self.inner.wakeups.work();
         }
         // Last, and all at once: what slow workers are not told of is done all the same.
         let told = stops.into_iter().map(|(worker, executions)| {
@@ -157,7 +157,7 @@ impl ControlPanel {
             }
             self.report_changed(&changed[first..], now);
         }
-        self.inner.notices.work();
+        self.inner.wakeups.work();
         Ok(answer(changed, rest, request))
     }
 
@@ -269,7 +269,7 @@ impl ControlPanel {
         }
     }
 
-    async fn seen(&self, targets: &Targets) -> Result<HashMap<JobId, Seen>> {
+    async fn seen(&self, targets: &Targets) -> Result<HashMap<JobId, JobSnapshot>> {
         if !targets.seen.is_empty() {
             return Ok(targets.ids.iter().copied().zip(targets.seen.iter().copied()).collect());
         }
@@ -284,7 +284,7 @@ impl ControlPanel {
     async fn dry_run(
         &self,
         targets: Targets,
-        would: impl Fn(Seen) -> bool,
+        would: impl Fn(JobSnapshot) -> bool,
     ) -> Result<ChangeAnswer> {
         let mut jobs = Vec::new();
         let mut affected = 0;
@@ -324,23 +324,23 @@ fn changes(ids: &[JobId], at: Timestamp) -> Vec<Event> {
 struct Targets {
     ids: Vec<JobId>,
     /// Each as its filter found it. Empty where they are named by their ids: those are not read.
-    seen: Vec<Seen>,
+    seen: Vec<JobSnapshot>,
 }
 
 /// What a dry run looks at: jobs as a whole may be large.
 #[derive(Clone, Copy)]
-struct Seen {
+struct JobSnapshot {
     status: JobStatus,
     dead: bool,
 }
 
-impl From<&Job> for Seen {
+impl From<&Job> for JobSnapshot {
     fn from(job: &Job) -> Self {
         Self { status: job.status, dead: job.dead.is_some() }
     }
 }
 
-impl From<&JobSummary> for Seen {
+impl From<&JobSummary> for JobSnapshot {
     fn from(job: &JobSummary) -> Self {
         Self { status: job.status, dead: job.dead.is_some() }
     }

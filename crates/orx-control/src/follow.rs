@@ -108,7 +108,7 @@ impl ControlPanel {
         loop {
             let reached = awaited(job.status);
             let over = Instant::now() >= deadline;
-            let condition = self.inner.notices.condition();
+            let condition = self.inner.wakeups.condition();
             let news = query.known.is_some_and(|known| known != condition);
             if reached || over || news {
                 return Ok(WaitAnswer { v: V, reached, condition, job: masked(job) });
@@ -120,7 +120,7 @@ impl ControlPanel {
             };
             tokio::select! {
                 biased;
-                _ = self.inner.notices.condition_not(condition) => {}
+                _ = self.inner.wakeups.condition_not(condition) => {}
                 () = tokio::time::sleep_until(deadline) => {}
                 _ = watch.until_look(decides) => {}
             }
@@ -231,7 +231,7 @@ impl LogFollower {
                 Some(look) => look,
                 None => tokio::select! {
                     biased;
-                    condition = self.panel.inner.notices.condition_not(self.condition) => {
+                    condition = self.panel.inner.wakeups.condition_not(self.condition) => {
                         self.condition = condition;
                         return Some((Ok(self.ping()), self));
                     }

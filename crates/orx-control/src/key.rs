@@ -28,7 +28,7 @@ pub(crate) struct Unsaid {
 
 /// `name` is that of the job, also where the request leaves it to its command.
 pub(crate) fn hash(request: &EnqueueRequest, name: &Name, unsaid: &Unsaid) -> String {
-    let said = Said {
+    let said = Explicit {
         queue: request.queue.as_ref().filter(|queue| **queue != unsaid.queue),
         priority: request.priority.filter(|priority| *priority != unsaid.priority),
         delay_ms: request.delay_ms.filter(|delay| *delay != 0),
@@ -46,7 +46,7 @@ pub(crate) fn hash(request: &EnqueueRequest, name: &Name, unsaid: &Unsaid) -> St
 /// A hash is that of the request as it was sent, defaults said outright included: those were not
 /// left out when it was made.
 pub(crate) fn is_as_sent(request: &EnqueueRequest, name: &Name, hash: &str) -> bool {
-    let said = Said {
+    let said = Explicit {
         queue: request.queue.as_ref(),
         priority: request.priority,
         delay_ms: request.delay_ms,
@@ -59,7 +59,7 @@ pub(crate) fn is_as_sent(request: &EnqueueRequest, name: &Name, hash: &str) -> b
 }
 
 /// What a request says where a job has a default.
-struct Said<'a> {
+struct Explicit<'a> {
     queue: Option<&'a Name>,
     priority: Option<Priority>,
     delay_ms: Option<u64>,
@@ -69,7 +69,7 @@ struct Said<'a> {
     on_lost: Option<OnLost>,
 }
 
-fn hash_of(request: &EnqueueRequest, name: &Name, said: &Said<'_>) -> String {
+fn hash_of(request: &EnqueueRequest, name: &Name, said: &Explicit<'_>) -> String {
     // Every field by its name: a new one is counted, or said here not to be.
     let EnqueueRequest {
         name: _,
@@ -91,7 +91,7 @@ fn hash_of(request: &EnqueueRequest, name: &Name, said: &Said<'_>) -> String {
         key: _,
         by: _,
     } = request;
-    let Said { queue, priority, delay_ms, retries, backoff_ms, timeout_ms, on_lost } = said;
+    let Explicit { queue, priority, delay_ms, retries, backoff_ms, timeout_ms, on_lost } = said;
     let mut fields = Fields(Sha256::new());
     fields.text(1, name.as_str());
     fields.args(args.as_ref().map_or("{}", |args| args.get()));
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_hash_with_a_default_said_outright_is_known_when_the_same_is_sent_again() {
         let sent = request(r#"{"name":"n","queue":"default","retries":3,"key":"k"}"#);
-        let said = Said {
+        let said = Explicit {
             queue: sent.queue.as_ref(),
             priority: None,
             delay_ms: None,

@@ -23,11 +23,11 @@ use std::sync::Arc;
 use orx_feed::Feed;
 use orx_model::job::Labels;
 use orx_model::{
-    AttemptId, Code, Incarnation, Job, JobId, Name, Offer, Priority, Problem, RetryPolicy,
+    AttemptId, Capabilities, Code, Incarnation, Job, JobId, Name, Priority, Problem, RetryPolicy,
     Timestamp,
 };
 use orx_store::{Store, StoreError};
-use orx_transport::{Notices, Transport};
+use orx_transport::{Transport, Wakeups};
 
 pub use nodes::NodeToken;
 pub use tokens::Scope;
@@ -108,13 +108,13 @@ pub struct ControlPanel {
 struct Inner {
     store: Arc<dyn Store>,
     transport: Arc<dyn Transport>,
-    notices: Notices,
+    wakeups: Wakeups,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     settings: ControlSettings,
     tokens: tokens::Cache,
     worker_secrets: worker_secrets::Cache,
     /// What live workers take, and when that was read: a warning needs no fresher answer.
-    offers: Mutex<Option<(Timestamp, Arc<Vec<Offer>>)>>,
+    offers: Mutex<Option<(Timestamp, Arc<Vec<Capabilities>>)>>,
 }
 
 impl ControlPanel {
@@ -122,14 +122,14 @@ impl ControlPanel {
     pub fn new(
         store: Arc<dyn Store>,
         transport: Arc<dyn Transport>,
-        notices: Notices,
+        wakeups: Wakeups,
         now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
         settings: ControlSettings,
     ) -> Self {
         let inner = Inner {
             store,
             transport,
-            notices,
+            wakeups,
             now,
             settings,
             tokens: tokens::Cache::default(),
@@ -144,7 +144,7 @@ impl ControlPanel {
     }
 
     fn feed(&self) -> &Feed {
-        self.inner.notices.feed()
+        self.inner.wakeups.feed()
     }
 
     fn now(&self) -> Timestamp {

@@ -11,14 +11,14 @@ impl ControlPanel {
     /// What this node reads itself.
     fn own_links(&self) -> Vec<LinkView> {
         let own = [(LinkOf::Events, LinkKind::Events), (LinkOf::Broadcast, LinkKind::Broadcast)];
-        let links = self.inner.notices.links();
+        let links = self.inner.wakeups.links();
         let view = |(of, kind)| Some(self.link_view(kind, links.state(of)?));
         own.into_iter().filter_map(view).collect()
     }
 
     /// Those of this node, then those of live workers that are heard here.
     pub(crate) fn link_views(&self, workers: &[&WorkerView]) -> Vec<LinkView> {
-        let links = self.inner.notices.links();
+        let links = self.inner.wakeups.links();
         let own = self.inner.settings.node;
         let mut views = self.own_links();
         for worker in workers {

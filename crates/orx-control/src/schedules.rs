@@ -19,7 +19,7 @@ use orx_model::text::nearest;
 use orx_model::wire::{EnqueueRequest, V};
 use orx_model::{Code, JobId, JobSpec, Name, Problem, Timestamp, limits};
 use orx_store::{
-    Changed, Fire, Paused, Position, Run, RunAfter, SchedulePlan, ScheduleRecord, SlotRequest,
+    Changed, Firing, Paused, Position, Run, RunAfter, SchedulePlan, ScheduleRecord, SlotRequest,
     Templates,
 };
 
@@ -78,7 +78,7 @@ impl ControlPanel {
         let name = plan.templates.job.command.is_none().then(|| plan.spec.job.name.clone());
         let added = dry_run || self.store().add_schedule(plan, now).await.map_err(store_problem)?;
         if added && !dry_run {
-            self.inner.notices.due(next.fire_at);
+            self.inner.wakeups.due(next.fire_at);
             self.report_schedule(&id, ScheduleEvent::Added, now);
         }
         let warning = match name.flatten().filter(|_| added) {
@@ -216,7 +216,7 @@ impl ControlPanel {
             Changed::Missing => return Err(self.no_schedule(id.as_str()).await),
         }
         if let Some(next) = next {
-            self.inner.notices.due(next.fire_at);
+            self.inner.wakeups.due(next.fire_at);
         }
         self.report_schedule(&id, ScheduleEvent::Changed, now);
         Ok(Some(answer))
@@ -327,7 +327,7 @@ impl ControlPanel {
             match changed.await.map_err(store_problem)? {
                 Changed::Done { .. } => {
                     if let Some(next) = next {
-                        self.inner.notices.due(next.fire_at);
+                        self.inner.wakeups.due(next.fire_at);
                     }
                     self.report_schedule(record.id(), change, now);
                     return self.answer(self.record(id).await?).await;
@@ -355,7 +355,7 @@ impl ControlPanel {
             self.need_for(caller, &record)?;
             let now = self.now();
             let by = order.by.clone().unwrap_or_else(|| caller.name.clone());
-            if let Some(jobs) = self.fire_by_hand(record.by_hand(by, now), now).await? {
+            if let Some(jobs) = self.fire_by_hand(record.manual(by, now), now).await? {
                 let job = jobs.first().copied().ok_or_else(no_answer)?;
                 return Ok(TriggerAnswer { v: V, id: record.id().clone(), job });
             }
@@ -363,16 +363,16 @@ impl ControlPanel {
         Err(changing(id))
     }
 
-    async fn fire_by_hand(&self, fire: Fire, now: Timestamp) -> Result<Option<Vec<JobId>>> {
+    async fn fire_by_hand(&self, fire: Firing, now: Timestamp) -> Result<Option<Vec<JobId>>> {
         let schedule = fire.basis.id.clone();
         let runs: Vec<(Name, Name)> =
             fire.runs.iter().map(|run| (run.job.name.clone(), run.job.queue.clone())).collect();
         let fired = self.store().fire(vec![fire], None, now).await.map_err(store_problem)?;
         let jobs = fired.into_iter().next().flatten();
         if let Some(jobs) = &jobs {
-            self.inner.notices.work();
+            self.inner.wakeups.work();
             // The leader may have to watch the new runs.
-            self.inner.notices.due(now);
+            self.inner.wakeups.due(now);
             let accepted = |(id, (name, queue)): (&JobId, (Name, Name))| {
                 let job = JobRef { id: *id, name: Some(name), queue: Some(queue) };
                 Event::new(now, KnownEvent::JobAccepted { job, to: None })
@@ -434,7 +434,7 @@ impl ControlPanel {
             if request.dry_run || wanted.is_empty() {
                 return Ok(answer);
             }
-            let fire = Fire {
+            let fire = Firing {
                 basis: record.basis(),
                 runs: backfill_runs(&record, &wanted, now),
                 rows: rest_of_ranges(&record.plan.spec.timing(), &ledger, &wanted),

@@ -147,7 +147,7 @@ impl ControlPanel {
             }
         }
         let silent = |worker: &&WorkerView| {
-            !worker.live && worker.order != Some(orx_model::message::WorkerOrder::Fence)
+            !worker.live && worker.order != Some(orx_model::message::WorkerDirective::Fence)
         };
         for worker in workers.iter().filter(silent) {
             attention.push(format!("worker {} is silent", worker.name));
@@ -218,7 +218,7 @@ impl ControlPanel {
     }
 
     async fn takes_writes(&self) -> std::result::Result<(), StoreError> {
-        match self.inner.notices.store_condition() {
+        match self.inner.wakeups.store_condition() {
             Condition::StoreFull => Err(StoreError::Full),
             _ => self.store().look().await,
         }
@@ -227,7 +227,7 @@ impl ControlPanel {
     /// Nothing is known to stand in the way of the jobs of this server.
     pub fn well(&self) -> Result<()> {
         let problem = |text: &str| Err(Problem::new(Code::Unavailable, text));
-        match self.inner.notices.condition() {
+        match self.inner.wakeups.condition() {
             Condition::Well | Condition::Other => Ok(()),
             Condition::Stopping => problem("this server is stopping"),
             Condition::StoreFull => Err(store_problem(StoreError::Full)),

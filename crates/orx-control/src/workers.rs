@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use orx_model::event::{Event, KnownEvent, WorkerRef};
-use orx_model::message::{Message, WorkerOrder};
+use orx_model::message::{Message, WorkerDirective};
 use orx_model::text::nearest;
 use orx_model::wire::{
     NodeView, V, WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered, WorkerView,
@@ -70,7 +70,7 @@ impl ControlPanel {
 
     pub(crate) fn is_live(&self, worker: &WorkerRecord) -> bool {
         worker.silent.as_millis() < u128::from(self.inner.settings.lease_ms)
-            && worker.order != Some(WorkerOrder::Fence)
+            && worker.order != Some(WorkerDirective::Fence)
     }
 
     pub(crate) async fn live_workers(&self) -> Result<Vec<WorkerRecord>> {
@@ -144,12 +144,12 @@ impl ControlPanel {
             return Err(Problem::new(Code::TooMany, detail));
         }
         let order = match request.command {
-            WorkerCommand::Drain => Some(WorkerOrder::Drain),
+            WorkerCommand::Drain => Some(WorkerDirective::Drain),
             WorkerCommand::Resume => None,
-            WorkerCommand::Fence => Some(WorkerOrder::Fence),
+            WorkerCommand::Fence => Some(WorkerDirective::Fence),
         };
         let done = if request.dry_run {
-            targets.iter().map(|worker| worker.order != Some(WorkerOrder::Fence)).collect()
+            targets.iter().map(|worker| worker.order != Some(WorkerDirective::Fence)).collect()
         } else {
             let ids = targets.iter().map(|worker| worker.incarnation).collect();
             let done = self.store().order_workers(ids, order).await.map_err(store_problem)?;
@@ -170,7 +170,7 @@ impl ControlPanel {
                 "workers ordered"
             );
             // The leader acts on it now, and the workers hear of it by their heartbeats.
-            self.inner.notices.workers();
+            self.inner.wakeups.workers();
             for worker in &targets {
                 self.tell_worker(worker.incarnation, Message::Heartbeat {}).await;
             }

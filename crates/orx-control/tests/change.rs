@@ -11,7 +11,7 @@ use orx_model::wire::{Change, ChangeAnswer, ChangeRequest};
 use orx_model::{Incarnation, JobId, JobSpec, JobStatus, RetryPolicy, limits};
 use orx_store::{Dispatching, Jobs, Lead, LeadRequest, Leases, Memory, Term};
 use orx_testkit::make::{NOW, at, control_settings, failed, job, outcome, request, succeeded};
-use orx_transport::{Channel, Notices, Shard, Subscription, Transport, TransportError};
+use orx_transport::{Channel, Shard, Subscription, Transport, TransportError, Wakeups};
 
 /// Takes what it is given, and never says so.
 #[derive(Default)]
@@ -63,7 +63,7 @@ async fn world() -> World {
     let panel = ControlPanel::new(
         Arc::<Memory>::clone(&store),
         Arc::<Hanging>::clone(&transport),
-        Notices::new(),
+        Wakeups::new(),
         Arc::new(|| NOW),
         settings,
     );

@@ -9,7 +9,7 @@ use orx_model::wire::{Change, ChangeAnswer, ChangeRequest};
 use orx_model::{Code, JobId, Problem, Timestamp, limits};
 use orx_store::{Jobs as _, Memory, Store, Upkeep as _};
 use orx_testkit::make::{NOW, control_settings, job};
-use orx_transport::{Direct, Notices};
+use orx_transport::{Direct, Wakeups};
 
 const JOBS: usize = 2 * limits::BATCH_JOBS + 7;
 
@@ -27,7 +27,7 @@ async fn until(look: i64) -> (ControlPanel, Arc<AtomicI64>) {
     });
     let shared: Arc<dyn Store> = store;
     let panel =
-        ControlPanel::new(shared, Arc::new(Direct::new()), Notices::new(), now, control_settings());
+        ControlPanel::new(shared, Arc::new(Direct::new()), Wakeups::new(), now, control_settings());
     left.store(look, Ordering::SeqCst);
     (panel, left)
 }

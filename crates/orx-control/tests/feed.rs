@@ -10,42 +10,44 @@ use orx_control::{Caller, ControlPanel};
 use orx_feed::{FeedFilter, FeedReader, News};
 use orx_model::event::{Event, EventKind, JobRef, KnownEvent, ScheduleEvent, WorkerRef};
 use orx_model::log::{LogChunk, Stream as LogStream};
-use orx_model::message::{WorkerOrder, WorkerRegistration, WorkerState};
+use orx_model::message::{WorkerDirective, WorkerRegistration, WorkerState};
 use orx_model::schedule::wire::{ScheduleOrder, SetScheduleRequest};
 use orx_model::wire::{
     ChangeRequest, EnqueueRequest, LogEvent, LogsQuery, WaitQuery, WorkerCommand,
     WorkersOrderRequest,
 };
-use orx_model::{Code, ExecutionId, Incarnation, JobId, JobStatus, Offer, Problem, SecretHash};
+use orx_model::{
+    Capabilities, Code, ExecutionId, Incarnation, JobId, JobStatus, Problem, SecretHash,
+};
 use orx_store::{
     Dispatching as _, Lead, LeadRequest, Leases as _, Logs as _, Memory, Upkeep as _, WorkerReport,
     Workers as _,
 };
 use orx_testkit::make::{NOW, at, control_settings, name, outcome, request, succeeded};
-use orx_transport::{Direct, Notices};
+use orx_transport::{Direct, Wakeups};
 use serde_json::json;
 
 struct World {
     panel: ControlPanel,
     store: Arc<Memory>,
-    notices: Notices,
+    wakeups: Wakeups,
     reader: FeedReader,
 }
 
 fn world() -> World {
-    world_of(Arc::new(Memory::new()), Notices::new())
+    world_of(Arc::new(Memory::new()), Wakeups::new())
 }
 
-fn world_of(store: Arc<Memory>, notices: Notices) -> World {
+fn world_of(store: Arc<Memory>, wakeups: Wakeups) -> World {
     let panel = ControlPanel::new(
         Arc::<Memory>::clone(&store),
         Arc::new(Direct::new()),
-        notices.clone(),
+        wakeups.clone(),
         Arc::new(|| NOW),
         control_settings(),
     );
-    let reader = notices.feed().read(FeedFilter::all());
-    World { panel, store, notices, reader }
+    let reader = wakeups.feed().read(FeedFilter::all());
+    World { panel, store, wakeups, reader }
 }
 
 fn work() -> EnqueueRequest {
@@ -85,7 +87,7 @@ impl World {
     }
 
     fn publish(&self, what: KnownEvent) {
-        self.notices.feed().publish(vec![Event::new(NOW, what)]);
+        self.wakeups.feed().publish(vec![Event::new(NOW, what)]);
     }
 
     async fn enqueue(&self) {
@@ -185,7 +187,7 @@ async fn what_is_ordered_of_workers_is_published() {
         host: "h".into(),
         pid: 1,
         version: "1".into(),
-        offer: Offer::default(),
+        offer: Capabilities::default(),
         slots: 1,
         started_at: NOW,
     };
@@ -211,7 +213,7 @@ async fn what_is_ordered_of_workers_is_published() {
     }
     let worker = WorkerRef { incarnation: Incarnation(7), name: Some(name("w7")) };
     let is = |order| KnownEvent::WorkerOrdered { worker: worker.clone(), order };
-    assert_eq!(world.published(), [is(Some(WorkerOrder::Drain)), is(None)]);
+    assert_eq!(world.published(), [is(Some(WorkerDirective::Drain)), is(None)]);
 }
 
 #[tokio::test]
@@ -262,11 +264,11 @@ async fn a_waiter_reads_anew_where_events_were_lost() {
     world.enqueue().await;
     let caller = Caller::local();
     for (id, lose) in [
-        (1, (|notices| notices.feed().gap()) as fn(&Notices)),
-        (2, |notices| notices.feed().gap_from(Incarnation(9), Some(&[JobId(2)]))),
-        (3, |notices| {
+        (1, (|wakeups| wakeups.feed().gap()) as fn(&Wakeups)),
+        (2, |wakeups| wakeups.feed().gap_from(Incarnation(9), Some(&[JobId(2)]))),
+        (3, |wakeups| {
             let changed = KnownEvent::JobChanged { job: JobId(3).into() };
-            notices.feed().publish(vec![Event::new(NOW, changed)]);
+            wakeups.feed().publish(vec![Event::new(NOW, changed)]);
         }),
     ] {
         world.enqueue().await;
@@ -275,7 +277,7 @@ async fn a_waiter_reads_anew_where_events_were_lost() {
         assert!((&mut wait).now_or_never().is_none());
         world.claim(id).await;
         world.complete(id).await;
-        lose(&world.notices);
+        lose(&world.wakeups);
         let answer = tokio::time::timeout(Duration::from_secs(5), wait).await;
         assert!(answer.expect("in time").expect("an answer").reached);
     }
@@ -284,13 +286,13 @@ async fn a_waiter_reads_anew_where_events_were_lost() {
 #[tokio::test]
 async fn a_waiter_at_one_node_hears_what_another_has_recorded() {
     let store = Arc::new(Memory::new());
-    let node = |node: u128| world_of(Arc::clone(&store), Notices::shared(Incarnation(node)));
+    let node = |node: u128| world_of(Arc::clone(&store), Wakeups::shared(Incarnation(node)));
     let here = node(1);
-    let World { panel, notices: there, mut reader, .. } = node(2);
+    let World { panel, wakeups: there, mut reader, .. } = node(2);
     let (caller, query) = (Caller::local(), WaitQuery::default());
     for id in [1, 2] {
         here.enqueue().await;
-        there.heard(&here.notices.for_others().await);
+        there.heard(&here.wakeups.for_others().await);
         assert_eq!(published(&mut reader), [accepted(id, Some(JobStatus::Pending))]);
         let reference = id.to_string();
         let mut wait = pin!(panel.wait(&caller, &reference, &query));
@@ -298,7 +300,7 @@ async fn a_waiter_at_one_node_hears_what_another_has_recorded() {
         here.claim(id).await;
         here.complete(id).await;
         here.publish(moved(id, JobStatus::Completed));
-        there.heard(&here.notices.for_others().await);
+        there.heard(&here.wakeups.for_others().await);
         let answer = (&mut wait).now_or_never().expect("at once").expect("an answer");
         assert_eq!(answer.job.status, JobStatus::Completed);
         assert_eq!(published(&mut reader), [moved(id, JobStatus::Completed)]);

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use orx_control::{Caller, ControlPanel};
 use orx_model::message::{WorkerRegistration, WorkerState};
 use orx_model::wire::{LinkKind, LinkView};
-use orx_model::{Code, Incarnation, Offer, SecretHash};
+use orx_model::{Capabilities, Code, Incarnation, SecretHash};
 use orx_store::{Memory, WorkerReport, Workers as _};
 use orx_testkit::make::{NOW, control_settings, name};
-use orx_transport::{Connection, Direct, LinkOf, Notices, SubscriptionState};
+use orx_transport::{Connection, Direct, LinkOf, SubscriptionState, Wakeups};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-fn panel(store: &Arc<Memory>, notices: &Notices) -> ControlPanel {
+fn panel(store: &Arc<Memory>, wakeups: &Wakeups) -> ControlPanel {
     ControlPanel::new(
         Arc::<Memory>::clone(store),
         Arc::new(Direct::new()),
-        notices.clone(),
+        wakeups.clone(),
         Arc::new(|| NOW),
         control_settings(),
     )
@@ -30,7 +30,7 @@ async fn heard(store: &Memory, worker: u128, of: &str, node: Incarnation) {
             host: "h".into(),
             pid: 1,
             version: "1".into(),
-            offer: Offer::default(),
+            offer: Capabilities::default(),
             slots: 1,
             started_at: NOW,
         },
@@ -59,14 +59,14 @@ fn of(link: &LinkView) -> (LinkKind, Option<Incarnation>, bool, Option<&str>) {
 
 #[tokio::test]
 async fn a_node_tells_what_is_connected_and_what_is_not_and_why() {
-    let (store, notices) = (Arc::new(Memory::new()), Notices::new());
-    let panel = panel(&store, &notices);
+    let (store, wakeups) = (Arc::new(Memory::new()), Wakeups::new());
+    let panel = panel(&store, &wakeups);
     let own = control_settings().node;
     heard(&store, 1, "one", own).await;
     heard(&store, 2, "two", own).await;
     heard(&store, 3, "elsewhere", Incarnation(99)).await;
     let events = watch::Sender::new(state(None));
-    let links = notices.links();
+    let links = wakeups.links();
     let _events = links.open(LinkOf::Events, events.subscribe());
     let one = links.open(LinkOf::Inbox(Incarnation(1)), watch::channel(state(None)).1);
     let caller = Caller::local();

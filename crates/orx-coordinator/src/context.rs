@@ -9,12 +9,12 @@ use std::time::Duration;
 use orx_model::event::{Event, KnownEvent};
 use orx_model::{Incarnation, SecretHash, Timestamp};
 use orx_store::{Store, Term};
-use orx_transport::{Notices, Transport};
+use orx_transport::{Transport, Wakeups};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::{Notify, watch};
 
-use crate::gateway::plan::Seats;
+use crate::gateway::plan::WorkerTable;
 use crate::health::Health;
 use crate::leader::dispatcher::plan::Rooms;
 use crate::post::Post;
@@ -28,7 +28,7 @@ pub struct Context {
     pub(crate) settings: Settings,
     /// This coordinator.
     pub(crate) node: Incarnation,
-    pub(crate) notices: Notices,
+    pub(crate) wakeups: Wakeups,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) post: Post,
     pub(crate) health: Health,
@@ -41,7 +41,7 @@ pub struct Context {
     /// Until then, on the monotonic clock in milliseconds, nothing is forgotten: the wall clock was set
     /// ahead lately, or nobody led for long, and may be wrong.
     keep_until: AtomicU64,
-    seats: Mutex<Seats>,
+    worker_table: Mutex<WorkerTable>,
     rooms: Mutex<Rooms>,
     holders: Mutex<Holders>,
 }
@@ -49,7 +49,7 @@ pub struct Context {
 impl Context {
     #[must_use]
     pub fn new(
-        (store, transport, notices): (Arc<dyn Store>, Arc<dyn Transport>, Notices),
+        (store, transport, wakeups): (Arc<dyn Store>, Arc<dyn Transport>, Wakeups),
         clock: Arc<dyn Clock>,
         settings: Settings,
         node: Incarnation,
@@ -60,20 +60,20 @@ impl Context {
         rng.fill_bytes(&mut hosted);
         Arc::new(Self {
             post: Post::new(Arc::clone(&transport), node, rng.next_u64()),
-            health: Health::new(notices.clone()),
+            health: Health::new(wakeups.clone()),
             lead: Leading::default(),
             wakes: Wakes::default(),
             idle: Idle::default(),
             hosted: SecretHash(hosted),
             keep_until: AtomicU64::new(0),
-            seats: Mutex::new(Seats::new(settings.clone())),
+            worker_table: Mutex::new(WorkerTable::new(settings.clone())),
             rooms: Mutex::new(Rooms::new(settings.clone())),
             holders: Mutex::default(),
             store,
             clock,
             settings,
             node,
-            notices,
+            wakeups,
             transport,
         })
     }
@@ -86,7 +86,7 @@ impl Context {
     /// Tells whoever waits, follows or watches. It is committed.
     pub(crate) fn publish(&self, events: impl IntoIterator<Item = KnownEvent>, now: Now) {
         let events = events.into_iter().map(|what| Event::new(now.wall, what)).collect();
-        self.notices.feed().publish(events);
+        self.wakeups.feed().publish(events);
     }
 
     /// The term in which this node leads, while it may be trusted.
@@ -101,8 +101,8 @@ impl Context {
     }
 
     /// Workers that are heard here.
-    pub(crate) fn seats(&self) -> MutexGuard<'_, Seats> {
-        lock(&self.seats)
+    pub(crate) fn worker_table(&self) -> MutexGuard<'_, WorkerTable> {
+        lock(&self.worker_table)
     }
 
     /// The room that workers have; kept while this node leads.

@@ -104,12 +104,12 @@ impl Context {
             self.look_idle();
         } else {
             if let Some(at) = due {
-                self.notices.due(at);
+                self.wakeups.due(at);
             }
             if ready {
-                self.notices.work();
+                self.wakeups.work();
             }
-            self.notices.room(ended);
+            self.wakeups.room(ended);
         }
         self.publish(moved, now);
         stale

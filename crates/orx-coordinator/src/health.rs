@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use orx_model::wire::Condition;
 use orx_store::StoreError;
-use orx_transport::Notices;
+use orx_transport::Wakeups;
 use tokio::sync::Notify;
 
 use crate::{Context, Now};
@@ -18,7 +18,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 const AWAY_AFTER: Duration = Duration::from_secs(2);
 
 pub(crate) struct Health {
-    notices: Notices,
+    wakeups: Wakeups,
     /// Since when the store takes nothing.
     since: Mutex<Option<Duration>>,
     doubted: Notify,
@@ -27,8 +27,8 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) fn new(notices: Notices) -> Self {
-        Self { notices, since: Mutex::default(), doubted: Notify::new(), back: AtomicU64::new(0) }
+    pub(crate) fn new(wakeups: Wakeups) -> Self {
+        Self { wakeups, since: Mutex::default(), doubted: Notify::new(), back: AtomicU64::new(0) }
     }
 
     /// A call failed, so that it is to be tried again.
@@ -41,9 +41,9 @@ impl Health {
             *since.get_or_insert(now.mono)
         };
         match error {
-            StoreError::Full => self.notices.store_is(Condition::StoreFull),
+            StoreError::Full => self.wakeups.store_is(Condition::StoreFull),
             _ if now.mono.saturating_sub(since) >= AWAY_AFTER => {
-                self.notices.store_is(Condition::StoreAway);
+                self.wakeups.store_is(Condition::StoreAway);
             }
             _ => {}
         }
@@ -61,7 +61,7 @@ impl Health {
     }
 
     fn is_back(&self, now: Now, heartbeat: Duration) {
-        self.notices.store_is(Condition::Well);
+        self.wakeups.store_is(Condition::Well);
         let since = self.since.lock().take();
         let Some(since) = since else { return };
         tracing::info!("the store takes writes again");
@@ -81,11 +81,11 @@ pub(crate) async fn watch(context: &Context) -> Result<(), StoreError> {
     let health = &context.health;
     loop {
         // Others, who accept jobs, may find it full.
-        while !health.is_doubted() && health.notices.store_condition().is_well() {
+        while !health.is_doubted() && health.wakeups.store_condition().is_well() {
             tokio::select! {
                 biased;
                 () = health.doubted.notified() => {}
-                () = health.notices.store_doubted() => {}
+                () = health.wakeups.store_doubted() => {}
             }
         }
         let mut pause = PAUSE.0;

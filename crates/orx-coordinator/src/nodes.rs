@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::event::{Event, KnownEvent, NodeEvent};
-use orx_model::message::{Body, Hint, Message};
+use orx_model::message::{Body, Message, Notification};
 use orx_model::{Incarnation, Name};
 use orx_store::{NodeRecord, NodeReport, StoreError};
-use orx_transport::{Channel, Peer, PeerList, Peers, Subscription, TransportError};
+use orx_transport::{Channel, Peer, PeerList, PeerNodes, Subscription, TransportError};
 
 use crate::Context;
 use crate::health::is_the_end;
@@ -24,7 +24,7 @@ const HINTS: usize = 256;
 pub(crate) async fn speak(
     context: Arc<Context>,
     report: NodeReport,
-    peers: Peers,
+    peers: PeerNodes,
 ) -> Result<(), StoreError> {
     let every = context.settings.node_heartbeat;
     let mut told: Option<Duration> = None;
@@ -44,7 +44,7 @@ pub(crate) async fn speak(
             tracing::debug!(%error, "could not look for other nodes");
         }
         if is_new {
-            context.notices.nodes();
+            context.wakeups.nodes();
         }
         let wait = (told.unwrap_or_default() + every).saturating_sub(context.now().mono);
         tokio::select! {
@@ -66,7 +66,7 @@ async fn tell_of_node(context: &Context, report: &NodeReport) -> Result<(), Stor
 /// Reads which other nodes there are, for those who send to them.
 async fn look_for_peers(
     context: &Context,
-    peers: &Peers,
+    peers: &PeerNodes,
     seen: &mut SeenNodes,
 ) -> Result<(), StoreError> {
     let nodes = context.store.nodes(context.now().wall).await?;
@@ -75,7 +75,7 @@ async fn look_for_peers(
     for (node, name, change) in seen.changes(context.node, &nodes, lives) {
         let event = KnownEvent::NodeChanged { node, name: Some(name), change };
         // Every node finds the same in the store, so nobody passes it on.
-        context.notices.feed().publish_from(node, vec![Event::new(at, event)]);
+        context.wakeups.feed().publish_from(node, vec![Event::new(at, event)]);
     }
     let others = nodes
         .into_iter()
@@ -152,9 +152,9 @@ pub(crate) async fn hear(
 }
 
 /// What another node told: wakes those whom it concerns.
-pub fn heard(context: &Context, hint: &Hint) {
+pub fn heard(context: &Context, hint: &Notification) {
     // Those who wait here for jobs, and who gives out, if that is this node.
-    context.notices.heard(hint);
+    context.wakeups.heard(hint);
     if hint.room {
         {
             let mut rooms = context.rooms();
@@ -175,7 +175,7 @@ pub fn heard(context: &Context, hint: &Hint) {
 /// Tells other nodes what they should look at. While one hint is on its way the next gathers.
 pub(crate) async fn pass_on(context: Arc<Context>) {
     loop {
-        let hint = context.notices.for_others().await;
+        let hint = context.wakeups.for_others().await;
         let message = Message::Hint(hint);
         let envelope = context.post.envelope(None, message, context.now().wall);
         let told = context.transport.publish(Channel::Broadcast, vec![envelope]);

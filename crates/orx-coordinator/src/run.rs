@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use orx_model::SecretHash;
-use orx_model::message::{HeartbeatAnswer, Hint, Message, WorkerHeartbeat, WorkerRegistration};
+use orx_model::message::{
+    HeartbeatAnswer, Message, Notification, WorkerHeartbeat, WorkerRegistration,
+};
 use orx_store::{NodeReport, Store, StoreError, Term};
 use orx_transport::{
-    Channel, Gateway, GatewayError, GatewayServer, LinkOf, Notices, OpenLink, Peers, Shard,
-    Subscription, Transport, TransportError,
+    Channel, Gateway, GatewayError, GatewayServer, LinkOf, OpenLink, PeerNodes, Shard,
+    Subscription, Transport, TransportError, Wakeups,
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -40,7 +42,7 @@ pub enum CoordinatorError {
 pub struct Parts {
     pub store: Arc<dyn Store>,
     pub transport: Arc<dyn Transport>,
-    pub notices: Notices,
+    pub wakeups: Wakeups,
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
     pub node: NodeReport,
@@ -48,7 +50,7 @@ pub struct Parts {
     /// hosted on it is dead.
     pub exclusive: bool,
     /// Where a coordinator writes which other nodes there are.
-    pub peers: Peers,
+    pub peers: PeerNodes,
     /// Start of all randomness of this coordinator.
     pub seed: u64,
 }
@@ -73,7 +75,7 @@ impl Coordinator {
     ) -> Result<(Self, JoinHandle<Result<(), CoordinatorError>>), CoordinatorError> {
         let mut rng = StdRng::seed_from_u64(parts.seed);
         let context = Context::new(
-            (parts.store, parts.transport, parts.notices),
+            (parts.store, parts.transport, parts.wakeups),
             parts.clock,
             parts.settings,
             parts.node.node,
@@ -82,7 +84,7 @@ impl Coordinator {
         let transport = &context.transport;
         let events = transport.subscribe_events(Shard::all().collect()).await?;
         let hints = transport.subscribe(Channel::Broadcast).await?;
-        let links = context.notices.links();
+        let links = context.wakeups.links();
         let links = [
             links.open(LinkOf::Events, events.state()),
             links.open(LinkOf::Broadcast, hints.state()),
@@ -242,7 +244,7 @@ impl Supervisor {
             Ok(Err(error)) => tracing::debug!(%error, "ended without a word to the store"),
             Err(_) => tracing::debug!("ended without a word to the store: it did not answer"),
         }
-        let hint = Message::Hint(Hint { nodes: true, ..Hint::default() });
+        let hint = Message::Hint(Notification { nodes: true, ..Notification::default() });
         let envelope = context.post.envelope(None, hint, context.now().wall);
         let told = async {
             // Whoever does not hear it finds out by the lease.

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use orx_coordinator::gateway::plan::Seats;
+use orx_coordinator::gateway::plan::WorkerTable;
 use orx_coordinator::leader::monitor::plan::Watchlist;
 use orx_coordinator::{Now, Settings};
 use orx_model::message::{WorkerHeartbeat, WorkerRegistration, WorkerState};
-use orx_model::{ExecutionId, Incarnation, JobId, JobStatus, Offer, Timestamp};
+use orx_model::{Capabilities, ExecutionId, Incarnation, JobId, JobStatus, Timestamp};
 use orx_store::{Live, WorkerRecord, WorkerReport};
 use orx_testkit::make::{self, NOW, name};
 
@@ -44,7 +44,7 @@ fn registration() -> WorkerRegistration {
         host: "h".into(),
         pid: 1,
         version: "1".into(),
-        offer: Offer::default(),
+        offer: Capabilities::default(),
         slots: 1,
         started_at: NOW,
     }
@@ -145,7 +145,7 @@ fn a_deadline_is_of_the_calendar() {
 #[test]
 fn a_dispatch_is_asked_about_by_how_long_it_is_known_here() {
     for ahead in [0, HOUR, -HOUR] {
-        let mut seats = Seats::new(Settings::default());
+        let mut seats = WorkerTable::new(Settings::default());
         seats.register(registration(), None, at(0, ahead));
         let live = [attempt(NOW, None)];
         let mut asked = |seconds, beat| {

@@ -12,7 +12,7 @@ use orx_store::{
     Dispatching, Jobs, Lead, LeadRequest, Leases, LogRequest, Logs, Memory, NodeReport,
 };
 use orx_testkit::make::{NOW, job, name, request};
-use orx_transport::{Channel, Direct, Notices, Peers, Shard, Transport};
+use orx_transport::{Channel, Direct, PeerNodes, Shard, Transport, Wakeups};
 use tokio_util::sync::CancellationToken;
 
 struct Still;
@@ -43,12 +43,12 @@ async fn what_it_took_from_workers_is_recorded_though_it_ends() {
     let parts = Parts {
         store: Arc::<Memory>::clone(&store),
         transport: Arc::new(hub.clone()),
-        notices: Notices::new(),
+        wakeups: Wakeups::new(),
         clock: Arc::new(Still),
         settings: Settings::default(),
         node: report,
         exclusive: true,
-        peers: Peers::default(),
+        peers: PeerNodes::default(),
         seed: 1,
     };
     let stop = CancellationToken::new();

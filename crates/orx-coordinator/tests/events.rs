@@ -9,10 +9,10 @@ use orx_coordinator::{Clock, Coordinator, Now, Settings};
 use orx_feed::{FeedFilter, FeedReader, News};
 use orx_model::event::{EventKind, KnownEvent, NodeEvent, WorkerRef};
 use orx_model::message::{WorkerHeartbeat, WorkerRegistration, WorkerState};
-use orx_model::{Incarnation, JobId, JobSpec, JobStatus, Offer, SecretHash};
+use orx_model::{Capabilities, Incarnation, JobId, JobSpec, JobStatus, SecretHash};
 use orx_store::{Jobs, Lead, LeadRequest, Leases, Memory, NodeReport, Store};
 use orx_testkit::make::{NOW, job, name};
-use orx_transport::{Direct, Notices, Peers};
+use orx_transport::{Direct, PeerNodes, Wakeups};
 use tokio_util::sync::CancellationToken;
 
 #[path = "common/stepped.rs"]
@@ -82,7 +82,7 @@ impl World {
             host: "h".into(),
             pid: 1,
             version: "1".into(),
-            offer: Offer { handlers: [name("work")].into(), ..Offer::default() },
+            offer: Capabilities { handlers: [name("work")].into(), ..Capabilities::default() },
             slots: 3,
             started_at: NOW,
         };
@@ -156,8 +156,8 @@ impl Clock for Still {
 
 #[tokio::test]
 async fn a_node_tells_that_it_joined_that_it_leads_and_that_it_does_no_longer() {
-    let notices = Notices::shared(NODE);
-    let mut reader = notices.feed().read(FeedFilter::all().kinds([EventKind::Node]));
+    let wakeups = Wakeups::shared(NODE);
+    let mut reader = wakeups.feed().read(FeedFilter::all().kinds([EventKind::Node]));
     let node = NodeReport {
         node: NODE,
         name: name("n"),
@@ -169,12 +169,12 @@ async fn a_node_tells_that_it_joined_that_it_leads_and_that_it_does_no_longer() 
     let parts = Parts {
         store: Arc::new(Memory::default()),
         transport: Arc::new(Direct::new()),
-        notices: notices.clone(),
+        wakeups: wakeups.clone(),
         clock: Arc::new(Still),
         settings: Settings::default(),
         node,
         exclusive: true,
-        peers: Peers::default(),
+        peers: PeerNodes::default(),
         seed: 1,
     };
     let stop = CancellationToken::new();

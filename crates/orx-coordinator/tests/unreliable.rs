@@ -17,7 +17,7 @@ use orx_store::{CancelAnswer, CancelCommand, Enqueued, Jobs, Memory, NodeReport,
 use orx_testkit::make::{job, name};
 use orx_testkit::unreliable::{Faults, Unreliable};
 use orx_transport::{
-    Channel, Direct, Notices, Peers, Shard, Subscription, Transport, TransportError,
+    Channel, Direct, PeerNodes, Shard, Subscription, Transport, TransportError, Wakeups,
 };
 use orx_worker::{Handler, HandlerError, Handlers, JobContext, Worker, WorkerOptions};
 use rand::RngExt as _;
@@ -76,7 +76,7 @@ impl Handler for Endless {
 struct World {
     store: Arc<Memory>,
     transport: Unreliable,
-    notices: Notices,
+    wakeups: Wakeups,
     began: Began,
     reader: FeedReader,
     workers: Vec<Worker>,
@@ -118,7 +118,7 @@ impl World {
     async fn start(faults: Faults, lost: f64, seed: u64) -> Self {
         let store = Arc::new(Memory::default());
         let transport = Unreliable::new(Arc::new(Direct::new()), faults, seed);
-        let notices = Notices::of_node(NODE);
+        let wakeups = Wakeups::of_node(NODE);
         let settings = Settings {
             lease: Duration::from_secs(20),
             heartbeat: Duration::from_millis(100),
@@ -137,12 +137,12 @@ impl World {
         let parts = Parts {
             store: Arc::clone(&store) as Arc<dyn Store>,
             transport: Arc::new(transport.clone()),
-            notices: notices.clone(),
+            wakeups: wakeups.clone(),
             clock: Arc::new(Real(Instant::now())),
             settings,
             node,
             exclusive: true,
-            peers: Peers::default(),
+            peers: PeerNodes::default(),
             seed,
         };
         let stop = CancellationToken::new();
@@ -176,13 +176,13 @@ impl World {
             let worker = Worker::start(options, carries, coordinator.hosting()).await;
             workers.push(worker.expect("a worker"));
         }
-        let reader = notices.feed().read(FeedFilter::all());
-        Self { store, transport, notices, began, reader, workers, stop, running, messages: 0 }
+        let reader = wakeups.feed().read(FeedFilter::all());
+        Self { store, transport, wakeups, began, reader, workers, stop, running, messages: 0 }
     }
 
     async fn enqueue(&self, jobs: Vec<JobSpec>) -> Vec<JobId> {
         let accepted = self.store.enqueue(jobs, wall()).await.expect("accepted");
-        self.notices.work();
+        self.wakeups.work();
         let id = |one: Enqueued| match one {
             Enqueued::New { id, .. } => id,
             other => panic!("{other:?}"),

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use orx_coordinator::leader::dispatcher::plan::Reader;
+use orx_coordinator::leader::dispatcher::plan::LiveReader;
 use orx_coordinator::recorder::plan::Events;
 use orx_coordinator::{Now, Settings};
-use orx_model::message::{Message, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
-use orx_model::{ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, Offer, SecretHash};
+use orx_model::message::{
+    Message, WorkerDirective, WorkerHeartbeat, WorkerRegistration, WorkerState,
+};
+use orx_model::{
+    Capabilities, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, SecretHash,
+};
 use orx_store::{Jobs, Lead, LeadRequest, Leases, Live, Memory, Store, Workers};
 use orx_testkit::make::{NOW, job, json, name, succeeded};
 use rand::SeedableRng;
@@ -40,10 +44,10 @@ fn registration(worker: u128, slots: u32, queues: &[&str]) -> WorkerRegistration
         host: "h".into(),
         pid: 1,
         version: "1".into(),
-        offer: Offer {
+        offer: Capabilities {
             handlers: [name("work")].into(),
             queues: queues.iter().map(|queue| name(queue)).collect(),
-            ..Offer::default()
+            ..Capabilities::default()
         },
         slots,
         started_at: NOW,
@@ -246,7 +250,7 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
 
 #[test]
 fn a_drained_worker_that_dies_is_lost_once_and_a_fenced_one_is_remembered() {
-    for (order, kept) in [(WorkerOrder::Drain, 0), (WorkerOrder::Fence, 1)] {
+    for (order, kept) in [(WorkerDirective::Drain, 0), (WorkerDirective::Fence, 1)] {
         let mut world = World::new();
         world.worker(1, 4, &[], at(0));
         done(world.store.order_workers(vec![Incarnation(1)], Some(order))).expect("ordered");
@@ -300,8 +304,8 @@ fn in_doubt(world: &mut World, rng: &mut StdRng) -> ExecutionId {
     let asked = rooms.claims(rng, at(1));
     assert_eq!(asked[0].executions.len(), 2);
     rooms.not_claimed(true, at(2));
-    rooms.reading(Reader::Dispatcher, at(3));
-    rooms.live_is(Reader::Dispatcher, &[], at(3));
+    rooms.reading(LiveReader::Dispatcher, at(3));
+    rooms.live_is(LiveReader::Dispatcher, &[], at(3));
     assert!(rooms.claims(rng, at(4)).is_empty(), "it may still take effect");
     asked[0].executions[0]
 }
@@ -312,8 +316,8 @@ fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_room() {
     let execution = in_doubt(&mut world, &mut rng);
     let mut rooms = world.engine.rooms();
     let live = live(execution);
-    rooms.reading(Reader::Monitor, at(5));
-    rooms.live_is(Reader::Monitor, &[live], at(5));
+    rooms.reading(LiveReader::Monitor, at(5));
+    rooms.live_is(LiveReader::Monitor, &[live], at(5));
     // The other place was asked for by the same claim, which took effect without it.
     assert_eq!(rooms.claims(&mut rng, at(6))[0].executions.len(), 1);
 }
@@ -325,11 +329,11 @@ fn room_in_doubt_is_offered_again_when_the_store_is_done_with_the_claim_or_the_t
     {
         let mut rooms = world.engine.rooms();
         // Read too early to tell.
-        rooms.reading(Reader::Monitor, at(11));
-        rooms.live_is(Reader::Monitor, &[], at(13));
+        rooms.reading(LiveReader::Monitor, at(11));
+        rooms.live_is(LiveReader::Monitor, &[], at(13));
         assert!(rooms.claims(&mut rng, at(13)).is_empty());
-        rooms.reading(Reader::Monitor, at(12));
-        rooms.live_is(Reader::Monitor, &[], at(13));
+        rooms.reading(LiveReader::Monitor, at(12));
+        rooms.live_is(LiveReader::Monitor, &[], at(13));
         assert_eq!(rooms.claims(&mut rng, at(13)).len(), 1);
     }
     // That one is under way when its dispatcher ends. In the same term it still counts.
@@ -338,7 +342,7 @@ fn room_in_doubt_is_offered_again_when_the_store_is_done_with_the_claim_or_the_t
     for (epoch, offered) in [(5, 1), (5, 0), (6, 1)] {
         rooms.begin(epoch, at(14));
         rooms.rows_are(&rows, at(14));
-        rooms.live_is(Reader::Monitor, &[], at(14));
+        rooms.live_is(LiveReader::Monitor, &[], at(14));
         assert_eq!(rooms.claims(&mut rng, at(14)).len(), offered, "{epoch}");
     }
 }
@@ -348,10 +352,10 @@ fn a_reading_that_is_answered_after_a_newer_one_undoes_nothing() {
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
     world.worker(1, 2, &[], at(0));
     let mut rooms = world.engine.rooms();
-    rooms.reading(Reader::Monitor, at(1));
+    rooms.reading(LiveReader::Monitor, at(1));
     // Given out meanwhile, and seen by the newer one.
-    rooms.reading(Reader::Dispatcher, at(2));
-    rooms.live_is(Reader::Dispatcher, &[live(ExecutionId(7))], at(2));
-    rooms.live_is(Reader::Monitor, &[], at(3));
+    rooms.reading(LiveReader::Dispatcher, at(2));
+    rooms.live_is(LiveReader::Dispatcher, &[live(ExecutionId(7))], at(2));
+    rooms.live_is(LiveReader::Monitor, &[], at(3));
     assert_eq!(rooms.claims(&mut rng, at(3))[0].executions.len(), 1);
 }

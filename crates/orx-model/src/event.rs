@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::ids::{Incarnation, JobId, Name, ParseIdError};
 use crate::job::{Job, Json};
-use crate::message::{WorkerOrder, WorkerState};
+use crate::message::{WorkerDirective, WorkerState};
 use crate::status::JobStatus;
 use crate::time::Timestamp;
 
@@ -128,7 +128,7 @@ pub enum KnownEvent {
     WorkerOrdered {
         worker: WorkerRef,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
     },
     QueueChanged {
         queue: Name,

@@ -189,7 +189,7 @@ impl DeadReason {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, utoipa::ToSchema,
 )]
-pub struct Ends {
+pub struct AttemptCounts {
     /// Failed or timed out: these use up retries.
     pub failed: u32,
     /// Its worker died while its coordinator lived.
@@ -202,7 +202,7 @@ pub struct Ends {
     pub returned: u32,
 }
 
-impl Ends {
+impl AttemptCounts {
     /// Its server, or its worker, died under it so often that it starts only where nothing else runs: if
     /// that one dies too, it was this job.
     #[must_use]
@@ -237,7 +237,7 @@ pub struct JobSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveAttempt>,
     #[serde(default)]
-    pub ends: Ends,
+    pub ends: AttemptCounts,
     pub retry: RetryPolicy,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: Labels,
@@ -349,7 +349,7 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveAttempt>,
     #[serde(default)]
-    pub ends: Ends,
+    pub ends: AttemptCounts,
     pub retry: RetryPolicy,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
@@ -426,7 +426,7 @@ impl Job {
             run_at: created_at,
             attempt: 0,
             live: None,
-            ends: Ends::default(),
+            ends: AttemptCounts::default(),
             retry: RetryPolicy::none(),
             timeout_ms: None,
             deadline: None,

@@ -19,7 +19,7 @@ pub struct Lane {
 
 /// What a worker says that it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Offer {
+pub struct Capabilities {
     /// Queues served; empty means every queue.
     #[serde(default)]
     pub queues: BTreeSet<Name>,
@@ -34,7 +34,7 @@ pub struct Offer {
     pub labels: Labels,
 }
 
-impl Offer {
+impl Capabilities {
     #[must_use]
     pub fn takes(&self, lane: &Lane) -> bool {
         let queue = self.queues.is_empty() || self.queues.contains(&lane.queue);
@@ -63,16 +63,21 @@ mod tests {
             handler: Some(name("video")),
             require: Labels::from([("gpu".into(), "a100".into())]),
         };
-        let fits = Offer {
+        let fits = Capabilities {
             queues: BTreeSet::from([name("media")]),
             handlers: BTreeSet::from([name("video")]),
             commands: false,
             labels: Labels::from([("gpu".into(), "a100".into())]),
         };
         assert!(fits.takes(&lane));
-        assert!(Offer { queues: BTreeSet::new(), ..fits.clone() }.takes(&lane));
-        assert!(!Offer { queues: BTreeSet::from([name("mail")]), ..fits.clone() }.takes(&lane));
-        assert!(!Offer { handlers: BTreeSet::new(), commands: true, ..fits.clone() }.takes(&lane));
-        assert!(!Offer { labels: Labels::new(), ..fits }.takes(&lane));
+        assert!(Capabilities { queues: BTreeSet::new(), ..fits.clone() }.takes(&lane));
+        assert!(
+            !Capabilities { queues: BTreeSet::from([name("mail")]), ..fits.clone() }.takes(&lane)
+        );
+        assert!(
+            !Capabilities { handlers: BTreeSet::new(), commands: true, ..fits.clone() }
+                .takes(&lane)
+        );
+        assert!(!Capabilities { labels: Labels::new(), ..fits }.takes(&lane));
     }
 }

@@ -251,7 +251,7 @@ struct Open {
     /// The next value is a secret's, by its key.
     secret: bool,
     /// The next value names the one beside it (`{"name": "PASSWORD", "value": "x"}`), or is it.
-    beside: Option<Beside>,
+    beside: Option<Neighbour>,
     /// Its name is a secret's.
     named_secret: bool,
     /// Where the value that was named stands in what is written.
@@ -259,12 +259,12 @@ struct Open {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Beside {
+enum Neighbour {
     Name,
     Value,
 }
 
-impl Beside {
+impl Neighbour {
     fn of(key: &str) -> Option<Self> {
         let is = |names: &[&str]| names.iter().any(|name| key.eq_ignore_ascii_case(name));
         if is(&["name", "key", "header", "field", "env", "variable"]) {
@@ -322,13 +322,13 @@ fn mask_json_text(json: &str) -> Result<Option<String>, Unfit> {
             out.push(':');
             let key = plain(key);
             inner.secret = is_secret_key(&key);
-            inner.beside = Beside::of(&key);
+            inner.beside = Neighbour::of(&key);
             continue;
         }
         if !inner.object {
             comma(inner.count, &mut out);
             inner.beside =
-                [Some(Beside::Name), Some(Beside::Value)].get(inner.count).copied().flatten();
+                [Some(Neighbour::Name), Some(Neighbour::Value)].get(inner.count).copied().flatten();
         }
         inner.count += 1;
         let secret = std::mem::take(&mut inner.secret)
@@ -341,10 +341,10 @@ fn mask_json_text(json: &str) -> Result<Option<String>, Unfit> {
             masked = true;
             continue;
         }
-        if let (Some(Beside::Name), Token::Text(text)) = (inner.beside, token) {
+        if let (Some(Neighbour::Name), Token::Text(text)) = (inner.beside, token) {
             inner.named_secret |= is_secret_key(&plain(text));
         }
-        if inner.beside == Some(Beside::Value) {
+        if inner.beside == Some(Neighbour::Value) {
             inner.value = Some(out.len()..out.len());
         }
         let words = (!inner.object).then_some(&mut inner.words);
@@ -360,7 +360,7 @@ fn mask_json_text(json: &str) -> Result<Option<String>, Unfit> {
 impl Open {
     /// A value of it ends there.
     fn written(&mut self, end: usize) {
-        if self.beside.take() == Some(Beside::Value)
+        if self.beside.take() == Some(Neighbour::Value)
             && let Some(value) = &mut self.value
         {
             value.end = end;

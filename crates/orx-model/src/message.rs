@@ -9,7 +9,7 @@ use crate::attempt::Outcome;
 use crate::event::NodeEvents;
 use crate::ids::{ExecutionId, Incarnation, JobId, MessageId, Name};
 use crate::job::{Command, Json, Labels, Origin, Progress};
-use crate::lane::Offer;
+use crate::lane::Capabilities;
 use crate::log::LogChunk;
 use crate::policy::Priority;
 use crate::secret::WorkerSecret;
@@ -88,7 +88,7 @@ pub enum Message {
         outcomes: Vec<Outcome>,
     },
     /// Node to node: look at the store, something is not as it was.
-    Hint(Hint),
+    Hint(Notification),
 }
 
 impl Message {
@@ -124,7 +124,7 @@ impl Message {
 /// What one node tells the others of what it changed. It carries no state that is relied on: whoever
 /// acts on it reads the store, so a lost or doubled one costs nothing but time.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Hint {
+pub struct Notification {
     /// Jobs became ready.
     #[serde(default)]
     pub work: bool,
@@ -157,7 +157,7 @@ pub struct Hint {
     pub events: Option<NodeEvents>,
 }
 
-impl Hint {
+impl Notification {
     /// Jobs named in one; beyond, it only says that there are more.
     pub const NAMED: usize = 1_000;
 
@@ -316,14 +316,14 @@ impl WorkerState {
 /// What a person wants of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum WorkerOrder {
+pub enum WorkerDirective {
     /// Take nothing new, finish the rest, and stay.
     Drain,
     /// This incarnation is given up: its attempts are lost, and nothing it says counts any more.
     Fence,
 }
 
-impl WorkerOrder {
+impl WorkerDirective {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -351,7 +351,7 @@ pub struct WorkerRegistration {
     pub pid: u32,
     /// Version of the worker's program.
     pub version: String,
-    pub offer: Offer,
+    pub offer: Capabilities,
     /// Attempts it runs at once, at least 1.
     pub slots: u32,
     pub started_at: Timestamp,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::attempt::{LostWith, Outcome, OutcomeKind};
-use crate::job::{DeadReason, Ends};
+use crate::job::{AttemptCounts, DeadReason};
 use crate::policy::{OnLost, RetryPolicy};
 use crate::status::JobEvent;
 use crate::time::Timestamp;
@@ -25,8 +25,8 @@ pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What of the job the decision rests on.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
-    pub ends: Ends,
+pub struct RetryInputs {
+    pub ends: AttemptCounts,
     pub retry: RetryPolicy,
     pub on_lost: OnLost,
     pub deadline: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub struct Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
     pub event: JobEvent,
-    pub ends: Ends,
+    pub ends: AttemptCounts,
     /// When the job is due again, for [`JobEvent::RetryLater`] and [`JobEvent::GiveBack`]; `None`
     /// leaves it as it was.
     pub run_at: Option<Timestamp>,
@@ -46,7 +46,7 @@ pub struct Settlement {
 
 /// `draw` is uniform in 0..1 and spreads retries.
 #[must_use]
-pub fn settle(standing: &Standing, outcome: &Outcome, now: Timestamp, draw: f64) -> Settlement {
+pub fn settle(standing: &RetryInputs, outcome: &Outcome, now: Timestamp, draw: f64) -> Settlement {
     let kind = &outcome.kind;
     let mut ends = standing.ends;
     let done = |event, ends| Settlement { event, ends, run_at: None, dead: None };
@@ -141,9 +141,9 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-    fn standing() -> Standing {
-        Standing {
-            ends: Ends::default(),
+    fn standing() -> RetryInputs {
+        RetryInputs {
+            ends: AttemptCounts::default(),
             retry: RetryPolicy { retries: 1, jitter: 0.0, ..RetryPolicy::default() },
             on_lost: OnLost::Retry,
             deadline: None,
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(first.run_at, Some(NOW.saturating_add(Duration::from_secs(10))));
 
         let second =
-            settle(&Standing { ends: first.ends, ..standing() }, &ended(failed()), NOW, 0.5);
+            settle(&RetryInputs { ends: first.ends, ..standing() }, &ended(failed()), NOW, 0.5);
         assert_eq!((second.event, second.dead), (JobEvent::GiveUp, Some(DeadReason::Exhausted)));
     }
 
@@ -184,15 +184,15 @@ mod tests {
         let died = ended(OutcomeKind::Lost { with: LostWith::Server });
         let first = settle(&standing(), &died, NOW, 0.5);
         assert_eq!((first.event, first.run_at), (JobEvent::GiveBack, Some(NOW)));
-        assert_eq!(first.ends, Ends { server_lost: 1, ..Ends::default() });
+        assert_eq!(first.ends, AttemptCounts { server_lost: 1, ..AttemptCounts::default() });
         assert!(!first.ends.runs_alone());
 
-        let second = settle(&Standing { ends: first.ends, ..standing() }, &died, NOW, 0.5);
+        let second = settle(&RetryInputs { ends: first.ends, ..standing() }, &died, NOW, 0.5);
         let later = NOW.saturating_add(Duration::from_secs(10));
         assert_eq!((second.event, second.run_at), (JobEvent::RetryLater, Some(later)));
         assert!(second.ends.runs_alone());
 
-        let third = settle(&Standing { ends: second.ends, ..standing() }, &died, NOW, 0.5);
+        let third = settle(&RetryInputs { ends: second.ends, ..standing() }, &died, NOW, 0.5);
         assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
     }
 
@@ -201,16 +201,16 @@ mod tests {
         let lost =
             settle(&standing(), &ended(OutcomeKind::Lost { with: LostWith::Fence }), NOW, 0.5);
         assert_eq!((lost.event, lost.run_at), (JobEvent::GiveBack, Some(NOW)));
-        assert_eq!(lost.ends, Ends::default());
+        assert_eq!(lost.ends, AttemptCounts::default());
     }
 
     #[test]
     fn the_third_counted_loss_is_poison_and_comes_while_the_job_runs_alone() {
-        assert!(!Ends { lost: 1, ..Ends::default() }.runs_alone());
-        let ends = Ends { lost: 2, ..Ends::default() };
+        assert!(!AttemptCounts { lost: 1, ..AttemptCounts::default() }.runs_alone());
+        let ends = AttemptCounts { lost: 2, ..AttemptCounts::default() };
         assert!(ends.runs_alone());
         let kind = OutcomeKind::Lost { with: LostWith::Worker };
-        let third = settle(&Standing { ends, ..standing() }, &ended(kind), NOW, 0.5);
+        let third = settle(&RetryInputs { ends, ..standing() }, &ended(kind), NOW, 0.5);
         assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
     }
 
@@ -218,12 +218,12 @@ mod tests {
     fn what_is_handed_back_costs_nothing_and_keeps_its_due_time() {
         let back = settle(&standing(), &ended(OutcomeKind::HandedBack), NOW, 0.5);
         assert_eq!((back.event, back.run_at, back.dead), (JobEvent::GiveBack, None, None));
-        assert_eq!(back.ends, Ends::default());
+        assert_eq!(back.ends, AttemptCounts::default());
     }
 
     #[test]
     fn what_must_not_run_twice_fails_when_it_is_lost() {
-        let standing = Standing { on_lost: OnLost::Fail, ..standing() };
+        let standing = RetryInputs { on_lost: OnLost::Fail, ..standing() };
         for with in [LostWith::Worker, LostWith::Server, LostWith::Fence] {
             let lost = settle(&standing, &ended(OutcomeKind::Lost { with }), NOW, 0.5);
             assert_eq!((lost.event, lost.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_must_not_run_twice_fails_when_it_is_interrupted_unless_it_never_started() {
-        let standing = Standing { on_lost: OnLost::Fail, ..standing() };
+        let standing = RetryInputs { on_lost: OnLost::Fail, ..standing() };
         let started = Outcome { started_at: Some(NOW), ..ended(OutcomeKind::Interrupted) };
         let settled = settle(&standing, &started, NOW, 0.5);
         assert_eq!((settled.event, settled.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn under_a_cancel_any_end_but_success_is_cancelled() {
-        let standing = Standing { cancel_requested: true, ..standing() };
+        let standing = RetryInputs { cancel_requested: true, ..standing() };
         for kind in [
             failed(),
             OutcomeKind::TimedOut,
@@ -265,8 +265,10 @@ mod tests {
 
     #[test]
     fn no_try_starts_after_the_deadline() {
-        let standing =
-            Standing { deadline: Some(NOW.saturating_add(Duration::from_secs(5))), ..standing() };
+        let standing = RetryInputs {
+            deadline: Some(NOW.saturating_add(Duration::from_secs(5))),
+            ..standing()
+        };
         let end = settle(&standing, &ended(failed()), NOW, 0.5);
         assert_eq!((end.event, end.dead), (JobEvent::GiveUpTimedOut, Some(DeadReason::Deadline)));
     }

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use crate::attempt::Attempt;
 use crate::ids::{Incarnation, JobId, Name};
 use crate::job::{Command, DeadReason, Job, JobSummary, Json, Labels};
-use crate::lane::Offer;
+use crate::lane::Capabilities;
 use crate::log::{LogCursor, Stream};
-use crate::message::{Envelope, Load, WorkerOrder, WorkerState};
+use crate::message::{Envelope, Load, WorkerDirective, WorkerState};
 use crate::policy::{OnLost, Priority};
 use crate::problem::Problem;
 use crate::schedule::wire::ScheduleCounts;
@@ -201,13 +201,13 @@ pub struct JobDetail {
 impl<'de> Deserialize<'de> for JobDetail {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Beside {
+        struct DetailParts {
             v: u32,
             attempts: Vec<Attempt>,
         }
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let job = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
-        let Beside { v, attempts } =
+        let DetailParts { v, attempts } =
             serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
         Ok(Self { v, job, attempts })
     }
@@ -506,10 +506,10 @@ pub struct WorkerView {
     pub state: WorkerState,
     /// What is ordered of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub order: Option<WorkerOrder>,
+    pub order: Option<WorkerDirective>,
     /// Heard of within its lease.
     pub live: bool,
-    pub offer: Offer,
+    pub offer: Capabilities,
     pub slots: u32,
     /// Slots that are busy.
     pub active: u32,

@@ -14,7 +14,7 @@ use orx_model::schedule::{Due, ScheduleSpec, Slot, SlotOutcome, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Incarnation, JobId, JobSpec, OnLost, Priority, RetryPolicy, Timestamp};
 use orx_store::{
-    Fire, Lead, LeadRequest, Position, Postgres, PostgresOptions, Run, RunAfter, SchedulePlan,
+    Firing, Lead, LeadRequest, Position, Postgres, PostgresOptions, Run, RunAfter, SchedulePlan,
     ScheduleRecord, Sqlite, SqliteOptions, Store, Templates, Term,
 };
 
@@ -92,7 +92,7 @@ async fn fire_all(
     Ok((started.elapsed(), reading, worst))
 }
 
-fn fire(record: &ScheduleRecord) -> Fire {
+fn fire(record: &ScheduleRecord) -> Firing {
     let handled = record.plan.position.next.map_or(NOW, |next| next.slot);
     let next = Timestamp::from_millis(handled.as_millis() + HOUR);
     let outcome = SlotOutcome::Ran { job: JobId(0), late_ms: 3 };
@@ -103,7 +103,7 @@ fn fire(record: &ScheduleRecord) -> Fire {
         row: Some(row),
         on_failure: None,
     };
-    Fire {
+    Firing {
         basis: record.basis(),
         runs: vec![run],
         rows: Vec::new(),

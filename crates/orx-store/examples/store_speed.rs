@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use orx_model::job::Labels;
 use orx_model::log::{LogChunk, Stream};
 use orx_model::{
-    ExecutionId, Incarnation, JobSpec, JobStatus, Name, Offer, OnLost, Outcome, OutcomeKind,
+    Capabilities, ExecutionId, Incarnation, JobSpec, JobStatus, Name, OnLost, Outcome, OutcomeKind,
     Priority, RetryPolicy, Timestamp,
 };
 use orx_store::{
@@ -188,7 +188,7 @@ async fn claim(
     let request = ClaimRequest {
         worker: Incarnation(worker),
         worker_name: "w1".parse()?,
-        offer: Offer {
+        offer: Capabilities {
             queues: BTreeSet::new(),
             handlers: BTreeSet::from(["video.process".parse()?]),
             commands: false,

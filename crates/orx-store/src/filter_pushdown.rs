@@ -10,7 +10,7 @@ use orx_model::mask::is_secret_key;
 use orx_model::wire::StatusCounts;
 use orx_model::{JobSpec, JobStatus, Name};
 
-use crate::words::{status_code, urgency};
+use crate::codec::{status_code, urgency};
 
 /// Jobs looked at for one page, or one count.
 pub(crate) const SCAN_MAX: u64 = 200_000;
@@ -37,13 +37,13 @@ pub(crate) enum Source {
 }
 
 /// Where a source stands in a dialect.
-pub(crate) struct Place {
+pub(crate) struct SourceSql {
     pub(crate) table: &'static str,
     pub(crate) id: &'static str,
     pub(crate) condition: String,
 }
 
-impl Place {
+impl SourceSql {
     pub(crate) fn new(table: &'static str, id: &'static str, condition: String) -> Self {
         Self { table, id, condition }
     }
@@ -52,9 +52,9 @@ impl Place {
 pub(crate) trait Dialect {
     /// Lanes stand in an index also of jobs that are [`Source::Unindexed`].
     const LANES_OF_ALL: bool;
-    fn lane(lane: i64) -> Place;
-    fn term(term: &str) -> Place;
-    fn unindexed() -> Place;
+    fn lane(lane: i64) -> SourceSql;
+    fn term(term: &str) -> SourceSql;
+    fn unindexed() -> SourceSql;
     /// Of queries that each give ids in order the first ones, each once.
     fn union(parts: &[String], end: &str) -> String;
 }
@@ -310,7 +310,7 @@ pub(crate) fn ids<D: Dialect>(
     let parts: Vec<String> = sources
         .iter()
         .map(|source| {
-            let Place { table, id, condition } = place::<D>(source);
+            let SourceSql { table, id, condition } = place::<D>(source);
             format!("SELECT {id} AS id FROM {table} WHERE {condition} AND {id} {beyond} {after}")
         })
         .collect();
@@ -321,8 +321,8 @@ pub(crate) fn ids<D: Dialect>(
     }
 }
 
-fn place<D: Dialect>(source: &Source) -> Place {
-    let jobs = |condition: String| Place::new("jobs", "id", condition);
+fn place<D: Dialect>(source: &Source) -> SourceSql {
+    let jobs = |condition: String| SourceSql::new("jobs", "id", condition);
     match source {
         Source::Every => jobs("0 = 0".to_owned()),
         Source::Dead => jobs("dead IS NOT NULL".to_owned()),
@@ -369,16 +369,16 @@ mod tests {
     impl Dialect for Plain {
         const LANES_OF_ALL: bool = false;
 
-        fn lane(lane: i64) -> Place {
-            Place::new("lanes", "job", format!("lane = {lane}"))
+        fn lane(lane: i64) -> SourceSql {
+            SourceSql::new("lanes", "job", format!("lane = {lane}"))
         }
 
-        fn term(term: &str) -> Place {
-            Place::new("terms", "job", format!("term = '{term}'"))
+        fn term(term: &str) -> SourceSql {
+            SourceSql::new("terms", "job", format!("term = '{term}'"))
         }
 
-        fn unindexed() -> Place {
-            Place::new("old", "job", "0 = 0".to_owned())
+        fn unindexed() -> SourceSql {
+            SourceSql::new("old", "job", "0 = 0".to_owned())
         }
 
         fn union(parts: &[String], end: &str) -> String {

@@ -24,17 +24,17 @@
 //! logs, started, progress), those sent first by one task, first.
 
 mod budget;
+mod codec;
 mod error;
 mod filter_pushdown;
+mod lane_merge;
 mod memory;
-mod merge;
-mod new_fire;
-mod new_job;
 mod postgres;
+mod prepared_firing;
+mod prepared_job;
 mod schedules;
 mod sqlite;
 mod walk;
-mod words;
 
 use std::time::Duration;
 
@@ -43,21 +43,22 @@ use orx_model::filter::Filter;
 use orx_model::job::{DeadReason, Labels};
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{
-    Dispatch, ExecutionProgress, ExecutionRef, Load, Started, WorkerOrder, WorkerRegistration,
+    Dispatch, ExecutionProgress, ExecutionRef, Load, Started, WorkerDirective, WorkerRegistration,
     WorkerState,
 };
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, JobSummary, Name, Offer,
-    Outcome, SecretHash, Timestamp,
+    Attempt, Capabilities, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, JobSummary,
+    Name, Outcome, SecretHash, Timestamp,
 };
 
 pub use error::StoreError;
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
 pub use schedules::{
-    Basis, Changed, Fire, LastRun, Paused, Position, Rewind, Run, RunAfter, SLOTS_KEPT,
-    SchedulePlan, ScheduleRecord, Schedules, Settle, Settled, SlotRequest, Templates, Watched,
+    Changed, DependencyStep, ExpectedVersion, Firing, LastRun, Paused, Position, Rewind, Run,
+    RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled,
+    SlotRequest, Templates,
 };
 pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};
 
@@ -245,7 +246,7 @@ pub trait Jobs: Send + Sync {
 pub struct ClaimRequest {
     pub worker: Incarnation,
     pub worker_name: Name,
-    pub offer: Offer,
+    pub offer: Capabilities,
     /// One for each job that may be claimed: its length is the worker's room.
     pub executions: Vec<ExecutionId>,
     /// So many of those would wait at the worker behind what runs there, for short jobs' sake: they
@@ -259,9 +260,9 @@ pub struct ClaimRequest {
 pub struct Claimed {
     pub worker: Incarnation,
     pub dispatch: Dispatch,
-    /// Nothing else may be given to the worker until this has ended ([`Ends::runs_alone`]).
+    /// Nothing else may be given to the worker until this has ended ([`AttemptCounts::runs_alone`]).
     ///
-    /// [`Ends::runs_alone`]: orx_model::job::Ends::runs_alone
+    /// [`AttemptCounts::runs_alone`]: orx_model::job::AttemptCounts::runs_alone
     pub alone: bool,
 }
 
@@ -432,7 +433,7 @@ pub struct WorkerReport {
 #[must_use = "a report with another's secret is an answer, not an error"]
 pub enum WorkerPut {
     /// With what is ordered of the worker.
-    Kept(Option<WorkerOrder>),
+    Kept(Option<WorkerDirective>),
     /// The worker is known by another secret. Nothing was changed.
     OtherSecret,
 }
@@ -445,7 +446,7 @@ pub struct WorkerRecord {
     /// How long ago that was, by the clock of the store.
     pub silent: Duration,
     /// What a person wants of it.
-    pub order: Option<WorkerOrder>,
+    pub order: Option<WorkerDirective>,
 }
 
 #[async_trait]
@@ -471,7 +472,7 @@ pub trait Workers: Send + Sync {
     async fn order_workers(
         &self,
         workers: Vec<Incarnation>,
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
     ) -> Result<Vec<bool>>;
 
     /// Advisory. Unknown ones are passed over. Fenced ones stay, unless they are meant as well: a
@@ -599,7 +600,7 @@ pub trait Tokens: Send + Sync {
 
 /// A job with all that belongs to it but its log, on its way from one store to another.
 #[derive(Debug, Clone)]
-pub struct Parcel {
+pub struct JobExport {
     /// One that cannot be read is exported as such ([`Job::unreadable`]); no store can import it.
     pub job: Job,
     pub key_hash: Option<String>,
@@ -626,7 +627,7 @@ pub struct RowCounts {
     pub tokens: u64,
 }
 
-impl Parcel {
+impl JobExport {
     /// What was once asked for. Its due time has become the job's own.
     pub(crate) fn spec(&self) -> JobSpec {
         let job = self.job.clone();
@@ -655,7 +656,7 @@ impl Parcel {
 
 /// A key that outlives its pruned job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptKey {
+pub struct RetainedKey {
     pub key: String,
     pub job: JobId,
     pub hash: Option<String>,
@@ -705,16 +706,16 @@ pub trait Transfer: Send + Sync {
     async fn row_counts(&self) -> Result<RowCounts>;
 
     /// Oldest first, from above `after`.
-    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>>;
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobExport>>;
 
     /// Durable. A job whose id is there already is passed over; answers how many were not.
-    async fn import(&self, parcels: Vec<Parcel>) -> Result<u64>;
+    async fn import(&self, parcels: Vec<JobExport>) -> Result<u64>;
 
     /// By key, from above `after`. Those that cannot be read are passed over, and fill no page.
-    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>>;
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>>;
 
     /// Durable. A key that is there already is passed over.
-    async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()>;
+    async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()>;
 
     /// The id that the next job gets.
     async fn next_job(&self) -> Result<JobId>;

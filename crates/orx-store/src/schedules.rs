@@ -145,7 +145,7 @@ impl ScheduleRecord {
     /// What is done for a person who runs it now. The run waits for none; but whatever has to wait for
     /// the schedule's runs waits for this one, and for those that go on beside it.
     #[must_use]
-    pub fn by_hand(&self, by: String, now: Timestamp) -> Fire {
+    pub fn manual(&self, by: String, now: Timestamp) -> Firing {
         let run = Run {
             job: JobSpec { by: Some(by), ..self.job_for(None, now) },
             after: match self.plan.spec.overlap {
@@ -156,13 +156,13 @@ impl ScheduleRecord {
             on_failure: self.plan.templates.on_failure.clone(),
         };
         let (rows, alerts) = (Vec::new(), Vec::new());
-        Fire { basis: self.basis(), runs: vec![run], rows, alerts, to: None }
+        Firing { basis: self.basis(), runs: vec![run], rows, alerts, to: None }
     }
 
     /// What a decision about it rests on.
     #[must_use]
-    pub fn basis(&self) -> Basis {
-        Basis {
+    pub fn basis(&self) -> ExpectedVersion {
+        ExpectedVersion {
             id: self.id().clone(),
             version: self.version,
             handled: self.plan.position.handled,
@@ -174,7 +174,7 @@ impl ScheduleRecord {
 /// A schedule as it was when something was decided about it. Where it no longer stands so, nothing
 /// is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Basis {
+pub struct ExpectedVersion {
     pub id: Name,
     pub version: u64,
     pub handled: Timestamp,
@@ -192,7 +192,7 @@ pub enum RunAfter {
     },
     /// Nothing; but while the last run goes on, whatever waits for this one waits for that too.
     Beside,
-    /// The run before it in the same [`Fire`].
+    /// The run before it in the same [`Firing`].
     Before,
 }
 
@@ -209,8 +209,8 @@ pub struct Run {
 
 /// What is done for one schedule, whole or not at all.
 #[derive(Debug, Clone)]
-pub struct Fire {
-    pub basis: Basis,
+pub struct Firing {
+    pub basis: ExpectedVersion,
     /// Oldest slot first.
     pub runs: Vec<Run>,
     /// Slots that make no job.
@@ -224,7 +224,7 @@ pub struct Fire {
 /// A schedule that stands ahead of the clock, which was ahead when it came so far, stands at it again.
 #[derive(Debug, Clone)]
 pub struct Rewind {
-    pub basis: Basis,
+    pub basis: ExpectedVersion,
     /// Says in the ledger that the clock was set.
     pub row: Slot,
     pub to: Position,
@@ -242,7 +242,7 @@ pub enum Changed {
 
 /// A run about which something is to be done.
 #[derive(Debug, Clone)]
-pub struct Watched {
+pub struct RunDependency {
     pub job: JobId,
     pub schedule: Name,
     pub slot: Option<Timestamp>,
@@ -257,14 +257,14 @@ pub struct Watched {
 
 /// What is done about a watched run.
 #[derive(Debug, Clone)]
-pub enum Settle {
+pub enum DependencyStep {
     /// What it waited for has ended. It is watched on if it may yet fail.
     Release { job: JobId },
     /// It has ended: it is watched no more, and its alert enqueued.
     End { job: JobId, alert: Option<JobSpec> },
 }
 
-impl Settle {
+impl DependencyStep {
     #[must_use]
     pub fn job(&self) -> JobId {
         match self {
@@ -273,7 +273,7 @@ impl Settle {
     }
 }
 
-/// What became of a [`Settle`].
+/// What became of a [`DependencyStep`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// It was not watched any more, or did not wait: nothing was changed.
@@ -370,7 +370,7 @@ pub trait Schedules: Send + Sync {
     /// no job. Of one schedule only the first of a batch is looked at.
     async fn fire(
         &self,
-        fires: Vec<Fire>,
+        fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
     ) -> Result<Vec<Option<Vec<JobId>>>>;
@@ -386,12 +386,12 @@ pub trait Schedules: Send + Sync {
 
     /// Watched runs about which something can be done now: what they wait for has ended, or is to be
     /// cancelled and nobody has asked for it, or they have ended. By job.
-    async fn watched(&self, limit: u32) -> Result<Vec<Watched>>;
+    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>>;
 
     /// A leader's. Durable. Answers what became of each.
     async fn settle(
         &self,
-        settles: Vec<Settle>,
+        settles: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Settled>>;
@@ -405,8 +405,8 @@ pub trait Schedules: Send + Sync {
     async fn import_schedules(&self, schedules: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()>;
 
     /// Likewise, every watched run that can be read, ready to be settled or not.
-    async fn all_watched(&self) -> Result<Vec<Watched>>;
+    async fn all_watched(&self) -> Result<Vec<RunDependency>>;
 
     /// Likewise.
-    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()>;
+    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()>;
 }

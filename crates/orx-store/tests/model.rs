@@ -15,17 +15,17 @@ use orx_model::{
     Priority, RetryPolicy, Timestamp, next,
 };
 use orx_store::{
-    CancelCommand, ClaimRequest, Dispatching, Fire, Jobs, Lead, LeadRequest, Leases, ListRequest,
-    LogRequest, Logs, Memory, Paused, Position, Postgres, PostgresOptions, PruneRequest, Run,
-    RunAfter, SchedulePlan, Schedules, Settle, SlotRequest, Sqlite, SqliteOptions, Store,
-    Templates, Term, Upkeep,
+    CancelCommand, ClaimRequest, DependencyStep, Dispatching, Firing, Jobs, Lead, LeadRequest,
+    Leases, ListRequest, LogRequest, Logs, Memory, Paused, Position, Postgres, PostgresOptions,
+    PruneRequest, Run, RunAfter, SchedulePlan, Schedules, SlotRequest, Sqlite, SqliteOptions,
+    Store, Templates, Term, Upkeep,
 };
 use orx_testkit::make::{NOW, job, json, name, request};
 use orx_testkit::servers::Database;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
-struct NewJob {
+struct PreparedJob {
     lane: u8,
     priority: u8,
     run_in: Option<i64>,
@@ -56,7 +56,7 @@ enum Stale {
 }
 
 #[derive(Debug, Clone)]
-struct NewFire {
+struct PreparedFiring {
     schedule: u8,
     stale: Option<Stale>,
     runs: Vec<NewRun>,
@@ -67,7 +67,7 @@ struct NewFire {
 
 #[derive(Debug, Clone)]
 enum Op {
-    Enqueue(Vec<NewJob>),
+    Enqueue(Vec<PreparedJob>),
     Claim {
         rooms: Vec<u8>,
     },
@@ -104,12 +104,12 @@ enum Op {
         schedule: u8,
         version: Option<u64>,
     },
-    Fire {
-        fires: Vec<NewFire>,
+    Firing {
+        fires: Vec<PreparedFiring>,
         by_person: bool,
     },
     /// Of watched runs by place; a place beyond them is a job that nobody watches.
-    Settle(Vec<(u8, bool, bool)>),
+    DependencyStep(Vec<(u8, bool, bool)>),
     PruneSlots(i64),
     Reopen,
     Crash,
@@ -119,7 +119,7 @@ fn seconds() -> impl Strategy<Value = i64> {
     -5..40_i64
 }
 
-fn new_job() -> impl Strategy<Value = NewJob> {
+fn new_job() -> impl Strategy<Value = PreparedJob> {
     let times = (
         proptest::option::weighted(0.3, seconds()),
         proptest::option::weighted(0.2, 1..40_i64),
@@ -128,7 +128,7 @@ fn new_job() -> impl Strategy<Value = NewJob> {
     let key = proptest::option::weighted(0.3, (0..4_u8, any::<bool>()));
     (0..4_u8, 0..4_u8, times, 0..3_u32, any::<bool>(), key).prop_map(
         |(lane, priority, (run_in, expires_in, deadline_in), retries, must_not_repeat, key)| {
-            NewJob {
+            PreparedJob {
                 lane,
                 priority,
                 run_in,
@@ -170,12 +170,12 @@ fn new_run() -> impl Strategy<Value = NewRun> {
     })
 }
 
-fn new_fire() -> impl Strategy<Value = NewFire> {
+fn new_fire() -> impl Strategy<Value = PreparedFiring> {
     let runs = proptest::collection::vec(new_run(), 0..4);
     let rows = proptest::collection::vec(row(), 0..3);
     let to = proptest::option::weighted(0.7, proptest::option::weighted(0.8, seconds()));
     (0..4_u8, stale(), runs, rows, 0..2_u8, to).prop_map(
-        |(schedule, stale, runs, rows, alerts, to)| NewFire {
+        |(schedule, stale, runs, rows, alerts, to)| PreparedFiring {
             schedule,
             stale,
             runs,
@@ -198,8 +198,8 @@ fn schedule_op() -> impl Strategy<Value = Op> {
         1 => (0..4_u8, proptest::option::of(1..3_u64))
             .prop_map(|(schedule, version)| Op::RemoveSchedule { schedule, version }),
         8 => (proptest::collection::vec(new_fire(), 1..4), proptest::bool::weighted(0.2))
-            .prop_map(|(fires, by_person)| Op::Fire { fires, by_person }),
-        5 => proptest::collection::vec(settle, 1..4).prop_map(Op::Settle),
+            .prop_map(|(fires, by_person)| Op::Firing { fires, by_person }),
+        5 => proptest::collection::vec(settle, 1..4).prop_map(Op::DependencyStep),
         1 => (0..60_i64).prop_map(Op::PruneSlots),
     ]
 }
@@ -232,7 +232,7 @@ fn job_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn spec(new: &NewJob, now: Timestamp) -> JobSpec {
+fn spec(new: &PreparedJob, now: Timestamp) -> JobSpec {
     let after = |seconds: i64| Timestamp::from_millis(now.as_millis() + seconds * 1_000);
     JobSpec {
         queue: name(if new.lane.is_multiple_of(2) { "a" } else { "b" }),
@@ -395,15 +395,15 @@ impl Both {
     }
 
     /// Of one that is not there, what could have been.
-    async fn basis(&self, schedule: u8) -> orx_store::Basis {
+    async fn basis(&self, schedule: u8) -> orx_store::ExpectedVersion {
         let id = name(SCHEDULES[usize::from(schedule)]);
         match self.memory.schedule(&id).await.expect("memory") {
             Some(record) => record.basis(),
-            None => orx_store::Basis { id, version: 1, handled: NOW, last_run: None },
+            None => orx_store::ExpectedVersion { id, version: 1, handled: NOW, last_run: None },
         }
     }
 
-    async fn fire(&self, new: &NewFire) -> Fire {
+    async fn fire(&self, new: &PreparedFiring) -> Firing {
         let mut basis = self.basis(new.schedule).await;
         make_stale(&mut basis, new.stale);
         let run = |run: &NewRun| Run {
@@ -417,7 +417,7 @@ impl Both {
             row: run.slot.map(|slot| ledger_row((slot, 2 + slot % 2), self.now)),
             on_failure: run.tells.then(job),
         };
-        Fire {
+        Firing {
             basis,
             runs: new.runs.iter().map(run).collect(),
             rows: new.rows.iter().map(|row| ledger_row(*row, self.now)).collect(),
@@ -604,7 +604,7 @@ impl Both {
                 let found = self.store().remove_schedule(&id, version).await.expect("the store");
                 assert_eq!(found, expected);
             }
-            Op::Fire { fires, by_person } => {
+            Op::Firing { fires, by_person } => {
                 let mut all = Vec::new();
                 for new in &fires {
                     all.push(self.fire(new).await);
@@ -616,17 +616,17 @@ impl Both {
                 let found = self.store().fire(all, term, now).await.expect("the store");
                 assert_eq!(found, expected);
             }
-            Op::Settle(settles) => {
+            Op::DependencyStep(settles) => {
                 let watched = self.memory.all_watched().await.expect("memory");
                 let settle = |(place, release, alert): &(u8, bool, bool)| {
                     let watched = watched.get(usize::from(*place)).map(|watched| watched.job);
                     let id = watched.unwrap_or(JobId(i64::from(*place) + 1));
                     match release {
-                        true => Settle::Release { job: id },
-                        false => Settle::End { job: id, alert: alert.then(job) },
+                        true => DependencyStep::Release { job: id },
+                        false => DependencyStep::End { job: id, alert: alert.then(job) },
                     }
                 };
-                let settles: Vec<Settle> = settles.iter().map(settle).collect();
+                let settles: Vec<DependencyStep> = settles.iter().map(settle).collect();
                 let memory = self.memory.settle(settles.clone(), self.terms.0, now).await;
                 let found = self.store().settle(settles, self.terms.1, now).await;
                 assert_eq!(found.expect("the store"), memory.expect("memory"));
@@ -727,7 +727,7 @@ proptest! {
     }
 }
 
-fn make_stale(basis: &mut orx_store::Basis, stale: Option<Stale>) {
+fn make_stale(basis: &mut orx_store::ExpectedVersion, stale: Option<Stale>) {
     match stale {
         None => {}
         Some(Stale::Version) => basis.version += 1,

@@ -10,7 +10,7 @@ use orx_model::filter::Filter;
 use orx_model::message::{WorkerRegistration, WorkerState};
 use orx_model::schedule::{Due, ScheduleSpec, When};
 use orx_model::wire::EnqueueRequest;
-use orx_model::{Incarnation, JobId, JobSpec, Offer, OutcomeKind, SecretHash};
+use orx_model::{Capabilities, Incarnation, JobId, JobSpec, OutcomeKind, SecretHash};
 use orx_store::{
     CancelAnswer, CancelCommand, Lead, LeadRequest, ListRequest, NodeReport, Position, Postgres,
     PostgresOptions, PruneRequest, Recorded, SchedulePlan, ScheduleRecord, Sqlite, SqliteOptions,
@@ -43,7 +43,10 @@ fn worker(incarnation: u128) -> WorkerReport {
             host: "h".into(),
             pid: 1,
             version: "1".into(),
-            offer: Offer { handlers: BTreeSet::from([name("work")]), ..Offer::default() },
+            offer: Capabilities {
+                handlers: BTreeSet::from([name("work")]),
+                ..Capabilities::default()
+            },
             slots: 1,
             started_at: NOW,
         },

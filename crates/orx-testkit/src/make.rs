@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use orx_control::{ControlSettings, Defaults};
 use orx_model::job::{Json, Labels};
 use orx_model::{
-    ExecutionId, Incarnation, JobId, JobSpec, LostWith, Name, Offer, OnLost, Outcome, OutcomeKind,
-    Priority, RetryPolicy, Timestamp,
+    Capabilities, ExecutionId, Incarnation, JobId, JobSpec, LostWith, Name, OnLost, Outcome,
+    OutcomeKind, Priority, RetryPolicy, Timestamp,
 };
 use orx_store::ClaimRequest;
 
@@ -64,7 +64,11 @@ pub fn request(worker: u128, first_execution: u128, room: usize) -> ClaimRequest
     ClaimRequest {
         worker: Incarnation(worker),
         worker_name: name("w"),
-        offer: Offer { handlers: [name("work")].into(), commands: true, ..Offer::default() },
+        offer: Capabilities {
+            handlers: [name("work")].into(),
+            commands: true,
+            ..Capabilities::default()
+        },
         executions: (0..room as u128).map(|n| ExecutionId(first_execution + n)).collect(),
         ahead: 0,
         held: 0,

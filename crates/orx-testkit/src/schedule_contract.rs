@@ -5,9 +5,9 @@ use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Incarnation, JobId, JobSpec, JobStatus, Origin, Timestamp};
 use orx_store::{
-    Basis, CancelAnswer, Changed, Fire, Paused, Position, PruneRequest, Rewind, Run, RunAfter,
-    SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settle, Settled, SlotRequest, StoreError, Templates,
-    Term, Watched,
+    CancelAnswer, Changed, DependencyStep, ExpectedVersion, Firing, Paused, Position, PruneRequest,
+    Rewind, Run, RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settled,
+    SlotRequest, StoreError, Templates, Term,
 };
 
 use crate::make::{NOW, at, failed, job, name, outcome, request, succeeded};
@@ -135,24 +135,24 @@ fn run(record: &ScheduleRecord, slot: i64, after: RunAfter) -> Run {
 }
 
 /// With its last slot the schedule has come so far, and the next is a minute later.
-fn firing(record: &ScheduleRecord, runs: Vec<Run>) -> Fire {
+fn firing(record: &ScheduleRecord, runs: Vec<Run>) -> Firing {
     let slots = runs.iter().filter_map(|run| run.row.map(|row| row.slot));
     let to = slots.max().map(|handled| {
         let next = Timestamp::from_millis(handled.as_millis() + 60_000);
         Position { handled, next: Some(Due { slot: next, fire_at: next }) }
     });
-    Fire { basis: record.basis(), runs, rows: Vec::new(), alerts: Vec::new(), to }
+    Firing { basis: record.basis(), runs, rows: Vec::new(), alerts: Vec::new(), to }
 }
 
-fn rows_only(record: &ScheduleRecord, rows: Vec<Slot>) -> Fire {
-    Fire { rows, to: Some(record.plan.position), ..firing(record, Vec::new()) }
+fn rows_only(record: &ScheduleRecord, rows: Vec<Slot>) -> Firing {
+    Firing { rows, to: Some(record.plan.position), ..firing(record, Vec::new()) }
 }
 
-async fn fire(store: &AStore, fires: Vec<Fire>) -> Vec<Option<Vec<JobId>>> {
+async fn fire(store: &AStore, fires: Vec<Firing>) -> Vec<Option<Vec<JobId>>> {
     store.fire(fires, Some(store.term), at(60)).await.expect("fired")
 }
 
-async fn fire_one(store: &AStore, one: Fire) -> Vec<JobId> {
+async fn fire_one(store: &AStore, one: Firing) -> Vec<JobId> {
     let mut answers = fire(store, vec![one]).await;
     assert_eq!(answers.len(), 1);
     answers.remove(0).expect("its basis stands")
@@ -181,7 +181,7 @@ async fn claimed(store: &AStore, execution: u128) -> Vec<JobId> {
     claimed.iter().map(|claimed| claimed.dispatch.job).collect()
 }
 
-async fn ripe(store: &AStore) -> Vec<Watched> {
+async fn ripe(store: &AStore) -> Vec<RunDependency> {
     store.watched(100).await.expect("watched")
 }
 
@@ -189,11 +189,11 @@ async fn ripe_jobs(store: &AStore) -> Vec<JobId> {
     ripe(store).await.iter().map(|watched| watched.job).collect()
 }
 
-async fn settle(store: &AStore, settles: Vec<Settle>) -> Vec<bool> {
+async fn settle(store: &AStore, settles: Vec<DependencyStep>) -> Vec<bool> {
     settled(store, settles).await.into_iter().map(Settled::is_done).collect()
 }
 
-async fn settled(store: &AStore, settles: Vec<Settle>) -> Vec<Settled> {
+async fn settled(store: &AStore, settles: Vec<DependencyStep>) -> Vec<Settled> {
     store.settle(settles, store.term, at(70)).await.expect("settled")
 }
 
@@ -344,7 +344,7 @@ pub async fn what_is_paused_or_over_is_never_due(store: AStore) {
     make(&store, "b").await;
     assert_eq!(ids(&store.due_schedules(at(60), 9).await.expect("due")), ["b"]);
     let record = read(&store, "b").await;
-    let last = Fire {
+    let last = Firing {
         to: Some(Position { handled: at(60), next: None }),
         ..firing(&record, vec![run(&record, 60, RunAfter::Nothing)])
     };
@@ -362,7 +362,7 @@ pub async fn a_firing_makes_jobs_and_rows_and_moves_the_schedule(store: AStore) 
     assert!(store.add_schedule(asked, NOW).await.expect("added"));
     let record = read(&store, "a").await;
     let caught_up = row(60, SlotOutcome::CaughtUp { job: JobId(0), late_ms: 60_000 });
-    let one = Fire {
+    let one = Firing {
         rows: vec![missed(30), row(40, SlotOutcome::Skipped { reason: SkipReason::Overlap })],
         ..firing(
             &record,
@@ -402,7 +402,7 @@ pub async fn a_firing_makes_jobs_and_rows_and_moves_the_schedule(store: AStore) 
 pub async fn an_alert_is_a_job_and_no_run(store: AStore) {
     let record = make(&store, "a").await;
     let page = JobSpec { name: name("page"), queue: name("alerts"), ..job() };
-    let one = Fire { alerts: vec![page], ..rows_only(&record, vec![missed(60)]) };
+    let one = Firing { alerts: vec![page], ..rows_only(&record, vec![missed(60)]) };
     assert_eq!(fire_one(&store, one).await, []);
     let after = read(&store, "a").await;
     assert_eq!((after.runs, after.last_run), (0, None));
@@ -413,7 +413,7 @@ pub async fn an_alert_is_a_job_and_no_run(store: AStore) {
 
 pub async fn a_person_runs_a_schedule_beside_its_slots(store: AStore) {
     let record = make(&store, "a").await;
-    let fires = vec![record.by_hand("person".to_owned(), at(9))];
+    let fires = vec![record.manual("person".to_owned(), at(9))];
     assert!(fires[0].to.is_none());
     let answers = store.fire(fires, None, at(9)).await.expect("fired");
     let jobs = answers[0].clone().expect("its basis stands");
@@ -433,20 +433,23 @@ pub async fn a_run_beside_the_last_is_ready_at_once_and_stands_for_both(store: A
     make(&store, "a").await;
     let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let record = read(&store, "a").await;
-    let answers = store.fire(vec![record.by_hand("person".to_owned(), at(61))], None, at(61)).await;
-    let by_hand = answers.expect("fired")[0].clone().expect("its basis stands")[0];
-    assert_eq!(status(&store, by_hand).await, JobStatus::Pending);
+    let answers = store.fire(vec![record.manual("person".to_owned(), at(61))], None, at(61)).await;
+    let manual = answers.expect("fired")[0].clone().expect("its basis stands")[0];
+    assert_eq!(status(&store, manual).await, JobStatus::Pending);
     // The next slot finds it, and through it the one that goes on.
     let after = read(&store, "a").await;
-    assert_eq!((after.runs, after.last_run.map(|run| run.job)), (1, Some(by_hand)));
+    assert_eq!((after.runs, after.last_run.map(|run| run.job)), (1, Some(manual)));
     assert!(ripe(&store).await.is_empty(), "both go on");
-    assert_eq!(claimed(&store, 1).await, [before, by_hand]);
-    let _ = tell(&store, outcome(by_hand, 2, succeeded())).await;
+    assert_eq!(claimed(&store, 1).await, [before, manual]);
+    let _ = tell(&store, outcome(manual, 2, succeeded())).await;
     let found = ripe(&store).await;
-    assert_eq!((found[0].job, found[0].status), (by_hand, Some(JobStatus::Completed)));
+    assert_eq!((found[0].job, found[0].status), (manual, Some(JobStatus::Completed)));
     assert_eq!(found[0].after, Some((before, Some(JobStatus::Dispatched))));
     let _ = tell(&store, outcome(before, 1, succeeded())).await;
-    assert_eq!(settle(&store, vec![Settle::End { job: by_hand, alert: None }]).await, [true]);
+    assert_eq!(
+        settle(&store, vec![DependencyStep::End { job: manual, alert: None }]).await,
+        [true]
+    );
     assert!(!store.is_watching().await.expect("read"));
 }
 
@@ -456,7 +459,7 @@ pub async fn a_run_beside_the_last_goes_on_as_it_is_once_that_has_ended(store: A
     let beside = run_one(&store, "a", 120, RunAfter::Beside).await;
     assert_eq!(claimed(&store, 1).await, [before, beside]);
     let _ = tell(&store, outcome(before, 1, succeeded())).await;
-    assert_eq!(settle(&store, vec![Settle::Release { job: beside }]).await, [true]);
+    assert_eq!(settle(&store, vec![DependencyStep::Release { job: beside }]).await, [true]);
     assert_eq!(status(&store, beside).await, JobStatus::Dispatched);
     assert!(!store.is_watching().await.expect("read"));
 }
@@ -466,7 +469,7 @@ pub async fn rows_alone_move_the_schedule_without_a_run(store: AStore) {
     let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let record = read(&store, "a").await;
     let to = Position { handled: at(300), next: due(360) };
-    let one = Fire { to: Some(to), ..rows_only(&record, vec![missed(120)]) };
+    let one = Firing { to: Some(to), ..rows_only(&record, vec![missed(120)]) };
     assert_eq!(fire_one(&store, one).await, []);
     let after = read(&store, "a").await;
     assert_eq!((after.plan.position, after.runs), (to, 1));
@@ -574,7 +577,7 @@ pub async fn each_schedule_of_a_large_batch_gets_its_own_jobs(store: AStore) {
         let slots = (0..number % 4).map(|more| 60 + more);
         let runs = slots.map(|slot| run(&kept, slot, RunAfter::Nothing)).collect();
         let alerts = vec![job(); usize::from(number % 5 == 0)];
-        fires.push(Fire { rows: vec![missed(number - 200)], alerts, ..firing(&kept, runs) });
+        fires.push(Firing { rows: vec![missed(number - 200)], alerts, ..firing(&kept, runs) });
     }
     let answers = fire(&store, fires.clone()).await;
     let mut jobs = Vec::new();
@@ -693,12 +696,12 @@ pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStor
     assert_eq!((found[0].schedule.as_str(), found[0].cancel), ("a", false));
     assert_eq!(found[0].status, Some(JobStatus::Created));
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Completed))));
-    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     let job = get(&store, waits).await;
     assert_eq!((job.status, job.run_at, job.created_at), (JobStatus::Pending, at(70), at(60)));
     assert_eq!(counted(&store).await, (0, 1, 2));
     assert!(!store.is_watching().await.expect("read"));
-    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [false]);
+    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);
     let asked = vec![request(1, 20, 9)];
     let ready = store.claim_ready(asked, store.term, at(71)).await.expect("claimed");
     assert_eq!(ready.iter().map(|it| it.dispatch.job).collect::<Vec<_>>(), [waits]);
@@ -732,7 +735,7 @@ pub async fn a_last_run_is_asked_to_stop_once(store: AStore) {
     let _ = tell(&store, outcome(first, 1, failed())).await;
     let found = ripe(&store).await;
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Cancelled))));
-    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert_eq!(status(&store, waits).await, JobStatus::Pending);
 }
 
@@ -743,7 +746,7 @@ pub async fn runs_of_one_firing_go_one_after_the_other(store: AStore) {
         run(&record, 120, RunAfter::Before),
         run(&record, 180, RunAfter::Before),
     ];
-    let jobs = fire_one(&store, Fire { alerts: vec![job()], ..firing(&record, runs) }).await;
+    let jobs = fire_one(&store, Firing { alerts: vec![job()], ..firing(&record, runs) }).await;
     assert_eq!(jobs.len(), 3);
     assert_eq!(counted(&store).await, (2, 2, 4));
     assert!(ripe(&store).await.is_empty());
@@ -752,7 +755,7 @@ pub async fn runs_of_one_firing_go_one_after_the_other(store: AStore) {
     assert_eq!(found.len(), 1, "the third waits for the second");
     assert_eq!(found[0].job, jobs[1]);
     assert_eq!(found[0].after, Some((jobs[0], Some(JobStatus::Cancelled))));
-    assert_eq!(settle(&store, vec![Settle::Release { job: jobs[1] }]).await, [true]);
+    assert_eq!(settle(&store, vec![DependencyStep::Release { job: jobs[1] }]).await, [true]);
     assert!(ripe(&store).await.is_empty());
     cancel(&store, cancel_of(jobs[1])).await;
     assert_eq!(ripe_jobs(&store).await, [jobs[2]]);
@@ -768,7 +771,7 @@ pub async fn a_waiting_run_that_is_cancelled_is_let_go_unchanged(store: AStore) 
     let found = ripe(&store).await;
     assert_eq!((found[0].job, found[0].status), (waits, Some(JobStatus::Cancelled)));
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Pending))));
-    let released = vec![Settle::Release { job: waits }];
+    let released = vec![DependencyStep::Release { job: waits }];
     assert_eq!(settled(&store, released).await, [Settled::Done]);
     assert_eq!(status(&store, waits).await, JobStatus::Cancelled);
     assert_eq!(counted(&store).await, (0, 1, 2));
@@ -789,7 +792,7 @@ pub async fn a_waiting_run_expires(store: AStore) {
     assert_eq!(promoted.expired, [job]);
     assert_eq!(status(&store, job).await, JobStatus::Cancelled);
     assert_eq!(ripe_jobs(&store).await, [job]);
-    assert_eq!(settle(&store, vec![Settle::End { job, alert: None }]).await, [true]);
+    assert_eq!(settle(&store, vec![DependencyStep::End { job, alert: None }]).await, [true]);
     assert!(!store.is_watching().await.expect("read"));
 }
 
@@ -807,10 +810,10 @@ pub async fn a_run_that_may_fail_is_watched_until_it_ends(store: AStore) {
     let first = claimed(&store, 1).await[0];
     assert_eq!(status(&store, plain).await, JobStatus::Dispatched);
     let _ = tell(&store, outcome(first, 1, succeeded())).await;
-    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert!(store.is_watching().await.expect("read"));
     assert!(ripe(&store).await.is_empty(), "neither has ended");
-    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [false]);
+    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);
     cancel(&store, cancel_of(waits)).await;
     let _ = tell(&store, outcome(plain, 2, succeeded())).await;
     let found = ripe(&store).await;
@@ -823,8 +826,8 @@ pub async fn a_run_that_may_fail_is_watched_until_it_ends(store: AStore) {
     let before = counted(&store).await.2;
     let both = || {
         vec![
-            Settle::End { job: waits, alert: Some(told.clone()) },
-            Settle::End { job: plain, alert: None },
+            DependencyStep::End { job: waits, alert: Some(told.clone()) },
+            DependencyStep::End { job: plain, alert: None },
         ]
     };
     assert_eq!(settle(&store, both()).await, [true, true]);
@@ -844,11 +847,11 @@ pub async fn one_run_settled_twice_in_a_batch_is_settled_in_turn(store: AStore) 
     let waits = fire_one(&store, firing(&record, vec![waits])).await[0];
     cancel(&store, cancel_of(first)).await;
     let settles = vec![
-        Settle::Release { job: waits },
-        Settle::Release { job: waits },
-        Settle::End { job: JobId(999), alert: Some(job()) },
-        Settle::End { job: waits, alert: Some(job()) },
-        Settle::End { job: waits, alert: Some(job()) },
+        DependencyStep::Release { job: waits },
+        DependencyStep::Release { job: waits },
+        DependencyStep::End { job: JobId(999), alert: Some(job()) },
+        DependencyStep::End { job: waits, alert: Some(job()) },
+        DependencyStep::End { job: waits, alert: Some(job()) },
     ];
     let alert = JobId(waits.0 + 1);
     let expected = [
@@ -874,7 +877,7 @@ pub async fn what_is_watched_outlives_its_schedule(store: AStore) {
     assert_eq!(store.prune(request, store.term).await.expect("pruned").jobs, 1);
     let found = ripe(&store).await;
     assert_eq!(found[0].after, Some((first, None)), "one that is forgotten has ended");
-    assert_eq!(settle(&store, vec![Settle::Release { job: waits }]).await, [true]);
+    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert_eq!(status(&store, waits).await, JobStatus::Pending);
 }
 
@@ -928,8 +931,12 @@ pub async fn a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read(store: ASt
     assert_eq!(ids(&ahead), ["a"]);
     assert!(store.schedules_ahead(at(60), 10).await.expect("read").is_empty());
     let record = read(&store, "a").await;
-    let stale = Rewind { basis: Basis { version: 9, ..record.basis() }, ..set_back(&record) };
-    let none = Rewind { basis: Basis { id: name("none"), ..record.basis() }, ..set_back(&record) };
+    let stale =
+        Rewind { basis: ExpectedVersion { version: 9, ..record.basis() }, ..set_back(&record) };
+    let none = Rewind {
+        basis: ExpectedVersion { id: name("none"), ..record.basis() },
+        ..set_back(&record)
+    };
     let all = vec![stale, none];
     assert_eq!(store.rewind(all, store.term, at(0)).await.expect("answered"), [false, false]);
     assert_eq!(read(&store, "a").await.plan.position, record.plan.position);
@@ -973,7 +980,7 @@ pub async fn what_is_told_of_slots_to_come_is_forgotten_when_a_schedule_is_set_b
 pub async fn of_two_rows_of_one_slot_the_last_counts(store: AStore) {
     let record = make(&store, "a").await;
     let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::OneWaits });
-    let one = Fire {
+    let one = Firing {
         rows: vec![missed(30), missed(60), skipped, row(30, skipped.outcome)],
         ..rows_only(&record, Vec::new())
     };
@@ -1046,7 +1053,7 @@ pub async fn a_deposed_leader_fires_settles_and_prunes_nothing(store: AStore) {
     let fires = || vec![firing(&record, vec![run(&record, 180, RunAfter::Nothing)])];
     let fired = store.fire(fires(), Some(old), at(180)).await;
     assert!(matches!(fired, Err(StoreError::Deposed)), "{fired:?}");
-    let settles = || vec![Settle::Release { job: waits }];
+    let settles = || vec![DependencyStep::Release { job: waits }];
     let settled = store.settle(settles(), old, at(180)).await;
     assert!(matches!(settled, Err(StoreError::Deposed)), "{settled:?}");
     let pruned = store.prune_slots(at(999), 9, old).await;
@@ -1157,7 +1164,7 @@ pub async fn watched_runs_come_from_elsewhere_as_they_stood(store: AStore) {
     }
     let ended = jobs[0];
     cancel(&store, cancel_of(ended)).await;
-    let watched = |job, after, on_failure| Watched {
+    let watched = |job, after, on_failure| RunDependency {
         job,
         schedule: name("a"),
         slot: Some(at(60)),
@@ -1169,7 +1176,7 @@ pub async fn watched_runs_come_from_elsewhere_as_they_stood(store: AStore) {
     let from = vec![
         watched(jobs[2], Some((jobs[1], Some(JobStatus::Pending))), None),
         watched(jobs[1], None, Some(job())),
-        Watched {
+        RunDependency {
             slot: None,
             status: None,
             cancel: true,
@@ -1177,7 +1184,7 @@ pub async fn watched_runs_come_from_elsewhere_as_they_stood(store: AStore) {
         },
     ];
     store.import_watched(from.clone()).await.expect("taken in");
-    let shown = |watched: &[Watched]| -> Vec<String> {
+    let shown = |watched: &[RunDependency]| -> Vec<String> {
         watched.iter().map(|watched| format!("{watched:?}")).collect()
     };
     let mut expected = from.clone();
@@ -1186,7 +1193,7 @@ pub async fn watched_runs_come_from_elsewhere_as_they_stood(store: AStore) {
     assert_eq!(shown(&found), shown(&expected));
     assert_eq!(ripe_jobs(&store).await, [JobId(900)]);
     // One that is here already is passed over.
-    let other = Watched { schedule: name("b"), ..from[0].clone() };
+    let other = RunDependency { schedule: name("b"), ..from[0].clone() };
     store.import_watched(vec![other]).await.expect("passed over");
     assert_eq!(shown(&store.all_watched().await.expect("read")), shown(&expected));
     assert!(store.watched(0).await.expect("read").is_empty());

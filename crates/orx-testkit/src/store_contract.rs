@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::filter::Filter;
-use orx_model::job::{DeadReason, Ends, Labels};
+use orx_model::job::{AttemptCounts, DeadReason, Labels};
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{
-    ExecutionProgress, ExecutionRef, Load, Started, WorkerOrder, WorkerRegistration, WorkerState,
+    ExecutionProgress, ExecutionRef, Load, Started, WorkerDirective, WorkerRegistration,
+    WorkerState,
 };
 use orx_model::time::Zone;
 use orx_model::wire::StatusCounts;
@@ -18,9 +19,9 @@ use orx_model::{
     LostWith, OnLost, Origin, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash, Timestamp,
 };
 use orx_store::{
-    CLAIM_MOST, CancelAnswer, CancelCommand, ClockJump, ClockNote, Enqueued, Holder, Home, KeptKey,
-    Lead, LeadRequest, ListRequest, Live, LogRequest, NodeReport, Promoted, PruneRequest, Recorded,
-    RetryAnswer, Store, StoreError, Term, TokenRecord, WorkerPut, WorkerReport,
+    CLAIM_MOST, CancelAnswer, CancelCommand, ClockJump, ClockNote, Enqueued, Holder, Home, Lead,
+    LeadRequest, ListRequest, Live, LogRequest, NodeReport, Promoted, PruneRequest, Recorded,
+    RetainedKey, RetryAnswer, Store, StoreError, Term, TokenRecord, WorkerPut, WorkerReport,
 };
 
 use crate::make::{NOW, at, failed, job, json, lost, name, outcome, request, succeeded};
@@ -466,13 +467,13 @@ pub async fn the_first_death_of_a_server_costs_nothing_and_the_third_is_poison(s
     let _ = tell(&store, outcome(id, 3, lost(LostWith::Server))).await;
     let dead = get(&store, id).await;
     assert_eq!((dead.status, dead.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
-    assert_eq!(dead.ends, Ends { server_lost: 3, ..Ends::default() });
+    assert_eq!(dead.ends, AttemptCounts { server_lost: 3, ..AttemptCounts::default() });
 
     // A person's retry begins anew.
     store.retry(vec![id], at(20)).await.expect("retried");
     let claimed = store.claim_ready(vec![request(1, 4, 1)], store.term, at(20)).await;
     assert!(!claimed.expect("claimed")[0].alone);
-    assert_eq!(get(&store, id).await.ends, Ends::default());
+    assert_eq!(get(&store, id).await.ends, AttemptCounts::default());
 }
 
 /// Adds one that its server died under so often that it runs alone.
@@ -527,7 +528,7 @@ pub async fn what_is_handed_back_costs_nothing_and_keeps_its_place(store: AStore
         assert_eq!(told, Recorded::Applied { status: JobStatus::Pending, run_at: None });
     }
     let kept = get(&store, first).await;
-    assert_eq!((kept.ends, kept.run_at, kept.dead), (Ends::default(), NOW, None));
+    assert_eq!((kept.ends, kept.run_at, kept.dead), (AttemptCounts::default(), NOW, None));
     assert_eq!(claimed_ids(&store, 9).await, [first.0, second.0]);
 }
 
@@ -1039,7 +1040,7 @@ fn report(n: u128, who: &str) -> WorkerReport {
             host: "h".into(),
             pid: 1,
             version: "1".into(),
-            offer: orx_model::Offer::default(),
+            offer: orx_model::Capabilities::default(),
             slots: 2,
             started_at: NOW,
         },
@@ -1093,7 +1094,7 @@ pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
 pub async fn what_is_ordered_of_a_worker_stands_until_it_is_taken_back(store: AStore) {
     let (one, other) = (Incarnation(1), Incarnation(2));
     put(&store, vec![report(1, "w")]).await;
-    let drain = Some(WorkerOrder::Drain);
+    let drain = Some(WorkerDirective::Drain);
     let ordered = store.order_workers(vec![one, other], drain).await.expect("ordered");
     assert_eq!(ordered, [true, false]);
     assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(drain)]);
@@ -1103,14 +1104,14 @@ pub async fn what_is_ordered_of_a_worker_stands_until_it_is_taken_back(store: AS
 }
 
 pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
-    let fence = Some(WorkerOrder::Fence);
+    let fence = Some(WorkerDirective::Fence);
     put(&store, vec![report(1, "w")]).await;
     let fenced = store.order_workers(vec![Incarnation(1)], fence).await.expect("ordered");
     assert_eq!(fenced, [true]);
     let again = WorkerReport { capacity: 9, heartbeat: 7, ..report(1, "w") };
     assert_eq!(put(&store, vec![again]).await, [WorkerPut::Kept(fence)]);
     assert_eq!(reports(&store).await, [report(1, "w")]);
-    for order in [None, Some(WorkerOrder::Drain)] {
+    for order in [None, Some(WorkerDirective::Drain)] {
         let taken_back = store.order_workers(vec![Incarnation(1)], order).await.expect("answered");
         assert_eq!(taken_back, [false]);
     }
@@ -1338,7 +1339,7 @@ pub async fn what_comes_from_elsewhere_goes_on_as_it_would_have_there(store: ASt
     store.promote_due(store.term, at(901), 9).await.expect("promote");
     let ready = store.claim_ready(vec![request(3, 900, 9)], store.term, at(905)).await;
     assert!(ready.expect("claim").iter().any(|claim| claim.dispatch.job == JobId(2)));
-    let key = KeptKey {
+    let key = RetainedKey {
         key: "old".into(),
         job: JobId(1),
         hash: Some("h".into()),
@@ -1520,7 +1521,7 @@ pub async fn the_key_of_a_forgotten_job_starts_nothing_for_as_long_as_it_is_kept
     let ids = end_and_prune(&store).await;
     assert!(store.job(ids[0]).await.expect("read").is_none());
     let kept = store.export_keys(Some("a".into()), 9).await.expect("read");
-    let known = |key: &KeptKey| (key.key.clone(), key.job, key.status);
+    let known = |key: &RetainedKey| (key.key.clone(), key.job, key.status);
     let expected =
         [("b", ids[1]), ("c", ids[2])].map(|(key, id)| (key.to_owned(), id, JobStatus::Completed));
     assert_eq!(kept.iter().map(known).collect::<Vec<_>>(), expected);

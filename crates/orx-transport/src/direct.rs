@@ -160,7 +160,7 @@ impl Transport for Direct {
             Channel::Enqueue | Channel::Events(_) => None,
         };
         let queues = vec![self.queue(channel)?];
-        Ok(Box::new(Reader { queues, first: 0, reader, state: self.hub.state.subscribe() }))
+        Ok(Box::new(DirectReader { queues, first: 0, reader, state: self.hub.state.subscribe() }))
     }
 
     async fn subscribe_events(
@@ -170,7 +170,7 @@ impl Transport for Direct {
         let queues = shards.into_iter().map(|shard| self.queue(Channel::Events(shard)));
         let queues = queues.collect::<Result<_, _>>()?;
         let state = self.hub.state.subscribe();
-        Ok(Box::new(Reader { queues, first: 0, reader: None, state }))
+        Ok(Box::new(DirectReader { queues, first: 0, reader: None, state }))
     }
 }
 
@@ -247,7 +247,7 @@ impl Queue {
     }
 }
 
-struct Reader {
+struct DirectReader {
     /// All wake the same `changed`.
     queues: Vec<Arc<Queue>>,
     /// Where the next round begins, so that no queue starves behind a busy one.
@@ -256,7 +256,7 @@ struct Reader {
     state: watch::Receiver<SubscriptionState>,
 }
 
-impl Reader {
+impl DirectReader {
     /// A newer reader has the inbox, or it was given up.
     fn taken_over(&self) -> Option<TransportError> {
         let (of, number, hub) = self.reader.as_ref()?;
@@ -293,7 +293,7 @@ impl Reader {
 }
 
 #[async_trait]
-impl Subscription for Reader {
+impl Subscription for DirectReader {
     async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
         let Some(changed) = self.queues.first().map(|queue| Arc::clone(&queue.changed)) else {
             return Err(TransportError::Closed);
@@ -316,7 +316,7 @@ impl Subscription for Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for DirectReader {
     fn drop(&mut self) {
         let Some((of, number, hub)) = &self.reader else { return };
         let Some(hub) = hub.upgrade() else { return };

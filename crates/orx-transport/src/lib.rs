@@ -29,8 +29,8 @@ use tokio::time::Instant;
 pub use delivery::{Acknowledge, Acknowledgement, Deliveries, Receipts};
 pub use direct::Direct;
 pub use links::{LinkOf, Links, OpenLink};
-pub use notice::Notices;
-pub use peers::{Peer, PeerList, Peers};
+pub use notice::Wakeups;
+pub use peers::{Peer, PeerList, PeerNodes};
 
 /// Where an envelope goes: every transport offers these four and nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,9 +4,9 @@
 //!
 //! What changed, for those who wait for a job, follow or watch, is in the [`Feed`] beside it.
 //!
-//! Where several nodes share a store ([`Notices::shared`]), what is told here is gathered as a
-//! [`Hint`] for the others, with the own part of the feed; what comes from them is heard by
-//! [`Notices::heard`], and goes no further.
+//! Where several nodes share a store ([`Wakeups::shared`]), what is told here is gathered as a
+//! [`Notification`] for the others, with the own part of the feed; what comes from them is heard by
+//! [`Wakeups::heard`], and goes no further.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use orx_feed::{Feed, FeedFilter, FeedReader, News};
 use orx_model::event::{Event, EventBody, EventCursor, KnownEvent, NodeEvents};
-use orx_model::message::Hint;
+use orx_model::message::Notification;
 use orx_model::wire::Condition;
 use orx_model::{ExecutionId, Incarnation, JobId, Timestamp};
 use tokio::sync::{Notify, watch};
@@ -27,7 +27,7 @@ const NODES: usize = 256;
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Notices {
+pub struct Wakeups {
     inner: Arc<Inner>,
 }
 
@@ -35,7 +35,7 @@ struct Inner {
     work: Notify,
     due_told: Notify,
     workers_told: Notify,
-    /// Earliest time told by [`Notices::due`] and not yet taken, milliseconds; `MAX` for none.
+    /// Earliest time told by [`Wakeups::due`] and not yet taken, milliseconds; `MAX` for none.
     due: AtomicI64,
     /// What stands in the way: of the store, and whether this node was told to end.
     condition: watch::Sender<(Condition, bool)>,
@@ -48,7 +48,7 @@ struct Inner {
 }
 
 struct Outward {
-    gathered: Mutex<Hint>,
+    gathered: Mutex<Notification>,
     some: Notify,
     events: Mutex<PassedOn>,
 }
@@ -62,13 +62,13 @@ struct PassedOn {
     read: EventCursor,
 }
 
-impl Default for Notices {
+impl Default for Wakeups {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Notices {
+impl Wakeups {
     /// Of a node that nobody asks for its events by a cursor.
     #[must_use]
     pub fn new() -> Self {
@@ -118,7 +118,7 @@ impl Notices {
         &self.inner.links
     }
 
-    fn tell_others(&self, add: impl FnOnce(&mut Hint)) {
+    fn tell_others(&self, add: impl FnOnce(&mut Notification)) {
         if let Some(outward) = &self.inner.outward {
             add(&mut outward.gathered.lock());
             outward.some.notify_one();
@@ -127,7 +127,7 @@ impl Notices {
 
     /// What is to be told to other nodes, gathered since this was last asked; for one caller. Never
     /// resolves where there are none.
-    pub async fn for_others(&self) -> Hint {
+    pub async fn for_others(&self) -> Notification {
         let Some(outward) = &self.inner.outward else { return std::future::pending().await };
         let of_feed = *outward.events.lock();
         let mut reader = self.inner.feed.resume(of_feed.read, FeedFilter::all().own());
@@ -161,7 +161,7 @@ impl Notices {
 
     /// What another node told, for this node's services and for those who wait, follow or watch here.
     /// It goes no further.
-    pub fn heard(&self, hint: &Hint) {
+    pub fn heard(&self, hint: &Notification) {
         if hint.work {
             self.inner.work.notify_one();
         }
@@ -174,7 +174,7 @@ impl Notices {
         self.heard_events(hint);
     }
 
-    fn heard_events(&self, hint: &Hint) {
+    fn heard_events(&self, hint: &Notification) {
         let jobs = (!hint.more).then_some(hint.changed.as_slice());
         let feed = &self.inner.feed;
         let Some(told) = &hint.events else {
@@ -342,7 +342,7 @@ fn read_own(reader: &mut FeedReader) -> Option<OwnEvents> {
             let accepted = matches!(known, Some(KnownEvent::JobAccepted { .. }));
             if let Some(job) = one.event.job().filter(|_| !accepted && !own.more) {
                 jobs.insert(job.id);
-                own.more = jobs.len() > Hint::NAMED;
+                own.more = jobs.len() > Notification::NAMED;
             }
             own.gap |= own.events.len() >= NodeEvents::MOST;
             if !own.gap {
@@ -395,13 +395,13 @@ mod tests {
         }
     }
 
-    async fn is_quiet(notices: &Notices) -> bool {
-        tokio::time::timeout(Duration::from_millis(20), notices.for_others()).await.is_err()
+    async fn is_quiet(wakeups: &Wakeups) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), wakeups.for_others()).await.is_err()
     }
 
     #[tokio::test]
     async fn what_is_told_here_is_gathered_for_others_and_what_they_tell_goes_no_further() {
-        let (here, there) = (Notices::shared(HERE), Notices::shared(THERE));
+        let (here, there) = (Wakeups::shared(HERE), Wakeups::shared(THERE));
         let mut reader = there.feed().read(FeedFilter::job(JobId(1)));
         here.work();
         here.due(Timestamp::from_millis(9));
@@ -412,7 +412,10 @@ mod tests {
         let events = vec![accepted(2), moved(1)];
         let events = Some(NodeEvents { node: HERE, after: 0, upto: 2, events, gap: false });
         let changed = vec![JobId(1)];
-        assert_eq!(hint, Hint { work: true, due, changed, events, ..Hint::default() });
+        assert_eq!(
+            hint,
+            Notification { work: true, due, changed, events, ..Notification::default() }
+        );
         there.heard(&hint);
         assert_eq!(read(&mut reader), Some(vec![moved(1)]));
         assert!(is_quiet(&there).await);
@@ -424,7 +427,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_waits_for_news_hears_of_each_publication() {
-        let here = Notices::shared(HERE);
+        let here = Wakeups::shared(HERE);
         for id in 1..=3 {
             let (hint, ()) = tokio::join!(biased; here.for_others(), async {
                 here.feed().publish_from(THERE, vec![moved(9)]);
@@ -438,7 +441,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hint_that_was_lost_shows_with_the_next_and_a_doubled_or_late_one_changes_nothing() {
-        let (here, there) = (Notices::shared(HERE), Notices::shared(THERE));
+        let (here, there) = (Wakeups::shared(HERE), Wakeups::shared(THERE));
         let mut reader = there.feed().read(FeedFilter::all());
         let mut hints = Vec::new();
         for id in 1..=3 {
@@ -454,7 +457,7 @@ mod tests {
             assert_eq!(read(&mut reader), Some(vec![]));
         }
         // Whoever comes later may have missed what came before.
-        let late = Notices::shared(Incarnation(3));
+        let late = Wakeups::shared(Incarnation(3));
         let mut reader = late.feed().read(FeedFilter::job(JobId(1)));
         late.heard(&hints[2]);
         assert_eq!(read(&mut reader), None);
@@ -462,7 +465,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_events_others_hear_only_whose_they_were() {
-        let (here, there) = (Notices::shared(HERE), Notices::shared(THERE));
+        let (here, there) = (Wakeups::shared(HERE), Wakeups::shared(THERE));
         let jobs = [1, 5_000].map(|id| FeedFilter::job(JobId(id)));
         let [mut one, mut other] = jobs.map(|filter| there.feed().read(filter));
         let mut all = there.feed().read(FeedFilter::all());
@@ -492,12 +495,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_of_the_version_before_is_understood_and_hears_what_it_knows() {
-        let there = Notices::shared(THERE);
+        let there = Wakeups::shared(THERE);
         let mut reader = there.feed().read(FeedFilter::job(JobId(1)));
-        there.heard(&Hint { changed: vec![JobId(1)], ..Hint::default() });
+        there.heard(&Notification { changed: vec![JobId(1)], ..Notification::default() });
         let found = read(&mut reader).expect("no reset");
         assert_eq!(found[0].known(), Some(&KnownEvent::JobChanged { job: JobId(1).into() }));
-        there.heard(&Hint { more: true, ..Hint::default() });
+        there.heard(&Notification { more: true, ..Notification::default() });
         assert_eq!(read(&mut reader), None);
         assert!(is_quiet(&there).await);
         there.feed().publish(vec![moved(3), moved(2), moved(3)]);
@@ -506,7 +509,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_of_a_later_version_is_passed_on_unless_it_is_large() {
-        let there = Notices::shared(THERE);
+        let there = Wakeups::shared(THERE);
         let mut reader = there.feed().read(FeedFilter::all());
         let unknown = |text: &str| {
             let text = format!(r#"{{"job_teleported":"{text}"}}"#);
@@ -515,7 +518,7 @@ mod tests {
         let hint = |after: u64, event: Event| {
             let events = vec![event];
             let events = NodeEvents { node: HERE, after, upto: after + 1, events, gap: false };
-            Hint { events: Some(events), ..Hint::default() }
+            Notification { events: Some(events), ..Notification::default() }
         };
         there.heard(&hint(0, unknown("mars")));
         assert_eq!(read(&mut reader), Some(vec![unknown("mars")]));

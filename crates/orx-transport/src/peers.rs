@@ -23,11 +23,11 @@ pub struct PeerList {
 
 /// Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Peers {
+pub struct PeerNodes {
     list: Arc<Mutex<Arc<PeerList>>>,
 }
 
-impl Peers {
+impl PeerNodes {
     pub fn set(&self, list: PeerList) {
         *self.list.lock() = Arc::new(list);
     }

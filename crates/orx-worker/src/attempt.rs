@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::command::{self, Prepared};
-use crate::ctx::{Request, Told};
+use crate::ctx::{CtxMessage, Request};
 use crate::handler::{HANDLER_PANICKED, Handler, HandlerError, JobContext};
 use crate::output::Output;
 use crate::process::{EXECUTION_VAR, WORKER_VAR, signal_by_environment, signal_group, signal_name};
@@ -69,7 +69,7 @@ impl Stop {
 
 /// What an attempt told by the side channel, of how it wants to end.
 #[derive(Default)]
-struct Said {
+struct AttemptReport {
     result: Option<Json>,
     snooze_ms: Option<u64>,
     fail: Option<(String, bool)>,
@@ -79,7 +79,7 @@ struct Said {
 struct Report {
     output: Output,
     progress: ProgressSender,
-    said: Said,
+    said: AttemptReport,
 }
 
 pub(crate) struct Attempt {
@@ -107,7 +107,7 @@ impl Attempt {
         &mut self,
         prepared: &Prepared,
         place: &str,
-        mut told: mpsc::Receiver<Told>,
+        mut told: mpsc::Receiver<CtxMessage>,
     ) -> Outcome {
         self.shared.guard.stand().await;
         let before = *self.stop.borrow_and_update();
@@ -301,11 +301,11 @@ impl Attempt {
         Report {
             output: Output::new(self.shared.publisher.clone(), &self.dispatch),
             progress: ProgressSender::new(self.shared.publisher.clone()),
-            said: Said::default(),
+            said: AttemptReport::default(),
         }
     }
 
-    fn hear(&self, told: Told, report: &mut Report) {
+    fn hear(&self, told: CtxMessage, report: &mut Report) {
         match told.request {
             Request::Progress { percent, text } => report.progress.set(Progress { percent, text }),
             Request::Log { level, message } => {
@@ -331,7 +331,7 @@ impl Attempt {
         prepared: &Prepared,
         status: Option<std::io::Result<ExitStatus>>,
         stopped: Option<Stop>,
-        said: Said,
+        said: AttemptReport,
         last_words: &[u8],
         started_at: Timestamp,
         ended_at: Timestamp,
@@ -533,7 +533,7 @@ impl Report {
     }
 
     /// The end: everything goes out that is taken in time.
-    async fn finish(self, of: &Dispatch) -> Said {
+    async fn finish(self, of: &Dispatch) -> AttemptReport {
         self.progress.finish(of);
         self.output.finish().await;
         self.said

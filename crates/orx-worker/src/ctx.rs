@@ -140,7 +140,7 @@ pub fn send(request: Request) -> Result<(), CtxError> {
 }
 
 /// A request on its way to its attempt, which says when it has it.
-pub(crate) struct Told {
+pub(crate) struct CtxMessage {
     pub(crate) request: Request,
     pub(crate) taken: oneshot::Sender<()>,
 }
@@ -157,7 +157,7 @@ pub(crate) struct Channel {
 /// An attempt, as the channel knows it.
 #[derive(Clone)]
 struct Speaker {
-    tell: mpsc::Sender<Told>,
+    tell: mpsc::Sender<CtxMessage>,
     places: Arc<Semaphore>,
     ended: CancellationToken,
 }
@@ -182,7 +182,7 @@ impl Channel {
     }
 
     /// The value of [`VARIABLE`] for an attempt, and what it tells.
-    pub(crate) fn register(&self, secret: String) -> (String, mpsc::Receiver<Told>) {
+    pub(crate) fn register(&self, secret: String) -> (String, mpsc::Receiver<CtxMessage>) {
         let (tell, told) = mpsc::channel(16);
         let place = format!("{}:{secret}", self.name);
         let places = Arc::new(Semaphore::new(ATTEMPT_CONNECTIONS));
@@ -282,7 +282,7 @@ impl Channel {
         let speaker = self.speaker(&secret)?;
         let (taken, answer) = oneshot::channel();
         let ended = |_| "the attempt has ended".to_owned();
-        speaker.tell.send(Told { request, taken }).await.map_err(|_| ended(()))?;
+        speaker.tell.send(CtxMessage { request, taken }).await.map_err(|_| ended(()))?;
         answer.await.map_err(|_| ended(()))
     }
 }
@@ -356,7 +356,7 @@ mod tests {
         Some(serde_json::from_str(&answer).expect("an answer"))
     }
 
-    fn hear(mut told: mpsc::Receiver<Told>) {
+    fn hear(mut told: mpsc::Receiver<CtxMessage>) {
         tokio::spawn(async move {
             while let Some(told) = told.recv().await {
                 let _ = told.taken.send(());

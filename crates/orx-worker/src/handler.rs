@@ -11,7 +11,7 @@ use orx_model::message::Dispatch;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::ctx::{Request, Told};
+use crate::ctx::{CtxMessage, Request};
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +55,7 @@ pub type Handlers = BTreeMap<Name, Arc<dyn Handler>>;
 #[derive(Clone)]
 pub struct JobContext {
     pub dispatch: Arc<Dispatch>,
-    pub(crate) tell: Option<mpsc::Sender<Told>>,
+    pub(crate) tell: Option<mpsc::Sender<CtxMessage>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -82,7 +82,7 @@ impl JobContext {
     async fn tell(&self, request: Request) {
         if let Some(tell) = &self.tell {
             // Best effort: an attempt that has ended takes no more of it.
-            let _ = tell.send(Told { request, taken: oneshot::channel().0 }).await;
+            let _ = tell.send(CtxMessage { request, taken: oneshot::channel().0 }).await;
         }
     }
 }

@@ -15,7 +15,7 @@ use orx_model::message::{
     WorkerRegistration,
 };
 use orx_model::{
-    ExecutionId, Incarnation, JobId, MessageId, Name, Offer, Outcome, OutcomeKind, Timestamp,
+    Capabilities, ExecutionId, Incarnation, JobId, MessageId, Name, Outcome, OutcomeKind, Timestamp,
 };
 use orx_transport::{Channel, Gateway, GatewayError, Shard, Transport, TransportError};
 use rand::SeedableRng;
@@ -135,7 +135,7 @@ pub enum WorkerError {
 /// A running worker.
 pub struct Worker {
     incarnation: Incarnation,
-    commands: mpsc::Sender<Command>,
+    requests: mpsc::Sender<RuntimeRequest>,
     ended: watch::Receiver<Option<Ended>>,
     task: OwnTask,
 }
@@ -149,7 +149,7 @@ impl Drop for OwnTask {
     }
 }
 
-enum Command {
+enum RuntimeRequest {
     Stop { grace: Duration, done: oneshot::Sender<()> },
 }
 
@@ -260,7 +260,7 @@ impl Worker {
             now: Arc::clone(&options.now),
             secrets: parking_lot::Mutex::new(secrets),
         });
-        let (commands, commanded) = mpsc::channel(8);
+        let (commands, requested) = mpsc::channel(8);
         let (answers_to, answers) = mpsc::channel(8);
         let core = CoreOptions {
             incarnation,
@@ -279,7 +279,7 @@ impl Worker {
             gateway,
             inbox,
             told,
-            commanded,
+            requested,
             answers,
             answers_to,
             attempts: JoinSet::new(),
@@ -299,7 +299,7 @@ impl Worker {
             let why = task.run(answer).await;
             ended_to.send_replace(why);
         };
-        Ok(Self { incarnation, commands, ended, task: OwnTask(tokio::spawn(running)) })
+        Ok(Self { incarnation, requests: commands, ended, task: OwnTask(tokio::spawn(running)) })
     }
 
     /// As it is registered.
@@ -326,7 +326,7 @@ impl Worker {
     /// acknowledges it any more.
     pub async fn stop(mut self, grace: Duration) {
         let (done, stopped) = oneshot::channel();
-        if self.commands.send(Command::Stop { grace, done }).await.is_ok() {
+        if self.requests.send(RuntimeRequest::Stop { grace, done }).await.is_ok() {
             // An error says that the task has ended, which is what is waited for.
             let _ = stopped.await;
         }
@@ -343,7 +343,7 @@ fn registration(options: &WorkerOptions) -> WorkerRegistration {
         host: options.host.clone(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        offer: Offer {
+        offer: Capabilities {
             queues: options.queues.iter().cloned().collect(),
             handlers,
             commands: options.commands,
@@ -399,7 +399,7 @@ struct Task {
     gateway: Arc<dyn Gateway>,
     inbox: Inbox,
     told: mpsc::Receiver<Input>,
-    commanded: mpsc::Receiver<Command>,
+    requested: mpsc::Receiver<RuntimeRequest>,
     /// Answers to heartbeats, which are asked in tasks of their own, one at a time; and to
     /// registrations.
     answers: mpsc::Receiver<Answer>,
@@ -447,7 +447,7 @@ impl Task {
                     tracing::warn!("out of contact: stopping what must not run twice");
                     inputs.push(Input::Unreachable);
                 }
-                Some(Command::Stop { grace, done }) = self.commanded.recv() => {
+                Some(RuntimeRequest::Stop { grace, done }) = self.requested.recv() => {
                     self.shared.stopping.send_replace(true);
                     inputs.push(Input::Drain);
                     stopping = Some(done);

@@ -44,7 +44,7 @@ struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<TopLevelCommand>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -93,7 +93,7 @@ struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TopLevelCommand {
     Enqueue(Box<commands::enqueue::Args>),
     Run(Box<commands::run::Args>),
     Jobs(commands::jobs::Args),
@@ -104,25 +104,25 @@ enum Command {
     Cancel(commands::change::CancelArgs),
     Retry(commands::change::RetryArgs),
     #[command(subcommand)]
-    Schedule(commands::schedule::Command),
+    Schedule(commands::schedule::ScheduleSubcommand),
     /// Queues
     #[command(subcommand)]
-    Queue(commands::queue::Command),
+    Queue(commands::queue::QueueSubcommand),
     #[command(subcommand)]
-    Dlq(commands::dlq::Command),
+    Dlq(commands::dlq::DlqSubcommand),
     #[command(subcommand)]
-    Worker(commands::worker::Command),
+    Worker(commands::worker::WorkerSubcommand),
     #[command(subcommand)]
-    Cluster(commands::cluster::Command),
+    Cluster(commands::cluster::ClusterSubcommand),
     #[command(subcommand)]
-    Token(commands::token::Command),
+    Token(commands::token::TokenSubcommand),
     #[command(subcommand)]
-    Ctx(commands::ctx::Command),
+    Ctx(commands::ctx::CtxSubcommand),
     /// Run a server
     #[command(subcommand)]
     Daemon(Daemon),
     #[command(subcommand)]
-    Store(commands::store::Command),
+    Store(commands::store::StoreSubcommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -428,7 +428,7 @@ fn format_of(global: &Global, configured: Option<&str>) -> Result<Format, CliErr
 fn run(cli: Cli) -> Result<Exit, CliError> {
     let command = match cli.command {
         // The guard does nothing but guard: no configuration, no runtime.
-        Some(Command::Guard { worker }) => {
+        Some(TopLevelCommand::Guard { worker }) => {
             orx_worker::guard::run(std::io::stdin(), &worker);
             return Ok(Exit::Done);
         }
@@ -439,17 +439,17 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         }
     };
     let global = cli.global;
-    if let Command::Config(ConfigCommand::Check) = command {
+    if let TopLevelCommand::Config(ConfigCommand::Check) = command {
         return check_config(&global);
     }
     // What needs no configuration works with a wrong one too.
     let plain = matches!(
         command,
-        Command::Help { .. }
-            | Command::Man { .. }
-            | Command::Completions { .. }
-            | Command::Generate { .. }
-            | Command::Ctx(_)
+        TopLevelCommand::Help { .. }
+            | TopLevelCommand::Man { .. }
+            | TopLevelCommand::Completions { .. }
+            | TopLevelCommand::Generate { .. }
+            | TopLevelCommand::Ctx(_)
     );
     let loaded = if plain {
         config::Loaded { config: config::Config::default(), file: None }
@@ -458,24 +458,30 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
     };
     let ui = make_ui(&global, &loaded.config)?;
     match command {
-        Command::Help { words } => commands::help::run(&words, Cli::command(), &ui),
-        Command::Man { folder } => commands::completions::man(folder, Cli::command(), &ui),
-        Command::Completions { shell } => {
+        TopLevelCommand::Help { words } => commands::help::run(&words, Cli::command(), &ui),
+        TopLevelCommand::Man { folder } => commands::completions::man(folder, Cli::command(), &ui),
+        TopLevelCommand::Completions { shell } => {
             commands::completions::completions(shell, Cli::command(), &ui)
         }
-        Command::Generate { folder } => commands::completions::generate(&folder, Cli::command()),
-        Command::Ctx(command) => commands::ctx::run(command, &ui),
-        Command::Config(ConfigCommand::Show { origin }) => show_config(&loaded, origin, &ui),
-        Command::Daemon(Daemon::Status { state }) => commands::daemon::status(&find(state)?, &ui),
-        Command::Daemon(Daemon::Stop { state, timeout }) => {
+        TopLevelCommand::Generate { folder } => {
+            commands::completions::generate(&folder, Cli::command())
+        }
+        TopLevelCommand::Ctx(command) => commands::ctx::run(command, &ui),
+        TopLevelCommand::Config(ConfigCommand::Show { origin }) => {
+            show_config(&loaded, origin, &ui)
+        }
+        TopLevelCommand::Daemon(Daemon::Status { state }) => {
+            commands::daemon::status(&find(state)?, &ui)
+        }
+        TopLevelCommand::Daemon(Daemon::Stop { state, timeout }) => {
             commands::daemon::stop(&find(state)?, timeout, &ui)
         }
-        Command::Daemon(daemon) => {
+        TopLevelCommand::Daemon(daemon) => {
             start_log(global.verbose);
             run_daemon(daemon, &global, loaded)?;
             Ok(Exit::Done)
         }
-        Command::Store(command) => commands::store::run(command, loaded.config, &ui),
+        TopLevelCommand::Store(command) => commands::store::run(command, loaded.config, &ui),
         command => {
             ui.check_zone()?;
             client_command(command, &global, loaded, ui)
@@ -558,12 +564,12 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
 }
 
 fn client_command(
-    command: Command,
+    command: TopLevelCommand,
     global: &Global,
     loaded: config::Loaded,
     ui: Ui,
 ) -> Result<Exit, CliError> {
-    if let Command::Schedule(command) = &command
+    if let TopLevelCommand::Schedule(command) = &command
         && let Some(done) = command.offline(&ui)
     {
         return done;
@@ -571,9 +577,9 @@ fn client_command(
     let state = find(None)?;
     let start = match &command {
         _ if global.no_start => Start::Never,
-        Command::Enqueue(_) | Command::Run(_) => Start::Always,
+        TopLevelCommand::Enqueue(_) | TopLevelCommand::Run(_) => Start::Always,
         // A server that nobody else uses is not the one to be measured.
-        Command::Bench(_) => Start::Never,
+        TopLevelCommand::Bench(_) => Start::Never,
         _ => Start::WithStore,
     };
     let named = Named { url: global.url.clone(), context: global.context.clone() };
@@ -585,39 +591,41 @@ fn client_command(
         let client = Client::new(Arc::new(locator), PATIENCE)?;
         let session = Session { ui, client, state };
         match command {
-            Command::Enqueue(args) => commands::enqueue::run(*args, &session).await,
-            Command::Run(args) => commands::run::run(*args, &session).await,
-            Command::Jobs(args) => commands::jobs::run(args, &session).await,
-            Command::Show(args) => commands::show::run(args, &session).await,
-            Command::Result(args) => commands::show::result(args, &session).await,
-            Command::Logs(args) => {
+            TopLevelCommand::Enqueue(args) => commands::enqueue::run(*args, &session).await,
+            TopLevelCommand::Run(args) => commands::run::run(*args, &session).await,
+            TopLevelCommand::Jobs(args) => commands::jobs::run(args, &session).await,
+            TopLevelCommand::Show(args) => commands::show::run(args, &session).await,
+            TopLevelCommand::Result(args) => commands::show::result(args, &session).await,
+            TopLevelCommand::Logs(args) => {
                 let resume = args.resume(&session.state);
                 let run = commands::logs::run(args, &session);
                 interruptible(&session.ui, resume, run).await
             }
-            Command::Wait(args) => {
+            TopLevelCommand::Wait(args) => {
                 let resume = Some(args.resume(&session.state));
                 let run = commands::wait::run(args, &session);
                 interruptible(&session.ui, resume, run).await
             }
-            Command::Cancel(args) => commands::change::cancel(args, &session).await,
-            Command::Retry(args) => commands::change::retry(args, &session).await,
-            Command::Schedule(command) => commands::schedule::run(command, &session).await,
-            Command::Queue(command) => commands::queue::run(command, &session).await,
-            Command::Dlq(command) => commands::dlq::run(command, &session).await,
-            Command::Worker(command) => commands::worker::run(command, &session).await,
-            Command::Cluster(command) => commands::cluster::run(command, &session).await,
-            Command::Token(command) => commands::token::run(command, &session).await,
-            Command::Bench(args) => commands::bench::run(args, &session).await,
-            Command::Ctx(_)
-            | Command::Daemon(_)
-            | Command::Store(_)
-            | Command::Config(_)
-            | Command::Completions { .. }
-            | Command::Man { .. }
-            | Command::Help { .. }
-            | Command::Guard { .. }
-            | Command::Generate { .. } => unreachable!("these need no server and came before"),
+            TopLevelCommand::Cancel(args) => commands::change::cancel(args, &session).await,
+            TopLevelCommand::Retry(args) => commands::change::retry(args, &session).await,
+            TopLevelCommand::Schedule(command) => commands::schedule::run(command, &session).await,
+            TopLevelCommand::Queue(command) => commands::queue::run(command, &session).await,
+            TopLevelCommand::Dlq(command) => commands::dlq::run(command, &session).await,
+            TopLevelCommand::Worker(command) => commands::worker::run(command, &session).await,
+            TopLevelCommand::Cluster(command) => commands::cluster::run(command, &session).await,
+            TopLevelCommand::Token(command) => commands::token::run(command, &session).await,
+            TopLevelCommand::Bench(args) => commands::bench::run(args, &session).await,
+            TopLevelCommand::Ctx(_)
+            | TopLevelCommand::Daemon(_)
+            | TopLevelCommand::Store(_)
+            | TopLevelCommand::Config(_)
+            | TopLevelCommand::Completions { .. }
+            | TopLevelCommand::Man { .. }
+            | TopLevelCommand::Help { .. }
+            | TopLevelCommand::Guard { .. }
+            | TopLevelCommand::Generate { .. } => {
+                unreachable!("these need no server and came before")
+            }
         }
     });
     // A read of standard input that goes on does not hold the process.

@@ -54,7 +54,7 @@ pub(crate) fn typed(text: &str) -> Result<Zone, String> {
 /// # Errors
 /// What is set and cannot be understood.
 pub(crate) fn local() -> Result<Zone, CliError> {
-    Place::of_machine().zone()
+    ZoneHints::of_machine().zone()
 }
 
 /// The name of a zone for a schedule: one that means the same on every node.
@@ -62,7 +62,7 @@ pub(crate) fn local() -> Result<Zone, CliError> {
 /// # Errors
 /// The rules of this machine have no name.
 pub(crate) fn name_of(zone: &Zone) -> Result<ZoneName, CliError> {
-    Place::of_machine().name(zone)
+    ZoneHints::of_machine().name(zone)
 }
 
 #[derive(Debug)]
@@ -227,7 +227,7 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// What says where this machine is.
-struct Place {
+struct ZoneHints {
     /// `TZ`, if it is set.
     told: Option<std::ffi::OsString>,
     /// `/etc`.
@@ -241,7 +241,7 @@ fn wrong(what: &str, cause: impl Into<String>) -> CliError {
         .hint("`--tz Europe/Berlin` or `TZ=Europe/Berlin` names one, and `--tz UTC` needs none")
 }
 
-impl Place {
+impl ZoneHints {
     fn of_machine() -> Self {
         Self {
             told: std::env::var_os("TZ"),
@@ -398,8 +398,8 @@ mod tests {
             std::os::unix::fs::symlink(to, self.path(name)).expect("a link");
         }
 
-        fn place(&self, told: Option<&str>) -> Place {
-            Place {
+        fn place(&self, told: Option<&str>) -> ZoneHints {
+            ZoneHints {
                 told: told.map(Into::into),
                 etc: self.path("etc"),
                 database: Database::at(Some(self.path("zoneinfo"))),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use orx_model::event::WorkerRef;
 use orx_model::message::{
-    ExecutionRef, HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState,
+    ExecutionRef, HeartbeatAnswer, WorkerDirective, WorkerHeartbeat, WorkerRegistration,
+    WorkerState,
 };
 use orx_model::{ExecutionId, Incarnation, JobStatus, Outcome, OutcomeKind, Timestamp};
 use orx_store::{Live, WorkerReport};
@@ -13,7 +14,7 @@ use orx_store::{Live, WorkerReport};
 use crate::{Now, Settings};
 
 #[derive(Debug)]
-struct Seat {
+struct WorkerEntry {
     registration: WorkerRegistration,
     state: WorkerState,
     capacity: u32,
@@ -44,15 +45,15 @@ pub struct News {
 
 /// The workers that are heard here.
 #[derive(Debug)]
-pub struct Seats {
+pub struct WorkerTable {
     settings: Settings,
-    seats: BTreeMap<Incarnation, Seat>,
+    entries: BTreeMap<Incarnation, WorkerEntry>,
 }
 
-impl Seats {
+impl WorkerTable {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, seats: BTreeMap::new() }
+        Self { settings, entries: BTreeMap::new() }
     }
 
     /// What is kept of a worker that registers.
@@ -72,9 +73,9 @@ impl Seats {
     /// What is kept of a heartbeat. `None`: its worker has not registered here.
     #[must_use]
     pub fn report(&self, heartbeat: &WorkerHeartbeat) -> Option<WorkerReport> {
-        let seat = self.seats.get(&heartbeat.incarnation)?;
+        let entry = self.entries.get(&heartbeat.incarnation)?;
         Some(WorkerReport {
-            registration: seat.registration.clone(),
+            registration: entry.registration.clone(),
             state: heartbeat.state,
             capacity: heartbeat.capacity,
             heartbeat: heartbeat.seq,
@@ -87,10 +88,10 @@ impl Seats {
     pub fn register(
         &mut self,
         registration: WorkerRegistration,
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
         now: Now,
     ) -> HeartbeatAnswer {
-        let seat = self.seats.entry(registration.incarnation).or_insert_with(|| Seat {
+        let entry = self.entries.entry(registration.incarnation).or_insert_with(|| WorkerEntry {
             state: WorkerState::Running,
             capacity: registration.slots,
             heartbeat: 0,
@@ -98,35 +99,35 @@ impl Seats {
             known: BTreeMap::new(),
             registration: registration.clone(),
         });
-        seat.registration = registration;
-        seat.seen = now.mono;
+        entry.registration = registration;
+        entry.seen = now.mono;
         self.answer(order, now)
     }
 
     /// Takes in what a worker says of itself.
     pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> News {
-        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else {
+        let Some(entry) = self.entries.get_mut(&heartbeat.incarnation) else {
             return News::default();
         };
-        seat.seen = now.mono;
-        if heartbeat.seq <= seat.heartbeat {
+        entry.seen = now.mono;
+        if heartbeat.seq <= entry.heartbeat {
             return News::default();
         }
-        let moved_from = (seat.state != heartbeat.state).then_some(seat.state);
-        let first = seat.heartbeat == 0;
-        let for_leader = first || seat.capacity != heartbeat.capacity || moved_from.is_some();
-        seat.heartbeat = heartbeat.seq;
-        seat.capacity = heartbeat.capacity;
-        seat.state = heartbeat.state;
+        let moved_from = (entry.state != heartbeat.state).then_some(entry.state);
+        let first = entry.heartbeat == 0;
+        let for_leader = first || entry.capacity != heartbeat.capacity || moved_from.is_some();
+        entry.heartbeat = heartbeat.seq;
+        entry.capacity = heartbeat.capacity;
+        entry.state = heartbeat.state;
         News { for_leader, moved_from }
     }
 
     /// A worker that is heard here, and its state.
     #[must_use]
     pub fn state_of(&self, worker: Incarnation) -> Option<(WorkerRef, WorkerState)> {
-        let seat = self.seats.get(&worker)?;
-        let name = Some(seat.registration.name.clone());
-        Some((WorkerRef { incarnation: worker, name }, seat.state))
+        let entry = self.entries.get(&worker)?;
+        let name = Some(entry.registration.name.clone());
+        Some((WorkerRef { incarnation: worker, name }, entry.state))
     }
 
     /// Reconciliation: this is where every lost message heals. `live` is what the store holds for the
@@ -136,7 +137,7 @@ impl Seats {
         &mut self,
         heartbeat: &WorkerHeartbeat,
         live: &[Live],
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
         given: &BTreeMap<ExecutionId, Duration>,
         now: Now,
     ) -> Reconciled {
@@ -144,17 +145,17 @@ impl Seats {
         let ask_after = self.settings.ask_after;
         let held: BTreeMap<ExecutionId, &Live> =
             live.iter().map(|attempt| (attempt.execution, attempt)).collect();
-        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else {
+        let Some(entry) = self.entries.get_mut(&heartbeat.incarnation) else {
             // It was given up while it was heard.
             return Reconciled {
                 answer: HeartbeatAnswer { register: true, ..answer },
                 forget: Vec::new(),
             };
         };
-        seat.known.retain(|execution, _| held.contains_key(execution));
+        entry.known.retain(|execution, _| held.contains_key(execution));
         for execution in held.keys() {
             let since = given.get(execution).copied().unwrap_or(now.mono);
-            seat.known.entry(*execution).or_insert(since);
+            entry.known.entry(*execution).or_insert(since);
         }
         if answer.fenced {
             return Reconciled { answer, forget: Vec::new() };
@@ -186,7 +187,7 @@ impl Seats {
         for attempt in live.iter().filter(in_doubt) {
             // Perhaps this heartbeat was written before the dispatch arrived. Only the worker's own
             // word that it does not have it gives the job to another.
-            let since = seat.known.get(&attempt.execution).copied().unwrap_or(now.mono);
+            let since = entry.known.get(&attempt.execution).copied().unwrap_or(now.mono);
             if now.mono.saturating_sub(since) >= ask_after {
                 let asked = ExecutionRef { job: attempt.job, execution: attempt.execution };
                 answer.asked.push(asked);
@@ -197,21 +198,21 @@ impl Seats {
 
     /// The worker is gone, or was given up.
     pub fn remove(&mut self, worker: Incarnation) {
-        self.seats.remove(&worker);
+        self.entries.remove(&worker);
     }
 
     /// Forgets workers that went elsewhere, or died.
     pub fn forget_silent(&mut self, now: Now) {
         let lease = self.settings.lease;
-        self.seats.retain(|_, seat| now.mono.saturating_sub(seat.seen) <= lease * 2);
+        self.entries.retain(|_, entry| now.mono.saturating_sub(entry.seen) <= lease * 2);
     }
 
     /// What is answered to whom nothing else is known of.
     #[must_use]
-    pub fn answer(&self, order: Option<WorkerOrder>, now: Now) -> HeartbeatAnswer {
+    pub fn answer(&self, order: Option<WorkerDirective>, now: Now) -> HeartbeatAnswer {
         HeartbeatAnswer {
-            drain: order == Some(WorkerOrder::Drain),
-            fenced: order == Some(WorkerOrder::Fence),
+            drain: order == Some(WorkerDirective::Drain),
+            fenced: order == Some(WorkerDirective::Fence),
             takes_back: true,
             lease_ms: self.settings.lease.as_millis() as u64,
             heartbeat_ms: self.settings.heartbeat.as_millis() as u64,
@@ -237,7 +238,7 @@ pub fn returned(attempt: &Live, now: Timestamp) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use orx_model::{JobId, Offer};
+    use orx_model::{Capabilities, JobId};
 
     use super::*;
 
@@ -264,20 +265,20 @@ mod tests {
         }
     }
 
-    fn seats() -> Seats {
-        let mut seats = Seats::new(Settings::default());
+    fn worker_table() -> WorkerTable {
+        let mut worker_table = WorkerTable::new(Settings::default());
         let registration = WorkerRegistration {
             incarnation: WORKER,
             name: "w".parse().expect("a name"),
             host: "h".into(),
             pid: 1,
             version: "1".into(),
-            offer: Offer::default(),
+            offer: Capabilities::default(),
             slots: 1,
             started_at: Timestamp::default(),
         };
-        seats.register(registration, None, at(0));
-        seats
+        worker_table.register(registration, None, at(0));
+        worker_table
     }
 
     fn heartbeat(seq: u64, running: bool) -> WorkerHeartbeat {
@@ -293,28 +294,33 @@ mod tests {
         }
     }
 
-    fn asked(seats: &mut Seats, beat: &WorkerHeartbeat, live: JobStatus, now: Now) -> usize {
-        seats.heard(beat, now);
+    fn asked(
+        worker_table: &mut WorkerTable,
+        beat: &WorkerHeartbeat,
+        live: JobStatus,
+        now: Now,
+    ) -> usize {
+        worker_table.heard(beat, now);
         let given = BTreeMap::new();
-        seats.heartbeat(beat, &[attempt(live)], None, &given, now).answer.asked.len()
+        worker_table.heartbeat(beat, &[attempt(live)], None, &given, now).answer.asked.len()
     }
 
     #[test]
     fn an_attempt_that_its_worker_does_not_name_is_asked_about_after_a_while() {
-        let mut seats = seats();
+        let mut worker_table = worker_table();
         let beat = |seq| heartbeat(seq, false);
-        assert_eq!(asked(&mut seats, &beat(1), JobStatus::Running, at(1)), 0);
-        assert_eq!(asked(&mut seats, &beat(2), JobStatus::Running, at(15)), 0);
-        assert_eq!(asked(&mut seats, &beat(3), JobStatus::Running, at(16)), 1);
+        assert_eq!(asked(&mut worker_table, &beat(1), JobStatus::Running, at(1)), 0);
+        assert_eq!(asked(&mut worker_table, &beat(2), JobStatus::Running, at(15)), 0);
+        assert_eq!(asked(&mut worker_table, &beat(3), JobStatus::Running, at(16)), 1);
     }
 
     #[test]
     fn a_start_that_was_lost_is_asked_for_until_it_is_known() {
-        let mut seats = seats();
+        let mut worker_table = worker_table();
         let beat = |seq| heartbeat(seq, true);
-        assert_eq!(asked(&mut seats, &beat(1), JobStatus::Dispatched, at(1)), 0);
-        assert_eq!(asked(&mut seats, &beat(2), JobStatus::Dispatched, at(16)), 1);
-        assert_eq!(asked(&mut seats, &beat(3), JobStatus::Dispatched, at(26)), 1);
-        assert_eq!(asked(&mut seats, &beat(4), JobStatus::Running, at(36)), 0);
+        assert_eq!(asked(&mut worker_table, &beat(1), JobStatus::Dispatched, at(1)), 0);
+        assert_eq!(asked(&mut worker_table, &beat(2), JobStatus::Dispatched, at(16)), 1);
+        assert_eq!(asked(&mut worker_table, &beat(3), JobStatus::Dispatched, at(26)), 1);
+        assert_eq!(asked(&mut worker_table, &beat(4), JobStatus::Running, at(36)), 0);
     }
 }

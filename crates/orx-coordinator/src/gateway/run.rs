@@ -12,7 +12,7 @@ use orx_model::message::{
 };
 use orx_model::{ExecutionId, Incarnation, SecretHash};
 use orx_store::{Live, StoreError, WorkerPut, WorkerReport};
-use orx_transport::{Gateway, GatewayError, GatewayServer, Peers};
+use orx_transport::{Gateway, GatewayError, GatewayServer, PeerNodes};
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,14 +22,14 @@ use crate::{Context, Now};
 
 /// Calls of workers that wait, and that are answered together.
 const CALLS: usize = 256;
-/// Seats of workers that went elsewhere are looked for so often.
+/// The entries of workers that went elsewhere are looked for so often.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 type Answered = Result<HeartbeatAnswer, GatewayError>;
 
 /// What a worker says, and where it awaits the answer.
 pub struct Call {
-    said: Said,
+    said: WorkerCall,
     /// The hash of the secret that was shown. `None`: by a worker that lives and dies with this
     /// process.
     secret: Option<SecretHash>,
@@ -38,7 +38,7 @@ pub struct Call {
 
 /// What workers say.
 #[derive(Debug)]
-pub enum Said {
+pub enum WorkerCall {
     Registration(WorkerRegistration),
     Heartbeat(WorkerHeartbeat),
 }
@@ -46,7 +46,7 @@ pub enum Said {
 impl Call {
     #[must_use]
     pub fn new(
-        said: Said,
+        said: WorkerCall,
         secret: Option<SecretHash>,
     ) -> (Self, oneshot::Receiver<Result<HeartbeatAnswer, GatewayError>>) {
         let (reply, answered) = oneshot::channel();
@@ -54,7 +54,7 @@ impl Call {
     }
 }
 
-impl Said {
+impl WorkerCall {
     fn by(&self) -> Incarnation {
         match self {
             Self::Registration(registration) => registration.incarnation,
@@ -73,7 +73,7 @@ impl Calls {
         (Self(calls), called)
     }
 
-    async fn call(&self, said: Said, secret: Option<SecretHash>) -> Answered {
+    async fn call(&self, said: WorkerCall, secret: Option<SecretHash>) -> Answered {
         let ended = || GatewayError::Unreachable("the coordinator has ended".to_owned());
         let (call, answered) = Call::new(said, secret);
         self.0.send(call).await.map_err(|_| ended())?;
@@ -84,11 +84,11 @@ impl Calls {
 #[async_trait]
 impl GatewayServer for Calls {
     async fn register(&self, registration: WorkerRegistration, secret: SecretHash) -> Answered {
-        self.call(Said::Registration(registration), Some(secret)).await
+        self.call(WorkerCall::Registration(registration), Some(secret)).await
     }
 
     async fn heartbeat(&self, heartbeat: WorkerHeartbeat, secret: SecretHash) -> Answered {
-        self.call(Said::Heartbeat(heartbeat), Some(secret)).await
+        self.call(WorkerCall::Heartbeat(heartbeat), Some(secret)).await
     }
 }
 
@@ -98,24 +98,24 @@ pub(crate) struct Hosting(pub(crate) Calls);
 #[async_trait]
 impl Gateway for Hosting {
     async fn register(&self, registration: WorkerRegistration) -> Answered {
-        self.0.call(Said::Registration(registration), None).await
+        self.0.call(WorkerCall::Registration(registration), None).await
     }
 
     async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Answered {
-        self.0.call(Said::Heartbeat(heartbeat), None).await
+        self.0.call(WorkerCall::Heartbeat(heartbeat), None).await
     }
 }
 
 /// Answers the calls.
 pub struct Answering {
     context: Arc<Context>,
-    peers: Peers,
+    peers: PeerNodes,
     rng: StdRng,
 }
 
 impl Answering {
     #[must_use]
-    pub fn new(context: Arc<Context>, peers: Peers, rng: StdRng) -> Self {
+    pub fn new(context: Arc<Context>, peers: PeerNodes, rng: StdRng) -> Self {
         Self { context, peers, rng }
     }
 
@@ -136,7 +136,7 @@ impl Answering {
                 }
                 _ = forget.tick() => {
                     let now = self.context.now();
-                    self.context.seats().forget_silent(now);
+                    self.context.worker_table().forget_silent(now);
                 }
             }
         }
@@ -178,7 +178,7 @@ impl Answering {
                 }
                 None => {
                     // Its outcomes and attempts are looked at once it has registered.
-                    let answer = self.context.seats().answer(None, now);
+                    let answer = self.context.worker_table().answer(None, now);
                     let answer = HeartbeatAnswer { register: true, ..answer };
                     self.reply(call.reply, Ok(answer));
                 }
@@ -190,7 +190,7 @@ impl Answering {
         // Stored before the first dispatch, so that after a crash it is known whose the attempts
         // were; and before anything that a heartbeat says is believed.
         let kept = self.keep(reports, now).await;
-        let beats = known.iter().filter(|call| matches!(call.said, Said::Heartbeat(_)));
+        let beats = known.iter().filter(|call| matches!(call.said, WorkerCall::Heartbeat(_)));
         let workers: Vec<Incarnation> = beats.map(|call| call.said.by()).collect();
         let live = match workers.is_empty() {
             true => Ok(Vec::new()),
@@ -232,10 +232,10 @@ impl Answering {
 
     /// What is kept of a call. `None`: by a worker that has to register first.
     fn report(&self, call: &Call) -> Option<WorkerReport> {
-        let seats = self.context.seats();
+        let worker_table = self.context.worker_table();
         let report = match &call.said {
-            Said::Registration(registration) => seats.first_report(registration),
-            Said::Heartbeat(heartbeat) => seats.report(heartbeat)?,
+            WorkerCall::Registration(registration) => worker_table.first_report(registration),
+            WorkerCall::Heartbeat(heartbeat) => worker_table.report(heartbeat)?,
         };
         let node = self.context.node;
         let hosted_by = call.secret.is_none().then_some(node);
@@ -278,15 +278,15 @@ impl Answering {
 
     async fn answer(
         &mut self,
-        said: &Said,
-        order: Option<orx_model::message::WorkerOrder>,
+        said: &WorkerCall,
+        order: Option<orx_model::message::WorkerDirective>,
         live: &[Live],
         now: Now,
     ) -> Result<HeartbeatAnswer, StoreError> {
         let context = Arc::clone(&self.context);
         let heartbeat = match said {
-            Said::Registration(registration) => {
-                let answer = context.seats().register(registration.clone(), order, now);
+            WorkerCall::Registration(registration) => {
+                let answer = context.worker_table().register(registration.clone(), order, now);
                 context.rooms().registered(registration.clone(), order, now);
                 self.tell_leader();
                 let name = Some(registration.name.clone());
@@ -294,7 +294,7 @@ impl Answering {
                 self.moved(worker, None, Some(WorkerState::Running), now);
                 return Ok(answer);
             }
-            Said::Heartbeat(heartbeat) => heartbeat,
+            WorkerCall::Heartbeat(heartbeat) => heartbeat,
         };
         let worker = heartbeat.incarnation;
         if heartbeat.state == WorkerState::Stopped {
@@ -303,21 +303,21 @@ impl Answering {
             let told: Vec<_> = told.collect();
             context.record(&told, None, &mut self.rng, now).await?;
             context.store.remove_workers(vec![worker], false).await?;
-            let was = context.seats().state_of(worker);
-            context.seats().remove(worker);
+            let was = context.worker_table().state_of(worker);
+            context.worker_table().remove(worker);
             context.rooms().remove(worker);
             self.tell_leader();
             if let Some((worker, state)) = was {
                 self.moved(worker, Some(state), None, now);
             }
-            return Ok(context.seats().answer(None, now));
+            return Ok(context.worker_table().answer(None, now));
         }
         let given: BTreeMap<ExecutionId, Duration> = context.rooms().given_to(worker);
         let (news, of, reconciled) = {
-            let mut seats = context.seats();
-            let news = seats.heard(heartbeat, now);
-            let of = news.moved_from.and_then(|_| seats.state_of(worker));
-            (news, of, seats.heartbeat(heartbeat, live, order, &given, now))
+            let mut worker_table = context.worker_table();
+            let news = worker_table.heard(heartbeat, now);
+            let of = news.moved_from.and_then(|_| worker_table.state_of(worker));
+            (news, of, worker_table.heartbeat(heartbeat, live, order, &given, now))
         };
         context.rooms().heard(heartbeat, order, now);
         if news.for_leader {
@@ -349,7 +349,7 @@ impl Answering {
         if self.context.term().is_some() {
             self.context.wakes.dispatcher.notify_one();
         } else {
-            self.context.notices.workers();
+            self.context.wakeups.workers();
         }
     }
 

@@ -23,7 +23,7 @@ const AFTER_END: Duration = Duration::from_millis(50);
 pub struct Election {
     node: Incarnation,
     settings: Settings,
-    standing: Standing,
+    standing: LeaderState,
     /// When to ask next, on the monotonic clock.
     ask_at: Duration,
     /// The highest epoch heard of.
@@ -31,7 +31,7 @@ pub struct Election {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum LeaderState {
     Following { leader: Option<Term> },
     Leading { term: Term, until: Duration },
 }
@@ -48,7 +48,7 @@ pub enum Turn {
 impl Election {
     #[must_use]
     pub fn new(node: Incarnation, settings: Settings) -> Self {
-        let standing = Standing::Following { leader: None };
+        let standing = LeaderState::Following { leader: None };
         Self { node, settings, standing, ask_at: Duration::ZERO, heard: 0 }
     }
 
@@ -72,8 +72,8 @@ impl Election {
     #[must_use]
     pub fn leads(&self, now: Duration) -> Option<Term> {
         match self.standing {
-            Standing::Leading { term, until } if now < until => Some(term),
-            Standing::Leading { .. } | Standing::Following { .. } => None,
+            LeaderState::Leading { term, until } if now < until => Some(term),
+            LeaderState::Leading { .. } | LeaderState::Following { .. } => None,
         }
     }
 
@@ -81,8 +81,8 @@ impl Election {
     #[must_use]
     pub fn trusted_until(&self) -> Option<Duration> {
         match self.standing {
-            Standing::Leading { until, .. } => Some(until),
-            Standing::Following { .. } => None,
+            LeaderState::Leading { until, .. } => Some(until),
+            LeaderState::Following { .. } => None,
         }
     }
 
@@ -90,8 +90,8 @@ impl Election {
     #[must_use]
     pub fn leader(&self, now: Duration) -> Option<Term> {
         match self.standing {
-            Standing::Leading { .. } => self.leads(now),
-            Standing::Following { leader } => leader,
+            LeaderState::Leading { .. } => self.leads(now),
+            LeaderState::Following { leader } => leader,
         }
     }
 
@@ -102,23 +102,23 @@ impl Election {
                 self.heard = self.heard.max(term.epoch);
                 let until = asked_at
                     + self.settings.leader_lease.saturating_sub(self.settings.leader_margin);
-                self.standing = Standing::Leading { term, until };
+                self.standing = LeaderState::Leading { term, until };
                 self.ask_at = asked_at + self.settings.leader_renew;
                 match before {
                     // Whose trust had ended follows since, though the store still has its lease.
-                    Standing::Leading { term: same, until } if same == term && now < until => {
+                    LeaderState::Leading { term: same, until } if same == term && now < until => {
                         Turn::Same
                     }
-                    Standing::Leading { .. } | Standing::Following { .. } => Turn::Won(term),
+                    LeaderState::Leading { .. } | LeaderState::Following { .. } => Turn::Won(term),
                 }
             }
             Lead::Following { leader, left } => {
                 self.heard = self.heard.max(leader.epoch);
-                self.standing = Standing::Following { leader: Some(leader) };
+                self.standing = LeaderState::Following { leader: Some(leader) };
                 self.ask_at = now + (left + AFTER_END).min(FOLLOW);
                 match before {
-                    Standing::Leading { .. } => Turn::Lost,
-                    Standing::Following { .. } => Turn::Same,
+                    LeaderState::Leading { .. } => Turn::Lost,
+                    LeaderState::Following { .. } => Turn::Same,
                 }
             }
         }
@@ -131,7 +131,7 @@ impl Election {
 
     /// The store refused a write of this term, or the node gave it back.
     pub fn over(&mut self, now: Duration) {
-        self.standing = Standing::Following { leader: None };
+        self.standing = LeaderState::Following { leader: None };
         self.ask_at = now + ASK_AGAIN;
     }
 }

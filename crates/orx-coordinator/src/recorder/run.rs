@@ -56,7 +56,7 @@ struct Aside {
 
 /// What became of a batch.
 #[derive(Debug, Default)]
-pub struct Done {
+pub struct BatchReport {
     /// Outcomes that came too late.
     pub stale: BTreeSet<ExecutionId>,
     /// Outcomes that the store does not take.
@@ -215,7 +215,7 @@ impl Recorder {
     ///
     /// # Errors
     /// Not all of it is recorded: all of it is to be told again.
-    pub async fn record(&mut self, mut events: Events) -> Result<Done> {
+    pub async fn record(&mut self, mut events: Events) -> Result<BatchReport> {
         let context = Arc::clone(&self.context);
         let now = context.now();
         self.look_for_holders(&events).await?;
@@ -291,8 +291,12 @@ impl Recorder {
     }
 
     /// Records outcomes, in ever smaller parts where the store does not take them together.
-    async fn outcomes(&mut self, outcomes: Vec<(Incarnation, Outcome)>, now: Now) -> Result<Done> {
-        let mut done = Done::default();
+    async fn outcomes(
+        &mut self,
+        outcomes: Vec<(Incarnation, Outcome)>,
+        now: Now,
+    ) -> Result<BatchReport> {
+        let mut done = BatchReport::default();
         let mut parts = vec![outcomes];
         while let Some(mut part) = parts.pop() {
             match self.context.record(&part, None, &mut self.rng, now).await {
@@ -325,7 +329,7 @@ impl Recorder {
                 self.logs_grew(chunks.iter().map(|chunk| chunk.job));
                 return Ok(());
             }
-            Err(StoreError::Full) => self.context.notices.store_is(Condition::StoreFull),
+            Err(StoreError::Full) => self.context.wakeups.store_is(Condition::StoreFull),
             Err(StoreError::Backend { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -382,7 +386,7 @@ impl Recorder {
 }
 
 /// The store has all that it takes of them.
-async fn answer(deliveries: Deliveries, done: &Done) {
+async fn answer(deliveries: Deliveries, done: &BatchReport) {
     let answered = deliveries.answer(|envelope| plan::receipt(&envelope.body, &done.stale));
     if let Err(error) = answered.await {
         tracing::debug!(%error, "what was recorded may come again, and changes nothing then");

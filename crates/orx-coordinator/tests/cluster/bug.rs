@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orx_model::job::Origin;
-use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerOrder, WorkerState};
+use orx_model::message::{HeartbeatAnswer, WorkerDirective, WorkerHeartbeat, WorkerState};
 use orx_model::{
     ExecutionId, Incarnation, JobId, JobSpec, JobStatus, LostWith, Name, Outcome, OutcomeKind,
     SecretHash, Timestamp,
 };
 use orx_store::{
-    CancelAnswer, CancelCommand, ClaimRequest, Dispatching, Enqueued, Fire, Jobs, Lead,
+    CancelAnswer, CancelCommand, ClaimRequest, Dispatching, Enqueued, Firing, Jobs, Lead,
     LeadRequest, Leases, Live, Recorded, Result, Term, WorkerPut, WorkerRecord, WorkerReport,
     Workers,
 };
@@ -215,7 +215,7 @@ pub(crate) fn put_workers(
         }
         Some(Bug::FenceUnseen) => {
             for answer in &mut answers {
-                if *answer == WorkerPut::Kept(Some(WorkerOrder::Fence)) {
+                if *answer == WorkerPut::Kept(Some(WorkerDirective::Fence)) {
                     *answer = WorkerPut::Kept(None);
                 }
             }
@@ -238,7 +238,7 @@ pub(crate) fn rows(
             {
                 row.seen_at = Timestamp::from_millis(0);
             }
-            Some(Bug::FenceUnseen) if row.order == Some(WorkerOrder::Fence) => row.order = None,
+            Some(Bug::FenceUnseen) if row.order == Some(WorkerDirective::Fence) => row.order = None,
             _ => {}
         }
     }
@@ -441,7 +441,7 @@ pub(crate) fn live(world: &World, mut live: Vec<Live>) -> Vec<Live> {
 }
 
 /// A second job for a slot.
-pub(crate) fn fire_again(world: &World, fires: &[Fire], term: Term, now: Timestamp) {
+pub(crate) fn fire_again(world: &World, fires: &[Firing], term: Term, now: Timestamp) {
     let slot = |job: &JobSpec| matches!(&job.schedule, Some(Origin { slot: Some(_), .. }));
     let mut again = Vec::new();
     for fire in fires {

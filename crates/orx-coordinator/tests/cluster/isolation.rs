@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use orx_model::message::{WorkerHeartbeat, WorkerRegistration, WorkerState};
-use orx_model::{Incarnation, JobId, JobSpec, Offer};
+use orx_model::{Capabilities, Incarnation, JobId, JobSpec};
 use orx_store::Jobs;
 use orx_testkit::make;
 use orx_transport::GatewayServer;
@@ -43,7 +43,7 @@ fn registration(world: &World, incarnation: Incarnation) -> WorkerRegistration {
         host: "h".into(),
         pid: 1,
         version: "1".into(),
-        offer: Offer { handlers: [name(WORK)].into(), ..Offer::default() },
+        offer: Capabilities { handlers: [name(WORK)].into(), ..Capabilities::default() },
         slots: 1,
         started_at: world.wall(),
     }

@@ -11,7 +11,7 @@ use orx_coordinator::{Clock, Coordinator, Now, Settings};
 use orx_model::message::Envelope;
 use orx_model::{Incarnation, Timestamp};
 use orx_store::{Leases, NodeReport, Store};
-use orx_transport::{Notices, Peers};
+use orx_transport::{PeerNodes, Wakeups};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,7 @@ pub(crate) struct Node {
     pub(crate) events: Mailbox,
     pub(crate) hints: Mailbox,
     pub(crate) inbox: Mailbox,
-    pub(crate) notices: Notices,
+    pub(crate) wakeups: Wakeups,
     coordinator: OnceLock<Coordinator>,
     stop: CancellationToken,
     died: CancellationToken,
@@ -92,7 +92,7 @@ impl Node {
             events: Mailbox::default(),
             hints: Mailbox::default(),
             inbox: Mailbox::default(),
-            notices: if alone { Notices::new() } else { Notices::shared(id) },
+            wakeups: if alone { Wakeups::new() } else { Wakeups::shared(id) },
             coordinator: OnceLock::new(),
             stop: CancellationToken::new(),
             died: CancellationToken::new(),
@@ -172,7 +172,7 @@ impl Node {
     /// In good order.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
-        self.notices.stopping();
+        self.wakeups.stopping();
         self.stop.cancel();
     }
 
@@ -240,7 +240,7 @@ fn parts(world: &Arc<World>, node: &Arc<Node>) -> Parts {
     Parts {
         store,
         transport: Arc::new(node.transport(world)),
-        notices: node.notices.clone(),
+        wakeups: node.wakeups.clone(),
         clock: Arc::new(NodeClock { world: Arc::clone(world), node: Arc::clone(node) }),
         settings: Settings::default(),
         node: NodeReport {
@@ -252,7 +252,7 @@ fn parts(world: &Arc<World>, node: &Arc<Node>) -> Parts {
             started_at: node.clock(world).wall,
         },
         exclusive: world.alone,
-        peers: Peers::default(),
+        peers: PeerNodes::default(),
         seed: node.id.0 as u64,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use orx_model::event::{Event, KnownEvent};
 use orx_model::job::{Labels, json_null};
-use orx_model::message::{ExecutionRef, Message, WorkerOrder};
+use orx_model::message::{ExecutionRef, Message, WorkerDirective};
 use orx_model::schedule::{Overlap, ScheduleSpec, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
@@ -123,10 +123,10 @@ async fn enqueue_at(
     match kept.first() {
         Some(Enqueued::New { id, status }) => {
             if let Some(due) = due {
-                node.notices.due(due);
+                node.wakeups.due(due);
             }
             if *status == JobStatus::Pending {
-                node.notices.work();
+                node.wakeups.work();
             }
             Ok(*id)
         }
@@ -161,13 +161,13 @@ pub(crate) fn cancel(world: &Arc<World>, id: JobId, force: bool) {
         };
         let stop = match answer {
             CancelAnswer::Cancelled { stop } => {
-                node.notices.work();
+                node.wakeups.work();
                 stop
             }
             CancelAnswer::Cancelling { worker, execution, .. } => Some((worker, execution)),
             _ => None,
         };
-        node.notices.feed().publish(vec![changed(id)]);
+        node.wakeups.feed().publish(vec![changed(id)]);
         // Its node may end before it tells the worker, whose next heartbeat says the same.
         let is_told = world.draw(|rng| rng.random_bool(0.7));
         if let Some((worker, execution)) = stop.filter(|_| is_told) {
@@ -194,20 +194,20 @@ pub(crate) fn retry(world: &Arc<World>, id: JobId) {
             if answers.contains(&RetryAnswer::Retried) {
                 world.say(|| format!("retry {id}"));
             }
-            node.notices.work();
-            node.notices.feed().publish(vec![changed(id)]);
+            node.wakeups.work();
+            node.wakeups.feed().publish(vec![changed(id)]);
         }
     });
 }
 
-pub(crate) fn order(world: &Arc<World>, worker: Incarnation, order: Option<WorkerOrder>) {
-    if order == Some(WorkerOrder::Fence) {
+pub(crate) fn order(world: &Arc<World>, worker: Incarnation, order: Option<WorkerDirective>) {
+    if order == Some(WorkerDirective::Fence) {
         world.check(|watch, _| watch.fenced(worker));
     }
     ask(world, |world, node| async move {
         if node.store(&world).order_workers(vec![worker], order).await.is_ok() {
             world.say(|| format!("ordered of {}: {order:?}", worker.0));
-            node.notices.workers();
+            node.wakeups.workers();
             tell(&world, &node, worker, Message::Heartbeat {}).await;
         }
     });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orx_model::message::WorkerOrder;
+use orx_model::message::WorkerDirective;
 use orx_model::{Incarnation, Job, JobId, Name};
 use orx_store::{Jobs, Schedules, SlotRequest};
 use rand::RngExt;
@@ -153,8 +153,8 @@ impl Run {
             51..54 => {
                 let Some(worker) = self.world.some_worker() else { return };
                 let order = match self.roll(5) {
-                    0 => Some(WorkerOrder::Fence),
-                    1 | 2 => Some(WorkerOrder::Drain),
+                    0 => Some(WorkerDirective::Fence),
+                    1 | 2 => Some(WorkerDirective::Drain),
                     _ => None,
                 };
                 people::order(&self.world, worker.id, order);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirective};
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
@@ -333,12 +333,12 @@ slow!(Schedules {
     fn slots(request: SlotRequest) -> Vec<Slot>;
     fn missed_since(since: Timestamp) -> Vec<(Name, u64)>;
     fn is_watching() -> bool;
-    fn watched(limit: u32) -> Vec<Watched>;
+    fn watched(limit: u32) -> Vec<RunDependency>;
     fn import_schedules(all: Vec<(ScheduleRecord, Vec<Slot>)>) -> ();
-    fn all_watched() -> Vec<Watched>;
-    fn import_watched(watched: Vec<Watched>) -> ();
+    fn all_watched() -> Vec<RunDependency>;
+    fn import_watched(watched: Vec<RunDependency>) -> ();
     led fn rewind(rewinds: Vec<Rewind>; now: Timestamp) -> Vec<bool>;
-    led fn settle(settles: Vec<Settle>; now: Timestamp) -> Vec<Settled>;
+    led fn settle(settles: Vec<DependencyStep>; now: Timestamp) -> Vec<Settled>;
     led fn prune_slots(before: Timestamp, limit: u32; ) -> u64;
 }
     async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
@@ -354,7 +354,7 @@ slow!(Schedules {
     }
     async fn fire(
         &self,
-        fires: Vec<Fire>,
+        fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
     ) -> Result<Vec<Option<Vec<JobId>>>> {
@@ -406,7 +406,7 @@ slow!(Workers {
     async fn order_workers(
         &self,
         workers: Vec<Incarnation>,
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
     ) -> Result<Vec<bool>> {
         self.call("order_workers", move |world| {
             let stands = done(world.memory.order_workers(workers.clone(), order))?;
@@ -460,10 +460,10 @@ slow!(Tokens {
 
 slow!(Transfer {
     fn row_counts() -> RowCounts;
-    fn export(after: Option<JobId>, limit: u32) -> Vec<Parcel>;
-    fn import(parcels: Vec<Parcel>) -> u64;
-    fn export_keys(after: Option<String>, limit: u32) -> Vec<KeptKey>;
-    fn import_keys(keys: Vec<KeptKey>) -> ();
+    fn export(after: Option<JobId>, limit: u32) -> Vec<JobExport>;
+    fn import(parcels: Vec<JobExport>) -> u64;
+    fn export_keys(after: Option<String>, limit: u32) -> Vec<RetainedKey>;
+    fn import_keys(keys: Vec<RetainedKey>) -> ();
     fn next_job() -> JobId;
     fn skip_jobs(next: JobId) -> ();
     fn home() -> Home;

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use orx_model::message::{Dispatch, HeartbeatAnswer, Message, WorkerOrder};
+use orx_model::message::{Dispatch, HeartbeatAnswer, Message, WorkerDirective};
 use orx_model::{
     ExecutionId, Incarnation, Job, JobEvent, JobId, JobStatus, Lane, LostWith, Name, Outcome,
     OutcomeKind, Timestamp,
@@ -43,7 +43,7 @@ pub(crate) struct Watch {
     /// Whom a person gave up.
     fenced: BTreeSet<Incarnation>,
     /// What the store has as ordered of workers, and since when.
-    orders: BTreeMap<Incarnation, (WorkerOrder, Duration)>,
+    orders: BTreeMap<Incarnation, (WorkerDirective, Duration)>,
     /// When the newest term began.
     led: Duration,
     /// Workers that ended or died, and when.
@@ -165,7 +165,7 @@ impl Watch {
     pub(crate) fn ordered(
         &mut self,
         worker: Incarnation,
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
         clock: Duration,
     ) -> Checked {
         match order {
@@ -177,8 +177,9 @@ impl Watch {
 
     /// With its row what is ordered of a worker is forgotten, but for a fence.
     pub(crate) fn forgotten(&mut self, workers: &[Incarnation]) -> Checked {
-        self.orders
-            .retain(|worker, (order, _)| *order == WorkerOrder::Fence || !workers.contains(worker));
+        self.orders.retain(|worker, (order, _)| {
+            *order == WorkerDirective::Fence || !workers.contains(worker)
+        });
         Ok(())
     }
 
@@ -466,7 +467,7 @@ impl Watch {
         if answer.register || answer.fenced {
             return Ok(());
         }
-        if let Some((WorkerOrder::Fence, since)) = self.orders.get(&worker)
+        if let Some((WorkerDirective::Fence, since)) = self.orders.get(&worker)
             && sent_at >= *since + TOLD_AFTER
         {
             return Err(format!("I17: {} is fenced, and does not hear of it", worker.0));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use orx_model::message::{Body, Dispatch, HeartbeatAnswer, WorkerRegistration, WorkerState};
-use orx_model::{ExecutionId, Incarnation, JobId, Offer, Outcome, OutcomeKind, Timestamp};
+use orx_model::{Capabilities, ExecutionId, Incarnation, JobId, Outcome, OutcomeKind, Timestamp};
 use orx_transport::GatewayError;
 use orx_worker::protocol::{Core, CoreOptions, Effect, Input, Moment, WAITS_MOST};
 use rand::rngs::StdRng;
@@ -198,7 +198,7 @@ async fn live(world: &Arc<World>, worker: &Arc<Worker>, mut ordered: mpsc::Recei
         host: "h".into(),
         pid: 1,
         version: "1".into(),
-        offer: Offer { handlers, queues, ..Offer::default() },
+        offer: Capabilities { handlers, queues, ..Capabilities::default() },
         slots,
         started_at: worker.wall(world),
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use orx_coordinator::gateway::run::{Answering, Call, Said};
+use orx_coordinator::gateway::run::{Answering, Call, WorkerCall};
 use orx_coordinator::leader::dispatcher::plan::Rooms;
 use orx_coordinator::leader::dispatcher::run::Dispatcher;
 use orx_coordinator::leader::janitor::Janitor;
@@ -20,12 +20,12 @@ use orx_coordinator::recorder::run::Recorder;
 use orx_coordinator::{Clock, Context, Now, Settings, nodes};
 use orx_feed::Feed;
 use orx_model::message::{
-    Body, Envelope, HeartbeatAnswer, Hint, Message, WorkerHeartbeat, WorkerRegistration,
+    Body, Envelope, HeartbeatAnswer, Message, Notification, WorkerHeartbeat, WorkerRegistration,
 };
 use orx_model::{ExecutionId, Incarnation, SecretHash, Timestamp};
 use orx_store::{Store, StoreError, Term};
 use orx_transport::{
-    Channel, GatewayError, Notices, Peers, Shard, Subscription, Transport, TransportError,
+    Channel, GatewayError, PeerNodes, Shard, Subscription, Transport, TransportError, Wakeups,
 };
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -89,7 +89,7 @@ impl Transport for Hands {
 pub(crate) struct Outbox {
     pub(crate) send: Vec<(Incarnation, Message)>,
     /// For other nodes.
-    pub(crate) hint: Option<Hint>,
+    pub(crate) hint: Option<Notification>,
     pub(crate) stale: Vec<ExecutionId>,
     /// What was told is to be told again.
     pub(crate) again: Option<StoreError>,
@@ -110,7 +110,7 @@ struct Duties {
 pub(crate) struct Stepped {
     pub(crate) context: Arc<Context>,
     hands: Arc<Hands>,
-    notices: Notices,
+    wakeups: Wakeups,
     answering: Answering,
     recorder: Recorder,
     rng: StdRng,
@@ -127,16 +127,16 @@ impl Stepped {
     ) -> Self {
         let hands = Arc::new(Hands::default());
         hands.with(|hands| hands.now = Some(now));
-        let notices = Notices::shared(node);
+        let wakeups = Wakeups::shared(node);
         let transport: Arc<dyn Transport> = Arc::<Hands>::clone(&hands);
         let clock: Arc<dyn Clock> = Arc::<Hands>::clone(&hands);
         let context =
-            Context::new((store, transport, notices.clone()), clock, settings, node, seed);
+            Context::new((store, transport, wakeups.clone()), clock, settings, node, seed);
         let mut rng = StdRng::seed_from_u64(seed);
         let answering =
-            Answering::new(Arc::clone(&context), Peers::default(), StdRng::from_rng(&mut rng));
+            Answering::new(Arc::clone(&context), PeerNodes::default(), StdRng::from_rng(&mut rng));
         let recorder = Recorder::new(Arc::clone(&context), StdRng::from_rng(&mut rng));
-        Self { context, hands, notices, answering, recorder, rng, duties: None }
+        Self { context, hands, wakeups, answering, recorder, rng, duties: None }
     }
 
     fn at(&self, now: Now) {
@@ -145,7 +145,7 @@ impl Stepped {
 
     fn outbox(&self) -> Outbox {
         let send = self.hands.with(|hands| std::mem::take(&mut hands.sent));
-        Outbox { send, hint: self.notices.for_others().now_or_never(), ..Outbox::default() }
+        Outbox { send, hint: self.wakeups.for_others().now_or_never(), ..Outbox::default() }
     }
 
     pub(crate) fn rooms(&self) -> parking_lot::MutexGuard<'_, Rooms> {
@@ -153,7 +153,7 @@ impl Stepped {
     }
 
     pub(crate) fn feed(&self) -> &Feed {
-        self.notices.feed()
+        self.wakeups.feed()
     }
 
     pub(crate) fn term(&self) -> Option<Term> {
@@ -185,7 +185,7 @@ impl Stepped {
         secret: Option<SecretHash>,
         now: Now,
     ) -> (HeartbeatAnswer, Outbox) {
-        let answer = self.call(Said::Registration(registration), secret, now);
+        let answer = self.call(WorkerCall::Registration(registration), secret, now);
         answer.expect("registered")
     }
 
@@ -195,12 +195,12 @@ impl Stepped {
         secret: Option<SecretHash>,
         now: Now,
     ) -> (HeartbeatAnswer, Outbox) {
-        self.call(Said::Heartbeat(heartbeat.clone()), secret, now).expect("heard")
+        self.call(WorkerCall::Heartbeat(heartbeat.clone()), secret, now).expect("heard")
     }
 
     fn call(
         &mut self,
-        said: Said,
+        said: WorkerCall,
         secret: Option<SecretHash>,
         now: Now,
     ) -> Result<(HeartbeatAnswer, Outbox), GatewayError> {
@@ -241,8 +241,8 @@ impl Stepped {
     }
 
     pub(crate) fn due_at(&mut self, at: Timestamp) {
-        self.notices.due(at);
-        let _ = self.notices.for_others().now_or_never();
+        self.wakeups.due(at);
+        let _ = self.wakeups.for_others().now_or_never();
         self.hears();
     }
 
@@ -297,7 +297,7 @@ impl Stepped {
     }
 
     /// What another node tells.
-    pub(crate) fn heard(&mut self, hint: &Hint, now: Now) {
+    pub(crate) fn heard(&mut self, hint: &Notification, now: Now) {
         self.at(now);
         nodes::heard(&self.context, hint);
         self.hears();

@@ -1,6 +1,6 @@
 //! What a due time does about a run that has not ended.
 
-use orx_model::message::Hint;
+use orx_model::message::Notification;
 use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec};
 use orx_model::{JobId, JobStatus, OutcomeKind};
 use orx_store::{CancelCommand, Jobs, Schedules};
@@ -101,7 +101,7 @@ fn third_hour_after_the_waiting_run_was_cancelled(overlap: Overlap) -> World {
     let id = world.runs()[1].0;
     let cancel = CancelCommand { id, reason: None, by: None, force: false, expected: None };
     done(world.store.cancel(vec![cancel], ms(world.clock))).expect("cancelled");
-    let hint = Hint { room: true, all_ended: true, ..Hint::default() };
+    let hint = Notification { room: true, all_ended: true, ..Notification::default() };
     world.engine.heard(&hint, world.now());
     world.until(START + 3 * HOUR);
     world
@@ -162,9 +162,9 @@ fn triggered_beside(overlap: Overlap) -> (World, JobId, JobId) {
     world.until(START + HOUR);
     world.pass(MINUTE);
     let first = world.runs()[0].0;
-    let by_hand = world.trigger("s");
+    let manual = world.trigger("s");
     assert_eq!(world.run_status(), [Dispatched, Dispatched], "it waits for none");
-    (world, first, by_hand)
+    (world, first, manual)
 }
 
 #[test]
@@ -177,8 +177,8 @@ fn a_due_time_finds_the_triggered_run_that_outlasted_the_one_beside_it() {
 
 #[test]
 fn a_due_time_finds_the_run_that_outlasted_the_one_triggered_beside_it() {
-    let (mut world, first, by_hand) = triggered_beside(Overlap::Skip);
-    world.succeed(by_hand);
+    let (mut world, first, manual) = triggered_beside(Overlap::Skip);
+    world.succeed(manual);
     world.until(START + 2 * HOUR);
     assert_eq!(world.words("s"), "1 ran, 2 skipped");
     world.succeed(first);
@@ -202,11 +202,11 @@ fn what_waits_for_its_turn_waits_for_a_triggered_run_and_for_the_one_beside_it()
 
 #[test]
 fn cancel_old_cancels_a_triggered_run_and_the_one_beside_it() {
-    let (mut world, first, by_hand) = triggered_beside(Overlap::CancelOld);
+    let (mut world, first, manual) = triggered_beside(Overlap::CancelOld);
     world.until(START + 2 * HOUR);
     world.pass(200);
-    assert_eq!(world.cancels_of(by_hand), 1);
-    world.end(by_hand, OutcomeKind::Cancelled);
+    assert_eq!(world.cancels_of(manual), 1);
+    world.end(manual, OutcomeKind::Cancelled);
     assert_eq!(world.cancels_of(first), 1);
     assert_eq!(world.run_status()[2], Created, "one goes on still");
     world.end(first, OutcomeKind::Cancelled);
@@ -215,8 +215,8 @@ fn cancel_old_cancels_a_triggered_run_and_the_one_beside_it() {
 
 #[test]
 fn nothing_is_watched_once_runs_side_by_side_have_ended() {
-    let (mut world, first, by_hand) = triggered_beside(Overlap::Skip);
-    world.succeed(by_hand);
+    let (mut world, first, manual) = triggered_beside(Overlap::Skip);
+    world.succeed(manual);
     world.succeed(first);
     assert!(!done(world.store.is_watching()).expect("read"));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirective};
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
@@ -49,7 +49,7 @@ impl Schedules for Shim {
 
     async fn fire(
         &self,
-        fires: Vec<Fire>,
+        fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
     ) -> Result<Vec<Option<Vec<JobId>>>> {
@@ -103,12 +103,12 @@ impl Schedules for Shim {
     async fn is_watching(&self) -> Result<bool> {
         self.memory.is_watching().await
     }
-    async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
+    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
         self.memory.watched(limit).await
     }
     async fn settle(
         &self,
-        settles: Vec<Settle>,
+        settles: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Settled>> {
@@ -120,10 +120,10 @@ impl Schedules for Shim {
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
         self.memory.import_schedules(all).await
     }
-    async fn all_watched(&self) -> Result<Vec<Watched>> {
+    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
         self.memory.all_watched().await
     }
-    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
+    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
         self.memory.import_watched(watched).await
     }
 }
@@ -178,7 +178,7 @@ pass!(Workers {
     fn put_workers(reports: Vec<(SecretHash, WorkerReport)>, now: Timestamp) -> Vec<WorkerPut>;
     fn worker_secret(worker: Incarnation) -> Option<SecretHash>;
     fn workers(now: Timestamp) -> Vec<WorkerRecord>;
-    fn order_workers(workers: Vec<Incarnation>, order: Option<WorkerOrder>) -> Vec<bool>;
+    fn order_workers(workers: Vec<Incarnation>, order: Option<WorkerDirective>) -> Vec<bool>;
     fn remove_workers(workers: Vec<Incarnation>, fenced: bool) -> ();
 });
 
@@ -206,10 +206,10 @@ pass!(Tokens {
 
 pass!(Transfer {
     fn row_counts() -> RowCounts;
-    fn export(after: Option<JobId>, limit: u32) -> Vec<Parcel>;
-    fn import(parcels: Vec<Parcel>) -> u64;
-    fn export_keys(after: Option<String>, limit: u32) -> Vec<KeptKey>;
-    fn import_keys(keys: Vec<KeptKey>) -> ();
+    fn export(after: Option<JobId>, limit: u32) -> Vec<JobExport>;
+    fn import(parcels: Vec<JobExport>) -> u64;
+    fn export_keys(after: Option<String>, limit: u32) -> Vec<RetainedKey>;
+    fn import_keys(keys: Vec<RetainedKey>) -> ();
     fn next_job() -> JobId;
     fn skip_jobs(next: JobId) -> ();
     fn home() -> Home;

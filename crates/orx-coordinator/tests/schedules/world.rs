@@ -11,7 +11,7 @@ use orx_model::message::{Message, WorkerHeartbeat, WorkerRegistration, WorkerSta
 use orx_model::schedule::{Due, ScheduleSpec, Slot, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
-    Incarnation, Job, JobId, JobSpec, JobStatus, Name, Offer, OnLost, Outcome, OutcomeKind,
+    Capabilities, Incarnation, Job, JobId, JobSpec, JobStatus, Name, OnLost, Outcome, OutcomeKind,
     Priority, RetryPolicy, SecretHash, Timestamp,
 };
 use orx_store::{
@@ -140,7 +140,7 @@ impl World {
             host: "h".into(),
             pid: 1,
             version: "1".into(),
-            offer: Offer { handlers, ..Offer::default() },
+            offer: Capabilities { handlers, ..Capabilities::default() },
             slots: 8,
             started_at: ms(START),
         };
@@ -177,7 +177,7 @@ impl World {
 
     /// A person runs it now.
     pub(crate) fn trigger(&mut self, id: &str) -> JobId {
-        let fire = self.record(id).by_hand("person".to_owned(), ms(self.clock));
+        let fire = self.record(id).manual("person".to_owned(), ms(self.clock));
         let fired = done(self.store.fire(vec![fire], None, ms(self.clock))).expect("fired");
         let job = fired[0].as_ref().expect("it stands as it was read")[0];
         self.engine.due_at(ms(self.clock));

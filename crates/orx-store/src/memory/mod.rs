@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use orx_model::filter::Filter;
-use orx_model::job::{CancelRequest, DeadReason, Ends};
+use orx_model::job::{AttemptCounts, CancelRequest, DeadReason};
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{Dispatch, ExecutionProgress, ExecutionRef, Started, WorkerOrder};
+use orx_model::message::{Dispatch, ExecutionProgress, ExecutionRef, Started, WorkerDirective};
 use orx_model::settle::{self, settle};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
@@ -19,13 +19,13 @@ use orx_model::{
     JobSummary, Lane, LiveAttempt, Name, Outcome, OutcomeKind, SecretHash, Timestamp, limits, next,
 };
 
-use crate::merge::{Given, Takers};
-use crate::words::span;
+use crate::codec::span;
+use crate::lane_merge::{Given, Takers};
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
-    DeadLetters, Dispatching, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest, Leases,
-    ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
-    PruneRequest, Pruned, Recorded, Result, RetryAnswer, RowCounts, StoreError, StoreInfo, Term,
+    DeadLetters, Dispatching, Enqueued, Holder, Home, JobExport, Jobs, Lead, LeadRequest, Leases,
+    ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Promoted, PruneRequest,
+    Pruned, Recorded, Result, RetainedKey, RetryAnswer, RowCounts, StoreError, StoreInfo, Term,
     TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
@@ -56,11 +56,11 @@ struct State {
     jobs: BTreeMap<JobId, Entry>,
     keys: BTreeMap<String, JobId>,
     /// Those of forgotten jobs.
-    kept_keys: BTreeMap<String, KeptKey>,
+    kept_keys: BTreeMap<String, RetainedKey>,
     home: Home,
     dead: BTreeMap<JobId, (DeadReason, Timestamp)>,
     logs: BTreeMap<(JobId, u32, u64), LogChunk>,
-    workers: BTreeMap<Incarnation, Heard>,
+    workers: BTreeMap<Incarnation, WorkerRow>,
     nodes: BTreeMap<Incarnation, (NodeReport, Timestamp)>,
     epoch: u64,
     lease: Option<(Incarnation, Timestamp)>,
@@ -80,11 +80,11 @@ struct Entry {
     ended: Vec<Attempt>,
 }
 
-struct Heard {
+struct WorkerRow {
     report: WorkerReport,
     secret: SecretHash,
     seen_at: Timestamp,
-    order: Option<WorkerOrder>,
+    order: Option<WorkerDirective>,
 }
 
 impl Memory {
@@ -252,7 +252,7 @@ impl State {
                 answers.push(Recorded::Stale { status: job.status });
                 continue;
             }
-            let standing = settle::Standing {
+            let standing = settle::RetryInputs {
                 ends: job.ends,
                 retry: job.retry,
                 on_lost: job.on_lost,
@@ -282,7 +282,7 @@ impl State {
         ended: &Outcome,
         (event, by): (JobEvent, Option<Term>),
         status: AttemptStatus,
-        ends: Ends,
+        ends: AttemptCounts,
         run_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<JobStatus> {
@@ -531,7 +531,7 @@ impl Jobs for Memory {
                 let job = &mut entry.job;
                 job.run_at = now;
                 job.finished_at = None;
-                job.ends = Ends::default();
+                job.ends = AttemptCounts::default();
                 job.cancel = None;
                 job.error = None;
                 job.exit = None;
@@ -556,7 +556,7 @@ fn accepted(id: JobId, status: JobStatus, spec: JobSpec, now: Timestamp) -> Job 
         run_at: spec.run_at.map_or(now, |run_at| run_at.max(now)),
         attempt: 0,
         live: None,
-        ends: Ends::default(),
+        ends: AttemptCounts::default(),
         retry: spec.retry,
         timeout_ms: spec.timeout_ms,
         deadline: spec.deadline,
@@ -885,7 +885,7 @@ impl Workers for Memory {
         let mut answers = Vec::new();
         for (secret, report) in workers {
             let incarnation = report.registration.incarnation;
-            let heard = state.workers.entry(incarnation).or_insert_with(|| Heard {
+            let heard = state.workers.entry(incarnation).or_insert_with(|| WorkerRow {
                 report: report.clone(),
                 secret,
                 seen_at: now,
@@ -895,7 +895,7 @@ impl Workers for Memory {
                 answers.push(WorkerPut::OtherSecret);
                 continue;
             }
-            if heard.order != Some(WorkerOrder::Fence) {
+            if heard.order != Some(WorkerDirective::Fence) {
                 if report.heartbeat == 0 || report.heartbeat >= heard.report.heartbeat {
                     heard.report = report;
                 }
@@ -932,12 +932,12 @@ impl Workers for Memory {
     async fn order_workers(
         &self,
         workers: Vec<Incarnation>,
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
     ) -> Result<Vec<bool>> {
         let mut state = self.state()?;
         let mut give = |worker: &Incarnation| {
             let Some(heard) = state.workers.get_mut(worker) else { return false };
-            if heard.order != Some(WorkerOrder::Fence) {
+            if heard.order != Some(WorkerDirective::Fence) {
                 heard.order = order;
             }
             heard.order == order
@@ -948,7 +948,7 @@ impl Workers for Memory {
     async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
         let mut state = self.state()?;
         state.workers.retain(|incarnation, worker| {
-            let stays = worker.order == Some(WorkerOrder::Fence) && !fenced;
+            let stays = worker.order == Some(WorkerDirective::Fence) && !fenced;
             stays || !workers.contains(incarnation)
         });
         Ok(())
@@ -1117,7 +1117,7 @@ impl Upkeep for Memory {
                 let ended = job.finished_at.unwrap_or(job.created_at);
                 let kept_until = ended.saturating_add(orx_model::limits::KEY_KEPT);
                 let (hash, status) = (key_hash, job.status);
-                let kept = KeptKey { key: key.clone(), job: *id, hash, status, kept_until };
+                let kept = RetainedKey { key: key.clone(), job: *id, hash, status, kept_until };
                 state.kept_keys.insert(key, kept);
             }
             jobs += 1;
@@ -1167,11 +1167,11 @@ impl Transfer for Memory {
         })
     }
 
-    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobExport>> {
         let state = self.state()?;
         let above = state.jobs.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
         let parcel = |(id, entry): (&JobId, &Entry)| {
-            Some(Parcel {
+            Some(JobExport {
                 job: state.view(*id)?,
                 key_hash: entry.key_hash.clone(),
                 expire_at: entry.expire_at,
@@ -1182,10 +1182,10 @@ impl Transfer for Memory {
         Ok(above.filter_map(parcel).take(limit as usize).collect())
     }
 
-    async fn import(&self, parcels: Vec<Parcel>) -> Result<u64> {
+    async fn import(&self, parcels: Vec<JobExport>) -> Result<u64> {
         let mut state = self.state()?;
         let mut new = 0;
-        for Parcel { mut job, key_hash, expire_at, dead_at, attempts } in parcels {
+        for JobExport { mut job, key_hash, expire_at, dead_at, attempts } in parcels {
             let id = job.id;
             if state.jobs.contains_key(&id) {
                 continue;
@@ -1204,13 +1204,13 @@ impl Transfer for Memory {
         Ok(new)
     }
 
-    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>> {
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
         let state = self.state()?;
-        let above = |kept: &&KeptKey| after.as_ref().is_none_or(|after| kept.key > *after);
+        let above = |kept: &&RetainedKey| after.as_ref().is_none_or(|after| kept.key > *after);
         Ok(state.kept_keys.values().filter(above).take(limit as usize).cloned().collect())
     }
 
-    async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()> {
+    async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
         let mut state = self.state()?;
         for kept in keys {
             if !state.keys.contains_key(&kept.key) {

@@ -10,8 +10,8 @@ use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Name, Timestamp};
 use super::{Memory, State};
 use crate::schedules::{first_status, with_job};
 use crate::{
-    Basis, Changed, Fire, LastRun, Result, Rewind, RunAfter, SLOTS_KEPT, SchedulePlan,
-    ScheduleRecord, Schedules, Settle, Settled, SlotRequest, Term, Watched,
+    Changed, DependencyStep, ExpectedVersion, Firing, LastRun, Result, Rewind, RunAfter,
+    RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
 };
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Kept {
     }
 
     /// A slot that this would run made a job before.
-    fn ran_before(&self, fire: &Fire) -> bool {
+    fn ran_before(&self, fire: &Firing) -> bool {
         let mut slots = fire.runs.iter().filter_map(|run| run.row.as_ref()).map(|row| row.slot);
         let id = &fire.basis.id;
         slots.any(|slot| {
@@ -86,13 +86,13 @@ impl State {
         record
     }
 
-    fn stands(&self, basis: &Basis) -> bool {
+    fn stands(&self, basis: &ExpectedVersion) -> bool {
         let kept = self.schedules.schedules.get(&basis.id);
         kept.is_some_and(|kept| self.seen(kept).basis() == *basis)
     }
 
-    fn watch(&self, job: JobId, row: &Row) -> Watched {
-        Watched {
+    fn watch(&self, job: JobId, row: &Row) -> RunDependency {
+        RunDependency {
             job,
             schedule: row.schedule.clone(),
             slot: row.slot,
@@ -112,7 +112,7 @@ impl State {
         self.has_ended(job) || row.after.is_some_and(wanted)
     }
 
-    fn fire_one(&mut self, fire: Fire, by: Option<Term>, now: Timestamp) -> Vec<JobId> {
+    fn fire_one(&mut self, fire: Firing, by: Option<Term>, now: Timestamp) -> Vec<JobId> {
         let id = fire.basis.id.clone();
         let last = fire.basis.last_run.map(|(job, _)| job);
         let mut jobs: Vec<JobId> = Vec::new();
@@ -154,13 +154,13 @@ impl State {
         jobs
     }
 
-    fn settle_one(&mut self, settle: Settle, by: Term, now: Timestamp) -> Result<Settled> {
+    fn settle_one(&mut self, settle: DependencyStep, by: Term, now: Timestamp) -> Result<Settled> {
         let job = settle.job();
         if !self.schedules.watched.contains_key(&job) {
             return Ok(Settled::Nothing);
         }
         match settle {
-            Settle::Release { .. } => {
+            DependencyStep::Release { .. } => {
                 let Some(row) = self.schedules.watched.get_mut(&job) else {
                     return Ok(Settled::Nothing);
                 };
@@ -179,7 +179,7 @@ impl State {
                 }
                 Ok(Settled::Done)
             }
-            Settle::End { alert, .. } => {
+            DependencyStep::End { alert, .. } => {
                 self.schedules.watched.remove(&job);
                 Ok(alert.map_or(Settled::Done, |alert| {
                     Settled::Alerted(self.add(alert, JobStatus::Pending, Some(by), now))
@@ -311,7 +311,7 @@ impl Schedules for Memory {
 
     async fn fire(
         &self,
-        fires: Vec<Fire>,
+        fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
     ) -> Result<Vec<Option<Vec<JobId>>>> {
@@ -355,7 +355,7 @@ impl Schedules for Memory {
         Ok(!self.state()?.schedules.watched.is_empty())
     }
 
-    async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
+    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
         let state = self.state()?;
         let all = state.schedules.watched.iter();
         let ripe = all.filter(|(job, row)| state.is_ripe(**job, row));
@@ -364,7 +364,7 @@ impl Schedules for Memory {
 
     async fn settle(
         &self,
-        settles: Vec<Settle>,
+        settles: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Settled>> {
@@ -407,14 +407,14 @@ impl Schedules for Memory {
         Ok(())
     }
 
-    async fn all_watched(&self) -> Result<Vec<Watched>> {
+    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
         let state = self.state()?;
         Ok(state.schedules.watched.iter().map(|(job, row)| state.watch(*job, row)).collect())
     }
 
-    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
+    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
         let mut state = self.state()?;
-        for Watched { job, schedule, slot, after, cancel, on_failure, .. } in watched {
+        for RunDependency { job, schedule, slot, after, cancel, on_failure, .. } in watched {
             let after = after.map(|(after, _)| after);
             let row = Row { schedule, slot, after, cancel, on_failure };
             state.schedules.watched.entry(job).or_insert(row);

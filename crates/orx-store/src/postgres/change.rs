@@ -8,12 +8,12 @@ use orx_model::{
 };
 use sqlx::postgres::PgRow;
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::row::Columns;
 use super::sql::{Statement, Value};
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
-use crate::words::{FORCED, capped, over, status_code};
+use crate::codec::{FORCED, capped, over, status_code};
 use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer, Term};
 
 /// Of a batch, the places that have no answer yet, of each job the first: what is done to one job
@@ -25,7 +25,7 @@ pub(super) fn firsts<A>(answers: &[Option<A>], job: impl Fn(usize) -> JobId) -> 
 }
 
 /// Of statuses from which `event` leads somewhere, where it leads. It is the same from all of them.
-fn whence(event: JobEvent) -> Done<(Vec<JobStatus>, JobStatus)> {
+fn whence(event: JobEvent) -> DbResult<(Vec<JobStatus>, JobStatus)> {
     let from: Vec<JobStatus> =
         JobStatus::ALL.into_iter().filter(|status| next(*status, event).is_ok()).collect();
     let to = next(from.first().copied().unwrap_or(JobStatus::Created), event)?;
@@ -41,12 +41,12 @@ impl Inner {
         self: &Arc<Self>,
         cancels: &[CancelCommand],
         now: Timestamp,
-    ) -> Done<Vec<CancelAnswer>> {
+    ) -> DbResult<Vec<CancelAnswer>> {
         let mut answers: Vec<Option<CancelAnswer>> = vec![None; cancels.len()];
         loop {
             let left = firsts(&answers, |place| cancels[place].id);
             if left.is_empty() {
-                return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy);
+                return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Busy);
             }
             let commands: Vec<&CancelCommand> = left.iter().map(|place| &cancels[*place]).collect();
             let done = answers.iter().any(Option::is_some);
@@ -67,13 +67,13 @@ impl Inner {
         self: &Arc<Self>,
         ids: &[JobId],
         now: Timestamp,
-    ) -> Done<Vec<RetryAnswer>> {
+    ) -> DbResult<Vec<RetryAnswer>> {
         let (from, to) = whence(JobEvent::Revive)?;
         let mut answers: Vec<Option<RetryAnswer>> = vec![None; ids.len()];
         loop {
             let left = firsts(&answers, |place| ids[place]);
             if left.is_empty() {
-                return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy);
+                return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Busy);
             }
             let values = [
                 ("jobs", sql::ints(left.iter().map(|place| ids[*place].0))),
@@ -100,14 +100,14 @@ impl Inner {
         }
     }
 
-    pub(super) async fn delete_dead_letters(&self, ids: &[JobId]) -> Done<Vec<bool>> {
+    pub(super) async fn delete_dead_letters(&self, ids: &[JobId]) -> DbResult<Vec<bool>> {
         let message = sql::fill(
             include_str!("delete_dead.sql"),
             [("jobs", sql::ints(ids.iter().map(|id| id.0)))],
         );
         let rows = self.rows(Kind::Durable, message).await?;
         let forgotten = rows.iter().map(|row| Columns(row).job(0));
-        let mut forgotten: HashSet<JobId> = forgotten.collect::<Done<_>>()?;
+        let mut forgotten: HashSet<JobId> = forgotten.collect::<DbResult<_>>()?;
         // There is one letter of a job, so the first to ask had it.
         Ok(ids.iter().map(|id| forgotten.remove(id)).collect())
     }
@@ -117,7 +117,7 @@ impl Inner {
         term: Term,
         now: Timestamp,
         limit: u32,
-    ) -> Done<Promoted> {
+    ) -> DbResult<Promoted> {
         let (_, due) = whence(JobEvent::Due)?;
         let (_, cancelled) = whence(JobEvent::Cancel)?;
         let values = [
@@ -133,7 +133,7 @@ impl Inner {
         ];
         let message = sql::fill(include_str!("promote.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
-        let row = Columns(rows.first().ok_or(Trouble::Deposed)?);
+        let row = Columns(rows.first().ok_or(DbError::Deposed)?);
         let (expired, due) = (row.jobs(0)?, row.jobs(1)?);
         if !expired.is_empty() || !due.is_empty() {
             self.count();
@@ -167,7 +167,7 @@ impl Before {
 }
 
 /// What a statement found.
-fn before(rows: &[PgRow]) -> Done<HashMap<JobId, Before>> {
+fn before(rows: &[PgRow]) -> DbResult<HashMap<JobId, Before>> {
     let before = |row| {
         let row = Columns(row);
         let live = row.optional_id(2)?.zip(row.optional_id(3)?);
@@ -177,7 +177,7 @@ fn before(rows: &[PgRow]) -> Done<HashMap<JobId, Before>> {
     rows.iter().map(before).collect()
 }
 
-fn cancel_statement(commands: &[&CancelCommand], now: Timestamp) -> Done<Statement> {
+fn cancel_statement(commands: &[&CancelCommand], now: Timestamp) -> DbResult<Statement> {
     let (waiting, cancelled) = whence(JobEvent::Cancel)?;
     let (live, stopped) = whence(JobEvent::Stopped)?;
     let texts = |of: fn(&CancelCommand) -> Option<&str>| {

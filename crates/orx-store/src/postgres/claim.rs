@@ -10,13 +10,13 @@ use std::sync::Arc;
 use orx_model::settle::ALONE_FROM;
 use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::row::Columns;
 use super::sql::{Statement, Value};
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
-use crate::merge::{Given, Merge, Place, Want};
-use crate::words::{self, integer, over, status_code};
+use crate::codec::{self, integer, over, status_code};
+use crate::lane_merge::{Given, Merge, ReadyOrder, Want};
 use crate::{ClaimRequest, Claimed, Term};
 
 /// Jobs cancelled by one claim because their time was over: a claim has an end also where all that
@@ -51,14 +51,14 @@ impl Inner {
         requests: &[ClaimRequest],
         term: Term,
         now: Timestamp,
-    ) -> Done<Vec<Claimed>> {
+    ) -> DbResult<Vec<Claimed>> {
         let (chosen, leads) = self.choose(requests, term, now).await?;
         if chosen.is_empty() && leads {
             return Ok(Vec::new());
         }
         let rows = self.rows(Kind::Unsynced, statement(&chosen, requests, term, now)?).await?;
         if rows.is_empty() {
-            return Err(Trouble::Deposed);
+            return Err(DbError::Deposed);
         }
         if chosen.is_empty() {
             return Ok(Vec::new());
@@ -70,7 +70,7 @@ impl Inner {
             if let Some(job) = row.optional_int(0)? {
                 // Of one that cannot be read: it heals as a dispatch that was lost.
                 let spec = row.optional(3)?.map(str::as_bytes);
-                let Some(spec) = words::readable::<JobSpec>(JobId(job), spec) else { continue };
+                let Some(spec) = codec::readable::<JobSpec>(JobId(job), spec) else { continue };
                 taken.insert(job, (row.count(1)?, row.count(2)?, spec));
             }
         }
@@ -79,7 +79,7 @@ impl Inner {
             let Given { request, execution } = chosen.gets?;
             let (attempt, failed, spec) = taken.remove(&chosen.job)?;
             let request = &requests[request];
-            let dispatch = words::dispatch(
+            let dispatch = codec::dispatch(
                 JobId(chosen.job),
                 attempt,
                 request.executions[execution],
@@ -98,7 +98,7 @@ impl Inner {
         requests: &[ClaimRequest],
         term: Term,
         now: Timestamp,
-    ) -> Done<(Vec<Chosen>, bool)> {
+    ) -> DbResult<(Vec<Chosen>, bool)> {
         let mut facts: HashMap<i64, Facts> = HashMap::new();
         let mut merge = self.merge(requests);
         let (mut chosen, mut expired, mut first, mut leads) = (Vec::new(), 0, true, false);
@@ -153,7 +153,7 @@ impl Inner {
         term: Term,
         merge: &mut Merge,
         facts: &mut HashMap<i64, Facts>,
-    ) -> Done<(usize, bool)> {
+    ) -> DbResult<(usize, bool)> {
         let values = [
             ("numbers", sql::ints(wants.iter().map(|want| want.number as i64))),
             ("lanes", sql::ints(wants.iter().map(|want| want.lane))),
@@ -165,7 +165,7 @@ impl Inner {
             ("epoch", sql::int(integer(term.epoch))),
         ];
         let found = self.rows(Kind::Read, sql::fill(include_str!("ready.sql"), values)).await?;
-        let mut read: HashMap<usize, Vec<Place>> = HashMap::new();
+        let mut read: HashMap<usize, Vec<ReadyOrder>> = HashMap::new();
         for row in found.iter().map(Columns) {
             let Some(job) = row.optional_int(4)? else { continue };
             let place = (row.int(2)?, row.int(3)?, job);
@@ -179,7 +179,7 @@ impl Inner {
             let ended = places.len() < rows;
             merge.feed(want.number, places, ended);
         }
-        let first = Columns(found.first().ok_or_else(|| Trouble::Unreadable("no row".into()))?);
+        let first = Columns(found.first().ok_or_else(|| DbError::Unreadable("no row".into()))?);
         Ok((first.count(0)? as usize, first.bool(8)?))
     }
 }
@@ -189,7 +189,7 @@ pub(super) fn statement(
     requests: &[ClaimRequest],
     term: Term,
     now: Timestamp,
-) -> Done<Statement> {
+) -> DbResult<Statement> {
     let dispatched = next(JobStatus::Pending, JobEvent::Claim)?;
     let cancelled = next(JobStatus::Pending, JobEvent::Cancel)?;
     let given = || {

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use orx_model::{JobId, JobStatus, Lane, Timestamp};
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::lanes::LaneId;
 use super::row::Columns;
 use super::sql::{Statement, Value};
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 use crate::Enqueued;
-use crate::new_job::{NewJob, SpecText};
-use crate::words::{integer, millis, status_code, urgency};
+use crate::codec::{integer, millis, status_code, urgency};
+use crate::prepared_job::{PreparedJob, SpecText};
 
 #[derive(Debug)]
 pub(super) struct Enqueue {
-    pub(super) jobs: Vec<NewJob>,
+    pub(super) jobs: Vec<PreparedJob>,
     pub(super) now: Timestamp,
 }
 
@@ -37,7 +37,7 @@ impl Part for Enqueue {
         &groups.enqueue
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<Vec<Enqueued>>> {
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<Vec<Enqueued>>> {
         let lanes: Vec<&Lane> =
             parts.iter().flat_map(|part| &part.jobs).map(|job| &job.lane).collect();
         inner.add_lanes(lanes).await?;
@@ -56,14 +56,14 @@ impl Part for Enqueue {
                 break;
             }
         }
-        let all = answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Late)?;
+        let all = answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Late)?;
         let mut all = all.into_iter();
         Ok(parts.iter().map(|part| all.by_ref().take(part.jobs.len()).collect()).collect())
     }
 }
 
 struct Coming<'j> {
-    job: &'j NewJob,
+    job: &'j PreparedJob,
     lane: LaneId,
     status: JobStatus,
     run_at: Timestamp,
@@ -71,7 +71,7 @@ struct Coming<'j> {
 }
 
 impl<'j> Coming<'j> {
-    fn new(inner: &Inner, job: &'j NewJob, now: Timestamp) -> Done<Self> {
+    fn new(inner: &Inner, job: &'j PreparedJob, now: Timestamp) -> DbResult<Self> {
         let (status, run_at) = match job.run_at {
             Some(run_at) if run_at > now => (JobStatus::Scheduled, run_at),
             _ => (JobStatus::Pending, now),
@@ -98,7 +98,7 @@ impl Inner {
         self: &Arc<Self>,
         jobs: &[Coming<'_>],
         answers: &mut [Option<Enqueued>],
-    ) -> Done<()> {
+    ) -> DbResult<()> {
         let mut firsts: HashMap<String, usize> = HashMap::new();
         let left: Vec<usize> = (0..jobs.len())
             .filter(|place| answers[*place].is_none())

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use orx_model::schedule::Slot;
 use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
 
-use super::call::Kind;
 use super::change::firsts;
+use super::db_error::{DbError, DbResult};
 use super::enqueue::spec_values;
+use super::executor::Kind;
 use super::lanes::LaneId;
 use super::row::Columns;
 use super::sql::{Statement, Value};
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
-use crate::new_fire::{NewFire, NewSettle};
-use crate::new_job::NewJob;
+use crate::codec::{integer, millis, slot_columns, status_code, urgency};
+use crate::prepared_firing::{NewSettle, PreparedFiring};
+use crate::prepared_job::PreparedJob;
 use crate::schedules::first_status;
-use crate::words::{integer, millis, slot_columns, status_code, urgency};
 use crate::{RunAfter, Settled, Term};
 
 /// A row of a ledger on its way to its columns.
@@ -73,7 +73,7 @@ pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, Value)> {
 struct Making<'j> {
     /// The command that it is of.
     ord: usize,
-    job: &'j NewJob,
+    job: &'j PreparedJob,
     lane: LaneId,
     is_run: bool,
     /// What it waits for: a job that there is, or the one at a place of this statement.
@@ -94,7 +94,7 @@ impl Making<'_> {
     }
 }
 
-fn run_at(job: &NewJob, now: Timestamp) -> i64 {
+fn run_at(job: &PreparedJob, now: Timestamp) -> i64 {
     job.run_at.map_or(now, |run_at| run_at.max(now)).as_millis()
 }
 
@@ -108,7 +108,7 @@ struct Makings<'f> {
 }
 
 impl<'f> Makings<'f> {
-    fn new(inner: &Inner, fires: &'f [NewFire], ords: &[usize]) -> Done<Self> {
+    fn new(inner: &Inner, fires: &'f [PreparedFiring], ords: &[usize]) -> DbResult<Self> {
         let mut all = Self::default();
         for ord in ords {
             all.add(inner, *ord, &fires[*ord])?;
@@ -116,7 +116,7 @@ impl<'f> Makings<'f> {
         Ok(all)
     }
 
-    fn add(&mut self, inner: &Inner, ord: usize, fire: &'f NewFire) -> Done<()> {
+    fn add(&mut self, inner: &Inner, ord: usize, fire: &'f PreparedFiring) -> DbResult<()> {
         let mut rows = Vec::with_capacity(fire.runs.len());
         let mut before = None;
         for run in &fire.runs {
@@ -170,10 +170,10 @@ impl<'f> Makings<'f> {
 impl Inner {
     pub(super) async fn fire(
         self: &Arc<Self>,
-        fires: &[NewFire],
+        fires: &[PreparedFiring],
         term: Option<Term>,
         now: Timestamp,
-    ) -> Done<Vec<Option<Vec<JobId>>>> {
+    ) -> DbResult<Vec<Option<Vec<JobId>>>> {
         let jobs = fires.iter().flat_map(|fire| {
             fire.runs.iter().map(|run| &run.job).chain(&fire.alerts).map(|job| &job.lane)
         });
@@ -184,7 +184,7 @@ impl Inner {
         let statement = self.fire_statement(fires, &ords, term, now)?;
         let rows = self.rows(Kind::Durable, statement).await?;
         if rows.is_empty() {
-            return Err(Trouble::Deposed);
+            return Err(DbError::Deposed);
         }
         self.count();
         let mut answers: Vec<Option<Vec<JobId>>> = vec![None; fires.len()];
@@ -202,15 +202,15 @@ impl Inner {
 
     fn fire_statement(
         &self,
-        fires: &[NewFire],
+        fires: &[PreparedFiring],
         ords: &[usize],
         term: Option<Term>,
         now: Timestamp,
-    ) -> Done<Statement> {
+    ) -> DbResult<Statement> {
         let Makings { jobs, rows, last_places } = Makings::new(self, fires, ords)?;
         let of = || ords.iter().map(|ord| &fires[*ord]);
         let basis = || of().map(|fire| &fire.basis);
-        let runs = |fire: &NewFire| fire.runs.iter().filter(|run| run.row.is_some()).count();
+        let runs = |fire: &PreparedFiring| fire.runs.iter().filter(|run| run.row.is_some()).count();
         let to = || of().map(|fire| fire.to);
         let next = || to().map(|to| to.and_then(|to| to.next));
         let place = |place: Option<usize>| place.map(|place| place as i64);
@@ -265,7 +265,7 @@ impl Inner {
         settles: &[NewSettle],
         term: Term,
         now: Timestamp,
-    ) -> Done<Vec<Settled>> {
+    ) -> DbResult<Vec<Settled>> {
         let lanes = settles.iter().filter_map(alert).map(|alert| &alert.lane).collect();
         self.add_lanes(lanes).await?;
         let mut answers: Vec<Option<Settled>> = vec![None; settles.len()];
@@ -278,7 +278,7 @@ impl Inner {
             let rows = self.rows(Kind::Durable, statement).await;
             let rows = rows.map_err(|trouble| trouble.after(done))?;
             if rows.is_empty() {
-                return Err(Trouble::Deposed);
+                return Err(DbError::Deposed);
             }
             self.count();
             let mut found: HashMap<i64, Settled> = HashMap::new();
@@ -308,12 +308,12 @@ impl Inner {
         left: &[usize],
         term: Term,
         now: Timestamp,
-    ) -> Done<Statement> {
+    ) -> DbResult<Statement> {
         let of = || left.iter().map(|place| &settles[*place]);
         let alerts = || of().map(alert);
         let lanes = alerts().map(|alert| alert.map(|job| self.lane_id(&job.lane)).transpose());
-        let lanes = lanes.collect::<Done<Vec<Option<LaneId>>>>()?;
-        let ints = |of: &dyn Fn(&NewJob) -> Option<i64>| {
+        let lanes = lanes.collect::<DbResult<Vec<Option<LaneId>>>>()?;
+        let ints = |of: &dyn Fn(&PreparedJob) -> Option<i64>| {
             sql::ints(alerts().map(|alert| alert.and_then(of)))
         };
         let releases = of().map(|settle| matches!(settle, NewSettle::Release(_)));
@@ -344,7 +344,7 @@ fn job(settle: &NewSettle) -> i64 {
     }
 }
 
-fn alert(settle: &NewSettle) -> Option<&NewJob> {
+fn alert(settle: &NewSettle) -> Option<&PreparedJob> {
     match settle {
         NewSettle::Release(_) => None,
         NewSettle::End(_, alert) => alert.as_ref(),

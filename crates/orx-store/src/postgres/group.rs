@@ -15,9 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::Inner;
+use super::db_error::{DbError, DbResult};
 use super::enqueue::Enqueue;
 use super::outcome::Record;
-use super::trouble::{Done, Trouble};
 use crate::{Result, StoreError};
 
 /// What one statement takes at most.
@@ -47,7 +47,7 @@ pub(super) trait Part: Sized + Send + 'static {
     fn write(
         inner: &Arc<Inner>,
         parts: &[Self],
-    ) -> impl Future<Output = Done<Vec<Self::Answer>>> + Send;
+    ) -> impl Future<Output = DbResult<Vec<Self::Answer>>> + Send;
 }
 
 pub(super) struct Group<P: Part> {
@@ -154,12 +154,12 @@ impl Inner {
                     drop(reply.send(Ok(answer)));
                 }
             }
-            Err(Trouble::Command(_)) if parts.len() > 1 => {
+            Err(DbError::Command(_)) if parts.len() > 1 => {
                 for (part, (reply, _permit)) in parts.into_iter().zip(callers) {
                     let done = P::write(self, &[part]).await;
                     let answer = done.and_then(|answers| {
                         let answer = answers.into_iter().next();
-                        answer.ok_or_else(|| Trouble::Unreadable("no answer".into()))
+                        answer.ok_or_else(|| DbError::Unreadable("no answer".into()))
                     });
                     drop(reply.send(answer.map_err(|it| self.tell(it, P::ACTION, false))));
                 }

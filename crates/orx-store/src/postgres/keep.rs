@@ -4,16 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use orx_model::log::LogChunk;
-use orx_model::message::WorkerOrder;
+use orx_model::message::WorkerDirective;
 use orx_model::{Incarnation, SecretHash, Timestamp, limits};
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::row::Columns;
 use super::sql::{Statement, Value};
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
-use crate::words::{clock_note, clock_values, integer, millis, order_of, stream_code};
+use crate::codec::{clock_note, clock_values, integer, millis, order_of, stream_code};
 use crate::{
     ClockJump, ClockNote, PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerReport,
 };
@@ -33,7 +33,7 @@ impl Part for Vec<LogChunk> {
         &groups.logs
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<()>> {
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<()>> {
         let chunks = || parts.iter().flatten();
         let values = [
             ("jobs", sql::ints(chunks().map(|chunk| chunk.job.0))),
@@ -54,7 +54,7 @@ impl Inner {
     pub(super) async fn put_workers(
         &self,
         workers: &[(SecretHash, WorkerReport)],
-    ) -> Done<Vec<WorkerPut>> {
+    ) -> DbResult<Vec<WorkerPut>> {
         let mut answers = vec![WorkerPut::Kept(None); workers.len()];
         let mut left: Vec<usize> = (0..workers.len()).collect();
         let mut unseen = 0;
@@ -89,14 +89,14 @@ impl Inner {
                 unseen += 1;
             }
             if unseen > UNSEEN_MAX {
-                return Err(Trouble::Busy);
+                return Err(DbError::Busy);
             }
             left = added.into_iter().chain(later).collect();
         }
         Ok(answers)
     }
 
-    pub(super) async fn worker_secret(&self, worker: Incarnation) -> Done<Option<SecretHash>> {
+    pub(super) async fn worker_secret(&self, worker: Incarnation) -> DbResult<Option<SecretHash>> {
         let message = sql::fill(
             "select secret from workers where incarnation = :worker and secret is not null",
             [("worker", sql::id(worker.0))],
@@ -109,20 +109,24 @@ impl Inner {
     pub(super) async fn order_workers(
         &self,
         workers: &[Incarnation],
-        order: Option<WorkerOrder>,
-    ) -> Done<Vec<bool>> {
+        order: Option<WorkerDirective>,
+    ) -> DbResult<Vec<bool>> {
         let values = [
             ("workers", sql::ids(workers.iter().map(|worker| worker.0))),
-            ("ordered", sql::optional_text(order.map(WorkerOrder::as_str))),
+            ("ordered", sql::optional_text(order.map(WorkerDirective::as_str))),
         ];
         let message = sql::fill(include_str!("order_workers.sql"), values);
         let rows = self.rows(Kind::Repeatable, message).await?;
         let ordered = rows.iter().map(|row| Columns(row).incarnation(0));
-        let ordered = ordered.collect::<Done<HashSet<_>>>()?;
+        let ordered = ordered.collect::<DbResult<HashSet<_>>>()?;
         Ok(workers.iter().map(|worker| ordered.contains(worker)).collect())
     }
 
-    pub(super) async fn remove_workers(&self, workers: &[Incarnation], fenced: bool) -> Done<()> {
+    pub(super) async fn remove_workers(
+        &self,
+        workers: &[Incarnation],
+        fenced: bool,
+    ) -> DbResult<()> {
         let stays = if fenced { "" } else { "and w.ordered is distinct from 'fence'" };
         let message = sql::fill(
             &format!(
@@ -134,7 +138,7 @@ impl Inner {
         self.rows(Kind::Advisory, message).await.map(drop)
     }
 
-    pub(super) async fn put_token(&self, token: &TokenRecord) -> Done<()> {
+    pub(super) async fn put_token(&self, token: &TokenRecord) -> DbResult<()> {
         let values = [
             ("id", sql::text(&token.id)),
             ("hash", sql::bytes(&token.hash)),
@@ -148,7 +152,7 @@ impl Inner {
         self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
-    pub(super) async fn forget_tokens(&self, ended_before: Timestamp) -> Done<u64> {
+    pub(super) async fn forget_tokens(&self, ended_before: Timestamp) -> DbResult<u64> {
         let message = sql::fill(
             "with gone as (delete from tokens using (:settings) s \
              where revoked_at < :before or expires_at < :before returning 1) \
@@ -163,7 +167,7 @@ impl Inner {
         self: &Arc<Self>,
         request: &PruneRequest,
         term: Term,
-    ) -> Done<Pruned> {
+    ) -> DbResult<Pruned> {
         let key_kept = i64::try_from(limits::KEY_KEPT.as_millis()).unwrap_or(i64::MAX);
         let values = [
             ("lease", Value::Lease(Some(term))),
@@ -175,14 +179,19 @@ impl Inner {
         ];
         let message = sql::fill(include_str!("prune.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
-        let row = Columns(rows.first().ok_or(Trouble::Deposed)?);
+        let row = Columns(rows.first().ok_or(DbError::Deposed)?);
         let (jobs, chunks) = (row.unsigned(0)?, row.unsigned(1)?);
         self.sum_counts().await?;
         let more = jobs == u64::from(request.limit) || chunks == u64::from(request.chunks);
         Ok(Pruned { jobs, more })
     }
 
-    pub(super) async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Done<u64> {
+    pub(super) async fn forget_keys(
+        &self,
+        now: Timestamp,
+        limit: u32,
+        term: Term,
+    ) -> DbResult<u64> {
         let values = [
             ("lease", Value::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
@@ -190,17 +199,17 @@ impl Inner {
         ];
         let message = sql::fill(include_str!("forget_keys.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
-        Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
+        Columns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
     }
 
-    pub(super) async fn clock(&self) -> Done<Option<ClockNote>> {
+    pub(super) async fn clock(&self) -> DbResult<Option<ClockNote>> {
         let message = "select key, value from meta where key like 'clock_%'";
         let rows = self.rows(Kind::Read, message).await?;
         let value = |row| Ok((Columns(row).text(0)?, Columns(row).int(1)?));
-        Ok(clock_note(&rows.iter().map(value).collect::<Done<_>>()?))
+        Ok(clock_note(&rows.iter().map(value).collect::<DbResult<_>>()?))
     }
 
-    pub(super) async fn note_clock(&self, note: &ClockNote, term: Term) -> Done<()> {
+    pub(super) async fn note_clock(&self, note: &ClockNote, term: Term) -> DbResult<()> {
         let values = clock_values(note);
         let values = [
             ("lease", Value::Lease(Some(term))),
@@ -215,7 +224,7 @@ impl Inner {
             values,
         );
         let rows = self.rows(Kind::Advisory, message).await?;
-        rows.first().map(drop).ok_or(Trouble::Deposed)
+        rows.first().map(drop).ok_or(DbError::Deposed)
     }
 
     pub(super) async fn clock_was_set(
@@ -223,7 +232,7 @@ impl Inner {
         jump: ClockJump,
         term: Term,
         now: Timestamp,
-    ) -> Done<u64> {
+    ) -> DbResult<u64> {
         let values = [
             ("lease", Value::Lease(Some(term))),
             ("before", sql::int(jump.before.as_millis())),
@@ -232,11 +241,11 @@ impl Inner {
         ];
         let message = sql::fill(include_str!("clock_was_set.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
-        Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
+        Columns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
     }
 }
 
-fn workers_statement(workers: &[&(SecretHash, WorkerReport)]) -> Done<Statement> {
+fn workers_statement(workers: &[&(SecretHash, WorkerReport)]) -> DbResult<Statement> {
     let reports = || workers.iter().map(|(_, report)| report);
     let registrations = reports()
         .map(|report| serde_json::to_string(&report.registration))

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use orx_model::{Lane, Name};
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::row::Columns;
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 
 /// The numbers of a lane and of its queue.
@@ -49,7 +49,7 @@ impl Lanes {
 
 impl Inner {
     /// All of `lanes` are known afterwards; those that are new are written down.
-    pub(super) async fn add_lanes(&self, lanes: Vec<&Lane>) -> Done<()> {
+    pub(super) async fn add_lanes(&self, lanes: Vec<&Lane>) -> DbResult<()> {
         let unknown = self.common.lanes.unknown(lanes);
         if unknown.is_empty() {
             return Ok(());
@@ -84,7 +84,7 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) async fn refresh_lanes(&self) -> Done<()> {
+    pub(super) async fn refresh_lanes(&self) -> DbResult<()> {
         let message = "select l.id, l.queue, q.name, l.handler, l.require from lanes l \
                        join queues q on q.id = l.queue";
         let rows = self.rows(Kind::Read, message).await?;
@@ -94,15 +94,15 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn lane_id(&self, lane: &Lane) -> Done<LaneId> {
+    pub(super) fn lane_id(&self, lane: &Lane) -> DbResult<LaneId> {
         self.common
             .lanes
             .id(lane)
-            .ok_or_else(|| Trouble::Command("a lane that was not kept".into()))
+            .ok_or_else(|| DbError::Command("a lane that was not kept".into()))
     }
 }
 
-fn lane(row: Columns<'_>) -> Done<(Lane, LaneId)> {
+fn lane(row: Columns<'_>) -> DbResult<(Lane, LaneId)> {
     let handler = match row.str(3)? {
         "" => None,
         _ => Some(row.name(3)?),

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use orx_model::Incarnation;
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::row::Columns;
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
-use crate::words::integer;
+use crate::codec::integer;
 use crate::{Lead, LeadRequest, NodeRecord, NodeReport, Term};
 
 /// Milliseconds, by the server's clock.
-pub(super) fn left(row: Columns<'_>, column: usize) -> Done<Duration> {
+pub(super) fn left(row: Columns<'_>, column: usize) -> DbResult<Duration> {
     row.unsigned(column).map(Duration::from_millis)
 }
 
 impl Inner {
-    pub(super) async fn lead(&self, request: &LeadRequest) -> Done<Lead> {
+    pub(super) async fn lead(&self, request: &LeadRequest) -> DbResult<Lead> {
         let ttl = i64::try_from(request.ttl.as_millis()).unwrap_or(i64::MAX);
         let values = || {
             [
@@ -41,10 +41,10 @@ impl Inner {
                 return Ok(Lead::Following { leader, left });
             }
         }
-        Err(Trouble::Busy)
+        Err(DbError::Busy)
     }
 
-    pub(super) async fn step_down(&self, term: Term) -> Done<bool> {
+    pub(super) async fn step_down(&self, term: Term) -> DbResult<bool> {
         let message = sql::fill(
             "update lease set holder = null, expires_at = null from (:settings) s \
              where holder = :node and epoch = :epoch returning 1",
@@ -53,7 +53,7 @@ impl Inner {
         Ok(!self.rows(Kind::Durable, message).await?.is_empty())
     }
 
-    pub(super) async fn leader(&self) -> Done<Option<(Term, Duration)>> {
+    pub(super) async fn leader(&self) -> DbResult<Option<(Term, Duration)>> {
         let rows = self.rows(Kind::Read, include_str!("leader.sql")).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let row = Columns(row);
@@ -61,7 +61,7 @@ impl Inner {
         Ok(Some((term, left(row, 2)?)))
     }
 
-    pub(super) async fn put_node(&self, node: &NodeReport) -> Done<()> {
+    pub(super) async fn put_node(&self, node: &NodeReport) -> DbResult<()> {
         let values = [
             ("node", sql::id(node.node.0)),
             ("name", sql::text(node.name.as_str())),
@@ -74,7 +74,7 @@ impl Inner {
         self.rows(Kind::Advisory, message).await.map(drop)
     }
 
-    pub(super) async fn nodes(&self) -> Done<Vec<NodeRecord>> {
+    pub(super) async fn nodes(&self) -> DbResult<Vec<NodeRecord>> {
         let message = "select node, name, url, version, started_at, seen_at, \
              greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at), zone_version \
              from nodes order by name, node";
@@ -97,7 +97,7 @@ impl Inner {
         super::row::readable("a node", &rows, record)
     }
 
-    pub(super) async fn remove_nodes(&self, nodes: &[Incarnation]) -> Done<()> {
+    pub(super) async fn remove_nodes(&self, nodes: &[Incarnation]) -> DbResult<()> {
         let message = sql::fill(
             "delete from nodes using (:settings) s where node = any(:nodes)",
             [("nodes", sql::ids(nodes.iter().map(|node| node.0)))],

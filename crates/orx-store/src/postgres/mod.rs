@@ -16,10 +16,11 @@
 //! No value stands in the text of a statement. So a server that logs statements which fail, as it does
 //! by itself, logs no argument of a job; one that logs all of them logs their values too.
 
-mod call;
 mod change;
 mod claim;
+mod db_error;
 mod enqueue;
+mod executor;
 mod fire;
 mod group;
 mod keep;
@@ -38,7 +39,6 @@ mod store;
 mod tests;
 mod tls;
 mod transfer;
-mod trouble;
 
 use std::fmt;
 use std::sync::Arc;

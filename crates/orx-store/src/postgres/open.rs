@@ -6,9 +6,9 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use super::call::Kind;
+use super::db_error::DbError;
+use super::executor::Kind;
 use super::row::Columns;
-use super::trouble::Trouble;
 use super::{Inner, PostgresOptions, tls};
 use crate::error::KEPT_STATEMENTS;
 use crate::{Durability, Result, StoreError};
@@ -86,10 +86,10 @@ pub(super) fn shown(options: &PgConnectOptions) -> String {
 }
 
 /// What went wrong while opening.
-pub(super) fn failed(trouble: Trouble, store: &str) -> StoreError {
+pub(super) fn failed(trouble: DbError, store: &str) -> StoreError {
     let store = store.to_owned();
     match trouble {
-        Trouble::NotSent(source) | Trouble::Lost(source) => {
+        DbError::NotSent(source) | DbError::Lost(source) => {
             // A server that answers, and says no, was reached.
             let refused = source.downcast_ref::<sqlx::Error>();
             if let Some(detail) = refused.and_then(tls::trouble) {
@@ -103,19 +103,19 @@ pub(super) fn failed(trouble: Trouble, store: &str) -> StoreError {
                 StoreError::Away { store, source }
             }
         }
-        Trouble::Late | Trouble::Busy | Trouble::Again => {
+        DbError::Late | DbError::Busy | DbError::Again => {
             StoreError::Away { store, source: "it did not answer in time".into() }
         }
-        Trouble::ReadOnly(source) => StoreError::Away { store, source },
-        Trouble::Unprepared => StoreError::Unsafe {
+        DbError::ReadOnly(source) => StoreError::Away { store, source },
+        DbError::Unprepared => StoreError::Unsafe {
             store,
             setting: KEPT_STATEMENTS,
             found: "0".to_owned(),
             needed: "above 0 in a proxy that pools transactions (PgBouncer, from 1.21 on)",
         },
-        Trouble::Full => StoreError::Full,
-        Trouble::Deposed | Trouble::Closed => StoreError::Closed,
-        Trouble::Command(source) | Trouble::Unreadable(source) => {
+        DbError::Full => StoreError::Full,
+        DbError::Deposed | DbError::Closed => StoreError::Closed,
+        DbError::Command(source) | DbError::Unreadable(source) => {
             StoreError::Open { store, source }
         }
     }
@@ -186,14 +186,14 @@ pub(super) async fn migrate(inner: &Inner) -> Result<()> {
             .replace(":after", &(found + 1).to_string());
         match inner.script(MIGRATION, &format!("{begin}\n{migration}")).await {
             Ok(()) => {}
-            Err(Trouble::Command(error)) if is_raced(&*error) => {}
+            Err(DbError::Command(error)) if is_raced(&*error) => {}
             Err(trouble) => return Err(opening(trouble)),
         }
     }
 }
 
 /// 0 where there is none.
-async fn schema(inner: &Inner) -> super::trouble::Done<u32> {
+async fn schema(inner: &Inner) -> super::db_error::DbResult<u32> {
     let exists = "select to_regclass('orx_schema') is not null";
     let rows = inner.rows(Kind::Read, exists).await?;
     if rows.first().map(|row| Columns(row).bool(0)).transpose()? != Some(true) {

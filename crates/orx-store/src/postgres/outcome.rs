@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use orx_model::job::Ends;
+use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
-use orx_model::settle::{Standing, settle};
+use orx_model::settle::{RetryInputs, settle};
 use orx_model::{
     ExecutionId, JobEvent, JobId, JobStatus, Outcome, OutcomeKind, RetryPolicy, Timestamp, next,
 };
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::row::Columns;
 use super::sql::{Statement, Value};
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
-use crate::words::{capped, exit_columns, millis, policy, status_code};
+use crate::codec::{capped, exit_columns, millis, policy, status_code};
 use crate::{Recorded, Term};
 
 #[derive(Debug)]
@@ -27,17 +27,17 @@ pub(super) struct Record {
 }
 
 /// An outcome on its way.
-struct Told<'o> {
+struct PendingOutcome<'o> {
     outcome: &'o Outcome,
     draw: f64,
     now: Timestamp,
 }
 
 impl Record {
-    fn told(&self) -> impl Iterator<Item = Told<'_>> {
+    fn told(&self) -> impl Iterator<Item = PendingOutcome<'_>> {
         let draws = self.draws.iter().copied().chain(std::iter::repeat(0.5));
         let told = self.outcomes.iter().zip(draws);
-        told.map(|(outcome, draw)| Told { outcome, draw, now: self.now })
+        told.map(|(outcome, draw)| PendingOutcome { outcome, draw, now: self.now })
     }
 }
 
@@ -60,24 +60,24 @@ impl Part for Record {
         &groups.record
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<Vec<Recorded>>> {
-        let told: Vec<Told<'_>> = parts.iter().flat_map(Record::told).collect();
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<Vec<Recorded>>> {
+        let told: Vec<PendingOutcome<'_>> = parts.iter().flat_map(Record::told).collect();
         let mut all = inner.record(&told, None).await?.into_iter();
         Ok(parts.iter().map(|part| all.by_ref().take(part.outcomes.len()).collect()).collect())
     }
 }
 
 /// What a decision about a live attempt rests on.
-struct Seen {
+struct JobSnapshot {
     status: JobStatus,
     execution: Option<ExecutionId>,
-    standing: Standing,
+    standing: RetryInputs,
 }
 
 /// What is written of an outcome.
 struct Ending<'o> {
     place: usize,
-    told: &'o Told<'o>,
+    told: &'o PendingOutcome<'o>,
     status: JobStatus,
     run_at: Option<Timestamp>,
     /// Of what follows from what was seen.
@@ -85,8 +85,8 @@ struct Ending<'o> {
 }
 
 struct Decided {
-    was: Standing,
-    ends: Ends,
+    was: RetryInputs,
+    ends: AttemptCounts,
     dead: Option<&'static str>,
 }
 
@@ -95,17 +95,17 @@ impl Inner {
         self: &Arc<Self>,
         record: &Record,
         term: Term,
-    ) -> Done<Vec<Recorded>> {
-        let told: Vec<Told<'_>> = record.told().collect();
+    ) -> DbResult<Vec<Recorded>> {
+        let told: Vec<PendingOutcome<'_>> = record.told().collect();
         self.record(&told, Some(term)).await
     }
 
     /// Outcomes of one job are recorded one after the other, the first of each in a round.
     async fn record(
         self: &Arc<Self>,
-        told: &[Told<'_>],
+        told: &[PendingOutcome<'_>],
         term: Option<Term>,
-    ) -> Done<Vec<Recorded>> {
+    ) -> DbResult<Vec<Recorded>> {
         let mut answers: Vec<Option<Recorded>> = vec![None; told.len()];
         let mut futile = 0;
         loop {
@@ -121,7 +121,7 @@ impl Inner {
             let endings: Vec<Ending<'_>> = left
                 .iter()
                 .map(|place| Ending::new(*place, &told[*place], &seen))
-                .collect::<Done<_>>()?;
+                .collect::<DbResult<_>>()?;
             let round = self.record_round(&endings, term, &mut answers).await;
             if round.map_err(|it| it.after(done))? == 0 {
                 futile += 1;
@@ -130,14 +130,18 @@ impl Inner {
                 break;
             }
             if futile > FUTILE_MAX {
-                return Err(Trouble::Busy.after(done));
+                return Err(DbError::Busy.after(done));
             }
         }
-        answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Trouble::Busy)
+        answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Busy)
     }
 
     /// Of jobs whose attempt ended otherwise than well.
-    async fn standings(&self, told: &[Told<'_>], places: &[usize]) -> Done<HashMap<JobId, Seen>> {
+    async fn standings(
+        &self,
+        told: &[PendingOutcome<'_>],
+        places: &[usize],
+    ) -> DbResult<HashMap<JobId, JobSnapshot>> {
         let failed = places.iter().map(|place| told[*place].outcome).filter(|it| !succeeded(it));
         let jobs: Vec<i64> = failed.map(|outcome| outcome.job.0).collect();
         if jobs.is_empty() {
@@ -153,8 +157,8 @@ impl Inner {
         for row in &self.rows(Kind::Read, message).await? {
             let row = Columns(row);
             let policy = policy(row.job(0)?, row.optional(8)?.map(str::as_bytes));
-            let standing = Standing {
-                ends: Ends {
+            let standing = RetryInputs {
+                ends: AttemptCounts {
                     failed: row.count(3)?,
                     lost: row.count(4)?,
                     server_lost: row.count(9)?,
@@ -166,7 +170,7 @@ impl Inner {
                 cancel_requested: row.bool(7)?,
             };
             let execution = row.optional_id(2)?.map(ExecutionId);
-            seen.insert(row.job(0)?, Seen { status: row.status(1)?, execution, standing });
+            seen.insert(row.job(0)?, JobSnapshot { status: row.status(1)?, execution, standing });
         }
         Ok(seen)
     }
@@ -177,11 +181,11 @@ impl Inner {
         endings: &[Ending<'_>],
         term: Option<Term>,
         answers: &mut [Option<Recorded>],
-    ) -> Done<usize> {
+    ) -> DbResult<usize> {
         let rows = self.rows(Kind::Durable, statement(endings, term)).await?;
         self.count();
         if rows.is_empty() {
-            return Err(Trouble::Deposed);
+            return Err(DbError::Deposed);
         }
         let by_place: HashMap<usize, &Ending<'_>> =
             endings.iter().map(|ending| (ending.place, ending)).collect();
@@ -214,7 +218,11 @@ fn succeeded(outcome: &Outcome) -> bool {
 }
 
 impl<'o> Ending<'o> {
-    fn new(place: usize, told: &'o Told<'o>, seen: &HashMap<JobId, Seen>) -> Done<Self> {
+    fn new(
+        place: usize,
+        told: &'o PendingOutcome<'o>,
+        seen: &HashMap<JobId, JobSnapshot>,
+    ) -> DbResult<Self> {
         let outcome = told.outcome;
         if succeeded(outcome) {
             // From both statuses that are live it is the same.
@@ -224,10 +232,10 @@ impl<'o> Ending<'o> {
         let live = seen
             .get(&outcome.job)
             .filter(|seen| seen.execution == Some(outcome.execution) && seen.status.is_live());
-        let Some(Seen { status, standing, .. }) = live else {
+        let Some(JobSnapshot { status, standing, .. }) = live else {
             // Not to be recorded: what was seen cannot be so, and the answer says what is.
-            let none = Ends { failed: u32::MAX, ..Ends::default() };
-            let was = Standing {
+            let none = AttemptCounts { failed: u32::MAX, ..AttemptCounts::default() };
+            let was = RetryInputs {
                 ends: none,
                 retry: RetryPolicy::default(),
                 on_lost: orx_model::OnLost::default(),
@@ -326,7 +334,7 @@ impl Part for Vec<Started> {
         &groups.started
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<()>> {
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<()>> {
         // The first that is told of an execution counts.
         let mut firsts: BTreeMap<(JobId, ExecutionId), Timestamp> = BTreeMap::new();
         for started in parts.iter().flatten() {
@@ -357,7 +365,7 @@ impl Part for Vec<ExecutionProgress> {
         &groups.progress
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> Done<Vec<()>> {
+    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<()>> {
         // The last that is told of an execution counts.
         let mut lasts = BTreeMap::new();
         for told in parts.iter().flatten() {

@@ -10,39 +10,43 @@ use orx_model::{
 use sqlx::postgres::PgRow;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::row::{self, COLUMNS, Columns, JOB};
 use super::sql::{Statement, Value};
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 use crate::budget::Reads;
-use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan, Source};
+use crate::codec::integer;
+use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Plan, Source, SourceSql};
 use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
-use crate::words::integer;
 use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
 
 impl Inner {
-    pub(super) async fn job(&self, id: JobId) -> Done<Option<Job>> {
+    pub(super) async fn job(&self, id: JobId) -> DbResult<Option<Job>> {
         self.one_job(&format!("{JOB} WHERE j.id = :id"), [("id", sql::int(id.0))]).await
     }
 
-    pub(super) async fn jobs(&self, ids: &[JobId]) -> Done<Vec<Job>> {
+    pub(super) async fn jobs(&self, ids: &[JobId]) -> DbResult<Vec<Job>> {
         let query = format!("{JOB} WHERE j.id = any(:ids) ORDER BY j.id");
         let message = sql::fill(&query, [("ids", sql::ints(ids.iter().map(|id| id.0)))]);
         self.rows(Kind::Scan, message).await?.iter().map(row::job_or_stub).collect()
     }
 
-    pub(super) async fn job_by_key(&self, key: &str) -> Done<Option<Job>> {
+    pub(super) async fn job_by_key(&self, key: &str) -> DbResult<Option<Job>> {
         let query = format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = :key)");
         self.one_job(&query, [("key", sql::text(key))]).await
     }
 
-    async fn one_job(&self, query: &str, values: [(&'static str, Value); 1]) -> Done<Option<Job>> {
+    async fn one_job(
+        &self,
+        query: &str,
+        values: [(&'static str, Value); 1],
+    ) -> DbResult<Option<Job>> {
         let rows = self.rows(Kind::Read, sql::fill(query, values)).await?;
         rows.first().map(row::job_or_stub).transpose()
     }
 
-    pub(super) async fn attempts(&self, id: JobId) -> Done<Vec<Attempt>> {
+    pub(super) async fn attempts(&self, id: JobId) -> DbResult<Vec<Attempt>> {
         let values = [
             ("job", sql::int(id.0)),
             ("running", sql::text(AttemptStatus::Running.as_str())),
@@ -57,7 +61,7 @@ impl Inner {
         &self,
         request: ListRequest,
         now: Timestamp,
-    ) -> Done<Option<Page<JobSummary>>> {
+    ) -> DbResult<Option<Page<JobSummary>>> {
         let walk = self.walk(Walk::page(request, now), false).await?;
         Ok(walk.into_page(|found| found.job))
     }
@@ -67,7 +71,7 @@ impl Inner {
         &self,
         request: ListRequest,
         now: Timestamp,
-    ) -> Done<Option<Page<DeadLetterRow>>> {
+    ) -> DbResult<Option<Page<DeadLetterRow>>> {
         let walk = self.walk(Walk::page(request, now), true).await?;
         Ok(walk.into_page(Found::letter))
     }
@@ -78,7 +82,7 @@ impl Inner {
         filter: Filter,
         most: u64,
         now: Timestamp,
-    ) -> Done<Option<Count>> {
+    ) -> DbResult<Option<Count>> {
         if filter_pushdown::is_counted(&filter) {
             let count = filter_pushdown::counted(&filter, &self.queue_counts().await?);
             return Ok(Some(Count { count: count.min(most), exact: count <= most }));
@@ -89,7 +93,7 @@ impl Inner {
 
     /// Window by window, each from where the last one ended: no cursor is held, and a job that comes
     /// meanwhile is seen or not, as it happens.
-    async fn walk(&self, mut walk: Walk, dead: bool) -> Done<Walk> {
+    async fn walk(&self, mut walk: Walk, dead: bool) -> DbResult<Walk> {
         let until = Instant::now() + self.options.read_deadline;
         let Some(plan) = self.plan(walk.filter(), dead).await? else {
             walk.nothing();
@@ -102,7 +106,7 @@ impl Inner {
                 false => window_statement(&plan, &walk, want),
             };
             let rows = match timeout_at(until, self.rows(Kind::read(want.reads), statement)).await {
-                Ok(Err(Trouble::Busy | Trouble::Late)) | Err(_) => {
+                Ok(Err(DbError::Busy | DbError::Late)) | Err(_) => {
                     walk.stop();
                     break;
                 }
@@ -112,15 +116,15 @@ impl Inner {
             let fed = tokio::task::spawn_blocking(move || {
                 let read = if is_page { page } else { window };
                 walk.feed(read(&rows, want, walk.needs_args())?);
-                Ok::<Walk, Trouble>(walk)
+                Ok::<Walk, DbError>(walk)
             });
-            walk = fed.await.map_err(|error| Trouble::Command(error.into()))??;
+            walk = fed.await.map_err(|error| DbError::Command(error.into()))??;
         }
         Ok(walk)
     }
 
     /// `None`: nothing matches.
-    pub(super) async fn plan(&self, filter: &Filter, dead: bool) -> Done<Option<Plan>> {
+    pub(super) async fn plan(&self, filter: &Filter, dead: bool) -> DbResult<Option<Plan>> {
         let lanes = match filter_pushdown::needs_lanes(filter) {
             true => Some(self.lane_rows().await?).filter(|lanes| lanes.len() <= LANES_MAX),
             false => None,
@@ -134,7 +138,7 @@ impl Inner {
 
     /// As they are now: another node may have added some. One more than can be of use tells that they
     /// are too many.
-    async fn lane_rows(&self) -> Done<Vec<LaneRow>> {
+    async fn lane_rows(&self) -> DbResult<Vec<LaneRow>> {
         let message = format!(
             "select l.id, q.name, l.handler from lanes l join queues q on q.id = l.queue limit {}",
             LANES_MAX + 1
@@ -147,7 +151,7 @@ impl Inner {
         })
     }
 
-    pub(super) async fn queue_counts(&self) -> Done<Vec<(Name, StatusCounts)>> {
+    pub(super) async fn queue_counts(&self) -> DbResult<Vec<(Name, StatusCounts)>> {
         let message = include_str!("queue_counts.sql");
         let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
         for row in &self.rows(Kind::Piece, message).await? {
@@ -163,30 +167,33 @@ impl Inner {
         Ok(queues)
     }
 
-    pub(super) async fn oldest_due(&self) -> Done<Vec<(Name, Timestamp)>> {
+    pub(super) async fn oldest_due(&self) -> DbResult<Vec<(Name, Timestamp)>> {
         let rows = self.rows(Kind::Piece, include_str!("oldest_due.sql")).await?;
         row::readable("a queue", &rows, |row| Ok((Columns(row).name(0)?, Columns(row).time(1)?)))
     }
 
-    pub(super) async fn next_due(&self) -> Done<Option<Timestamp>> {
+    pub(super) async fn next_due(&self) -> DbResult<Option<Timestamp>> {
         let rows = self.rows(Kind::Read, include_str!("next_due.sql")).await?;
         Ok(rows.first().map(|row| Columns(row).optional_time(0)).transpose()?.flatten())
     }
 
-    pub(super) async fn live_attempts(&self) -> Done<Vec<Live>> {
+    pub(super) async fn live_attempts(&self) -> DbResult<Vec<Live>> {
         // `status <> 5` names the index.
         let message = format!("{LIVE} where status in (3, 4) and status <> 5 order by id");
         row::readable("a live attempt", &self.rows(Kind::Piece, message).await?, live)
     }
 
-    pub(super) async fn live_attempts_of(&self, workers: &[Incarnation]) -> Done<Vec<Live>> {
+    pub(super) async fn live_attempts_of(&self, workers: &[Incarnation]) -> DbResult<Vec<Live>> {
         let query = format!("{LIVE} where worker = any(:workers) order by id");
         let workers = sql::ids(workers.iter().map(|worker| worker.0));
         let message = sql::fill(&query, [("workers", workers)]);
         row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
     }
 
-    pub(super) async fn holders(&self, executions: &[ExecutionRef]) -> Done<Vec<Option<Holder>>> {
+    pub(super) async fn holders(
+        &self,
+        executions: &[ExecutionRef],
+    ) -> DbResult<Vec<Option<Holder>>> {
         let values = [
             ("jobs", sql::ints(executions.iter().map(|of| of.job.0))),
             ("executions", sql::ids(executions.iter().map(|of| of.execution.0))),
@@ -204,7 +211,7 @@ impl Inner {
         self.rows(Kind::Read, message).await?.iter().map(holder).collect()
     }
 
-    pub(super) async fn dead_letter_count(&self, most: u64) -> Done<u64> {
+    pub(super) async fn dead_letter_count(&self, most: u64) -> DbResult<u64> {
         let message = format!(
             "select count(*) from (select from jobs where dead is not null limit {}) letters",
             integer(most)
@@ -234,7 +241,7 @@ pub(super) fn page_statement(plan: &Plan, walk: &Walk, want: Want) -> Statement 
     Statement { text, values }
 }
 
-fn page(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
+fn page(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
     let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: false };
     for row in rows {
         let columns = Columns(row);
@@ -252,7 +259,7 @@ fn page(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
     Ok(window)
 }
 
-fn found(row: &PgRow, with_args: bool) -> Done<Found> {
+fn found(row: &PgRow, with_args: bool) -> DbResult<Found> {
     let dead_at = Columns(row).optional_time(28).ok().flatten();
     Ok(Found::new(row::job_or_stub(row)?, dead_at, with_args))
 }
@@ -322,7 +329,7 @@ pub(super) fn ids(sources: &[Source], oldest_first: bool, want: Want) -> Stateme
 /// Where a term goes.
 const TERM: &str = ":term";
 
-fn window(rows: &[PgRow], want: Want, with_args: bool) -> Done<Window> {
+fn window(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
     let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: true };
     let Some(first) = rows.first().map(Columns) else { return Ok(window) };
     window.looked = first.unsigned(COLUMNS)?;
@@ -347,16 +354,16 @@ pub(super) enum InPostgres {}
 impl Dialect for InPostgres {
     const LANES_OF_ALL: bool = false;
 
-    fn lane(lane: i64) -> Place {
-        Place::new("specs", "job", format!("lane = {lane}"))
+    fn lane(lane: i64) -> SourceSql {
+        SourceSql::new("specs", "job", format!("lane = {lane}"))
     }
 
-    fn term(_: &str) -> Place {
-        Place::new("terms", "job", format!("term = {TERM}"))
+    fn term(_: &str) -> SourceSql {
+        SourceSql::new("terms", "job", format!("term = {TERM}"))
     }
 
-    fn unindexed() -> Place {
-        Place::new("specs", "job", "lane IS NULL".to_owned())
+    fn unindexed() -> SourceSql {
+        SourceSql::new("specs", "job", "lane IS NULL".to_owned())
     }
 
     fn union(parts: &[String], end: &str) -> String {
@@ -368,7 +375,7 @@ impl Dialect for InPostgres {
 const LIVE: &str = "select id, attempt, execution, worker, status, claimed_at, started_at, \
      timeout_ms, deadline, cancel_at, greatest(server_lost, lost) from jobs";
 
-fn live(row: &PgRow) -> Done<Live> {
+fn live(row: &PgRow) -> DbResult<Live> {
     let row = Columns(row);
     Ok(Live {
         job: row.job(0)?,

@@ -6,19 +6,21 @@ use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::{Attempt, JobId};
 use sqlx::postgres::PgRow;
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::row::{self, ATTEMPT, Columns, JOB, wrong};
 use super::sql::Value;
-use super::trouble::{Done, Trouble};
 use super::{Inner, lease, sql};
-use crate::words::{integer, order_of, stream_code, stream_of, unreadable_worker, worker_state};
-use crate::{KeptKey, LogRequest, Parcel, RowCounts, TokenRecord, WorkerRecord, WorkerReport};
+use crate::codec::{integer, order_of, stream_code, stream_of, unreadable_worker, worker_state};
+use crate::{
+    JobExport, LogRequest, RetainedKey, RowCounts, TokenRecord, WorkerRecord, WorkerReport,
+};
 
 /// Chunks looked at in one read for the end of a log.
 const TAIL_CHUNKS: i64 = 500;
 
 impl Inner {
-    pub(super) async fn read_logs(&self, request: &LogRequest) -> Done<Vec<LogChunk>> {
+    pub(super) async fn read_logs(&self, request: &LogRequest) -> DbResult<Vec<LogChunk>> {
         let limit = i64::try_from(request.limit_bytes).unwrap_or(i64::MAX);
         let mut values = log_values(request);
         values.push(("limit", sql::int(limit.max(1))));
@@ -39,7 +41,7 @@ impl Inner {
         row::readable("a chunk of a log", &rows, chunk)
     }
 
-    pub(super) async fn log_tail(&self, request: &LogRequest, lines: u32) -> Done<LogCursor> {
+    pub(super) async fn log_tail(&self, request: &LogRequest, lines: u32) -> DbResult<LogCursor> {
         // One more than asked for: the newline before the first of them ends another line.
         let mut left = u64::from(lines) + 1;
         let mut before = LogCursor { attempt: u32::MAX, seq: u64::MAX };
@@ -68,14 +70,14 @@ impl Inner {
         }
     }
 
-    pub(super) async fn workers(&self) -> Done<Vec<WorkerRecord>> {
+    pub(super) async fn workers(&self) -> DbResult<Vec<WorkerRecord>> {
         let message = include_str!("workers.sql");
         let record = |row: &_| {
             let row = Columns(row);
             let state = row.str(1)?;
             let seen_at = row.time(7)?;
             let registration = match row.json(0) {
-                Err(Trouble::Unreadable(error)) => {
+                Err(DbError::Unreadable(error)) => {
                     unreadable_worker(row.incarnation(10)?, row.str(11)?, seen_at, &error)
                 }
                 read => read?,
@@ -105,18 +107,18 @@ impl Inner {
         row::readable("a worker", &self.rows(Kind::Read, message).await?, record)
     }
 
-    pub(super) async fn token(&self, id: &str) -> Done<Option<TokenRecord>> {
+    pub(super) async fn token(&self, id: &str) -> DbResult<Option<TokenRecord>> {
         let message = sql::fill(&format!("{TOKEN} where id = :id"), [("id", sql::text(id))]);
         self.rows(Kind::Read, message).await?.first().map(token).transpose()
     }
 
-    pub(super) async fn tokens(&self) -> Done<Vec<TokenRecord>> {
+    pub(super) async fn tokens(&self) -> DbResult<Vec<TokenRecord>> {
         let rows = self.rows(Kind::Read, format!("{TOKEN} order by id")).await?;
         row::readable("a token", &rows, token)
     }
 
     /// Jobs with all that belongs to them, by id, from above `after`.
-    pub(super) async fn export(&self, after: i64, limit: u32) -> Done<Vec<Parcel>> {
+    pub(super) async fn export(&self, after: i64, limit: u32) -> DbResult<Vec<JobExport>> {
         #[derive(serde::Deserialize)]
         struct Hashed {
             key_hash: Option<String>,
@@ -136,10 +138,10 @@ impl Inner {
         let parcel = |row| {
             let (job, row) = (row::job_or_stub(row)?, Columns(row));
             let key_hash = match row.json::<Hashed>(26) {
-                Err(Trouble::Unreadable(_)) if job.unreadable.is_some() => None,
+                Err(DbError::Unreadable(_)) if job.unreadable.is_some() => None,
                 read => read?.key_hash,
             };
-            Ok(Parcel {
+            Ok(JobExport {
                 attempts: attempts.remove(&job.id).unwrap_or_default(),
                 job,
                 key_hash,
@@ -150,7 +152,7 @@ impl Inner {
         jobs.iter().map(parcel).collect()
     }
 
-    pub(super) async fn row_counts(&self) -> Done<RowCounts> {
+    pub(super) async fn row_counts(&self) -> DbResult<RowCounts> {
         let rows = self.rows(Kind::Scan, include_str!("../row_counts.sql")).await?;
         let row = Columns(rows.first().ok_or_else(|| wrong(0, "no row"))?);
         Ok(RowCounts {
@@ -163,10 +165,10 @@ impl Inner {
         })
     }
 
-    pub(super) async fn kept_keys(&self, after: &str, limit: u32) -> Done<Vec<KeptKey>> {
+    pub(super) async fn kept_keys(&self, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
         let key = |row: &_| {
             let row = Columns(row);
-            Ok(KeptKey {
+            Ok(RetainedKey {
                 key: row.text(0)?,
                 job: row.job(1)?,
                 hash: row.optional_text(2)?,
@@ -192,7 +194,7 @@ impl Inner {
         }
     }
 
-    pub(super) async fn next_job(&self) -> Done<i64> {
+    pub(super) async fn next_job(&self) -> DbResult<i64> {
         let message =
             "select case when is_called then last_value + 1 else last_value end from job_ids";
         let rows = self.rows(Kind::Read, message).await?;
@@ -212,13 +214,13 @@ fn log_values(request: &LogRequest) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn stream(row: Columns<'_>, column: usize) -> Done<Stream> {
+fn stream(row: Columns<'_>, column: usize) -> DbResult<Stream> {
     stream_of(row.int(column)?).ok_or_else(|| wrong(column, "no stream"))
 }
 
 const TOKEN: &str = "select id, hash, scopes, created_at, expires_at, revoked_at, note from tokens";
 
-fn token(row: &PgRow) -> Done<TokenRecord> {
+fn token(row: &PgRow) -> DbResult<TokenRecord> {
     let row = Columns(row);
     Ok(TokenRecord {
         id: row.text(0)?,

@@ -1,6 +1,6 @@
 //! Rows as the words of the model.
 
-use orx_model::job::{CancelRequest, Ends, Progress};
+use orx_model::job::{AttemptCounts, CancelRequest, Progress};
 use orx_model::{
     Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LiveAttempt, Name,
     Timestamp,
@@ -9,53 +9,53 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{Row as _, ValueRef as _};
 
-use super::trouble::{Done, Trouble};
-use crate::words;
+use super::db_error::{DbError, DbResult};
+use crate::codec;
 
 /// A row, read by the places of its columns. Values come as the server keeps them.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'r>(pub(super) &'r PgRow);
 
 impl<'r> Columns<'r> {
-    fn raw(self, column: usize) -> Done<Option<&'r [u8]>> {
+    fn raw(self, column: usize) -> DbResult<Option<&'r [u8]>> {
         let value = self.0.try_get_raw(column)?;
         if value.is_null() {
             return Ok(None);
         }
         match value.format() {
-            PgValueFormat::Binary => value.as_bytes().map(Some).map_err(Trouble::Unreadable),
+            PgValueFormat::Binary => value.as_bytes().map(Some).map_err(DbError::Unreadable),
             PgValueFormat::Text => Err(wrong(column, "text")),
         }
     }
 
-    fn exact<const N: usize>(self, column: usize, what: &str) -> Done<Option<[u8; N]>> {
+    fn exact<const N: usize>(self, column: usize, what: &str) -> DbResult<Option<[u8; N]>> {
         let bytes = self.raw(column)?.map(<[u8; N]>::try_from).transpose();
         bytes.map_err(|_| wrong(column, what))
     }
 
-    pub(super) fn is_null(self, column: usize) -> Done<bool> {
+    pub(super) fn is_null(self, column: usize) -> DbResult<bool> {
         Ok(self.raw(column)?.is_none())
     }
 
-    pub(super) fn optional(self, column: usize) -> Done<Option<&'r str>> {
+    pub(super) fn optional(self, column: usize) -> DbResult<Option<&'r str>> {
         let text = self.raw(column)?.map(str::from_utf8).transpose();
-        text.map_err(|error| Trouble::Unreadable(error.into()))
+        text.map_err(|error| DbError::Unreadable(error.into()))
     }
 
-    pub(super) fn str(self, column: usize) -> Done<&'r str> {
+    pub(super) fn str(self, column: usize) -> DbResult<&'r str> {
         self.optional(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
-    pub(super) fn text(self, column: usize) -> Done<String> {
+    pub(super) fn text(self, column: usize) -> DbResult<String> {
         self.str(column).map(str::to_owned)
     }
 
-    pub(super) fn optional_text(self, column: usize) -> Done<Option<String>> {
+    pub(super) fn optional_text(self, column: usize) -> DbResult<Option<String>> {
         Ok(self.optional(column)?.map(str::to_owned))
     }
 
     /// Of any whole number's type.
-    pub(super) fn optional_int(self, column: usize) -> Done<Option<i64>> {
+    pub(super) fn optional_int(self, column: usize) -> DbResult<Option<i64>> {
         let Some(bytes) = self.raw(column)? else { return Ok(None) };
         if let Ok(bytes) = bytes.try_into() {
             return Ok(Some(i64::from_be_bytes(bytes)));
@@ -67,91 +67,91 @@ impl<'r> Columns<'r> {
         Ok(Some(i16::from_be_bytes(bytes).into()))
     }
 
-    pub(super) fn int(self, column: usize) -> Done<i64> {
+    pub(super) fn int(self, column: usize) -> DbResult<i64> {
         self.optional_int(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
-    pub(super) fn count(self, column: usize) -> Done<u32> {
+    pub(super) fn count(self, column: usize) -> DbResult<u32> {
         let number = self.int(column)?;
         u32::try_from(number).map_err(|_| wrong(column, &number.to_string()))
     }
 
     /// What is below nothing is nothing.
-    pub(super) fn unsigned(self, column: usize) -> Done<u64> {
+    pub(super) fn unsigned(self, column: usize) -> DbResult<u64> {
         Ok(u64::try_from(self.int(column)?).unwrap_or(0))
     }
 
-    pub(super) fn optional_float(self, column: usize) -> Done<Option<f64>> {
+    pub(super) fn optional_float(self, column: usize) -> DbResult<Option<f64>> {
         Ok(self.exact(column, "no number")?.map(f64::from_be_bytes))
     }
 
-    pub(super) fn optional_bool(self, column: usize) -> Done<Option<bool>> {
+    pub(super) fn optional_bool(self, column: usize) -> DbResult<Option<bool>> {
         Ok(self.exact(column, "neither yes nor no")?.map(|byte: [u8; 1]| byte != [0]))
     }
 
-    pub(super) fn bool(self, column: usize) -> Done<bool> {
+    pub(super) fn bool(self, column: usize) -> DbResult<bool> {
         self.optional_bool(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
-    pub(super) fn time(self, column: usize) -> Done<Timestamp> {
+    pub(super) fn time(self, column: usize) -> DbResult<Timestamp> {
         self.int(column).map(Timestamp::from_millis)
     }
 
-    pub(super) fn optional_time(self, column: usize) -> Done<Option<Timestamp>> {
+    pub(super) fn optional_time(self, column: usize) -> DbResult<Option<Timestamp>> {
         Ok(self.optional_int(column)?.map(Timestamp::from_millis))
     }
 
-    pub(super) fn job(self, column: usize) -> Done<JobId> {
+    pub(super) fn job(self, column: usize) -> DbResult<JobId> {
         self.int(column).map(JobId)
     }
 
     /// Ids with commas between them, or null for none.
-    pub(super) fn jobs(self, column: usize) -> Done<Vec<JobId>> {
+    pub(super) fn jobs(self, column: usize) -> DbResult<Vec<JobId>> {
         let Some(text) = self.optional(column)? else { return Ok(Vec::new()) };
         let id = |id: &str| id.parse().map(JobId).map_err(|_| wrong(column, text));
         text.split(',').map(id).collect()
     }
 
-    pub(super) fn name(self, column: usize) -> Done<Name> {
+    pub(super) fn name(self, column: usize) -> DbResult<Name> {
         self.optional_name(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
-    pub(super) fn optional_name(self, column: usize) -> Done<Option<Name>> {
+    pub(super) fn optional_name(self, column: usize) -> DbResult<Option<Name>> {
         let Some(text) = self.optional(column)? else { return Ok(None) };
         text.parse().map(Some).map_err(|_| wrong(column, text))
     }
 
     /// The 128 bits of an id.
-    pub(super) fn optional_id(self, column: usize) -> Done<Option<u128>> {
+    pub(super) fn optional_id(self, column: usize) -> DbResult<Option<u128>> {
         Ok(self.exact(column, "no id")?.map(u128::from_be_bytes))
     }
 
-    pub(super) fn id(self, column: usize) -> Done<u128> {
+    pub(super) fn id(self, column: usize) -> DbResult<u128> {
         self.optional_id(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
-    pub(super) fn execution(self, column: usize) -> Done<ExecutionId> {
+    pub(super) fn execution(self, column: usize) -> DbResult<ExecutionId> {
         self.id(column).map(ExecutionId)
     }
 
-    pub(super) fn incarnation(self, column: usize) -> Done<Incarnation> {
+    pub(super) fn incarnation(self, column: usize) -> DbResult<Incarnation> {
         self.id(column).map(Incarnation)
     }
 
-    pub(super) fn status(self, column: usize) -> Done<JobStatus> {
-        words::status_of(self.int(column)?).ok_or_else(|| wrong(column, "no status"))
+    pub(super) fn status(self, column: usize) -> DbResult<JobStatus> {
+        codec::status_of(self.int(column)?).ok_or_else(|| wrong(column, "no status"))
     }
 
-    pub(super) fn json<T: DeserializeOwned>(self, column: usize) -> Done<T> {
-        serde_json::from_str(self.str(column)?).map_err(|error| Trouble::Unreadable(error.into()))
+    pub(super) fn json<T: DeserializeOwned>(self, column: usize) -> DbResult<T> {
+        serde_json::from_str(self.str(column)?).map_err(|error| DbError::Unreadable(error.into()))
     }
 
-    pub(super) fn bytes(self, column: usize) -> Done<Vec<u8>> {
+    pub(super) fn bytes(self, column: usize) -> DbResult<Vec<u8>> {
         self.raw(column)?.map(<[u8]>::to_vec).ok_or_else(|| wrong(column, "null"))
     }
 
     /// Of two columns, code and signal.
-    pub(super) fn exit(self, column: usize) -> Done<Option<Exit>> {
+    pub(super) fn exit(self, column: usize) -> DbResult<Option<Exit>> {
         let number = |column| {
             let number = self.optional_int(column)?.map(i32::try_from).transpose();
             number.map_err(|_| wrong(column, "no exit"))
@@ -196,13 +196,13 @@ pub(super) const COLUMNS: usize = 31;
 pub(super) fn readable<'r, T>(
     what: &str,
     rows: &'r [PgRow],
-    read: impl Fn(&'r PgRow) -> Done<T>,
-) -> Done<Vec<T>> {
+    read: impl Fn(&'r PgRow) -> DbResult<T>,
+) -> DbResult<Vec<T>> {
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
         match read(row) {
             Ok(row) => all.push(row),
-            Err(Trouble::Unreadable(error)) => {
+            Err(DbError::Unreadable(error)) => {
                 tracing::error!(what, %error, "a row that cannot be read is passed over");
             }
             Err(trouble) => return Err(trouble),
@@ -212,9 +212,9 @@ pub(super) fn readable<'r, T>(
 }
 
 /// As [`job`]; of one that cannot be read what can be.
-pub(super) fn job_or_stub(row: &PgRow) -> Done<Job> {
+pub(super) fn job_or_stub(row: &PgRow) -> DbResult<Job> {
     let error = match job(row) {
-        Err(Trouble::Unreadable(error)) => error,
+        Err(DbError::Unreadable(error)) => error,
         read => return read,
     };
     let row = Columns(row);
@@ -227,12 +227,12 @@ pub(super) fn job_or_stub(row: &PgRow) -> Done<Job> {
         run_at: row.time(2).unwrap_or(created_at),
         attempt: row.count(4).unwrap_or_default(),
         finished_at: row.optional_time(18).ok().flatten(),
-        dead: row.optional(24).ok().flatten().and_then(words::dead_reason),
+        dead: row.optional(24).ok().flatten().and_then(codec::dead_reason),
         ..Job::unreadable(id, status, created_at, error.to_string())
     })
 }
 
-pub(super) fn job(row: &PgRow) -> Done<Job> {
+pub(super) fn job(row: &PgRow) -> DbResult<Job> {
     let row = Columns(row);
     let spec: JobSpec = row.json(26)?;
     Ok(Job {
@@ -247,7 +247,7 @@ pub(super) fn job(row: &PgRow) -> Done<Job> {
         run_at: row.time(2)?,
         attempt: row.count(4)?,
         live: live(row)?,
-        ends: Ends {
+        ends: AttemptCounts {
             failed: row.count(5)?,
             lost: row.count(6)?,
             server_lost: row.count(30)?,
@@ -281,14 +281,14 @@ pub(super) fn job(row: &PgRow) -> Done<Job> {
             None => None,
         },
         dead: match row.optional(24)? {
-            Some(text) => Some(words::dead_reason(text).ok_or_else(|| wrong(24, text))?),
+            Some(text) => Some(codec::dead_reason(text).ok_or_else(|| wrong(24, text))?),
             None => None,
         },
         unreadable: None,
     })
 }
 
-fn live(row: Columns<'_>) -> Done<Option<LiveAttempt>> {
+fn live(row: Columns<'_>) -> DbResult<Option<LiveAttempt>> {
     let Some(execution) = row.optional_id(8)? else { return Ok(None) };
     Ok(Some(LiveAttempt {
         execution: ExecutionId(execution),
@@ -308,7 +308,7 @@ fn live(row: Columns<'_>) -> Done<Option<LiveAttempt>> {
 pub(super) const ATTEMPT: &str = "SELECT number, execution, worker, worker_name, status, \
      claimed_at, started_at, ended_at, error, exit_code, exit_signal, epoch, job, 0::bigint FROM attempts";
 
-pub(super) fn attempt(row: &PgRow) -> Done<Attempt> {
+pub(super) fn attempt(row: &PgRow) -> DbResult<Attempt> {
     let row = Columns(row);
     let text = row.str(4)?;
     Ok(Attempt {
@@ -318,7 +318,7 @@ pub(super) fn attempt(row: &PgRow) -> Done<Attempt> {
         worker: row.incarnation(2)?,
         worker_name: row.name(3)?,
         epoch: row.unsigned(11)?,
-        status: words::attempt_status(text).ok_or_else(|| wrong(4, text))?,
+        status: codec::attempt_status(text).ok_or_else(|| wrong(4, text))?,
         claimed_at: row.time(5)?,
         started_at: row.optional_time(6)?,
         ended_at: row.optional_time(7)?,
@@ -328,7 +328,7 @@ pub(super) fn attempt(row: &PgRow) -> Done<Attempt> {
     })
 }
 
-pub(super) fn wrong(column: usize, found: &str) -> Trouble {
+pub(super) fn wrong(column: usize, found: &str) -> DbError {
     let found: String = found.chars().take(80).collect();
-    Trouble::Unreadable(format!("found `{found}` in column {column}").into())
+    DbError::Unreadable(format!("found `{found}` in column {column}").into())
 }

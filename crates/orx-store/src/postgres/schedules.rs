@@ -8,18 +8,18 @@ use orx_model::schedule::{Due, Slot};
 use orx_model::{JobId, Name, Timestamp};
 use sqlx::postgres::PgRow;
 
-use super::call::Kind;
+use super::db_error::{DbError, DbResult};
+use super::executor::Kind;
 use super::fire::{NewRow, last_of_each, row_values};
 use super::row::{self, Columns, wrong};
 use super::sql::Value;
-use super::trouble::{Done, Trouble};
 use super::{Inner, Postgres, sql};
+use crate::codec::{integer, millis, readable, slot_outcome};
 use crate::error::prepared;
-use crate::new_fire::{self, Import, NewFire, NewPlan, NewSettle};
-use crate::words::{integer, millis, readable, slot_outcome};
+use crate::prepared_firing::{self, Import, NewPlan, NewSettle, PreparedFiring};
 use crate::{
-    Changed, Fire, LastRun, Paused, Position, Result, Rewind, SLOTS_KEPT, SchedulePlan,
-    ScheduleRecord, Schedules, Settle, Settled, SlotRequest, Term, Watched,
+    Changed, DependencyStep, Firing, LastRun, Paused, Position, Result, Rewind, RunDependency,
+    SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
 };
 
 /// What [`record`] reads, in its order, of `s`.
@@ -28,9 +28,9 @@ const RECORD: &str = "select p.spec, p.templates, p.paused_at, p.paused_reason, 
      s.runs, s.last_run, (select j.status from jobs j where j.id = s.last_run), s.id";
 
 /// As [`record`]; of one that cannot be read what can be.
-fn record_or_stub(row: &PgRow) -> Done<ScheduleRecord> {
+fn record_or_stub(row: &PgRow) -> DbResult<ScheduleRecord> {
     let error = match record(row) {
-        Err(Trouble::Unreadable(error)) => error,
+        Err(DbError::Unreadable(error)) => error,
         read => return read,
     };
     let row = Columns(row);
@@ -39,7 +39,7 @@ fn record_or_stub(row: &PgRow) -> Done<ScheduleRecord> {
     Ok(ScheduleRecord { version, ..ScheduleRecord::unreadable(id, handled, error.to_string()) })
 }
 
-fn record(row: &PgRow) -> Done<ScheduleRecord> {
+fn record(row: &PgRow) -> DbResult<ScheduleRecord> {
     let row = Columns(row);
     let paused = match row.optional_time(2)? {
         Some(at) => Some(Paused { at, reason: row.optional_text(3)?, by: row.optional_text(4)? }),
@@ -70,14 +70,14 @@ fn record(row: &PgRow) -> Done<ScheduleRecord> {
     })
 }
 
-fn optional_status(row: Columns<'_>, column: usize) -> Done<Option<orx_model::JobStatus>> {
+fn optional_status(row: Columns<'_>, column: usize) -> DbResult<Option<orx_model::JobStatus>> {
     match row.is_null(column)? {
         false => row.status(column).map(Some),
         true => Ok(None),
     }
 }
 
-fn slot(row: &PgRow) -> Done<Slot> {
+fn slot(row: &PgRow) -> DbResult<Slot> {
     let row = Columns(row);
     let outcome = row.str(4)?;
     let job = row.optional_int(6)?.map(JobId);
@@ -100,14 +100,14 @@ const WATCHED: &str = "select w.job, w.schedule, w.slot, w.waits_for, w.cancel, 
      left join lateral \
      (select status, cancel_at from jobs where id = w.waits_for limit 1) a on true";
 
-fn watched(row: &PgRow) -> Done<Watched> {
+fn watched(row: &PgRow) -> DbResult<RunDependency> {
     let row = Columns(row);
     let after = match row.optional_int(3)? {
         Some(job) => Some((JobId(job), optional_status(row, 7)?)),
         None => None,
     };
     let job = row.job(0)?;
-    Ok(Watched {
+    Ok(RunDependency {
         job,
         schedule: row.name(1).unwrap_or_else(|_| Name::from_any(UNREADABLE)),
         slot: row.optional_time(2)?,
@@ -126,14 +126,14 @@ fn watched(row: &PgRow) -> Done<Watched> {
 const REMOVE_TRIES: usize = 20;
 
 impl Inner {
-    async fn add_schedule(&self, new: &NewPlan, now: Timestamp) -> Done<bool> {
+    async fn add_schedule(&self, new: &NewPlan, now: Timestamp) -> DbResult<bool> {
         let mut values = plan_values(new, now);
         values.push(("id", sql::text(new.plan.spec.id.as_str())));
         let message = sql::fill(include_str!("add_schedule.sql"), values);
         Ok(!self.rows(Kind::Durable, message).await?.is_empty())
     }
 
-    async fn schedule(&self, id: &Name) -> Done<Option<ScheduleRecord>> {
+    async fn schedule(&self, id: &Name) -> DbResult<Option<ScheduleRecord>> {
         let message = sql::fill(
             &format!(
                 "{RECORD} from schedules s left join schedule_plans p on p.id = s.id \
@@ -144,7 +144,7 @@ impl Inner {
         self.rows(Kind::Read, message).await?.first().map(record_or_stub).transpose()
     }
 
-    async fn schedules(&self, after: Option<&Name>, limit: u32) -> Done<Vec<ScheduleRecord>> {
+    async fn schedules(&self, after: Option<&Name>, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
         let message = sql::fill(
             &format!(
                 "{RECORD} from schedules s left join schedule_plans p on p.id = s.id \
@@ -166,7 +166,7 @@ impl Inner {
         new: &NewPlan,
         row: Option<&Slot>,
         now: Timestamp,
-    ) -> Done<Changed> {
+    ) -> DbResult<Changed> {
         let mut values = plan_values(new, now);
         values.extend([
             ("id", sql::text(new.plan.spec.id.as_str())),
@@ -184,7 +184,7 @@ impl Inner {
         })
     }
 
-    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Done<Changed> {
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> DbResult<Changed> {
         for _ in 0..REMOVE_TRIES {
             let statement = sql::fill(
                 include_str!("remove_schedule.sql"),
@@ -203,10 +203,10 @@ impl Inner {
                 return Ok(Changed::Stale);
             }
         }
-        Err(Trouble::Busy)
+        Err(DbError::Busy)
     }
 
-    async fn due_schedules(&self, now: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
+    async fn due_schedules(&self, now: Timestamp, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
         let mut due = Vec::new();
         let mut after = (i64::MIN, String::new());
         loop {
@@ -240,7 +240,7 @@ impl Inner {
         }
     }
 
-    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
+    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
         let (mut ahead, mut after) = (Vec::new(), String::new());
         loop {
             let message = sql::fill(
@@ -267,7 +267,7 @@ impl Inner {
         }
     }
 
-    async fn rewind(&self, rewinds: &[Rewind], term: Term) -> Done<Vec<bool>> {
+    async fn rewind(&self, rewinds: &[Rewind], term: Term) -> DbResult<Vec<bool>> {
         let mut seen = HashSet::new();
         let ords: Vec<usize> =
             (0..rewinds.len()).filter(|ord| seen.insert(&rewinds[*ord].basis.id)).collect();
@@ -290,14 +290,14 @@ impl Inner {
         let message = sql::fill(include_str!("rewind.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
         if rows.is_empty() {
-            return Err(Trouble::Deposed);
+            return Err(DbError::Deposed);
         }
         let done = rows.iter().map(|row| Columns(row).optional_int(0));
-        let done = done.collect::<Done<HashSet<Option<i64>>>>()?;
+        let done = done.collect::<DbResult<HashSet<Option<i64>>>>()?;
         Ok((0..rewinds.len()).map(|ord| done.contains(&Some(ord as i64))).collect())
     }
 
-    async fn next_fire(&self, after: Timestamp) -> Done<Option<Timestamp>> {
+    async fn next_fire(&self, after: Timestamp) -> DbResult<Option<Timestamp>> {
         let message = sql::fill(
             "select next_fire from schedules where next_fire > :after order by next_fire limit 1",
             [("after", sql::int(after.as_millis()))],
@@ -306,7 +306,7 @@ impl Inner {
         rows.first().map(|row| Columns(row).time(0)).transpose()
     }
 
-    async fn slots(&self, request: &SlotRequest) -> Done<Vec<Slot>> {
+    async fn slots(&self, request: &SlotRequest) -> DbResult<Vec<Slot>> {
         let missed = if request.missed { "and outcome = 'missed'" } else { "" };
         let limit = request.limit as usize;
         let mut before = millis(request.before).unwrap_or(i64::MAX);
@@ -337,7 +337,7 @@ impl Inner {
         }
     }
 
-    async fn missed_since(&self, since: Timestamp) -> Done<Vec<(Name, u64)>> {
+    async fn missed_since(&self, since: Timestamp) -> DbResult<Vec<(Name, u64)>> {
         let message = sql::fill(
             "select schedule, sum(count)::bigint from slots \
              where outcome = 'missed' and recorded_at >= :since group by schedule order by schedule",
@@ -347,12 +347,12 @@ impl Inner {
         row::readable("a schedule", &self.rows(Kind::Piece, message).await?, missed)
     }
 
-    async fn is_watching(&self) -> Done<bool> {
+    async fn is_watching(&self) -> DbResult<bool> {
         let message = "select 1 from watched limit 1";
         Ok(!self.rows(Kind::Read, message).await?.is_empty())
     }
 
-    async fn ripe(&self, limit: u32) -> Done<Vec<Watched>> {
+    async fn ripe(&self, limit: u32) -> DbResult<Vec<RunDependency>> {
         let message = sql::fill(
             &format!(
                 "{WATCHED} where coalesce(j.status, 5) >= 5 or (w.waits_for is not null and \
@@ -364,12 +364,12 @@ impl Inner {
         self.rows(Kind::Read, message).await?.iter().map(watched).collect()
     }
 
-    async fn all_watched(&self) -> Done<Vec<Watched>> {
+    async fn all_watched(&self) -> DbResult<Vec<RunDependency>> {
         let message = format!("{WATCHED} order by w.job");
         row::readable("a watched run", &self.rows(Kind::Scan, message).await?, watched)
     }
 
-    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Done<u64> {
+    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> DbResult<u64> {
         let values = [
             ("lease", Value::Lease(Some(term))),
             ("before", sql::int(before.as_millis())),
@@ -378,10 +378,10 @@ impl Inner {
         ];
         let message = sql::fill(include_str!("prune_slots.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
-        Columns(rows.first().ok_or(Trouble::Deposed)?).unsigned(0)
+        Columns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
     }
 
-    async fn import_schedules(&self, all: &[Import]) -> Done<()> {
+    async fn import_schedules(&self, all: &[Import]) -> DbResult<()> {
         let mut seen = HashSet::new();
         let all: Vec<&Import> = all.iter().filter(|(it, ..)| seen.insert(it.id())).collect();
         let records = || all.iter().map(|(record, ..)| record);
@@ -421,7 +421,7 @@ impl Inner {
         self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
-    async fn import_watched(&self, all: &[(Watched, Option<String>)]) -> Done<()> {
+    async fn import_watched(&self, all: &[(RunDependency, Option<String>)]) -> DbResult<()> {
         let runs = || all.iter().map(|(it, _)| it);
         let values = [
             ("jobs", sql::ints(runs().map(|it| it.job.0))),
@@ -514,12 +514,12 @@ impl Schedules for Postgres {
 
     async fn fire(
         &self,
-        fires: Vec<Fire>,
+        fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
     ) -> Result<Vec<Option<Vec<JobId>>>> {
         let action = "fire the schedules";
-        let fires = prepared(action, NewFire::all(fires))?;
+        let fires = prepared(action, PreparedFiring::all(fires))?;
         self.inner.write(action, self.inner.fire(&fires, term, now)).await
     }
 
@@ -535,13 +535,13 @@ impl Schedules for Postgres {
         self.inner.read("read the watched runs", self.inner.is_watching()).await
     }
 
-    async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
+    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
         self.inner.read("read the watched runs", self.inner.ripe(limit)).await
     }
 
     async fn settle(
         &self,
-        settles: Vec<Settle>,
+        settles: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Settled>> {
@@ -556,17 +556,17 @@ impl Schedules for Postgres {
 
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
         let action = "take in the schedules";
-        let all = prepared(action, new_fire::imports(all))?;
+        let all = prepared(action, prepared_firing::imports(all))?;
         self.inner.write(action, self.inner.import_schedules(&all)).await
     }
 
-    async fn all_watched(&self) -> Result<Vec<Watched>> {
+    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
         self.inner.read("read the watched runs", self.inner.all_watched()).await
     }
 
-    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
+    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
         let action = "take in the watched runs";
-        let all = prepared(action, new_fire::watched(watched))?;
+        let all = prepared(action, prepared_firing::watched(watched))?;
         self.inner.write(action, self.inner.import_watched(&all)).await
     }
 }

@@ -14,8 +14,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::db_error::{DbError, DbResult};
 use super::tls;
-use super::trouble::{Done, Trouble};
 use crate::budget::Reads;
 
 /// A session that has rested for longer is asked whether it lives. A firewall that forgot it, or a
@@ -50,7 +50,7 @@ struct Resting {
     closed: bool,
 }
 
-/// A session while it is lent. Dropped without [`Lent::give_back`], it is closed.
+/// A session while it is lent. Dropped without [`Lent::release`], it is closed.
 pub(super) struct Lent {
     session: Option<PgConnection>,
     generation: u64,
@@ -63,7 +63,7 @@ impl Lent {
         self.session.as_mut()
     }
 
-    pub(super) fn give_back(mut self) {
+    pub(super) fn release(mut self) {
         let mut resting = self.resting.lock();
         if let Some(session) = self.session.take()
             && resting.generation == self.generation
@@ -74,7 +74,7 @@ impl Lent {
     }
 
     /// Its server is gone, or is no primary any more: the others go too.
-    pub(super) fn forsake(self) {
+    pub(super) fn discard(self) {
         let mut resting = self.resting.lock();
         if resting.generation == self.generation {
             resting.generation += 1;
@@ -104,12 +104,12 @@ impl Sessions {
 
     /// A session that nobody else uses. Waits for one that is lent, and for a server that is
     /// starting, but not beyond `until`.
-    pub(super) async fn lend(&self, until: Instant, reads: Reads) -> Done<Lent> {
+    pub(super) async fn checkout(&self, until: Instant, reads: Reads) -> DbResult<Lent> {
         let room_in = async |room: &Arc<Semaphore>| {
             timeout_at(until, Arc::clone(room).acquire_owned())
                 .await
-                .map_err(|_| Trouble::Busy)?
-                .map_err(|_| Trouble::Closed)
+                .map_err(|_| DbError::Busy)?
+                .map_err(|_| DbError::Closed)
         };
         let few = match reads {
             Reads::Point => None,
@@ -146,7 +146,7 @@ impl Sessions {
     }
 
     /// Tries again while the server is not there, so that a quick restart is not noticed.
-    async fn connect(&self, until: Instant) -> Done<PgConnection> {
+    async fn connect(&self, until: Instant) -> DbResult<PgConnection> {
         let until = until.min(Instant::now() + self.connect_deadline);
         let mut pause = PAUSE.0;
         loop {
@@ -160,13 +160,13 @@ impl Sessions {
                         continue;
                     }
                     Ok(Err(error)) if !passes(&error) => {
-                        return Err(Trouble::NotSent(error.into()));
+                        return Err(DbError::NotSent(error.into()));
                     }
                     Ok(Err(error)) => error.into(),
-                    Err(late) => return Err(Trouble::NotSent(late.into())),
+                    Err(late) => return Err(DbError::NotSent(late.into())),
                 };
             if Instant::now() + pause >= until {
-                return Err(Trouble::NotSent(error));
+                return Err(DbError::NotSent(error));
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);

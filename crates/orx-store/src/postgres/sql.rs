@@ -93,7 +93,7 @@ pub(super) fn fill(
         match value {
             Value::Lease(term) => {
                 if let Some(Term { node, epoch }) = term {
-                    let epoch = int(crate::words::integer(epoch));
+                    let epoch = int(crate::codec::integer(epoch));
                     named.push(("lease_holder", Some(id(node.0)), 0));
                     named.push(("lease_epoch", Some(epoch), 0));
                 }

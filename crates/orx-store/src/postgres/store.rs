@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirective};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, SecretHash, Timestamp,
@@ -16,13 +16,14 @@ use super::outcome::Record;
 use super::{Postgres, open};
 use crate::error::prepared;
 use crate::filter_pushdown::SCAN_MAX;
-use crate::new_job::NewJob;
+use crate::prepared_job::PreparedJob;
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
-    DeadLetters, Dispatching, Durability, Enqueued, Holder, Home, Jobs, KeptKey, Lead, LeadRequest,
-    Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Parcel, Promoted,
-    PruneRequest, Pruned, Recorded, Result, RetryAnswer, RowCounts, StoreError, StoreInfo, Term,
-    TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
+    DeadLetters, Dispatching, Durability, Enqueued, Holder, Home, JobExport, Jobs, Lead,
+    LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page,
+    Promoted, PruneRequest, Pruned, Recorded, Result, RetainedKey, RetryAnswer, RowCounts,
+    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord,
+    WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: SCAN_MAX };
@@ -31,7 +32,8 @@ const TOO_BROAD: StoreError = StoreError::TooBroad { limit: SCAN_MAX };
 impl Jobs for Postgres {
     async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
         let action = "accept the jobs";
-        let jobs = jobs.into_iter().map(NewJob::new).collect::<std::result::Result<Vec<_>, _>>();
+        let jobs =
+            jobs.into_iter().map(PreparedJob::new).collect::<std::result::Result<Vec<_>, _>>();
         let jobs = prepared(action, jobs)?;
         if jobs.is_empty() {
             return self.inner.usable().map(|()| Vec::new());
@@ -193,7 +195,7 @@ impl Workers for Postgres {
     async fn order_workers(
         &self,
         workers: Vec<Incarnation>,
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
     ) -> Result<Vec<bool>> {
         self.inner.write("order the workers", self.inner.order_workers(&workers, order)).await
     }
@@ -243,16 +245,16 @@ impl Transfer for Postgres {
         self.inner.read("count the rows", self.inner.row_counts()).await
     }
 
-    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobExport>> {
         let after = after.map_or(0, |after| after.0);
         self.inner.read("read the jobs", self.inner.export(after, limit)).await
     }
 
-    async fn import(&self, parcels: Vec<Parcel>) -> Result<u64> {
+    async fn import(&self, parcels: Vec<JobExport>) -> Result<u64> {
         self.inner.write("take in the jobs", self.inner.import(&parcels)).await
     }
 
-    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>> {
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
         let after = after.unwrap_or_default();
         self.inner.read("read the keys", self.inner.kept_keys(&after, limit)).await
     }
@@ -265,7 +267,7 @@ impl Transfer for Postgres {
         self.inner.write("keep where the store is served", self.inner.put_home(&home)).await
     }
 
-    async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()> {
+    async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
         self.inner.write("take in the keys", self.inner.import_keys(&keys)).await
     }
 

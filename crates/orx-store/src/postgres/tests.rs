@@ -2,18 +2,18 @@
 
 use orx_model::filter::Filter;
 use orx_model::time::Zone;
-use orx_model::{ExecutionId, Incarnation, JobId, Offer};
+use orx_model::{Capabilities, ExecutionId, Incarnation, JobId};
 use orx_testkit::servers::{Database, bouncer};
 use proptest::prelude::*;
 
-use super::call::Kind;
 use super::claim::{self, Chosen};
+use super::db_error::DbError;
+use super::executor::Kind;
 use super::row::Columns;
 use super::sql::{Statement, Value};
-use super::trouble::Trouble;
 use super::*;
 use crate::ClaimRequest;
-use crate::merge::Given;
+use crate::lane_merge::Given;
 use crate::walk::Walk;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -91,7 +91,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
     let request = ClaimRequest {
         worker: Incarnation(1),
         worker_name: "w".parse().expect("a name"),
-        offer: Offer::default(),
+        offer: Capabilities::default(),
         executions: (0..100).map(ExecutionId).collect(),
         ahead: 0,
         held: 0,
@@ -242,7 +242,7 @@ async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing(
         let sql = "with touched as (update meta set value = 77 from (:settings) s where key = 'touched') \
                    select pg_sleep(9)";
         let slept = store.inner.rows(kind, sql).await;
-        assert!(matches!(slept, Err(Trouble::Busy)), "{kind:?}: {slept:?}");
+        assert!(matches!(slept, Err(DbError::Busy)), "{kind:?}: {slept:?}");
     }
     assert_eq!(database.run("select value from meta where key = 'touched'").await, ["0"]);
     let left = database.run("select count(*) from pg_stat_activity where query ~ 'pg_sleep\\(9'");
@@ -327,7 +327,7 @@ async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
         inner.rows(Kind::Durable, failing(code, 4)).await.expect("done in the end");
         assert_eq!(tries().await, 4);
         let never = inner.rows(Kind::Durable, failing(code, 99)).await;
-        assert!(matches!(never, Err(Trouble::Again)), "{never:?}");
+        assert!(matches!(never, Err(DbError::Again)), "{never:?}");
         assert_eq!(tries().await, 6);
     }
     for (code, expected) in [
@@ -360,7 +360,7 @@ async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
         (Kind::Unsynced, 1),
     ] {
         let lost = store.inner.rows(kind, end).await;
-        assert!(matches!(lost, Err(Trouble::Lost(_))), "{lost:?}");
+        assert!(matches!(lost, Err(DbError::Lost(_))), "{lost:?}");
         let last = database.run("select last_value from job_ids").await;
         assert_eq!(last, [sent.to_string()], "{kind:?}");
         database.run("alter sequence job_ids restart").await;

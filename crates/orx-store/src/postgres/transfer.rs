@@ -5,19 +5,19 @@ use std::sync::Arc;
 use orx_model::job::{CancelRequest, Progress};
 use orx_model::{Attempt, Job, Lane, LiveAttempt};
 
-use super::call::Kind;
+use super::db_error::DbResult;
 use super::enqueue::spec_values;
+use super::executor::Kind;
 use super::row::Columns;
 use super::sql::Statement;
-use super::trouble::Done;
 use super::{Inner, sql};
-use crate::new_job::SpecText;
-use crate::words::{exit_columns, integer, millis, status_code, urgency};
-use crate::{Home, KeptKey, Parcel};
+use crate::codec::{exit_columns, integer, millis, status_code, urgency};
+use crate::prepared_job::SpecText;
+use crate::{Home, JobExport, RetainedKey};
 
 impl Inner {
-    pub(super) async fn import(self: &Arc<Self>, parcels: &[Parcel]) -> Done<u64> {
-        let lane = |parcel: &Parcel| Lane {
+    pub(super) async fn import(self: &Arc<Self>, parcels: &[JobExport]) -> DbResult<u64> {
+        let lane = |parcel: &JobExport| Lane {
             queue: parcel.job.queue.clone(),
             handler: parcel.job.handler().cloned(),
             require: parcel.job.require.clone(),
@@ -25,13 +25,13 @@ impl Inner {
         let lanes: Vec<Lane> = parcels.iter().map(lane).collect();
         self.add_lanes(lanes.iter().collect()).await?;
         let lanes = lanes.iter().map(|lane| Ok(self.lane_id(lane)?.lane));
-        let lanes = lanes.collect::<Done<Vec<_>>>()?;
+        let lanes = lanes.collect::<DbResult<Vec<_>>>()?;
         let rows = self.rows(Kind::Durable, statement(parcels, lanes)?).await?;
         self.count();
         rows.first().map(|row| Columns(row).unsigned(0)).transpose().map(Option::unwrap_or_default)
     }
 
-    pub(super) async fn import_keys(&self, keys: &[KeptKey]) -> Done<()> {
+    pub(super) async fn import_keys(&self, keys: &[RetainedKey]) -> DbResult<()> {
         let values = [
             ("keys", sql::texts(keys.iter().map(|key| key.key.as_str()))),
             ("jobs", sql::ints(keys.iter().map(|key| key.job.0))),
@@ -49,7 +49,7 @@ impl Inner {
         self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
-    pub(super) async fn home(&self) -> Done<Home> {
+    pub(super) async fn home(&self) -> DbResult<Home> {
         let rows = self.rows(Kind::Read, "select key, value from home").await?;
         let mut home = Home::default();
         for row in &rows {
@@ -58,7 +58,7 @@ impl Inner {
         Ok(home)
     }
 
-    pub(super) async fn put_home(&self, home: &Home) -> Done<()> {
+    pub(super) async fn put_home(&self, home: &Home) -> DbResult<()> {
         let (keys, values): (Vec<&str>, Vec<&str>) = home.facts().unzip();
         let values = [("keys", sql::texts(keys)), ("facts", sql::texts(values))];
         let message = sql::fill(
@@ -73,7 +73,7 @@ impl Inner {
         self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
-    pub(super) async fn skip_jobs(&self, next: i64) -> Done<()> {
+    pub(super) async fn skip_jobs(&self, next: i64) -> DbResult<()> {
         let message = sql::fill(
             "select setval('job_ids', greatest(:next, case when is_called then last_value + 1 \
              else last_value end), false) from job_ids, (:settings) s",
@@ -83,7 +83,7 @@ impl Inner {
     }
 }
 
-fn statement(parcels: &[Parcel], lanes: Vec<i64>) -> Done<Statement> {
+fn statement(parcels: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
     let specs = parcels
         .iter()
         .map(|parcel| SpecText::new(&parcel.spec()))
@@ -93,7 +93,7 @@ fn statement(parcels: &[Parcel], lanes: Vec<i64>) -> Done<Statement> {
     let progress = || live().map(|live| live.and_then(|live| live.progress.as_ref()));
     let cancels = || jobs().map(|job| job.cancel.as_ref());
     let exits = || jobs().map(|job| exit_columns(job.exit));
-    let dead = |parcel: &Parcel| parcel.job.dead.zip(parcel.dead_at);
+    let dead = |parcel: &JobExport| parcel.job.dead.zip(parcel.dead_at);
     let ended = || parcels.iter().flat_map(|parcel| &parcel.attempts);
     let ended_exits = || ended().map(|attempt| exit_columns(attempt.exit));
     let job_ints = |of: fn(&Job) -> Option<i64>| sql::ints(jobs().map(of));

@@ -9,7 +9,7 @@ use orx_model::job::{Labels, UNREADABLE};
 use orx_model::{Incarnation, JobStatus, Lane, Name, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::trouble::{Done, Trouble};
+use super::db_error::{DbError, DbResult};
 use crate::Term;
 
 pub(super) type Counts = [i64; JobStatus::ALL.len()];
@@ -60,7 +60,7 @@ pub(super) struct Lease {
 }
 
 impl Cache {
-    pub(super) fn load(conn: &Connection) -> Done<Self> {
+    pub(super) fn load(conn: &Connection) -> DbResult<Self> {
         let next_job = conn.query_row(
             "SELECT max((SELECT value FROM meta WHERE key = 'next_job'), \
              (SELECT ifnull(max(id), 0) + 1 FROM jobs))",
@@ -102,7 +102,7 @@ impl Cache {
             let queue = (row.get::<_, u32>(1)? as usize).wrapping_sub(1);
             let name = cache.queues.get(queue).map(|queue| queue.name.clone());
             let lane = Lane {
-                queue: name.ok_or_else(|| Trouble::Command("a lane without its queue".into()))?,
+                queue: name.ok_or_else(|| DbError::Command("a lane without its queue".into()))?,
                 handler: super::row::optional_name(row, 2)
                     .or_else(|error| unreadable("a lane", row, error).map(Some))?,
                 // What they require is not known, so nobody gets its jobs.
@@ -140,7 +140,7 @@ impl Cache {
         self.lease.held.is_some_and(|(node, _)| node == term.node) && self.lease.epoch == term.epoch
     }
 
-    pub(super) fn set_lease(&mut self, conn: &Connection, lease: Lease) -> Done<()> {
+    pub(super) fn set_lease(&mut self, conn: &Connection, lease: Lease) -> DbResult<()> {
         if lease.epoch != self.lease.epoch {
             conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'epoch'")?
                 .execute([i64::try_from(lease.epoch).unwrap_or(i64::MAX)])?;
@@ -150,14 +150,14 @@ impl Cache {
     }
 
     /// Before jobs are forgotten: from now on the highest id is not to be seen among those left.
-    pub(super) fn keep_next_job(&self, conn: &Connection) -> Done<()> {
+    pub(super) fn keep_next_job(&self, conn: &Connection) -> DbResult<()> {
         conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'next_job'")?
             .execute([self.next_job])?;
         Ok(())
     }
 
     /// The id of a lane; one that is new is written down.
-    pub(super) fn lane(&mut self, conn: &Connection, lane: &Lane) -> Done<i64> {
+    pub(super) fn lane(&mut self, conn: &Connection, lane: &Lane) -> DbResult<i64> {
         if let Some(&place) = self.lane_of.get(lane) {
             return Ok(place as i64 + 1);
         }
@@ -216,7 +216,7 @@ impl Cache {
     }
 
     /// Writes what changed, as the last of a batch.
-    pub(super) fn write(&self, conn: &Connection) -> Done<()> {
+    pub(super) fn write(&self, conn: &Connection) -> DbResult<()> {
         let mut statement = conn.prepare_cached(
             "INSERT INTO counts (queue, status, jobs) VALUES (?1, ?2, ?3) \
              ON CONFLICT DO UPDATE SET jobs = excluded.jobs",
@@ -295,9 +295,9 @@ fn unreadable(
     Ok(Name::from_any(&format!("{UNREADABLE}-{id}")))
 }
 
-fn in_order(id: i64, place: usize) -> Done<()> {
+fn in_order(id: i64, place: usize) -> DbResult<()> {
     if id == place as i64 + 1 {
         return Ok(());
     }
-    Err(Trouble::Command(format!("expected row {}, found {id}", place + 1).into()))
+    Err(DbError::Command(format!("expected row {}, found {id}", place + 1).into()))
 }

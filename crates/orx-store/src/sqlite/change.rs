@@ -3,11 +3,11 @@
 use orx_model::{AttemptStatus, Incarnation, JobEvent, JobId, JobStatus, Timestamp, next};
 use rusqlite::params;
 
-use super::outcome::{Ended, Seen, end_attempt, seen};
+use super::db_error::DbResult;
+use super::outcome::{Ended, JobSnapshot, end_attempt, seen};
 use super::row::{self, status_code};
-use super::trouble::Done;
 use super::writer::Tx;
-use crate::words::{FORCED, capped, over};
+use crate::codec::{FORCED, capped, over};
 use crate::{CancelAnswer, CancelCommand, ClockJump, Promoted, RetryAnswer};
 
 /// Why and by whom.
@@ -20,7 +20,7 @@ pub(super) fn cancel(
     tx: &mut Tx<'_>,
     cancels: &[CancelCommand],
     now: Timestamp,
-) -> Done<Vec<CancelAnswer>> {
+) -> DbResult<Vec<CancelAnswer>> {
     let mut answers = Vec::with_capacity(cancels.len());
     for command in cancels {
         answers.push(match seen(tx, command.id)? {
@@ -34,9 +34,9 @@ pub(super) fn cancel(
 fn cancel_one(
     tx: &mut Tx<'_>,
     command: &CancelCommand,
-    seen: &Seen,
+    seen: &JobSnapshot,
     now: Timestamp,
-) -> Done<CancelAnswer> {
+) -> DbResult<CancelAnswer> {
     let status = seen.status;
     if command.expected.is_some_and(|expected| expected != status) {
         return Ok(CancelAnswer::NotInState { status });
@@ -71,7 +71,7 @@ pub(super) fn cancel_waiting(
     from: JobStatus,
     words: &CancelWords<'_>,
     now: Timestamp,
-) -> Done<()> {
+) -> DbResult<()> {
     let to = next(from, JobEvent::Cancel)?;
     tx.conn
         .prepare_cached(
@@ -84,7 +84,7 @@ pub(super) fn cancel_waiting(
 }
 
 /// The request stands until the attempt's end; the first one counts.
-fn ask(tx: &Tx<'_>, job: JobId, words: &CancelWords<'_>, now: Timestamp) -> Done<()> {
+fn ask(tx: &Tx<'_>, job: JobId, words: &CancelWords<'_>, now: Timestamp) -> DbResult<()> {
     tx.conn
         .prepare_cached(
             "UPDATE jobs SET cancel_at = ?2, cancel_reason = ?3, cancel_by = ?4 WHERE id = ?1",
@@ -94,7 +94,7 @@ fn ask(tx: &Tx<'_>, job: JobId, words: &CancelWords<'_>, now: Timestamp) -> Done
 }
 
 /// The attempt is given up, whatever it says later.
-fn stop(tx: &mut Tx<'_>, job: JobId, seen: &Seen, now: Timestamp) -> Done<()> {
+fn stop(tx: &mut Tx<'_>, job: JobId, seen: &JobSnapshot, now: Timestamp) -> DbResult<()> {
     let to = next(seen.status, JobEvent::Stopped)?;
     let ended = Ended {
         status: AttemptStatus::Cancelled,
@@ -126,7 +126,7 @@ fn stop(tx: &mut Tx<'_>, job: JobId, seen: &Seen, now: Timestamp) -> Done<()> {
     Ok(())
 }
 
-pub(super) fn retry(tx: &mut Tx<'_>, ids: &[JobId], now: Timestamp) -> Done<Vec<RetryAnswer>> {
+pub(super) fn retry(tx: &mut Tx<'_>, ids: &[JobId], now: Timestamp) -> DbResult<Vec<RetryAnswer>> {
     let mut answers = Vec::with_capacity(ids.len());
     for &id in ids {
         let Some(seen) = seen(tx, id)? else {
@@ -149,7 +149,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, ids: &[JobId], now: Timestamp) -> Done<Vec<
     Ok(answers)
 }
 
-pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<Promoted> {
+pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> DbResult<Promoted> {
     let to = next(JobStatus::Scheduled, JobEvent::Due)?;
 
     // First what is over: a job that is due and over is cancelled, never pending.
@@ -188,7 +188,7 @@ pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<Promo
 
 type Picked = (JobId, i64, JobStatus, Option<Timestamp>);
 
-fn pick(tx: &Tx<'_>, sql: &str, now: Timestamp, limit: u32) -> Done<Vec<Picked>> {
+fn pick(tx: &Tx<'_>, sql: &str, now: Timestamp, limit: u32) -> DbResult<Vec<Picked>> {
     let mut statement = tx.conn.prepare_cached(sql)?;
     let rows = statement.query_map(params![now.as_millis(), limit], |row| {
         let deadline = row::optional_time(row, 3)?;
@@ -197,7 +197,7 @@ fn pick(tx: &Tx<'_>, sql: &str, now: Timestamp, limit: u32) -> Done<Vec<Picked>>
     Ok(row::readable("a job", rows)?)
 }
 
-pub(super) fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> Done<Vec<bool>> {
+pub(super) fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> DbResult<Vec<bool>> {
     let mut forget = tx.conn.prepare_cached(
         "UPDATE jobs SET dead = NULL, dead_at = NULL WHERE id = ?1 AND dead IS NOT NULL",
     )?;
@@ -209,7 +209,7 @@ pub(super) fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> Done<Vec<bo
 }
 
 /// See [`crate::Dispatching::clock_was_set`].
-pub(super) fn clock_was_set(tx: &mut Tx<'_>, jump: ClockJump, now: Timestamp) -> Done<u64> {
+pub(super) fn clock_was_set(tx: &mut Tx<'_>, jump: ClockJump, now: Timestamp) -> DbResult<u64> {
     let (before, by, now) = (jump.before.as_millis(), jump.by_ms, now.as_millis());
     let waits = tx
         .conn

@@ -8,11 +8,11 @@ use orx_model::{ExecutionId, Incarnation, JobEvent, JobId, JobSpec, JobStatus, T
 use rusqlite::params;
 
 use super::change::{CancelWords, cancel_waiting};
+use super::db_error::DbResult;
 use super::row::{self, status_code};
-use super::trouble::Done;
 use super::writer::Tx;
-use crate::merge::{Given, Merge, Next, Place, Want};
-use crate::words::{self, over};
+use crate::codec::{self, over};
+use crate::lane_merge::{Given, Merge, Next, ReadyOrder, Want};
 use crate::{ClaimRequest, Claimed};
 
 /// Jobs cancelled by one claim because their time was over: a claim has an end also where all that
@@ -37,8 +37,8 @@ pub(super) struct Taken {
 impl Taken {
     /// `None` of one whose spec cannot be read: it heals as a dispatch that was lost.
     pub(super) fn dispatch(self) -> Option<Claimed> {
-        let spec: JobSpec = words::readable(JobId(self.job), self.spec.as_deref())?;
-        let dispatch = words::dispatch(
+        let spec: JobSpec = codec::readable(JobId(self.job), self.spec.as_deref())?;
+        let dispatch = codec::dispatch(
             JobId(self.job),
             self.attempt,
             self.execution,
@@ -57,7 +57,7 @@ pub(super) fn claim(
     requests: &[ClaimRequest],
     epoch: u64,
     now: Timestamp,
-) -> Done<Vec<Taken>> {
+) -> DbResult<Vec<Taken>> {
     let lanes = tx.cache.lanes.iter().zip(1..).filter(|(entry, _)| entry.maybe_pending);
     let mut merge = Merge::new(requests, lanes.map(|(entry, lane)| (&entry.lane, lane)));
     let rows = (merge.left() / merge.lanes().max(1) + 1).clamp(READ_ROWS.0, READ_ROWS.1);
@@ -129,7 +129,7 @@ pub(super) fn claim(
     Ok(taken)
 }
 
-fn read_on(tx: &Tx<'_>, want: &Want, rows: usize) -> Done<Vec<Place>> {
+fn read_on(tx: &Tx<'_>, want: &Want, rows: usize) -> DbResult<Vec<ReadyOrder>> {
     let (urgency, run_at, id) = want.after;
     let mut read = tx.conn.prepare_cached(READY)?;
     let found = read.query_map(params![want.lane, urgency, run_at, id, rows as i64], |row| {

@@ -3,13 +3,17 @@
 use orx_model::{JobId, JobStatus, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
+use super::db_error::DbResult;
 use super::row::{self, millis, status_code, urgency};
-use super::trouble::Done;
 use super::writer::Tx;
 use crate::Enqueued;
-use crate::new_job::{NewJob, SpecText};
+use crate::prepared_job::{PreparedJob, SpecText};
 
-pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob], now: Timestamp) -> Done<Vec<Enqueued>> {
+pub(super) fn enqueue(
+    tx: &mut Tx<'_>,
+    jobs: &[PreparedJob],
+    now: Timestamp,
+) -> DbResult<Vec<Enqueued>> {
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {
         if let Some(known) = known_key(tx, job, now)? {
@@ -34,10 +38,10 @@ pub(super) fn enqueue(tx: &mut Tx<'_>, jobs: &[NewJob], now: Timestamp) -> Done<
 /// A new job, whose key is nobody's business here.
 pub(super) fn insert(
     tx: &mut Tx<'_>,
-    job: &NewJob,
+    job: &PreparedJob,
     status: JobStatus,
     now: Timestamp,
-) -> Done<JobId> {
+) -> DbResult<JobId> {
     let lane = tx.cache.lane(tx.conn, &job.lane)?;
     let id = tx.cache.next_job();
     tx.conn
@@ -61,7 +65,7 @@ pub(super) fn insert(
     Ok(JobId(id))
 }
 
-pub(super) fn describe(tx: &Tx<'_>, job: i64, text: &SpecText) -> Done<()> {
+pub(super) fn describe(tx: &Tx<'_>, job: i64, text: &SpecText) -> DbResult<()> {
     tx.conn
         .prepare_cached("INSERT INTO specs (job, spec) VALUES (?1, ?2)")?
         .execute(params![job, text.spec])?;
@@ -79,7 +83,7 @@ pub(super) fn describe(tx: &Tx<'_>, job: i64, text: &SpecText) -> Done<()> {
 }
 
 /// The job that has the key already. A key whose time is over is forgotten here.
-fn known_key(tx: &Tx<'_>, job: &NewJob, now: Timestamp) -> Done<Option<Enqueued>> {
+fn known_key(tx: &Tx<'_>, job: &PreparedJob, now: Timestamp) -> DbResult<Option<Enqueued>> {
     let Some(key) = &job.key else { return Ok(None) };
     let mut find = tx.conn.prepare_cached(
         "SELECT k.job, k.hash, k.kept_until, ifnull(j.status, k.status) \

@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use orx_model::job::Labels;
 use orx_model::log::LogChunk;
-use orx_model::message::WorkerOrder;
+use orx_model::message::WorkerDirective;
 use orx_model::{Incarnation, JobId, JobStatus, Name, Origin, SecretHash, Timestamp, limits};
 use rusqlite::{OptionalExtension, Row, params};
 use serde::de::IgnoredAny;
 
 use super::cache::Lease;
+use super::db_error::DbResult;
 use super::row::{self, millis, status_code, stream_code};
-use super::trouble::Done;
 use super::writer::Tx;
+use crate::codec::{clock_values, readable};
 use crate::filter_pushdown;
-use crate::words::{clock_values, readable};
 use crate::{
     ClockNote, Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerPut,
     WorkerReport,
 };
 
-pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> Done<()> {
+pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> DbResult<()> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
     let mut insert = tx.conn.prepare_cached(
         "INSERT OR IGNORE INTO logs \
@@ -89,7 +89,7 @@ pub(super) fn put_workers(
     tx: &mut Tx<'_>,
     workers: &[WorkerRow],
     now: Timestamp,
-) -> Done<Vec<WorkerPut>> {
+) -> DbResult<Vec<WorkerPut>> {
     let mut find = tx
         .conn
         .prepare_cached("SELECT heartbeat, ordered, secret FROM workers WHERE incarnation = ?1")?;
@@ -112,7 +112,7 @@ pub(super) fn put_workers(
         let order = known.and_then(|(_, order, _)| order);
         let newest = worker.heartbeat == 0
             || known.is_none_or(|(heartbeat, _, _)| worker.heartbeat >= heartbeat);
-        if order == Some(WorkerOrder::Fence) {
+        if order == Some(WorkerDirective::Fence) {
             answers.push(WorkerPut::Kept(order));
             continue;
         }
@@ -141,21 +141,25 @@ pub(super) fn put_workers(
 pub(super) fn order_workers(
     tx: &mut Tx<'_>,
     workers: &[Incarnation],
-    order: Option<WorkerOrder>,
-) -> Done<Vec<bool>> {
+    order: Option<WorkerDirective>,
+) -> DbResult<Vec<bool>> {
     let mut give = tx.conn.prepare_cached(
         "UPDATE workers SET ordered = ?2 WHERE incarnation = ?1 \
          AND (ordered IS NOT 'fence' OR ?2 IS 'fence')",
     )?;
     let mut answers = Vec::with_capacity(workers.len());
     for worker in workers {
-        let word = order.map(WorkerOrder::as_str);
+        let word = order.map(WorkerDirective::as_str);
         answers.push(give.execute(params![worker.to_bytes(), word])? > 0);
     }
     Ok(answers)
 }
 
-pub(super) fn remove_workers(tx: &mut Tx<'_>, workers: &[Incarnation], fenced: bool) -> Done<()> {
+pub(super) fn remove_workers(
+    tx: &mut Tx<'_>,
+    workers: &[Incarnation],
+    fenced: bool,
+) -> DbResult<()> {
     let mut remove = tx.conn.prepare_cached(
         "DELETE FROM workers WHERE incarnation = ?1 AND (?2 OR ordered IS NOT 'fence')",
     )?;
@@ -165,7 +169,7 @@ pub(super) fn remove_workers(tx: &mut Tx<'_>, workers: &[Incarnation], fenced: b
     Ok(())
 }
 
-pub(super) fn lead(tx: &mut Tx<'_>, request: &LeadRequest, now: Timestamp) -> Done<Lead> {
+pub(super) fn lead(tx: &mut Tx<'_>, request: &LeadRequest, now: Timestamp) -> DbResult<Lead> {
     let mut lease = tx.cache.lease();
     let current = lease.held.filter(|(_, until)| *until > now);
     if let Some((holder, until)) = current.filter(|(holder, _)| *holder != request.node) {
@@ -181,7 +185,7 @@ pub(super) fn lead(tx: &mut Tx<'_>, request: &LeadRequest, now: Timestamp) -> Do
     Ok(Lead::Leading(Term { node: request.node, epoch: lease.epoch }))
 }
 
-pub(super) fn step_down(tx: &mut Tx<'_>, term: Term) -> Done<bool> {
+pub(super) fn step_down(tx: &mut Tx<'_>, term: Term) -> DbResult<bool> {
     let led = tx.cache.leads(term);
     if led {
         let lease = Lease { held: None, ..tx.cache.lease() };
@@ -196,7 +200,7 @@ pub(super) fn leader(tx: &Tx<'_>, now: Timestamp) -> Option<(Term, Duration)> {
     Some((Term { node, epoch: lease.epoch }, until.saturating_since(now)))
 }
 
-pub(super) fn put_node(tx: &mut Tx<'_>, node: &NodeReport, now: Timestamp) -> Done<()> {
+pub(super) fn put_node(tx: &mut Tx<'_>, node: &NodeReport, now: Timestamp) -> DbResult<()> {
     tx.conn
         .prepare_cached(
             "INSERT OR REPLACE INTO nodes (node, name, url, version, started_at, seen_at, zone_version) \
@@ -214,7 +218,7 @@ pub(super) fn put_node(tx: &mut Tx<'_>, node: &NodeReport, now: Timestamp) -> Do
     Ok(())
 }
 
-pub(super) fn remove_nodes(tx: &mut Tx<'_>, nodes: &[Incarnation]) -> Done<()> {
+pub(super) fn remove_nodes(tx: &mut Tx<'_>, nodes: &[Incarnation]) -> DbResult<()> {
     let mut remove = tx.conn.prepare_cached("DELETE FROM nodes WHERE node = ?1")?;
     for node in nodes {
         remove.execute([node.to_bytes()])?;
@@ -222,7 +226,7 @@ pub(super) fn remove_nodes(tx: &mut Tx<'_>, nodes: &[Incarnation]) -> Done<()> {
     Ok(())
 }
 
-pub(super) fn put_token(tx: &mut Tx<'_>, token: &TokenRecord) -> Done<()> {
+pub(super) fn put_token(tx: &mut Tx<'_>, token: &TokenRecord) -> DbResult<()> {
     tx.conn
         .prepare_cached(
             "INSERT OR REPLACE INTO tokens \
@@ -241,7 +245,7 @@ pub(super) fn put_token(tx: &mut Tx<'_>, token: &TokenRecord) -> Done<()> {
     Ok(())
 }
 
-pub(super) fn forget_tokens(tx: &mut Tx<'_>, ended_before: Timestamp) -> Done<u64> {
+pub(super) fn forget_tokens(tx: &mut Tx<'_>, ended_before: Timestamp) -> DbResult<u64> {
     let gone = tx
         .conn
         .prepare_cached("DELETE FROM tokens WHERE revoked_at < ?1 OR expires_at < ?1")?
@@ -252,7 +256,7 @@ pub(super) fn forget_tokens(tx: &mut Tx<'_>, ended_before: Timestamp) -> Done<u6
 /// A job that may go: id, lane, status (`None` where it cannot be read), when it finished.
 type Gone = (i64, i64, Option<JobStatus>, i64);
 
-pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
+pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> DbResult<Pruned> {
     let mut gone = pick(
         tx,
         "SELECT id, lane, status, finished_at FROM jobs \
@@ -326,7 +330,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> Done<Pruned> {
 pub(super) const DELETE_LOGS: &str = "DELETE FROM logs WHERE (job, attempt, seq) IN \
      (SELECT job, attempt, seq FROM logs WHERE job = ?1 ORDER BY attempt, seq LIMIT ?2)";
 
-pub(super) fn forget_keys(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Done<u64> {
+pub(super) fn forget_keys(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> DbResult<u64> {
     let gone = tx
         .conn
         .prepare_cached(
@@ -348,7 +352,7 @@ struct Named {
     schedule: Option<Origin>,
 }
 
-fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> Done<Vec<Gone>> {
+fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> DbResult<Vec<Gone>> {
     let mut statement = tx.conn.prepare_cached(sql)?;
     let rows = statement.query_map(params![before.as_millis(), limit], |row| {
         Ok((row.get(0)?, row.get(1)?, row::status(row, 2).ok(), row.get(3)?))
@@ -357,12 +361,12 @@ fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> Done<Vec<Gone>
 }
 
 /// A write of nothing, which needs all that any other needs.
-pub(super) fn touch(tx: &mut Tx<'_>) -> Done<()> {
+pub(super) fn touch(tx: &mut Tx<'_>) -> DbResult<()> {
     tx.conn.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'synced'")?.execute([])?;
     Ok(())
 }
 
-pub(super) fn note_clock(tx: &mut Tx<'_>, note: &ClockNote) -> Done<()> {
+pub(super) fn note_clock(tx: &mut Tx<'_>, note: &ClockNote) -> DbResult<()> {
     let mut put =
         tx.conn.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?;
     for (key, value) in clock_values(note) {

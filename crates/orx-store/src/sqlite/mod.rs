@@ -12,6 +12,7 @@
 mod cache;
 mod change;
 mod claim;
+mod db_error;
 mod enqueue;
 mod keep;
 mod open;
@@ -25,7 +26,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod transfer;
-mod trouble;
 mod writer;
 
 use parking_lot::Mutex;
@@ -40,9 +40,9 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use self::cache::Cache;
+use self::db_error::{DbError, DbResult};
 use self::read::Walking;
 use self::readers::Readers;
-use self::trouble::{Done, Trouble};
 use self::writer::{Call, Order, Queued, Tx, Writer};
 use crate::budget::{self, Reads};
 use crate::walk::{Walk, Want};
@@ -159,9 +159,9 @@ impl Sqlite {
         let lock = Arc::new(open::lock(path)?);
         let conn = open::writer(path)?;
         let cache = Cache::load(&conn).map_err(|trouble| match trouble {
-            Trouble::Full => StoreError::Full,
-            Trouble::Disk(error) => open::open_error(path, error),
-            Trouble::Command(error) => {
+            DbError::Full => StoreError::Full,
+            DbError::Disk(error) => open::open_error(path, error),
+            DbError::Command(error) => {
                 StoreError::Damaged { store: open::shown(path), detail: error.to_string() }
             }
         })?;
@@ -236,7 +236,7 @@ impl Sqlite {
         action: &'static str,
         kind: Kind,
         weight: usize,
-        run: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+        run: impl FnMut(&mut Tx<'_>) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         self.usable()?;
         let options = &self.shared.options;
@@ -262,7 +262,7 @@ impl Sqlite {
     async fn read<T: Send + 'static>(
         &self,
         action: &'static str,
-        read: impl Fn(&rusqlite::Connection) -> Done<T> + Send + 'static,
+        read: impl Fn(&rusqlite::Connection) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         self.read_of(Reads::Point, action, read).await
     }
@@ -271,7 +271,7 @@ impl Sqlite {
         &self,
         reads: Reads,
         action: &'static str,
-        read: impl Fn(&rusqlite::Connection) -> Done<T> + Send + 'static,
+        read: impl Fn(&rusqlite::Connection) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         self.usable()?;
         self.budget().readers(reads).read(action, StoreError::Unknown, read).await

@@ -1,45 +1,45 @@
 //! Attempts start, progress, and end.
 
-use orx_model::job::Ends;
+use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
-use orx_model::settle::{Standing, settle};
+use orx_model::settle::{RetryInputs, settle};
 use orx_model::{
     AttemptStatus, ExecutionId, JobEvent, JobId, JobStatus, OnLost, Outcome, OutcomeKind,
     RetryPolicy, Timestamp, next,
 };
 use rusqlite::{OptionalExtension, params};
 
+use super::db_error::DbResult;
 use super::row::{self, exit_columns, millis, status_code};
-use super::trouble::Done;
 use super::writer::Tx;
 use crate::Recorded;
-use crate::words::{Policy, capped, policy, span};
+use crate::codec::{Policy, capped, policy, span};
 
 /// What a decision about a job rests on.
-pub(super) struct Seen {
+pub(super) struct JobSnapshot {
     pub(super) status: JobStatus,
     pub(super) lane: i64,
     pub(super) execution: Option<ExecutionId>,
     pub(super) worker: Option<[u8; 16]>,
-    pub(super) ends: Ends,
+    pub(super) ends: AttemptCounts,
     deadline: Option<Timestamp>,
     pub(super) cancel_requested: bool,
     claimed_at: Option<Timestamp>,
     pub(super) started_at: Option<Timestamp>,
 }
 
-pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> Done<Option<Seen>> {
+pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> DbResult<Option<JobSnapshot>> {
     let mut find = tx.conn.prepare_cached(
         "SELECT status, lane, execution, worker, failed, lost, returned, deadline, cancel_at, \
          claimed_at, started_at, server_lost FROM jobs WHERE id = ?1",
     )?;
     let seen = find.query_row([job.0], |row| {
-        Ok(Seen {
+        Ok(JobSnapshot {
             status: row::status(row, 0)?,
             lane: row.get(1)?,
             execution: row.get::<_, Option<_>>(2)?.map(ExecutionId::from_bytes),
             worker: row.get(3)?,
-            ends: Ends {
+            ends: AttemptCounts {
                 failed: row.get(4)?,
                 lost: row.get(5)?,
                 server_lost: row.get(11)?,
@@ -66,7 +66,7 @@ pub(super) fn record(
     outcomes: &[Outcome],
     draws: &[f64],
     now: Timestamp,
-) -> Done<Vec<Recorded>> {
+) -> DbResult<Vec<Recorded>> {
     let mut answers = Vec::with_capacity(outcomes.len());
     for (place, outcome) in outcomes.iter().enumerate() {
         let Some(seen) = seen(tx, outcome.job)? else {
@@ -85,11 +85,11 @@ pub(super) fn record(
 
 fn end(
     tx: &mut Tx<'_>,
-    seen: &Seen,
+    seen: &JobSnapshot,
     outcome: &Outcome,
     draw: f64,
     now: Timestamp,
-) -> Done<Recorded> {
+) -> DbResult<Recorded> {
     let succeeded = matches!(outcome.kind, OutcomeKind::Succeeded { .. });
     // A success asks for no policy, so its spec is not read.
     let policy = if succeeded {
@@ -103,7 +103,7 @@ fn end(
             .optional()?
             .unwrap_or_else(|| policy(outcome.job, None))
     };
-    let standing = Standing {
+    let standing = RetryInputs {
         ends: seen.ends,
         retry: policy.retry,
         on_lost: policy.on_lost,
@@ -169,7 +169,7 @@ pub(super) struct Ended<'a> {
 }
 
 /// The live attempt becomes a row of its own. The caller takes it from the job.
-pub(super) fn end_attempt(tx: &Tx<'_>, job: JobId, ended: &Ended<'_>) -> Done<()> {
+pub(super) fn end_attempt(tx: &Tx<'_>, job: JobId, ended: &Ended<'_>) -> DbResult<()> {
     tx.conn.prepare_cached(include_str!("end_attempt.sql"))?.execute(params![
         job.0,
         ended.status.as_str(),
@@ -182,7 +182,7 @@ pub(super) fn end_attempt(tx: &Tx<'_>, job: JobId, ended: &Ended<'_>) -> Done<()
     Ok(())
 }
 
-pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started], now: Timestamp) -> Done<()> {
+pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started], now: Timestamp) -> DbResult<()> {
     let to = next(JobStatus::Dispatched, JobEvent::Start)?;
     let mut mark = tx.conn.prepare_cached(
         "UPDATE jobs SET status = ?1, started_at = max(?2, claimed_at) \
@@ -208,7 +208,7 @@ pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started], now: Timestamp)
     Ok(())
 }
 
-pub(super) fn record_progress(tx: &mut Tx<'_>, progress: &[ExecutionProgress]) -> Done<()> {
+pub(super) fn record_progress(tx: &mut Tx<'_>, progress: &[ExecutionProgress]) -> DbResult<()> {
     let mut write = tx.conn.prepare_cached(
         "UPDATE jobs SET percent = ?1, progress = ?2 WHERE id = ?3 AND execution = ?4",
     )?;

@@ -12,30 +12,30 @@ use orx_model::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::db_error::DbResult;
 use super::row::{self, ATTEMPT, JOB};
-use super::trouble::Done;
-use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Place, Plan};
+use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Plan, SourceSql};
 use crate::walk::{Found, WINDOW_BYTES, Walk, Want};
 use crate::{Holder, Live};
 
-pub(super) fn job(conn: &Connection, id: JobId) -> Done<Option<Job>> {
+pub(super) fn job(conn: &Connection, id: JobId) -> DbResult<Option<Job>> {
     let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
     Ok(find.query_row([id.0], row::job_or_stub).optional()?)
 }
 
 /// One by one: nothing lies between this and the file.
-pub(super) fn jobs(conn: &Connection, ids: &[JobId]) -> Done<Vec<Job>> {
+pub(super) fn jobs(conn: &Connection, ids: &[JobId]) -> DbResult<Vec<Job>> {
     let ids: BTreeSet<JobId> = ids.iter().copied().collect();
     ids.into_iter().filter_map(|id| job(conn, id).transpose()).collect()
 }
 
-pub(super) fn job_by_key(conn: &Connection, key: &str) -> Done<Option<Job>> {
+pub(super) fn job_by_key(conn: &Connection, key: &str) -> DbResult<Option<Job>> {
     let mut find =
         conn.prepare_cached(&format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = ?1)"))?;
     Ok(find.query_row([key], row::job_or_stub).optional()?)
 }
 
-pub(super) fn attempts(conn: &Connection, id: JobId) -> Done<Vec<Attempt>> {
+pub(super) fn attempts(conn: &Connection, id: JobId) -> DbResult<Vec<Attempt>> {
     let mut ended = conn.prepare_cached(&format!("{ATTEMPT} WHERE job = ?1 ORDER BY number"))?;
     let ended = ended.query_map([id.0], |row| row::attempt(id, row))?;
     let mut all = row::readable("an attempt", ended)?;
@@ -86,7 +86,7 @@ pub(super) struct Walking {
 }
 
 /// The next window of a walk. Answers what it wants then.
-pub(super) fn step(conn: &Connection, walking: &mut Walking) -> Done<Option<Want>> {
+pub(super) fn step(conn: &Connection, walking: &mut Walking) -> DbResult<Option<Want>> {
     let Walking { walk, dead, plan: found } = walking;
     if found.is_none() {
         *found = plan(conn, walk.filter(), *dead)?;
@@ -99,7 +99,7 @@ pub(super) fn step(conn: &Connection, walking: &mut Walking) -> Done<Option<Want
 }
 
 /// `None`: nothing matches.
-pub(super) fn plan(conn: &Connection, filter: &Filter, dead: bool) -> Done<Option<Plan>> {
+pub(super) fn plan(conn: &Connection, filter: &Filter, dead: bool) -> DbResult<Option<Plan>> {
     let lanes = match filter_pushdown::needs_lanes(filter) {
         true => Some(lanes(conn)?).filter(|lanes| lanes.len() <= LANES_MAX),
         false => None,
@@ -112,7 +112,7 @@ pub(super) fn plan(conn: &Connection, filter: &Filter, dead: bool) -> Done<Optio
 }
 
 /// One more than can be of use tells that they are too many.
-fn lanes(conn: &Connection) -> Done<Vec<LaneRow>> {
+fn lanes(conn: &Connection) -> DbResult<Vec<LaneRow>> {
     let mut read = conn.prepare_cached(
         "SELECT l.id, q.name, l.handler FROM lanes l JOIN queues q ON q.id = l.queue LIMIT ?1",
     )?;
@@ -123,7 +123,7 @@ fn lanes(conn: &Connection) -> Done<Vec<LaneRow>> {
 }
 
 /// Only ids come from the indexes; then each job by its id, nothing but pages in memory lying between.
-fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: Want) -> Done<()> {
+fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: Want) -> DbResult<()> {
     // Bound, so that the next page of the same list finds its statement prepared.
     let sql = filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, "?1", "?2");
     let beyond = if walk.oldest_first { i64::MIN } else { i64::MAX };
@@ -161,23 +161,23 @@ pub(super) enum InSqlite {}
 impl Dialect for InSqlite {
     const LANES_OF_ALL: bool = true;
 
-    fn lane(lane: i64) -> Place {
-        Place::new("jobs", "id", format!("lane = {lane}"))
+    fn lane(lane: i64) -> SourceSql {
+        SourceSql::new("jobs", "id", format!("lane = {lane}"))
     }
 
-    fn term(term: &str) -> Place {
+    fn term(term: &str) -> SourceSql {
         // Text of users, so none of its characters stands in the statement.
         let mut hex = String::with_capacity(term.len() * 2);
         for byte in term.bytes() {
             // Writing to a string does not fail.
             let _ = write!(hex, "{byte:02x}");
         }
-        Place::new("terms", "job", format!("term = CAST(x'{hex}' AS TEXT)"))
+        SourceSql::new("terms", "job", format!("term = CAST(x'{hex}' AS TEXT)"))
     }
 
-    fn unindexed() -> Place {
+    fn unindexed() -> SourceSql {
         let last = "SELECT value FROM meta WHERE key = 'terms_after'";
-        Place::new("jobs", "id", format!("id <= ({last})"))
+        SourceSql::new("jobs", "id", format!("id <= ({last})"))
     }
 
     /// It merges them in order, and sorts nothing.
@@ -186,7 +186,7 @@ impl Dialect for InSqlite {
     }
 }
 
-pub(super) fn queue_counts(conn: &Connection) -> Done<Vec<(Name, StatusCounts)>> {
+pub(super) fn queue_counts(conn: &Connection) -> DbResult<Vec<(Name, StatusCounts)>> {
     let mut read = conn.prepare_cached(
         "SELECT q.name, c.status, c.jobs \
          FROM queues q LEFT JOIN counts c ON c.queue = q.id ORDER BY q.name",
@@ -206,13 +206,13 @@ pub(super) fn queue_counts(conn: &Connection) -> Done<Vec<(Name, StatusCounts)>>
     Ok(queues)
 }
 
-pub(super) fn oldest_due(conn: &Connection) -> Done<Vec<(Name, Timestamp)>> {
+pub(super) fn oldest_due(conn: &Connection) -> DbResult<Vec<(Name, Timestamp)>> {
     let mut read = conn.prepare_cached(include_str!("oldest_due.sql"))?;
     let rows = read.query_map([], |row| Ok((row::name(row, 0)?, row::time(row, 1)?)))?;
     Ok(row::readable("a queue", rows)?)
 }
 
-pub(super) fn next_due(conn: &Connection) -> Done<Option<Timestamp>> {
+pub(super) fn next_due(conn: &Connection) -> DbResult<Option<Timestamp>> {
     let mut read = conn.prepare_cached(include_str!("next_due.sql"))?;
     Ok(read.query_row([], |row| row::optional_time(row, 0))?)
 }
@@ -220,14 +220,14 @@ pub(super) fn next_due(conn: &Connection) -> Done<Option<Timestamp>> {
 const LIVE: &str = "SELECT id, attempt, execution, worker, status, claimed_at, started_at, \
      timeout_ms, deadline, cancel_at, max(server_lost, lost) FROM jobs";
 
-pub(super) fn live_attempts(conn: &Connection) -> Done<Vec<Live>> {
+pub(super) fn live_attempts(conn: &Connection) -> DbResult<Vec<Live>> {
     let sql = format!("{LIVE} WHERE status IN (3, 4) AND status <> 5 ORDER BY id");
     let mut read = conn.prepare_cached(&sql)?;
     let rows = read.query_map([], live)?;
     Ok(row::readable("a live attempt", rows)?)
 }
 
-pub(super) fn live_attempts_of(conn: &Connection, workers: &[Incarnation]) -> Done<Vec<Live>> {
+pub(super) fn live_attempts_of(conn: &Connection, workers: &[Incarnation]) -> DbResult<Vec<Live>> {
     let mut read = conn.prepare_cached(&format!("{LIVE} WHERE worker = ?1 ORDER BY id"))?;
     let mut all = Vec::new();
     for worker in workers {
@@ -238,7 +238,10 @@ pub(super) fn live_attempts_of(conn: &Connection, workers: &[Incarnation]) -> Do
     Ok(all)
 }
 
-pub(super) fn holders(conn: &Connection, executions: &[ExecutionRef]) -> Done<Vec<Option<Holder>>> {
+pub(super) fn holders(
+    conn: &Connection,
+    executions: &[ExecutionRef],
+) -> DbResult<Vec<Option<Holder>>> {
     let mut read = conn.prepare_cached(
         "SELECT worker, attempt FROM jobs WHERE id = ?1 AND execution = ?2 \
          UNION ALL SELECT worker, number FROM attempts WHERE job = ?1 AND execution = ?2 LIMIT 1",
@@ -273,7 +276,7 @@ fn live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
     })
 }
 
-pub(super) fn dead_letter_count(conn: &Connection, most: u64) -> Done<u64> {
+pub(super) fn dead_letter_count(conn: &Connection, most: u64) -> DbResult<u64> {
     let mut read = conn.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE dead IS NOT NULL LIMIT ?1)",
     )?;

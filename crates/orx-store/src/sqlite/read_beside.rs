@@ -8,15 +8,15 @@ use orx_model::{ExecutionId, Incarnation, JobId, SecretHash, Timestamp};
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::db_error::DbResult;
 use super::row;
-use super::trouble::Done;
-use crate::words::{self, clock_note};
+use crate::codec::{self, clock_note};
 use crate::{
-    ClockNote, KeptKey, LogRequest, NodeRecord, NodeReport, Parcel, RowCounts, TokenRecord,
+    ClockNote, JobExport, LogRequest, NodeRecord, NodeReport, RetainedKey, RowCounts, TokenRecord,
     WorkerRecord, WorkerReport,
 };
 
-pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> Done<Vec<LogChunk>> {
+pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> DbResult<Vec<LogChunk>> {
     let mut read = conn.prepare_cached(
         "SELECT attempt, seq, execution, stream, at, dropped_bytes, bytes FROM logs \
          WHERE job = ?1 AND (attempt, seq) > (?2, ?3) AND (?4 IS NULL OR attempt = ?4) \
@@ -58,7 +58,7 @@ fn chunk(job: JobId, row: &Row<'_>) -> rusqlite::Result<LogChunk> {
     })
 }
 
-pub(super) fn log_tail(conn: &Connection, request: &LogRequest, lines: u32) -> Done<LogCursor> {
+pub(super) fn log_tail(conn: &Connection, request: &LogRequest, lines: u32) -> DbResult<LogCursor> {
     let mut read = conn.prepare_cached(
         "SELECT attempt, seq, stream, bytes FROM logs \
          WHERE job = ?1 AND (attempt, seq) > (?2, ?3) AND (?4 IS NULL OR attempt = ?4) \
@@ -93,13 +93,16 @@ fn seq(cursor: LogCursor) -> i64 {
     i64::try_from(cursor.seq).unwrap_or(i64::MAX)
 }
 
-pub(super) fn worker_secret(conn: &Connection, worker: Incarnation) -> Done<Option<SecretHash>> {
+pub(super) fn worker_secret(
+    conn: &Connection,
+    worker: Incarnation,
+) -> DbResult<Option<SecretHash>> {
     let mut read = conn.prepare_cached("SELECT secret FROM workers WHERE incarnation = ?1")?;
     let kept = read.query_row([worker.to_bytes()], |row| row.get::<_, Option<[u8; 32]>>(0));
     Ok(kept.optional()?.flatten().map(SecretHash))
 }
 
-pub(super) fn workers(conn: &Connection, now: Timestamp) -> Done<Vec<WorkerRecord>> {
+pub(super) fn workers(conn: &Connection, now: Timestamp) -> DbResult<Vec<WorkerRecord>> {
     let mut read = conn.prepare_cached(
         "SELECT registration, state, capacity, heartbeat, load, hosted_by, node, seen_at, ordered, \
          incarnation, name FROM workers ORDER BY name, incarnation",
@@ -112,7 +115,7 @@ pub(super) fn workers(conn: &Connection, now: Timestamp) -> Done<Vec<WorkerRecor
         let registration = match row::json(row, 0) {
             Err(error) if row::is_unreadable(&error) => {
                 let (worker, name) = (row::incarnation(row, 9)?, row.get_ref(10)?.as_str()?);
-                words::unreadable_worker(worker, name, seen_at, &error)
+                codec::unreadable_worker(worker, name, seen_at, &error)
             }
             read => read?,
         };
@@ -140,10 +143,10 @@ pub(super) fn workers(conn: &Connection, now: Timestamp) -> Done<Vec<WorkerRecor
 
 fn worker_state(row: &Row<'_>, column: usize) -> rusqlite::Result<WorkerState> {
     let text = row.get_ref(column)?.as_str()?;
-    crate::words::worker_state(text).ok_or_else(|| row::wrong(column, Type::Text, text))
+    crate::codec::worker_state(text).ok_or_else(|| row::wrong(column, Type::Text, text))
 }
 
-pub(super) fn nodes(conn: &Connection, now: Timestamp) -> Done<Vec<NodeRecord>> {
+pub(super) fn nodes(conn: &Connection, now: Timestamp) -> DbResult<Vec<NodeRecord>> {
     let mut read = conn.prepare_cached(
         "SELECT node, name, url, version, started_at, seen_at, zone_version FROM nodes \
          ORDER BY name, node",
@@ -167,7 +170,7 @@ pub(super) fn nodes(conn: &Connection, now: Timestamp) -> Done<Vec<NodeRecord>> 
 }
 
 /// Jobs with all that belongs to them, by id, from above `after`.
-pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> Done<Vec<Parcel>> {
+pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> DbResult<Vec<JobExport>> {
     let sql = format!("{} WHERE j.id > ?1 ORDER BY j.id LIMIT ?2", row::JOB);
     let mut read = conn.prepare_cached(&sql)?;
     let rows = read.query_map(params![after, limit], |row| {
@@ -180,7 +183,7 @@ pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> Done<Vec<Parc
             Err(_) if job.unreadable.is_some() => None,
             read => read?.key_hash,
         };
-        Ok(Parcel {
+        Ok(JobExport {
             job,
             key_hash: hashed,
             expire_at: row::optional_time(row, 29)?,
@@ -199,7 +202,7 @@ pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> Done<Vec<Parc
     Ok(parcels)
 }
 
-pub(super) fn row_counts(conn: &Connection) -> Done<RowCounts> {
+pub(super) fn row_counts(conn: &Connection) -> DbResult<RowCounts> {
     let mut read = conn.prepare_cached(include_str!("../row_counts.sql"))?;
     let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
     Ok(read.query_row([], |row| {
@@ -214,7 +217,7 @@ pub(super) fn row_counts(conn: &Connection) -> Done<RowCounts> {
     })?)
 }
 
-pub(super) fn kept_keys(conn: &Connection, after: &str, limit: u32) -> Done<Vec<KeptKey>> {
+pub(super) fn kept_keys(conn: &Connection, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
     let mut read = conn.prepare_cached(
         "SELECT key, job, hash, status, kept_until FROM keys \
          WHERE kept_until IS NOT NULL AND key > ?1 ORDER BY key",
@@ -229,8 +232,8 @@ pub(super) fn kept_keys(conn: &Connection, after: &str, limit: u32) -> Done<Vec<
     Ok(keys)
 }
 
-fn kept_key(row: &Row<'_>) -> rusqlite::Result<KeptKey> {
-    Ok(KeptKey {
+fn kept_key(row: &Row<'_>) -> rusqlite::Result<RetainedKey> {
+    Ok(RetainedKey {
         key: row.get(0)?,
         job: JobId(row.get(1)?),
         hash: row.get(2)?,
@@ -241,12 +244,12 @@ fn kept_key(row: &Row<'_>) -> rusqlite::Result<KeptKey> {
 
 const TOKEN: &str = "SELECT id, hash, scopes, created_at, expires_at, revoked_at, note FROM tokens";
 
-pub(super) fn token(conn: &Connection, id: &str) -> Done<Option<TokenRecord>> {
+pub(super) fn token(conn: &Connection, id: &str) -> DbResult<Option<TokenRecord>> {
     let mut read = conn.prepare_cached(&format!("{TOKEN} WHERE id = ?1"))?;
     Ok(read.query_row([id], token_row).optional()?)
 }
 
-pub(super) fn tokens(conn: &Connection) -> Done<Vec<TokenRecord>> {
+pub(super) fn tokens(conn: &Connection) -> DbResult<Vec<TokenRecord>> {
     let mut read = conn.prepare_cached(&format!("{TOKEN} ORDER BY id"))?;
     let rows = read.query_map([], token_row)?;
     Ok(row::readable("a token", rows)?)
@@ -264,7 +267,7 @@ fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
     })
 }
 
-pub(super) fn clock(conn: &Connection) -> Done<Option<ClockNote>> {
+pub(super) fn clock(conn: &Connection) -> DbResult<Option<ClockNote>> {
     let mut read = conn.prepare_cached("SELECT key, value FROM meta WHERE key LIKE 'clock_%'")?;
     let rows = read.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
     let values: HashMap<String, i64> = rows.collect::<Result<_, _>>()?;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::db_error::{DbError, DbResult};
 use super::open::{self, StoreLock};
-use super::trouble::{Done, Trouble};
 use crate::{Result, StoreError};
 
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Readers {
         &self,
         action: &'static str,
         late: StoreError,
-        read: impl Fn(&Connection) -> Done<T> + Send + 'static,
+        read: impl Fn(&Connection) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         let until = tokio::time::Instant::now() + self.deadline;
         let permit = tokio::time::timeout_at(until, Arc::clone(&self.room).acquire_owned())
@@ -122,7 +122,7 @@ impl Readers {
                     }
                     result => result,
                 },
-                None => Err(Trouble::Command("no connection".into())),
+                None => Err(DbError::Command("no connection".into())),
             };
             (lent, result)
         });
@@ -140,21 +140,21 @@ impl Readers {
         drop(lent);
         result.map_err(|trouble| match trouble {
             // A reader writes nothing: what it finds broken is said, and the writer decides.
-            Trouble::Disk(error) => StoreError::Backend { action, source: error.into() },
+            DbError::Disk(error) => StoreError::Backend { action, source: error.into() },
             trouble => trouble.for_caller(action),
         })
     }
 }
 
-fn snapshot<T>(conn: &Connection, read: &impl Fn(&Connection) -> Done<T>) -> Done<T> {
+fn snapshot<T>(conn: &Connection, read: &impl Fn(&Connection) -> DbResult<T>) -> DbResult<T> {
     let tx = conn.unchecked_transaction()?;
     let result = read(&tx);
     tx.finish()?;
     result
 }
 
-fn is_interrupt(trouble: &Trouble) -> bool {
-    let Trouble::Command(error) = trouble else { return false };
+fn is_interrupt(trouble: &DbError) -> bool {
+    let DbError::Command(error) = trouble else { return false };
     let error = error.downcast_ref::<rusqlite::Error>();
     error.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::OperationInterrupted)
 }

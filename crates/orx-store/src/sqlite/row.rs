@@ -1,8 +1,8 @@
 //! Rows as the words of the model.
 
-use orx_model::job::{CancelRequest, Ends, Progress};
+use orx_model::job::{AttemptCounts, CancelRequest, Progress};
 use orx_model::log::Stream;
-use orx_model::message::WorkerOrder;
+use orx_model::message::WorkerDirective;
 use orx_model::{
     Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LiveAttempt, Name,
     Timestamp,
@@ -11,8 +11,8 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 use serde::de::DeserializeOwned;
 
-use crate::words::{attempt_status, dead_reason, order_of, status_of, stream_of};
-pub(super) use crate::words::{exit_columns, integer, millis, status_code, stream_code, urgency};
+use crate::codec::{attempt_status, dead_reason, order_of, status_of, stream_of};
+pub(super) use crate::codec::{exit_columns, integer, millis, status_code, stream_code, urgency};
 
 type Read<T> = rusqlite::Result<T>;
 
@@ -107,7 +107,7 @@ pub(super) fn job(row: &Row<'_>) -> Read<Job> {
         run_at: time(row, 2)?,
         attempt: row.get(4)?,
         live: live(row)?,
-        ends: Ends {
+        ends: AttemptCounts {
             failed: row.get(5)?,
             lost: row.get(6)?,
             server_lost: row.get(30)?,
@@ -233,7 +233,7 @@ pub(super) fn incarnation(row: &Row<'_>, column: usize) -> Read<Incarnation> {
 }
 
 /// What a person wants of a worker.
-pub(super) fn order(row: &Row<'_>, column: usize) -> Read<Option<WorkerOrder>> {
+pub(super) fn order(row: &Row<'_>, column: usize) -> Read<Option<WorkerDirective>> {
     match row.get_ref(column)?.as_str_or_null()? {
         Some(text) => match order_of(text) {
             Some(order) => Ok(Some(order)),

@@ -8,16 +8,16 @@ use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
+use super::db_error::DbResult;
 use super::enqueue::insert;
 use super::row::{self, integer, millis, status_code};
-use super::trouble::Done;
 use super::writer::Tx;
-use crate::new_fire::{Import, NewFire, NewPlan, NewSettle};
+use crate::codec::{readable, slot_columns, slot_outcome};
+use crate::prepared_firing::{Import, NewPlan, NewSettle, PreparedFiring};
 use crate::schedules::{first_status, with_job};
-use crate::words::{readable, slot_columns, slot_outcome};
 use crate::{
-    Basis, Changed, LastRun, Paused, Position, Rewind, RunAfter, SLOTS_KEPT, SchedulePlan,
-    ScheduleRecord, Settled, SlotRequest, Watched,
+    Changed, ExpectedVersion, LastRun, Paused, Position, Rewind, RunAfter, RunDependency,
+    SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settled, SlotRequest,
 };
 
 const RECORD: &str = "SELECT p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
@@ -73,32 +73,32 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
     })
 }
 
-pub(super) fn one(conn: &Connection, id: &Name) -> Done<Option<ScheduleRecord>> {
+pub(super) fn one(conn: &Connection, id: &Name) -> DbResult<Option<ScheduleRecord>> {
     let mut read = conn.prepare_cached(&format!("{RECORD} WHERE s.id = ?1"))?;
     Ok(read.query_row([id.as_str()], record_or_stub).optional()?)
 }
 
-pub(super) fn list(conn: &Connection, after: &str, limit: u32) -> Done<Vec<ScheduleRecord>> {
+pub(super) fn list(conn: &Connection, after: &str, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     let sql = format!("{RECORD} WHERE s.id > ?1 ORDER BY s.id LIMIT ?2");
     let mut read = conn.prepare_cached(&sql)?;
     let rows = read.query_map(params![after, limit], record_or_stub)?;
     Ok(row::readable("a schedule", rows)?)
 }
 
-pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
+pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     let sql = format!("{RECORD} WHERE s.next_fire <= ?1 ORDER BY s.next_fire, s.id");
     let mut read = conn.prepare_cached(&sql)?;
     first(&mut read.query(params![now.as_millis()])?, limit)
 }
 
-pub(super) fn ahead(conn: &Connection, of: Timestamp, limit: u32) -> Done<Vec<ScheduleRecord>> {
+pub(super) fn ahead(conn: &Connection, of: Timestamp, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     let sql = format!("{RECORD} WHERE s.handled > ?1 ORDER BY s.id");
     let mut read = conn.prepare_cached(&sql)?;
     first(&mut read.query(params![of.as_millis()])?, limit)
 }
 
 /// The first that can be read: the others take nobody's place.
-fn first(rows: &mut Rows<'_>, limit: u32) -> Done<Vec<ScheduleRecord>> {
+fn first(rows: &mut Rows<'_>, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     let mut all = Vec::new();
     while all.len() < limit as usize
         && let Some(row) = rows.next()?
@@ -114,14 +114,14 @@ fn first(rows: &mut Rows<'_>, limit: u32) -> Done<Vec<ScheduleRecord>> {
     Ok(all)
 }
 
-pub(super) fn next_fire(conn: &Connection, after: Timestamp) -> Done<Option<Timestamp>> {
+pub(super) fn next_fire(conn: &Connection, after: Timestamp) -> DbResult<Option<Timestamp>> {
     let mut read = conn.prepare_cached(
         "SELECT next_fire FROM schedules WHERE next_fire > ?1 ORDER BY next_fire LIMIT 1",
     )?;
     Ok(read.query_row([after.as_millis()], |row| row::time(row, 0)).optional()?)
 }
 
-pub(super) fn add(tx: &mut Tx<'_>, new: &NewPlan, now: Timestamp) -> Done<bool> {
+pub(super) fn add(tx: &mut Tx<'_>, new: &NewPlan, now: Timestamp) -> DbResult<bool> {
     if version(tx, &new.plan.spec.id)?.is_some() {
         return Ok(false);
     }
@@ -139,7 +139,7 @@ pub(super) fn add(tx: &mut Tx<'_>, new: &NewPlan, now: Timestamp) -> Done<bool> 
 }
 
 /// A new schedule as it stands.
-fn keep(tx: &Tx<'_>, record: &ScheduleRecord, new: &NewPlan) -> Done<()> {
+fn keep(tx: &Tx<'_>, record: &ScheduleRecord, new: &NewPlan) -> DbResult<()> {
     let position = record.plan.position;
     tx.conn
         .prepare_cached(
@@ -160,7 +160,7 @@ fn keep(tx: &Tx<'_>, record: &ScheduleRecord, new: &NewPlan) -> Done<()> {
     put_plan(tx, new)
 }
 
-fn put_plan(tx: &Tx<'_>, new: &NewPlan) -> Done<()> {
+fn put_plan(tx: &Tx<'_>, new: &NewPlan) -> DbResult<()> {
     let paused = new.plan.paused.as_ref();
     tx.conn
         .prepare_cached(
@@ -179,7 +179,7 @@ fn put_plan(tx: &Tx<'_>, new: &NewPlan) -> Done<()> {
     Ok(())
 }
 
-fn version(tx: &Tx<'_>, id: &Name) -> Done<Option<(u64, Timestamp)>> {
+fn version(tx: &Tx<'_>, id: &Name) -> DbResult<Option<(u64, Timestamp)>> {
     let mut find =
         tx.conn.prepare_cached("SELECT version, handled FROM schedules WHERE id = ?1")?;
     let found = find.query_row([id.as_str()], |row| {
@@ -194,7 +194,7 @@ pub(super) fn change(
     new: &NewPlan,
     row: Option<&Slot>,
     now: Timestamp,
-) -> Done<Changed> {
+) -> DbResult<Changed> {
     let id = &new.plan.spec.id;
     let Some(found) = version(tx, id)? else { return Ok(Changed::Missing) };
     if found != expected {
@@ -212,7 +212,7 @@ pub(super) fn change(
     Ok(Changed::Done { version })
 }
 
-fn move_to(tx: &Tx<'_>, id: &Name, to: Position) -> Done<()> {
+fn move_to(tx: &Tx<'_>, id: &Name, to: Position) -> DbResult<()> {
     tx.conn
         .prepare_cached(
             "UPDATE schedules SET handled = ?2, next_slot = ?3, next_fire = ?4 WHERE id = ?1",
@@ -226,7 +226,7 @@ fn move_to(tx: &Tx<'_>, id: &Name, to: Position) -> Done<()> {
     Ok(())
 }
 
-pub(super) fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> Done<Changed> {
+pub(super) fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbResult<Changed> {
     let Some((version, _)) = version(tx, id)? else { return Ok(Changed::Missing) };
     if expected.is_some_and(|expected| expected != version) {
         return Ok(Changed::Stale);
@@ -241,7 +241,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> Done<
     Ok(Changed::Done { version })
 }
 
-fn stands(tx: &Tx<'_>, basis: &Basis) -> Done<bool> {
+fn stands(tx: &Tx<'_>, basis: &ExpectedVersion) -> DbResult<bool> {
     let mut find = tx.conn.prepare_cached(
         "SELECT s.version, s.handled, s.last_run, j.status \
          FROM schedules s LEFT JOIN jobs j ON j.id = s.last_run WHERE s.id = ?1",
@@ -251,7 +251,7 @@ fn stands(tx: &Tx<'_>, basis: &Basis) -> Done<bool> {
             Some(_) => row::status(row, 3)?.is_final(),
             None => true,
         };
-        Ok(Basis {
+        Ok(ExpectedVersion {
             id: basis.id.clone(),
             version: row.get::<_, i64>(0)?.unsigned_abs(),
             handled: row::time(row, 1)?,
@@ -263,9 +263,9 @@ fn stands(tx: &Tx<'_>, basis: &Basis) -> Done<bool> {
 
 pub(super) fn fire(
     tx: &mut Tx<'_>,
-    fires: &[NewFire],
+    fires: &[PreparedFiring],
     now: Timestamp,
-) -> Done<Vec<Option<Vec<JobId>>>> {
+) -> DbResult<Vec<Option<Vec<JobId>>>> {
     let mut seen = HashSet::new();
     let mut answers = Vec::with_capacity(fires.len());
     for fire in fires {
@@ -281,7 +281,7 @@ pub(super) fn fire(
 }
 
 /// A slot that this would run made a job before.
-fn ran_before(tx: &Tx<'_>, fire: &NewFire) -> Done<bool> {
+fn ran_before(tx: &Tx<'_>, fire: &PreparedFiring) -> DbResult<bool> {
     let mut find = tx.conn.prepare_cached(
         "SELECT 1 FROM slots WHERE schedule = ?1 AND slot = ?2 AND job IS NOT NULL",
     )?;
@@ -293,7 +293,7 @@ fn ran_before(tx: &Tx<'_>, fire: &NewFire) -> Done<bool> {
     Ok(false)
 }
 
-pub(super) fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> Done<Vec<bool>> {
+pub(super) fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> DbResult<Vec<bool>> {
     let mut answers = Vec::with_capacity(rewinds.len());
     for Rewind { basis, row, to } in rewinds {
         let id = &basis.id;
@@ -317,7 +317,7 @@ pub(super) fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> Done<Vec<bool>> {
     Ok(answers)
 }
 
-fn fire_one(tx: &mut Tx<'_>, fire: &NewFire, now: Timestamp) -> Done<Vec<JobId>> {
+fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<Vec<JobId>> {
     let id = &fire.basis.id;
     let last = fire.basis.last_run.map(|(job, _)| job);
     let mut jobs: Vec<JobId> = Vec::with_capacity(fire.runs.len());
@@ -364,7 +364,7 @@ fn fire_one(tx: &mut Tx<'_>, fire: &NewFire, now: Timestamp) -> Done<Vec<JobId>>
 }
 
 /// What made a job stays.
-fn put_row(tx: &Tx<'_>, id: &Name, slot: &Slot) -> Done<()> {
+fn put_row(tx: &Tx<'_>, id: &Name, slot: &Slot) -> DbResult<()> {
     let columns = slot_columns(&slot.outcome);
     tx.conn
         .prepare_cached(
@@ -398,7 +398,7 @@ fn watch(
     after: Option<JobId>,
     cancel: bool,
     on_failure: Option<&str>,
-) -> Done<()> {
+) -> DbResult<()> {
     tx.conn
         .prepare_cached(
             "INSERT OR IGNORE INTO watched (job, schedule, slot, waits_for, cancel, on_failure) \
@@ -415,7 +415,7 @@ fn watch(
     Ok(())
 }
 
-pub(super) fn slots(conn: &Connection, request: &SlotRequest) -> Done<Vec<Slot>> {
+pub(super) fn slots(conn: &Connection, request: &SlotRequest) -> DbResult<Vec<Slot>> {
     let missed = if request.missed { "AND outcome = 'missed'" } else { "" };
     let mut read = conn.prepare_cached(&format!(
         "SELECT slot, last, count, exact, outcome, reason, job, late_ms, recorded_at FROM slots \
@@ -446,7 +446,7 @@ fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
     })
 }
 
-pub(super) fn missed_since(conn: &Connection, since: Timestamp) -> Done<Vec<(Name, u64)>> {
+pub(super) fn missed_since(conn: &Connection, since: Timestamp) -> DbResult<Vec<(Name, u64)>> {
     let mut read = conn.prepare_cached(
         "SELECT schedule, sum(count) FROM slots \
          WHERE outcome = 'missed' AND recorded_at >= ?1 GROUP BY schedule ORDER BY schedule",
@@ -461,7 +461,7 @@ const WATCHED: &str = "SELECT w.job, w.schedule, w.slot, w.waits_for, w.cancel, 
      j.status, a.status \
      FROM watched w LEFT JOIN jobs j ON j.id = w.job LEFT JOIN jobs a ON a.id = w.waits_for";
 
-fn watched_row(row: &Row<'_>) -> rusqlite::Result<Watched> {
+fn watched_row(row: &Row<'_>) -> rusqlite::Result<RunDependency> {
     let status = |column| match row.get::<_, Option<i64>>(column)? {
         Some(_) => row::status(row, column).map(Some),
         None => Ok(None),
@@ -471,7 +471,7 @@ fn watched_row(row: &Row<'_>) -> rusqlite::Result<Watched> {
         None => None,
     };
     let job = JobId(row.get(0)?);
-    Ok(Watched {
+    Ok(RunDependency {
         job,
         schedule: row::name(row, 1).unwrap_or_else(|_| Name::from_any(UNREADABLE)),
         slot: row::optional_time(row, 2)?,
@@ -486,11 +486,11 @@ fn watched_row(row: &Row<'_>) -> rusqlite::Result<Watched> {
     })
 }
 
-pub(super) fn is_watching(conn: &Connection) -> Done<bool> {
+pub(super) fn is_watching(conn: &Connection) -> DbResult<bool> {
     Ok(conn.prepare_cached("SELECT 1 FROM watched LIMIT 1")?.exists([])?)
 }
 
-pub(super) fn watched(conn: &Connection, limit: u32) -> Done<Vec<Watched>> {
+pub(super) fn watched(conn: &Connection, limit: u32) -> DbResult<Vec<RunDependency>> {
     let mut read = conn.prepare_cached(&format!(
         "{WATCHED} WHERE ifnull(j.status, 5) >= 5 \
          OR (w.waits_for IS NOT NULL \
@@ -501,13 +501,17 @@ pub(super) fn watched(conn: &Connection, limit: u32) -> Done<Vec<Watched>> {
     Ok(row::readable("a watched run", rows)?)
 }
 
-pub(super) fn all_watched(conn: &Connection) -> Done<Vec<Watched>> {
+pub(super) fn all_watched(conn: &Connection) -> DbResult<Vec<RunDependency>> {
     let mut read = conn.prepare_cached(&format!("{WATCHED} ORDER BY w.job"))?;
     let rows = read.query_map([], watched_row)?;
     Ok(row::readable("a watched run", rows)?)
 }
 
-pub(super) fn settle(tx: &mut Tx<'_>, settles: &[NewSettle], now: Timestamp) -> Done<Vec<Settled>> {
+pub(super) fn settle(
+    tx: &mut Tx<'_>,
+    settles: &[NewSettle],
+    now: Timestamp,
+) -> DbResult<Vec<Settled>> {
     let mut answers = Vec::with_capacity(settles.len());
     for settle in settles {
         answers.push(match settle {
@@ -525,7 +529,7 @@ pub(super) fn settle(tx: &mut Tx<'_>, settles: &[NewSettle], now: Timestamp) -> 
     Ok(answers)
 }
 
-fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> Done<Settled> {
+fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> DbResult<Settled> {
     let waited = tx
         .conn
         .prepare_cached(
@@ -551,7 +555,7 @@ fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> Done<Settled> {
     Ok(Settled::Admitted)
 }
 
-pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> Done<u64> {
+pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> DbResult<u64> {
     let mut gone = tx
         .conn
         .prepare_cached(
@@ -582,7 +586,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> Done<u64>
     Ok(gone as u64)
 }
 
-pub(super) fn import(tx: &mut Tx<'_>, all: &[Import]) -> Done<()> {
+pub(super) fn import(tx: &mut Tx<'_>, all: &[Import]) -> DbResult<()> {
     for (record, new, rows) in all {
         if version(tx, record.id())?.is_none() {
             keep(tx, record, new)?;
@@ -598,7 +602,10 @@ pub(super) fn import(tx: &mut Tx<'_>, all: &[Import]) -> Done<()> {
     Ok(())
 }
 
-pub(super) fn import_watched(tx: &mut Tx<'_>, all: &[(Watched, Option<String>)]) -> Done<()> {
+pub(super) fn import_watched(
+    tx: &mut Tx<'_>,
+    all: &[(RunDependency, Option<String>)],
+) -> DbResult<()> {
     for (it, on_failure) in all {
         let after = it.after.map(|(after, _)| after);
         watch(tx, it.job, &it.schedule, it.slot, after, it.cancel, on_failure.as_deref())?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerOrder};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirective};
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
@@ -15,26 +15,26 @@ use orx_model::{
 use rusqlite::Connection;
 
 use super::claim::Taken;
+use super::db_error::DbResult;
 use super::keep::WorkerRow;
 use super::transfer::Unpacked;
-use super::trouble::Done;
 use super::writer::Tx;
 use super::{Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
 use super::{read, read_beside, schedules, transfer};
 use crate::budget::Reads;
 use crate::error::prepared;
 use crate::filter_pushdown;
-use crate::new_fire::{self, NewFire, NewPlan, NewSettle};
-use crate::new_job::NewJob;
+use crate::prepared_firing::{self, NewPlan, NewSettle, PreparedFiring};
+use crate::prepared_job::PreparedJob;
 use crate::walk::{Found, Walk};
 use crate::{
     CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, ClockJump, ClockNote,
-    DeadLetterRow, DeadLetters, Dispatching, Durability, Enqueued, Fire, Holder, Home, Jobs,
-    KeptKey, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord,
-    NodeReport, Page, Parcel, Promoted, PruneRequest, Pruned, Recorded, Result, RetryAnswer,
-    Rewind, RowCounts, SchedulePlan, ScheduleRecord, Schedules, Settle, Settled, SlotRequest,
-    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, Watched, WorkerPut,
-    WorkerRecord, WorkerReport, Workers,
+    DeadLetterRow, DeadLetters, DependencyStep, Dispatching, Durability, Enqueued, Firing, Holder,
+    Home, JobExport, Jobs, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
+    NodeRecord, NodeReport, Page, Promoted, PruneRequest, Pruned, Recorded, Result, RetainedKey,
+    RetryAnswer, Rewind, RowCounts, RunDependency, SchedulePlan, ScheduleRecord, Schedules,
+    Settled, SlotRequest, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep,
+    WorkerPut, WorkerRecord, WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: filter_pushdown::SCAN_MAX };
@@ -49,7 +49,7 @@ impl Sqlite {
         kind: Kind,
         weight: usize,
         term: Term,
-        mut run: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+        mut run: impl FnMut(&mut Tx<'_>) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         let fenced = move |tx: &mut Tx<'_>| {
             // Not an error here: one would roll back what others write in the same transaction.
@@ -63,7 +63,8 @@ impl Sqlite {
 impl Jobs for Sqlite {
     async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
         let action = "accept the jobs";
-        let jobs = jobs.into_iter().map(NewJob::new).collect::<std::result::Result<Vec<_>, _>>();
+        let jobs =
+            jobs.into_iter().map(PreparedJob::new).collect::<std::result::Result<Vec<_>, _>>();
         let jobs = prepared(action, jobs)?;
         let weight = jobs.iter().map(|job| 1 + job.bytes() / ROW_BYTES).sum();
         let run = move |tx: &mut Tx<'_>| enqueue::enqueue(tx, &jobs, now);
@@ -269,13 +270,13 @@ impl Schedules for Sqlite {
 
     async fn fire(
         &self,
-        fires: Vec<Fire>,
+        fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
     ) -> Result<Vec<Option<Vec<JobId>>>> {
         let action = "fire the schedules";
-        let fires = prepared(action, NewFire::all(fires))?;
-        let weight = fires.iter().map(NewFire::weight).sum();
+        let fires = prepared(action, PreparedFiring::all(fires))?;
+        let weight = fires.iter().map(PreparedFiring::weight).sum();
         let run = move |tx: &mut Tx<'_>| schedules::fire(tx, &fires, now);
         match term {
             Some(term) => self.lead_write(action, Kind::Durable, weight, term, run).await,
@@ -297,14 +298,14 @@ impl Schedules for Sqlite {
         self.read("read the watched runs", schedules::is_watching).await
     }
 
-    async fn watched(&self, limit: u32) -> Result<Vec<Watched>> {
+    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
         let read = move |conn: &Connection| schedules::watched(conn, limit);
         self.read("read the watched runs", read).await
     }
 
     async fn settle(
         &self,
-        settles: Vec<Settle>,
+        settles: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Settled>> {
@@ -335,18 +336,18 @@ impl Schedules for Sqlite {
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
         let action = "take in the schedules";
         let weight = all.iter().map(|(_, slots)| 2 + slots.len()).sum();
-        let all = prepared(action, new_fire::imports(all))?;
+        let all = prepared(action, prepared_firing::imports(all))?;
         let run = move |tx: &mut Tx<'_>| schedules::import(tx, &all);
         self.write(action, Kind::Durable, weight, run).await
     }
 
-    async fn all_watched(&self) -> Result<Vec<Watched>> {
+    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
         self.read_of(Reads::Scan, "read the watched runs", schedules::all_watched).await
     }
 
-    async fn import_watched(&self, watched: Vec<Watched>) -> Result<()> {
+    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
         let action = "take in the watched runs";
-        let all = prepared(action, new_fire::watched(watched))?;
+        let all = prepared(action, prepared_firing::watched(watched))?;
         let weight = all.len();
         let run = move |tx: &mut Tx<'_>| schedules::import_watched(tx, &all);
         self.write(action, Kind::Durable, weight, run).await
@@ -399,7 +400,7 @@ impl Workers for Sqlite {
     async fn order_workers(
         &self,
         workers: Vec<Incarnation>,
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
     ) -> Result<Vec<bool>> {
         let weight = workers.len();
         let run = move |tx: &mut Tx<'_>| keep::order_workers(tx, &workers, order);
@@ -453,13 +454,13 @@ impl Transfer for Sqlite {
         self.read_of(Reads::Scan, "count the rows", read_beside::row_counts).await
     }
 
-    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<Parcel>> {
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobExport>> {
         let after = after.map_or(0, |after| after.0);
         let read = move |conn: &Connection| read_beside::export(conn, after, limit);
         self.read_of(Reads::Scan, "read the jobs", read).await
     }
 
-    async fn import(&self, parcels: Vec<Parcel>) -> Result<u64> {
+    async fn import(&self, parcels: Vec<JobExport>) -> Result<u64> {
         let action = "take in the jobs";
         let unpacked = parcels.into_iter().map(Unpacked::new);
         let unpacked = unpacked.collect::<std::result::Result<Vec<_>, _>>();
@@ -469,7 +470,7 @@ impl Transfer for Sqlite {
         self.write(action, Kind::Durable, weight, run).await
     }
 
-    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<KeptKey>> {
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
         let after = after.unwrap_or_default();
         let read = move |conn: &Connection| read_beside::kept_keys(conn, &after, limit);
         self.read_of(Reads::Scan, "read the keys", read).await
@@ -484,7 +485,7 @@ impl Transfer for Sqlite {
         self.write("keep where the store is served", Kind::Durable, 1, run).await
     }
 
-    async fn import_keys(&self, keys: Vec<KeptKey>) -> Result<()> {
+    async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
         let weight = keys.len();
         let run = move |tx: &mut Tx<'_>| transfer::import_keys(tx, &keys);
         self.write("take in the keys", Kind::Durable, weight, run).await

@@ -7,8 +7,8 @@ use orx_model::filter::Filter;
 use orx_model::job::{Labels, json_null};
 use orx_model::message::Started;
 use orx_model::{
-    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Name, Offer, OnLost, Outcome, OutcomeKind,
-    Priority, RetryPolicy,
+    Capabilities, ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Name, OnLost, Outcome,
+    OutcomeKind, Priority, RetryPolicy,
 };
 use rusqlite::Connection;
 
@@ -72,7 +72,10 @@ async fn claim(store: &Sqlite, handler: &str, first: u128, room: u128) -> Vec<Cl
     let request = ClaimRequest {
         worker: Incarnation(7),
         worker_name: name("w1"),
-        offer: Offer { handlers: BTreeSet::from([name(handler)]), ..Offer::default() },
+        offer: Capabilities {
+            handlers: BTreeSet::from([name(handler)]),
+            ..Capabilities::default()
+        },
         executions: (first..first + room).map(ExecutionId).collect(),
         ahead: 0,
         held: 0,
@@ -594,7 +597,7 @@ async fn a_command_that_fails_leaves_the_others_and_the_caches_alone() {
     let folder = folder();
     let store = open(folder.path());
     let new_lane = JobSpec { queue: name("other"), name: name("mail"), ..spec() };
-    let fail = |tx: &mut Tx<'_>| -> Done<()> {
+    let fail = |tx: &mut Tx<'_>| -> DbResult<()> {
         tx.conn.execute("INSERT INTO queues (id, name) VALUES (1, 'twice')", [])?;
         tx.conn.execute("INSERT INTO queues (id, name) VALUES (1, 'twice')", [])?;
         Ok(())
@@ -707,7 +710,7 @@ fn applied(told: &Recorded) -> JobStatus {
 async fn a_panic_of_the_writer_leaves_nobody_waiting() {
     let folder = folder();
     let store = open(folder.path());
-    let panic = |_: &mut Tx<'_>| -> Done<()> { panic!("on purpose") };
+    let panic = |_: &mut Tx<'_>| -> DbResult<()> { panic!("on purpose") };
     let (panicked, beside) = tokio::join!(
         store.write("panic", Kind::Durable, 1, panic),
         store.enqueue(vec![spec()], NOW),
@@ -804,7 +807,7 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     let put = crate::Workers::put_workers(&store, put.to_vec(), NOW).await.expect("put");
     assert_eq!(put, [crate::WorkerPut::Kept(None), crate::WorkerPut::OtherSecret]);
     let job = store.job(JobId(2)).await.expect("read").expect("the job");
-    assert_eq!(job.ends, orx_model::job::Ends::default());
+    assert_eq!(job.ends, orx_model::job::AttemptCounts::default());
     let ended = store.attempts(JobId(3)).await.expect("read");
     assert_eq!((ended[0].epoch, ended[0].status), (0, orx_model::AttemptStatus::Succeeded));
     assert_eq!(claim(&store, "video", 20, 5).await.len(), 1);

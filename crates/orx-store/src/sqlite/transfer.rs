@@ -3,22 +3,22 @@
 use orx_model::{Job, Lane};
 use rusqlite::{Connection, params};
 
+use super::db_error::DbResult;
 use super::enqueue;
 use super::row::{exit_columns, integer, millis, status_code, urgency};
-use super::trouble::Done;
 use super::writer::Tx;
-use crate::new_job::SpecText;
-use crate::{Home, KeptKey, Parcel};
+use crate::prepared_job::SpecText;
+use crate::{Home, JobExport, RetainedKey};
 
 /// A parcel made ready for its rows.
 #[derive(Debug)]
 pub(super) struct Unpacked {
-    parcel: Parcel,
+    parcel: JobExport,
     text: SpecText,
 }
 
 impl Unpacked {
-    pub(super) fn new(parcel: Parcel) -> Result<Self, serde_json::Error> {
+    pub(super) fn new(parcel: JobExport) -> Result<Self, serde_json::Error> {
         Ok(Self { text: SpecText::new(&parcel.spec())?, parcel })
     }
 
@@ -27,7 +27,7 @@ impl Unpacked {
     }
 }
 
-pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> Done<u64> {
+pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> DbResult<u64> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
     let mut new = 0;
     for Unpacked { parcel, text } in unpacked {
@@ -58,7 +58,7 @@ pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> Done<u64> {
     Ok(new)
 }
 
-fn insert(tx: &Tx<'_>, parcel: &Parcel, lane: i64) -> Done<()> {
+fn insert(tx: &Tx<'_>, parcel: &JobExport, lane: i64) -> DbResult<()> {
     let job: &Job = &parcel.job;
     let live = job.live.as_ref();
     let progress = live.and_then(|live| live.progress.as_ref());
@@ -103,7 +103,7 @@ fn insert(tx: &Tx<'_>, parcel: &Parcel, lane: i64) -> Done<()> {
     Ok(())
 }
 
-fn attempts(tx: &Tx<'_>, parcel: &Parcel) -> Done<()> {
+fn attempts(tx: &Tx<'_>, parcel: &JobExport) -> DbResult<()> {
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO attempts (job, number, execution, worker, worker_name, status, claimed_at, \
          started_at, ended_at, error, exit_code, exit_signal, epoch) \
@@ -130,7 +130,7 @@ fn attempts(tx: &Tx<'_>, parcel: &Parcel) -> Done<()> {
     Ok(())
 }
 
-pub(super) fn import_keys(tx: &mut Tx<'_>, keys: &[KeptKey]) -> Done<()> {
+pub(super) fn import_keys(tx: &mut Tx<'_>, keys: &[RetainedKey]) -> DbResult<()> {
     let mut insert = tx.conn.prepare_cached(
         "INSERT OR IGNORE INTO keys (key, job, hash, status, kept_until) \
          VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -147,12 +147,12 @@ pub(super) fn import_keys(tx: &mut Tx<'_>, keys: &[KeptKey]) -> Done<()> {
     Ok(())
 }
 
-pub(super) fn skip_jobs(tx: &mut Tx<'_>, next: i64) -> Done<()> {
+pub(super) fn skip_jobs(tx: &mut Tx<'_>, next: i64) -> DbResult<()> {
     tx.cache.skip_jobs(next);
     tx.cache.keep_next_job(tx.conn)
 }
 
-pub(super) fn home(conn: &Connection) -> Done<Home> {
+pub(super) fn home(conn: &Connection) -> DbResult<Home> {
     let mut home = Home::default();
     let mut facts = conn.prepare_cached("SELECT key, value FROM home")?;
     let mut rows = facts.query([])?;
@@ -162,7 +162,7 @@ pub(super) fn home(conn: &Connection) -> Done<Home> {
     Ok(home)
 }
 
-pub(super) fn put_home(tx: &mut Tx<'_>, home: &Home) -> Done<()> {
+pub(super) fn put_home(tx: &mut Tx<'_>, home: &Home) -> DbResult<()> {
     tx.conn.execute("DELETE FROM home WHERE key <> 'id'", [])?;
     for (key, value) in home.facts() {
         tx.conn.execute("INSERT INTO home (key, value) VALUES (?1, ?2)", [key, value])?;

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::cache::Cache;
-use super::trouble::{Done, Trouble};
+use super::db_error::{DbError, DbResult};
 use crate::{ADVISORY_SYNC, Durability, StoreError};
 
 /// What one transaction takes at most.
@@ -42,17 +42,17 @@ pub(super) struct Tx<'a> {
 }
 
 /// A command on its way through the writer.
-pub(super) trait Command: Send {
+pub(super) trait WriteCommand: Send {
     /// Nobody waits for the answer any more.
     fn abandoned(&self) -> bool;
     /// May be called again after a rollback.
-    fn run(&mut self, tx: &mut Tx<'_>) -> Done<()>;
+    fn run(&mut self, tx: &mut Tx<'_>) -> DbResult<()>;
     /// With `Ok` the last run is committed.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 pub(super) struct Queued {
-    pub(super) command: Box<dyn Command>,
+    pub(super) command: Box<dyn WriteCommand>,
     pub(super) durable: bool,
     /// Of the control plane.
     pub(super) urgent: bool,
@@ -75,16 +75,16 @@ pub(super) struct Call<F, T> {
     pub(super) reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<F, T> Command for Call<F, T>
+impl<F, T> WriteCommand for Call<F, T>
 where
-    F: FnMut(&mut Tx<'_>) -> Done<T> + Send,
+    F: FnMut(&mut Tx<'_>) -> DbResult<T> + Send,
     T: Send,
 {
     fn abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 
-    fn run(&mut self, tx: &mut Tx<'_>) -> Done<()> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> DbResult<()> {
         self.result = None;
         self.result = Some((self.run)(tx)?);
         Ok(())
@@ -228,17 +228,17 @@ impl Writer {
         }
         match self.transact(gathered) {
             Ok(()) => answer(gathered.drain(..), || Ok(())),
-            Err(Trouble::Full) => answer(gathered.drain(..), || Err(StoreError::Full)),
-            Err(trouble @ Trouble::Disk(_)) => {
+            Err(DbError::Full) => answer(gathered.drain(..), || Err(StoreError::Full)),
+            Err(trouble @ DbError::Disk(_)) => {
                 self.note(&trouble);
                 answer(gathered.drain(..), || Err(StoreError::Failed));
             }
-            Err(trouble @ Trouble::Command(_)) if gathered.len() == 1 => {
+            Err(trouble @ DbError::Command(_)) if gathered.len() == 1 => {
                 self.note(&trouble);
                 let mut error = Some(trouble.for_caller("change the store"));
                 answer(gathered.drain(..), || Err(error.take().unwrap_or(StoreError::Unknown)));
             }
-            Err(Trouble::Command(_)) => {
+            Err(DbError::Command(_)) => {
                 for queued in std::mem::take(gathered) {
                     let mut alone = vec![queued];
                     self.batch(&mut alone);
@@ -251,7 +251,7 @@ impl Writer {
     }
 
     /// One transaction. After an error nothing of it is left, in the file or in the cache.
-    fn transact(&mut self, gathered: &mut [Queued]) -> Done<()> {
+    fn transact(&mut self, gathered: &mut [Queued]) -> DbResult<()> {
         let due = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AFTER);
         let durable = gathered.iter().any(|queued| queued.durable);
         let sync = self.durability == Durability::Full && (durable || due);
@@ -276,7 +276,7 @@ impl Writer {
         Ok(())
     }
 
-    fn try_transact(&mut self, gathered: &mut [Queued]) -> Done<()> {
+    fn try_transact(&mut self, gathered: &mut [Queued]) -> DbResult<()> {
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut tx = Tx { conn: &self.conn, cache: &mut self.cache };
         for queued in gathered {
@@ -287,7 +287,7 @@ impl Writer {
         Ok(())
     }
 
-    fn roll_back(&mut self) -> Done<()> {
+    fn roll_back(&mut self) -> DbResult<()> {
         self.cache.rolled_back();
         // SQLite itself rolls back on some errors.
         if !self.conn.is_autocommit() {
@@ -297,7 +297,7 @@ impl Writer {
     }
 
     /// Not possible inside a transaction, so between two, and only where it changes.
-    fn set_sync(&mut self, sync: bool) -> Done<()> {
+    fn set_sync(&mut self, sync: bool) -> DbResult<()> {
         if sync != self.syncs {
             let sql =
                 if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
@@ -309,7 +309,7 @@ impl Writer {
 
     /// Forces what was committed without a sync to the disk: a small synced commit syncs the log
     /// that all of it stands in.
-    fn sync(&mut self) -> Done<()> {
+    fn sync(&mut self) -> DbResult<()> {
         if self.unsynced_since.is_none() {
             return Ok(());
         }
@@ -329,7 +329,7 @@ impl Writer {
         self.log_pages = 0;
         let sql = format!("PRAGMA wal_checkpoint({mode})");
         if let Err(error) = self.conn.query_row(&sql, [], |_| Ok(())) {
-            self.note(&Trouble::from(error));
+            self.note(&DbError::from(error));
         }
     }
 
@@ -342,14 +342,14 @@ impl Writer {
         if *self.failed.borrow() { Err(StoreError::Failed) } else { Ok(()) }
     }
 
-    fn note(&self, trouble: &Trouble) {
+    fn note(&self, trouble: &DbError) {
         match trouble {
-            Trouble::Full => tracing::warn!("no room on the disk of the store"),
-            Trouble::Disk(error) => {
+            DbError::Full => tracing::warn!("no room on the disk of the store"),
+            DbError::Disk(error) => {
                 tracing::error!(%error, "the disk of the store failed");
                 self.failed.send_replace(true);
             }
-            Trouble::Command(error) => tracing::error!(%error, "the store could not do a command"),
+            DbError::Command(error) => tracing::error!(%error, "the store could not do a command"),
         }
     }
 }

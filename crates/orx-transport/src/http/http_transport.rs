@@ -434,7 +434,7 @@ impl Transport for HttpTransport {
         let (state_is, state) = watch::channel(reconnecting("it was not opened yet".to_owned()));
         let reading = tokio::spawn(read_inbox(Arc::clone(&self.inner), of, read_to, state_is));
         let mut opened = state.clone();
-        let reader = Reader { inner: Arc::clone(&self.inner), of, read, state, reading };
+        let reader = HttpReader { inner: Arc::clone(&self.inner), of, read, state, reading };
         // From here on what is sent to it is not refused for want of a reader. One that cannot be
         // opened now is opened later: the worker starts all the same.
         let opened = opened.wait_for(SubscriptionState::is_connected);
@@ -483,7 +483,7 @@ fn estimate(envelope: &Envelope) -> usize {
     HEAD + body
 }
 
-struct Reader {
+struct HttpReader {
     inner: Arc<Inner>,
     of: Incarnation,
     read: mpsc::Receiver<Envelope>,
@@ -491,7 +491,7 @@ struct Reader {
     reading: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Reader {
+impl Drop for HttpReader {
     fn drop(&mut self) {
         self.reading.abort();
         // Read and not taken: the next reader has it.
@@ -502,7 +502,7 @@ impl Drop for Reader {
 }
 
 #[async_trait]
-impl Subscription for Reader {
+impl Subscription for HttpReader {
     async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
         let most = most.max(1);
         let mut envelopes = Vec::new();

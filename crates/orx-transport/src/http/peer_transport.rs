@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{CallError, Token, Who, post};
 use crate::{
-    Channel, Deliveries, LinkOf, Links, OpenLink, Peer, PeerServer, Peers, Receipts, Shard,
+    Channel, Deliveries, LinkOf, Links, OpenLink, Peer, PeerNodes, PeerServer, Receipts, Shard,
     Subscription, SubscriptionState, Transport, TransportError,
 };
 
@@ -30,7 +30,7 @@ pub struct PeerTransport {
     local: Arc<dyn Transport>,
     /// Inboxes that are read here are among them.
     links: Links,
-    peers: Peers,
+    peers: PeerNodes,
     http: reqwest::Client,
     token: Token,
     /// Which node reached a worker last.
@@ -43,7 +43,7 @@ impl PeerTransport {
     #[must_use]
     pub fn new(
         local: Arc<dyn Transport>,
-        peers: Peers,
+        peers: PeerNodes,
         links: Links,
         http: reqwest::Client,
         token: Token,

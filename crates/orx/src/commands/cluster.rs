@@ -12,14 +12,14 @@ use crate::ui::{Cell, Ui};
 
 /// The cluster as a whole
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum ClusterSubcommand {
     /// Counts, workers, and what needs a person
     #[command(after_long_help = super::help::CLUSTER)]
     Status,
 }
 
-pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
-    let Command::Status = command;
+pub(crate) async fn run(command: ClusterSubcommand, session: &Session) -> Result<Exit, CliError> {
+    let ClusterSubcommand::Status = command;
     let status = session.client.cluster().await?;
     let counts: Vec<String> = JobStatus::ALL
         .into_iter()

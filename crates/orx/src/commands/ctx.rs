@@ -10,7 +10,7 @@ use crate::ui::Ui;
 
 /// Inside a job: tell progress, log lines, the result, or how it ends
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CtxSubcommand {
     /// Tell how far the job is, 0 to 100
     #[command(after_long_help = super::help::CTX)]
     Progress {
@@ -42,11 +42,11 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) fn run(command: Command, ui: &Ui) -> Result<Exit, CliError> {
+pub(crate) fn run(command: CtxSubcommand, ui: &Ui) -> Result<Exit, CliError> {
     let request = match command {
-        Command::Progress { percent, text } => Request::Progress { percent, text },
-        Command::Log { message, level } => Request::Log { level, message },
-        Command::Result { json } => {
+        CtxSubcommand::Progress { percent, text } => Request::Progress { percent, text },
+        CtxSubcommand::Log { message, level } => Request::Log { level, message },
+        CtxSubcommand::Result { json } => {
             let text = if json == "-" {
                 let bytes = read_stdin(ui, orx_model::limits::RESULT_BYTES)?;
                 String::from_utf8_lossy(&bytes).into_owned()
@@ -58,12 +58,12 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<Exit, CliError> {
             })?;
             Request::Result { value }
         }
-        Command::Snooze { duration } => {
+        CtxSubcommand::Snooze { duration } => {
             let span =
                 parse_duration(&duration).map_err(|error| CliError::usage(error.to_string()))?;
             Request::Snooze { for_ms: span.as_millis() as u64 }
         }
-        Command::Fail { message, no_retry } => Request::Fail { message, retry: !no_retry },
+        CtxSubcommand::Fail { message, no_retry } => Request::Fail { message, retry: !no_retry },
     };
     send(request).map_err(|error| {
         let exit = match &error {

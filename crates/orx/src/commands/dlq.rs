@@ -9,7 +9,7 @@ use crate::ui::{Cell, Column, HUMAN_ROWS, Row, Ui};
 
 /// Dead letters: jobs that used up their tries
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum DlqSubcommand {
     /// List them, newest first
     #[command(after_long_help = super::help::DLQ)]
     List {
@@ -52,10 +52,10 @@ const COLUMNS: [Column; 7] = [
     ("WHY", false),
 ];
 
-pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(command: DlqSubcommand, session: &Session) -> Result<Exit, CliError> {
     match command {
-        Command::List { filter, all } => list(session, filter, all).await,
-        Command::Show { job } => {
+        DlqSubcommand::List { filter, all } => list(session, filter, all).await,
+        DlqSubcommand::Show { job } => {
             let reference = JobRef::parse(&job, &session.state)?;
             let detail = session.client.job(&reference.asked()).await?;
             if detail.job.dead.is_none() {
@@ -66,7 +66,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             super::show::print_job(&session.ui, &detail.job)?;
             Ok(Exit::Done)
         }
-        Command::Retry(chosen) => {
+        DlqSubcommand::Retry(chosen) => {
             let request = chosen_request(&chosen, session, "retry").await?;
             let call = |piece| async move { session.client.retry_dead(&piece).await };
             let dry_run = |dry| in_pieces(dry, call);
@@ -75,7 +75,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, Cli
             }
             report(session, &in_pieces(request, call).await?, Subject::Jobs).await
         }
-        Command::Rm(chosen) => {
+        DlqSubcommand::Rm(chosen) => {
             let request = chosen_request(&chosen, session, "forget").await?;
             let call = |piece| async move { session.client.delete_dead(&piece).await };
             let dry_run = |dry| in_pieces(dry, call);

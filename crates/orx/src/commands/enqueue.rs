@@ -301,7 +301,7 @@ async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> 
         ));
     }
     let mut lines = open_stdin(&session.ui)?;
-    let mut told = Told { ui: &session.ui, done: 0, refused: 0, first_refusal: None };
+    let mut told = BatchReport { ui: &session.ui, done: 0, refused: 0, first_refusal: None };
     let mut number = 0;
     loop {
         let Piece { requests, places, wrong, ended } = read_piece(&mut lines, &mut number, &flags)?;
@@ -353,14 +353,14 @@ async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> 
 }
 
 /// What became of lines, so far.
-struct Told<'u> {
+struct BatchReport<'u> {
     ui: &'u Ui,
     done: u64,
     refused: u64,
     first_refusal: Option<Exit>,
 }
 
-impl Told<'_> {
+impl BatchReport<'_> {
     fn print(&mut self, answers: &[BatchLine]) -> Result<(), CliError> {
         for answer in answers {
             let first = self.done + self.refused == 0;

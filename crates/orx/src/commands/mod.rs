@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Read};
 
 use base64::Engine as _;
-use orx_client::{Client, Link};
+use orx_client::{Client, ConnectionEvent};
 use orx_model::filter::Filter;
 use orx_model::job::CancelRequest;
 use orx_model::time::{Toward, parse_time};
@@ -379,15 +379,15 @@ pub(crate) async fn interruptible(
 }
 
 /// Says when the link is lost and when it is back.
-pub(crate) fn link_note(ui: &Ui) -> impl FnMut(Link) + use<> {
+pub(crate) fn link_note(ui: &Ui) -> impl FnMut(ConnectionEvent) + use<> {
     let ui = ui.clone();
     move |link| match link {
-        Link::Lost => ui.note("the server is away: reconnecting"),
-        Link::Refused(why) => {
+        ConnectionEvent::Lost => ui.note("the server is away: reconnecting"),
+        ConnectionEvent::Refused(why) => {
             ui.note(&format!("the server takes no more now: {why}: asking again"))
         }
-        Link::Back => ui.note("reconnected"),
-        Link::Server(condition) => ui.note(match condition {
+        ConnectionEvent::Back => ui.note("reconnected"),
+        ConnectionEvent::Server(condition) => ui.note(match condition {
             Condition::Stopping => "the server is stopping: waiting for the next one",
             Condition::StoreFull => "no room on the disk of the server's store: waiting for room",
             Condition::StoreAway => "the server's store takes no writes: waiting until it does",

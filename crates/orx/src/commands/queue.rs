@@ -9,7 +9,7 @@ use crate::ui::{Cell, Column, Row, Ui};
 
 /// List queues, or show one
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum QueueSubcommand {
     /// List every queue with its counts
     #[command(after_long_help = super::help::QUEUE)]
     List,
@@ -33,10 +33,10 @@ const COLUMNS: [Column; 9] = [
     ("TIMED-OUT", true),
 ];
 
-pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(command: QueueSubcommand, session: &Session) -> Result<Exit, CliError> {
     let queues = match command {
-        Command::List => session.client.queues().await?.queues,
-        Command::Show { queue } => vec![session.client.queue(&queue).await?],
+        QueueSubcommand::List => session.client.queues().await?.queues,
+        QueueSubcommand::Show { queue } => vec![session.client.queue(&queue).await?],
     };
     let rows: Result<Vec<Row>, CliError> =
         queues.iter().map(|queue| row(&session.ui, queue)).collect();

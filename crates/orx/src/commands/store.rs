@@ -2,13 +2,13 @@
 
 use crate::config::Config;
 use crate::daemon::copy::{CopyOptions, copy};
-use crate::daemon::store::Place;
+use crate::daemon::store::StoreLocation;
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Ui};
 
 /// Stores themselves, without a server
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum StoreSubcommand {
     /// Move everything from one store to another, ids kept
     ///
     /// Jobs with their attempts and logs, dead letters, keys, schedules and tokens. Nothing may use either store
@@ -35,11 +35,11 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) fn run(command: Command, config: Config, ui: &Ui) -> Result<Exit, CliError> {
-    let Command::Copy { from, to, resume, force_source, skip_unreadable } = command;
-    let (from, to) = (Place::parse(&from)?, Place::parse(&to)?);
+pub(crate) fn run(command: StoreSubcommand, config: Config, ui: &Ui) -> Result<Exit, CliError> {
+    let StoreSubcommand::Copy { from, to, resume, force_source, skip_unreadable } = command;
+    let (from, to) = (StoreLocation::parse(&from)?, StoreLocation::parse(&to)?);
     for place in [&from, &to] {
-        if let Place::Folder(folder) = place
+        if let StoreLocation::Folder(folder) = place
             && !folder.is_dir()
         {
             let message = format!("there is no folder `{}`", folder.display());

@@ -13,7 +13,7 @@ use crate::ui::{Cell, Column, Format, Row, Ui};
 
 /// Tokens: who may ask for what
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum TokenSubcommand {
     /// Make a token; its text is shown once
     #[command(after_long_help = super::help::TOKEN_CREATE)]
     Create {
@@ -53,19 +53,19 @@ const COLUMNS: [Column; 8] = [
     ("REVOKED", true),
 ];
 
-pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(command: TokenSubcommand, session: &Session) -> Result<Exit, CliError> {
     match command {
-        Command::Create { scopes, expires, note, out } => {
+        TokenSubcommand::Create { scopes, expires, note, out } => {
             let expires_ms = expires.map(|span| span.as_millis() as u64);
             let request = TokenRequest { scopes, note, expires_ms };
             create(session, &request, out.as_deref()).await
         }
-        Command::List => {
+        TokenSubcommand::List => {
             let tokens = session.client.tokens().await?.tokens;
             print(&session.ui, &tokens)?;
             Ok(Exit::Done)
         }
-        Command::Revoke { ids } => revoke(session, ids).await,
+        TokenSubcommand::Revoke { ids } => revoke(session, ids).await,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::ui::{Cell, Column, Row, Ui};
 
 /// Workers
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum WorkerSubcommand {
     /// List every worker
     #[command(after_long_help = super::help::WORKER)]
     List,
@@ -67,13 +67,13 @@ const COLUMNS: [Column; 14] = [
     ("INCARNATION", true),
 ];
 
-pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(command: WorkerSubcommand, session: &Session) -> Result<Exit, CliError> {
     match command {
-        Command::List => list(session).await,
-        Command::Show { worker } => show(&worker, session).await,
-        Command::Drain(args) => order(WorkerCommand::Drain, args, session).await,
-        Command::Resume(args) => order(WorkerCommand::Resume, args, session).await,
-        Command::Fence(args) => order(WorkerCommand::Fence, args, session).await,
+        WorkerSubcommand::List => list(session).await,
+        WorkerSubcommand::Show { worker } => show(&worker, session).await,
+        WorkerSubcommand::Drain(args) => order(WorkerCommand::Drain, args, session).await,
+        WorkerSubcommand::Resume(args) => order(WorkerCommand::Resume, args, session).await,
+        WorkerSubcommand::Fence(args) => order(WorkerCommand::Fence, args, session).await,
     }
 }
 
@@ -124,7 +124,7 @@ pub(super) fn busy(active: u32, slots: u32, prefetched: u32) -> String {
 
 /// What is ordered of it stands before what it says of itself.
 fn state(worker: &WorkerView) -> &'static str {
-    use orx_model::message::WorkerOrder::{Drain, Fence};
+    use orx_model::message::WorkerDirective::{Drain, Fence};
     match (worker.order, worker.live) {
         (Some(Fence), _) => "fenced",
         (_, false) => "silent",

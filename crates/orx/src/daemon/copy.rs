@@ -14,12 +14,13 @@ use orx_model::schedule::Slot;
 use orx_model::wire::StatusCounts;
 use orx_model::{Incarnation, Job, JobId, Name};
 use orx_store::{
-    Home, Lead, LeadRequest, LogRequest, Parcel, SLOTS_KEPT, SlotRequest, Store, StoreError, Term,
+    Home, JobExport, Lead, LeadRequest, LogRequest, SLOTS_KEPT, SlotRequest, Store, StoreError,
+    Term,
 };
 use serde::Serialize;
 
 use super::home::refuse_moved;
-use super::store::{Opened, Place, store_error};
+use super::store::{Opened, StoreLocation, store_error};
 use super::{block_on, wall};
 use crate::config::Config;
 use crate::error::{CliError, Exit};
@@ -39,8 +40,8 @@ const NODE_LIVES: Duration = Duration::from_secs(30);
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct CopyOptions {
-    pub(crate) from: Place,
-    pub(crate) to: Place,
+    pub(crate) from: StoreLocation,
+    pub(crate) to: StoreLocation,
     /// Go on with a copy that was broken off.
     pub(crate) resume: bool,
     /// The source may have moved already.
@@ -142,7 +143,7 @@ struct JobsRead {
 }
 
 impl JobsRead {
-    fn add(&mut self, parcel: &Parcel) {
+    fn add(&mut self, parcel: &JobExport) {
         let job = &parcel.job;
         *self.counts.entry(job.queue.clone()).or_default().slot(job.status) += 1;
         self.jobs += 1;
@@ -207,7 +208,7 @@ async fn finish(
         source.put_home(here.clone()).await.map_err(store_error)?;
     }
     refuse_moved(&here, &options.from)?;
-    let not_whole = |place: &Place, from: &str| {
+    let not_whole = |place: &StoreLocation, from: &str| {
         let message = format!("the store `{}` is a copy that is not whole", place.shown());
         CliError::new(Exit::Conflict, "not_whole", message)
             .cause(format!("the copy from `{from}` was broken off"))
@@ -240,7 +241,7 @@ struct Held<'s> {
 impl<'s> Held<'s> {
     async fn take(
         store: &'s dyn Store,
-        place: &Place,
+        place: &StoreLocation,
         node: Incarnation,
     ) -> Result<Self, CliError> {
         let shown = place.shown();
@@ -400,7 +401,11 @@ impl Both<'_> {
     }
 
     /// What is there under an id already must be the same job.
-    async fn same_there(&self, parcels: &[Parcel], after: Option<JobId>) -> Result<(), CliError> {
+    async fn same_there(
+        &self,
+        parcels: &[JobExport],
+        after: Option<JobId>,
+    ) -> Result<(), CliError> {
         let there = self.target.store.export(after, PAGE).await.map_err(store_error)?;
         let of = |job: &Job| (job.id, job.created_at, job.name.clone(), job.key.clone());
         for known in &there {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use orx_store::{Home, Store, sqlite_store_id};
 
-use super::store::{Place, store_error};
+use super::store::{StoreLocation, store_error};
 use crate::error::{CliError, Exit};
 
 /// Refuses a store that is not to be served, or else notes that it is served here. With `force` it
@@ -19,7 +19,7 @@ use crate::error::{CliError, Exit};
 /// It has moved, is not whole, or the one that it is a copy of is still there.
 pub(crate) async fn settle_in(
     store: &dyn Store,
-    place: &Place,
+    place: &StoreLocation,
     force: bool,
 ) -> Result<(), CliError> {
     let known = store.home().await.map_err(store_error)?;
@@ -58,10 +58,10 @@ pub(crate) async fn settle_in(
 
 /// # Errors
 /// Everything was copied to another store.
-pub(crate) fn refuse_moved(home: &Home, place: &Place) -> Result<(), CliError> {
+pub(crate) fn refuse_moved(home: &Home, place: &StoreLocation) -> Result<(), CliError> {
     let Some(to) = &home.moved_to else { return Ok(()) };
-    let instead = match Place::parse(to) {
-        Ok(Place::Url(_)) => format!(
+    let instead = match StoreLocation::parse(to) {
+        Ok(StoreLocation::Url(_)) => format!(
             "daemons: `ORX_STORE_URL={to}`, or `[store] url`; commands: `ORX_URL` or a context \
              names a coordinator"
         ),

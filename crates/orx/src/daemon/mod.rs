@@ -62,7 +62,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, Cli
 }
 
 /// What tells a daemon to end. A terminal that closes is no reason to drop work; its output is.
-struct Told {
+struct ShutdownSignals {
     term: Signal,
     int: Signal,
     hup: Signal,
@@ -70,7 +70,7 @@ struct Told {
     reload: Box<dyn Fn() + Send + Sync>,
 }
 
-impl Told {
+impl ShutdownSignals {
     /// Before the daemon starts any program.
     fn new() -> Result<Self, CliError> {
         background::ignore_no_signal_in_jobs();

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orx_api::{Activity, ApiSettings, WorkerGatewayState};
+use orx_api::{ApiSettings, RequestTracker, WorkerGatewayState};
 use orx_control::{ControlPanel, ControlSettings, Defaults, NodeToken, Scope};
 use orx_coordinator::run::Parts;
 use orx_coordinator::{Coordinator, CoordinatorError, Settings};
 use orx_model::{Incarnation, Name};
 use orx_store::{NodeReport, Store, WRITE_DEADLINE};
 use orx_transport::http::Token;
-use orx_transport::{Notices, Peers, Transport};
+use orx_transport::{PeerNodes, Transport, Wakeups};
 use orx_worker::{Ended, Worker};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,9 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::home::settle_in;
 use super::net::{Certificate, Listen, NetArgs};
-use super::store::{Opened, Place, store_error};
+use super::store::{Opened, StoreLocation, store_error};
 use super::worker::worker_options;
-use super::{SystemClock, Told, block_on, chain, failed, host_name, http_client, transport, wall};
+use super::{
+    ShutdownSignals, SystemClock, block_on, chain, failed, host_name, http_client, transport, wall,
+};
 use crate::config::{Commands, Config, JobOverrides};
 use crate::error::{CliError, Exit};
 use crate::state::{Address, Lock, StateDir};
@@ -80,10 +82,10 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     let address = listener.local_addr().map_err(|error| failed("could not listen", error))?;
     let url = listen.url(address);
 
-    let place = Place::configured(&config, state)?;
+    let place = StoreLocation::configured(&config, state)?;
     let store = Opened::open(&place, &config).await?;
     settle_in(&*store.shared(), &place, options.force_source).await?;
-    let mut told = Told::new()?;
+    let mut told = ShutdownSignals::new()?;
     if let Some(certificate) = listen.certificate.clone() {
         let state = state.clone();
         told.reload = Box::new(move || certificate.reload(&state));
@@ -199,13 +201,13 @@ struct Node {
     store: Opened,
     transport: Arc<dyn Transport>,
     coordinator: Coordinator,
-    notices: Notices,
+    wakeups: Wakeups,
     /// `None` once its end was seen.
     coordinating: Option<Coordinating>,
     worker: Option<Worker>,
     node_token: NodeToken,
     serving: tokio::task::JoinHandle<()>,
-    activity: Arc<Activity>,
+    tracker: Arc<RequestTracker>,
     /// Cancelled first: streams end, and their readers go elsewhere.
     closing: CancellationToken,
     stop_api: CancellationToken,
@@ -239,11 +241,11 @@ impl Node {
             leader_margin: config.cluster.leader_margin.0,
             node_heartbeat: config.cluster.node_heartbeat.0,
         };
-        let notices = match exclusive {
-            true => Notices::of_node(incarnation),
-            false => Notices::shared(incarnation),
+        let wakeups = match exclusive {
+            true => Wakeups::of_node(incarnation),
+            false => Wakeups::shared(incarnation),
         };
-        let peers = Peers::default();
+        let peers = PeerNodes::default();
         let report = node_report(incarnation, url, options, config)?;
         let on_loopback = listen.address.ip().to_canonical().is_loopback();
         // Workers elsewhere say themselves whether they take commands.
@@ -258,13 +260,13 @@ impl Node {
         let token = Token::new(node_token.text());
         let http = http_client(listen.trust()?.as_ref())?;
         let kind = config.transport.kind()?;
-        let carries = transport::of_node(kind, peers.clone(), notices.links().clone(), http, token);
+        let carries = transport::of_node(kind, peers.clone(), wakeups.links().clone(), http, token);
         let transport = carries.transport;
         let stop_coordinator = CancellationToken::new();
         let parts = Parts {
             store: Arc::clone(&shared),
             transport: Arc::clone(&transport),
-            notices: notices.clone(),
+            wakeups: wakeups.clone(),
             clock: Arc::new(SystemClock { started: Instant::now() }),
             settings,
             node: report,
@@ -280,15 +282,15 @@ impl Node {
         let panel = ControlPanel::new(
             store.callers(),
             Arc::clone(&transport),
-            notices.clone(),
+            wakeups.clone(),
             Arc::new(wall),
             control,
         );
-        let activity = Arc::new(Activity::default());
+        let tracker = Arc::new(RequestTracker::default());
         let closing = CancellationToken::new();
         let api = ApiSettings {
             hosts: config.server.hosts.clone(),
-            activity: Arc::clone(&activity),
+            tracker: Arc::clone(&tracker),
             worker_gateway: Some(WorkerGatewayState {
                 transport: Arc::clone(&transport),
                 peers: carries.peers,
@@ -308,12 +310,12 @@ impl Node {
             store,
             transport,
             coordinator,
-            notices,
+            wakeups,
             coordinating: Some(coordinating),
             worker: None,
             node_token,
             serving,
-            activity,
+            tracker,
             closing,
             stop_api,
             stop_coordinator,
@@ -351,7 +353,7 @@ impl Node {
         &mut self,
         exit_when_idle: Option<Duration>,
         config: &Config,
-        told: &mut Told,
+        told: &mut ShutdownSignals,
     ) -> Result<(), CliError> {
         let mut extend = tokio::time::interval(TOKEN_LOOK);
         extend.tick().await;
@@ -427,7 +429,7 @@ impl Node {
         while idle.wait_for(|idle| *idle).await.is_ok() {
             let since = Instant::now();
             loop {
-                let quiet = self.activity.quiet().min(since.elapsed());
+                let quiet = self.tracker.quiet().min(since.elapsed());
                 if quiet >= after {
                     return;
                 }
@@ -444,9 +446,9 @@ impl Node {
 
     /// In an order in which nothing accepted is dropped: the streams, so that their readers go
     /// elsewhere, and the work; then those who wait for it; then the store.
-    async fn end(self, state: &StateDir, config: &Config, told: &mut Told) {
+    async fn end(self, state: &StateDir, config: &Config, told: &mut ShutdownSignals) {
         // Whoever waits hears it now, and not when what runs has had its grace.
-        self.notices.stopping();
+        self.wakeups.stopping();
         let grace = config.worker.stop_grace.0;
         if let Some(worker) = self.worker {
             tokio::select! {

@@ -15,14 +15,14 @@ const FILE: &str = "orx.db";
 
 /// Where a store is.
 #[derive(Clone)]
-pub(crate) enum Place {
+pub(crate) enum StoreLocation {
     /// In the file of a state folder, which is of one process at a time.
     Folder(PathBuf),
     /// With its password, which nothing shows.
     Url(String),
 }
 
-impl Place {
+impl StoreLocation {
     /// `postgres://…`, or a folder.
     ///
     /// # Errors
@@ -80,14 +80,14 @@ pub(crate) enum Opened {
 impl Opened {
     /// # Errors
     /// What [`StoreError`] says of opening.
-    pub(crate) async fn open(place: &Place, config: &Config) -> Result<Self, CliError> {
+    pub(crate) async fn open(place: &StoreLocation, config: &Config) -> Result<Self, CliError> {
         let durability = match config.server.durability {
             Durability::Full => orx_store::Durability::Full,
             Durability::Relaxed => orx_store::Durability::Relaxed,
         };
         let opened = match place {
-            Place::Folder(folder) => Self::sqlite(folder, durability).await?,
-            Place::Url(url) => {
+            StoreLocation::Folder(folder) => Self::sqlite(folder, durability).await?,
+            StoreLocation::Url(url) => {
                 let sessions = config.store.sessions as usize;
                 let options = PostgresOptions { durability, sessions, ..PostgresOptions::new(url) };
                 Postgres::open(options, wall()).await.map(|store| Self::Postgres(Arc::new(store)))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orx_transport::http::{HttpTransport, PeerTransport, Token};
-use orx_transport::{Direct, Gateway, Links, PeerServer, Peers, Transport};
+use orx_transport::{Direct, Gateway, Links, PeerNodes, PeerServer, Transport};
 
 /// As the configuration names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(crate) struct NodeTransport {
 /// `http` is how other nodes are called, and `token` what they are shown.
 pub(crate) fn of_node(
     kind: TransportKind,
-    peers: Peers,
+    peers: PeerNodes,
     links: Links,
     http: reqwest::Client,
     token: Token,

@@ -9,7 +9,7 @@ use orx_transport::http::{HttpTransport, HttpTransportOptions, Token};
 use orx_worker::handler::{NOOP, Noop};
 use orx_worker::{Ended, Worker, WorkerOptions};
 
-use super::{Told, block_on, chain, failed, host_name, http_client, transport, wall};
+use super::{ShutdownSignals, block_on, chain, failed, host_name, http_client, transport, wall};
 use crate::config::Config;
 use crate::error::{CliError, Exit};
 
@@ -36,7 +36,7 @@ pub(crate) fn worker(options: WorkerDaemonOptions) -> Result<(), CliError> {
 async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
     let config = options.config;
     let kind = config.transport.kind()?;
-    let mut told = Told::new()?;
+    let mut told = ShutdownSignals::new()?;
     let http = HttpTransport::new(HttpTransportOptions {
         urls: options.urls.clone(),
         token: Token::new(&options.token),

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use orx_model::message::{WorkerHeartbeat, WorkerOrder, WorkerRegistration, WorkerState};
+use orx_model::message::{WorkerDirective, WorkerHeartbeat, WorkerRegistration, WorkerState};
 use orx_model::{ExecutionId, Incarnation, Name};
 use orx_store::{CLAIM_MOST, ClaimRequest, Claimed, Live, WorkerRecord};
 use rand::Rng;
@@ -17,13 +17,13 @@ use crate::{Now, Settings};
 
 /// A worker, and the attempts that it has.
 #[derive(Debug, Clone)]
-pub struct Seat {
+pub struct WorkerLoad {
     registration: WorkerRegistration,
     state: WorkerState,
     /// Executions it may hold at once.
     capacity: u32,
     /// What a person wants of it.
-    order: Option<WorkerOrder>,
+    order: Option<WorkerDirective>,
     /// When it was last heard of, here or by another node, on the monotonic clock.
     seen: Duration,
     /// Of the newest heartbeat; an older one that comes late is passed over.
@@ -45,7 +45,7 @@ struct Held {
     given: Duration,
 }
 
-impl Seat {
+impl WorkerLoad {
     #[must_use]
     pub fn name(&self) -> &Name {
         &self.registration.name
@@ -83,7 +83,7 @@ impl Seat {
 
 /// Who reads all live attempts from the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reader {
+pub enum LiveReader {
     Monitor,
     Dispatcher,
 }
@@ -115,15 +115,15 @@ pub struct Rooms {
     leads: bool,
     /// Of the term that it is for.
     epoch: u64,
-    seats: BTreeMap<Incarnation, Seat>,
+    loads: BTreeMap<Incarnation, WorkerLoad>,
     /// Live attempts of workers that are not known (any more).
-    strangers: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
+    orphaned: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
     /// Attempts whose end is being recorded, by their worker, as they were held, if they were.
     ending: BTreeMap<Incarnation, BTreeMap<ExecutionId, Option<Held>>>,
     /// Counts what changes here.
     change: u64,
     /// Readings of the store that are under way, by who reads.
-    readings: BTreeMap<Reader, Reading>,
+    readings: BTreeMap<LiveReader, Reading>,
     /// How many readings there were, and the newest whose answer came. What an older one says is old.
     read: u64,
     newest: u64,
@@ -144,8 +144,8 @@ impl Rooms {
             settings,
             leads: false,
             epoch: 0,
-            seats: BTreeMap::new(),
-            strangers: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            orphaned: BTreeMap::new(),
             ending: BTreeMap::new(),
             change: 0,
             readings: BTreeMap::new(),
@@ -169,7 +169,7 @@ impl Rooms {
             self.epoch = epoch;
             self.doubts.clear();
         }
-        self.reading(Reader::Monitor, now);
+        self.reading(LiveReader::Monitor, now);
     }
 
     /// Another leads from now on.
@@ -184,20 +184,20 @@ impl Rooms {
     }
 
     #[must_use]
-    pub fn seat(&self, worker: Incarnation) -> Option<&Seat> {
-        self.seats.get(&worker)
+    pub fn load(&self, worker: Incarnation) -> Option<&WorkerLoad> {
+        self.loads.get(&worker)
     }
 
     /// Each worker with how many jobs it may be given.
     #[must_use]
     pub fn all(&self) -> BTreeMap<Incarnation, usize> {
-        self.seats.iter().map(|(worker, seat)| (*worker, seat.room())).collect()
+        self.loads.iter().map(|(worker, load)| (*worker, load.room())).collect()
     }
 
     /// The newest heartbeat that a worker was heard by; 0 for its registration.
     #[must_use]
     pub fn heartbeat_of(&self, worker: Incarnation) -> Option<u64> {
-        self.seats.get(&worker).map(|seat| seat.heartbeat)
+        self.loads.get(&worker).map(|load| load.heartbeat)
     }
 
     /// No attempt is with any worker, and nothing more is ready for those that are here.
@@ -205,9 +205,9 @@ impl Rooms {
     pub fn is_idle(&self) -> bool {
         !self.more
             && self.doubts.is_empty()
-            && self.strangers.is_empty()
+            && self.orphaned.is_empty()
             && self.ending.is_empty()
-            && self.seats.values().all(|seat| seat.live.is_empty())
+            && self.loads.values().all(|load| load.live.is_empty())
     }
 
     /// Another call may find more to claim at once.
@@ -219,21 +219,21 @@ impl Rooms {
     /// The attempts of a worker, and when they were given to it.
     #[must_use]
     pub fn given_to(&self, worker: Incarnation) -> BTreeMap<ExecutionId, Duration> {
-        let live = self.seats.get(&worker).map(|seat| &seat.live);
+        let live = self.loads.get(&worker).map(|load| &load.live);
         live.into_iter().flatten().map(|(execution, held)| (*execution, held.given)).collect()
     }
 
     pub fn registered(
         &mut self,
         registration: WorkerRegistration,
-        order: Option<WorkerOrder>,
+        order: Option<WorkerDirective>,
         now: Now,
     ) {
         if !self.leads {
             return;
         }
         let worker = registration.incarnation;
-        let seat = self.seats.entry(worker).or_insert_with(|| Seat {
+        let load = self.loads.entry(worker).or_insert_with(|| WorkerLoad {
             state: WorkerState::Running,
             capacity: registration.slots,
             order,
@@ -243,26 +243,26 @@ impl Rooms {
             sated: false,
             registration: registration.clone(),
         });
-        seat.registration = registration;
-        seat.order = order;
-        seat.seen = now.mono;
+        load.registration = registration;
+        load.order = order;
+        load.seen = now.mono;
         self.seat_strangers(worker, now);
     }
 
     fn seat_strangers(&mut self, worker: Incarnation, now: Now) {
-        let Some(seat) = self.seats.get_mut(&worker) else { return };
-        let own = self.strangers.remove(&worker).unwrap_or_default();
+        let Some(load) = self.loads.get_mut(&worker) else { return };
+        let own = self.orphaned.remove(&worker).unwrap_or_default();
         let held = Held { alone: false, change: 0, given: now.mono };
-        seat.live.extend(own.into_iter().map(|execution| (execution, held)));
+        load.live.extend(own.into_iter().map(|execution| (execution, held)));
     }
 
     /// What a worker says of itself.
-    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, order: Option<WorkerOrder>, now: Now) {
-        let Some(seat) = self.seats.get_mut(&heartbeat.incarnation) else { return };
-        seat.seen = now.mono;
-        seat.order = order;
-        if heartbeat.seq > seat.heartbeat {
-            seat.heard(heartbeat.seq, heartbeat.capacity, heartbeat.state);
+    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, order: Option<WorkerDirective>, now: Now) {
+        let Some(load) = self.loads.get_mut(&heartbeat.incarnation) else { return };
+        load.seen = now.mono;
+        load.order = order;
+        if heartbeat.seq > load.heartbeat {
+            load.heard(heartbeat.seq, heartbeat.capacity, heartbeat.state);
         }
     }
 
@@ -275,24 +275,24 @@ impl Rooms {
             rows.iter().map(|row| row.report.registration.incarnation).collect();
         // It said goodbye to another node, or was given up there. A row is written before its seat.
         let gone: Vec<Incarnation> =
-            self.seats.keys().filter(|worker| !known.contains(worker)).copied().collect();
+            self.loads.keys().filter(|worker| !known.contains(worker)).copied().collect();
         for worker in gone {
-            if let Some(seat) = self.seats.remove(&worker)
-                && !seat.live.is_empty()
+            if let Some(load) = self.loads.remove(&worker)
+                && !load.live.is_empty()
             {
-                self.strangers.entry(worker).or_default().extend(seat.live.into_keys());
+                self.orphaned.entry(worker).or_default().extend(load.live.into_keys());
             }
         }
         for row in rows {
             let report = &row.report;
             let worker = report.registration.incarnation;
             let seen = now.mono.saturating_sub(row.silent);
-            let fenced = row.order == Some(WorkerOrder::Fence);
-            let has_some = self.strangers.contains_key(&worker);
-            if fenced && !self.seats.contains_key(&worker) && !has_some {
+            let fenced = row.order == Some(WorkerDirective::Fence);
+            let has_some = self.orphaned.contains_key(&worker);
+            if fenced && !self.loads.contains_key(&worker) && !has_some {
                 continue;
             }
-            let seat = self.seats.entry(worker).or_insert_with(|| Seat {
+            let load = self.loads.entry(worker).or_insert_with(|| WorkerLoad {
                 registration: report.registration.clone(),
                 state: report.state,
                 capacity: report.capacity,
@@ -302,17 +302,17 @@ impl Rooms {
                 live: BTreeMap::new(),
                 sated: false,
             });
-            seat.order = row.order;
-            seat.seen = seat.seen.max(seen);
-            if report.heartbeat > seat.heartbeat {
-                seat.heard(report.heartbeat, report.capacity, report.state);
+            load.order = row.order;
+            load.seen = load.seen.max(seen);
+            if report.heartbeat > load.heartbeat {
+                load.heard(report.heartbeat, report.capacity, report.state);
             }
             self.seat_strangers(worker, now);
         }
     }
 
     /// Live attempts are read from now on; for [`Self::live_is`].
-    pub fn reading(&mut self, by: Reader, now: Now) {
+    pub fn reading(&mut self, by: LiveReader, now: Now) {
         self.read += 1;
         let (number, began) = (self.read, self.change);
         let reading = Reading { number, began, at: now.mono, ended: BTreeSet::new() };
@@ -321,7 +321,7 @@ impl Rooms {
 
     /// The live attempts that were read. What was given out, and what has ended, since the reading
     /// began is not undone by it.
-    pub fn live_is(&mut self, by: Reader, live: &[Live], now: Now) {
+    pub fn live_is(&mut self, by: LiveReader, live: &[Live], now: Now) {
         let Some(Reading { number, began, at, ended }) = self.readings.remove(&by) else { return };
         if number < self.newest {
             return;
@@ -333,16 +333,16 @@ impl Rooms {
             at < doubt.until && doubt.asked.values().all(|asked| asked.is_disjoint(&there))
         });
         let mut given = BTreeMap::new();
-        for seat in self.seats.values_mut() {
-            let old = std::mem::take(&mut seat.live);
+        for load in self.loads.values_mut() {
+            let old = std::mem::take(&mut load.live);
             for (execution, held) in old {
                 given.insert(execution, held.given);
                 if held.change > began {
-                    seat.live.insert(execution, held);
+                    load.live.insert(execution, held);
                 }
             }
         }
-        self.strangers.clear();
+        self.orphaned.clear();
         for attempt in live {
             let execution = attempt.execution;
             let ending = self.ending.get(&attempt.worker);
@@ -353,10 +353,10 @@ impl Rooms {
             }
             let given = given.get(&execution).copied().unwrap_or(now.mono);
             let held = Held { alone: attempt.alone, change: 0, given };
-            match self.seats.get_mut(&attempt.worker) {
-                Some(seat) => _ = seat.live.entry(execution).or_insert(held),
+            match self.loads.get_mut(&attempt.worker) {
+                Some(load) => _ = load.live.entry(execution).or_insert(held),
                 None => {
-                    self.strangers.entry(attempt.worker).or_default().insert(execution);
+                    self.orphaned.entry(attempt.worker).or_default().insert(execution);
                 }
             }
         }
@@ -371,17 +371,17 @@ impl Rooms {
     }
 
     fn take(&mut self, worker: Incarnation, execution: ExecutionId) -> Option<Held> {
-        if let Some(others) = self.strangers.get_mut(&worker) {
+        if let Some(others) = self.orphaned.get_mut(&worker) {
             others.remove(&execution);
             if others.is_empty() {
-                self.strangers.remove(&worker);
+                self.orphaned.remove(&worker);
             }
         }
-        let seat = self.seats.get_mut(&worker)?;
-        let held = seat.live.remove(&execution);
+        let load = self.loads.get_mut(&worker)?;
+        let held = load.live.remove(&execution);
         // What runs alone waits for a worker that has nothing.
-        if seat.live.is_empty() {
-            seat.sated = false;
+        if load.live.is_empty() {
+            load.sated = false;
         }
         held
     }
@@ -406,8 +406,8 @@ impl Rooms {
     /// The store does not have it, or that is unknown.
     pub fn not_ended(&mut self, worker: Incarnation, execution: ExecutionId) {
         let held = self.no_longer_ending(worker, execution);
-        if let (Some(seat), Some(held)) = (self.seats.get_mut(&worker), held) {
-            seat.live.insert(execution, held);
+        if let (Some(load), Some(held)) = (self.loads.get_mut(&worker), held) {
+            load.live.insert(execution, held);
         }
     }
 
@@ -416,7 +416,7 @@ impl Rooms {
     #[must_use]
     pub fn before(&self, worker: Incarnation) -> BTreeSet<ExecutionId> {
         let takes_ahead =
-            self.seats.get(&worker).is_some_and(|seat| seat.capacity > seat.registration.slots);
+            self.loads.get(&worker).is_some_and(|load| load.capacity > load.registration.slots);
         let ending = self.ending.get(&worker).filter(|_| !takes_ahead);
         ending.into_iter().flat_map(BTreeMap::keys).copied().collect()
     }
@@ -424,7 +424,7 @@ impl Rooms {
     /// One of these is not over, as far as is known.
     #[must_use]
     pub fn has_any(&self, worker: Incarnation, executions: &BTreeSet<ExecutionId>) -> bool {
-        let live = self.seats.get(&worker).map(|seat| &seat.live);
+        let live = self.loads.get(&worker).map(|load| &load.live);
         let ending = self.ending.get(&worker);
         executions.iter().any(|execution| {
             live.is_some_and(|live| live.contains_key(execution))
@@ -443,21 +443,21 @@ impl Rooms {
     /// It had no slot for what was sent ahead to it. Until its next heartbeat says how much it takes,
     /// it gets only what starts at once.
     pub fn had_no_slot(&mut self, worker: Incarnation) {
-        if let Some(seat) = self.seats.get_mut(&worker) {
-            seat.capacity = seat.capacity.min(seat.registration.slots);
+        if let Some(load) = self.loads.get_mut(&worker) {
+            load.capacity = load.capacity.min(load.registration.slots);
         }
     }
 
     /// The worker is gone.
     pub fn remove(&mut self, worker: Incarnation) {
-        self.strangers.remove(&worker);
-        self.seats.remove(&worker);
+        self.orphaned.remove(&worker);
+        self.loads.remove(&worker);
     }
 
     /// Something became ready, or may have.
     pub fn work_came(&mut self) {
         self.work += 1;
-        self.seats.values_mut().for_each(|seat| seat.sated = false);
+        self.loads.values_mut().for_each(|load| load.sated = false);
     }
 
     /// One request for each worker with room for which something may be ready. Execution ids are drawn
@@ -468,24 +468,24 @@ impl Rooms {
     pub fn claims(&mut self, rng: &mut impl Rng, now: Now) -> Vec<ClaimRequest> {
         self.offered_at = self.work;
         let mut requests: Vec<ClaimRequest> = Vec::new();
-        for (worker, seat) in self.seats.iter().filter(|(_, seat)| !seat.sated) {
+        for (worker, load) in self.loads.iter().filter(|(_, load)| !load.sated) {
             if self.doubts.values().any(|doubt| doubt.asked.contains_key(worker)) {
                 continue;
             }
             // Later in its lease it would give back what it cannot tell from what it has lost.
             let lease = self.settings.lease;
-            let silent = now.mono.saturating_sub(seat.seen) >= lease - lease / 3;
-            let room = if silent { 0 } else { seat.room().min(CLAIM_MOST) };
+            let silent = now.mono.saturating_sub(load.seen) >= lease - lease / 3;
+            let room = if silent { 0 } else { load.room().min(CLAIM_MOST) };
             if room == 0 {
                 continue;
             }
-            let free = (seat.registration.slots as usize).saturating_sub(seat.live.len());
+            let free = (load.registration.slots as usize).saturating_sub(load.live.len());
             requests.push(ClaimRequest {
                 ahead: room.saturating_sub(free),
-                held: seat.live.len(),
-                worker: seat.registration.incarnation,
-                worker_name: seat.registration.name.clone(),
-                offer: seat.registration.offer.clone(),
+                held: load.live.len(),
+                worker: load.registration.incarnation,
+                worker_name: load.registration.name.clone(),
+                offer: load.registration.offer.clone(),
                 executions: (0..room).map(|_| ExecutionId::random(rng)).collect(),
             });
         }
@@ -525,11 +525,11 @@ impl Rooms {
         for claim in claimed {
             *given.entry(claim.worker).or_default() += 1;
             let execution = claim.dispatch.execution;
-            if let Some(seat) = self.seats.get_mut(&claim.worker) {
+            if let Some(load) = self.loads.get_mut(&claim.worker) {
                 let held = Held { alone: claim.alone, change: self.change, given: now.mono };
-                seat.live.insert(execution, held);
+                load.live.insert(execution, held);
             } else if self.leads {
-                self.strangers.entry(claim.worker).or_default().insert(execution);
+                self.orphaned.entry(claim.worker).or_default().insert(execution);
             }
         }
         if claimed.iter().any(|claim| claim.alone) {
@@ -541,14 +541,14 @@ impl Rooms {
         }
         for (worker, offered) in offers {
             let given = given.get(worker).copied().unwrap_or_default();
-            if let Some(seat) = self.seats.get_mut(worker) {
-                seat.sated = given < *offered;
+            if let Some(load) = self.loads.get_mut(worker) {
+                load.sated = given < *offered;
             }
         }
     }
 }
 
-impl Seat {
+impl WorkerLoad {
     fn heard(&mut self, heartbeat: u64, capacity: u32, state: WorkerState) {
         // A first heartbeat, more places, or an order taken back: something may be ready for it.
         self.sated &= self.heartbeat != 0 && self.state == state;

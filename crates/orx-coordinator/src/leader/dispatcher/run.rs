@@ -10,7 +10,7 @@ use orx_store::{ClaimRequest, Claimed, Holder, Result, StoreError, Term};
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::Reader;
+use super::plan::LiveReader;
 use crate::Context;
 use crate::health::Backoff;
 use crate::leader::{is_over, pause};
@@ -74,7 +74,7 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = over.cancelled() => return Ok(()),
-                () = self.context.notices.wait_for_work() => self.context.rooms().work_came(),
+                () = self.context.wakeups.wait_for_work() => self.context.rooms().work_came(),
                 () = self.context.wakes.dispatcher.notified() => {}
             }
         }
@@ -94,9 +94,9 @@ impl Dispatcher {
         self.send_in_time(waiting);
         let context = &self.context;
         if self.in_doubt {
-            context.rooms().reading(Reader::Dispatcher, now);
+            context.rooms().reading(LiveReader::Dispatcher, now);
             let live = context.store.live_attempts().await?;
-            context.rooms().live_is(Reader::Dispatcher, &live, context.now());
+            context.rooms().live_is(LiveReader::Dispatcher, &live, context.now());
             self.in_doubt = false;
         }
         let requests = context.rooms().claims(&mut self.rng, now);
@@ -143,7 +143,7 @@ impl Dispatcher {
         });
         let messages = messages.collect();
         self.send_in_time(messages);
-        self.context.notices.feed().publish(moved);
+        self.context.wakeups.feed().publish(moved);
         Ok(())
     }
 

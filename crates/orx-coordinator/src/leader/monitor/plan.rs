@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use orx_model::message::WorkerOrder;
+use orx_model::message::WorkerDirective;
 use orx_model::{ExecutionId, Incarnation, LostWith, Outcome, OutcomeKind, Timestamp};
 use orx_store::{Live, WorkerRecord};
 
@@ -14,7 +14,7 @@ use crate::{Now, Settings};
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    order: Option<WorkerOrder>,
+    order: Option<WorkerDirective>,
     /// When it was last heard of, here or by another node.
     seen: Duration,
     /// What its row said last of when it was heard. Only that this changes says that it lives: how
@@ -63,7 +63,7 @@ impl Watchlist {
 
     /// Until then nobody could be heard, so nobody was silent: the store could not be reached, or this
     /// process stood still.
-    pub fn was_away(&mut self, until: Duration) {
+    pub fn store_was_unreachable(&mut self, until: Duration) {
         self.counting_from = self.counting_from.max(until);
     }
 
@@ -109,7 +109,7 @@ impl Watchlist {
     pub fn lost(&self, now: Now) -> Vec<Incarnation> {
         let silent_since = |seen: Duration| now.mono.saturating_sub(seen.max(self.counting_from));
         let known = self.workers.iter().filter(|(_, known)| {
-            known.order != Some(WorkerOrder::Fence)
+            known.order != Some(WorkerDirective::Fence)
                 && silent_since(known.seen) > self.settings.lease
         });
         let strangers = self.holding.iter().filter(|worker| {
@@ -124,7 +124,7 @@ impl Watchlist {
     #[must_use]
     pub fn lost_with(&self, worker: Incarnation) -> LostWith {
         match self.workers.get(&worker) {
-            Some(known) if known.order == Some(WorkerOrder::Fence) => LostWith::Fence,
+            Some(known) if known.order == Some(WorkerDirective::Fence) => LostWith::Fence,
             Some(known) if known.seen >= self.counting_from => LostWith::Worker,
             _ => LostWith::Server,
         }
@@ -134,7 +134,7 @@ impl Watchlist {
     #[must_use]
     pub fn fenced(&self) -> Vec<Incarnation> {
         let fenced =
-            self.workers.iter().filter(|(_, known)| known.order == Some(WorkerOrder::Fence));
+            self.workers.iter().filter(|(_, known)| known.order == Some(WorkerDirective::Fence));
         fenced.map(|(worker, _)| *worker).collect()
     }
 

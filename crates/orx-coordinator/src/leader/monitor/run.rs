@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use orx_model::event::{KnownEvent, ScheduleEvent, WorkerRef};
 use orx_model::job::DeadReason;
-use orx_model::message::WorkerOrder;
+use orx_model::message::WorkerDirective;
 use orx_model::{Incarnation, JobId, LostWith};
 use orx_store::{
     Changed, Live, Paused, Position, Result, SchedulePlan, StoreError, Term, WorkerRecord,
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Watchlist};
 use crate::health::Backoff;
-use crate::leader::dispatcher::plan::Reader;
+use crate::leader::dispatcher::plan::LiveReader;
 use crate::leader::is_over;
 use crate::{Context, Now};
 
@@ -57,7 +57,7 @@ impl Monitor {
         {
             let mut rooms = context.rooms();
             rooms.rows_are(&rows, now);
-            rooms.live_is(Reader::Monitor, &live, now);
+            rooms.live_is(LiveReader::Monitor, &live, now);
         }
         Ok(Self { looked: now.mono, context, term, rng, watchlist })
     }
@@ -75,7 +75,7 @@ impl Monitor {
                 biased;
                 () = over.cancelled() => return Ok(()),
                 () = self.context.wakes.monitor.notified() => true,
-                () = self.context.notices.wait_for_workers() => true,
+                () = self.context.wakeups.wait_for_workers() => true,
                 () = tokio::time::sleep(wait) => false,
             };
             self.look_at_self();
@@ -128,21 +128,21 @@ impl Monitor {
     /// It cannot be read, or not be recorded.
     pub async fn read_workers(&mut self) -> Result<()> {
         let context = Arc::clone(&self.context);
-        self.watchlist.was_away(context.health.back_at());
+        self.watchlist.store_was_unreachable(context.health.back_at());
         let rows = context.store.workers(context.now().wall).await?;
         let now = context.now();
         self.watchlist.rows_are(&rows, now);
         context.rooms().rows_are(&rows, now);
         context.wakes.dispatcher.notify_one();
         for worker in self.watchlist.fenced() {
-            let holds = context.rooms().seat(worker).is_some_and(|seat| seat.active() > 0);
+            let holds = context.rooms().load(worker).is_some_and(|load| load.active() > 0);
             if holds || self.watchlist.holds(worker) {
                 tracing::warn!(worker = %worker, "worker fenced: its attempts are given up");
                 self.give_up(worker, LostWith::Fence, "its worker was fenced", now).await?;
             }
         }
         let old = rows.iter().filter(|row| {
-            row.order == Some(WorkerOrder::Fence)
+            row.order == Some(WorkerDirective::Fence)
                 && row.silent > FENCE_KEPT
                 && context.may_forget(now)
         });
@@ -163,10 +163,10 @@ impl Monitor {
             return Err(StoreError::Deposed);
         }
         self.read_workers().await?;
-        context.rooms().reading(Reader::Monitor, context.now());
+        context.rooms().reading(LiveReader::Monitor, context.now());
         let live = context.store.live_attempts().await?;
         let now = context.now();
-        context.rooms().live_is(Reader::Monitor, &live, now);
+        context.rooms().live_is(LiveReader::Monitor, &live, now);
         // In case that nobody told that something became ready.
         context.rooms().work_came();
         context.wakes.dispatcher.notify_one();
@@ -177,7 +177,7 @@ impl Monitor {
                 tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
                 let with = self.watchlist.lost_with(worker);
                 let why = "its worker was not heard of any more";
-                let name = context.rooms().seat(worker).map(|seat| seat.name().clone());
+                let name = context.rooms().load(worker).map(|load| load.name().clone());
                 self.give_up(worker, with, why, now).await?;
                 // A fence outlives the silence of its worker, also one that was ordered just now.
                 context.store.remove_workers(vec![worker], false).await?;
@@ -200,7 +200,7 @@ impl Monitor {
         if now.mono > self.looked + settings.monitor + settings.heartbeat {
             let ms = now.mono.saturating_sub(self.looked).as_millis();
             tracing::warn!(ms, "this process stood still: leases begin anew");
-            self.watchlist.was_away(now.mono);
+            self.watchlist.store_was_unreachable(now.mono);
         }
     }
 
@@ -217,7 +217,7 @@ impl Monitor {
         let lost: Vec<_> = lost.collect();
         context.record(&lost, Some(self.term), &mut self.rng, now).await?;
         context.rooms().remove(worker);
-        context.seats().remove(worker);
+        context.worker_table().remove(worker);
         self.watchlist.remove(worker);
         let jobs = held.iter().map(|attempt| attempt.job).collect();
         self.pause_poisonous(jobs, now).await

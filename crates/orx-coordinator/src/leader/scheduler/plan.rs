@@ -9,7 +9,9 @@ use orx_model::schedule::{
     Before, Decision, Due, MissedRange, Plan, Slot, SlotOutcome, Timing, missed,
 };
 use orx_model::{JobId, JobSpec, JobStatus, Timestamp};
-use orx_store::{Fire, Position, Rewind, Run, RunAfter, ScheduleRecord, Settle, Watched};
+use orx_store::{
+    DependencyStep, Firing, Position, Rewind, Run, RunAfter, RunDependency, ScheduleRecord,
+};
 use serde::Serialize;
 
 /// Everything that is to be done now for a schedule as it was read: which slots run, which are
@@ -23,7 +25,7 @@ pub fn decide(
     held: &BTreeSet<JobId>,
     ran: &BTreeSet<Timestamp>,
     now: Timestamp,
-) -> Fire {
+) -> Firing {
     let (plan, position) = (&record.plan, record.plan.position);
     let spec = &plan.spec;
     let timing = spec.timing();
@@ -80,7 +82,7 @@ pub fn decide(
     };
     let alert = plan.templates.on_missed.as_ref().filter(|_| !late.is_empty());
     let alerts = alert.map(|alert| missed_alert(alert, record, &late));
-    Fire { basis: record.basis(), runs, rows, alerts: alerts.into_iter().collect(), to: Some(to) }
+    Firing { basis: record.basis(), runs, rows, alerts: alerts.into_iter().collect(), to: Some(to) }
 }
 
 /// Leaves out what ran before. What is due every so often runs again while the clock shows those times
@@ -162,7 +164,7 @@ fn just_before(at: Timestamp) -> Timestamp {
 
 /// Something of it was missed, or is caught up: what the clock went back over may be among it, and ran.
 #[must_use]
-pub fn is_late(fire: &Fire) -> bool {
+pub fn is_late(fire: &Firing) -> bool {
     let runs = fire.runs.iter().filter_map(|run| run.row.as_ref());
     let late =
         |row: &Slot| matches!(row.outcome, SlotOutcome::Missed | SlotOutcome::CaughtUp { .. });
@@ -215,7 +217,7 @@ fn before(record: &ScheduleRecord, held: &BTreeSet<JobId>) -> Before {
 /// What is to be done about a watched run.
 #[derive(Debug)]
 pub enum Step {
-    Settle(Settle),
+    DependencyStep(DependencyStep),
     /// The run that it waits for is to be cancelled.
     Cancel(JobId),
 }
@@ -226,20 +228,20 @@ pub enum Step {
 /// whatever waits for it waits for that too. So a run that is replaced while it waits lets nobody
 /// start beside the one that still goes on.
 #[must_use]
-pub fn steps(watched: &[Watched]) -> Vec<Step> {
+pub fn steps(watched: &[RunDependency]) -> Vec<Step> {
     let known = by_job(watched);
     watched.iter().filter_map(|run| step(run, &known)).collect()
 }
 
 /// Runs that ended before their turn came, while what they waited for goes on.
 #[must_use]
-pub fn held(watched: &[Watched]) -> BTreeSet<JobId> {
+pub fn held(watched: &[RunDependency]) -> BTreeSet<JobId> {
     let known = by_job(watched);
     let held = watched.iter().filter(|run| ended(run.status) && goes_on(run, &known).is_some());
     held.map(|run| run.job).collect()
 }
 
-fn step(watched: &Watched, known: &BTreeMap<JobId, &Watched>) -> Option<Step> {
+fn step(watched: &RunDependency, known: &BTreeMap<JobId, &RunDependency>) -> Option<Step> {
     if let Some(before) = goes_on(watched, known) {
         return watched.cancel.then_some(Step::Cancel(before));
     }
@@ -247,13 +249,13 @@ fn step(watched: &Watched, known: &BTreeMap<JobId, &Watched>) -> Option<Step> {
         let failed = matches!(watched.status, Some(JobStatus::Failed | JobStatus::TimedOut));
         let alert = watched.on_failure.as_ref().filter(|_| failed);
         let alert = alert.map(|alert| failure_alert(alert, watched));
-        return Some(Step::Settle(Settle::End { job: watched.job, alert }));
+        return Some(Step::DependencyStep(DependencyStep::End { job: watched.job, alert }));
     }
-    watched.after.map(|_| Step::Settle(Settle::Release { job: watched.job }))
+    watched.after.map(|_| Step::DependencyStep(DependencyStep::Release { job: watched.job }))
 }
 
 /// The run that has to end before this one starts.
-fn goes_on(run: &Watched, known: &BTreeMap<JobId, &Watched>) -> Option<JobId> {
+fn goes_on(run: &RunDependency, known: &BTreeMap<JobId, &RunDependency>) -> Option<JobId> {
     let mut after = run.after;
     while let Some((job, status)) = after {
         if !ended(status) {
@@ -266,7 +268,7 @@ fn goes_on(run: &Watched, known: &BTreeMap<JobId, &Watched>) -> Option<JobId> {
     None
 }
 
-fn by_job(watched: &[Watched]) -> BTreeMap<JobId, &Watched> {
+fn by_job(watched: &[RunDependency]) -> BTreeMap<JobId, &RunDependency> {
     watched.iter().map(|run| (run.job, run)).collect()
 }
 
@@ -302,7 +304,7 @@ struct FailureArgs<'a> {
     status: JobStatus,
 }
 
-fn failure_alert(alert: &JobSpec, watched: &Watched) -> JobSpec {
+fn failure_alert(alert: &JobSpec, watched: &RunDependency) -> JobSpec {
     let status = watched.status.unwrap_or(JobStatus::Failed);
     let schedule = watched.schedule.as_str();
     with_args(alert, &FailureArgs { schedule, slot: watched.slot, job: watched.job, status })

@@ -9,8 +9,8 @@ use orx_model::event::{JobRef, KnownEvent, ScheduleEvent};
 use orx_model::message::{ExecutionRef, Message};
 use orx_model::{JobId, JobStatus, Name, Timestamp};
 use orx_store::{
-    CancelAnswer, CancelCommand, ClockJump, ClockNote, Fire, Result, Run, RunAfter, ScheduleRecord,
-    Settle, Settled, SlotRequest, StoreError, Term,
+    CancelAnswer, CancelCommand, ClockJump, ClockNote, DependencyStep, Firing, Result, Run,
+    RunAfter, ScheduleRecord, Settled, SlotRequest, StoreError, Term,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ pub struct Scheduler {
     settle_at: Option<Timestamp>,
     settled_at: Timestamp,
     /// Runs cancelled for the next of their schedule, which nobody need ask again.
-    told_to_end: BTreeSet<JobId>,
+    asked_to_cancel: BTreeSet<JobId>,
     clock: ClockKeeping,
 }
 
@@ -105,7 +105,7 @@ impl Scheduler {
             watching,
             settle_at: watching.then_some(now.wall),
             settled_at: Timestamp::default(),
-            told_to_end: BTreeSet::new(),
+            asked_to_cancel: BTreeSet::new(),
             clock,
             context,
         })
@@ -138,7 +138,7 @@ impl Scheduler {
                 biased;
                 () = over.cancelled() => return Ok(()),
                 () = self.context.wakes.scheduler.notified() => {}
-                () = self.context.notices.wait_for_due() => {}
+                () = self.context.wakeups.wait_for_due() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -169,23 +169,23 @@ impl Scheduler {
             return Err(StoreError::Deposed);
         }
         self.hear();
-        let mut undone = None;
+        let mut unfinished = None;
         if now.mono >= self.read_at {
-            leave(self.read_afresh(now).await, &mut undone)?;
+            collect_error(self.read_afresh(now).await, &mut unfinished)?;
         }
-        leave(self.fire(now).await, &mut undone)?;
-        leave(self.promote(now).await, &mut undone)?;
-        leave(self.settle(now).await, &mut undone)?;
+        collect_error(self.fire(now).await, &mut unfinished)?;
+        collect_error(self.promote(now).await, &mut unfinished)?;
+        collect_error(self.settle(now).await, &mut unfinished)?;
         self.context.idle.scheduler(self.next_due().is_none());
-        Ok(undone)
+        Ok(unfinished)
     }
 
     /// Takes in what others told: that something is due, or has ended.
     pub fn hear(&mut self) {
-        let told = [self.context.notices.take_due(), self.context.wakes.take_due()];
+        let told = [self.context.wakeups.take_due(), self.context.wakes.take_due()];
         told.into_iter().flatten().for_each(|due| self.due_at(due));
         if self.context.wakes.take_ended() {
-            self.look_at_runs(self.context.now());
+            self.recheck_runs(self.context.now());
         }
     }
 
@@ -208,7 +208,7 @@ impl Scheduler {
         self.watching = watching?;
         // Those that should have fired, too.
         self.passed_over.clear();
-        self.look_at_runs(now);
+        self.recheck_runs(now);
         self.read_at = now.mono + self.context.settings.monitor;
         Ok(())
     }
@@ -227,7 +227,7 @@ impl Scheduler {
             self.work_came();
         }
         if !promoted.expired.is_empty() {
-            self.look_at_runs(now);
+            self.recheck_runs(now);
         }
         let due = promoted
             .due
@@ -266,12 +266,12 @@ impl Scheduler {
         // A person ran one by hand, perhaps: such runs are watched too.
         if !self.watching {
             self.watching = self.context.store.is_watching().await?;
-            self.look_at_runs(now);
+            self.recheck_runs(now);
         }
         let held =
             if self.watching && !due.is_empty() { self.held().await? } else { BTreeSet::new() };
         self.clock.tried = std::mem::take(&mut self.clock.unfired);
-        let (mut fires, mut writes): (Vec<Fire>, usize) = (Vec::new(), 0);
+        let (mut fires, mut writes): (Vec<Firing>, usize) = (Vec::new(), 0);
         for record in &due {
             let fire = self.decided(record, &held, now).await?;
             writes += fire.runs.len() + fire.rows.len();
@@ -294,7 +294,7 @@ impl Scheduler {
         }
         if watched {
             self.watching = true;
-            self.look_at_runs(now);
+            self.recheck_runs(now);
         }
         // Those look at what ran before next time; who does so already waits a moment.
         let unlooked = self.clock.unfired.iter().any(|id| !self.clock.tried.contains(id));
@@ -315,7 +315,7 @@ impl Scheduler {
         record: &ScheduleRecord,
         held: &BTreeSet<JobId>,
         now: Now,
-    ) -> Result<Fire> {
+    ) -> Result<Firing> {
         let again = self.clock.tried.contains(record.id()) || plan::is_again(record);
         let mut fire = plan::decide(record, held, &BTreeSet::new(), now.wall);
         // A row of a slot that made a job would tell nothing of the time that comes again.
@@ -413,11 +413,11 @@ impl Scheduler {
     }
 
     /// Answers for how many it was done.
-    async fn fire_all(&mut self, fires: Vec<Fire>, now: Now) -> Result<usize> {
+    async fn fire_all(&mut self, fires: Vec<Firing>, now: Now) -> Result<usize> {
         if fires.is_empty() {
             return Ok(0);
         }
-        let about = |fire: &Fire| {
+        let about = |fire: &Firing| {
             let run = |run: &Run| (run.job.name.clone(), run.job.queue.clone());
             (fire.basis.id.clone(), fire.runs.iter().map(run).collect::<Vec<_>>())
         };
@@ -471,11 +471,11 @@ impl Scheduler {
             let mut steps = plan::steps(&watched);
             let asked = |step: &Step| match step {
                 Step::Cancel(job) => Some(*job),
-                Step::Settle(_) => None,
+                Step::DependencyStep(_) => None,
             };
             let wanted: BTreeSet<JobId> = steps.iter().filter_map(asked).collect();
-            self.told_to_end.retain(|job| wanted.contains(job));
-            steps.retain(|step| asked(step).is_none_or(|job| !self.told_to_end.contains(&job)));
+            self.asked_to_cancel.retain(|job| wanted.contains(job));
+            steps.retain(|step| asked(step).is_none_or(|job| !self.asked_to_cancel.contains(&job)));
             let full = watched.len() >= most as usize;
             // Those for which there is nothing to do yet must not hide others.
             if !steps.is_empty() || !full {
@@ -523,7 +523,7 @@ impl Scheduler {
     }
 
     /// Something ended that a run may wait for.
-    fn look_at_runs(&mut self, now: Now) {
+    fn recheck_runs(&mut self, now: Now) {
         if self.watching {
             let at = now.wall.max(self.settled_at.saturating_add(SETTLE_EVERY));
             // Where the clock was put back, that is too far away.
@@ -545,14 +545,14 @@ impl Scheduler {
         let mut cancels: BTreeSet<JobId> = BTreeSet::new();
         for step in steps {
             match step {
-                Step::Settle(settle) => settles.push(settle),
+                Step::DependencyStep(settle) => settles.push(settle),
                 Step::Cancel(job) => _ = cancels.insert(job),
             }
         }
         let again = full || !settles.is_empty() || !cancels.is_empty();
         let store = Arc::clone(&self.context.store);
         if !settles.is_empty() {
-            let jobs: Vec<JobId> = settles.iter().map(Settle::job).collect();
+            let jobs: Vec<JobId> = settles.iter().map(DependencyStep::job).collect();
             let settled = store.settle(settles, self.term, now.wall).await?;
             self.work_came();
             let event = |(job, settled): (JobId, Settled)| match settled {
@@ -575,7 +575,7 @@ impl Scheduler {
             };
             let commands = cancels.iter().map(command).collect();
             let answers = store.cancel(commands, now.wall).await?;
-            self.told_to_end.extend(&cancels);
+            self.asked_to_cancel.extend(&cancels);
             let (mut orders, mut events) = (Vec::new(), Vec::new());
             for (job, answer) in cancels.into_iter().zip(answers) {
                 match answer {
@@ -597,7 +597,7 @@ impl Scheduler {
         self.settle_at = None;
         self.watching = store.is_watching().await?;
         if again {
-            self.look_at_runs(now);
+            self.recheck_runs(now);
         }
         Ok(())
     }
@@ -645,11 +645,11 @@ fn moved(job: JobId, from: Option<JobStatus>, to: JobStatus) -> KnownEvent {
 }
 
 /// The answer, or its error kept for later. Those after which the term is over are not.
-fn leave(answer: Result<()>, undone: &mut Option<StoreError>) -> Result<()> {
+fn collect_error(answer: Result<()>, unfinished: &mut Option<StoreError>) -> Result<()> {
     match answer {
         Err(error) if is_over(&error) => Err(error),
         Err(error) => {
-            undone.get_or_insert(error);
+            unfinished.get_or_insert(error);
             Ok(())
         }
         Ok(()) => Ok(()),

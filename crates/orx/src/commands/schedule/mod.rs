@@ -22,7 +22,7 @@ use crate::ui::{Cell, Column, Format, Row, Ui};
 
 /// Schedules: commands and jobs at given times, and what became of each time
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum ScheduleSubcommand {
     /// Make a schedule for a job type, or for a command after `--`
     #[command(after_long_help = super::help::SCHEDULE_ADD)]
     Add(Box<AddArgs>),
@@ -174,7 +174,7 @@ pub(crate) struct RemoveArgs {
     yes: bool,
 }
 
-impl Command {
+impl ScheduleSubcommand {
     /// What needs no server is done at once.
     pub(crate) fn offline(&self, ui: &Ui) -> Option<Result<Exit, CliError>> {
         match self {
@@ -185,34 +185,36 @@ impl Command {
     }
 }
 
-pub(crate) async fn run(command: Command, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(command: ScheduleSubcommand, session: &Session) -> Result<Exit, CliError> {
     match command {
-        Command::Add(args) => add(*args, session).await,
-        Command::List => list(session).await,
-        Command::Show { id, next } => {
+        ScheduleSubcommand::Add(args) => add(*args, session).await,
+        ScheduleSubcommand::List => list(session).await,
+        ScheduleSubcommand::Show { id, next } => {
             let view = session.client.schedule(&id).await?.schedule;
             print::show(&session.ui, &view, next)?;
             Ok(Exit::Done)
         }
-        Command::Set(args) => set(*args, session).await,
-        Command::Pause(args) => order(args, session, true).await,
-        Command::Resume(args) => order(args, session, false).await,
-        Command::Trigger(args) => trigger(args, session).await,
-        Command::Rm(args) => remove(args, session).await,
-        Command::Runs { id, missed, limit, all } => runs(&id, missed, limit, all, session).await,
-        Command::Preview(args) => {
+        ScheduleSubcommand::Set(args) => set(*args, session).await,
+        ScheduleSubcommand::Pause(args) => order(args, session, true).await,
+        ScheduleSubcommand::Resume(args) => order(args, session, false).await,
+        ScheduleSubcommand::Trigger(args) => trigger(args, session).await,
+        ScheduleSubcommand::Rm(args) => remove(args, session).await,
+        ScheduleSubcommand::Runs { id, missed, limit, all } => {
+            runs(&id, missed, limit, all, session).await
+        }
+        ScheduleSubcommand::Preview(args) => {
             let id = args.id().unwrap_or_default();
             let view = session.client.schedule(id).await?.schedule;
             offline::preview(&view.spec, &args, &session.ui)
         }
-        Command::Lint(args) => offline::lint(&args, &session.ui),
-        Command::Backfill { id, from, to, dry_run } => {
+        ScheduleSubcommand::Lint(args) => offline::lint(&args, &session.ui),
+        ScheduleSubcommand::Backfill { id, from, to, dry_run } => {
             backfill(&id, &from, to.as_deref(), dry_run, session).await
         }
-        Command::Import(args) => import::import(args, session).await,
-        Command::Export { ids } => files::export(&ids, session).await,
-        Command::Apply(args) => files::apply(args, session).await,
-        Command::Diff(args) => files::diff(args, session).await,
+        ScheduleSubcommand::Import(args) => import::import(args, session).await,
+        ScheduleSubcommand::Export { ids } => files::export(&ids, session).await,
+        ScheduleSubcommand::Apply(args) => files::apply(args, session).await,
+        ScheduleSubcommand::Diff(args) => files::diff(args, session).await,
     }
 }
 

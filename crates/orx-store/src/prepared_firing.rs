@@ -3,22 +3,25 @@
 use orx_model::JobSpec;
 use orx_model::schedule::Slot;
 
-use crate::new_job::NewJob;
-use crate::{Basis, Fire, Position, RunAfter, SchedulePlan, ScheduleRecord, Settle, Watched};
+use crate::prepared_job::PreparedJob;
+use crate::{
+    DependencyStep, ExpectedVersion, Firing, Position, RunAfter, RunDependency, SchedulePlan,
+    ScheduleRecord,
+};
 
 /// Made ready for its rows by the caller, so that the writer only writes.
 #[derive(Debug)]
-pub(crate) struct NewFire {
-    pub(crate) basis: Basis,
+pub(crate) struct PreparedFiring {
+    pub(crate) basis: ExpectedVersion,
     pub(crate) runs: Vec<NewRun>,
     pub(crate) rows: Vec<Slot>,
-    pub(crate) alerts: Vec<NewJob>,
+    pub(crate) alerts: Vec<PreparedJob>,
     pub(crate) to: Option<Position>,
 }
 
 #[derive(Debug)]
 pub(crate) struct NewRun {
-    pub(crate) job: NewJob,
+    pub(crate) job: PreparedJob,
     pub(crate) after: RunAfter,
     pub(crate) row: Option<Slot>,
     pub(crate) on_failure: Option<String>,
@@ -28,12 +31,12 @@ fn text(spec: Option<&JobSpec>) -> Result<Option<String>, serde_json::Error> {
     spec.map(serde_json::to_string).transpose()
 }
 
-impl NewFire {
-    pub(crate) fn new(fire: Fire) -> Result<Self, serde_json::Error> {
+impl PreparedFiring {
+    pub(crate) fn new(fire: Firing) -> Result<Self, serde_json::Error> {
         let run = |run: crate::Run| {
             Ok(NewRun {
                 on_failure: text(run.on_failure.as_ref())?,
-                job: NewJob::new(run.job)?,
+                job: PreparedJob::new(run.job)?,
                 after: run.after,
                 row: run.row,
             })
@@ -42,12 +45,12 @@ impl NewFire {
             basis: fire.basis,
             runs: fire.runs.into_iter().map(run).collect::<Result<_, serde_json::Error>>()?,
             rows: fire.rows,
-            alerts: fire.alerts.into_iter().map(NewJob::new).collect::<Result<_, _>>()?,
+            alerts: fire.alerts.into_iter().map(PreparedJob::new).collect::<Result<_, _>>()?,
             to: fire.to,
         })
     }
 
-    pub(crate) fn all(fires: Vec<Fire>) -> Result<Vec<Self>, serde_json::Error> {
+    pub(crate) fn all(fires: Vec<Firing>) -> Result<Vec<Self>, serde_json::Error> {
         fires.into_iter().map(Self::new).collect()
     }
 
@@ -90,9 +93,9 @@ pub(crate) fn imports(
 
 /// Each with its alert as its column has it.
 pub(crate) fn watched(
-    all: Vec<Watched>,
-) -> Result<Vec<(Watched, Option<String>)>, serde_json::Error> {
-    let one = |it: Watched| {
+    all: Vec<RunDependency>,
+) -> Result<Vec<(RunDependency, Option<String>)>, serde_json::Error> {
+    let one = |it: RunDependency| {
         let alert = text(it.on_failure.as_ref())?;
         Ok((it, alert))
     };
@@ -102,15 +105,17 @@ pub(crate) fn watched(
 #[derive(Debug)]
 pub(crate) enum NewSettle {
     Release(i64),
-    End(i64, Option<NewJob>),
+    End(i64, Option<PreparedJob>),
 }
 
 impl NewSettle {
-    pub(crate) fn all(settles: Vec<Settle>) -> Result<Vec<Self>, serde_json::Error> {
+    pub(crate) fn all(settles: Vec<DependencyStep>) -> Result<Vec<Self>, serde_json::Error> {
         let one = |settle| {
             Ok(match settle {
-                Settle::Release { job } => Self::Release(job.0),
-                Settle::End { job, alert } => Self::End(job.0, alert.map(NewJob::new).transpose()?),
+                DependencyStep::Release { job } => Self::Release(job.0),
+                DependencyStep::End { job, alert } => {
+                    Self::End(job.0, alert.map(PreparedJob::new).transpose()?)
+                }
             })
         };
         settles.into_iter().map(one).collect()

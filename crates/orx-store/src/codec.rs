@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use orx_model::job::DeadReason;
 use orx_model::log::Stream;
-use orx_model::message::{Dispatch, WorkerOrder, WorkerRegistration, WorkerState};
+use orx_model::message::{Dispatch, WorkerDirective, WorkerRegistration, WorkerState};
 use orx_model::schedule::{SkipReason, SlotOutcome};
 use orx_model::{
-    AttemptStatus, ExecutionId, Exit, Incarnation, JobId, JobSpec, JobStatus, Name, Offer, OnLost,
-    Priority, RetryPolicy, Timestamp, limits,
+    AttemptStatus, Capabilities, ExecutionId, Exit, Incarnation, JobId, JobSpec, JobStatus, Name,
+    OnLost, Priority, RetryPolicy, Timestamp, limits,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -73,8 +73,10 @@ pub(crate) fn dead_reason(text: &str) -> Option<DeadReason> {
         .find(|reason| reason.as_str() == text)
 }
 
-pub(crate) fn order_of(text: &str) -> Option<WorkerOrder> {
-    [WorkerOrder::Drain, WorkerOrder::Fence].into_iter().find(|order| order.as_str() == text)
+pub(crate) fn order_of(text: &str) -> Option<WorkerDirective> {
+    [WorkerDirective::Drain, WorkerDirective::Fence]
+        .into_iter()
+        .find(|order| order.as_str() == text)
 }
 
 pub(crate) fn worker_state(text: &str) -> Option<WorkerState> {
@@ -231,7 +233,7 @@ pub(crate) fn unreadable_worker(
         host: String::new(),
         pid: 0,
         version: "cannot be read".to_owned(),
-        offer: Offer::default(),
+        offer: Capabilities::default(),
         slots: 1,
         started_at: seen_at,
     }

@@ -15,18 +15,18 @@ use orx_model::secret::WORKER_SECRET;
 use orx_model::{Code, MessageId, Problem, wire};
 
 use crate::extract::Refusal;
-use crate::peers::Ends;
+use crate::peers::PeerAddrs;
 use crate::unread::Rest;
-use crate::{App, ends, slow};
+use crate::{App, slow, token_expiry};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let busy = app.settings.activity.begin();
+    let busy = app.settings.tracker.begin();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
-    let ends = request.extensions().get::<Ends>().copied();
+    let ends = request.extensions().get::<PeerAddrs>().copied();
     let checked = check_head(&request)
         .and_then(|()| check_caller(request.headers(), &app.settings.hosts, ends));
     let (request, rest) = Rest::of(request);
@@ -72,14 +72,14 @@ pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -
 
 /// The route's answer, if the token of the request lives as long.
 async fn run(app: &App, request: Request, next: Next) -> Response {
-    let token = ends::token(request.headers());
+    let token = token_expiry::token(request.headers());
     let limits = &app.guard.limits;
     let request = request.map(|body| slow::timed(body, limits));
     tokio::select! {
         // The answer first: a quick one sets no timer.
         biased;
-        response = next.run(request) => ends::streamed(response, app.panel.clone(), token),
-        problem = ends::over(app.panel.clone(), token.clone(), limits.answer_within) => {
+        response = next.run(request) => token_expiry::streamed(response, app.panel.clone(), token),
+        problem = token_expiry::over(app.panel.clone(), token.clone(), limits.answer_within) => {
             Refusal(problem).into_response()
         }
     }
@@ -111,7 +111,11 @@ fn check_head(request: &Request) -> Result<(), Problem> {
 
 /// A browser on this machine can reach loopback for any web page: a foreign name or an origin is
 /// such a page, and gets nothing, token or not.
-fn check_caller(headers: &HeaderMap, hosts: &[String], ends: Option<Ends>) -> Result<(), Problem> {
+fn check_caller(
+    headers: &HeaderMap,
+    hosts: &[String],
+    ends: Option<PeerAddrs>,
+) -> Result<(), Problem> {
     if headers.contains_key(ORIGIN) {
         return Err(Problem::new(
             Code::ForeignOrigin,
@@ -144,21 +148,21 @@ mod tests {
     use orx_model::Timestamp;
     use orx_store::Memory;
     use orx_testkit::make::control_settings;
-    use orx_transport::{Direct, Notices};
+    use orx_transport::{Direct, Wakeups};
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{Activity, ApiSettings};
+    use crate::{ApiSettings, RequestTracker};
 
     fn app() -> App {
         let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(Timestamp::default);
         let settings = control_settings();
         let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
-        let panel = ControlPanel::new(store, transport, Notices::new(), Arc::clone(&now), settings);
-        let activity = Arc::new(Activity::default());
+        let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
+        let tracker = Arc::new(RequestTracker::default());
         let closing = tokio_util::sync::CancellationToken::new();
         let settings =
-            ApiSettings { hosts: Vec::new(), activity, worker_gateway: None, closing, now };
+            ApiSettings { hosts: Vec::new(), tracker, worker_gateway: None, closing, now };
         let guard = crate::Guard::new(crate::Limits::default());
         App { panel, settings, metrics: Arc::default(), guard }
     }
@@ -185,6 +189,6 @@ mod tests {
         let problem: Problem = serde_json::from_slice(&bytes).expect("a problem");
         assert!(problem.code == Code::Internal && problem.request_id.is_some(), "{problem:?}");
         assert_eq!(call("/works").await.expect("an answer").status(), 200);
-        assert_eq!(app.settings.activity.open(), 0);
+        assert_eq!(app.settings.tracker.open(), 0);
     }
 }

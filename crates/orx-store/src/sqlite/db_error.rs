@@ -4,7 +4,7 @@ use crate::StoreError;
 
 /// Why a command, or its batch, was not done.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum DbError {
     /// No room: the batch is rolled back, and the store goes on.
     Full,
     /// The disk failed or lies: nothing more is written until the file is opened again.
@@ -13,9 +13,9 @@ pub(super) enum Trouble {
     Command(Box<dyn std::error::Error + Send + Sync>),
 }
 
-pub(super) type Done<T> = std::result::Result<T, Trouble>;
+pub(super) type DbResult<T> = std::result::Result<T, DbError>;
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as E;
         let rusqlite::Error::SqliteFailure(code, _) = &error else {
@@ -36,19 +36,19 @@ impl From<rusqlite::Error> for Trouble {
     }
 }
 
-impl From<serde_json::Error> for Trouble {
+impl From<serde_json::Error> for DbError {
     fn from(error: serde_json::Error) -> Self {
         Self::Command(error.into())
     }
 }
 
-impl From<orx_model::status::IllegalMove> for Trouble {
+impl From<orx_model::status::IllegalMove> for DbError {
     fn from(error: orx_model::status::IllegalMove) -> Self {
         Self::Command(error.into())
     }
 }
 
-impl Trouble {
+impl DbError {
     pub(super) fn for_caller(self, action: &'static str) -> StoreError {
         match self {
             Self::Full => StoreError::Full,

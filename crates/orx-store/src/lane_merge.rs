@@ -9,16 +9,16 @@ use orx_model::Lane;
 use crate::{CLAIM_MOST, ClaimRequest};
 
 /// A job's place in the order of dispatch: urgency, due time, id.
-pub(crate) type Place = (i64, i64, i64);
+pub(crate) type ReadyOrder = (i64, i64, i64);
 
 /// Before every place.
-pub(crate) const START: Place = (i64::MIN, i64::MIN, i64::MIN);
+pub(crate) const START: ReadyOrder = (i64::MIN, i64::MIN, i64::MIN);
 
 #[derive(Debug)]
 pub(crate) struct Merge {
-    lanes: Vec<Reader>,
+    lanes: Vec<LaneReader>,
     /// The first place of each lane that has one at hand.
-    heads: BinaryHeap<Reverse<(Place, usize)>>,
+    heads: BinaryHeap<Reverse<(ReadyOrder, usize)>>,
     /// Lanes to be read before anything can be given.
     wanted: Vec<usize>,
     takers: Takers,
@@ -28,12 +28,12 @@ pub(crate) struct Merge {
 
 /// A lane while it is read.
 #[derive(Debug)]
-struct Reader {
+struct LaneReader {
     id: i64,
     /// The requests whose offer takes the lane, in their order.
     fits: Vec<usize>,
-    rows: VecDeque<Place>,
-    last: Place,
+    rows: VecDeque<ReadyOrder>,
+    last: ReadyOrder,
     ended: bool,
     /// A job of it stays where it is.
     keeps: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Want {
     pub(crate) number: usize,
     pub(crate) lane: i64,
     /// From after this place.
-    pub(crate) after: Place,
+    pub(crate) after: ReadyOrder,
 }
 
 /// The next job that somebody has room for.
@@ -144,13 +144,13 @@ impl Merge {
         lanes: impl Iterator<Item = (&'l Lane, i64)>,
     ) -> Self {
         let takers = Takers::new(requests);
-        let lanes: Vec<Reader> = lanes
+        let lanes: Vec<LaneReader> = lanes
             .filter_map(|(lane, id)| {
                 let takes =
                     |place: &usize| takers.has_room(*place) && requests[*place].offer.takes(lane);
                 let fits: Vec<usize> = (0..requests.len()).filter(takes).collect();
                 let (rows, last) = (VecDeque::new(), START);
-                let reader = Reader { id, fits, rows, last, ended: false, keeps: false };
+                let reader = LaneReader { id, fits, rows, last, ended: false, keeps: false };
                 (!reader.fits.is_empty()).then_some(reader)
             })
             .collect();
@@ -187,7 +187,7 @@ impl Merge {
     }
 
     /// The next rows of a lane, in its order. `ended`: there are none after them.
-    pub(crate) fn feed(&mut self, number: usize, rows: Vec<Place>, ended: bool) {
+    pub(crate) fn feed(&mut self, number: usize, rows: Vec<ReadyOrder>, ended: bool) {
         self.wanted.retain(|wanted| *wanted != number);
         let Some(reader) = self.lanes.get_mut(number) else { return };
         reader.last = rows.last().copied().unwrap_or(reader.last);
@@ -244,7 +244,7 @@ impl Merge {
 
 #[cfg(test)]
 mod tests {
-    use orx_model::{ExecutionId, Incarnation, Offer};
+    use orx_model::{Capabilities, ExecutionId, Incarnation};
 
     use super::*;
 
@@ -258,7 +258,7 @@ mod tests {
         ClaimRequest {
             worker: Incarnation(1),
             worker_name: "w".parse().expect("a name"),
-            offer: Offer { handlers, ..Offer::default() },
+            offer: Capabilities { handlers, ..Capabilities::default() },
             executions: (0..room).map(ExecutionId).collect(),
             ahead: 0,
             held: 0,

@@ -9,7 +9,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 const UNPREPARED: &str = "a proxy does not keep prepared statements";
 
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum DbError {
     /// No session, so nothing was sent.
     NotSent(Source),
     /// The session does not know the statement that was prepared in it, so nothing was done: a proxy gives
@@ -37,9 +37,9 @@ pub(super) enum Trouble {
     Unreadable(Source),
 }
 
-pub(super) type Done<T> = std::result::Result<T, Trouble>;
+pub(super) type DbResult<T> = std::result::Result<T, DbError>;
 
-impl From<sqlx::Error> for Trouble {
+impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(refused) = &error else {
             return match error {
@@ -76,19 +76,19 @@ impl From<sqlx::Error> for Trouble {
     }
 }
 
-impl From<serde_json::Error> for Trouble {
+impl From<serde_json::Error> for DbError {
     fn from(error: serde_json::Error) -> Self {
         Self::Command(error.into())
     }
 }
 
-impl From<orx_model::status::IllegalMove> for Trouble {
+impl From<orx_model::status::IllegalMove> for DbError {
     fn from(error: orx_model::status::IllegalMove) -> Self {
         Self::Command(error.into())
     }
 }
 
-impl Trouble {
+impl DbError {
     /// What it is where something of the same call was done before, or may have been: nobody can say
     /// that nothing was changed.
     pub(super) fn after(self, done: bool) -> Self {

@@ -2,15 +2,15 @@
 
 use orx_model::{JobSpec, Lane, Priority, Timestamp};
 
+use crate::codec::earlier;
 use crate::filter_pushdown;
-use crate::words::earlier;
 
 /// Of a larger spec lists read its head only.
 const LARGE_BYTES: usize = 2 * 1024;
 
 /// A job made ready for its rows by the caller, so that the writer only writes.
 #[derive(Debug)]
-pub(crate) struct NewJob {
+pub(crate) struct PreparedJob {
     pub(crate) lane: Lane,
     pub(crate) priority: Priority,
     pub(crate) run_at: Option<Timestamp>,
@@ -43,7 +43,7 @@ impl SpecText {
     }
 }
 
-impl NewJob {
+impl PreparedJob {
     pub(crate) fn new(spec: JobSpec) -> Result<Self, serde_json::Error> {
         Ok(Self {
             text: SpecText::new(&spec)?,

@@ -8,9 +8,9 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::db_error::{DbError, DbResult};
 use super::row::Columns;
 use super::sql::{Statement, Value};
-use super::trouble::{Done, Trouble};
 use super::{Inner, sql};
 use crate::budget::Reads;
 use crate::{Durability, Result, StoreError};
@@ -96,8 +96,8 @@ impl Inner {
         if self.common.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
     }
 
-    pub(super) fn tell(&self, trouble: Trouble, action: &'static str, reads: bool) -> StoreError {
-        if let Trouble::Command(error) | Trouble::Unreadable(error) = &trouble {
+    pub(super) fn tell(&self, trouble: DbError, action: &'static str, reads: bool) -> StoreError {
+        if let DbError::Command(error) | DbError::Unreadable(error) = &trouble {
             tracing::error!(%error, action, "the store could not do a command");
         }
         trouble.for_caller(action, &self.name, reads)
@@ -107,7 +107,7 @@ impl Inner {
     pub(super) async fn read<T>(
         &self,
         action: &'static str,
-        run: impl Future<Output = Done<T>>,
+        run: impl Future<Output = DbResult<T>>,
     ) -> Result<T> {
         self.usable()?;
         run.await.map_err(|trouble| self.tell(trouble, action, true))
@@ -117,7 +117,7 @@ impl Inner {
     pub(super) async fn write<T>(
         &self,
         action: &'static str,
-        run: impl Future<Output = Done<T>>,
+        run: impl Future<Output = DbResult<T>>,
     ) -> Result<T> {
         self.usable()?;
         run.await.map_err(|trouble| self.tell(trouble, action, false))
@@ -128,7 +128,7 @@ impl Inner {
         &self,
         kind: Kind,
         statement: impl Into<Statement>,
-    ) -> Done<Vec<PgRow>> {
+    ) -> DbResult<Vec<PgRow>> {
         let mut statement: Statement = statement.into();
         if statement.text.contains(":settings") {
             statement.text = statement.text.replace(":settings", &self.settings(kind));
@@ -144,7 +144,7 @@ impl Inner {
     }
 
     /// Sends statements without values, in one transaction, that the server ends after `deadline`.
-    pub(super) async fn script(&self, deadline: Duration, script: &str) -> Done<()> {
+    pub(super) async fn script(&self, deadline: Duration, script: &str) -> DbResult<()> {
         let deadlines = deadline.as_millis();
         let script: SqlStr = AssertSqlSafe(format!(
             "set local statement_timeout = {deadlines}; set local lock_timeout = {deadlines};\n{script}"
@@ -153,7 +153,12 @@ impl Inner {
         self.send(Kind::Repeatable, deadline, &Message::Script(script)).await.map(drop)
     }
 
-    async fn send(&self, kind: Kind, deadline: Duration, message: &Message) -> Done<Vec<PgRow>> {
+    async fn send(
+        &self,
+        kind: Kind,
+        deadline: Duration,
+        message: &Message,
+    ) -> DbResult<Vec<PgRow>> {
         let until = Instant::now() + deadline;
         let (mut undone, mut lost) = (0, false);
         loop {
@@ -162,17 +167,17 @@ impl Inner {
                 Err(trouble) => trouble,
             };
             match trouble {
-                Trouble::Again if undone < TRIES => {
+                DbError::Again if undone < TRIES => {
                     undone += 1;
                     let pause = 2_u64.pow(undone) * (1 + rand::random::<u64>() % 4);
                     sleep(Duration::from_millis(pause)).await;
                 }
-                Trouble::Lost(_) if kind.may_repeat() && !lost => lost = true,
+                DbError::Lost(_) if kind.may_repeat() && !lost => lost = true,
                 // Of two, the first may have been done, whatever became of the second.
                 trouble => return Err(trouble.after(lost && !kind.changes_nothing())),
             }
             if Instant::now() >= until {
-                return Err(if lost { Trouble::Late } else { Trouble::Busy });
+                return Err(if lost { DbError::Late } else { DbError::Busy });
             }
         }
     }
@@ -187,18 +192,23 @@ impl Inner {
         settings
     }
 
-    async fn send_once(&self, kind: Kind, message: &Message, until: Instant) -> Done<Vec<PgRow>> {
+    async fn send_once(
+        &self,
+        kind: Kind,
+        message: &Message,
+        until: Instant,
+    ) -> DbResult<Vec<PgRow>> {
         let busy_at = until.min(Instant::now() + self.options.busy_after);
-        let mut lent = self.sessions.lend(busy_at, kind.reads()).await?;
-        let Some(session) = lent.session() else { return Err(Trouble::Closed) };
+        let mut lent = self.sessions.checkout(busy_at, kind.reads()).await?;
+        let Some(session) = lent.session() else { return Err(DbError::Closed) };
         let answer = match timeout_at(until + LISTEN, message.send(session)).await {
-            Ok(answer) => answer.map_err(Trouble::from),
-            Err(_) => Err(Trouble::Late),
+            Ok(answer) => answer.map_err(DbError::from),
+            Err(_) => Err(DbError::Late),
         };
         match &answer {
-            Err(Trouble::Late) => drop(lent),
-            Err(trouble) if trouble.ends_session() => lent.forsake(),
-            _ => lent.give_back(),
+            Err(DbError::Late) => drop(lent),
+            Err(trouble) if trouble.ends_session() => lent.discard(),
+            _ => lent.release(),
         }
         answer
     }
@@ -218,24 +228,24 @@ impl Inner {
         });
     }
 
-    pub(super) async fn sum_counts(&self) -> Done<()> {
+    pub(super) async fn sum_counts(&self) -> DbResult<()> {
         let values = [("rows", sql::int(SUM_ROWS))];
         let statement = sql::fill(include_str!("sum_counts.sql"), values);
         self.rows(Kind::Unsynced, statement).await.map(drop)
     }
 
     /// It is reached, and takes writes as far as it says.
-    pub(super) async fn look(&self) -> Done<()> {
+    pub(super) async fn look(&self) -> DbResult<()> {
         let message = "select current_setting('transaction_read_only')";
         let rows = self.rows(Kind::Read, message).await?;
         match rows.first().map(|row| Columns(row).text(0)).transpose()?.as_deref() {
-            Some("on") => Err(Trouble::ReadOnly("it takes no writes".into())),
+            Some("on") => Err(DbError::ReadOnly("it takes no writes".into())),
             _ => Ok(()),
         }
     }
 
     /// A write of nothing, which needs all that any other needs.
-    pub(super) async fn touch(&self) -> Done<()> {
+    pub(super) async fn touch(&self) -> DbResult<()> {
         let message = "update meta set value = value + 1 from (:settings) s where key = 'touched'";
         self.rows(Kind::Repeatable, message).await?;
         self.script(self.options.write_deadline, include_str!("room.sql")).await
