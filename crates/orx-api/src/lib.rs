@@ -21,13 +21,13 @@ mod token_expiry;
 mod token_routes;
 mod unread;
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use orx_control::ControlPanel;
 use orx_model::{Code, Problem, Timestamp};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use gateway::WorkerGatewayState;

@@ -1,13 +1,13 @@
 //! Who is at the other end: how many connections each address has, and how many wrong tokens it has
 //! shown. The address is that of the connection; what a header says of it is not believed.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::Timestamp;
+use parking_lot::Mutex;
 
 use crate::limits::Limits;
 

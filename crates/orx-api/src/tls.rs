@@ -1,9 +1,9 @@
 //! TLS of the listener: rustls with ring, TLS 1.2 and 1.3, HTTP/1.1. The certificate can be put in
 //! the place of another while the server runs; connections that are open keep theirs.
 
-use parking_lot::RwLock;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -11,7 +11,6 @@ mod address;
 mod lines;
 mod tls;
 
-use parking_lot::Mutex;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +32,7 @@ use orx_model::wire::{
     WorkersOrderRequest, path,
 };
 use orx_model::{Code, Job, JobStatus, MessageId, Problem, limits};
+use parking_lot::Mutex;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -17,7 +17,6 @@ mod view;
 mod worker_secrets;
 mod workers;
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 use orx_feed::Feed;
@@ -28,6 +27,7 @@ use orx_model::{
 };
 use orx_store::{Store, StoreError};
 use orx_transport::{Transport, Wakeups};
+use parking_lot::Mutex;
 
 pub use nodes::NodeToken;
 pub use tokens::Scope;

@@ -1,7 +1,6 @@
 //! Who may ask: tokens `orx_<scope>_<id>_<secret>`. The store keeps a hash of the secret, never the
 //! secret.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +8,7 @@ use std::str::FromStr;
 use orx_model::token::TokenState;
 use orx_model::{Code, Problem, Timestamp};
 use orx_store::TokenRecord;
+use parking_lot::Mutex;
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;

@@ -1,10 +1,10 @@
 //! Whether a worker that calls from another process is the one that registered: by its secret, of which
 //! the store keeps a hash.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 
 use orx_model::{Code, Incarnation, Problem, SecretHash, WorkerSecret};
+use parking_lot::Mutex;
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;

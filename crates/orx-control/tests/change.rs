@@ -1,6 +1,5 @@
 //! Changes of many jobs at once, over the reference store.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use orx_model::{Incarnation, JobId, JobSpec, JobStatus, RetryPolicy, limits};
 use orx_store::{Dispatching, Jobs, Lead, LeadRequest, Leases, Memory, Term};
 use orx_testkit::make::{NOW, at, control_settings, failed, job, outcome, request, succeeded};
 use orx_transport::{Channel, Shard, Subscription, Transport, TransportError, Wakeups};
+use parking_lot::Mutex;
 
 /// Takes what it is given, and never says so.
 #[derive(Default)]

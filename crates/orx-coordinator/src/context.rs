@@ -1,7 +1,6 @@
 //! What the services of one node share: the store, the way to workers and to those who wait here, and
 //! what is known of workers. Every lock here is held for a look or a change, never across a wait.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use orx_model::event::{Event, KnownEvent};
 use orx_model::{Incarnation, SecretHash, Timestamp};
 use orx_store::{Store, Term};
 use orx_transport::{Transport, Wakeups};
+use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::{Notify, watch};

@@ -1,13 +1,13 @@
 //! How the store is: whoever cannot write says so here, one looks until it can be written again, and
 //! those who wait for jobs are told.
 
-use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use orx_model::wire::Condition;
 use orx_store::StoreError;
 use orx_transport::Wakeups;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{Context, Now};

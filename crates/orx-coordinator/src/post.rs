@@ -1,7 +1,6 @@
 //! Sends messages to workers. Whoever sends does not wait: what cannot be handed over at once waits in
 //! a lane of its worker, so one that cannot be reached holds up no other.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use futures_util::FutureExt as _;
 use orx_model::message::{Body, Envelope, Message, VERSION};
 use orx_model::{Incarnation, MessageId, Timestamp};
 use orx_transport::{Channel, Transport, TransportError};
+use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio_util::task::TaskTracker;

@@ -1,7 +1,6 @@
 //! A real coordinator and real workers over a transport that doubles, delays, reorders, restarts, and
 //! loses what may be lost: every accepted job reaches its end, recorded once, and no cancel is lost.
 
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +19,7 @@ use orx_transport::{
     Channel, Direct, PeerNodes, Shard, Subscription, Transport, TransportError, Wakeups,
 };
 use orx_worker::{Handler, HandlerError, Handlers, JobContext, Worker, WorkerOptions};
+use parking_lot::Mutex;
 use rand::RngExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

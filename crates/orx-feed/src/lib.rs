@@ -49,13 +49,13 @@ mod filter;
 mod reader;
 mod ring;
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use orx_model::event::{Event, EventCursor};
 use orx_model::{Incarnation, JobId};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 pub use filter::FeedFilter;

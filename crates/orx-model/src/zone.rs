@@ -5,11 +5,11 @@
 //! database. This module reads no file itself. A zone that was read keeps its rules for as long as it
 //! is held; whoever looks it up again gets what the source says then.
 
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// Where rules are looked up.

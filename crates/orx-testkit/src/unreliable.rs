@@ -2,7 +2,6 @@
 //! loses what may be lost, and restarts, each by a seed. What works over it relies on no more than
 //! [`Transport`] promises.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use orx_transport::{
     Acknowledge, Channel, Connection, Deliveries, Receipts, Shard, Subscription, SubscriptionState,
     Transport, TransportError,
 };
+use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};

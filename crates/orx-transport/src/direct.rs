@@ -4,7 +4,6 @@
 //! What was published and not acked lives as long as the hub: readers may come and go. An inbox that
 //! nobody has read for [`INBOX_KEPT`] is given up with what waits in it; recovery heals that.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use async_trait::async_trait;
 use orx_model::Incarnation;
 use orx_model::message::Envelope;
 use orx_model::wire::Receipt;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 

@@ -1,11 +1,11 @@
 //! What a node reads, and how each of it stands with whatever carries: for those who ask whether the
 //! node hears its workers and its peers, and whether its workers hear it.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use orx_model::Incarnation;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -8,7 +8,6 @@
 //! [`Notification`] for the others, with the own part of the feed; what comes from them is heard by
 //! [`Wakeups::heard`], and goes no further.
 
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,6 +17,7 @@ use orx_model::event::{Event, EventBody, EventCursor, KnownEvent, NodeEvents};
 use orx_model::message::Notification;
 use orx_model::wire::Condition;
 use orx_model::{ExecutionId, Incarnation, JobId, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::Links;

@@ -1,10 +1,10 @@
 //! Which other nodes there are: written by the coordinator, which reads them from the store, and read
 //! by whoever sends to them.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 use orx_model::Incarnation;
+use parking_lot::Mutex;
 
 /// Another coordinator.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,6 @@
 //! Every process on the machine can connect, so only those of the worker's own user, and root's, are
 //! answered, and only those that know a secret keep their place.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -19,6 +18,7 @@ use std::time::Duration;
 
 use orx_model::limits;
 use orx_model::log::Level;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};

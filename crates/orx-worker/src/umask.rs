@@ -4,9 +4,9 @@
 //! started in it, and what this process itself makes meanwhile names its mode and is for its owner
 //! only, from whom no usual umask takes anything.
 
-use parking_lot::RwLock;
 use std::sync::OnceLock;
 
+use parking_lot::RwLock;
 use rustix::fs::Mode;
 use tokio::process::{Child, Command};
 

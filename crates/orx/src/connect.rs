@@ -1,7 +1,6 @@
 //! Finding the server: named by flag, environment or context, else the local one by its address
 //! file; and starting one where a command needs it and there is none.
 
-use parking_lot::Mutex;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +10,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use orx_client::{ClientError, Endpoint, Locate, ServerUrl, Trust};
 use orx_model::{Code, Problem};
+use parking_lot::Mutex;
 
 use crate::background;
 use crate::config::{Config, Context};

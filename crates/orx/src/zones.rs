@@ -7,7 +7,6 @@
 //! The machine's zone is read as the C library reads it (`TZ`, else `/etc/localtime`). Where that
 //! library would fall back to UTC because it understands nothing, it is an error here.
 
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
 use std::path::{Component, Path, PathBuf};
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use orx_model::schedule::ZoneName;
 use orx_model::time::Zone;
 use orx_model::zone::{Compiled, ZoneData, ZoneRules, ZoneSource};
+use parking_lot::Mutex;
 
 use crate::error::CliError;
 

@@ -3,12 +3,12 @@
 
 mod common;
 
-use parking_lot::Mutex;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{Machine, is_running, read, said, signal, until};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// Leaves a mark, then kills its server, the parent of its process, but not before its caller has

@@ -13,7 +13,6 @@
 
 mod common;
 
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{orx, read, said, signal, until};
 use orx_testkit::servers::{free_port, pg_program};
+use parking_lot::Mutex;
 
 /// A shell in a mount namespace of its own, in which all happens that sees the disk.
 struct Place {

@@ -1,6 +1,5 @@
 //! A real coordinator, on a store and a transport that are played.
 
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,6 +11,7 @@ use orx_model::message::Envelope;
 use orx_model::{Incarnation, Timestamp};
 use orx_store::{Leases, NodeReport, Store};
 use orx_transport::{PeerNodes, Wakeups};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;

@@ -1,6 +1,5 @@
 //! A worker: its real decisions, and attempts that end when the simulation wants it.
 
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -10,6 +9,7 @@ use orx_model::message::{Body, Dispatch, HeartbeatAnswer, WorkerRegistration, Wo
 use orx_model::{Capabilities, ExecutionId, Incarnation, JobId, Outcome, OutcomeKind, Timestamp};
 use orx_transport::GatewayError;
 use orx_worker::protocol::{Core, CoreOptions, Effect, Input, Moment, WAITS_MOST};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;

@@ -1,7 +1,6 @@
 //! What the parts of a simulated cluster share: the store, the time, chance, who is there, and what is
 //! checked whenever something moves.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +9,7 @@ use std::time::Duration;
 use orx_model::message::{Body, Dispatch, Envelope, HeartbeatAnswer, Message};
 use orx_model::{ExecutionId, Incarnation, JobId, LostWith, Outcome, OutcomeKind, Timestamp};
 use orx_store::{Dispatching, Leases, Live, Memory, Recorded, Term};
+use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};

@@ -3,7 +3,6 @@
 
 #![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use orx_store::{Store, StoreError, Term};
 use orx_transport::{
     Channel, GatewayError, PeerNodes, Shard, Subscription, Transport, TransportError, Wakeups,
 };
+use parking_lot::Mutex;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 

@@ -4,7 +4,6 @@
 //!
 //! `ORX_SIM_SEEDS` says how many; `ORX_SIM_SEED` replays one.
 
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use orx_coordinator::leader::scheduler::plan::decide;
 use orx_model::schedule::{CatchUp, Due, Overlap, ScheduleSpec, Slot, SlotOutcome, When, ZoneName};
 use orx_model::{JobId, JobStatus, Timestamp};
 use orx_store::{CancelCommand, Jobs, Schedules};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

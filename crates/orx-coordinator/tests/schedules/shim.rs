@@ -1,6 +1,5 @@
 //! The reference store, in which something can be made to happen between two steps of a leader.
 
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use orx_model::{
     Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, SecretHash, Timestamp,
 };
 use orx_store::*;
+use parking_lot::Mutex;
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
 

@@ -3,7 +3,6 @@
 
 mod schedules;
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use orx_model::{
     Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobEvent, JobId, JobSpec, JobStatus,
     JobSummary, Lane, LiveAttempt, Name, Outcome, OutcomeKind, SecretHash, Timestamp, limits, next,
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::span;
 use crate::lane_merge::{Given, Takers};

@@ -4,13 +4,13 @@
 //! one of its parts is done again part by part, so that a caller's bad part sinks no other. Calls
 //! of one kind are written in the order in which they came.
 
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
 use orx_model::log::LogChunk;
 use orx_model::message::{ExecutionProgress, Started};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 

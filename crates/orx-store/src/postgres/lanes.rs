@@ -3,10 +3,10 @@
 //! They are added by whichever node first needs them, and never change or go. So what is known is
 //! right, and all is known as long as there are no more.
 
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
 
 use orx_model::{Lane, Name};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::db_error::{DbError, DbResult};
 use super::executor::Kind;

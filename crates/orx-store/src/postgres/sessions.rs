@@ -4,11 +4,11 @@
 //! was not answered in time, takes its session with it. When one is found dead, all that rest are
 //! let go, since what killed it (a restart, mostly) killed them too.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

@@ -28,7 +28,6 @@ mod tests;
 mod transfer;
 mod writer;
 
-use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -36,6 +35,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use orx_model::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout};
 

@@ -1,11 +1,11 @@
 //! Readers: a few connections that can only read, each read in one snapshot, with a deadline.
 
-use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 

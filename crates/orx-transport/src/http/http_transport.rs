@@ -5,7 +5,6 @@
 //! at the next coordinator, until it is taken: so what a worker tells survives the restart of a
 //! coordinator, and what does not fit into the queue meanwhile is refused here, not lost on the way.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +15,7 @@ use futures_util::StreamExt;
 use orx_model::message::{Envelope, HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
 use orx_model::wire::{InboxLine, PublishAnswer, PublishRequest, Receipt, path};
 use orx_model::{Code, Incarnation, WorkerSecret};
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;

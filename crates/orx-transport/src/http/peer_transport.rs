@@ -1,6 +1,5 @@
 //! A coordinator's side: what is carried in its own process, and in those of other nodes.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use async_trait::async_trait;
 use orx_model::message::Envelope;
 use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, path};
 use orx_model::{Code, Incarnation};
+use parking_lot::Mutex;
 
 use tokio::sync::watch;
 

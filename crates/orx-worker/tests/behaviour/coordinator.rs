@@ -1,6 +1,5 @@
 //! A coordinator that dispatches what a test wants, keeps what it is told and acknowledges it.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use orx_transport::{
     Channel, Direct, Gateway, GatewayError, Shard, Subscription, Transport, TransportError,
 };
 use orx_worker::{CommandHandler, Handlers, Worker, WorkerOptions};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// Nothing here takes so long, on a busy machine neither.

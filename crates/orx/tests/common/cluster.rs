@@ -4,7 +4,6 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use parking_lot::Mutex;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 use orx_model::wire::JobDetail;
 use orx_testkit::history::{Bounds, Fact, History, How, check};
 use orx_testkit::servers::{OwnPostgres, free_port, run};
+use parking_lot::Mutex;
 
 use crate::common::{SOON, Said, is_running, orx, read, said, signal, until};
 
