@@ -193,13 +193,13 @@ pub(super) fn statement(
     let dispatched = next(JobStatus::Pending, JobEvent::Claim)?;
     let cancelled = next(JobStatus::Pending, JobEvent::Cancel)?;
     let given = || {
-        chosen.iter().filter_map(|chosen| {
+        chosen.iter().map(|chosen| {
             let Given { request, execution } = chosen.gets?;
             let request = &requests[request];
-            Some((chosen.job, request, request.executions[execution]))
+            Some((request, request.executions[execution]))
         })
     };
-    let gone = || chosen.iter().filter(|chosen| chosen.gets.is_none());
+    let reason = |chosen: &Chosen| chosen.gets.is_none().then(|| over(chosen.deadline, now));
     let values = [
         ("lease", Value::Lease(Some(term))),
         ("jobs", sql::ints(chosen.iter().map(|chosen| chosen.job))),
@@ -208,12 +208,10 @@ pub(super) fn statement(
         ("cancelled", sql::int(status_code(cancelled))),
         ("now", sql::int(now.as_millis())),
         ("epoch", sql::int(integer(term.epoch))),
-        ("given", sql::ints(given().map(|(job, ..)| job))),
-        ("executions", sql::ids(given().map(|(.., execution)| execution.0))),
-        ("workers", sql::ids(given().map(|(_, request, _)| request.worker.0))),
-        ("names", sql::texts(given().map(|(_, request, _)| request.worker_name.as_str()))),
-        ("over", sql::ints(gone().map(|chosen| chosen.job))),
-        ("reasons", sql::texts(gone().map(|chosen| over(chosen.deadline, now)))),
+        ("executions", sql::ids(given().map(|given| Some(given?.1.0)))),
+        ("workers", sql::ids(given().map(|given| Some(given?.0.worker.0)))),
+        ("names", sql::texts(given().map(|given| Some(given?.0.worker_name.as_str())))),
+        ("reasons", sql::texts(chosen.iter().map(reason))),
     ];
     Ok(sql::fill(include_str!("claim.sql"), values))
 }

@@ -1,12 +1,18 @@
--- Ready jobs go to workers, and those whose time is over are cancelled. A job that was locked or
--- changed since it was read is left out. Without a row in the answer, the lease is another's.
--- `status + 0`: by their ids alone, or the server, while it does not know how many wait, looks up
--- all that do as well.
+-- Ready jobs go to workers, and those whose time is over are cancelled (they have a reason, and no
+-- execution). A job that was locked or changed since it was read is left out. Without a row in the answer,
+-- the lease is another's.
+-- One plan is for any number of jobs and any size of the table, so each job is looked up by its id.
+-- `status + 0`: by their ids alone, or the server, while it does not know how many wait, looks up all that do
+-- as well. `t.job + 0 = t.job` holds always; by it the server expects few rows, and compares no list with
+-- another, pair by pair.
 with l as materialized (:lease),
 locked as materialized (
-    select j.id
-    from jobs j, l
-    where j.id = any(:jobs) and j.status + 0 = :pending
+    select j.id, t.execution, t.worker, t.worker_name, t.reason
+    from l
+    cross join unnest(:jobs, :executions, :workers, :names, :reasons)
+        as t(job, execution, worker, worker_name, reason)
+    join jobs j on j.id = t.job
+    where t.job + 0 = t.job and j.status + 0 = :pending
     order by j.id
     for no key update of j skip locked
 ),
@@ -14,16 +20,14 @@ taken as (
     update jobs j set
         status = :dispatched,
         attempt = j.attempt + 1,
-        execution = t.execution,
-        worker = t.worker,
-        worker_name = t.worker_name,
+        execution = k.execution,
+        worker = k.worker,
+        worker_name = k.worker_name,
         claimed_at = :now,
         epoch = :epoch,
         expire_at = null
     from locked k
-    join unnest(:given, :executions, :workers, :names) as t(job, execution, worker, worker_name)
-        on t.job = k.id
-    where j.id = k.id
+    where j.id = k.id and k.execution is not null
     returning j.id, j.lane, j.attempt, j.failed
 ),
 gone as (
@@ -32,11 +36,10 @@ gone as (
         finished_at = :now,
         expire_at = null,
         cancel_at = :now,
-        cancel_reason = t.reason,
+        cancel_reason = k.reason,
         cancel_by = 'orx'
     from locked k
-    join unnest(:over, :reasons) as t(job, reason) on t.job = k.id
-    where j.id = k.id
+    where j.id = k.id and k.execution is null
     returning j.lane
 ),
 moves as (

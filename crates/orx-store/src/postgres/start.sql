@@ -1,4 +1,6 @@
--- Attempts start, if they are still the live ones, not before they were claimed. Rows are locked in the order of ids.
+-- Attempts start, if they are still the live ones, not before they were claimed. Rows are locked in the
+-- order of ids. `coalesce`: the server then does not expect a single row of the status, for which it would
+-- compare the two lists pair by pair.
 with l as materialized (:settings),
 locked as materialized (
     select j.id, j.lane, j.status, j.execution, j.claimed_at from jobs j, l
@@ -9,7 +11,7 @@ locked as materialized (
 hit as materialized (
     select k.id, k.lane, greatest(t.at, k.claimed_at) as at
     from unnest(:jobs, :executions, :ats) as t(job, execution, at)
-    join locked k on k.id = t.job and k.execution = t.execution and k.status = :from
+    join locked k on k.id = t.job and k.execution = t.execution and coalesce(k.status = :from, false)
 ),
 moved as (
     update jobs j set status = :to, started_at = h.at from hit h where j.id = h.id

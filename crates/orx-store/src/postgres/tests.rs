@@ -134,9 +134,17 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         ("chunks", sql::int(100)),
         ("key_kept", sql::int(0)),
     ];
-    let cases: [(&str, Statement, &[&str]); 7] = [
+    let start = [
+        ("jobs", sql::ints([1])),
+        ("executions", sql::ids([1])),
+        ("ats", sql::ints([1])),
+        ("from", sql::int(3)),
+        ("to", sql::int(4)),
+    ];
+    let cases: [(&str, Statement, &[&str]); 8] = [
         ("ready", sql::fill(include_str!("ready.sql"), ready), &["jobs_ready"]),
         ("claim", claim, &["jobs_pkey"]),
+        ("start", sql::fill(include_str!("start.sql"), start), &["jobs_pkey"]),
         ("promote", sql::fill(include_str!("promote.sql"), promote), &["jobs_due", "jobs_expire"]),
         (
             "prune",
@@ -168,6 +176,11 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
                 let every = format!("Seq Scan on {table}");
                 assert!(!steps.contains(&every), "{what} reads all {table}:\n{steps}");
             }
+            let lines: Vec<&str> = steps.lines().collect();
+            let pairs =
+                |two: &[&str]| two[0].contains("Nested Loop") && two[1].contains("Join Filter");
+            let is_batch = ["claim", "start"].contains(what);
+            assert!(!(is_batch && lines.windows(2).any(pairs)), "{what} compares pairs:\n{steps}");
         }
         let claim = plan(&database, &cases[1].1).await;
         for index in ["jobs_status", "jobs_ready"] {
