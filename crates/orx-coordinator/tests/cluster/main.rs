@@ -60,7 +60,7 @@ use crate::run::{Outcome, simulate};
 use crate::world::Seen;
 
 /// Runs without a bug, and at most to find one.
-const RUNS: u64 = 150;
+const RUNS: u64 = 200;
 
 fn name(text: &str) -> Name {
     text.parse().expect("a name")

@@ -185,9 +185,21 @@ impl Run {
         leader.filter(|node| node.is_open() && self.roll(2) == 0).or_else(|| self.world.some_node())
     }
 
+    /// One with something long under way more often than others.
+    fn some_worker(&self) -> Option<Arc<Worker>> {
+        let long = Instant::now() + Duration::from_secs(30);
+        let is_long = |worker: &Arc<Worker>| {
+            let running = worker.running.lock();
+            running.values().any(|attempt| attempt.ends_at > long)
+        };
+        let all: Vec<_> = self.world.workers().values().filter(|it| is_long(it)).cloned().collect();
+        let busy = self.world.some(&all).cloned();
+        busy.filter(|_| self.roll(2) == 0).or_else(|| self.world.some_worker())
+    }
+
     fn lose_something(&self) {
         let world = &self.world;
-        let (Some(node), Some(worker)) = (self.some_node(), world.some_worker()) else { return };
+        let (Some(node), Some(worker)) = (self.some_node(), self.some_worker()) else { return };
         let time = Duration::from_millis(self.roll(60_000));
         let until = Instant::now() + time;
         match self.roll(22) {

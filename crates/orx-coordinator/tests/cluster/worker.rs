@@ -57,7 +57,7 @@ pub(crate) struct Worker {
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     pub(crate) job: JobId,
-    ends_at: Instant,
+    pub(crate) ends_at: Instant,
     how: OutcomeKind,
     /// It was told to stop.
     pub(crate) stopping: bool,
@@ -399,6 +399,10 @@ impl Runtime<'_> {
                 let after = Duration::from_millis(self.rng.random_range(0..200));
                 self.world.dies_of(worker, *job, after);
                 takes = Duration::from_secs(3_600);
+            }
+            // Its worker loses its lease under some of these.
+            ALONE if !self.world.is_over() && self.rng.random_bool(0.5) => {
+                takes = Duration::from_millis(self.rng.random_range(30_000..80_000));
             }
             _ => {}
         }
