@@ -252,7 +252,7 @@ fn a_job_that_kills_the_server_in_the_background_is_given_up_too() {
 }
 
 #[test]
-fn a_schedule_whose_run_kills_its_server_is_paused_and_the_server_stays_up() {
+fn a_schedule_whose_runs_kill_their_server_is_paused_and_the_server_stays_up() {
     let machine = Machine::new();
     std::fs::create_dir_all(machine.path("work/starts")).expect("a folder");
     supervised(&machine, |supervisor| {
@@ -262,11 +262,12 @@ fn a_schedule_whose_run_kills_its_server_is_paused_and_the_server_stays_up() {
             machine.orx(["schedule", "add", "killer", "--every", "1s", "--", "sh", "-c", DEADLY])
         });
         assert_eq!(said.code, 0, "{said:?}");
-        until("its run is poison", || {
+        until("its runs are poison", || {
             let shown = machine.orx(["schedule", "show", "killer", "--no-start", "-o", "json"]);
-            shown.out.contains("was given up as `poison`")
+            shown.out.contains("were given up as `poison`")
         });
-        assert_eq!(supervisor.deaths(), 3);
+        // One alone may have died of what others did: it is paused with the second.
+        assert_eq!(supervisor.deaths(), 6);
         assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
     });
 }

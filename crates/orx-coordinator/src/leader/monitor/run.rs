@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::event::{KnownEvent, ScheduleEvent, WorkerRef};
+use orx_model::filter::Filter;
 use orx_model::job::DeadReason;
 use orx_model::message::WorkerDirective;
-use orx_model::{Incarnation, JobId, LostWith};
+use orx_model::time::Zone;
+use orx_model::{Incarnation, JobId, JobSummary, LostWith, Name};
 use orx_store::{
-    Changed, Live, Paused, Position, Result, SchedulePlan, StoreError, Term, WorkerRecord,
+    Changed, ListRequest, Live, Paused, Position, Result, SchedulePlan, StoreError, Term,
+    WorkerRecord,
 };
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +28,8 @@ const READ_EVERY: Duration = Duration::from_millis(50);
 /// A fence is remembered so long after its worker was last heard of: a process that was stopped for
 /// less, and goes on, finds it.
 const FENCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Of a schedule one of whose runs is `poison`, so many runs before it are looked at for one that has ended.
+const RUNS_READ: u32 = 50;
 
 /// Runs while its term does.
 pub struct Monitor {
@@ -223,8 +228,9 @@ impl Monitor {
         self.pause_poisonous(jobs, now).await
     }
 
-    /// A schedule whose run was found to kill its worker or server makes no more of them until a person
-    /// resumes it.
+    /// A schedule of which two runs, one after the other, were found to kill their worker or server makes
+    /// no more of them until a person resumes it. Of a single one others may have been the cause: whoever
+    /// kills servers hits a run that goes on for long again and again, also alone.
     async fn pause_poisonous(&self, jobs: Vec<JobId>, now: Now) -> Result<()> {
         if jobs.is_empty() {
             return Ok(());
@@ -238,7 +244,11 @@ impl Monitor {
             if record.plan.paused.is_some() {
                 continue;
             }
-            let reason = format!("its run {} was given up as `poison`", job.id);
+            let Some(before) = self.run_before(&origin.id, job.id, now).await? else { continue };
+            if before.dead != Some(DeadReason::Poison) {
+                continue;
+            }
+            let reason = format!("its runs {} and {} were given up as `poison`", before.id, job.id);
             tracing::error!(schedule = %record.id(), job = %job.id, "paused: {reason}");
             let by = Some("orx".to_owned());
             let paused = Some(Paused { at: now.wall, reason: Some(reason), by });
@@ -255,5 +265,20 @@ impl Monitor {
             }
         }
         Ok(())
+    }
+
+    /// The newest run of a schedule that has ended, of those made before `job`.
+    async fn run_before(
+        &self,
+        schedule: &Name,
+        job: JobId,
+        now: Now,
+    ) -> Result<Option<JobSummary>> {
+        let filter = Filter::parse(&format!("schedule:{schedule}"), now.wall, &Zone::Utc);
+        let Ok(filter) = filter else { return Ok(None) };
+        let request =
+            ListRequest { filter, oldest_first: false, after: Some(job), limit: RUNS_READ };
+        let page = self.context.store.list(request, now.wall).await?;
+        Ok(page.rows.into_iter().find(|run| run.status.is_final()))
     }
 }
