@@ -10,7 +10,7 @@ use orx_model::{
     Capabilities, ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Name, OnLost, Outcome,
     OutcomeKind, Priority, RetryPolicy,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, StatementStatus};
 
 use super::*;
 use crate::{
@@ -816,4 +816,18 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     assert_eq!(listed(&store, "tag.tenant:acme").await, [4, 3, 2, 1]);
     assert_eq!(listed(&store, "name:video status:completed").await, [3]);
     counts_are_right(&store).await;
+}
+
+#[test]
+fn a_statement_is_prepared_once_whatever_its_values() {
+    let folder = folder();
+    let store = open(folder.path());
+    let conn = super::open::reader(&store.shared.options.path).expect("a reader");
+    let sql = "SELECT id FROM jobs WHERE status = 0 AND status <> 5 AND id < ?1 ORDER BY id DESC LIMIT ?2";
+    let mut statement = conn.prepare(sql).expect("a statement");
+    for after in [1, i64::MAX, 1] {
+        let mut rows = statement.query([after, 2]).expect("a query");
+        assert!(rows.next().expect("an answer").is_none());
+    }
+    assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
 }
