@@ -244,10 +244,15 @@ impl Inner {
         }
     }
 
-    /// A write of nothing, which needs all that any other needs.
+    /// A write of nothing, synced, and with it all that was written before.
     pub(super) async fn touch(&self) -> DbResult<()> {
         let message = "update meta set value = value + 1 from (:settings) s where key = 'touched'";
-        self.rows(Kind::Repeatable, message).await?;
+        self.rows(Kind::Repeatable, message).await.map(drop)
+    }
+
+    /// All that any write needs is there, room included.
+    pub(super) async fn check_writable(&self) -> DbResult<()> {
+        self.touch().await?;
         self.script(self.options.write_deadline, include_str!("room.sql")).await
     }
 }

@@ -335,7 +335,7 @@ impl Upkeep for Postgres {
     }
 
     async fn check_writable(&self) -> Result<()> {
-        self.inner.write("write to the store", self.inner.touch()).await
+        self.inner.write("write to the store", self.inner.check_writable()).await
     }
 
     async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
