@@ -200,7 +200,7 @@ impl Inner {
         Ok(answers)
     }
 
-    fn fire_statement(
+    pub(super) fn fire_statement(
         &self,
         fires: &[PreparedFiring],
         ords: &[usize],

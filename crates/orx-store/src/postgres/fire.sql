@@ -3,6 +3,9 @@
 -- of two statements about one the second compares what the first left. Whether the last run has
 -- ended is as this statement begins: one that ends meanwhile is found by who looks after those that
 -- wait for it. Answers the jobs of the runs by command; without a row, the lease is another's.
+-- The server does not know how many commands there are, takes them for few, and would compare two such
+-- lists pair by pair. It joins a `full join` by hash or by order only, so lists meet in one; the `case` after
+-- it drops what has no partner, in a form by which the server does not see that a plain join would do.
 with l as materialized (:lease),
 commands as materialized (
     select * from unnest(:ords, :ids, :versions, :handled, :last_runs, :ended, :runs, :written,
@@ -16,19 +19,22 @@ locked as materialized (
     order by s.id
     for no key update of s
 ),
+running as materialized (
+    select r.ord, r.slot, c.id
+    from unnest(:row_ords, :row_places, :row_slots) as r(ord, place, slot)
+    full join commands c using (ord)
+    where case when r.place is null or c.id is null then false else true end
+),
 -- A slot that would run made a job before.
 again as materialized (
     select r.ord
-    from unnest(:row_ords, :row_places, :row_slots) as r(ord, place, slot)
-    join commands c using (ord)
-    join slots s on s.schedule = c.id and s.slot = r.slot and s.job is not null
-    where r.place is not null
+    from running r
+    join slots s on s.schedule = r.id and s.slot = r.slot and s.job is not null
 ),
--- In a `case`, whose outcome the server does not guess at: each comparison by itself it holds to be
--- rare, and then joins what follows as if it were one row, each with each.
 ok as materialized (
-    select c.* from commands c join locked k on k.id = c.id
-    where c.ord not in (select ord from again) and case
+    select c.* from commands c full join locked k on k.id = c.id
+    where case
+        when c.id is null or k.id is null or c.ord in (select ord from again) then false
         when k.version = c.version
             and k.handled = c.handled
             and k.last_run is not distinct from c.last_run
@@ -44,7 +50,8 @@ wanted as materialized (
                 :watches, :slots, :on_failures)
         as t(ord, place, is_run, lane, queue, status, urgency, run_at, expire_at, deadline,
              timeout_ms, spec, head, terms, after_job, after_place, cancel, watch, slot, on_failure)
-    join ok o using (ord)
+    full join ok o using (ord)
+    where case when t.place is null or o.id is null then false else true end
     order by t.place
 ),
 new as materialized (select nextval('job_ids') as job, w.* from wanted w),
@@ -70,8 +77,8 @@ counted as (
 watching as (
     insert into watched (job, schedule, slot, waits_for, cancel, on_failure)
     select n.job, n.schedule, n.slot, coalesce(n.after_job, b.job), n.cancel, n.on_failure
-    from new n left join new b on b.place = n.after_place
-    where n.watch
+    from new n full join new b on b.place = n.after_place
+    where case when n.job is null then false else n.watch end
 ),
 recorded as (
     insert into slots
@@ -81,8 +88,9 @@ recorded as (
     from unnest(:row_ords, :row_places, :row_slots, :row_lasts, :row_counts, :row_exact,
                 :row_outcomes, :row_reasons, :row_jobs, :row_lates, :row_times)
         as t(ord, place, slot, last, count, exact, outcome, reason, job, late_ms, recorded_at)
-    join ok o using (ord)
-    left join new n on n.place = t.place
+    full join ok o using (ord)
+    full join new n on n.place = t.place
+    where case when t.slot is null or o.id is null then false else true end
     order by 1, 2
     on conflict (schedule, slot) do update set
         last = excluded.last,
@@ -95,17 +103,24 @@ recorded as (
         recorded_at = excluded.recorded_at
     where slots.job is null
 ),
+made as materialized (
+    select o.*, n.job from ok o full join new n on n.place = o.last_place
+    where case when o.id is null then false else true end
+),
 moved as (
     update schedules s set
         runs = s.runs + o.runs,
         written = s.written + o.written,
-        last_run = coalesce(n.job, s.last_run),
+        last_run = coalesce(o.job, s.last_run),
         handled = case when o.moves then o.to_handled else s.handled end,
         next_slot = case when o.moves then o.to_slot else s.next_slot end,
         next_fire = case when o.moves then o.to_fire else s.next_fire end
-    from ok o left join new n on n.place = o.last_place
+    from made o
     where s.id = o.id
+),
+answer as (
+    select o.ord, n.job, n.place
+    from ok o full join (select ord, job, place from new where is_run) n on n.ord = o.ord
 )
-select o.ord, n.job
-from l left join ok o on true left join new n on n.ord = o.ord and n.is_run
-order by o.ord, n.place
+select a.ord, a.job from l left join answer a on true
+order by a.ord, a.place
