@@ -2,7 +2,9 @@
 //!
 //! A command is a client of the HTTP API and knows no store; only [`daemon`] links the server.
 
+mod args;
 mod background;
+mod clock;
 mod commands;
 mod config;
 mod connect;
@@ -10,265 +12,29 @@ mod daemon;
 mod error;
 mod state;
 mod ui;
+mod usage;
 mod zones;
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser};
 use orx_client::Client;
-use orx_model::Name;
-use orx_model::time::{TimeStyle, Zone, parse_duration};
 
+use args::{Cli, ConfigSubcommand, DaemonSubcommand, Global, TopLevelCommand, duration};
 use commands::{Session, interruptible};
 use connect::{Locator, Named, Start};
 use error::{CliError, Exit};
 use state::StateDir;
-use ui::{Format, Ui, When};
+use ui::{Format, Ui};
+use usage::refused;
 
 /// How long `wait` and `follow` look for a server that was found and has never answered, or that
 /// cannot be started again.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Accept jobs, keep them safe, run them, watch them
-#[derive(Debug, Parser)]
-#[command(name = "orx", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(
-    after_help = "`orx help TOPIC` explains: exit-codes filters environment formats accessibility"
-)]
-struct Cli {
-    #[command(flatten)]
-    global: Global,
-    #[command(subcommand)]
-    command: Option<TopLevelCommand>,
-}
-
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Global options")]
-struct Global {
-    /// Context of the configuration
-    #[arg(short = 'c', long, global = true, value_name = "NAME")]
-    context: Option<String>,
-    /// Server to talk to
-    #[arg(long, global = true, value_name = "URL")]
-    url: Option<String>,
-    /// Configuration file
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Output format
-    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
-    output: Option<Format>,
-    /// Only these columns or JSON fields
-    #[arg(long, global = true, value_delimiter = ',', value_name = "A,B")]
-    fields: Option<Vec<String>>,
-    /// Leave out the names of columns
-    #[arg(long, global = true)]
-    no_header: bool,
-    /// Colours
-    #[arg(long, global = true, value_enum, value_name = "WHEN")]
-    color: Option<When>,
-    /// Only data and errors
-    #[arg(long, global = true)]
-    quiet: bool,
-    /// Say more
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    /// How times are shown: relative, local, utc or unix
-    #[arg(long, global = true, value_name = "STYLE")]
-    time: Option<TimeStyle>,
-    /// Time zone of the times you write and read
-    #[arg(long, global = true, value_name = "ZONE")]
-    #[arg(value_parser = zones::typed)]
-    tz: Option<Zone>,
-    /// Never ask
-    #[arg(long, global = true)]
-    no_input: bool,
-    /// Start no server where there is none
-    #[arg(long, global = true)]
-    no_start: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum TopLevelCommand {
-    Enqueue(Box<commands::enqueue::Args>),
-    Run(Box<commands::run::Args>),
-    Jobs(commands::jobs::Args),
-    Show(commands::show::Args),
-    Result(commands::show::ResultArgs),
-    Logs(commands::logs::Args),
-    Wait(commands::wait::Args),
-    Cancel(commands::change::CancelArgs),
-    Retry(commands::change::RetryArgs),
-    #[command(subcommand)]
-    Schedule(commands::schedule::ScheduleSubcommand),
-    /// Queues
-    #[command(subcommand)]
-    Queue(commands::queue::QueueSubcommand),
-    #[command(subcommand)]
-    Dlq(commands::dlq::DlqSubcommand),
-    #[command(subcommand)]
-    Worker(commands::worker::WorkerSubcommand),
-    #[command(subcommand)]
-    Cluster(commands::cluster::ClusterSubcommand),
-    #[command(subcommand)]
-    Token(commands::token::TokenSubcommand),
-    #[command(subcommand)]
-    Ctx(commands::ctx::CtxSubcommand),
-    /// Run a server
-    #[command(subcommand)]
-    Daemon(Daemon),
-    #[command(subcommand)]
-    Store(commands::store::StoreSubcommand),
-    /// The configuration
-    #[command(subcommand)]
-    Config(ConfigCommand),
-    Bench(commands::bench::Args),
-    /// Print a completion script
-    Completions {
-        /// bash, zsh, fish, elvish or powershell
-        shell: clap_complete::Shell,
-    },
-    /// Print the man page, or write all of them into a folder
-    Man {
-        #[arg(value_name = "DIR")]
-        folder: Option<PathBuf>,
-    },
-    /// Explain a command or a topic
-    Help {
-        #[arg(value_name = "COMMAND|TOPIC")]
-        words: Vec<String>,
-    },
-    /// Ends what a killed worker left; started by workers
-    #[command(name = "__guard", hide = true)]
-    Guard {
-        worker: String,
-    },
-    /// Writes what is made from code and checked in
-    #[command(name = "__generate", hide = true)]
-    Generate {
-        folder: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum Daemon {
-    /// Run a whole server in one process: coordinator, API and a worker, on an SQLite file
-    #[command(after_long_help = commands::help::SERVER)]
-    Server {
-        /// Address; port 0 takes a free one. Beyond loopback it needs TLS
-        #[arg(long, value_name = "ADDR")]
-        listen: Option<SocketAddr>,
-        #[command(flatten)]
-        net: daemon::net::NetArgs,
-        /// State folder
-        #[arg(long, value_name = "DIR")]
-        state: Option<PathBuf>,
-        /// End after so long without jobs and requests
-        #[arg(long, value_name = "D", value_parser = duration)]
-        exit_when_idle: Option<Duration>,
-        /// Take commands given with jobs: true, false or auto (only on loopback)
-        #[arg(long, value_name = "BOOL")]
-        commands: Option<config::Commands>,
-        /// Started by a command that needed a server
-        #[arg(long, hide = true)]
-        background: bool,
-        #[command(flatten)]
-        node: NodeArgs,
-    },
-    /// Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere
-    #[command(after_long_help = commands::help::COORDINATOR)]
-    Coordinator {
-        /// Address to listen on; port 0 takes a free one. Beyond loopback it needs TLS
-        #[arg(long, value_name = "ADDR")]
-        listen: Option<SocketAddr>,
-        #[command(flatten)]
-        net: daemon::net::NetArgs,
-        /// State folder
-        #[arg(long, value_name = "DIR")]
-        state: Option<PathBuf>,
-        #[command(flatten)]
-        node: NodeArgs,
-    },
-    /// Say whether a server runs on the state folder; ends with 3 if none does
-    #[command(after_long_help = commands::help::DAEMON_STATUS)]
-    Status {
-        /// State folder
-        #[arg(long, value_name = "DIR")]
-        state: Option<PathBuf>,
-    },
-    /// End the server on the state folder, and wait for its end
-    ///
-    /// What it runs has the time of `[worker] stop_grace` to end, and else is stopped and runs again
-    /// on the next server. Where none runs there is nothing to do.
-    #[command(after_long_help = commands::help::DAEMON_STOP)]
-    Stop {
-        /// State folder
-        #[arg(long, value_name = "DIR")]
-        state: Option<PathBuf>,
-        /// Give up waiting after this time; it ends all the same
-        #[arg(long, value_name = "D", value_parser = duration)]
-        timeout: Option<Duration>,
-    },
-    /// Run a worker: it takes jobs from coordinators and runs them
-    #[command(after_long_help = commands::help::WORKER_DAEMON)]
-    Worker {
-        /// Coordinator to work for; again for more, the first is tried first
-        #[arg(long = "coordinator", value_name = "URL")]
-        coordinators: Vec<String>,
-        /// File with the token for them
-        #[arg(long, value_name = "FILE")]
-        token_file: Option<PathBuf>,
-        /// Name for people
-        #[arg(long, value_name = "NAME")]
-        name: Option<Name>,
-        /// Attempts at once
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        slots: Option<u32>,
-        /// Queues to serve, separated by commas; every queue without
-        #[arg(long, value_name = "QUEUES", value_delimiter = ',')]
-        queues: Vec<Name>,
-        /// Label that jobs may require; again for more
-        #[arg(long = "label", value_name = "NAME=VALUE")]
-        labels: Vec<String>,
-        /// Take commands given with jobs: true, false or auto (only on loopback)
-        #[arg(long, value_name = "BOOL")]
-        commands: Option<config::Commands>,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-struct NodeArgs {
-    /// Name for people
-    #[arg(long, value_name = "NAME")]
-    name: Option<Name>,
-    /// Address by which other nodes and workers reach this one
-    #[arg(long, value_name = "URL")]
-    advertise: Option<String>,
-    /// Serve a store that has moved, or is a copy of one that is still there: it is the home from now on
-    #[arg(long)]
-    force_source: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Read the configuration and say what is wrong
-    Check,
-    /// Print the configuration in force
-    Show {
-        /// Say where each value comes from
-        #[arg(long)]
-        origin: bool,
-    },
-}
-
-/// A duration on the command line.
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
-}
 
 /// `None` when the time is over first.
 async fn within<T, E>(
@@ -311,107 +77,6 @@ fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// What clap did not understand, and help and version, which it treats alike.
-fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> ExitCode {
-    use clap::error::ErrorKind;
-    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if help {
-        // A pipe that is closed already is no error.
-        let _ = write!(std::io::stdout().lock(), "{}", error.render());
-        return ExitCode::from(Exit::Done.code());
-    }
-    let format = format_said(arguments);
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !format.is_json() {
-        // Nothing was wrong but that too little was said: the help is the answer.
-        let _ = write!(std::io::stderr().lock(), "{}", error.render());
-    } else {
-        Ui::error(format, false, &usage_error(error));
-    }
-    ExitCode::from(Exit::Usage.code())
-}
-
-/// The format of an error about arguments that could not be read.
-fn format_said(arguments: &[std::ffi::OsString]) -> Format {
-    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
-    let own = words.split(|word| word == "--").next().unwrap_or_default();
-    let said = own.iter().enumerate().rev().find_map(|(place, word)| {
-        let next = || own.get(place + 1).map(AsRef::as_ref);
-        match word.as_ref() {
-            "-o" | "--output" => next(),
-            word => word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")),
-        }
-    });
-    let said = said.map(|text| text.trim_start_matches('='));
-    let format = said.and_then(|text| <Format as clap::ValueEnum>::from_str(text, true).ok());
-    match (format, said) {
-        (Some(format), _) => format,
-        (None, Some(_)) => Format::Table,
-        (None, None) => match std::env::var("ORX_OUTPUT") {
-            Ok(text) => <Format as clap::ValueEnum>::from_str(&text, true).unwrap_or(Format::Table),
-            Err(_) => Format::Table,
-        },
-    }
-}
-
-/// What clap found, in the words of every other error: values in backticks, the nearest name.
-fn usage_error(error: &clap::Error) -> CliError {
-    use clap::error::{ContextKind, ContextValue, ErrorKind};
-    let all = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => vec![text.clone()],
-        Some(ContextValue::Strings(texts)) => texts.clone(),
-        _ => Vec::new(),
-    };
-    let one = |kind| all(kind).into_iter().next().unwrap_or_default();
-    let quoted = |names: Vec<String>| {
-        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        names.join(", ")
-    };
-    let (argument, value) = (one(ContextKind::InvalidArg), one(ContextKind::InvalidValue));
-    let message = match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            format!("there is no command `{}`", one(ContextKind::InvalidSubcommand))
-        }
-        ErrorKind::UnknownArgument if argument.starts_with('-') => {
-            format!("there is no flag `{argument}`")
-        }
-        ErrorKind::UnknownArgument => format!("`{argument}` is one argument too many"),
-        ErrorKind::InvalidValue if value.is_empty() => format!("`{argument}` needs a value"),
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            format!("`{value}` is not right for `{argument}`")
-        }
-        ErrorKind::MissingRequiredArgument => {
-            format!("required: {}", quoted(all(ContextKind::InvalidArg)))
-        }
-        ErrorKind::ArgumentConflict => {
-            let others = quoted(all(ContextKind::PriorArg));
-            format!("`{argument}` cannot be used with {others}")
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "a command is missing after this one".to_owned()
-        }
-        _ => {
-            let text = error.render().to_string();
-            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            first.replace('\'', "`")
-        }
-    };
-    let mut told = CliError::usage(message);
-    told.cause = match error.kind() {
-        ErrorKind::ValueValidation => std::error::Error::source(error).map(ToString::to_string),
-        _ => None,
-    };
-    let near =
-        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    let near = near.into_iter().map(one).find(|name| !name.is_empty());
-    let valid = all(ContextKind::ValidValue);
-    told.hint = Some(match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if !valid.is_empty() => format!("there are {}", quoted(valid)),
-        None => "`--help` after the command shows what it takes".to_owned(),
-    });
-    told
-}
-
 /// Flag, then environment, then configuration.
 fn format_of(global: &Global, configured: Option<&str>) -> Result<Format, CliError> {
     if let Some(format) = global.output {
@@ -439,8 +104,8 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         }
     };
     let global = cli.global;
-    if let TopLevelCommand::Config(ConfigCommand::Check) = command {
-        return check_config(&global);
+    if let TopLevelCommand::Config(ConfigSubcommand::Check) = command {
+        return commands::config::check(&global);
     }
     // What needs no configuration works with a wrong one too.
     let plain = matches!(
@@ -467,13 +132,13 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             commands::completions::generate(&folder, Cli::command())
         }
         TopLevelCommand::Ctx(command) => commands::ctx::run(command, &ui),
-        TopLevelCommand::Config(ConfigCommand::Show { origin }) => {
-            show_config(&loaded, origin, &ui)
+        TopLevelCommand::Config(ConfigSubcommand::Show { origin }) => {
+            commands::config::show(&loaded, origin, &ui)
         }
-        TopLevelCommand::Daemon(Daemon::Status { state }) => {
+        TopLevelCommand::Daemon(DaemonSubcommand::Status { state }) => {
             commands::daemon::status(&find(state)?, &ui)
         }
-        TopLevelCommand::Daemon(Daemon::Stop { state, timeout }) => {
+        TopLevelCommand::Daemon(DaemonSubcommand::Stop { state, timeout }) => {
             commands::daemon::stop(&find(state)?, timeout, &ui)
         }
         TopLevelCommand::Daemon(daemon) => {
@@ -493,11 +158,23 @@ fn find(state: Option<PathBuf>) -> Result<StateDir, CliError> {
     StateDir::find(state).map_err(CliError::usage)
 }
 
-fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result<(), CliError> {
+fn run_daemon(
+    daemon: DaemonSubcommand,
+    global: &Global,
+    loaded: config::Loaded,
+) -> Result<(), CliError> {
     // Nor do jobs hold what whoever started their worker had open.
     background::keep_descriptors_here();
     match daemon {
-        Daemon::Server { listen, net, state, exit_when_idle, commands, background, node } => {
+        DaemonSubcommand::Server {
+            listen,
+            net,
+            state,
+            exit_when_idle,
+            commands,
+            background,
+            node,
+        } => {
             if background {
                 background::detach();
             }
@@ -516,7 +193,7 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
             config.worker.commands = commands.unwrap_or(config.worker.commands);
             daemon::node(options, config)
         }
-        Daemon::Coordinator { listen, net, state, node } => {
+        DaemonSubcommand::Coordinator { listen, net, state, node } => {
             let options = daemon::NodeOptions {
                 listen,
                 net,
@@ -530,7 +207,15 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
             };
             daemon::node(options, loaded.config)
         }
-        Daemon::Worker { coordinators, token_file, name, slots, queues, labels, commands } => {
+        DaemonSubcommand::Worker {
+            coordinators,
+            token_file,
+            name,
+            slots,
+            queues,
+            labels,
+            commands,
+        } => {
             let mut config = loaded.config.clone();
             let own = &mut config.worker;
             if !coordinators.is_empty() {
@@ -559,7 +244,9 @@ fn run_daemon(daemon: Daemon, global: &Global, loaded: config::Loaded) -> Result
                 config,
             })
         }
-        Daemon::Status { .. } | Daemon::Stop { .. } => unreachable!("these run nothing"),
+        DaemonSubcommand::Status { .. } | DaemonSubcommand::Stop { .. } => {
+            unreachable!("these run nothing")
+        }
     }
 }
 
@@ -649,77 +336,6 @@ fn make_ui(global: &Global, config: &config::Config) -> Result<Ui, CliError> {
     })
 }
 
-fn check_config(global: &Global) -> Result<Exit, CliError> {
-    let loaded = config::load(global.config.as_deref())?;
-    let ui = make_ui(global, &loaded.config)?;
-    let file = loaded.file.as_ref().map(|file| file.display().to_string());
-    if !ui.format.is_human() {
-        let cell = ui::Cell::option(file.as_ref());
-        let shown = file.as_deref().unwrap_or_default();
-        ui.one(&serde_json::json!({ "file": file }), shown, &[("file", cell)])?;
-        return Ok(Exit::Done);
-    }
-    let said = match file {
-        Some(file) => format!("`{file}` is right\n"),
-        None => "there is no configuration file: all are defaults\n".to_owned(),
-    };
-    if !ui.quiet {
-        ui.raw(said.as_bytes())?;
-    }
-    Ok(Exit::Done)
-}
-
-fn show_config(loaded: &config::Loaded, origin: bool, ui: &Ui) -> Result<Exit, CliError> {
-    if ui.format.is_json() {
-        let mut value = serde_json::to_value(&loaded.config)?;
-        if let Some(object) = value.as_object_mut() {
-            let contexts = serde_json::to_value(&loaded.config.contexts)?;
-            object.insert("contexts".to_owned(), contexts);
-            let zones = serde_json::to_value(orx_model::zone::source().data())?;
-            object.insert("zone_data".to_owned(), zones);
-        }
-        ui.one(&value, "", &[])?;
-        return Ok(Exit::Done);
-    }
-    let wrong = |error: toml::ser::Error| {
-        CliError::new(Exit::Failed, "config", "could not print it").cause(error.to_string())
-    };
-    let zones = orx_model::zone::source().data();
-    let text = toml::to_string(&loaded.config).map_err(wrong)?;
-    let text = format!("# time zones: {}, {}\n{text}", zones.source, zones.version_text());
-    if !origin {
-        ui.raw(text.as_bytes())?;
-        return Ok(Exit::Done);
-    }
-    let file = match &loaded.file {
-        Some(path) => std::fs::read_to_string(path)?,
-        None => String::new(),
-    };
-    let said: toml::Table = toml::from_str(&file).unwrap_or_default();
-    let from_file = loaded.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-    let mut out = String::new();
-    let mut section: Vec<String> = Vec::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name.split('.').map(|part| part.trim_matches('"').to_owned()).collect();
-        }
-        match line.split_once(" = ") {
-            Some((key, _)) => {
-                let mut at = Some(&said);
-                for part in &section {
-                    at = at.and_then(|table| table.get(part)).and_then(toml::Value::as_table);
-                }
-                let set = at.is_some_and(|table| table.contains_key(key));
-                let origin = if set { from_file.as_str() } else { "default" };
-                out.push_str(&format!("{line}  # {origin}\n"));
-            }
-            None => out.push_str(&format!("{line}\n")),
-        }
-    }
-    ui.raw(out.as_bytes())?;
-    Ok(Exit::Done)
-}
-
 fn start_log(verbose: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ORX_LOG").unwrap_or_else(|_| {
         tracing_subscriber::EnvFilter::new(if verbose { "debug" } else { "info" })
@@ -730,14 +346,4 @@ fn start_log(verbose: bool) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_commands_are_well_formed() {
-        Cli::command().debug_assert();
-    }
 }

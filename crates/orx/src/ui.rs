@@ -115,7 +115,7 @@ impl Ui {
         } else {
             TimeStyle::Utc
         });
-        format_time(at, style, crate::daemon::wall(), self.shown_zone())
+        format_time(at, style, crate::clock::wall(), self.shown_zone())
     }
 
     /// A time that is a name, as a due time is: never how long ago.
@@ -126,7 +126,7 @@ impl Ui {
             _ if self.out_tty && self.format.is_human() => TimeStyle::Local,
             _ => TimeStyle::Utc,
         };
-        format_time(at, style, crate::daemon::wall(), self.shown_zone())
+        format_time(at, style, crate::clock::wall(), self.shown_zone())
     }
 
     #[must_use]
@@ -134,7 +134,7 @@ impl Ui {
         if self.time.is_some() || !self.out_tty || !self.format.is_human() {
             return self.time(at);
         }
-        format_duration(crate::daemon::wall().saturating_since(at))
+        format_duration(crate::clock::wall().saturating_since(at))
     }
 
     /// A word stands beside its sign: neither sign nor colour carries the meaning alone.

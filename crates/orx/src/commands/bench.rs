@@ -161,7 +161,7 @@ async fn enqueue(session: &Session, connections: u32, count: u32) -> Result<f64,
 /// Jobs that all become due at one moment, from there to the last outcome.
 async fn drain(session: &Session, count: u32) -> Result<f64, CliError> {
     let mut last = JobId(0);
-    let due = crate::daemon::wall().saturating_add(Duration::from_secs(3));
+    let due = crate::clock::wall().saturating_add(Duration::from_secs(3));
     let mut left = count;
     while left > 0 {
         let some = left.min(1_000);
@@ -177,7 +177,7 @@ async fn drain(session: &Session, count: u32) -> Result<f64, CliError> {
         }
         left -= some;
     }
-    let began = crate::daemon::wall();
+    let began = crate::clock::wall();
     let start = if began > due { began } else { due };
     let mut newest = start;
     loop {
@@ -202,7 +202,7 @@ async fn latency(session: &Session) -> Result<(f64, f64), CliError> {
     let (mut starts, mut seen) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         let began = Instant::now();
-        let wall = crate::daemon::wall();
+        let wall = crate::clock::wall();
         let answer = session.client.enqueue(noop(None)).await?;
         let job = session.client.wait(&answer.id.to_string(), None, |_| {}).await?;
         seen.push(began.elapsed().as_secs_f64() * 1_000.0);

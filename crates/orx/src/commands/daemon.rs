@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::not_in_time;
 use crate::background;
-use crate::daemon::{end_process, wall};
+use crate::clock::wall;
+use crate::daemon::end_process;
 use crate::error::{CliError, Exit};
 use crate::state::{Address, StateDir};
 use crate::ui::{Cell, Ui};

@@ -93,7 +93,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
 }
 
 fn row(ui: &Ui, job: &JobSummary) -> Result<Row, CliError> {
-    let now = crate::daemon::wall();
+    let now = crate::clock::wall();
     let live = job.live.as_ref();
     let started = live.map_or(job.started_at, |live| live.started_at);
     let ended = if live.is_some() { now } else { job.finished_at.unwrap_or(now) };

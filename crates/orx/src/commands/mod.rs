@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod change;
 pub(crate) mod cluster;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod ctx;
 pub(crate) mod daemon;
 pub(crate) mod dlq;
@@ -91,7 +92,7 @@ impl FilterArgs {
             return Ok(None);
         }
         let text = terms.join(" ");
-        let filter = Filter::parse(&text, crate::daemon::wall(), ui.zone()?).map_err(|error| {
+        let filter = Filter::parse(&text, crate::clock::wall(), ui.zone()?).map_err(|error| {
             let hint = error.hint.clone();
             CliError::usage(error.message.clone())
                 .cause(error.caret(&text))
@@ -111,7 +112,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), CliError> {
 
 /// A time to come, as it is typed.
 pub(crate) fn coming(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
-    parse_time(text, crate::daemon::wall(), ui.zone()?, Toward::Future)
+    parse_time(text, crate::clock::wall(), ui.zone()?, Toward::Future)
         .map_err(|error| CliError::usage(error.to_string()))
 }
 

@@ -19,9 +19,10 @@ use orx_store::{
 };
 use serde::Serialize;
 
+use super::block_on;
 use super::home::refuse_moved;
 use super::store::{Opened, StoreLocation, store_error};
-use super::{block_on, wall};
+use crate::clock::wall;
 use crate::config::Config;
 use crate::error::{CliError, Exit};
 

@@ -1,5 +1,5 @@
 //! The daemons: turns a configuration into a running server, coordinator or worker. The only place
-//! that links the server's crates, reads a clock, and knows which store and transport there are.
+//! that links the server's crates and knows which store and transport there are.
 
 pub(crate) mod copy;
 mod home;
@@ -9,11 +9,9 @@ pub(crate) mod store;
 mod transport;
 mod worker;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use orx_client::Trust;
-use orx_coordinator::{Clock, Now};
-use orx_model::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background;
@@ -22,32 +20,6 @@ use crate::error::{CliError, Exit};
 pub(crate) use node::{NodeOptions, end_process, node};
 pub(crate) use transport::TransportKind;
 pub(crate) use worker::{WorkerDaemonOptions, worker};
-
-/// Both clocks are read within so long.
-const READ_WITHIN: Duration = Duration::from_millis(500);
-
-struct SystemClock {
-    started: Instant,
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> Now {
-        loop {
-            let before = self.started.elapsed();
-            let wall = wall();
-            let mono = self.started.elapsed();
-            // Stopped between the two, they are not of one moment, and look like a clock that was set.
-            if mono - before < READ_WITHIN {
-                return Now { wall, mono };
-            }
-        }
-    }
-}
-
-pub(crate) fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
 
 /// Runs something on a runtime of its own.
 fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {

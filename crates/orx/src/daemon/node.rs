@@ -22,9 +22,8 @@ use super::home::settle_in;
 use super::net::{Certificate, Listen, NetArgs};
 use super::store::{Opened, StoreLocation, store_error};
 use super::worker::worker_options;
-use super::{
-    ShutdownSignals, SystemClock, block_on, chain, failed, host_name, http_client, transport, wall,
-};
+use super::{ShutdownSignals, block_on, chain, failed, host_name, http_client, transport};
+use crate::clock::{SystemClock, wall};
 use crate::config::{Commands, Config, JobOverrides};
 use crate::error::{CliError, Exit};
 use crate::state::{Address, Lock, StateDir};
@@ -267,7 +266,7 @@ impl Node {
             store: Arc::clone(&shared),
             transport: Arc::clone(&transport),
             wakeups: wakeups.clone(),
-            clock: Arc::new(SystemClock { started: Instant::now() }),
+            clock: Arc::new(SystemClock::new()),
             settings,
             node: report,
             exclusive,

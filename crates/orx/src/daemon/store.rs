@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use orx_store::{Postgres, PostgresOptions, Sqlite, SqliteOptions, Store, StoreError};
 
-use super::wall;
+use crate::clock::wall;
 use crate::config::{Config, Durability};
 use crate::error::{CliError, Exit};
 use crate::state::StateDir;

@@ -9,7 +9,8 @@ use orx_transport::http::{HttpTransport, HttpTransportOptions, Token};
 use orx_worker::handler::{NOOP, Noop};
 use orx_worker::{Ended, Worker, WorkerOptions};
 
-use super::{ShutdownSignals, block_on, chain, failed, host_name, http_client, transport, wall};
+use super::{ShutdownSignals, block_on, chain, failed, host_name, http_client, transport};
+use crate::clock::wall;
 use crate::config::Config;
 use crate::error::{CliError, Exit};
 

@@ -103,7 +103,7 @@ impl Args {
 
 /// `5m`: that long ago; or a time.
 fn since(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
-    let now = crate::daemon::wall();
+    let now = crate::clock::wall();
     if let Ok(ago) = parse_duration(text) {
         return Ok(now.saturating_sub(ago));
     }
@@ -298,7 +298,7 @@ async fn print_tsv(
 
 fn shown_at(ui: &Ui, at: Timestamp) -> String {
     let style = ui.time.unwrap_or(TimeStyle::Utc);
-    format_time(at, style, crate::daemon::wall(), ui.shown_zone())
+    format_time(at, style, crate::clock::wall(), ui.shown_zone())
 }
 
 /// One stream of this process.

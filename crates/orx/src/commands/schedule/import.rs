@@ -351,7 +351,7 @@ async fn plan(
             dry_run: true,
             version: step.version.unwrap_or(1),
             fields: Vec::new(),
-            next: step.spec.timing().next_due(crate::daemon::wall()),
+            next: step.spec.timing().next_due(crate::clock::wall()),
             warning: None,
         };
         let id = &step.spec.id;
@@ -451,7 +451,7 @@ fn report(ui: &Ui, all: &[Done], details: bool) -> Result<(), CliError> {
             ui.warn(&format!("{}: {warning}", one.answer.id));
         }
     }
-    let now = crate::daemon::wall();
+    let now = crate::clock::wall();
     let due = |spec: &ScheduleSpec| preview(&spec.timing(), now, SHOWN);
     let cwd = |spec: &ScheduleSpec| spec.job.command.as_ref().and_then(|it| it.cwd.clone());
     if ui.format.is_human() {

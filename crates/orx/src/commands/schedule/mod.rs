@@ -453,7 +453,7 @@ async fn backfill(
 
 /// A time, or how long ago: as `--since` takes them elsewhere.
 fn past(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
-    let now = crate::daemon::wall();
+    let now = crate::clock::wall();
     if let Ok(ago) = crate::duration(text) {
         return Ok(now.saturating_sub(ago));
     }

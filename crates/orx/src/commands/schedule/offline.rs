@@ -79,7 +79,7 @@ pub(super) fn preview(spec: &ScheduleSpec, args: &PreviewArgs, ui: &Ui) -> Resul
     }
     let from = match args.from.as_deref() {
         Some(text) => coming(text, ui)?,
-        None => crate::daemon::wall(),
+        None => crate::clock::wall(),
     };
     let mut rows = Vec::new();
     for one in due_times(&spec.timing(), from, args.next) {
@@ -106,7 +106,7 @@ pub(super) fn preview(spec: &ScheduleSpec, args: &PreviewArgs, ui: &Ui) -> Resul
 
 /// Ends with 1 where there is something to say.
 pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
-    let now = crate::daemon::wall();
+    let now = crate::clock::wall();
     let specs = match &args.crontab {
         Some(path) => {
             let zone = args.time.zone(ui)?;

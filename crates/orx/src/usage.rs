@@ -1,0 +1,108 @@
+//! Arguments that clap did not understand, in the words of every other error.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::error::{CliError, Exit};
+use crate::ui::{Format, Ui};
+
+/// Prints what clap did not understand; or the help or version, which clap returns as errors too.
+pub(crate) fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> ExitCode {
+    use clap::error::ErrorKind;
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if help {
+        // A pipe that is closed already is no error.
+        let _ = write!(std::io::stdout().lock(), "{}", error.render());
+        return ExitCode::from(Exit::Done.code());
+    }
+    let format = format_of_error(arguments);
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !format.is_json() {
+        // Nothing is wrong but that a command is missing: the help is the answer.
+        let _ = write!(std::io::stderr().lock(), "{}", error.render());
+    } else {
+        Ui::error(format, false, &usage_error(error));
+    }
+    ExitCode::from(Exit::Usage.code())
+}
+
+/// The format of an error about arguments that clap could not read: it looks for `--output` itself.
+fn format_of_error(arguments: &[std::ffi::OsString]) -> Format {
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+    let own = words.split(|word| word == "--").next().unwrap_or_default();
+    let named = own.iter().enumerate().rev().find_map(|(place, word)| {
+        let next = || own.get(place + 1).map(AsRef::as_ref);
+        match word.as_ref() {
+            "-o" | "--output" => next(),
+            word => word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")),
+        }
+    });
+    let named = named.map(|text| text.trim_start_matches('='));
+    let format = named.and_then(|text| <Format as clap::ValueEnum>::from_str(text, true).ok());
+    match (format, named) {
+        (Some(format), _) => format,
+        (None, Some(_)) => Format::Table,
+        (None, None) => match std::env::var("ORX_OUTPUT") {
+            Ok(text) => <Format as clap::ValueEnum>::from_str(&text, true).unwrap_or(Format::Table),
+            Err(_) => Format::Table,
+        },
+    }
+}
+
+/// What clap found, in the words of every other error: values in backticks, the nearest name.
+fn usage_error(error: &clap::Error) -> CliError {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let all = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    };
+    let one = |kind| all(kind).into_iter().next().unwrap_or_default();
+    let quoted = |names: Vec<String>| {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    let (argument, value) = (one(ContextKind::InvalidArg), one(ContextKind::InvalidValue));
+    let message = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            format!("there is no command `{}`", one(ContextKind::InvalidSubcommand))
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            format!("there is no flag `{argument}`")
+        }
+        ErrorKind::UnknownArgument => format!("`{argument}` is one argument too many"),
+        ErrorKind::InvalidValue if value.is_empty() => format!("`{argument}` needs a value"),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            format!("`{value}` is not right for `{argument}`")
+        }
+        ErrorKind::MissingRequiredArgument => {
+            format!("required: {}", quoted(all(ContextKind::InvalidArg)))
+        }
+        ErrorKind::ArgumentConflict => {
+            let others = quoted(all(ContextKind::PriorArg));
+            format!("`{argument}` cannot be used with {others}")
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "a command is missing after this one".to_owned()
+        }
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            first.replace('\'', "`")
+        }
+    };
+    let mut wrong = CliError::usage(message);
+    wrong.cause = match error.kind() {
+        ErrorKind::ValueValidation => std::error::Error::source(error).map(ToString::to_string),
+        _ => None,
+    };
+    let near =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    let near = near.into_iter().map(one).find(|name| !name.is_empty());
+    let valid = all(ContextKind::ValidValue);
+    wrong.hint = Some(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if !valid.is_empty() => format!("there are {}", quoted(valid)),
+        None => "`--help` after the command shows what it takes".to_owned(),
+    });
+    wrong
+}
