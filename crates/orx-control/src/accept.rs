@@ -100,7 +100,7 @@ impl ControlPanel {
     /// Those who wait are told of a full disk by whoever finds it first.
     fn refused(&self, error: StoreError) -> Problem {
         if let StoreError::Full = error {
-            self.inner.wakeups.store_is(Condition::StoreFull);
+            self.inner.wakeups.set_store_condition(Condition::StoreFull);
         }
         store_problem(error)
     }

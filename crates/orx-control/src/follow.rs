@@ -120,7 +120,7 @@ impl ControlPanel {
             };
             tokio::select! {
                 biased;
-                _ = self.inner.wakeups.condition_not(condition) => {}
+                _ = self.inner.wakeups.condition_changed(condition) => {}
                 () = tokio::time::sleep_until(deadline) => {}
                 _ = watch.until_look(decides) => {}
             }
@@ -231,7 +231,7 @@ impl LogFollower {
                 Some(look) => look,
                 None => tokio::select! {
                     biased;
-                    condition = self.panel.inner.wakeups.condition_not(self.condition) => {
+                    condition = self.panel.inner.wakeups.condition_changed(self.condition) => {
                         self.condition = condition;
                         return Some((Ok(self.ping()), self));
                     }

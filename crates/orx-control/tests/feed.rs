@@ -292,7 +292,7 @@ async fn a_waiter_at_one_node_hears_what_another_has_recorded() {
     let (caller, query) = (Caller::local(), WaitQuery::default());
     for id in [1, 2] {
         here.enqueue().await;
-        there.heard(&here.wakeups.for_others().await);
+        there.apply(&here.wakeups.for_others().await);
         assert_eq!(published(&mut reader), [accepted(id, Some(JobStatus::Pending))]);
         let reference = id.to_string();
         let mut wait = pin!(panel.wait(&caller, &reference, &query));
@@ -300,7 +300,7 @@ async fn a_waiter_at_one_node_hears_what_another_has_recorded() {
         here.claim(id).await;
         here.complete(id).await;
         here.publish(moved(id, JobStatus::Completed));
-        there.heard(&here.wakeups.for_others().await);
+        there.apply(&here.wakeups.for_others().await);
         let answer = (&mut wait).now_or_never().expect("at once").expect("an answer");
         assert_eq!(answer.job.status, JobStatus::Completed);
         assert_eq!(published(&mut reader), [moved(id, JobStatus::Completed)]);

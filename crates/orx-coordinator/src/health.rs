@@ -41,9 +41,9 @@ impl Health {
             *since.get_or_insert(now.mono)
         };
         match error {
-            StoreError::Full => self.wakeups.store_is(Condition::StoreFull),
+            StoreError::Full => self.wakeups.set_store_condition(Condition::StoreFull),
             _ if now.mono.saturating_sub(since) >= AWAY_AFTER => {
-                self.wakeups.store_is(Condition::StoreAway);
+                self.wakeups.set_store_condition(Condition::StoreAway);
             }
             _ => {}
         }
@@ -61,7 +61,7 @@ impl Health {
     }
 
     fn is_back(&self, now: Now, heartbeat: Duration) {
-        self.wakeups.store_is(Condition::Well);
+        self.wakeups.set_store_condition(Condition::Well);
         let since = self.since.lock().take();
         let Some(since) = since else { return };
         tracing::info!("the store takes writes again");
@@ -85,7 +85,7 @@ pub(crate) async fn watch(context: &Context) -> Result<(), StoreError> {
             tokio::select! {
                 biased;
                 () = health.doubted.notified() => {}
-                () = health.wakeups.store_doubted() => {}
+                () = health.wakeups.store_unwell() => {}
             }
         }
         let mut pause = PAUSE.0;

@@ -154,7 +154,7 @@ pub(crate) async fn hear(
 /// What another node told: wakes those whom it concerns.
 pub fn heard(context: &Context, hint: &Notification) {
     // Those who wait here for jobs, and who gives out, if that is this node.
-    context.wakeups.heard(hint);
+    context.wakeups.apply(hint);
     if hint.room {
         {
             let mut rooms = context.rooms();

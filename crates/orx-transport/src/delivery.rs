@@ -1,4 +1,4 @@
-//! What a reader was handed, and how it answers.
+//! The batch of envelopes that a reader receives, and how the reader answers it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,78 +11,89 @@ use tokio::sync::oneshot;
 
 use crate::TransportError;
 
-/// Envelopes that one reader took together. It answers all of them in one call, or splits them and
-/// answers each part when it is done with it. Dropped unanswered, they come again (but those of
-/// [`Channel::Broadcast`](crate::Channel::Broadcast)).
+/// A batch of envelopes that one reader received. The reader answers all of them in one call, or splits
+/// the batch and answers each part when it has processed it. Envelopes that are dropped unanswered are
+/// delivered again, except those of [`Channel::Broadcast`](crate::Channel::Broadcast).
 #[derive(Default)]
-#[must_use = "what is dropped unanswered comes again"]
+#[must_use = "envelopes that are dropped unanswered are delivered again"]
 pub struct Deliveries {
     /// Each with its index in the batch as the transport delivered it.
     envelopes: Vec<(usize, Envelope)>,
-    /// `None` where the transport need not know what becomes of them.
+    /// `None` if the transport needs no answer.
     from: Option<Arc<dyn Acknowledge>>,
 }
 
-/// The acknowledgement of envelopes that their reader has already: it runs when it is polled.
+/// An acknowledgement that is sent when it is polled.
 pub type Acknowledgement = BoxFuture<'static, Result<(), TransportError>>;
 
-/// The transport's side of one batch of [`Deliveries`]. It knows the envelopes by their indexes in the
-/// batch as it was delivered; each is answered at most once, in however many calls.
+/// The transport's side of one batch of [`Deliveries`]. It identifies an envelope by its index in the
+/// batch as delivered. Each envelope is answered at most once; the answers may come in several calls.
 #[async_trait]
 pub trait Acknowledge: Send + Sync {
-    /// They will not come again, unless this fails. Whoever asked is told what became of each.
+    /// Acknowledges envelopes: they are not delivered again. Forwards each receipt to the publisher if
+    /// it waits for one.
+    ///
+    /// # Errors
+    /// The carrier did not confirm: they may be delivered again.
     async fn ack(&self, answered: Vec<(usize, Receipt)>) -> Result<(), TransportError>;
 
-    /// They come again at once, here or at another reader. After a failure they come again later.
+    /// Returns envelopes: they are delivered again at once, to this reader or another.
+    ///
+    /// # Errors
+    /// The carrier did not confirm: they are delivered again later.
     async fn nack(&self, returned: Vec<(usize, Envelope)>) -> Result<(), TransportError>;
 
-    /// Their reader dropped them: as [`Self::nack`], without waiting for anything.
+    /// The reader dropped these envelopes: as [`Self::nack`], without waiting.
     fn dropped(&self, returned: Vec<(usize, Envelope)>);
 }
 
 impl Deliveries {
+    /// A batch whose answers go to `from`.
     pub fn new(envelopes: Vec<Envelope>, from: Arc<dyn Acknowledge>) -> Self {
         Self { envelopes: envelopes.into_iter().enumerate().collect(), from: Some(from) }
     }
 
-    /// Of a channel on which nothing comes again.
+    /// A batch of a channel that never redelivers: answers are ignored.
     pub fn unanswered(envelopes: Vec<Envelope>) -> Self {
         Self { envelopes: envelopes.into_iter().enumerate().collect(), from: None }
     }
 
+    /// How many envelopes the batch holds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.envelopes.len()
     }
 
+    /// Whether the batch holds no envelope.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.envelopes.is_empty()
     }
 
-    /// In the order in which they came.
+    /// The envelopes, in the order of their delivery.
     pub fn envelopes(&self) -> impl ExactSizeIterator<Item = &Envelope> {
         self.envelopes.iter().map(|(_, envelope)| envelope)
     }
 
-    /// Keeps the first `at` and returns the rest.
+    /// Keeps the first `at` envelopes and returns the rest.
     pub fn split_off(&mut self, at: usize) -> Self {
         let rest = self.envelopes.split_off(at.min(self.envelopes.len()));
         Self { envelopes: rest, from: self.from.clone() }
     }
 
-    /// Those of which that is true, and the others.
-    pub fn partition(mut self, mut is: impl FnMut(&Envelope) -> bool) -> (Self, Self) {
+    /// Splits the batch into the envelopes that satisfy `predicate` and the others.
+    pub fn partition(mut self, mut predicate: impl FnMut(&Envelope) -> bool) -> (Self, Self) {
         let all = std::mem::take(&mut self.envelopes);
-        let (yes, no) = all.into_iter().partition(|(_, envelope)| is(envelope));
+        let (yes, no) = all.into_iter().partition(|(_, envelope)| predicate(envelope));
         let part = |envelopes| Self { envelopes, from: self.from.clone() };
         (part(yes), part(no))
     }
 
-    /// They are done with and will not come again; whoever asked is told what became of each.
+    /// Acknowledges all envelopes, each with its receipt, which the transport forwards to a publisher
+    /// that waits for it.
     ///
     /// # Errors
-    /// The transport could not be told: they may come again.
+    /// The transport did not confirm: the envelopes may be delivered again.
     pub async fn answer(
         mut self,
         mut receipt: impl FnMut(&Envelope) -> Receipt + Send,
@@ -99,7 +110,7 @@ impl Deliveries {
         from.ack(answered.collect()).await
     }
 
-    /// They are done with and will not come again.
+    /// Acknowledges all envelopes as [`Receipt::Recorded`].
     ///
     /// # Errors
     /// As [`Self::answer`].
@@ -107,10 +118,10 @@ impl Deliveries {
         self.answer(|_| Receipt::Recorded).await
     }
 
-    /// They come again at once.
+    /// Returns all envelopes: they are delivered again at once.
     ///
     /// # Errors
-    /// The transport could not be told: they come again later.
+    /// The transport did not confirm: they are delivered again later.
     pub async fn nack(mut self) -> Result<(), TransportError> {
         let returned = std::mem::take(&mut self.envelopes);
         match &self.from {
@@ -119,8 +130,8 @@ impl Deliveries {
         }
     }
 
-    /// The envelopes, before they are acknowledged: for a reader that can do without them as well as
-    /// with two of them. Not awaited, the acknowledgement may or may not take place.
+    /// Returns the envelopes before they are acknowledged, for a reader that tolerates both their loss
+    /// and a second delivery. If the acknowledgement is not awaited, it may or may not happen.
     pub fn accept(mut self) -> (Vec<Envelope>, Acknowledgement) {
         let (indexes, envelopes): (Vec<usize>, Vec<Envelope>) =
             std::mem::take(&mut self.envelopes).into_iter().unzip();
@@ -147,58 +158,62 @@ impl Drop for Deliveries {
     }
 }
 
-/// What becomes of envelopes that were published together, in their order.
-#[must_use = "they say what became of the envelopes"]
+/// The receipts of envelopes that were published together, in their order.
+#[must_use = "the receipts state what the reader did with the envelopes"]
 #[derive(Default)]
 pub struct Receipts {
-    /// `None`: all that is known of it is that it was taken.
-    told: Vec<Option<oneshot::Receiver<Receipt>>>,
+    /// `None`: the receipt is `Taken`, no other will come.
+    pending: Vec<Option<oneshot::Receiver<Receipt>>>,
 }
 
 impl Receipts {
-    /// Of so many that a broker has confirmed. What their reader does with them it tells nobody.
+    /// For `count` envelopes that the carrier has confirmed, and whose reader sends no receipt.
     pub fn taken(count: usize) -> Self {
-        Self { told: (0..count).map(|_| None).collect() }
+        Self { pending: (0..count).map(|_| None).collect() }
     }
 
-    /// Of envelopes whose readers tell what became of them. One who ends without a word leaves it at
-    /// `taken`.
-    pub fn told(told: Vec<oneshot::Receiver<Receipt>>) -> Self {
-        Self { told: told.into_iter().map(Some).collect() }
+    /// For envelopes whose reader sends a receipt for each. A sender that is dropped leaves its receipt
+    /// at [`Receipt::Taken`].
+    pub fn pending(pending: Vec<oneshot::Receiver<Receipt>>) -> Self {
+        Self { pending: pending.into_iter().map(Some).collect() }
     }
 
+    /// How many envelopes were published.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.told.len()
+        self.pending.len()
     }
 
+    /// Whether no envelope was published.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.told.is_empty()
+        self.pending.is_empty()
     }
 
+    /// Adds the receipts of envelopes that were published after these.
     pub fn append(&mut self, mut other: Self) {
-        self.told.append(&mut other.told);
+        self.pending.append(&mut other.pending);
     }
 
-    /// One for each envelope. What is not decided within that time is `taken`.
+    /// Waits for the receipts, at most for `time`, and returns one for each envelope: `Taken` where
+    /// none came in time.
     pub async fn within(self, time: Duration) -> Vec<Receipt> {
-        let mut receipts = vec![Receipt::Taken; self.told.len()];
-        let mut told = self.told;
+        let mut receipts = vec![Receipt::Taken; self.pending.len()];
+        let mut pending = self.pending;
         let all = async {
-            for (receipt, told) in receipts.iter_mut().zip(&mut told) {
-                let Some(decided) = told else { continue };
-                if let Ok(decided) = decided.await {
-                    *receipt = decided;
+            for (receipt, pending) in receipts.iter_mut().zip(&mut pending) {
+                let Some(receiver) = pending else { continue };
+                if let Ok(received) = receiver.await {
+                    *receipt = received;
                 }
-                *told = None;
+                *pending = None;
             }
         };
         if tokio::time::timeout(time, all).await.is_err() {
-            // Behind one that is not decided there may be some that are.
-            for (receipt, told) in receipts.iter_mut().zip(told) {
-                if let Some(Ok(decided)) = told.map(|mut told| told.try_recv()) {
-                    *receipt = decided;
+            // Receipts behind the one that did not come may be there.
+            for (receipt, pending) in receipts.iter_mut().zip(pending) {
+                if let Some(Ok(received)) = pending.map(|mut receiver| receiver.try_recv()) {
+                    *receipt = received;
                 }
             }
         }

@@ -1,8 +1,9 @@
-//! `direct` in one process: bounded queues, no serialisation, no broker. Between processes
-//! [`crate::http`] carries to and from such a hub.
+//! The transport `direct` within one process: bounded queues, no serialisation, no broker. Between
+//! processes [`crate::http`] carries to and from such a hub.
 //!
-//! What was published and not acked lives as long as the hub: readers may come and go. An inbox that
-//! nobody has read for [`INBOX_KEPT`] is given up with what waits in it; recovery heals that.
+//! Envelopes that are not acknowledged live as long as the hub, whether or not they have a reader. The
+//! hub discards an inbox, with its envelopes, that has had no reader for [`INBOX_RETENTION`]; recovery
+//! heals that loss.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -21,14 +22,14 @@ use crate::{
     TransportError,
 };
 
-/// Envelopes that wait in one channel; each may carry many jobs.
+/// Most envelopes that wait in one channel; each may carry many jobs.
 const CHANNEL_ENVELOPES: usize = 1_024;
-/// How long a publisher waits for room.
+/// How long a publisher waits for space in a channel.
 const PUBLISH_WAIT: Duration = Duration::from_secs(5);
-/// A reader that is away for less finds its inbox as it left it.
-pub const INBOX_KEPT: Duration = Duration::from_secs(60);
+/// How long an inbox without a reader is retained.
+const INBOX_RETENTION: Duration = Duration::from_secs(60);
 
-/// Cheap to clone; all clones are one hub.
+/// Queues in this process. All clones share one hub.
 #[derive(Clone)]
 pub struct Direct {
     hub: Arc<Hub>,
@@ -37,18 +38,18 @@ pub struct Direct {
 struct Hub {
     enqueue: Arc<Queue>,
     events: Vec<Arc<Queue>>,
-    /// Only inboxes that have, or had, a reader and are not yet given up.
+    /// The inboxes that have a reader, or had one within [`INBOX_RETENTION`].
     inboxes: Mutex<HashMap<Incarnation, Inbox>>,
     broadcast: broadcast::Sender<Arc<Envelope>>,
-    /// Never anything but connected.
+    /// Always connected.
     state: watch::Sender<SubscriptionState>,
 }
 
 struct Inbox {
     queue: Arc<Queue>,
-    /// Grows with each reader: who is not the newest has been taken over from.
+    /// Number of the newest reader. It took over from those with a lower number.
     reader: u64,
-    /// Since when nobody reads; `None` while somebody does.
+    /// When the last reader was dropped; `None` while there is a reader.
     left_at: Option<Instant>,
 }
 
@@ -59,6 +60,7 @@ impl Default for Direct {
 }
 
 impl Direct {
+    /// An empty hub.
     #[must_use]
     pub fn new() -> Self {
         let events_changed = Arc::new(Notify::new());
@@ -103,12 +105,12 @@ impl Transport for Direct {
     async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
         if let Channel::Broadcast = to {
             for envelope in envelopes {
-                // An error says that nobody listens, which is allowed here.
+                // An error means that there is no reader, which is allowed here.
                 let _ = self.hub.broadcast.send(Arc::new(envelope));
             }
             return Ok(());
         }
-        let plain = |envelope| Item { envelope, receipt: None, place: 0 };
+        let plain = |envelope| Item { envelope, receipt: None, position: 0 };
         self.push(to, envelopes.into_iter().map(plain).collect()).await
     }
 
@@ -124,13 +126,13 @@ impl Transport for Direct {
         }
         let mut receipts = Vec::with_capacity(envelopes.len());
         let items = envelopes.into_iter().map(|envelope| {
-            let (receipt, told) = oneshot::channel();
-            receipts.push(told);
-            Item { envelope, receipt: Some(receipt), place: 0 }
+            let (receipt, receiver) = oneshot::channel();
+            receipts.push(receiver);
+            Item { envelope, receipt: Some(receipt), position: 0 }
         });
         let items = items.collect();
         self.push(to, items).await?;
-        Ok(Receipts::told(receipts))
+        Ok(Receipts::pending(receipts))
     }
 
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError> {
@@ -138,12 +140,12 @@ impl Transport for Direct {
             Channel::Broadcast => {
                 let (receiver, state) =
                     (self.hub.broadcast.subscribe(), self.hub.state.subscribe());
-                return Ok(Box::new(Listener { receiver, state }));
+                return Ok(Box::new(BroadcastReader { receiver, state }));
             }
             Channel::Inbox(of) => {
                 let mut inboxes = lock(&self.hub.inboxes);
                 inboxes.retain(|_, inbox| {
-                    inbox.left_at.is_none_or(|left_at| left_at.elapsed() < INBOX_KEPT)
+                    inbox.left_at.is_none_or(|left_at| left_at.elapsed() < INBOX_RETENTION)
                 });
                 let inbox = inboxes.entry(of).or_insert_with(|| Inbox {
                     queue: Arc::new(Queue::default()),
@@ -153,7 +155,7 @@ impl Transport for Direct {
                 inbox.reader += 1;
                 inbox.left_at = None;
                 let number = inbox.reader;
-                // The reader before may be asleep on the queue: it wakes, and finds that it is over.
+                // The previous reader may wait on the queue: it wakes and finds itself superseded.
                 inbox.queue.changed.notify_waiters();
                 Some((of, number, Arc::downgrade(&self.hub)))
             }
@@ -174,29 +176,29 @@ impl Transport for Direct {
     }
 }
 
-/// What waits in a queue, with who wants to know what becomes of it.
+/// An envelope in a queue.
 struct Item {
     envelope: Envelope,
+    /// `None` if the publisher waits for no receipt.
     receipt: Option<oneshot::Sender<Receipt>>,
-    /// Grows along its queue, which gives it.
-    place: u64,
+    /// Its position in the order of its queue, which assigns it.
+    position: u64,
 }
 
-/// Bounded, with room counted in envelopes. A batch larger than the bound goes in when it is empty.
+/// Bounded by a count of envelopes. A batch larger than the bound is accepted by an empty queue.
 #[derive(Default)]
 struct Queue {
-    waiting: Mutex<Waiting>,
-    /// Shared by the queues of all shards, so that one reader can sleep on many.
+    waiting: Mutex<QueuedItems>,
+    /// Shared by the queues of all shards, so that one reader can wait on many.
     changed: Arc<Notify>,
-    room: Notify,
+    space: Notify,
 }
 
 #[derive(Default)]
-struct Waiting {
-    /// By their places.
+struct QueuedItems {
+    /// Ordered by position.
     items: VecDeque<Item>,
-    /// How many there have been.
-    placed: u64,
+    last_position: u64,
 }
 
 impl Queue {
@@ -206,23 +208,23 @@ impl Queue {
 
     async fn push(&self, items: Vec<Item>) {
         loop {
-            // Armed before looking: room made in between is not missed.
-            let room = self.room.notified();
+            // Armed before the check: space freed in between is not missed.
+            let space = self.space.notified();
             {
                 let mut waiting = lock(&self.waiting);
                 let there = waiting.items.len();
                 if there == 0 || there + items.len() <= CHANNEL_ENVELOPES {
                     for item in items {
-                        waiting.placed += 1;
-                        let place = waiting.placed;
-                        waiting.items.push_back(Item { place, ..item });
+                        waiting.last_position += 1;
+                        let position = waiting.last_position;
+                        waiting.items.push_back(Item { position, ..item });
                     }
                     drop(waiting);
                     self.changed.notify_waiters();
                     return;
                 }
             }
-            room.await;
+            space.await;
         }
     }
 
@@ -232,15 +234,15 @@ impl Queue {
         let taken: Vec<Item> = waiting.items.drain(..count).collect();
         drop(waiting);
         if !taken.is_empty() {
-            self.room.notify_waiters();
+            self.space.notify_waiters();
         }
         taken
     }
 
-    /// Back to its place: before those that wait, and in order with others that are given back.
-    fn give_back(&self, item: Item) {
+    /// Returns an item to its position, ahead of the items that were never taken.
+    fn put_back(&self, item: Item) {
         let mut waiting = lock(&self.waiting);
-        let before = waiting.items.partition_point(|other| other.place < item.place);
+        let before = waiting.items.partition_point(|other| other.position < item.position);
         waiting.items.insert(before, item);
         drop(waiting);
         self.changed.notify_waiters();
@@ -248,16 +250,17 @@ impl Queue {
 }
 
 struct DirectReader {
-    /// All wake the same `changed`.
+    /// They share one `changed`.
     queues: Vec<Arc<Queue>>,
-    /// Where the next round begins, so that no queue starves behind a busy one.
+    /// Index of the queue with which the next round begins, so that no queue starves behind a busy one.
     first: usize,
+    /// For an inbox: whose it is, the number of this reader, and the hub.
     reader: Option<(Incarnation, u64, Weak<Hub>)>,
     state: watch::Receiver<SubscriptionState>,
 }
 
 impl DirectReader {
-    /// A newer reader has the inbox, or it was given up.
+    /// The error to end with if a newer reader took over the inbox, or the hub discarded it.
     fn taken_over(&self) -> Option<TransportError> {
         let (of, number, hub) = self.reader.as_ref()?;
         let Some(hub) = hub.upgrade() else { return Some(TransportError::Closed) };
@@ -276,7 +279,7 @@ impl DirectReader {
                 if let Some(receipt) = item.receipt {
                     receipts.insert(envelopes.len(), receipt);
                 }
-                taken.places.push((Arc::clone(queue), item.place));
+                taken.positions.push((Arc::clone(queue), item.position));
                 envelopes.push(item.envelope);
             }
             if envelopes.len() >= most {
@@ -299,7 +302,7 @@ impl Subscription for DirectReader {
             return Err(TransportError::Closed);
         };
         loop {
-            // Armed before looking: what comes in between is not missed.
+            // Armed before the check: an item that arrives in between is not missed.
             let armed = changed.notified();
             if let Some(over) = self.taken_over() {
                 return Err(over);
@@ -331,9 +334,9 @@ impl Drop for DirectReader {
 /// One batch that a reader took.
 #[derive(Default)]
 struct Taken {
-    /// Of each envelope where it was, to give it back.
-    places: Vec<(Arc<Queue>, u64)>,
-    /// Of those whose publishers want to know what becomes of them, and that are not answered.
+    /// The queue of each envelope and its position there, to return it.
+    positions: Vec<(Arc<Queue>, u64)>,
+    /// By index of the envelope: the receipts that publishers still wait for.
     receipts: Mutex<BTreeMap<usize, oneshot::Sender<Receipt>>>,
 }
 
@@ -343,9 +346,9 @@ impl Acknowledge for Taken {
         let mut receipts = lock(&self.receipts);
         if !receipts.is_empty() {
             for (index, receipt) in answered {
-                if let Some(teller) = receipts.remove(&index) {
-                    // Whoever asked may be gone.
-                    let _ = teller.send(receipt);
+                if let Some(sender) = receipts.remove(&index) {
+                    // The publisher may have stopped waiting.
+                    let _ = sender.send(receipt);
                 }
             }
         }
@@ -359,32 +362,32 @@ impl Acknowledge for Taken {
 
     fn dropped(&self, returned: Vec<(usize, Envelope)>) {
         for (index, envelope) in returned {
-            if let Some((queue, place)) = self.places.get(index) {
+            if let Some((queue, position)) = self.positions.get(index) {
                 let receipt = lock(&self.receipts).remove(&index);
-                queue.give_back(Item { envelope, receipt, place: *place });
+                queue.put_back(Item { envelope, receipt, position: *position });
             }
         }
     }
 }
 
-struct Listener {
+struct BroadcastReader {
     receiver: broadcast::Receiver<Arc<Envelope>>,
     state: watch::Receiver<SubscriptionState>,
 }
 
 #[async_trait]
-impl Subscription for Listener {
+impl Subscription for BroadcastReader {
     async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
             match self.receiver.recv().await {
-                Ok(envelope) => heard.push(Arc::unwrap_or_clone(envelope)),
-                // Some were missed: allowed on this channel.
+                Ok(envelope) => received.push(Arc::unwrap_or_clone(envelope)),
+                // Envelopes were lost, which is allowed on this channel.
                 Err(broadcast::error::RecvError::Lagged(_)) => continue,
                 Err(broadcast::error::RecvError::Closed) => return Err(TransportError::Closed),
             }
-            if heard.len() >= most || self.receiver.is_empty() {
-                return Ok(Deliveries::unanswered(heard));
+            if received.len() >= most || self.receiver.is_empty() {
+                return Ok(Deliveries::unanswered(received));
             }
         }
     }

@@ -1,22 +1,22 @@
-//! Carries envelopes between coordinators and workers. The store is true; this only carries.
+//! Carries envelopes between coordinators and workers: the [`Transport`] trait and its
+//! implementations. The store holds the truth; a transport only carries.
 //!
-//! Depends on `orx-model` and `orx-feed` only. Knows no store and decides nothing.
+//! Depends on `orx-model` and `orx-feed`. It must not know stores, and it decides nothing about jobs.
 //!
-//! Delivery is at least once and in no promised order: a reader can see one
-//! [`Envelope::id`](orx_model::message::Envelope::id) twice, and is written so that the second time
-//! changes nothing. Nothing here grows without bound: a full channel makes its publishers wait, and
-//! then refuses them.
+//! Delivery is at least once and in no promised order: a reader may receive one
+//! [`Envelope::id`](orx_model::message::Envelope::id) twice and must treat the second delivery as a
+//! no-op. Every queue is bounded: publishing to a full channel waits, then fails.
 //!
-//! Whatever carries, a broker or this process, is reconnected to by itself: readers see no error of a
-//! connection, they wait, and [`Subscription::state`] says how it stands. Publishers see it, and what
-//! they tried to publish may have been taken.
+//! A transport reconnects by itself. A reader never sees a connection error: it waits, and
+//! [`Subscription::state`] reports the state of the connection. A publisher does see the error, and the
+//! transport may have accepted the envelopes nevertheless.
 
 mod delivery;
-pub mod direct;
+mod direct;
 pub mod http;
 mod links;
-pub mod notice;
 mod peers;
+mod wakeups;
 
 use std::fmt;
 
@@ -29,44 +29,50 @@ use tokio::time::Instant;
 pub use delivery::{Acknowledge, Acknowledgement, Deliveries, Receipts};
 pub use direct::Direct;
 pub use links::{LinkOf, Links, OpenLink};
-pub use notice::Wakeups;
 pub use peers::{Peer, PeerList, PeerNodes};
+pub use wakeups::Wakeups;
 
-/// Where an envelope goes: every transport offers these four and nothing more.
+/// The destination of an envelope. Every transport offers these four kinds and no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
-    /// Requests for jobs; any one node takes each. Acked after commit, so none is lost.
+    /// Requests to enqueue jobs. Readers compete: one node receives each request and acknowledges it
+    /// after the commit, so that none is lost.
     Enqueue,
-    /// What one worker or node reads. Loss is healed by reconcilers.
+    /// Messages to one worker or node. The reconcilers heal a loss.
     Inbox(Incarnation),
-    /// What workers tell about the jobs of one shard, read by its owner. Acked after commit.
+    /// Reports of workers about the jobs of one shard. Its owner reads them and acknowledges each after
+    /// the commit.
     Events(Shard),
-    /// Read by every node that is alive; loss is allowed.
+    /// Messages to every live node. Loss is allowed.
     Broadcast,
 }
 
-/// One of 64 parts of all jobs: `job id mod 64`.
+/// One of the [`Shard::COUNT`] parts of all jobs: `job id mod 64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard(u8);
 
 impl Shard {
+    /// How many shards there are, in every cluster.
     pub const COUNT: u8 = 64;
 
+    /// The shard of a job.
     #[must_use]
     pub fn of(job: JobId) -> Self {
         Self(job.0.rem_euclid(i64::from(Self::COUNT)) as u8)
     }
 
+    /// All shards, by number.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT).map(Self)
     }
 
-    /// `None` for a number that is none.
+    /// `None` if `number` is not below [`Self::COUNT`].
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         (number < Self::COUNT).then_some(Self(number))
     }
 
+    /// From 0 to [`Self::COUNT`] - 1.
     #[must_use]
     pub fn number(self) -> u8 {
         self.0
@@ -79,35 +85,57 @@ impl fmt::Display for Shard {
     }
 }
 
+/// Why a transport did not carry.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Nobody took from the channel for as long as a publisher waits. Nothing was accepted.
+    /// The channel had no free space for as long as a publisher waits. Nothing was accepted.
     #[error("the channel {channel:?} is full")]
-    Full { channel: Channel },
-    /// Nobody reads that inbox: its owner is gone, or not yet there. Nothing was accepted.
+    Full {
+        /// The channel that was published to.
+        channel: Channel,
+    },
+    /// The channel has no reader: its owner has ended or has not started yet. Nothing was accepted.
     #[error("nobody reads {channel:?}")]
-    NoReader { channel: Channel },
-    /// Nobody answered: it may have been done, or not.
+    NoReader {
+        /// The channel that was published to, or that cannot be read here.
+        channel: Channel,
+    },
+    /// No answer came: the envelopes may or may not have been accepted. Holds the reason.
     #[error("could not reach {0}")]
     Unreachable(String),
-    /// A newer reader has that inbox.
+    /// A newer reader took over this inbox.
     #[error("another reader took over {channel:?}")]
-    TakenOver { channel: Channel },
+    TakenOver {
+        /// The inbox.
+        channel: Channel,
+    },
+    /// The transport has shut down.
     #[error("the transport is closed")]
     Closed,
 }
 
+/// Carries batches of envelopes to channels, and lets readers subscribe to them.
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// Takes all envelopes or none, in one batch. Returns once whatever carries has confirmed that it
-    /// has them; until then they may be lost. Where that is a queue of this process, they are lost with
-    /// the process, and where nobody takes them out of it: what must not be lost is kept until its
-    /// reader has answered it, by a receipt or a message. Cancelled, or failed as [`TransportError::Unreachable`]:
-    /// they may have been taken. Tried again with the same ids they do no harm.
+    /// Publishes all envelopes or none, as one batch. Returns once the carrier (a broker, a node, or a
+    /// queue in this process) has confirmed that it holds them; until then they may be lost. A queue in
+    /// this process loses them when the process ends, or when its owner discards the queue. A sender
+    /// that must not lose an envelope therefore keeps it until the reader has answered it, by a receipt
+    /// or a message.
+    ///
+    /// After a cancelled call the envelopes may have been accepted. Publishing them again with the same
+    /// ids does no harm.
+    ///
+    /// # Errors
+    /// Any [`TransportError`]. After [`TransportError::Unreachable`] the envelopes may have been
+    /// accepted.
     async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError>;
 
-    /// As [`Self::publish`], and what becomes of each envelope, as far as its reader tells: a broker
-    /// only knows that it has them.
+    /// As [`Self::publish`]; the receipts resolve to what the reader did with each envelope. Over a
+    /// broker each is [`Receipt::Taken`](orx_model::wire::Receipt::Taken): it knows no more.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
     async fn publish_for_receipts(
         &self,
         to: Channel,
@@ -118,89 +146,122 @@ pub trait Transport: Send + Sync {
         Ok(Receipts::taken(count))
     }
 
-    /// A reader of `Enqueue`, of one inbox, or of the broadcast. Of an inbox it is the only one: a
-    /// second takes over from the first. On `Enqueue` readers compete. On `Broadcast` each sees
-    /// what is published from now on. Dropped, its unanswered deliveries come to the next reader.
+    /// Subscribes to one channel. An inbox has one reader: a second takes over from the first. Readers
+    /// of `Enqueue` compete. Each reader of `Broadcast` receives what is published from now on. When a
+    /// subscription is dropped, the next reader receives its unanswered deliveries.
     ///
-    /// Returns once it is connected, or has tried for some seconds and goes on trying.
+    /// Returns once the subscription is connected. One that cannot connect within some seconds is
+    /// returned as well, and goes on trying.
     ///
     /// # Errors
-    /// That channel cannot be read here; trying again will not help.
+    /// This process cannot read that channel; trying again does not help.
     async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, TransportError>;
 
-    /// One reader of the events of several shards. Readers of one shard compete. Otherwise as
+    /// Subscribes to the events of several shards. Readers of one shard compete. Otherwise as
     /// [`Self::subscribe`].
+    ///
+    /// # Errors
+    /// As [`Self::subscribe`].
     async fn subscribe_events(
         &self,
         shards: Vec<Shard>,
     ) -> Result<Box<dyn Subscription>, TransportError>;
 }
 
+/// A reader of one channel, or of the events of several shards.
 #[async_trait]
 pub trait Subscription: Send {
-    /// At least one delivery, and those that wait already, at most `most` (at least 1). While the
-    /// connection is broken it waits. Cancelling loses nothing.
+    /// Waits for a delivery and returns it with those that wait already, at most `most` (at least 1).
+    /// While the connection is broken it waits. Cancelling loses nothing.
     ///
     /// # Errors
-    /// [`TransportError::TakenOver`] and [`TransportError::Closed`]: nothing more comes here.
+    /// [`TransportError::TakenOver`] and [`TransportError::Closed`]: no more deliveries follow.
     async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError>;
 
-    /// How it stands with whatever carries, now and from now on.
+    /// The state of the connection to the carrier, now and as it changes.
     fn state(&self) -> watch::Receiver<SubscriptionState>;
 }
 
+/// How a subscription is connected to its carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionState {
+    /// Whether it is connected, and since when.
     pub connection: Connection,
-    /// When a message that this process published itself last came back to it. `None`: not yet, or
-    /// that is not known here.
+    /// When a message that this process published last came back to it. `None`: not yet, or the
+    /// transport does not measure it.
     pub last_echo: Option<Instant>,
 }
 
 impl SubscriptionState {
+    /// Connected, without an echo so far.
     #[must_use]
     pub fn connected(since: Instant) -> Self {
         Self { connection: Connection::Connected { since }, last_echo: None }
     }
 
+    /// Whether the subscription is connected now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self.connection, Connection::Connected { .. })
     }
 }
 
+/// The connection of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
-    /// What was sent while it was not connected may be lost, where its channel allows loss.
-    Connected { since: Instant },
-    /// It is tried without end.
-    Reconnecting { since: Instant, why: String },
+    /// Envelopes sent before `since` may be lost where their channel allows loss.
+    Connected {
+        /// When it was connected.
+        since: Instant,
+    },
+    /// The subscription tries to reconnect, without limit.
+    Reconnecting {
+        /// When the connection broke, or when the first attempt to connect began.
+        since: Instant,
+        /// The reason of the last failure, for people.
+        why: String,
+    },
 }
 
-/// How a worker registers and stays alive: a call and its answer, to any coordinator, whatever the
-/// transport.
+/// How a worker registers and renews its lease: calls to any coordinator, whatever the transport.
 #[async_trait]
 pub trait Gateway: Send + Sync {
+    /// Registers a new incarnation of a worker.
+    ///
+    /// # Errors
+    /// Any [`GatewayError`].
     async fn register(
         &self,
         registration: WorkerRegistration,
     ) -> Result<HeartbeatAnswer, GatewayError>;
 
+    /// Renews the lease of a registered incarnation and reports its state.
+    ///
+    /// # Errors
+    /// Any [`GatewayError`].
     async fn heartbeat(&self, heartbeat: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError>;
 }
 
-/// A coordinator's side of it, for workers in other processes: whoever calls has shown the secret of
-/// which this is the hash, and is believed to be the worker only if that is the secret it registered
-/// with.
+/// The coordinator's side of [`Gateway`] for workers in other processes. `secret` is the hash of the
+/// secret that the caller presented; the coordinator accepts a caller as the worker only if the worker
+/// registered with that secret.
 #[async_trait]
 pub trait GatewayServer: Send + Sync {
-    /// A new incarnation is from now on known by this secret.
+    /// Registers a new incarnation, bound to this secret.
+    ///
+    /// # Errors
+    /// Any [`GatewayError`].
     async fn register(
         &self,
         registration: WorkerRegistration,
         secret: SecretHash,
     ) -> Result<HeartbeatAnswer, GatewayError>;
 
+    /// Renews the lease of a registered incarnation and records its state.
+    ///
+    /// # Errors
+    /// [`GatewayError::NotThisWorker`] if the incarnation registered with another secret; otherwise any
+    /// [`GatewayError`].
     async fn heartbeat(
         &self,
         heartbeat: WorkerHeartbeat,
@@ -208,10 +269,13 @@ pub trait GatewayServer: Send + Sync {
     ) -> Result<HeartbeatAnswer, GatewayError>;
 }
 
-/// A node's side of what other nodes publish to it, where nothing else carries between them.
+/// Receives what other nodes publish to this one, where no broker carries between them.
 #[async_trait]
 pub trait PeerServer: Send + Sync {
-    /// To those who read here, and to nobody at a third node.
+    /// Publishes to the readers at this node only: nothing is relayed to a third node.
+    ///
+    /// # Errors
+    /// [`TransportError::NoReader`] if the inbox is not read here; otherwise as [`Transport::publish`].
     async fn publish_here(
         &self,
         to: Channel,
@@ -219,16 +283,17 @@ pub trait PeerServer: Send + Sync {
     ) -> Result<(), TransportError>;
 }
 
+/// Why a registration or a heartbeat failed. Each holds the reason, for people.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// Try again, here or elsewhere.
+    /// No coordinator answered. The call may be repeated, there or at another coordinator.
     #[error("no coordinator answered: {0}")]
     Unreachable(String),
-    /// Trying again will not help.
+    /// The coordinator rejected the worker. Trying again does not help.
     #[error("the coordinator refused this worker: {0}")]
     Refused(String),
-    /// Another registered this incarnation, or this one did and never heard the answer: only a new
-    /// incarnation can go on.
+    /// The incarnation is registered with another secret: by another worker, or by this one, which
+    /// never received the answer. Only a new incarnation can go on.
     #[error("the coordinator knows this worker by another secret: {0}")]
     NotThisWorker(String),
 }

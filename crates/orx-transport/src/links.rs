@@ -1,5 +1,5 @@
-//! What a node reads, and how each of it stands with whatever carries: for those who ask whether the
-//! node hears its workers and its peers, and whether its workers hear it.
+//! The links of a node: the subscriptions read at this node, each with the state of its connection.
+//! They answer whether workers and peers reach the node, and whether the node reaches its workers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use tokio::time::Instant;
 
 use crate::{Connection, SubscriptionState};
 
-/// Workers of which is remembered since when they read no more here.
-const ENDED: usize = 1_000;
+/// Most closed links whose end is remembered.
+const ENDED_MAX: usize = 1_000;
 
-/// What is read.
+/// Which subscription a link belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkOf {
-    /// What workers tell, by this node.
+    /// The events of workers, read by this node.
     Events,
-    /// What nodes tell each other, by this node.
+    /// The notifications of other nodes, read by this node.
     Broadcast,
-    /// What is sent to a worker, by it. Known where this node carries that.
+    /// The inbox of a worker, read by the worker. Known where this node hosts that inbox.
     Inbox(Incarnation),
 }
 
-/// Cheap to clone; all clones are one.
+/// The open links of a node, and those that closed lately. All clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
     known: Arc<Mutex<Known>>,
@@ -35,11 +35,13 @@ pub struct Links {
 struct Known {
     /// Each with the number of its newest reader.
     open: HashMap<LinkOf, (u64, watch::Receiver<SubscriptionState>)>,
+    /// When each closed.
     ended: HashMap<LinkOf, Instant>,
+    /// How many readers were numbered so far.
     count: u64,
 }
 
-/// Its link is open while it lives.
+/// Keeps its link open until it is dropped.
 #[derive(Debug)]
 pub struct OpenLink {
     links: Links,
@@ -48,6 +50,7 @@ pub struct OpenLink {
 }
 
 impl Links {
+    /// Opens a link whose state follows `state`. It replaces an open link of the same subscription.
     #[must_use]
     pub fn open(&self, of: LinkOf, state: watch::Receiver<SubscriptionState>) -> OpenLink {
         let mut known = self.known();
@@ -58,13 +61,13 @@ impl Links {
         OpenLink { links: self.clone(), of, number }
     }
 
-    /// Somebody reads that.
+    /// Whether the subscription has a reader now.
     #[must_use]
     pub fn is_open(&self, of: LinkOf) -> bool {
         self.known().open.contains_key(&of)
     }
 
-    /// `None`: it was not read here lately.
+    /// `None`: the subscription had no reader at this node lately.
     #[must_use]
     pub fn state(&self, of: LinkOf) -> Option<SubscriptionState> {
         let known = self.known();
@@ -86,10 +89,10 @@ impl Links {
 impl Drop for OpenLink {
     fn drop(&mut self) {
         let mut known = self.links.known();
-        // A newer one may have taken over.
+        // A newer reader may have taken over.
         if known.open.get(&self.of).is_some_and(|(number, _)| *number == self.number) {
             known.open.remove(&self.of);
-            if known.ended.len() >= ENDED {
+            if known.ended.len() >= ENDED_MAX {
                 known.ended.clear();
             }
             known.ended.insert(self.of, Instant::now());

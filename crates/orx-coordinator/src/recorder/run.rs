@@ -329,7 +329,7 @@ impl Recorder {
                 self.logs_grew(chunks.iter().map(|chunk| chunk.job));
                 return Ok(());
             }
-            Err(StoreError::Full) => self.context.wakeups.store_is(Condition::StoreFull),
+            Err(StoreError::Full) => self.context.wakeups.set_store_condition(Condition::StoreFull),
             Err(StoreError::Backend { .. }) => {}
             Err(error) => return Err(error),
         }

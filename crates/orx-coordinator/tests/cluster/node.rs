@@ -172,7 +172,7 @@ impl Node {
     /// In good order.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
-        self.wakeups.stopping();
+        self.wakeups.set_stopping();
         self.stop.cancel();
     }
 

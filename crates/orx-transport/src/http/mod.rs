@@ -1,9 +1,13 @@
-//! `direct` between processes, over HTTP: [`HttpTransport`] is a worker's side, [`PeerTransport`] a coordinator's. What
-//! is sent and answered stands in [`orx_model::wire`]; the server's side of it is `orx-api`'s.
+//! The transport `direct` between processes, over HTTP: [`HttpTransport`] is a worker's side,
+//! [`PeerTransport`] a coordinator's. Requests and answers are defined in [`orx_model::wire`]; `orx-api`
+//! serves them.
 //!
-//! A request that was cut off may have been taken: what is sent is safe to send again.
+//! A request whose answer is lost may have been processed, so every request is safe to repeat.
 
+mod endpoints;
 mod http_transport;
+mod inbox;
+mod outbox;
 mod peer_transport;
 
 use std::fmt;
@@ -11,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::secret::WORKER_SECRET;
-use orx_model::{Problem, WorkerSecret};
+use orx_model::{Code, Problem, WorkerSecret};
 use reqwest::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,11 +23,19 @@ use serde::de::DeserializeOwned;
 pub use http_transport::{HttpTransport, HttpTransportOptions};
 pub use peer_transport::PeerTransport;
 
-/// What proves who asks. Shown nowhere.
+/// How long a publisher waits for space, and a subscriber for its connection.
+const PUBLISH_WAIT: Duration = Duration::from_secs(5);
+/// The first pause before a repeated request.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause before a repeated request.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// The token that authenticates a caller. Its `Debug` output hides it.
 #[derive(Clone)]
 pub struct Token(Arc<str>);
 
 impl Token {
+    /// From the text of the token.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.into())
@@ -36,16 +48,16 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What a call shows of its caller.
+/// The credentials of a request.
 #[derive(Clone, Copy)]
-struct Who<'a> {
+struct Caller<'a> {
     token: &'a Token,
-    /// Of a worker, once it has registered.
+    /// The secret of a worker that has registered.
     secret: Option<&'a WorkerSecret>,
 }
 
-impl Who<'_> {
-    fn shown(self, call: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+impl Caller<'_> {
+    fn authenticate(self, call: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         let call = call.bearer_auth(&*self.token.0);
         let secret = self.secret.and_then(|secret| HeaderValue::from_str(secret.expose()).ok());
         match secret {
@@ -58,67 +70,84 @@ impl Who<'_> {
     }
 }
 
-/// Why a call was not answered with what it asks for.
+/// Why a call failed.
 #[derive(Debug)]
 enum CallError {
-    /// No answer, or none that is one of ours: elsewhere, or later, there may be one.
-    Away(String),
-    /// No answer in the time that there was: it may be frozen.
-    Silent,
+    /// The connection failed, or the answer is not one of orx. A later call, or one to another node, may
+    /// succeed. Holds the reason.
+    NoAnswer(String),
+    /// No answer came within the timeout: the peer may hang.
+    TimedOut,
+    /// The peer answered with a problem.
     Problem(Box<Problem>),
 }
 
 impl CallError {
-    fn is_silent(&self) -> bool {
-        matches!(self, Self::Silent)
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut)
     }
 
     fn why(&self) -> String {
         match self {
-            Self::Away(why) => why.clone(),
-            Self::Silent => "it says nothing".to_owned(),
+            Self::NoAnswer(why) => why.clone(),
+            Self::TimedOut => "no answer in time".to_owned(),
             Self::Problem(problem) => problem.to_string(),
         }
     }
+}
+
+/// Whether repeating a call that was answered with this code is useless.
+fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unauthenticated
+            | Code::NotAllowed
+            | Code::NotThisWorker
+            | Code::ForeignOrigin
+            | Code::BadRequest
+            | Code::UnsupportedMediaType
+    )
 }
 
 async fn post<T: DeserializeOwned>(
     http: &reqwest::Client,
     url: &str,
     path: &str,
-    who: Who<'_>,
+    caller: Caller<'_>,
     body: &impl Serialize,
-    within: Duration,
+    timeout: Duration,
 ) -> Result<T, CallError> {
     let call = async {
-        let response = who
-            .shown(http.post(format!("{url}{path}")))
+        let response = caller
+            .authenticate(http.post(format!("{url}{path}")))
             .json(body)
             .send()
             .await
-            .map_err(|error| CallError::Away(innermost(&error)))?;
+            .map_err(|error| CallError::NoAnswer(innermost(&error)))?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(|error| CallError::Away(innermost(&error)))?;
+        let bytes =
+            response.bytes().await.map_err(|error| CallError::NoAnswer(innermost(&error)))?;
         if status.is_success() {
             return serde_json::from_slice(&bytes)
-                .map_err(|error| CallError::Away(format!("not the answer of an orx: {error}")));
+                .map_err(|error| CallError::NoAnswer(format!("not an answer of orx: {error}")));
         }
-        Err(refused(status.as_u16(), &bytes))
+        Err(rejection(status.as_u16(), &bytes))
     };
-    match tokio::time::timeout(within, call).await {
+    match tokio::time::timeout(timeout, call).await {
         Ok(answered) => answered,
-        Err(_) => Err(CallError::Silent),
+        Err(_) => Err(CallError::TimedOut),
     }
 }
 
-fn refused(status: u16, bytes: &[u8]) -> CallError {
+/// The error of an answer that is not a success.
+fn rejection(status: u16, bytes: &[u8]) -> CallError {
     match serde_json::from_slice::<Problem>(bytes) {
         Ok(problem) => CallError::Problem(Box::new(problem)),
-        Err(_) => CallError::Away(format!("it answered {status}")),
+        Err(_) => CallError::NoAnswer(format!("status {status} without a problem document")),
     }
 }
 
-/// The innermost cause says most: `connection refused`. Never the URL, which may hold a password.
+/// The innermost cause, which tells most: `connection refused`. Never the URL: it may hold a password.
 fn innermost(error: &reqwest::Error) -> String {
     let mut source: &dyn std::error::Error = error;
     while let Some(inner) = source.source() {

@@ -1,4 +1,4 @@
-//! A coordinator's side: what is carried in its own process, and in those of other nodes.
+//! A coordinator's side of `direct` over HTTP: carries within this process and to other nodes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,34 +12,35 @@ use parking_lot::Mutex;
 
 use tokio::sync::watch;
 
-use super::{CallError, Token, Who, post};
+use super::{CallError, Caller, Token, post};
 use crate::{
     Channel, Deliveries, LinkOf, Links, OpenLink, Peer, PeerNodes, PeerServer, Receipts, Shard,
     Subscription, SubscriptionState, Transport, TransportError,
 };
 
-/// What one node tells another is short, and others wait for it.
-const WITHIN: Duration = Duration::from_secs(2);
-/// Workers of which it is remembered which node reaches them.
-const REMEMBERED: usize = 10_000;
+/// Timeout of a call to another node. The messages are short, and jobs wait for them.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most workers for which the node that hosts their inbox is remembered.
+const INBOX_HOSTS_MAX: usize = 10_000;
 
-/// Events and requests are read from the transport of this process, which the API of this node fills.
-/// Inboxes are where their readers are: here, or at another node. What is broadcast goes to all.
+/// Carries between nodes without a broker. This node reads events and enqueue requests from its local
+/// transport, which its API fills. An inbox is hosted by the node at which the worker reads it, this one
+/// or another. A broadcast goes to every node.
 pub struct PeerTransport {
-    /// Of this process.
+    /// Carries within this process.
     local: Arc<dyn Transport>,
-    /// Inboxes that are read here are among them.
+    /// Among them the inboxes that are read here.
     links: Links,
     peers: PeerNodes,
     http: reqwest::Client,
     token: Token,
-    /// Which node reached a worker last.
-    reached: Mutex<HashMap<Incarnation, Incarnation>>,
+    /// By worker: the node that accepted an envelope for its inbox last.
+    inbox_hosts: Mutex<HashMap<Incarnation, Incarnation>>,
 }
 
 impl PeerTransport {
-    /// `local` carries within this process, `links` says what is read here. `token` has the scope
-    /// `node`; `http` is how other nodes are called.
+    /// `local` carries within this process, `links` states which inboxes are read here, `token` has the
+    /// scope `node`, and `http` calls the other nodes.
     #[must_use]
     pub fn new(
         local: Arc<dyn Transport>,
@@ -48,10 +49,10 @@ impl PeerTransport {
         http: reqwest::Client,
         token: Token,
     ) -> Self {
-        Self { local, links, peers, http, token, reached: Mutex::default() }
+        Self { local, links, peers, http, token, inbox_hosts: Mutex::default() }
     }
 
-    /// Somebody reads that inbox here, now.
+    /// Whether this inbox has a reader at this node now.
     #[must_use]
     pub fn reads(&self, inbox: Incarnation) -> bool {
         self.links.is_open(LinkOf::Inbox(inbox))
@@ -64,9 +65,9 @@ impl PeerTransport {
         envelopes: &[Envelope],
     ) -> Result<(), TransportError> {
         let request = NodePublishRequest { channel, envelopes: envelopes.to_vec() };
-        let who = Who { token: &self.token, secret: None };
+        let caller = Caller { token: &self.token, secret: None };
         let sent: Result<PublishAnswer, _> =
-            post(&self.http, &peer.url, path::NODE_PUBLISH, who, &request, WITHIN).await;
+            post(&self.http, &peer.url, path::NODE_PUBLISH, caller, &request, CALL_TIMEOUT).await;
         match sent {
             Ok(_) => Ok(()),
             Err(CallError::Problem(problem)) if problem.code == Code::NotFound => {
@@ -79,7 +80,7 @@ impl PeerTransport {
             Err(CallError::Problem(problem)) => {
                 Err(TransportError::Unreachable(problem.to_string()))
             }
-            Err(error @ (CallError::Away(_) | CallError::Silent)) => {
+            Err(error @ (CallError::NoAnswer(_) | CallError::TimedOut)) => {
                 Err(TransportError::Unreachable(error.why()))
             }
         }
@@ -95,28 +96,30 @@ impl PeerTransport {
             return self.local.publish(Channel::Inbox(of), envelopes).await;
         }
         let known = {
-            let reached = self.reached.lock();
-            reached.get(&of).copied()
+            let hosts = self.inbox_hosts.lock();
+            hosts.get(&of).copied()
         };
-        // The one that reached it last, then the others: whoever it went to takes it.
+        // First the node that hosted the inbox last, then the others: the host accepts, the rest refuse.
         let mut order: Vec<&Peer> = list.peers.iter().collect();
         order.sort_by_key(|peer| Some(peer.node) != known);
         let channel = NodeChannel::Inbox(of);
         for peer in order {
             match self.send(peer, channel, &envelopes).await {
                 Ok(()) => {
-                    let mut reached = self.reached.lock();
-                    if reached.len() >= REMEMBERED {
-                        reached.clear();
+                    let mut hosts = self.inbox_hosts.lock();
+                    if hosts.len() >= INBOX_HOSTS_MAX {
+                        hosts.clear();
                     }
-                    reached.insert(of, peer.node);
+                    hosts.insert(of, peer.node);
                     return Ok(());
                 }
                 Err(TransportError::NoReader { .. }) => {}
-                Err(error) => tracing::debug!(%error, node = %peer.node, "a node was not reached"),
+                Err(error) => {
+                    tracing::debug!(%error, node = %peer.node, "could not publish to a node");
+                }
             }
         }
-        // Its reader may come back here.
+        // The worker may return to this node.
         self.local.publish(Channel::Inbox(of), envelopes).await
     }
 
@@ -125,7 +128,7 @@ impl PeerTransport {
         let send = |peer| self.send(peer, NodeChannel::Broadcast, &envelopes);
         let sent = futures_util::future::join_all(list.peers.iter().map(send)).await;
         self.local.publish(Channel::Broadcast, envelopes).await?;
-        // Loss is allowed here; that somebody was not reached is said all the same.
+        // Loss is allowed on this channel, but the caller learns that a node was not reached.
         sent.into_iter().collect()
     }
 }
@@ -162,7 +165,7 @@ impl Transport for PeerTransport {
         Ok(match channel {
             Channel::Inbox(of) => {
                 let link = self.links.open(LinkOf::Inbox(of), subscription.state());
-                Box::new(InboxReader { subscription, _link: link })
+                Box::new(LinkedReader { subscription, _link: link })
             }
             Channel::Enqueue | Channel::Events(_) | Channel::Broadcast => subscription,
         })
@@ -184,21 +187,21 @@ impl PeerServer for PeerTransport {
         envelopes: Vec<Envelope>,
     ) -> Result<(), TransportError> {
         match to {
-            // Only where its reader is: whoever sends looks elsewhere else.
+            // Only if its reader is here: the sender then tries another node.
             Channel::Inbox(of) if !self.reads(of) => Err(TransportError::NoReader { channel: to }),
             _ => self.local.publish(to, envelopes).await,
         }
     }
 }
 
-/// Says that its inbox is read here while it lives.
-struct InboxReader {
+/// Keeps the link of its inbox open.
+struct LinkedReader {
     subscription: Box<dyn Subscription>,
     _link: OpenLink,
 }
 
 #[async_trait]
-impl Subscription for InboxReader {
+impl Subscription for LinkedReader {
     async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
         self.subscription.next(most).await
     }

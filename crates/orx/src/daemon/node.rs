@@ -447,7 +447,7 @@ impl Node {
     /// elsewhere, and the work; then those who wait for it; then the store.
     async fn end(self, state: &StateDir, config: &Config, told: &mut ShutdownSignals) {
         // Whoever waits hears it now, and not when what runs has had its grace.
-        self.wakeups.stopping();
+        self.wakeups.set_stopping();
         let grace = config.worker.stop_grace.0;
         if let Some(worker) = self.worker {
             tokio::select! {

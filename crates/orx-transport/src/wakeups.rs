@@ -1,12 +1,13 @@
-//! Wake-ups of a node's own services: that there is work to claim, room at workers, a due time, and how
-//! the store is. A notice carries no data: whoever hears it reads the store afresh, so a lost or
-//! doubled one costs nothing but time.
+//! Wake-ups between the services of a node: jobs are ready to claim, slots became free, a due time was
+//! set, the condition of the store changed. A wake-up carries no data: the woken service reads the
+//! store afresh, so a lost or doubled wake-up costs nothing but time.
 //!
-//! What changed, for those who wait for a job, follow or watch, is in the [`Feed`] beside it.
+//! The [`Feed`] beside them carries the changes themselves, to callers that wait for a job, follow it or
+//! watch.
 //!
-//! Where several nodes share a store ([`Wakeups::shared`]), what is told here is gathered as a
-//! [`Notification`] for the others, with the own part of the feed; what comes from them is heard by
-//! [`Wakeups::heard`], and goes no further.
+//! Where several nodes share a store ([`Wakeups::shared`]), the wake-ups of this node and its own events
+//! are gathered into a [`Notification`] for the other nodes. [`Wakeups::apply`] applies a notification
+//! of another node, which is not relayed further.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,10 +23,10 @@ use tokio::sync::{Notify, watch};
 
 use crate::Links;
 
-/// Nodes of which it is remembered how far their events came.
-const NODES: usize = 256;
+/// Most other nodes whose last sequence number is remembered.
+const NODES_MAX: usize = 256;
 
-/// Cheap to clone; all clones are one.
+/// The wake-ups, the feed and the links of one node. All clones share one state.
 #[derive(Clone)]
 pub struct Wakeups {
     inner: Arc<Inner>,
@@ -33,32 +34,33 @@ pub struct Wakeups {
 
 struct Inner {
     work: Notify,
-    due_told: Notify,
-    workers_told: Notify,
-    /// Earliest time told by [`Wakeups::due`] and not yet taken, milliseconds; `MAX` for none.
+    due_changed: Notify,
+    workers_changed: Notify,
+    /// Earliest time passed to [`Wakeups::due`] and not yet taken, Unix milliseconds; `MAX` for none.
     due: AtomicI64,
-    /// What stands in the way: of the store, and whether this node was told to end.
+    /// The condition of the store, and whether this node stops.
     condition: watch::Sender<(Condition, bool)>,
     links: Links,
     feed: Feed,
-    /// Up to where the events of each other node came.
+    /// Sequence number of the last event received from each other node.
     others: Mutex<BTreeMap<Incarnation, u64>>,
-    /// For other nodes, if there may be any.
-    outward: Option<Outward>,
+    /// `None` if this node has its store to itself.
+    outbox: Option<NotificationOutbox>,
 }
 
-struct Outward {
+/// The wake-ups and events that other nodes have not been sent yet.
+struct NotificationOutbox {
     gathered: Mutex<Notification>,
-    some: Notify,
-    events: Mutex<PassedOn>,
+    added: Notify,
+    sent: Mutex<SentEvents>,
 }
 
-/// How far the own events were passed on.
+/// Up to which event of the feed the own events were sent.
 #[derive(Clone, Copy)]
-struct PassedOn {
-    /// With the last hint that had any.
-    told: u64,
-    /// Looked at: those since then that are in the feed are of others.
+struct SentEvents {
+    /// Sequence number of the last event covered by a notification with events.
+    upto: u64,
+    /// Position up to which the feed was read. Between `upto` and it there is no own event.
     read: EventCursor,
 }
 
@@ -69,245 +71,248 @@ impl Default for Wakeups {
 }
 
 impl Wakeups {
-    /// Of a node that nobody asks for its events by a cursor.
+    /// For a node whose event cursors are never handed to callers.
     #[must_use]
     pub fn new() -> Self {
         Self::of_node(Incarnation(0))
     }
 
-    /// Of a node that has its store for itself.
+    /// For a node that has its store to itself.
     #[must_use]
     pub fn of_node(node: Incarnation) -> Self {
-        Self::made(Feed::new(node), None)
+        Self::with_outbox(Feed::new(node), None)
     }
 
-    /// Of a node that shares its store with others.
+    /// For a node that shares its store with other nodes.
     #[must_use]
     pub fn shared(node: Incarnation) -> Self {
         let feed = Feed::new(node);
         let read = feed.cursor();
-        let events = Mutex::new(PassedOn { told: read.seq, read });
-        let outward = Outward { gathered: Mutex::default(), some: Notify::new(), events };
-        Self::made(feed, Some(outward))
+        let sent = Mutex::new(SentEvents { upto: read.seq, read });
+        let outbox = NotificationOutbox { gathered: Mutex::default(), added: Notify::new(), sent };
+        Self::with_outbox(feed, Some(outbox))
     }
 
-    fn made(feed: Feed, outward: Option<Outward>) -> Self {
+    fn with_outbox(feed: Feed, outbox: Option<NotificationOutbox>) -> Self {
         let inner = Inner {
             work: Notify::new(),
-            due_told: Notify::new(),
-            workers_told: Notify::new(),
+            due_changed: Notify::new(),
+            workers_changed: Notify::new(),
             due: AtomicI64::new(i64::MAX),
             condition: watch::Sender::new((Condition::Well, false)),
             links: Links::default(),
             feed,
             others: Mutex::default(),
-            outward,
+            outbox,
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// What changed: services publish there, and who waits, follows or watches reads there.
+    /// The feed of this node: services publish events there; callers that wait or follow read them.
     #[must_use]
     pub fn feed(&self) -> &Feed {
         &self.inner.feed
     }
 
-    /// What this node reads, and what workers read here.
+    /// The links of this node: what it reads, and the inboxes that workers read here.
     #[must_use]
     pub fn links(&self) -> &Links {
         &self.inner.links
     }
 
-    fn tell_others(&self, add: impl FnOnce(&mut Notification)) {
-        if let Some(outward) = &self.inner.outward {
-            add(&mut outward.gathered.lock());
-            outward.some.notify_one();
+    fn notify_others(&self, add: impl FnOnce(&mut Notification)) {
+        if let Some(outbox) = &self.inner.outbox {
+            add(&mut outbox.gathered.lock());
+            outbox.added.notify_one();
         }
     }
 
-    /// What is to be told to other nodes, gathered since this was last asked; for one caller. Never
-    /// resolves where there are none.
+    /// Waits for the next notification to send to the other nodes: what was gathered since the last
+    /// call. For one caller. Never resolves on a node that has its store to itself.
     pub async fn for_others(&self) -> Notification {
-        let Some(outward) = &self.inner.outward else { return std::future::pending().await };
-        let of_feed = *outward.events.lock();
-        let mut reader = self.inner.feed.resume(of_feed.read, FeedFilter::all().own());
+        let Some(outbox) = &self.inner.outbox else { return std::future::pending().await };
+        let sent = *outbox.sent.lock();
+        let mut reader = self.inner.feed.resume(sent.read, FeedFilter::all().own());
         loop {
             let own = read_own(&mut reader);
-            let mut hint = {
-                let mut gathered = outward.gathered.lock();
+            let mut notification = {
+                let mut gathered = outbox.gathered.lock();
                 std::mem::take(&mut *gathered)
             };
             let read = reader.cursor();
             {
-                let mut passed = outward.events.lock();
-                passed.read = read;
+                let mut sent = outbox.sent.lock();
+                sent.read = read;
                 if let Some(own) = own {
-                    (hint.changed, hint.more) = (own.changed, own.more);
+                    (notification.changed, notification.more) = (own.changed, own.more);
                     let (node, events, gap) = (read.node, own.events, own.gap);
-                    let after = std::mem::replace(&mut passed.told, read.seq);
-                    hint.events = Some(NodeEvents { node, after, upto: read.seq, events, gap });
+                    let after = std::mem::replace(&mut sent.upto, read.seq);
+                    let events = NodeEvents { node, after, upto: read.seq, events, gap };
+                    notification.events = Some(events);
                 }
             }
-            if !hint.is_empty() {
-                return hint;
+            if !notification.is_empty() {
+                return notification;
             }
             tokio::select! {
                 biased;
-                () = outward.some.notified() => {}
+                () = outbox.added.notified() => {}
                 () = reader.ready() => {}
             }
         }
     }
 
-    /// What another node told, for this node's services and for those who wait, follow or watch here.
-    /// It goes no further.
-    pub fn heard(&self, hint: &Notification) {
-        if hint.work {
+    /// Applies a notification of another node: wakes the services of this node, and publishes the
+    /// events in its feed. Nothing of it is relayed to a third node.
+    pub fn apply(&self, notification: &Notification) {
+        if notification.work {
             self.inner.work.notify_one();
         }
-        if let Some(due) = hint.due {
+        if let Some(due) = notification.due {
             self.due_here(due);
         }
-        if hint.workers {
-            self.inner.workers_told.notify_one();
+        if notification.workers {
+            self.inner.workers_changed.notify_one();
         }
-        self.heard_events(hint);
+        self.apply_events(notification);
     }
 
-    fn heard_events(&self, hint: &Notification) {
-        let jobs = (!hint.more).then_some(hint.changed.as_slice());
+    fn apply_events(&self, notification: &Notification) {
+        let jobs = (!notification.more).then_some(notification.changed.as_slice());
         let feed = &self.inner.feed;
-        let Some(told) = &hint.events else {
-            // A node of the version before: it does not say who it is, nor what changed.
+        let Some(batch) = &notification.events else {
+            // From a node of the previous version, which sends neither its identity nor events.
             if jobs.is_none() {
                 feed.gap_from(Incarnation(0), None);
             }
-            feed.publish_from(Incarnation(0), changes(hint.changed.iter().copied()));
+            feed.publish_from(Incarnation(0), changes(notification.changed.iter().copied()));
             return;
         };
-        if told.node == feed.node() {
+        if batch.node == feed.node() {
             return;
         }
         let before = {
             let mut others = self.inner.others.lock();
-            if others.len() >= NODES && !others.contains_key(&told.node) {
+            if others.len() >= NODES_MAX && !others.contains_key(&batch.node) {
                 others.clear();
             }
-            let came = others.entry(told.node).or_insert(0);
-            let before = *came;
-            *came = before.max(told.upto);
+            let received = others.entry(batch.node).or_insert(0);
+            let before = *received;
+            *received = before.max(batch.upto);
             before
         };
-        if told.upto <= before {
+        if batch.upto <= before {
             return;
         }
-        if told.after > before {
-            // A hint was lost, and nobody knows what was in it.
-            feed.gap_from(told.node, None);
-        } else if told.gap {
-            feed.gap_from(told.node, jobs);
+        if batch.after > before {
+            // A notification was lost, and with it which jobs its events were about.
+            feed.gap_from(batch.node, None);
+        } else if batch.gap {
+            feed.gap_from(batch.node, jobs);
         }
         let (fit, unfit): (Vec<&Event>, Vec<&Event>) =
-            told.events.iter().take(NodeEvents::MOST).partition(|event| match &event.what {
+            batch.events.iter().take(NodeEvents::MOST).partition(|event| match &event.what {
                 EventBody::Known(_) => true,
                 EventBody::Unknown(json) => json.get().len() <= NodeEvents::UNKNOWN_BYTES,
             });
-        if !unfit.is_empty() || told.events.len() > NodeEvents::MOST {
-            feed.gap_from(told.node, None);
+        if !unfit.is_empty() || batch.events.len() > NodeEvents::MOST {
+            feed.gap_from(batch.node, None);
         }
-        feed.publish_from(told.node, fit.into_iter().cloned().collect());
+        feed.publish_from(batch.node, fit.into_iter().cloned().collect());
     }
 
-    /// Jobs became ready, or due times changed. Many of these before the dispatcher looks are one.
+    /// Jobs became ready, or due times changed. Several calls before the dispatcher wakes count as one.
     pub fn work(&self) {
         self.inner.work.notify_one();
-        self.tell_others(|hint| hint.work = true);
+        self.notify_others(|notification| notification.work = true);
     }
 
-    /// These attempts have ended: their places at workers became free.
+    /// These attempts have ended: their slots at workers became free.
     pub fn room(&self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {
-        self.tell_others(|hint| hint.add_ended(ended));
+        self.notify_others(|notification| notification.add_ended(ended));
     }
 
-    /// What is known of workers, or ordered of them, changed: here too it is to be read.
+    /// The rows of workers in the store, or the directives to them, changed.
     pub fn workers(&self) {
-        self.inner.workers_told.notify_one();
-        self.tell_others(|hint| hint.workers = true);
+        self.inner.workers_changed.notify_one();
+        self.notify_others(|notification| notification.workers = true);
     }
 
-    /// Waits for [`Self::workers`]; one that came before is not missed. For one waiter, the monitor.
+    /// Waits for a call of [`Self::workers`]; an earlier call is not missed. For one waiter, the monitor.
     pub async fn wait_for_workers(&self) {
-        self.inner.workers_told.notified().await;
+        self.inner.workers_changed.notified().await;
     }
 
-    /// How the store is.
-    pub fn store_is(&self, store: Condition) {
-        let changed = |told: &mut (Condition, bool)| std::mem::replace(&mut told.0, store) != store;
+    /// Records the condition of the store.
+    pub fn set_store_condition(&self, store: Condition) {
+        let changed =
+            |current: &mut (Condition, bool)| std::mem::replace(&mut current.0, store) != store;
         self.inner.condition.send_if_modified(changed);
     }
 
-    /// Resolves once the store is not well.
-    pub async fn store_doubted(&self) {
+    /// Resolves once the condition of the store is not [`Condition::Well`].
+    pub async fn store_unwell(&self) {
         let mut condition = self.inner.condition.subscribe();
-        // An error would say that `self` is gone.
+        // It fails only without a sender, and `self` holds the sender.
         let _ = condition.wait_for(|(store, _)| !store.is_well()).await;
     }
 
+    /// The condition of the store, as recorded last.
     #[must_use]
     pub fn store_condition(&self) -> Condition {
         self.inner.condition.borrow().0
     }
 
-    /// This node was told to end.
-    pub fn stopping(&self) {
-        self.inner.condition.send_modify(|told| told.1 = true);
+    /// Records that this node stops.
+    pub fn set_stopping(&self) {
+        self.inner.condition.send_modify(|current| current.1 = true);
     }
 
-    /// What stands in the way of the jobs of this node.
+    /// What keeps the jobs of this node from running: its stop, else the condition of the store.
     #[must_use]
     pub fn condition(&self) -> Condition {
         worst(*self.inner.condition.borrow())
     }
 
-    /// Resolves once it is another than this.
-    pub async fn condition_not(&self, known: Condition) -> Condition {
+    /// Waits until [`Self::condition`] differs from `known`, and returns it.
+    pub async fn condition_changed(&self, known: Condition) -> Condition {
         let mut condition = self.inner.condition.subscribe();
-        match condition.wait_for(|told| worst(*told) != known).await {
-            Ok(told) => worst(*told),
-            // Not while `self` is there.
+        match condition.wait_for(|current| worst(*current) != known).await {
+            Ok(current) => worst(*current),
+            // It fails only without a sender, and `self` holds the sender.
             Err(_) => known,
         }
     }
 
-    /// Nodes came or went, or the leader stepped down.
+    /// Nodes joined or left, or the leader stepped down.
     pub fn nodes(&self) {
-        self.tell_others(|hint| hint.nodes = true);
+        self.notify_others(|notification| notification.nodes = true);
     }
 
-    /// A job was accepted that is due, or expires, at `at`: the scheduler should not sleep longer.
+    /// A job that was accepted is due, or expires, at `at`: the scheduler must wake by then.
     pub fn due(&self, at: Timestamp) {
         self.due_here(at);
-        self.tell_others(|hint| hint.add_due(at));
+        self.notify_others(|notification| notification.add_due(at));
     }
 
     fn due_here(&self, at: Timestamp) {
         self.inner.due.fetch_min(at.as_millis(), Ordering::AcqRel);
-        self.inner.due_told.notify_one();
+        self.inner.due_changed.notify_one();
     }
 
-    /// Waits for [`Self::due`]; one that came before is not missed. For one waiter, the scheduler.
+    /// Waits for a call of [`Self::due`]; an earlier call is not missed. For one waiter, the scheduler.
     pub async fn wait_for_due(&self) {
-        self.inner.due_told.notified().await;
+        self.inner.due_changed.notified().await;
     }
 
-    /// The earliest time told since this was last asked.
+    /// The earliest time passed to [`Self::due`] since the last call.
     #[must_use]
     pub fn take_due(&self) -> Option<Timestamp> {
         let due = self.inner.due.swap(i64::MAX, Ordering::AcqRel);
         (due != i64::MAX).then(|| Timestamp::from_millis(due))
     }
 
-    /// Waits for [`Self::work`]; one that came before is not missed. For one waiter, the dispatcher.
+    /// Waits for a call of [`Self::work`]; an earlier call is not missed. For one waiter, the dispatcher.
     pub async fn wait_for_work(&self) {
         self.inner.work.notified().await;
     }
@@ -318,16 +323,19 @@ fn changes(jobs: impl IntoIterator<Item = JobId>) -> Vec<Event> {
     jobs.into_iter().map(|id| Event::new(Timestamp::default(), change(id))).collect()
 }
 
-/// Own events that other nodes do not have yet.
+/// Events of this node that the other nodes have not been sent.
 #[derive(Default)]
 struct OwnEvents {
     events: Vec<Event>,
+    /// Some events are not in `events`.
     gap: bool,
+    /// The jobs of the events, without those just accepted.
     changed: Vec<JobId>,
+    /// There are more jobs than `changed` may name.
     more: bool,
 }
 
-/// All that is there, as far as it fits into one hint.
+/// Reads all events that are in the feed and keeps what fits into one notification.
 fn read_own(reader: &mut FeedReader) -> Option<OwnEvents> {
     let mut own = OwnEvents::default();
     let mut jobs = BTreeSet::new();
@@ -337,7 +345,7 @@ fn read_own(reader: &mut FeedReader) -> Option<OwnEvents> {
             continue;
         };
         for one in events {
-            // Nobody waits for a job of which nobody knows.
+            // No caller waits for a job before it was accepted.
             let known = one.event.known();
             let accepted = matches!(known, Some(KnownEvent::JobAccepted { .. }));
             if let Some(job) = one.event.job().filter(|_| !accepted && !own.more) {
@@ -386,7 +394,7 @@ mod tests {
         Event::new(NOW, KnownEvent::JobAccepted { job: JobId(id).into(), to })
     }
 
-    /// What a reader finds.
+    /// `None` if the reader was reset.
     fn read(reader: &mut FeedReader) -> Option<Vec<Event>> {
         match reader.try_next(10_000) {
             None => Some(Vec::new()),
@@ -400,107 +408,110 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_told_here_is_gathered_for_others_and_what_they_tell_goes_no_further() {
+    async fn wakeups_are_gathered_for_other_nodes_and_theirs_are_not_relayed() {
         let (here, there) = (Wakeups::shared(HERE), Wakeups::shared(THERE));
         let mut reader = there.feed().read(FeedFilter::job(JobId(1)));
         here.work();
         here.due(Timestamp::from_millis(9));
         here.due(Timestamp::from_millis(5));
         here.feed().publish(vec![accepted(2), moved(1)]);
-        let hint = here.for_others().await;
+        let notification = here.for_others().await;
         let due = Some(Timestamp::from_millis(5));
         let events = vec![accepted(2), moved(1)];
         let events = Some(NodeEvents { node: HERE, after: 0, upto: 2, events, gap: false });
         let changed = vec![JobId(1)];
         assert_eq!(
-            hint,
+            notification,
             Notification { work: true, due, changed, events, ..Notification::default() }
         );
-        there.heard(&hint);
+        there.apply(&notification);
         assert_eq!(read(&mut reader), Some(vec![moved(1)]));
         assert!(is_quiet(&there).await);
-        // Nor does anything come of what one hears of itself.
-        here.heard(&hint);
+        // A node ignores its own notification.
+        here.apply(&notification);
         assert!(is_quiet(&here).await);
         assert_eq!(here.feed().cursor().seq, 2);
     }
 
     #[tokio::test]
-    async fn a_node_that_waits_for_news_hears_of_each_publication() {
+    async fn a_waiting_node_is_woken_by_each_publication() {
         let here = Wakeups::shared(HERE);
         for id in 1..=3 {
-            let (hint, ()) = tokio::join!(biased; here.for_others(), async {
+            let (notification, ()) = tokio::join!(biased; here.for_others(), async {
                 here.feed().publish_from(THERE, vec![moved(9)]);
                 here.feed().publish(vec![moved(id)]);
             });
-            let told = hint.events.expect("events");
-            assert_eq!(told.events, [moved(id)]);
-            assert_eq!((told.after, told.upto), (2 * (id as u64 - 1), 2 * id as u64));
+            let batch = notification.events.expect("events");
+            assert_eq!(batch.events, [moved(id)]);
+            assert_eq!((batch.after, batch.upto), (2 * (id as u64 - 1), 2 * id as u64));
         }
     }
 
     #[tokio::test]
-    async fn a_hint_that_was_lost_shows_with_the_next_and_a_doubled_or_late_one_changes_nothing() {
+    async fn the_next_notification_reveals_a_lost_one_and_a_doubled_or_late_one_changes_nothing() {
         let (here, there) = (Wakeups::shared(HERE), Wakeups::shared(THERE));
         let mut reader = there.feed().read(FeedFilter::all());
-        let mut hints = Vec::new();
+        let mut notifications = Vec::new();
         for id in 1..=3 {
             here.feed().publish(vec![moved(id)]);
-            hints.push(here.for_others().await);
+            notifications.push(here.for_others().await);
         }
-        there.heard(&hints[0]);
+        there.apply(&notifications[0]);
         assert_eq!(read(&mut reader), Some(vec![moved(1)]));
-        there.heard(&hints[2]);
+        there.apply(&notifications[2]);
         assert_eq!(read(&mut reader), None);
-        for hint in [&hints[1], &hints[2], &hints[0]] {
-            there.heard(hint);
+        for notification in [&notifications[1], &notifications[2], &notifications[0]] {
+            there.apply(notification);
             assert_eq!(read(&mut reader), Some(vec![]));
         }
-        // Whoever comes later may have missed what came before.
+        // A node that joined late may have missed earlier events.
         let late = Wakeups::shared(Incarnation(3));
         let mut reader = late.feed().read(FeedFilter::job(JobId(1)));
-        late.heard(&hints[2]);
+        late.apply(&notifications[2]);
         assert_eq!(read(&mut reader), None);
     }
 
     #[tokio::test]
-    async fn of_many_events_others_hear_only_whose_they_were() {
+    async fn of_many_events_other_nodes_receive_only_the_jobs() {
         let (here, there) = (Wakeups::shared(HERE), Wakeups::shared(THERE));
         let jobs = [1, 5_000].map(|id| FeedFilter::job(JobId(id)));
         let [mut one, mut other] = jobs.map(|filter| there.feed().read(filter));
         let mut all = there.feed().read(FeedFilter::all());
-        // As many as are accepted at once change nothing for those who wait.
+        // Newly accepted jobs, however many, have no waiting callers.
         here.feed().publish((1_000..2_000).map(accepted).collect());
         here.feed().publish(vec![moved(1)]);
-        let hint = here.for_others().await;
-        let told = hint.events.clone().expect("events");
-        assert!(told.gap && told.events.is_empty());
-        assert_eq!((hint.changed.as_slice(), hint.more), ([JobId(1)].as_slice(), false));
-        there.heard(&hint);
+        let notification = here.for_others().await;
+        let batch = notification.events.clone().expect("events");
+        assert!(batch.gap && batch.events.is_empty());
+        assert_eq!(
+            (notification.changed.as_slice(), notification.more),
+            ([JobId(1)].as_slice(), false)
+        );
+        there.apply(&notification);
         assert_eq!((read(&mut all), read(&mut one)), (None, None));
         assert_eq!(read(&mut other), Some(vec![]));
 
         here.feed().publish((1..=1_001).map(moved).collect());
-        let hint = here.for_others().await;
-        assert!(hint.more && hint.changed.is_empty());
-        there.heard(&hint);
+        let notification = here.for_others().await;
+        assert!(notification.more && notification.changed.is_empty());
+        there.apply(&notification);
         assert_eq!((read(&mut all), read(&mut one), read(&mut other)), (None, None, None));
 
-        // What does not fit into the feed itself.
+        // More than the feed itself holds.
         here.feed().publish((1..=100_000).map(moved).collect());
-        let hint = here.for_others().await;
-        assert!(hint.more && hint.events.expect("events").gap);
+        let notification = here.for_others().await;
+        assert!(notification.more && notification.events.expect("events").gap);
         assert!(is_quiet(&here).await);
     }
 
     #[tokio::test]
-    async fn a_node_of_the_version_before_is_understood_and_hears_what_it_knows() {
+    async fn notifications_of_and_for_the_previous_version_name_the_changed_jobs() {
         let there = Wakeups::shared(THERE);
         let mut reader = there.feed().read(FeedFilter::job(JobId(1)));
-        there.heard(&Notification { changed: vec![JobId(1)], ..Notification::default() });
+        there.apply(&Notification { changed: vec![JobId(1)], ..Notification::default() });
         let found = read(&mut reader).expect("no reset");
         assert_eq!(found[0].known(), Some(&KnownEvent::JobChanged { job: JobId(1).into() }));
-        there.heard(&Notification { more: true, ..Notification::default() });
+        there.apply(&Notification { more: true, ..Notification::default() });
         assert_eq!(read(&mut reader), None);
         assert!(is_quiet(&there).await);
         there.feed().publish(vec![moved(3), moved(2), moved(3)]);
@@ -508,21 +519,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_of_a_later_version_is_passed_on_unless_it_is_large() {
+    async fn an_event_of_a_later_version_is_published_unless_it_is_large() {
         let there = Wakeups::shared(THERE);
         let mut reader = there.feed().read(FeedFilter::all());
         let unknown = |text: &str| {
             let text = format!(r#"{{"job_teleported":"{text}"}}"#);
             Event { at: NOW, what: EventBody::Unknown(serde_json::from_str(&text).expect("json")) }
         };
-        let hint = |after: u64, event: Event| {
+        let notification = |after: u64, event: Event| {
             let events = vec![event];
             let events = NodeEvents { node: HERE, after, upto: after + 1, events, gap: false };
             Notification { events: Some(events), ..Notification::default() }
         };
-        there.heard(&hint(0, unknown("mars")));
+        there.apply(&notification(0, unknown("mars")));
         assert_eq!(read(&mut reader), Some(vec![unknown("mars")]));
-        there.heard(&hint(1, unknown(&"x".repeat(2_000))));
+        there.apply(&notification(1, unknown(&"x".repeat(2_000))));
         assert_eq!(read(&mut reader), None);
     }
 }

@@ -1,0 +1,291 @@
+//! The inbox of a worker, read as a stream of lines from whichever coordinator is in use.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use orx_model::Incarnation;
+use orx_model::message::Envelope;
+use orx_model::wire::{InboxLine, Receipt, path};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::http_transport::Session;
+use super::{CallError, PAUSE, PAUSE_MAX, innermost, rejection};
+use crate::{
+    Acknowledge, Channel, Connection, Deliveries, Subscription, SubscriptionState, TransportError,
+};
+
+/// A stream without a line for this long is dead; servers ping every 5 s.
+const SILENT: Duration = Duration::from_secs(15);
+/// Most envelopes that were read and not yet taken.
+const READ_AHEAD: usize = 256;
+/// Most bytes in one line: a batch of jobs with their args.
+const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Deliveries that were returned unanswered, for the next reader of the same inbox.
+#[derive(Default)]
+pub(super) struct Returned {
+    /// By position.
+    envelopes: Mutex<HashMap<Incarnation, BTreeMap<u64, Envelope>>>,
+    /// How many positions were assigned so far, in the order in which envelopes are read.
+    positions: AtomicU64,
+}
+
+impl Returned {
+    fn next_position(&self) -> u64 {
+        self.positions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn put(&self, of: Incarnation, position: u64, envelope: Envelope) {
+        self.envelopes().entry(of).or_default().insert(position, envelope);
+    }
+
+    fn envelopes(&self) -> MutexGuard<'_, HashMap<Incarnation, BTreeMap<u64, Envelope>>> {
+        // No code that holds this lock can leave its data half-changed.
+        self.envelopes.lock()
+    }
+}
+
+/// The subscription of one worker to its inbox.
+pub(super) struct InboxReader {
+    session: Arc<Session>,
+    of: Incarnation,
+    read: mpsc::Receiver<Envelope>,
+    state: watch::Receiver<SubscriptionState>,
+    reading: tokio::task::JoinHandle<()>,
+}
+
+impl InboxReader {
+    /// Spawns the task that reads.
+    pub(super) fn open(session: &Arc<Session>, of: Incarnation) -> Self {
+        let (to, read) = mpsc::channel(READ_AHEAD);
+        let (state_to, state) = watch::channel(reconnecting("not connected yet".to_owned()));
+        let reading = tokio::spawn(read_inbox(Arc::clone(session), of, to, state_to));
+        Self { session: Arc::clone(session), of, read, state, reading }
+    }
+}
+
+impl Drop for InboxReader {
+    fn drop(&mut self) {
+        self.reading.abort();
+        // The next reader gets what was read and not taken.
+        let returned = &self.session.returned;
+        while let Ok(envelope) = self.read.try_recv() {
+            returned.put(self.of, returned.next_position(), envelope);
+        }
+    }
+}
+
+#[async_trait]
+impl Subscription for InboxReader {
+    async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
+        let most = most.max(1);
+        let mut envelopes = Vec::new();
+        let mut positions = Vec::new();
+        let mut take = |position: u64, envelope: Envelope| {
+            positions.push(position);
+            envelopes.push(envelope);
+            envelopes.len()
+        };
+        let mut taken = 0;
+        {
+            let mut returned = self.session.returned.envelopes();
+            if let Some(waiting) = returned.get_mut(&self.of) {
+                while taken < most
+                    && let Some((position, envelope)) = waiting.pop_first()
+                {
+                    taken = take(position, envelope);
+                }
+                if waiting.is_empty() {
+                    returned.remove(&self.of);
+                }
+            }
+        }
+        if taken == 0 {
+            // The task ends by itself only when another reader takes over the inbox.
+            let over = TransportError::TakenOver { channel: Channel::Inbox(self.of) };
+            let first = self.read.recv().await.ok_or(over)?;
+            taken = take(self.session.returned.next_position(), first);
+        }
+        while taken < most
+            && let Ok(envelope) = self.read.try_recv()
+        {
+            taken = take(self.session.returned.next_position(), envelope);
+        }
+        let batch = InboxBatch { session: Arc::clone(&self.session), of: self.of, positions };
+        Ok(Deliveries::new(envelopes, Arc::new(batch)))
+    }
+
+    fn state(&self) -> watch::Receiver<SubscriptionState> {
+        self.state.clone()
+    }
+}
+
+/// One batch. The coordinator acknowledged it to its own transport when it sent it here.
+struct InboxBatch {
+    session: Arc<Session>,
+    of: Incarnation,
+    positions: Vec<u64>,
+}
+
+#[async_trait]
+impl Acknowledge for InboxBatch {
+    async fn ack(&self, _: Vec<(usize, Receipt)>) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    async fn nack(&self, returned: Vec<(usize, Envelope)>) -> Result<(), TransportError> {
+        self.dropped(returned);
+        Ok(())
+    }
+
+    fn dropped(&self, returned: Vec<(usize, Envelope)>) {
+        for (index, envelope) in returned {
+            if let Some(position) = self.positions.get(index) {
+                self.session.returned.put(self.of, *position, envelope);
+            }
+        }
+    }
+}
+
+/// Why the stream of an inbox ended.
+enum StreamEnd {
+    /// Another reader took over the inbox.
+    TakenOver,
+    /// The [`InboxReader`] was dropped.
+    ReaderDropped,
+    /// Another coordinator is in use now.
+    EndpointChanged,
+    Failed(CallError),
+}
+
+impl StreamEnd {
+    fn no_answer(why: String) -> Self {
+        Self::Failed(CallError::NoAnswer(why))
+    }
+}
+
+/// Reads the inbox at the coordinator in use, until another reader takes over or the [`InboxReader`] is
+/// dropped.
+async fn read_inbox(
+    session: Arc<Session>,
+    of: Incarnation,
+    to: mpsc::Sender<Envelope>,
+    state: watch::Sender<SubscriptionState>,
+) {
+    let mut pause = PAUSE;
+    loop {
+        let mut current = session.endpoints.watch();
+        let url = current.borrow_and_update().clone();
+        let end = tokio::select! {
+            end = read_stream(&session, &url, of, &to, &state, &mut pause) => end,
+            _ = current.changed() => StreamEnd::EndpointChanged,
+        };
+        match end {
+            StreamEnd::TakenOver | StreamEnd::ReaderDropped => return,
+            // The state changes only if the new coordinator fails too.
+            StreamEnd::EndpointChanged => continue,
+            StreamEnd::Failed(error) => {
+                set_reconnecting(&state, format!("{url}: {}", error.why()));
+                session.endpoints.move_on(&url, error.is_timeout(), Instant::now());
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = to.closed() => return,
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+fn reconnecting(why: String) -> SubscriptionState {
+    let connection = Connection::Reconnecting { since: Instant::now(), why };
+    SubscriptionState { connection, last_echo: None }
+}
+
+/// Sets the state to reconnecting. If it is that already, `since` stays.
+fn set_reconnecting(state: &watch::Sender<SubscriptionState>, why: String) {
+    let mut new = reconnecting(why);
+    state.send_if_modified(|state| {
+        if let (
+            Connection::Reconnecting { since, .. },
+            Connection::Reconnecting { since: before, .. },
+        ) = (&mut new.connection, &state.connection)
+        {
+            *since = *before;
+        }
+        *state != new && {
+            *state = new;
+            true
+        }
+    });
+}
+
+async fn read_stream(
+    session: &Session,
+    url: &str,
+    of: Incarnation,
+    to: &mpsc::Sender<Envelope>,
+    state: &watch::Sender<SubscriptionState>,
+    pause: &mut Duration,
+) -> StreamEnd {
+    let secret = session.secret(of);
+    let call = session.http.get(format!("{url}{}", path::WORKER_INBOX));
+    let call = session.caller(secret.as_ref()).authenticate(call);
+    let call = call.query(&[("worker", of.to_string())]).send();
+    let response = match tokio::time::timeout(session.call_timeout(), call).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return StreamEnd::no_answer(innermost(&error)),
+        Err(_) => return StreamEnd::Failed(CallError::TimedOut),
+    };
+    if !response.status().is_success() {
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.unwrap_or_default();
+        return StreamEnd::Failed(rejection(status, &bytes));
+    }
+    *pause = PAUSE;
+    state.send_replace(SubscriptionState::connected(Instant::now()));
+    let mut pieces = response.bytes_stream();
+    let mut buffer: Vec<u8> = Vec::new();
+    // How many bytes of the buffer were searched for the end of the line: a long line comes in many
+    // pieces.
+    let mut searched = 0;
+    loop {
+        while let Some(end) = buffer[searched..].iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = buffer.drain(..=searched + end).collect();
+            searched = 0;
+            match serde_json::from_slice::<InboxLine>(&line) {
+                Ok(InboxLine::Ping {}) => {}
+                Ok(InboxLine::TakenOver {}) => return StreamEnd::TakenOver,
+                Ok(InboxLine::Envelope(envelope)) => {
+                    if to.send(*envelope).await.is_err() {
+                        return StreamEnd::ReaderDropped;
+                    }
+                }
+                Err(error) => {
+                    // A coordinator of a later version may have sent it: recovery heals its loss.
+                    tracing::warn!(%error, "ignored a line of the inbox that cannot be read");
+                }
+            }
+        }
+        searched = buffer.len();
+        let piece = tokio::select! {
+            piece = tokio::time::timeout(SILENT, pieces.next()) => piece,
+            () = to.closed() => return StreamEnd::ReaderDropped,
+        };
+        match piece {
+            Ok(Some(Ok(bytes))) => buffer.extend_from_slice(&bytes),
+            Ok(Some(Err(error))) => return StreamEnd::no_answer(innermost(&error)),
+            Ok(None) => return StreamEnd::no_answer("the stream ended".to_owned()),
+            Err(_) => return StreamEnd::Failed(CallError::TimedOut),
+        }
+        if buffer.len() > LINE_BYTES_MAX {
+            return StreamEnd::no_answer("a line is too long".to_owned());
+        }
+    }
+}
