@@ -79,10 +79,12 @@ impl World {
         self.store.enqueue(vec![spec; count], NOW).await.expect("jobs");
     }
 
-    async fn claim(&self, worker: u128, execution: u128, room: usize) {
-        let claimed =
-            self.store.claim_ready(vec![request(worker, execution, room)], self.term, NOW).await;
-        assert_eq!(claimed.expect("jobs").len(), room);
+    async fn claim(&self, worker: u128, execution: u128, free_slots: usize) {
+        let claimed = self
+            .store
+            .claim_ready(vec![request(worker, execution, free_slots)], self.term, NOW)
+            .await;
+        assert_eq!(claimed.expect("jobs").len(), free_slots);
     }
 }
 

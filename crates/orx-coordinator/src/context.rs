@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::gateway::plan::WorkerTable;
 use crate::health::Health;
-use crate::leader::dispatcher::plan::Rooms;
+use crate::leader::dispatcher::plan::SlotTable;
 use crate::post::Post;
 use crate::recorder::holders::Holders;
 use crate::{Clock, Now, Settings};
@@ -42,7 +42,7 @@ pub struct Context {
     /// ahead lately, or nobody led for long, and may be wrong.
     keep_until: AtomicU64,
     worker_table: Mutex<WorkerTable>,
-    rooms: Mutex<Rooms>,
+    slots: Mutex<SlotTable>,
     holders: Mutex<Holders>,
 }
 
@@ -67,7 +67,7 @@ impl Context {
             hosted: SecretHash(hosted),
             keep_until: AtomicU64::new(0),
             worker_table: Mutex::new(WorkerTable::new(settings.clone())),
-            rooms: Mutex::new(Rooms::new(settings.clone())),
+            slots: Mutex::new(SlotTable::new(settings.clone())),
             holders: Mutex::default(),
             store,
             clock,
@@ -105,9 +105,9 @@ impl Context {
         lock(&self.worker_table)
     }
 
-    /// The room that workers have; kept while this node leads.
-    pub fn rooms(&self) -> MutexGuard<'_, Rooms> {
-        lock(&self.rooms)
+    /// Workers with their live attempts and free slots; empty while another node leads.
+    pub fn slots(&self) -> MutexGuard<'_, SlotTable> {
+        lock(&self.slots)
     }
 
     pub(crate) fn holders(&self) -> MutexGuard<'_, Holders> {
@@ -126,7 +126,7 @@ impl Context {
 
     /// What waits for a leader is with one now, or not any more: whether this node has nothing to do.
     pub(crate) fn look_idle(&self) {
-        let idle = self.rooms().is_idle();
+        let idle = self.slots().is_idle();
         self.idle.dispatcher(idle);
     }
 }

@@ -26,11 +26,11 @@ impl Context {
         }
         // The places count as free for claims beside this: one transaction may do both.
         {
-            let mut rooms = self.rooms();
+            let mut slots = self.slots();
             for (from, outcome) in told {
-                rooms.ending(*from, outcome.execution);
+                slots.outcome_sent(*from, outcome.execution);
                 if matches!(outcome.kind, OutcomeKind::HandedBack) {
-                    rooms.had_no_slot(*from);
+                    slots.stop_prefetch(*from);
                 }
             }
         }
@@ -46,9 +46,10 @@ impl Context {
         let answers = match answers {
             Ok(answers) if answers.len() == told.len() => answers,
             failed => {
-                let mut rooms = self.rooms();
-                told.iter().for_each(|(from, outcome)| rooms.not_ended(*from, outcome.execution));
-                drop(rooms);
+                let mut slots = self.slots();
+                told.iter()
+                    .for_each(|(from, outcome)| slots.outcome_failed(*from, outcome.execution));
+                drop(slots);
                 // What was claimed for their places waits for this.
                 self.wakes.dispatcher.notify_one();
                 return Err(failed.err().unwrap_or(StoreError::Unknown));
@@ -65,8 +66,9 @@ impl Context {
         now: Now,
     ) -> BTreeSet<ExecutionId> {
         {
-            let mut rooms = self.rooms();
-            told.iter().for_each(|(from, outcome)| rooms.ended(*from, outcome.execution));
+            let mut slots = self.slots();
+            told.iter()
+                .for_each(|(from, outcome)| slots.outcome_recorded(*from, outcome.execution));
         }
         let (mut stale, mut moved) = (BTreeSet::new(), Vec::new());
         let (mut due, mut ready, mut over): (Option<Timestamp>, _, _) = (None, false, false);
@@ -98,7 +100,7 @@ impl Context {
                 self.wakes.ended();
             }
             if ready {
-                self.rooms().work_came();
+                self.slots().jobs_ready();
             }
             self.wakes.dispatcher.notify_one();
             self.look_idle();
@@ -109,7 +111,7 @@ impl Context {
             if ready {
                 self.wakeups.work();
             }
-            self.wakeups.room(ended);
+            self.wakeups.attempts_ended(ended);
         }
         self.publish(moved, now);
         stale

@@ -1,4 +1,4 @@
-//! Decides who runs what: gives ready jobs to workers with room, records what became of them, and
+//! Decides who runs what: claims ready jobs for workers with free slots, records what became of them, and
 //! heals every loss: of a message, of a worker, of the server itself.
 //!
 //! Depends on `orx-model` and on the traits of `orx-store` and `orx-transport`. Knows no database,

@@ -155,10 +155,12 @@ pub(crate) async fn hear(
 pub fn heard(context: &Context, hint: &Notification) {
     // Those who wait here for jobs, and who gives out, if that is this node.
     context.wakeups.apply(hint);
-    if hint.room {
+    if hint.slots_freed {
         {
-            let mut rooms = context.rooms();
-            hint.ended.iter().for_each(|it| rooms.ended_elsewhere(it.worker, it.execution));
+            let mut slots = context.slots();
+            hint.ended
+                .iter()
+                .for_each(|it| slots.outcome_recorded_elsewhere(it.worker, it.execution));
         }
         context.wakes.ended();
         context.wakes.dispatcher.notify_one();

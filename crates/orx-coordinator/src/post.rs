@@ -89,7 +89,7 @@ impl Post {
         }
         let transport = Arc::clone(&self.inner.transport);
         let mut sending = async move { transport.publish(Channel::Inbox(to), batch).await }.boxed();
-        // Where the worker is in reach there is room, and nothing to wait for.
+        // Usually the inbox takes it at once, and no task is needed.
         if let Some(sent) = (&mut sending).now_or_never() {
             return noted(to, sent);
         }

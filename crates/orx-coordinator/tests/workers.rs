@@ -300,13 +300,13 @@ fn live(execution: ExecutionId) -> Live {
 /// A claim of which the store does not say what became of it, and a read after it that does not show it.
 fn in_doubt(world: &mut World, rng: &mut StdRng) -> ExecutionId {
     world.worker(1, 2, &[], at(0));
-    let mut rooms = world.engine.rooms();
-    let asked = rooms.claims(rng, at(1));
+    let mut slots = world.engine.slots();
+    let asked = slots.claim_requests(rng, at(1));
     assert_eq!(asked[0].executions.len(), 2);
-    rooms.not_claimed(true, at(2));
-    rooms.reading(LiveReader::Dispatcher, at(3));
-    rooms.live_is(LiveReader::Dispatcher, &[], at(3));
-    assert!(rooms.claims(rng, at(4)).is_empty(), "it may still take effect");
+    slots.claim_failed(true, at(2));
+    slots.begin_read(LiveReader::Dispatcher, at(3));
+    slots.finish_read(LiveReader::Dispatcher, &[], at(3));
+    assert!(slots.claim_requests(rng, at(4)).is_empty(), "it may still take effect");
     asked[0].executions[0]
 }
 
@@ -314,12 +314,12 @@ fn in_doubt(world: &mut World, rng: &mut StdRng) -> ExecutionId {
 fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_room() {
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
     let execution = in_doubt(&mut world, &mut rng);
-    let mut rooms = world.engine.rooms();
+    let mut slots = world.engine.slots();
     let live = live(execution);
-    rooms.reading(LiveReader::Monitor, at(5));
-    rooms.live_is(LiveReader::Monitor, &[live], at(5));
+    slots.begin_read(LiveReader::Monitor, at(5));
+    slots.finish_read(LiveReader::Monitor, &[live], at(5));
     // The other place was asked for by the same claim, which took effect without it.
-    assert_eq!(rooms.claims(&mut rng, at(6))[0].executions.len(), 1);
+    assert_eq!(slots.claim_requests(&mut rng, at(6))[0].executions.len(), 1);
 }
 
 #[test]
@@ -327,23 +327,23 @@ fn room_in_doubt_is_offered_again_when_the_store_is_done_with_the_claim_or_the_t
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
     in_doubt(&mut world, &mut rng);
     {
-        let mut rooms = world.engine.rooms();
+        let mut slots = world.engine.slots();
         // Read too early to tell.
-        rooms.reading(LiveReader::Monitor, at(11));
-        rooms.live_is(LiveReader::Monitor, &[], at(13));
-        assert!(rooms.claims(&mut rng, at(13)).is_empty());
-        rooms.reading(LiveReader::Monitor, at(12));
-        rooms.live_is(LiveReader::Monitor, &[], at(13));
-        assert_eq!(rooms.claims(&mut rng, at(13)).len(), 1);
+        slots.begin_read(LiveReader::Monitor, at(11));
+        slots.finish_read(LiveReader::Monitor, &[], at(13));
+        assert!(slots.claim_requests(&mut rng, at(13)).is_empty());
+        slots.begin_read(LiveReader::Monitor, at(12));
+        slots.finish_read(LiveReader::Monitor, &[], at(13));
+        assert_eq!(slots.claim_requests(&mut rng, at(13)).len(), 1);
     }
     // That one is under way when its dispatcher ends. In the same term it still counts.
     let rows = done(world.store.workers(NOW)).expect("read");
-    let mut rooms = world.engine.rooms();
+    let mut slots = world.engine.slots();
     for (epoch, offered) in [(5, 1), (5, 0), (6, 1)] {
-        rooms.begin(epoch, at(14));
-        rooms.rows_are(&rows, at(14));
-        rooms.live_is(LiveReader::Monitor, &[], at(14));
-        assert_eq!(rooms.claims(&mut rng, at(14)).len(), offered, "{epoch}");
+        slots.begin_term(epoch, at(14));
+        slots.update_workers(&rows, at(14));
+        slots.finish_read(LiveReader::Monitor, &[], at(14));
+        assert_eq!(slots.claim_requests(&mut rng, at(14)).len(), offered, "{epoch}");
     }
 }
 
@@ -351,11 +351,11 @@ fn room_in_doubt_is_offered_again_when_the_store_is_done_with_the_claim_or_the_t
 fn a_reading_that_is_answered_after_a_newer_one_undoes_nothing() {
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
     world.worker(1, 2, &[], at(0));
-    let mut rooms = world.engine.rooms();
-    rooms.reading(LiveReader::Monitor, at(1));
+    let mut slots = world.engine.slots();
+    slots.begin_read(LiveReader::Monitor, at(1));
     // Given out meanwhile, and seen by the newer one.
-    rooms.reading(LiveReader::Dispatcher, at(2));
-    rooms.live_is(LiveReader::Dispatcher, &[live(ExecutionId(7))], at(2));
-    rooms.live_is(LiveReader::Monitor, &[], at(3));
-    assert_eq!(rooms.claims(&mut rng, at(3))[0].executions.len(), 1);
+    slots.begin_read(LiveReader::Dispatcher, at(2));
+    slots.finish_read(LiveReader::Dispatcher, &[live(ExecutionId(7))], at(2));
+    slots.finish_read(LiveReader::Monitor, &[], at(3));
+    assert_eq!(slots.claim_requests(&mut rng, at(3))[0].executions.len(), 1);
 }

@@ -135,7 +135,7 @@ pub enum OutcomeKind {
     Cancelled,
     Interrupted,
     Refused,
-    /// Never started: it was sent ahead, and no slot became free for it soon. It keeps its place in
+    /// Never started: it was prefetched, and no slot became free for it soon. It keeps its place in
     /// the order of dispatch, and this costs it nothing.
     HandedBack,
     /// Its worker is gone.

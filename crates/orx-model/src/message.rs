@@ -58,11 +58,16 @@ pub enum Message {
     /// Leader to worker: run these.
     JobDispatch {
         jobs: Vec<Dispatch>,
-        /// The newest heartbeat of the worker that was known when these were given out, 0 for its
-        /// registration: the worker knows when it sent that, and so until when they are its own
-        /// whatever else happens.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        heard: Option<u64>,
+        /// Number of the worker's heartbeat that this dispatch is based on, 0 for its registration.
+        /// The worker derives from it until when the dispatch is valid. On the wire it is still
+        /// written as `heard`, which a worker of the release before reads.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            rename = "heard",
+            alias = "heartbeat_seq"
+        )]
+        heartbeat_seq: Option<u64>,
     },
     /// To a worker: stop these, under a cancel. Also for executions it has not seen yet.
     JobCancel {
@@ -128,13 +133,14 @@ pub struct Notification {
     /// Jobs became ready.
     #[serde(default)]
     pub work: bool,
-    /// Attempts have ended, and their places at workers are free.
-    #[serde(default)]
-    pub room: bool,
-    /// Which ones.
+    /// Attempts have ended, so their workers have free slots. On the wire it is still written as
+    /// `room`, which a node of the release before reads.
+    #[serde(default, rename = "room", alias = "slots_freed")]
+    pub slots_freed: bool,
+    /// The attempts that ended, at most [`Self::NAMED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<EndedAt>,
-    /// All of them are named.
+    /// `ended` names every attempt that ended.
     #[serde(default)]
     pub all_ended: bool,
     /// A job was accepted that is due, or over, at this time.
@@ -167,9 +173,9 @@ impl Notification {
     }
 
     pub fn add_ended(&mut self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {
-        // Before the first, all of none are named.
-        self.all_ended |= !self.room;
-        self.room = true;
+        // The first call names all there are so far: none.
+        self.all_ended |= !self.slots_freed;
+        self.slots_freed = true;
         for (worker, execution) in ended {
             if self.ended.len() >= Self::NAMED {
                 self.all_ended = false;

@@ -513,7 +513,7 @@ pub struct WorkerView {
     pub slots: u32,
     /// Slots that are busy.
     pub active: u32,
-    /// Jobs that were sent ahead, and wait there for a slot.
+    /// Prefetched jobs that wait at the worker for a slot.
     #[serde(default)]
     pub prefetched: u32,
     /// Executions it may hold at once; 0 while it takes nothing.
@@ -567,7 +567,7 @@ pub struct ClusterStatus {
     pub slots: u32,
     /// Slots that are busy.
     pub active: u32,
-    /// Jobs that were sent ahead to live workers, and wait there for a slot.
+    /// Prefetched jobs that wait at live workers for a slot.
     #[serde(default)]
     pub prefetched: u32,
     /// Whether the clock was set; none before a leader noted it.

@@ -182,9 +182,9 @@ async fn claim(
     store: &Arc<dyn Store>,
     term: Term,
     worker: u128,
-    room: usize,
+    free_slots: usize,
 ) -> Result<Vec<Claimed>, Failed> {
-    let executions = (0..room).map(|_| ExecutionId::random(&mut rand::rng())).collect();
+    let executions = (0..free_slots).map(|_| ExecutionId::random(&mut rand::rng())).collect();
     let request = ClaimRequest {
         worker: Incarnation(worker),
         worker_name: "w1".parse()?,
@@ -195,7 +195,7 @@ async fn claim(
             labels: Labels::new(),
         },
         executions,
-        ahead: 0,
+        prefetch: 0,
         held: 0,
     };
     Ok(store.claim_ready(vec![request], term, NOW).await?)

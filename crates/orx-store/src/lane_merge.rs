@@ -49,7 +49,7 @@ pub(crate) struct Want {
     pub(crate) after: ReadyOrder,
 }
 
-/// The next job that somebody has room for.
+/// The next job that a worker can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Next {
     pub(crate) job: i64,
@@ -76,10 +76,11 @@ pub(crate) struct Takers {
 
 #[derive(Debug)]
 struct Taker {
-    room: usize,
-    /// Of that, what would wait there.
-    ahead: usize,
-    /// What the worker has, and what it was given here.
+    /// Jobs that it still takes.
+    left: usize,
+    /// How many of those would wait at the worker for a slot.
+    prefetch: usize,
+    /// Attempts of the worker, those given here among them.
     held: usize,
     given: usize,
 }
@@ -87,27 +88,27 @@ struct Taker {
 impl Takers {
     pub(crate) fn new(requests: &[ClaimRequest]) -> Self {
         let of = requests.iter().map(|request| Taker {
-            room: request.executions.len(),
-            ahead: request.ahead,
+            left: request.executions.len(),
+            prefetch: request.prefetch,
             held: request.held,
             given: 0,
         });
         Self { most: CLAIM_MOST, of: of.collect() }
     }
 
-    pub(crate) fn has_room(&self, request: usize) -> bool {
-        self.of[request].room > 0
+    pub(crate) fn takes_more(&self, request: usize) -> bool {
+        self.of[request].left > 0
     }
 
     pub(crate) fn left(&self) -> usize {
-        self.of.iter().map(|taker| taker.room).sum::<usize>().min(self.most)
+        self.of.iter().map(|taker| taker.left).sum::<usize>().min(self.most)
     }
 
     /// Gives a job to one of the requests that it fits. One that runs alone goes to a worker that has
     /// nothing, and that gets nothing more; where there is none, the worker that has least gets
     /// nothing more, so that it comes to have nothing, and the job waits.
     pub(crate) fn give(&mut self, fits: impl Iterator<Item = usize>, alone: bool) -> Option<Given> {
-        let fits: Vec<usize> = fits.filter(|request| self.has_room(*request)).collect();
+        let fits: Vec<usize> = fits.filter(|request| self.takes_more(*request)).collect();
         let empty = |request: &usize| self.of[*request].held == 0;
         let to = fits
             .iter()
@@ -116,7 +117,7 @@ impl Takers {
             .max_by_key(|request| self.preference(*request));
         let Some(request) = to else {
             if let Some(least) = fits.iter().min_by_key(|request| self.of[**request].held) {
-                self.of[*least].room = 0;
+                self.of[*least].left = 0;
             }
             return None;
         };
@@ -124,21 +125,21 @@ impl Takers {
         let execution = taker.given;
         taker.given += 1;
         taker.held += 1;
-        taker.room = if alone { 0 } else { taker.room - 1 };
+        taker.left = if alone { 0 } else { taker.left - 1 };
         self.most -= 1;
         Some(Given { request, execution })
     }
 
-    /// Who gets the next job: who starts it at once, most places first; else who has the most room;
-    /// of equals, the first.
+    /// Prefers the worker with the most free slots, then the one that takes most in all; ties go to the
+    /// lower index.
     fn preference(&self, request: usize) -> (usize, usize, Reverse<usize>) {
-        let Taker { room, ahead, .. } = self.of[request];
-        (room.saturating_sub(ahead), room, Reverse(request))
+        let Taker { left, prefetch, .. } = self.of[request];
+        (left.saturating_sub(prefetch), left, Reverse(request))
     }
 }
 
 impl Merge {
-    /// Of `lanes`, those that somebody with room takes.
+    /// Of `lanes`, those that a worker with free slots takes.
     pub(crate) fn new<'l>(
         requests: &[ClaimRequest],
         lanes: impl Iterator<Item = (&'l Lane, i64)>,
@@ -147,7 +148,7 @@ impl Merge {
         let lanes: Vec<LaneReader> = lanes
             .filter_map(|(lane, id)| {
                 let takes =
-                    |place: &usize| takers.has_room(*place) && requests[*place].offer.takes(lane);
+                    |place: &usize| takers.takes_more(*place) && requests[*place].offer.takes(lane);
                 let fits: Vec<usize> = (0..requests.len()).filter(takes).collect();
                 let (rows, last) = (VecDeque::new(), START);
                 let reader = LaneReader { id, fits, rows, last, ended: false, keeps: false };
@@ -206,10 +207,10 @@ impl Merge {
         }
     }
 
-    /// Lanes that nobody with room takes any more are not read on.
+    /// Lanes of which no worker takes more are read no further.
     fn forget_unwanted(&mut self) {
         let (lanes, takers) = (&self.lanes, &self.takers);
-        let takes = |request: &usize| takers.has_room(*request);
+        let takes = |request: &usize| takers.takes_more(*request);
         self.wanted.retain(|number| lanes[*number].fits.iter().any(takes));
     }
 
@@ -218,8 +219,8 @@ impl Merge {
         while self.wanted.is_empty() && self.left() > 0 {
             let Reverse((place, number)) = self.heads.pop()?;
             let reader = &self.lanes[number];
-            // A lane that nobody has room for is read no further.
-            if !reader.fits.iter().any(|request| self.takers.has_room(*request)) {
+            // No worker takes more of this lane: it is read no further.
+            if !reader.fits.iter().any(|request| self.takers.takes_more(*request)) {
                 continue;
             }
             let next = Next { job: place.2, run_at: place.1, lane: reader.id, number };
@@ -253,14 +254,14 @@ mod tests {
         Lane { queue: "q".parse().expect("a name"), handler, require: Default::default() }
     }
 
-    fn request(handlers: &[&str], room: u128) -> ClaimRequest {
+    fn request(handlers: &[&str], free_slots: u128) -> ClaimRequest {
         let handlers = handlers.iter().map(|it| it.parse().expect("a name")).collect();
         ClaimRequest {
             worker: Incarnation(1),
             worker_name: "w".parse().expect("a name"),
             offer: Capabilities { handlers, ..Capabilities::default() },
-            executions: (0..room).map(ExecutionId).collect(),
-            ahead: 0,
+            executions: (0..free_slots).map(ExecutionId).collect(),
+            prefetch: 0,
             held: 0,
         }
     }

@@ -241,17 +241,17 @@ pub trait Jobs: Send + Sync {
     async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>>;
 }
 
-/// A worker that has room.
+/// A worker that can take jobs.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
     pub worker: Incarnation,
     pub worker_name: Name,
     pub offer: Capabilities,
-    /// One for each job that may be claimed: its length is the worker's room.
+    /// One for each job that the worker may be given: its free slots and its prefetch.
     pub executions: Vec<ExecutionId>,
-    /// So many of those would wait at the worker behind what runs there, for short jobs' sake: they
-    /// are given only where nobody starts the job at once.
-    pub ahead: usize,
+    /// How many of those jobs would wait at the worker for a slot. A worker of short jobs takes some, so
+    /// that its slots never stand empty. A prefetched job is given only where no worker has a free slot.
+    pub prefetch: usize,
     /// Attempts that the worker has already.
     pub held: usize,
 }
@@ -323,9 +323,9 @@ pub struct Promoted {
 #[async_trait]
 pub trait Dispatching: Send + Sync {
     /// A leader's. Advisory, except that what it returns was durably due before. Gives each worker at
-    /// most its room, and all together at most [`CLAIM_MOST`], from all lanes its offer takes, in the
+    /// most as many as it has execution ids, and all together at most [`CLAIM_MOST`], from all lanes its offer takes, in the
     /// order (priority descending, due time, id) over all of them; where several workers fit, the one
-    /// that has most places free gets the next, and then the one with the most room left. A job that
+    /// with the most free slots gets the next, and then the one that may prefetch most. A job that
     /// runs alone goes to a worker that has nothing, and is all that it gets; where none has nothing,
     /// the one that has least gets nothing more in this call, so that it comes to that. A job that
     /// expired, or whose deadline passed, is cancelled instead. Counts the attempt.

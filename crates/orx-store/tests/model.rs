@@ -69,7 +69,7 @@ struct PreparedFiring {
 enum Op {
     Enqueue(Vec<PreparedJob>),
     Claim {
-        rooms: Vec<u8>,
+        free_slots: Vec<u8>,
     },
     /// Of live attempts by place; a place beyond them is a stale or unknown execution.
     Start(Vec<u8>),
@@ -212,7 +212,7 @@ fn job_op() -> impl Strategy<Value = Op> {
     let status = proptest::sample::select(JobStatus::ALL.to_vec());
     prop_oneof![
         6 => proptest::collection::vec(new_job(), 1..5).prop_map(Op::Enqueue),
-        8 => proptest::collection::vec(0..4_u8, 1..4).prop_map(|rooms| Op::Claim { rooms }),
+        8 => proptest::collection::vec(0..4_u8, 1..4).prop_map(|free_slots| Op::Claim { free_slots }),
         3 => proptest::collection::vec(0..8_u8, 1..4).prop_map(Op::Start),
         8 => proptest::collection::vec((0..8_u8, 0..13_u8), 1..5).prop_map(Op::End),
         1 => (0..8_u8).prop_map(Op::Progress),
@@ -435,14 +435,14 @@ impl Both {
                 let found = self.store().enqueue(specs, now).await.expect("the store");
                 assert_eq!(found, expected);
             }
-            Op::Claim { rooms } => {
+            Op::Claim { free_slots } => {
                 let requests: Vec<ClaimRequest> = (1..)
-                    .zip(&rooms)
-                    .map(|(worker, room)| {
+                    .zip(&free_slots)
+                    .map(|(worker, slots)| {
                         let first = self.executions;
-                        self.executions += u128::from(*room);
-                        let held = usize::from(room % 2);
-                        ClaimRequest { held, ..request(worker, first, usize::from(*room)) }
+                        self.executions += u128::from(*slots);
+                        let held = usize::from(slots % 2);
+                        ClaimRequest { held, ..request(worker, first, usize::from(*slots)) }
                     })
                     .collect();
                 let seen = |claimed: Vec<orx_store::Claimed>| -> Vec<_> {

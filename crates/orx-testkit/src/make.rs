@@ -58,9 +58,9 @@ pub fn job() -> JobSpec {
     }
 }
 
-/// A worker that takes `work` and commands from every queue, and has room for so many.
+/// A worker that takes `work` and commands from every queue, with `free_slots`.
 #[must_use]
-pub fn request(worker: u128, first_execution: u128, room: usize) -> ClaimRequest {
+pub fn request(worker: u128, first_execution: u128, free_slots: usize) -> ClaimRequest {
     ClaimRequest {
         worker: Incarnation(worker),
         worker_name: name("w"),
@@ -69,8 +69,8 @@ pub fn request(worker: u128, first_execution: u128, room: usize) -> ClaimRequest
             commands: true,
             ..Capabilities::default()
         },
-        executions: (0..room as u128).map(|n| ExecutionId(first_execution + n)).collect(),
-        ahead: 0,
+        executions: (0..free_slots as u128).map(|n| ExecutionId(first_execution + n)).collect(),
+        prefetch: 0,
         held: 0,
     }
 }

@@ -178,9 +178,11 @@ pub(crate) async fn cancel(store: &AStore, command: CancelCommand) -> CancelAnsw
     store.cancel(vec![command], at(1)).await.expect("cancel")[0]
 }
 
-async fn claimed_ids(store: &AStore, room: usize) -> Vec<i64> {
-    let claimed =
-        store.claim_ready(vec![request(1, 100, room)], store.term, at(5)).await.expect("claim");
+async fn claimed_ids(store: &AStore, free_slots: usize) -> Vec<i64> {
+    let claimed = store
+        .claim_ready(vec![request(1, 100, free_slots)], store.term, at(5))
+        .await
+        .expect("claim");
     claimed.iter().map(|claim| claim.dispatch.job.0).collect()
 }
 
@@ -305,7 +307,7 @@ pub async fn the_worker_with_the_most_room_gets_the_next(store: AStore) {
 
 pub async fn who_starts_a_job_at_once_gets_it_before_who_lets_it_wait(store: AStore) {
     store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("enqueue");
-    let busy = orx_store::ClaimRequest { ahead: 3, ..request(1, 10, 4) };
+    let busy = orx_store::ClaimRequest { prefetch: 3, ..request(1, 10, 4) };
     let claimed = store.claim_ready(vec![busy, request(2, 20, 2)], store.term, at(1)).await;
     let workers: Vec<u128> = claimed.expect("claim").iter().map(|claim| claim.worker.0).collect();
     assert_eq!(workers, [2, 1, 2, 1, 1]);

@@ -227,8 +227,8 @@ impl Wakeups {
         self.notify_others(|notification| notification.work = true);
     }
 
-    /// These attempts have ended: their slots at workers became free.
-    pub fn room(&self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {
+    /// These attempts have ended, so their workers have free slots.
+    pub fn attempts_ended(&self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {
         self.notify_others(|notification| notification.add_ended(ended));
     }
 

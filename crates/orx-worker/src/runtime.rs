@@ -103,7 +103,7 @@ pub struct WorkerOptions {
     pub rust_handlers: Handlers,
     /// From SIGTERM to SIGKILL.
     pub kill_grace: Duration,
-    /// What was sent ahead and finds no slot for this long is handed back.
+    /// A prefetched job that finds no slot for this long is handed back.
     pub waits_most: Duration,
     /// How often it says that it lives, until a coordinator asks for another period.
     pub heartbeat: Duration,

@@ -403,7 +403,7 @@ async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
         assert_eq!(waited.code, 0, "{waited:?}");
         let shown = machine.json(["show", job]);
         let attempts = shown["attempts"].as_array().expect("attempts");
-        // One that was sent ahead and found no slot in time never started.
+        // One that was prefetched and found no slot in time never started.
         let started = attempts.iter().filter(|attempt| attempt["status"] != "refused").count();
         assert_eq!(started, 1, "{shown}");
     }

@@ -287,7 +287,7 @@ impl Answering {
         let heartbeat = match said {
             WorkerCall::Registration(registration) => {
                 let answer = context.worker_table().register(registration.clone(), order, now);
-                context.rooms().registered(registration.clone(), order, now);
+                context.slots().worker_registered(registration.clone(), order, now);
                 self.tell_leader();
                 let name = Some(registration.name.clone());
                 let worker = WorkerRef { incarnation: registration.incarnation, name };
@@ -305,21 +305,21 @@ impl Answering {
             context.store.remove_workers(vec![worker], false).await?;
             let was = context.worker_table().state_of(worker);
             context.worker_table().remove(worker);
-            context.rooms().remove(worker);
+            context.slots().remove(worker);
             self.tell_leader();
             if let Some((worker, state)) = was {
                 self.moved(worker, Some(state), None, now);
             }
             return Ok(context.worker_table().answer(None, now));
         }
-        let given: BTreeMap<ExecutionId, Duration> = context.rooms().given_to(worker);
+        let given: BTreeMap<ExecutionId, Duration> = context.slots().attempts_of(worker);
         let (news, of, reconciled) = {
             let mut worker_table = context.worker_table();
             let news = worker_table.heard(heartbeat, now);
             let of = news.moved_from.and_then(|_| worker_table.state_of(worker));
             (news, of, worker_table.heartbeat(heartbeat, live, order, &given, now))
         };
-        context.rooms().heard(heartbeat, order, now);
+        context.slots().worker_reported(heartbeat, order, now);
         if news.for_leader {
             self.tell_leader();
         }

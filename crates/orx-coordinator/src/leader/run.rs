@@ -240,7 +240,7 @@ impl Leader {
         let last = async { while self.duties.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LAST_PASS, last).await;
         self.duties.shutdown().await;
-        self.context.rooms().end();
+        self.context.slots().end_term();
         self.context.wakes.nodes.notify_one();
         self.publish(NodeEvent::Follows);
     }

@@ -29,7 +29,7 @@
 //! | I17 converges | `Watch::heard`; at the end `Checker::converged`, `Run::come_to_rest` |
 //! | I18 priority | `Watch::claimed`, `Watch::sends`, `Runtime::step` |
 //! | I19 slots | `Watch::fits` |
-//! | I20 room | `Watch::claimed`, `Watch::takes`, `Watch::sends` |
+//! | I20 free slots | `Watch::claimed`, `Watch::takes`, `Watch::sends` |
 //! | I23 an end is bounded | `node::live` |
 //! | I29 nobody delays another | `isolation` |
 //! | I30 clocks | `Watch::lost`; at the end `Checker::timed_out`, `Watch::goes_on` |

@@ -244,8 +244,8 @@ impl Watch {
         for request in requests {
             let given = claimed.iter().filter(|it| it.worker == request.worker).count();
             if given > request.executions.len() {
-                let room = request.executions.len();
-                return Err(format!("I20: {} got {given} of {room}", request.worker.0));
+                let asked = request.executions.len();
+                return Err(format!("I20: {} got {given} of {asked}", request.worker.0));
             }
         }
         Ok(())

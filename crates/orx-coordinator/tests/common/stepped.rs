@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use orx_coordinator::gateway::run::{Answering, Call, WorkerCall};
-use orx_coordinator::leader::dispatcher::plan::Rooms;
+use orx_coordinator::leader::dispatcher::plan::SlotTable;
 use orx_coordinator::leader::dispatcher::run::Dispatcher;
 use orx_coordinator::leader::janitor::Janitor;
 use orx_coordinator::leader::monitor::run::Monitor;
@@ -148,8 +148,8 @@ impl Stepped {
         Outbox { send, hint: self.wakeups.for_others().now_or_never(), ..Outbox::default() }
     }
 
-    pub(crate) fn rooms(&self) -> parking_lot::MutexGuard<'_, Rooms> {
-        self.context.rooms()
+    pub(crate) fn slots(&self) -> parking_lot::MutexGuard<'_, SlotTable> {
+        self.context.slots()
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -175,7 +175,7 @@ impl Stepped {
 
     pub(crate) fn follow(&mut self) {
         self.context.leads(None);
-        self.context.rooms().end();
+        self.context.slots().end_term();
         self.duties = None;
     }
 
@@ -211,14 +211,14 @@ impl Stepped {
         Ok((answer, self.outbox()))
     }
 
-    /// Records what was told, and gives out what there is room for.
+    /// Records what workers reported, and claims for free slots.
     pub(crate) fn round(&mut self, events: Events, now: Now) -> Outbox {
         self.at(now);
         let recorded = done(self.recorder.record(events));
         let claimed = match &mut self.duties {
             Some(duties) => {
                 // In a real one each wakes it.
-                self.context.rooms().work_came();
+                self.context.slots().jobs_ready();
                 done(duties.dispatcher.pass())
             }
             None => Ok(()),
@@ -233,7 +233,7 @@ impl Stepped {
     }
 
     pub(crate) fn has_more(&self) -> bool {
-        self.context.rooms().has_more()
+        self.context.slots().may_have_more()
     }
 
     pub(crate) fn next_due(&self) -> Option<Timestamp> {

@@ -213,7 +213,7 @@ impl Expected {
     fn free(&self, slot: i64) -> i64 {
         let ran =
             |at: &i64| matches!(self.rows.get(at), Some(Row::Ran { .. } | Row::CaughtUp { .. }));
-        (slot..).find(|at| !ran(at)).expect("there is room")
+        (slot..).find(|at| !ran(at)).expect("one is free")
     }
 
     fn go_on_from(&mut self, now: i64) {

@@ -101,7 +101,7 @@ fn third_hour_after_the_waiting_run_was_cancelled(overlap: Overlap) -> World {
     let id = world.runs()[1].0;
     let cancel = CancelCommand { id, reason: None, by: None, force: false, expected: None };
     done(world.store.cancel(vec![cancel], ms(world.clock))).expect("cancelled");
-    let hint = Notification { room: true, all_ended: true, ..Notification::default() };
+    let hint = Notification { slots_freed: true, all_ended: true, ..Notification::default() };
     world.engine.heard(&hint, world.now());
     world.until(START + 3 * HOUR);
     world

@@ -107,7 +107,7 @@ pub(crate) fn take_lead(store: &Shim, node: u128, at: Timestamp) -> Term {
     }
 }
 
-/// One node that leads, and one worker with room for eight jobs.
+/// One node that leads, and one worker with eight slots.
 pub(crate) struct World {
     pub(crate) store: Arc<Shim>,
     pub(crate) engine: Stepped,

@@ -612,7 +612,7 @@ impl Dispatching for Memory {
             }
             let takes = |request: &usize| requests[*request].offer.takes(&lane);
             let fits = (0..requests.len()).filter(takes);
-            if !fits.clone().any(|request| takers.has_room(request)) {
+            if !fits.clone().any(|request| takers.takes_more(request)) {
                 continue;
             }
             if expire_at.is_some_and(|at| at <= now) {

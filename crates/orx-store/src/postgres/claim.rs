@@ -1,4 +1,4 @@
-//! Ready jobs go to workers with room.
+//! Gives ready jobs to workers with free slots.
 //!
 //! The lanes are read without locks and merged ([`crate::merge`]); then one statement, fenced by
 //! the lease, takes what is still as it was read. What slipped away meanwhile is not returned, and

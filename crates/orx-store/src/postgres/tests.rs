@@ -93,7 +93,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         worker_name: "w".parse().expect("a name"),
         offer: Capabilities::default(),
         executions: (0..100).map(ExecutionId).collect(),
-        ahead: 0,
+        prefetch: 0,
         held: 0,
     };
     let chosen: Vec<Chosen> = (0..100)

@@ -1,4 +1,4 @@
-//! Ready jobs go to workers with room.
+//! Gives ready jobs to workers with free slots.
 //!
 //! Every lane is read in the order of dispatch, a few rows at a time, and the lanes are merged: so
 //! the order holds over all of them, and a lane that nobody serves costs nothing.

@@ -68,7 +68,7 @@ async fn enqueue(store: &Sqlite, specs: Vec<JobSpec>) -> Vec<JobId> {
         .collect()
 }
 
-async fn claim(store: &Sqlite, handler: &str, first: u128, room: u128) -> Vec<Claimed> {
+async fn claim(store: &Sqlite, handler: &str, first: u128, free_slots: u128) -> Vec<Claimed> {
     let request = ClaimRequest {
         worker: Incarnation(7),
         worker_name: name("w1"),
@@ -76,8 +76,8 @@ async fn claim(store: &Sqlite, handler: &str, first: u128, room: u128) -> Vec<Cl
             handlers: BTreeSet::from([name(handler)]),
             ..Capabilities::default()
         },
-        executions: (first..first + room).map(ExecutionId).collect(),
-        ahead: 0,
+        executions: (first..first + free_slots).map(ExecutionId).collect(),
+        prefetch: 0,
         held: 0,
     };
     store.claim_ready(vec![request], term(store).await, NOW).await.expect("claim")

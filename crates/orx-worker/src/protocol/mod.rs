@@ -4,7 +4,8 @@
 //! These promises rest on it:
 //! - an execution is started at most once by this worker, and never after it was cancelled,
 //!   refused or given back, nor when another worker may have its job by now;
-//! - an outcome is kept, and takes up room, until somebody says that the store has it or never will;
+//! - an outcome is kept, and takes up a slot, until a coordinator acknowledges that the store has it or
+//!   never will;
 //! - what is held is bounded: running attempts by the slots, all of it by the capacity;
 //! - what finds no slot within its time, [`WAITS_MOST`], is handed back, so that priorities hold.
 
@@ -26,7 +27,7 @@ use self::remembered::Remembered;
 
 /// Attempts shorter than this on average are short: more than the free slots are asked for.
 const SHORT: Duration = Duration::from_millis(50);
-/// A job that was sent ahead waits here for a slot so long at most. Then the leader has it again, who
+/// A prefetched job waits here for a slot at most this long. Then the leader has it again, who
 /// knows what is more urgent, and which other worker has a slot.
 pub const WAITS_MOST: Duration = Duration::from_millis(100);
 /// How far beyond its slots a worker asks for short jobs, in multiples of the slots.
@@ -136,7 +137,7 @@ pub struct Core {
     took: Option<Duration>,
     /// Executions asked for beyond the slots.
     prefetch: u32,
-    /// The coordinators take back what was sent ahead, and count it for nothing.
+    /// The coordinators take back prefetched jobs, which costs those jobs nothing.
     takes_back: bool,
     /// What the newest heartbeat said.
     told_capacity: u32,
@@ -292,8 +293,8 @@ impl Core {
     fn message(&mut self, message: Message, at: Moment, effects: &mut Vec<Effect>) {
         let now = at.wall;
         match message {
-            Message::JobDispatch { jobs, heard: Some(heard) }
-                if !self.fence.takes(heard, at.mono) =>
+            Message::JobDispatch { jobs, heartbeat_seq: Some(seq) }
+                if !self.fence.takes(seq, at.mono) =>
             {
                 self.give_back(jobs, "it came too late", now, effects);
             }
@@ -354,7 +355,7 @@ impl Core {
         if back.is_empty() {
             return;
         }
-        // What runs here is not short: nothing is asked for ahead until several in a row were.
+        // What runs here is not short: nothing is prefetched until several in a row were.
         self.took = Some(self.took.unwrap_or_default().max(SHORT * 2));
         let kind = if self.takes_back { OutcomeKind::HandedBack } else { OutcomeKind::Interrupted };
         let why = "no slot became free for it in time";
@@ -512,7 +513,7 @@ impl Core {
     }
 
     fn start_waiting(&mut self, at: Moment, effects: &mut Vec<Effect>) {
-        // Unacknowledged outcomes take up room, but not the slots of short jobs: those would wait
+        // Unacknowledged outcomes take up capacity, but not the slots of short jobs: those would wait
         // for a commit after each.
         let most = self.capacity() as usize;
         while self.running.len() < self.slots as usize

@@ -55,7 +55,7 @@ fn job(id: i64, execution: u128, priority: Priority) -> Dispatch {
 }
 
 fn dispatch(core: &mut Core, jobs: Vec<Dispatch>) -> Vec<Effect> {
-    core.step(Input::Message(Message::JobDispatch { jobs, heard: None }), AT)
+    core.step(Input::Message(Message::JobDispatch { jobs, heartbeat_seq: None }), AT)
 }
 
 fn starts(effects: &[Effect]) -> Vec<u128> {
@@ -173,7 +173,7 @@ fn stopping_gives_back_what_waits_and_interrupts_what_runs() {
 }
 
 /// Two run and four wait, at a worker that asked for them when its jobs were short.
-fn ahead(core: &mut Core) -> Vec<u128> {
+fn prefetch(core: &mut Core) -> Vec<u128> {
     dispatch(core, vec![job(1, 1, Priority::Normal)]);
     core.step(succeeded(1, 1), AT);
     core.step(ack(1), AT);
@@ -187,7 +187,7 @@ fn what_finds_no_slot_is_handed_back_and_nothing_more_is_asked_for() {
     let mut core = core(2);
     let takes_back = HeartbeatAnswer { takes_back: true, ..HeartbeatAnswer::default() };
     answered(&mut core, takes_back);
-    assert_eq!(ahead(&mut core), [2, 3]);
+    assert_eq!(prefetch(&mut core), [2, 3]);
     assert_eq!(core.hand_back_at(), Some(WAITS_MOST));
     assert_eq!(outcomes(&core.step(Input::Overdue, later(99))), []);
     // One more starts before the others are handed back.
@@ -217,7 +217,7 @@ fn what_finds_no_slot_is_handed_back_and_nothing_more_is_asked_for() {
 #[test]
 fn who_does_not_know_of_handing_back_is_told_of_an_interruption() {
     let mut core = core(2);
-    ahead(&mut core);
+    prefetch(&mut core);
     let effects = core.step(Input::Overdue, later(100));
     assert_eq!(outcomes(&effects)[0], (4, "interrupted"));
 }
@@ -225,7 +225,7 @@ fn who_does_not_know_of_handing_back_is_told_of_an_interruption() {
 #[test]
 fn slots_that_are_taken_for_long_are_no_reason_to_ask_for_more() {
     let mut core = core(2);
-    ahead(&mut core);
+    prefetch(&mut core);
     core.step(succeeded(2, 2), later(60));
     // One is quick: the other is taken for 60 ms now.
     assert_eq!(core.capacity(), 2 + 3);
@@ -305,7 +305,7 @@ fn nothing_starts_at_a_worker_that_no_coordinator_hears() {
     core.step(Input::Answered { heartbeat: 0, answer: lease(30) }, AT);
     let message = |id: i64| {
         let jobs = vec![job(id, id as u128, Priority::Normal)];
-        Input::Message(Message::JobDispatch { jobs, heard: None })
+        Input::Message(Message::JobDispatch { jobs, heartbeat_seq: None })
     };
     assert_eq!(starts(&core.step(message(7), later(24_999))), [7]);
     let effects = core.step(message(8), later(25_000));
@@ -332,13 +332,13 @@ fn a_dispatch_that_was_under_way_for_a_lease_goes_back_though_the_worker_is_in_c
         core.step(Input::Answered { heartbeat: number, answer: lease(30) }, later(at));
     }
     let jobs = vec![job(1, 7, Priority::Normal)];
-    let late = Message::JobDispatch { jobs, heard: Some(1) };
+    let late = Message::JobDispatch { jobs, heartbeat_seq: Some(1) };
     let effects = core.step(Input::Message(late.clone()), later(35_000));
     assert_eq!((starts(&effects).len(), outcomes(&effects)), (0, vec![(7, "interrupted")]));
     // Nor does a copy of it start.
     assert_eq!(starts(&core.step(Input::Message(late), later(35_001))), []);
     let jobs = vec![job(2, 8, Priority::Normal)];
-    let timely = Message::JobDispatch { jobs, heard: Some(2) };
+    let timely = Message::JobDispatch { jobs, heartbeat_seq: Some(2) };
     assert_eq!(starts(&core.step(Input::Message(timely), later(35_001))), [8]);
 }
 

@@ -153,7 +153,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn dispatch(&self, job: &Dispatch) {
-        self.send(Message::JobDispatch { jobs: vec![job.clone()], heard: None }).await;
+        self.send(Message::JobDispatch { jobs: vec![job.clone()], heartbeat_seq: None }).await;
     }
 
     pub(crate) async fn cancel(&self, job: &Dispatch) {

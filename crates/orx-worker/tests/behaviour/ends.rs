@@ -234,7 +234,7 @@ async fn what_is_cancelled_while_it_is_being_started_does_not_start() {
     // Both are there when the worker looks.
     let jobs = vec![job.clone()];
     let executions = vec![job.execution_ref()];
-    let dispatch = Message::JobDispatch { jobs, heard: None };
+    let dispatch = Message::JobDispatch { jobs, heartbeat_seq: None };
     coordinator.send_all(vec![dispatch, Message::JobCancel { executions }]).await;
     let outcome = coordinator.outcome(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::Cancelled), "{outcome:?}");

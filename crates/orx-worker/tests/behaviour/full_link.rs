@@ -163,7 +163,7 @@ async fn a_cancel_waits_for_no_outcome_of_other_jobs() {
     let pid = pid(&file);
     // One a shard.
     let jobs = (0..64).map(|shard| Dispatch { job: JobId(shard), ..job("counts", json!({})) });
-    coordinator.send(Message::JobDispatch { jobs: jobs.collect(), heard: None }).await;
+    coordinator.send(Message::JobDispatch { jobs: jobs.collect(), heartbeat_seq: None }).await;
     eventually("their end", || counts.0.load(Ordering::Relaxed) == 64);
     let begin = Instant::now();
     coordinator.cancel(&long).await;

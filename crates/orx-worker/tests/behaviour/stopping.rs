@@ -188,7 +188,7 @@ async fn what_was_under_way_for_longer_than_a_lease_does_not_start_though_the_wo
         (job("going.on", serde_json::json!({})), job("going.on", serde_json::json!({})));
     for (job, heard) in [(&late, first), (&timely, heard())] {
         let jobs = vec![job.clone()];
-        coordinator.send(Message::JobDispatch { jobs, heard: Some(heard) }).await;
+        coordinator.send(Message::JobDispatch { jobs, heartbeat_seq: Some(heard) }).await;
     }
     let outcome = coordinator.outcome(&late).await;
     assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");

@@ -1,4 +1,4 @@
-//! Gives ready jobs to workers with room.
+//! Claims ready jobs for workers with free slots, and sends them there.
 
 pub mod plan;
 pub mod run;

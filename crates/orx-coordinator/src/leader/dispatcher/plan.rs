@@ -1,9 +1,15 @@
-//! The room that workers have, and what it is offered for. No I/O.
+//! Decides how many jobs each worker may be given, without I/O.
 //!
-//! The store is true; this is a copy of the little that dispatch asks on every round. It is read from
-//! the store when a term begins, and follows each claim and each end from then on, also those that
-//! other nodes tell of. The monitor compares it with the store once a round; what happens while it
-//! reads is not undone by what it read ([`Rooms::reading`]).
+//! [`SlotTable`] is the leader's copy of the workers, their live attempts and their free slots. The
+//! store is the truth; the copy saves a read of all live attempts before each claim.
+//!
+//! - The monitor fills the table from the store when a term begins, and compares it with the store once
+//!   a round. Changes that happen while the store is being read are not undone by what was read: see
+//!   [`SlotTable::begin_read`].
+//! - Every claim adds attempts, and every recorded outcome removes one, also an outcome that another
+//!   node recorded.
+//! - A claim that the store did not answer may take effect after any later read. Until the store's
+//!   deadline for it has passed, or a read shows its attempts, its workers are given nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,52 +21,53 @@ use rand::Rng;
 
 use crate::{Now, Settings};
 
-/// A worker, and the attempts that it has.
+/// A worker and its live attempts.
 #[derive(Debug, Clone)]
 pub struct WorkerLoad {
     registration: WorkerRegistration,
     state: WorkerState,
-    /// Executions it may hold at once.
+    /// Attempts it may hold at once: its slots, and its prefetch.
     capacity: u32,
-    /// What a person wants of it.
+    /// What a person ordered.
     order: Option<WorkerDirective>,
-    /// When it was last heard of, here or by another node, on the monotonic clock.
+    /// When its newest heartbeat reached this node or another one, on the monotonic clock.
     seen: Duration,
-    /// Of the newest heartbeat; an older one that comes late is passed over.
+    /// Number of its newest heartbeat, 0 before the first. An older one that comes late is ignored.
     heartbeat: u64,
-    live: BTreeMap<ExecutionId, Held>,
-    /// It was offered more room than there was something ready for. Until something becomes ready,
-    /// what becomes free there is offered to nobody.
-    sated: bool,
+    live: BTreeMap<ExecutionId, HeldAttempt>,
+    /// The last claim found fewer jobs than this worker had slots for. It is left out of claims until
+    /// some job becomes ready.
+    found_too_few: bool,
 }
 
-/// A live attempt.
+/// A live attempt of a worker.
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    /// Nothing else may be given to its worker.
+struct HeldAttempt {
+    /// Its worker may be given nothing else meanwhile.
     alone: bool,
-    /// The number of the change by which it came.
+    /// [`SlotTable::change`] when a claim added it; 0 if it was read from the store.
     change: u64,
-    /// When it was given out, on the monotonic clock; where it was read, when that was.
-    given: Duration,
+    /// When it was claimed, or first read, on the monotonic clock.
+    since: Duration,
 }
 
 impl WorkerLoad {
+    /// Name of the worker, for people.
     #[must_use]
     pub fn name(&self) -> &Name {
         &self.registration.name
     }
 
-    /// Executions it may hold at once, as it said last.
+    /// Attempts it may hold at once, as its newest heartbeat reported.
     #[must_use]
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// Jobs it may be given now. None before its first heartbeat, which it sends at once: only by a
-    /// heartbeat it knows whether a job that reaches it late is still its own.
+    /// Jobs it may be given now: its free slots, and its prefetch. 0 before its first heartbeat: a worker
+    /// needs one to tell whether a dispatch that reaches it late is still valid.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub fn free_slots(&self) -> usize {
         let alone = self.live.values().any(|held| held.alone);
         if self.order.is_some() || self.heartbeat == 0 || alone {
             return 0;
@@ -74,156 +81,171 @@ impl WorkerLoad {
         }
     }
 
-    /// Attempts it has.
+    /// Number of its live attempts.
     #[must_use]
     pub fn active(&self) -> usize {
         self.live.len()
     }
+
+    fn update(&mut self, heartbeat: u64, capacity: u32, state: WorkerState) {
+        // After a first heartbeat, or in a new state, a job may be ready for it.
+        self.found_too_few &= self.heartbeat != 0 && self.state == state;
+        self.heartbeat = heartbeat;
+        self.capacity = capacity;
+        self.state = state;
+    }
 }
 
-/// Who reads all live attempts from the store.
+/// Which duty of the leader reads all live attempts from the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LiveReader {
+    /// Once a round.
     Monitor,
+    /// After a claim without an answer.
     Dispatcher,
 }
 
+/// A read of all live attempts that is under way.
 #[derive(Debug)]
-struct Reading {
+struct LiveRead {
     number: u64,
-    /// The change before which it began, and when, on the monotonic clock.
-    began: u64,
-    at: Duration,
-    /// What has ended since.
+    /// [`SlotTable::change`] when it began.
+    change: u64,
+    /// When it began, on the monotonic clock.
+    began: Duration,
+    /// Attempts whose outcome was recorded since.
     ended: BTreeSet<ExecutionId>,
 }
 
-/// A claim of which it is not known whether it takes effect: it is under way, or was not answered. The
-/// store may carry it out later than any read that follows.
+/// A claim that is under way, or that the store did not answer. It may take effect after any read.
 #[derive(Debug)]
-struct Doubt {
-    /// Until it takes effect or never will, on the monotonic clock.
-    until: Duration,
-    /// What would be live, by worker.
-    asked: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
+struct UnconfirmedClaim {
+    /// By then it has taken effect or never will, on the monotonic clock.
+    settled_at: Duration,
+    /// The attempts that it would make, by worker.
+    executions: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
 }
 
-/// All workers and their room. Empty while another node leads.
+/// All workers with their live attempts. Empty while another node leads.
 #[derive(Debug)]
-pub struct Rooms {
+pub struct SlotTable {
     settings: Settings,
     leads: bool,
-    /// Of the term that it is for.
+    /// Epoch of the term that the table is for.
     epoch: u64,
-    loads: BTreeMap<Incarnation, WorkerLoad>,
-    /// Live attempts of workers that are not known (any more).
+    workers: BTreeMap<Incarnation, WorkerLoad>,
+    /// Live attempts of workers that have no row in the store.
     orphaned: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
-    /// Attempts whose end is being recorded, by their worker, as they were held, if they were.
-    ending: BTreeMap<Incarnation, BTreeMap<ExecutionId, Option<Held>>>,
-    /// Counts what changes here.
+    /// Attempts whose outcome is being recorded, by worker. `None`: the table did not hold it.
+    ending: BTreeMap<Incarnation, BTreeMap<ExecutionId, Option<HeldAttempt>>>,
+    /// Grows with each claim that was answered.
     change: u64,
-    /// Readings of the store that are under way, by who reads.
-    readings: BTreeMap<LiveReader, Reading>,
-    /// How many readings there were, and the newest whose answer came. What an older one says is old.
-    read: u64,
-    newest: u64,
-    /// Counts claims.
+    reads: BTreeMap<LiveReader, LiveRead>,
+    /// Number of the newest read that began, and of the newest that was answered. The answer of an older
+    /// read is out of date.
+    last_read: u64,
+    newest_answered: u64,
+    /// Number of the newest claim.
     claim: u64,
-    /// By the number of the claim. Their workers are offered nothing else.
-    doubts: BTreeMap<u64, Doubt>,
-    /// Counts how often something became ready, and what that was when room was offered last.
-    work: u64,
-    offered_at: u64,
-    more: bool,
+    /// By the number of the claim.
+    unconfirmed: BTreeMap<u64, UnconfirmedClaim>,
+    /// Grows whenever jobs become ready; its value when the newest claim was made.
+    ready: u64,
+    ready_at_claim: u64,
+    may_have_more: bool,
 }
 
-impl Rooms {
+impl SlotTable {
+    /// An empty table, of a node that does not lead.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
             leads: false,
             epoch: 0,
-            loads: BTreeMap::new(),
+            workers: BTreeMap::new(),
             orphaned: BTreeMap::new(),
             ending: BTreeMap::new(),
             change: 0,
-            readings: BTreeMap::new(),
-            read: 0,
-            newest: 0,
+            reads: BTreeMap::new(),
+            last_read: 0,
+            newest_answered: 0,
             claim: 0,
-            doubts: BTreeMap::new(),
-            work: 0,
-            offered_at: 0,
-            more: false,
+            unconfirmed: BTreeMap::new(),
+            ready: 0,
+            ready_at_claim: 0,
+            may_have_more: false,
         }
     }
 
-    /// A term begins, or goes on: what it rests on is read from now on, for [`Self::rows_are`] and
-    /// [`Self::live_is`].
-    pub fn begin(&mut self, epoch: u64, now: Now) {
-        self.end();
+    /// A term begins, or begins again after an error. The caller now reads workers and live attempts,
+    /// and hands them to [`Self::update_workers`] and [`Self::finish_read`].
+    pub fn begin_term(&mut self, epoch: u64, now: Now) {
+        self.end_term();
         self.leads = true;
         if self.epoch != epoch {
-            // The store refuses whatever is under way of an older term.
+            // The store refuses claims of an older term.
             self.epoch = epoch;
-            self.doubts.clear();
+            self.unconfirmed.clear();
         }
-        self.reading(LiveReader::Monitor, now);
+        self.begin_read(LiveReader::Monitor, now);
     }
 
-    /// Another leads from now on.
-    pub fn end(&mut self) {
+    /// This node leads no longer.
+    pub fn end_term(&mut self) {
         *self = Self {
             change: self.change,
             epoch: self.epoch,
             claim: self.claim,
-            doubts: std::mem::take(&mut self.doubts),
+            unconfirmed: std::mem::take(&mut self.unconfirmed),
             ..Self::new(self.settings.clone())
         };
     }
 
+    /// A worker with its attempts. `None`: it has no row in the store.
     #[must_use]
-    pub fn load(&self, worker: Incarnation) -> Option<&WorkerLoad> {
-        self.loads.get(&worker)
+    pub fn worker(&self, worker: Incarnation) -> Option<&WorkerLoad> {
+        self.workers.get(&worker)
     }
 
-    /// Each worker with how many jobs it may be given.
+    /// Each worker's [`WorkerLoad::free_slots`].
     #[must_use]
-    pub fn all(&self) -> BTreeMap<Incarnation, usize> {
-        self.loads.iter().map(|(worker, load)| (*worker, load.room())).collect()
+    pub fn free_slots(&self) -> BTreeMap<Incarnation, usize> {
+        self.workers.iter().map(|(worker, load)| (*worker, load.free_slots())).collect()
     }
 
-    /// The newest heartbeat that a worker was heard by; 0 for its registration.
+    /// Number of a worker's newest heartbeat, 0 after its registration alone.
     #[must_use]
     pub fn heartbeat_of(&self, worker: Incarnation) -> Option<u64> {
-        self.loads.get(&worker).map(|load| load.heartbeat)
+        self.workers.get(&worker).map(|load| load.heartbeat)
     }
 
-    /// No attempt is with any worker, and nothing more is ready for those that are here.
+    /// No worker has a live attempt, and no job is ready for the workers that are here.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        !self.more
-            && self.doubts.is_empty()
+        !self.may_have_more
+            && self.unconfirmed.is_empty()
             && self.orphaned.is_empty()
             && self.ending.is_empty()
-            && self.loads.values().all(|load| load.live.is_empty())
+            && self.workers.values().all(|load| load.live.is_empty())
     }
 
-    /// Another call may find more to claim at once.
+    /// The newest claim took as many jobs as one claim may, so another may find more at once.
     #[must_use]
-    pub fn has_more(&self) -> bool {
-        self.more
+    pub fn may_have_more(&self) -> bool {
+        self.may_have_more
     }
 
-    /// The attempts of a worker, and when they were given to it.
+    /// The live attempts of a worker, and when this node claimed or first read each, on the monotonic
+    /// clock.
     #[must_use]
-    pub fn given_to(&self, worker: Incarnation) -> BTreeMap<ExecutionId, Duration> {
-        let live = self.loads.get(&worker).map(|load| &load.live);
-        live.into_iter().flatten().map(|(execution, held)| (*execution, held.given)).collect()
+    pub fn attempts_of(&self, worker: Incarnation) -> BTreeMap<ExecutionId, Duration> {
+        let live = self.workers.get(&worker).map(|load| &load.live);
+        live.into_iter().flatten().map(|(execution, held)| (*execution, held.since)).collect()
     }
 
-    pub fn registered(
+    /// A worker registered at this node.
+    pub fn worker_registered(
         &mut self,
         registration: WorkerRegistration,
         order: Option<WorkerDirective>,
@@ -233,51 +255,56 @@ impl Rooms {
             return;
         }
         let worker = registration.incarnation;
-        let load = self.loads.entry(worker).or_insert_with(|| WorkerLoad {
+        let load = self.workers.entry(worker).or_insert_with(|| WorkerLoad {
             state: WorkerState::Running,
             capacity: registration.slots,
             order,
             seen: now.mono,
             heartbeat: 0,
             live: BTreeMap::new(),
-            sated: false,
+            found_too_few: false,
             registration: registration.clone(),
         });
         load.registration = registration;
         load.order = order;
         load.seen = now.mono;
-        self.seat_strangers(worker, now);
+        self.adopt_orphans(worker, now);
     }
 
-    fn seat_strangers(&mut self, worker: Incarnation, now: Now) {
-        let Some(load) = self.loads.get_mut(&worker) else { return };
+    fn adopt_orphans(&mut self, worker: Incarnation, now: Now) {
+        let Some(load) = self.workers.get_mut(&worker) else { return };
         let own = self.orphaned.remove(&worker).unwrap_or_default();
-        let held = Held { alone: false, change: 0, given: now.mono };
+        let held = HeldAttempt { alone: false, change: 0, since: now.mono };
         load.live.extend(own.into_iter().map(|execution| (execution, held)));
     }
 
-    /// What a worker says of itself.
-    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, order: Option<WorkerDirective>, now: Now) {
-        let Some(load) = self.loads.get_mut(&heartbeat.incarnation) else { return };
+    /// A worker's heartbeat came to this node.
+    pub fn worker_reported(
+        &mut self,
+        heartbeat: &WorkerHeartbeat,
+        order: Option<WorkerDirective>,
+        now: Now,
+    ) {
+        let Some(load) = self.workers.get_mut(&heartbeat.incarnation) else { return };
         load.seen = now.mono;
         load.order = order;
         if heartbeat.seq > load.heartbeat {
-            load.heard(heartbeat.seq, heartbeat.capacity, heartbeat.state);
+            load.update(heartbeat.seq, heartbeat.capacity, heartbeat.state);
         }
     }
 
-    /// What the store knows of workers, other nodes' news among it.
-    pub fn rows_are(&mut self, rows: &[WorkerRecord], now: Now) {
+    /// Takes over the worker rows of the store, which hold the heartbeats that came to other nodes.
+    pub fn update_workers(&mut self, rows: &[WorkerRecord], now: Now) {
         if !self.leads {
             return;
         }
         let known: BTreeSet<Incarnation> =
             rows.iter().map(|row| row.report.registration.incarnation).collect();
-        // It said goodbye to another node, or was given up there. A row is written before its seat.
+        // Its row is written before its entry here, so a worker without a row stopped or was lost.
         let gone: Vec<Incarnation> =
-            self.loads.keys().filter(|worker| !known.contains(worker)).copied().collect();
+            self.workers.keys().filter(|worker| !known.contains(worker)).copied().collect();
         for worker in gone {
-            if let Some(load) = self.loads.remove(&worker)
+            if let Some(load) = self.workers.remove(&worker)
                 && !load.live.is_empty()
             {
                 self.orphaned.entry(worker).or_default().extend(load.live.into_keys());
@@ -289,10 +316,10 @@ impl Rooms {
             let seen = now.mono.saturating_sub(row.silent);
             let fenced = row.order == Some(WorkerDirective::Fence);
             let has_some = self.orphaned.contains_key(&worker);
-            if fenced && !self.loads.contains_key(&worker) && !has_some {
+            if fenced && !self.workers.contains_key(&worker) && !has_some {
                 continue;
             }
-            let load = self.loads.entry(worker).or_insert_with(|| WorkerLoad {
+            let load = self.workers.entry(worker).or_insert_with(|| WorkerLoad {
                 registration: report.registration.clone(),
                 state: report.state,
                 capacity: report.capacity,
@@ -300,44 +327,47 @@ impl Rooms {
                 seen,
                 heartbeat: report.heartbeat,
                 live: BTreeMap::new(),
-                sated: false,
+                found_too_few: false,
             });
             load.order = row.order;
             load.seen = load.seen.max(seen);
             if report.heartbeat > load.heartbeat {
-                load.heard(report.heartbeat, report.capacity, report.state);
+                load.update(report.heartbeat, report.capacity, report.state);
             }
-            self.seat_strangers(worker, now);
+            self.adopt_orphans(worker, now);
         }
     }
 
-    /// Live attempts are read from now on; for [`Self::live_is`].
-    pub fn reading(&mut self, by: LiveReader, now: Now) {
-        self.read += 1;
-        let (number, began) = (self.read, self.change);
-        let reading = Reading { number, began, at: now.mono, ended: BTreeSet::new() };
-        self.readings.insert(by, reading);
+    /// A read of all live attempts begins; its answer goes to [`Self::finish_read`]. From now on the
+    /// table notes which attempts are claimed and which end, so that the answer does not undo them.
+    pub fn begin_read(&mut self, by: LiveReader, now: Now) {
+        self.last_read += 1;
+        let (number, change) = (self.last_read, self.change);
+        let read = LiveRead { number, change, began: now.mono, ended: BTreeSet::new() };
+        self.reads.insert(by, read);
     }
 
-    /// The live attempts that were read. What was given out, and what has ended, since the reading
-    /// began is not undone by it.
-    pub fn live_is(&mut self, by: LiveReader, live: &[Live], now: Now) {
-        let Some(Reading { number, began, at, ended }) = self.readings.remove(&by) else { return };
-        if number < self.newest {
+    /// Takes over the live attempts that were read, except for what changed since the read began.
+    pub fn finish_read(&mut self, by: LiveReader, live: &[Live], now: Now) {
+        let Some(LiveRead { number, change, began, ended }) = self.reads.remove(&by) else {
+            return;
+        };
+        if number < self.newest_answered {
             return;
         }
-        self.newest = number;
-        // A claim takes effect as a whole: one of its attempts is there, or none.
+        self.newest_answered = number;
+        // A claim is one transaction: once one of its attempts is there, all of them are.
         let there: BTreeSet<ExecutionId> = live.iter().map(|attempt| attempt.execution).collect();
-        self.doubts.retain(|_, doubt| {
-            at < doubt.until && doubt.asked.values().all(|asked| asked.is_disjoint(&there))
+        self.unconfirmed.retain(|_, claim| {
+            began < claim.settled_at
+                && claim.executions.values().all(|asked| asked.is_disjoint(&there))
         });
-        let mut given = BTreeMap::new();
-        for load in self.loads.values_mut() {
+        let mut since = BTreeMap::new();
+        for load in self.workers.values_mut() {
             let old = std::mem::take(&mut load.live);
             for (execution, held) in old {
-                given.insert(execution, held.given);
-                if held.change > began {
+                since.insert(execution, held.since);
+                if held.change > change {
                     load.live.insert(execution, held);
                 }
             }
@@ -351,9 +381,9 @@ impl Rooms {
             {
                 continue;
             }
-            let given = given.get(&execution).copied().unwrap_or(now.mono);
-            let held = Held { alone: attempt.alone, change: 0, given };
-            match self.loads.get_mut(&attempt.worker) {
+            let since = since.get(&execution).copied().unwrap_or(now.mono);
+            let held = HeldAttempt { alone: attempt.alone, change: 0, since };
+            match self.workers.get_mut(&attempt.worker) {
                 Some(load) => _ = load.live.entry(execution).or_insert(held),
                 None => {
                     self.orphaned.entry(attempt.worker).or_default().insert(execution);
@@ -362,39 +392,40 @@ impl Rooms {
         }
     }
 
-    /// The end of an attempt is on its way into the store: its place counts as free.
-    pub fn ending(&mut self, worker: Incarnation, execution: ExecutionId) {
+    /// The outcome of an attempt is about to be recorded. Its slot counts as free from now on, so that
+    /// one transaction can record the outcome and claim for the slot.
+    pub fn outcome_sent(&mut self, worker: Incarnation, execution: ExecutionId) {
         if self.leads {
-            let held = self.take(worker, execution);
+            let held = self.release_slot(worker, execution);
             self.ending.entry(worker).or_default().entry(execution).or_insert(held);
         }
     }
 
-    fn take(&mut self, worker: Incarnation, execution: ExecutionId) -> Option<Held> {
+    fn release_slot(&mut self, worker: Incarnation, execution: ExecutionId) -> Option<HeldAttempt> {
         if let Some(others) = self.orphaned.get_mut(&worker) {
             others.remove(&execution);
             if others.is_empty() {
                 self.orphaned.remove(&worker);
             }
         }
-        let load = self.loads.get_mut(&worker)?;
+        let load = self.workers.get_mut(&worker)?;
         let held = load.live.remove(&execution);
-        // What runs alone waits for a worker that has nothing.
+        // A job that runs alone may have waited for a worker without attempts.
         if load.live.is_empty() {
-            load.sated = false;
+            load.found_too_few = false;
         }
         held
     }
 
-    /// The store has it.
-    pub fn ended(&mut self, worker: Incarnation, execution: ExecutionId) {
-        self.no_longer_ending(worker, execution);
-        for reading in self.readings.values_mut() {
-            reading.ended.insert(execution);
+    /// The store has the outcome.
+    pub fn outcome_recorded(&mut self, worker: Incarnation, execution: ExecutionId) {
+        self.take_ending(worker, execution);
+        for read in self.reads.values_mut() {
+            read.ended.insert(execution);
         }
     }
 
-    fn no_longer_ending(&mut self, worker: Incarnation, execution: ExecutionId) -> Option<Held> {
+    fn take_ending(&mut self, worker: Incarnation, execution: ExecutionId) -> Option<HeldAttempt> {
         let of_worker = self.ending.get_mut(&worker)?;
         let held = of_worker.remove(&execution).flatten();
         if of_worker.is_empty() {
@@ -403,28 +434,36 @@ impl Rooms {
         held
     }
 
-    /// The store does not have it, or that is unknown.
-    pub fn not_ended(&mut self, worker: Incarnation, execution: ExecutionId) {
-        let held = self.no_longer_ending(worker, execution);
-        if let (Some(load), Some(held)) = (self.loads.get_mut(&worker), held) {
+    /// The store refused the outcome, or did not answer: the slot counts as taken again.
+    pub fn outcome_failed(&mut self, worker: Incarnation, execution: ExecutionId) {
+        let held = self.take_ending(worker, execution);
+        if let (Some(load), Some(held)) = (self.workers.get_mut(&worker), held) {
             load.live.insert(execution, held);
         }
     }
 
-    /// The attempts whose ends have to be recorded, and the worker has to hear of it, before it starts
-    /// what is claimed for it now. None where its jobs are short, and it takes some ahead.
+    /// Another node recorded the outcome of an attempt.
+    pub fn outcome_recorded_elsewhere(&mut self, worker: Incarnation, execution: ExecutionId) {
+        if self.leads {
+            self.release_slot(worker, execution);
+            self.outcome_recorded(worker, execution);
+        }
+    }
+
+    /// The attempts whose outcomes the worker must see acknowledged before it has a slot for what is
+    /// claimed for it now. None for a worker that prefetches.
     #[must_use]
-    pub fn before(&self, worker: Incarnation) -> BTreeSet<ExecutionId> {
-        let takes_ahead =
-            self.loads.get(&worker).is_some_and(|load| load.capacity > load.registration.slots);
-        let ending = self.ending.get(&worker).filter(|_| !takes_ahead);
+    pub fn outcomes_before_dispatch(&self, worker: Incarnation) -> BTreeSet<ExecutionId> {
+        let prefetches =
+            self.workers.get(&worker).is_some_and(|load| load.capacity > load.registration.slots);
+        let ending = self.ending.get(&worker).filter(|_| !prefetches);
         ending.into_iter().flat_map(BTreeMap::keys).copied().collect()
     }
 
-    /// One of these is not over, as far as is known.
+    /// Whether the outcome of one of these attempts is not recorded, as far as is known here.
     #[must_use]
-    pub fn has_any(&self, worker: Incarnation, executions: &BTreeSet<ExecutionId>) -> bool {
-        let live = self.loads.get(&worker).map(|load| &load.live);
+    pub fn has_unrecorded(&self, worker: Incarnation, executions: &BTreeSet<ExecutionId>) -> bool {
+        let live = self.workers.get(&worker).map(|load| &load.live);
         let ending = self.ending.get(&worker);
         executions.iter().any(|execution| {
             live.is_some_and(|live| live.contains_key(execution))
@@ -432,128 +471,115 @@ impl Rooms {
         })
     }
 
-    /// Another node recorded that it ended.
-    pub fn ended_elsewhere(&mut self, worker: Incarnation, execution: ExecutionId) {
-        if self.leads {
-            self.take(worker, execution);
-            self.ended(worker, execution);
-        }
-    }
-
-    /// It had no slot for what was sent ahead to it. Until its next heartbeat says how much it takes,
-    /// it gets only what starts at once.
-    pub fn had_no_slot(&mut self, worker: Incarnation) {
-        if let Some(load) = self.loads.get_mut(&worker) {
+    /// A worker returned a prefetched job that found no slot. Until its next heartbeat reports a
+    /// capacity, it is given only what starts at once.
+    pub fn stop_prefetch(&mut self, worker: Incarnation) {
+        if let Some(load) = self.workers.get_mut(&worker) {
             load.capacity = load.capacity.min(load.registration.slots);
         }
     }
 
-    /// The worker is gone.
+    /// The worker stopped or was lost.
     pub fn remove(&mut self, worker: Incarnation) {
         self.orphaned.remove(&worker);
-        self.loads.remove(&worker);
+        self.workers.remove(&worker);
     }
 
-    /// Something became ready, or may have.
-    pub fn work_came(&mut self) {
-        self.work += 1;
-        self.loads.values_mut().for_each(|load| load.sated = false);
+    /// Jobs became ready, or may have.
+    pub fn jobs_ready(&mut self) {
+        self.ready += 1;
+        self.workers.values_mut().for_each(|load| load.found_too_few = false);
     }
 
-    /// One request for each worker with room for which something may be ready. Execution ids are drawn
-    /// here.
-    ///
-    /// All of the room is offered: how many jobs are claimed at once is for the store to bound, as it
-    /// alone knows what is ready for whom.
-    pub fn claims(&mut self, rng: &mut impl Rng, now: Now) -> Vec<ClaimRequest> {
-        self.offered_at = self.work;
+    /// One request for each worker with free slots for which a job may be ready, with fresh execution
+    /// ids. The store alone knows which jobs are ready for whom, so every free slot is part of the claim.
+    pub fn claim_requests(&mut self, rng: &mut impl Rng, now: Now) -> Vec<ClaimRequest> {
+        self.ready_at_claim = self.ready;
         let mut requests: Vec<ClaimRequest> = Vec::new();
-        for (worker, load) in self.loads.iter().filter(|(_, load)| !load.sated) {
-            if self.doubts.values().any(|doubt| doubt.asked.contains_key(worker)) {
+        for (worker, load) in self.workers.iter().filter(|(_, load)| !load.found_too_few) {
+            if self.unconfirmed.values().any(|claim| claim.executions.contains_key(worker)) {
                 continue;
             }
-            // Later in its lease it would give back what it cannot tell from what it has lost.
+            // In the last third of its lease a worker rejects new jobs: it may have lost them before they
+            // reach it.
             let lease = self.settings.lease;
             let silent = now.mono.saturating_sub(load.seen) >= lease - lease / 3;
-            let room = if silent { 0 } else { load.room().min(CLAIM_MOST) };
-            if room == 0 {
+            let most = if silent { 0 } else { load.free_slots().min(CLAIM_MOST) };
+            if most == 0 {
                 continue;
             }
-            let free = (load.registration.slots as usize).saturating_sub(load.live.len());
+            let start_at_once = (load.registration.slots as usize).saturating_sub(load.live.len());
             requests.push(ClaimRequest {
-                ahead: room.saturating_sub(free),
+                prefetch: most.saturating_sub(start_at_once),
                 held: load.live.len(),
                 worker: load.registration.incarnation,
                 worker_name: load.registration.name.clone(),
                 offer: load.registration.offer.clone(),
-                executions: (0..room).map(|_| ExecutionId::random(rng)).collect(),
+                executions: (0..most).map(|_| ExecutionId::random(rng)).collect(),
             });
         }
         if !requests.is_empty() {
             self.claim += 1;
-            // The store takes it within one of its deadlines, and is done with it after another.
-            let until = now.mono + self.settings.store_deadline * 2;
+            // The store accepts the call within one of its deadlines, and ends it within another.
+            let settled_at = now.mono + self.settings.store_deadline * 2;
             let asked = |request: &ClaimRequest| {
                 (request.worker, request.executions.iter().copied().collect())
             };
-            let asked = requests.iter().map(asked).collect();
-            self.doubts.insert(self.claim, Doubt { until, asked });
+            let executions = requests.iter().map(asked).collect();
+            self.unconfirmed.insert(self.claim, UnconfirmedClaim { settled_at, executions });
         }
         requests
     }
 
-    /// The last claim failed. `unknown`: it may take effect all the same.
-    pub fn not_claimed(&mut self, unknown: bool, now: Now) {
-        let until = now.mono + self.settings.store_deadline;
-        match self.doubts.get_mut(&self.claim) {
-            Some(doubt) if unknown => doubt.until = until,
-            _ => _ = self.doubts.remove(&self.claim),
+    /// The newest claim failed. `unknown`: it may take effect all the same.
+    pub fn claim_failed(&mut self, unknown: bool, now: Now) {
+        let settled_at = now.mono + self.settings.store_deadline;
+        match self.unconfirmed.get_mut(&self.claim) {
+            Some(claim) if unknown => claim.settled_at = settled_at,
+            _ => _ = self.unconfirmed.remove(&self.claim),
         }
     }
 
-    /// What was claimed for these offers: how many jobs each worker might have been given.
-    pub fn claimed(
+    /// When the first claim without an answer has taken effect or never will, on the monotonic clock. A
+    /// read that begins then gives its workers their free slots back.
+    #[must_use]
+    pub fn next_settled(&self) -> Option<Duration> {
+        self.unconfirmed.values().map(|claim| claim.settled_at).min()
+    }
+
+    /// The newest claim was answered. `asked`: for how many jobs each worker could have been given.
+    pub fn claim_answered(
         &mut self,
-        offers: &BTreeMap<Incarnation, usize>,
+        asked: &BTreeMap<Incarnation, usize>,
         claimed: &[Claimed],
         now: Now,
     ) {
         self.change += 1;
-        self.doubts.remove(&self.claim);
-        self.more = claimed.len() >= CLAIM_MOST;
+        self.unconfirmed.remove(&self.claim);
+        self.may_have_more = claimed.len() >= CLAIM_MOST;
         let mut given: BTreeMap<Incarnation, usize> = BTreeMap::new();
         for claim in claimed {
             *given.entry(claim.worker).or_default() += 1;
             let execution = claim.dispatch.execution;
-            if let Some(load) = self.loads.get_mut(&claim.worker) {
-                let held = Held { alone: claim.alone, change: self.change, given: now.mono };
+            if let Some(load) = self.workers.get_mut(&claim.worker) {
+                let held = HeldAttempt { alone: claim.alone, change: self.change, since: now.mono };
                 load.live.insert(execution, held);
             } else if self.leads {
                 self.orphaned.entry(claim.worker).or_default().insert(execution);
             }
         }
         if claimed.iter().any(|claim| claim.alone) {
-            // What waited behind it, so that a worker comes to have nothing, waits no longer.
-            self.work_came();
+            // Jobs behind the one that runs alone had to wait until a worker was without attempts.
+            self.jobs_ready();
         }
-        if self.more || self.offered_at != self.work {
+        if self.may_have_more || self.ready_at_claim != self.ready {
             return;
         }
-        for (worker, offered) in offers {
+        for (worker, asked) in asked {
             let given = given.get(worker).copied().unwrap_or_default();
-            if let Some(load) = self.loads.get_mut(worker) {
-                load.sated = given < *offered;
+            if let Some(load) = self.workers.get_mut(worker) {
+                load.found_too_few = given < *asked;
             }
         }
-    }
-}
-
-impl WorkerLoad {
-    fn heard(&mut self, heartbeat: u64, capacity: u32, state: WorkerState) {
-        // A first heartbeat, more places, or an order taken back: something may be ready for it.
-        self.sated &= self.heartbeat != 0 && self.state == state;
-        self.heartbeat = heartbeat;
-        self.capacity = capacity;
-        self.state = state;
     }
 }

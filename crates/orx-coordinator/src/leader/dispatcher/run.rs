@@ -1,4 +1,4 @@
-//! Claims for the room that there is, and sends what was claimed.
+//! Claims ready jobs for free slots, and sends the claimed jobs to their workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,38 +15,39 @@ use crate::Context;
 use crate::health::Backoff;
 use crate::leader::{is_over, pause};
 
-/// Jobs sent in one message weigh about so much: far less than any link refuses.
+/// Bytes of jobs in one message, about: far less than any transport refuses.
 const DISPATCH_BYTES: usize = 4 << 20;
 
-/// Runs while its term does.
+/// Runs as long as its term.
 pub struct Dispatcher {
     context: Arc<Context>,
     term: Term,
     rng: StdRng,
-    waiting: Vec<Waiting>,
-    /// It is unknown what was claimed: who has what is read at once. What is not seen then may still
-    /// become true, which [`super::plan::Rooms`] bears in mind.
-    in_doubt: bool,
+    held_back: Vec<HeldBack>,
+    /// The last claim failed: live attempts are read before the next one.
+    must_read: bool,
 }
 
-/// Claimed for the place of attempts whose ends are not recorded yet. A worker has no slot for it before
-/// it hears that they are, and would hand it back.
-struct Waiting {
-    behind: BTreeSet<ExecutionId>,
+/// A dispatch for slots whose attempts end in the same transaction. The worker has no slot for it before
+/// the outcomes of those attempts are acknowledged, and would return it.
+struct HeldBack {
+    /// The attempts whose outcomes have to be recorded before this is sent.
+    until_recorded: BTreeSet<ExecutionId>,
     worker: Incarnation,
     message: Message,
 }
 
 impl Dispatcher {
+    /// The dispatcher of one term; `rng` draws the execution ids.
     #[must_use]
     pub fn new(context: Arc<Context>, term: Term, rng: StdRng) -> Self {
-        Self { context, term, rng, waiting: Vec::new(), in_doubt: false }
+        Self { context, term, rng, held_back: Vec::new(), must_read: false }
     }
 
-    /// Until the term is over.
+    /// Runs until the term is over.
     ///
     /// # Errors
-    /// The store refuses the term, or is of no use any more.
+    /// The store refuses the term, or can be used no longer.
     pub async fn run(mut self, over: CancellationToken) -> Result<()> {
         let mut backoff = Backoff::default();
         loop {
@@ -54,7 +55,7 @@ impl Dispatcher {
                 Ok(()) => backoff.reset(),
                 Err(error) if is_over(&error) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "nothing could be claimed: trying again");
+                    tracing::warn!(%error, "could not claim jobs, trying again");
                     self.context.health.failed(&error, self.context.now());
                     pause(&over, backoff.next()).await;
                     if over.is_cancelled() {
@@ -66,56 +67,50 @@ impl Dispatcher {
             if over.is_cancelled() {
                 return Ok(());
             }
-            if self.context.rooms().has_more() {
-                // The others go on meanwhile.
+            if self.context.slots().may_have_more() {
+                // Other tasks of this node run in between.
                 tokio::task::yield_now().await;
                 continue;
             }
             tokio::select! {
                 biased;
                 () = over.cancelled() => return Ok(()),
-                () = self.context.wakeups.wait_for_work() => self.context.rooms().work_came(),
+                () = self.context.wakeups.wait_for_work() => self.context.slots().jobs_ready(),
                 () = self.context.wakes.dispatcher.notified() => {}
             }
         }
     }
 
-    /// Offers all the room that there is, once, and sends out what was claimed for it.
+    /// One claim for all free slots; sends the jobs that were claimed.
     ///
     /// # Errors
-    /// Nothing was claimed, or that is unknown.
+    /// Nothing was claimed, or the store did not answer.
     pub async fn pass(&mut self) -> Result<()> {
-        let context = &self.context;
+        let context = Arc::clone(&self.context);
         let now = context.now();
         if context.lead.term(now.mono) != Some(self.term) {
             return Err(StoreError::Deposed);
         }
-        let waiting = std::mem::take(&mut self.waiting);
-        self.send_in_time(waiting);
-        let context = &self.context;
-        if self.in_doubt {
-            context.rooms().reading(LiveReader::Dispatcher, now);
-            let live = context.store.live_attempts().await?;
-            context.rooms().live_is(LiveReader::Dispatcher, &live, context.now());
-            self.in_doubt = false;
-        }
-        let requests = context.rooms().claims(&mut self.rng, now);
+        let held_back = std::mem::take(&mut self.held_back);
+        self.send_in_time(held_back);
+        self.read_after_failure(now).await?;
+        let requests = context.slots().claim_requests(&mut self.rng, now);
         if requests.is_empty() {
             context.look_idle();
             return Ok(());
         }
-        let offer = |request: &ClaimRequest| (request.worker, request.executions.len());
-        let offers: BTreeMap<Incarnation, usize> = requests.iter().map(offer).collect();
+        let asked = |request: &ClaimRequest| (request.worker, request.executions.len());
+        let asked: BTreeMap<Incarnation, usize> = requests.iter().map(asked).collect();
         let claimed = match context.store.claim_ready(requests, self.term, now.wall).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                self.in_doubt = true;
+                self.must_read = true;
                 let is_unknown = matches!(error, StoreError::Unknown);
-                context.rooms().not_claimed(is_unknown, context.now());
+                context.slots().claim_failed(is_unknown, context.now());
                 return Err(error);
             }
         };
-        context.rooms().claimed(&offers, &claimed, context.now());
+        context.slots().claim_answered(&asked, &claimed, context.now());
         {
             let mut holders = context.holders();
             for claim in &claimed {
@@ -124,7 +119,7 @@ impl Dispatcher {
             }
         }
         context.look_idle();
-        let given = |claim: &Claimed| {
+        let dispatched = |claim: &Claimed| {
             let dispatch = &claim.dispatch;
             let (name, queue) = (Some(dispatch.name.clone()), Some(dispatch.queue.clone()));
             let event = KnownEvent::JobMoved {
@@ -135,25 +130,38 @@ impl Dispatcher {
             };
             Event::new(now.wall, event)
         };
-        let moved: Vec<Event> = claimed.iter().map(given).collect();
+        let moved: Vec<Event> = claimed.iter().map(dispatched).collect();
         let messages = self.messages(claimed);
         let messages = messages.into_iter().map(|(worker, message)| {
-            let behind = self.context.rooms().before(worker);
-            Waiting { behind, worker, message }
+            let until_recorded = context.slots().outcomes_before_dispatch(worker);
+            HeldBack { until_recorded, worker, message }
         });
-        let messages = messages.collect();
-        self.send_in_time(messages);
-        self.context.wakeups.feed().publish(moved);
+        self.send_in_time(messages.collect());
+        context.wakeups.feed().publish(moved);
         Ok(())
     }
 
-    /// Sends what its worker can start, and keeps the rest until it can.
-    fn send_in_time(&mut self, messages: Vec<Waiting>) {
+    /// Reads live attempts at once after a failed claim.
+    async fn read_after_failure(&mut self, now: crate::Now) -> Result<()> {
+        if !self.must_read {
+            return Ok(());
+        }
+        self.context.slots().begin_read(LiveReader::Dispatcher, now);
+        let live = self.context.store.live_attempts().await?;
+        self.context.slots().finish_read(LiveReader::Dispatcher, &live, self.context.now());
+        self.must_read = false;
+        Ok(())
+    }
+
+    /// Sends the messages whose workers have a slot for them, and holds back the others.
+    fn send_in_time(&mut self, messages: Vec<HeldBack>) {
         let (wait, send): (Vec<_>, Vec<_>) = {
-            let rooms = self.context.rooms();
-            messages.into_iter().partition(|one| rooms.has_any(one.worker, &one.behind))
+            let slots = self.context.slots();
+            messages
+                .into_iter()
+                .partition(|one| slots.has_unrecorded(one.worker, &one.until_recorded))
         };
-        self.waiting.extend(wait);
+        self.held_back.extend(wait);
         let send = send.into_iter().map(|one| (one.worker, one.message));
         self.context.post.send(send, self.context.now().wall);
     }
@@ -166,22 +174,22 @@ impl Dispatcher {
         }
         let mut messages = Vec::new();
         for (worker, jobs) in by_worker {
-            let Some(heard) = self.context.rooms().heartbeat_of(worker) else {
-                // It was given up meanwhile, and what was claimed for it is too.
+            let Some(seq) = self.context.slots().heartbeat_of(worker) else {
+                // The worker was lost meanwhile, and these attempts with it.
                 continue;
             };
-            let heard = Some(heard);
+            let heartbeat_seq = Some(seq);
             let (mut batch, mut bytes) = (Vec::new(), 0);
             for job in jobs {
                 if bytes > 0 && bytes + job.weight() > DISPATCH_BYTES {
                     let jobs = std::mem::take(&mut batch);
-                    messages.push((worker, Message::JobDispatch { jobs, heard }));
+                    messages.push((worker, Message::JobDispatch { jobs, heartbeat_seq }));
                     bytes = 0;
                 }
                 bytes += job.weight();
                 batch.push(job);
             }
-            messages.push((worker, Message::JobDispatch { jobs: batch, heard }));
+            messages.push((worker, Message::JobDispatch { jobs: batch, heartbeat_seq }));
         }
         messages
     }

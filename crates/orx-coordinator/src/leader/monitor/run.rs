@@ -42,13 +42,13 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// What a term rests on is read anew: who has what, and what room there is.
+    /// Reads workers and live attempts from the store, which all duties of the term rely on.
     ///
     /// # Errors
     /// It cannot be read.
     pub async fn begin(context: Arc<Context>, term: Term, rng: StdRng) -> Result<Self> {
         let asked = context.now();
-        context.rooms().begin(term.epoch, asked);
+        context.slots().begin_term(term.epoch, asked);
         let (rows, live) = tokio::join!(
             biased;
             context.store.workers(asked.wall),
@@ -60,9 +60,9 @@ impl Monitor {
         watchlist.rows_are(&rows, now);
         watchlist.live_is(&live, now);
         {
-            let mut rooms = context.rooms();
-            rooms.rows_are(&rows, now);
-            rooms.live_is(LiveReader::Monitor, &live, now);
+            let mut slots = context.slots();
+            slots.update_workers(&rows, now);
+            slots.finish_read(LiveReader::Monitor, &live, now);
         }
         Ok(Self { looked: now.mono, context, term, rng, watchlist })
     }
@@ -137,10 +137,10 @@ impl Monitor {
         let rows = context.store.workers(context.now().wall).await?;
         let now = context.now();
         self.watchlist.rows_are(&rows, now);
-        context.rooms().rows_are(&rows, now);
+        context.slots().update_workers(&rows, now);
         context.wakes.dispatcher.notify_one();
         for worker in self.watchlist.fenced() {
-            let holds = context.rooms().load(worker).is_some_and(|load| load.active() > 0);
+            let holds = context.slots().worker(worker).is_some_and(|load| load.active() > 0);
             if holds || self.watchlist.holds(worker) {
                 tracing::warn!(worker = %worker, "worker fenced: its attempts are given up");
                 self.give_up(worker, LostWith::Fence, "its worker was fenced", now).await?;
@@ -168,12 +168,12 @@ impl Monitor {
             return Err(StoreError::Deposed);
         }
         self.read_workers().await?;
-        context.rooms().reading(LiveReader::Monitor, context.now());
+        context.slots().begin_read(LiveReader::Monitor, context.now());
         let live = context.store.live_attempts().await?;
         let now = context.now();
-        context.rooms().live_is(LiveReader::Monitor, &live, now);
+        context.slots().finish_read(LiveReader::Monitor, &live, now);
         // In case that nobody told that something became ready.
-        context.rooms().work_came();
+        context.slots().jobs_ready();
         context.wakes.dispatcher.notify_one();
         self.watchlist.live_is(&live, now);
         // While the store was away nobody could be heard.
@@ -182,7 +182,7 @@ impl Monitor {
                 tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
                 let with = self.watchlist.lost_with(worker);
                 let why = "its worker was not heard of any more";
-                let name = context.rooms().load(worker).map(|load| load.name().clone());
+                let name = context.slots().worker(worker).map(|load| load.name().clone());
                 self.give_up(worker, with, why, now).await?;
                 // A fence outlives the silence of its worker, also one that was ordered just now.
                 context.store.remove_workers(vec![worker], false).await?;
@@ -221,7 +221,7 @@ impl Monitor {
         let lost = held.iter().map(|attempt| (worker, plan::lost(attempt, with, why, now.wall)));
         let lost: Vec<_> = lost.collect();
         context.record(&lost, Some(self.term), &mut self.rng, now).await?;
-        context.rooms().remove(worker);
+        context.slots().remove(worker);
         context.worker_table().remove(worker);
         self.watchlist.remove(worker);
         let jobs = held.iter().map(|attempt| attempt.job).collect();

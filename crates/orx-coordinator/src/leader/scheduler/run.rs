@@ -241,7 +241,7 @@ impl Scheduler {
 
     /// Something became ready.
     fn work_came(&self) {
-        self.context.rooms().work_came();
+        self.context.slots().jobs_ready();
         self.context.wakes.dispatcher.notify_one();
     }
 
