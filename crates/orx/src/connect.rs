@@ -13,7 +13,7 @@ use orx_model::{Code, Problem};
 use parking_lot::Mutex;
 
 use crate::background;
-use crate::config::{Config, Context};
+use crate::config::{Config, WorkerConfig};
 use crate::error::{CliError, Exit};
 use crate::state::{StateDir, read_token};
 use crate::ui::Ui;
@@ -32,13 +32,6 @@ pub(crate) enum Start {
     /// Where a store is: there is something to look at.
     WithStore,
     Always,
-}
-
-/// What flags say about the server.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Named {
-    pub(crate) url: Option<String>,
-    pub(crate) context: Option<String>,
 }
 
 pub(crate) struct Locator {
@@ -66,68 +59,40 @@ pub(crate) struct Locator {
 }
 
 impl Locator {
-    /// Flag, then environment, then context, then the local server.
-    pub(crate) fn new(
-        named: &Named,
-        config: &Config,
-        config_file: Option<PathBuf>,
-        state: StateDir,
-        start: Start,
-        ui: Option<Ui>,
-    ) -> Result<Self, CliError> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let context = named
-            .context
-            .clone()
-            .or_else(|| variable("ORX_CONTEXT"))
-            .or_else(|| Some(config.context.clone()).filter(|name| !name.is_empty()));
-        let context = match context {
-            None => None,
-            Some(name) => Some(config.contexts.get(&name).ok_or_else(|| {
-                let known = config.contexts.keys().map(String::as_str);
-                let near = orx_model::text::nearest(&name, known);
-                let hint = near.map_or_else(
-                    || "`[context.NAME]` in the configuration makes one".to_owned(),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                CliError::usage(format!("there is no context `{name}`")).hint(hint)
-            })?),
-        };
-        let urls = match named.url.clone().or_else(|| variable("ORX_URL")) {
-            Some(url) => vec![url],
-            None => context.map(Context::urls).unwrap_or_default(),
-        };
-        let urls: Vec<ServerUrl> = urls
+    /// # Errors
+    /// The connection that the configuration names cannot be used.
+    pub(crate) fn new(config: &Config, start: Start, ui: Option<Ui>) -> Result<Self, CliError> {
+        let connection = config.connection()?;
+        let urls: Vec<ServerUrl> = connection
+            .urls
             .iter()
             .map(|url| ServerUrl::parse(url))
             .collect::<Result<_, _>>()
             .map_err(CliError::usage)?;
-        let ca_file = variable("ORX_CA_FILE").map(PathBuf::from).or_else(|| {
-            context.and_then(|context| context.ca_file.as_ref()).map(|path| expand_home(path))
-        });
+        let ca_file = (*connection.ca_file).clone();
         let trust = match &ca_file {
             Some(path) if urls.iter().any(ServerUrl::is_https) => authorities(path)?,
             _ => Trust::System,
         };
-        let of_context = context.and_then(|context| context.token_file.as_ref());
-        let token = match (variable("ORX_TOKEN"), of_context) {
-            (Some(token), _) => Some(token),
-            (None, Some(path)) => read_token(&expand_home(path))
-                .map_err(|error| CliError::new(Exit::NotAllowed, "token", error))?,
+        let token = match (&*connection.token, &*connection.token_file) {
+            (Some(token), _) => Some(token.0.clone()),
+            (None, Some(path)) => {
+                read_token(path).map_err(|error| CliError::new(Exit::NotAllowed, "token", error))?
+            }
             (None, None) => None,
         };
         let start = if urls.is_empty() { start } else { Start::Never };
         Ok(Self {
-            state,
+            state: config.state_dir()?,
             urls,
             turn: AtomicUsize::new(0),
             trust,
             ca_file,
             local_trust: Mutex::default(),
             token,
-            read_only: context.is_some_and(|context| context.read_only),
+            read_only: *connection.read_only,
             start,
-            config_file,
+            config_file: config.file.as_ref().map(|file| file.path.clone()),
             ui,
             theirs: AtomicBool::new(false),
             found: AtomicBool::new(false),
@@ -283,10 +248,7 @@ impl Locator {
     ///
     /// # Errors
     /// There is none, or no token for it.
-    pub(crate) fn for_worker(
-        &self,
-        worker: &crate::config::Worker,
-    ) -> Result<Coordinators, CliError> {
+    pub(crate) fn for_worker(&self, worker: &WorkerConfig) -> Result<Coordinators, CliError> {
         let mut trust = Trust::System;
         let urls = if worker.coordinators.is_empty() {
             let mut found: Vec<String> =
@@ -309,7 +271,7 @@ impl Locator {
             }
             found
         } else {
-            worker.coordinators.clone()
+            (*worker.coordinators).clone()
         };
         let parsed: Vec<ServerUrl> = urls
             .iter()
@@ -326,9 +288,9 @@ impl Locator {
         let of_file = if worker.token_file.as_os_str().is_empty() {
             None
         } else {
-            let path = expand_home(&worker.token_file);
+            let path = &*worker.token_file;
             let shown = path.display().to_string();
-            let token = read_token(&path).map_err(not_allowed)?;
+            let token = read_token(path).map_err(not_allowed)?;
             Some(token.ok_or_else(|| not_allowed(format!("there is no token file `{shown}`")))?)
         };
         let token = match (of_file, &self.token) {
@@ -365,13 +327,6 @@ pub(crate) fn authorities(path: &Path) -> Result<Trust, CliError> {
     let read = std::fs::File::open(path).and_then(|file| file.take(CA_BYTES).read_to_end(&mut pem));
     read.map_err(|error| wrong(error.to_string()))?;
     Trust::authorities(&pem).map_err(wrong)
-}
-
-pub(crate) fn expand_home(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
-        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
-        _ => path.to_owned(),
-    }
 }
 
 #[async_trait]

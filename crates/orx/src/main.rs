@@ -16,7 +16,6 @@ mod usage;
 mod zones;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +25,9 @@ use orx_client::Client;
 
 use args::{Cli, ConfigSubcommand, DaemonSubcommand, Global, TopLevelCommand, duration};
 use commands::{Session, interruptible};
-use connect::{Locator, Named, Start};
+use config::{Config, Environment, Flags};
+use connect::{Locator, Start};
 use error::{CliError, Exit};
-use state::StateDir;
 use ui::{Format, Ui};
 use usage::refused;
 
@@ -57,15 +56,18 @@ fn main() -> ExitCode {
     // The one implementation of TLS's arithmetic, for whoever asks for none by name. Only a second
     // call could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    zones::install();
+    let environment = Environment::of_process();
+    zones::install(&environment);
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return refused(&error, &arguments),
+        Err(error) => return refused(&error, &arguments, &environment),
     };
-    let format = format_of(&cli.global, None).unwrap_or(Format::Table);
+    // Of an error about the configuration, which may be one of its format.
+    let by_variable = || config::output_variable(&environment).ok().flatten();
+    let format = cli.global.output.or_else(by_variable).unwrap_or(Format::Table);
     let verbose = cli.global.verbose;
-    let exit = match run(cli) {
+    let exit = match run(cli, &environment) {
         Ok(exit) => exit,
         Err(error) => {
             if !error.message.is_empty() {
@@ -77,20 +79,7 @@ fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// Flag, then environment, then configuration.
-fn format_of(global: &Global, configured: Option<&str>) -> Result<Format, CliError> {
-    if let Some(format) = global.output {
-        return Ok(format);
-    }
-    let variable = std::env::var("ORX_OUTPUT").ok().filter(|text| !text.is_empty());
-    let text = variable.as_deref().or(configured).unwrap_or("table");
-    <Format as clap::ValueEnum>::from_str(text, true).map_err(|_| {
-        CliError::usage(format!("there is no output format `{text}`"))
-            .hint("table, wide, json, jsonl, tsv or id")
-    })
-}
-
-fn run(cli: Cli) -> Result<Exit, CliError> {
+fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> {
     let command = match cli.command {
         // The guard does nothing but guard: no configuration, no runtime.
         Some(TopLevelCommand::Guard { worker }) => {
@@ -104,9 +93,11 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         }
     };
     let global = cli.global;
-    if let TopLevelCommand::Config(ConfigSubcommand::Check) = command {
-        return commands::config::check(&global);
-    }
+    let daemon = match &command {
+        TopLevelCommand::Daemon(daemon) => Some(daemon),
+        _ => None,
+    };
+    let flags = Flags { global: &global, daemon };
     // What needs no configuration works with a wrong one too.
     let plain = matches!(
         command,
@@ -116,12 +107,11 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             | TopLevelCommand::Generate { .. }
             | TopLevelCommand::Ctx(_)
     );
-    let loaded = if plain {
-        config::Loaded { config: config::Config::default(), file: None }
-    } else {
-        config::load(global.config.as_deref())?
+    let config = match plain {
+        true => config::resolve_without_file(flags, environment)?,
+        false => config::resolve(flags, environment)?,
     };
-    let ui = make_ui(&global, &loaded.config)?;
+    let ui = make_ui(&global, &config);
     match command {
         TopLevelCommand::Help { words } => commands::help::run(&words, Cli::command(), &ui),
         TopLevelCommand::Man { folder } => commands::completions::man(folder, Cli::command(), &ui),
@@ -132,115 +122,61 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
             commands::completions::generate(&folder, Cli::command())
         }
         TopLevelCommand::Ctx(command) => commands::ctx::run(command, &ui),
+        TopLevelCommand::Config(ConfigSubcommand::Check) => commands::config::check(&config, &ui),
         TopLevelCommand::Config(ConfigSubcommand::Show { origin }) => {
-            commands::config::show(&loaded, origin, &ui)
+            commands::config::show(&config, origin, &ui)
         }
-        TopLevelCommand::Daemon(DaemonSubcommand::Status { state }) => {
-            commands::daemon::status(&find(state)?, &ui)
+        TopLevelCommand::Daemon(DaemonSubcommand::Status { .. }) => {
+            commands::daemon::status(&config.state_dir()?, &ui)
         }
-        TopLevelCommand::Daemon(DaemonSubcommand::Stop { state, timeout }) => {
-            commands::daemon::stop(&find(state)?, timeout, &ui)
+        TopLevelCommand::Daemon(DaemonSubcommand::Stop { timeout, .. }) => {
+            commands::daemon::stop(&config.state_dir()?, timeout, &ui)
         }
         TopLevelCommand::Daemon(daemon) => {
-            start_log(global.verbose);
-            run_daemon(daemon, &global, loaded)?;
+            start_log(&config.log);
+            run_daemon(daemon, config)?;
             Ok(Exit::Done)
         }
-        TopLevelCommand::Store(command) => commands::store::run(command, loaded.config, &ui),
+        TopLevelCommand::Store(command) => commands::store::run(command, config, &ui),
         command => {
             ui.check_zone()?;
-            client_command(command, &global, loaded, ui)
+            client_command(command, global.no_start, &config, ui)
         }
     }
 }
 
-fn find(state: Option<PathBuf>) -> Result<StateDir, CliError> {
-    StateDir::find(state).map_err(CliError::usage)
-}
-
-fn run_daemon(
-    daemon: DaemonSubcommand,
-    global: &Global,
-    loaded: config::Loaded,
-) -> Result<(), CliError> {
-    // Nor do jobs hold what whoever started their worker had open.
+fn run_daemon(daemon: DaemonSubcommand, config: Config) -> Result<(), CliError> {
+    // Jobs inherit no descriptor that whoever started this daemon had open.
     background::keep_descriptors_here();
     match daemon {
-        DaemonSubcommand::Server {
-            listen,
-            net,
-            state,
-            exit_when_idle,
-            commands,
-            background,
-            node,
-        } => {
+        DaemonSubcommand::Server { exit_when_idle, background, node, .. } => {
             if background {
                 background::detach();
             }
             let options = daemon::NodeOptions {
-                listen,
-                net,
-                state: find(state)?,
-                name: node.name,
-                advertise: node.advertise,
                 with_worker: true,
                 exit_when_idle,
                 force_source: node.force_source,
                 background,
             };
-            let mut config = loaded.config;
-            config.worker.commands = commands.unwrap_or(config.worker.commands);
             daemon::node(options, config)
         }
-        DaemonSubcommand::Coordinator { listen, net, state, node } => {
+        DaemonSubcommand::Coordinator { node, .. } => {
             let options = daemon::NodeOptions {
-                listen,
-                net,
-                state: find(state)?,
-                name: node.name,
-                advertise: node.advertise,
                 with_worker: false,
                 exit_when_idle: None,
                 force_source: node.force_source,
                 background: false,
             };
-            daemon::node(options, loaded.config)
+            daemon::node(options, config)
         }
-        DaemonSubcommand::Worker {
-            coordinators,
-            token_file,
-            name,
-            slots,
-            queues,
-            labels,
-            commands,
-        } => {
-            let mut config = loaded.config.clone();
-            let own = &mut config.worker;
-            if !coordinators.is_empty() {
-                own.coordinators = coordinators;
-            }
-            own.token_file = token_file.unwrap_or_else(|| std::mem::take(&mut own.token_file));
-            own.name = name.map_or_else(|| std::mem::take(&mut own.name), |name| name.to_string());
-            own.slots = slots.unwrap_or(own.slots);
-            if !queues.is_empty() {
-                own.queues = queues;
-            }
-            for label in &labels {
-                let (name, value) = commands::pair(label)?;
-                own.labels.insert(name, value);
-            }
-            own.commands = commands.unwrap_or(own.commands);
-            let state = find(None)?;
-            let named = Named { url: global.url.clone(), context: global.context.clone() };
-            let locator =
-                Locator::new(&named, &loaded.config, loaded.file, state, Start::Never, None)?;
-            let endpoint = locator.for_worker(&config.worker)?;
+        DaemonSubcommand::Worker { .. } => {
+            let coordinators =
+                Locator::new(&config, Start::Never, None)?.for_worker(&config.worker)?;
             daemon::worker(daemon::WorkerDaemonOptions {
-                urls: endpoint.urls,
-                token: endpoint.token,
-                trust: endpoint.trust,
+                urls: coordinators.urls,
+                token: coordinators.token,
+                trust: coordinators.trust,
                 config,
             })
         }
@@ -252,8 +188,8 @@ fn run_daemon(
 
 fn client_command(
     command: TopLevelCommand,
-    global: &Global,
-    loaded: config::Loaded,
+    no_start: bool,
+    config: &Config,
     ui: Ui,
 ) -> Result<Exit, CliError> {
     if let TopLevelCommand::Schedule(command) = &command
@@ -261,17 +197,15 @@ fn client_command(
     {
         return done;
     }
-    let state = find(None)?;
+    let state = config.state_dir()?;
     let start = match &command {
-        _ if global.no_start => Start::Never,
+        _ if no_start => Start::Never,
         TopLevelCommand::Enqueue(_) | TopLevelCommand::Run(_) => Start::Always,
         // A server that nobody else uses is not the one to be measured.
         TopLevelCommand::Bench(_) => Start::Never,
         _ => Start::WithStore,
     };
-    let named = Named { url: global.url.clone(), context: global.context.clone() };
-    let shown = Some(ui.clone());
-    let locator = Locator::new(&named, &loaded.config, loaded.file, state.clone(), start, shown)?;
+    let locator = Locator::new(config, start, Some(ui.clone()))?;
     // One request after the other needs no more than one thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
@@ -320,26 +254,27 @@ fn client_command(
     ended
 }
 
-fn make_ui(global: &Global, config: &config::Config) -> Result<Ui, CliError> {
+fn make_ui(global: &Global, config: &Config) -> Ui {
     let out_tty = std::io::stdout().is_terminal();
-    Ok(Ui {
-        format: format_of(global, Some(&config.output))?,
+    Ui {
+        format: *config.output,
         fields: global.fields.clone(),
         header: !global.no_header,
-        color: ui::wants_color(global.color, &config.color, out_tty),
-        ascii: ui::wants_ascii(),
+        color: config.wants_color(out_tty),
+        ascii: config.terminal.ascii,
         out_tty,
+        columns: config.terminal.columns,
         quiet: global.quiet,
         no_input: global.no_input,
         time: global.time,
         zone: global.tz.clone().map_or_else(zones::local, Ok),
-    })
+    }
 }
 
-fn start_log(verbose: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ORX_LOG").unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new(if verbose { "debug" } else { "info" })
-    });
+fn start_log(directives: &str) {
+    // What the variable asks for may be no filter.
+    let filter = tracing_subscriber::EnvFilter::try_new(directives)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

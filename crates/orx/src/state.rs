@@ -54,19 +54,9 @@ pub(crate) struct Lock {
 }
 
 impl StateDir {
-    /// `ORX_STATE`, else `$XDG_STATE_HOME/orx`, else `~/.local/state/orx`.
-    pub(crate) fn find(named: Option<PathBuf>) -> Result<Self, String> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let found = named
-            .or_else(|| variable("ORX_STATE").map(PathBuf::from))
-            // One that is not absolute is to be ignored, says the specification.
-            .or_else(|| {
-                let home = variable("XDG_STATE_HOME").map(PathBuf::from);
-                Some(home.filter(|home| home.is_absolute())?.join("orx"))
-            })
-            .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".local/state/orx")));
-        let path = found.ok_or("there is no state folder: set `ORX_STATE`, or `HOME`")?;
-        std::path::absolute(&path).map(Self).map_err(|error| error.to_string())
+    /// A folder that need not be there yet; a relative path is one of the working directory.
+    pub(crate) fn at(path: &Path) -> Result<Self, String> {
+        std::path::absolute(path).map(Self).map_err(|error| error.to_string())
     }
 
     #[must_use]
@@ -269,7 +259,7 @@ mod tests {
 
     fn state() -> (tempfile::TempDir, StateDir) {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = StateDir::find(Some(folder.path().join("orx"))).expect("a path");
+        let state = StateDir::at(&folder.path().join("orx")).expect("a path");
         state.create().expect("a folder");
         (folder, state)
     }
@@ -324,10 +314,10 @@ mod tests {
         }
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");
-        let under_a_file = StateDir::find(Some(file.join("orx"))).expect("a path");
+        let under_a_file = StateDir::at(&file.join("orx")).expect("a path");
         let unread = under_a_file.check().expect_err("refused");
         assert!(unread.message.contains("cannot read the state folder"), "{unread:?}");
-        let absent = StateDir::find(Some(folder.path().join("absent"))).expect("a path");
+        let absent = StateDir::at(&folder.path().join("absent")).expect("a path");
         assert!(absent.check().is_ok());
     }
 

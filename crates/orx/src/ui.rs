@@ -50,6 +50,8 @@ pub(crate) struct Ui {
     pub(crate) color: bool,
     pub(crate) ascii: bool,
     pub(crate) out_tty: bool,
+    /// The width of the terminal, where the environment names it.
+    pub(crate) columns: Option<usize>,
     pub(crate) quiet: bool,
     pub(crate) no_input: bool,
     pub(crate) time: Option<TimeStyle>,
@@ -254,7 +256,7 @@ impl Ui {
         if !self.out_tty {
             return vec![None; shown.len()];
         }
-        let width = terminal_width();
+        let width = terminal_width(self.columns);
         let mut needed: Vec<usize> = (0..shown.len())
             .map(|place| {
                 let head = cells(columns[shown[place]].0);
@@ -506,53 +508,13 @@ fn api_fields() -> BTreeSet<String> {
     names
 }
 
-#[must_use]
-pub(crate) fn terminal_width() -> usize {
-    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    told.or_else(|| {
-        rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col))
-    })
-    .filter(|width| *width >= 20)
-    .unwrap_or(80)
-}
-
-/// Whether colours go to a stream: flag, `ORX_COLOR`, `NO_COLOR`, `CLICOLOR_FORCE`, configuration,
-/// then what the stream is.
-#[must_use]
-pub(crate) fn wants_color(flag: Option<When>, configured: &str, tty: bool) -> bool {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-    let told = |text: &str| match text {
-        "always" => Some(true),
-        "never" => Some(false),
-        _ => None,
-    };
-    match flag {
-        Some(When::Always) => return true,
-        Some(When::Never) => return false,
-        Some(When::Auto) | None => {}
-    }
-    if let Some(told) = variable("ORX_COLOR").as_deref().and_then(told) {
-        return told;
-    }
-    if variable("NO_COLOR").is_some() {
-        return false;
-    }
-    if variable("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
-        return true;
-    }
-    told(configured).unwrap_or(tty && std::env::var("TERM").is_ok_and(|term| term != "dumb"))
-}
-
-/// The locale cannot show more than ASCII.
-#[must_use]
-pub(crate) fn wants_ascii() -> bool {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-    let locale = variable("LC_ALL").or_else(|| variable("LC_CTYPE")).or_else(|| variable("LANG"));
-    let utf8 = locale.is_none_or(|locale| {
-        let locale = locale.to_lowercase();
-        locale.contains("utf-8") || locale.contains("utf8")
-    });
-    !utf8 || variable("TERM").is_some_and(|term| term == "linux")
+/// In columns. `columns` is what the environment says of it.
+fn terminal_width(columns: Option<usize>) -> usize {
+    let size = || rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    columns
+        .or_else(|| size().map(|size| usize::from(size.ws_col)))
+        .filter(|width| *width >= 20)
+        .unwrap_or(80)
 }
 
 fn escape_tsv(text: &str) -> String {

@@ -1,13 +1,19 @@
 //! Arguments that clap did not understand, in the words of every other error.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::config::{Environment, output_variable};
 use crate::error::{CliError, Exit};
 use crate::ui::{Format, Ui};
 
 /// Prints what clap did not understand; or the help or version, which clap returns as errors too.
-pub(crate) fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> ExitCode {
+pub(crate) fn refused(
+    error: &clap::Error,
+    arguments: &[OsString],
+    environment: &Environment,
+) -> ExitCode {
     use clap::error::ErrorKind;
     let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if help {
@@ -15,7 +21,7 @@ pub(crate) fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> 
         let _ = write!(std::io::stdout().lock(), "{}", error.render());
         return ExitCode::from(Exit::Done.code());
     }
-    let format = format_of_error(arguments);
+    let format = format_of_error(arguments, environment);
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !format.is_json() {
         // Nothing is wrong but that a command is missing: the help is the answer.
         let _ = write!(std::io::stderr().lock(), "{}", error.render());
@@ -26,7 +32,7 @@ pub(crate) fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> 
 }
 
 /// The format of an error about arguments that clap could not read: it looks for `--output` itself.
-fn format_of_error(arguments: &[std::ffi::OsString]) -> Format {
+fn format_of_error(arguments: &[OsString], environment: &Environment) -> Format {
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
     let own = words.split(|word| word == "--").next().unwrap_or_default();
     let named = own.iter().enumerate().rev().find_map(|(place, word)| {
@@ -41,10 +47,7 @@ fn format_of_error(arguments: &[std::ffi::OsString]) -> Format {
     match (format, named) {
         (Some(format), _) => format,
         (None, Some(_)) => Format::Table,
-        (None, None) => match std::env::var("ORX_OUTPUT") {
-            Ok(text) => <Format as clap::ValueEnum>::from_str(&text, true).unwrap_or(Format::Table),
-            Err(_) => Format::Table,
-        },
+        (None, None) => output_variable(environment).ok().flatten().unwrap_or(Format::Table),
     }
 }
 

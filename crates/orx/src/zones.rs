@@ -8,9 +8,10 @@
 //! library would fall back to UTC because it understands nothing, it is an error here.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, Read};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use orx_model::schedule::ZoneName;
@@ -18,6 +19,7 @@ use orx_model::time::Zone;
 use orx_model::zone::{Compiled, ZoneData, ZoneRules, ZoneSource};
 use parking_lot::Mutex;
 
+use crate::config::Environment;
 use crate::error::CliError;
 
 /// An updated database holds after so long.
@@ -32,10 +34,25 @@ const LINKS: usize = 40;
 const FOLDERS: [&str; 4] =
     ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo", "/usr/lib/zoneinfo"];
 
-/// Makes every zone of this process be read from this machine's database.
-pub(crate) fn install() {
+/// What the environment says of this machine's zone and database.
+#[derive(Debug, Clone, Default)]
+struct ZoneVariables {
+    /// `TZ`, also where it is empty.
+    tz: Option<OsString>,
+    /// `TZDIR`
+    folder: Option<PathBuf>,
+}
+
+/// Set once, by [`install`].
+static VARIABLES: OnceLock<ZoneVariables> = OnceLock::new();
+
+/// Makes this process read every zone from this machine's database.
+pub(crate) fn install(environment: &Environment) {
+    let tz = environment.raw("TZ").map(OsStr::to_owned);
+    let variables = ZoneVariables { tz, folder: environment.path("TZDIR") };
+    let variables = VARIABLES.get_or_init(|| variables);
     // A second one could only be the same.
-    let _ = orx_model::zone::install(Box::new(Database::of_machine()));
+    let _ = orx_model::zone::install(Box::new(Database::of_machine(variables)));
 }
 
 /// `--tz`: a zone by name, or `local`.
@@ -83,11 +100,10 @@ struct Kept {
 }
 
 impl Database {
-    fn of_machine() -> Self {
-        let told = std::env::var_os("TZDIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    fn of_machine(variables: &ZoneVariables) -> Self {
         let there = || FOLDERS.into_iter().map(PathBuf::from).find(|folder| folder.is_dir());
         // As elsewhere, a folder that is named counts, also where it is not there (yet).
-        Self::at(told.or_else(there))
+        Self::at(variables.folder.clone().or_else(there))
     }
 
     fn at(folder: Option<PathBuf>) -> Self {
@@ -229,7 +245,7 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
 /// What says where this machine is.
 struct ZoneHints {
     /// `TZ`, if it is set.
-    told: Option<std::ffi::OsString>,
+    tz: Option<OsString>,
     /// `/etc`.
     etc: PathBuf,
     database: Database,
@@ -243,15 +259,13 @@ fn wrong(what: &str, cause: impl Into<String>) -> CliError {
 
 impl ZoneHints {
     fn of_machine() -> Self {
-        Self {
-            told: std::env::var_os("TZ"),
-            etc: PathBuf::from("/etc"),
-            database: Database::of_machine(),
-        }
+        let variables = VARIABLES.get().cloned().unwrap_or_default();
+        let database = Database::of_machine(&variables);
+        Self { tz: variables.tz, etc: PathBuf::from("/etc"), database }
     }
 
     fn zone(&self) -> Result<Zone, CliError> {
-        let Some(told) = &self.told else {
+        let Some(tz) = &self.tz else {
             let path = self.etc.join("localtime");
             // So it is where nobody has said anything.
             return match std::fs::symlink_metadata(&path) {
@@ -259,8 +273,8 @@ impl ZoneHints {
                 _ => self.file(&path, &format!("`{}`", path.display())),
             };
         };
-        let shown = format!("`TZ={}`", told.to_string_lossy().chars().take(80).collect::<String>());
-        let text = told.to_str().ok_or_else(|| wrong(&shown, "it is not UTF-8"))?;
+        let shown = format!("`TZ={}`", tz.to_string_lossy().chars().take(80).collect::<String>());
+        let text = tz.to_str().ok_or_else(|| wrong(&shown, "it is not UTF-8"))?;
         let text = text.strip_prefix(':').unwrap_or(text);
         if text.is_empty() {
             return Ok(Zone::Utc);
@@ -400,7 +414,7 @@ mod tests {
 
         fn place(&self, told: Option<&str>) -> ZoneHints {
             ZoneHints {
-                told: told.map(Into::into),
+                tz: told.map(Into::into),
                 etc: self.path("etc"),
                 database: Database::at(Some(self.path("zoneinfo"))),
             }

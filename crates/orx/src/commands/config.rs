@@ -1,77 +1,196 @@
-//! The configuration: what is wrong with it, and what is in force.
+//! The configuration: whether it is right, and what is in force.
 
-use crate::args::Global;
-use crate::config::Loaded;
+use serde_json::{Map, Value, json};
+
+use crate::config::{Config, Layer};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Ui};
 
-pub(crate) fn check(global: &Global) -> Result<Exit, CliError> {
-    let loaded = crate::config::load(global.config.as_deref())?;
-    let ui = crate::make_ui(global, &loaded.config)?;
-    let file = loaded.file.as_ref().map(|file| file.display().to_string());
+/// A configuration that is wrong is an error before this is called.
+pub(crate) fn check(config: &Config, ui: &Ui) -> Result<Exit, CliError> {
+    let file = config.file.as_ref().map(|file| file.path.display().to_string());
     if !ui.format.is_human() {
         let cell = Cell::option(file.as_ref());
         let shown = file.as_deref().unwrap_or_default();
-        ui.one(&serde_json::json!({ "file": file }), shown, &[("file", cell)])?;
+        ui.one(&json!({ "file": file }), shown, &[("file", cell)])?;
         return Ok(Exit::Done);
     }
-    let said = match file {
+    let text = match file {
         Some(file) => format!("`{file}` is right\n"),
         None => "there is no configuration file: all are defaults\n".to_owned(),
     };
     if !ui.quiet {
-        ui.raw(said.as_bytes())?;
+        ui.raw(text.as_bytes())?;
     }
     Ok(Exit::Done)
 }
 
-pub(crate) fn show(loaded: &Loaded, origin: bool, ui: &Ui) -> Result<Exit, CliError> {
-    if ui.format.is_json() {
-        let mut value = serde_json::to_value(&loaded.config)?;
-        if let Some(object) = value.as_object_mut() {
-            let contexts = serde_json::to_value(&loaded.config.contexts)?;
-            object.insert("contexts".to_owned(), contexts);
-            let zones = serde_json::to_value(orx_model::zone::source().data())?;
-            object.insert("zone_data".to_owned(), zones);
+/// A setting to print: its table (empty: none), key, value, and where it comes from.
+struct Line {
+    table: &'static str,
+    key: String,
+    value: toml::Value,
+    origin: Layer,
+}
+
+/// Tables of which each entry is a table of its own.
+const TABLES_OF_TABLES: [&str; 3] = ["handler", "job", "context"];
+
+pub(crate) fn show(config: &Config, with_origin: bool, ui: &Ui) -> Result<Exit, CliError> {
+    let mut lines = Vec::new();
+    let mut failed = None;
+    config.each(&mut |table, key, setting| match setting.shown() {
+        Ok(value) => {
+            lines.push(Line { table, key: key.to_owned(), value, origin: setting.origin() })
         }
-        ui.one(&value, "", &[])?;
-        return Ok(Exit::Done);
+        Err(error) => failed = Some(error),
+    });
+    if let Some(error) = failed {
+        return Err(
+            CliError::new(Exit::Failed, "config", "could not print it").cause(error.to_string())
+        );
     }
-    let wrong = |error: toml::ser::Error| {
-        CliError::new(Exit::Failed, "config", "could not print it").cause(error.to_string())
+    let outside = outside_the_file(config)?;
+    if ui.format.is_json() {
+        ui.one(&as_json(config, &lines, &outside)?, "", &[])?;
+    } else {
+        ui.raw(as_toml(config, &lines, &outside, with_origin).as_bytes())?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Settings that no key of the file has, as JSON.
+fn outside_the_file(config: &Config) -> Result<Vec<(&'static str, Value, Layer)>, CliError> {
+    let path =
+        |path: Option<&std::path::PathBuf>| json!(path.map(|path| path.display().to_string()));
+    let mut all = vec![
+        ("file", path(config.file.as_ref().map(|file| &file.path)), config.file.origin()),
+        ("state", path(config.state.as_ref()), config.state.origin()),
+        ("log", json!(*config.log), config.log.origin()),
+    ];
+    // A context that is not there is an error of the command that uses it.
+    if let Ok(connection) = config.connection() {
+        let token = connection.token.as_ref().map(|_| "***");
+        let (token_file, ca_file) = (&connection.token_file, &connection.ca_file);
+        all.extend([
+            ("urls", json!(*connection.urls), connection.urls.origin()),
+            ("token", json!(token), connection.token.origin()),
+            ("token_file", path(token_file.as_ref()), token_file.origin()),
+            ("ca_file", path(ca_file.as_ref()), ca_file.origin()),
+            ("read_only", json!(*connection.read_only), connection.read_only.origin()),
+        ]);
+    }
+    Ok(all)
+}
+
+/// `--output`, `ORX_URL`, `/etc/orx/config.toml:12`, or `default`.
+fn origin_text(config: &Config, origin: Layer) -> String {
+    match (origin, &*config.file) {
+        (Layer::Flag(name) | Layer::Variable(name), _) => name.to_owned(),
+        (Layer::File(byte), Some(file)) => format!("{}:{}", file.path.display(), file.line(byte)),
+        (Layer::File(_), None) | (Layer::Default, _) => "default".to_owned(),
+    }
+}
+
+fn origin_json(config: &Config, origin: Layer) -> Value {
+    match (origin, &*config.file) {
+        (Layer::Flag(name), _) => json!({"from": "flag", "name": name}),
+        (Layer::Variable(name), _) => json!({"from": "variable", "name": name}),
+        (Layer::File(byte), Some(file)) => {
+            json!({"from": "file", "file": file.path.display().to_string(), "line": file.line(byte)})
+        }
+        (Layer::File(_), None) | (Layer::Default, _) => json!({"from": "default"}),
+    }
+}
+
+fn as_json(
+    config: &Config,
+    lines: &[Line],
+    outside: &[(&'static str, Value, Layer)],
+) -> Result<Value, CliError> {
+    let (mut all, mut origins) = (Map::new(), Map::new());
+    for table in TABLES_OF_TABLES {
+        // Beside the name of the one in use, which is `context`.
+        let table = if table == "context" { "contexts" } else { table };
+        all.insert(table.to_owned(), json!({}));
+    }
+    for Line { table, key, value, origin } in lines {
+        let value = serde_json::to_value(value)?;
+        let (name, origin) = (full_key(table, key), origin_json(config, *origin));
+        match *table {
+            "" => drop(all.insert(key.clone(), value)),
+            table => {
+                let table = if table == "context" { "contexts" } else { table };
+                let inner = all.entry(table).or_insert_with(|| json!({}));
+                inner[key.as_str()] = value;
+            }
+        }
+        origins.insert(name, origin);
+    }
+    for (name, value, origin) in outside {
+        all.insert((*name).to_owned(), value.clone());
+        origins.insert((*name).to_owned(), origin_json(config, *origin));
+    }
+    all.insert("zone_data".to_owned(), serde_json::to_value(orx_model::zone::source().data())?);
+    all.insert("origins".to_owned(), Value::Object(origins));
+    Ok(Value::Object(all))
+}
+
+/// `worker.slots`, `handler."report.daily"`.
+fn full_key(table: &str, key: &str) -> String {
+    match table {
+        "" => key.to_owned(),
+        table if TABLES_OF_TABLES.contains(&table) => format!("{table}.{}", quoted(key)),
+        table => format!("{table}.{key}"),
+    }
+}
+
+fn quoted(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match key.is_empty() || !key.chars().all(bare) {
+        true => toml::Value::from(key).to_string(),
+        false => key.to_owned(),
+    }
+}
+
+/// A configuration file that says the same; what no file can have stands in comments.
+fn as_toml(
+    config: &Config,
+    lines: &[Line],
+    outside: &[(&'static str, Value, Layer)],
+    with_origin: bool,
+) -> String {
+    let after = |origin: Layer| match with_origin {
+        true => format!("  # {}", origin_text(config, origin)),
+        false => String::new(),
     };
     let zones = orx_model::zone::source().data();
-    let text = toml::to_string(&loaded.config).map_err(wrong)?;
-    let text = format!("# time zones: {}, {}\n{text}", zones.source, zones.version_text());
-    if !origin {
-        ui.raw(text.as_bytes())?;
-        return Ok(Exit::Done);
+    let mut text = format!("# time zones: {}, {}\n", zones.source, zones.version_text());
+    for (name, value, origin) in outside {
+        let value = match value {
+            Value::String(value) => value.clone(),
+            Value::Null => continue,
+            value => value.to_string(),
+        };
+        text += &format!("# {name}: {value}{}\n", after(*origin));
     }
-    let file = match &loaded.file {
-        Some(path) => std::fs::read_to_string(path)?,
-        None => String::new(),
-    };
-    let said: toml::Table = toml::from_str(&file).unwrap_or_default();
-    let from_file = loaded.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-    let mut out = String::new();
-    let mut section: Vec<String> = Vec::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name.split('.').map(|part| part.trim_matches('"').to_owned()).collect();
-        }
-        match line.split_once(" = ") {
-            Some((key, _)) => {
-                let mut at = Some(&said);
-                for part in &section {
-                    at = at.and_then(|table| table.get(part)).and_then(toml::Value::as_table);
-                }
-                let set = at.is_some_and(|table| table.contains_key(key));
-                let origin = if set { from_file.as_str() } else { "default" };
-                out.push_str(&format!("{line}  # {origin}\n"));
+    let mut section = "";
+    for Line { table, key, value, origin } in lines {
+        if let Some(entries) = value.as_table().filter(|_| TABLES_OF_TABLES.contains(table)) {
+            text += &format!("\n[{}]{}\n", full_key(table, key), after(*origin));
+            for (key, value) in entries {
+                text += &format!("{} = {value}\n", quoted(key));
             }
-            None => out.push_str(&format!("{line}\n")),
+            continue;
         }
+        if *table != section {
+            section = table;
+            text += &format!("\n[{section}]\n");
+        }
+        // The key cannot stand beside the tables of the same name.
+        let comment = key == "context" && !config.contexts.named.is_empty();
+        let comment = if comment { "# " } else { "" };
+        text += &format!("{comment}{key} = {value}{}\n", after(*origin));
     }
-    ui.raw(out.as_bytes())?;
-    Ok(Exit::Done)
+    text
 }

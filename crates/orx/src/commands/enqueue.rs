@@ -507,6 +507,7 @@ mod tests {
             color: false,
             ascii: false,
             out_tty: false,
+            columns: None,
             quiet: false,
             no_input: true,
             time: None,

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use orx_api::{Limits, Serving, Tls};
 use orx_client::Trust;
 
-use crate::config;
-use crate::connect::{authorities, expand_home};
+use crate::config::{Config, ServerConfig};
+use crate::connect::authorities;
 use crate::error::CliError;
 use crate::state::StateDir;
 
@@ -38,35 +38,25 @@ pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     pub(crate) certificate: Option<Certificate>,
     limits: Limits,
+    ca_file: Option<PathBuf>,
 }
 
 impl Listen {
-    /// Flags over configuration.
-    ///
     /// # Errors
     /// It would listen beyond loopback in the open, or the certificate cannot be used.
-    pub(crate) fn new(
-        address: Option<SocketAddr>,
-        args: &NetArgs,
-        config: &config::Server,
-    ) -> Result<Self, CliError> {
-        let address = address.unwrap_or(config.listen);
-        let given = |flag: &Option<PathBuf>, key: &Path| {
-            flag.clone().or_else(|| (!key.as_os_str().is_empty()).then(|| expand_home(key)))
-        };
-        let files =
-            (given(&args.tls_cert, &config.tls_cert), given(&args.tls_key, &config.tls_key));
-        let certificate = match files {
-            (Some(certificates), Some(key)) => Some(Certificate::read(certificates, key)?),
-            (None, None) => None,
-            _ => {
-                let message = "`tls_cert` and `tls_key` are given together, or neither";
-                return Err(CliError::usage(message));
+    pub(crate) fn new(config: &Config) -> Result<Self, CliError> {
+        let server = &config.server;
+        let address = *server.listen;
+        // The two are given together, or neither.
+        let certificate = match server.tls_cert.as_os_str().is_empty() {
+            true => None,
+            false => {
+                let (chain, key) = ((*server.tls_cert).clone(), (*server.tls_key).clone());
+                Some(Certificate::read(chain, key)?)
             }
         };
-        let insecure = args.insecure_listen || config.insecure_listen;
         if !address.ip().to_canonical().is_loopback() && certificate.is_none() {
-            if !insecure {
+            if !*server.insecure_listen {
                 return Err(CliError::usage(format!("`{address}` is not on loopback"))
                     .cause("without TLS, tokens and jobs would be readable on the network")
                     .hint(
@@ -80,8 +70,8 @@ impl Listen {
                  changed by whoever is on the network"
             );
         }
-        let limits = limits(config, address, open_files());
-        Ok(Self { address, certificate, limits })
+        let limits = limits(server, address, open_files());
+        Ok(Self { address, certificate, limits, ca_file: (*config.ca_file).clone() })
     }
 
     pub(crate) fn serving(&self) -> Serving {
@@ -95,8 +85,8 @@ impl Listen {
     /// # Errors
     /// `ORX_CA_FILE` cannot be used.
     pub(crate) fn trust(&self) -> Result<Option<Trust>, CliError> {
-        match std::env::var_os("ORX_CA_FILE").filter(|path| !path.is_empty()) {
-            Some(path) => authorities(Path::new(&path)).map(Some),
+        match &self.ca_file {
+            Some(path) => authorities(path).map(Some),
             None => Ok(self.certificate.is_some().then_some(Trust::System)),
         }
     }
@@ -119,11 +109,11 @@ fn open_files() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-fn limits(config: &config::Server, address: SocketAddr, open_files: u64) -> Limits {
+fn limits(config: &ServerConfig, address: SocketAddr, open_files: u64) -> Limits {
     // The store and the pipes of jobs need files too: strangers must not use up what those need.
     let room = usize::try_from(open_files / 4 * 3).unwrap_or(usize::MAX).max(8);
-    let connections = (config.connections as usize).min(room);
-    if connections < config.connections as usize {
+    let connections = (*config.connections as usize).min(room);
+    if connections < *config.connections as usize {
         tracing::warn!(
             connections,
             open_files,
@@ -132,7 +122,7 @@ fn limits(config: &config::Server, address: SocketAddr, open_files: u64) -> Limi
     }
     // On loopback all callers have one address, and one owner mostly.
     let loopback = address.ip().to_canonical().is_loopback();
-    let per_peer = if loopback { connections } else { config.connections_per_peer as usize };
+    let per_peer = if loopback { connections } else { *config.connections_per_peer as usize };
     Limits {
         connections,
         connections_per_peer: per_peer,
@@ -220,27 +210,30 @@ fn read_key(path: &Path) -> Result<Vec<u8>, CliError> {
 mod tests {
     use super::*;
 
-    fn listen(address: &str, args: &NetArgs) -> Result<Listen, CliError> {
-        let address = address.parse().expect("an address");
-        Listen::new(Some(address), args, &config::Server::default())
+    fn listen(address: &str, insecure_listen: bool) -> Result<Listen, CliError> {
+        let listen: SocketAddr = address.parse().expect("an address");
+        let server = ServerConfig {
+            listen: listen.into(),
+            insecure_listen: insecure_listen.into(),
+            ..ServerConfig::default()
+        };
+        Listen::new(&Config { server, ..Config::default() })
     }
 
     #[test]
     fn beyond_loopback_it_takes_tls_or_a_flag() {
-        let (plain, open) =
-            (NetArgs::default(), NetArgs { insecure_listen: true, ..NetArgs::default() });
         for address in ["127.0.0.1:0", "[::1]:0", "127.0.0.9:0"] {
-            assert!(listen(address, &plain).is_ok(), "{address}");
+            assert!(listen(address, false).is_ok(), "{address}");
         }
         for address in ["0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0"] {
-            assert!(listen(address, &plain).is_err(), "{address}");
-            assert!(listen(address, &open).is_ok(), "{address}");
+            assert!(listen(address, false).is_err(), "{address}");
+            assert!(listen(address, true).is_ok(), "{address}");
         }
     }
 
     #[test]
     fn connections_leave_files_for_jobs_and_loopback_is_one_address() {
-        let config = config::Server::default();
+        let config = ServerConfig::default();
         let (near, far) = ("127.0.0.1:0".parse(), "10.0.0.1:0".parse());
         let (near, far) = (near.expect("an address"), far.expect("an address"));
         let wide = limits(&config, far, 65_536);
@@ -252,14 +245,13 @@ mod tests {
 
     #[test]
     fn the_address_for_this_machine_can_be_called() {
-        let open = NetArgs { insecure_listen: true, ..NetArgs::default() };
         for (bound, url) in [
             ("0.0.0.0:7", "http://127.0.0.1:7"),
             ("[::]:7", "http://[::1]:7"),
             ("10.0.0.1:7", "http://10.0.0.1:7"),
         ] {
             let address = bound.parse().expect("an address");
-            assert_eq!(listen(bound, &open).expect("checked").url(address), url);
+            assert_eq!(listen(bound, true).expect("checked").url(address), url);
         }
     }
 }

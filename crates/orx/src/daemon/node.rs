@@ -1,6 +1,5 @@
 //! A node: store, coordinator and API in one process, and for `orx daemon server` a worker too.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::home::settle_in;
-use super::net::{Certificate, Listen, NetArgs};
+use super::net::{Certificate, Listen};
 use super::store::{Opened, StoreLocation, store_error};
 use super::worker::worker_options;
 use super::{ShutdownSignals, block_on, chain, failed, host_name, http_client, transport};
@@ -40,13 +39,6 @@ const TOKEN_LOOK: Duration = Duration::from_secs(60);
 const NODE_TOKEN_VALID: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) struct NodeOptions {
-    pub(crate) listen: Option<SocketAddr>,
-    pub(crate) net: NetArgs,
-    pub(crate) state: StateDir,
-    /// For people; the machine's name and port without.
-    pub(crate) name: Option<Name>,
-    /// Where other nodes and workers reach this one; the address it listens on without.
-    pub(crate) advertise: Option<String>,
     /// With a worker in the same process.
     pub(crate) with_worker: bool,
     pub(crate) exit_when_idle: Option<Duration>,
@@ -65,8 +57,8 @@ pub(crate) fn node(options: NodeOptions, config: Config) -> Result<(), CliError>
 }
 
 async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
-    let listen = Listen::new(options.listen, &options.net, &config.server)?;
-    let state = &options.state;
+    let listen = Listen::new(&config)?;
+    let state = &config.state_dir()?;
     let folder = state.path().display().to_string();
     state
         .create()
@@ -245,12 +237,12 @@ impl Node {
             false => Wakeups::shared(incarnation),
         };
         let peers = PeerNodes::default();
-        let report = node_report(incarnation, url, options, config)?;
+        let report = node_report(incarnation, url, config)?;
         let on_loopback = listen.address.ip().to_canonical().is_loopback();
         // Workers elsewhere say themselves whether they take commands.
         let commands = match options.with_worker {
             true => config.worker.commands.taken(on_loopback),
-            false => config.worker.commands != Commands::Never,
+            false => *config.worker.commands != Commands::Never,
         };
         let control = control_settings(config, &report, &settings, commands)?;
         let node_token = NodeToken::make(&*shared, incarnation, NODE_TOKEN_VALID, wall())
@@ -288,7 +280,7 @@ impl Node {
         let tracker = Arc::new(RequestTracker::default());
         let closing = CancellationToken::new();
         let api = ApiSettings {
-            hosts: config.server.hosts.clone(),
+            hosts: (*config.server.hosts).clone(),
             tracker: Arc::clone(&tracker),
             worker_gateway: Some(WorkerGatewayState {
                 transport: Arc::clone(&transport),
@@ -483,20 +475,19 @@ impl Node {
     }
 }
 
-fn node_report(
-    node: Incarnation,
-    url: &str,
-    options: &NodeOptions,
-    config: &Config,
-) -> Result<NodeReport, CliError> {
-    let named = Some(config.server.name.as_str()).filter(|name| !name.is_empty());
-    let name = options.name.clone().or_else(|| named.map(Name::from_any));
-    let advertise = Some(config.server.advertise.as_str()).filter(|url| !url.is_empty());
-    let url = options.advertise.as_deref().or(advertise).unwrap_or(url).trim_end_matches('/');
+fn node_report(node: Incarnation, url: &str, config: &Config) -> Result<NodeReport, CliError> {
+    let name = match config.server.name.as_str() {
+        "" => Name::from_any(&host_name()),
+        name => Name::from_any(name),
+    };
+    let url = match config.server.advertise.as_str() {
+        "" => url,
+        advertised => advertised.trim_end_matches('/'),
+    };
     orx_client::ServerUrl::parse(url).map_err(CliError::usage)?;
     Ok(NodeReport {
         node,
-        name: name.unwrap_or_else(|| Name::from_any(&host_name())),
+        name,
         url: Some(url.to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         // Told anew with each heartbeat: the database may be updated beneath it.
@@ -513,10 +504,10 @@ fn control_settings(
 ) -> Result<ControlSettings, CliError> {
     let wrong = |error: String| CliError::new(Exit::Usage, "config", error);
     let of = |own: &JobOverrides| -> Result<Defaults, CliError> {
-        let timeout = own.timeout.unwrap_or(config.defaults.timeout).0;
+        let timeout = own.timeout.unwrap_or(*config.defaults.timeout).0;
         Ok(Defaults {
-            queue: Some(own.queue.clone().unwrap_or_else(|| config.defaults.queue.clone())),
-            priority: Some(own.priority.unwrap_or(config.defaults.priority)),
+            queue: Some(own.queue.clone().unwrap_or_else(|| (*config.defaults.queue).clone())),
+            priority: Some(own.priority.unwrap_or(*config.defaults.priority)),
             retry: Some(config.defaults.retry(own).map_err(wrong)?),
             timeout_ms: (!timeout.is_zero()).then_some(timeout.as_millis() as u64),
         })

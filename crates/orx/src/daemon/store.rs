@@ -6,7 +6,7 @@ use std::sync::Arc;
 use orx_store::{Postgres, PostgresOptions, Sqlite, SqliteOptions, Store, StoreError};
 
 use crate::clock::wall;
-use crate::config::{Config, Durability};
+use crate::config::{Config, StoreDurability, shown_url};
 use crate::error::{CliError, Exit};
 use crate::state::StateDir;
 
@@ -40,7 +40,7 @@ impl StoreLocation {
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Folder(folder) => folder.display().to_string(),
-            Self::Url(url) => crate::config::shown_url(url),
+            Self::Url(url) => shown_url(url),
         }
     }
 
@@ -64,7 +64,7 @@ impl StoreLocation {
 
     /// As the configuration names it; without a name, the state folder.
     pub(crate) fn configured(config: &Config, state: &StateDir) -> Result<Self, CliError> {
-        match config.store.url.as_str() {
+        match &**config.store.url {
             "" => Ok(Self::Folder(state.path().to_owned())),
             url => Self::parse(url),
         }
@@ -81,14 +81,14 @@ impl Opened {
     /// # Errors
     /// What [`StoreError`] says of opening.
     pub(crate) async fn open(place: &StoreLocation, config: &Config) -> Result<Self, CliError> {
-        let durability = match config.server.durability {
-            Durability::Full => orx_store::Durability::Full,
-            Durability::Relaxed => orx_store::Durability::Relaxed,
+        let durability = match *config.server.durability {
+            StoreDurability::Full => orx_store::Durability::Full,
+            StoreDurability::Relaxed => orx_store::Durability::Relaxed,
         };
         let opened = match place {
             StoreLocation::Folder(folder) => Self::sqlite(folder, durability).await?,
             StoreLocation::Url(url) => {
-                let sessions = config.store.sessions as usize;
+                let sessions = *config.store.sessions as usize;
                 let options = PostgresOptions { durability, sessions, ..PostgresOptions::new(url) };
                 Postgres::open(options, wall()).await.map(|store| Self::Postgres(Arc::new(store)))
             }

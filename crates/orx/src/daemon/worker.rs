@@ -92,18 +92,20 @@ pub(super) fn worker_options(
     seed: u64,
 ) -> Result<WorkerOptions, CliError> {
     let host = host_name();
-    let name = if config.worker.name.is_empty() { &host } else { &config.worker.name };
+    let name = if config.worker.name.is_empty() { &host } else { &*config.worker.name };
+    let handlers = config.handler.iter();
+    let handlers = handlers.map(|(name, handler)| (name.clone(), (**handler).clone())).collect();
     let program = std::env::current_exe().map_err(|error| failed("could not find orx", error))?;
     let noop: Arc<dyn orx_worker::Handler> = Arc::new(Noop);
     Ok(WorkerOptions {
         name: Name::from_any(name),
         host,
         incarnation: Incarnation::random(&mut rand::rng()),
-        slots: config.worker.slots,
-        queues: config.worker.queues.clone(),
-        labels: config.worker.labels.clone(),
+        slots: *config.worker.slots,
+        queues: (*config.worker.queues).clone(),
+        labels: (*config.worker.labels).clone(),
         commands: config.worker.commands.taken(on_loopback),
-        handlers: config.handler.clone(),
+        handlers,
         rust_handlers: [(Name::from_any(NOOP), noop)].into(),
         kill_grace: config.worker.kill_grace.0,
         waits_most: orx_worker::protocol::WAITS_MOST,

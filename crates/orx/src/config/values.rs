@@ -1,0 +1,182 @@
+//! Types of single settings, each as it is written in the configuration file.
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use orx_model::time::{format_exact, parse_duration};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ui::{Format, When};
+
+/// A duration as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_duration(&text).map(Span).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&if self.0.is_zero() {
+            "0".to_owned()
+        } else {
+            format_exact(self.0)
+        })
+    }
+}
+
+/// A URL that may hold a password, and is shown without it.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SecretUrl(pub(crate) String);
+
+impl Deref for SecretUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", shown_url(&self.0))
+    }
+}
+
+impl Serialize for SecretUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&shown_url(&self.0))
+    }
+}
+
+/// A URL as it may be shown: without user and password, and without a query, which may hold one too.
+pub(crate) fn shown_url(url: &str) -> String {
+    let shown = orx_model::mask::without_userinfo(url);
+    shown.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+/// A token, which nothing shows.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What a store promises of a change that it has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoreDurability {
+    /// It survives the loss of power.
+    Full,
+    /// Changes of the last moments may be lost with the power.
+    Relaxed,
+}
+
+/// Whether a worker takes commands given with jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commands {
+    /// Only where all is on loopback, and so of one machine's users.
+    Auto,
+    Always,
+    Never,
+}
+
+impl Commands {
+    #[must_use]
+    pub(crate) fn taken(self, on_loopback: bool) -> bool {
+        match self {
+            Self::Auto => on_loopback,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+impl std::str::FromStr for Commands {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "true" => Ok(Self::Always),
+            "false" => Ok(Self::Never),
+            _ => Err(format!("expected `auto`, `true` or `false`, found `{text}`")),
+        }
+    }
+}
+
+impl Serialize for Commands {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Always => serializer.serialize_bool(true),
+            Self::Never => serializer.serialize_bool(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Commands {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Known(bool),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Known(true) => Ok(Self::Always),
+            Either::Known(false) => Ok(Self::Never),
+            Either::Text(text) => text.parse().map_err(D::Error::custom),
+        }
+    }
+}
+
+/// One of the values that a flag of this type takes.
+fn one_of<'de, T: ValueEnum, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    T::from_str(&text, false).map_err(|_| {
+        let all = T::value_variants().iter().filter_map(T::to_possible_value);
+        let names: Vec<String> = all.map(|value| value.get_name().to_owned()).collect();
+        D::Error::custom(format!("must be one of {}, found `{text}`", names.join(", ")))
+    })
+}
+
+fn name_of<T: ValueEnum, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    let value = value.to_possible_value();
+    serializer.serialize_str(value.as_ref().map_or("", |value| value.get_name()))
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_of(deserializer)
+    }
+}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        name_of(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for When {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        one_of(deserializer)
+    }
+}
+
+impl Serialize for When {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        name_of(self, serializer)
+    }
+}
