@@ -6,12 +6,12 @@ use std::time::Duration;
 use orx_model::event::{Event, KnownEvent};
 use orx_model::filter::Filter;
 use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
-use orx_model::time::Zone;
 use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, Rest, V};
 use orx_model::{
     Code, ExecutionId, Incarnation, Job, JobId, JobStatus, JobSummary, MessageId, Problem,
     Timestamp, limits,
 };
+use orx_schedule::{ParseZoneError, Zone};
 use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer, StoreError};
 use orx_transport::Channel;
 
@@ -424,7 +424,7 @@ pub(crate) fn parse_filter(
     let Some(text) = filter else { return Ok(Filter::default()) };
     let zone: Zone = zone
         .map_or(Ok(Zone::Utc), str::parse)
-        .map_err(|error| Problem::new(Code::BadRequest, error))?;
+        .map_err(|error: ParseZoneError| Problem::new(Code::BadRequest, error.to_string()))?;
     Filter::parse(text, now, &zone).map_err(|error| {
         let problem =
             Problem::new(Code::BadRequest, error.message.clone()).cause(error.caret(text));

@@ -11,13 +11,11 @@ use orx_model::schedule::wire::{
     SchedulePage, ScheduleState, ScheduleView, SchedulesQuery, SetScheduleRequest, SlotPage,
     SlotsQuery, TriggerAnswer,
 };
-use orx_model::schedule::{
-    Due, FieldChange, Overlap, Rule, ScheduleSpec, SkipReason, Slot, SlotOutcome, SpecProblem,
-    Timing, diff,
-};
+use orx_model::schedule::{Due, FieldChange, Overlap, ScheduleSpec, SkipReason, Slot, SlotOutcome};
 use orx_model::text::nearest;
 use orx_model::wire::{EnqueueRequest, V};
 use orx_model::{Code, JobId, JobSpec, Name, Problem, Timestamp, limits};
+use orx_schedule::{Rule, Schedule, SpecProblem, SpecProblems, Timing, apply, diff, is_edited};
 use orx_store::{
     Changed, Firing, Paused, Position, Run, RunAfter, SchedulePlan, ScheduleRecord, SlotRequest,
     Templates,
@@ -64,7 +62,7 @@ impl ControlPanel {
         by: Option<String>,
         dry_run: bool,
     ) -> Result<(ScheduleChangeAnswer, bool)> {
-        let templates = self.templates(caller, &spec)?;
+        let (spec, templates) = self.checked(caller, spec)?;
         let now = self.now();
         let next = first_due(&spec, now)?;
         let id = spec.id.clone();
@@ -150,7 +148,7 @@ impl ControlPanel {
             let record = self.readable(id).await?;
             let to = |spec: &ScheduleSpec| {
                 let wrong = |wrong: SpecProblem| Problem::new(Code::BadRequest, wrong.to_string());
-                change.apply(spec).map_err(wrong)
+                apply(&change, spec).map_err(wrong)
             };
             let by = by.as_deref();
             if let Some(answer) = self.change(caller, &record, to, version, by, dry_run).await? {
@@ -178,8 +176,7 @@ impl ControlPanel {
                 .hint(format!("look at it again: `orx schedule show {id}`")));
         }
         let old = &record.plan.spec;
-        let spec = to(old)?;
-        let templates = self.templates(caller, &spec)?;
+        let (spec, templates) = self.checked(caller, to(old)?)?;
         let fields = diff(old, &spec);
         let now = self.now();
         let plan = SchedulePlan {
@@ -299,7 +296,7 @@ impl ControlPanel {
         self.turn(id, |record, now| {
             record.plan.paused.as_ref()?;
             let spec = &record.plan.spec;
-            let row = skipped(&spec.timing(), record.plan.position.handled, now);
+            let row = skipped(spec.timing(), record.plan.position.handled, now);
             let handled = record.plan.position.handled.max(now);
             let next = spec.timing().next_due(handled).filter(|_| runs_left(record, spec));
             let by = order.by.clone().or_else(|| Some(caller.name.clone()));
@@ -414,7 +411,7 @@ impl ControlPanel {
             }
             // What is not decided yet is the leader's.
             let to = to.min(record.plan.position.handled);
-            let slots = slots_between(&record.plan.spec.timing(), request.from, to)?;
+            let slots = slots_between(record.plan.spec.timing(), request.from, to)?;
             let ledger = self.ledger(&record, request.from, to).await?;
             let ran: BTreeSet<Timestamp> = ledger
                 .iter()
@@ -437,7 +434,7 @@ impl ControlPanel {
             let fire = Firing {
                 basis: record.basis(),
                 runs: backfill_runs(&record, &wanted, now),
-                rows: rest_of_ranges(&record.plan.spec.timing(), &ledger, &wanted),
+                rows: rest_of_ranges(record.plan.spec.timing(), &ledger, &wanted),
                 alerts: Vec::new(),
                 // With the last of its runs a schedule ends.
                 to: (left == Some(0)).then_some(Position { next: None, ..record.plan.position }),
@@ -598,20 +595,22 @@ impl ControlPanel {
         }
     }
 
-    /// Its jobs, checked as if they were enqueued now.
-    fn templates(&self, caller: &Caller, spec: &ScheduleSpec) -> Result<Templates> {
+    /// A schedule that is right, and its jobs, checked as if they were enqueued now.
+    fn checked(&self, caller: &Caller, spec: ScheduleSpec) -> Result<(Schedule, Templates)> {
         caller.need(Scope::Service)?;
-        spec.check().map_err(|wrong| Problem::new(Code::BadRequest, wrong.to_string()))?;
+        let wrong = |wrong: SpecProblems| Problem::new(Code::BadRequest, wrong.to_string());
+        let spec = Schedule::checked(spec).map_err(wrong)?;
         let job = self.spec(caller, spec.job.clone())?;
         let alert = |name: &Option<Name>| {
             let name = name.clone()?;
             Some(self.spec(caller, EnqueueRequest { name: Some(name), ..Default::default() }))
         };
-        Ok(Templates {
+        let templates = Templates {
             job: JobSpec { expires_at: None, ..job },
             on_missed: alert(&spec.on_missed).transpose()?,
             on_failure: alert(&spec.on_failure).transpose()?,
-        })
+        };
+        Ok((spec, templates))
     }
 }
 
@@ -626,7 +625,7 @@ fn changing(id: &str) -> Problem {
 }
 
 /// A schedule that would never be due is refused.
-fn first_due(spec: &ScheduleSpec, now: Timestamp) -> Result<Due> {
+fn first_due(spec: &Schedule, now: Timestamp) -> Result<Due> {
     spec.timing().next_due(now).ok_or_else(|| {
         let when = spec.when_text();
         let problem = Problem::new(Code::BadRequest, format!("the schedule is never due: {when}"));
@@ -637,12 +636,12 @@ fn first_due(spec: &ScheduleSpec, now: Timestamp) -> Result<Due> {
     })
 }
 
-fn runs_left(record: &ScheduleRecord, spec: &ScheduleSpec) -> bool {
+fn runs_left(record: &ScheduleRecord, spec: &Schedule) -> bool {
     spec.max_runs.is_none_or(|most| record.runs < most)
 }
 
 /// Where a changed schedule goes on.
-fn moved(record: &ScheduleRecord, spec: &ScheduleSpec, now: Timestamp) -> Result<Position> {
+fn moved(record: &ScheduleRecord, spec: &Schedule, now: Timestamp) -> Result<Position> {
     let old = &record.plan.spec;
     let before = record.plan.position;
     let ended = before.next.is_none() && record.plan.paused.is_none();
@@ -785,8 +784,8 @@ fn view(record: ScheduleRecord, missed: &BTreeMap<Name, u64>, now: Timestamp) ->
         (None, Some(_)) => ScheduleState::Active,
         (None, None) => ScheduleState::Ended,
     };
-    let mut spec = plan.spec;
-    let edited = spec.edited();
+    let mut spec = ScheduleSpec::from(plan.spec);
+    let edited = is_edited(&spec);
     let input = spec.job.command.as_ref().is_some_and(|command| command.stdin.is_some());
     mask_request(&mut spec.job);
     if let Some(command) = spec.job.command.as_mut().filter(|_| input) {
@@ -828,7 +827,7 @@ fn masked_field(mut change: FieldChange) -> FieldChange {
 
 #[cfg(test)]
 mod tests {
-    use orx_model::schedule::{When, ZoneName};
+    use orx_schedule::{NamedZone, Pattern};
 
     use super::*;
 
@@ -849,7 +848,7 @@ mod tests {
 
     fn left(ledger: &[Slot], wanted: &[i64]) -> Vec<(i64, i64, u64)> {
         let timing =
-            Timing::new(When::Interval { every_ms: 10_000, offset_ms: 0 }, ZoneName::default());
+            Timing::new(Pattern::Interval { every_ms: 10_000, offset_ms: 0 }, NamedZone::default());
         let wanted: Vec<Timestamp> = wanted.iter().map(|seconds| at(*seconds)).collect();
         let rows = rest_of_ranges(&timing, ledger, &wanted);
         let seconds = |at: Timestamp| at.as_millis() / 1_000;

@@ -194,7 +194,7 @@ impl ControlPanel {
             store: info.kind.to_owned(),
             durability: info.durability.to_owned(),
             transport: settings.transport.to_owned(),
-            zone_data: Some(orx_model::zone::source().data()),
+            zone_data: Some(orx_schedule::rules::source().data()),
             leader: leader.map(|(term, _)| term.node),
             epoch: leader.map_or(0, |(term, _)| term.epoch),
             nodes,

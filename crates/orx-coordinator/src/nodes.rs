@@ -57,7 +57,7 @@ pub(crate) async fn speak(
 }
 
 async fn tell_of_node(context: &Context, report: &NodeReport) -> Result<(), StoreError> {
-    let zones = orx_model::zone::source().data();
+    let zones = orx_schedule::rules::source().data();
     let zone_version = Some(zones.version.unwrap_or_else(|| "unknown".to_owned()));
     let node = NodeReport { zone_version, ..report.clone() };
     context.store.put_node(node, context.now().wall).await

@@ -13,7 +13,7 @@ use crate::job::{JobSummary, Json};
 use crate::policy::Priority;
 use crate::status::JobStatus;
 use crate::text::nearest;
-use crate::time::{Timestamp, Toward, Zone, format_exact, parse_duration, parse_time};
+use crate::time::{Timestamp, Toward, WallClock, format_exact, parse_duration, parse_time};
 
 const TERMS: usize = 64;
 
@@ -170,7 +170,7 @@ impl Filter {
     pub const MAX_BYTES: usize = 4 * 1024;
 
     /// Relative times in `since` and `until` become fixed here.
-    pub fn parse(input: &str, now: Timestamp, zone: &Zone) -> Result<Self, FilterError> {
+    pub fn parse(input: &str, now: Timestamp, clock: &dyn WallClock) -> Result<Self, FilterError> {
         if input.len() > Self::MAX_BYTES {
             let message = format!("a filter is at most {} bytes", Self::MAX_BYTES);
             return Err(FilterError { message, at: 0..0, hint: None });
@@ -180,7 +180,7 @@ impl Filter {
             let message = format!("a filter has at most {TERMS} terms");
             return Err(FilterError { message, at: 0..0, hint: None });
         }
-        let terms = words.iter().map(|word| word.term(now, zone)).collect::<Result<_, _>>()?;
+        let terms = words.iter().map(|word| word.term(now, clock)).collect::<Result<_, _>>()?;
         Ok(Self { terms })
     }
 
@@ -390,7 +390,7 @@ fn split(input: &str) -> Result<Vec<Word>, FilterError> {
 }
 
 impl Word {
-    fn term(&self, now: Timestamp, zone: &Zone) -> Result<Term, FilterError> {
+    fn term(&self, now: Timestamp, clock: &dyn WallClock) -> Result<Term, FilterError> {
         let term = |test| Term { negated: self.negated, test };
         if self.op.is_empty() {
             if self.value.is_empty() {
@@ -423,8 +423,8 @@ impl Word {
             "age" => return Ok(term(self.span(Age::Age)?)),
             "waited" => return Ok(term(self.span(Age::Waited)?)),
             "took" => return Ok(term(self.span(Age::Took)?)),
-            "since" => return Ok(term(Test::Since(self.time(now, zone)?))),
-            "until" => return Ok(term(Test::Until(self.time(now, zone)?))),
+            "since" => return Ok(term(Test::Since(self.time(now, clock)?))),
+            "until" => return Ok(term(Test::Until(self.time(now, clock)?))),
             "name" => Field::Name,
             "queue" => Field::Queue,
             "worker" => Field::Worker,
@@ -522,12 +522,12 @@ impl Word {
         Ok(Test::Span(of, self.op()?, span))
     }
 
-    fn time(&self, now: Timestamp, zone: &Zone) -> Result<Timestamp, FilterError> {
+    fn time(&self, now: Timestamp, clock: &dyn WallClock) -> Result<Timestamp, FilterError> {
         self.only_equals()?;
         if let Ok(span) = parse_duration(&self.value) {
             return Ok(now.saturating_sub(span));
         }
-        parse_time(&self.value, now, zone, Toward::Past)
+        parse_time(&self.value, now, clock, Toward::Past)
             .map_err(|_| self.wrong_value("a time, or how long ago, such as `03:00` or `2h`", None))
     }
 
@@ -606,11 +606,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::time::UtcClock;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
     fn parse(input: &str) -> Result<Filter, FilterError> {
-        Filter::parse(input, NOW, &Zone::Utc)
+        Filter::parse(input, NOW, &UtcClock)
     }
 
     #[test]

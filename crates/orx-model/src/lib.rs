@@ -1,8 +1,9 @@
 //! The words of orx as types: ids, statuses and their one transition table, jobs and attempts,
-//! retry policy, schedules, messages, events, HTTP wire types, filter grammar, times, and the cleaning of text.
+//! retry policy, schedules as data, messages, events, HTTP wire types, filter grammar, times, and the
+//! cleaning of text.
 //!
-//! Depends on no other crate of ours. Does no I/O and reads no clock: `now` and randomness are
-//! arguments, and a program hands in where the rules of time zones are read ([`zone::install`]).
+//! Depends on no other crate of ours. Does no I/O and reads no clock: `now`, randomness and wall clocks
+//! ([`time::WallClock`]) are arguments.
 
 pub mod attempt;
 pub mod event;
@@ -26,7 +27,6 @@ pub mod text;
 pub mod time;
 pub mod token;
 pub mod wire;
-pub mod zone;
 
 pub use attempt::{Attempt, AttemptStatus, Exit, LostWith, Outcome, OutcomeKind};
 pub use event::{Event, EventCursor, EventKind, KnownEvent};

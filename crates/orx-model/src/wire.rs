@@ -15,7 +15,6 @@ use crate::problem::Problem;
 use crate::schedule::wire::ScheduleCounts;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
-use crate::zone::ZoneData;
 
 /// The version that every JSON answer carries as `"v"`.
 pub const V: u32 = 1;
@@ -805,4 +804,22 @@ pub struct NodeView {
     pub live: bool,
     pub started_at: Timestamp,
     pub seen_at: Timestamp,
+}
+
+/// Which time zone database a node reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ZoneData {
+    /// A folder, or `compiled in`.
+    pub source: String,
+    /// Of the IANA database: `2025b`. Absent where the folder does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl ZoneData {
+    /// For people: the version, or that it is unknown.
+    #[must_use]
+    pub fn version_text(&self) -> &str {
+        self.version.as_deref().unwrap_or("of unknown version")
+    }
 }

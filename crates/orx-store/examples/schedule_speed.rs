@@ -13,6 +13,7 @@ use orx_model::job::Labels;
 use orx_model::schedule::{Due, ScheduleSpec, Slot, SlotOutcome, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Incarnation, JobId, JobSpec, OnLost, Priority, RetryPolicy, Timestamp};
+use orx_schedule::Schedule;
 use orx_store::{
     Firing, Lead, LeadRequest, Position, Postgres, PostgresOptions, Run, RunAfter, SchedulePlan,
     ScheduleRecord, Sqlite, SqliteOptions, Store, Templates, Term,
@@ -114,13 +115,14 @@ fn fire(record: &ScheduleRecord) -> Firing {
 
 fn record(number: usize) -> Result<ScheduleRecord, Failed> {
     let asked = EnqueueRequest { name: Some("report".parse()?), ..EnqueueRequest::default() };
-    let when = When::Cron("0 * * * *".parse()?);
+    let id = format!("schedule-{number:05}").parse()?;
+    let when = When::Cron("0 * * * *".into());
     let position =
         Position { handled: Timestamp::from_millis(NOW.as_millis() - HOUR), next: due(NOW) };
     Ok(ScheduleRecord {
         unreadable: None,
         plan: SchedulePlan {
-            spec: ScheduleSpec::new(format!("schedule-{number:05}").parse()?, when, asked),
+            spec: Schedule::new(ScheduleSpec::new(id, when, asked))?,
             templates: Templates { job: job()?, on_missed: None, on_failure: None },
             paused: None,
             position,

@@ -360,7 +360,7 @@ pub(crate) fn counted(filter: &Filter, counts: &[(Name, StatusCounts)]) -> u64 {
 #[cfg(test)]
 mod tests {
     use orx_model::Timestamp;
-    use orx_model::time::Zone;
+    use orx_model::time::UtcClock;
 
     use super::*;
 
@@ -401,7 +401,7 @@ mod tests {
     }
 
     fn planned(text: &str, counts: &[(Name, StatusCounts)]) -> Option<(Vec<Source>, String)> {
-        let filter = Filter::parse(text, Timestamp::default(), &Zone::Utc).expect("a filter");
+        let filter = Filter::parse(text, Timestamp::default(), &UtcClock).expect("a filter");
         let lanes = lanes();
         let lanes = needs_lanes(&filter).then_some(lanes.as_slice());
         plan::<Plain>(&filter, false, lanes, counts).map(|it| (it.sources, it.conditions))

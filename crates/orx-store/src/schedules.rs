@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use orx_model::job::{Labels, UNREADABLE, json_null};
-use orx_model::schedule::{Due, Overlap, ScheduleSpec, Slot, SlotOutcome, When};
+use orx_model::schedule::{Due, Overlap, Slot, SlotOutcome};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
     JobId, JobSpec, JobStatus, Name, OnLost, Origin, Priority, RetryPolicy, Timestamp,
 };
+use orx_schedule::Schedule;
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, Term};
@@ -62,7 +63,7 @@ impl LastRun {
 /// What a person decides of a schedule.
 #[derive(Debug, Clone)]
 pub struct SchedulePlan {
-    pub spec: ScheduleSpec,
+    pub spec: Schedule,
     pub templates: Templates,
     pub paused: Option<Paused>,
     pub position: Position,
@@ -111,7 +112,7 @@ impl ScheduleRecord {
         };
         Self {
             plan: SchedulePlan {
-                spec: ScheduleSpec::new(id, When::Once(handled), job),
+                spec: Schedule::once(id, handled, job),
                 templates: Templates { job: template, on_missed: None, on_failure: None },
                 paused: None,
                 position: Position { handled, next: None },

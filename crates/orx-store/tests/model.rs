@@ -14,6 +14,7 @@ use orx_model::{
     ExecutionId, Incarnation, JobId, JobSpec, JobStatus, LostWith, OnLost, Outcome, OutcomeKind,
     Priority, RetryPolicy, Timestamp, next,
 };
+use orx_schedule::Schedule;
 use orx_store::{
     CancelCommand, ClaimRequest, DependencyStep, Dispatching, Firing, Jobs, Lead, LeadRequest,
     Leases, ListRequest, LogRequest, Logs, Memory, Paused, Position, Postgres, PostgresOptions,
@@ -273,7 +274,7 @@ fn plan(schedule: u8, now: Timestamp, next_in: Option<i64>) -> SchedulePlan {
     let when = When::Cron("0 2 * * *".parse().expect("an expression"));
     let id = name(SCHEDULES[usize::from(schedule)]);
     SchedulePlan {
-        spec: ScheduleSpec::new(id, when, asked),
+        spec: Schedule::new(ScheduleSpec::new(id, when, asked)).expect("a schedule"),
         templates: Templates { job: job(), on_missed: None, on_failure: None },
         paused: next_in.is_none().then_some(Paused { at: now, reason: None, by: None }),
         position: position(now, next_in),

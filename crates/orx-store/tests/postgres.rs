@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor, Stream};
-use orx_model::time::Zone;
+use orx_model::time::UtcClock;
 use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
 use orx_store::{
     CancelAnswer, CancelCommand, Claimed, DeadLetters, Dispatching, Durability, Enqueued, Home,
@@ -727,7 +727,7 @@ async fn a_database_of_the_schema_before_opens_with_all_that_is_in_it() {
 }
 
 async fn listed(store: &Postgres, text: &str) -> Vec<i64> {
-    let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+    let filter = Filter::parse(text, NOW, &UtcClock).expect("a filter");
     let request = ListRequest { filter, oldest_first: false, after: None, limit: 100 };
     let page = store.list(request, NOW).await.expect("a list");
     page.rows.iter().map(|job| job.id.0).collect()

@@ -11,6 +11,7 @@ use orx_model::message::{WorkerRegistration, WorkerState};
 use orx_model::schedule::{Due, ScheduleSpec, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Capabilities, Incarnation, JobId, JobSpec, OutcomeKind, SecretHash};
+use orx_schedule::Schedule;
 use orx_store::{
     CancelAnswer, CancelCommand, Lead, LeadRequest, ListRequest, NodeReport, Position, Postgres,
     PostgresOptions, PruneRequest, Recorded, SchedulePlan, ScheduleRecord, Sqlite, SqliteOptions,
@@ -64,7 +65,7 @@ fn schedule(id: &str, due: i64) -> ScheduleRecord {
     let when = When::Cron("0 2 * * *".parse().expect("an expression"));
     ScheduleRecord {
         plan: SchedulePlan {
-            spec: ScheduleSpec::new(name(id), when, asked),
+            spec: Schedule::new(ScheduleSpec::new(name(id), when, asked)).expect("a schedule"),
             templates: Templates { job: job(), on_missed: None, on_failure: None },
             paused: None,
             position: Position {

@@ -4,6 +4,7 @@
 use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Incarnation, JobId, JobSpec, JobStatus, Origin, Timestamp};
+use orx_schedule::Schedule;
 use orx_store::{
     CancelAnswer, Changed, DependencyStep, ExpectedVersion, Firing, Paused, Position, PruneRequest,
     Rewind, Run, RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settled,
@@ -83,7 +84,7 @@ fn plan(id: &str, next: Option<Due>) -> SchedulePlan {
     let asked = EnqueueRequest { name: Some(name("work")), ..EnqueueRequest::default() };
     let when = When::Cron("0 2 * * *".parse().expect("an expression"));
     SchedulePlan {
-        spec: ScheduleSpec::new(name(id), when, asked),
+        spec: Schedule::new(ScheduleSpec::new(name(id), when, asked)).expect("a schedule"),
         templates: Templates { job: job(), on_missed: None, on_failure: None },
         paused: None,
         position: Position { handled: NOW, next },
@@ -267,7 +268,8 @@ pub async fn a_change_needs_the_version_and_the_position_that_were_read(store: A
     assert_eq!(shown(&[read(&store, "a").await]), shown(&[after]));
     let again = store.change_schedule(1, NOW, to.clone(), None, at(9)).await;
     assert_eq!(again.expect("an answer"), Changed::Stale);
-    to.spec.id = name("b");
+    let other = ScheduleSpec { id: name("b"), ..to.spec.into() };
+    to.spec = Schedule::new(other).expect("a schedule");
     let missing = store.change_schedule(2, at(30), to, None, at(9)).await;
     assert_eq!(missing.expect("an answer"), Changed::Missing);
 }
@@ -357,7 +359,9 @@ pub async fn what_is_paused_or_over_is_never_due(store: AStore) {
 
 pub async fn a_firing_makes_jobs_and_rows_and_moves_the_schedule(store: AStore) {
     let mut asked = plan("a", due(60));
-    asked.spec.job.expires_ms = Some(5_000);
+    let mut spec = ScheduleSpec::from(asked.spec);
+    spec.job.expires_ms = Some(5_000);
+    asked.spec = Schedule::new(spec).expect("a schedule");
     asked.templates.job.tags = [("k".to_owned(), "$o$ \\ '".to_owned())].into();
     assert!(store.add_schedule(asked, NOW).await.expect("added"));
     let record = read(&store, "a").await;

@@ -12,7 +12,7 @@ use orx_model::message::{
     ExecutionProgress, ExecutionRef, Load, Started, WorkerDirective, WorkerRegistration,
     WorkerState,
 };
-use orx_model::time::Zone;
+use orx_model::time::UtcClock;
 use orx_model::wire::StatusCounts;
 use orx_model::{
     AttemptStatus, Command, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus,
@@ -727,7 +727,7 @@ pub async fn dead_letters_are_listed_newest_first_and_can_be_deleted(store: ASto
         ids.push(id);
     }
     let request = |after, filter: &str| {
-        let filter = Filter::parse(filter, NOW, &Zone::Utc).expect("a filter");
+        let filter = Filter::parse(filter, NOW, &UtcClock).expect("a filter");
         ListRequest { filter, oldest_first: false, after, limit: 2 }
     };
     let first = store.dead_letters(request(None, ""), NOW).await.expect("list");
@@ -829,7 +829,7 @@ pub async fn filters_are_applied_to_lists_and_counts(store: AStore) {
         ("worker:w", vec![2]),
         ("acme", vec![1]),
     ] {
-        let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+        let filter = Filter::parse(text, NOW, &UtcClock).expect("a filter");
         let request =
             ListRequest { filter: filter.clone(), oldest_first: false, after: None, limit: 10 };
         let page = store.list(request, at(1)).await.expect("list");
@@ -891,7 +891,7 @@ pub async fn filters_find_by_name_queue_tag_and_schedule(store: AStore) {
         ("name:make,make,work -tag.tenant:acme id>=3", &[5, 3]),
     ];
     for (text, expected) in cases {
-        let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+        let filter = Filter::parse(text, NOW, &UtcClock).expect("a filter");
         for oldest_first in [false, true] {
             let (mut found, mut after) = (Vec::new(), None);
             loop {
@@ -922,7 +922,7 @@ pub async fn lists_carry_no_args_and_end_with_their_bytes(store: AStore) {
         store.enqueue(some.iter().copied().map(large).collect(), NOW).await.expect("enqueue");
     }
     let list = async |text: &str, after| {
-        let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+        let filter = Filter::parse(text, NOW, &UtcClock).expect("a filter");
         let request = ListRequest { filter, oldest_first: true, after, limit: 500 };
         store.list(request, NOW).await.expect("list")
     };

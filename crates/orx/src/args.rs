@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use orx_model::Name;
-use orx_model::time::{TimeStyle, Zone, parse_duration};
+use orx_model::time::{TimeStyle, parse_duration};
+use orx_schedule::Zone;
 
 use crate::ui::{Format, When};
 use crate::{commands, config, daemon, zones};

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 
 use orx_model::text::{cells, clean_line, escape_json, nearest, truncate_cells};
-use orx_model::time::{TimeStyle, Zone, format_duration, format_time};
+use orx_model::time::{TimeStyle, format_duration, format_time};
 use orx_model::{JobStatus, Timestamp};
+use orx_schedule::Zone;
 use serde::Serialize;
 use serde_json::Value;
 

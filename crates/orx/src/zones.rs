@@ -14,9 +14,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use orx_model::schedule::ZoneName;
-use orx_model::time::Zone;
-use orx_model::zone::{Compiled, ZoneData, ZoneRules, ZoneSource};
+use orx_model::wire::ZoneData;
+use orx_schedule::rules::{Compiled, ZoneRules, ZoneSource};
+use orx_schedule::{NamedZone, ParseZoneError, Zone};
 use parking_lot::Mutex;
 
 use crate::config::Environment;
@@ -52,7 +52,7 @@ pub(crate) fn install(environment: &Environment) {
     let variables = ZoneVariables { tz, folder: environment.path("TZDIR") };
     let variables = VARIABLES.get_or_init(|| variables);
     // A second one could only be the same.
-    let _ = orx_model::zone::install(Box::new(Database::of_machine(variables)));
+    let _ = orx_schedule::rules::install(Box::new(Database::of_machine(variables)));
 }
 
 /// `--tz`: a zone by name, or `local`.
@@ -62,7 +62,7 @@ pub(crate) fn typed(text: &str) -> Result<Zone, String> {
             Some(cause) => format!("{}: {cause}", error.message),
             None => error.message,
         }),
-        text => text.parse(),
+        text => text.parse().map_err(|error: ParseZoneError| error.to_string()),
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn local() -> Result<Zone, CliError> {
 ///
 /// # Errors
 /// The rules of this machine have no name.
-pub(crate) fn name_of(zone: &Zone) -> Result<ZoneName, CliError> {
+pub(crate) fn name_of(zone: &Zone) -> Result<NamedZone, CliError> {
     ZoneHints::of_machine().name(zone)
 }
 
@@ -282,7 +282,7 @@ impl ZoneHints {
         if text.starts_with('/') {
             return self.file(Path::new(text), &shown);
         }
-        let named = match text.parse::<ZoneName>() {
+        let named = match text.parse::<NamedZone>() {
             Ok(zone) => return Ok(Zone::Named(zone)),
             Err(error) => error,
         };
@@ -290,7 +290,7 @@ impl ZoneHints {
         if let Some(path) = inside.filter(|path| path.is_file()) {
             return self.file(&path, &shown);
         }
-        ZoneName::from_posix(text).map(Zone::Named).map_err(|_| wrong(&shown, named.to_string()))
+        NamedZone::from_posix(text).map(Zone::Named).map_err(|_| wrong(&shown, named.to_string()))
     }
 
     /// The zone of a file: the one that a link names, the one of the database that it is, or what
@@ -312,7 +312,7 @@ impl ZoneHints {
         }
         // A file put in its place may be of this zone: of several that are the same, the one meant.
         let said = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
-        let said = said.trim().parse::<ZoneName>().ok();
+        let said = said.trim().parse::<NamedZone>().ok();
         match said.filter(|zone| *zone.rules() == rules) {
             Some(zone) => Ok(Zone::Named(zone)),
             None => Ok(Zone::Unnamed(rules)),
@@ -320,18 +320,18 @@ impl ZoneHints {
     }
 
     /// The zone that a path of a database names.
-    fn name_in(&self, path: &Path) -> Option<ZoneName> {
+    fn name_in(&self, path: &Path) -> Option<NamedZone> {
         let own = self.database.folder.as_ref();
         let inside = own.and_then(|folder| path.strip_prefix(folder).ok()?.to_str());
         let text = path.to_str()?;
         let name = inside.or_else(|| text.rsplit_once("zoneinfo/").map(|(_, name)| name))?;
         let name = name.strip_prefix("posix/").unwrap_or(name);
-        name.parse::<ZoneName>().ok().filter(|zone| zone.as_str() == name && is_name(name))
+        name.parse::<NamedZone>().ok().filter(|zone| zone.as_str() == name && is_name(name))
     }
 
-    fn name(&self, zone: &Zone) -> Result<ZoneName, CliError> {
+    fn name(&self, zone: &Zone) -> Result<NamedZone, CliError> {
         let rules = match zone {
-            Zone::Utc => return Ok(ZoneName::default()),
+            Zone::Utc => return Ok(NamedZone::default()),
             Zone::Named(zone) => return Ok(zone.clone()),
             Zone::Unnamed(rules) => rules,
         };
@@ -340,7 +340,7 @@ impl ZoneHints {
         let main = self.main_names();
         names.sort_by_key(|name| !main.contains(name));
         let same =
-            |name: &String| name.parse().ok().filter(|zone: &ZoneName| zone.rules() == rules);
+            |name: &String| name.parse().ok().filter(|zone: &NamedZone| zone.rules() == rules);
         names.iter().find_map(same).ok_or_else(|| {
             let data = self.database.data();
             let said = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
@@ -352,7 +352,7 @@ impl ZoneHints {
             );
             let error = CliError::usage("this machine's time zone has no name for a schedule")
                 .cause(cause);
-            error.hint(match said.parse::<ZoneName>() {
+            error.hint(match said.parse::<NamedZone>() {
                 Ok(zone) => format!(
                     "`/etc/timezone` says `{zone}`: `--zone {zone}` takes that; update its database \
                      or `/etc/localtime`, which differ"

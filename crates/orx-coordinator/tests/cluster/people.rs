@@ -12,6 +12,7 @@ use orx_model::wire::EnqueueRequest;
 use orx_model::{
     Incarnation, JobId, JobSpec, JobStatus, Name, OnLost, Priority, RetryPolicy, Timestamp,
 };
+use orx_schedule::Schedule;
 use orx_store::{
     CancelAnswer, CancelCommand, Enqueued, Jobs, Position, RetryAnswer, SchedulePlan, Schedules,
     StoreError, Templates, Workers,
@@ -228,6 +229,7 @@ pub(crate) fn schedule(world: &World, number: u32) -> (Name, Duration) {
     let job = EnqueueRequest { name: Some(name(WORK)), ..EnqueueRequest::default() };
     let timing = When::Interval { every_ms, offset_ms: 0 };
     let spec = ScheduleSpec { overlap, ..ScheduleSpec::new(id.clone(), timing, job) };
+    let spec = Schedule::new(spec).expect("a schedule");
     let now = world.wall();
     let template = JobSpec {
         key: None,

@@ -24,6 +24,8 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use orx_model::Timestamp;
 use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec, SkipReason, When};
 
+use crate::world::understood;
+
 const MINUTE: i64 = 60;
 
 /// The values that one field names, by reading its text.
@@ -198,7 +200,7 @@ impl Expected {
             left: spec.max_runs,
             all: due,
             handled: made,
-            repeats: spec.timing().repeats(),
+            repeats: understood(spec).timing().repeats(),
         };
         new.go_on_from(made);
         new

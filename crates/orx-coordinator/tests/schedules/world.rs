@@ -14,6 +14,7 @@ use orx_model::{
     Capabilities, Incarnation, Job, JobId, JobSpec, JobStatus, Name, OnLost, Outcome, OutcomeKind,
     Priority, RetryPolicy, SecretHash, Timestamp,
 };
+use orx_schedule::Schedule;
 use orx_store::{
     Dispatching, Jobs, Lead, LeadRequest, Leases, Position, SchedulePlan, ScheduleRecord,
     Schedules, SlotRequest, Store, StoreError, Templates, Term,
@@ -78,6 +79,10 @@ pub(crate) fn hourly(id: &str) -> ScheduleSpec {
     spec(id, When::Interval { every_ms: HOUR as u64, offset_ms: 0 })
 }
 
+pub(crate) fn understood(spec: &ScheduleSpec) -> Schedule {
+    Schedule::new(spec.clone()).expect("a schedule")
+}
+
 pub(crate) fn plan(spec: ScheduleSpec, made: i64, next: Option<Due>) -> SchedulePlan {
     let alert = |kind: &Option<Name>| kind.as_ref().map(|kind| job(kind.as_str()));
     let templates = Templates {
@@ -86,6 +91,7 @@ pub(crate) fn plan(spec: ScheduleSpec, made: i64, next: Option<Due>) -> Schedule
         on_failure: alert(&spec.on_failure),
     };
     let position = Position { handled: ms(made), next };
+    let spec = understood(&spec);
     SchedulePlan { spec, templates, paused: None, position, by: None }
 }
 
@@ -167,7 +173,7 @@ impl World {
     }
 
     pub(crate) fn add(&mut self, spec: ScheduleSpec) {
-        let next = spec.timing().next_due(ms(self.clock));
+        let next = understood(&spec).timing().next_due(ms(self.clock));
         let plan = plan(spec, self.clock, next);
         assert!(done(self.store.add_schedule(plan, ms(self.clock))).expect("added"));
         if let Some(next) = next {

@@ -1,16 +1,11 @@
 //! A schedule as it is asked for.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::catch_up::{CatchUp, Rule};
-use super::imported::Imported;
+use super::catch_up::CatchUp;
 use super::overlap::Overlap;
-use super::timing::{Timing, When};
-use super::zone::ZoneName;
+use super::when::{When, ZoneName};
 use crate::ids::Name;
-use crate::limits;
 use crate::time::Timestamp;
 use crate::wire::EnqueueRequest;
 
@@ -102,96 +97,6 @@ impl ScheduleSpec {
         }
     }
 
-    /// When it is due.
-    #[must_use]
-    pub fn timing(&self) -> Timing {
-        Timing::new(self.timing.clone(), self.zone.clone())
-            .between(self.start, self.end)
-            .with_jitter(&self.id, self.jitter_ms)
-    }
-
-    /// What to do about slots that nobody was there for.
-    #[must_use]
-    pub fn rule(&self) -> Rule {
-        let window = std::time::Duration::from_millis(self.window_ms);
-        Rule { catch_up: self.catch_up, window }
-    }
-
-    /// Everything that is out of range or cannot be. The job's own values are checked where jobs
-    /// are accepted.
-    ///
-    /// # Errors
-    ///
-    /// Every field that is wrong, in the order of the fields.
-    pub fn check(&self) -> Result<(), SpecProblems> {
-        let mut problems = Vec::new();
-        let mut add = |field, text| problems.push(SpecProblem { field, text });
-        let timing = self.timing.check();
-        let due = timing.is_ok();
-        if let Err(text) = timing {
-            add("timing", text);
-        }
-        let most = limits::DELAY_MAX.as_millis() as u64;
-        if self.jitter_ms > Self::JITTER_MAX_MS {
-            let (most, found) = (Self::JITTER_MAX_MS, self.jitter_ms);
-            add("jitter_ms", format!("expected 0 to {most} (a day), found {found}"));
-        }
-        let ordered = match (self.start, self.end) {
-            (Some(start), Some(end)) => start <= end,
-            _ => true,
-        };
-        if let (false, Some(start), Some(end)) = (ordered, self.start, self.end) {
-            add("end", format!("expected `start` `{start}` or later, found `{end}`"));
-        }
-        if due && ordered {
-            let from = self.start.unwrap_or(Timestamp::from_millis(0));
-            let before = Timestamp::from_millis(from.as_millis().saturating_sub(1));
-            if self.timing().next_after(before).is_none() {
-                add("timing", format!("`{}` is never due{}", self.timing, self.bounds()));
-            }
-        }
-        if self.max_runs == Some(0) {
-            add("max_runs", "expected 1 or more, found 0".to_owned());
-        }
-        if self.window_ms > most {
-            let found = self.window_ms;
-            add("window_ms", format!("expected 0 to {most} (ten years), found {found}"));
-        }
-        if !(1_000..=most).contains(&self.tolerance_ms) {
-            let found = self.tolerance_ms;
-            add("tolerance_ms", format!("expected 1000 to {most} (ten years), found {found}"));
-        }
-        if let Some(Err(text)) = self.imported.as_ref().map(Imported::check) {
-            add("imported", text);
-        }
-        let job = &self.job;
-        if job.name.is_none() && job.command.is_none() {
-            add("job.name", "expected a job type, or a `command`, found neither".to_owned());
-        }
-        for (field, given) in [
-            ("job.key", job.key.is_some()),
-            ("job.run_at", job.run_at.is_some()),
-            ("job.delay_ms", job.delay_ms.is_some()),
-            ("job.deadline", job.deadline.is_some()),
-        ] {
-            if given {
-                let text = "expected nothing: each slot makes a job of its own, due at the slot";
-                add(field, text.to_owned());
-            }
-        }
-        if problems.is_empty() { Ok(()) } else { Err(SpecProblems(problems)) }
-    }
-
-    /// The stretch of time in which it may be due, in words.
-    fn bounds(&self) -> String {
-        match (self.start, self.end) {
-            (None, None) => String::new(),
-            (Some(start), None) => format!(" from `start` `{start}` on"),
-            (None, Some(end)) => format!(" until `end` `{end}`"),
-            (Some(start), Some(end)) => format!(" from `start` `{start}` to `end` `{end}`"),
-        }
-    }
-
     /// In one line: `cron 0 2 * * * in Europe/Berlin`, `every 15m`, `once at …`.
     #[must_use]
     pub fn when_text(&self) -> String {
@@ -202,30 +107,20 @@ impl ScheduleSpec {
     }
 }
 
-/// One thing that is wrong with a [`ScheduleSpec`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error, utoipa::ToSchema)]
-#[error("`{field}`: {text}")]
-pub struct SpecProblem {
-    /// The field as JSON has it: `window_ms`, `job.name`.
-    pub field: &'static str,
-    /// What was expected, and what was found.
-    pub text: String,
+/// Where an import took a schedule from, and what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Imported {
+    /// The file, or whose crontab it is, after the name of its machine.
+    pub source: String,
+    /// From 1.
+    pub line: u64,
+    /// What tells its command apart from others of the source.
+    pub key: String,
+    /// Of the schedule as the import wrote it. One that differs was changed since.
+    pub fingerprint: String,
 }
 
-/// Everything that is wrong with a [`ScheduleSpec`], one a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpecProblems(pub Vec<SpecProblem>);
-
-impl fmt::Display for SpecProblems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, problem) in self.0.iter().enumerate() {
-            if place > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
-    }
+impl Imported {
+    /// The longest of its texts, in bytes.
+    pub const TEXT_BYTES: usize = 1_024;
 }
-
-impl std::error::Error for SpecProblems {}

@@ -1,7 +1,7 @@
 //! What is particular to how this store speaks to its server. What it does is in `tests/`.
 
 use orx_model::filter::Filter;
-use orx_model::time::Zone;
+use orx_model::time::UtcClock;
 use orx_model::{Capabilities, ExecutionId, Incarnation, JobId};
 use orx_testkit::servers::{Database, bouncer};
 use proptest::prelude::*;
@@ -216,7 +216,7 @@ async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
             database.run("vacuum analyze").await;
         }
         for (text, dead, indexes) in cases {
-            let filter = Filter::parse(text, NOW, &Zone::Utc).expect("a filter");
+            let filter = Filter::parse(text, NOW, &UtcClock).expect("a filter");
             let found = store.inner.plan(&filter, dead).await.expect("a plan").expect("may match");
             let request = crate::ListRequest {
                 filter,

@@ -158,7 +158,7 @@ fn tagged(tenant: &str) -> Labels {
 }
 
 fn filter(text: &str) -> Filter {
-    Filter::parse(text, NOW, &orx_model::time::Zone::Utc).expect("a filter")
+    Filter::parse(text, NOW, &orx_model::time::UtcClock).expect("a filter")
 }
 
 async fn listed(store: &Sqlite, text: &str) -> Vec<i64> {

@@ -3,7 +3,7 @@
 use orx_model::JobStatus;
 use orx_model::time::{format_duration, jump_words};
 use orx_model::wire::ClusterStatus;
-use orx_model::zone::ZoneData;
+use orx_model::wire::ZoneData;
 
 use super::Session;
 use super::worker::busy;

@@ -131,7 +131,7 @@ fn as_json(
         all.insert((*name).to_owned(), value.clone());
         origins.insert((*name).to_owned(), origin_json(config, *origin));
     }
-    all.insert("zone_data".to_owned(), serde_json::to_value(orx_model::zone::source().data())?);
+    all.insert("zone_data".to_owned(), serde_json::to_value(orx_schedule::rules::source().data())?);
     all.insert("origins".to_owned(), Value::Object(origins));
     Ok(Value::Object(all))
 }
@@ -164,7 +164,7 @@ fn as_toml(
         true => format!("  # {}", origin_text(config, origin)),
         false => String::new(),
     };
-    let zones = orx_model::zone::source().data();
+    let zones = orx_schedule::rules::source().data();
     let mut text = format!("# time zones: {}, {}\n", zones.source, zones.version_text());
     for (name, value, origin) in outside {
         let value = match value {

@@ -511,7 +511,7 @@ mod tests {
             quiet: false,
             no_input: true,
             time: None,
-            zone: Ok(orx_model::time::Zone::Utc),
+            zone: Ok(orx_schedule::Zone::Utc),
         }
     }
 

@@ -8,7 +8,7 @@ use orx_model::event::{KnownEvent, ScheduleEvent, WorkerRef};
 use orx_model::filter::Filter;
 use orx_model::job::DeadReason;
 use orx_model::message::WorkerDirective;
-use orx_model::time::Zone;
+use orx_model::time::UtcClock;
 use orx_model::{Incarnation, JobId, JobSummary, LostWith, Name};
 use orx_store::{
     Changed, ListRequest, Live, Paused, Position, Result, SchedulePlan, StoreError, Term,
@@ -274,7 +274,7 @@ impl Monitor {
         job: JobId,
         now: Now,
     ) -> Result<Option<JobSummary>> {
-        let filter = Filter::parse(&format!("schedule:{schedule}"), now.wall, &Zone::Utc);
+        let filter = Filter::parse(&format!("schedule:{schedule}"), now.wall, &UtcClock);
         let Ok(filter) = filter else { return Ok(None) };
         let request =
             ListRequest { filter, oldest_first: false, after: Some(job), limit: RUNS_READ };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::job::Json;
-use orx_model::schedule::{
-    Before, Decision, Due, MissedRange, Plan, Slot, SlotOutcome, Timing, missed,
-};
+use orx_model::schedule::{Due, Slot, SlotOutcome};
 use orx_model::{JobId, JobSpec, JobStatus, Timestamp};
+use orx_schedule::overlap::{Before, Decision, decide_all};
+use orx_schedule::{MissedRange, Plan, Timing, missed};
 use orx_store::{
     DependencyStep, Firing, Position, Rewind, Run, RunAfter, RunDependency, ScheduleRecord,
 };
@@ -29,10 +29,10 @@ pub fn decide(
     let (plan, position) = (&record.plan, record.plan.position);
     let spec = &plan.spec;
     let timing = spec.timing();
-    let mut due = missed(&timing, position.handled, now, spec.rule());
+    let mut due = missed(timing, position.handled, now, spec.rule());
     let newest = due.fire.last().map(|firing| firing.slot);
     let newest = newest.max(due.missed.last().copied()).max(due.range.map(|range| range.last));
-    pass_over(&mut due, &timing, ran);
+    pass_over(&mut due, timing, ran);
     let row = |slot: Timestamp, outcome: SlotOutcome| Slot::of(slot, outcome, now);
     let (mut runs, mut rows) = (Vec::new(), Vec::new());
     if let Some(range) = &due.range {
@@ -43,7 +43,7 @@ pub fn decide(
     rows.extend(due.missed.iter().map(|slot| row(*slot, SlotOutcome::Missed)));
 
     let left = spec.max_runs.map(|most| most.saturating_sub(record.runs));
-    let decided = spec.overlap.decide_all(&due.fire, before(record, held), left);
+    let decided = decide_all(spec.overlap, &due.fire, before(record, held), left);
     let tolerance = u128::from(spec.tolerance_ms);
     let mut late = rows.clone();
     for (firing, decision) in &decided.slots {
@@ -183,7 +183,7 @@ pub fn rewind(
     let (plan, spec) = (&record.plan, &record.plan.spec);
     let timing = spec.timing();
     let left = spec.max_runs.is_none_or(|most| record.runs < most);
-    let next = next_free(&timing, timing.next_due(now), ran);
+    let next = next_free(timing, timing.next_due(now), ran);
     let next = next.filter(|_| plan.paused.is_none() && left);
     Rewind {
         basis: record.basis(),

@@ -6,11 +6,11 @@ use std::time::Duration;
 use orx_model::job::Json;
 use orx_model::policy::OnLost;
 use orx_model::schedule::{
-    CatchUp, CommandChange, CronExpr, JobChange, Overlap, ScheduleSpec, SpecChange, SpecProblem,
-    When, ZoneName,
+    CatchUp, CommandChange, JobChange, Overlap, ScheduleSpec, SpecChange, When,
 };
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Name, Priority};
+use orx_schedule::{Cron, CronError, NamedZone, ParseZoneError, SpecProblem, apply};
 
 use super::super::{coming, enqueue, folder, pair, stdin_base64, variables};
 use crate::error::CliError;
@@ -21,7 +21,7 @@ use crate::ui::Ui;
 pub(crate) struct TimeArgs {
     /// Five fields as in a crontab, six with seconds first, or @daily and the like
     #[arg(long, value_name = "EXPR", value_parser = cron, conflicts_with_all = ["every", "at"])]
-    pub(crate) cron: Option<CronExpr>,
+    pub(crate) cron: Option<Cron>,
     /// Every so often, counted from 1970
     #[arg(long, value_name = "D", value_parser = crate::duration, conflicts_with = "at")]
     pub(crate) every: Option<Duration>,
@@ -33,7 +33,7 @@ pub(crate) struct TimeArgs {
     pub(crate) at: Option<String>,
     /// Zone of the cron expression's clock; that of --tz or of this machine if left out
     #[arg(long, value_name = "ZONE", value_parser = zone)]
-    pub(crate) zone: Option<ZoneName>,
+    pub(crate) zone: Option<NamedZone>,
     /// Fire up to so much later, always the same for one due time
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     pub(crate) jitter: Option<Duration>,
@@ -45,12 +45,12 @@ pub(crate) struct TimeArgs {
     pub(crate) end: Option<String>,
 }
 
-fn cron(text: &str) -> Result<CronExpr, String> {
-    text.parse().map_err(|error: orx_model::schedule::CronError| error.to_string())
+fn cron(text: &str) -> Result<Cron, String> {
+    text.parse().map_err(|error: CronError| error.to_string())
 }
 
-fn zone(text: &str) -> Result<ZoneName, String> {
-    text.parse().map_err(|error: orx_model::schedule::ParseZoneError| error.to_string())
+fn zone(text: &str) -> Result<NamedZone, String> {
+    text.parse().map_err(|error: ParseZoneError| error.to_string())
 }
 
 fn ms(span: Duration) -> u64 {
@@ -61,7 +61,7 @@ impl TimeArgs {
     /// Nothing of it was said.
     pub(crate) fn timing(&self, ui: &Ui) -> Result<Option<When>, CliError> {
         Ok(match (&self.cron, self.every, &self.at) {
-            (Some(cron), _, _) => Some(When::Cron(cron.clone())),
+            (Some(cron), _, _) => Some(When::Cron(cron.expr().clone())),
             (_, Some(every), _) => {
                 let offset_ms = self.offset.map_or(0, ms);
                 Some(When::Interval { every_ms: ms(every), offset_ms })
@@ -72,7 +72,7 @@ impl TimeArgs {
     }
 
     /// The zone said, else that of the times that are typed here.
-    pub(crate) fn zone(&self, ui: &Ui) -> Result<ZoneName, CliError> {
+    pub(crate) fn zone(&self, ui: &Ui) -> Result<NamedZone, CliError> {
         match &self.zone {
             Some(zone) => Ok(zone.clone()),
             None => here(ui),
@@ -81,7 +81,7 @@ impl TimeArgs {
 }
 
 /// The zone of whoever types.
-pub(crate) fn here(ui: &Ui) -> Result<ZoneName, CliError> {
+pub(crate) fn here(ui: &Ui) -> Result<NamedZone, CliError> {
     crate::zones::name_of(ui.zone()?)
 }
 
@@ -176,11 +176,11 @@ impl SpecArgs {
     ) -> Result<ScheduleSpec, CliError> {
         let mut spec = ScheduleSpec::new(id, timing, EnqueueRequest::default());
         if let When::Cron(_) = spec.timing {
-            spec.zone = times.zone(ui)?;
+            spec.zone = times.zone(ui)?.name().clone();
         }
         let change = self.change(times, &[], ui)?;
         let wrong = |wrong: SpecProblem| CliError::usage(wrong.to_string());
-        let mut spec = change.apply(&spec).map_err(wrong)?;
+        let mut spec = apply(&change, &spec).map_err(wrong)?;
         if spec.job.name.is_none() && spec.job.command.is_none() {
             return Err(CliError::usage("a schedule needs a job type, or a command after `--`"));
         }
@@ -247,7 +247,7 @@ impl SpecArgs {
             timing: times.timing(ui)?.filter(|when| !matches!(when, When::Interval { .. })),
             every_ms: times.every.map(ms),
             offset_ms: times.offset.map(ms),
-            zone: times.zone.clone(),
+            zone: times.zone.as_ref().map(|zone| zone.name().clone()),
             jitter_ms: times.jitter.map(ms),
             start: start.map(Some),
             end: end.map(Some),

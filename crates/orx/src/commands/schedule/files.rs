@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use orx_client::ClientError;
 use orx_model::Name;
 use orx_model::mask::MASK;
+use orx_model::schedule::ScheduleSpec;
 use orx_model::schedule::wire::{
     RemoveScheduleQuery, ScheduleChangeAnswer, ScheduleChanged, ScheduleView,
 };
-use orx_model::schedule::{ScheduleFile, ScheduleSpec};
 use orx_model::text::nearest;
+use orx_schedule::ScheduleFile;
 
 use super::super::Session;
 use super::{changed, every_schedule, print, put};

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use orx_model::Name;
 use orx_model::limits;
 use orx_model::mask::{mask_text, mask_words};
-use orx_model::schedule::crontab::{self, Crontab, LineError, Options, UserColumn};
 use orx_model::schedule::wire::{
     PutScheduleRequest, RemoveScheduleQuery, ScheduleChangeAnswer, ScheduleChanged, ScheduleView,
 };
-use orx_model::schedule::{
-    CatchUp, Overlap, ScheduleSpec, Step, There, What, ZoneName, preview, reconcile,
+use orx_model::schedule::{CatchUp, Due, Overlap, ScheduleSpec};
+use orx_schedule::crontab::{self, Crontab, LineError, Options, UserColumn};
+use orx_schedule::{
+    NamedZone, ParseZoneError, Previewed, Schedule, Step, There, What, preview, reconcile,
 };
 
 use super::super::{Session, folder, read_stdin, variables};
@@ -86,9 +87,9 @@ const FILE_BYTES: usize = 1 << 20;
 impl ImportArgs {
     fn options(&self, ui: &Ui) -> Result<Options, CliError> {
         let zone = match self.zone.as_deref() {
-            Some(text) => text.parse().map_err(|error: orx_model::schedule::ParseZoneError| {
-                CliError::usage(error.to_string())
-            })?,
+            Some(text) => {
+                text.parse().map_err(|error: ParseZoneError| CliError::usage(error.to_string()))?
+            }
             None => args::here(ui)?,
         };
         let own = std::env::var("HOME").ok().filter(|home| home.starts_with('/'));
@@ -207,7 +208,7 @@ fn not_understood(shown: &str, errors: &[LineError]) -> CliError {
 }
 
 /// For `lint`.
-pub(super) fn read_crontab(ui: &Ui, path: &Path, zone: ZoneName) -> Result<Crontab, CliError> {
+pub(super) fn read_crontab(ui: &Ui, path: &Path, zone: NamedZone) -> Result<Crontab, CliError> {
     let (text, shown) = read_text(ui, path)?;
     let options = Options { zone, users: users_that_are_no_programs(), ..Options::default() };
     crontab::parse(&text, &options).map_err(|errors| not_understood(&shown, &errors.0))
@@ -334,6 +335,11 @@ fn write(step: &Step, dry_run: bool) -> PutScheduleRequest {
     PutScheduleRequest { version: step.version, ..put(step.spec.clone(), dry_run) }
 }
 
+/// Of a schedule of the server that this machine does not understand, nothing is known.
+fn next_due(spec: &ScheduleSpec) -> Option<Due> {
+    Schedule::new(spec.clone()).ok()?.timing().next_due(crate::clock::wall())
+}
+
 /// What each step would do, before anything is done.
 async fn plan(
     args: &ImportArgs,
@@ -351,7 +357,7 @@ async fn plan(
             dry_run: true,
             version: step.version.unwrap_or(1),
             fields: Vec::new(),
-            next: step.spec.timing().next_due(crate::clock::wall()),
+            next: next_due(&step.spec),
             warning: None,
         };
         let id = &step.spec.id;
@@ -452,7 +458,10 @@ fn report(ui: &Ui, all: &[Done], details: bool) -> Result<(), CliError> {
         }
     }
     let now = crate::clock::wall();
-    let due = |spec: &ScheduleSpec| preview(&spec.timing(), now, SHOWN);
+    let due = |spec: &ScheduleSpec| -> Vec<Previewed> {
+        let schedule = Schedule::new(spec.clone());
+        schedule.map_or_else(|_| Vec::new(), |it| preview(it.timing(), now, SHOWN))
+    };
     let cwd = |spec: &ScheduleSpec| spec.job.command.as_ref().and_then(|it| it.cwd.clone());
     if ui.format.is_human() {
         for one in all.iter().filter(|it| details || it.answer.change != ScheduleChanged::Unchanged)

@@ -205,7 +205,7 @@ pub(crate) async fn run(command: ScheduleSubcommand, session: &Session) -> Resul
         ScheduleSubcommand::Preview(args) => {
             let id = args.id().unwrap_or_default();
             let view = session.client.schedule(id).await?.schedule;
-            offline::preview(&view.spec, &args, &session.ui)
+            offline::preview_known(view.spec, &args, &session.ui)
         }
         ScheduleSubcommand::Lint(args) => offline::lint(&args, &session.ui),
         ScheduleSubcommand::Backfill { id, from, to, dry_run } => {

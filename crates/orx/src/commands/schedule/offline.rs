@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use orx_model::Name;
-use orx_model::schedule::{
-    PREVIEW_MAX, ScheduleSpec, Warning, lint as warnings, preview as due_times,
-};
+use orx_model::schedule::ScheduleSpec;
 use orx_model::wire::EnqueueRequest;
+use orx_schedule::{
+    PREVIEW_MAX, Schedule, SpecProblem, SpecProblems, Warning, apply, lint as warnings,
+    preview as due_times,
+};
 
 use super::super::coming;
 use super::args::TimeArgs;
@@ -60,20 +62,32 @@ impl PreviewArgs {
 
 /// The schedule that the flags say, of a job that nobody looks at. `missing` says what is asked for
 /// where they say none.
-fn typed(time: &TimeArgs, missing: &str, ui: &Ui) -> Result<ScheduleSpec, CliError> {
+fn typed(time: &TimeArgs, missing: &str, ui: &Ui) -> Result<Schedule, CliError> {
     let timing = time.timing(ui)?.ok_or_else(|| CliError::usage(missing))?;
     let name = Name::from_any("preview");
     let job = EnqueueRequest { name: Some(name.clone()), ..EnqueueRequest::default() };
     let spec = ScheduleSpec::new(name, timing, job);
     let change = super::args::SpecArgs::default().change(time, &[], ui)?;
-    let spec = change
-        .apply(&ScheduleSpec { zone: time.zone(ui)?, ..spec })
-        .map_err(|wrong| CliError::usage(wrong.to_string()))?;
-    spec.check().map_err(|wrong| CliError::usage(wrong.to_string()))?;
-    Ok(spec)
+    let zone = time.zone(ui)?.name().clone();
+    let spec = apply(&change, &ScheduleSpec { zone, ..spec })
+        .map_err(|wrong: SpecProblem| CliError::usage(wrong.to_string()))?;
+    Schedule::checked(spec).map_err(not_understood)
 }
 
-pub(super) fn preview(spec: &ScheduleSpec, args: &PreviewArgs, ui: &Ui) -> Result<Exit, CliError> {
+fn not_understood(wrong: SpecProblems) -> CliError {
+    CliError::usage(wrong.to_string())
+}
+
+/// The due times of a schedule of the server, by the time zone database of this machine.
+pub(super) fn preview_known(
+    spec: ScheduleSpec,
+    args: &PreviewArgs,
+    ui: &Ui,
+) -> Result<Exit, CliError> {
+    preview(&Schedule::new(spec).map_err(not_understood)?, args, ui)
+}
+
+fn preview(schedule: &Schedule, args: &PreviewArgs, ui: &Ui) -> Result<Exit, CliError> {
     if args.next > PREVIEW_MAX {
         return Err(CliError::usage(format!("at most {PREVIEW_MAX} due times are shown")));
     }
@@ -82,7 +96,7 @@ pub(super) fn preview(spec: &ScheduleSpec, args: &PreviewArgs, ui: &Ui) -> Resul
         None => crate::clock::wall(),
     };
     let mut rows = Vec::new();
-    for one in due_times(&spec.timing(), from, args.next) {
+    for one in due_times(schedule.timing(), from, args.next) {
         let effect = one.effect.as_ref().map(|effect| {
             let wanted = effect.wanted.as_ref().map(|at| format!(" {at}")).unwrap_or_default();
             format!("{}{wanted} (clock {} > {})", effect.mark.as_str(), effect.from, effect.to)
@@ -107,17 +121,17 @@ pub(super) fn preview(spec: &ScheduleSpec, args: &PreviewArgs, ui: &Ui) -> Resul
 /// Ends with 1 where there is something to say.
 pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
     let now = crate::clock::wall();
-    let specs = match &args.crontab {
+    let schedules = match &args.crontab {
         Some(path) => {
             let zone = args.time.zone(ui)?;
             let read = import::read_crontab(ui, path, zone)?;
             for note in &read.notes {
                 ui.note(&format!("line {}: {}", note.line, note.text));
             }
-            read.entries.into_iter().map(|entry| entry.spec).collect()
+            understood(read.entries.into_iter().map(|entry| entry.spec))?
         }
         None if !args.file.is_empty() => {
-            files::read_specs(&args.file)?.into_iter().map(|it| it.spec).collect()
+            understood(files::read_specs(&args.file)?.into_iter().map(|it| it.spec))?
         }
         None => {
             let missing = "say when: `--cron`, `--every` or `--at`; or name a file: `-f PATH` or \
@@ -126,9 +140,9 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
         }
     };
     let mut rows = Vec::new();
-    for spec in &specs {
-        for warning in warnings(spec, now) {
-            rows.push(row(spec, &warning));
+    for schedule in &schedules {
+        for warning in warnings(schedule, now) {
+            rows.push(row(schedule, &warning));
         }
     }
     if rows.is_empty() {
@@ -141,6 +155,10 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
     }
     ui.list(&COLUMNS, &rows)?;
     Ok(Exit::Failed)
+}
+
+fn understood(specs: impl Iterator<Item = ScheduleSpec>) -> Result<Vec<Schedule>, CliError> {
+    specs.map(|spec| Schedule::new(spec).map_err(not_understood)).collect()
 }
 
 const COLUMNS: [Column; 4] =

@@ -6,8 +6,9 @@ use std::time::Duration;
 use orx_model::schedule::wire::{
     ScheduleChangeAnswer, ScheduleChanged, ScheduleState, ScheduleView,
 };
-use orx_model::schedule::{ScheduleSpec, Slot, SlotOutcome, When, preview};
+use orx_model::schedule::{ScheduleSpec, Slot, SlotOutcome, When};
 use orx_model::time::{format_exact, jump_words};
+use orx_schedule::{Schedule, preview};
 
 use super::super::show::pairs;
 use crate::error::CliError;
@@ -160,9 +161,11 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
         ("changed", Cell::new(ui.time(view.updated_at))),
         ("by", Cell::option(view.by.as_ref())),
     ];
-    if let Some(due) = view.next.filter(|_| ui.format.is_human()) {
+    // A schedule that this machine does not understand is shown without its due times.
+    let schedule = Schedule::new(spec.clone()).ok().filter(|_| ui.format.is_human());
+    if let Some((due, schedule)) = view.next.zip(schedule) {
         let before = orx_model::Timestamp::from_millis(due.slot.as_millis().saturating_sub(1));
-        for one in preview(&spec.timing(), before, next) {
+        for one in preview(schedule.timing(), before, next) {
             lines.push(("next", Cell::new(one.to_string())));
         }
     }

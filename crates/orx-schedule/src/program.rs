@@ -49,7 +49,7 @@ const TOLD: [&str; 15] = [
 const WITH_VALUE: [&str; 11] = ["-n", "-c", "-u", "-g", "-w", "-E", "-k", "-s", "-p", "-t", "-i"];
 
 /// The name of the script or program, without its folder; `command` where there is none.
-pub(super) fn program(command: &str) -> String {
+pub(crate) fn program(command: &str) -> String {
     let parts = command.split(['&', '|', ';', '(', ')', '{', '}', '\n']);
     let parts: Vec<&str> = parts.filter(|part| !part.trim().is_empty()).collect();
     let named = parts.iter().find_map(|part| of_part(part, false));

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use orx_model::schedule::ScheduleSpec;
 use proptest::prelude::*;
 
-use super::crontab::{self, Options};
-use super::program::program;
-use super::{ScheduleSpec, There, What, diff, reconcile};
+use crate::crontab::{self, Options};
+use crate::program::program;
+use crate::{There, What, diff, is_edited, reconcile};
 
 /// What stands on a server, by id.
 type Server = BTreeMap<String, ScheduleSpec>;
@@ -15,7 +16,7 @@ type Server = BTreeMap<String, ScheduleSpec>;
 fn import(server: &mut Server, source: &str, text: &str, prune: bool) -> String {
     let tab = crontab::parse(text, &Options::default()).expect("a crontab");
     let there: Vec<There<'_>> =
-        server.values().map(|spec| There { spec, version: 1, edited: spec.edited() }).collect();
+        server.values().map(|spec| There { spec, version: 1, edited: is_edited(spec) }).collect();
     let steps = reconcile(tab.entries, source, &there);
     let mut said = Vec::new();
     for step in steps {
@@ -82,9 +83,9 @@ fn what_somebody_changed_since_is_left_and_named() {
     let text = "1 1 * * * /x/run a\n2 2 * * * /x/other\n3 3 * * * /x/third\n";
     import(&mut server, "a", text, false);
     for spec in server.values_mut() {
-        assert!(!spec.edited());
+        assert!(!is_edited(spec));
         spec.jitter_ms = 1_000;
-        assert!(spec.edited());
+        assert!(is_edited(spec));
     }
     let said = import(&mut server, "a", "1 1 * * * /x/run a\n2 3 * * * /x/other\n", true);
     insta::assert_snapshot!(said, @r"

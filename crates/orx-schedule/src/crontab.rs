@@ -8,7 +8,7 @@
 //!
 //! An entry's id is the name of its script or program and a hash of its command, so it stays the same
 //! when lines around it, its time or its variables change. Of several lines with one command the later
-//! ones are numbered; [`super::reconcile`] finds which of them is which when the file has changed.
+//! ones are numbered; [`crate::reconcile`] finds which of them is which when the file has changed.
 //!
 //! What has no counterpart (MAILTO, the user of a system crontab) is left out with a note. A line that
 //! cannot be understood is an error, and all of them are reported together; lines that would not mean
@@ -19,20 +19,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine;
+use orx_model::job::Command;
+use orx_model::schedule::{CatchUp, Imported, Overlap, ScheduleSpec, When};
+use orx_model::wire::EnqueueRequest;
+use orx_model::{Name, limits};
 use serde::Serialize;
 
-use super::catch_up::CatchUp;
-use super::cron::{CronError, CronExpr, CronField};
-use super::imported::Imported;
-use super::overlap::Overlap;
-use super::program::program;
-use super::spec::ScheduleSpec;
-use super::timing::{When, hash, mix};
-use super::zone::ZoneName;
-use crate::ids::Name;
-use crate::job::Command;
-use crate::limits;
-use crate::wire::EnqueueRequest;
+use crate::cron::{Cron, CronError, CronField};
+use crate::imported::{fingerprint, program_of};
+use crate::program::program;
+use crate::spec::Schedule;
+use crate::timing::{hash, mix};
+use crate::zone::NamedZone;
 
 /// Lines of a crontab that are read.
 pub const LINES: usize = 10_000;
@@ -62,7 +60,7 @@ pub struct Options {
     /// It is none.
     pub ignore_user: bool,
     /// Where no `CRON_TZ` stands: that of the machine whose crontab it is.
-    pub zone: ZoneName,
+    pub zone: NamedZone,
     /// Starts every id; empty for none.
     pub prefix: String,
     /// The folder of commands where no `HOME` stands.
@@ -87,14 +85,14 @@ pub struct Entry {
 
 impl Entry {
     /// The name of its program.
-    pub(super) fn program(&self) -> &str {
-        self.key.rsplit_once('-').map_or(&*self.key, |(program, _)| program)
+    pub(crate) fn program(&self) -> &str {
+        program_of(&self.key)
     }
 
     /// As an import of a source writes it.
-    pub(super) fn written(self, id: Name, source: &str) -> ScheduleSpec {
+    pub(crate) fn written(self, id: Name, source: &str) -> ScheduleSpec {
         let mut spec = ScheduleSpec { id, ..self.spec };
-        let fingerprint = spec.fingerprint();
+        let fingerprint = fingerprint(&spec);
         spec.imported = Some(Imported {
             source: source.to_owned(),
             line: self.line as u64,
@@ -195,7 +193,7 @@ type Wrong = (Option<CronField>, String);
 struct Reader<'a> {
     options: &'a Options,
     line: usize,
-    zone: ZoneName,
+    zone: NamedZone,
     shell: Option<String>,
     jitter_ms: u64,
     /// Cron would mail what fails.
@@ -322,7 +320,7 @@ impl<'a> Reader<'a> {
         let fields = if line.starts_with('@') { 1 } else { 5 };
         let (time, rest) = split_fields(line, fields)
             .ok_or_else(|| (None, shape(line, "a time and a command", fields)))?;
-        let expr: CronExpr =
+        let cron: Cron =
             time.parse().map_err(|error: CronError| (error.field(), error.to_string()))?;
         let mut rest = rest;
         match self.options.user_column {
@@ -373,13 +371,13 @@ impl<'a> Reader<'a> {
             }),
             ..EnqueueRequest::default()
         };
-        let mut spec = ScheduleSpec::new(id, When::Cron(expr), job);
-        spec.zone = self.zone.clone();
+        let mut spec = ScheduleSpec::new(id, When::Cron(cron.expr().clone()), job);
+        spec.zone = self.zone.name().clone();
         spec.jitter_ms = self.jitter_ms;
         spec.overlap = self.options.overlap.unwrap_or(spec.overlap);
         spec.catch_up = self.options.catch_up.unwrap_or(spec.catch_up);
         spec.on_failure = self.options.on_failure.clone().filter(|_| self.mails);
-        spec.check().map_err(|problems| (None, problems.to_string()))?;
+        let checked = Schedule::checked(spec).map_err(|problems| (None, problems.to_string()))?;
         if let Some((name, line)) = self.wrong.first_key_value() {
             let text =
                 format!("`{name}` in line {line} above is not understood, and it counts here");
@@ -391,7 +389,7 @@ impl<'a> Reader<'a> {
             });
             return Ok(());
         }
-        self.crontab.entries.push(Entry { line: self.line, key, spec });
+        self.crontab.entries.push(Entry { line: self.line, key, spec: checked.into() });
         Ok(())
     }
 

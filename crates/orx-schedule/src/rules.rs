@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
+use orx_model::wire::ZoneData;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
 /// Where rules are looked up.
 pub trait ZoneSource: Send + Sync {
@@ -21,23 +21,6 @@ pub trait ZoneSource: Send + Sync {
     fn names(&self) -> Vec<String>;
 
     fn data(&self) -> ZoneData;
-}
-
-/// Which time zone database is read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ZoneData {
-    /// A folder, or `compiled in`.
-    pub source: String,
-    /// Of the IANA database: `2025b`. Absent where the folder does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-}
-
-impl ZoneData {
-    #[must_use]
-    pub fn version_text(&self) -> &str {
-        self.version.as_deref().unwrap_or("of unknown version")
-    }
 }
 
 static INSTALLED: OnceLock<Box<dyn ZoneSource>> = OnceLock::new();

@@ -6,60 +6,40 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use orx_model::Name;
+use orx_model::schedule::{Imported, ScheduleSpec};
 
-use super::crontab::Entry;
-use super::spec::ScheduleSpec;
-use super::timing::{hash, mix};
-use crate::ids::Name;
+use crate::crontab::Entry;
+use crate::timing::{hash, mix};
 
-/// Where an import took a schedule from, and what it wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Imported {
-    /// The file, or whose crontab it is, after the name of its machine.
-    pub source: String,
-    /// From 1.
-    pub line: u64,
-    /// What tells its command apart from others of the source.
-    pub key: String,
-    /// Of the schedule as the import wrote it. One that differs was changed since.
-    pub fingerprint: String,
-}
-
-impl Imported {
-    /// The longest of its texts, in bytes.
-    pub const TEXT_BYTES: usize = 1_024;
-
-    pub(super) fn check(&self) -> Result<(), String> {
-        for text in [&self.source, &self.key, &self.fingerprint] {
-            if text.len() > Self::TEXT_BYTES || text.chars().any(char::is_control) {
-                let most = Self::TEXT_BYTES;
-                return Err(format!("expected texts of at most {most} bytes in one line"));
-            }
+/// What is wrong with it, in words.
+pub(crate) fn check(imported: &Imported) -> Result<(), String> {
+    for text in [&imported.source, &imported.key, &imported.fingerprint] {
+        if text.len() > Imported::TEXT_BYTES || text.chars().any(char::is_control) {
+            let most = Imported::TEXT_BYTES;
+            return Err(format!("expected texts of at most {most} bytes in one line"));
         }
-        Ok(())
     }
-
-    /// The name of its program.
-    fn program(&self) -> &str {
-        self.key.rsplit_once('-').map_or(&*self.key, |(program, _)| program)
-    }
+    Ok(())
 }
 
-impl ScheduleSpec {
-    /// Of all that it says but where it was imported from.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        let bare = Self { imported: None, ..self.clone() };
-        let text = serde_json::to_string(&bare).unwrap_or_default();
-        format!("{:016x}", mix(hash(text.as_bytes())))
-    }
+/// The name of the program that a key begins with.
+pub(crate) fn program_of(key: &str) -> &str {
+    key.rsplit_once('-').map_or(key, |(program, _)| program)
+}
 
-    /// It was imported, and is not as the import wrote it.
-    #[must_use]
-    pub fn edited(&self) -> bool {
-        self.imported.as_ref().is_some_and(|imported| imported.fingerprint != self.fingerprint())
-    }
+/// Of all that a schedule contains but where it was imported from.
+#[must_use]
+pub fn fingerprint(spec: &ScheduleSpec) -> String {
+    let bare = ScheduleSpec { imported: None, ..spec.clone() };
+    let text = serde_json::to_string(&bare).unwrap_or_default();
+    format!("{:016x}", mix(hash(text.as_bytes())))
+}
+
+/// It was imported, and is not as the import wrote it.
+#[must_use]
+pub fn is_edited(spec: &ScheduleSpec) -> bool {
+    spec.imported.as_ref().is_some_and(|imported| imported.fingerprint != fingerprint(spec))
 }
 
 /// A schedule that is there.
@@ -68,7 +48,7 @@ pub struct There<'a> {
     /// Secrets in it may be masked.
     pub spec: &'a ScheduleSpec,
     pub version: u64,
-    /// [`ScheduleSpec::edited`], from where nothing is masked.
+    /// [`is_edited`], from where nothing is masked.
     pub edited: bool,
 }
 
@@ -161,7 +141,7 @@ fn matches(entries: &[Entry], owned: &[(There<'_>, &Imported)]) -> Vec<Option<us
         entry.line as u64 == imported.line
     }
     fn program(entry: &Entry, imported: &Imported) -> bool {
-        entry.program() == imported.program()
+        entry.program() == program_of(&imported.key)
     }
     // The surest first: of several lines with one command each keeps its own time.
     const SAME: [Same; 6] = [

@@ -1,9 +1,11 @@
 //! Schedules as they are sent, and warnings.
 
-use super::oracle::at;
-use super::{ScheduleSpec, SkipReason, Slot, SlotOutcome, When, ZoneName, lint};
-use crate::ids::JobId;
-use crate::wire::EnqueueRequest;
+use orx_model::ids::JobId;
+use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec, SkipReason, Slot, SlotOutcome, When};
+use orx_model::wire::EnqueueRequest;
+
+use crate::oracle::at;
+use crate::{NamedZone, Schedule, lint};
 
 fn spec(when: When) -> ScheduleSpec {
     let job = EnqueueRequest { name: "report".parse().ok(), ..EnqueueRequest::default() };
@@ -21,7 +23,7 @@ fn a_spec_reads_back_and_takes_no_unknown_field() {
     let text = r#"{"id":"nightly","timing":{"cron":"0 2 * * *"},"zone":"Europe/Berlin",
         "catch_up":"all:5","overlap":"queue_one","on_missed":"page",
         "job":{"name":"report","args":{"n":1e2},"queue":"reports","priority":"high"}}"#;
-    let spec: ScheduleSpec = serde_json::from_str(text).expect("a spec");
+    let spec: Schedule = serde_json::from_str(text).expect("a spec");
     assert_eq!(spec.check(), Ok(()));
     insta::assert_snapshot!(serde_json::to_string_pretty(&spec).expect("json"), @r#"
     {
@@ -52,11 +54,11 @@ fn a_spec_reads_back_and_takes_no_unknown_field() {
         text.replace("all:5", "all:0"),
         text.replace("{\"cron\":\"0 2 * * *\"}", "{\"interval\":{\"every\":5}}"),
     ] {
-        assert!(serde_json::from_str::<ScheduleSpec>(&wrong).is_err(), "{wrong}");
+        assert!(serde_json::from_str::<Schedule>(&wrong).is_err(), "{wrong}");
     }
-    let error = "Europe/Berlim".parse::<ZoneName>().expect_err("no zone").to_string();
+    let error = "Europe/Berlim".parse::<NamedZone>().expect_err("no zone").to_string();
     assert!(error.ends_with("found `Europe/Berlim`; did you mean `Europe/Berlin`?"), "{error}");
-    assert!("europe/berlin".parse::<ZoneName>().is_ok() && "local".parse::<ZoneName>().is_err());
+    assert!("europe/berlin".parse::<NamedZone>().is_ok() && "local".parse::<NamedZone>().is_err());
 }
 
 #[test]
@@ -65,7 +67,7 @@ fn what_cannot_be_is_said_in_words() {
     let after = |change: fn(&mut ScheduleSpec)| {
         let mut spec = good();
         change(&mut spec);
-        spec.check().expect_err("something is wrong").to_string()
+        Schedule::checked(spec).expect_err("something is wrong").to_string()
     };
     let all = [
         after(|s| s.timing = When::Interval { every_ms: 999, offset_ms: 0 }),
@@ -133,7 +135,8 @@ fn a_row_of_the_ledger_reads_back() {
 fn what_is_allowed_but_hardly_meant_is_warned_of() {
     let from = at("2026-01-01T00:00:00Z");
     let warned = |spec: &ScheduleSpec| {
-        let lines = lint(spec, from).into_iter().map(|w| w.to_string());
+        let schedule = Schedule::new(spec.clone()).expect("a schedule");
+        let lines = lint(&schedule, from).into_iter().map(|w| w.to_string());
         format!("[{}]\n{}\n", spec.when_text(), lines.collect::<Vec<_>>().join("\n"))
     };
     let mut all = String::new();
@@ -154,7 +157,7 @@ fn what_is_allowed_but_hardly_meant_is_warned_of() {
         all.push_str(&warned(&cron_spec(expr, zone)));
     }
     let mut often = spec(When::Interval { every_ms: 120_000, offset_ms: 0 });
-    (often.overlap, often.catch_up) = (super::Overlap::CancelOld, super::CatchUp::All(9));
+    (often.overlap, often.catch_up) = (Overlap::CancelOld, CatchUp::All(9));
     often.jitter_ms = 600_000;
     often.job.timeout_ms = Some(240_000);
     all.push_str(&warned(&often));

@@ -9,9 +9,9 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-use super::cron::{CronField, Fields, Set};
+use crate::cron::{CronField, Fields, Set};
 
-pub(super) struct Walls {
+pub(crate) struct Walls {
     first: cron::Schedule,
     /// The days of the week, where days of the month are in `first` and either is due.
     second: Option<cron::Schedule>,
@@ -19,7 +19,7 @@ pub(super) struct Walls {
 
 impl Walls {
     /// `None` only where the crate refuses what it should take.
-    pub(super) fn new(fields: &Fields) -> Option<Self> {
+    pub(crate) fn new(fields: &Fields) -> Option<Self> {
         let all = Set { bits: u64::MAX, star: true, step: None };
         let schedule = |day: Set, weekday: Set| {
             let mut text = String::with_capacity(64);
@@ -44,7 +44,7 @@ impl Walls {
     }
 
     /// The first match after `after`, both in seconds from 1970 of a wall clock; none after 2100.
-    pub(super) fn next(&self, after: i64) -> Option<i64> {
+    pub(crate) fn next(&self, after: i64) -> Option<i64> {
         #[cfg(test)]
         WALKS.with(|walks| walks.set(walks.get() + 1));
         // The crate knows no year before 1970, and starts there.
@@ -66,7 +66,7 @@ thread_local! {
 
 /// How often this thread has walked the calendar: what the time that it takes is made of.
 #[cfg(test)]
-pub(super) fn walks() -> u64 {
+pub(crate) fn walks() -> u64 {
     WALKS.with(std::cell::Cell::get)
 }
 

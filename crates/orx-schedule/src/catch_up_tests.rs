@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use orx_model::schedule::{CatchUp, Overlap};
+use orx_model::{Name, Timestamp};
 use proptest::prelude::*;
 
-use super::oracle::{at, cron, expression, nth, utc, walk, zones};
-use super::{
-    CatchUp, CronExpr, Firing, MissedRange, Overlap, Plan, Rule, Timing, When, ZoneName, missed,
-};
-use crate::ids::Name;
-use crate::time::Timestamp;
+use crate::oracle::{at, cron, expression, nth, utc, walk, zones};
+use crate::{Cron, Firing, MissedRange, NamedZone, Pattern, Plan, Rule, Timing, missed};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -105,11 +103,11 @@ fn what_is_older_than_the_window_is_one_row() {
 #[test]
 fn a_year_of_seconds_is_decided_at_once_and_in_few_rows() {
     for when in [
-        When::Cron("* * * * * *".parse().expect("an expression")),
-        When::Interval { every_ms: 1_000, offset_ms: 0 },
+        Pattern::Cron("* * * * * *".parse().expect("an expression")),
+        Pattern::Interval { every_ms: 1_000, offset_ms: 0 },
     ] {
-        let interval = matches!(when, When::Interval { .. });
-        let timing = Timing::new(when, ZoneName::default());
+        let interval = matches!(when, Pattern::Interval { .. });
+        let timing = Timing::new(when, NamedZone::default());
         let (from, now) = (at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00.5Z"));
         let start = std::time::Instant::now();
         let plan = missed(&timing, from, now, rule("all", 400 * DAY));
@@ -245,8 +243,8 @@ proptest! {
         catch_up in policy(), window in window(),
     ) {
         let zone = nth(place);
-        let Ok(parsed) = expr.parse::<CronExpr>() else { return Ok(()) };
-        let timing = Timing::new(When::Cron(parsed), zone.named());
+        let Ok(parsed) = expr.parse::<Cron>() else { return Ok(()) };
+        let timing = Timing::new(Pattern::Cron(parsed), zone.named());
         let from = at("2016-01-01T00:00:00Z").as_millis() / 1_000 + hour * 3_600;
         let now_ms = (from + down * 60) * 1_000 + late_ms;
         let all = walk(zone, &expr, from, now_ms / 1_000, 60);
@@ -258,8 +256,8 @@ proptest! {
         every in 1_i64..5_000, from in 0_i64..2_000_000_000, down in 0_i64..2_000_000,
         late_ms in 0_i64..1_000, catch_up in policy(), window in window(),
     ) {
-        let when = When::Interval { every_ms: every as u64 * 1_000, offset_ms: 0 };
-        let timing = Timing::new(when, ZoneName::default());
+        let when = Pattern::Interval { every_ms: every as u64 * 1_000, offset_ms: 0 };
+        let timing = Timing::new(when, NamedZone::default());
         let down = down.min(every * 9_000);
         let all: Vec<i64> =
             (from + 1..=from + down).filter(|at| at % every == 0).collect();
@@ -271,6 +269,6 @@ proptest! {
         let _ = text.parse::<CatchUp>();
         let _ = format!("all:{number}").parse::<CatchUp>();
         let _ = text.parse::<Overlap>();
-        let _ = text.parse::<ZoneName>();
+        let _ = text.parse::<NamedZone>();
     }
 }

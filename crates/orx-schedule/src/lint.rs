@@ -3,16 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use orx_model::Timestamp;
+use orx_model::schedule::Overlap;
+use orx_model::time::format_duration;
 use serde::{Deserialize, Serialize};
 
-use super::cron::{CronExpr, CronField, days_of};
-use super::overlap::Overlap;
-use super::preview::{ClockChange, minute_text};
-use super::spec::ScheduleSpec;
-use super::timing::{Timing, When};
-use crate::time::{Timestamp, format_duration};
+use crate::cron::{Cron, CronField, days_of};
+use crate::preview::{ClockChange, minute_text};
+use crate::spec::Schedule;
+use crate::timing::{Pattern, Timing};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarningCode {
     /// No due time is left.
@@ -58,7 +59,7 @@ impl WarningCode {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     pub code: WarningCode,
     /// What happens, and when first.
@@ -77,21 +78,21 @@ const AHEAD_SECONDS: i64 = 3_653 * 24 * 60 * 60;
 /// Due times looked at for the shortest gap.
 const GAPS: usize = 200;
 
-/// Warnings about a schedule that passes [`ScheduleSpec::check`], from an instant on.
+/// Warnings about a schedule that passes [`Schedule::check`], from an instant on.
 #[must_use]
-pub fn lint(spec: &ScheduleSpec, from: Timestamp) -> Vec<Warning> {
+pub fn lint(schedule: &Schedule, from: Timestamp) -> Vec<Warning> {
     let mut warnings = Warnings(Vec::new());
-    let timing = spec.timing();
+    let timing = schedule.timing();
     if timing.next_after(from).is_none() {
         warnings.add(WarningCode::NeverDue, format!("no due time is left after {from}"));
         return warnings.0;
     }
-    if let When::Cron(expr) = &spec.timing {
-        clock(&mut warnings, expr, &timing, from);
+    if let Pattern::Cron(expr) = timing.pattern() {
+        clock(&mut warnings, expr, timing, from);
         days(&mut warnings, expr);
         steps(&mut warnings, expr);
     }
-    gaps(&mut warnings, spec, &timing, from);
+    gaps(&mut warnings, schedule, from);
     warnings.0
 }
 
@@ -104,7 +105,7 @@ impl Warnings {
 }
 
 /// The first due time that a clock change skips, and the first that one repeats.
-fn clock(warnings: &mut Warnings, expr: &CronExpr, timing: &Timing, from: Timestamp) {
+fn clock(warnings: &mut Warnings, expr: &Cron, timing: &Timing, from: Timestamp) {
     let wildcard = expr.is_wildcard();
     // Every hour is every hour, whatever the clock shows: going by elapsed time is what is meant.
     if wildcard && expr.fields().hour.len() == CronField::Hour.size() {
@@ -149,7 +150,7 @@ fn clock(warnings: &mut Warnings, expr: &CronExpr, timing: &Timing, from: Timest
     }
 }
 
-fn days(warnings: &mut Warnings, expr: &CronExpr) {
+fn days(warnings: &mut Warnings, expr: &Cron) {
     let fields = expr.fields();
     let (day, weekday) = (fields.day, fields.weekday);
     if fields.either_day() {
@@ -188,7 +189,7 @@ fn days(warnings: &mut Warnings, expr: &CronExpr) {
     }
 }
 
-fn steps(warnings: &mut Warnings, expr: &CronExpr) {
+fn steps(warnings: &mut Warnings, expr: &Cron) {
     for field in CronField::ALL {
         let Some(step) = expr.fields().set(field).step else { continue };
         let size = field.size();
@@ -210,7 +211,8 @@ fn steps(warnings: &mut Warnings, expr: &CronExpr) {
     }
 }
 
-fn gaps(warnings: &mut Warnings, spec: &ScheduleSpec, timing: &Timing, from: Timestamp) {
+fn gaps(warnings: &mut Warnings, schedule: &Schedule, from: Timestamp) {
+    let timing = schedule.timing();
     let mut shortest: Option<Duration> = None;
     let mut at = timing.next_after(from);
     for _ in 0..GAPS {
@@ -227,25 +229,25 @@ fn gaps(warnings: &mut Warnings, spec: &ScheduleSpec, timing: &Timing, from: Tim
         warnings
             .add(WarningCode::Frequent, format!("it is due every {gap}: each run is a job kept"));
     }
-    if u128::from(spec.jitter_ms) >= shortest.as_millis() {
+    if u128::from(schedule.jitter_ms) >= shortest.as_millis() {
         warnings.add(
             WarningCode::JitterCut,
             format!("the jitter is cut where due times are {gap} apart: it ends before the next"),
         );
     }
-    let longest = spec.job.timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis);
+    let longest = schedule.job.timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis);
     let known = match longest {
         Some(longest) if longest <= shortest => return,
         Some(longest) => format!("a run may take {}", format_duration(longest)),
         // What nothing bounds is news only where runs pile up or are stopped for it.
-        None if matches!(spec.overlap, Overlap::Skip | Overlap::QueueOne)
+        None if matches!(schedule.overlap, Overlap::Skip | Overlap::QueueOne)
             && shortest >= Duration::from_secs(60 * 60) =>
         {
             return;
         }
         None => "no timeout bounds a run".to_owned(),
     };
-    let follows = match spec.overlap {
+    let follows = match schedule.overlap {
         Overlap::Skip => "one that takes longer makes the next be skipped",
         Overlap::Allow => "runs that take longer pile up beside each other",
         Overlap::QueueOne => "one that takes longer delays the next",

@@ -1,10 +1,11 @@
 //! Schedules in files: what is written reads back, and what is wrong is said.
 
+use orx_model::schedule::ScheduleSpec;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::oracle::any_spec;
-use super::{ScheduleFile, ScheduleSpec, diff};
+use crate::oracle::any_spec;
+use crate::{ScheduleFile, diff};
 
 const FILE: &str = r#"
 [[schedule]]
@@ -156,7 +157,7 @@ fn a_time_is_text_or_what_toml_has_for_times() {
         let text = format!("[[schedule]]\nid = \"x\"\nat = {at}\njob.name = \"x\"\n");
         toml::from_str::<ScheduleFile>(&text).map(|file| file.schedule[0].at)
     };
-    let wanted: crate::Timestamp = "2026-12-31T22:00:00Z".parse().expect("a time");
+    let wanted: orx_model::Timestamp = "2026-12-31T22:00:00Z".parse().expect("a time");
     for at in ["\"2026-12-31T22:00:00Z\"", "2026-12-31T22:00:00Z", "2026-12-31 23:00:00+01:00"] {
         assert_eq!(file(at).unwrap_or_else(|error| panic!("{at}: {error}")), Some(wanted));
     }

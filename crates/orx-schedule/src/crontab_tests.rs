@@ -1,9 +1,10 @@
 //! Crontabs as schedules.
 
 use base64::Engine;
+use orx_model::schedule::ScheduleSpec;
 use proptest::prelude::*;
 
-use super::{CronField, ScheduleSpec, crontab};
+use crate::{CronField, crontab};
 
 const CRONTAB: &str = r#"
 # m h dom mon dow command

@@ -3,12 +3,12 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use proptest::prelude::*;
 
-use super::oracle::{at, cron, expression, slots, utc, walk};
-use super::walk::walks;
-use super::{CronExpr, CronField};
+use crate::oracle::{at, cron, expression, slots, utc, walk};
+use crate::walk::walks;
+use crate::{Cron, CronField};
 
 fn error(text: &str) -> String {
-    text.parse::<CronExpr>().expect_err(text).to_string()
+    text.parse::<Cron>().expect_err(text).to_string()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn what_is_wrong_names_the_field_what_was_found_and_what_is_allowed() {
     expected 0 to 59 in the minute field, found `1-2-3`
     ");
     assert!(error(&"1,".repeat(600)).contains("at most 1024 bytes"));
-    let found = "0 24 * * *".parse::<CronExpr>().expect_err("an hour of 24").field();
+    let found = "0 24 * * *".parse::<Cron>().expect_err("an hour of 24").field();
     assert_eq!(found, Some(CronField::Hour));
 }
 
@@ -77,7 +77,7 @@ fn exactly_the_dates_that_no_year_has_are_never_due() {
             let text = format!("0 0 {day} {month} *");
             // 2028 is a leap year.
             let exists = NaiveDate::from_ymd_opt(2028, month, day).is_some();
-            match text.parse::<CronExpr>() {
+            match text.parse::<Cron>() {
                 Ok(_) => assert!(exists, "{text}"),
                 Err(error) => assert!(!exists && error.to_string().contains("never due"), "{text}"),
             }
@@ -142,17 +142,17 @@ fn aliases_are_five_fields() {
     ] {
         assert_eq!(cron(alias, utc()).next_after(from), cron(fields, utc()).next_after(from));
     }
-    assert!("@hourly".parse::<CronExpr>().expect("an alias").is_wildcard());
-    assert!(!"@daily".parse::<CronExpr>().expect("an alias").is_wildcard());
+    assert!("@hourly".parse::<Cron>().expect("an alias").is_wildcard());
+    assert!(!"@daily".parse::<Cron>().expect("an alias").is_wildcard());
 }
 
 #[test]
 fn an_expression_reads_back_from_its_text_and_from_json() {
-    let expr: CronExpr = " */5\t0  * * mon ".parse().expect("an expression");
+    let expr: Cron = " */5\t0  * * mon ".parse().expect("an expression");
     assert_eq!(expr.to_string(), "*/5 0 * * mon");
     let json = serde_json::to_string(&expr).expect("json");
-    assert_eq!(serde_json::from_str::<CronExpr>(&json).expect("an expression"), expr);
-    let wrong = serde_json::from_str::<CronExpr>("\"0 24 * * *\"").expect_err("no hour");
+    assert_eq!(serde_json::from_str::<Cron>(&json).expect("an expression"), expr);
+    let wrong = serde_json::from_str::<Cron>("\"0 24 * * *\"").expect_err("no hour");
     assert!(wrong.to_string().contains("hour field"), "{wrong}");
 }
 
@@ -168,7 +168,7 @@ proptest! {
 
     #[test]
     fn due_times_in_utc_are_those_of_croner(text in expression(), day in 0_i64..3_653) {
-        let Ok(_) = text.parse::<CronExpr>() else { return Ok(()) };
+        let Ok(_) = text.parse::<Cron>() else { return Ok(()) };
         prop_assume!(read_alike(&text));
         let from = at("2020-01-01T00:00:00Z").as_millis() / 1_000 + day * 86_400;
         let theirs: croner::Cron = text.parse().expect("croner reads it");
@@ -185,7 +185,7 @@ proptest! {
         text in expression(), second in "[1-5]?[0-9]|\\*/[1-9]|[0-9]-[1-5][0-9](/[2-9])?",
         day in 0_i64..3_653,
     ) {
-        prop_assume!(text.parse::<CronExpr>().is_ok() && read_alike(&text));
+        prop_assume!(text.parse::<Cron>().is_ok() && read_alike(&text));
         let text = format!("{second} {text}");
         let from = at("2020-01-01T00:00:00Z").as_millis() / 1_000 + day * 86_400;
         let parser = croner::parser::CronParser::builder()
@@ -201,7 +201,7 @@ proptest! {
 
     #[test]
     fn due_times_in_utc_are_those_of_a_walk(text in expression(), day in 0_i64..3_653) {
-        let Ok(_) = text.parse::<CronExpr>() else { return Ok(()) };
+        let Ok(_) = text.parse::<Cron>() else { return Ok(()) };
         let from = at("2020-01-01T00:00:00Z").as_millis() / 1_000 + day * 86_400;
         let until = from + 3 * 86_400;
         let expected = walk(utc(), &text, from, until, 60);
@@ -216,8 +216,8 @@ proptest! {
         "([*0-9][-*/,0-9]{0,6} ){4,6}[0-9*a-z]{1,4}",
     ]) {
         let before = walks();
-        if let Ok(expr) = text.parse::<CronExpr>() {
-            prop_assert_eq!(expr.to_string().parse::<CronExpr>(), Ok(expr));
+        if let Ok(expr) = text.parse::<Cron>() {
+            prop_assert_eq!(expr.to_string().parse::<Cron>(), Ok(expr));
         }
         prop_assert_eq!(walks(), before, "reading walks no calendar");
     }

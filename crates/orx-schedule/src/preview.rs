@@ -3,14 +3,15 @@
 use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime};
+use orx_model::Timestamp;
+use orx_model::time::format_exact;
 use serde::{Deserialize, Serialize};
 
-use super::timing::{Timing, When};
-use crate::time::{Timestamp, format_exact};
-use crate::zone::Segment;
+use crate::rules::Segment;
+use crate::timing::{Pattern, Timing};
 
 /// What a clock change does to a due time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DayMark {
     /// The clock skips the time; it is due right after the jump.
@@ -33,7 +34,7 @@ impl DayMark {
 }
 
 /// The clock change behind a mark.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayEffect {
     pub mark: DayMark,
     /// When the clock changes.
@@ -47,7 +48,7 @@ pub struct DayEffect {
     pub wanted: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Previewed {
     pub slot: Timestamp,
     /// With its share of the jitter.
@@ -111,22 +112,22 @@ fn wall(seconds: i64) -> NaiveDateTime {
     DateTime::from_timestamp(seconds, 0).map_or(NaiveDateTime::MAX, |time| time.naive_utc())
 }
 
-pub(super) fn minute_text(seconds: i64) -> String {
+pub(crate) fn minute_text(seconds: i64) -> String {
     wall(seconds).format("%Y-%m-%d %H:%M").to_string()
 }
 
 /// Two neighbouring stretches of time, and the change between them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ClockChange {
-    pub(super) at: i64,
+pub(crate) struct ClockChange {
+    pub(crate) at: i64,
     /// What the clock would have shown.
-    pub(super) from: i64,
+    pub(crate) from: i64,
     /// What it shows.
-    pub(super) to: i64,
+    pub(crate) to: i64,
 }
 
 impl ClockChange {
-    pub(super) fn between(before: Segment, after: Segment) -> Self {
+    pub(crate) fn between(before: Segment, after: Segment) -> Self {
         Self { at: after.start, from: before.end_wall(), to: after.start + after.offset }
     }
 }
@@ -134,7 +135,7 @@ impl ClockChange {
 fn effect(timing: &Timing, slot: Timestamp) -> Option<DayEffect> {
     const DAY: i64 = 24 * 60 * 60;
     // Intervals and instants have no wall clock to be changed.
-    let When::Cron(expr) = timing.when() else { return None };
+    let Pattern::Cron(expr) = timing.pattern() else { return None };
     let at = slot.as_millis().div_euclid(1_000);
     let offsets = timing.zone().offsets();
     let here = offsets.at(at);

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use orx_model::schedule::{ScheduleSpec, When};
+use orx_model::{Name, Timestamp};
 use proptest::prelude::*;
 
-use super::oracle::{
+use crate::oracle::{
     self, Tz, at, changes, cron, different_zones, expression, nth, slots, utc, walk, zone, zones,
 };
-use super::walk::walks;
-use super::{CronExpr, ScheduleSpec, Timing, When, ZoneName, preview};
-use crate::ids::Name;
-use crate::time::Timestamp;
+use crate::walk::walks;
+use crate::{Cron, NamedZone, Pattern, Schedule, Timing, preview};
 
 const DAY: i64 = 86_400;
 
@@ -235,8 +235,8 @@ proptest! {
         let day = at("2016-01-01T00:00:00Z").as_millis() / 1_000 + day * DAY;
         let near = changes(zone, day, day + 200 * DAY).first().copied().unwrap_or(day);
         let (from, until) = (near + minute * 60, near + minute * 60 + 2 * DAY);
-        let Ok(parsed) = expr.parse::<CronExpr>() else { return Ok(()) };
-        let timing = Timing::new(When::Cron(parsed), zone.named());
+        let Ok(parsed) = expr.parse::<Cron>() else { return Ok(()) };
+        let timing = Timing::new(Pattern::Cron(parsed), zone.named());
         prop_assert_eq!(
             slots(&timing, from, until), walk(zone, &expr, from, until, 60), "{} {}", zone.name, expr);
     }
@@ -247,8 +247,8 @@ proptest! {
         place in 0..zones(), expr in expression(), ms in 0_i64..4_000_000_000_000,
         back in 0_i64..100_000_000,
     ) {
-        let Ok(parsed) = expr.parse::<CronExpr>() else { return Ok(()) };
-        let timing = Timing::new(When::Cron(parsed), nth(place).named());
+        let Ok(parsed) = expr.parse::<Cron>() else { return Ok(()) };
+        let timing = Timing::new(Pattern::Cron(parsed), nth(place).named());
         let from = Timestamp::from_millis(ms);
         let Some(slot) = timing.next_after(from) else { return Ok(()) };
         let mut before = Timestamp::from_millis((slot.as_millis() - back).max(ms));
@@ -261,12 +261,12 @@ proptest! {
     #[test]
     fn no_instant_panics(ms in any::<i64>(), place in 0..zones(), every in any::<u64>()) {
         let zone = nth(place).named();
-        let cron: CronExpr = "*/7 3 * * 1".parse().expect("an expression");
+        let cron: Cron = "*/7 3 * * 1".parse().expect("an expression");
         for when in [
-            When::Cron(cron),
-            When::Cron("@monthly".parse().expect("an expression")),
-            When::Interval { every_ms: every, offset_ms: every / 3 },
-            When::Once(Timestamp::from_millis(ms)),
+            Pattern::Cron(cron),
+            Pattern::Cron("@monthly".parse().expect("an expression")),
+            Pattern::Interval { every_ms: every, offset_ms: every / 3 },
+            Pattern::Once(Timestamp::from_millis(ms)),
         ] {
             let from = Timestamp::from_millis(ms);
             let next = Timing::new(when, zone.clone()).next_after(from);
@@ -306,7 +306,7 @@ fn jitter_spreads_and_is_the_same_for_the_same_schedule_and_slot() {
 #[test]
 fn an_interval_counts_from_1970_and_its_offset() {
     let timing = |every_ms, offset_ms| {
-        Timing::new(When::Interval { every_ms, offset_ms }, ZoneName::default())
+        Timing::new(Pattern::Interval { every_ms, offset_ms }, NamedZone::default())
     };
     let next = |timing: Timing, from| timing.next_after(at(from)).map(|slot| slot.to_string());
     let hour = 3_600_000;
@@ -324,7 +324,7 @@ fn an_interval_counts_from_1970_and_its_offset() {
 
 #[test]
 fn once_is_due_once() {
-    let timing = Timing::new(When::Once(at("2026-01-01T10:00:00Z")), ZoneName::default());
+    let timing = Timing::new(Pattern::Once(at("2026-01-01T10:00:00Z")), NamedZone::default());
     assert_eq!(timing.next_after(at("2026-01-01T09:59:59Z")), Some(at("2026-01-01T10:00:00Z")));
     assert_eq!(timing.next_after(at("2026-01-01T10:00:00Z")), None);
 }
@@ -353,12 +353,13 @@ fn the_next_due_time_takes_few_walks() {
 
 #[test]
 fn a_spec_gives_its_timing() {
-    let job = crate::wire::EnqueueRequest { name: "report".parse().ok(), ..Default::default() };
-    let when = When::Cron("0 2 * * *".parse().expect("an expression"));
+    let job = orx_model::wire::EnqueueRequest { name: "report".parse().ok(), ..Default::default() };
+    let when = When::Cron("0 2 * * *".into());
     let mut spec = ScheduleSpec::new("nightly".parse().expect("a name"), when, job);
-    spec.zone = "Europe/Berlin".parse().expect("a zone");
+    spec.zone = "Europe/Berlin".into();
+    let schedule = Schedule::new(spec).expect("a schedule");
     assert_eq!(
-        spec.timing().next_after(at("2026-01-01T00:00:00Z")),
+        schedule.timing().next_after(at("2026-01-01T00:00:00Z")),
         Some(at("2026-01-01T01:00:00Z"))
     );
 }

@@ -3,65 +3,68 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
 
+use orx_model::schedule::ZoneName;
+use orx_model::text::nearest;
+use orx_model::time::WallClock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::zone::{Offsets, ZoneRules, source};
+use crate::rules::{Offsets, ZoneRules, source};
 
 /// A zone that means the same on every machine: one of the IANA database (`Europe/Berlin`, `UTC`), or
 /// the rules themselves as POSIX writes them (`CET-1CEST,M3.5.0,M10.5.0/3`). Never "the local one":
 /// where a schedule is read and where it is fired are different machines. Cheap to clone; it keeps the
 /// rules that held when it was read.
-#[derive(Clone, utoipa::ToSchema)]
-#[schema(value_type = String, example = "Europe/Berlin")]
-pub struct ZoneName(Named);
-
 #[derive(Clone)]
-struct Named {
-    name: Arc<str>,
+pub struct NamedZone {
+    name: ZoneName,
     rules: ZoneRules,
 }
 
-impl Default for ZoneName {
+impl Default for NamedZone {
     fn default() -> Self {
-        Self(Named { name: Arc::from("UTC"), rules: ZoneRules::utc() })
+        Self { name: ZoneName::default(), rules: ZoneRules::utc() }
     }
 }
 
-impl fmt::Debug for ZoneName {
+impl fmt::Debug for NamedZone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ZoneName").field(&self.as_str()).finish()
+        f.debug_tuple("NamedZone").field(&self.as_str()).finish()
     }
 }
 
-impl PartialEq for ZoneName {
+impl PartialEq for NamedZone {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }
 }
 
-impl Eq for ZoneName {}
+impl Eq for NamedZone {}
 
-impl Hash for ZoneName {
+impl Hash for NamedZone {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
     }
 }
 
-impl ZoneName {
+impl NamedZone {
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0.name
+        self.name.as_str()
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &ZoneName {
+        &self.name
     }
 
     #[must_use]
     pub fn rules(&self) -> &ZoneRules {
-        &self.0.rules
+        &self.rules
     }
 
-    pub(super) fn offsets(&self) -> &Offsets {
-        self.0.rules.offsets()
+    pub(crate) fn offsets(&self) -> &Offsets {
+        self.rules.offsets()
     }
 
     /// What `TZ` means to the C library: a POSIX string whatever it starts with, with the rules of the
@@ -75,7 +78,7 @@ impl ZoneName {
         let plain = said_plainly(text).map_or_else(|| text.to_owned(), |(west, _)| west);
         for written in [format!("{plain},M3.2.0,M11.1.0"), plain] {
             if let Ok(rules) = ZoneRules::from_posix(&written) {
-                return Ok(Self(Named { name: Arc::from(written), rules }));
+                return Ok(Self { name: written.as_str().into(), rules });
             }
         }
         Err(ParseZoneError::new(text, String::new()))
@@ -107,7 +110,7 @@ impl ParseZoneError {
     }
 }
 
-impl FromStr for ZoneName {
+impl FromStr for NamedZone {
     type Err = ParseZoneError;
 
     /// In any case; `Z` is UTC.
@@ -118,7 +121,7 @@ impl FromStr for ZoneName {
         // The database holds its zones a second time under this name.
         let name = text.strip_prefix("posix/").unwrap_or(text);
         if let Some((name, rules)) = source().find(name) {
-            return Ok(Self(Named { name, rules }));
+            return Ok(Self { name: name[..].into(), rules });
         }
         if let Some(name) = text.strip_prefix("right/") {
             let hint =
@@ -131,12 +134,12 @@ impl FromStr for ZoneName {
             return Err(ParseZoneError::new(text, hint));
         }
         if let Ok(rules) = ZoneRules::from_posix(text) {
-            return Ok(Self(Named { name: Arc::from(text), rules }));
+            return Ok(Self { name: text.into(), rules });
         }
         let found: String = text.chars().take(80).collect();
         // The distance to each name takes time that grows with the text.
         let names = source().names();
-        let near = crate::text::nearest(&found, names.iter().map(String::as_str));
+        let near = nearest(&found, names.iter().map(String::as_str));
         let hint = match near {
             // It stands in the database, and was not found there.
             Some(near) if near == text => "; its file in the zone database is damaged".to_owned(),
@@ -147,21 +150,60 @@ impl FromStr for ZoneName {
     }
 }
 
-impl fmt::Display for ZoneName {
+impl fmt::Display for NamedZone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl Serialize for ZoneName {
+impl Serialize for NamedZone {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
 
-impl<'de> Deserialize<'de> for ZoneName {
+impl<'de> Deserialize<'de> for NamedZone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where wall-clock times are read and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Zone {
+    #[default]
+    Utc,
+    Named(NamedZone),
+    /// Rules of one machine that have no name elsewhere.
+    Unnamed(ZoneRules),
+}
+
+impl FromStr for Zone {
+    type Err = ParseZoneError;
+
+    fn from_str(text: &str) -> Result<Self, ParseZoneError> {
+        match text {
+            "UTC" | "utc" | "Z" => Ok(Self::Utc),
+            name => name.parse().map(Self::Named),
+        }
+    }
+}
+
+impl WallClock for Zone {
+    fn offset_at(&self, at: i64) -> i64 {
+        match self {
+            Self::Utc => 0,
+            Self::Named(zone) => zone.rules.offset_at(at),
+            Self::Unnamed(rules) => rules.offset_at(at),
+        }
+    }
+
+    fn first_reaching(&self, wall: i64) -> i64 {
+        match self {
+            Self::Utc => wall,
+            Self::Named(zone) => zone.offsets().first_reaching(wall),
+            Self::Unnamed(rules) => rules.offsets().first_reaching(wall),
+        }
     }
 }

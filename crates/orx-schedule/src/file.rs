@@ -15,7 +15,7 @@
 //! timeout = "1h"
 //! ```
 //!
-//! What is read and written again means the same ([`super::diff`] finds nothing), with two ways out
+//! What is read and written again means the same ([`crate::diff`] finds nothing), with two ways out
 //! for what a file cannot hold: arguments that TOML does not have (`null`, the largest numbers) stand
 //! in `args_json`, and input that is no text in `stdin_base64`.
 
@@ -24,20 +24,18 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use orx_model::job::{Command, Json, Labels};
+use orx_model::policy::{OnLost, Priority};
+use orx_model::schedule::{CatchUp, CronExpr, Overlap, ScheduleSpec, When, ZoneName};
+use orx_model::time::{format_exact, parse_duration};
+use orx_model::wire::EnqueueRequest;
+use orx_model::{Name, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
-use super::catch_up::CatchUp;
-use super::cron::CronExpr;
-use super::overlap::Overlap;
-use super::spec::{ScheduleSpec, SpecProblem};
-use super::timing::When;
-use super::zone::ZoneName;
-use crate::ids::Name;
-use crate::job::{Command, Json, Labels};
-use crate::policy::{OnLost, Priority};
-use crate::time::{Timestamp, format_exact, parse_duration};
-use crate::wire::EnqueueRequest;
+use crate::cron::Cron;
+use crate::spec::{Schedule, SpecProblem};
+use crate::zone::NamedZone;
 
 /// A file of schedules.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -79,14 +77,14 @@ impl ScheduleFile {
             }
             match schedule.spec() {
                 Err(problem) => add(problem),
-                Ok(spec) => match spec.check() {
+                Ok(spec) => match Schedule::checked(spec) {
                     Err(found) => found.0.into_iter().for_each(|problem| {
                         // Here a duration has its unit in its value.
                         let field = problem.field;
                         let field = field.strip_suffix("_ms").unwrap_or(field);
                         add(SpecProblem { field, ..problem });
                     }),
-                    Ok(()) => specs.push(spec),
+                    Ok(schedule) => specs.push(schedule.into()),
                 },
             }
         }
@@ -127,7 +125,7 @@ impl<'de> Deserialize<'de> for Span {
 #[serde(deny_unknown_fields)]
 pub struct FileSchedule {
     pub id: Name,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "cron", skip_serializing_if = "Option::is_none")]
     pub cron: Option<CronExpr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
@@ -136,7 +134,7 @@ pub struct FileSchedule {
     pub offset: Option<Span>,
     #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "zone")]
     pub zone: ZoneName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Span>,
@@ -167,6 +165,16 @@ fn window_default() -> Span {
 
 fn tolerance_default() -> Span {
     Span::of(ScheduleSpec::TOLERANCE_MS)
+}
+
+/// Read here, so that an error has its place in the file.
+fn cron<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CronExpr>, D::Error> {
+    Cron::deserialize(deserializer).map(|cron| Some(cron.expr().clone()))
+}
+
+/// Read here, so that an error has its place in the file.
+fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ZoneName, D::Error> {
+    NamedZone::deserialize(deserializer).map(|zone| zone.name().clone())
 }
 
 /// As text, or as TOML writes times itself.

@@ -14,70 +14,57 @@
 //!
 //! Intervals go by elapsed time and know no zone.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use orx_model::schedule::{Due, When};
+use orx_model::{Name, Timestamp, limits};
 
-use super::cron::CronExpr;
-use super::zone::ZoneName;
-use crate::ids::Name;
-use crate::time::{Timestamp, format_exact};
+use crate::cron::{Cron, CronError};
+use crate::zone::NamedZone;
 
-/// What makes a schedule due.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum When {
-    /// A cron expression, on the wall clock of the zone.
-    Cron(CronExpr),
-    /// Every so often in elapsed time, counted from 1970-01-01 UTC plus the offset: so a schedule made
-    /// anew or moved to another server has the same due times.
+/// Shortest interval, in milliseconds.
+const EVERY_MIN_MS: u64 = When::EVERY_MIN_MS;
+
+/// What makes a schedule due, its texts understood. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// On the wall clock of the zone.
+    Cron(Cron),
+    /// Every so often in elapsed time, counted from 1970-01-01 UTC plus the offset.
     Interval {
         /// Milliseconds, 1000 to ten years.
         every_ms: u64,
         /// Milliseconds, less than `every_ms`.
-        #[serde(default, skip_serializing_if = "is_zero")]
         offset_ms: u64,
     },
     /// At one instant.
     Once(Timestamp),
 }
 
-fn is_zero(ms: &u64) -> bool {
-    *ms == 0
-}
+impl TryFrom<&When> for Pattern {
+    type Error = CronError;
 
-/// In one line: `cron 0 2 * * *`, `every 15m offset 5m`, `once at 2026-01-01T00:00:00.000Z`.
-impl fmt::Display for When {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let span = |ms: &u64| format_exact(Duration::from_millis(*ms));
-        match self {
-            Self::Cron(expr) => write!(f, "cron {expr}"),
-            Self::Interval { every_ms, offset_ms: 0 } => write!(f, "every {}", span(every_ms)),
-            Self::Interval { every_ms, offset_ms } => {
-                write!(f, "every {} offset {}", span(every_ms), span(offset_ms))
+    fn try_from(when: &When) -> Result<Self, CronError> {
+        Ok(match when {
+            When::Cron(expr) => Self::Cron(expr.as_str().parse()?),
+            When::Interval { every_ms, offset_ms } => {
+                Self::Interval { every_ms: *every_ms, offset_ms: *offset_ms }
             }
-            Self::Once(at) => write!(f, "once at {at}"),
-        }
+            When::Once(at) => Self::Once(*at),
+        })
     }
 }
 
-impl When {
-    /// Shortest interval, in milliseconds.
-    pub const EVERY_MIN_MS: u64 = 1_000;
-
-    /// What is out of range, in words.
-    ///
-    /// # Errors
-    ///
-    /// An interval shorter than a second or longer than ten years, or an offset as long as it.
-    pub fn check(&self) -> Result<(), String> {
+impl Pattern {
+    /// What is out of range, in words: an interval shorter than a second or longer than ten years, or
+    /// an offset as long as it.
+    pub(crate) fn check(&self) -> Result<(), String> {
         let Self::Interval { every_ms, offset_ms } = self else { return Ok(()) };
-        let most = crate::limits::DELAY_MAX.as_millis() as u64;
-        if !(Self::EVERY_MIN_MS..=most).contains(every_ms) {
+        let most = limits::DELAY_MAX.as_millis() as u64;
+        if !(EVERY_MIN_MS..=most).contains(every_ms) {
             return Err(format!(
-                "expected an interval of 1 s to ten years (`every_ms` {} to {most}), found {every_ms}",
-                Self::EVERY_MIN_MS
+                "expected an interval of 1 s to ten years (`every_ms` {EVERY_MIN_MS} to {most}), \
+                 found {every_ms}"
             ));
         }
         if offset_ms >= every_ms {
@@ -89,20 +76,11 @@ impl When {
     }
 }
 
-/// A slot, and when to fire for it: later by the slot's share of the jitter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Due {
-    /// The due time: what is unique in the ledger.
-    pub slot: Timestamp,
-    /// Not before the slot, and before the next one.
-    pub fire_at: Timestamp,
-}
-
 /// Everything that decides when a schedule is due. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timing {
-    when: When,
-    zone: ZoneName,
+    pattern: Pattern,
+    zone: NamedZone,
     start: Option<Timestamp>,
     end: Option<Timestamp>,
     jitter_ms: u64,
@@ -111,8 +89,8 @@ pub struct Timing {
 
 impl Timing {
     #[must_use]
-    pub fn new(when: When, zone: ZoneName) -> Self {
-        Self { when, zone, start: None, end: None, jitter_ms: 0, seed: 0 }
+    pub fn new(pattern: Pattern, zone: NamedZone) -> Self {
+        Self { pattern, zone, start: None, end: None, jitter_ms: 0, seed: 0 }
     }
 
     /// No slot before `start`, none after `end`.
@@ -128,13 +106,11 @@ impl Timing {
         Self { jitter_ms, seed: hash(id.as_str().as_bytes()), ..self }
     }
 
-    #[must_use]
-    pub fn when(&self) -> &When {
-        &self.when
+    pub(crate) fn pattern(&self) -> &Pattern {
+        &self.pattern
     }
 
-    #[must_use]
-    pub fn zone(&self) -> &ZoneName {
+    pub(crate) fn zone(&self) -> &NamedZone {
         &self.zone
     }
 
@@ -144,12 +120,12 @@ impl Timing {
         let just_before =
             self.start.map(|start| Timestamp::from_millis(start.as_millis().saturating_sub(1)));
         let after = just_before.map_or(instant, |before| instant.max(before));
-        let slot = match &self.when {
-            When::Once(at) => (*at > after).then_some(*at),
-            When::Interval { every_ms, offset_ms } => {
+        let slot = match &self.pattern {
+            Pattern::Once(at) => (*at > after).then_some(*at),
+            Pattern::Interval { every_ms, offset_ms } => {
                 next_interval(*every_ms, *offset_ms, after.as_millis())
             }
-            When::Cron(expr) => {
+            Pattern::Cron(expr) => {
                 let after = after.as_millis().div_euclid(1_000);
                 let at = if expr.is_wildcard() {
                     self.next_elapsed(expr, after)
@@ -172,10 +148,10 @@ impl Timing {
     /// One that is fixed runs once.
     #[must_use]
     pub fn repeats(&self) -> bool {
-        match &self.when {
-            When::Interval { .. } => true,
-            When::Cron(expr) => expr.is_wildcard(),
-            When::Once(_) => false,
+        match &self.pattern {
+            Pattern::Interval { .. } => true,
+            Pattern::Cron(expr) => expr.is_wildcard(),
+            Pattern::Once(_) => false,
         }
     }
 
@@ -197,7 +173,7 @@ impl Timing {
     }
 
     /// A wildcard expression: the first instant whose wall clock matches. In seconds.
-    fn next_elapsed(&self, expr: &CronExpr, after: i64) -> Option<i64> {
+    fn next_elapsed(&self, expr: &Cron, after: i64) -> Option<i64> {
         let offsets = self.zone.offsets();
         let mut segment = offsets.at(after);
         let mut from = after.saturating_add(segment.offset);
@@ -218,7 +194,7 @@ impl Timing {
     }
 
     /// Fixed times: the first instant that shows or passes one not yet shown or passed. In seconds.
-    fn next_fixed(&self, expr: &CronExpr, after: i64) -> Option<i64> {
+    fn next_fixed(&self, expr: &Cron, after: i64) -> Option<i64> {
         let offsets = self.zone.offsets();
         expr.next_wall(offsets.highest(after)).map(|wall| offsets.first_reaching(wall))
     }
@@ -231,14 +207,14 @@ fn next_interval(every_ms: u64, offset_ms: u64, after: i64) -> Option<Timestamp>
 }
 
 /// FNV-1a. Written out: due times and ids must not change with a compiler or a library.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
 /// The finish of splitmix64: one changed bit changes half of all.
-pub(super) fn mix(seed: u64) -> u64 {
+pub(crate) fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

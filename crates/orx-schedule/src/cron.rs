@@ -21,11 +21,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use orx_model::schedule::CronExpr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::walk::Walls;
+use crate::walk::Walls;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CronField {
     Second,
@@ -41,7 +42,7 @@ const MONTHS: [&str; 12] =
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl CronField {
-    pub(super) const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Second, Self::Minute, Self::Hour, Self::DayOfMonth, Self::Month, Self::DayOfWeek];
 
     /// As a person says it: `day of month`.
@@ -80,7 +81,7 @@ impl CronField {
     }
 
     /// How many different values there are.
-    pub(super) fn size(self) -> u32 {
+    pub(crate) fn size(self) -> u32 {
         let (low, high) = self.bounds();
         match self {
             Self::DayOfWeek => 7,
@@ -144,25 +145,25 @@ fn shown(text: &str) -> String {
 
 /// What one field allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Set {
+pub(crate) struct Set {
     /// Bit n: the value n. Sunday is bit 0.
-    pub(super) bits: u64,
+    pub(crate) bits: u64,
     /// Starts with `*`: unrestricted, as crontab has it.
-    pub(super) star: bool,
+    pub(crate) star: bool,
     /// The largest step after a `*`.
-    pub(super) step: Option<u32>,
+    pub(crate) step: Option<u32>,
 }
 
 impl Set {
-    pub(super) fn has(self, value: u32) -> bool {
+    pub(crate) fn has(self, value: u32) -> bool {
         value < 64 && self.bits & (1 << value) != 0
     }
 
-    pub(super) fn values(self) -> impl Iterator<Item = u32> {
+    pub(crate) fn values(self) -> impl Iterator<Item = u32> {
         (0..64).filter(move |value| self.has(*value))
     }
 
-    pub(super) fn len(self) -> u32 {
+    pub(crate) fn len(self) -> u32 {
         self.bits.count_ones()
     }
 
@@ -245,13 +246,13 @@ fn value(field: CronField, text: &str) -> Option<u8> {
 
 /// The fields, each as the set of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fields {
-    pub(super) second: Set,
-    pub(super) minute: Set,
-    pub(super) hour: Set,
-    pub(super) day: Set,
-    pub(super) month: Set,
-    pub(super) weekday: Set,
+pub(crate) struct Fields {
+    pub(crate) second: Set,
+    pub(crate) minute: Set,
+    pub(crate) hour: Set,
+    pub(crate) day: Set,
+    pub(crate) month: Set,
+    pub(crate) weekday: Set,
 }
 
 impl Fields {
@@ -267,7 +268,7 @@ impl Fields {
         })
     }
 
-    pub(super) fn set(&self, field: CronField) -> Set {
+    pub(crate) fn set(&self, field: CronField) -> Set {
         match field {
             CronField::Second => self.second,
             CronField::Minute => self.minute,
@@ -279,7 +280,7 @@ impl Fields {
     }
 
     /// Both day fields are restricted, so that either makes a day due.
-    pub(super) fn either_day(&self) -> bool {
+    pub(crate) fn either_day(&self) -> bool {
         !self.day.star && !self.weekday.star
     }
 
@@ -296,7 +297,7 @@ impl Fields {
 }
 
 /// The most days a month can have.
-pub(super) fn days_of(month: u32) -> u32 {
+pub(crate) fn days_of(month: u32) -> u32 {
     match month {
         2 => 29,
         4 | 6 | 9 | 11 => 30,
@@ -305,23 +306,20 @@ pub(super) fn days_of(month: u32) -> u32 {
 }
 
 /// A cron expression, read and ready. Equal where the text is; cheap to clone.
-#[derive(Clone, utoipa::ToSchema)]
-#[schema(value_type = String, example = "30 2 * * mon-fri")]
-pub struct CronExpr(Arc<Inner>);
+#[derive(Clone)]
+pub struct Cron(Arc<Inner>);
 
 struct Inner {
-    text: String,
+    expr: CronExpr,
     fields: Fields,
     walls: Walls,
 }
 
-impl CronExpr {
-    /// Longest text, in bytes: every minute in a list takes some 170.
-    pub const MAX_BYTES: usize = 1_024;
-
+impl Cron {
+    /// Its text, with single spaces.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0.text
+    pub fn expr(&self) -> &CronExpr {
+        &self.0.expr
     }
 
     /// Goes by elapsed time over clock changes: its minute or hour field starts with `*`. Else it
@@ -331,23 +329,23 @@ impl CronExpr {
         self.0.fields.minute.star || self.0.fields.hour.star
     }
 
-    pub(super) fn fields(&self) -> &Fields {
+    pub(crate) fn fields(&self) -> &Fields {
         &self.0.fields
     }
 
     /// The first wall-clock second after `after` that matches. Both are counted from 1970 as if the
     /// wall clock were UTC.
-    pub(super) fn next_wall(&self, after: i64) -> Option<i64> {
+    pub(crate) fn next_wall(&self, after: i64) -> Option<i64> {
         self.0.walls.next(after)
     }
 }
 
-impl FromStr for CronExpr {
+impl FromStr for Cron {
     type Err = CronError;
 
     fn from_str(text: &str) -> Result<Self, CronError> {
-        if text.len() > Self::MAX_BYTES {
-            return Err(CronError::TooLong { most: Self::MAX_BYTES, found: text.len() });
+        if text.len() > CronExpr::MAX_BYTES {
+            return Err(CronError::TooLong { most: CronExpr::MAX_BYTES, found: text.len() });
         }
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let fields = match words.as_slice() {
@@ -367,7 +365,7 @@ impl FromStr for CronExpr {
         let Some(walls) = Walls::new(&fields) else {
             return Err(CronError::Never { found: shown(&text) });
         };
-        Ok(Self(Arc::new(Inner { text, fields, walls })))
+        Ok(Self(Arc::new(Inner { expr: text.as_str().into(), fields, walls })))
     }
 }
 
@@ -392,33 +390,33 @@ fn named(alias: &str) -> Result<[&'static str; 6], CronError> {
     })
 }
 
-impl fmt::Display for CronExpr {
+impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0.text)
+        self.0.expr.fmt(f)
     }
 }
 
-impl fmt::Debug for CronExpr {
+impl fmt::Debug for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CronExpr({})", self.0.text)
+        write!(f, "Cron({})", self.0.expr)
     }
 }
 
-impl PartialEq for CronExpr {
+impl PartialEq for Cron {
     fn eq(&self, other: &Self) -> bool {
-        self.0.text == other.0.text
+        self.0.expr == other.0.expr
     }
 }
 
-impl Eq for CronExpr {}
+impl Eq for Cron {}
 
-impl Serialize for CronExpr {
+impl Serialize for Cron {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.text)
+        self.0.expr.serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for CronExpr {
+impl<'de> Deserialize<'de> for Cron {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)

@@ -1,0 +1,191 @@
+//! What becomes of slots that came due while nobody was there to fire them.
+
+use std::time::Duration;
+
+use orx_model::Timestamp;
+use orx_model::schedule::{CatchUp, Due};
+
+use crate::timing::{Pattern, Timing};
+
+/// What to do about slots that nobody was there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    pub catch_up: CatchUp,
+    /// No older slot is caught up.
+    pub window: Duration,
+}
+
+impl Rule {
+    /// The newest slot is on time up to here, and fires whatever the policy: a new leader has taken
+    /// over by then, and people think of a crontab in minutes.
+    pub const ON_TIME: Duration = Duration::from_secs(60);
+    /// An older one only up to here: a schedule of every second loses nothing to a slow second, and
+    /// does not fire a minute's worth at once.
+    pub const PROMPT: Duration = Duration::from_secs(2);
+    /// Missed slots recorded one by one; older ones share one row.
+    pub const MISSED_ROWS: usize = 100;
+    /// Slots of a range are counted up to here.
+    pub const COUNT_MAX: u64 = 10_000;
+}
+
+/// A slot to fire now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Firing {
+    pub slot: Timestamp,
+    /// When it should have fired: with its share of the jitter.
+    pub fire_at: Timestamp,
+    /// It was missed, and is made good now.
+    pub caught_up: bool,
+}
+
+/// Missed slots that are recorded as one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissedRange {
+    /// The oldest slot.
+    pub first: Timestamp,
+    /// The newest slot; may be the same.
+    pub last: Timestamp,
+    /// How many slots there were.
+    pub count: u64,
+    /// `false`: there were more than `count`.
+    pub exact: bool,
+}
+
+/// What is to be done with every slot up to now: in one transaction, with `next` as the new due time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// All that were missed before those of `missed`.
+    pub range: Option<MissedRange>,
+    /// To record as missed, oldest first; at most [`Rule::MISSED_ROWS`].
+    pub missed: Vec<Timestamp>,
+    /// To fire, oldest first; at most [`CatchUp::ALL_MAX`] and the few that are on time.
+    pub fire: Vec<Firing>,
+    /// What comes after.
+    pub next: Option<Due>,
+}
+
+/// Decides on every slot after `handled`, up to now. `handled` is the newest slot that has its row
+/// in the ledger, or when the schedule was made or resumed.
+#[must_use]
+pub fn missed(timing: &Timing, handled: Timestamp, now: Timestamp, rule: Rule) -> Plan {
+    let limit = match rule.catch_up {
+        CatchUp::None => 0,
+        CatchUp::One => 1,
+        CatchUp::All(most) => most.min(CatchUp::ALL_MAX) as usize,
+    };
+    // Slots are 1 s apart or more, so of those on time there are few.
+    let on_time_most = 2 + Rule::PROMPT.as_secs() as usize;
+    let wanted = limit + on_time_most + Rule::MISSED_ROWS + 1;
+    let mut slots = latest(timing, handled, now, wanted);
+
+    let mut plan = Plan::default();
+    // The newest may still wait for its share of the jitter.
+    if let Some(due) = slots.last().map(|slot| timing.due(*slot)).filter(|due| due.fire_at > now) {
+        slots.pop();
+        plan.next = Some(due);
+    } else {
+        plan.next = timing.next_due(now.max(handled));
+    }
+
+    let mut caught_up = 0;
+    let mut newest = true;
+    while let Some(slot) = slots.pop() {
+        let fire_at = timing.due(slot).fire_at;
+        let late = now.saturating_since(fire_at);
+        let on_time = late <= if newest { Rule::ON_TIME } else { Rule::PROMPT };
+        newest = false;
+        let in_window = now.saturating_since(slot) <= rule.window;
+        // One run is enough, and one that is on time is that run.
+        let enough = match rule.catch_up {
+            CatchUp::One => !plan.fire.is_empty(),
+            CatchUp::None | CatchUp::All(_) => caught_up >= limit,
+        };
+        if on_time {
+            plan.fire.push(Firing { slot, fire_at, caught_up: false });
+        } else if in_window && !enough {
+            caught_up += 1;
+            plan.fire.push(Firing { slot, fire_at, caught_up: true });
+        } else if in_window && plan.missed.len() < Rule::MISSED_ROWS {
+            plan.missed.push(slot);
+        } else {
+            plan.range = timing.next_after(handled).map(|first| {
+                let (count, exact) = count(timing, handled, slot);
+                MissedRange { first, last: slot, count, exact }
+            });
+            break;
+        }
+    }
+    plan.fire.reverse();
+    plan.missed.reverse();
+    plan
+}
+
+/// The newest `most` slots after `after` and up to `until`, oldest first. Takes some walks of twice
+/// as many, however long the time between.
+pub(crate) fn latest(
+    timing: &Timing,
+    after: Timestamp,
+    until: Timestamp,
+    most: usize,
+) -> Vec<Timestamp> {
+    let cap = 2 * most;
+    // All slots after `from`, or one more than the cap.
+    let walk = |from: Timestamp| {
+        let mut slots = Vec::new();
+        let mut at = from;
+        while slots.len() <= cap {
+            match timing.next_after(at).filter(|slot| *slot <= until) {
+                Some(slot) => slots.push(slot),
+                None => break,
+            }
+            at = slots.last().copied().unwrap_or(at);
+        }
+        slots
+    };
+    let newest = |mut slots: Vec<Timestamp>| slots.split_off(slots.len().saturating_sub(most));
+
+    let mut slots = walk(after);
+    if slots.len() <= cap {
+        return newest(slots);
+    }
+    // From `low` there are too many, from `high` too few.
+    let (mut low, mut high) = (after.as_millis(), until.as_millis());
+    // Most schedules are even: three quarters of the stretch that held them all holds enough.
+    let span = match (slots.first(), slots.last()) {
+        (Some(first), Some(last)) => last.as_millis() - first.as_millis(),
+        _ => 0,
+    };
+    let mut guess = high.saturating_sub(span / 4 * 3);
+    while high - low > 1 {
+        let middle = if low < guess && guess < high { guess } else { low + (high - low) / 2 };
+        guess = low;
+        slots = walk(Timestamp::from_millis(middle));
+        if slots.len() > cap {
+            low = middle;
+        } else if slots.len() < most {
+            high = middle;
+        } else {
+            break;
+        }
+    }
+    newest(slots)
+}
+
+/// How many slots after `after` and up to `until`, and whether that is exact.
+fn count(timing: &Timing, after: Timestamp, until: Timestamp) -> (u64, bool) {
+    if let Pattern::Interval { every_ms, .. } = timing.pattern() {
+        let Some(first) = timing.next_after(after).filter(|first| *first <= until) else {
+            return (0, true);
+        };
+        let span = until.as_millis().abs_diff(first.as_millis());
+        return (span / (*every_ms).max(1) + 1, true);
+    }
+    let (mut at, mut count) = (after, 0);
+    while let Some(slot) = timing.next_after(at).filter(|slot| *slot <= until) {
+        if count == Rule::COUNT_MAX {
+            return (count, false);
+        }
+        (at, count) = (slot, count + 1);
+    }
+    (count, true)
+}
