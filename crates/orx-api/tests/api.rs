@@ -8,20 +8,21 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
 use futures_util::StreamExt;
-use orx_api::{ApiSettings, RequestTracker, openapi_json, router};
-use orx_control::{ControlPanel, Scope};
+use orx_api::{openapi_json, router};
+use orx_control::Scope;
 use orx_model::event::{Event, KnownEvent};
 use orx_model::log::{LogChunk, Stream};
 use orx_model::schedule::wire::path as schedules;
 use orx_model::wire::path;
 use orx_model::{Incarnation, JobId, Timestamp};
 use orx_store::{Lead, LeadRequest, Memory, Store};
-use orx_testkit::make::{
-    NOW, at, control_settings, failed, job, name, outcome, request, succeeded,
-};
-use orx_transport::{Direct, Transport, Wakeups};
+use orx_testkit::make::{NOW, at, control_panel, failed, job, name, outcome, request, succeeded};
+use orx_transport::Wakeups;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+#[path = "common/api.rs"]
+mod api;
 
 struct Server {
     router: axum::Router,
@@ -32,25 +33,14 @@ struct Server {
 
 async fn server() -> Server {
     let store = Arc::new(Memory::new());
-    let transport: Arc<dyn Transport> = Arc::new(Direct::new());
     let wakeups = Wakeups::new();
-    let settings = control_settings();
-    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
-    let shared: Arc<dyn Store> = Arc::<Memory>::clone(&store);
-    let panel = ControlPanel::new(shared, transport, wakeups.clone(), Arc::clone(&now), settings);
+    let panel = control_panel(Arc::<Memory>::clone(&store), wakeups.clone());
     let mut tokens = BTreeMap::new();
     for scope in Scope::ALL {
         let token = panel.make_token(vec![scope], "test").await.expect("a token");
         tokens.insert(scope.as_str(), token);
     }
-    let api = ApiSettings {
-        hosts: Vec::new(),
-        tracker: Arc::new(RequestTracker::default()),
-        worker_gateway: None,
-        closing: Default::default(),
-        now,
-    };
-    Server { router: router(panel, api), store, wakeups, tokens }
+    Server { router: router(panel, api::settings()), store, wakeups, tokens }
 }
 
 fn call(method: Method, uri: &str, body: &str) -> axum::http::request::Builder {

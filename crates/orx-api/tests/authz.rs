@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::body::Body;
 use axum::http::Request;
-use orx_api::{ApiSettings, RequestTracker, openapi_json, router};
+use orx_api::{ApiSettings, openapi_json, router};
 use orx_control::{Caller, ControlPanel, Scope};
 use orx_model::Timestamp;
 use orx_model::token::{RevokeRequest, TokenRequest};
@@ -16,8 +16,10 @@ use orx_store::Memory;
 use orx_testkit::make::{NOW, control_settings};
 use orx_transport::{Direct, Wakeups};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+#[path = "common/api.rs"]
+mod api;
 
 /// A server with one job, one schedule, and a token of each kind.
 struct Server {
@@ -57,13 +59,7 @@ async fn server() -> Server {
     let spec = json!({"id": "1", "timing": {"cron": "@daily"}, "job": {"name": "work"}});
     let spec = serde_json::from_value(spec).expect("a schedule");
     panel.add_schedule(&local, spec).await.expect("a schedule");
-    let api = ApiSettings {
-        hosts: Vec::new(),
-        tracker: Arc::new(RequestTracker::default()),
-        worker_gateway: None,
-        closing: CancellationToken::new(),
-        now,
-    };
+    let api = ApiSettings { now, ..api::settings() };
     Server { router: router(panel, api), tokens }
 }
 

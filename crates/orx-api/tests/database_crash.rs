@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use orx_api::{ApiSettings, RequestTracker, router};
-use orx_control::{ControlPanel, Scope};
-use orx_model::Timestamp;
+use orx_api::router;
+use orx_control::Scope;
 use orx_model::wire::path::JOBS;
 use orx_store::{Postgres, PostgresOptions};
-use orx_testkit::make::{NOW, control_settings};
+use orx_testkit::make::{NOW, control_panel};
 use orx_testkit::servers::OwnPostgres;
-use orx_transport::{Direct, Wakeups};
+use orx_transport::Wakeups;
 use tower::ServiceExt;
+
+#[path = "common/api.rs"]
+mod api;
 
 /// What should come, comes within this, also on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
@@ -46,18 +48,9 @@ async fn an_enqueue_under_which_the_database_dies_is_answered_503_or_504() {
     let mut database = OwnPostgres::start();
     let options = PostgresOptions::new(format!("{}/postgres", database.url()));
     let store = Arc::new(Postgres::open(options, NOW).await.expect("a store"));
-    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
-    let (transport, settings) = (Arc::new(Direct::new()), control_settings());
-    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
+    let panel = control_panel(store, Wakeups::new());
     let admin = panel.make_token(vec![Scope::Admin], "a").await.expect("a token");
-    let api = ApiSettings {
-        hosts: Vec::new(),
-        tracker: Arc::new(RequestTracker::default()),
-        worker_gateway: None,
-        closing: Default::default(),
-        now,
-    };
-    let router = router(panel, api);
+    let router = router(panel, api::settings());
     let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let callers: Vec<_> = (0..8)
         .map(|who| {

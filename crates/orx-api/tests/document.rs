@@ -4,17 +4,24 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use orx_api::{ApiSettings, RequestTracker, openapi_json, router};
-use orx_control::{ControlPanel, Scope};
+use orx_api::router;
+use orx_control::Scope;
+use orx_model::limits;
 use orx_model::schedule::wire::path::SCHEDULES;
 use orx_model::token::path::TOKENS;
 use orx_model::wire::path::JOBS;
-use orx_model::{Timestamp, limits};
 use orx_store::Memory;
-use orx_testkit::make::{NOW, control_settings};
-use orx_transport::{Direct, Wakeups};
+use orx_testkit::make::control_panel;
+use orx_transport::Wakeups;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+#[path = "common/api.rs"]
+mod api;
+#[path = "common/document.rs"]
+mod document;
+
+use document::{document, operations};
 
 struct Server {
     router: axum::Router,
@@ -22,19 +29,9 @@ struct Server {
 }
 
 async fn server() -> Server {
-    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
-    let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
-    let settings = control_settings();
-    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
+    let panel = control_panel(Arc::new(Memory::new()), Wakeups::new());
     let admin = panel.make_token(vec![Scope::Admin], "a").await.expect("a token");
-    let api = ApiSettings {
-        hosts: Vec::new(),
-        tracker: Arc::new(RequestTracker::default()),
-        worker_gateway: None,
-        closing: Default::default(),
-        now,
-    };
-    Server { router: router(panel, api), admin }
+    Server { router: router(panel, api::settings()), admin }
 }
 
 impl Server {
@@ -55,21 +52,6 @@ impl Server {
         let bytes = axum::body::to_bytes(answer.into_body(), 1 << 24).await.expect("a body");
         (status, String::from_utf8_lossy(&bytes).into_owned())
     }
-}
-
-fn document() -> Value {
-    serde_json::from_str(&openapi_json()).expect("json")
-}
-
-/// Each with its method and route.
-fn operations(document: &Value) -> Vec<(String, Value)> {
-    let mut all = Vec::new();
-    for (route, methods) in document["paths"].as_object().expect("paths") {
-        for (method, operation) in methods.as_object().expect("methods") {
-            all.push((format!("{} {route}", method.to_uppercase()), operation.clone()));
-        }
-    }
-    all
 }
 
 #[test]

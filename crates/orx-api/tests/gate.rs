@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use futures_util::FutureExt as _;
-use orx_api::{ApiSettings, RequestTracker, WorkerGatewayState, router};
+use orx_api::{ApiSettings, WorkerGatewayState, router};
 use orx_control::{ControlPanel, Scope};
 use orx_coordinator::recorder::plan;
 use orx_coordinator::recorder::run::Recorder;
@@ -16,7 +16,7 @@ use orx_model::message::HeartbeatAnswer;
 use orx_model::schedule::wire::{SchedulePage, path as schedules};
 use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{JobDetail, JobPage, path};
-use orx_model::{Incarnation, JobStatus, Timestamp};
+use orx_model::{Incarnation, JobStatus};
 use orx_store::{Dispatching as _, Jobs as _, Lead, LeadRequest, Leases as _, Memory, Store, Term};
 use orx_testkit::make::{NOW, control_settings, request};
 use orx_transport::{Direct, Shard, Subscription, Transport, Wakeups};
@@ -28,6 +28,8 @@ use tower::ServiceExt;
 
 #[path = "common/answers.rs"]
 mod answers;
+#[path = "common/api.rs"]
+mod api;
 
 use answers::Answers;
 
@@ -59,20 +61,17 @@ impl World {
         let shared: Arc<dyn Store> = Arc::<Memory>::clone(&store);
         let hub = Direct::new();
         let events = hub.subscribe_events(Shard::all().collect()).await.expect("a reader");
-        let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
         let carrier: Arc<dyn Transport> = Arc::new(hub.clone());
         let panel = ControlPanel::new(
             Arc::clone(&shared),
             Arc::clone(&carrier),
             Wakeups::new(),
-            Arc::clone(&now),
+            Arc::new(|| NOW),
             control_settings(),
         );
         let admin = panel.make_token(vec![Scope::Admin], "a").await.expect("a token");
         let worker = panel.make_token(vec![Scope::Worker], "w").await.expect("a token");
         let api = ApiSettings {
-            hosts: Vec::new(),
-            tracker: Arc::new(RequestTracker::default()),
             worker_gateway: Some(WorkerGatewayState {
                 transport: Arc::new(hub),
                 peers: None,
@@ -81,8 +80,7 @@ impl World {
                     answer: HeartbeatAnswer::default(),
                 }),
             }),
-            closing: Default::default(),
-            now,
+            ..api::settings()
         };
         let node = Incarnation(1);
         let lead = LeadRequest { node, ttl: Duration::from_secs(3_600), above: 0 };

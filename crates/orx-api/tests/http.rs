@@ -4,16 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orx_api::{ApiSettings, RequestTracker, Serving, openapi_json, router, serve};
-use orx_control::{ControlPanel, Scope};
-use orx_model::Timestamp;
+use orx_api::{Serving, router, serve};
+use orx_control::Scope;
 use orx_store::Memory;
-use orx_testkit::make::{NOW, control_settings};
-use orx_transport::{Direct, Wakeups};
-use serde_json::Value;
+use orx_testkit::make::control_panel;
+use orx_transport::Wakeups;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+
+#[path = "common/api.rs"]
+mod api;
+#[path = "common/document.rs"]
+mod document;
+
+use document::{document, operations};
 
 /// What should come, comes within this.
 const SOON: Duration = Duration::from_secs(60);
@@ -25,23 +30,13 @@ struct Server {
 }
 
 async fn server() -> Server {
-    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
-    let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
-    let settings = control_settings();
-    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
+    let panel = control_panel(Arc::new(Memory::new()), Wakeups::new());
     let admin = panel.make_token(vec![Scope::Admin], "a").await.expect("a token");
     let no_scope = panel.make_token(Vec::new(), "n").await.expect("a token");
-    let api = ApiSettings {
-        hosts: Vec::new(),
-        tracker: Arc::new(RequestTracker::default()),
-        worker_gateway: None,
-        closing: CancellationToken::new(),
-        now,
-    };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, router(panel, api), Serving::default(), stop));
+    tokio::spawn(serve(listener, router(panel, api::settings()), Serving::default(), stop));
     Server { address, admin, no_scope }
 }
 
@@ -198,21 +193,6 @@ async fn a_request_that_could_be_read_in_two_ways_is_refused() {
     talk.say(&format!("GET http://{host}/api/v1/jobs HTTP/1.1\r\nhost: {host}\r\n{bearer}\r\n"))
         .await;
     assert_eq!(talk.hear().await.status, 200);
-}
-
-fn document() -> Value {
-    serde_json::from_str(&openapi_json()).expect("json")
-}
-
-/// Each with its method and route.
-fn operations(document: &Value) -> Vec<(String, Value)> {
-    let mut all = Vec::new();
-    for (route, methods) in document["paths"].as_object().expect("paths") {
-        for (method, operation) in methods.as_object().expect("methods") {
-            all.push((format!("{} {route}", method.to_uppercase()), operation.clone()));
-        }
-    }
-    all
 }
 
 #[tokio::test]

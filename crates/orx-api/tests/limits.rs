@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::routing::get;
 use futures_util::StreamExt;
-use orx_api::{ApiSettings, Limits, RequestTracker, Serving, Tls, router_with, serve};
-use orx_control::{Caller, ControlPanel, Scope};
-use orx_model::Timestamp;
+use orx_api::{Limits, Serving, Tls, router_with, serve};
+use orx_control::{Caller, Scope};
 use orx_store::Memory;
-use orx_testkit::make::{NOW, control_settings};
-use orx_transport::{Direct, Wakeups};
+use orx_testkit::make::control_panel;
+use orx_transport::Wakeups;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+#[path = "common/api.rs"]
+mod api;
 
 const SHORT: Duration = Duration::from_millis(200);
 /// What should come, comes within this, also on a busy machine.
@@ -38,21 +40,11 @@ async fn listen(router: axum::Router, serving: Serving) -> (SocketAddr, DropGuar
 }
 
 async fn server(limits: Limits, tls: Option<Arc<Tls>>) -> Server {
-    let settings = control_settings();
-    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
-    let (store, transport) = (Arc::new(Memory::new()), Arc::new(Direct::new()));
-    let panel = ControlPanel::new(store, transport, Wakeups::new(), Arc::clone(&now), settings);
+    let panel = control_panel(Arc::new(Memory::new()), Wakeups::new());
     let token = panel.make_token(vec![Scope::Admin], "test").await.expect("a token");
     let request = serde_json::from_value(json!({"name": "work"})).expect("a request");
     panel.enqueue(&Caller::local(), request).await.expect("a job");
-    let api = ApiSettings {
-        hosts: Vec::new(),
-        tracker: Arc::new(RequestTracker::default()),
-        worker_gateway: None,
-        closing: CancellationToken::new(),
-        now,
-    };
-    let router = router_with(panel, api, limits.clone());
+    let router = router_with(panel, api::settings(), limits.clone());
     let (address, stop) = listen(router, Serving { limits, tls }).await;
     Server { address, token, _stop: stop }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orx_api::{ApiSettings, RequestTracker, Serving, WorkerGatewayState, router, serve};
+use orx_api::{ApiSettings, Serving, WorkerGatewayState, router, serve};
 use orx_control::{ControlPanel, Scope};
 use orx_model::message::{
     Body, Envelope, HeartbeatAnswer, Message, VERSION, WorkerHeartbeat, WorkerRegistration,
@@ -13,7 +13,7 @@ use orx_model::message::{
 };
 use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, Receipt, path};
-use orx_model::{Incarnation, JobId, MessageId, Timestamp};
+use orx_model::{Incarnation, JobId, MessageId};
 use orx_store::{Memory, Store};
 use orx_testkit::make::{NOW, control_settings, name, outcome, succeeded};
 use orx_transport::http::{HttpTransport, HttpTransportOptions, PeerTransport, Token};
@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 #[path = "common/answers.rs"]
 mod answers;
+#[path = "common/api.rs"]
+mod api;
 
 use answers::Answers;
 
@@ -74,7 +76,6 @@ async fn node_over(
 ) -> Node {
     let answers = Answers { store: Arc::clone(store), answer };
     let store = Arc::clone(store);
-    let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(|| NOW);
     let settings = control_settings();
     let no_token = Token::new("");
     let peers = PeerTransport::new(
@@ -86,20 +87,18 @@ async fn node_over(
     );
     let peers = Arc::new(peers);
     let carried = Arc::clone(&peers) as Arc<dyn Transport>;
-    let panel = ControlPanel::new(store, carried, Wakeups::new(), Arc::clone(&now), settings);
+    let panel = ControlPanel::new(store, carried, Wakeups::new(), Arc::new(|| NOW), settings);
     let worker_token = panel.make_token(vec![Scope::Worker], "w").await.expect("a token");
     let node_token = panel.make_token(vec![Scope::Node], "n").await.expect("a token");
     let stop = CancellationToken::new();
     let api = ApiSettings {
-        hosts: Vec::new(),
-        tracker: Arc::new(RequestTracker::default()),
         worker_gateway: Some(WorkerGatewayState {
             transport: Arc::clone(&peers) as Arc<dyn Transport>,
             peers: Some(Arc::clone(&peers) as Arc<dyn PeerServer>),
             coordinator: Arc::new(answers),
         }),
         closing: stop.clone(),
-        now,
+        ..api::settings()
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

@@ -1,14 +1,16 @@
 //! Plain values for tests: what a test does not care about has one place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use orx_control::{ControlSettings, Defaults};
+use orx_control::{ControlPanel, ControlSettings, Defaults};
 use orx_model::job::{Json, Labels};
 use orx_model::{
     Capabilities, ExecutionId, Incarnation, JobId, JobSpec, LostWith, Name, OnLost, Outcome,
     OutcomeKind, Priority, RetryPolicy, Timestamp,
 };
-use orx_store::ClaimRequest;
+use orx_store::{ClaimRequest, Store};
+use orx_transport::{Direct, Wakeups};
 
 /// The moment at which tests begin.
 pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -118,4 +120,11 @@ pub fn control_settings() -> ControlSettings {
         node_lives_ms: 30_000,
         settings_ms: BTreeMap::new(),
     }
+}
+
+/// The operations of such a node on a clock that stands at [`NOW`]; what it sends stays in it.
+#[must_use]
+pub fn control_panel(store: Arc<dyn Store>, wakeups: Wakeups) -> ControlPanel {
+    let (transport, now) = (Arc::new(Direct::new()), Arc::new(|| NOW));
+    ControlPanel::new(store, transport, wakeups, now, control_settings())
 }
