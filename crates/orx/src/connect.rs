@@ -182,7 +182,7 @@ impl Locator {
         let mut started: Option<background::Started> = None;
         let (mut since, mut pause) = (Instant::now(), Duration::from_millis(2));
         let began = since;
-        let (mut noted, mut refused) = (false, false);
+        let mut noted = false;
         loop {
             match self.local()? {
                 Some(found) if !found.stopping => return Ok(found.endpoint),
@@ -204,18 +204,14 @@ impl Locator {
             if let Some(own) = &mut started
                 && let Ok(Some(status)) = own.child.try_wait()
             {
-                // Another one was faster: it is waited for instead, unless it has ended again. Who is
-                // refused twice where nobody holds the folder is refused for the store itself: it has
-                // moved, or is of a newer version.
-                let held = self.state.is_held();
-                let conflict = status.code() == Some(i32::from(Exit::Conflict.code()));
-                if !conflict || (refused && !held) {
+                // Of two servers that start at once one finds the folder held. This command then waits
+                // for the other, or starts the next one if that has ended again.
+                if status.code() != Some(i32::from(Exit::Conflict.code())) {
                     let message = "the server in the background ended at once".to_owned();
                     return Err(failed(message, own.log(), in_sight));
                 }
-                if !held {
+                if !self.state.is_held() {
                     started = None;
-                    refused = true;
                 }
             }
             if since.elapsed() > START_WITHIN {

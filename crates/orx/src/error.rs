@@ -21,6 +21,9 @@ pub(crate) enum Exit {
     TryLater,
     /// The time to wait is over, or that of a command.
     TimedOut,
+    /// Of a server that a command started in the background, for that command alone: its store has
+    /// moved, is newer, or cannot be served for another reason that a second start does not change.
+    StoreRefused,
     /// `run` itself failed.
     RunFailed,
     /// By the signal of this number.
@@ -43,6 +46,7 @@ impl Exit {
             Self::Partial => 7,
             Self::NoServer => 69,
             Self::TryLater => 75,
+            Self::StoreRefused => 78,
             Self::TimedOut => 124,
             Self::RunFailed => 125,
             Self::Interrupted(signal) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),

@@ -27,15 +27,17 @@ use crate::config::{Commands, Config, JobOverrides};
 use crate::error::{CliError, Exit};
 use crate::state::{Address, Lock, StateDir};
 
-/// A client looks whether the folder is held by taking its lock for a moment.
+/// A client tests whether a server holds the folder by taking its lock for a moment: a server that
+/// starts at that moment waits this long for the lock.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
-/// A server that holds the folder and tells no address starts or ends, which takes no longer.
+/// A server that holds the folder and has no address file is starting or ending. Neither takes
+/// longer than this.
 const NO_ADDRESS_WAIT: Duration = Duration::from_secs(10);
-/// After this an orderly end is given up, whatever is stuck.
+/// An orderly end that takes longer than this is abandoned.
 const END_WITHIN: Duration = Duration::from_secs(60);
-/// A node's token is looked at so often.
-const TOKEN_LOOK: Duration = Duration::from_secs(60);
-/// A node's token holds so long, and is extended twice in that time.
+/// How often a node compares the age of its token with a third of [`NODE_TOKEN_VALID`].
+const TOKEN_CHECK_PERIOD: Duration = Duration::from_secs(60);
+/// How long a node's token is valid. The node extends it after a third of this time.
 const NODE_TOKEN_VALID: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) struct NodeOptions {
@@ -44,11 +46,11 @@ pub(crate) struct NodeOptions {
     pub(crate) exit_when_idle: Option<Duration>,
     /// Serve a store that has moved, or is a copy.
     pub(crate) force_source: bool,
-    /// Started by a command that needed one.
+    /// A command that needed a server started this one.
     pub(crate) background: bool,
 }
 
-/// Runs a node until it is told to stop. Blocks.
+/// Runs a node until a signal ends it, or until it is idle for long enough. Blocks.
 ///
 /// # Errors
 /// It cannot start, or its store failed.
@@ -74,12 +76,22 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     let url = listen.url(address);
 
     let place = StoreLocation::configured(&config, state)?;
-    let store = Opened::open(&place, &config).await?;
-    settle_in(&*store.shared(), &place, options.force_source).await?;
-    let mut told = ShutdownSignals::new()?;
+    let opened = async {
+        let store = Opened::open(&place, &config).await?;
+        settle_in(&*store.shared(), &place, options.force_source).await?;
+        Ok(store)
+    };
+    let store = opened.await.map_err(|mut error: CliError| {
+        // A conflict about the folder is over once that is free; one about the store is not.
+        if options.background && error.exit == Exit::Conflict {
+            error.exit = Exit::StoreRefused;
+        }
+        error
+    })?;
+    let mut signals = ShutdownSignals::new()?;
     if let Some(certificate) = listen.certificate.clone() {
         let state = state.clone();
-        told.reload = Box::new(move || certificate.reload(&state));
+        signals.reload = Box::new(move || certificate.reload(&state));
     }
     let mut node = Node::start(store, (listener, &listen), &url, &options, &config).await?;
     let mut own = Address {
@@ -99,20 +111,20 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
         written.map_err(|error| failed("could not write the address file", error))
     };
     if let Err(error) = ready.await {
-        node.end(state, &config, &mut told).await;
+        node.end(state, &config, &mut signals).await;
         return Err(error);
     }
     tracing::info!(%address, url, state = %folder, "ready");
-    let ended = node.until_told(options.exit_when_idle, &config, &mut told).await;
+    let ended = node.until_end(options.exit_when_idle, &config, &mut signals).await;
     tracing::info!("stopping");
     own.stopping = true;
     if state.write_address(&own).is_err() {
-        // No room, perhaps. Who finds no address waits for the lock.
+        // The disk is full, perhaps. A command that finds no address waits for the lock.
         state.remove_address();
     }
-    let orderly = node.end(state, &config, &mut told);
+    let orderly = node.end(state, &config, &mut signals);
     if tokio::time::timeout(within, orderly).await.is_err() {
-        tracing::warn!("something did not end in time: ending anyway");
+        tracing::warn!("not all parts ended in time: ending anyway");
     }
     state.remove_address();
     drop(lock);
@@ -120,8 +132,8 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     ended
 }
 
-/// A server in the background hands the folder over to one that is started by hand: it is told to
-/// end, lets what it runs end within its grace, and gives back the rest, which runs again here.
+/// A server in the background hands the folder over to one that is started by hand. This one signals
+/// it to end; it lets its attempts end within the grace, and releases the rest, which run again here.
 async fn take_lock(
     state: &StateDir,
     background: bool,
@@ -129,7 +141,7 @@ async fn take_lock(
 ) -> Result<Lock, CliError> {
     let folder = state.path().display();
     let began = Instant::now();
-    let mut told = None;
+    let mut signalled = None;
     loop {
         let lock = state.try_lock().map_err(|error| {
             failed(&format!("the state folder `{folder}` cannot be written"), error)
@@ -143,11 +155,11 @@ async fn take_lock(
         let wait = match &holder {
             _ if background => LOCK_WAIT,
             Some(holder) if gives_way(holder) && state.is_held_by(holder.pid) => {
-                if told != Some(holder.node) {
-                    told = Some(holder.node);
+                if signalled != Some(holder.node) {
+                    signalled = Some(holder.node);
                     tracing::info!(
                         process = holder.pid,
-                        "another server gives this folder over: waiting for the end of what it runs"
+                        "another server hands this folder over: waiting for its attempts to end"
                     );
                     if !holder.stopping {
                         end_process(holder.pid)?;
@@ -171,11 +183,11 @@ async fn take_lock(
     }
 }
 
-/// Tells a server to end in order.
+/// Sends SIGTERM to a server: it ends in order.
 pub(crate) fn end_process(pid: u32) -> Result<(), CliError> {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let told = process.map_or(Err(Errno::SRCH), |pid| kill_process(pid, Signal::TERM));
-    match told {
+    let sent = process.map_or(Err(Errno::SRCH), |pid| kill_process(pid, Signal::TERM));
+    match sent {
         // It has ended by itself.
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(error) => Err(failed(&format!("could not end process {pid}"), error.into())),
@@ -193,7 +205,7 @@ struct Node {
     transport: Arc<dyn Transport>,
     coordinator: Coordinator,
     wakeups: Wakeups,
-    /// `None` once its end was seen.
+    /// `None` once it has ended.
     coordinating: Option<Coordinating>,
     worker: Option<Worker>,
     node_token: NodeToken,
@@ -239,7 +251,7 @@ impl Node {
         let peers = PeerNodes::default();
         let report = node_report(incarnation, url, config)?;
         let on_loopback = listen.address.ip().to_canonical().is_loopback();
-        // Workers elsewhere say themselves whether they take commands.
+        // Workers in other processes decide for themselves whether they take commands.
         let commands = match options.with_worker {
             true => config.worker.commands.taken(on_loopback),
             false => *config.worker.commands != Commands::Never,
@@ -340,13 +352,13 @@ impl Node {
     }
 
     /// Returns when the node should end.
-    async fn until_told(
+    async fn until_end(
         &mut self,
         exit_when_idle: Option<Duration>,
         config: &Config,
-        told: &mut ShutdownSignals,
+        signals: &mut ShutdownSignals,
     ) -> Result<(), CliError> {
-        let mut extend = tokio::time::interval(TOKEN_LOOK);
+        let mut extend = tokio::time::interval(TOKEN_CHECK_PERIOD);
         extend.tick().await;
         let mut extended_at = wall();
         let mut coordinating = self.coordinating.take();
@@ -364,7 +376,7 @@ impl Node {
                 }
             };
             tokio::select! {
-                () = told.end() => break Ok(()),
+                () = signals.end() => break Ok(()),
                 () = self.store.failed() => {
                     let error = CliError::new(Exit::Failed, "store_failed", "the store's disk failed");
                     break Err(error.hint("check the disk, then start the server again"));
@@ -388,7 +400,8 @@ impl Node {
                 }
                 _ = extend.tick() => {
                     let (now, long) = (wall(), (NODE_TOKEN_VALID / 3).as_millis() as i64);
-                    // Also after the clock was set, either way: its end is by the clock.
+                    // A wall clock that was set back makes the age negative: the token is extended too,
+                    // since it expires by the wall clock.
                     let age = now.as_millis().saturating_sub(extended_at.as_millis());
                     if (0..long).contains(&age) {
                         continue;
@@ -403,7 +416,7 @@ impl Node {
                     }
                 }
                 () = self.idle(exit_when_idle) => {
-                    tracing::info!("nothing to do: ending");
+                    tracing::info!("idle: ending");
                     break Ok(());
                 }
             }
@@ -412,8 +425,8 @@ impl Node {
         ended
     }
 
-    /// Returns after so long without a job that waits or runs and without a request, counted from
-    /// the end of the last of them.
+    /// Returns after this time without an unfinished job and without a request, counted from the end
+    /// of the last of them. `None`: never.
     async fn idle(&self, after: Option<Duration>) {
         let Some(after) = after else { return std::future::pending().await };
         let mut idle = self.coordinator.idle();
@@ -427,7 +440,7 @@ impl Node {
                 let left = (after - quiet).max(Duration::from_millis(10));
                 tokio::select! {
                     () = tokio::time::sleep(left) => {}
-                    // There was a job, if only for a moment.
+                    // A job came in the meantime, if only for a moment.
                     _ = idle.changed() => break,
                 }
             }
@@ -435,38 +448,38 @@ impl Node {
         std::future::pending().await
     }
 
-    /// In an order in which nothing accepted is dropped: the streams, so that their readers go
-    /// elsewhere, and the work; then those who wait for it; then the store.
-    async fn end(self, state: &StateDir, config: &Config, told: &mut ShutdownSignals) {
-        // Whoever waits hears it now, and not when what runs has had its grace.
+    /// Ends all parts, in an order that drops nothing accepted: first streams, so that their readers
+    /// go to another node, and the worker; then requests that wait; then the coordinator and the store.
+    async fn end(self, state: &StateDir, config: &Config, signals: &mut ShutdownSignals) {
+        // Requests that wait are answered now, not only after the grace of running attempts.
         self.wakeups.set_stopping();
         let grace = config.worker.stop_grace.0;
         if let Some(worker) = self.worker {
             tokio::select! {
                 () = worker.stop(grace) => {}
-                // Asked again, it does not wait.
-                () = told.end() => {
-                    tracing::warn!("told to stop again: not waiting for what runs");
+                // A second signal: it does not wait.
+                () = signals.end() => {
+                    tracing::warn!("signalled to stop again: not waiting for running attempts");
                 }
             }
         }
         self.closing.cancel();
         self.stop_api.cancel();
         if let Err(error) = self.serving.await {
-            tracing::warn!(%error, "the API broke");
+            tracing::warn!(%error, "the API ended with a panic");
         }
-        // It answers nobody any more.
+        // From here on it answers no request.
         state.remove_address();
         let store = self.store.shared();
         if let Err(error) = self.node_token.end(&*store, wall()).await {
-            tracing::debug!(%error, "the token for other nodes runs out by itself");
+            tracing::debug!(%error, "the token for other nodes was not revoked: it expires by itself");
         }
         self.stop_coordinator.cancel();
         if let Some(coordinating) = self.coordinating {
             match coordinating.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(error = chain(&error), "the coordinator failed"),
-                Err(error) => tracing::error!(%error, "the coordinator broke"),
+                Err(error) => tracing::error!(%error, "the coordinator ended with a panic"),
             }
         }
         if let Err(error) = store.close().await {
@@ -490,7 +503,7 @@ fn node_report(node: Incarnation, url: &str, config: &Config) -> Result<NodeRepo
         name,
         url: Some(url.to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        // Told anew with each heartbeat: the database may be updated beneath it.
+        // Each heartbeat reads it anew: the time zone database may be updated while this node runs.
         zone_version: None,
         started_at: wall(),
     })
