@@ -31,8 +31,8 @@ use error::{CliError, Exit};
 use ui::{Format, Ui};
 use usage::refused;
 
-/// How long `wait` and `follow` look for a server that was found and has never answered, or that
-/// cannot be started again.
+/// How long `wait` and `follow` try to reach a server that has an address and has never answered, or
+/// that cannot be started again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `None` when the time is over first.
@@ -53,8 +53,7 @@ where
 }
 
 fn main() -> ExitCode {
-    // The one implementation of TLS's arithmetic, for whoever asks for none by name. Only a second
-    // call could fail.
+    // The default implementation of TLS's arithmetic. Only a second call could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let environment = Environment::of_process();
     zones::install(&environment);
@@ -146,7 +145,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> {
 }
 
 fn run_daemon(daemon: DaemonSubcommand, config: Config) -> Result<(), CliError> {
-    // Jobs inherit no descriptor that whoever started this daemon had open.
+    // Jobs inherit no descriptor that this daemon has inherited itself.
     background::keep_descriptors_here();
     match daemon {
         DaemonSubcommand::Server { exit_when_idle, background, node, .. } => {
@@ -201,7 +200,7 @@ fn client_command(
     let start = match &command {
         _ if no_start => Start::Never,
         TopLevelCommand::Enqueue(_) | TopLevelCommand::Run(_) => Start::Always,
-        // A server that nobody else uses is not the one to be measured.
+        // The measurement is of a server in use, not of one started for it.
         TopLevelCommand::Bench(_) => Start::Never,
         _ => Start::WithStore,
     };
@@ -249,7 +248,7 @@ fn client_command(
             }
         }
     });
-    // A read of standard input that goes on does not hold the process.
+    // A read of standard input that is under way does not hold the process.
     runtime.shutdown_background();
     ended
 }

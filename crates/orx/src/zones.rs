@@ -1,11 +1,11 @@
 //! The time zone database of this machine, and the zone that this machine is in.
 //!
-//! The database is the folder `TZDIR`, else the system's; a zone that it does not have is looked up in
-//! the copy that is compiled in. A file is looked at again after a while, so an updated database holds
-//! without a restart: due times that are found from then on follow it.
+//! The database is the folder `TZDIR`, else the system's; a zone that it does not have is read from the
+//! copy that is compiled in. A process reads a file again once it has changed, so an updated database
+//! holds without a restart: due times that are computed from then on follow it.
 //!
 //! The machine's zone is read as the C library reads it (`TZ`, else `/etc/localtime`). Where that
-//! library would fall back to UTC because it understands nothing, it is an error here.
+//! library falls back to UTC because it understands nothing, this module returns an error.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -22,19 +22,19 @@ use parking_lot::Mutex;
 use crate::config::Environment;
 use crate::error::CliError;
 
-/// An updated database holds after so long.
+/// An updated database holds after at most this time.
 const FRESH: Duration = Duration::from_secs(60);
-/// The largest of the database are a few kilobytes.
+/// Of one file, in bytes. The largest of the database have a few kilobytes.
 const FILE_BYTES: u64 = 1 << 20;
-/// Names of a database, at most.
+/// The most names that are read from a database.
 const NAMES: usize = 10_000;
-/// Links from one file to the next, as the system has it.
+/// The most links that are followed from one file to the next, as in the system.
 const LINKS: usize = 40;
-/// Where systems keep it.
+/// Where systems have their database.
 const FOLDERS: [&str; 4] =
     ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo", "/usr/lib/zoneinfo"];
 
-/// What the environment says of this machine's zone and database.
+/// The variables that name this machine's zone and database.
 #[derive(Debug, Clone, Default)]
 struct ZoneVariables {
     /// `TZ`, also where it is empty.
@@ -86,23 +86,23 @@ pub(crate) fn name_of(zone: &Zone) -> Result<NamedZone, CliError> {
 struct Database {
     /// None where this machine has no database.
     folder: Option<PathBuf>,
-    /// A file that was read is looked at again after so long.
+    /// How long a file that was read counts as unchanged.
     fresh: Duration,
-    read: Mutex<BTreeMap<PathBuf, Kept>>,
+    read: Mutex<BTreeMap<PathBuf, CachedZone>>,
 }
 
-/// What a file said.
+/// The rules of a file that was read.
 #[derive(Debug, Clone)]
-struct Kept {
+struct CachedZone {
     stamp: Option<(SystemTime, u64)>,
-    looked: Instant,
+    checked_at: Instant,
     rules: Option<(Arc<str>, ZoneRules)>,
 }
 
 impl Database {
     fn of_machine(variables: &ZoneVariables) -> Self {
         let there = || FOLDERS.into_iter().map(PathBuf::from).find(|folder| folder.is_dir());
-        // As elsewhere, a folder that is named counts, also where it is not there (yet).
+        // As in the C library, a folder that is named counts, also where it is not there (yet).
         Self::at(variables.folder.clone().or_else(there))
     }
 
@@ -113,15 +113,15 @@ impl Database {
     fn read(&self, folder: &Path, name: &str) -> Option<(Arc<str>, ZoneRules)> {
         let path = folder.join(name);
         let mut read = self.read.lock();
-        let kept = read.get(&path);
-        if let Some(kept) = kept.filter(|kept| kept.looked.elapsed() < self.fresh) {
-            return kept.rules.clone();
+        let cached = read.get(&path);
+        if let Some(cached) = cached.filter(|cached| cached.checked_at.elapsed() < self.fresh) {
+            return cached.rules.clone();
         }
-        let looked = Instant::now();
+        let checked_at = Instant::now();
         let found = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file);
         let stamp = found.and_then(|found| Some((found.modified().ok()?, found.len())));
-        let rules = match kept {
-            Some(kept) if kept.stamp == stamp => kept.rules.clone(),
+        let rules = match cached {
+            Some(cached) if cached.stamp == stamp => cached.rules.clone(),
             _ if stamp.is_none() => None,
             _ => {
                 let rules = read_file(&path).ok().and_then(|data| ZoneRules::from_tzif(&data).ok());
@@ -129,7 +129,7 @@ impl Database {
             }
         };
         if rules.is_some() || read.contains_key(&path) {
-            read.insert(path, Kept { stamp, looked, rules: rules.clone() });
+            read.insert(path, CachedZone { stamp, checked_at, rules: rules.clone() });
         }
         rules
     }
@@ -143,7 +143,7 @@ impl ZoneSource for Database {
         if let Some(found) = self.read(folder, name) {
             return Some(found);
         }
-        // In another case, most of them are known without a look at every file.
+        // The compiled copy knows most names in another case, without a read of every file.
         let compiled = Compiled.find(name);
         if let Some(found) = compiled
             .as_ref()
@@ -194,7 +194,7 @@ fn collect(folder: &Path, before: &str, names: &mut Vec<String>) {
         if names.len() >= NAMES {
             return;
         }
-        // A folder holds folders, and those more: no deeper, whatever links say.
+        // Zones are at most two folders deep; a link could lead around in a circle.
         match entry.path() {
             path if path.is_dir() && before.matches('/').count() < 3 => {
                 collect(&path, &format!("{name}/"), names);
@@ -205,7 +205,7 @@ fn collect(folder: &Path, before: &str, names: &mut Vec<String>) {
     }
 }
 
-/// `2025b`, where the folder says it.
+/// `2025b`, where a file in the folder names it.
 fn version(folder: &Path) -> Option<String> {
     let first = |name: &str| {
         let file = open_file(&folder.join(name)).ok()?;
@@ -225,7 +225,7 @@ fn version(folder: &Path) -> Option<String> {
     version.filter(right)
 }
 
-/// A pipe would have nothing to say until somebody writes to it.
+/// Opens a file without waiting: a pipe would block until somebody writes to it.
 fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
@@ -242,7 +242,7 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(data)
 }
 
-/// What says where this machine is.
+/// Where the zone of this machine is written.
 struct ZoneHints {
     /// `TZ`, if it is set.
     tz: Option<OsString>,
@@ -267,7 +267,7 @@ impl ZoneHints {
     fn zone(&self) -> Result<Zone, CliError> {
         let Some(tz) = &self.tz else {
             let path = self.etc.join("localtime");
-            // So it is where nobody has said anything.
+            // A machine without the file is in UTC.
             return match std::fs::symlink_metadata(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Zone::Utc),
                 _ => self.file(&path, &format!("`{}`", path.display())),
@@ -311,9 +311,9 @@ impl ZoneHints {
             at = at.parent().unwrap_or(Path::new("/")).join(to);
         }
         // A file put in its place may be of this zone: of several that are the same, the one meant.
-        let said = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
-        let said = said.trim().parse::<NamedZone>().ok();
-        match said.filter(|zone| *zone.rules() == rules) {
+        let named = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
+        let named = named.trim().parse::<NamedZone>().ok();
+        match named.filter(|zone| *zone.rules() == rules) {
             Some(zone) => Ok(Zone::Named(zone)),
             None => Ok(Zone::Unnamed(rules)),
         }
@@ -343,8 +343,8 @@ impl ZoneHints {
             |name: &String| name.parse().ok().filter(|zone: &NamedZone| zone.rules() == rules);
         names.iter().find_map(same).ok_or_else(|| {
             let data = self.database.data();
-            let said = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
-            let said: String = said.trim().chars().take(80).collect();
+            let named = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
+            let named: String = named.trim().chars().take(80).collect();
             let cause = format!(
                 "its rules are those of no zone of the database ({}, {})",
                 data.source,
@@ -352,12 +352,12 @@ impl ZoneHints {
             );
             let error = CliError::usage("this machine's time zone has no name for a schedule")
                 .cause(cause);
-            error.hint(match said.parse::<NamedZone>() {
+            error.hint(match named.parse::<NamedZone>() {
                 Ok(zone) => format!(
-                    "`/etc/timezone` says `{zone}`: `--zone {zone}` takes that; update its database \
+                    "`/etc/timezone` names `{zone}`: `--zone {zone}` takes that; update the database \
                      or `/etc/localtime`, which differ"
                 ),
-                Err(_) => "`--zone Europe/Berlin`, say, names one".to_owned(),
+                Err(_) => "`--zone Europe/Berlin`, for example, names one".to_owned(),
             })
         })
     }
@@ -412,23 +412,23 @@ mod tests {
             std::os::unix::fs::symlink(to, self.path(name)).expect("a link");
         }
 
-        fn place(&self, told: Option<&str>) -> ZoneHints {
+        fn hints(&self, tz: Option<&str>) -> ZoneHints {
             ZoneHints {
-                tz: told.map(Into::into),
+                tz: tz.map(Into::into),
                 etc: self.path("etc"),
                 database: Database::at(Some(self.path("zoneinfo"))),
             }
         }
 
-        fn said(&self, told: Option<&str>) -> String {
-            let place = self.place(told);
+        fn zone_or_error(&self, tz: Option<&str>) -> String {
+            let hints = self.hints(tz);
             let folder = self.0.path().to_str().expect("text");
-            match place.zone() {
+            match hints.zone() {
                 Err(error) => {
                     let cause = error.cause.unwrap_or_default().replace(folder, "");
                     format!("{}: {cause}", error.message.replace(folder, ""))
                 }
-                Ok(zone) => match place.name(&zone) {
+                Ok(zone) => match hints.name(&zone) {
                     Ok(name) => name.to_string(),
                     Err(error) => error.message,
                 },
@@ -440,7 +440,7 @@ mod tests {
     fn tz_names_a_zone_a_file_or_rules() {
         let machine = Machine::new();
         let file = machine.path("zoneinfo/Asia/Tokyo");
-        for (told, name) in [
+        for (tz, name) in [
             ("Europe/Berlin", "Europe/Berlin"),
             (":Europe/Berlin", "Europe/Berlin"),
             ("posix/Europe/Berlin", "Europe/Berlin"),
@@ -450,39 +450,39 @@ mod tests {
             ("CET-1CEST,M3.5.0,M10.5.0/3", "CET-1CEST,M3.5.0,M10.5.0/3"),
             ("UTC+3", "<-03>+3"),
         ] {
-            assert_eq!(machine.said(Some(told)), name, "{told}");
+            assert_eq!(machine.zone_or_error(Some(tz)), name, "{tz}");
         }
     }
 
     #[test]
     fn etc_localtime_is_a_link_a_file_or_not_there() {
         let machine = Machine::new();
-        assert_eq!(machine.said(None), "UTC");
+        assert_eq!(machine.zone_or_error(None), "UTC");
         machine.link("etc/second", machine.path("zoneinfo/Europe/Oslo"));
         machine.link("etc/localtime", "second");
-        assert_eq!(machine.said(None), "Europe/Oslo");
-        // What a container gets: the file itself, which is several zones; `/etc/timezone` says which.
+        assert_eq!(machine.zone_or_error(None), "Europe/Oslo");
+        // What a container gets: the file itself, which is several zones; `/etc/timezone` names one.
         std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
         machine.write("etc/localtime", data("Europe/Berlin"));
-        assert_eq!(machine.said(None), "Europe/Berlin");
+        assert_eq!(machine.zone_or_error(None), "Europe/Berlin");
         machine.write("etc/timezone", b"Arctic/Longyearbyen\n");
-        assert_eq!(machine.said(None), "Arctic/Longyearbyen");
+        assert_eq!(machine.zone_or_error(None), "Arctic/Longyearbyen");
         machine.write("etc/timezone", b"Asia/Tokyo\n");
-        assert_eq!(machine.said(None), "Europe/Berlin");
+        assert_eq!(machine.zone_or_error(None), "Europe/Berlin");
     }
 
     #[test]
     fn what_cannot_be_understood_is_an_error_that_names_it() {
         let machine = Machine::new();
         let understood = "this machine's time zone is not understood";
-        for (told, part) in [
+        for (tz, part) in [
             ("Mars/Base", "`TZ=Mars/Base`: expected a time zone"),
             ("right/Europe/Berlin", "it counts leap seconds"),
             ("/nowhere/at/all", "could not read `/nowhere/at/all`"),
             ("/etc/hostname", "`/etc/hostname`"),
         ] {
-            let said = machine.said(Some(told));
-            assert!(said.starts_with(understood) && said.contains(part), "{said}");
+            let found = machine.zone_or_error(Some(tz));
+            assert!(found.starts_with(understood) && found.contains(part), "{found}");
         }
         let leaps = {
             let mut leaps = data("Europe/Berlin").to_vec();
@@ -490,11 +490,15 @@ mod tests {
             leaps
         };
         machine.write("etc/localtime", &leaps);
-        assert!(machine.said(None).contains("leap seconds"), "{}", machine.said(None));
+        assert!(
+            machine.zone_or_error(None).contains("leap seconds"),
+            "{}",
+            machine.zone_or_error(None)
+        );
         std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
         machine.link("etc/localtime", "nowhere");
-        assert!(machine.said(None).contains("could not read `/etc/localtime`"));
-        // Rules of nobody: they are shown, and a schedule has no name for them.
+        assert!(machine.zone_or_error(None).contains("could not read `/etc/localtime`"));
+        // Rules of no zone: they are shown, and a schedule has no name for them.
         std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
         // A file of both versions that has one kind of time, 7:17 east.
         let counts: Vec<u8> = [0_u32, 0, 0, 0, 1, 4].iter().flat_map(|n| n.to_be_bytes()).collect();
@@ -503,7 +507,7 @@ mod tests {
         let own = [part.as_slice(), &part, b"\nXXX-7:17\n"].concat();
         machine.write("etc/localtime", &own);
         let error = "this machine's time zone has no name for a schedule";
-        assert_eq!(machine.said(None), error);
+        assert_eq!(machine.zone_or_error(None), error);
     }
 
     #[test]
@@ -513,8 +517,8 @@ mod tests {
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         let kind = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe");
-        let said = machine.said(path.to_str());
-        assert!(said.contains("no regular file"), "{said}");
+        let found = machine.zone_or_error(path.to_str());
+        assert!(found.contains("no regular file"), "{found}");
     }
 
     #[test]

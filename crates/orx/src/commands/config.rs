@@ -153,7 +153,7 @@ fn quoted(key: &str) -> String {
     }
 }
 
-/// A configuration file that says the same; what no file can have stands in comments.
+/// A configuration file with the same settings; those that no file can have are comments.
 fn as_toml(
     config: &Config,
     lines: &[Line],

@@ -1,4 +1,4 @@
-//! What the type of a setting does not say: ranges, and what goes together.
+//! Checks that no type makes: ranges, and settings that exclude or need each other.
 
 use std::time::Duration;
 

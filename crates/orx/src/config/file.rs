@@ -1,4 +1,4 @@
-//! The configuration file: where it is looked for, and how it is read.
+//! The configuration file: the places where it may be, and how it is read.
 
 use std::path::{Path, PathBuf};
 

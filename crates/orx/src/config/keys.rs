@@ -1,5 +1,5 @@
-//! The tables of the configuration file: their keys and defaults. `config.example.toml` says what
-//! each is for.
+//! The tables of the configuration file: their keys and defaults. `config.example.toml` explains
+//! each.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -150,7 +150,7 @@ impl Config {
             self.contexts.chosen = Some(Sourced::new(name.clone(), Layer::Flag("--context")));
         }
         self.url.set(global.url.clone().map(Some), Layer::Flag("--url"));
-        // `ORX_LOG` says more exactly what is wanted.
+        // `ORX_LOG` is more exact.
         if global.verbose && self.log.origin() == Layer::Default {
             self.log.set(Some("debug".to_owned()), Layer::Flag("--verbose"));
         }

@@ -75,7 +75,7 @@ pub(crate) struct Config {
     pub(crate) job: BTreeMap<Name, Sourced<JobOverrides>>,
 }
 
-/// What the environment tells of the terminal. These are facts, not settings of orx.
+/// Facts of the terminal, as the environment has them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terminal {
     /// `COLUMNS`.

@@ -1,10 +1,10 @@
 //! Everything from one store to another: jobs with their attempts and logs, dead letters, keys,
-//! schedules with their ledgers, tokens. Ids are kept, so what people and scripts remember stays right.
+//! schedules with their ledgers, tokens. Ids stay the same, so those in scripts and notes stay right.
 //!
-//! Both stores are of this process meanwhile: a folder by its lock; a database by the lead, which a
-//! coordinator that starts does not get. Whenever it is broken off, at most one of them can be served:
-//! first the target says that it is not whole, at the end the source says that it has moved, and only
-//! then the target that it is whole.
+//! This process holds both stores meanwhile: a folder by its lock, a database by the leader's lease,
+//! which no coordinator gets then. Wherever the copy is interrupted, at most one of the two can be
+//! served: first the target is marked as not whole, at the end the source as moved, and only then the
+//! target as whole.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,22 +28,23 @@ use crate::error::{CliError, Exit};
 
 /// Jobs read and written at once.
 const PAGE: u32 = 500;
-/// Rows of one ledger: none is longer, but for a moment.
+/// The most rows that are read of one ledger. A ledger has more only for a moment.
 const SLOTS_MOST: u32 = SLOTS_KEPT * 2;
-/// Of a log, at once.
+/// Bytes of a log that are read at once.
 const LOG_BYTES: usize = 4 * 1024 * 1024;
-/// The lead of both stores, renewed with every page.
+/// The leader's lease of both stores, renewed with every page.
 const LEAD: Duration = Duration::from_secs(60);
-/// Of each kind so many that cannot be read are named.
+/// The most unreadable rows of one kind that are named.
 const NAMED_MOST: usize = 100;
-/// A node that was heard of within this lives.
+/// A node with a heartbeat within this time is live.
 const NODE_LIVES: Duration = Duration::from_secs(30);
-const SAY_EVERY: Duration = Duration::from_secs(5);
+/// How often the caller learns of the progress.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 
 pub(crate) struct CopyOptions {
     pub(crate) from: StoreLocation,
     pub(crate) to: StoreLocation,
-    /// Go on with a copy that was broken off.
+    /// Continue a copy that was interrupted.
     pub(crate) resume: bool,
     /// The source may have moved already.
     pub(crate) force_source: bool,
@@ -58,7 +59,7 @@ pub(crate) struct Copied {
     pub(crate) v: u32,
     pub(crate) from: String,
     pub(crate) to: String,
-    /// New there; with `resume` less than there are.
+    /// New in the target; with `resume` fewer than it has.
     pub(crate) jobs: u64,
     pub(crate) log_chunks: u64,
     pub(crate) keys: u64,
@@ -144,25 +145,25 @@ struct JobsRead {
 }
 
 impl JobsRead {
-    fn add(&mut self, parcel: &JobExport) {
-        let job = &parcel.job;
+    fn add(&mut self, export: &JobExport) {
+        let job = &export.job;
         *self.counts.entry(job.queue.clone()).or_default().slot(job.status) += 1;
         self.jobs += 1;
-        self.dead += u64::from(job.dead.is_some() && parcel.dead_at.is_some());
-        self.attempts += parcel.attempts.len() as u64;
+        self.dead += u64::from(job.dead.is_some() && export.dead_at.is_some());
+        self.attempts += export.attempts.len() as u64;
     }
 }
 
-/// Copies all. Blocks. `say` is told how far it is, now and then.
+/// Copies all. Blocks. `progress` is called now and then with how much is copied.
 ///
 /// # Errors
 /// A store cannot be opened or is in use, or the other one is not empty. What was copied by then is
-/// there, and `resume` goes on with it.
-pub(crate) fn copy(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliError> {
-    block_on(run(options, say))
+/// there, and `resume` continues it.
+pub(crate) fn copy(options: CopyOptions, progress: impl Fn(&str)) -> Result<Copied, CliError> {
+    block_on(run(options, progress))
 }
 
-async fn run(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliError> {
+async fn run(options: CopyOptions, progress: impl Fn(&str)) -> Result<Copied, CliError> {
     let from = Opened::open(&options.from, &options.config).await?;
     let to = Opened::open(&options.to, &options.config).await?;
     let (source, target) = (from.shared(), to.shared());
@@ -174,12 +175,12 @@ async fn run(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliErro
     }
     let node = Incarnation::random(&mut rand::rng());
     let mut both = Both {
-        source: Held::take(&*source, &options.from, node).await?,
-        target: Held::take(&*target, &options.to, node).await?,
+        source: HeldStore::take(&*source, &options.from, node).await?,
+        target: HeldStore::take(&*target, &options.to, node).await?,
     };
-    let copied = both.copy(&options, say).await;
-    both.source.give_back().await;
-    both.target.give_back().await;
+    let copied = both.copy(&options, progress).await;
+    both.source.release().await;
+    both.target.release().await;
     for store in [&source, &target] {
         if let Err(error) = store.close().await {
             tracing::debug!(%error, "a store did not close in order");
@@ -188,7 +189,7 @@ async fn run(options: CopyOptions, say: impl Fn(&str)) -> Result<Copied, CliErro
     copied
 }
 
-/// Whether all was copied before, and only the last mark was missing: it is made now.
+/// Whether an earlier copy is complete but for its last mark, which this sets.
 ///
 /// # Errors
 /// One of the two is no home.
@@ -212,11 +213,11 @@ async fn finish(
     let not_whole = |place: &StoreLocation, from: &str| {
         let message = format!("the store `{}` is a copy that is not whole", place.shown());
         CliError::new(Exit::Conflict, "not_whole", message)
-            .cause(format!("the copy from `{from}` was broken off"))
+            .cause(format!("the copy from `{from}` was interrupted"))
     };
     if let Some(first) = &here.copying_from {
         return Err(not_whole(&options.from, first)
-            .hint(format!("`orx store copy --resume {first} {from}` goes on with it")));
+            .hint(format!("`orx store copy --resume {first} {from}` continues it")));
     }
     if let Some(elsewhere) = &there.moved_to {
         let message =
@@ -226,20 +227,20 @@ async fn finish(
     match &there.copying_from {
         Some(other) if *other != from => {
             Err(not_whole(&options.to, other)
-                .hint("go on with that copy, or copy into an empty store"))
+                .hint("continue that copy, or copy into an empty store"))
         }
         _ => Ok(false),
     }
 }
 
-/// A store that nobody else changes.
-struct Held<'s> {
+/// A store that no other process changes.
+struct HeldStore<'s> {
     store: &'s dyn Store,
     shown: String,
     term: Term,
 }
 
-impl<'s> Held<'s> {
+impl<'s> HeldStore<'s> {
     async fn take(
         store: &'s dyn Store,
         place: &StoreLocation,
@@ -251,13 +252,13 @@ impl<'s> Held<'s> {
                 .cause(by)
                 .hint("stop every coordinator on it, then copy")
         };
-        if let Some(node) = living(store).await? {
-            return Err(in_use(format!("the node `{node}` lives on it")));
+        if let Some(node) = live_node(store).await? {
+            return Err(in_use(format!("the node `{node}` is live on it")));
         }
         let mut held = Self { store, shown: shown.clone(), term: Term { node, epoch: 0 } };
         match held.renew().await {
             Ok(()) => Ok(held),
-            Err(StoreError::Deposed) => Err(in_use("a coordinator leads on it".to_owned())),
+            Err(StoreError::Deposed) => Err(in_use("a coordinator on it is the leader".to_owned())),
             Err(error) => Err(store_error(error)),
         }
     }
@@ -273,30 +274,30 @@ impl<'s> Held<'s> {
         }
     }
 
-    async fn give_back(&self) {
+    async fn release(&self) {
         if let Err(error) = self.store.step_down(self.term).await {
-            tracing::debug!(%error, "the lead runs out by itself");
+            tracing::debug!(%error, "the lease was not given back: it expires by itself");
         }
     }
 }
 
-/// A node that was heard of just now.
-async fn living(store: &dyn Store) -> Result<Option<Name>, CliError> {
+/// The name of a node on this store that is live.
+async fn live_node(store: &dyn Store) -> Result<Option<Name>, CliError> {
     let nodes = store.nodes(wall()).await.map_err(store_error)?;
-    let living = nodes.into_iter().find(|node| node.silent < NODE_LIVES);
-    Ok(living.map(|node| node.report.name))
+    let live = nodes.into_iter().find(|node| node.silent < NODE_LIVES);
+    Ok(live.map(|node| node.report.name))
 }
 
 struct Both<'s> {
-    source: Held<'s>,
-    target: Held<'s>,
+    source: HeldStore<'s>,
+    target: HeldStore<'s>,
 }
 
 impl Both<'_> {
     async fn copy(
         &mut self,
         options: &CopyOptions,
-        say: impl Fn(&str),
+        progress: impl Fn(&str),
     ) -> Result<Copied, CliError> {
         let (source, target) = (self.source.store, self.target.store);
         let mut copied = Copied {
@@ -310,40 +311,40 @@ impl Both<'_> {
             let message = format!("the store `{}` is not empty", self.target.shown);
             return Err(CliError::new(Exit::Conflict, "not_empty", message)
                 .cause(format!("it has job `{}`", there[0].job.id))
-                .hint("copy into an empty one; `--resume` goes on with a copy of the same"));
+                .hint("copy into an empty one; `--resume` continues a copy of the same store"));
         }
         let there = target.schedules(None, 1).await.map_err(store_error)?;
         if let Some(first) = there.first().filter(|_| !options.resume) {
             let message = format!("the store `{}` is not empty", self.target.shown);
             return Err(CliError::new(Exit::Conflict, "not_empty", message)
                 .cause(format!("it has the schedule `{}`", first.id()))
-                .hint("copy into an empty one; `--resume` goes on with a copy of the same"));
+                .hint("copy into an empty one; `--resume` continues a copy of the same store"));
         }
         self.mark_target(Some(options.from.name())).await?;
         let all = total(source).await.map_err(store_error)?;
         let began = tokio::time::Instant::now();
-        let mut said = began;
+        let mut reported_at = began;
         let mut after = None;
         let mut read = JobsRead::default();
         loop {
-            let parcels = source.export(after, PAGE).await.map_err(store_error)?;
-            let Some(last) = parcels.last().map(|parcel| parcel.job.id) else { break };
-            let mut readable = Vec::with_capacity(parcels.len());
-            for parcel in parcels {
-                match &parcel.job.unreadable {
-                    Some(why) => copied.unreadable.job(&parcel.job, why.clone()),
+            let exports = source.export(after, PAGE).await.map_err(store_error)?;
+            let Some(last) = exports.last().map(|export| export.job.id) else { break };
+            let mut readable = Vec::with_capacity(exports.len());
+            for export in exports {
+                match &export.job.unreadable {
+                    Some(why) => copied.unreadable.job(&export.job, why.clone()),
                     None => {
-                        read.add(&parcel);
-                        readable.push(parcel);
+                        read.add(&export);
+                        readable.push(export);
                     }
                 }
             }
-            let parcels = readable;
+            let exports = readable;
             if options.resume {
-                self.same_there(&parcels, after).await?;
+                self.same_there(&exports, after).await?;
             }
-            let ids: Vec<JobId> = parcels.iter().map(|parcel| parcel.job.id).collect();
-            copied.jobs += target.import(parcels).await.map_err(store_error)?;
+            let ids: Vec<JobId> = exports.iter().map(|export| export.job.id).collect();
+            copied.jobs += target.import(exports).await.map_err(store_error)?;
             for id in ids {
                 copied.log_chunks += self.log(id).await.map_err(store_error)?;
             }
@@ -351,10 +352,10 @@ impl Both<'_> {
             for held in [&mut self.source, &mut self.target] {
                 held.renew().await.map_err(store_error)?;
             }
-            if said.elapsed() >= SAY_EVERY {
-                said = tokio::time::Instant::now();
-                let passed = read.jobs + copied.unreadable.job_count;
-                say(&format!("{passed} of {all} jobs"));
+            if reported_at.elapsed() >= PROGRESS_PERIOD {
+                reported_at = tokio::time::Instant::now();
+                let done = read.jobs + copied.unreadable.job_count;
+                progress(&format!("{done} of {all} jobs"));
             }
         }
         copied.keys = self.keys().await.map_err(store_error)?;
@@ -371,17 +372,19 @@ impl Both<'_> {
         let next = source.next_job().await.map_err(store_error)?;
         target.skip_jobs(next).await.map_err(store_error)?;
         copied.next_job = target.next_job().await.map_err(store_error)?.0;
-        // Also what may ride a later sync is on the disk now.
+        // This syncs what may ride a later sync as well.
         target.check_writable().await.map_err(store_error)?;
         if read.jobs + copied.unreadable.job_count != all {
             return Err(not_same("the source has other jobs than it counts"));
         }
         self.compare(read).await?;
-        // One that started meanwhile leads nothing; but what was asked of it is not in the copy.
-        if let Some(node) = living(source).await? {
-            let message = format!("the store `{}` came into use meanwhile", self.source.shown);
+        // A node that started meanwhile did not lead; but it may have accepted jobs that are not in the
+        // copy.
+        if let Some(node) = live_node(source).await? {
+            let message =
+                format!("a node started on the store `{}` during the copy", self.source.shown);
             return Err(CliError::new(Exit::Conflict, "in_use", message)
-                .cause(format!("the node `{node}` lives on it"))
+                .cause(format!("the node `{node}` is live on it"))
                 .hint("stop it, then copy into another empty store"));
         }
         if !copied.unreadable.is_empty() && !options.skip_unreadable {
@@ -401,22 +404,22 @@ impl Both<'_> {
         target.put_home(Home { copying_from, ..home }).await.map_err(store_error)
     }
 
-    /// What is there under an id already must be the same job.
+    /// A job that the target has already under an id must be the same job.
     async fn same_there(
         &self,
-        parcels: &[JobExport],
+        exports: &[JobExport],
         after: Option<JobId>,
     ) -> Result<(), CliError> {
         let there = self.target.store.export(after, PAGE).await.map_err(store_error)?;
         let of = |job: &Job| (job.id, job.created_at, job.name.clone(), job.key.clone());
         for known in &there {
-            let same = parcels.iter().find(|parcel| parcel.job.id == known.job.id);
-            if let Some(parcel) = same
-                && of(&parcel.job) != of(&known.job)
+            let same = exports.iter().find(|export| export.job.id == known.job.id);
+            if let Some(export) = same
+                && of(&export.job) != of(&known.job)
             {
-                let message = format!("job `{}` is another one there", known.job.id);
+                let message = format!("job `{}` of the target is another job", known.job.id);
                 return Err(CliError::new(Exit::Conflict, "not_same", message)
-                    .cause(format!("`{}` has had jobs of its own", self.target.shown))
+                    .cause(format!("`{}` has accepted jobs itself", self.target.shown))
                     .hint("copy into an empty store"));
             }
         }
@@ -452,7 +455,7 @@ impl Both<'_> {
         }
     }
 
-    /// Each with its ledger in one transaction: a copy that is broken off has it whole or not. Answers
+    /// Each with its ledger in one transaction: an interrupted copy has it whole or not at all. Returns
     /// how many rows of ledgers and watched runs were read.
     async fn schedules(&mut self, copied: &mut Copied) -> Result<(u64, u64), StoreError> {
         let (mut rows, mut after) = (0, None);
@@ -492,7 +495,7 @@ impl Both<'_> {
         }
     }
 
-    /// Those of nodes are theirs alone, and end with them. Answers how many were read.
+    /// Tokens of nodes are not copied: each node makes its own. Returns how many were read.
     async fn tokens(&self, copied: &mut Copied) -> Result<u64, StoreError> {
         let tokens = self.source.store.tokens().await?;
         let read = tokens.len() as u64;
@@ -506,8 +509,8 @@ impl Both<'_> {
         Ok(read)
     }
 
-    /// Said only when it is so: the target has the jobs that were read, in the same statuses, and the
-    /// same letters.
+    /// # Errors
+    /// The target has not the jobs that were read, in the same statuses, and the same dead letters.
     async fn compare(&self, read: JobsRead) -> Result<(), CliError> {
         let mut there = self.target.store.queue_counts().await.map_err(store_error)?;
         there.retain(|(_, counts)| *counts != StatusCounts::default());

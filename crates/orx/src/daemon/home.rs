@@ -1,8 +1,8 @@
 //! One home: of several copies of a store one is served, and no other.
 //!
-//! A store that was copied elsewhere by `orx store copy` says so itself. A file that was copied in
-//! another way is known by its id, for as long as the one that it was copied from is still where it
-//! was served. What cannot be told: a copy on another machine, and one of a PostgreSQL database.
+//! `orx store copy` marks its source as moved. A file that was copied in another way is recognised by
+//! its id, for as long as its original is still where it was served. Two copies are not recognised: one
+//! on another machine, and one of a PostgreSQL database.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use orx_store::{Home, Store, sqlite_store_id};
 use super::store::{StoreLocation, store_error};
 use crate::error::{CliError, Exit};
 
-/// Refuses a store that is not to be served, or else notes that it is served here. With `force` it
-/// is the home from now on, whatever it says.
+/// Refuses a store that must not be served, or else records that it is served here. With `force` it
+/// becomes the home, whatever is recorded in it.
 ///
 /// # Errors
 /// It has moved, is not whole, or the one that it is a copy of is still there.
@@ -30,9 +30,9 @@ pub(crate) async fn settle_in(
     refuse_moved(&home, place)?;
     if let Some(from) = &home.copying_from {
         let message = format!("the store `{}` is a copy that is not whole", place.shown());
-        let hint = format!("`orx store copy --resume {from} {}` goes on with it", place.name());
+        let hint = format!("`orx store copy --resume {from} {}` continues it", place.name());
         return Err(conflict("not_whole", message)
-            .cause(format!("the copy from `{from}` was broken off"))
+            .cause(format!("the copy from `{from}` was interrupted"))
             .hint(hint));
     }
     if let Some(file) = place.file() {

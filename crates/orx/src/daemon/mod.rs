@@ -33,7 +33,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, Cli
     ended
 }
 
-/// What tells a daemon to end. A terminal that closes is no reason to drop work; its output is.
+/// The signals that end a daemon. SIGHUP, of a terminal that closes, does not.
 struct ShutdownSignals {
     term: Signal,
     int: Signal,
@@ -46,11 +46,12 @@ impl ShutdownSignals {
     /// Before the daemon starts any program.
     fn new() -> Result<Self, CliError> {
         background::ignore_no_signal_in_jobs();
-        let told = |kind| signal(kind).map_err(|error| failed("could not wait for signals", error));
+        let handle =
+            |kind| signal(kind).map_err(|error| failed("could not wait for signals", error));
         Ok(Self {
-            term: told(SignalKind::terminate())?,
-            int: told(SignalKind::interrupt())?,
-            hup: told(SignalKind::hangup())?,
+            term: handle(SignalKind::terminate())?,
+            int: handle(SignalKind::interrupt())?,
+            hup: handle(SignalKind::hangup())?,
             reload: Box::new(|| ()),
         })
     }

@@ -66,8 +66,8 @@ impl Listen {
             }
             tracing::warn!(
                 %address,
-                "LISTENING WITHOUT TLS BEYOND LOOPBACK: tokens, args and logs can be read and \
-                 changed by whoever is on the network"
+                "LISTENING WITHOUT TLS BEYOND LOOPBACK: anybody on the network can read and change \
+                 tokens, args and logs"
             );
         }
         let limits = limits(server, address, open_files());
@@ -79,8 +79,8 @@ impl Listen {
         Serving { limits: self.limits.clone(), tls }
     }
 
-    /// Whom this node believes when it calls other nodes: `None` where it has no certificate and no
-    /// authority, so that no node speaks TLS.
+    /// The authorities that this node trusts when it calls other nodes. `None` where it has neither a
+    /// certificate nor authorities: then no node uses TLS.
     ///
     /// # Errors
     /// `ORX_CA_FILE` cannot be used.
@@ -110,9 +110,9 @@ fn open_files() -> u64 {
 }
 
 fn limits(config: &ServerConfig, address: SocketAddr, open_files: u64) -> Limits {
-    // The store and the pipes of jobs need files too: strangers must not use up what those need.
-    let room = usize::try_from(open_files / 4 * 3).unwrap_or(usize::MAX).max(8);
-    let connections = (*config.connections as usize).min(room);
+    // The store and the pipes of jobs need files too: connections leave them a quarter.
+    let most = usize::try_from(open_files / 4 * 3).unwrap_or(usize::MAX).max(8);
+    let connections = (*config.connections as usize).min(most);
     if connections < *config.connections as usize {
         tracing::warn!(
             connections,
@@ -150,19 +150,18 @@ impl Certificate {
         Ok(Self { tls: Arc::new(tls), certificates, key })
     }
 
-    /// As the address file tells it to clients on this machine.
+    /// As the address file has it, for clients on this machine.
     pub(crate) fn leaf(&self) -> String {
         STANDARD.encode(self.tls.leaf())
     }
 
-    /// Reads the files again. What is wrong with them is logged, and the certificate in force
-    /// stays.
+    /// Reads the files again. Where they are wrong this logs why, and the certificate in force stays.
     pub(crate) fn reload(&self, state: &StateDir) {
         let replaced = || -> Result<(), CliError> {
             let (chain, secret) = (read_file(&self.certificates)?, read_key(&self.key)?);
-            self.tls
-                .replace(&chain, &secret)
-                .map_err(|error| CliError::usage("the files do not fit").cause(error.to_string()))
+            self.tls.replace(&chain, &secret).map_err(|error| {
+                CliError::usage("the files cannot be used").cause(error.to_string())
+            })
         };
         if let Err(error) = replaced() {
             let cause = error.cause.unwrap_or_default();

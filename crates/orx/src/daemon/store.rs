@@ -16,9 +16,9 @@ const FILE: &str = "orx.db";
 /// Where a store is.
 #[derive(Clone)]
 pub(crate) enum StoreLocation {
-    /// In the file of a state folder, which is of one process at a time.
+    /// In the file of a state folder, which one process holds at a time.
     Folder(PathBuf),
-    /// With its password, which nothing shows.
+    /// A PostgreSQL URL; only [`Self::shown`] may be printed, which leaves its password out.
     Url(String),
 }
 
@@ -79,7 +79,7 @@ pub(crate) enum Opened {
 
 impl Opened {
     /// # Errors
-    /// What [`StoreError`] says of opening.
+    /// The store cannot be opened, with the exit code and hint of [`store_error`].
     pub(crate) async fn open(place: &StoreLocation, config: &Config) -> Result<Self, CliError> {
         let durability = match *config.server.durability {
             StoreDurability::Full => orx_store::Durability::Full,
@@ -114,7 +114,7 @@ impl Opened {
         }
     }
 
-    /// For whoever asks from outside: what the coordinator asks does not wait for it.
+    /// The handle for requests of clients, which the coordinator's requests never wait for.
     pub(crate) fn callers(&self) -> Arc<dyn Store> {
         match self {
             Self::Sqlite(store) => Arc::new(store.callers()),
@@ -122,7 +122,7 @@ impl Opened {
         }
     }
 
-    /// It is of this process alone.
+    /// No other process can use it.
     pub(crate) fn is_exclusive(&self) -> bool {
         match self {
             Self::Sqlite(_) => true,
@@ -130,11 +130,11 @@ impl Opened {
         }
     }
 
-    /// Resolves once it can be used no more, and never otherwise.
+    /// Resolves once the store cannot be used any more, and never otherwise.
     pub(crate) async fn failed(&self) {
         match self {
             Self::Sqlite(store) => store.failed().await,
-            // A server that is away comes back.
+            // A database server that does not answer may come back.
             Self::Postgres(_) => std::future::pending().await,
         }
     }
@@ -152,12 +152,12 @@ pub(crate) fn store_error(error: StoreError) -> CliError {
         StoreError::Tls { .. } => (Exit::Failed, "store_tls"),
         _ => (Exit::Failed, "store"),
     };
-    let mut told = CliError::new(exit, code, error.to_string());
+    let mut shown = CliError::new(exit, code, error.to_string());
     if let Some(source) = std::error::Error::source(&error) {
-        told = told.cause(source.to_string());
+        shown = shown.cause(source.to_string());
     }
     match error.hint() {
-        Some(hint) => told.hint(hint),
-        None => told,
+        Some(hint) => shown.hint(hint),
+        None => shown,
     }
 }

@@ -14,19 +14,19 @@ use crate::clock::wall;
 use crate::config::Config;
 use crate::error::{CliError, Exit};
 
-/// After the grace, what is stuck does not hold the process.
+/// After its grace a worker that has not stopped is abandoned after this time.
 const END_WITHIN: Duration = Duration::from_secs(20);
 
 pub(crate) struct WorkerDaemonOptions {
-    /// Coordinators, the first is tried first; at least one.
+    /// Coordinators in the order in which the worker tries them; at least one.
     pub(crate) urls: Vec<String>,
     pub(crate) token: String,
-    /// `None`: none of them speaks TLS.
+    /// `None`: none of them uses TLS.
     pub(crate) trust: Option<Trust>,
     pub(crate) config: Config,
 }
 
-/// Runs a worker until it is told to stop. Blocks.
+/// Runs a worker until a signal ends it. Blocks.
 ///
 /// # Errors
 /// It cannot start, or no coordinator takes it.
@@ -37,7 +37,7 @@ pub(crate) fn worker(options: WorkerDaemonOptions) -> Result<(), CliError> {
 async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
     let config = options.config;
     let kind = config.transport.kind()?;
-    let mut told = ShutdownSignals::new()?;
+    let mut signals = ShutdownSignals::new()?;
     let http = HttpTransport::new(HttpTransportOptions {
         urls: options.urls.clone(),
         token: Token::new(&options.token),
@@ -52,7 +52,7 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
         let (transport, gateway) = transport::of_worker(kind, http.clone());
         let started = tokio::select! {
             started = Worker::start(settings, transport, gateway) => started,
-            () = told.end() => return Ok(()),
+            () = signals.end() => return Ok(()),
         };
         let worker = started.map_err(|error| {
             CliError::new(Exit::NotAllowed, "worker", "no coordinator takes this worker")
@@ -62,21 +62,21 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
         tracing::info!(incarnation = %worker.incarnation(), "ready");
         tokio::select! {
             Ended::Fenced = worker.ended() => {
-                // All it ran is dead: a new incarnation has nothing to do with it.
-                tracing::warn!("starting anew after the fence");
+                // Its attempts are killed; the new incarnation has nothing of them.
+                tracing::warn!("the worker was fenced: starting another");
             }
-            () = told.end() => {
+            () = signals.end() => {
                 tracing::info!("stopping");
                 let grace = config.worker.stop_grace.0;
                 let within = grace + config.worker.kill_grace.0 + END_WITHIN;
                 tokio::select! {
                     stopped = tokio::time::timeout(within, worker.stop(grace)) => {
                         if stopped.is_err() {
-                            tracing::warn!("something did not end in time: ending anyway");
+                            tracing::warn!("not all attempts ended in time: ending anyway");
                         }
                     }
-                    () = told.end() => {
-                        tracing::warn!("told to stop again: not waiting for what runs");
+                    () = signals.end() => {
+                        tracing::warn!("signalled to stop again: not waiting for running attempts");
                     }
                 }
                 tracing::info!("stopped");
