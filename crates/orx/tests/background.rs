@@ -6,7 +6,7 @@ mod common;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Machine, Said, is_running, orx, read, said, until};
+use common::{CommandResult, Machine, ended, is_running, orx, read, result_of, until};
 
 /// A script of a user's, with `orx` on the path.
 fn script(machine: &Machine, text: &str) -> Command {
@@ -24,17 +24,12 @@ fn script(machine: &Machine, text: &str) -> Command {
     sh
 }
 
-fn sh(machine: &Machine, text: &str) -> Said {
-    said(script(machine, text).output().expect("sh runs"))
+fn sh(machine: &Machine, text: &str) -> CommandResult {
+    result_of(script(machine, text).output().expect("sh runs"))
 }
 
 fn server(machine: &Machine) -> u32 {
     machine.address_pid().filter(|pid| is_running(*pid)).expect("a server in the background")
-}
-
-fn configure(machine: &Machine, text: &str) {
-    std::fs::create_dir_all(machine.path("home/.config/orx")).expect("a folder");
-    std::fs::write(machine.path("home/.config/orx/config.toml"), text).expect("written");
 }
 
 #[test]
@@ -123,7 +118,7 @@ fn limits_that_its_first_caller_lowered_stick_to_no_job() {
 }
 
 /// What a job printed of `/proc/self/status`, without the two signals that are the C library's own.
-fn ignored(job: &Said) -> u64 {
+fn ignored(job: &CommandResult) -> u64 {
     let digits = job.out.trim().strip_prefix("SigIgn:\t").expect("the signals ignored");
     u64::from_str_radix(digits, 16).expect("a set of signals") & !(0b11 << 31)
 }
@@ -199,7 +194,7 @@ fn it_stays_for_its_quiet_time_after_the_end_of_the_last_job() {
 fn readers_start_one_where_a_store_is_and_only_there() {
     let mut machine = Machine::new();
     for args in [&["jobs"][..], &["show", "1"], &["wait", "1"], &["logs", "1"], &["cancel", "1"]] {
-        let nothing = said(machine.command(args).output().expect("orx runs"));
+        let nothing = machine.orx(args);
         assert!(nothing.code == 69 && nothing.err.contains("nothing to look at"), "{nothing:?}");
     }
     assert!(!machine.state().join("orx.db").exists());
@@ -211,7 +206,7 @@ fn readers_start_one_where_a_store_is_and_only_there() {
     assert_eq!(machine.orx(["wait", id.trim()]).code, 0);
     for args in [&["jobs"][..], &["show", id.trim()], &["logs", id.trim()]] {
         assert_eq!(machine.orx(["daemon", "stop"]).code, 0);
-        let read = said(machine.command(args).output().expect("orx runs"));
+        let read = machine.orx(args);
         assert_eq!(read.code, 0, "{args:?}: {read:?}");
     }
 }
@@ -219,24 +214,19 @@ fn readers_start_one_where_a_store_is_and_only_there() {
 #[test]
 fn it_hands_its_folder_over_to_a_server_that_is_started_by_hand() {
     let mut machine = Machine::new();
-    configure(&machine, "[worker]\nstop_grace = \"200ms\"\n");
+    machine.configure("[worker]\nstop_grace = \"200ms\"\n");
     let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300; echo done";
-    let child = machine
-        .command(["run", "--", "sh", "-c", script])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("orx runs");
+    let child = machine.begin(["run", "--", "sh", "-c", script]);
     until("the first try runs", || read(machine.path("work/tries")).lines().count() == 1);
     let first = server(&machine);
     machine.start(&[]);
     assert_ne!(machine.address_pid(), Some(first));
-    let ran = said(child.wait_with_output().expect("ended"));
+    let ran = ended(child);
     assert_eq!((ran.code, ran.out.as_str()), (0, "done\n"), "{ran:?}");
     let job = machine.json(["show", "1"]);
     assert_eq!(job["attempts"][0]["status"], "interrupted");
     assert_eq!(job["ends"]["failed"], 0);
-    // One that was started by hand gives way to nobody.
+    // A server that was started by hand hands its folder over to no other.
     let held = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
     assert!(held.code == 4 && held.err.contains("orx daemon stop"), "{held:?}");
 }
@@ -261,19 +251,19 @@ fn it_is_seen_and_ended() {
 }
 
 #[test]
-fn of_a_folder_that_cannot_be_read_nobody_says_that_no_server_runs_there() {
+fn status_and_stop_of_a_folder_that_cannot_be_read_are_errors() {
     let machine = Machine::new();
     std::fs::write(machine.state(), "").expect("a file where the folder should be");
     for command in ["status", "stop"] {
-        let said = machine.orx(["daemon", command]);
-        assert!(said.code == 69 && said.err.contains("cannot read the state folder"), "{said:?}");
+        let ran = machine.orx(["daemon", command]);
+        assert!(ran.code == 69 && ran.err.contains("cannot read the state folder"), "{ran:?}");
     }
 }
 
 #[test]
 fn a_stop_while_a_job_runs_gives_the_job_back_and_its_caller_waits_for_the_next_server() {
     let machine = Machine::new();
-    configure(&machine, "[worker]\nstop_grace = \"200ms\"\n");
+    machine.configure("[worker]\nstop_grace = \"200ms\"\n");
     let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300";
     assert_eq!(machine.orx(["run", "--detach", "--", "sh", "-c", script]).code, 0);
     until("the first try runs", || read(machine.path("work/tries")).lines().count() == 1);

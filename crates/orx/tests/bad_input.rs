@@ -4,14 +4,14 @@ mod common;
 
 use std::io::{Seek, SeekFrom, Write};
 
-use common::{Machine, SmallDisk, read, said, until};
+use common::{Machine, SmallDisk, read, result_of, until};
 
 /// The exit code, and what the error must name.
 fn refused(machine: &Machine, args: &[&str], code: i32, names: &str) {
-    let said = said(machine.command(args).output().expect("orx runs"));
-    assert_eq!(said.code, code, "{args:?}: {said:?}");
-    assert!(said.err.contains(names), "{args:?} does not name `{names}`: {said:?}");
-    assert!(said.out.is_empty(), "{args:?}: {said:?}");
+    let ran = result_of(machine.command(args).output().expect("orx runs"));
+    assert_eq!(ran.code, code, "{args:?}: {ran:?}");
+    assert!(ran.err.contains(names), "{args:?} does not name `{names}`: {ran:?}");
+    assert!(ran.out.is_empty(), "{args:?}: {ran:?}");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn what_is_not_understood_is_refused_with_the_nearest_name() {
 }
 
 #[test]
-fn a_job_that_is_wrong_is_refused_before_anything_is_kept() {
+fn a_job_that_is_wrong_is_refused_before_anything_is_stored() {
     let machine = Machine::with_server();
     let large = "x".repeat(300 * 1024);
     std::fs::write(machine.path("work/large.json"), format!("\"{large}\"")).expect("written");
@@ -96,13 +96,13 @@ fn an_error_is_one_object_where_json_is_asked_for() {
         assert_eq!((late.code, &error["error"]["code"]), (124, &"timed_out".into()), "{late:?}");
     }
     let mut bare = machine.command(["queue"]);
-    let bare = said(bare.env("ORX_OUTPUT", "json").output().expect("orx runs"));
+    let bare = result_of(bare.env("ORX_OUTPUT", "json").output().expect("orx runs"));
     assert!(bare.code == 2 && bare.err.contains("a command is missing"), "{bare:?}");
     let words: [&[&str]; 4] =
         [&["jobz", "-o", "json"], &["jobz", "-ojson"], &["jobz", "--output=jsonl"], &["jobz"]];
     for args in words {
         let mut command = machine.command(args);
-        let usage = said(command.env("ORX_OUTPUT", "json").output().expect("orx runs"));
+        let usage = result_of(command.env("ORX_OUTPUT", "json").output().expect("orx runs"));
         let error: serde_json::Value = serde_json::from_str(&usage.err).expect("json");
         assert_eq!((usage.code, &error["error"]["code"]), (2, &"usage".into()), "{args:?}");
         assert_eq!(error["error"]["hint"], "did you mean `jobs`?", "{args:?}");
@@ -115,7 +115,7 @@ fn a_token_that_is_missing_wrong_or_open_to_others_is_not_allowed() {
     let url = machine.url();
     let with = |token: &str| {
         let mut command = machine.command(["jobs"]);
-        said(command.env("ORX_URL", &url).env("ORX_TOKEN", token).output().expect("orx runs"))
+        result_of(command.env("ORX_URL", &url).env("ORX_TOKEN", token).output().expect("orx runs"))
     };
     let known = read(machine.state().join("token")).trim().to_owned();
     assert_eq!(with(&known).code, 0);
@@ -125,7 +125,8 @@ fn a_token_that_is_missing_wrong_or_open_to_others_is_not_allowed() {
     assert_eq!(with("nonsense").code, 5);
     let elsewhere = machine.path("elsewhere");
     let mut bare = machine.command(["jobs"]);
-    let bare = said(bare.env("ORX_URL", &url).env("ORX_STATE", elsewhere).output().expect("runs"));
+    let bare =
+        result_of(bare.env("ORX_URL", &url).env("ORX_STATE", elsewhere).output().expect("runs"));
     assert_eq!(bare.code, 5, "{bare:?}");
     let token = machine.state().join("token");
     let mode = std::os::unix::fs::PermissionsExt::from_mode;
@@ -136,13 +137,15 @@ fn a_token_that_is_missing_wrong_or_open_to_others_is_not_allowed() {
 }
 
 #[test]
-fn a_wrong_configuration_is_said_with_its_line() {
+fn a_wrong_configuration_is_refused_with_its_line() {
     let machine = Machine::new();
     let config = machine.path("orx.toml");
     let check = |text: &str| {
         std::fs::write(&config, text).expect("written");
         let path = config.display().to_string();
-        said(machine.command(["config", "check", "--config", &path]).output().expect("orx runs"))
+        result_of(
+            machine.command(["config", "check", "--config", &path]).output().expect("orx runs"),
+        )
     };
     let unknown = check("[server]\nlisen = \"127.0.0.1:1\"\n");
     assert_eq!(unknown.code, 2);
@@ -158,7 +161,7 @@ fn a_wrong_configuration_is_said_with_its_line() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why_and_leaves_all_as_it_is() {
+fn a_server_that_cannot_start_prints_why_and_leaves_all_as_it_is() {
     let mut machine = Machine::with_server();
     let port = machine.url().rsplit(':').next().expect("a port").to_owned();
     let state = machine.state().display().to_string();
@@ -180,7 +183,7 @@ fn a_server_that_cannot_start_says_why_and_leaves_all_as_it_is() {
 }
 
 #[test]
-fn a_server_in_the_background_that_cannot_start_says_why_and_nothing_of_an_older_one() {
+fn a_background_server_that_cannot_start_shows_its_own_reason_and_no_older_one() {
     let machine = Machine::new();
     std::fs::create_dir(machine.state()).expect("a folder");
     std::fs::write(machine.state().join("server.log"), "of an older server\n").expect("written");
@@ -192,7 +195,7 @@ fn a_server_in_the_background_that_cannot_start_says_why_and_nothing_of_an_older
     std::fs::write(machine.path("file"), "").expect("written");
     let file = machine.path("file/state").display().to_string();
     let mut command = machine.command(["enqueue", "x"]);
-    let no_folder = said(command.env("ORX_STATE", &file).output().expect("orx runs"));
+    let no_folder = result_of(command.env("ORX_STATE", &file).output().expect("orx runs"));
     assert!(no_folder.code == 69 && no_folder.err.contains(&file), "{no_folder:?}");
     assert!(no_folder.err.contains("hint: name another with `ORX_STATE`"), "{no_folder:?}");
 }
@@ -213,6 +216,10 @@ fn a_newer_or_damaged_store_is_left_alone() {
     write(60, &99_u32.to_be_bytes());
     let newer = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
     assert!(newer.code == 4 && newer.err.contains("schema 99"), "{newer:?}");
+    let background = machine.orx(["run", "--", "true"]);
+    assert!(background.code == 69 && background.err.contains("schema 99"), "{background:?}");
+    let log = common::read(machine.state().join("server.log"));
+    assert_eq!(log.matches("schema 99").count(), 1, "it is started once: {log}");
     write(0, b"this is no database at all, or no more");
     let damaged = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
     assert!(damaged.code == 1 && damaged.err.contains("is damaged"), "{damaged:?}");
@@ -237,8 +244,8 @@ fn on_a_full_disk_nothing_is_accepted_and_all_goes_on_when_there_is_room() {
     let large = format!("\"{}\"", "x".repeat(200 * 1024));
     let mut refusal = None;
     until("an enqueue is refused", || {
-        let said = machine.orx_in(["enqueue", "x", "-"], large.as_bytes());
-        refusal = (said.code != 0).then_some(said);
+        let ran = machine.orx_in(["enqueue", "x", "-"], large.as_bytes());
+        refusal = (ran.code != 0).then_some(ran);
         refusal.is_some()
     });
     let refusal = refusal.expect("a refusal");
@@ -265,15 +272,15 @@ fn a_folder_that_was_removed_under_a_command_is_named() {
     for (name, value) in machine.command([""; 0]).get_envs() {
         sh.env(name, value.unwrap_or_default());
     }
-    let said = common::said(sh.output().expect("sh runs"));
+    let ran = common::result_of(sh.output().expect("sh runs"));
     assert!(
-        said.code != 0 && said.err.contains("work/gone`, where this runs, was removed"),
-        "{said:?}"
+        ran.code != 0 && ran.err.contains("work/gone`, where this runs, was removed"),
+        "{ran:?}"
     );
 }
 
 #[test]
-fn a_start_on_a_full_disk_says_that_there_is_no_room() {
+fn a_start_on_a_full_disk_reports_that_the_disk_is_full() {
     let machine = Machine::new();
     let _disk = SmallDisk::at(&machine);
     // What is there needs no room, what is shared by the store's connections does.
@@ -281,6 +288,6 @@ fn a_start_on_a_full_disk_says_that_there_is_no_room() {
     assert_eq!(machine.orx(["daemon", "stop"]).code, 0);
     let mut filler = std::fs::File::create(machine.state().join("filler")).expect("a file");
     while filler.write_all(&[0; 4096]).is_ok() {}
-    let said = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
-    assert!(said.code == 75 && said.err.contains("no room on the disk"), "{said:?}");
+    let ran = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
+    assert!(ran.code == 75 && ran.err.contains("no room on the disk"), "{ran:?}");
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use common::{Machine, is_running, read, said, signal, until};
+use common::{Machine, is_running, read, result_of, signal, until};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -104,11 +104,11 @@ fn enqueue(machine: &Machine, jobs: &[Value]) -> Vec<String> {
         })
         .collect();
     let input = lines.join("\n");
-    let said = before_any_death(machine, || {
+    let ran = before_any_death(machine, || {
         machine.orx_in(["enqueue", "--batch", "-", "-o", "json"], input.as_bytes())
     });
-    assert_eq!(said.code, 0, "{said:?}");
-    let answers: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let answers: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
     answers.as_array().expect("a list").iter().map(|answer| answer["id"].to_string()).collect()
 }
 
@@ -116,7 +116,7 @@ fn enqueue(machine: &Machine, jobs: &[Value]) -> Vec<String> {
 fn show(machine: &Machine, job: &str) -> Option<Value> {
     let shown =
         machine.command(["show", "--no-start", job, "-o", "json"]).output().expect("orx runs");
-    serde_json::from_str(&said(shown).out).ok()
+    serde_json::from_str(&result_of(shown).out).ok()
 }
 
 fn count(machine: &Machine, status: &str) -> Option<u64> {
@@ -124,7 +124,7 @@ fn count(machine: &Machine, status: &str) -> Option<u64> {
         .command(["cluster", "status", "--no-start", "-o", "json"])
         .output()
         .expect("orx runs");
-    serde_json::from_str::<Value>(&said(shown).out).ok()?["counts"][status].as_u64()
+    serde_json::from_str::<Value>(&result_of(shown).out).ok()?["counts"][status].as_u64()
 }
 
 fn starts(machine: &Machine, job: &str) -> usize {
@@ -142,7 +142,7 @@ fn machine() -> Machine {
 }
 
 #[test]
-fn a_job_that_kills_its_server_is_given_up_and_a_hundred_neighbours_end() {
+fn a_job_that_kills_its_server_becomes_a_dead_letter_and_a_hundred_neighbours_end() {
     let machine = machine();
     supervised(&machine, |server| {
         until("the server is ready", || count(&machine, "completed").is_some());
@@ -191,7 +191,7 @@ fn several_that_kill_their_server_are_each_found_and_what_must_not_run_twice_run
 }
 
 #[test]
-fn a_run_of_a_schedule_that_kills_its_server_is_given_up_as_any_job_is() {
+fn a_run_of_a_schedule_that_kills_its_server_becomes_a_dead_letter_too() {
     let machine = machine();
     supervised(&machine, |server| {
         until("the server is ready", || count(&machine, "completed").is_some());
@@ -237,7 +237,7 @@ fn one_crash_of_a_server_costs_what_ran_there_nothing_and_a_stop_none_at_all() {
 }
 
 #[test]
-fn a_job_that_kills_the_server_in_the_background_is_given_up_too() {
+fn a_job_that_kills_the_server_in_the_background_becomes_a_dead_letter_too() {
     let machine = machine();
     let run =
         before_any_death(&machine, || machine.orx(["run", "--detach", "--", "sh", "-c", DEADLY]));
@@ -256,12 +256,12 @@ fn a_schedule_whose_runs_kill_their_server_is_paused_and_the_server_stays_up() {
     let machine = Machine::new();
     std::fs::create_dir_all(machine.path("work/starts")).expect("a folder");
     supervised(&machine, |supervisor| {
-        // Starts no server beside the supervisor's, whose death nobody would count.
+        // Starts no server beside the supervisor's: its deaths would not be counted.
         until("a server runs", || machine.orx(["cluster", "status", "--no-start"]).code == 0);
-        let said = before_any_death(&machine, || {
+        let ran = before_any_death(&machine, || {
             machine.orx(["schedule", "add", "killer", "--every", "1s", "--", "sh", "-c", DEADLY])
         });
-        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(ran.code, 0, "{ran:?}");
         until("its runs are poison", || {
             let shown = machine.orx(["schedule", "show", "killer", "--no-start", "-o", "json"]);
             shown.out.contains("were given up as `poison`")

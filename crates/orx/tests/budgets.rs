@@ -15,7 +15,7 @@ use common::{Machine, read, until};
 use http::{connect, head, read_answer};
 use serde_json::Value;
 
-/// So many that reading them all takes long; how many is for whoever measures.
+/// So many that a read of all takes long; a variable sets the number for measurements.
 const JOBS: usize = 20_000;
 const RUNS: usize = 20;
 /// Also on two busy cores. Behind those who list it would be far more.
@@ -41,15 +41,6 @@ leader_lease = \"1h\"
 leader_renew = \"10m\"
 node_heartbeat = \"10m\"
 ";
-
-fn machine(config: &str) -> Machine {
-    let mut machine = Machine::new();
-    let folder = machine.path("home/.config/orx");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join("config.toml"), config).expect("a file");
-    machine.start(&[]);
-    machine
-}
 
 fn number(name: &str, or: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or)
@@ -90,7 +81,7 @@ fn leader(machine: &Machine) -> (Value, Value) {
 }
 
 #[expect(clippy::print_stderr, reason = "figures for whoever measures")]
-fn nobody_waits_for_those_who_list(machine: &Machine, listers: usize) {
+fn no_run_waits_for_lists(machine: &Machine, listers: usize) {
     let listers = number("ORX_TEST_LISTERS", listers);
     add_jobs(machine, number("ORX_TEST_JOBS", JOBS));
     let led = leader(machine);
@@ -140,23 +131,23 @@ fn nobody_waits_for_those_who_list(machine: &Machine, listers: usize) {
 }
 
 #[test]
-fn runs_leases_and_heartbeats_wait_for_nobody_who_lists() {
-    nobody_waits_for_those_who_list(&machine(OFTEN), 8);
+fn runs_leases_and_heartbeats_do_not_wait_for_lists() {
+    no_run_waits_for_lists(&Machine::with_config(OFTEN), 8);
 }
 
 #[test]
-fn runs_leases_and_heartbeats_in_postgresql_wait_for_nobody_who_lists() {
+fn runs_leases_and_heartbeats_in_postgresql_do_not_wait_for_lists() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let database = runtime.block_on(orx_testkit::servers::Database::new());
     let store = format!("[store]\nurl = \"{}\"\n{OFTEN}", database.url());
     // A list there is many short reads: it takes more of them to be in the way.
-    nobody_waits_for_those_who_list(&machine(&store), 32);
+    no_run_waits_for_lists(&Machine::with_config(&store), 32);
 }
 
 #[test]
-fn whoever_looks_at_the_server_writes_nothing() {
-    let machine = machine(SELDOM);
+fn metrics_health_and_status_write_nothing() {
+    let machine = Machine::with_config(SELDOM);
     let (url, token) = (machine.url(), read(machine.state().join("token")));
     let written = || std::fs::read(machine.state().join("orx.db-wal")).expect("the store's log");
     let mut before = written();

@@ -5,9 +5,9 @@ mod common;
 
 use std::io::{Read, Write};
 
-use common::{Machine, Said, read, said, until};
+use common::{CommandResult, Machine, read, result_of, until};
 
-/// Each place has its own, so that a failing line says which leaked.
+/// Each place has its own, so that a failing line names the one that leaked.
 const CANARIES: [&str; 9] = [
     "c4n4ry-arg",
     "c4n4ry-deep",
@@ -22,7 +22,7 @@ const CANARIES: [&str; 9] = [
 ];
 
 fn clean(what: &str, text: &str) {
-    // In base64 too, as standard input is kept.
+    // In base64 too, as standard input is stored.
     let stdin = "YzRuNHJ5LXN0ZGlu";
     for canary in CANARIES.into_iter().chain([stdin]) {
         assert!(!text.contains(canary), "`{canary}` is in {what}:\n{text}");
@@ -35,8 +35,8 @@ struct Canary {
 }
 
 impl Canary {
-    /// Runs a command with all that could go wrong in its environment, and looks at what it says.
-    fn orx(&self, args: &[&str], env: &[(&str, &str)], input: &str) -> Said {
+    /// Runs a command with canaries in its environment, and checks all that it prints.
+    fn orx(&self, args: &[&str], env: &[(&str, &str)], input: &str) -> CommandResult {
         let mut command = self.machine.command(args);
         command.arg("-v").envs(env.iter().copied());
         command.stdin(std::process::Stdio::piped());
@@ -44,9 +44,9 @@ impl Canary {
         let mut child = command.spawn().expect("orx runs");
         // Whoever does not read its input closes the pipe.
         let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
-        let said = said(child.wait_with_output().expect("orx ends"));
-        clean(&format!("{args:?}, {env:?}"), &format!("{}\n{}", said.out, said.err));
-        said
+        let ran = result_of(child.wait_with_output().expect("orx ends"));
+        clean(&format!("{args:?}, {env:?}"), &format!("{}\n{}", ran.out, ran.err));
+        ran
     }
 
     fn quiet(&self, args: &[&str]) -> i32 {
@@ -82,7 +82,7 @@ fn a_canary_put_in_every_place_for_secrets_turns_up_nowhere() {
     let token = read(machine.state().join("token")).trim().to_owned();
     let canary = Canary { machine, token };
 
-    // Args: of a job that ends well, of failing ones, of one that nobody takes, of wrong ones.
+    // Args: of a job that ends well, of failing ones, of one without a handler, of wrong ones.
     let deep = "db:={\"nested\":[{\"api_key\":\"c4n4ry-deep\"}],\"dsn\":\"pg://u:c4n4ry-dsn@h/d\"}";
     let args = ["password=c4n4ry-arg", deep];
     for name in ["orx.noop", "greet", "gone"] {
@@ -171,8 +171,8 @@ fn a_canary_put_in_every_place_for_secrets_turns_up_nowhere() {
         std::fs::write(&file, format!("[context.x]\nurl = \"{url}\"\n")).expect("written");
         let file = file.display().to_string();
         for args in [["config", "check"], ["config", "show"]] {
-            let said = canary.orx(&[args[0], args[1], "--config", &file], &[], "");
-            assert_eq!(said.code, 2);
+            let ran = canary.orx(&[args[0], args[1], "--config", &file], &[], "");
+            assert_eq!(ran.code, 2);
         }
     }
     let down = [("ORX_URL", "http://127.0.0.1:1"), ("ORX_TOKEN", "c4n4ry-plain-token")];
@@ -180,8 +180,8 @@ fn a_canary_put_in_every_place_for_secrets_turns_up_nowhere() {
 
     // Every view, once all has ended that ends.
     until("the jobs have ended", || {
-        let said = canary.machine.orx(["jobs", "--status", "running,dispatched", "-o", "id"]);
-        said.code == 0 && said.out.is_empty()
+        let ran = canary.machine.orx(["jobs", "--status", "running,dispatched", "-o", "id"]);
+        ran.code == 0 && ran.out.is_empty()
     });
     let ids = canary.machine.orx(["jobs", "-o", "id", "--all"]).out;
     assert!(ids.lines().count() >= 10, "{ids}");
@@ -201,8 +201,8 @@ fn a_canary_put_in_every_place_for_secrets_turns_up_nowhere() {
     }
     // A filter answers what a view hides by whether it matches: it must not.
     for filter in ["arg.password:c4n4ry*", "arg.db:*c4n4ry*", "c4n4ry"] {
-        let said = canary.machine.orx(["jobs", "--filter", filter, "-o", "id"]);
-        assert_eq!((said.code, said.out.as_str()), (0, ""), "{filter}");
+        let ran = canary.machine.orx(["jobs", "--filter", filter, "-o", "id"]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{filter}");
     }
     let jobs = canary.http("/api/v1/jobs?limit=100");
     assert!(jobs.starts_with("HTTP/1.1 200"), "{jobs}");

@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Machine, Said, read, said};
+use common::{CommandResult, Machine, read, result_of};
 
 /// What `tests/clients/install` installed.
 fn tool(name: &str) -> PathBuf {
@@ -24,7 +24,7 @@ fn repository(name: &str) -> PathBuf {
 }
 
 /// Run on this machine, with its server as `ORX_URL`, and nothing else of the caller's environment.
-fn run(machine: &Machine, command: &mut Command) -> Said {
+fn run(machine: &Machine, command: &mut Command) -> CommandResult {
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -34,13 +34,13 @@ fn run(machine: &Machine, command: &mut Command) -> Said {
         .env("PYTHONPATH", machine.path("work"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(machine.path("work"));
-    let said = said(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")));
-    assert_eq!(said.code, 0, "{command:?}: {said:?}");
-    said
+    let ran = result_of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+    assert_eq!(ran.code, 0, "{command:?}: {ran:?}");
+    ran
 }
 
-fn completed(machine: &Machine, said: &Said) {
-    assert_eq!(machine.status(said.out.trim()), "completed", "{said:?}");
+fn completed(machine: &Machine, ran: &CommandResult) {
+    assert_eq!(machine.status(ran.out.trim()), "completed", "{ran:?}");
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn a_client_generated_in_python_adds_a_job_waits_reads_its_log_and_lists_schedul
     );
     assert!(!generated.out.contains("WARNING"), "{generated:?}");
     let python = tool("python/bin/python");
-    let said = run(&machine, Command::new(python).arg(repository("tests/clients/python.py")));
-    completed(&machine, &said);
+    let ran = run(&machine, Command::new(python).arg(repository("tests/clients/python.py")));
+    completed(&machine, &ran);
 }
 
 #[test]
@@ -99,6 +99,6 @@ fn a_client_generated_in_typescript_adds_a_job_waits_reads_its_log_and_lists_sch
             .args(["--outDir", "built"])
             .arg(program),
     );
-    let said = run(&machine, Command::new(&node).arg("built/program.js"));
-    completed(&machine, &said);
+    let ran = run(&machine, Command::new(&node).arg("built/program.js"));
+    completed(&machine, &ran);
 }

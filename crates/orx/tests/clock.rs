@@ -16,9 +16,7 @@ const LOOKED: Duration = Duration::from_millis(800);
 
 fn machine(config: &str) -> Machine {
     let mut machine = Machine::with_clock();
-    let folder = machine.path("home/.config/orx");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join("config.toml"), config).expect("a file");
+    machine.configure(config);
     machine.start(&[]);
     machine
 }
@@ -65,7 +63,7 @@ fn a_clock_that_is_set_ends_no_attempt_and_costs_no_outcome() {
     assert!((0..60_000).contains(&took), "it took {took} ms");
 }
 
-/// The runs of a schedule, by what the ledger tells: slot and job.
+/// The runs of a schedule in its ledger: slot and job.
 fn runs(machine: &Machine, id: &str) -> Vec<(i64, i64)> {
     let rows = machine.json(["schedule", "runs", id, "--all"]);
     let run = |row: &serde_json::Value| {
@@ -137,7 +135,7 @@ fn schedules_in_postgresql_go_on_from_the_right_time_too() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let database = runtime.block_on(orx_testkit::servers::Database::new());
-    // So that whoever starts after a kill leads soon.
+    // So that the server that starts after a kill leads soon.
     let lease = "leader_lease = \"4s\"\nleader_renew = \"1s\"\nleader_margin = \"500ms\"\n";
     let store = format!("[store]\nurl = \"{}\"\n{LOOKS}{lease}", database.url());
     schedules_go_on(machine(&store));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Machine, read, said, until};
+use common::{Machine, read, result_of, until};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -19,7 +19,7 @@ fn chosen(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// What was answered, by whoever asked.
+/// The answers that each client got.
 #[derive(Default)]
 struct Answered {
     jobs: BTreeSet<String>,
@@ -33,7 +33,7 @@ fn nothing_answered_is_lost_and_nothing_cancelled_starts_whenever_the_server_is_
     let rounds = chosen("ORX_CRASH_ROUNDS", 8);
     // Shown with a failure: how to have it again.
     let again = format!("ORX_CRASH_SEED={seed} ORX_CRASH_ROUNDS={rounds}\n");
-    std::io::stderr().write_all(again.as_bytes()).expect("said");
+    std::io::stderr().write_all(again.as_bytes()).expect("ran");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut machine = Machine::with_server();
     std::fs::create_dir(machine.path("work/starts")).expect("a folder");
@@ -67,7 +67,7 @@ fn nothing_answered_is_lost_and_nothing_cancelled_starts_whenever_the_server_is_
     assert_eq!(machine.stop(), 0, "{}", machine.log());
 }
 
-/// Enqueues and cancels until told to end; what fails was not answered.
+/// Enqueues and cancels until `over`; what fails was not answered.
 fn trouble(machine: &Machine, answered: &Mutex<Answered>, over: &AtomicBool, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     while !over.load(Ordering::Acquire) {
@@ -76,7 +76,7 @@ fn trouble(machine: &Machine, answered: &Mutex<Answered>, over: &AtomicBool, see
         let script = format!("echo x >> starts/$ORX_JOB_ID; sleep {nap}");
         let delay = if rng.random_bool(0.3) { "200ms" } else { "0" };
         let run = ["run", "--no-start", "--detach", "--in", delay, "--", "sh", "-c", &script];
-        let enqueued = said(machine.command(run).output().expect("orx runs"));
+        let enqueued = result_of(machine.command(run).output().expect("orx runs"));
         if enqueued.code != 0 {
             continue;
         }
@@ -84,7 +84,7 @@ fn trouble(machine: &Machine, answered: &Mutex<Answered>, over: &AtomicBool, see
         answered.lock().jobs.insert(id.clone());
         if rng.random_bool(0.4) {
             let cancel = machine.command(["cancel", &id, "-o", "jsonl"]).output();
-            let cancelled = said(cancel.expect("orx runs"));
+            let cancelled = result_of(cancel.expect("orx runs"));
             if cancelled.code == 0 && cancelled.out.contains("\"cancelled\"") {
                 let starts = starts(machine, &id);
                 answered.lock().cancelled.insert(id, starts);

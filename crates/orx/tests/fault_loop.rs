@@ -1,6 +1,6 @@
 //! Coordinators, workers and their database killed, stopped and cut off, again and again at random
 //! moments, under enqueues, runs and cancels; on SQLite and on PostgreSQL. One checker compares
-//! what everybody wrote down with what the store says in the end.
+//! what all of them wrote down with what the store has in the end.
 //!
 //! `ORX_FAULT_SEED` and `ORX_FAULT_ROUNDS` choose another run.
 
@@ -23,12 +23,12 @@ fn chosen(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn every_promise_holds_on_sqlite_whoever_is_killed_stopped_or_cut_off() {
+fn every_promise_holds_on_sqlite_whatever_is_killed_stopped_or_cut_off() {
     run(Kind::Sqlite);
 }
 
 #[test]
-fn every_promise_holds_on_postgres_whoever_is_killed_stopped_or_cut_off() {
+fn every_promise_holds_on_postgres_whatever_is_killed_stopped_or_cut_off() {
     run(Kind::Postgres);
 }
 
@@ -92,7 +92,7 @@ fn run(kind: Kind) {
     let rounds = chosen("ORX_FAULT_ROUNDS", 7);
     // Shown with a failure: how to have it again.
     let again = format!("{kind:?}: ORX_FAULT_SEED={seed} ORX_FAULT_ROUNDS={rounds}\n");
-    std::io::stderr().write_all(again.as_bytes()).expect("said");
+    std::io::stderr().write_all(again.as_bytes()).expect("ran");
     let mut rng = StdRng::seed_from_u64(seed);
     let cluster = Cluster::start(kind, true);
     let (over, rest, jobs) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
@@ -111,11 +111,11 @@ fn run(kind: Kind) {
             let first = Fault::draw(kind, &mut rng);
             let second = Fault::draw(kind, &mut rng);
             let both = rng.random_bool(0.3) && first.whom() != second.whom();
-            let said = format!(
+            let ran = format!(
                 "{kind:?} {round}: {first:?}{}\n",
                 if both { format!(" {second:?}") } else { String::new() }
             );
-            std::io::stderr().write_all(said.as_bytes()).expect("said");
+            std::io::stderr().write_all(ran.as_bytes()).expect("ran");
             std::thread::scope(|scope| {
                 if both {
                     scope.spawn(|| second.befall(&cluster));
@@ -126,7 +126,7 @@ fn run(kind: Kind) {
         }
         drop(end);
         cluster.history.add(Fact::Quiet {});
-        // Somebody must lead for this one to run: whoever follows a leader that was killed is seen.
+        // A node must lead for this job to run: so the successor of a killed leader is seen.
         until("a last job is accepted", || cluster.enqueue(0, "last", "0", "0").is_some());
         until("every job has ended", || cluster.is_settled());
         cluster.history.add(Fact::Settled {});
@@ -135,7 +135,7 @@ fn run(kind: Kind) {
         }
         drop(rests);
     });
-    all_end_when_told(&cluster, &jobs);
+    all_end_on_sigterm(&cluster, &jobs);
     assert!(jobs.load(Ordering::Relaxed) > rounds * 2, "too little happened to show anything");
     cluster.check(&bounds());
 }
@@ -148,7 +148,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Enqueues, asks again where there was no answer, and cancels, until told to end.
+/// Enqueues, asks again where there was no answer, and cancels, until the end.
 fn trouble(cluster: &Cluster, over: &AtomicBool, jobs: &AtomicU64, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut known: Vec<String> = Vec::new();
@@ -201,7 +201,7 @@ fn watch(cluster: &Cluster, over: &AtomicBool) {
 
 /// Each daemon is told to end while jobs run that do not heed it and clients go on asking. What was
 /// accepted to the last moment is there when they are back.
-fn all_end_when_told(cluster: &Cluster, jobs: &AtomicU64) {
+fn all_end_on_sigterm(cluster: &Cluster, jobs: &AtomicU64) {
     let stuck = (0..cluster.nodes()).find_map(|node| cluster.detach(node, "stuck", "300", "deaf"));
     let stuck = stuck.expect("accepted");
     until("the deaf job runs", || cluster.status(&stuck) == "running");
@@ -213,7 +213,7 @@ fn all_end_when_told(cluster: &Cluster, jobs: &AtomicU64) {
         scope.spawn(move || trouble(cluster, over, jobs, 1));
         let end = Ends(over);
         for who in &all {
-            cluster.tell(who);
+            cluster.terminate(who);
         }
         std::thread::scope(|scope| {
             for who in &all {

@@ -17,7 +17,7 @@ fn runs(cluster: &Cluster, job: &str) -> bool {
 }
 
 /// How many executions of a job have started, and how many of them have ended.
-fn said(cluster: &Cluster, job: &str) -> (usize, usize) {
+fn executions_of(cluster: &Cluster, job: &str) -> (usize, usize) {
     let (mut started, mut ended) = (BTreeSet::new(), BTreeSet::new());
     for record in cluster.history.read() {
         match record.fact {
@@ -54,7 +54,7 @@ fn a_job_of_several_leases_survives_its_coordinators_restart_in_one_attempt() {
     end(&cluster);
     let shown = cluster.show(&job);
     assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1));
-    assert_eq!(said(&cluster, &job), (1, 1));
+    assert_eq!(executions_of(&cluster, &job), (1, 1));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_worker_that_was_stopped_past_its_lease_changes_nothing_and_ends_what_it_no_
     until("it runs there", || runs(&cluster, &long));
     let both_there = first(&short).worker_name.as_str() == holder;
     cluster.resume(&holder);
-    until("the first process of the job was ended", || said(&cluster, &long) == (2, 1));
+    until("the first process of the job was ended", || executions_of(&cluster, &long) == (2, 1));
     assert_eq!(cluster.show(&long).job.status, JobStatus::Running, "its second attempt goes on");
     let lost = first(&long);
     assert_eq!(lost.status, AttemptStatus::Lost, "the late end of the first changed nothing");
@@ -87,7 +87,7 @@ fn a_worker_that_was_stopped_past_its_lease_changes_nothing_and_ends_what_it_no_
 }
 
 #[test]
-fn a_coordinator_that_was_stopped_gives_up_no_worker_that_it_could_not_hear() {
+fn a_coordinator_that_was_stopped_loses_no_worker_whose_heartbeats_it_missed() {
     let cluster = Cluster::start(Kind::Sqlite, false);
     let job = cluster.detach(0, "long", "20", "").expect("accepted");
     until("it runs", || runs(&cluster, &job));
@@ -156,7 +156,7 @@ fn a_worker_moves_on_when_its_coordinator_is_killed_and_its_job_completes_in_one
 }
 
 #[test]
-fn a_worker_that_is_told_to_end_lets_what_runs_end_within_its_grace_and_gives_back_the_rest() {
+fn a_worker_that_gets_sigterm_lets_attempts_end_within_its_grace_and_releases_the_rest() {
     let cluster = Cluster::start_with(Kind::Sqlite, false, Duration::from_secs(6));
     cluster.kill("w2");
     until("it is given up", || cluster.live_workers() == 1);
@@ -164,7 +164,7 @@ fn a_worker_that_is_told_to_end_lets_what_runs_end_within_its_grace_and_gives_ba
     let short = cluster.detach(0, "short", go.to_str().expect("text"), "").expect("accepted");
     let long = cluster.detach(0, "long", later.to_str().expect("text"), "").expect("accepted");
     until("both run", || runs(&cluster, &short) && runs(&cluster, &long));
-    cluster.tell("w1");
+    cluster.terminate("w1");
     until("the coordinator hears of it", || {
         let list = cluster.json(&["worker", "list"]);
         list.is_some_and(|list| list[0]["state"] == "draining")
@@ -184,7 +184,7 @@ fn a_worker_that_is_told_to_end_lets_what_runs_end_within_its_grace_and_gives_ba
     assert_eq!((long.job.status, long.job.attempt), (JobStatus::Completed, 2));
 }
 
-/// It is told of the leader by the address that nodes use among each other, which leads nowhere from
+/// It learns the leader's address that nodes use among each other, which leads nowhere from
 /// where it stands.
 #[test]
 fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reaches() {
@@ -218,7 +218,7 @@ fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reache
 
 /// Its database answers nothing, a worker is stopped, and clients wait for jobs.
 #[test]
-fn a_coordinator_ends_when_it_is_told_though_nobody_answers_it() {
+fn a_coordinator_ends_on_sigterm_though_its_peers_do_not_answer() {
     let cluster = Cluster::start(Kind::Postgres, false);
     let job = cluster.detach(0, "long", "300", "").expect("accepted");
     until("it runs", || runs(&cluster, &job));
@@ -227,7 +227,7 @@ fn a_coordinator_ends_when_it_is_told_though_nobody_answers_it() {
     cluster.stop("w1");
     cluster.stop("db");
     for who in ["c1", "c2"] {
-        cluster.tell(who);
+        cluster.terminate(who);
     }
     for who in ["c1", "c2"] {
         cluster.ended(who);
@@ -249,12 +249,9 @@ fn a_coordinator_ends_when_it_is_told_though_nobody_answers_it() {
 /// On one machine: the worker is inside the server, which is stopped for longer than a lease.
 #[test]
 fn a_whole_server_that_was_stopped_goes_on_with_its_jobs() {
-    let mut machine = Machine::new();
     let config = "[cluster]\nlease = \"2s\"\nheartbeat = \"500ms\"\nmonitor = \"500ms\"\n\
                   leader_lease = \"4s\"\nleader_renew = \"1s\"\nleader_margin = \"500ms\"\n";
-    std::fs::create_dir_all(machine.path("home/.config/orx")).expect("a folder");
-    std::fs::write(machine.path("home/.config/orx/config.toml"), config).expect("written");
-    machine.start(&[]);
+    let machine = Machine::with_config(config);
     let run = machine.orx(["run", "--detach", "--", "sleep", "8"]);
     let job = run.out.trim().to_owned();
     until("it runs", || machine.status(&job) == "running");

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::{Child, Stdio};
 
-use common::{Machine, is_running, read, signal, until};
+use common::{Machine, is_running, read, signal, two_nodes, until};
 use orx_model::Timestamp;
 use orx_testkit::servers::Database;
 use serde_json::{Value, json};
@@ -31,19 +31,11 @@ impl Drop for Worker {
     }
 }
 
-/// Starts a coordinator of that name on the database, with more of a configuration.
-fn coordinate_on(database: &Database, machine: &mut Machine, name: &str, more: &str) {
-    let text = format!("[store]\nurl = \"{}\"\n{more}", database.url());
-    std::fs::write(machine.path("pg.toml"), text).expect("written");
-    let config = machine.path("pg.toml").to_str().expect("text").to_owned();
-    machine.coordinate_with("127.0.0.1:0", &["--config", &config, "--name", name]);
-}
-
 fn workers(machine: &Machine) -> Vec<Value> {
     machine.json(["worker", "list"]).as_array().expect("a list").clone()
 }
 
-/// As a person reads it, of the one of that name that is not given up.
+/// Of the worker of that name that is not fenced, as a person reads it.
 fn state(machine: &Machine, name: &str) -> String {
     let list = machine.orx(["worker", "list", "-o", "tsv", "--no-header"]).out;
     let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
@@ -64,8 +56,8 @@ fn worker_of(machine: &Machine, job: &str) -> String {
 /// All in one request.
 fn enqueue(machine: &Machine, jobs: &[Value]) {
     let lines: Vec<String> = jobs.iter().map(Value::to_string).collect();
-    let said = machine.orx_in(["enqueue", "--batch", "-"], lines.join("\n").as_bytes());
-    assert_eq!(said.code, 0, "{said:?}");
+    let ran = machine.orx_in(["enqueue", "--batch", "-"], lines.join("\n").as_bytes());
+    assert_eq!(ran.code, 0, "{ran:?}");
 }
 
 #[test]
@@ -195,7 +187,7 @@ fn pid(machine: &Machine, attempt: u32) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_worker_that_is_told_to_end_gives_back_what_runs_and_says_goodbye() {
+fn a_worker_that_gets_sigterm_releases_its_attempts_and_deregisters() {
     let mut machine = Machine::new();
     machine.coordinate("127.0.0.1:0");
     let config = machine.path("w.toml");
@@ -213,13 +205,10 @@ fn a_worker_that_is_told_to_end_gives_back_what_runs_and_says_goodbye() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_coordinator_answers_any_call_and_the_leader_hears_of_it() {
+async fn any_coordinator_answers_any_call_and_the_leader_is_notified() {
     let database = Database::new().await;
-    let (mut first, mut second) = (Machine::new(), Machine::new());
-    coordinate_on(&database, &mut first, "n1", "");
-    coordinate_on(&database, &mut second, "n2", "");
+    let (mut first, second) = two_nodes(&database.url(), "");
     let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
-    until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
     let leads: Vec<bool> = nodes(&second)
         .as_array()
         .expect("a list")
@@ -243,7 +232,7 @@ async fn any_coordinator_answers_any_call_and_the_leader_hears_of_it() {
     until("it is cancelled", || second.status(&job) == "cancelled");
     assert!(follow.wait().expect("ended").code().is_some());
 
-    // Told to end, the leader hands over at once: nobody waits for its lease to run out.
+    // On SIGTERM the leader steps down at once: its lease need not expire first.
     assert_eq!(first.stop(), 0, "{}", first.log());
     let ran = second.orx(["run", "--", "echo", "on"]);
     assert_eq!((ran.out.as_str(), ran.code), ("on\n", 0), "{ran:?}");
@@ -251,17 +240,13 @@ async fn any_coordinator_answers_any_call_and_the_leader_hears_of_it() {
     assert_eq!((list.as_array().map(Vec::len), &list[0]["leads"]), (Some(1), &true.into()));
 }
 
-/// Every period is so long that none of them ends within the test: whatever happens is told.
+/// Every period is so long that none ends within the test: what happens, a notification brings about.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_taken_in_by_a_follower_is_started_because_the_leader_is_told() {
+async fn a_job_accepted_by_a_follower_is_started_because_the_leader_is_notified() {
     let database = Database::new().await;
-    let (mut first, mut second) = (Machine::new(), Machine::new());
     let periods = "[cluster]\nlease = \"1h\"\nheartbeat = \"10m\"\nmonitor = \"10m\"\n\
                    leader_lease = \"1h\"\nleader_renew = \"10m\"\nnode_heartbeat = \"10m\"\n";
-    coordinate_on(&database, &mut first, "n1", periods);
-    coordinate_on(&database, &mut second, "n2", periods);
-    let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
-    until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
+    let (first, second) = two_nodes(&database.url(), periods);
     let _worker = Worker::start(&first, "w1", &[]);
     for _ in 0..3 {
         let job = detached(&second, "true");
@@ -280,13 +265,9 @@ async fn a_job_taken_in_by_a_follower_is_started_because_the_leader_is_told() {
 
 /// Without a word of the other node they would look by themselves only after 10 s.
 #[tokio::test(flavor = "multi_thread")]
-async fn those_who_wait_and_follow_at_one_node_hear_at_once_what_another_records() {
+async fn waits_and_followers_at_one_node_see_at_once_what_another_records() {
     let database = Database::new().await;
-    let (mut first, mut second) = (Machine::new(), Machine::new());
-    coordinate_on(&database, &mut first, "n1", "");
-    coordinate_on(&database, &mut second, "n2", "");
-    let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
-    until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
+    let (first, second) = two_nodes(&database.url(), "");
     let _worker = Worker::start(&first, "w1", &[]);
     let script = "echo one; until [ -e go ]; do sleep 0.02; done; echo two; rm go; \
                   until [ -e end ]; do sleep 0.02; done; rm end";
@@ -308,15 +289,11 @@ async fn those_who_wait_and_follow_at_one_node_hear_at_once_what_another_records
     }
 }
 
-/// Of several rounds the best counts: how long a busy machine takes says nothing.
+/// The best of several rounds counts: a busy machine may take any time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_that_one_node_records_is_seen_at_another_within_a_tenth_of_a_second() {
     let database = Database::new().await;
-    let (mut first, mut second) = (Machine::new(), Machine::new());
-    coordinate_on(&database, &mut first, "n1", "");
-    coordinate_on(&database, &mut second, "n2", "");
-    let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
-    until("both are there", || nodes(&first).as_array().is_some_and(|nodes| nodes.len() == 2));
+    let (first, second) = two_nodes(&database.url(), "");
     let _worker = Worker::start(&first, "w1", &[]);
     let ended = |job: &str| -> Timestamp {
         let shown = first.json(["show", job]);
@@ -365,7 +342,7 @@ fn exit_of(mut child: Child) -> Timestamp {
 async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
     let database = Database::new().await;
     let mut machine = Machine::new();
-    coordinate_on(&database, &mut machine, "n1", "");
+    machine.coordinate_on(&database.url(), "n1", "");
     let _worker = Worker::start(&machine, "w1", &[]);
 
     let held = database.hold_writes("logs").await;
@@ -384,7 +361,7 @@ async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
 async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
     let database = Database::new().await;
     let mut machine = Machine::new();
-    coordinate_on(&database, &mut machine, "n1", "");
+    machine.coordinate_on(&database.url(), "n1", "");
     let _worker = Worker::start(&machine, "w1", &[]);
     let busy = detached(&machine, "sleep 600");
     let first = detached(&machine, "while [ ! -e go ]; do sleep 0.02; done");

@@ -2,17 +2,13 @@
 
 mod common;
 
-use common::{Machine, Said, said};
+use common::{CommandResult, Machine, ids, value};
 use serde_json::{Value, json};
 
-fn value(said: &Said) -> Value {
-    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
-}
-
-fn import(machine: &Machine, tab: &str, more: &[&str]) -> Said {
+fn import(machine: &Machine, tab: &str, more: &[&str]) -> CommandResult {
     std::fs::write(machine.path("work/tab"), tab).expect("written");
     let args = [&["schedule", "import", "tab", "--zone", "UTC"], more].concat();
-    said(machine.command(args).output().expect("orx runs"))
+    machine.orx(args)
 }
 
 /// Of each schedule when it is due and what it runs.
@@ -30,7 +26,7 @@ fn runs(machine: &Machine) -> Vec<String> {
 }
 
 #[test]
-fn a_crontab_imported_again_gives_what_the_file_says() {
+fn a_crontab_imported_again_makes_schedules_equal_to_the_file() {
     let machine = Machine::with_server();
     let first = "0 1 * * * /x/run a\n0 2 * * * /x/run a\n0 3 * * * /x/other\n0 4 * * * /x/third\n";
     let made = import(&machine, first, &["--yes"]);
@@ -51,7 +47,7 @@ fn a_crontab_imported_again_gives_what_the_file_says() {
         assert_eq!(one["change"], "unchanged", "{one}");
     }
 
-    // What somebody changed stays, whatever the file says, until it is told otherwise.
+    // A change by `schedule set` stays, whatever the file has, until `--overwrite`.
     let third = again[2]["id"].as_str().expect("an id");
     assert_eq!(machine.orx(["schedule", "set", third, "--cron", "5 4 * * *"]).code, 0);
     let shown = machine.json(["schedule", "show", third]);
@@ -90,18 +86,18 @@ fn a_dry_run_needs_no_server_and_shows_each_line() {
     assert_eq!(first["command"], "cd /srv && ./backup.sh --all");
     assert_eq!(first["due"].as_array().map(Vec::len), Some(3));
     assert_eq!(dry[1]["folder"], "/srv");
-    let said = import(&machine, tab, &["--dry-run"]);
+    let ran = import(&machine, tab, &["--dry-run"]);
     for part in ["line 2: cron-backup.sh-", "next 2", "in UTC", "folder "] {
-        assert!(said.out.contains(part), "{part}: {said:?}");
+        assert!(ran.out.contains(part), "{part}: {ran:?}");
     }
     for part in ["no server was reached", "--overlap allow", "--catch-up none", "--cwd DIR"] {
-        assert!(said.err.contains(part), "{part}: {said:?}");
+        assert!(ran.err.contains(part), "{part}: {ran:?}");
     }
     let home = machine.path("home");
-    assert!(said.out.contains(home.to_str().expect("text")), "{said:?}");
+    assert!(ran.out.contains(home.to_str().expect("text")), "{ran:?}");
     let same = ["--dry-run", "--overlap", "allow", "--catch-up", "none", "--cwd", "/"];
-    let said = import(&machine, tab, &same);
-    assert!(!said.err.contains("unlike cron"), "{said:?}");
+    let ran = import(&machine, tab, &same);
+    assert!(!ran.err.contains("unlike cron"), "{ran:?}");
 }
 
 #[test]
@@ -138,7 +134,7 @@ fn what_cannot_be_understood_is_left_out_when_asked_with_what_hangs_on_it() {
     let pruned = import(&machine, tab, &["--yes", "--skip-bad", "--prune"]);
     assert!(pruned.code == 2 && pruned.err.contains("make comments of them"), "{pruned:?}");
     assert!(!pruned.err.contains("line 1: "), "nothing is wrong with line 1: {pruned:?}");
-    // What that hint says can be done.
+    // What that hint recommends works.
     let tab = "@reboot /x/start\n0 1 * * * /x/fine\n";
     let pruned = import(&machine, tab, &["--yes", "--skip-bad", "--prune"]);
     assert_eq!(pruned.code, 0, "{pruned:?}");
@@ -172,7 +168,7 @@ fn an_export_is_what_apply_reads() {
     assert_eq!(machine.orx(["schedule", "apply", "-f", "all.toml"]).code, 0);
     assert_eq!(machine.orx(["schedule", "diff", "-f", "all.toml"]).code, 0);
 
-    // What a server does not tell cannot be written back by mistake.
+    // A value that a server masks cannot be written back by mistake.
     let fine = machine.orx(["schedule", "list", "-o", "id"]).out;
     let fine = fine.lines().find(|id| id.contains("fine")).expect("an id");
     let file = machine.orx(["schedule", "export", fine]);
@@ -180,4 +176,93 @@ fn an_export_is_what_apply_reads() {
     std::fs::write(machine.path("work/all.toml"), &file.out).expect("written");
     let refused = machine.orx(["schedule", "apply", "-f", "all.toml"]);
     assert!(refused.code == 2 && refused.err.contains("masked"), "{refused:?}");
+}
+
+const CRONTAB: &str = "\
+# what the machine does at night
+SHELL=/bin/bash
+GREETING=\"hello there\"
+MAILTO=me@example.org
+CRON_TZ=Europe/Berlin
+30 2 * * mon-fri echo \"$GREETING ${BASH_VERSION:+bash}\"; pwd; cat%one%two\\%
+CRON_TZ=
+0 0 * * 7 echo plain
+";
+
+#[test]
+fn a_crontab_is_shown_then_taken_over_and_means_what_cron_means() {
+    let machine = Machine::with_server();
+    std::fs::write(machine.path("work/tab"), CRONTAB).expect("written");
+    let dry = machine.orx(["schedule", "import", "tab", "--zone", "UTC", "--dry-run"]);
+    assert!(dry.code == 0 && dry.out.matches("would be created").count() == 2, "{dry:?}");
+    assert!(dry.err.contains("line 4: `MAILTO` is left out"), "{dry:?}");
+    let asked = machine.orx(["schedule", "import", "tab", "--zone", "UTC"]);
+    assert!(asked.code == 2 && asked.err.contains("--yes"), "{asked:?}");
+    let piped = machine.orx_in(["schedule", "import", "--zone", "UTC"], CRONTAB.as_bytes());
+    assert!(piped.code == 2 && piped.err.contains("nobody can answer"), "{piped:?}");
+    assert_eq!(ids(&machine), [""; 0]);
+
+    let import = ["schedule", "import", "--zone", "UTC", "--yes", "-o", "json"];
+    let made = machine.orx_in(import, CRONTAB.as_bytes());
+    assert_eq!(made.code, 0, "{made:?}");
+    let made = value(&made);
+    assert!(made.as_array().expect("a list").iter().all(|one| one["change"] == "created"));
+    let id = made[0]["id"].as_str().expect("an id").to_owned();
+    let first = machine.json(["schedule", "show", &id]);
+    assert_eq!(first["spec"]["zone"], "Europe/Berlin");
+    let command = &first["spec"]["job"]["command"];
+    let line = r#"echo "$GREETING ${BASH_VERSION:+bash}"; pwd; cat"#;
+    assert_eq!(command["argv"], json!(["/bin/bash", "-c", line]));
+    assert_eq!(command["env"], json!({"GREETING": "hello there", "SHELL": "/bin/bash"}));
+    let second = made[1]["id"].as_str().expect("an id");
+    assert_eq!(machine.json(["schedule", "show", second])["spec"]["zone"], "UTC");
+
+    let again = value(&machine.orx_in(import, CRONTAB.as_bytes()));
+    for one in again.as_array().expect("a list") {
+        assert_eq!((&one["change"], &one["version"]), (&json!("unchanged"), &json!(1)));
+        assert!(one["dry_run"].is_null(), "{one}");
+    }
+    // Another time of the same command is the same schedule, changed.
+    let moved = value(&machine.orx_in(import, CRONTAB.replace("30 2", "31 2").as_bytes()));
+    assert_eq!((&moved[0]["id"], &moved[0]["change"]), (&json!(id), &json!("changed")));
+    assert_eq!(moved[0]["fields"][0]["field"], "cron");
+    assert_eq!(moved[1]["change"], "unchanged");
+
+    let run = machine.orx(["schedule", "trigger", &id, "--follow"]);
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!((lines[0], &lines[2..]), ("hello there bash", ["one", "two%"].as_slice()));
+}
+
+#[test]
+fn a_crontab_that_cannot_be_understood_is_refused_line_by_line() {
+    let machine = Machine::with_server();
+    let tab = "@reboot echo x\n5 25 * * * echo x\n* * * *\n@dayly x\nCRON_TZ=Mars/Base\n\
+               0 0 * * mon-sat-sun x\n0 0 1 1 * fine\n";
+    std::fs::write(machine.path("work/tab"), tab).expect("written");
+    for more in ["--yes", "--dry-run"] {
+        let ran = machine.orx(["schedule", "import", "tab", more]);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        for says in [
+            "line 1: ",
+            "`@reboot`: a schedule has due times",
+            "line 2: expected 0 to 23 in the hour field, found `25`",
+            "line 3: ",
+            "found 4 columns in `* * * *`",
+            "line 4: ",
+            "`@daily`",
+            "line 5: `CRON_TZ`: ",
+            "`Mars/Base`",
+            "line 6: ",
+            "day of week field",
+        ] {
+            assert!(ran.err.contains(says), "{says}: {}", ran.err);
+        }
+        assert!(!ran.err.contains("line 7"), "{}", ran.err);
+    }
+    let error = machine.orx(["schedule", "import", "tab", "--yes", "-o", "json"]);
+    let error: Value = serde_json::from_str(&error.err).expect("one value");
+    assert_eq!(error["error"]["code"], "usage");
+    assert_eq!(machine.orx(["schedule", "import", "nothing"]).code, 2);
+    assert_eq!(ids(&machine), [""; 0]);
 }

@@ -31,8 +31,8 @@ fn large_jobs_listed_by_slow_readers_cost_a_server_little_memory() {
         let lines: String = (0..JOBS / 3)
             .map(|n| format!("{{\"name\":\"large\",\"args\":{{\"n\":{n},\"x\":\"{args}\"}}}}\n"))
             .collect();
-        let said = machine.orx_in(["enqueue", "--batch", "-"], lines.as_bytes());
-        assert_eq!(said.code, 0, "{some}: {}", said.err);
+        let ran = machine.orx_in(["enqueue", "--batch", "-"], lines.as_bytes());
+        assert_eq!(ran.code, 0, "{some}: {}", ran.err);
     }
     // One that has not yet taken them in.
     machine.stop();

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Machine, orx, said, until};
+use common::{Machine, orx, result_of, until};
 
 const FILES: usize = 1_000;
 
@@ -105,7 +105,8 @@ done
     assert!(jobs.iter().all(|job| job["status"] == "completed"));
     for n in 0..FILES {
         let packed = output.join(format!("{n:04}.gz"));
-        let unpacked = said(Command::new("gzip").arg("-dc").arg(&packed).output().expect("gzip"));
+        let unpacked =
+            result_of(Command::new("gzip").arg("-dc").arg(&packed).output().expect("gzip"));
         let mut original = Vec::new();
         std::fs::File::open(input.join(format!("{n:04}")))
             .expect("the original")

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{Machine, Said, read, said, signal, until};
+use common::{CommandResult, Machine, read, result_of, signal, until};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// An authority, and certificates from it.
@@ -47,7 +47,7 @@ fn start(machine: &mut Machine, more: &[&str]) {
 }
 
 /// As a client on another machine: the server's address, a token, perhaps its authority.
-fn from_afar(machine: &Machine, url: &str, ca: Option<&str>, args: &[&str]) -> Said {
+fn from_afar(machine: &Machine, url: &str, ca: Option<&str>, args: &[&str]) -> CommandResult {
     let mut command = machine.command(args);
     command
         .env("ORX_STATE", machine.path("elsewhere"))
@@ -56,11 +56,11 @@ fn from_afar(machine: &Machine, url: &str, ca: Option<&str>, args: &[&str]) -> S
     if let Some(ca) = ca {
         command.env("ORX_CA_FILE", machine.path(ca));
     }
-    said(command.output().expect("orx runs"))
+    result_of(command.output().expect("orx runs"))
 }
 
 #[test]
-fn jobs_run_over_tls_for_who_believes_the_authority() {
+fn jobs_run_over_tls_for_clients_that_trust_the_authority() {
     let mut machine = Machine::new();
     let (authority, other) = (Authority::new(), Authority::new());
     authority.write(&machine.path("ca.pem"));
@@ -70,7 +70,7 @@ fn jobs_run_over_tls_for_who_believes_the_authority() {
     let url = machine.url();
     assert!(url.starts_with("https://127.0.0.1:"), "{url}");
 
-    // On this machine, with nothing said.
+    // On this machine, without flags and variables.
     let here = machine.orx(["run", "--", "sh", "-c", "echo over; exit 3"]);
     assert_eq!((here.code, here.out.as_str()), (3, "over\n"), "{here:?}");
 
@@ -98,13 +98,13 @@ fn jobs_run_over_tls_for_who_believes_the_authority() {
     // The system's authorities, as `SSL_CERT_FILE` names them.
     let mut command = machine.command(["jobs"]);
     command.env("ORX_URL", &url).env("SSL_CERT_FILE", machine.path("ca.pem"));
-    assert_eq!(said(command.output().expect("orx runs")).code, 0);
+    assert_eq!(result_of(command.output().expect("orx runs")).code, 0);
 
-    // A context with what a client elsewhere needs; the first of its servers is away.
+    // A context with what a client elsewhere needs; the first of its servers does not run.
     let token = read(machine.state().join("token"));
     std::fs::write(machine.path("afar.token"), token).expect("written");
     assert_eq!(
-        said(
+        result_of(
             std::process::Command::new("chmod")
                 .arg("600")
                 .arg(machine.path("afar.token"))
@@ -126,16 +126,16 @@ fn jobs_run_over_tls_for_who_believes_the_authority() {
         all.extend(args);
         let mut command = machine.command(all);
         command.env("ORX_STATE", machine.path("elsewhere"));
-        let said = said(command.output().expect("orx runs"));
-        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+        let ran = result_of(command.output().expect("orx runs"));
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
     }
     // The same, for reading only.
     let config = read(machine.path("orx.toml")) + "read_only = true\n";
     std::fs::write(machine.path("orx.toml"), config).expect("written");
     for (args, code) in [(["show", "1"], 0), (["cancel", "1"], 5), (["enqueue", "x"], 5)] {
         let all = ["--config", &file, "--context", "afar", args[0], args[1]];
-        let said = machine.orx(all);
-        assert_eq!(said.code, code, "{args:?}: {said:?}");
+        let ran = machine.orx(all);
+        assert_eq!(ran.code, code, "{args:?}: {ran:?}");
     }
     assert_eq!(machine.stop(), 0, "{}", machine.log());
 }
@@ -158,8 +158,8 @@ fn a_worker_elsewhere_takes_jobs_over_tls_with_a_token_for_that_alone() {
         .env("ORX_CA_FILE", machine.path("ca.pem"))
         .stderr(Stdio::null());
     let mut worker = command.spawn().expect("orx runs");
-    let said = machine.orx(["run", "--require", "place=afar", "--", "echo", "afar"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "afar\n"), "{said:?}");
+    let ran = machine.orx(["run", "--require", "place=afar", "--", "echo", "afar"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "afar\n"), "{ran:?}");
     signal(worker.id(), "TERM");
     assert!(worker.wait().expect("ended").success());
 }
@@ -177,7 +177,7 @@ fn http_where_https_is_spoken_and_the_other_way_round_is_explained() {
     assert!(plain.err.contains("`https://`"), "{plain:?}");
     let name = from_afar(&machine, &url, Some("ca.pem"), &["jobs"]);
     assert!(name.code == 69 && name.err.contains("for another name"), "{name:?}");
-    // As openssl makes one by itself unless told otherwise.
+    // As openssl makes one by default.
     let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("params");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
@@ -187,8 +187,8 @@ fn http_where_https_is_spoken_and_the_other_way_round_is_explained() {
     }
     signal(machine.address_pid().expect("a process"), "HUP");
     until("the kind of certificate is explained", || {
-        let said = from_afar(&machine, &url, Some("own.pem"), &["jobs"]);
-        said.code == 69 && said.err.contains("CA:FALSE")
+        let ran = from_afar(&machine, &url, Some("own.pem"), &["jobs"]);
+        ran.code == 69 && ran.err.contains("CA:FALSE")
     });
     // On this machine the certificate is known by the address file, whatever name it is for.
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
@@ -233,16 +233,16 @@ fn a_key_that_others_can_read_or_that_does_not_fit_is_refused() {
     let server = |cert: &Path, key: &Path| {
         let mut command = machine.command(["daemon", "server", "--listen", "127.0.0.1:0"]);
         command.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key);
-        said(command.output().expect("orx runs"))
+        result_of(command.output().expect("orx runs"))
     };
     let mode = |mode| {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("chmod");
     };
     for open in [0o644, 0o604, 0o660] {
         mode(open);
-        let said = server(&cert, &key);
-        assert!(said.code == 2 && said.err.contains("can be read by others"), "{said:?}");
-        assert!(said.err.contains("chmod 600"), "{said:?}");
+        let ran = server(&cert, &key);
+        assert!(ran.code == 2 && ran.err.contains("can be read by others"), "{ran:?}");
+        assert!(ran.err.contains("chmod 600"), "{ran:?}");
     }
     mode(0o600);
     let fresh = KeyPair::generate().expect("a key").serialize_pem();
@@ -256,7 +256,7 @@ fn a_key_that_others_can_read_or_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn beyond_loopback_commands_with_jobs_are_taken_only_when_told() {
+fn beyond_loopback_commands_with_jobs_are_taken_only_with_the_flag() {
     let mut machine = Machine::new();
     for (told, code) in [(None, 5), (Some("false"), 5), (Some("true"), 0)] {
         let mut args = vec!["--listen", "0.0.0.0:0", "--insecure-listen"];
@@ -270,7 +270,7 @@ fn beyond_loopback_commands_with_jobs_are_taken_only_when_told() {
 }
 
 #[test]
-fn beyond_loopback_in_the_open_only_when_told_and_then_loudly() {
+fn a_server_listens_beyond_loopback_without_tls_only_with_the_flag_and_a_warning() {
     let machine = Machine::new();
     let refused = machine.orx(["daemon", "server", "--listen", "0.0.0.0:0"]);
     assert!(refused.code == 2 && refused.err.contains("--insecure-listen"), "{refused:?}");

@@ -6,7 +6,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use common::{Machine, orx, said, until};
+use common::{Machine, orx, result_of, until};
 
 const HOSTILE: &str =
     r"printf 'a\033[2Jb\033]0;owned\007c\000\377\302\233d\n'; printf 'up\033[1A' >&2";
@@ -126,7 +126,7 @@ fn a_structured_line_cannot_write_over_its_level() {
 }
 
 #[test]
-fn output_over_the_quota_is_told_of_its_attempt_and_at_the_end_of_a_run() {
+fn output_over_the_quota_is_shown_for_its_attempt_and_at_the_end_of_a_run() {
     const TOTAL: u64 = 17_500_000;
     let machine = Machine::with_server();
     let script = format!("head -c {TOTAL} /dev/zero | tr '\\0' x");
@@ -243,22 +243,21 @@ fn every_list_speaks_every_format() {
         for format in ["table", "wide", "json", "jsonl", "tsv", "id"] {
             let mut args: Vec<&str> = list.split(' ').collect();
             args.extend(["-o", format]);
-            let said = said(machine.command(&args).output().expect("orx runs"));
-            assert_eq!(said.code, 0, "{list} {format}: {said:?}");
+            let ran = result_of(machine.command(&args).output().expect("orx runs"));
+            assert_eq!(ran.code, 0, "{list} {format}: {ran:?}");
             match format {
                 "json" => {
-                    let all: Vec<serde_json::Value> =
-                        serde_json::from_str(&said.out).expect("json");
-                    assert!(all.len() == 1 && all[0]["v"] == 1, "{list}: {}", said.out);
+                    let all: Vec<serde_json::Value> = serde_json::from_str(&ran.out).expect("json");
+                    assert!(all.len() == 1 && all[0]["v"] == 1, "{list}: {}", ran.out);
                 }
                 "jsonl" => {
-                    for line in said.out.lines() {
+                    for line in ran.out.lines() {
                         let value: serde_json::Value = serde_json::from_str(line).expect("json");
                         assert_eq!(value["v"], 1);
                     }
                 }
-                "id" => assert_eq!(said.out.lines().count(), 1),
-                _ => assert_eq!(said.out.lines().count(), 2, "{list} {format}: {}", said.out),
+                "id" => assert_eq!(ran.out.lines().count(), 1),
+                _ => assert_eq!(ran.out.lines().count(), 2, "{list} {format}: {}", ran.out),
             }
         }
     }
@@ -271,7 +270,7 @@ fn every_list_speaks_every_format() {
         let base = vec![command, "-o", format, "--fields"];
         let with = |base: &[&str], fields: &str| {
             let job = (!job.is_empty()).then_some(job);
-            said(machine.command(base).arg(fields).args(job).output().expect("orx runs"))
+            result_of(machine.command(base).arg(fields).args(job).output().expect("orx runs"))
         };
         let wrong = with(&base, "id,statuss");
         assert!(wrong.code == 2 && wrong.out.is_empty(), "{args:?}: {wrong:?}");
@@ -319,8 +318,8 @@ fn a_closed_pipe_ends_a_command_quietly() {
             .env("HOME", machine.path("home"))
             .env("ORX_STATE", machine.state())
             .current_dir(machine.path("work"));
-        let said = said(shell.output().expect("bash runs"));
-        assert_eq!(said.code, 0, "{command}: {said:?}");
+        let ran = result_of(shell.output().expect("bash runs"));
+        assert_eq!(ran.code, 0, "{command}: {ran:?}");
     }
 }
 
@@ -356,12 +355,12 @@ fn ids_go_through_pipes_and_changes_of_many_need_a_yes() {
 }
 
 #[test]
-fn a_batch_is_answered_in_order_and_says_what_it_refused() {
+fn a_batch_is_answered_in_order_with_what_was_refused() {
     let machine = Machine::with_server();
     let lines = b"{\"name\":\"a\"}\nnonsense\n{\"name\":\"b\",\"args\":{\"n\":1}}\n";
-    let said = machine.orx_in(["enqueue", "--batch", "-", "-q", "bulk"], lines);
-    assert_eq!((said.code, said.out.as_str()), (7, "1\n2\n"), "{said:?}");
-    assert!(said.err.contains("line 2"), "{said:?}");
+    let ran = machine.orx_in(["enqueue", "--batch", "-", "-q", "bulk"], lines);
+    assert_eq!((ran.code, ran.out.as_str()), (7, "1\n2\n"), "{ran:?}");
+    assert!(ran.err.contains("line 2"), "{ran:?}");
     assert_eq!(machine.json(["show", "2"])["queue"], "bulk");
     let spaced = machine.orx_in(["enqueue", "--batch", "-"], b"\n  \nnonsense\n\n");
     assert!(spaced.err.contains("line 3"), "{spaced:?}");
@@ -377,14 +376,14 @@ fn a_batch_is_answered_in_order_and_says_what_it_refused() {
 }
 
 #[test]
-fn a_job_tells_progress_logs_and_its_result_by_the_side_channel() {
+fn a_job_reports_progress_logs_and_its_result_by_the_side_channel() {
     let machine = Machine::with_server();
     let script = "\"$0\" ctx progress 50 half && \"$0\" ctx log --level warn careful && \
                   \"$0\" ctx result '{\"pages\": 12}' && echo out";
     let program = orx().display().to_string();
-    let said = machine.orx(["run", "--", "sh", "-c", script, &program]);
-    assert_eq!((said.code, said.out.as_str()), (0, "out\n"), "{said:?}");
-    assert!(said.err.contains("WARN careful"), "{said:?}");
+    let ran = machine.orx(["run", "--", "sh", "-c", script, &program]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "out\n"), "{ran:?}");
+    assert!(ran.err.contains("WARN careful"), "{ran:?}");
     assert_eq!(machine.orx(["result", "@last"]).out, "{\"pages\":12}\n");
     let outside = machine.orx(["ctx", "progress", "1"]);
     assert!(outside.code == 2 && outside.err.contains("not inside a job"), "{outside:?}");
@@ -399,12 +398,8 @@ fn handlers_of_the_configuration_run_typed_jobs() {
     std::fs::write(machine.path("orx.toml"), config).expect("written");
     let path = machine.path("orx.toml").display().to_string();
     machine.start(&["--config", &path]);
-    let said = machine.orx(["enqueue", "greet", "who=a b; c", "--follow"]);
-    assert_eq!(
-        (said.code, said.out.as_str()),
-        (0, "hello a b; c\n{\"who\":\"a b; c\"}"),
-        "{said:?}"
-    );
+    let ran = machine.orx(["enqueue", "greet", "who=a b; c", "--follow"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "hello a b; c\n{\"who\":\"a b; c\"}"), "{ran:?}");
     let later = machine.orx(["enqueue", "later", "--wait", "-o", "json"]);
     let job: serde_json::Value = serde_json::from_str(&later.out).expect("json");
     assert_eq!((&job["status"], &job["attempt"]), (&"completed".into(), &2.into()), "{later:?}");
@@ -417,7 +412,59 @@ fn handlers_of_the_configuration_run_typed_jobs() {
 #[test]
 fn the_table_of_exit_codes_is_aligned() {
     let machine = Machine::new();
-    let said = machine.orx(["help", "exit-codes"]);
-    let codes: Vec<&str> = said.out.lines().take_while(|line| !line.starts_with('`')).collect();
-    assert!(codes.len() > 10 && codes.iter().all(|line| line.starts_with("  ")), "{said:?}");
+    let ran = machine.orx(["help", "exit-codes"]);
+    let codes: Vec<&str> = ran.out.lines().take_while(|line| !line.starts_with('`')).collect();
+    assert!(codes.len() > 10 && codes.iter().all(|line| line.starts_with("  ")), "{ran:?}");
+}
+
+#[test]
+fn the_configuration_in_force_names_the_origin_of_each_setting_and_no_secret() {
+    let machine = Machine::new();
+    let file = machine.path("orx.toml");
+    let text = "color = \"never\"\n\n[worker]\nslots = 3\n\n[handler.x]\ncmd = [\"x\", \"--token=c4n4ry\"]\n";
+    std::fs::write(&file, text).expect("written");
+    let file = file.display().to_string();
+    let show = |args: &[&str]| {
+        let mut command = machine.command(["config", "show", "--config", &file]);
+        command
+            .args(args)
+            .env("ORX_TOKEN", "c4n4ry")
+            .env("ORX_STORE_URL", "postgres://me:c4n4ry@db/orx")
+            .env("ORX_URL", "http://127.0.0.1:7");
+        let shown = result_of(command.output().expect("orx runs"));
+        assert!(shown.code == 0 && !shown.out.contains("c4n4ry"), "{shown:?}");
+        shown.out
+    };
+    let json: serde_json::Value = serde_json::from_str(&show(&["-o", "json"])).expect("JSON");
+    assert_eq!((&json["worker"]["slots"], &json["token"]), (&3.into(), &"***".into()));
+    assert_eq!(json["urls"][0], "http://127.0.0.1:7");
+    let origins = &json["origins"];
+    for (key, name) in
+        [("store.url", "ORX_STORE_URL"), ("token", "ORX_TOKEN"), ("state", "ORX_STATE")]
+    {
+        assert_eq!(origins[key], serde_json::json!({"from": "variable", "name": name}), "{key}");
+    }
+    assert_eq!(origins["output"], serde_json::json!({"from": "flag", "name": "--output"}));
+    let slots = serde_json::json!({"from": "file", "file": file, "line": 4});
+    assert_eq!(origins["worker.slots"], slots);
+    assert_eq!(origins["handler.x"]["line"], 6);
+    assert_eq!(origins["worker.name"], serde_json::json!({"from": "default"}));
+
+    let text = show(&["--origin"]);
+    for line in [
+        format!("# file: {file}  # --config"),
+        "# token: ***  # ORX_TOKEN".to_owned(),
+        format!("color = \"never\"  # {file}:1"),
+        "url = \"postgres://***@db/orx\"  # ORX_STORE_URL".to_owned(),
+        format!("slots = 3  # {file}:4"),
+        format!("[handler.x]  # {file}:6"),
+        "lease = \"30s\"  # default".to_owned(),
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+    }
+    // As a file it is right: what no file can have stands in comments.
+    let again = machine.path("again.toml");
+    std::fs::write(&again, show(&[]).replace("postgres://***@db/orx", "")).expect("written");
+    let checked = machine.orx(["config", "check", "--config", &again.display().to_string()]);
+    assert_eq!(checked.code, 0, "{checked:?}");
 }

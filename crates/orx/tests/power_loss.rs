@@ -6,7 +6,7 @@
 //! the image is mounted again, its journal replayed, and the store opened by a new daemon.
 //!
 //! This shows that the store syncs, and syncs the right files and folders, before it answers. It
-//! shows nothing of a disk that says that it has synced and has not, or tears a sector.
+//! shows nothing of a disk that reports a sync that it has not done, or tears a sector.
 //!
 //! The mount is seen by this test's own processes alone: they live in a mount namespace, so the
 //! test needs root, `mkfs.xfs`, `mkfs.ext4` and `xfs_io`, which `tests/run` installs.
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{orx, read, said, signal, until};
+use common::{orx, read, result_of, signal, until};
 use orx_testkit::servers::{free_port, pg_program};
 use parking_lot::Mutex;
 
@@ -54,7 +54,7 @@ impl Place {
         self.folder.path().join("disk")
     }
 
-    /// Its exit code, and what it said.
+    /// Its exit code, and what it printed.
     fn run(&mut self, line: &str) -> (i32, String) {
         let script = format!("{{ {line}\n}} 2>&1; echo \"=$?\"\n");
         self.stdin.write_all(script.as_bytes()).expect("the shell listens");
@@ -123,7 +123,7 @@ impl Drop for Place {
 enum Power {
     #[default]
     On,
-    /// A sync that is under way now may say that it is done, and be done only in memory: that is how
+    /// A sync that is under way now may report success with the data only in memory: that is how
     /// file systems are shut down, and no disk's doing.
     Failing,
     Off,
@@ -183,21 +183,21 @@ impl Server {
         Self { port, token }
     }
 
-    fn ask(&self, args: &[&str]) -> common::Said {
+    fn ask(&self, args: &[&str]) -> common::CommandResult {
         let mut command = Command::new("timeout");
         command.args(["5"]).arg(orx()).args(args).env_clear();
         command.env("ORX_URL", format!("http://127.0.0.1:{}", self.port));
         command.env("ORX_TOKEN", &self.token).env("HOME", "/nonexistent").stdin(Stdio::null());
-        said(command.output().expect("orx runs"))
+        result_of(command.output().expect("orx runs"))
     }
 
-    /// Enqueues and cancels until told to end; what fails was not answered.
+    /// Enqueues and cancels until the end; what fails was not answered.
     fn load(&self, answered: &Mutex<Answered>, over: &AtomicBool, who: usize) {
         let mut number = 0;
         while !over.load(Ordering::Acquire) {
             number += 1;
             let key = format!("key-{who}-{number}");
-            // Some run, some wait for a handler that nobody has.
+            // Some run, some wait for a handler that no worker has.
             let name = if number % 3 == 0 { "nobody.does" } else { "noop" };
             let power = answered.lock().power;
             let enqueued = self.ask(&["enqueue", name, "--key", &key, "-o", "id"]);

@@ -69,7 +69,7 @@ fn a_worker_in_python_runs_cancels_and_reports_and_outlives_its_coordinator() {
     let lines = machine.orx(["logs", &job]).out;
     assert_eq!(lines.lines().count(), 30, "{lines}");
 
-    // In good order it gives back what runs and says goodbye, and its lease need not run out.
+    // In an orderly stop it releases its attempts and deregisters: its lease need not expire.
     let count = ["enqueue", "python.count", "to:=1000", "-o", "id"];
     let last = machine.orx(count).out.trim().to_owned();
     until("it runs", || machine.status(&last) == "running");

@@ -4,13 +4,13 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{Machine, is_running, orx, read, said, signal, until};
+use common::{Machine, begin, ended, is_running, orx, read, result_of, signal, until};
 
 #[test]
 fn the_first_run_on_a_bare_machine_starts_a_server_and_prints_hello() {
     let machine = Machine::new();
-    let said = machine.orx(["run", "--", "echo", "hello"]);
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "hello\n", ""));
+    let ran = machine.orx(["run", "--", "echo", "hello"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "hello\n", ""));
     let folder = std::fs::metadata(machine.state()).expect("a state folder");
     let token = std::fs::metadata(machine.state().join("token")).expect("a token");
     use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ fn the_first_run_on_a_bare_machine_starts_a_server_and_prints_hello() {
 }
 
 #[test]
-fn a_server_ends_by_itself_when_nobody_needs_it_and_the_next_run_starts_another() {
+fn an_idle_server_ends_by_itself_and_the_next_run_starts_another() {
     let mut machine = Machine::new();
     // Long enough to be seen while it is there.
     machine.start(&["--exit-when-idle", "3s"]);
@@ -33,29 +33,26 @@ fn a_server_ends_by_itself_when_nobody_needs_it_and_the_next_run_starts_another(
 #[test]
 fn many_at_once_on_a_bare_machine_share_one_server() {
     let machine = Machine::new();
-    let start = |n: usize| {
-        let mut command = machine.command(["run", "--", "echo", &n.to_string()]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("orx runs")
-    };
+    let start = |n: usize| machine.begin(["run", "--", "echo", &n.to_string()]);
     let children: Vec<_> = (0..6).map(start).collect();
     for (n, child) in children.into_iter().enumerate() {
-        let said = said(child.wait_with_output().expect("ended"));
-        assert_eq!((said.code, said.out), (0, format!("{n}\n")), "{}", said.err);
+        let ran = ended(child);
+        assert_eq!((ran.code, ran.out), (0, format!("{n}\n")), "{}", ran.err);
     }
     assert_eq!(machine.json(["jobs"]).as_array().map(Vec::len), Some(6));
 }
 
 #[test]
-fn without_a_server_and_without_leave_to_start_one_it_says_so() {
+fn without_a_server_and_with_no_start_a_run_is_an_error() {
     let machine = Machine::new();
-    let said = machine.orx(["run", "--no-start", "--", "true"]);
-    assert_eq!(said.code, 69, "{said:?}");
-    assert!(said.err.contains("orx daemon server"), "{said:?}");
+    let ran = machine.orx(["run", "--no-start", "--", "true"]);
+    assert_eq!(ran.code, 69, "{ran:?}");
+    assert!(ran.err.contains("orx daemon server"), "{ran:?}");
     assert!(!machine.state().join("orx.db").exists());
 }
 
 #[test]
-fn an_address_file_of_a_killed_server_misleads_nobody() {
+fn an_address_file_of_a_killed_server_counts_as_stale() {
     let mut machine = Machine::with_server();
     let stale = read(machine.state().join("server.json"));
     machine.kill();
@@ -64,8 +61,8 @@ fn an_address_file_of_a_killed_server_misleads_nobody() {
     // Nothing was lost that could come back: waiting for it would only hang.
     let began = std::time::Instant::now();
     for args in [["logs", "1"], ["wait", "1"]] {
-        let said = machine.orx(["--no-start", args[0], args[1]]);
-        assert!(said.code == 69 && !said.err.contains("reconnecting"), "{args:?}: {said:?}");
+        let ran = machine.orx(["--no-start", args[0], args[1]]);
+        assert!(ran.code == 69 && !ran.err.contains("reconnecting"), "{args:?}: {ran:?}");
         let nowhere = Machine::new().orx(args);
         assert!(nowhere.code == 69 && !nowhere.err.contains("reconnecting"), "{nowhere:?}");
     }
@@ -89,11 +86,11 @@ fn its_end_is_the_commands_end() {
 }
 
 #[test]
-fn a_command_that_says_it_failed_is_no_success_for_its_caller() {
+fn a_command_that_reports_a_failure_is_no_success_for_its_caller() {
     let machine = Machine::with_server();
     let program = orx().display().to_string();
-    let said = machine.orx(["run", "--", "sh", "-c", "\"$0\" ctx fail 'no good'", &program]);
-    assert!(said.code == 1 && said.err.contains("no good"), "{said:?}");
+    let ran = machine.orx(["run", "--", "sh", "-c", "\"$0\" ctx fail 'no good'", &program]);
+    assert!(ran.code == 1 && ran.err.contains("no good"), "{ran:?}");
     assert_eq!(machine.orx(["wait", "@last"]).code, 1);
 }
 
@@ -101,11 +98,11 @@ fn a_command_that_says_it_failed_is_no_success_for_its_caller() {
 fn both_streams_come_apart_and_byte_for_byte() {
     let machine = Machine::with_server();
     let script = r"printf 'a\000\377\033[2Jb'; printf 'err\001' >&2";
-    let said = machine.orx(["run", "--", "sh", "-c", script]);
-    assert_eq!(said.bytes, b"a\x00\xff\x1b[2Jb");
-    assert_eq!(said.err.as_bytes(), b"err\x01");
+    let ran = machine.orx(["run", "--", "sh", "-c", script]);
+    assert_eq!(ran.bytes, b"a\x00\xff\x1b[2Jb");
+    assert_eq!(ran.err.as_bytes(), b"err\x01");
     let logs = machine.orx(["logs", "@last", "--stream", "out"]);
-    assert_eq!(logs.bytes, said.bytes);
+    assert_eq!(logs.bytes, ran.bytes);
 }
 
 #[test]
@@ -113,9 +110,10 @@ fn it_runs_where_the_caller_stands_with_nothing_of_the_callers_environment() {
     let machine = Machine::with_server();
     let mut command = machine.command(["run", "--env", "A", "--env", "B=two", "--", "sh", "-c"]);
     let script = r#"pwd; echo "$A-$B-$C-$ORX_JOB_ID-$ORX_ATTEMPT""#;
-    let said = said(command.arg(script).env("A", "one").env("C", "no").output().expect("orx runs"));
+    let ran =
+        result_of(command.arg(script).env("A", "one").env("C", "no").output().expect("orx runs"));
     let work = machine.path("work").canonicalize().expect("a folder");
-    assert_eq!(said.out, format!("{}\none-two--1-1\n", work.display()));
+    assert_eq!(ran.out, format!("{}\none-two--1-1\n", work.display()));
 }
 
 #[test]
@@ -134,23 +132,17 @@ fn catches(pid: u32, signal: u32) -> bool {
 }
 
 #[test]
-fn what_ends_it_leaves_the_job_running_or_cancels_it_as_told() {
+fn a_signal_leaves_the_job_running_or_cancels_it_as_the_flag_says() {
     let machine = Machine::with_server();
     for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         for (more, code, status) in [("detach", code, "running"), ("cancel", 6, "cancelled")] {
             let job = ["sh", "-c", "echo up; sleep 60"];
-            let mut command = machine.command(["run", "--on-interrupt", more, "--"]);
-            let mut child = command
-                .args(job)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("orx runs");
+            let mut child = machine.begin(["run", "--on-interrupt", more, "--"].iter().chain(&job));
             let mut out = child.stdout.take().expect("a pipe");
             let mut first = [0; 3];
             std::io::Read::read_exact(&mut out, &mut first).expect("the job runs");
             signal(child.id(), name);
-            let ran = said(child.wait_with_output().expect("ended"));
+            let ran = ended(child);
             assert_eq!(ran.code, code, "{name} {more}: {ran:?}");
             assert_eq!(machine.status("@last"), status, "{name} {more}");
             let id = machine.json(["show", "@last"])["id"].to_string();
@@ -164,7 +156,7 @@ fn what_ends_it_leaves_the_job_running_or_cancels_it_as_told() {
 }
 
 #[test]
-fn a_job_whose_output_nobody_reads_any_more_ends_unless_it_is_detached() {
+fn a_job_whose_output_is_not_read_any_more_ends_unless_it_is_detached() {
     let machine = Machine::with_server();
     for to in ["1", "2"] {
         let script = format!("\"$0\" run -- sh -c 'exec yes >&{to}' 2>&1 | head -1");
@@ -173,7 +165,7 @@ fn a_job_whose_output_nobody_reads_any_more_ends_unless_it_is_detached() {
         for (name, value) in machine.command([""; 0]).get_envs() {
             sh.env(name, value.unwrap_or_default());
         }
-        let ran = said(sh.current_dir(machine.path("work")).output().expect("sh runs"));
+        let ran = result_of(sh.current_dir(machine.path("work")).output().expect("sh runs"));
         assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "y\n", ""), "{ran:?}");
         until("the job ends", || machine.status("@last") == "cancelled");
     }
@@ -200,7 +192,7 @@ fn a_signal_that_its_caller_ignores_does_not_end_it() {
         sh.env(name, value.unwrap_or_default());
     }
     sh.current_dir(machine.path("work")).stdin(Stdio::null());
-    let mut child = sh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh runs");
+    let mut child = begin(&mut sh);
     let mut out = child.stdout.take().expect("a pipe");
     std::io::Read::read_exact(&mut out, &mut [0; 3]).expect("the job runs");
     for name in ["HUP", "INT"] {
@@ -213,7 +205,7 @@ fn a_signal_that_its_caller_ignores_does_not_end_it() {
 }
 
 #[test]
-fn ctrl_c_while_waiting_says_how_to_go_on() {
+fn ctrl_c_while_waiting_prints_how_to_continue() {
     let machine = Machine::with_server();
     assert_eq!(machine.orx(["enqueue", "nobody", "-o", "id"]).out, "1\n");
     let waits: [(&[&str], &str); 4] = [
@@ -224,12 +216,7 @@ fn ctrl_c_while_waiting_says_how_to_go_on() {
     ];
     let cancels = |resume: &str| format!("orx cancel {}", resume.rsplit(' ').next().unwrap_or(""));
     for (args, resume) in waits {
-        let child = machine
-            .command(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("orx runs");
+        let child = machine.begin(args);
         let pid = child.id();
         // Its handler is there before anything is sent to the server.
         until("it listens for Ctrl-C", || catches(pid, 2));
@@ -238,10 +225,10 @@ fn ctrl_c_while_waiting_says_how_to_go_on() {
             until("it is accepted", || machine.orx(["show", id]).code == 0);
         }
         signal(pid, "INT");
-        let said = said(child.wait_with_output().expect("ended"));
+        let ran = ended(child);
         let cancels = cancels(resume);
-        let told = said.err.contains(resume) && said.err.contains(&cancels);
-        assert!(said.code == 130 && told, "{args:?}: {said:?}");
+        let told = ran.err.contains(resume) && ran.err.contains(&cancels);
+        assert!(ran.code == 130 && told, "{args:?}: {ran:?}");
     }
 }
 
@@ -249,7 +236,7 @@ fn ctrl_c_while_waiting_says_how_to_go_on() {
 fn time_limits_end_the_wait_or_the_job() {
     let machine = Machine::with_server();
     assert_eq!(machine.orx(["run", "--timeout", "200ms", "--", "sleep", "60"]).code, 124);
-    // Whoever waits gives up, whether or not the job has started by then.
+    // The waiting command ends, whether or not the job has started by then.
     until("it goes on", || machine.status("@last") == "running");
     assert_eq!(machine.orx(["cancel", "@last"]).code, 0);
     assert_eq!(machine.orx(["wait", "@last"]).code, 6);
@@ -274,12 +261,7 @@ fn what_a_job_started_dies_with_a_killed_server() {
     let mut machine = Machine::with_server();
     // One child in its group, one that left it for a session of its own.
     let script = "sleep 300 & echo $! > one; setsid sleep 300 & echo $! > two; echo up; wait";
-    let mut child = machine
-        .command(["run", "--on-lost", "fail", "--", "sh", "-c", script])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("orx runs");
+    let mut child = machine.begin(["run", "--on-lost", "fail", "--", "sh", "-c", script]);
     let pid = |name: &str| read(machine.path("work").join(name)).trim().parse::<u32>().ok();
     until("the job runs", || pid("one").is_some() && pid("two").is_some());
     let (one, two) = (pid("one").expect("a pid"), pid("two").expect("a pid"));
@@ -294,7 +276,7 @@ fn what_a_job_started_dies_with_a_killed_server() {
 
 #[test]
 fn the_first_thing_that_a_server_starts_dies_with_it_too() {
-    // The job kills its server as soon as it can: whoever ends it must have been there before.
+    // The job kills its server as soon as it can: the guard must have started before it.
     let script = "sleep 300 & echo $! > pid; kill -9 $PPID; wait";
     for _ in 0..8 {
         let mut machine = Machine::with_server();
@@ -322,17 +304,12 @@ fn the_first_thing_that_a_server_starts_dies_with_it_too() {
 fn a_job_lost_with_its_server_is_run_again_and_its_caller_sees_the_end() {
     let mut machine = Machine::with_server();
     let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300; echo done";
-    let child = machine
-        .command(["run", "--", "sh", "-c", script])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("orx runs");
+    let child = machine.begin(["run", "--", "sh", "-c", script]);
     until("the first try runs", || read(machine.path("work/tries")).lines().count() == 1);
     machine.kill();
     machine.start(&[]);
-    let said = said(child.wait_with_output().expect("ended"));
-    assert_eq!((said.code, said.out.as_str()), (0, "done\n"), "{said:?}");
+    let ran = ended(child);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "done\n"), "{ran:?}");
     let job = machine.json(["show", "1"]);
     assert_eq!((job["attempt"].as_u64(), &job["status"]), (Some(2), &"completed".into()));
     assert_eq!(job["attempts"][0]["status"], "lost");
@@ -368,14 +345,9 @@ fn an_orderly_stop_gives_running_jobs_back_at_no_cost() {
 fn a_follower_of_a_server_in_the_background_starts_another_when_that_is_killed() {
     let machine = Machine::new();
     let script = "echo try >> tries; test $(wc -l < tries) -gt 1 || sleep 300; echo done";
-    let child = machine
-        .command(["run", "--", "sh", "-c", script])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("orx runs");
+    let child = machine.begin(["run", "--", "sh", "-c", script]);
     until("the first try runs", || read(machine.path("work/tries")).lines().count() == 1);
     signal(machine.address_pid().expect("a server"), "KILL");
-    let said = said(child.wait_with_output().expect("ended"));
-    assert_eq!((said.code, said.out.as_str()), (0, "done\n"), "{said:?}");
+    let ran = ended(child);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "done\n"), "{ran:?}");
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use common::{Machine, said, signal, until};
+use common::{Machine, result_of, signal, until};
 use orx_model::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -30,9 +30,9 @@ fn wall() -> i64 {
 
 fn run(machine: &Machine, args: &[&str]) -> Value {
     let all: Vec<&str> = ["-o", "json"].iter().chain(args).copied().collect();
-    let said = said(machine.command(&all).output().expect("orx runs"));
-    assert_eq!(said.code, 0, "{args:?}: {said:?}");
-    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    let ran = result_of(machine.command(&all).output().expect("orx runs"));
+    assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
 
 /// A schedule of the test, with what it promised when it was made: due from then on at a fixed
@@ -49,7 +49,7 @@ fn add(machine: &Machine, id: &'static str, step: i64, args: &[&str]) -> Made {
     Made { id, first: millis(&made["next"]["slot"]), step }
 }
 
-/// What the ledger says of one due time.
+/// The ledger's row of one due time.
 #[derive(Debug, Clone)]
 struct Told {
     slot: i64,
@@ -135,7 +135,7 @@ fn rest(machine: &Machine, all: &[Made]) {
 }
 
 #[test]
-fn due_times_over_which_the_server_was_stopped_are_told_once_each_as_the_policy_says() {
+fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
     let mut machine = Machine::with_server();
     let every = ["--every", "1s", "--overlap", "allow", "--catch-up"];
     let add = |id, policy: &[&str]| {
@@ -188,7 +188,7 @@ fn due_times_over_which_the_server_was_stopped_are_told_once_each_as_the_policy_
         }
     }
 
-    // It is told: by a job, and to whoever looks.
+    // It is reported: by a job, and in the views.
     let missed = |made: &Made| {
         let ledger = made.ledger(&machine).into_iter();
         ledger.filter(|told| told.outcome == "missed").map(|told| told.slot).collect::<Vec<i64>>()
@@ -226,7 +226,7 @@ fn a_server_killed_in_the_moment_of_firing_fires_no_due_time_twice_and_loses_non
     let rounds = chosen("ORX_CRASH_ROUNDS", 12);
     // Shown with a failure: how to have it again.
     let again = format!("ORX_CRASH_SEED={seed} ORX_CRASH_ROUNDS={rounds}\n");
-    std::io::stderr().write_all(again.as_bytes()).expect("said");
+    std::io::stderr().write_all(again.as_bytes()).expect("ran");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut machine = Machine::with_server();
     let (every, cron) = (["--every", "1s"], ["--cron", "* * * * * *"]);

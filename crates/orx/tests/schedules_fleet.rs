@@ -1,4 +1,4 @@
-//! Schedules on several coordinators that share a PostgreSQL database: whoever leads is stopped past
+//! Schedules on several coordinators that share a PostgreSQL database: the leader is stopped past
 //! its lease, or killed, while others fire, and each due time is decided once.
 
 #[path = "common/cluster.rs"]
@@ -34,10 +34,10 @@ fn each_due_time_is_decided_once_while_leaders_are_stopped_and_killed() {
     let ids: Vec<String> = (0..SCHEDULES).map(|n| format!("s{n}")).collect();
     for id in &ids {
         let add = ["schedule", "add", id, "--every", "1s", "--catch-up", "all:5", "orx.noop"];
-        let said = cluster.ask(0, &add);
-        assert_eq!(said.code, 0, "{said:?}");
+        let ran = cluster.ask(0, &add);
+        assert_eq!(ran.code, 0, "{ran:?}");
     }
-    // Past its lease, so that the other fires while it sleeps; then it wakes and has its say.
+    // Past its lease, so that the other fires while it sleeps; then it wakes and tries to write.
     for round in 0..4 {
         let (leader, epoch) = (0..2).find_map(|node| cluster.leader(node)).expect("one leads");
         let other = usize::from(leader == "c1");
@@ -62,8 +62,8 @@ fn each_due_time_is_decided_once_while_leaders_are_stopped_and_killed() {
         let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
         let end = i64::try_from(since.as_millis()).expect("in range") + 5_000;
         let end = Timestamp::from_millis(end);
-        let said = cluster.ask(0, &["schedule", "set", id, "--end", &end.to_string()]);
-        assert_eq!(said.code, 0, "{said:?}");
+        let ran = cluster.ask(0, &["schedule", "set", id, "--end", &end.to_string()]);
+        assert_eq!(ran.code, 0, "{ran:?}");
     }
     let ended = || {
         let all = cluster.json(&["schedule", "list"]).expect("schedules");

@@ -1,8 +1,8 @@
-//! From one machine to a fleet and back: `orx store copy` takes everything along, ids kept.
+//! From one machine to a fleet and back: `orx store copy` takes everything along, with the same ids.
 
 mod common;
 
-use common::{Machine, Said, until};
+use common::{CommandResult, Machine, until};
 use orx_testkit::servers::Database;
 use serde_json::Value;
 
@@ -33,12 +33,12 @@ fn config(machine: &Machine, url: &str) -> String {
     path.to_str().expect("text").to_owned()
 }
 
-fn copy(machine: &Machine, from: &str, to: &str) -> Said {
+fn copy(machine: &Machine, from: &str, to: &str) -> CommandResult {
     machine.orx(["store", "copy", from, to, "-o", "json"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_every_id_kept() {
+async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_the_same_ids() {
     let database = Database::new().await;
     let url = database.url();
     let mut machine = Machine::with_server();
@@ -106,7 +106,7 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_every_id_kep
     std::fs::create_dir(&back).expect("a folder");
     let back = back.to_str().expect("text");
     let mut copied = copy(&machine, &url, back);
-    // The node says goodbye to the database; until that is done it is in use.
+    // The node deregisters from the database; until that is done the database is in use.
     until("the database is free", || {
         if copied.code == 4 {
             copied = copy(&machine, &url, back);
@@ -126,7 +126,7 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_every_id_kep
         .command(["daemon", "coordinator", "--listen", "127.0.0.1:0", "--config", &config])
         .env("ORX_STATE", machine.path("other"))
         .output();
-    let refused = common::said(coordinator.expect("orx runs"));
+    let refused = common::result_of(coordinator.expect("orx runs"));
     assert!(refused.code == 4 && refused.err.contains("has moved to `"), "{refused:?}");
 }
 
@@ -136,8 +136,8 @@ fn folder(machine: &Machine, name: &str) -> String {
     path.to_str().expect("text").to_owned()
 }
 
-/// What a server says that may not serve this state folder.
-fn refused(machine: &Machine, state: &str) -> Said {
+/// The error of a server that may not serve this state folder.
+fn refused(machine: &Machine, state: &str) -> CommandResult {
     let refused = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0", "--state", state]);
     assert_eq!(refused.code, 4, "{refused:?}");
     refused
@@ -166,7 +166,7 @@ async fn a_copy_that_is_broken_off_leaves_no_two_homes_and_can_be_gone_on_with()
     assert!(moved.err.contains(&format!("has moved to `{there}`")), "{moved:?}");
     assert!(moved.err.contains(&format!("ORX_STATE={there}")), "{moved:?}");
 
-    // As if it was broken off between its last two marks: neither is served.
+    // As if it was interrupted between its last two marks: neither is served.
     change_home(&there, |home| home.copying_from = Some(here.clone())).await;
     let half = refused(&machine, &there);
     assert!(half.err.contains("a copy that is not whole"), "{half:?}");
@@ -244,8 +244,8 @@ fn what_cannot_be_read_is_named_and_the_rest_is_copied() {
     let counts = ["job_count", "schedule_count", "attempts", "log_chunks", "slots", "tokens"];
     let counts = counts.map(|key| unreadable[key].as_u64().expect("a count"));
     assert_eq!(counts, [1, 1, 2, 2, 3, 1], "{told}");
-    for said in ["job 1 cannot be read", "has not moved", "--resume --skip-unreadable"] {
-        assert!(copied.err.contains(said), "{copied:?}");
+    for ran in ["job 1 cannot be read", "has not moved", "--resume --skip-unreadable"] {
+        assert!(copied.err.contains(ran), "{copied:?}");
     }
 
     // The source is the home still, and shows them; the copy is none yet.
@@ -300,6 +300,6 @@ fn a_copied_folder_is_refused_beside_the_one_it_was_copied_from() {
     assert!(copy.err.contains("is a copy of") && copy.err.contains("--force-source"), "{copy:?}");
     let listen = ["daemon", "server", "--listen", "127.0.0.1:0", "--exit-when-idle", "1ms"];
     let forced = machine.command(listen).args(["--force-source", "--state", &text(&gone)]).output();
-    let forced = common::said(forced.expect("orx runs"));
+    let forced = common::result_of(forced.expect("orx runs"));
     assert_eq!(forced.code, 0, "{forced:?}");
 }

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Machine, Said, said};
+use common::{CommandResult, Machine, result_of};
 use orx_testkit::servers::OwnPostgres;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
@@ -36,11 +36,11 @@ fn certify(folder: &Path) {
 }
 
 /// A coordinator on the database, until it has nothing to do or was refused.
-fn serve(machine: &Machine, url: &str, more: &[(&str, &Path)]) -> Said {
+fn serve(machine: &Machine, url: &str, more: &[(&str, &Path)]) -> CommandResult {
     let listen = ["daemon", "server", "--listen", "127.0.0.1:0", "--exit-when-idle", "1ms"];
     let mut command = machine.command(listen);
     command.env("ORX_STORE_URL", url).envs(more.iter().copied());
-    said(command.output().expect("orx runs"))
+    result_of(command.output().expect("orx runs"))
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::{Machine, Said, read, said, until};
+use common::{CommandResult, Machine, read, result_of, until};
 
-/// As somebody who has this token and nothing else.
-fn with(machine: &Machine, token: &str, args: &[&str]) -> Said {
+/// As a caller that has this token and nothing else.
+fn with(machine: &Machine, token: &str, args: &[&str]) -> CommandResult {
     let mut command = machine.command(args);
     command.env("ORX_URL", machine.url()).env("ORX_TOKEN", token);
-    said(command.env("ORX_STATE", machine.path("elsewhere")).output().expect("orx runs"))
+    result_of(command.env("ORX_STATE", machine.path("elsewhere")).output().expect("orx runs"))
 }
 
 fn token(machine: &Machine, scope: &str) -> String {
@@ -53,8 +53,8 @@ fn a_token_allows_its_scopes_and_no_more() {
             &["cancel", "1"],
             &["token", "list"],
         ] {
-            let said = with(&machine, token, args);
-            assert!(said.code == 5 && !said.err.contains("canary"), "{args:?}: {said:?}");
+            let ran = with(&machine, token, args);
+            assert!(ran.code == 5 && !ran.err.contains("canary"), "{args:?}: {ran:?}");
         }
     }
     for token in [&reader, &service, &exec] {
@@ -69,8 +69,8 @@ fn a_revoked_token_is_refused_at_once_and_an_expired_one_in_its_time() {
     let machine = Machine::with_server();
     let revoked = token(&machine, "read");
     assert_eq!(with(&machine, &revoked, &["jobs"]).code, 0);
-    let said = machine.orx(["token", "revoke", id(&revoked)]);
-    assert_eq!((said.code, said.out.as_str()), (0, &*format!("revoked {}\n", id(&revoked))));
+    let ran = machine.orx(["token", "revoke", id(&revoked)]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, &*format!("revoked {}\n", id(&revoked))));
     assert_eq!(with(&machine, &revoked, &["jobs"]).code, 5);
     let made = machine.orx(["token", "create", "--scope", "read", "--expires", "6s"]);
     let ends = made.out.trim();
@@ -114,7 +114,7 @@ fn a_token_goes_into_a_new_file_for_its_owner_alone() {
     let again = machine.orx(["token", "create", "--scope", "read", "--out", &path]);
     assert!(again.code == 4 && again.err.contains("is there already"), "{again:?}");
     assert_eq!(read(&path), text);
-    // Nothing was made for nobody, and a refusal leaves no file.
+    // A refusal makes no token and leaves no file.
     assert_eq!(tokens(&machine).len(), 2);
     let other = machine.path("other.token").display().to_string();
     let wrong = machine.orx(["token", "create", "--scope", "raed", "--out", &other]);
@@ -138,7 +138,7 @@ fn a_token_goes_into_a_new_file_for_its_owner_alone() {
 }
 
 #[test]
-fn the_last_admin_token_cannot_be_revoked_and_no_token_is_said_again() {
+fn the_last_admin_token_cannot_be_revoked_and_no_token_is_shown_again() {
     let machine = Machine::with_server();
     let known = read(machine.state().join("token")).trim().to_owned();
     let last = machine.orx(["token", "revoke", id(&known)]);
@@ -155,19 +155,19 @@ fn the_last_admin_token_cannot_be_revoked_and_no_token_is_said_again() {
 }
 
 #[test]
-fn who_guesses_tokens_must_wait_and_who_has_one_need_not() {
+fn a_caller_that_guesses_tokens_must_wait_and_one_that_has_one_need_not() {
     let machine = Machine::with_server();
     assert_eq!(machine.orx(["jobs"]).code, 0);
     let wrong = format!("orx_admin_{}_{}", "0".repeat(16), "0".repeat(64));
     let mut last = None;
     until("the address must wait", || {
-        let said = with(&machine, &wrong, &["jobs"]);
-        let waits = said.code == 75;
-        assert!(waits || said.code == 5, "{said:?}");
-        last = Some(said);
+        let ran = with(&machine, &wrong, &["jobs"]);
+        let waits = ran.code == 75;
+        assert!(waits || ran.code == 5, "{ran:?}");
+        last = Some(ran);
         waits
     });
-    let last = last.expect("said");
+    let last = last.expect("ran");
     assert!(last.err.contains("too many wrong tokens"), "{last:?}");
     assert_eq!(machine.orx(["jobs"]).code, 0);
     assert!(machine.log().contains("the address must wait"), "{}", machine.log());

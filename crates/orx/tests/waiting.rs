@@ -1,4 +1,4 @@
-//! Whoever waits for a job is told what stands in its way, and goes on with the next server.
+//! A command that waits for a job reports what stands in its way, and continues at the next server.
 
 mod common;
 
@@ -64,7 +64,7 @@ fn a_wait_goes_on_with_the_next_server_though_the_first_dies_before_it_has_answe
 }
 
 #[test]
-fn whoever_waits_hears_at_once_that_the_server_is_stopping() {
+fn a_waiting_command_learns_at_once_that_the_server_is_stopping() {
     let mut machine = Machine::with_server();
     let script = "while ! test -e go; do sleep 0.05; done";
     let run = ["run", "--", "sh", "-c", script];
@@ -97,7 +97,7 @@ fn whoever_waits_hears_at_once_that_the_server_is_stopping() {
 }
 
 #[test]
-fn a_full_disk_is_told_to_all_who_look_or_wait_and_so_is_its_end() {
+fn a_full_disk_and_its_end_show_in_the_status_and_to_waiting_commands() {
     let mut machine = Machine::new();
     let _disk = SmallDisk::at(&machine);
     let state = machine.state();
@@ -139,7 +139,7 @@ fn a_full_disk_is_told_to_all_who_look_or_wait_and_so_is_its_end() {
 
 /// A chunk of the store's own table that it refuses stands for whatever makes one impossible to keep.
 #[test]
-fn output_that_the_store_does_not_take_holds_up_nobody_and_is_marked() {
+fn output_that_the_store_cannot_take_delays_no_outcome_and_is_marked() {
     let machine = Machine::with_server();
     let script = "while ! test -e go; do echo line; sleep 0.01; done";
     let prints = machine.orx(["run", "--detach", "--", "sh", "-c", script]).out;
@@ -198,7 +198,7 @@ fn refuses(detail: &str) -> String {
 }
 
 #[test]
-fn whoever_waits_at_a_busy_server_hears_what_it_says_and_not_that_it_is_away() {
+fn a_command_that_waits_at_a_busy_server_reports_that_and_not_an_outage() {
     let machine = Machine::new();
     let url = refuses("10 requests wait or follow already, which is the most");
     for command in [&["wait", "1"][..], &["logs", "-f", "1"]] {

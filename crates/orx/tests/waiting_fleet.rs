@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use common::{Machine, get, read, signal, until};
+use common::{Machine, get, read, signal, two_nodes, until};
 use orx_testkit::servers::{Database, OwnPostgres, SmallTablespace};
 
 /// A command whose output and talk can be read while it runs.
@@ -59,14 +59,7 @@ struct Fleet {
 impl Fleet {
     async fn start() -> Self {
         let database = Database::new().await;
-        let (mut first, mut second) = (Machine::new(), Machine::new());
-        for (machine, name) in [(&mut first, "n1"), (&mut second, "n2")] {
-            let path = machine.path("pg.toml");
-            let text = format!("[store]\nurl = \"{}\"\n", database.url());
-            std::fs::write(&path, text).expect("written");
-            let config = path.to_str().expect("text").to_owned();
-            machine.coordinate_with("127.0.0.1:0", &["--config", &config, "--name", name]);
-        }
+        let (first, second) = two_nodes(&database.url(), "");
         let mut worker = second.command(["daemon", "worker", "--name", "w1"]);
         let worker = Killed(worker.stderr(Stdio::null()).spawn().expect("orx runs"));
         until("the worker is there", || {
@@ -92,7 +85,7 @@ impl Fleet {
         Client::start(&self.first, name, &all)
     }
 
-    /// `run`, `wait` and `logs -f` of one job that ends when it is told.
+    /// `run`, `wait` and `logs -f` of one job that ends once a file is there.
     fn clients(&self) -> Vec<Client> {
         let go = self.first.path("work/go");
         let script =
@@ -114,14 +107,14 @@ impl Fleet {
         std::fs::write(self.first.path("work/go"), "").expect("written");
         for (client, out) in clients.into_iter().zip(["one\ntwo\n", "one\ntwo\n", "1 completed\n"])
         {
-            let (code, said, err) = client.ended();
-            assert_eq!((code, said.as_str()), (Some(0), out), "{err}");
+            let (code, ran, err) = client.ended();
+            assert_eq!((code, ran.as_str()), (Some(0), out), "{err}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_goes_on_with_the_next_coordinator_when_the_first_is_killed() {
+async fn a_waiting_command_continues_at_the_next_coordinator_when_the_first_is_killed() {
     let mut fleet = Fleet::start().await;
     let clients = fleet.clients();
     fleet.first.kill();
@@ -132,7 +125,7 @@ async fn whoever_waits_goes_on_with_the_next_coordinator_when_the_first_is_kille
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_hears_that_a_coordinator_is_stopping_and_goes_on_with_the_next() {
+async fn a_waiting_command_learns_that_a_coordinator_is_stopping_and_continues_at_the_next() {
     let mut fleet = Fleet::start().await;
     let clients = fleet.clients();
     signal(fleet.first.address_pid().expect("a server"), "TERM");
@@ -144,7 +137,7 @@ async fn whoever_waits_hears_that_a_coordinator_is_stopping_and_goes_on_with_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_of_the_database_is_told_to_all_who_look_or_wait_and_so_is_its_end() {
+async fn a_full_disk_of_the_database_and_its_end_show_in_the_status_and_to_waiting_commands() {
     let server = OwnPostgres::start();
     let database = Database::on(&server.url()).await;
     let small = SmallTablespace::on(&server.url(), 32).await;

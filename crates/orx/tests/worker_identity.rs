@@ -8,7 +8,7 @@ mod http;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::{Machine, read, until};
+use common::{Machine, read, two_nodes, until};
 use http::{Answer, Lines};
 use orx_testkit::servers::Database;
 use serde_json::{Value, json};
@@ -130,8 +130,8 @@ fn strangers_are_refused(victim: &Caller, other: &Caller, incarnation: &str, job
     }
 }
 
-/// A worker of its own tells what becomes of an attempt that another has.
-fn what_a_stranger_tells_is_stale(machine: &Machine, other: &Caller, job: &Value) {
+/// A worker of its own reports the outcome of an attempt that another has.
+fn reports_of_a_stranger_are_stale(machine: &Machine, other: &Caller, job: &Value) {
     let registered = other.register(STRANGER, 1);
     let own = registered.json()["secret"].as_str().map(str::to_owned);
     let stranger = other.with(own.as_deref());
@@ -170,7 +170,7 @@ fn what_a_stranger_tells_is_stale(machine: &Machine, other: &Caller, job: &Value
 }
 
 #[test]
-fn nobody_acts_as_a_worker_without_its_secret_nor_after_a_crash_of_the_server() {
+fn a_call_without_a_workers_secret_is_refused_also_after_a_crash_of_the_server() {
     let mut machine = Machine::new();
     machine.coordinate("127.0.0.1:0");
     let other = Caller::new(&machine);
@@ -178,11 +178,11 @@ fn nobody_acts_as_a_worker_without_its_secret_nor_after_a_crash_of_the_server() 
     let secret = victim.secret.clone().expect("a secret");
 
     strangers_are_refused(&victim, &other, INCARNATION, Some(&job));
-    what_a_stranger_tells_is_stale(&machine, &other, &job);
+    reports_of_a_stranger_are_stale(&machine, &other, &job);
     let worker = &machine.json(["worker", "show", &INCARNATION[..8]])["worker"];
     assert_eq!((&worker["slots"], &worker["state"]), (&json!(1), &json!("running")), "{worker}");
 
-    // To repeat its registration is safe, and the secret is not told again.
+    // To repeat its registration is safe, and the answer does not have the secret again.
     let again = victim.register(INCARNATION, 1);
     assert_eq!((again.status, &again.json()["secret"]), (200, &Value::Null), "{again:?}");
 
@@ -202,15 +202,15 @@ fn nobody_acts_as_a_worker_without_its_secret_nor_after_a_crash_of_the_server() 
     assert_eq!(machine.orx(["result", &id]).out.trim(), "7");
     assert_eq!(machine.json(["show", &id])["attempt"], 1);
 
-    // The secret is told in one answer, and shown nowhere.
+    // The secret is in one answer, and is shown nowhere.
     assert!(!machine.log().contains(&secret), "{}", machine.log());
     for args in [["worker", "list"].as_slice(), &["worker", "show", &INCARNATION[..8]]] {
         let mut all = args.to_vec();
         all.extend(["-o", "json"]);
-        let said = common::said(machine.command(all).output().expect("orx runs"));
-        assert!(said.code == 0 && !said.out.contains(&secret), "{said:?}");
+        let ran = common::result_of(machine.command(all).output().expect("orx runs"));
+        assert!(ran.code == 0 && !ran.out.contains(&secret), "{ran:?}");
     }
-    // Deregistered, it is nobody's, and what is told in its name goes nowhere.
+    // After its deregistration reports in its name are stale.
     assert_eq!(victim.heartbeat(INCARNATION, 3, "stopped", 0).status, 200);
     let after = other.publish(INCARNATION, outcome(&job, json!("interrupted")));
     assert_eq!(after.status, 409, "{after:?}");
@@ -219,17 +219,11 @@ fn nobody_acts_as_a_worker_without_its_secret_nor_after_a_crash_of_the_server() 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_of_one_database_know_a_worker_by_the_same_secret() {
     let database = Database::new().await;
-    let (mut first, mut second) = (Machine::new(), Machine::new());
-    for (machine, name) in [(&mut first, "n1"), (&mut second, "n2")] {
-        let text = format!("[store]\nurl = \"{}\"\n", database.url());
-        std::fs::write(machine.path("pg.toml"), text).expect("written");
-        let config = machine.path("pg.toml").to_str().expect("text").to_owned();
-        machine.coordinate_with("127.0.0.1:0", &["--config", &config, "--name", name]);
-    }
+    let (first, second) = two_nodes(&database.url(), "");
     let other = Caller::new(&first);
     let (victim, _inbox, job) = victim(&first, &first);
     strangers_are_refused(&victim.at(&second), &other.at(&second), INCARNATION, Some(&job));
-    what_a_stranger_tells_is_stale(&second, &other.at(&second), &job);
+    reports_of_a_stranger_are_stale(&second, &other.at(&second), &job);
 
     // It goes to the other node, and is who it was.
     let moved = victim.at(&second);
@@ -268,8 +262,8 @@ fn incarnation(machine: &Machine) -> String {
 
 fn goes_on_whatever_strangers_try(machine: &Machine, job: &[&str], log: &str) {
     until("the worker is there", || !incarnation(machine).is_empty());
-    let said = common::said(machine.command(job).output().expect("orx runs"));
-    let id = said.out.trim().to_owned();
+    let ran = common::result_of(machine.command(job).output().expect("orx runs"));
+    let id = ran.out.trim().to_owned();
     until("it runs", || machine.status(&id) == "running");
     let (one, two) = (Caller::new(machine), Caller::new(machine));
     let of = incarnation(machine);

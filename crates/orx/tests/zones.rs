@@ -2,17 +2,13 @@
 
 mod common;
 
-use common::{Machine, Said, said};
-use serde_json::{Value, json};
+use common::{CommandResult, Machine, result_of, value};
+use serde_json::json;
 
-fn value(said: &Said) -> Value {
-    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
-}
-
-fn with(machine: &Machine, variables: &[(&str, &str)], args: &[&str]) -> Said {
+fn with(machine: &Machine, variables: &[(&str, &str)], args: &[&str]) -> CommandResult {
     let mut command = machine.command(args);
     command.envs(variables.iter().copied());
-    said(command.output().expect("orx runs"))
+    result_of(command.output().expect("orx runs"))
 }
 
 const NOON: [&str; 9] = [
@@ -28,7 +24,7 @@ const NOON: [&str; 9] = [
 ];
 
 #[test]
-fn zones_are_read_from_the_database_of_the_machine_and_said_with_its_version() {
+fn zones_are_read_from_the_database_of_the_machine_and_shown_with_its_version() {
     let machine = Machine::new();
     let folder = machine.path("zoneinfo");
     std::fs::create_dir_all(folder.join("Europe")).expect("a folder");
@@ -53,7 +49,7 @@ fn zones_are_read_from_the_database_of_the_machine_and_said_with_its_version() {
 }
 
 #[test]
-fn a_coordinator_says_which_database_it_reads() {
+fn a_coordinator_shows_which_database_it_reads() {
     let machine = Machine::with_server();
     let status = machine.json(["cluster", "status"]);
     let own = machine.json(["config", "show"]);
@@ -73,9 +69,9 @@ fn the_machines_zone_is_that_of_the_c_library_or_an_error() {
     assert_eq!(due("posix/Asia/Tokyo"), "2027-07-01T03:00:00.000Z");
     assert_eq!(due("UTC+3"), "2027-07-01T15:00:00.000Z");
     for args in [&NOON[..], &["jobs", "--since", "yesterday"], &["jobs", "--time", "local"]] {
-        let said = with(&machine, &[("TZ", "Mars/Base")], args);
-        assert_eq!(said.code, 2, "{said:?}");
-        assert!(said.err.contains("Mars/Base"), "{said:?}");
+        let ran = with(&machine, &[("TZ", "Mars/Base")], args);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.err.contains("Mars/Base"), "{ran:?}");
     }
     // Where no zone is asked for, none is needed.
     assert_eq!(with(&machine, &[("TZ", "Mars/Base")], &["config", "check"]).code, 0);

@@ -4,8 +4,12 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[path = "cluster_client.rs"]
+mod client;
+#[path = "link.rs"]
+mod link;
+
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -13,12 +17,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use orx_model::wire::JobDetail;
 use orx_testkit::history::{Bounds, Fact, History, How, check};
 use orx_testkit::servers::{OwnPostgres, free_port, run};
 use parking_lot::Mutex;
 
-use crate::common::{SOON, Said, is_running, orx, read, said, signal, until};
+use crate::common::{SOON, is_running, orx, read, signal, until};
+use link::Link;
 
 /// Short, so that a fault can last longer than a lease; long enough for a busy machine.
 const TIMES: &str = "
@@ -42,8 +46,6 @@ backoff = \"200ms\"
 backoff_max = \"1s\"
 ";
 pub(crate) const LEASE: Duration = Duration::from_secs(4);
-/// A client gives up after this: what it asked for may have been done.
-const ANSWER: Duration = Duration::from_secs(4);
 
 pub(crate) fn bounds() -> Bounds {
     Bounds {
@@ -325,13 +327,13 @@ impl Cluster {
         self.history.add(Fact::Back { who: "w2".to_owned() });
     }
 
-    /// SIGTERM, and its end is written down by whoever [`Self::ended`] is called by.
-    pub(crate) fn tell(&self, who: &str) {
+    /// Sends SIGTERM; [`Self::ended`] writes down the end.
+    pub(crate) fn terminate(&self, who: &str) {
         self.history.add(Fact::Told { who: who.to_owned() });
         signal(self.pid(who), "TERM");
     }
 
-    /// Its exit code, once it has ended after [`Self::tell`].
+    /// Its exit code, once it has ended after [`Self::terminate`].
     pub(crate) fn ended(&self, who: &str) -> i32 {
         let mut child = self.slot(who).lock().take().expect("it runs");
         let limit = Instant::now() + SOON + Duration::from_secs(10);
@@ -354,194 +356,8 @@ impl Cluster {
         read(self.path(&format!("{who}.log")))
     }
 
-    pub(crate) fn client(&self, node: usize, args: &[&str]) -> Command {
-        let mut command = self.base();
-        command
-            .args(args)
-            .env("ORX_URL", self.url(node))
-            .env("ORX_TOKEN", read(self.path("c1/token")).trim())
-            .env("ORX_STATE", self.path("client"));
-        command
-    }
-
-    /// What a node says, or code -1 where it says nothing in time.
-    pub(crate) fn ask(&self, node: usize, args: &[&str]) -> Said {
-        let mut child = self
-            .client(node, args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("orx runs");
-        // It says little enough for a pipe, but for lists, which are read while it runs.
-        let (pid, over) = (child.id(), Instant::now() + ANSWER);
-        let done = std::sync::atomic::AtomicBool::new(false);
-        let mut killed = false;
-        let output = std::thread::scope(|scope| {
-            let done = &done;
-            let watch = scope.spawn(move || {
-                while !done.load(Ordering::Acquire) {
-                    if Instant::now() > over {
-                        signal(pid, "KILL");
-                        return true;
-                    }
-                    pause(Duration::from_millis(5));
-                }
-                false
-            });
-            let mut output = (Vec::new(), Vec::new());
-            use std::io::Read;
-            if let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) {
-                out.read_to_end(&mut output.0).expect("read");
-                err.read_to_end(&mut output.1).expect("read");
-            }
-            let status = child.wait().expect("ended");
-            done.store(true, Ordering::Release);
-
-            killed = watch.join().expect("the watch");
-            std::process::Output { status, stdout: output.0, stderr: output.1 }
-        });
-        let mut answer = said(output);
-        if killed {
-            answer.code = -1;
-        }
-        answer
-    }
-
-    pub(crate) fn json(&self, args: &[&str]) -> Option<serde_json::Value> {
-        (0..self.nodes()).find_map(|node| {
-            let mut all = args.to_vec();
-            all.extend(["-o", "json"]);
-            serde_json::from_str(&self.ask(node, &all).out).ok()
-        })
-    }
-
-    pub(crate) fn show(&self, job: &str) -> JobDetail {
-        let mut found = None;
-        until(&format!("job {job} is shown"), || {
-            found = (0..self.nodes()).find_map(|node| {
-                let said = self.ask(node, &["show", job, "-o", "json"]);
-                serde_json::from_str(&said.out).ok()
-            });
-            found.is_some()
-        });
-        found.expect("a job")
-    }
-
-    pub(crate) fn status(&self, job: &str) -> String {
-        self.show(job).job.status.to_string()
-    }
-
-    pub(crate) fn live_workers(&self) -> usize {
-        let list = self.json(&["worker", "list"]);
-        let list = list.and_then(|list| list.as_array().cloned()).unwrap_or_default();
-        list.iter().filter(|worker| worker["live"] == true).count()
-    }
-
-    /// Every job, with its attempts, in the end.
-    pub(crate) fn view(&self) -> Vec<JobDetail> {
-        let mut ids = Vec::new();
-        until("the jobs are listed", || {
-            let list = self.ask(0, &["jobs", "--limit", "100000", "-o", "id"]);
-            ids = list.out.split_whitespace().map(str::to_owned).collect();
-            list.code == 0
-        });
-        ids.iter().map(|id| self.show(id)).collect()
-    }
-
-    /// Writes down what is seen of every job.
-    pub(crate) fn look(&self) {
-        let Some(list) = self.json(&["jobs", "--limit", "100000"]) else { return };
-        for job in list.as_array().into_iter().flatten() {
-            let seen = serde_json::json!({"seen": {
-                "job": job["id"], "status": job["status"], "attempt": job["attempt"]
-            }});
-            self.history.add(serde_json::from_value(seen).expect("a fact"));
-        }
-    }
-
-    /// Who leads, in the words of one node.
-    pub(crate) fn leader(&self, node: usize) -> Option<(String, u64)> {
-        let said = self.ask(node, &["cluster", "status", "-o", "json"]);
-        let status: serde_json::Value = serde_json::from_str(&said.out).ok()?;
-        let nodes = status["nodes"].as_array()?;
-        let leads = nodes.iter().find(|node| node["node"] == status["leader"])?;
-        Some((leads["name"].as_str()?.to_owned(), status["epoch"].as_u64()?))
-    }
-
-    pub(crate) fn note_leader(&self, node: usize) {
-        if let Some((who, epoch)) = self.leader(node) {
-            self.history.add(Fact::Leads { who, epoch });
-        }
-    }
-
-    /// A job that says when it starts and ends; answers its id where it was accepted.
-    pub(crate) fn enqueue(
-        &self,
-        node: usize,
-        key: &str,
-        seconds: &str,
-        code: &str,
-    ) -> Option<String> {
-        let (time, code) = (format!("time={seconds}"), format!("code={code}"));
-        let args = ["enqueue", "mark", &time, &code, "--key", key, "-o", "id"];
-        self.accepted(node, key, &args)
-    }
-
-    /// The same as a command given with its job. Instead of seconds it takes a file: the job ends
-    /// once that is there.
-    pub(crate) fn detach(
-        &self,
-        node: usize,
-        key: &str,
-        seconds: &str,
-        how: &str,
-    ) -> Option<String> {
-        let script = self.path("job.sh");
-        let script = script.to_str().expect("a path");
-        let run = ["run", "--no-start", "--detach", "--key", key];
-        let args: Vec<&str> =
-            run.into_iter().chain(["--", "sh", script, seconds, "0", how]).collect();
-        self.accepted(node, key, &args)
-    }
-
-    fn accepted(&self, node: usize, key: &str, args: &[&str]) -> Option<String> {
-        let answer = self.ask(node, args);
-        let key = key.to_owned();
-        let job = answer.out.trim().to_owned();
-        match answer.code {
-            0 => {
-                let id = job.parse().unwrap_or_else(|error| panic!("{error}: {answer:?}"));
-                self.history.add(Fact::Accepted { key, job: id });
-                return Some(job);
-            }
-            2..=5 => self.history.add(Fact::Refused { key }),
-            _ => self.history.add(Fact::Unanswered { key }),
-        }
-        None
-    }
-
-    pub(crate) fn cancel(&self, node: usize, job: &str) {
-        let answer = self.ask(node, &["cancel", job, "-o", "jsonl"]);
-        let Ok(answer) = serde_json::from_str::<serde_json::Value>(&answer.out) else { return };
-        let id = job.parse().expect("an id");
-        match answer["change"].as_str() {
-            Some("cancelled") => self.history.add(Fact::Cancelled { job: id }),
-            Some("cancelling") => self.history.add(Fact::Cancelling { job: id }),
-            _ => {}
-        }
-    }
-
-    /// Whether every job has ended.
-    pub(crate) fn is_settled(&self) -> bool {
-        let Some(status) = self.json(&["cluster", "status"]) else { return false };
-        let counts = &status["counts"];
-        ["created", "pending", "scheduled", "dispatched", "running"]
-            .iter()
-            .all(|status| counts.get(status).is_none_or(|count| *count == 0))
-    }
-
     /// # Panics
-    /// With every promise that was broken, and what the daemons said.
+    /// With every promise that was broken, and the jobs that show it.
     pub(crate) fn check(&self, bounds: &Bounds) {
         let (records, view) = (self.history.read(), self.view());
         if let Err(broken) = check(&records, &view, bounds) {
@@ -565,8 +381,8 @@ impl Cluster {
                 drop(std::fs::copy(entry.path(), kept.join(entry.file_name())));
             }
         }
-        let said = format!("history and logs of all are in {}\n", kept.display());
-        drop(std::io::stderr().write_all(said.as_bytes()));
+        let ran = format!("history and logs of all are in {}\n", kept.display());
+        drop(std::io::stderr().write_all(ran.as_bytes()));
     }
 }
 
@@ -630,93 +446,4 @@ pub(crate) fn worker_name(worker: usize) -> String {
 
 pub(crate) fn tokio_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
-}
-
-/// A network of its own for one worker, with one cable to this one. Coordinators listen on loopback
-/// alone: at this end of the cable a relay passes on to them.
-struct Link {
-    name: String,
-    cable: String,
-    host: IpAddr,
-    ports: Vec<u16>,
-}
-
-static LINKS: AtomicU32 = AtomicU32::new(0);
-
-impl Link {
-    /// # Panics
-    /// Where the kernel, or the rights of the one who tests, give no network namespaces: what they
-    /// would show is not shown then.
-    fn make(ports: &[u16]) -> Self {
-        let number = LINKS.fetch_add(1, Ordering::Relaxed);
-        let id = (std::process::id() % 4_000) * 4 + number % 4;
-        let octet = |bits: u32| u8::try_from(bits & 255).expect("a byte");
-        let host = Ipv4Addr::new(100, 64 + octet(id >> 14), octet(id >> 6), octet(id << 2) + 1);
-        let peer = Ipv4Addr::new(100, 64 + octet(id >> 14), octet(id >> 6), octet(id << 2) + 2);
-        let (name, cable) = (format!("orx-{id}"), format!("orxa{id}"));
-        let other = format!("orxb{id}");
-        // One of a process that was killed.
-        drop(Command::new("ip").args(["link", "del", &cable]).output());
-        drop(Command::new("ip").args(["netns", "del", &name]).output());
-        ip(&["netns", "add", &name]);
-        ip(&["link", "add", &cable, "type", "veth", "peer", "name", &other, "netns", &name]);
-        ip(&["addr", "add", &format!("{host}/30"), "dev", &cable]);
-        ip(&["link", "set", &cable, "up"]);
-        ip(&["-n", &name, "addr", "add", &format!("{peer}/30"), "dev", &other]);
-        ip(&["-n", &name, "link", "set", &other, "up"]);
-        ip(&["-n", &name, "link", "set", "lo", "up"]);
-        let relays = ports.iter().map(|port| relay(host, *port)).collect();
-        Self { name, cable, host: IpAddr::V4(host), ports: relays }
-    }
-
-    fn set(&self, state: &str) {
-        ip(&["link", "set", &self.cable, state]);
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // Its cable goes with it.
-        drop(Command::new("ip").args(["netns", "del", &self.name]).output());
-        drop(Command::new("ip").args(["link", "del", &self.cable]).output());
-    }
-}
-
-fn ip(args: &[&str]) {
-    let done = Command::new("ip").args(args).output();
-    let why = match &done {
-        Ok(output) if output.status.success() => return,
-        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        Err(error) => error.to_string(),
-    };
-    panic!(
-        "no network namespaces here: `ip {}`: {why}. Links between daemons are cut with them: run \
-         the tests as root, with iproute2, on a kernel that has them",
-        args.join(" ")
-    );
-}
-
-/// Ends with this process: its threads hold nothing but connections.
-fn relay(host: Ipv4Addr, port: u16) -> u16 {
-    let listener = TcpListener::bind((host, 0)).expect("the end of the cable");
-    let own = listener.local_addr().expect("its address").port();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
-                drop((client.set_nodelay(true), server.set_nodelay(true)));
-                let (Ok(from), Ok(to)) = (client.try_clone(), server.try_clone()) else { return };
-                let asks = std::thread::spawn(move || carry(from, to));
-                carry(server, client);
-                drop(asks.join());
-            });
-        }
-    });
-    own
-}
-
-fn carry(mut from: TcpStream, mut to: TcpStream) {
-    drop(std::io::copy(&mut from, &mut to));
-    drop(to.flush());
-    drop((to.shutdown(std::net::Shutdown::Both), from.shutdown(std::net::Shutdown::Both)));
 }

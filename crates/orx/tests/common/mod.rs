@@ -22,9 +22,9 @@ pub(crate) struct Machine {
     clock: bool,
 }
 
-/// What a command said, in words that a failing test shows whole.
+/// What a command printed and how it ended, which a failing test shows whole.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandResult {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -43,6 +43,14 @@ impl Machine {
     /// With a server, which is killed at the end.
     pub(crate) fn with_server() -> Self {
         let mut machine = Self::new();
+        machine.start(&[]);
+        machine
+    }
+
+    /// With a server of this configuration.
+    pub(crate) fn with_config(text: &str) -> Self {
+        let mut machine = Self::new();
+        machine.configure(text);
         machine.start(&[]);
         machine
     }
@@ -96,29 +104,36 @@ impl Machine {
         command
     }
 
-    pub(crate) fn orx<const N: usize>(&self, args: [&str; N]) -> Said {
-        said(self.command(args).output().expect("orx runs"))
+    /// The configuration of all that starts from now on.
+    pub(crate) fn configure(&self, text: &str) {
+        let folder = self.path("home/.config/orx");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("config.toml"), text).expect("written");
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn orx(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> CommandResult {
+        result_of(self.command(args).output().expect("orx runs"))
+    }
+
+    /// Starts a command; [`ended`] waits for its end.
+    pub(crate) fn begin(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Child {
+        begin(&mut self.command(args))
     }
 
     /// With this on standard input.
-    pub(crate) fn orx_in<const N: usize>(&self, args: [&str; N], input: &[u8]) -> Said {
+    pub(crate) fn orx_in<const N: usize>(&self, args: [&str; N], input: &[u8]) -> CommandResult {
         use std::io::Write;
-        let mut child = self
-            .command(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("orx runs");
+        let mut child = begin(self.command(args).stdin(Stdio::piped()));
         let mut pipe = child.stdin.take().expect("a pipe");
         let input = input.to_vec();
         let writing = std::thread::spawn(move || {
             // Whoever does not read its input closes the pipe.
             let _ = pipe.write_all(&input);
         });
-        let output = child.wait_with_output().expect("orx ends");
+        let ran = ended(child);
         writing.join().expect("the writer");
-        said(output)
+        ran
     }
 
     /// With a coordinator on the state folder; workers are elsewhere.
@@ -128,6 +143,12 @@ impl Machine {
 
     pub(crate) fn coordinate_with(&mut self, listen: &str, more: &[&str]) {
         self.spawn(&["daemon", "coordinator", "--listen", listen], more);
+    }
+
+    /// With a coordinator of this name on a PostgreSQL, and more of a configuration.
+    pub(crate) fn coordinate_on(&mut self, store: &str, name: &str, more: &str) {
+        self.configure(&format!("[store]\nurl = \"{store}\"\n{more}"));
+        self.coordinate_with("127.0.0.1:0", &["--name", name]);
     }
 
     pub(crate) fn start(&mut self, more: &[&str]) {
@@ -193,8 +214,8 @@ impl Machine {
     pub(crate) fn json<const N: usize>(&self, args: [&str; N]) -> serde_json::Value {
         let mut all: Vec<&str> = args.to_vec();
         all.extend(["-o", "json"]);
-        let said = said(self.command(all).output().expect("orx runs"));
-        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+        let ran = result_of(self.command(all).output().expect("orx runs"));
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
     }
 
     pub(crate) fn status(&self, job: &str) -> String {
@@ -239,7 +260,7 @@ impl SmallDisk {
         std::fs::remove_dir(&path).expect("removed");
         let folder = PathBuf::from(format!("/dev/shm/orx-test-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("a folder in /dev/shm");
-        let size = said(
+        let size = result_of(
             Command::new("df").args(["-m", "--output=size"]).arg(&folder).output().expect("df"),
         );
         let mb: u64 =
@@ -278,17 +299,53 @@ pub(crate) fn get(machine: &Machine, path: &str) -> String {
 }
 
 pub(crate) fn signal(pid: u32, name: &str) {
-    // It may have ended by itself: what it says of that is for nobody.
+    // The process may have ended by itself: the error does not matter.
     let _ = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).output();
 }
 
-pub(crate) fn said(output: Output) -> Said {
-    Said {
+pub(crate) fn result_of(output: Output) -> CommandResult {
+    CommandResult {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
         bytes: output.stdout,
     }
+}
+
+/// Two coordinators on one PostgreSQL, `n1` and `n2`, which know of each other.
+pub(crate) fn two_nodes(store: &str, more: &str) -> (Machine, Machine) {
+    let (mut first, mut second) = (Machine::new(), Machine::new());
+    first.coordinate_on(store, "n1", more);
+    second.coordinate_on(store, "n2", more);
+    until("both are there", || {
+        let nodes = first.json(["cluster", "status"])["nodes"].clone();
+        nodes.as_array().is_some_and(|nodes| nodes.len() == 2)
+    });
+    (first, second)
+}
+
+/// Starts a command; [`ended`] collects its output.
+pub(crate) fn begin(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+}
+
+pub(crate) fn ended(child: Child) -> CommandResult {
+    result_of(child.wait_with_output().expect("it ends"))
+}
+
+/// The one JSON value that a command printed, whatever its exit code.
+pub(crate) fn value(ran: &CommandResult) -> serde_json::Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+/// Arguments of a schedule that is never due within a test.
+pub(crate) const LATER: [&str; 2] = ["--at", "2999-01-01T00:00:00Z"];
+
+/// Of all schedules.
+pub(crate) fn ids(machine: &Machine) -> Vec<String> {
+    let list = machine.orx(["schedule", "list", "-o", "id"]);
+    assert_eq!(list.code, 0, "{list:?}");
+    list.out.lines().map(str::to_owned).collect()
 }
 
 /// Waits for a condition that other processes bring about.
