@@ -3,18 +3,19 @@
 
     samples/worker.py --url http://127.0.0.1:7070 --token-file worker.token
 
-It takes jobs of the types in HANDLERS and runs up to SLOTS of them at once. It keeps the promises
-that the protocol asks of a worker:
+It runs jobs of the types in HANDLERS, up to SLOTS of them at once. It follows the rules of the
+worker protocol:
 
-- an execution is started once, and never after it was cancelled or refused;
-- an outcome is kept until a coordinator says that it is recorded, stale or refused, and told again till then;
-- what a coordinator asks about and this worker does not have is refused, for ever;
-- what it no longer holds it stops, and what runs past its time;
-- an attempt that was stopped ends as timed out, cancelled or interrupted, whatever its handler
-  returns then.
+- It starts an execution at most once, and never after a cancel or a refusal of it.
+- It keeps an outcome, and sends it again, until a coordinator answers that the outcome is recorded,
+  stale or refused.
+- If a coordinator asks about an execution that this worker does not have, the worker refuses it, now
+  and for ever.
+- It stops attempts that the coordinator takes away from it, and attempts that exceed their time.
+- A stopped attempt ends as timed out, cancelled or interrupted, whatever its handler returns.
 
-A registration is answered with a secret, which every later call shows in `orx-worker-secret`: it says
-that this is the worker that registered. It is kept in memory, and shown nowhere else.
+The answer to the registration contains a secret, which every later call sends in the header
+`orx-worker-secret` to prove that it comes from the same worker. The secret stays in memory only.
 
 The messages are described in docs/openapi.json, under `workers`.
 """
@@ -37,7 +38,7 @@ import urllib.request
 
 SLOTS = 4
 SILENT_S = 15  # a coordinator pings its streams every 5 s
-REMEMBERED = 10_000  # executions that are over: a late copy of a dispatch is known
+REMEMBERED = 10_000  # finished executions, to recognise a late copy of a dispatch
 
 
 def py_sum(args, context):
@@ -46,10 +47,10 @@ def py_sum(args, context):
 
 
 def py_count(args, context):
-    """Counts up to `to`, a step each `every_s`, and ends early when it is stopped."""
+    """Counts up to `to`, one step every `every_s` seconds; ends early if it is stopped."""
     for step in range(args["to"]):
         if context.cancelled.wait(args.get("every_s", 0.1)):
-            return None  # whatever it returns now: the attempt ends as it was stopped
+            return None  # the reason for the stop decides the outcome, not this value
         context.progress(100 * (step + 1) / args["to"], f"step {step + 1}")
         context.log(f"step {step + 1}\n")
     return {"counted": args["to"]}
@@ -59,7 +60,7 @@ HANDLERS = {"python.sum": py_sum, "python.count": py_count}
 
 
 def fail(why):
-    """Ends the process, from whichever of its threads."""
+    """Ends the process; any thread may call it."""
     print(why, file=sys.stderr, flush=True)
     os._exit(1)
 
@@ -69,7 +70,7 @@ def now():
 
 
 class Context:
-    """What a handler can ask and tell of the attempt it runs."""
+    """An attempt, as its handler sees it: cancellation, progress and log."""
 
     def __init__(self, worker, job):
         self.worker, self.job = worker, job
@@ -77,21 +78,20 @@ class Context:
         self.seq = 0
 
     def stop(self, why):
-        """The first stop decides the outcome, if the handler has not ended yet."""
+        """Stops the attempt. The first reason decides the outcome, unless the handler has ended."""
         with self.worker.lock:
             self.stopped = self.stopped or why
         self.cancelled.set()
 
     def progress(self, percent, text):
-        of = {"job": self.job["job"], "execution": self.job["execution"]}
-        told = {**of, "progress": {"percent": percent, "text": text}}
-        self.worker.tell({"job_progress": {"progress": [told]}})
+        report = {**ref(self.job), "progress": {"percent": percent, "text": text}}
+        self.worker.send({"job_progress": {"progress": [report]}})
 
     def log(self, text):
         self.seq += 1
         chunk = {key: self.job[key] for key in ("job", "attempt", "execution")}
         chunk.update(seq=self.seq, stream="out", at=now(), bytes=text)
-        self.worker.tell({"job_log": {"chunks": [chunk]}})
+        self.worker.send({"job_log": {"chunks": [chunk]}})
 
 
 class Worker:
@@ -99,9 +99,9 @@ class Worker:
         self.urls, self.token, self.name = urls, token, name
         self.url = urls[0]
         self.incarnation, self.secret = secrets.token_hex(16), None
-        self.lock = threading.RLock()  # a signal may come to its holder
+        self.lock = threading.RLock()  # a signal handler may run in the thread that holds it
         self.waiting, self.running, self.outcomes = [], {}, {}
-        self.over = collections.OrderedDict()
+        self.finished = collections.OrderedDict()
         self.out = queue.Queue(maxsize=1000)
         self.wake, self.ending = threading.Event(), False
         self.drained, self.seq, self.period_s = False, 0, 10
@@ -109,7 +109,7 @@ class Worker:
     # The four calls.
 
     def call(self, path, body=None, timeout=10):
-        """A call and its answer, at the coordinator in use; when it is away, the next is."""
+        """Calls the current coordinator. If it does not answer, the next call goes to the next one."""
         url = self.url
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
@@ -121,26 +121,26 @@ class Worker:
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
             if error.code in (400, 401, 403):
-                fail(f"{url} refuses this worker: {text}")
-            self.move_on(url)
+                fail(f"{url} rejects this worker: {text}")
+            self.use_next_url(url)
             raise ConnectionError(text) from error
         except OSError as error:
-            self.move_on(url)
+            self.use_next_url(url)
             raise ConnectionError(str(error)) from error
 
-    def move_on(self, url):
+    def use_next_url(self, url):
         if self.url == url:
-            place = self.urls.index(url) + 1 if url in self.urls else 0
-            self.url = self.urls[place % len(self.urls)]
+            index = self.urls.index(url) + 1 if url in self.urls else 0
+            self.url = self.urls[index % len(self.urls)]
 
     def register(self):
-        offer = {"queues": [], "handlers": sorted(HANDLERS), "commands": False, "labels": {}}
-        about = {"incarnation": self.incarnation, "name": self.name, "host": socket.gethostname()}
-        about.update(pid=threading.get_native_id(), version="python", offer=offer, slots=SLOTS)
-        about["started_at"] = now()
-        answer = json.load(self.call("/worker/v1/register", about))
+        capabilities = {"queues": [], "handlers": sorted(HANDLERS), "commands": False, "labels": {}}
+        request = {"incarnation": self.incarnation, "name": self.name, "host": socket.gethostname()}
+        request.update(pid=threading.get_native_id(), version="python", offer=capabilities, slots=SLOTS)
+        request["started_at"] = now()
+        answer = json.load(self.call("/worker/v1/register", request))
         self.secret = answer.get("secret") or self.secret
-        self.answered(answer)
+        self.handle_answer(answer)
 
     def heartbeat(self, stopped=False):
         with self.lock:
@@ -148,7 +148,7 @@ class Worker:
             stopping = self.ending or self.drained
             refs = [ref(job) for job in self.waiting]
             refs += [ref(context.job) for context in self.running.values()]
-            told = {
+            request = {
                 "incarnation": self.incarnation,
                 "seq": self.seq,
                 "state": "stopped" if stopped else "draining" if stopping else "running",
@@ -156,28 +156,28 @@ class Worker:
                 "running": refs,
                 "unacknowledged": [ref(outcome) for outcome in self.outcomes.values()],
             }
-        self.answered(json.load(self.call("/worker/v1/heartbeat", told)))
+        self.handle_answer(json.load(self.call("/worker/v1/heartbeat", request)))
 
     def read_inbox(self):
         query = urllib.parse.urlencode({"worker": self.incarnation})
         with self.call(f"/worker/v1/inbox?{query}", timeout=SILENT_S) as lines:
-            self.wake.set()  # a heartbeat now: the coordinator may be a new one
+            self.wake.set()  # send a heartbeat now: this may be a new coordinator
             for line in lines:
                 line = json.loads(line)
                 if "taken_over" in line:
-                    fail("another reader has this inbox")
+                    fail("another process has taken over the inbox of this worker")
                 if "envelope" in line:
                     self.message(line["envelope"]["body"])
 
     def publish(self, bodies):
-        about = {"version": 1, "at": now(), "from": self.incarnation}
-        envelopes = [{"id": secrets.token_hex(16), **about, "body": body} for body in bodies]
+        header = {"version": 1, "at": now(), "from": self.incarnation}
+        envelopes = [{"id": secrets.token_hex(16), **header, "body": body} for body in bodies]
         answer = json.load(self.call("/worker/v1/publish", {"envelopes": envelopes}, 40))
         for body, receipt in zip(bodies, answer["receipts"]):
             if "job_result" in body and receipt in ("recorded", "stale", "refused"):
-                self.forget(o["execution"] for o in body["job_result"]["outcomes"])
+                self.acknowledged(o["execution"] for o in body["job_result"]["outcomes"])
 
-    # What comes in.
+    # Messages of the coordinator.
 
     def message(self, body):
         if "job_dispatch" in body:
@@ -186,52 +186,52 @@ class Worker:
         elif "job_cancel" in body:
             self.cancel(body["job_cancel"]["executions"])
         elif "job_result_ack" in body:
-            self.forget(body["job_result_ack"]["executions"])
+            self.acknowledged(body["job_result_ack"]["executions"])
         elif "heartbeat" in body:
             self.wake.set()
 
-    def answered(self, answer):
+    def handle_answer(self, answer):
         self.period_s = (answer.get("heartbeat_ms") or answer["lease_ms"] / 3) / 1000
         if answer.get("fenced"):
-            fail("fenced by a person: all that ran here is given up")
+            fail("a person has fenced this worker: its attempts count as lost")
         if answer.get("leader"):
             self.url = answer["leader"]
         if answer["register"]:
             return self.register()
         self.drained = answer["drain"]
         if self.drained:
-            self.give_back()
+            self.release_waiting()
         for execution in [stop["execution"] for stop in answer["stop"]]:
             with self.lock:
                 context = self.running.get(execution)
                 self.waiting = [job for job in self.waiting if job["execution"] != execution]
-                self.is_over(execution)
+                self.mark_finished(execution)
                 self.outcomes.pop(execution, None)
             if context:
                 context.stop("cancelled")
         self.cancel(answer["cancel"])
         for asked in answer["asked"]:
-            if not self.knows(asked["execution"]):
-                self.ended(asked, "refused", "the worker does not have it")
+            if not self.is_known(asked["execution"]):
+                self.report(asked, "refused", "the worker does not have it")
         for execution in answer["resend"]:
             outcome = self.outcomes.get(execution)
             if outcome:
-                self.tell({"job_result": {"outcomes": [outcome]}})
+                self.send({"job_result": {"outcomes": [outcome]}})
 
-    # What becomes of jobs.
+    # Attempts.
 
-    def knows(self, execution):
+    def is_known(self, execution):
         with self.lock:
             waits = any(job["execution"] == execution for job in self.waiting)
             return waits or any(
-                execution in known for known in (self.running, self.outcomes, self.over)
+                execution in known for known in (self.running, self.outcomes, self.finished)
             )
 
     def take(self, job):
-        if self.knows(job["execution"]):
+        if self.is_known(job["execution"]):
             return
         if self.ending or self.drained:
-            return self.ended(job, "interrupted", "the worker is stopping")
+            return self.report(job, "interrupted", "the worker is stopping")
         with self.lock:
             self.waiting.append(job)
         self.start_waiting()
@@ -248,26 +248,26 @@ class Worker:
         clock = threading.Timer(time_left(job), context.stop, ["timed_out"])
         clock.daemon = True
         clock.start()
-        self.tell({"job_status": {"started": [{**ref(job), "at": started_at}]}})
+        self.send({"job_status": {"started": [{**ref(job), "at": started_at}]}})
         try:
             result = HANDLERS[job["name"]](job["args"], context)
             kind, error = {"succeeded": {"result": result}}, None
-        except Exception as problem:  # whatever a handler raises is its job's failure
+        except Exception as problem:  # any exception of a handler fails its attempt
             kind, error = {"failed": {"retryable": True}}, f"{type(problem).__name__}: {problem}"
         clock.cancel()
-        self.ended(job, kind, error, started_at)
+        self.report(job, kind, error, started_at)
 
-    def ended(self, job, kind, error, started_at=None):
+    def report(self, job, kind, error, started_at=None):
         outcome = {**ref(job), "kind": kind, "ended_at": now(), "started_at": started_at}
         outcome["error"] = error
         with self.lock:
             context = self.running.pop(job["execution"], None)
             if context and context.stopped:
                 outcome.update(kind=context.stopped, error=context.stopped.replace("_", " "))
-            if job["execution"] in self.over:
-                return  # it was stopped: its end is nobody's business
+            if job["execution"] in self.finished:
+                return  # the coordinator took the attempt away; it expects no outcome
             self.outcomes[job["execution"]] = outcome
-        self.tell({"job_result": {"outcomes": [outcome]}})
+        self.send({"job_result": {"outcomes": [outcome]}})
         self.start_waiting()
 
     def cancel(self, refs):
@@ -275,100 +275,100 @@ class Worker:
             with self.lock:
                 context = self.running.get(cancelled["execution"])
                 before = len(self.waiting)
-                kept = [j for j in self.waiting if j["execution"] != cancelled["execution"]]
-                self.waiting = kept
+                remaining = [j for j in self.waiting if j["execution"] != cancelled["execution"]]
+                self.waiting = remaining
             if context:
                 context.stop("cancelled")
-            elif len(kept) < before or not self.knows(cancelled["execution"]):
-                # Not here, or not yet: when its dispatch comes, it does not start.
-                self.ended(cancelled, "cancelled", "cancelled before it started")
+            elif len(remaining) < before or not self.is_known(cancelled["execution"]):
+                # It waits here, or its dispatch has not arrived yet: either way it must not start.
+                self.report(cancelled, "cancelled", "cancelled before it started")
 
-    def give_back(self):
+    def release_waiting(self):
         with self.lock:
             waiting, self.waiting = self.waiting, []
         for job in waiting:
-            self.ended(job, "interrupted", "the worker is stopping")
+            self.report(job, "interrupted", "the worker is stopping")
 
-    def forget(self, executions):
+    def acknowledged(self, executions):
         with self.lock:
             for execution in executions:
                 if self.outcomes.pop(execution, None):
-                    self.is_over(execution)
+                    self.mark_finished(execution)
 
-    def is_over(self, execution):
-        self.over[execution] = True
-        if len(self.over) > REMEMBERED:
-            self.over.popitem(last=False)
+    def mark_finished(self, execution):
+        self.finished[execution] = True
+        if len(self.finished) > REMEMBERED:
+            self.finished.popitem(last=False)
 
-    def tell(self, body):
+    def send(self, body):
         try:
             self.out.put_nowait(body)
         except queue.Full:
-            pass  # an outcome is kept, and asked for; the rest is best effort
+            pass  # outcomes are kept and sent again on request; the rest is best effort
 
     # The three loops.
 
-    def tell_loop(self):
-        held = []
+    def send_loop(self):
+        batch = []
         while True:
-            held = held or [self.out.get()]
-            while len(held) < 100 and not self.out.empty():
-                held.append(self.out.get())
+            batch = batch or [self.out.get()]
+            while len(batch) < 100 and not self.out.empty():
+                batch.append(self.out.get())
             try:
-                self.publish(held)
-                held = []
+                self.publish(batch)
+                batch = []
             except ConnectionError:
-                time.sleep(0.5)  # the same again, there or elsewhere: it is safe to repeat
+                time.sleep(0.5)  # then send the same batch again, which is safe
 
     def inbox_loop(self):
         while True:
             try:
                 self.read_inbox()
             except (OSError, ValueError) as error:
-                print(f"the inbox is cut off: {error}", file=sys.stderr)
+                print(f"lost the connection to the inbox: {error}", file=sys.stderr)
             time.sleep(0.5)
 
     def main(self):
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         signal.signal(signal.SIGINT, lambda *_: self.stop())
-        known = False
+        registered = False
         while not (self.ending and not self.running and not self.outcomes):
             try:
-                if known:
+                if registered:
                     self.heartbeat()
                 else:
-                    # Where an answer is lost, its secret is too: only another incarnation goes on.
+                    # If the answer is lost, so is the secret: the next try needs a new incarnation.
                     self.incarnation = secrets.token_hex(16)
                     self.register()
-                    known = True
-                    for loop in (self.inbox_loop, self.tell_loop):
+                    registered = True
+                    for loop in (self.inbox_loop, self.send_loop):
                         threading.Thread(target=loop, daemon=True).start()
-                    self.wake.set()  # work comes after the first heartbeat
+                    self.wake.set()  # jobs arrive only after the first heartbeat
                     print(f"ready {self.incarnation}", flush=True)
             except ConnectionError as error:
                 print(f"no coordinator answers: {error}", file=sys.stderr)
-            self.wake.wait(0.2 if self.ending else self.period_s if known else 1)
+            self.wake.wait(0.2 if self.ending else self.period_s if registered else 1)
             self.wake.clear()
         try:
-            if known:
-                self.heartbeat(stopped=True)  # so that nobody waits for the end of its lease
+            if registered:
+                self.heartbeat(stopped=True)  # so that nobody waits until the lease expires
         except ConnectionError:
             pass
 
     def stop(self):
         self.ending = True
-        self.give_back()
+        self.release_waiting()
         for context in list(self.running.values()):
             context.stop("interrupted")
         self.wake.set()
 
 
-def ref(of):
-    return {"job": of["job"], "execution": of["execution"]}
+def ref(job):
+    return {"job": job["job"], "execution": job["execution"]}
 
 
 def time_left(job):
-    """Seconds, by the timeout and the deadline of a job."""
+    """Seconds until the timeout or the deadline of a job, whichever comes first."""
     left = [threading.TIMEOUT_MAX]
     if job.get("timeout_ms"):
         left.append(job["timeout_ms"] / 1000)
@@ -380,7 +380,7 @@ def time_left(job):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", action="append", required=True, help="again for more")
+    parser.add_argument("--url", action="append", required=True, help="repeatable")
     parser.add_argument("--token-file", required=True)
     parser.add_argument("--name", default="python")
     options = parser.parse_args()
