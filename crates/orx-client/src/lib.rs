@@ -197,6 +197,17 @@ impl Client {
         })
     }
 
+    /// A call that asks nothing of the server: what any call costs.
+    ///
+    /// # Errors
+    /// No server answers.
+    pub async fn reach(&self) -> Result<()> {
+        let response = self.send(Method::GET, path::HEALTHZ, |call| call).await?;
+        let url = response.url().to_string();
+        let read = response.bytes().await;
+        read.map(drop).map_err(|error| unreachable_at(&url, &chain(&error)))
+    }
+
     pub async fn enqueue(&self, mut request: EnqueueRequest) -> Result<EnqueueAnswer> {
         request.key.get_or_insert_with(|| MessageId::random(&mut rand::rng()).to_string());
         self.repeated(Method::POST, path::JOBS, |call| call.json(&request)).await
