@@ -12,12 +12,19 @@ use orx_model::limits::{LOG_CHUNK_BYTES, LOG_HEAD_BYTES, LOG_TAIL_BYTES};
 use orx_model::log::{LogChunk, Stream};
 use orx_model::message::{Dispatch, Message};
 use orx_model::{JobId, Timestamp};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::runtime::Publisher;
 
 /// Bytes wait this long at most before they are sent.
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
+/// They wait no longer than this since the attempt last sent some, while few are sent that early.
+const PROMPT_AFTER: Duration = Duration::from_millis(15);
+/// Over all attempts of a worker an early chunk is sent each so often, and a few in a row. So lines are seen
+/// at once where little is printed, and cost few chunks where much is.
+const PROMPT_EACH: Duration = Duration::from_millis(10);
+const PROMPT_ROW: Duration = Duration::from_millis(500);
 /// The transport may make an attempt wait so long, all chunks together since it last took one; then
 /// they are dropped, and counted.
 const SEND_WAIT: Duration = Duration::from_millis(500);
@@ -26,6 +33,27 @@ const END_WAIT: Duration = Duration::from_secs(2);
 /// The last mark, of what was dropped at the end, is offered so long. Nobody waits for it, and what
 /// takes no mark takes no outcome either, so there is one a slot at most, or little more.
 const MARK_WAIT: Duration = Duration::from_secs(30);
+
+/// How many early chunks the attempts of a worker have sent.
+pub(crate) struct EarlyChunks {
+    /// Each takes up [`PROMPT_EACH`] of the time; it is taken up until then.
+    taken_until: Mutex<Instant>,
+}
+
+impl EarlyChunks {
+    pub(crate) fn new() -> Self {
+        Self { taken_until: Mutex::new(Instant::now()) }
+    }
+
+    fn are_few(&self) -> bool {
+        *self.taken_until.lock() < Instant::now() + PROMPT_ROW
+    }
+
+    fn one_more(&self) {
+        let mut until = self.taken_until.lock();
+        *until = (*until).max(Instant::now()) + PROMPT_EACH;
+    }
+}
 
 pub(crate) struct Output {
     publisher: Publisher,
@@ -145,7 +173,8 @@ impl Output {
     /// When the buffer should become a chunk, if anything is in it: after a quiet time at once, else
     /// soon, with what comes until then.
     fn due(&self) -> Option<Instant> {
-        let due = self.sent_at.map_or_else(Instant::now, |sent| sent + FLUSH_AFTER);
+        let after = if self.publisher.early.are_few() { PROMPT_AFTER } else { FLUSH_AFTER };
+        let due = self.sent_at.map_or_else(Instant::now, |sent| sent + after);
         (!self.buffer.is_empty()).then_some(due)
     }
 
@@ -157,6 +186,9 @@ impl Output {
         match self.due() {
             Some(due) => tokio::time::sleep_until(due).await,
             None => return std::future::pending().await,
+        }
+        if self.sent_at.is_some_and(|sent| sent.elapsed() < FLUSH_AFTER) {
+            self.publisher.early.one_more();
         }
         self.cut();
     }

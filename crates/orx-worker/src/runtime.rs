@@ -31,6 +31,7 @@ use crate::guard::Guard;
 use crate::handler::{HANDLER_PANICKED, HandlerError, Handlers, JobContext};
 use crate::inbox::{Inbox, Incoming};
 use crate::machine::Machine;
+use crate::output::EarlyChunks;
 use crate::protocol::{Core, CoreOptions, Effect, Input, Moment};
 
 /// What attempts have told and the worker has not looked at.
@@ -197,6 +198,7 @@ pub(crate) struct Publisher {
     transport: Arc<dyn Transport>,
     from: Incarnation,
     now: Now,
+    pub(crate) early: Arc<EarlyChunks>,
 }
 
 impl Publisher {
@@ -249,7 +251,12 @@ impl Worker {
         let secrets = StdRng::from_rng(&mut rng);
         let from_env = |name: &&str| Some((OsString::from(name), std::env::var_os(name)?));
         let shared = Arc::new(Shared {
-            publisher: Publisher { transport, from: incarnation, now: Arc::clone(&options.now) },
+            publisher: Publisher {
+                transport,
+                from: incarnation,
+                now: Arc::clone(&options.now),
+                early: Arc::new(EarlyChunks::new()),
+            },
             channel,
             guard: Guard::new(options.guard.clone(), incarnation.to_string()),
             worker: incarnation.to_string(),
