@@ -56,8 +56,8 @@ pub use error::StoreError;
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
 pub use schedules::{
-    Changed, DependencyStep, ExpectedVersion, Firing, LastRun, Paused, Position, Rewind, Run,
-    RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled,
+    Changed, DependencyStep, ExpectedVersion, Firing, LastRun, Outlook, Paused, Position, Rewind,
+    Run, RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled,
     SlotRequest, Templates,
 };
 pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};

@@ -12,7 +12,7 @@ use orx_model::{
 use orx_schedule::Schedule;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Term};
+use crate::{Dispatching, Result, Term};
 
 /// Rows of a ledger that are kept, at most; see [`Schedules::prune_slots`].
 pub const SLOTS_KEPT: u32 = 10_000;
@@ -325,8 +325,21 @@ pub struct SlotRequest {
     pub limit: u32,
 }
 
+/// The answers of [`Dispatching::next_due`], [`Schedules::next_fire`] and [`Schedules::is_watching`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// When a scheduled job becomes due next, or the waiting of one is over.
+    pub next_due: Option<Timestamp>,
+    /// When a schedule fires next.
+    pub next_fire: Option<Timestamp>,
+    /// There are watched runs.
+    pub watching: bool,
+    /// A job may be ready. False only where none is.
+    pub ready: bool,
+}
+
 #[async_trait]
-pub trait Schedules: Send + Sync {
+pub trait Schedules: Dispatching {
     /// Durable. Answers `false` where the id is in use.
     async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool>;
 
@@ -384,6 +397,17 @@ pub trait Schedules: Send + Sync {
 
     /// There are watched runs.
     async fn is_watching(&self) -> Result<bool>;
+
+    /// What the leader looks at once a round, in case that nobody reported it, in one read where the store
+    /// can do so. `after` is that of [`Self::next_fire`].
+    async fn outlook(&self, after: Timestamp) -> Result<Outlook> {
+        Ok(Outlook {
+            next_due: self.next_due().await?,
+            next_fire: self.next_fire(after).await?,
+            watching: self.is_watching().await?,
+            ready: true,
+        })
+    }
 
     /// Watched runs about which something can be done now: what they wait for has ended, or is to be
     /// cancelled and nobody has asked for it, or they have ended. By job.

@@ -18,8 +18,8 @@ use crate::codec::{integer, millis, readable, slot_outcome};
 use crate::error::prepared;
 use crate::prepared_firing::{self, Import, NewPlan, NewSettle, PreparedFiring};
 use crate::{
-    Changed, DependencyStep, Firing, LastRun, Paused, Position, Result, Rewind, RunDependency,
-    SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
+    Changed, DependencyStep, Firing, LastRun, Outlook, Paused, Position, Result, Rewind,
+    RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
 };
 
 /// What [`record`] reads, in its order, of `s`.
@@ -347,6 +347,18 @@ impl Inner {
         row::readable("a schedule", &self.rows(Kind::Piece, message).await?, missed)
     }
 
+    async fn outlook(&self, after: Timestamp) -> DbResult<Outlook> {
+        let values = [("after", sql::int(after.as_millis()))];
+        let rows = self.rows(Kind::Read, sql::fill(include_str!("outlook.sql"), values)).await?;
+        let row = Columns(rows.first().ok_or_else(|| DbError::Unreadable("no row".into()))?);
+        Ok(Outlook {
+            next_due: row.optional_time(0)?,
+            next_fire: row.optional_time(1)?,
+            watching: row.bool(2)?,
+            ready: row.bool(3)?,
+        })
+    }
+
     async fn is_watching(&self) -> DbResult<bool> {
         let message = "select 1 from watched limit 1";
         Ok(!self.rows(Kind::Read, message).await?.is_empty())
@@ -531,6 +543,9 @@ impl Schedules for Postgres {
         self.inner.read("read what was missed", self.inner.missed_since(since)).await
     }
 
+    async fn outlook(&self, after: Timestamp) -> Result<Outlook> {
+        self.inner.read("read what is due", self.inner.outlook(after)).await
+    }
     async fn is_watching(&self) -> Result<bool> {
         self.inner.read("read the watched runs", self.inner.is_watching()).await
     }

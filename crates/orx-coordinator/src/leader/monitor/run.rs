@@ -172,8 +172,6 @@ impl Monitor {
         let live = context.store.live_attempts().await?;
         let now = context.now();
         context.slots().finish_read(LiveReader::Monitor, &live, now);
-        // In case that nobody told that something became ready.
-        context.slots().jobs_ready();
         context.wakes.dispatcher.notify_one();
         self.watchlist.live_is(&live, now);
         // While the store was away nobody could be heard.

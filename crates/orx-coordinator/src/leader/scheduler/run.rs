@@ -202,10 +202,12 @@ impl Scheduler {
     pub async fn read_afresh(&mut self, now: Now) -> Result<()> {
         let store = &self.context.store;
         let ever = Timestamp::from_millis(i64::MIN);
-        let (next_due, next_fire, watching) =
-            tokio::join!(biased; store.next_due(), store.next_fire(ever), store.is_watching());
-        (self.next_due, self.next_fire) = (next_due?, next_fire?);
-        self.watching = watching?;
+        let outlook = store.outlook(ever).await?;
+        (self.next_due, self.next_fire) = (outlook.next_due, outlook.next_fire);
+        self.watching = outlook.watching;
+        if outlook.ready {
+            self.work_came();
+        }
         // Those that should have fired, too.
         self.passed_over.clear();
         self.recheck_runs(now);

@@ -1,0 +1,9 @@
+-- As next_due.sql; then when a schedule fires next, whether runs are watched, and whether a job is ready.
+-- Ordered, so that each comes from its index: the first that is found anywhere may be far away.
+select least(
+           (select run_at from jobs where status = 2 order by run_at limit 1),
+           (select expire_at from jobs where expire_at is not null order by expire_at limit 1)
+       ),
+       (select next_fire from schedules where next_fire > :after order by next_fire limit 1),
+       exists (select from watched),
+       (select 1 from jobs where status = 1 order by lane, urgency, run_at, id limit 1) is not null
