@@ -36,7 +36,7 @@ async fn heard(store: &Memory, worker: u128, of: &str, node: Incarnation) {
         },
         state: WorkerState::Running,
         capacity: 1,
-        heartbeat: 1,
+        heartbeat: 0,
         load: None,
         hosted_by: None,
         node: Some(node),

@@ -8,13 +8,15 @@ use futures_util::FutureExt;
 use orx_coordinator::leader::dispatcher::plan::LiveReader;
 use orx_coordinator::recorder::plan::Events;
 use orx_coordinator::{Now, Settings};
+use orx_feed::{FeedFilter, News};
+use orx_model::event::KnownEvent;
 use orx_model::message::{
     Message, WorkerDirective, WorkerHeartbeat, WorkerRegistration, WorkerState,
 };
 use orx_model::{
     Capabilities, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, SecretHash,
 };
-use orx_store::{Jobs, Lead, LeadRequest, Leases, Live, Memory, Store, Workers};
+use orx_store::{Jobs, Lead, LeadRequest, Leases, Live, Memory, Store, WorkerRemoval, Workers};
 use orx_testkit::make::{NOW, job, json, name, succeeded};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -132,7 +134,7 @@ fn on(queue: &str) -> JobSpec {
 }
 
 #[test]
-fn a_worker_gets_its_jobs_though_others_have_all_the_room_in_the_world() {
+fn a_worker_gets_its_jobs_though_others_have_far_more_free_slots() {
     let mut world = World::new();
     world.worker(1, 5_000, &["other"], at(0));
     world.worker(2, 10, &["mail"], at(0));
@@ -155,7 +157,8 @@ fn a_worker_of_many_places_is_filled_though_others_wait_for_work() {
 fn a_worker_that_said_goodbye_to_another_node_is_given_nothing_more() {
     let mut world = World::new();
     world.worker(1, 4, &[], at(0));
-    done(world.store.remove_workers(vec![Incarnation(1)], false)).expect("removed");
+    let removed = world.store.remove_workers(vec![Incarnation(1)], WorkerRemoval::Stopped);
+    done(removed).expect("removed");
     world.engine.refresh(at(1)).expect("refreshed");
     world.enqueue([job()]);
     assert!(world.given(at(2)).is_empty());
@@ -168,7 +171,8 @@ fn what_a_worker_holds_whose_row_is_gone_is_given_up_after_a_lease() {
     world.worker(1, 4, &[], at(0));
     world.enqueue([job()]);
     assert_eq!(world.given(at(1)), [(1, 1)].into());
-    done(world.store.remove_workers(vec![Incarnation(1)], false)).expect("removed");
+    let removed = world.store.remove_workers(vec![Incarnation(1)], WorkerRemoval::Stopped);
+    done(removed).expect("removed");
     world.engine.refresh(at(2)).expect("refreshed");
     assert_eq!(world.jobs()[0].status, JobStatus::Dispatched);
     world.engine.monitor(at(40)).expect("a look");
@@ -249,17 +253,74 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
 }
 
 #[test]
-fn a_drained_worker_that_dies_is_lost_once_and_a_fenced_one_is_remembered() {
-    for (order, kept) in [(WorkerDirective::Drain, 0), (WorkerDirective::Fence, 1)] {
+fn an_ordered_worker_that_dies_is_lost_once_and_remembered_for_a_day() {
+    for (order, lost) in [(WorkerDirective::Drain, 1), (WorkerDirective::Fence, 0)] {
         let mut world = World::new();
+        let mut reader = world.engine.feed().read(FeedFilter::all());
         world.worker(1, 4, &[], at(0));
         done(world.store.order_workers(vec![Incarnation(1)], Some(order))).expect("ordered");
-        for look in [1, 40, 45] {
+        let rows = |world: &World, now: Now| done(world.store.workers(now.wall)).expect("read");
+        for look in [1, 40, 45, 50] {
             world.engine.monitor(at(look)).expect("a look");
+            assert_eq!(rows(&world, at(look)).len(), 1, "{order:?}");
         }
-        let rows = done(world.store.workers(at(45).wall)).expect("read");
-        assert_eq!(rows.len(), kept, "{order:?}");
+        let Some(News::Events(events)) = reader.try_next(100) else { panic!("some events") };
+        let is_lost = |one: &&orx_feed::FeedEvent| {
+            matches!(one.event.known(), Some(KnownEvent::WorkerLost { .. }))
+        };
+        assert_eq!(events.iter().filter(is_lost).count(), lost, "{order:?}");
+        const DAY: u64 = 24 * 60 * 60;
+        world.engine.monitor(at(DAY + 10)).expect("a look");
+        assert_eq!(rows(&world, at(DAY + 10)).len(), 0, "{order:?}");
     }
+}
+
+#[test]
+fn a_drain_holds_for_a_worker_that_was_lost_and_comes_back() {
+    let mut world = World::new();
+    world.worker(1, 4, &[], at(0));
+    let order = |world: &World, order| {
+        let ordered = done(world.store.order_workers(vec![Incarnation(1)], order));
+        assert_eq!(ordered.expect("ordered"), [true]);
+    };
+    order(&world, Some(WorkerDirective::Drain));
+    world.engine.monitor(at(1)).expect("a look");
+    world.engine.monitor(at(40)).expect("a look");
+    world.enqueue([job()]);
+    // It was out of contact, or suspended, and sends what it would have sent.
+    world.heartbeats += 1;
+    let beat = heartbeat(1, world.heartbeats, 4, WorkerState::Running);
+    let (answer, _) = world.engine.heartbeat(&beat, Some(SECRET), at(41));
+    assert!(answer.register, "{answer:?}");
+    let (answer, _) = world.engine.register(registration(1, 4, &[]), Some(SECRET), at(41));
+    assert!(answer.drain, "{answer:?}");
+    world.beat(1, 4, at(42));
+    assert!(world.given(at(42)).is_empty());
+    order(&world, None);
+    world.engine.refresh(at(43)).expect("refreshed");
+    assert_eq!(world.given(at(43)), [(1, 1)].into());
+}
+
+#[test]
+fn a_late_heartbeat_of_a_stopped_worker_does_not_bring_it_back() {
+    let mut world = World::new();
+    world.worker(1, 4, &[], at(0));
+    // It moves to another node, where it stops in good order.
+    let shared = Arc::clone(&world.store) as Arc<dyn Store>;
+    let mut other = Stepped::new(shared, Settings::default(), Incarnation(2), 8, at(1));
+    other.register(registration(1, 4, &[]), Some(SECRET), at(1));
+    let stopped = heartbeat(1, 9, 0, WorkerState::Stopped);
+    other.heartbeat(&stopped, Some(SECRET), at(2));
+    assert_eq!(done(world.store.workers(at(2).wall)).expect("read"), []);
+    // The first node still knows it when this comes.
+    let late = heartbeat(1, 8, 4, WorkerState::Running);
+    let (answer, _) = world.engine.heartbeat(&late, Some(SECRET), at(3));
+    assert!(answer.register, "{answer:?}");
+    assert_eq!(done(world.store.workers(at(3).wall)).expect("read"), []);
+    world.enqueue([job()]);
+    world.engine.refresh(at(4)).expect("refreshed");
+    assert!(world.given(at(4)).is_empty());
+    assert_eq!(world.jobs()[0].status, JobStatus::Pending);
 }
 
 #[test]
@@ -298,7 +359,7 @@ fn live(execution: ExecutionId) -> Live {
 }
 
 /// A claim of which the store does not say what became of it, and a read after it that does not show it.
-fn in_doubt(world: &mut World, rng: &mut StdRng) -> ExecutionId {
+fn unanswered_claim(world: &mut World, rng: &mut StdRng) -> ExecutionId {
     world.worker(1, 2, &[], at(0));
     let mut slots = world.engine.slots();
     let asked = slots.claim_requests(rng, at(1));
@@ -311,9 +372,9 @@ fn in_doubt(world: &mut World, rng: &mut StdRng) -> ExecutionId {
 }
 
 #[test]
-fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_room() {
+fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_slots() {
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
-    let execution = in_doubt(&mut world, &mut rng);
+    let execution = unanswered_claim(&mut world, &mut rng);
     let mut slots = world.engine.slots();
     let live = live(execution);
     slots.begin_read(LiveReader::Monitor, at(5));
@@ -323,9 +384,9 @@ fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_room() {
 }
 
 #[test]
-fn room_in_doubt_is_offered_again_when_the_store_is_done_with_the_claim_or_the_term_is_new() {
+fn slots_of_an_unanswered_claim_are_free_again_when_it_is_settled_or_the_term_is_new() {
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
-    in_doubt(&mut world, &mut rng);
+    unanswered_claim(&mut world, &mut rng);
     {
         let mut slots = world.engine.slots();
         // Read too early to tell.

@@ -419,7 +419,7 @@ pub struct WorkerReport {
     pub state: WorkerState,
     /// Executions it may hold at once.
     pub capacity: u32,
-    /// Of the newest heartbeat; 0 with a registration.
+    /// Number of the newest heartbeat; 0 in a registration.
     pub heartbeat: u64,
     pub load: Option<Load>,
     /// The node it lives and dies with, if it is part of one.
@@ -436,6 +436,32 @@ pub enum WorkerPut {
     Kept(Option<WorkerDirective>),
     /// The worker is known by another secret. Nothing was changed.
     OtherSecret,
+    /// A heartbeat of a worker that has no row: it has to register first. Nothing was changed.
+    Unregistered,
+}
+
+/// Why workers are removed, which decides whose rows stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerRemoval {
+    /// They stopped in good order. The rows of fenced workers stay: a fence may be ordered meanwhile.
+    Stopped,
+    /// They were lost, and may come back. The rows of workers with an order stay, so that the order holds
+    /// for them then.
+    Lost,
+    /// They will not come back. No row stays.
+    Gone,
+}
+
+impl WorkerRemoval {
+    /// Whether the row of a worker with this order stays.
+    #[must_use]
+    pub fn spares(self, order: Option<WorkerDirective>) -> bool {
+        match self {
+            Self::Stopped => order == Some(WorkerDirective::Fence),
+            Self::Lost => order.is_some(),
+            Self::Gone => false,
+        }
+    }
 }
 
 /// A worker as it was last heard of.
@@ -451,10 +477,11 @@ pub struct WorkerRecord {
 
 #[async_trait]
 pub trait Workers: Send + Sync {
-    /// Advisory. Inserts, or replaces the one with the same incarnation and the same secret; the
-    /// secret of one that was kept by an orx that knew none is the first that comes. A report whose
-    /// heartbeat is older than the one kept only says that the worker lives, and one of a fenced
-    /// worker changes nothing.
+    /// Advisory. A registration (heartbeat number 0) inserts the worker's row, or replaces the one with
+    /// the same incarnation and the same secret; the secret of a row that an orx without secrets wrote
+    /// is the first that comes. A heartbeat replaces a row, and never inserts one: it may come late,
+    /// after its worker stopped or was lost. A heartbeat older than the recorded one only shows that the
+    /// worker lives, and a report of a fenced worker changes nothing.
     async fn put_workers(
         &self,
         workers: Vec<(SecretHash, WorkerReport)>,
@@ -475,9 +502,9 @@ pub trait Workers: Send + Sync {
         order: Option<WorkerDirective>,
     ) -> Result<Vec<bool>>;
 
-    /// Advisory. Unknown ones are passed over. Fenced ones stay, unless they are meant as well: a
-    /// fence may be ordered while its worker is being given up.
-    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()>;
+    /// Advisory. Workers without a row are ignored.
+    async fn remove_workers(&self, workers: Vec<Incarnation>, removal: WorkerRemoval)
+    -> Result<()>;
 }
 
 /// A coordinator that wants to lead, or goes on.

@@ -21,7 +21,8 @@ use orx_model::{
 use orx_store::{
     CLAIM_MOST, CancelAnswer, CancelCommand, ClockJump, ClockNote, Enqueued, Holder, Home, Lead,
     LeadRequest, ListRequest, Live, LogRequest, NodeReport, Promoted, PruneRequest, Recorded,
-    RetainedKey, RetryAnswer, Store, StoreError, Term, TokenRecord, WorkerPut, WorkerReport,
+    RetainedKey, RetryAnswer, Store, StoreError, Term, TokenRecord, WorkerPut, WorkerRemoval,
+    WorkerReport,
 };
 
 use crate::make::{NOW, at, failed, job, json, lost, name, outcome, request, succeeded};
@@ -37,8 +38,8 @@ macro_rules! store_contract {
             jobs_are_read_by_their_ids_each_once
             claims_go_by_priority_then_due_time_then_id_over_all_lanes
             no_more_than_so_many_are_claimed_at_once
-            a_worker_gets_no_more_than_its_room_and_only_what_it_takes
-            the_worker_with_the_most_room_gets_the_next
+            a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes
+            the_worker_with_the_most_free_slots_gets_the_next
             who_starts_a_job_at_once_gets_it_before_who_lets_it_wait
             what_expired_is_cancelled_instead_of_claimed
             promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long
@@ -76,6 +77,8 @@ macro_rules! store_contract {
             the_tail_of_a_log_is_found
             workers_are_kept_replaced_and_removed
             what_is_ordered_of_a_worker_stands_until_it_is_taken_back
+            a_drain_outlives_the_loss_of_its_worker_but_not_its_stop
+            a_heartbeat_without_a_registration_adds_no_worker
             a_fenced_worker_stays_fenced_whatever_it_says
             a_report_with_another_secret_changes_nothing
             who_was_given_an_execution_is_known_live_or_ended
@@ -272,7 +275,7 @@ pub async fn no_more_than_so_many_are_claimed_at_once(store: AStore) {
     }
 }
 
-pub async fn a_worker_gets_no_more_than_its_room_and_only_what_it_takes(store: AStore) {
+pub async fn a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes(store: AStore) {
     let other = JobSpec { name: name("other"), ..job() };
     let command = orx_model::Command { argv: vec!["true".into()], ..orx_model::Command::default() };
     let command = JobSpec { command: Some(command), ..job() };
@@ -297,7 +300,7 @@ pub async fn a_worker_gets_no_more_than_its_room_and_only_what_it_takes(store: A
     assert!(claimed[0].dispatch.command.is_some());
 }
 
-pub async fn the_worker_with_the_most_room_gets_the_next(store: AStore) {
+pub async fn the_worker_with_the_most_free_slots_gets_the_next(store: AStore) {
     store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("enqueue");
     let requests = vec![request(1, 10, 2), request(2, 20, 4)];
     let claimed = store.claim_ready(requests, store.term, at(1)).await.expect("claim");
@@ -1089,7 +1092,8 @@ pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
     assert_eq!(reports(&store).await[0], later);
     let seen = store.workers(NOW).await.expect("read");
     assert!(seen.iter().all(|worker| worker.silent < Duration::from_secs(60)), "{seen:?}");
-    store.remove_workers(vec![Incarnation(1), Incarnation(7)], false).await.expect("remove");
+    let removed = vec![Incarnation(1), Incarnation(7)];
+    store.remove_workers(removed, WorkerRemoval::Stopped).await.expect("remove");
     assert_eq!(reports(&store).await.len(), 2);
 }
 
@@ -1105,6 +1109,35 @@ pub async fn what_is_ordered_of_a_worker_stands_until_it_is_taken_back(store: AS
     assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(None)]);
 }
 
+pub async fn a_drain_outlives_the_loss_of_its_worker_but_not_its_stop(store: AStore) {
+    let (drained, other) = (Incarnation(1), Incarnation(2));
+    put(&store, vec![report(1, "w"), report(2, "w")]).await;
+    let drain = Some(WorkerDirective::Drain);
+    assert_eq!(store.order_workers(vec![drained], drain).await.expect("ordered"), [true]);
+    store.remove_workers(vec![drained, other], WorkerRemoval::Lost).await.expect("removed");
+    let rows = store.workers(NOW).await.expect("read");
+    assert_eq!(rows.iter().map(|row| row.order).collect::<Vec<_>>(), [drain]);
+    // It comes back, and is still drained.
+    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(drain)]);
+    store.remove_workers(vec![drained], WorkerRemoval::Stopped).await.expect("removed");
+    assert_eq!(reports(&store).await, []);
+}
+
+/// It may come late: after its worker stopped or was lost, or at a node that still knows the worker.
+pub async fn a_heartbeat_without_a_registration_adds_no_worker(store: AStore) {
+    let beat = |n| WorkerReport { heartbeat: 3, ..report(n, "w") };
+    assert_eq!(put(&store, vec![beat(1)]).await, [WorkerPut::Unregistered]);
+    assert_eq!(reports(&store).await, []);
+    let kept = WorkerPut::Kept(None);
+    let both = vec![beat(1), report(2, "w"), beat(2)];
+    assert_eq!(put(&store, both).await, [WorkerPut::Unregistered, kept, kept]);
+    assert_eq!(reports(&store).await, [beat(2)]);
+    store.remove_workers(vec![Incarnation(2)], WorkerRemoval::Stopped).await.expect("removed");
+    assert_eq!(put(&store, vec![beat(2)]).await, [WorkerPut::Unregistered]);
+    assert_eq!(store.worker_secret(Incarnation(2)).await.expect("read"), None);
+    assert_eq!(reports(&store).await, []);
+}
+
 pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
     let fence = Some(WorkerDirective::Fence);
     put(&store, vec![report(1, "w")]).await;
@@ -1117,10 +1150,12 @@ pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
         let taken_back = store.order_workers(vec![Incarnation(1)], order).await.expect("answered");
         assert_eq!(taken_back, [false]);
     }
-    // It was given up for its silence when the fence came.
-    store.remove_workers(vec![Incarnation(1)], false).await.expect("passed over");
-    assert_eq!(store.workers(NOW).await.expect("read")[0].order, fence);
-    store.remove_workers(vec![Incarnation(1)], true).await.expect("removed");
+    // The fence was ordered while the worker was lost, or stopped.
+    for removal in [WorkerRemoval::Lost, WorkerRemoval::Stopped] {
+        store.remove_workers(vec![Incarnation(1)], removal).await.expect("ignored");
+        assert_eq!(store.workers(NOW).await.expect("read")[0].order, fence);
+    }
+    store.remove_workers(vec![Incarnation(1)], WorkerRemoval::Gone).await.expect("removed");
     assert!(store.workers(NOW).await.expect("read").is_empty());
 }
 
@@ -1146,7 +1181,7 @@ pub async fn a_report_with_another_secret_changes_nothing(store: AStore) {
     assert_eq!((all[0].capacity, all[0].heartbeat), (3, 1));
     assert_eq!(store.worker_secret(one).await.expect("read"), Some(SECRET));
     // Once it is forgotten, whoever comes next is another.
-    store.remove_workers(vec![one], false).await.expect("removed");
+    store.remove_workers(vec![one], WorkerRemoval::Lost).await.expect("removed");
     assert_eq!(store.worker_secret(one).await.expect("read"), None);
     let again = store.put_workers(vec![(other, report(1, "x"))], NOW).await.expect("put");
     assert_eq!(again, [kept]);

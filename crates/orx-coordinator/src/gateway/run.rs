@@ -11,7 +11,7 @@ use orx_model::message::{
     HeartbeatAnswer, Message, WorkerHeartbeat, WorkerRegistration, WorkerState,
 };
 use orx_model::{ExecutionId, Incarnation, SecretHash};
-use orx_store::{Live, StoreError, WorkerPut, WorkerReport};
+use orx_store::{Live, StoreError, WorkerPut, WorkerRemoval, WorkerReport};
 use orx_transport::{Gateway, GatewayError, GatewayServer, PeerNodes};
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
@@ -211,6 +211,13 @@ impl Answering {
                     let live = by_worker.remove(&call.said.by()).unwrap_or_default();
                     self.answer(&call.said, order, &live, now).await
                 }
+                // Another node removed its row. It has to register again, if it still runs.
+                Ok(WorkerPut::Unregistered) => {
+                    let mut worker_table = self.context.worker_table();
+                    worker_table.remove(call.said.by());
+                    let answer = worker_table.answer(None, now);
+                    Ok(HeartbeatAnswer { register: true, ..answer })
+                }
                 Ok(WorkerPut::OtherSecret) => {
                     let why = "this incarnation was registered with another secret".to_owned();
                     self.reply(call.reply, Err(GatewayError::NotThisWorker(why)));
@@ -302,7 +309,7 @@ impl Answering {
             let told = live.iter().map(|attempt| (worker, plan::returned(attempt, now.wall)));
             let told: Vec<_> = told.collect();
             context.record(&told, None, &mut self.rng, now).await?;
-            context.store.remove_workers(vec![worker], false).await?;
+            context.store.remove_workers(vec![worker], WorkerRemoval::Stopped).await?;
             let was = context.worker_table().state_of(worker);
             context.worker_table().remove(worker);
             context.slots().remove(worker);

@@ -395,10 +395,14 @@ slow!(Workers {
         })
         .await
     }
-    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
+    async fn remove_workers(
+        &self,
+        workers: Vec<Incarnation>,
+        removal: WorkerRemoval,
+    ) -> Result<()> {
         self.call("remove_workers", move |world| {
-            done(world.memory.remove_workers(workers.clone(), fenced))?;
-            world.check(|watch, _| watch.forgotten(&workers));
+            done(world.memory.remove_workers(workers.clone(), removal))?;
+            world.check(|watch, _| watch.removed(&workers, removal));
             Ok(())
         })
         .await

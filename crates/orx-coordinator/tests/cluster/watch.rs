@@ -10,7 +10,9 @@ use orx_model::{
     ExecutionId, Incarnation, Job, JobEvent, JobId, JobStatus, Lane, LostWith, Name, Outcome,
     OutcomeKind, Timestamp,
 };
-use orx_store::{CancelAnswer, ClaimRequest, Claimed, Live, Recorded, Term, Transition};
+use orx_store::{
+    CancelAnswer, ClaimRequest, Claimed, Live, Recorded, Term, Transition, WorkerRemoval,
+};
 
 use crate::checker::Checker;
 
@@ -176,10 +178,9 @@ impl Watch {
     }
 
     /// With its row what is ordered of a worker is forgotten, but for a fence.
-    pub(crate) fn forgotten(&mut self, workers: &[Incarnation]) -> Checked {
-        self.orders.retain(|worker, (order, _)| {
-            *order == WorkerDirective::Fence || !workers.contains(worker)
-        });
+    pub(crate) fn removed(&mut self, workers: &[Incarnation], removal: WorkerRemoval) -> Checked {
+        self.orders
+            .retain(|worker, (order, _)| removal.spares(Some(*order)) || !workers.contains(worker));
         Ok(())
     }
 

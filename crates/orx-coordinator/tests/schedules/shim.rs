@@ -179,7 +179,7 @@ pass!(Workers {
     fn worker_secret(worker: Incarnation) -> Option<SecretHash>;
     fn workers(now: Timestamp) -> Vec<WorkerRecord>;
     fn order_workers(workers: Vec<Incarnation>, order: Option<WorkerDirective>) -> Vec<bool>;
-    fn remove_workers(workers: Vec<Incarnation>, fenced: bool) -> ();
+    fn remove_workers(workers: Vec<Incarnation>, removal: WorkerRemoval) -> ();
 });
 
 pass!(Leases {

@@ -26,7 +26,8 @@ use crate::{
     DeadLetters, Dispatching, Enqueued, Holder, Home, JobExport, Jobs, Lead, LeadRequest, Leases,
     ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Promoted, PruneRequest,
     Pruned, Recorded, Result, RetainedKey, RetryAnswer, RowCounts, StoreError, StoreInfo, Term,
-    TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerReport, Workers,
+    TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerRemoval, WorkerReport,
+    Workers,
 };
 
 /// A change of a job's status, as it happened.
@@ -885,6 +886,10 @@ impl Workers for Memory {
         let mut answers = Vec::new();
         for (secret, report) in workers {
             let incarnation = report.registration.incarnation;
+            if report.heartbeat > 0 && !state.workers.contains_key(&incarnation) {
+                answers.push(WorkerPut::Unregistered);
+                continue;
+            }
             let heard = state.workers.entry(incarnation).or_insert_with(|| WorkerRow {
                 report: report.clone(),
                 secret,
@@ -945,11 +950,14 @@ impl Workers for Memory {
         Ok(workers.iter().map(&mut give).collect())
     }
 
-    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
+    async fn remove_workers(
+        &self,
+        workers: Vec<Incarnation>,
+        removal: WorkerRemoval,
+    ) -> Result<()> {
         let mut state = self.state()?;
         state.workers.retain(|incarnation, worker| {
-            let stays = worker.order == Some(WorkerDirective::Fence) && !fenced;
-            stays || !workers.contains(incarnation)
+            removal.spares(worker.order) || !workers.contains(incarnation)
         });
         Ok(())
     }

@@ -15,7 +15,8 @@ use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::codec::{clock_note, clock_values, integer, millis, order_of, stream_code};
 use crate::{
-    ClockJump, ClockNote, PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerReport,
+    ClockJump, ClockNote, PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerRemoval,
+    WorkerReport,
 };
 
 /// Rounds of a report in which another node adds the same workers.
@@ -81,9 +82,13 @@ impl Inner {
                     answers[*place] = *answer;
                     false
                 }
+                None if workers[*place].1.heartbeat > 0 => {
+                    answers[*place] = WorkerPut::Unregistered;
+                    false
+                }
                 None => true,
             };
-            // Those that another node added meanwhile: what it wrote of them is seen by the next.
+            // Another node inserted their rows since the statement began; the next one sees them.
             let added: Vec<usize> = now.into_iter().filter(added).collect();
             if !added.is_empty() {
                 unseen += 1;
@@ -125,9 +130,14 @@ impl Inner {
     pub(super) async fn remove_workers(
         &self,
         workers: &[Incarnation],
-        fenced: bool,
+        removal: WorkerRemoval,
     ) -> DbResult<()> {
-        let stays = if fenced { "" } else { "and w.ordered is distinct from 'fence'" };
+        // Those whose order `WorkerRemoval::spares` stay.
+        let stays = match removal {
+            WorkerRemoval::Stopped => "and w.ordered is distinct from 'fence'",
+            WorkerRemoval::Lost => "and w.ordered is null",
+            WorkerRemoval::Gone => "",
+        };
         let message = sql::fill(
             &format!(
                 "delete from workers where incarnation in (select w.incarnation from workers w, \

@@ -23,7 +23,7 @@ use crate::{
     LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page,
     Promoted, PruneRequest, Pruned, Recorded, Result, RetainedKey, RetryAnswer, RowCounts,
     StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord,
-    WorkerReport, Workers,
+    WorkerRemoval, WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: SCAN_MAX };
@@ -200,8 +200,12 @@ impl Workers for Postgres {
         self.inner.write("order the workers", self.inner.order_workers(&workers, order)).await
     }
 
-    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
-        self.inner.write("forget the workers", self.inner.remove_workers(&workers, fenced)).await
+    async fn remove_workers(
+        &self,
+        workers: Vec<Incarnation>,
+        removal: WorkerRemoval,
+    ) -> Result<()> {
+        self.inner.write("forget the workers", self.inner.remove_workers(&workers, removal)).await
     }
 }
 

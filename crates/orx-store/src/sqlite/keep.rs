@@ -17,7 +17,7 @@ use crate::codec::{clock_values, readable};
 use crate::filter_pushdown;
 use crate::{
     ClockNote, Lead, LeadRequest, NodeReport, PruneRequest, Pruned, Term, TokenRecord, WorkerPut,
-    WorkerReport,
+    WorkerRemoval, WorkerReport,
 };
 
 pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> DbResult<()> {
@@ -105,6 +105,10 @@ pub(super) fn put_workers(
                 Ok((row.get::<_, i64>(0)?, row::order(row, 1)?, secret))
             })
             .optional()?;
+        if worker.heartbeat > 0 && known.is_none() {
+            answers.push(WorkerPut::Unregistered);
+            continue;
+        }
         if known.is_some_and(|(_, _, kept)| kept.is_some_and(|kept| kept != worker.secret.0)) {
             answers.push(WorkerPut::OtherSecret);
             continue;
@@ -158,13 +162,16 @@ pub(super) fn order_workers(
 pub(super) fn remove_workers(
     tx: &mut Tx<'_>,
     workers: &[Incarnation],
-    fenced: bool,
+    removal: WorkerRemoval,
 ) -> DbResult<()> {
-    let mut remove = tx.conn.prepare_cached(
-        "DELETE FROM workers WHERE incarnation = ?1 AND (?2 OR ordered IS NOT 'fence')",
-    )?;
+    let mut find = tx.conn.prepare_cached("SELECT ordered FROM workers WHERE incarnation = ?1")?;
+    let mut remove = tx.conn.prepare_cached("DELETE FROM workers WHERE incarnation = ?1")?;
     for worker in workers {
-        remove.execute(params![worker.to_bytes(), fenced])?;
+        let worker = worker.to_bytes();
+        let order = find.query_row([worker], |row| row::order(row, 0)).optional()?;
+        if order.is_some_and(|order| !removal.spares(order)) {
+            remove.execute([worker])?;
+        }
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ use crate::{
     NodeRecord, NodeReport, Page, Promoted, PruneRequest, Pruned, Recorded, Result, RetainedKey,
     RetryAnswer, Rewind, RowCounts, RunDependency, SchedulePlan, ScheduleRecord, Schedules,
     Settled, SlotRequest, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep,
-    WorkerPut, WorkerRecord, WorkerReport, Workers,
+    WorkerPut, WorkerRecord, WorkerRemoval, WorkerReport, Workers,
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: filter_pushdown::SCAN_MAX };
@@ -407,9 +407,13 @@ impl Workers for Sqlite {
         self.write("order the workers", Kind::Durable, weight, run).await
     }
 
-    async fn remove_workers(&self, workers: Vec<Incarnation>, fenced: bool) -> Result<()> {
+    async fn remove_workers(
+        &self,
+        workers: Vec<Incarnation>,
+        removal: WorkerRemoval,
+    ) -> Result<()> {
         let weight = workers.len();
-        let run = move |tx: &mut Tx<'_>| keep::remove_workers(tx, &workers, fenced);
+        let run = move |tx: &mut Tx<'_>| keep::remove_workers(tx, &workers, removal);
         self.write("forget the workers", Kind::Advisory, weight, run).await
     }
 }

@@ -20,6 +20,8 @@ struct Known {
     /// What its row said last of when it was heard. Only that this changes says that it lives: how
     /// long ago it was depends on a clock that may have been set.
     told: Timestamp,
+    /// It was lost since then. Its row stays, for an order that still holds if it comes back.
+    lost: bool,
 }
 
 /// Since when this node knows of a live attempt.
@@ -76,12 +78,13 @@ impl Watchlist {
             let seen = now.mono.saturating_sub(row.silent);
             // Of what is new since the last look it was heard since then.
             let seen = self.looked.map_or(seen, |looked| seen.max(looked));
-            let known = Known { order: row.order, seen, told: row.seen_at };
+            let known = Known { order: row.order, seen, told: row.seen_at, lost: false };
             let worker = row.report.registration.incarnation;
             let known = self.workers.entry(worker).or_insert(known);
             known.order = row.order;
             if known.told != row.seen_at {
                 known.told = row.seen_at;
+                known.lost = false;
                 known.seen = known.seen.max(seen);
             }
         }
@@ -108,9 +111,17 @@ impl Watchlist {
     #[must_use]
     pub fn lost(&self, now: Now) -> Vec<Incarnation> {
         let silent_since = |seen: Duration| now.mono.saturating_sub(seen.max(self.counting_from));
-        let known = self.workers.iter().filter(|(_, known)| {
-            known.order != Some(WorkerDirective::Fence)
-                && silent_since(known.seen) > self.settings.lease
+        let known = self.workers.iter().filter(|(worker, known)| {
+            silent_since(known.seen) > self.settings.lease
+                && match known.order {
+                    Some(WorkerDirective::Fence) => false,
+                    // Its row stays when it is lost, which happens once.
+                    Some(WorkerDirective::Drain) => {
+                        !known.lost
+                            && (known.seen >= self.counting_from || self.holding.contains(*worker))
+                    }
+                    None => true,
+                }
         });
         let strangers = self.holding.iter().filter(|worker| {
             !self.workers.contains_key(worker)
@@ -144,9 +155,11 @@ impl Watchlist {
         self.holding.contains(&worker)
     }
 
-    /// The worker is gone.
-    pub fn remove(&mut self, worker: Incarnation) {
-        self.workers.remove(&worker);
+    /// The worker was lost, and its attempts with it.
+    pub fn lose(&mut self, worker: Incarnation) {
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.lost = true;
+        }
         self.holding.remove(&worker);
         self.learned.retain(|(of, _), _| *of != worker);
     }

@@ -12,7 +12,7 @@ use orx_model::time::UtcClock;
 use orx_model::{Incarnation, JobId, JobSummary, LostWith, Name};
 use orx_store::{
     Changed, ListRequest, Live, Paused, Position, Result, SchedulePlan, StoreError, Term,
-    WorkerRecord,
+    WorkerRecord, WorkerRemoval,
 };
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
@@ -25,9 +25,9 @@ use crate::{Context, Now};
 
 /// However many workers change, they are read so often at most.
 const READ_EVERY: Duration = Duration::from_millis(50);
-/// A fence is remembered so long after its worker was last heard of: a process that was stopped for
-/// less, and goes on, finds it.
-const FENCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// An order outlives the last heartbeat of its worker by this: it still holds for a process that was
+/// suspended, or out of contact, for less.
+const ORDER_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Of a schedule one of whose runs is `poison`, so many runs before it are looked at for one that has ended.
 const RUNS_READ: u32 = 50;
 
@@ -119,7 +119,7 @@ impl Monitor {
             self.give_up(*worker, LostWith::Server, why, now).await?;
         }
         if !dead.is_empty() {
-            context.store.remove_workers(dead, true).await?;
+            context.store.remove_workers(dead, WorkerRemoval::Gone).await?;
         }
         let nodes = context.store.nodes(now.wall).await?;
         let gone = nodes.iter().map(|node| node.report.node).filter(|node| *node != context.node);
@@ -147,13 +147,11 @@ impl Monitor {
             }
         }
         let old = rows.iter().filter(|row| {
-            row.order == Some(WorkerDirective::Fence)
-                && row.silent > FENCE_KEPT
-                && context.may_forget(now)
+            row.order.is_some() && row.silent > ORDER_KEPT && context.may_forget(now)
         });
         let old: Vec<_> = old.map(|row| row.report.registration.incarnation).collect();
         if !old.is_empty() {
-            context.store.remove_workers(old, true).await?;
+            context.store.remove_workers(old, WorkerRemoval::Gone).await?;
         }
         Ok(())
     }
@@ -182,8 +180,8 @@ impl Monitor {
                 let why = "its worker was not heard of any more";
                 let name = context.slots().worker(worker).map(|load| load.name().clone());
                 self.give_up(worker, with, why, now).await?;
-                // A fence outlives the silence of its worker, also one that was ordered just now.
-                context.store.remove_workers(vec![worker], false).await?;
+                // An order outlives the loss of its worker, also one that was given just now.
+                context.store.remove_workers(vec![worker], WorkerRemoval::Lost).await?;
                 let worker = WorkerRef { incarnation: worker, name };
                 context.publish([KnownEvent::WorkerLost { worker }], now);
             }
@@ -221,7 +219,7 @@ impl Monitor {
         context.record(&lost, Some(self.term), &mut self.rng, now).await?;
         context.slots().remove(worker);
         context.worker_table().remove(worker);
-        self.watchlist.remove(worker);
+        self.watchlist.lose(worker);
         let jobs = held.iter().map(|attempt| attempt.job).collect();
         self.pause_poisonous(jobs, now).await
     }
