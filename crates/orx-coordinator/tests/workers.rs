@@ -324,6 +324,18 @@ fn a_late_heartbeat_of_a_stopped_worker_does_not_bring_it_back() {
 }
 
 #[test]
+fn free_slots_are_claimed_for_as_soon_as_an_unanswered_claim_can_take_effect_no_longer() {
+    let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
+    unanswered_claim(&mut world, &mut rng);
+    world.enqueue([job()]);
+    // The claim failed at second 2, and the store's deadline is 10 s. No round of the monitor comes.
+    assert_eq!(world.engine.slots().next_settled(), Some(Duration::from_secs(12)));
+    assert!(world.given(at(11)).is_empty());
+    assert_eq!(world.given(at(12)), [(1, 1)].into());
+    assert_eq!(world.engine.slots().next_settled(), None);
+}
+
+#[test]
 fn large_jobs_travel_in_messages_that_a_link_takes() {
     const EACH: usize = 250_000;
     let mut world = World::new();

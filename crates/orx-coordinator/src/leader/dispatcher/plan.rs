@@ -450,7 +450,7 @@ impl SlotTable {
         }
     }
 
-    /// The attempts whose outcomes the worker must see acknowledged before it has a slot for what is
+    /// The attempts whose outcomes have to be acknowledged before the worker has a slot for what is
     /// claimed for it now. None for a worker that prefetches.
     #[must_use]
     pub fn outcomes_before_dispatch(&self, worker: Incarnation) -> BTreeSet<ExecutionId> {

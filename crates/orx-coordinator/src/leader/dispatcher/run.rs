@@ -67,16 +67,22 @@ impl Dispatcher {
             if over.is_cancelled() {
                 return Ok(());
             }
-            if self.context.slots().may_have_more() {
+            let (more, settled) = {
+                let slots = self.context.slots();
+                (slots.may_have_more(), slots.next_settled())
+            };
+            if more {
                 // Other tasks of this node run in between.
                 tokio::task::yield_now().await;
                 continue;
             }
+            let settled = settled.map(|at| at.saturating_sub(self.context.now().mono));
             tokio::select! {
                 biased;
                 () = over.cancelled() => return Ok(()),
                 () = self.context.wakeups.wait_for_work() => self.context.slots().jobs_ready(),
                 () = self.context.wakes.dispatcher.notified() => {}
+                () = tokio::time::sleep(settled.unwrap_or_default()), if settled.is_some() => {}
             }
         }
     }
@@ -94,7 +100,16 @@ impl Dispatcher {
         let held_back = std::mem::take(&mut self.held_back);
         self.send_in_time(held_back);
         self.read_after_failure(now).await?;
-        let requests = context.slots().claim_requests(&mut self.rng, now);
+        // Which outcomes a dispatch waits for is asked now: an outcome that the store refuses while the
+        // claim is under way keeps its slot.
+        let (requests, awaited) = {
+            let mut slots = context.slots();
+            let requests = slots.claim_requests(&mut self.rng, now);
+            let awaited = |worker| (worker, slots.outcomes_before_dispatch(worker));
+            let workers = requests.iter().map(|request: &ClaimRequest| request.worker);
+            let awaited: BTreeMap<_, _> = workers.map(awaited).collect();
+            (requests, awaited)
+        };
         if requests.is_empty() {
             context.look_idle();
             return Ok(());
@@ -133,7 +148,7 @@ impl Dispatcher {
         let moved: Vec<Event> = claimed.iter().map(dispatched).collect();
         let messages = self.messages(claimed);
         let messages = messages.into_iter().map(|(worker, message)| {
-            let until_recorded = context.slots().outcomes_before_dispatch(worker);
+            let until_recorded = awaited.get(&worker).cloned().unwrap_or_default();
             HeldBack { until_recorded, worker, message }
         });
         self.send_in_time(messages.collect());
@@ -141,9 +156,11 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Reads live attempts at once after a failed claim.
+    /// Reads live attempts at once after a failed claim, and again when a claim that the store did not
+    /// answer can take effect no longer.
     async fn read_after_failure(&mut self, now: crate::Now) -> Result<()> {
-        if !self.must_read {
+        let settled = self.context.slots().next_settled();
+        if !self.must_read && settled.is_none_or(|at| now.mono < at) {
             return Ok(());
         }
         self.context.slots().begin_read(LiveReader::Dispatcher, now);
