@@ -7,7 +7,6 @@ use std::time::Duration;
 use orx_model::event::{KnownEvent, ScheduleEvent, WorkerRef};
 use orx_model::filter::Filter;
 use orx_model::job::DeadReason;
-use orx_model::message::WorkerDirective;
 use orx_model::time::UtcClock;
 use orx_model::{Incarnation, JobId, JobSummary, LostWith, Name};
 use orx_store::{
