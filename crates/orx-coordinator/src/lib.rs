@@ -11,11 +11,12 @@
 //! decision and without I/O; the `run.rs` beside it does what was decided.
 
 mod context;
-mod ends;
+
 pub mod gateway;
 mod health;
 pub mod leader;
 pub mod nodes;
+mod outcomes;
 mod post;
 pub mod recorder;
 pub mod run;

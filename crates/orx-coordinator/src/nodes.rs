@@ -158,9 +158,7 @@ pub fn heard(context: &Context, hint: &Notification) {
     if hint.slots_freed {
         {
             let mut slots = context.slots();
-            hint.ended
-                .iter()
-                .for_each(|it| slots.outcome_recorded_elsewhere(it.worker, it.execution));
+            hint.ended.iter().for_each(|it| slots.attempt_ended(it.worker, it.execution));
         }
         context.wakes.ended();
         context.wakes.dispatcher.notify_one();

@@ -18,8 +18,8 @@ use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Events, told};
-use crate::ends::acks;
 use crate::health::{Backoff, is_the_end};
+use crate::outcomes::acks;
 use crate::run::CoordinatorError;
 use crate::{Context, Now};
 

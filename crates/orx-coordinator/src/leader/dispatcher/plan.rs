@@ -392,8 +392,8 @@ impl SlotTable {
         }
     }
 
-    /// The outcome of an attempt is about to be recorded. Its slot counts as free from now on, so that
-    /// one transaction can record the outcome and claim for the slot.
+    /// The outcome that a worker reported is about to be recorded. The slot of the attempt counts as free
+    /// from now on, so that one transaction can record the outcome and claim for the slot.
     pub fn outcome_sent(&mut self, worker: Incarnation, execution: ExecutionId) {
         if self.leads {
             let held = self.release_slot(worker, execution);
@@ -442,8 +442,9 @@ impl SlotTable {
         }
     }
 
-    /// Another node recorded the outcome of an attempt.
-    pub fn outcome_recorded_elsewhere(&mut self, worker: Incarnation, execution: ExecutionId) {
+    /// The store has the outcome of an attempt that was not announced by [`Self::outcome_sent`]: another
+    /// node recorded it, or the monitor decided it.
+    pub fn attempt_ended(&mut self, worker: Incarnation, execution: ExecutionId) {
         if self.leads {
             self.release_slot(worker, execution);
             self.outcome_recorded(worker, execution);

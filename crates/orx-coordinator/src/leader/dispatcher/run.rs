@@ -100,16 +100,7 @@ impl Dispatcher {
         let held_back = std::mem::take(&mut self.held_back);
         self.send_in_time(held_back);
         self.read_after_failure(now).await?;
-        // Which outcomes a dispatch waits for is asked now: an outcome that the store refuses while the
-        // claim is under way keeps its slot.
-        let (requests, awaited) = {
-            let mut slots = context.slots();
-            let requests = slots.claim_requests(&mut self.rng, now);
-            let awaited = |worker| (worker, slots.outcomes_before_dispatch(worker));
-            let workers = requests.iter().map(|request: &ClaimRequest| request.worker);
-            let awaited: BTreeMap<_, _> = workers.map(awaited).collect();
-            (requests, awaited)
-        };
+        let requests = context.slots().claim_requests(&mut self.rng, now);
         if requests.is_empty() {
             context.look_idle();
             return Ok(());
@@ -148,7 +139,7 @@ impl Dispatcher {
         let moved: Vec<Event> = claimed.iter().map(dispatched).collect();
         let messages = self.messages(claimed);
         let messages = messages.into_iter().map(|(worker, message)| {
-            let until_recorded = awaited.get(&worker).cloned().unwrap_or_default();
+            let until_recorded = context.slots().outcomes_before_dispatch(worker);
             HeldBack { until_recorded, worker, message }
         });
         self.send_in_time(messages.collect());
