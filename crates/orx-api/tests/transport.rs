@@ -16,7 +16,7 @@ use orx_model::wire::{NodeChannel, NodePublishRequest, PublishAnswer, Receipt, p
 use orx_model::{Incarnation, JobId, MessageId};
 use orx_store::{Memory, Store};
 use orx_testkit::make::{NOW, control_settings, name, outcome, succeeded};
-use orx_transport::http::{HttpTransport, HttpTransportOptions, PeerTransport, Token};
+use orx_transport::http::{BearerToken, HttpTransport, HttpTransportOptions, PeerTransport};
 use orx_transport::{
     Channel, Direct, Gateway, Links, Peer, PeerList, PeerNodes, PeerServer, Shard, Subscription,
     Transport, TransportError, Wakeups,
@@ -77,7 +77,7 @@ async fn node_over(
     let answers = Answers { store: Arc::clone(store), answer };
     let store = Arc::clone(store);
     let settings = control_settings();
-    let no_token = Token::new("");
+    let no_token = BearerToken::new("");
     let peers = PeerTransport::new(
         Arc::clone(&hub),
         PeerNodes::default(),
@@ -109,7 +109,7 @@ async fn node_over(
 fn link(urls: &[&Node]) -> HttpTransport {
     HttpTransport::new(HttpTransportOptions {
         urls: urls.iter().map(|node| node.url.clone()).collect(),
-        token: Token::new(&urls[0].worker_token),
+        token: BearerToken::new(&urls[0].worker_token),
         http: http(),
     })
     .expect("a link")
@@ -319,7 +319,7 @@ async fn a_worker_follows_to_the_leader() {
     let follower = node_on(&store, answer).await;
     let link = HttpTransport::new(HttpTransportOptions {
         urls: vec![follower.url.clone()],
-        token: Token::new(&follower.worker_token),
+        token: BearerToken::new(&follower.worker_token),
         http: http(),
     })
     .expect("a link");
@@ -356,7 +356,7 @@ async fn a_message_for_a_worker_of_another_node_is_passed_on() {
     let peers = PeerNodes::default();
     let peer = Peer { node: Incarnation(2), url: far.url.clone() };
     peers.set(PeerList { peers: vec![peer], leader: None });
-    let token = Token::new(&far.node_token);
+    let token = BearerToken::new(&far.node_token);
     let nodes = PeerTransport::new(Arc::clone(&near.hub), peers, Links::default(), http(), token);
     nodes.publish(Channel::Inbox(of), vec![ack(7)]).await.expect("passed on");
     assert_eq!(read(&mut reader, 1).await, [7]);

@@ -166,7 +166,7 @@ impl World {
                 handlers: BTreeMap::new(),
                 rust_handlers: Handlers::from([(name("work"), short), (name("endless"), endless)]),
                 kill_grace: Duration::from_secs(5),
-                waits_most: Duration::from_millis(100),
+                slot_wait: Duration::from_millis(100),
                 heartbeat: Duration::from_millis(100),
                 guard: Vec::new(),
                 now: Arc::new(wall),

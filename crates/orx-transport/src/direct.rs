@@ -36,17 +36,17 @@ pub struct Direct {
 }
 
 struct Hub {
-    enqueue: Arc<Queue>,
-    events: Vec<Arc<Queue>>,
+    enqueue: Arc<EnvelopeQueue>,
+    events: Vec<Arc<EnvelopeQueue>>,
     /// The inboxes that have a reader, or had one within [`INBOX_RETENTION`].
-    inboxes: Mutex<HashMap<Incarnation, Inbox>>,
+    inboxes: Mutex<HashMap<Incarnation, InboxQueue>>,
     broadcast: broadcast::Sender<Arc<Envelope>>,
     /// Always connected.
     state: watch::Sender<SubscriptionState>,
 }
 
-struct Inbox {
-    queue: Arc<Queue>,
+struct InboxQueue {
+    queue: Arc<EnvelopeQueue>,
     /// Number of the newest reader. It took over from those with a lower number.
     reader: u64,
     /// When the last reader was dropped; `None` while there is a reader.
@@ -65,8 +65,10 @@ impl Direct {
     pub fn new() -> Self {
         let events_changed = Arc::new(Notify::new());
         let hub = Hub {
-            enqueue: Arc::new(Queue::default()),
-            events: Shard::all().map(|_| Arc::new(Queue::waking(&events_changed))).collect(),
+            enqueue: Arc::new(EnvelopeQueue::default()),
+            events: Shard::all()
+                .map(|_| Arc::new(EnvelopeQueue::waking(&events_changed)))
+                .collect(),
             inboxes: Mutex::new(HashMap::new()),
             broadcast: broadcast::channel(CHANNEL_ENVELOPES).0,
             state: watch::Sender::new(SubscriptionState::connected(Instant::now())),
@@ -82,7 +84,7 @@ impl Direct {
         }
     }
 
-    fn queue(&self, channel: Channel) -> Result<Arc<Queue>, TransportError> {
+    fn queue(&self, channel: Channel) -> Result<Arc<EnvelopeQueue>, TransportError> {
         match channel {
             Channel::Enqueue => Ok(Arc::clone(&self.hub.enqueue)),
             Channel::Events(shard) => self
@@ -147,8 +149,8 @@ impl Transport for Direct {
                 inboxes.retain(|_, inbox| {
                     inbox.left_at.is_none_or(|left_at| left_at.elapsed() < INBOX_RETENTION)
                 });
-                let inbox = inboxes.entry(of).or_insert_with(|| Inbox {
-                    queue: Arc::new(Queue::default()),
+                let inbox = inboxes.entry(of).or_insert_with(|| InboxQueue {
+                    queue: Arc::new(EnvelopeQueue::default()),
                     reader: 0,
                     left_at: None,
                 });
@@ -187,7 +189,7 @@ struct Item {
 
 /// Bounded by a count of envelopes. A batch larger than the bound is accepted by an empty queue.
 #[derive(Default)]
-struct Queue {
+struct EnvelopeQueue {
     waiting: Mutex<QueuedItems>,
     /// Shared by the queues of all shards, so that one reader can wait on many.
     changed: Arc<Notify>,
@@ -201,7 +203,7 @@ struct QueuedItems {
     last_position: u64,
 }
 
-impl Queue {
+impl EnvelopeQueue {
     fn waking(changed: &Arc<Notify>) -> Self {
         Self { changed: Arc::clone(changed), ..Self::default() }
     }
@@ -251,7 +253,7 @@ impl Queue {
 
 struct DirectReader {
     /// They share one `changed`.
-    queues: Vec<Arc<Queue>>,
+    queues: Vec<Arc<EnvelopeQueue>>,
     /// Index of the queue with which the next round begins, so that no queue starves behind a busy one.
     first: usize,
     /// For an inbox: whose it is, the number of this reader, and the hub.
@@ -270,7 +272,7 @@ impl DirectReader {
 
     fn take(&mut self, most: usize) -> Option<Deliveries> {
         let mut envelopes = Vec::new();
-        let mut taken = Taken::default();
+        let mut taken = TakenBatch::default();
         let mut receipts = BTreeMap::new();
         let count = self.queues.len();
         for step in 0..count {
@@ -333,15 +335,15 @@ impl Drop for DirectReader {
 
 /// One batch that a reader took.
 #[derive(Default)]
-struct Taken {
+struct TakenBatch {
     /// The queue of each envelope and its position there, to return it.
-    positions: Vec<(Arc<Queue>, u64)>,
+    positions: Vec<(Arc<EnvelopeQueue>, u64)>,
     /// By index of the envelope: the receipts that publishers still wait for.
     receipts: Mutex<BTreeMap<usize, oneshot::Sender<Receipt>>>,
 }
 
 #[async_trait]
-impl Acknowledge for Taken {
+impl Acknowledge for TakenBatch {
     async fn ack(&self, answered: Vec<(usize, Receipt)>) -> Result<(), TransportError> {
         let mut receipts = lock(&self.receipts);
         if !receipts.is_empty() {

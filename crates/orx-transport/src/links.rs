@@ -21,18 +21,18 @@ pub enum LinkOf {
     Events,
     /// The notifications of other nodes, read by this node.
     Broadcast,
-    /// The inbox of a worker, read by the worker. Known where this node hosts that inbox.
+    /// The inbox of a worker, read by the worker. LinkTable where this node hosts that inbox.
     Inbox(Incarnation),
 }
 
 /// The open links of a node, and those that closed lately. All clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<LinkTable>>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct LinkTable {
     /// Each with the number of its newest reader.
     open: HashMap<LinkOf, (u64, watch::Receiver<SubscriptionState>)>,
     /// When each closed.
@@ -80,7 +80,7 @@ impl Links {
         Some(SubscriptionState { connection, last_echo: None })
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, LinkTable> {
         // No code that holds this lock can leave its data half-changed.
         self.known.lock()
     }

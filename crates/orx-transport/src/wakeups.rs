@@ -29,10 +29,10 @@ const NODES_MAX: usize = 256;
 /// The wake-ups, the feed and the links of one node. All clones share one state.
 #[derive(Clone)]
 pub struct Wakeups {
-    inner: Arc<Inner>,
+    inner: Arc<WakeupState>,
 }
 
-struct Inner {
+struct WakeupState {
     work: Notify,
     due_changed: Notify,
     workers_changed: Notify,
@@ -94,7 +94,7 @@ impl Wakeups {
     }
 
     fn with_outbox(feed: Feed, outbox: Option<NotificationOutbox>) -> Self {
-        let inner = Inner {
+        let inner = WakeupState {
             work: Notify::new(),
             due_changed: Notify::new(),
             workers_changed: Notify::new(),

@@ -1,5 +1,5 @@
-//! Commands: those the worker's configuration names for a job type, and those given with a job.
-//! Never a shell: an argv, in which each placeholder fills exactly one element.
+//! Commands: those that the worker's configuration names for a job type, and those given with a job.
+//! No shell is involved: a command is an argv, and each placeholder fills exactly one element.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,30 +7,31 @@ use std::time::Duration;
 use orx_model::message::Dispatch;
 use serde::{Deserialize, Serialize};
 
-/// Exit code by which a command says: try again later. From BSD's `sysexits.h`, `EX_TEMPFAIL`.
-pub const RETRY_LATER: i32 = 75;
+/// Exit code that asks for a retry: `EX_TEMPFAIL` of BSD's `sysexits.h`.
+const RETRY_LATER: i32 = 75;
 
-/// What a handler reads on standard input.
+/// What a command reads on standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stdin {
+pub enum CommandStdin {
     /// The job's args, as JSON.
     #[default]
     Args,
-    /// The end of file.
+    /// Nothing: the input is at its end.
     None,
 }
 
-/// What becomes of a running attempt when the worker reaches no coordinator any more.
+/// What happens to a running attempt while the worker reaches no coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenUnreachable {
-    /// It goes on, and its outcome counts if it is still current: a coordinator's restart kills no
-    /// hour's work. Another attempt may run beside it once the worker's lease is over.
+    /// It goes on, and its outcome counts if the attempt is still current: the restart of a coordinator
+    /// does not discard an hour of work. Once the worker's lease has expired, another attempt may run
+    /// beside it.
     #[default]
     Continue,
-    /// It is stopped before the worker's lease ends, so that no other attempt runs beside it for
-    /// longer than the kill grace.
+    /// It is stopped before the worker's lease expires, so that another attempt overlaps with it for the
+    /// kill grace at most.
     Stop,
 }
 
@@ -41,21 +42,25 @@ pub struct CommandHandler {
     /// The program and its arguments. `{args.a.b}`, `{job.id}`, `{job.name}`, `{attempt}` and
     /// `{queue}` are filled in; an element with a placeholder stays one element.
     pub cmd: Vec<String>,
+    /// The working directory; `None` for the worker's.
     #[serde(default)]
     pub cwd: Option<String>,
+    /// Variables added to those that attempts inherit from the worker.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// What it reads on standard input.
     #[serde(default)]
-    pub stdin: Stdin,
-    /// Exit codes that mean: try again later, whatever went wrong is not the job's fault.
+    pub stdin: CommandStdin,
+    /// Exit codes after which the attempt failed and is retried.
     #[serde(default = "retry_codes")]
     pub retry_codes: Vec<i32>,
-    /// Exit codes that mean: another try is useless.
+    /// Exit codes after which the attempt failed and is not retried. They yield to `retry_codes`.
     #[serde(default)]
     pub no_retry_codes: Vec<i32>,
-    /// Lets a filled-in value begin with `-`, where it could be taken for an option.
+    /// Allows a filled-in value to begin with `-`, where a program could take it for an option.
     #[serde(default)]
     pub allow_dash: bool,
+    /// What happens to its attempts while the worker reaches no coordinator.
     #[serde(default)]
     pub when_unreachable: WhenUnreachable,
 }
@@ -64,25 +69,28 @@ fn retry_codes() -> Vec<i32> {
     vec![RETRY_LATER]
 }
 
-/// A command ready to be spawned.
+/// A command that is ready to spawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prepared {
     pub(crate) argv: Vec<String>,
     pub(crate) cwd: Option<String>,
     pub(crate) env: BTreeMap<String, String>,
-    /// In place of the worker's own variables of these names.
+    /// The caller's values for variables that would otherwise be inherited from the worker.
     pub(crate) caller_env: BTreeMap<String, String>,
-    /// In place of the worker's own.
+    /// `None` for the worker's own.
     pub(crate) umask: Option<u32>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) retry_codes: Vec<i32>,
     pub(crate) no_retry_codes: Vec<i32>,
-    /// Given with the job: it has no handler whose configuration could be mended.
+    /// Whether it was given with the job, and so has no handler whose configuration could be repaired.
     pub(crate) given: bool,
 }
 
 impl CommandHandler {
-    /// What is wrong with it, in words.
+    /// Checks the handler without running it.
+    ///
+    /// # Errors
+    /// A text for people that states what is wrong with `cmd`.
     pub fn check(&self) -> Result<(), String> {
         match self.cmd.first() {
             None => return Err("`cmd` must name a program".to_owned()),
@@ -102,14 +110,14 @@ impl CommandHandler {
 
     pub(crate) fn prepare(&self, dispatch: &Dispatch) -> Result<Prepared, String> {
         let args: serde_json::Value = serde_json::from_str(dispatch.args.get())
-            .map_err(|error| format!("the args are no JSON: {error}"))?;
+            .map_err(|error| format!("the args are not JSON: {error}"))?;
         let fill = |element: &String| {
             let mut filled = String::new();
             let mut placeholders = 0;
             for part in parts(element)? {
                 match part {
-                    Part::Text(text) => filled.push_str(text),
-                    Part::Placeholder(name) => {
+                    TemplatePart::Text(text) => filled.push_str(text),
+                    TemplatePart::Placeholder(name) => {
                         placeholders += 1;
                         filled.push_str(&value(name, dispatch, &args)?);
                     }
@@ -120,20 +128,20 @@ impl CommandHandler {
                 && !element.starts_with('-')
                 && !self.allow_dash
             {
-                // Not what it became: that may be a secret, and the reason is shown to whoever asks.
+                // The text omits the value: it may be a secret, and every caller can read the text.
                 return Err(format!(
-                    "`{element}` became a word that begins with `-` and could be taken for an \
-                     option; `allow_dash = true` allows it"
+                    "the value for `{element}` begins with `-` and could be taken for an option; \
+                     `allow_dash = true` allows it"
                 ));
             }
             if filled.contains('\0') {
-                return Err(format!("`{element}` was filled with a NUL"));
+                return Err(format!("the value for `{element}` contains NUL"));
             }
             Ok(filled)
         };
         let stdin = match self.stdin {
-            Stdin::Args => dispatch.args.get().as_bytes().to_vec(),
-            Stdin::None => Vec::new(),
+            CommandStdin::Args => dispatch.args.get().as_bytes().to_vec(),
+            CommandStdin::None => Vec::new(),
         };
         Ok(Prepared {
             argv: self.cmd.iter().map(fill).collect::<Result<_, String>>()?,
@@ -154,7 +162,7 @@ pub(crate) fn given(command: &orx_model::Command) -> Result<Prepared, String> {
     let stdin = match &command.stdin {
         Some(text) => base64::engine::general_purpose::STANDARD
             .decode(text)
-            .map_err(|_| "the standard input is no base64".to_owned())?,
+            .map_err(|_| "the standard input is not base64".to_owned())?,
         None => Vec::new(),
     };
     if command.argv.is_empty() {
@@ -173,26 +181,28 @@ pub(crate) fn given(command: &orx_model::Command) -> Result<Prepared, String> {
     })
 }
 
-enum Part<'e> {
+enum TemplatePart<'e> {
     Text(&'e str),
     Placeholder(&'e str),
 }
 
 /// `{{` and `}}` stand for braces.
-fn parts(element: &str) -> Result<Vec<Part<'_>>, String> {
+fn parts(element: &str) -> Result<Vec<TemplatePart<'_>>, String> {
     let mut parts = Vec::new();
     let mut rest = element;
     while let Some(at) = rest.find(['{', '}']) {
         let (text, from) = rest.split_at(at);
-        parts.push(Part::Text(text));
+        parts.push(TemplatePart::Text(text));
         if from.starts_with("{{") || from.starts_with("}}") {
-            parts.push(Part::Text(&from[..1]));
+            parts.push(TemplatePart::Text(&from[..1]));
             rest = &from[2..];
             continue;
         }
         let end = from.find('}').filter(|_| from.starts_with('{'));
         let Some(end) = end else {
-            return Err(format!("`{element}` has a brace without its other; write it twice"));
+            return Err(format!(
+                "`{element}` has an unpaired brace; a literal one is written twice"
+            ));
         };
         let name = &from[1..end];
         let known = matches!(name, "job.id" | "job.name" | "attempt" | "queue")
@@ -203,10 +213,10 @@ fn parts(element: &str) -> Result<Vec<Part<'_>>, String> {
                  `{{job.name}}`, `{{attempt}}` and `{{queue}}`"
             ));
         }
-        parts.push(Part::Placeholder(name));
+        parts.push(TemplatePart::Placeholder(name));
         rest = &from[end + 1..];
     }
-    parts.push(Part::Text(rest));
+    parts.push(TemplatePart::Text(rest));
     Ok(parts)
 }
 
@@ -229,7 +239,7 @@ fn value(name: &str, dispatch: &Dispatch, args: &serde_json::Value) -> Result<St
     }
 }
 
-/// The variables every attempt finds.
+/// The variables that describe the attempt to its command.
 pub(crate) fn environment(dispatch: &Dispatch) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("ORX_JOB_ID", dispatch.job.to_string()),
@@ -246,11 +256,11 @@ pub(crate) fn environment(dispatch: &Dispatch) -> Vec<(&'static str, String)> {
     all
 }
 
-/// What an attempt gets of the worker's own environment.
-pub(crate) const PASSED_ON: [&str; 8] =
+/// The variables that attempts inherit from the worker.
+pub(crate) const INHERITED_VARIABLES: [&str; 8] =
     ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
-/// When an attempt must be over, counted from its start.
+/// How long an attempt that starts now may run.
 pub(crate) fn time_left(dispatch: &Dispatch, now: orx_model::Timestamp) -> Option<Duration> {
     let timeout = dispatch.timeout_ms.map(Duration::from_millis);
     let deadline = dispatch.deadline.map(|deadline| deadline.saturating_since(now));
@@ -291,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_fills_one_element_whatever_is_in_it() {
+    fn a_placeholder_fills_one_element_whatever_its_value() {
         let handler =
             handler(&["echo", "{args.name}", "n={args.n}", "{{x}}", "{job.id}.{attempt}"]);
         let args = r#"{"name": "a b; rm -rf \"$HOME\"", "n": 3}"#;
@@ -310,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_or_no_plain_value_is_refused() {
+    fn a_missing_or_structured_value_is_refused() {
         let handler = handler(&["echo", "{args.a.b}"]);
         assert!(handler.prepare(&dispatch("{}")).is_err());
         assert!(handler.prepare(&dispatch(r#"{"a": {"b": [1]}}"#)).is_err());
@@ -319,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_configuration_says_what_is_right() {
+    fn a_wrong_command_is_refused() {
         for cmd in [vec![], vec!["{args.x}"], vec!["echo", "{arg.x}"], vec!["echo", "{"]] {
             assert!(handler(&cmd).check().is_err(), "{cmd:?}");
         }

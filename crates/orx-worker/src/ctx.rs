@@ -1,13 +1,13 @@
-//! The side channel: a running command tells progress, log lines, its result, and how it wants to
-//! end, so that its standard output stays its own.
+//! The side channel: a running command sends its progress, log lines, result, and how it wants to end.
+//! Its standard output stays its own.
 //!
-//! A socket in the abstract namespace (it leaves no file behind) and a secret per attempt, both in
-//! `ORX_CTX`. One JSON object a line each way: `{"secret":…,"op":"progress","percent":50}` is
-//! answered `{"ok":true}` or `{"ok":false,"error":"…"}`. A connection lives as long as the attempt
-//! whose secret it gave; it may keep silent for as long as it likes.
+//! It is a socket in the abstract namespace (which leaves no file behind) and a secret per attempt, both
+//! in `ORX_CTX`. Each side sends one JSON object a line: the request
+//! `{"secret":…,"op":"progress","percent":50}` is answered `{"ok":true}` or `{"ok":false,"error":"…"}`.
+//! A connection with a valid secret may be idle without limit; it closes when its attempt ends.
 //!
-//! Every process on the machine can connect, so only those of the worker's own user, and root's, are
-//! answered, and only those that know a secret keep their place.
+//! Every process on the machine can connect. The server answers only processes of the worker's own user
+//! and of root, and closes connections that present no valid secret in time.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -29,44 +29,55 @@ use tokio_util::sync::CancellationToken;
 
 /// The variable that names the channel: `NAME:SECRET`.
 pub const VARIABLE: &str = "ORX_CTX";
-/// A result, and what stands around it.
+/// Most bytes in one line: a result, escaped, and the fields around it.
 const LINE_BYTES: u64 = (limits::RESULT_BYTES * 2 + 16 * 1024) as u64;
-/// Connections that have not given a secret yet, all together.
+/// Most connections that have not presented a valid secret yet, in total.
 const UNKNOWN_CONNECTIONS: usize = 64;
-/// Connections of one attempt.
+/// Most connections of one attempt.
 const ATTEMPT_CONNECTIONS: usize = 64;
-/// A secret is given within this; a client waits so long for its answer.
+/// How long the server waits for a secret, and a client for its answer.
 const WAIT: Duration = Duration::from_secs(10);
 
+/// What a command sends to its attempt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
+pub enum CtxRequest {
+    /// Replaces the progress of the attempt.
     Progress {
         /// 0 to 100.
         percent: f64,
+        /// What the command does now, for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
+    /// Adds a structured line to the log of the attempt.
     Log {
+        /// The severity.
         level: Level,
+        /// The text.
         message: String,
     },
-    /// The newest one counts, once the attempt has succeeded.
+    /// Sets the result of the job. It counts if the attempt succeeds; a later one replaces it.
     Result {
+        /// At most [`limits::RESULT_BYTES`] as JSON.
         value: serde_json::Value,
     },
-    /// However it exits: due again after this, without using up a retry.
+    /// Ends the attempt as snoozed, whatever its exit code: the job is due again without a retry being
+    /// used up.
     Snooze {
+        /// Milliseconds from the end of the attempt until the job is due; at most ten years.
         for_ms: u64,
     },
-    /// However it exits: failed.
+    /// Ends the attempt as failed, whatever its exit code.
     Fail {
+        /// Why, for people.
         message: String,
+        /// Whether the job may be retried.
         retry: bool,
     },
 }
 
-impl Request {
+impl CtxRequest {
     fn check(&self) -> Result<(), String> {
         match self {
             Self::Progress { percent, .. } if !(0.0..=100.0).contains(percent) => {
@@ -87,51 +98,58 @@ impl Request {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct CtxLine {
     secret: String,
     #[serde(flatten)]
-    request: Request,
+    request: CtxRequest,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Answer {
+struct CtxAnswer {
     ok: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-impl Answer {
+impl CtxAnswer {
     fn line(&self) -> serde_json::Result<String> {
         Ok(format!("{}\n", serde_json::to_string(self)?))
     }
 }
 
+/// Why a request was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum CtxError {
+    /// This process does not run in a job.
     #[error("this is not inside a job: `ORX_CTX` is not set")]
     Outside,
+    /// The connection to the worker failed.
     #[error("the worker cannot be reached")]
     Unreachable(#[from] std::io::Error),
+    /// The worker rejected the request. Holds the reason.
     #[error("the worker refused: {0}")]
     Refused(String),
 }
 
-/// Tells the worker of the job this process runs in, and waits for its answer. Blocks.
-pub fn send(request: Request) -> Result<(), CtxError> {
+/// Sends a request to the worker that runs this process, and waits until it is applied. Blocks.
+///
+/// # Errors
+/// Any [`CtxError`].
+pub fn send(request: CtxRequest) -> Result<(), CtxError> {
     request.check().map_err(CtxError::Refused)?;
-    let place = std::env::var(VARIABLE).map_err(|_| CtxError::Outside)?;
-    let (name, secret) = place.rsplit_once(':').ok_or(CtxError::Outside)?;
+    let address = std::env::var(VARIABLE).map_err(|_| CtxError::Outside)?;
+    let (name, secret) = address.rsplit_once(':').ok_or(CtxError::Outside)?;
     let address = SocketAddr::from_abstract_name(name)?;
     let mut stream = UnixStream::connect_addr(&address)?;
     stream.set_read_timeout(Some(WAIT))?;
     stream.set_write_timeout(Some(WAIT))?;
-    let line = Line { secret: secret.to_owned(), request };
+    let line = CtxLine { secret: secret.to_owned(), request };
     let mut text = serde_json::to_string(&line).map_err(std::io::Error::from)?;
     text.push('\n');
     stream.write_all(text.as_bytes())?;
     let mut answer = String::new();
     BufReader::new(stream.take(64 * 1024)).read_line(&mut answer)?;
-    let answer: Answer = serde_json::from_str(&answer).map_err(std::io::Error::from)?;
+    let answer: CtxAnswer = serde_json::from_str(&answer).map_err(std::io::Error::from)?;
     if answer.ok {
         Ok(())
     } else {
@@ -139,31 +157,33 @@ pub fn send(request: Request) -> Result<(), CtxError> {
     }
 }
 
-/// A request on its way to its attempt, which says when it has it.
+/// A request for an attempt, which confirms it once it is applied.
 pub(crate) struct CtxMessage {
-    pub(crate) request: Request,
-    pub(crate) taken: oneshot::Sender<()>,
+    pub(crate) request: CtxRequest,
+    pub(crate) applied: oneshot::Sender<()>,
 }
 
 /// The worker's end: one socket for all its attempts.
 #[derive(Clone)]
-pub(crate) struct Channel {
+pub(crate) struct CtxServer {
     name: Arc<str>,
-    attempts: Arc<Mutex<HashMap<String, Speaker>>>,
-    /// Of the connections without a secret.
+    /// By secret.
+    attempts: Arc<Mutex<HashMap<String, AttemptEntry>>>,
+    /// How long a connection may take to present a secret.
     wait: Duration,
 }
 
-/// An attempt, as the channel knows it.
+/// A registered attempt.
 #[derive(Clone)]
-struct Speaker {
-    tell: mpsc::Sender<CtxMessage>,
-    places: Arc<Semaphore>,
+struct AttemptEntry {
+    requests: mpsc::Sender<CtxMessage>,
+    /// One permit a connection.
+    free_connections: Arc<Semaphore>,
     ended: CancellationToken,
 }
 
-impl Channel {
-    /// Listens until every clone's task is dropped with the runtime.
+impl CtxServer {
+    /// Listens until the returned task is aborted.
     pub(crate) fn open(name: String) -> std::io::Result<(Self, tokio::task::JoinHandle<()>)> {
         Self::open_with(name, WAIT)
     }
@@ -176,121 +196,120 @@ impl Channel {
         let listener = std::os::unix::net::UnixListener::bind_addr(&address)?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        let channel = Self { name: name.into(), attempts: Arc::default(), wait };
-        let task = tokio::spawn(channel.clone().serve(listener));
-        Ok((channel, task))
+        let server = Self { name: name.into(), attempts: Arc::default(), wait };
+        let task = tokio::spawn(server.clone().serve(listener));
+        Ok((server, task))
     }
 
-    /// The value of [`VARIABLE`] for an attempt, and what it tells.
+    /// Registers an attempt. Returns its value of [`VARIABLE`] and its requests.
     pub(crate) fn register(&self, secret: String) -> (String, mpsc::Receiver<CtxMessage>) {
-        let (tell, told) = mpsc::channel(16);
-        let place = format!("{}:{secret}", self.name);
-        let places = Arc::new(Semaphore::new(ATTEMPT_CONNECTIONS));
-        self.attempts().insert(secret, Speaker { tell, places, ended: CancellationToken::new() });
-        (place, told)
+        let (requests_to, requests) = mpsc::channel(16);
+        let address = format!("{}:{secret}", self.name);
+        let entry = AttemptEntry {
+            requests: requests_to,
+            free_connections: Arc::new(Semaphore::new(ATTEMPT_CONNECTIONS)),
+            ended: CancellationToken::new(),
+        };
+        self.attempts.lock().insert(secret, entry);
+        (address, requests)
     }
 
     pub(crate) fn unregister(&self, secret: &str) {
-        if let Some(speaker) = self.attempts().remove(secret) {
-            speaker.ended.cancel();
+        if let Some(attempt) = self.attempts.lock().remove(secret) {
+            attempt.ended.cancel();
         }
     }
 
-    fn attempts(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Speaker>> {
-        self.attempts.lock()
-    }
-
     async fn serve(self, listener: UnixListener) {
-        let places = Arc::new(Semaphore::new(UNKNOWN_CONNECTIONS));
+        let free_connections = Arc::new(Semaphore::new(UNKNOWN_CONNECTIONS));
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    if let Err(error) = is_ours(&stream) {
-                        // Whoever it is is not waited for.
-                        let refused = Answer { ok: false, error: Some(error) }.line();
+                    if let Err(error) = check_peer(&stream) {
+                        // Without waiting for a foreign process.
+                        let refused = CtxAnswer { ok: false, error: Some(error) }.line();
                         let _ = refused.map(|line| stream.try_write(line.as_bytes()));
                         continue;
                     }
-                    let place = Arc::clone(&places).acquire_owned().await;
-                    let Ok(place) = place else { return };
-                    let channel = self.clone();
+                    let permit = Arc::clone(&free_connections).acquire_owned().await;
+                    let Ok(permit) = permit else { return };
+                    let server = self.clone();
                     tokio::spawn(async move {
-                        // A client that has gone waits for nothing.
-                        let _ = channel.converse(stream, place).await;
+                        // An error means that the client has gone.
+                        let _ = server.serve_connection(stream, permit).await;
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the side channel takes no connection");
+                    tracing::warn!(%error, "the side channel cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
     }
 
-    async fn converse(
+    async fn serve_connection(
         &self,
         stream: tokio::net::UnixStream,
-        place: OwnedSemaphorePermit,
+        unknown: OwnedSemaphorePermit,
     ) -> std::io::Result<()> {
         let (read, mut write) = stream.into_split();
         let mut lines = tokio::io::BufReader::new(read);
-        let first = self.first_word(&mut lines, &mut write);
-        // Whoever names no attempt loses its place.
+        let first = self.authenticate(&mut lines, &mut write);
         let Ok(first) = tokio::time::timeout(self.wait, first).await else { return Ok(()) };
-        let Some((mut line, speaker)) = first? else { return Ok(()) };
-        let Ok(_own_place) = Arc::clone(&speaker.places).try_acquire_owned() else {
+        let Some((mut line, attempt)) = first? else { return Ok(()) };
+        let Ok(_known) = Arc::clone(&attempt.free_connections).try_acquire_owned() else {
             let error = format!("an attempt has at most {ATTEMPT_CONNECTIONS} connections at once");
             return answer(&mut write, Err(error)).await;
         };
-        drop(place);
+        drop(unknown);
         loop {
-            answer(&mut write, self.tell(&line).await).await?;
+            answer(&mut write, self.handle(&line).await).await?;
             let next = tokio::select! {
                 biased;
                 next = next_line(&mut lines) => next?,
-                () = speaker.ended.cancelled() => None,
+                () = attempt.ended.cancelled() => None,
             };
             let Some(next) = next else { return Ok(()) };
             line = next;
         }
     }
 
-    /// The first line with the secret of an attempt.
-    async fn first_word(
+    /// Reads up to the first line with a valid secret. Returns that line and its attempt.
+    async fn authenticate(
         &self,
-        lines: &mut Lines,
+        lines: &mut CtxLines,
         write: &mut OwnedWriteHalf,
-    ) -> std::io::Result<Option<(Vec<u8>, Speaker)>> {
+    ) -> std::io::Result<Option<(Vec<u8>, AttemptEntry)>> {
         while let Some(line) = next_line(lines).await? {
-            match parse(&line).and_then(|(secret, _)| self.speaker(&secret)) {
-                Ok(speaker) => return Ok(Some((line, speaker))),
+            match parse(&line).and_then(|(secret, _)| self.attempt(&secret)) {
+                Ok(attempt) => return Ok(Some((line, attempt))),
                 Err(error) => answer(write, Err(error)).await?,
             }
         }
         Ok(None)
     }
 
-    fn speaker(&self, secret: &str) -> Result<Speaker, String> {
-        let speaker = self.attempts().get(secret).cloned();
-        speaker.ok_or_else(|| "no such attempt, or it has ended".to_owned())
+    fn attempt(&self, secret: &str) -> Result<AttemptEntry, String> {
+        let attempt = self.attempts.lock().get(secret).cloned();
+        attempt.ok_or_else(|| "no such attempt, or it has ended".to_owned())
     }
 
-    async fn tell(&self, line: &[u8]) -> Result<(), String> {
+    async fn handle(&self, line: &[u8]) -> Result<(), String> {
         let (secret, request) = parse(line)?;
-        let request: Request = serde_json::from_value(request).map_err(not_understood)?;
+        let request: CtxRequest = serde_json::from_value(request).map_err(not_understood)?;
         request.check()?;
-        let speaker = self.speaker(&secret)?;
-        let (taken, answer) = oneshot::channel();
+        let attempt = self.attempt(&secret)?;
+        let (applied, confirmed) = oneshot::channel();
         let ended = |_| "the attempt has ended".to_owned();
-        speaker.tell.send(CtxMessage { request, taken }).await.map_err(|_| ended(()))?;
-        answer.await.map_err(|_| ended(()))
+        attempt.requests.send(CtxMessage { request, applied }).await.map_err(|_| ended(()))?;
+        confirmed.await.map_err(|_| ended(()))
     }
 }
 
-type Lines = tokio::io::BufReader<OwnedReadHalf>;
+type CtxLines = tokio::io::BufReader<OwnedReadHalf>;
 
 /// `None` at the end.
-async fn next_line(lines: &mut Lines) -> std::io::Result<Option<Vec<u8>>> {
+async fn next_line(lines: &mut CtxLines) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let read = lines.take(LINE_BYTES).read_until(b'\n', &mut line).await?;
     if read as u64 == LINE_BYTES && line.last() != Some(&b'\n') {
@@ -299,7 +318,7 @@ async fn next_line(lines: &mut Lines) -> std::io::Result<Option<Vec<u8>>> {
     Ok((read > 0).then_some(line))
 }
 
-/// The secret of a line, and what it asks for.
+/// Separates the secret of a line from its request.
 fn parse(line: &[u8]) -> Result<(String, Value), String> {
     let mut value: Value = serde_json::from_slice(line).map_err(not_understood)?;
     match value.as_object_mut().and_then(|object| object.remove("secret")) {
@@ -312,22 +331,20 @@ fn not_understood(error: serde_json::Error) -> String {
     format!("not understood: {error}")
 }
 
-/// A client that does not read is not waited for.
-async fn answer(write: &mut OwnedWriteHalf, told: Result<(), String>) -> std::io::Result<()> {
-    let text = Answer { ok: told.is_ok(), error: told.err() }.line()?;
+/// Fails if the client does not read the answer in time.
+async fn answer(write: &mut OwnedWriteHalf, handled: Result<(), String>) -> std::io::Result<()> {
+    let text = CtxAnswer { ok: handled.is_ok(), error: handled.err() }.line()?;
     let written = tokio::time::timeout(WAIT, write.write_all(text.as_bytes())).await;
     written.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
-/// Whether it is of the worker's own user, or root's.
-fn is_ours(stream: &tokio::net::UnixStream) -> Result<(), String> {
+/// Fails unless the peer is a process of the worker's own user or of root.
+fn check_peer(stream: &tokio::net::UnixStream) -> Result<(), String> {
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred().map(|peer| peer.uid()) {
         Ok(uid) if uid == own || uid == 0 => Ok(()),
-        Ok(uid) => {
-            Err(format!("only processes of user {own} may speak here, this one is of {uid}"))
-        }
-        Err(error) => Err(format!("whose process this is cannot be told: {error}")),
+        Ok(uid) => Err(format!("only processes of user {own} may connect, not those of {uid}")),
+        Err(error) => Err(format!("the user of the connecting process is unknown: {error}")),
     }
 }
 
@@ -337,8 +354,8 @@ mod tests {
 
     type Client = (tokio::io::Lines<tokio::io::BufReader<OwnedReadHalf>>, OwnedWriteHalf);
 
-    fn connect(place: &str) -> Client {
-        let (name, _) = place.rsplit_once(':').expect("a place");
+    fn connect(ctx_address: &str) -> Client {
+        let (name, _) = ctx_address.rsplit_once(':').expect("an address");
         let address = SocketAddr::from_abstract_name(name).expect("an address");
         let stream = UnixStream::connect_addr(&address).expect("a channel");
         stream.set_nonblocking(true).expect("set");
@@ -347,56 +364,56 @@ mod tests {
         (tokio::io::BufReader::new(read).lines(), write)
     }
 
-    /// Answers what the worker does; `None` where it hangs up.
-    async fn say(client: &mut Client, place: &str) -> Option<Answer> {
-        let (_, secret) = place.rsplit_once(':').expect("a place");
+    /// `None` if the server closes the connection.
+    async fn request(client: &mut Client, ctx_address: &str) -> Option<CtxAnswer> {
+        let (_, secret) = ctx_address.rsplit_once(':').expect("an address");
         let line = format!("{{\"secret\":\"{secret}\",\"op\":\"progress\",\"percent\":1}}\n");
         client.1.write_all(line.as_bytes()).await.ok()?;
         let answer = client.0.next_line().await.ok()??;
         Some(serde_json::from_str(&answer).expect("an answer"))
     }
 
-    fn hear(mut told: mpsc::Receiver<CtxMessage>) {
+    fn confirm_all(mut requests: mpsc::Receiver<CtxMessage>) {
         tokio::spawn(async move {
-            while let Some(told) = told.recv().await {
-                let _ = told.taken.send(());
+            while let Some(message) = requests.recv().await {
+                let _ = message.applied.send(());
             }
         });
     }
 
-    fn open(name: &str, wait: Duration) -> Channel {
+    fn open(name: &str, wait: Duration) -> CtxServer {
         let name = format!("orx-test-{name}-{}", std::process::id());
-        Channel::open_with(name, wait).expect("a channel").0
+        CtxServer::open_with(name, wait).expect("a server").0
     }
 
     #[tokio::test]
-    async fn a_connection_that_speaks_outlives_one_that_never_did_and_ends_with_its_attempt() {
-        let channel = open("life", Duration::from_millis(100));
-        let (place, told) = channel.register("one".to_owned());
-        hear(told);
-        let (mut speaks, mut silent) = (connect(&place), connect(&place));
-        assert!(say(&mut speaks, &place).await.is_some_and(|answer| answer.ok));
-        assert_eq!(silent.0.next_line().await.expect("an end"), None, "it never spoke");
-        assert!(say(&mut speaks, &place).await.is_some_and(|answer| answer.ok), "it lives on");
-        channel.unregister("one");
-        assert_eq!(speaks.0.next_line().await.expect("an end"), None, "its attempt has ended");
+    async fn a_connection_with_a_secret_outlives_one_without_and_ends_with_its_attempt() {
+        let server = open("life", Duration::from_millis(100));
+        let (address, requests) = server.register("one".to_owned());
+        confirm_all(requests);
+        let (mut known, mut silent) = (connect(&address), connect(&address));
+        assert!(request(&mut known, &address).await.is_some_and(|answer| answer.ok));
+        assert_eq!(silent.0.next_line().await.expect("an end"), None, "it presented no secret");
+        assert!(request(&mut known, &address).await.is_some_and(|answer| answer.ok), "still open");
+        server.unregister("one");
+        assert_eq!(known.0.next_line().await.expect("an end"), None, "its attempt has ended");
     }
 
     #[tokio::test]
-    async fn silent_connections_of_one_attempt_keep_no_other_attempt_from_speaking() {
-        let channel = open("places", Duration::from_secs(60));
-        let (hostile, told) = channel.register("hostile".to_owned());
-        hear(told);
-        let (other, told) = channel.register("other".to_owned());
-        hear(told);
+    async fn idle_connections_of_one_attempt_do_not_block_another_attempt() {
+        let server = open("connections", Duration::from_secs(60));
+        let (hostile, requests) = server.register("hostile".to_owned());
+        confirm_all(requests);
+        let (other, requests) = server.register("other".to_owned());
+        confirm_all(requests);
         let mut held = Vec::new();
         for _ in 0..ATTEMPT_CONNECTIONS.max(UNKNOWN_CONNECTIONS) {
             let mut client = connect(&hostile);
-            assert!(say(&mut client, &hostile).await.is_some_and(|answer| answer.ok));
+            assert!(request(&mut client, &hostile).await.is_some_and(|answer| answer.ok));
             held.push(client);
         }
-        let refused = say(&mut connect(&hostile), &hostile).await.expect("an answer");
+        let refused = request(&mut connect(&hostile), &hostile).await.expect("an answer");
         assert!(refused.error.is_some_and(|error| error.contains("connections at once")));
-        assert!(say(&mut connect(&other), &other).await.is_some_and(|answer| answer.ok));
+        assert!(request(&mut connect(&other), &other).await.is_some_and(|answer| answer.ok));
     }
 }

@@ -1,9 +1,10 @@
-//! Children die with their worker, also when it is killed: a second process of the same program
-//! holds one end of a pipe, is told of every process group, and ends them all when the pipe closes.
+//! The guard kills the processes of a worker that dies, even if the worker was killed. It is a second
+//! process of the same program: it reads one end of a pipe, learns of every process group through it,
+//! and kills them all when the pipe closes.
 //!
-//! The pipe closes however the worker dies: a child that is being started holds it open until it
-//! runs its program, and can be found by its environment from then on. The guard stands in a process group of its own, so what
-//! is sent to the worker's group does not reach it.
+//! The pipe closes however the worker dies. A child that is being spawned holds the pipe open until it
+//! runs its program; from then on its environment identifies it. The guard has a process group of its
+//! own, so signals to the worker's group do not reach it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -20,8 +21,8 @@ use tokio::time::Instant;
 use crate::process::{WORKER_VAR, signal_by_environment, signal_group};
 use crate::runtime::at;
 
-/// The guard's own part: reads until the worker is gone, then ends what it left. `worker` is the
-/// worker's incarnation, which its children carry in their environment.
+/// The guard process: reads until the worker has ended, then kills the processes that it left. `worker`
+/// is the worker's incarnation, which the environment of its children contains.
 pub fn run(input: impl std::io::Read, worker: &str) {
     let mut groups = BTreeSet::new();
     for line in BufReader::new(input).lines() {
@@ -39,44 +40,44 @@ pub fn run(input: impl std::io::Read, worker: &str) {
     for group in groups {
         signal_group(group, Signal::KILL);
     }
-    // Also what was spawned in the very moment of death, and what left its group. Twice, for what
-    // was being forked during the first look.
+    // Also a process that was spawned when the worker died, and processes that left their group. Twice,
+    // for processes that were forked during the first pass.
     for _ in 0..2 {
         signal_by_environment(WORKER_VAR, worker, Signal::KILL);
     }
 }
 
-/// A guard that does not read is replaced after this.
+/// How long a guard may take to read before it is replaced.
 const WRITE_WAIT: Duration = Duration::from_secs(1);
-/// One that cannot be started, or that ended sooner than this after its start, is started again after
-/// this, and then after twice the time.
+/// The pause before a guard is started again that could not start, or that ended sooner than this after
+/// its start. The pause doubles with each failure.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Orders of attempts that wait to be carried out.
-const ORDERS: usize = 64;
+/// Most commands of attempts that wait.
+const COMMANDS: usize = 64;
 
-/// The worker's end of the pipe. A guard that is killed, or reads no more, is replaced by another,
-/// which is told of every group that there is.
-pub(crate) struct Guard {
+/// Commands the guard. A guard that ended or stopped reading is replaced by another, which receives
+/// every current group.
+pub(crate) struct GuardHandle {
     /// `None` for no guard.
-    orders: Option<mpsc::Sender<(Order, oneshot::Sender<()>)>>,
+    commands: Option<mpsc::Sender<(GuardCommand, oneshot::Sender<()>)>>,
 }
 
-enum Order {
-    Stand,
+enum GuardCommand {
+    EnsureRunning,
     Add(u32),
     Remove(u32),
 }
 
-impl Guard {
-    /// `program` is the command line of a process that calls [`run`]; empty for no guard. The
-    /// worker's incarnation is added to it. Spawns a task, which ends with this.
+impl GuardHandle {
+    /// `program` is the command line of a process that calls [`run`], to which the worker's incarnation
+    /// is added; empty for no guard. Spawns a task that ends with the handle.
     pub(crate) fn new(program: Vec<OsString>, worker: String) -> Self {
         if program.is_empty() {
-            return Self { orders: None };
+            return Self { commands: None };
         }
-        let (orders, ordered) = mpsc::channel(ORDERS);
-        let keeper = Keeper {
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let supervisor = GuardSupervisor {
             program,
             worker,
             groups: BTreeSet::new(),
@@ -84,59 +85,59 @@ impl Guard {
             start_at: None,
             pause: PAUSE,
         };
-        tokio::spawn(keeper.run(ordered));
-        Self { orders: Some(orders) }
+        tokio::spawn(supervisor.run(received));
+        Self { commands: Some(commands) }
     }
 
-    /// Before anything is started that it is to end: a worker that is killed right after leaves a
-    /// guard behind, which finds by environment what it was not told of.
-    pub(crate) async fn stand(&self) {
-        self.order(Order::Stand).await;
+    /// Call it before a process is spawned: if the worker is killed right after that, the guard finds
+    /// the process by its environment.
+    pub(crate) async fn ensure_running(&self) {
+        self.command(GuardCommand::EnsureRunning).await;
     }
 
     pub(crate) async fn add(&self, group: u32) {
-        self.order(Order::Add(group)).await;
+        self.command(GuardCommand::Add(group)).await;
     }
 
     pub(crate) async fn remove(&self, group: u32) {
-        self.order(Order::Remove(group)).await;
+        self.command(GuardCommand::Remove(group)).await;
     }
 
-    /// Returns when it was carried out, as far as it could be.
-    async fn order(&self, order: Order) {
-        let Some(orders) = &self.orders else { return };
+    /// Returns once the command was carried out or failed.
+    async fn command(&self, command: GuardCommand) {
+        let Some(commands) = &self.commands else { return };
         let (done, carried_out) = oneshot::channel();
-        if orders.send((order, done)).await.is_ok() {
+        if commands.send((command, done)).await.is_ok() {
             let _ = carried_out.await;
         }
     }
 }
 
-/// Keeps a guard standing.
-struct Keeper {
+/// Starts the guard, and another whenever it ends.
+struct GuardSupervisor {
     program: Vec<OsString>,
     worker: String,
     groups: BTreeSet<u32>,
-    process: Option<Process>,
-    /// When one is started that could not be before.
+    process: Option<GuardProcess>,
+    /// When to start a guard after a failure.
     start_at: Option<Instant>,
     pause: Duration,
 }
 
-struct Process {
+struct GuardProcess {
     child: Child,
     pipe: ChildStdin,
-    since: Instant,
+    started_at: Instant,
 }
 
-impl Keeper {
-    async fn run(mut self, mut orders: mpsc::Receiver<(Order, oneshot::Sender<()>)>) {
+impl GuardSupervisor {
+    async fn run(mut self, mut commands: mpsc::Receiver<(GuardCommand, oneshot::Sender<()>)>) {
         loop {
             tokio::select! {
-                order = orders.recv() => {
-                    let Some((order, done)) = order else { return };
-                    self.carry_out(order).await;
-                    // Whoever ordered it may be gone.
+                command = commands.recv() => {
+                    let Some((command, done)) = command else { return };
+                    self.carry_out(command).await;
+                    // The sender may have been cancelled.
                     let _ = done.send(());
                 }
                 () = ended(&mut self.process) => self.replace("ended").await,
@@ -145,37 +146,38 @@ impl Keeper {
         }
     }
 
-    async fn carry_out(&mut self, order: Order) {
-        match order {
-            Order::Stand => {
-                let ended = |process: &mut Process| !matches!(process.child.try_wait(), Ok(None));
+    async fn carry_out(&mut self, command: GuardCommand) {
+        match command {
+            GuardCommand::EnsureRunning => {
+                let ended =
+                    |process: &mut GuardProcess| !matches!(process.child.try_wait(), Ok(None));
                 if self.process.as_mut().is_none_or(ended) {
                     self.start().await;
                 }
             }
-            Order::Add(group) => {
+            GuardCommand::Add(group) => {
                 self.groups.insert(group);
-                self.tell(&format!("+{group}\n")).await;
+                self.write(&format!("+{group}\n")).await;
             }
-            Order::Remove(group) => {
+            GuardCommand::Remove(group) => {
                 self.groups.remove(&group);
-                self.tell(&format!("-{group}\n")).await;
+                self.write(&format!("-{group}\n")).await;
             }
         }
     }
 
-    /// Without a guard it is told when there is one again.
-    async fn tell(&mut self, lines: &str) {
+    /// Does nothing without a guard: the next one receives all groups at its start.
+    async fn write(&mut self, lines: &str) {
         let Some(process) = &mut self.process else { return };
-        let told = tokio::time::timeout(WRITE_WAIT, process.pipe.write_all(lines.as_bytes()));
-        if !matches!(told.await, Ok(Ok(()))) {
-            self.replace("reads no more").await;
+        let written = tokio::time::timeout(WRITE_WAIT, process.pipe.write_all(lines.as_bytes()));
+        if !matches!(written.await, Ok(Ok(()))) {
+            self.replace("stopped reading").await;
         }
     }
 
     async fn replace(&mut self, why: &str) {
-        tracing::warn!("the guard of child processes {why}: starting another");
-        if self.stop().is_none_or(|since| since.elapsed() < PAUSE) {
+        tracing::warn!("the guard of child processes {why}; starting another");
+        if self.stop().is_none_or(|started_at| started_at.elapsed() < PAUSE) {
             self.start_later();
         } else {
             self.pause = PAUSE;
@@ -188,13 +190,13 @@ impl Keeper {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    /// Kills the guard before its pipe closes, or it would end all there is. Answers since when it
-    /// stood.
+    /// Kills the guard before its pipe closes, or else it would kill all processes. Returns when it was
+    /// started.
     fn stop(&mut self) -> Option<Instant> {
         let mut process = self.process.take()?;
-        // It may have ended.
+        // It fails if the guard has ended.
         let _ = process.child.start_kill();
-        Some(process.since)
+        Some(process.started_at)
     }
 
     async fn start(&mut self) {
@@ -203,21 +205,24 @@ impl Keeper {
         let known: String = self.groups.iter().map(|group| format!("+{group}\n")).collect();
         match self.spawn() {
             Ok(mut process) => {
-                let told = process.pipe.write_all(known.as_bytes());
-                if matches!(tokio::time::timeout(WRITE_WAIT, told).await, Ok(Ok(()))) {
+                let written = process.pipe.write_all(known.as_bytes());
+                if matches!(tokio::time::timeout(WRITE_WAIT, written).await, Ok(Ok(()))) {
                     self.process = Some(process);
                     return;
                 }
                 let _ = process.child.start_kill();
             }
             Err(error) => {
-                tracing::warn!(%error, "no guard: children would outlive a killed worker");
+                tracing::warn!(
+                    %error,
+                    "the guard of child processes cannot start: processes would outlive a killed worker"
+                );
             }
         }
         self.start_later();
     }
 
-    fn spawn(&self) -> std::io::Result<Process> {
+    fn spawn(&self) -> std::io::Result<GuardProcess> {
         let (program, arguments) = self.program.split_first().ok_or(ErrorKind::NotFound)?;
         let mut child = Command::new(program)
             .args(arguments)
@@ -228,14 +233,14 @@ impl Keeper {
             .process_group(0)
             .spawn()?;
         let pipe = child.stdin.take().ok_or(ErrorKind::BrokenPipe)?;
-        Ok(Process { child, pipe, since: Instant::now() })
+        Ok(GuardProcess { child, pipe, started_at: Instant::now() })
     }
 }
 
-/// Never, without one.
-async fn ended(process: &mut Option<Process>) {
+/// Resolves when the process has ended; never for `None`.
+async fn ended(process: &mut Option<GuardProcess>) {
     match process {
-        // What cannot be observed is replaced, too.
+        // A guard whose status cannot be read is replaced too.
         Some(process) => drop(process.child.wait().await),
         None => std::future::pending().await,
     }

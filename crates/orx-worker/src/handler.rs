@@ -11,51 +11,61 @@ use orx_model::message::Dispatch;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::ctx::{CtxMessage, Request};
+use crate::ctx::{CtxMessage, CtxRequest};
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct HandlerError {
+    /// The reason, for people.
     pub message: String,
-    /// `false`: another try is useless.
+    /// `false`: the job is not retried.
     pub retryable: bool,
 }
 
 impl HandlerError {
+    /// The attempt failed, and the job is retried as its policy allows.
     pub fn retry(message: impl Into<String>) -> Self {
         Self { message: message.into(), retryable: true }
     }
 
-    pub fn give_up(message: impl Into<String>) -> Self {
+    /// The attempt failed, and a retry would fail too.
+    pub fn no_retry(message: impl Into<String>) -> Self {
         Self { message: message.into(), retryable: false }
     }
 }
 
-/// A job type in Rust. At least once: it may run again for the same job, as another attempt.
+/// Runs a job type in Rust. Jobs run at least once: a handler may be called again for the same job, in
+/// another attempt.
 #[async_trait]
 pub trait Handler: Send + Sync {
-    /// Runs one attempt; the value is the job's result. When `context.cancelled()` resolves it
-    /// should end soon; after the worker's grace it is dropped at an await.
+    /// Runs one attempt and returns the result of the job. When `context.cancelled()` resolves it should
+    /// end soon; after the worker's kill grace it is dropped at an await.
+    ///
+    /// # Errors
+    /// The attempt failed; see [`HandlerError`].
     async fn run(&self, context: JobContext, args: &Json) -> Result<Option<Json>, HandlerError>;
 
-    /// It never waits and takes microseconds: it is run without a task of its own.
+    /// Whether [`Self::run`] never waits and takes microseconds. The worker then runs it without a task
+    /// of its own.
     fn is_instant(&self) -> bool {
         false
     }
 }
 
-/// Why an attempt failed whose handler panicked.
+/// The error text of an attempt whose handler panicked.
 pub(crate) const HANDLER_PANICKED: &str = "the handler panicked";
 
 /// Handlers by job type.
 pub type Handlers = BTreeMap<Name, Arc<dyn Handler>>;
 
-/// What a handler knows and can tell of the attempt it runs.
+/// What a handler knows about its attempt, and how it reports progress and log lines.
 #[derive(Clone)]
 pub struct JobContext {
+    /// The job and the attempt, as the coordinator dispatched them.
     pub dispatch: Arc<Dispatch>,
-    pub(crate) tell: Option<mpsc::Sender<CtxMessage>>,
+    /// `None` for an instant handler.
+    pub(crate) requests: Option<mpsc::Sender<CtxMessage>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -65,29 +75,31 @@ impl JobContext {
         self.stop.cancelled().await;
     }
 
+    /// Whether the attempt should end; see [`Self::cancelled`].
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// `percent` is 0 to 100.
+    /// Reports progress. `percent` is clamped to 0 to 100; `text` is for people.
     pub async fn progress(&self, percent: f64, text: Option<String>) {
-        self.tell(Request::Progress { percent: percent.clamp(0.0, 100.0), text }).await;
+        self.send(CtxRequest::Progress { percent: percent.clamp(0.0, 100.0), text }).await;
     }
 
+    /// Adds a line to the log of the attempt.
     pub async fn log(&self, level: Level, message: impl Into<String>) {
-        self.tell(Request::Log { level, message: message.into() }).await;
+        self.send(CtxRequest::Log { level, message: message.into() }).await;
     }
 
-    async fn tell(&self, request: Request) {
-        if let Some(tell) = &self.tell {
-            // Best effort: an attempt that has ended takes no more of it.
-            let _ = tell.send(CtxMessage { request, taken: oneshot::channel().0 }).await;
+    async fn send(&self, request: CtxRequest) {
+        if let Some(requests) = &self.requests {
+            // Best effort: it fails after the attempt has ended.
+            let _ = requests.send(CtxMessage { request, applied: oneshot::channel().0 }).await;
         }
     }
 }
 
-/// Succeeds at once: what benches drain.
+/// A handler that succeeds at once. Benchmarks drain its jobs.
 pub struct Noop;
 
 /// The job type of [`Noop`].

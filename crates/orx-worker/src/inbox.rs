@@ -1,5 +1,5 @@
-//! The inbox of a worker, which opens it anew when it was lost, and says so once. Whoever reads it can do something
-//! else meanwhile: a stop, a cut lease and an end wait for no coordinator.
+//! The inbox of a worker. It reopens a lost subscription by itself and logs each loss once. Reading
+//! never blocks the worker's loop: a stop, the end of a lease or of an attempt wait for no coordinator.
 
 use std::sync::Arc;
 
@@ -13,37 +13,37 @@ use orx_transport::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::runtime::{RETRY_FIRST, RETRY_MOST};
+use crate::runtime::{RETRY_FIRST, RETRY_MAX};
 
-/// Envelopes taken at once.
+/// Most envelopes taken at once.
 const BATCH: usize = 64;
 
-/// What comes of an inbox.
+/// What an inbox yields.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Envelopes(Vec<Envelope>),
-    /// It is connected again, or elsewhere: whoever sends to it should hear of this worker.
+    /// It is connected, again or to another coordinator, which should receive a heartbeat.
     Connected,
 }
 
-pub(crate) struct Inbox {
+pub(crate) struct WorkerInbox {
     transport: Arc<dyn Transport>,
     of: Incarnation,
-    state: State,
-    /// Since when it is connected, as far as it was looked at.
+    state: InboxState,
+    /// Since when it is connected, as of the last check.
     connected: Option<Instant>,
-    /// That the coordinator was lost was said.
-    said: bool,
-    /// Of what was read last. It holds up the next reading, and nothing else.
+    /// Whether the current loss was logged.
+    loss_logged: bool,
+    /// The acknowledgement of the last batch. Only the next read waits for it.
     acknowledging: Option<Acknowledgement>,
 }
 
-enum State {
+enum InboxState {
     Open(Box<dyn Subscription>, watch::Receiver<SubscriptionState>),
     Opening(BoxFuture<'static, Box<dyn Subscription>>),
 }
 
-impl Inbox {
+impl WorkerInbox {
     pub(crate) async fn open(
         transport: Arc<dyn Transport>,
         of: Incarnation,
@@ -51,29 +51,29 @@ impl Inbox {
         let subscription = transport.subscribe(Channel::Inbox(of)).await?;
         let state = open(subscription);
         let mut inbox =
-            Self { transport, of, state, connected: None, said: false, acknowledging: None };
-        inbox.look();
+            Self { transport, of, state, connected: None, loss_logged: false, acknowledging: None };
+        inbox.check_connection();
         Ok(inbox)
     }
 
-    /// What came. It is acknowledged on receipt: what is lost from there on, recovery finds.
+    /// Waits for the next envelopes. They are acknowledged on receipt: recovery heals a later loss.
     /// Cancelling loses nothing.
     pub(crate) async fn next(&mut self) -> Incoming {
         loop {
-            if self.look() {
+            if self.check_connection() {
                 return Incoming::Connected;
             }
             if let Some(acknowledging) = &mut self.acknowledging {
                 if let Err(error) = acknowledging.await {
-                    tracing::debug!(%error, "what was read may come again");
+                    tracing::debug!(%error, "not acknowledged: the envelopes may come again");
                 }
                 self.acknowledging = None;
             }
             match &mut self.state {
-                State::Open(subscription, state) => {
+                InboxState::Open(subscription, state) => {
                     let next = tokio::select! {
                         biased;
-                        // An error would say that the subscription is over: the next one says it too.
+                        // It fails when the subscription has ended, which the next arm reports too.
                         Ok(()) = state.changed() => continue,
                         next = subscription.next(BATCH) => next,
                     };
@@ -86,24 +86,24 @@ impl Inbox {
                         Err(error) => {
                             self.lost(&error.to_string());
                             let opening = reopen(Arc::clone(&self.transport), self.of);
-                            self.state = State::Opening(Box::pin(opening));
+                            self.state = InboxState::Opening(Box::pin(opening));
                         }
                     }
                 }
-                State::Opening(opening) => self.state = open(opening.await),
+                InboxState::Opening(opening) => self.state = open(opening.await),
             }
         }
     }
 
-    /// Looks how it stands, and says so once where that changed. Answers whether it is connected anew.
-    fn look(&mut self) -> bool {
-        let State::Open(_, state) = &mut self.state else { return false };
+    /// Reads the state of the connection and logs a change. Returns whether it is a new connection.
+    fn check_connection(&mut self) -> bool {
+        let InboxState::Open(_, state) = &mut self.state else { return false };
         let connection = state.borrow_and_update().connection.clone();
         match connection {
             Connection::Connected { since } => {
                 let is_new = self.connected.replace(since) != Some(since);
-                if std::mem::take(&mut self.said) {
-                    tracing::info!("the inbox is open again");
+                if std::mem::take(&mut self.loss_logged) {
+                    tracing::info!("the inbox is connected again");
                 }
                 is_new
             }
@@ -116,15 +116,15 @@ impl Inbox {
 
     fn lost(&mut self, why: &str) {
         self.connected = None;
-        if !std::mem::replace(&mut self.said, true) {
-            tracing::warn!(why, "the inbox is cut off from the coordinator: opening it again");
+        if !std::mem::replace(&mut self.loss_logged, true) {
+            tracing::warn!(why, "the inbox lost its coordinator; reconnecting");
         }
     }
 }
 
-fn open(subscription: Box<dyn Subscription>) -> State {
+fn open(subscription: Box<dyn Subscription>) -> InboxState {
     let state = subscription.state();
-    State::Open(subscription, state)
+    InboxState::Open(subscription, state)
 }
 
 async fn reopen(transport: Arc<dyn Transport>, of: Incarnation) -> Box<dyn Subscription> {
@@ -135,7 +135,7 @@ async fn reopen(transport: Arc<dyn Transport>, of: Incarnation) -> Box<dyn Subsc
             Err(error) => tracing::debug!(%error, "the inbox cannot be opened yet"),
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_MOST);
+        pause = (pause * 2).min(RETRY_MAX);
     }
 }
 
@@ -147,19 +147,19 @@ mod tests {
 
     use super::*;
 
-    /// Its inboxes stand as they are told to, and bring nothing.
-    struct Silent(watch::Sender<SubscriptionState>);
+    /// Its inboxes have the state that is sent, and no envelopes.
+    struct StateOnly(watch::Sender<SubscriptionState>);
 
-    struct Nothing(watch::Receiver<SubscriptionState>);
+    struct EmptyInbox(watch::Receiver<SubscriptionState>);
 
     #[async_trait]
-    impl Transport for Silent {
+    impl Transport for StateOnly {
         async fn publish(&self, to: Channel, _: Vec<Envelope>) -> Result<(), TransportError> {
             Err(TransportError::NoReader { channel: to })
         }
 
         async fn subscribe(&self, _: Channel) -> Result<Box<dyn Subscription>, TransportError> {
-            Ok(Box::new(Nothing(self.0.subscribe())))
+            Ok(Box::new(EmptyInbox(self.0.subscribe())))
         }
 
         async fn subscribe_events(
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Subscription for Nothing {
+    impl Subscription for EmptyInbox {
         async fn next(&mut self, _: usize) -> Result<Deliveries, TransportError> {
             std::future::pending().await
         }
@@ -188,28 +188,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_is_said_to_be_lost_once_and_each_new_one_is_told_of_once() {
+    async fn each_loss_is_logged_once_and_each_new_connection_is_yielded_once() {
         let begin = Instant::now();
-        let told = watch::Sender::new(SubscriptionState::connected(begin));
-        let transport = Arc::new(Silent(told.clone()));
-        let mut inbox = Inbox::open(transport, Incarnation(1)).await.expect("open");
-        let told_of = |inbox: &mut Inbox| {
+        let state = watch::Sender::new(SubscriptionState::connected(begin));
+        let transport = Arc::new(StateOnly(state.clone()));
+        let mut inbox = WorkerInbox::open(transport, Incarnation(1)).await.expect("open");
+        let yields = |inbox: &mut WorkerInbox| {
             let next = inbox.next().now_or_never();
             assert!(!matches!(next, Some(Incoming::Envelopes(_))), "{next:?}");
             next.is_some()
         };
-        assert!(!told_of(&mut inbox) && !inbox.said, "it begins connected");
+        assert!(!yields(&mut inbox) && !inbox.loss_logged, "it begins connected");
         for _ in 0..2 {
-            told.send_replace(reconnecting());
-            assert!(!told_of(&mut inbox) && inbox.said);
+            state.send_replace(reconnecting());
+            assert!(!yields(&mut inbox) && inbox.loss_logged);
         }
         let later = |seconds| begin + std::time::Duration::from_secs(seconds);
-        told.send_replace(SubscriptionState::connected(later(1)));
-        assert!(told_of(&mut inbox) && !inbox.said);
-        assert!(!told_of(&mut inbox));
-        // Another coordinator, without a gap that was seen.
-        told.send_replace(SubscriptionState::connected(later(2)));
-        assert!(told_of(&mut inbox) && !inbox.said);
-        assert!(!told_of(&mut inbox));
+        state.send_replace(SubscriptionState::connected(later(1)));
+        assert!(yields(&mut inbox) && !inbox.loss_logged);
+        assert!(!yields(&mut inbox));
+        // Another coordinator, without a loss in between.
+        state.send_replace(SubscriptionState::connected(later(2)));
+        assert!(yields(&mut inbox) && !inbox.loss_logged);
+        assert!(!yields(&mut inbox));
     }
 }

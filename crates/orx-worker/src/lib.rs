@@ -1,13 +1,13 @@
-//! Runs jobs: commands and Rust functions, with their output, time limits and ends.
+//! Runs jobs: commands and Rust functions, with their output, timeouts and outcomes.
 //!
-//! Depends on `orx-model` and on the traits of `orx-transport`. Knows no store and no HTTP: what it
-//! tells goes out as messages, what it should do comes in as messages and heartbeat answers.
+//! Depends on `orx-model` and on the traits of `orx-transport`. It must not know stores, databases or
+//! HTTP: it reports by messages and heartbeats, and receives messages and heartbeat answers.
 //!
-//! [`protocol`] decides, without I/O; [`runtime`] owns it and carries its effects out; an attempt
-//! is a task of its own that [`process`] or a [`handler::Handler`] runs in.
+//! [`protocol`] decides without I/O; `runtime` owns it and carries out its effects; each attempt is a
+//! task that runs a process or a [`Handler`].
 
 mod attempt;
-pub mod command;
+mod command;
 pub mod ctx;
 pub mod guard;
 pub mod handler;
@@ -17,9 +17,9 @@ mod output;
 pub mod process;
 mod progress;
 pub mod protocol;
-pub mod runtime;
+mod runtime;
 mod umask;
 
-pub use command::CommandHandler;
+pub use command::{CommandHandler, CommandStdin, WhenUnreachable};
 pub use handler::{Handler, HandlerError, Handlers, JobContext};
-pub use runtime::{Ended, Worker, WorkerError, WorkerOptions};
+pub use runtime::{Now, Worker, WorkerEnd, WorkerError, WorkerOptions};

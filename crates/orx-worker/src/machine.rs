@@ -1,14 +1,14 @@
-//! How busy the machine is, for people to see.
+//! The load of the machine, as people see it in the list of workers.
 
 use orx_model::message::Load;
 use sysinfo::System;
 
-pub(crate) struct Machine {
-    /// `None` where it cannot be found out.
+pub(crate) struct LoadMeter {
+    /// `None` on a system that does not report it.
     system: Option<System>,
 }
 
-impl Machine {
+impl LoadMeter {
     pub(crate) fn new() -> Self {
         let mut system = System::new().ok();
         if let Some(system) = &mut system {
@@ -17,8 +17,8 @@ impl Machine {
         Self { system }
     }
 
-    /// The use of processors is that since the last call.
-    pub(crate) fn load(&mut self) -> Option<Load> {
+    /// The load now. The use of processors is the average since the last call.
+    pub(crate) fn read(&mut self) -> Option<Load> {
         let system = self.system.as_mut()?;
         system.refresh_cpu_usage();
         system.refresh_memory();

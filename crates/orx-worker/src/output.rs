@@ -1,8 +1,8 @@
-//! What an attempt prints, on its way to the store: chunks in one order over both streams, sent
-//! soon, within a quota, and never holding the program up for long.
+//! Publishes the output of an attempt: chunks of both streams in one order, soon after they were printed
+//! and within a quota. It never blocks the program for long.
 //!
-//! Nothing here waits but [`Output::advance`] and [`Output::finish`]: a link that takes nothing holds
-//! back the pipes of the program, never its timeout, its cancel or its end.
+//! Only [`Output::advance`] and [`Output::finish`] wait. A full transport delays the reading of the
+//! program's pipes, never its timeout, cancellation or end.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,26 +17,27 @@ use tokio::time::Instant;
 
 use crate::runtime::Publisher;
 
-/// Bytes wait this long at most before they are sent.
+/// The shortest time between two chunks: bytes that arrive sooner after a chunk wait for it to pass.
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
-/// They wait no longer than this since the attempt last sent some, while few are sent that early.
+/// It is shorter, this long, while the worker's attempts send few chunks that early.
 const PROMPT_AFTER: Duration = Duration::from_millis(15);
-/// Over all attempts of a worker an early chunk is sent each so often, and a few in a row. So lines are seen
-/// at once where little is printed, and cost few chunks where much is.
+/// The attempts of a worker share one early chunk for each of these, and may be ahead of that by
+/// [`PROMPT_ROW`]. So readers see lines at once where jobs print little, and lines cost few chunks where
+/// jobs print much.
 const PROMPT_EACH: Duration = Duration::from_millis(10);
 const PROMPT_ROW: Duration = Duration::from_millis(500);
-/// The transport may make an attempt wait so long, all chunks together since it last took one; then
-/// they are dropped, and counted.
+/// How long an attempt waits for a transport that accepts nothing, over all chunks since the last one
+/// that was accepted. Then chunks are dropped and counted.
 const SEND_WAIT: Duration = Duration::from_millis(500);
-/// An attempt that has ended waits so long, all in all, until its output is taken.
+/// How long an attempt that has ended waits for its output to be accepted.
 const END_WAIT: Duration = Duration::from_secs(2);
-/// The last mark, of what was dropped at the end, is offered so long. Nobody waits for it, and what
-/// takes no mark takes no outcome either, so there is one a slot at most, or little more.
+/// How long the last mark, which counts the bytes dropped at the end, is offered in the background. A
+/// transport that accepts no mark accepts no outcome either, so few more than one a slot accumulate.
 const MARK_WAIT: Duration = Duration::from_secs(30);
 
-/// How many early chunks the attempts of a worker have sent.
+/// Limits the early chunks of a worker's attempts.
 pub(crate) struct EarlyChunks {
-    /// Each takes up [`PROMPT_EACH`] of the time; it is taken up until then.
+    /// Each early chunk moves this on by [`PROMPT_EACH`].
     taken_until: Mutex<Instant>,
 }
 
@@ -60,23 +61,24 @@ pub(crate) struct Output {
     of: LogChunk,
     buffer: Vec<u8>,
     stream: Stream,
-    /// Chunks that wait for the one that is being sent.
-    waiting: VecDeque<Piece>,
+    /// Chunks behind the one that is being sent.
+    waiting: VecDeque<LogPiece>,
     sending: Option<Sending>,
-    /// Left out before the next chunk that is sent.
+    /// Bytes dropped before the next chunk.
     dropped: u64,
+    /// Bytes that the head may still take.
     head_left: u64,
-    /// Once the head is full: the newest bytes.
-    tail: VecDeque<Piece>,
+    /// The newest bytes, once the head is full.
+    tail: VecDeque<LogPiece>,
     tail_bytes: u64,
-    /// Left out between the head and the tail.
+    /// Bytes dropped between the head and the tail.
     dropped_between: u64,
     sent_at: Option<Instant>,
-    /// Left of [`SEND_WAIT`].
-    patience: Duration,
+    /// What is left of [`SEND_WAIT`].
+    send_wait_left: Duration,
 }
 
-struct Piece {
+struct LogPiece {
     stream: Stream,
     at: Timestamp,
     bytes: Vec<u8>,
@@ -85,7 +87,7 @@ struct Piece {
 struct Sending {
     bytes: u64,
     began: Instant,
-    /// Answers whether it was taken.
+    /// Resolves to whether the transport accepted it.
     publish: BoxFuture<'static, bool>,
 }
 
@@ -114,16 +116,16 @@ impl Output {
             tail_bytes: 0,
             dropped_between: 0,
             sent_at: None,
-            patience: SEND_WAIT,
+            send_wait_left: SEND_WAIT,
         }
     }
 
-    /// More should be pushed only while this holds: else what waits would grow.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Whether more may be pushed. It bounds the chunks that wait.
+    pub(crate) fn has_space(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Takes bytes in the order in which they were read.
+    /// Adds bytes in the order in which they were read.
     pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8]) {
         if stream != self.stream {
             self.cut();
@@ -134,8 +136,8 @@ impl Output {
         let (head, tail) = bytes.split_at(head);
         let mut rest = head;
         while !rest.is_empty() {
-            let room = LOG_CHUNK_BYTES - self.buffer.len();
-            let (now, later) = rest.split_at(rest.len().min(room));
+            let space = LOG_CHUNK_BYTES - self.buffer.len();
+            let (now, later) = rest.split_at(rest.len().min(space));
             self.buffer.extend_from_slice(now);
             rest = later;
             if self.buffer.len() == LOG_CHUNK_BYTES {
@@ -143,7 +145,7 @@ impl Output {
             }
         }
         if !tail.is_empty() {
-            // The head ends here: what is left out comes after all of it.
+            // The head ends here; dropped bytes are counted after all of it.
             self.cut();
             self.keep_tail(stream, tail);
         }
@@ -153,7 +155,7 @@ impl Output {
         let at = self.publisher.now();
         for piece in bytes.chunks(LOG_CHUNK_BYTES / 4) {
             self.tail_bytes += piece.len() as u64;
-            self.tail.push_back(Piece { stream, at, bytes: piece.to_vec() });
+            self.tail.push_back(LogPiece { stream, at, bytes: piece.to_vec() });
             while self.tail_bytes > LOG_TAIL_BYTES {
                 let Some(oldest) = self.tail.pop_front() else { break };
                 self.tail_bytes -= oldest.bytes.len() as u64;
@@ -162,23 +164,27 @@ impl Output {
         }
     }
 
-    /// What is in the buffer becomes a chunk.
+    /// Makes a chunk of the buffer.
     fn cut(&mut self) {
         if !self.buffer.is_empty() {
             let bytes = std::mem::take(&mut self.buffer);
-            self.waiting.push_back(Piece { stream: self.stream, at: self.publisher.now(), bytes });
+            self.waiting.push_back(LogPiece {
+                stream: self.stream,
+                at: self.publisher.now(),
+                bytes,
+            });
         }
     }
 
-    /// When the buffer should become a chunk, if anything is in it: after a quiet time at once, else
-    /// soon, with what comes until then.
+    /// When to make a chunk of the buffer, unless it is empty: at once, but no sooner than
+    /// [`FLUSH_AFTER`] (or [`PROMPT_AFTER`]) after the last chunk.
     fn due(&self) -> Option<Instant> {
         let after = if self.publisher.early.are_few() { PROMPT_AFTER } else { FLUSH_AFTER };
         let due = self.sent_at.map_or_else(Instant::now, |sent| sent + after);
         (!self.buffer.is_empty()).then_some(due)
     }
 
-    /// Sends what is due; returns whenever there may be room again. Cancelling loses nothing.
+    /// Sends what is due. Returns when there may be space again. Cancelling loses nothing.
     pub(crate) async fn advance(&mut self) {
         if self.send_next().await {
             return;
@@ -193,7 +199,7 @@ impl Output {
         self.cut();
     }
 
-    /// The end: everything that is kept goes out, if it is taken in time.
+    /// Sends everything that is left, as far as the transport accepts it in time.
     pub(crate) async fn finish(mut self) {
         let end = Instant::now() + END_WAIT;
         self.cut();
@@ -202,13 +208,15 @@ impl Output {
         self.waiting = std::mem::take(&mut self.tail);
         self.send_all(end).await;
         if self.dropped > 0 {
-            // The mark alone: nothing came after what was dropped.
-            let mark = Piece { stream: self.stream, at: self.publisher.now(), bytes: Vec::new() };
+            // A chunk without bytes: nothing follows the dropped bytes.
+            let mark =
+                LogPiece { stream: self.stream, at: self.publisher.now(), bytes: Vec::new() };
             let (job, mark) = self.message(mark);
             tokio::spawn(async move {
                 let sent = self.publisher.publish(job, mark);
                 if !matches!(tokio::time::timeout(MARK_WAIT, sent).await, Ok(Ok(()))) {
-                    tracing::warn!(%job, bytes = self.dropped, "output was dropped uncounted");
+                    let bytes = self.dropped;
+                    tracing::warn!(%job, bytes, "output was dropped, and its log does not show it");
                 }
             });
         }
@@ -216,15 +224,16 @@ impl Output {
 
     async fn send_all(&mut self, end: Instant) {
         loop {
-            self.patience = self.patience.min(end.saturating_duration_since(Instant::now()));
+            self.send_wait_left =
+                self.send_wait_left.min(end.saturating_duration_since(Instant::now()));
             if !self.send_next().await {
                 return;
             }
         }
     }
 
-    /// Goes on with the chunk that is being sent, or the next one, until it is taken or dropped.
-    /// Answers `false` when there is none.
+    /// Sends the current or the next chunk until it is accepted or dropped. Returns `false` if there is
+    /// none.
     async fn send_next(&mut self) -> bool {
         if self.sending.is_none() {
             let Some(piece) = self.waiting.pop_front() else { return false };
@@ -235,23 +244,24 @@ impl Output {
             self.sending = Some(Sending { bytes, began: Instant::now(), publish });
         }
         let Some(sending) = &mut self.sending else { return false };
-        let until = sending.began + self.patience;
-        let taken = tokio::time::timeout_at(until, &mut sending.publish).await.unwrap_or(false);
-        if taken {
+        let until = sending.began + self.send_wait_left;
+        let accepted = tokio::time::timeout_at(until, &mut sending.publish).await.unwrap_or(false);
+        if accepted {
             self.dropped = 0;
-            self.patience = SEND_WAIT;
+            self.send_wait_left = SEND_WAIT;
         } else {
             self.dropped += sending.bytes;
-            self.patience = self.patience.saturating_sub(sending.began.elapsed());
+            self.send_wait_left = self.send_wait_left.saturating_sub(sending.began.elapsed());
         }
         self.sending = None;
         self.sent_at = Some(Instant::now());
         true
     }
 
-    /// No number is used again: what was not confirmed in time may have been taken all the same, and
-    /// a store keeps the first chunk of each number. Its bytes then count as dropped though they came.
-    fn message(&mut self, piece: Piece) -> (JobId, Message) {
+    /// Never reuses a sequence number: a chunk that was not confirmed in time may have been accepted,
+    /// and a store keeps the first chunk of each number. Such a chunk counts as dropped although it
+    /// arrived.
+    fn message(&mut self, piece: LogPiece) -> (JobId, Message) {
         self.of.seq += 1;
         let chunk = LogChunk {
             stream: piece.stream,

@@ -1,28 +1,30 @@
-//! Ending processes: a group, and whatever an attempt started that left its group.
+//! Signals processes: a process group, and the processes of an attempt that left their group.
 
 use std::fs;
 use std::io::Read;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// Names in the environment by which the processes of an attempt, and of a worker, are known.
-pub const EXECUTION_VAR: &str = "ORX_EXECUTION_ID";
-pub const WORKER_VAR: &str = "ORX_WORKER_ID";
+/// The variable that marks the processes of an attempt with its execution id.
+pub(crate) const EXECUTION_VAR: &str = "ORX_EXECUTION_ID";
+/// The variable that marks the processes of a worker with its incarnation.
+pub(crate) const WORKER_VAR: &str = "ORX_WORKER_ID";
 
-/// Longest environment that is looked at.
+/// How many bytes of an environment are searched.
 const ENVIRON_BYTES: u64 = 1024 * 1024;
 
-/// Answers whether there was anything to signal.
+/// Signals a process group. Returns whether it has any process.
 pub fn signal_group(pgid: u32, signal: Signal) -> bool {
     let pid = i32::try_from(pgid).ok().and_then(Pid::from_raw);
-    // Group 1 and below would be everybody.
+    // Group 1 and below would be every process.
     pid.filter(|pid| pid.as_raw_nonzero().get() > 1)
         .is_some_and(|pid| kill_process_group(pid, signal).is_ok())
 }
 
-/// Signals every process whose environment has `name=value`. Finds what left its process group, as
-/// long as it kept its environment. Reads `/proc`: blocks for some milliseconds.
-pub fn signal_by_environment(name: &str, value: &str, signal: Signal) -> usize {
+/// Signals every process whose environment contains `name=value`, and returns how many. This finds
+/// processes that left their group, if they kept their environment. Reads `/proc`: it blocks for some
+/// milliseconds.
+pub(crate) fn signal_by_environment(name: &str, value: &str, signal: Signal) -> usize {
     let mark = format!("{name}={value}");
     let own = std::process::id();
     let Ok(processes) = fs::read_dir("/proc") else { return 0 };
@@ -45,16 +47,15 @@ pub fn signal_by_environment(name: &str, value: &str, signal: Signal) -> usize {
 fn has_environment(pid: i32, mark: &[u8]) -> bool {
     let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
     let mut environ = Vec::new();
-    // A process that ends meanwhile reads as an error, or as nothing.
+    // Reading the environment of a process that ends meanwhile fails or yields nothing.
     if file.take(ENVIRON_BYTES).read_to_end(&mut environ).is_err() {
         return false;
     }
     environ.split(|byte| *byte == 0).any(|entry| entry == mark)
 }
 
-/// `SIGTERM` for 15: what people know signals by.
-#[must_use]
-pub fn signal_name(number: i32) -> &'static str {
+/// The name by which people know a signal: `SIGTERM` for 15.
+pub(crate) fn signal_name(number: i32) -> &'static str {
     match number {
         1 => "SIGHUP",
         2 => "SIGINT",

@@ -1,5 +1,5 @@
-//! The progress of an attempt, on its way to the store: the newest counts, and goes out no more often
-//! than every 100 ms. A link that takes nothing holds up nothing but the progress itself.
+//! Publishes the progress of an attempt: the newest value, at most once in 100 ms. A full transport
+//! delays the progress and nothing else.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl ProgressSender {
         self.newest = Some(progress);
     }
 
-    /// Sends what is due, for ever. Cancelling loses nothing.
+    /// Sends whatever is due and never returns. Cancelling loses nothing.
     pub(crate) async fn advance(&mut self, of: &Dispatch) {
         loop {
             if let Some(sending) = &mut self.sending {
@@ -48,7 +48,7 @@ impl ProgressSender {
         }
     }
 
-    /// The end: the newest goes out if it is taken at once.
+    /// Sends the newest value if the transport accepts it at once.
     pub(crate) fn finish(mut self, of: &Dispatch) {
         if let Some(sending) = self.sending.take()
             && sending.now_or_never().is_none()
@@ -68,7 +68,7 @@ impl ProgressSender {
         let publisher = self.publisher.clone();
         self.sending = Some(Box::pin(async move {
             if let Err(error) = publisher.publish(job, message).await {
-                tracing::debug!(%error, "progress was not sent");
+                tracing::debug!(%error, "could not publish progress");
             }
         }));
     }

@@ -1,8 +1,8 @@
-//! Starting a program with a umask of its own.
+//! Spawns a program with a umask of its own.
 //!
-//! A umask is of the whole process, so it is changed for the moment of the start: no other program is
-//! started in it, and what this process itself makes meanwhile names its mode and is for its owner
-//! only, from whom no usual umask takes anything.
+//! A umask belongs to the whole process, so it is changed while the program is spawned. No other program
+//! is spawned meanwhile. Files that this process itself creates meanwhile are unaffected: it names their
+//! mode, which grants access to the owner only, and no usual umask takes that away.
 
 use std::sync::OnceLock;
 
@@ -10,10 +10,10 @@ use parking_lot::RwLock;
 use rustix::fs::Mode;
 use tokio::process::{Child, Command};
 
-/// Held to read while a program starts with this process's umask, to write with another.
+/// Locked for reading while a program is spawned with this process's umask, for writing with another.
 static START: RwLock<()> = RwLock::new(());
 
-/// Starts a program with this umask; without one, with this process's own.
+/// Spawns a program with this umask; `None` for this process's own.
 pub(crate) fn spawn(command: &mut Command, umask: Option<u32>) -> std::io::Result<Child> {
     let Some(umask) = umask.filter(|umask| Some(*umask) != own()).and_then(Mode::from_bits) else {
         let _others = START.read();
@@ -26,7 +26,7 @@ pub(crate) fn spawn(command: &mut Command, umask: Option<u32>) -> std::io::Resul
     spawned
 }
 
-/// As it was before the first start: read, since asking the kernel for it means to change it.
+/// The umask before the first spawn. Read from `/proc`: the system call that returns it also changes it.
 fn own() -> Option<u32> {
     static OWN: OnceLock<Option<u32>> = OnceLock::new();
     *OWN.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! What the worker must not know, itself or through what it uses.
+//! The crates that orx-worker must not depend on, directly or indirectly.
 
 use std::process::Command;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use orx_model::message::{Body, Dispatch, HeartbeatAnswer, WorkerRegistration, WorkerState};
 use orx_model::{Capabilities, ExecutionId, Incarnation, JobId, Outcome, OutcomeKind, Timestamp};
 use orx_transport::GatewayError;
-use orx_worker::protocol::{Core, CoreOptions, Effect, Input, Moment, WAITS_MOST};
+use orx_worker::protocol::{Core, CoreOptions, Effect, Input, Moment, SLOT_WAIT};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -214,7 +214,7 @@ async fn live(world: &Arc<World>, worker: &Arc<Worker>, mut ordered: mpsc::Recei
     let core = Core::new(CoreOptions {
         incarnation: worker.id,
         slots,
-        waits_most: WAITS_MOST,
+        slot_wait: SLOT_WAIT,
         must_not_overlap: [name(ALONE)].into(),
         registered_at: registered_at - world.start,
     });
@@ -275,7 +275,7 @@ async fn live(world: &Arc<World>, worker: &Arc<Worker>, mut ordered: mpsc::Recei
         }
     }
     if !runtime.is_fenced {
-        let goodbye = runtime.core.goodbye(world.elapsed());
+        let goodbye = runtime.core.last_heartbeat(world.elapsed());
         let _ = call(world, worker, Call::Heartbeat(goodbye)).await;
     }
 }
@@ -356,7 +356,7 @@ impl Runtime<'_> {
         if self.core.state() == WorkerState::Running {
             // I18: what waits here beyond its time is handed back.
             let now = self.world.elapsed();
-            let overdue = self.core.hand_back_at().is_some_and(|at| at + WAITS_MOST < now);
+            let overdue = self.core.hand_back_at().is_some_and(|at| at + SLOT_WAIT < now);
             if overdue && !self.worker.is_still() {
                 let worker = self.worker.id.0;
                 self.world.fail(format!("I18: {worker} hoards what it has no slot for"));

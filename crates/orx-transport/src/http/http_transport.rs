@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::endpoints::EndpointSelector;
 use super::inbox::{InboxReader, Returned};
 use super::outbox::Outbox;
-use super::{CallError, Caller, PUBLISH_WAIT, Token, is_final, post};
+use super::{BearerToken, CallError, Credentials, PUBLISH_WAIT, is_final, post};
 use crate::{
     Channel, Gateway, GatewayError, Shard, Subscription, SubscriptionState, Transport,
     TransportError,
@@ -33,7 +33,7 @@ pub struct HttpTransportOptions {
     /// The coordinators, `http://host:port`, at least one; the first is tried first.
     pub urls: Vec<String>,
     /// With the scope `worker`.
-    pub token: Token,
+    pub token: BearerToken,
     /// The client for all calls to coordinators.
     pub http: reqwest::Client,
 }
@@ -42,16 +42,16 @@ pub struct HttpTransportOptions {
 /// of them.
 #[derive(Clone)]
 pub struct HttpTransport {
-    session: Arc<Session>,
+    session: Arc<HttpSession>,
     outbox: Outbox,
 }
 
 /// What all calls of one [`HttpTransport`] share.
-pub(super) struct Session {
+pub(super) struct HttpSession {
     pub(super) endpoints: EndpointSelector,
     pub(super) http: reqwest::Client,
     pub(super) returned: Returned,
-    token: Token,
+    token: BearerToken,
     /// The secrets of the incarnations that this process registered.
     secrets: Mutex<BTreeMap<Incarnation, WorkerSecret>>,
     /// Timeout of a call in milliseconds: a worker leaves a coordinator that hangs before the worker's
@@ -65,7 +65,7 @@ impl HttpTransport {
     /// # Errors
     /// A text for people, if `urls` is empty.
     pub fn new(options: HttpTransportOptions) -> Result<Self, String> {
-        let session = Arc::new(Session {
+        let session = Arc::new(HttpSession {
             endpoints: EndpointSelector::new(&options.urls).ok_or("no coordinator is named")?,
             http: options.http,
             returned: Returned::default(),
@@ -86,9 +86,9 @@ impl HttpTransport {
         let session = &self.session;
         let url = session.endpoints.current();
         let secret = session.secret(of);
-        let caller = session.caller(secret.as_ref());
+        let credentials = session.credentials(secret.as_ref());
         let answer: Result<HeartbeatAnswer, _> =
-            post(&session.http, &url, route, caller, body, session.call_timeout()).await;
+            post(&session.http, &url, route, credentials, body, session.call_timeout()).await;
         match answer {
             Ok(mut answer) => {
                 if let Some(secret) = answer.secret.take() {
@@ -119,7 +119,7 @@ impl HttpTransport {
     }
 }
 
-impl Session {
+impl HttpSession {
     pub(super) fn call_timeout(&self) -> Duration {
         Duration::from_millis(self.call_timeout_ms.load(Ordering::Relaxed))
     }
@@ -134,9 +134,9 @@ impl Session {
         }
     }
 
-    /// The caller of a request; `secret` once the worker has registered.
-    pub(super) fn caller<'a>(&'a self, secret: Option<&'a WorkerSecret>) -> Caller<'a> {
-        Caller { token: &self.token, secret }
+    /// The credentials for a request; `secret` once the worker has registered.
+    pub(super) fn credentials<'a>(&'a self, secret: Option<&'a WorkerSecret>) -> Credentials<'a> {
+        Credentials { token: &self.token, secret }
     }
 
     pub(super) fn secret(&self, of: Incarnation) -> Option<WorkerSecret> {

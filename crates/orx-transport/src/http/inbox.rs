@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::http_transport::Session;
+use super::http_transport::HttpSession;
 use super::{CallError, PAUSE, PAUSE_MAX, innermost, rejection};
 use crate::{
     Acknowledge, Channel, Connection, Deliveries, Subscription, SubscriptionState, TransportError,
@@ -53,7 +53,7 @@ impl Returned {
 
 /// The subscription of one worker to its inbox.
 pub(super) struct InboxReader {
-    session: Arc<Session>,
+    session: Arc<HttpSession>,
     of: Incarnation,
     read: mpsc::Receiver<Envelope>,
     state: watch::Receiver<SubscriptionState>,
@@ -62,7 +62,7 @@ pub(super) struct InboxReader {
 
 impl InboxReader {
     /// Spawns the task that reads.
-    pub(super) fn open(session: &Arc<Session>, of: Incarnation) -> Self {
+    pub(super) fn open(session: &Arc<HttpSession>, of: Incarnation) -> Self {
         let (to, read) = mpsc::channel(READ_AHEAD);
         let (state_to, state) = watch::channel(reconnecting("not connected yet".to_owned()));
         let reading = tokio::spawn(read_inbox(Arc::clone(session), of, to, state_to));
@@ -128,7 +128,7 @@ impl Subscription for InboxReader {
 
 /// One batch. The coordinator acknowledged it to its own transport when it sent it here.
 struct InboxBatch {
-    session: Arc<Session>,
+    session: Arc<HttpSession>,
     of: Incarnation,
     positions: Vec<u64>,
 }
@@ -173,7 +173,7 @@ impl StreamEnd {
 /// Reads the inbox at the coordinator in use, until another reader takes over or the [`InboxReader`] is
 /// dropped.
 async fn read_inbox(
-    session: Arc<Session>,
+    session: Arc<HttpSession>,
     of: Incarnation,
     to: mpsc::Sender<Envelope>,
     state: watch::Sender<SubscriptionState>,
@@ -227,7 +227,7 @@ fn set_reconnecting(state: &watch::Sender<SubscriptionState>, why: String) {
 }
 
 async fn read_stream(
-    session: &Session,
+    session: &HttpSession,
     url: &str,
     of: Incarnation,
     to: &mpsc::Sender<Envelope>,
@@ -236,7 +236,7 @@ async fn read_stream(
 ) -> StreamEnd {
     let secret = session.secret(of);
     let call = session.http.get(format!("{url}{}", path::WORKER_INBOX));
-    let call = session.caller(secret.as_ref()).authenticate(call);
+    let call = session.credentials(secret.as_ref()).authenticate(call);
     let call = call.query(&[("worker", of.to_string())]).send();
     let response = match tokio::time::timeout(session.call_timeout(), call).await {
         Ok(Ok(response)) => response,

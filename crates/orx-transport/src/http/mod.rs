@@ -32,9 +32,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The token that authenticates a caller. Its `Debug` output hides it.
 #[derive(Clone)]
-pub struct Token(Arc<str>);
+pub struct BearerToken(Arc<str>);
 
-impl Token {
+impl BearerToken {
     /// From the text of the token.
     #[must_use]
     pub fn new(text: &str) -> Self {
@@ -42,21 +42,21 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
+        f.write_str("BearerToken(…)")
     }
 }
 
-/// The credentials of a request.
+/// Authenticates a request.
 #[derive(Clone, Copy)]
-struct Caller<'a> {
-    token: &'a Token,
+struct Credentials<'a> {
+    token: &'a BearerToken,
     /// The secret of a worker that has registered.
     secret: Option<&'a WorkerSecret>,
 }
 
-impl Caller<'_> {
+impl Credentials<'_> {
     fn authenticate(self, call: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         let call = call.bearer_auth(&*self.token.0);
         let secret = self.secret.and_then(|secret| HeaderValue::from_str(secret.expose()).ok());
@@ -113,12 +113,12 @@ async fn post<T: DeserializeOwned>(
     http: &reqwest::Client,
     url: &str,
     path: &str,
-    caller: Caller<'_>,
+    credentials: Credentials<'_>,
     body: &impl Serialize,
     timeout: Duration,
 ) -> Result<T, CallError> {
     let call = async {
-        let response = caller
+        let response = credentials
             .authenticate(http.post(format!("{url}{path}")))
             .json(body)
             .send()

@@ -13,7 +13,7 @@ use orx_model::{Outcome, OutcomeKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::http_transport::Session;
+use super::http_transport::HttpSession;
 use super::{CallError, PAUSE, PAUSE_MAX, PUBLISH_WAIT, is_final, post};
 use crate::{Channel, TransportError};
 
@@ -29,12 +29,12 @@ const REQUEST_BYTES: usize = 2 * 1024 * 1024;
 /// The queue. The task that sends ends with the last clone.
 #[derive(Clone)]
 pub(super) struct Outbox {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<QueuedEnvelope>,
     /// One permit a byte.
     free_bytes: Arc<Semaphore>,
 }
 
-struct Waiting {
+struct QueuedEnvelope {
     envelope: Envelope,
     bytes: usize,
     /// Held until the envelope is accepted.
@@ -43,7 +43,7 @@ struct Waiting {
 
 impl Outbox {
     /// Spawns the task that sends.
-    pub(super) fn new(session: Arc<Session>) -> Self {
+    pub(super) fn new(session: Arc<HttpSession>) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
         tokio::spawn(send_all(session, waiting));
         Self { queue, free_bytes: Arc::new(Semaphore::new(WAITING_BYTES)) }
@@ -69,7 +69,7 @@ impl Outbox {
                 let bytes = estimated_bytes(&envelope).clamp(1, WAITING_BYTES);
                 let space = Arc::clone(&self.free_bytes).acquire_many_owned(bytes as u32).await;
                 let space = space.map_err(|_| TransportError::Closed)?;
-                waiting.push(Waiting { envelope, bytes, _space: space });
+                waiting.push(QueuedEnvelope { envelope, bytes, _space: space });
             }
             // Nothing is sent before there is space for all of it.
             for one in waiting {
@@ -87,9 +87,9 @@ impl Outbox {
 }
 
 /// Sends the queue in order until the last [`Outbox`] is dropped.
-async fn send_all(session: Arc<Session>, mut waiting: mpsc::Receiver<Waiting>) {
-    let mut batch: Vec<Waiting> = Vec::new();
-    let mut held: Option<Waiting> = None;
+async fn send_all(session: Arc<HttpSession>, mut waiting: mpsc::Receiver<QueuedEnvelope>) {
+    let mut batch: Vec<QueuedEnvelope> = Vec::new();
+    let mut held: Option<QueuedEnvelope> = None;
     loop {
         let first = match held.take() {
             Some(first) => first,
@@ -118,9 +118,9 @@ async fn send_all(session: Arc<Session>, mut waiting: mpsc::Receiver<Waiting>) {
 
 /// Sends a batch until all of it is accepted or rejected, or the last [`Outbox`] is dropped.
 async fn send_batch(
-    session: &Session,
-    batch: &mut Vec<Waiting>,
-    waiting: &mut mpsc::Receiver<Waiting>,
+    session: &HttpSession,
+    batch: &mut Vec<QueuedEnvelope>,
+    waiting: &mut mpsc::Receiver<QueuedEnvelope>,
 ) {
     let mut pause = PAUSE;
     while !batch.is_empty() {
@@ -129,10 +129,10 @@ async fn send_batch(
         // It does not wait for receipts: acknowledgements come through the inbox.
         let request = PublishRequest { envelopes, wait_ms: Some(0) };
         let secret = batch.first().and_then(|first| session.secret(first.envelope.from));
-        let caller = session.caller(secret.as_ref());
+        let credentials = session.credentials(secret.as_ref());
         let timeout = session.call_timeout();
         let sent: Result<PublishAnswer, _> =
-            post(&session.http, &url, path::WORKER_PUBLISH, caller, &request, timeout).await;
+            post(&session.http, &url, path::WORKER_PUBLISH, credentials, &request, timeout).await;
         match sent {
             Ok(answer) if answer.receipts.len() == batch.len() => {
                 let mut receipts = answer.receipts.into_iter();

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use tokio::sync::watch;
 
-use super::{CallError, Caller, Token, post};
+use super::{BearerToken, CallError, Credentials, post};
 use crate::{
     Channel, Deliveries, LinkOf, Links, OpenLink, Peer, PeerNodes, PeerServer, Receipts, Shard,
     Subscription, SubscriptionState, Transport, TransportError,
@@ -33,7 +33,7 @@ pub struct PeerTransport {
     links: Links,
     peers: PeerNodes,
     http: reqwest::Client,
-    token: Token,
+    token: BearerToken,
     /// By worker: the node that accepted an envelope for its inbox last.
     inbox_hosts: Mutex<HashMap<Incarnation, Incarnation>>,
 }
@@ -47,7 +47,7 @@ impl PeerTransport {
         peers: PeerNodes,
         links: Links,
         http: reqwest::Client,
-        token: Token,
+        token: BearerToken,
     ) -> Self {
         Self { local, links, peers, http, token, inbox_hosts: Mutex::default() }
     }
@@ -65,9 +65,10 @@ impl PeerTransport {
         envelopes: &[Envelope],
     ) -> Result<(), TransportError> {
         let request = NodePublishRequest { channel, envelopes: envelopes.to_vec() };
-        let caller = Caller { token: &self.token, secret: None };
+        let credentials = Credentials { token: &self.token, secret: None };
         let sent: Result<PublishAnswer, _> =
-            post(&self.http, &peer.url, path::NODE_PUBLISH, caller, &request, CALL_TIMEOUT).await;
+            post(&self.http, &peer.url, path::NODE_PUBLISH, credentials, &request, CALL_TIMEOUT)
+                .await;
         match sent {
             Ok(_) => Ok(()),
             Err(CallError::Problem(problem)) if problem.code == Code::NotFound => {

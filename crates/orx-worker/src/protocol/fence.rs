@@ -1,25 +1,26 @@
-//! Until when nobody else may have what coordinators gave to this worker.
+//! Until when the jobs that were dispatched to this worker are exclusively its own.
 //!
-//! A leader gives a worker up once it has not heard of it for a lease. The worker counts the same
-//! time from when it *sent* the newest heartbeat that was heard, less a margin, on its own monotonic
-//! clock. So it stops first, however long messages are under way, whatever the clocks show, and though
-//! the process stood still in between.
+//! A leader declares a worker lost when the worker's lease expires: one lease after its last heartbeat
+//! arrived. The worker counts the lease from when it *sent* that heartbeat, less a margin, on its own
+//! monotonic clock. So the worker stops first, however long messages take, whatever the wall clocks
+//! show, and even if the process was suspended in between.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// This part of a lease is left unused: 5 s of 30 s.
+/// The margin as a part of the lease: 5 s of 30 s.
 const MARGIN_PART: u32 = 6;
 
+/// All times are on the monotonic clock of the protocol.
 #[derive(Debug)]
 pub(super) struct Fence {
-    /// For so long after a heartbeat that was heard no other worker may get this one's jobs.
+    /// For this long after a heartbeat no other worker may get this worker's jobs.
     lease_window: Duration,
     exclusive_until: Duration,
-    /// The newest heartbeat that was answered.
+    /// Number of the newest heartbeat that was answered.
     answered: u64,
-    /// When heartbeats were sent, by their numbers; 0 is the registration. Those that are too old to
-    /// mean anything are forgotten.
+    /// When each heartbeat was sent, by number; 0 is the registration. Without those whose window has
+    /// ended.
     sent: VecDeque<(u64, Duration)>,
 }
 
@@ -33,15 +34,16 @@ impl Fence {
         }
     }
 
-    pub(super) fn sends(&mut self, heartbeat: u64, now: Duration) {
+    /// A heartbeat is sent now.
+    pub(super) fn sent(&mut self, heartbeat: u64, now: Duration) {
         while self.sent.front().is_some_and(|(_, at)| at.saturating_add(self.lease_window) <= now) {
             self.sent.pop_front();
         }
         self.sent.push_back((heartbeat, now));
     }
 
-    /// A coordinator heard that heartbeat, and lets it count for that long. The answer to an older
-    /// heartbeat than the last one answered says nothing new.
+    /// A coordinator received this heartbeat and extends the lease by `lease`. An answer to an older
+    /// heartbeat than the newest one answered changes nothing.
     pub(super) fn answered(&mut self, heartbeat: u64, lease: Duration) {
         if heartbeat < self.answered {
             return;
@@ -53,21 +55,21 @@ impl Fence {
         }
     }
 
-    /// Answers whether what a leader gave out when it had heard that heartbeat is still this worker's.
+    /// Whether this worker may still start a job whose dispatch is based on this heartbeat.
     ///
-    /// It may have been under way for long: on a link that was cut, or in front of a process that was
-    /// stopped. The leader may have given this worker up since, and that the worker is in contact again
-    /// says nothing of that: the job may be another's, or cancelled.
-    pub(super) fn takes(&mut self, heartbeat: u64, now: Duration) -> bool {
+    /// The dispatch may have been delayed for long: by a broken connection, or because this process was
+    /// suspended. The leader may have declared this worker lost since, even if the worker is in contact
+    /// again: another worker may run the job, or it may be cancelled.
+    pub(super) fn accepts(&mut self, heartbeat: u64, now: Duration) -> bool {
         let Some(until) = self.window_of(heartbeat).filter(|until| now < *until) else {
             return false;
         };
-        // The answer to that heartbeat may be lost: the leader heard it all the same.
+        // The dispatch proves that the leader received that heartbeat, even if the answer is lost.
         self.exclusive_until = self.exclusive_until.max(until);
         true
     }
 
-    /// Nothing new starts from then on, unless a later heartbeat is heard.
+    /// From then on no job starts, unless a later heartbeat is answered.
     pub(super) fn exclusive_until(&self) -> Duration {
         self.exclusive_until
     }
@@ -95,10 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn a_window_counts_from_when_the_heartbeat_was_sent_and_ends_before_the_lease() {
+    fn a_window_begins_when_the_heartbeat_was_sent_and_ends_before_the_lease() {
         let mut fence = registered();
         assert_eq!(fence.exclusive_until(), at(25));
-        fence.sends(1, at(10));
+        fence.sent(1, at(10));
         assert_eq!(fence.exclusive_until(), at(25));
         // However late the answer is.
         fence.answered(1, LEASE);
@@ -109,40 +111,40 @@ mod tests {
     fn before_an_answer_nothing_is_exclusive() {
         let mut fence = Fence::new(at(5));
         assert_eq!(fence.exclusive_until(), at(5));
-        assert!(!fence.takes(0, at(5)));
+        assert!(!fence.accepts(0, at(5)));
     }
 
     #[test]
-    fn the_answer_to_an_older_heartbeat_says_nothing_new() {
+    fn the_answer_to_an_older_heartbeat_changes_nothing() {
         let mut fence = registered();
-        fence.sends(1, at(10));
-        fence.sends(2, at(20));
+        fence.sent(1, at(10));
+        fence.sent(2, at(20));
         fence.answered(2, at(12));
         fence.answered(1, LEASE);
         assert_eq!(fence.exclusive_until(), at(30));
     }
 
     #[test]
-    fn a_dispatch_is_taken_within_the_window_of_the_heartbeat_that_it_is_based_on() {
+    fn a_dispatch_is_accepted_within_the_window_of_the_heartbeat_it_is_based_on() {
         let mut fence = registered();
-        fence.sends(1, at(10));
-        assert!(fence.takes(1, at(34)));
-        // That heartbeat was heard, though its answer is lost.
+        fence.sent(1, at(10));
+        assert!(fence.accepts(1, at(34)));
+        // That heartbeat arrived, though its answer is lost.
         assert_eq!(fence.exclusive_until(), at(35));
-        assert!(!fence.takes(1, at(35)));
-        // In contact again, what is that old is still not taken.
-        fence.sends(2, at(36));
+        assert!(!fence.accepts(1, at(35)));
+        // In contact again, a dispatch that old is still rejected.
+        fence.sent(2, at(36));
         fence.answered(2, LEASE);
-        assert!(!fence.takes(1, at(37)));
-        assert!(fence.takes(2, at(37)));
-        assert!(!fence.takes(3, at(37)));
+        assert!(!fence.accepts(1, at(37)));
+        assert!(fence.accepts(2, at(37)));
+        assert!(!fence.accepts(3, at(37)));
     }
 
     #[test]
-    fn heartbeats_that_mean_nothing_any_more_are_forgotten() {
+    fn heartbeats_whose_window_has_ended_are_forgotten() {
         let mut fence = registered();
         for number in 1..1_000 {
-            fence.sends(number, at(number));
+            fence.sent(number, at(number));
         }
         assert!(fence.sent.len() <= 25);
     }

@@ -1,16 +1,16 @@
-//! The worker's side of the protocol, without I/O: what it holds, what it starts, what it tells.
+//! The worker's side of the protocol, without I/O: which executions it holds, starts and reports.
 //!
-//! Every message may come twice, late, out of order or never, so each input is safe to repeat.
-//! These promises rest on it:
-//! - an execution is started at most once by this worker, and never after it was cancelled,
-//!   refused or given back, nor when another worker may have its job by now;
-//! - an outcome is kept, and takes up a slot, until a coordinator acknowledges that the store has it or
-//!   never will;
-//! - what is held is bounded: running attempts by the slots, all of it by the capacity;
-//! - what finds no slot within its time, [`WAITS_MOST`], is handed back, so that priorities hold.
+//! Every message may arrive twice, late, out of order or never, so each input is safe to repeat. The
+//! protocol promises:
+//! - It starts an execution at most once, and never after the execution was cancelled, refused or handed
+//!   back, nor when another worker may run the job by now.
+//! - It holds an outcome, which counts against the capacity, until a coordinator answers that the store
+//!   has recorded it or never will.
+//! - The slots bound the running attempts, and the capacity bounds everything that is held.
+//! - A job that gets no slot within [`SLOT_WAIT`] is handed back, so that priorities hold.
 
+mod ended;
 mod fence;
-mod remembered;
 #[cfg(test)]
 mod tests;
 
@@ -22,135 +22,158 @@ use orx_model::message::{
 };
 use orx_model::{ExecutionId, Incarnation, JobId, Name, Outcome, OutcomeKind, Timestamp};
 
+use self::ended::EndedExecutions;
 use self::fence::Fence;
-use self::remembered::Remembered;
 
-/// Attempts shorter than this on average are short: more than the free slots are asked for.
+/// Attempts that take less than this on average are short: the worker then prefetches jobs.
 const SHORT: Duration = Duration::from_millis(50);
-/// A prefetched job waits here for a slot at most this long. Then the leader has it again, who
-/// knows what is more urgent, and which other worker has a slot.
-pub const WAITS_MOST: Duration = Duration::from_millis(100);
-/// How far beyond its slots a worker asks for short jobs, in multiples of the slots.
+/// How long a prefetched job waits for a slot. Then it goes back to the leader, which knows the jobs of
+/// higher priority and the workers with free slots.
+pub const SLOT_WAIT: Duration = Duration::from_millis(100);
+/// Most jobs to prefetch, in multiples of the slots.
 const PREFETCH_SLOTS: u32 = 3;
+/// Most jobs to prefetch.
 const PREFETCH_MAX: u32 = 1_000;
 
-/// A moment, as people read it and on the clock that only goes forward.
+/// One moment on two clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
+    /// The wall clock, for the times that are reported.
     pub wall: Timestamp,
+    /// The monotonic clock of the worker, from an arbitrary zero. It measures all durations.
     pub mono: Duration,
 }
 
+/// What happened.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// From the inbox.
+    /// A message arrived in the inbox.
     Message(Message),
-    /// What a coordinator answered to the heartbeat of this number, or to the first registration: 0.
-    Answered { heartbeat: u64, answer: HeartbeatAnswer },
-    /// What a coordinator answered to a later registration. No lease rests on it: it says nothing of
-    /// what is held here.
+    /// A coordinator answered a heartbeat or the first registration.
+    Answered {
+        /// The number of the heartbeat; 0 for the registration.
+        heartbeat: u64,
+        /// The answer.
+        answer: HeartbeatAnswer,
+    },
+    /// A coordinator answered a later registration. It extends no lease: the registration does not list
+    /// the executions that this worker holds.
     Registered(HeartbeatAnswer),
-    /// The runtime started what it was told to.
-    Started { execution: ExecutionId, at: Timestamp },
-    /// The runtime's attempt has ended, for whatever reason.
+    /// The runtime carried out an [`Effect::Start`].
+    Started {
+        /// Which one.
+        execution: ExecutionId,
+        /// When, on the wall clock.
+        at: Timestamp,
+    },
+    /// An attempt of the runtime has ended, for whatever reason.
     Ended(Outcome),
-    /// The time that [`Core::hand_back_at`] named has come.
+    /// The time of [`Core::hand_back_at`] has come.
     Overdue,
-    /// The time that [`Core::unreachable_at`] named has come.
+    /// The time of [`Core::unreachable_at`] has come.
     Unreachable,
-    /// Take nothing new, give back what has not started, finish the rest.
+    /// Accept no dispatch, hand back the jobs that have not started, finish the others.
     Drain,
-    /// The same, and interrupt what runs.
+    /// As [`Input::Drain`], and interrupt the running attempts.
     Stop,
 }
 
+/// What the runtime must do.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Run it; [`Input::Started`] and [`Input::Ended`] follow.
+    /// Run the attempt; [`Input::Started`] and [`Input::Ended`] follow.
     Start(Dispatch),
-    /// Stop it, a person wants it; its end is reported as cancelled.
+    /// Stop the attempt: its job is cancelled. Its outcome is cancelled.
     Cancel(ExecutionId),
-    /// Stop it, it is no longer ours; its end is reported to nobody.
+    /// Stop the attempt: it is no longer current. Its outcome is not reported.
     Abandon(ExecutionId),
-    /// Stop it in good order, it goes to another worker; its end is reported as interrupted.
+    /// Stop the attempt in an orderly way: another worker gets its job. Its outcome is interrupted.
     Interrupt(ExecutionId),
-    /// Tell the store, by way of the events of each job's shard.
+    /// Publish to the events of each job's shard.
     Publish(Message),
-    /// The coordinator should hear of this worker now.
+    /// Send a heartbeat now.
     HeartbeatNow,
-    /// The coordinator does not know this worker.
+    /// Register again: the coordinator does not know this worker.
     Register,
-    /// This incarnation was given up: nothing it has is its own any more.
+    /// End this incarnation: it was fenced, and its executions are no longer its own.
     Fenced,
 }
 
+/// A dispatched job that waits for a slot.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingJob {
     dispatch: Dispatch,
-    /// On the monotonic clock, as all that is counted here.
+    /// When it arrived, on the monotonic clock.
     since: Duration,
 }
 
 #[derive(Debug)]
 struct Running {
     job: JobId,
+    /// When it was started, on the monotonic clock.
     since: Duration,
+    /// When the runtime started it, on the wall clock.
     started_at: Option<Timestamp>,
-    /// It must not run beside another attempt of its job: out of contact it is interrupted.
+    /// Whether it is interrupted before the lease expires, so that no other attempt of its job runs
+    /// beside it.
     must_not_overlap: bool,
-    /// Its end is nobody's business any more.
+    /// Whether its outcome is not reported.
     abandoned: bool,
 }
 
-/// What a worker is from its start.
+/// What a worker knows at its start.
 #[derive(Debug, Clone)]
 pub struct CoreOptions {
+    /// The incarnation that was registered.
     pub incarnation: Incarnation,
-    /// Attempts at once, at least 1.
+    /// Most attempts at once, at least 1.
     pub slots: u32,
-    /// What finds no slot for this long is handed back.
-    pub waits_most: Duration,
+    /// How long a job waits for a slot before it is handed back.
+    pub slot_wait: Duration,
     /// Handlers whose attempts must not run beside another attempt of their job.
     pub must_not_overlap: BTreeSet<Name>,
     /// When the registration was sent, on the monotonic clock.
     pub registered_at: Duration,
 }
 
+/// The state of a worker.
 #[derive(Debug)]
 pub struct Core {
     incarnation: Incarnation,
     slots: u32,
-    waits_most: Duration,
+    slot_wait: Duration,
     must_not_overlap: BTreeSet<Name>,
     fence: Fence,
     state: WorkerState,
-    /// It was told to end: no order of a coordinator makes it take work again.
+    /// Whether it ends: from then on no coordinator can make it accept work.
     ending: bool,
     is_fenced: bool,
+    /// How many heartbeats were sent.
     heartbeats: u64,
-    /// Highest priority first, then as they came.
-    waiting: VecDeque<Waiting>,
+    /// By descending priority, then in order of arrival.
+    waiting: VecDeque<WaitingJob>,
     running: BTreeMap<ExecutionId, Running>,
     unacknowledged: BTreeMap<ExecutionId, Outcome>,
-    over: Remembered,
-    /// Moving average of how long attempts take; `None` before the first end.
-    took: Option<Duration>,
-    /// Executions asked for beyond the slots.
+    ended: EndedExecutions,
+    /// Moving average of the durations of attempts; `None` before the first end.
+    average_duration: Option<Duration>,
+    /// How many executions it accepts beyond the slots.
     prefetch: u32,
-    /// The coordinators take back prefetched jobs, which costs those jobs nothing.
+    /// Whether the coordinator knows [`OutcomeKind::HandedBack`], which costs the job nothing.
     takes_back: bool,
-    /// What the newest heartbeat said.
-    told_capacity: u32,
+    /// The capacity in the newest heartbeat.
+    reported_capacity: u32,
 }
 
 impl Core {
+    /// A worker that has just registered and holds no execution.
     #[must_use]
     pub fn new(options: CoreOptions) -> Self {
         let slots = options.slots.max(1);
         Self {
             incarnation: options.incarnation,
             slots,
-            waits_most: options.waits_most,
+            slot_wait: options.slot_wait,
             must_not_overlap: options.must_not_overlap,
             fence: Fence::new(options.registered_at),
             state: WorkerState::Running,
@@ -160,32 +183,33 @@ impl Core {
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
             unacknowledged: BTreeMap::new(),
-            over: Remembered::default(),
-            took: None,
+            ended: EndedExecutions::default(),
+            average_duration: None,
             prefetch: 0,
             takes_back: false,
-            told_capacity: slots,
+            reported_capacity: slots,
         }
     }
 
+    /// The state that heartbeats report.
     #[must_use]
     pub fn state(&self) -> WorkerState {
         self.state
     }
 
-    /// Attempts that run now.
+    /// How many attempts run now.
     #[must_use]
     pub fn running(&self) -> usize {
         self.running.len()
     }
 
-    /// Nothing waits or runs, and every outcome is acknowledged.
+    /// Whether no job waits or runs, and every outcome is acknowledged.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty() && self.unacknowledged.is_empty()
     }
 
-    /// Executions it may hold at once, as heartbeats say.
+    /// How many executions it accepts at once, as heartbeats report.
     #[must_use]
     pub fn capacity(&self) -> u32 {
         if self.state != WorkerState::Running {
@@ -194,36 +218,38 @@ impl Core {
         self.slots.saturating_add(self.prefetch)
     }
 
-    /// As much as starts within [`SHORT`], going by how long attempts took lately. Slots that are
-    /// taken for longer now do not count.
+    /// How many jobs start within [`SHORT`] by the average duration. Slots whose attempt has run for
+    /// longer already do not count.
     fn prefetch(&self, now: Duration) -> u32 {
-        let Some(took) = self.took.filter(|took| *took < SHORT) else { return 0 };
-        let stuck = self.running.values().filter(|running| running.since + SHORT < now).count();
-        let quick = self.slots.saturating_sub(u32::try_from(stuck).unwrap_or(u32::MAX));
-        let times = if took * PREFETCH_SLOTS < SHORT { PREFETCH_SLOTS } else { 1 };
-        quick.saturating_mul(times).min(PREFETCH_MAX)
+        let Some(average) = self.average_duration.filter(|average| *average < SHORT) else {
+            return 0;
+        };
+        let long = self.running.values().filter(|running| running.since + SHORT < now).count();
+        let short = self.slots.saturating_sub(u32::try_from(long).unwrap_or(u32::MAX));
+        let times = if average * PREFETCH_SLOTS < SHORT { PREFETCH_SLOTS } else { 1 };
+        short.saturating_mul(times).min(PREFETCH_MAX)
     }
 
-    /// When something has waited here for too long, on the monotonic clock.
+    /// When a waiting job must be handed back, on the monotonic clock; `None` while none waits.
     #[must_use]
     pub fn hand_back_at(&self) -> Option<Duration> {
-        self.waiting.iter().map(|waiting| waiting.since + self.waits_most).min()
+        self.waiting.iter().map(|waiting| waiting.since + self.slot_wait).min()
     }
 
-    /// When attempts that must not overlap are to be interrupted, on the monotonic clock, unless a
-    /// coordinator hears of this worker before; `None` while there are none.
+    /// When attempts that must not overlap are interrupted, on the monotonic clock, unless a heartbeat
+    /// is answered before; `None` while there are none.
     #[must_use]
     pub fn unreachable_at(&self) -> Option<Duration> {
         let any = self.running.values().any(|running| running.must_not_overlap);
         any.then(|| self.fence.exclusive_until())
     }
 
-    /// The next heartbeat, sent at that time on the monotonic clock. Sending it is the caller's.
+    /// The next heartbeat, which the caller sends at `now` on the monotonic clock.
     #[must_use]
     pub fn heartbeat(&mut self, now: Duration) -> WorkerHeartbeat {
         self.heartbeats += 1;
-        self.fence.sends(self.heartbeats, now);
-        self.told_capacity = self.capacity();
+        self.fence.sent(self.heartbeats, now);
+        self.reported_capacity = self.capacity();
         let waiting = self.waiting.iter().map(|waiting| waiting.dispatch.execution_ref());
         let running =
             self.running.iter().filter(|(_, running)| !running.abandoned).map(
@@ -237,13 +263,14 @@ impl Core {
             incarnation: self.incarnation,
             seq: self.heartbeats,
             state: self.state,
-            capacity: self.told_capacity,
+            capacity: self.reported_capacity,
             running: waiting.chain(running).collect(),
             unacknowledged: unacknowledged.collect(),
             load: None,
         }
     }
 
+    /// Processes an input and returns what the runtime must do.
     pub fn step(&mut self, input: Input, at: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         let now = at.wall;
@@ -281,10 +308,10 @@ impl Core {
         }
         self.prefetch = self.prefetch(at.mono);
         self.start_waiting(at, &mut effects);
-        let (is, told) = (self.capacity(), self.told_capacity);
-        // Smaller changes are told by the next heartbeat.
-        if is.abs_diff(told) >= self.slots.div_ceil(2) || (is == 0) != (told == 0) {
-            self.told_capacity = is;
+        let (now, reported) = (self.capacity(), self.reported_capacity);
+        // The next heartbeat reports smaller changes.
+        if now.abs_diff(reported) >= self.slots.div_ceil(2) || (now == 0) != (reported == 0) {
+            self.reported_capacity = now;
             effects.push(Effect::HeartbeatNow);
         }
         effects
@@ -294,33 +321,33 @@ impl Core {
         let now = at.wall;
         match message {
             Message::JobDispatch { jobs, heartbeat_seq: Some(seq) }
-                if !self.fence.takes(seq, at.mono) =>
+                if !self.fence.accepts(seq, at.mono) =>
             {
-                self.give_back(jobs, "it came too late", now, effects);
+                self.return_unstarted(jobs, "it came too late", now, effects);
             }
             Message::JobDispatch { jobs, .. } if self.state == WorkerState::Running => {
                 for dispatch in jobs {
                     if self.knows(dispatch.execution) {
                         continue;
                     }
-                    let after = |held: &Waiting| held.dispatch.priority >= dispatch.priority;
-                    let place = self.waiting.partition_point(after);
-                    self.waiting.insert(place, Waiting { dispatch, since: at.mono });
+                    let before = |held: &WaitingJob| held.dispatch.priority >= dispatch.priority;
+                    let index = self.waiting.partition_point(before);
+                    self.waiting.insert(index, WaitingJob { dispatch, since: at.mono });
                 }
             }
             Message::JobDispatch { jobs, .. } => {
-                self.give_back(jobs, "the worker is stopping", now, effects);
+                self.return_unstarted(jobs, "the worker is stopping", now, effects);
             }
             Message::JobCancel { executions } => self.cancel(&executions, now, effects),
             Message::JobResultAck { executions } => {
                 for execution in executions {
                     if self.unacknowledged.remove(&execution).is_some() {
-                        self.over.insert(execution);
+                        self.ended.insert(execution);
                     }
                 }
             }
             Message::Heartbeat {} => effects.push(Effect::HeartbeatNow),
-            // What workers tell is not for workers.
+            // Messages to coordinators.
             Message::JobStatus { .. }
             | Message::JobProgress { .. }
             | Message::JobLog { .. }
@@ -329,8 +356,8 @@ impl Core {
         }
     }
 
-    /// Of those that are not known here, none ever starts here.
-    fn give_back(
+    /// Returns the jobs that are not known here; they never start here.
+    fn return_unstarted(
         &mut self,
         jobs: Vec<Dispatch>,
         why: &str,
@@ -345,25 +372,25 @@ impl Core {
         self.report(returned, effects);
     }
 
-    /// What finds no slot here goes back to where it came from, and never starts here.
+    /// Hands back the jobs that have waited too long for a slot; they never start here.
     fn hand_back(&mut self, at: Moment, effects: &mut Vec<Effect>) {
-        let waits_most = self.waits_most;
-        let overdue = |waiting: &Waiting| waiting.since + waits_most <= at.mono;
+        let slot_wait = self.slot_wait;
+        let overdue = |waiting: &WaitingJob| waiting.since + slot_wait <= at.mono;
         let (back, rest): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(overdue);
         self.waiting = rest;
         if back.is_empty() {
             return;
         }
-        // What runs here is not short: nothing is prefetched until several in a row were.
-        self.took = Some(self.took.unwrap_or_default().max(SHORT * 2));
+        // The running attempts are not short: no prefetch until several short ones have ended.
+        self.average_duration = Some(self.average_duration.unwrap_or_default().max(SHORT * 2));
         let kind = if self.takes_back { OutcomeKind::HandedBack } else { OutcomeKind::Interrupted };
         let why = "no slot became free for it in time";
         let returned = back.iter().map(|waiting| {
             never_started(waiting.dispatch.execution_ref(), kind.clone(), why, at.wall)
         });
         self.report(returned.collect(), effects);
-        // Perhaps nothing runs, and what is in the way is an outcome whose acknowledgement was lost.
+        // Outcomes whose acknowledgement was lost may occupy the slots: the answer acknowledges them.
         effects.push(Effect::HeartbeatNow);
     }
 
@@ -393,9 +420,9 @@ impl Core {
             } else if let Some(outcome) = self.unacknowledged.get(&asked.execution) {
                 again.push(outcome.clone());
             } else if !self.is_waiting(asked.execution) {
-                // Not held, and from now on refused: whoever asked may give the job to another. If
-                // it did end here, the store has the outcome, and this one is stale.
-                let why = "the worker does not have it";
+                // From now on refused, so that another worker may get the job. If the execution ended
+                // here, the store has recorded its outcome, and this one is stale.
+                let why = "the worker does not hold it";
                 refused.push(never_started(asked, OutcomeKind::Refused, why, now));
             }
         }
@@ -411,7 +438,7 @@ impl Core {
             effects.push(Effect::Publish(Message::JobResult { outcomes: again }));
         }
         self.report(refused, effects);
-        // Who does not know the worker does not know what is ordered of it.
+        // A coordinator that does not know the worker does not know its directives.
         if self.ending || answer.register {
             return;
         }
@@ -422,7 +449,7 @@ impl Core {
         }
     }
 
-    /// Nothing is told any more: it would not count.
+    /// Stops everything and reports nothing: no report would count.
     fn fenced(&mut self, effects: &mut Vec<Effect>) {
         self.is_fenced = true;
         self.ending = true;
@@ -438,7 +465,7 @@ impl Core {
         effects.push(Effect::Fenced);
     }
 
-    /// Stops what must not run beside another attempt of its job, which there may be from now on.
+    /// Stops the attempts that must not overlap: from now on another attempt may run.
     fn unreachable(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         if now < self.fence.exclusive_until() {
             return;
@@ -450,9 +477,9 @@ impl Core {
         }
     }
 
-    /// The last heartbeat says that it has ended.
+    /// The last heartbeat of this incarnation, which reports that it has ended.
     #[must_use]
-    pub fn goodbye(&mut self, now: Duration) -> WorkerHeartbeat {
+    pub fn last_heartbeat(&mut self, now: Duration) -> WorkerHeartbeat {
         self.ending = true;
         self.state = WorkerState::Stopped;
         self.heartbeat(now)
@@ -467,7 +494,7 @@ impl Core {
             }
             let before = self.waiting.len();
             self.waiting.retain(|waiting| waiting.dispatch.execution != cancel.execution);
-            // Waiting here, or not yet seen: it never starts. Already over: nothing to say.
+            // A job that waits here or has not arrived yet never starts. One that ended has its outcome.
             if self.waiting.len() < before || !self.knows(cancel.execution) {
                 let why = "cancelled before it started";
                 never.push(never_started(*cancel, OutcomeKind::Cancelled, why, now));
@@ -480,10 +507,11 @@ impl Core {
         let Some(running) = self.running.remove(&outcome.execution) else { return };
         if outcome.started_at.is_some() && !running.abandoned {
             let took = now.saturating_sub(running.since);
-            self.took = Some(self.took.map_or(took, |before| (before * 9 + took) / 10));
+            let average = self.average_duration;
+            self.average_duration = Some(average.map_or(took, |before| (before * 9 + took) / 10));
         }
         if running.abandoned {
-            self.over.insert(outcome.execution);
+            self.ended.insert(outcome.execution);
         } else {
             self.report(vec![outcome], effects);
         }
@@ -499,28 +527,28 @@ impl Core {
         }
         self.waiting.retain(|waiting| waiting.dispatch.execution != execution);
         self.unacknowledged.remove(&execution);
-        self.over.insert(execution);
+        self.ended.insert(execution);
     }
 
     fn drain(&mut self, state: WorkerState, now: Timestamp, effects: &mut Vec<Effect>) {
         self.state = state;
-        let give_back = |waiting: Waiting| {
+        let interrupted = |waiting: WaitingJob| {
             let why = "the worker is stopping";
             never_started(waiting.dispatch.execution_ref(), OutcomeKind::Interrupted, why, now)
         };
-        let returned = self.waiting.drain(..).map(give_back).collect();
+        let returned = self.waiting.drain(..).map(interrupted).collect();
         self.report(returned, effects);
     }
 
     fn start_waiting(&mut self, at: Moment, effects: &mut Vec<Effect>) {
-        // Unacknowledged outcomes take up capacity, but not the slots of short jobs: those would wait
-        // for a commit after each.
+        // Unacknowledged outcomes count against the capacity, not against the slots: short jobs would
+        // otherwise wait for a commit after each.
         let most = self.capacity() as usize;
         while self.running.len() < self.slots as usize
             && self.running.len() + self.unacknowledged.len() < most
         {
-            let Some(Waiting { dispatch, .. }) = self.waiting.pop_front() else { break };
-            // The job may be another's by now, or cancelled. What runs already is another matter.
+            let Some(WaitingJob { dispatch, .. }) = self.waiting.pop_front() else { break };
+            // Another worker may run the job by now, or it may be cancelled.
             if at.mono >= self.fence.exclusive_until() {
                 let (of, kind) = (dispatch.execution_ref(), OutcomeKind::Interrupted);
                 let why = "the worker reaches no coordinator";
@@ -557,7 +585,7 @@ impl Core {
     fn knows(&self, execution: ExecutionId) -> bool {
         self.running.contains_key(&execution)
             || self.unacknowledged.contains_key(&execution)
-            || self.over.contains(execution)
+            || self.ended.contains(execution)
             || self.is_waiting(execution)
     }
 }

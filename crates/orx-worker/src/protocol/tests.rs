@@ -1,4 +1,4 @@
-//! What it does with each input.
+//! The effects of each input.
 
 use orx_model::job::{Labels, json_null};
 use orx_model::{Name, Priority};
@@ -23,7 +23,7 @@ fn unregistered(slots: u32) -> Core {
     Core::new(CoreOptions {
         incarnation: Incarnation(1),
         slots,
-        waits_most: WAITS_MOST,
+        slot_wait: SLOT_WAIT,
         must_not_overlap: ["alone".parse().expect("a name")].into(),
         registered_at: AT.mono,
     })
@@ -117,7 +117,7 @@ fn a_cancel_that_comes_before_its_dispatch_keeps_it_from_starting() {
 }
 
 #[test]
-fn what_it_does_not_have_it_refuses_for_ever() {
+fn an_execution_it_does_not_hold_is_refused_for_ever() {
     let mut core = core(1);
     let asked = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
     let answer = HeartbeatAnswer { asked, ..HeartbeatAnswer::default() };
@@ -126,7 +126,7 @@ fn what_it_does_not_have_it_refuses_for_ever() {
 }
 
 #[test]
-fn an_outcome_is_kept_until_it_is_acknowledged() {
+fn an_outcome_is_held_until_it_is_acknowledged() {
     let mut core = core(1);
     dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
     let effects = core.step(succeeded(1, 7), later(60_000));
@@ -142,7 +142,7 @@ fn an_outcome_is_kept_until_it_is_acknowledged() {
 }
 
 #[test]
-fn short_jobs_raise_the_capacity_and_tell_the_coordinator_at_once() {
+fn short_jobs_raise_the_capacity_and_report_it_at_once() {
     let mut core = core(4);
     assert_eq!(core.heartbeat(AT.mono).capacity, 4);
     dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
@@ -152,7 +152,7 @@ fn short_jobs_raise_the_capacity_and_tell_the_coordinator_at_once() {
 }
 
 #[test]
-fn a_higher_priority_overtakes_what_waits_here() {
+fn a_higher_priority_overtakes_waiting_jobs() {
     let mut core = core(1);
     dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
     dispatch(&mut core, vec![job(3, 9, Priority::Critical)]);
@@ -161,7 +161,7 @@ fn a_higher_priority_overtakes_what_waits_here() {
 }
 
 #[test]
-fn stopping_gives_back_what_waits_and_interrupts_what_runs() {
+fn stopping_returns_waiting_jobs_and_interrupts_running_ones() {
     let mut core = core(1);
     dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
     let effects = core.step(Input::Stop, AT);
@@ -172,8 +172,8 @@ fn stopping_gives_back_what_waits_and_interrupts_what_runs() {
     assert_eq!((starts(&late).len(), outcomes(&late)), (0, vec![(9, "interrupted")]));
 }
 
-/// Two run and four wait, at a worker that asked for them when its jobs were short.
-fn prefetch(core: &mut Core) -> Vec<u128> {
+/// Two run and four wait: the worker prefetched them when its jobs were short.
+fn prefetched(core: &mut Core) -> Vec<u128> {
     dispatch(core, vec![job(1, 1, Priority::Normal)]);
     core.step(succeeded(1, 1), AT);
     core.step(ack(1), AT);
@@ -183,12 +183,12 @@ fn prefetch(core: &mut Core) -> Vec<u128> {
 }
 
 #[test]
-fn what_finds_no_slot_is_handed_back_and_nothing_more_is_asked_for() {
+fn a_job_without_a_slot_is_handed_back_and_ends_the_prefetch() {
     let mut core = core(2);
     let takes_back = HeartbeatAnswer { takes_back: true, ..HeartbeatAnswer::default() };
     answered(&mut core, takes_back);
-    assert_eq!(prefetch(&mut core), [2, 3]);
-    assert_eq!(core.hand_back_at(), Some(WAITS_MOST));
+    assert_eq!(prefetched(&mut core), [2, 3]);
+    assert_eq!(core.hand_back_at(), Some(SLOT_WAIT));
     assert_eq!(outcomes(&core.step(Input::Overdue, later(99))), []);
     // One more starts before the others are handed back.
     assert_eq!(starts(&core.step(succeeded(2, 2), later(99))), [4]);
@@ -198,7 +198,7 @@ fn what_finds_no_slot_is_handed_back_and_nothing_more_is_asked_for() {
     assert_eq!((core.capacity(), core.hand_back_at()), (2, None));
     assert_eq!(starts(&dispatch(&mut core, vec![job(5, 5, Priority::Normal)])), []);
 
-    // One short one does not make the worker ask for more again, many do.
+    // One short attempt does not begin the prefetch again, several do.
     for (id, ends) in (10..40).enumerate() {
         let again = core.capacity() > 2;
         assert!(!again || id > 5, "after {id}");
@@ -215,23 +215,23 @@ fn what_finds_no_slot_is_handed_back_and_nothing_more_is_asked_for() {
 }
 
 #[test]
-fn who_does_not_know_of_handing_back_is_told_of_an_interruption() {
+fn a_coordinator_that_does_not_know_handing_back_receives_an_interruption() {
     let mut core = core(2);
-    prefetch(&mut core);
+    prefetched(&mut core);
     let effects = core.step(Input::Overdue, later(100));
     assert_eq!(outcomes(&effects)[0], (4, "interrupted"));
 }
 
 #[test]
-fn slots_that_are_taken_for_long_are_no_reason_to_ask_for_more() {
+fn slots_with_long_attempts_do_not_count_for_the_prefetch() {
     let mut core = core(2);
-    prefetch(&mut core);
+    prefetched(&mut core);
     core.step(succeeded(2, 2), later(60));
-    // One is quick: the other is taken for 60 ms now.
+    // One slot is short: the other has been taken for 60 ms.
     assert_eq!(core.capacity(), 2 + 3);
 }
 
-/// An answer to its newest heartbeat, by the same lease.
+/// Answers its newest heartbeat with a long lease.
 fn answered(core: &mut Core, answer: HeartbeatAnswer) -> Vec<Effect> {
     let answer = HeartbeatAnswer { lease_ms: 3_600_000, ..answer };
     let heartbeat = core.heartbeats;
@@ -239,15 +239,15 @@ fn answered(core: &mut Core, answer: HeartbeatAnswer) -> Vec<Effect> {
 }
 
 #[test]
-fn an_order_to_drain_holds_while_it_is_said() {
+fn a_directive_to_drain_holds_until_an_answer_lacks_it() {
     let mut core = core(1);
     dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
     let drain = HeartbeatAnswer { drain: true, ..HeartbeatAnswer::default() };
     assert_eq!(outcomes(&answered(&mut core, drain)), [(8, "interrupted")]);
     assert_eq!((core.state(), core.capacity()), (WorkerState::Draining, 0));
-    // A coordinator that does not know the worker says nothing of what is ordered.
-    let stranger = HeartbeatAnswer { register: true, ..HeartbeatAnswer::default() };
-    answered(&mut core, stranger);
+    // A coordinator that does not know the worker does not know its directives.
+    let unknown = HeartbeatAnswer { register: true, ..HeartbeatAnswer::default() };
+    answered(&mut core, unknown);
     assert_eq!(core.state(), WorkerState::Draining);
     let effects = answered(&mut core, HeartbeatAnswer::default());
     assert!(effects.iter().any(|effect| matches!(effect, Effect::HeartbeatNow)));
@@ -255,7 +255,7 @@ fn an_order_to_drain_holds_while_it_is_said() {
 }
 
 #[test]
-fn who_was_told_to_end_takes_no_work_again() {
+fn a_worker_that_ends_accepts_no_work_again() {
     let mut core = core(1);
     core.step(Input::Drain, AT);
     answered(&mut core, HeartbeatAnswer::default());
@@ -263,7 +263,7 @@ fn who_was_told_to_end_takes_no_work_again() {
 }
 
 #[test]
-fn who_was_fenced_stops_all_and_tells_nothing() {
+fn a_fenced_worker_stops_everything_and_reports_nothing() {
     let mut core = core(1);
     dispatch(&mut core, vec![job(1, 7, Priority::Normal), job(2, 8, Priority::Normal)]);
     let fenced = HeartbeatAnswer { fenced: true, ..HeartbeatAnswer::default() };
@@ -276,7 +276,7 @@ fn who_was_fenced_stops_all_and_tells_nothing() {
 }
 
 #[test]
-fn what_is_no_longer_ours_is_stopped_and_not_reported() {
+fn an_execution_that_is_no_longer_current_is_stopped_and_not_reported() {
     let mut core = core(1);
     dispatch(&mut core, vec![job(1, 7, Priority::Normal)]);
     let stop = vec![ExecutionRef { job: JobId(1), execution: ExecutionId(7) }];
@@ -300,7 +300,7 @@ fn interrupted(effects: &[Effect]) -> Vec<u128> {
 }
 
 #[test]
-fn nothing_starts_at_a_worker_that_no_coordinator_hears() {
+fn no_job_starts_while_no_heartbeat_is_answered() {
     let mut core = unregistered(2);
     core.step(Input::Answered { heartbeat: 0, answer: lease(30) }, AT);
     let message = |id: i64| {
@@ -310,10 +310,10 @@ fn nothing_starts_at_a_worker_that_no_coordinator_hears() {
     assert_eq!(starts(&core.step(message(7), later(24_999))), [7]);
     let effects = core.step(message(8), later(25_000));
     assert_eq!((starts(&effects).len(), outcomes(&effects)), (0, vec![(8, "interrupted")]));
-    // What a stranger answers puts it in contact with nobody, nor does another registration.
+    // Neither a coordinator that does not know the worker nor a later registration extends the lease.
     let _ = core.heartbeat(later(25_000).mono);
-    let stranger = HeartbeatAnswer { register: true, ..lease(30) };
-    core.step(Input::Answered { heartbeat: 1, answer: stranger }, later(25_000));
+    let unknown = HeartbeatAnswer { register: true, ..lease(30) };
+    core.step(Input::Answered { heartbeat: 1, answer: unknown }, later(25_000));
     core.step(Input::Registered(lease(30)), later(25_001));
     core.step(ack(8), later(25_001));
     assert_eq!(starts(&core.step(message(9), later(25_001))), []);
@@ -324,7 +324,7 @@ fn nothing_starts_at_a_worker_that_no_coordinator_hears() {
 }
 
 #[test]
-fn a_dispatch_that_was_under_way_for_a_lease_goes_back_though_the_worker_is_in_contact() {
+fn a_dispatch_delayed_for_a_lease_is_returned_even_if_the_worker_is_in_contact() {
     let mut core = unregistered(2);
     core.step(Input::Answered { heartbeat: 0, answer: lease(30) }, AT);
     for (number, at) in [(1, 10_000), (2, 34_000)] {
@@ -343,7 +343,7 @@ fn a_dispatch_that_was_under_way_for_a_lease_goes_back_though_the_worker_is_in_c
 }
 
 #[test]
-fn out_of_contact_what_must_not_overlap_is_interrupted_and_the_rest_goes_on() {
+fn out_of_contact_attempts_that_must_not_overlap_are_interrupted_and_others_go_on() {
     let mut core = unregistered(3);
     core.step(Input::Answered { heartbeat: 0, answer: lease(30) }, AT);
     assert_eq!(core.unreachable_at(), None);
@@ -353,6 +353,6 @@ fn out_of_contact_what_must_not_overlap_is_interrupted_and_the_rest_goes_on() {
     core.step(Input::Answered { heartbeat: 1, answer: lease(30) }, later(11_000));
     assert_eq!(interrupted(&core.step(Input::Unreachable, later(25_000))), []);
     assert_eq!(interrupted(&core.step(Input::Unreachable, later(35_000))), [8]);
-    // It is told so once.
+    // It is interrupted once.
     assert_eq!((core.unreachable_at(), core.running()), (None, 2));
 }

@@ -1,4 +1,4 @@
-//! What a command finds when it starts, and when it cannot.
+//! The environment of a command, and the outcome of one that cannot start.
 
 use orx_model::log::Stream;
 use orx_model::{Exit, OutcomeKind};
@@ -52,7 +52,7 @@ async fn a_given_command_reads_its_own_standard_input_in_its_own_directory() {
 }
 
 #[tokio::test]
-async fn an_attempt_finds_who_it_is_and_nothing_of_the_workers_own_environment() {
+async fn an_attempt_finds_its_ids_and_nothing_of_the_workers_own_environment() {
     let setup = Setup::default().handler("env", json!({"cmd": ["env"], "env": {"MINE": "1"}}));
     let coordinator = setup.start().await;
     let mut job = job("env", json!({}));
@@ -77,7 +77,7 @@ async fn an_attempt_finds_who_it_is_and_nothing_of_the_workers_own_environment()
 }
 
 #[tokio::test]
-async fn a_shell_never_sees_what_args_hold() {
+async fn args_never_reach_a_shell() {
     let setup = Setup::default().handler("say", json!({"cmd": ["echo", "{args.text}"]}));
     let coordinator = setup.start().await;
     let job = job("say", json!({"text": "$(id); `id` | cat > /tmp/x"}));
@@ -112,13 +112,13 @@ async fn a_program_that_is_not_there_is_127_and_one_that_cannot_run_is_126() {
 }
 
 #[tokio::test]
-async fn exit_codes_say_whether_to_try_again() {
+async fn exit_codes_decide_whether_to_retry() {
     let setup = Setup::default().handler(
         "exit",
         json!({"cmd": ["sh", "-c", "exit $0", "{args.code}"], "no_retry_codes": [3, 75]}),
     );
     let coordinator = setup.start().await;
-    // 75 says: try again later, also where all else is given up.
+    // 75 asks for a retry, even if no other code does.
     for (code, again) in [(1, true), (3, false), (75, true)] {
         let outcome = coordinator.run(&job("exit", json!({"code": code}))).await;
         assert_eq!(outcome.exit, Some(Exit::Code(code)));
@@ -127,7 +127,7 @@ async fn exit_codes_say_whether_to_try_again() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_with_the_last_words_of_standard_error() {
+async fn the_error_of_a_failure_contains_the_last_line_of_standard_error() {
     let coordinator = Setup::default().start().await;
     let job = script("echo first >&2; echo 'no such table' >&2; echo >&2; exit 4");
     let outcome = coordinator.run(&job).await;
@@ -138,11 +138,11 @@ async fn a_failure_is_told_with_the_last_words_of_standard_error() {
 }
 
 #[tokio::test]
-async fn a_worker_that_takes_no_commands_runs_none() {
+async fn a_worker_that_does_not_accept_commands_runs_none() {
     let coordinator = Setup { commands: false, ..Setup::default() }.start().await;
     let outcome = coordinator.run(&script("true")).await;
     assert_eq!(retryable(&outcome.kind), Some(false), "{outcome:?}");
     assert_eq!(outcome.started_at, None);
-    let outcome = coordinator.run(&job("unheard.of", json!({}))).await;
+    let outcome = coordinator.run(&job("not.configured", json!({}))).await;
     assert!(retryable(&outcome.kind).is_some(), "{outcome:?}");
 }

@@ -1,4 +1,4 @@
-//! A coordinator that dispatches what a test wants, keeps what it is told and acknowledges it.
+//! A coordinator that dispatches what a test asks for, collects the reports and acknowledges them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ use orx_worker::{CommandHandler, Handlers, Worker, WorkerOptions};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-/// Nothing here takes so long, on a busy machine neither.
+/// Longer than anything here takes, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn now() -> Timestamp {
@@ -35,7 +35,7 @@ pub(crate) fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
-/// What a test wants to differ from the usual worker.
+/// The settings of the worker, as a test changes them.
 pub(crate) struct Setup {
     pub(crate) slots: u32,
     pub(crate) kill_grace: Duration,
@@ -44,23 +44,23 @@ pub(crate) struct Setup {
     pub(crate) commands: bool,
     pub(crate) guard: Vec<OsString>,
     pub(crate) heartbeat: Duration,
-    /// What its heartbeats are answered.
-    pub(crate) standing: HeartbeatAnswer,
+    /// The usual answer to its heartbeats.
+    pub(crate) usual: HeartbeatAnswer,
     pub(crate) logs: Logs,
 }
 
-/// How the transport takes log chunks.
+/// How the transport accepts log chunks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Logs {
-    Taken,
+    Accepted,
     /// Each after a time.
     Slow(Duration),
-    NeverTaken,
-    /// The first is, but nobody says so.
-    FirstUnanswered,
-    /// Nor is anything else.
-    NothingTaken,
-    /// By code that panics.
+    NeverAccepted,
+    /// The first is accepted without a confirmation.
+    FirstUnconfirmed,
+    /// Nothing is accepted, log chunks or not.
+    NothingAccepted,
+    /// The transport panics.
     Broken,
 }
 
@@ -74,8 +74,8 @@ impl Default for Setup {
             commands: true,
             guard: Vec::new(),
             heartbeat: Duration::from_millis(50),
-            standing: HeartbeatAnswer::default(),
-            logs: Logs::Taken,
+            usual: HeartbeatAnswer::default(),
+            logs: Logs::Accepted,
         }
     }
 }
@@ -83,7 +83,7 @@ impl Default for Setup {
 impl Setup {
     pub(crate) fn handler(mut self, job: &str, handler: serde_json::Value) -> Self {
         let handler: CommandHandler = serde_json::from_value(handler).expect("a handler");
-        handler.check().expect("a right handler");
+        handler.check().expect("a valid handler");
         self.handlers.insert(name(job), handler);
         self
     }
@@ -93,15 +93,15 @@ impl Setup {
         let direct = Direct::new();
         let no_inbox = Arc::new(AtomicBool::new(false));
         let progress = watch::Sender::new(false);
-        let transport = Arc::new(Through {
+        let transport = Arc::new(TestTransport {
             direct: direct.clone(),
             logs: self.logs,
-            unanswered: AtomicBool::new(false),
+            unconfirmed: AtomicBool::new(false),
             no_inbox: Arc::clone(&no_inbox),
             progress: progress.clone(),
         });
         let gateway = Arc::new(Heartbeats::default());
-        gateway.stand(self.standing);
+        gateway.usually(self.usual);
         let seen = watch::Sender::new(Vec::new());
         tokio::spawn(listen(direct.clone(), incarnation, seen.clone()));
         let options = WorkerOptions {
@@ -115,8 +115,8 @@ impl Setup {
             handlers: self.handlers,
             rust_handlers: self.rust_handlers,
             kill_grace: self.kill_grace,
-            // No machine is so busy that a test hands back what it wants to wait.
-            waits_most: Duration::from_secs(600),
+            // Longer than any test, so that no job is handed back.
+            slot_wait: Duration::from_secs(600),
             heartbeat: self.heartbeat,
             guard: self.guard,
             now: Arc::new(now),
@@ -133,7 +133,7 @@ pub(crate) struct Coordinator {
     direct: Direct,
     pub(crate) gateway: Arc<Heartbeats>,
     pub(crate) incarnation: Incarnation,
-    /// Everything the worker told, in the order of each job.
+    /// Every report of the worker, in the order of each job.
     seen: watch::Sender<Vec<Message>>,
     pub(crate) worker: Option<Worker>,
     no_inbox: Arc<AtomicBool>,
@@ -160,21 +160,21 @@ impl Coordinator {
         self.send(Message::JobCancel { executions: vec![job.execution_ref()] }).await;
     }
 
-    /// Progress was to be told, whether or not it was taken.
+    /// Waits until the worker published progress, accepted or not.
     pub(crate) async fn progress_offered(&self) {
         let mut progress = self.progress.subscribe();
         let offered = progress.wait_for(|offered| *offered);
         tokio::time::timeout(DEADLINE, offered).await.expect("in time").expect("a transport");
     }
 
-    /// The worker cannot read its inbox from now on.
+    /// Takes over the worker's inbox, which the worker cannot open again.
     pub(crate) async fn take_inbox(&self) -> Box<dyn Subscription> {
         self.no_inbox.store(true, Ordering::Release);
         let inbox = self.direct.subscribe(Channel::Inbox(self.incarnation)).await;
         inbox.expect("the inbox")
     }
 
-    /// Runs it to its end.
+    /// Dispatches a job and waits for its outcome.
     pub(crate) async fn run(&self, job: &Dispatch) -> Outcome {
         self.dispatch(job).await;
         self.outcome(job).await
@@ -189,7 +189,7 @@ impl Coordinator {
         self.until("a start", |messages| started_in(messages, job.execution).then_some(())).await;
     }
 
-    /// Waits until what was told until now has what is looked for.
+    /// Waits until `look` finds something in the reports.
     pub(crate) async fn until<T>(&self, what: &str, look: impl Fn(&[Message]) -> Option<T>) -> T {
         let mut seen = self.seen.subscribe();
         let found = seen.wait_for(|messages| look(messages).is_some());
@@ -302,12 +302,12 @@ async fn listen(direct: Direct, worker: Incarnation, seen: watch::Sender<Vec<Mes
     while let Ok(deliveries) = events.next(64).await {
         let (envelopes, acknowledged) = deliveries.accept();
         acknowledged.await.expect("acknowledged");
-        for told in envelopes {
-            let Body::Known(message) = told.body else { continue };
+        for report in envelopes {
+            let Body::Known(message) = report.body else { continue };
             if let Message::JobResult { outcomes } = &message {
                 let executions = outcomes.iter().map(|outcome| outcome.execution).collect();
                 let ack = envelope(Message::JobResultAck { executions });
-                // The worker may be gone.
+                // The worker may have ended.
                 let _ = direct.publish(Channel::Inbox(worker), vec![ack]).await;
             }
             seen.send_modify(|seen| seen.push(message));
@@ -328,20 +328,20 @@ fn envelope(message: Message) -> Envelope {
     }
 }
 
-/// Answers each heartbeat once with what a test put in, else with what stands.
+/// Answers each heartbeat with the next answer that a test queued, else with the usual one.
 #[derive(Default)]
 pub(crate) struct Heartbeats {
-    /// No heartbeat is answered.
-    pub(crate) away: AtomicBool,
+    /// Whether heartbeats fail.
+    pub(crate) unreachable: AtomicBool,
     answered: watch::Sender<u64>,
-    standing: Mutex<HeartbeatAnswer>,
+    usual: Mutex<HeartbeatAnswer>,
     answers: Mutex<VecDeque<HeartbeatAnswer>>,
     pub(crate) registered: Mutex<Vec<WorkerRegistration>>,
-    pub(crate) heard: AtomicU64,
+    pub(crate) received: AtomicU64,
 }
 
 impl Heartbeats {
-    /// Until so many more heartbeats were answered.
+    /// Waits until `count` more heartbeats were answered.
     pub(crate) async fn beats(&self, count: u64) {
         let mut answered = self.answered.subscribe();
         let until = *answered.borrow_and_update() + count;
@@ -349,9 +349,9 @@ impl Heartbeats {
         tokio::time::timeout(DEADLINE, beaten).await.expect("in time").expect("a gateway");
     }
 
-    /// From now on, where nothing else is to be answered.
-    pub(crate) fn stand(&self, answer: HeartbeatAnswer) {
-        *lock(&self.standing) = answer;
+    /// Sets the usual answer.
+    pub(crate) fn usually(&self, answer: HeartbeatAnswer) {
+        *lock(&self.usual) = answer;
     }
 
     pub(crate) fn answer(&self, answer: HeartbeatAnswer) {
@@ -366,21 +366,21 @@ impl Gateway for Heartbeats {
         registration: WorkerRegistration,
     ) -> Result<HeartbeatAnswer, GatewayError> {
         lock(&self.registered).push(registration);
-        Ok(leased(lock(&self.standing).clone()))
+        Ok(leased(lock(&self.usual).clone()))
     }
 
     async fn heartbeat(&self, _: WorkerHeartbeat) -> Result<HeartbeatAnswer, GatewayError> {
-        self.heard.fetch_add(1, Ordering::Relaxed);
-        if self.away.load(Ordering::Acquire) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        if self.unreachable.load(Ordering::Acquire) {
             return Err(GatewayError::Unreachable("on purpose".to_owned()));
         }
         self.answered.send_modify(|answered| *answered += 1);
         let next = lock(&self.answers).pop_front();
-        Ok(leased(next.unwrap_or_else(|| lock(&self.standing).clone())))
+        Ok(leased(next.unwrap_or_else(|| lock(&self.usual).clone())))
     }
 }
 
-/// As every coordinator's answer is.
+/// Adds a lease, which every answer of a coordinator has.
 fn leased(answer: HeartbeatAnswer) -> HeartbeatAnswer {
     let lease_ms = if answer.lease_ms == 0 { 30_000 } else { answer.lease_ms };
     HeartbeatAnswer { lease_ms, ..answer }
@@ -396,17 +396,17 @@ pub(crate) fn no_longer_current(job: &Dispatch) -> HeartbeatAnswer {
 }
 
 /// The worker's side of the transport.
-struct Through {
+struct TestTransport {
     direct: Direct,
     logs: Logs,
-    /// Some log chunk was taken without an answer.
-    unanswered: AtomicBool,
+    /// Whether a log chunk was accepted without a confirmation.
+    unconfirmed: AtomicBool,
     no_inbox: Arc<AtomicBool>,
     progress: watch::Sender<bool>,
 }
 
 #[async_trait]
-impl Transport for Through {
+impl Transport for TestTransport {
     async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
         let log = |e: &Envelope| matches!(&e.body, Body::Known(Message::JobLog { .. }));
         let progress = |e: &Envelope| matches!(&e.body, Body::Known(Message::JobProgress { .. }));
@@ -414,11 +414,11 @@ impl Transport for Through {
             self.progress.send_replace(true);
         }
         match self.logs {
-            Logs::NothingTaken => std::future::pending().await,
-            Logs::NeverTaken if envelopes.iter().any(log) => std::future::pending().await,
-            Logs::Broken if envelopes.iter().any(log) => panic!("as told"),
-            Logs::FirstUnanswered
-                if envelopes.iter().any(log) && !self.unanswered.swap(true, Ordering::AcqRel) =>
+            Logs::NothingAccepted => std::future::pending().await,
+            Logs::NeverAccepted if envelopes.iter().any(log) => std::future::pending().await,
+            Logs::Broken if envelopes.iter().any(log) => panic!("on purpose"),
+            Logs::FirstUnconfirmed
+                if envelopes.iter().any(log) && !self.unconfirmed.swap(true, Ordering::AcqRel) =>
             {
                 self.direct.publish(to, envelopes).await?;
                 return std::future::pending().await;

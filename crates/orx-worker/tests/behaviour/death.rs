@@ -1,4 +1,4 @@
-//! Children die with their worker, also when it is killed.
+//! The processes of a worker die with it, even if it is killed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -51,7 +51,7 @@ fn start_worker() -> (Child, Vec<u32>) {
 }
 
 #[test]
-fn a_killed_worker_takes_its_children_with_it() {
+fn the_processes_of_a_killed_worker_are_killed() {
     let (mut worker, pids) = start_worker();
     worker.kill().expect("SIGKILL");
     worker.wait().expect("its end");

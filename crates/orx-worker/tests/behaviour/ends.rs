@@ -1,10 +1,10 @@
-//! How attempts are ended before their own end, and that nothing of them is left.
+//! How attempts are stopped before their own end, and that no process of them is left.
 
 use std::time::{Duration, Instant};
 
 use orx_model::message::{Dispatch, HeartbeatAnswer, Message};
 use orx_model::{Exit, OutcomeKind};
-use orx_worker::ctx::Request;
+use orx_worker::ctx::CtxRequest;
 use serde_json::json;
 
 use crate::coordinator::{
@@ -13,9 +13,9 @@ use crate::coordinator::{
 use crate::processes::{EndsWithTest, all_end, client, eventually, is_gone};
 
 const SOON: Duration = Duration::from_millis(300);
-/// A script has long begun, and set its traps, when its time is over.
+/// When it expires, a script has long begun and set its traps.
 const BEGUN: Duration = Duration::from_secs(2);
-/// Long for a machine, short beside the sleeps of the scripts.
+/// Long for a machine, short compared to the sleeps of the scripts.
 const PROMPT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_timeout_asks_with_term_first() {
 }
 
 #[tokio::test]
-async fn who_does_not_hear_term_is_killed_after_the_grace() {
+async fn a_program_that_ignores_term_is_killed_after_the_grace() {
     let coordinator = Setup { kill_grace: SOON, ..Setup::default() }.start().await;
     let mut job = script("trap '' TERM; while :; do sleep 0.02; done");
     job.timeout_ms = Some(BEGUN.as_millis() as u64);
@@ -53,7 +53,7 @@ async fn a_deadline_ends_an_attempt_as_a_timeout_does() {
 }
 
 #[tokio::test]
-async fn a_stopped_process_hears_a_cancel_too() {
+async fn a_stopped_process_is_cancelled_too() {
     let coordinator = Setup { kill_grace: Duration::from_secs(60), ..Setup::default() };
     let coordinator = coordinator.start().await;
     let job = script("echo $$; kill -STOP $$; sleep 1000");
@@ -80,7 +80,7 @@ async fn a_cancel_also_ends_a_grandchild_in_a_session_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_session_of_its_own_ends_with_a_cancel_that_all_others_heard() {
+async fn a_cancel_also_ends_a_session_of_its_own_after_all_others_obeyed() {
     let coordinator = Setup::default().start().await;
     let job = script("setsid sleep 1000 >/dev/null 2>&1 & echo $$ $!; wait");
     coordinator.dispatch(&job).await;
@@ -104,7 +104,7 @@ async fn a_child_left_behind_with_standard_output_does_not_hang_the_attempt() {
 }
 
 #[tokio::test]
-async fn a_child_that_nobody_can_find_does_not_hang_the_attempt_either() {
+async fn a_child_that_cannot_be_found_does_not_hang_the_attempt_either() {
     let coordinator = Setup::default().start().await;
     // It left group, session and environment, holds both streams and prints on and on.
     let job = script("env -i setsid sh -c 'while :; do echo more; done' & echo $!");
@@ -117,22 +117,22 @@ async fn a_child_that_nobody_can_find_does_not_hang_the_attempt_either() {
     assert!(begin.elapsed() < PROMPT, "{:?}", begin.elapsed());
 }
 
-/// What programs do once they are asked to end: all of it is an end of their own elsewhere.
-fn last_moves() -> Vec<(&'static str, Vec<Request>)> {
-    let snooze = Request::Snooze { for_ms: 60_000 };
-    let fail = Request::Fail { message: "as told".to_owned(), retry: false };
+/// What programs do once they are asked to end. Without a stop, each would decide the outcome.
+fn last_moves() -> Vec<(&'static str, Vec<CtxRequest>)> {
+    let snooze = CtxRequest::Snooze { for_ms: 60_000 };
+    let fail = CtxRequest::Fail { message: "on purpose".to_owned(), retry: false };
     vec![
         ("exit 0", vec![]),
         ("exit 3", vec![]),
         ("exit 75", vec![]),
-        ("exit 0", vec![Request::Result { value: json!(1) }]),
+        ("exit 0", vec![CtxRequest::Result { value: json!(1) }]),
         ("exit 0", vec![snooze]),
         ("exit 1", vec![fail]),
     ]
 }
 
 /// A program that prints a line, and makes that move when it gets SIGTERM.
-fn ends_when_asked(exit: &str, requests: &[Request]) -> Dispatch {
+fn ends_when_asked(exit: &str, requests: &[CtxRequest]) -> Dispatch {
     let mut job = client(requests, 0);
     if let Some(command) = &mut job.command {
         let tell = if requests.is_empty() { "" } else { "\"$@\"; " };
@@ -198,9 +198,9 @@ async fn a_stop_of_the_worker_decides_the_outcome_whatever_the_program_does_then
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_had_ended_before_it_was_stopped_keeps_its_own_outcome() {
-    // Its output waits to be taken, and its end with it.
-    let setup = Setup { logs: Logs::NeverTaken, ..Setup::default() };
+async fn an_attempt_that_had_ended_before_its_stop_keeps_its_own_outcome() {
+    // Its output waits for the transport, and its outcome behind it.
+    let setup = Setup { logs: Logs::NeverAccepted, ..Setup::default() };
     let mut coordinator = setup.start().await;
     let place = tempfile::tempdir().expect("a directory");
     for (exit, stop) in [(0, "cancel"), (5, "cancel"), (0, "stop")] {
@@ -228,10 +228,10 @@ async fn what_had_ended_before_it_was_stopped_keeps_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn what_is_cancelled_while_it_is_being_started_does_not_start() {
+async fn a_job_cancelled_together_with_its_dispatch_does_not_start() {
     let coordinator = Setup::default().start().await;
     let job = script("true");
-    // Both are there when the worker looks.
+    // The worker reads both in one batch.
     let jobs = vec![job.clone()];
     let executions = vec![job.execution_ref()];
     let dispatch = Message::JobDispatch { jobs, heartbeat_seq: None };
@@ -242,7 +242,7 @@ async fn what_is_cancelled_while_it_is_being_started_does_not_start() {
 }
 
 #[tokio::test]
-async fn what_is_cancelled_before_it_came_never_starts() {
+async fn a_job_cancelled_before_its_dispatch_never_starts() {
     let coordinator = Setup { slots: 1, ..Setup::default() }.start().await;
     let place = tempfile::tempdir().expect("a directory");
     let file = place.path().join("ran");
@@ -253,7 +253,7 @@ async fn what_is_cancelled_before_it_came_never_starts() {
     assert_eq!(outcome.started_at, None);
 
     coordinator.dispatch(&job).await;
-    // One slot and one order: had the first one started, this one would come after it.
+    // One slot: if the first had started, this one would come after it.
     coordinator.run(&script("true")).await;
     assert!(!file.exists());
     assert!(!started_in(&coordinator.seen(), job.execution));
@@ -261,7 +261,7 @@ async fn what_is_cancelled_before_it_came_never_starts() {
 }
 
 #[tokio::test]
-async fn what_waits_is_cancelled_without_a_start() {
+async fn a_waiting_job_is_cancelled_without_a_start() {
     let coordinator = Setup { slots: 1, ..Setup::default() }.start().await;
     let (first, second) = (script("exec sleep 1000"), script("true"));
     coordinator.dispatch(&first).await;
@@ -277,7 +277,7 @@ async fn what_waits_is_cancelled_without_a_start() {
 }
 
 #[tokio::test]
-async fn what_was_refused_never_starts() {
+async fn a_refused_execution_never_starts() {
     let coordinator = Setup { slots: 1, ..Setup::default() }.start().await;
     let job = script("true");
     coordinator.gateway.answer(asked(&job));
@@ -304,7 +304,7 @@ async fn a_dispatch_that_comes_twice_runs_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_current_is_killed_at_once_and_told_to_nobody() {
+async fn an_attempt_that_is_no_longer_current_is_killed_at_once_and_not_reported() {
     let coordinator = Setup { kill_grace: Duration::from_secs(60), slots: 1, ..Setup::default() };
     let coordinator = coordinator.start().await;
     let job = script("trap '' TERM; echo $$; while :; do sleep 0.02; done");
@@ -312,18 +312,18 @@ async fn what_is_no_longer_current_is_killed_at_once_and_told_to_nobody() {
     let pids = coordinator.pids(&job).await;
     assert!(!is_gone(pids[0]));
     coordinator.gateway.answer(no_longer_current(&job));
-    // The only slot is free again when it is over.
+    // The only slot is free again once it has ended.
     coordinator.run(&script("true")).await;
     all_end(&pids);
     assert!(outcomes_in(&coordinator.seen(), job.execution).is_empty());
 }
 
 #[tokio::test]
-async fn a_deadline_is_one_of_the_servers_time_and_so_are_the_times_told() {
+async fn deadlines_and_reported_times_are_in_the_servers_time() {
     let ahead = Duration::from_secs(3_600);
     let server = now().saturating_add(ahead);
-    let standing = HeartbeatAnswer { now: server, ..HeartbeatAnswer::default() };
-    let setup = Setup { standing, ..Setup::default() };
+    let usual = HeartbeatAnswer { now: server, ..HeartbeatAnswer::default() };
+    let setup = Setup { usual, ..Setup::default() };
     let handler = json!({"cmd": ["sleep", "30"]});
     let coordinator = setup.handler("sleep", handler).start().await;
     let mut job = job("sleep", json!({}));

@@ -1,5 +1,5 @@
-//! A link that takes nothing, or an inbox that cannot be read, delays no timeout, no cancel, no
-//! heartbeat, no stop of the worker and no end of what must not run twice.
+//! A full transport, or an inbox that cannot be read, delays no timeout, no cancel, no
+//! heartbeat, no stop of the worker and no interruption of attempts that must not overlap.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use orx_model::JobId;
 use orx_model::job::Json;
 use orx_model::message::{Dispatch, HeartbeatAnswer, Message};
-use orx_worker::ctx::Request;
+use orx_worker::ctx::CtxRequest;
 use orx_worker::{Handler, HandlerError, Handlers, JobContext};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -19,13 +19,13 @@ use crate::coordinator::{Logs, Setup, job, name, script};
 use crate::processes::{all_end, client, eventually};
 
 fn full() -> Setup {
-    Setup { logs: Logs::NothingTaken, ..Setup::default() }
+    Setup { logs: Logs::NothingAccepted, ..Setup::default() }
 }
 
 /// A program that reports its progress and prints for ever, and the file that has its process id.
 fn chatty(place: &Path) -> (Dispatch, PathBuf) {
     let file = place.join("pid");
-    let mut job = client(&[Request::Progress { percent: 5.0, text: None }], 0);
+    let mut job = client(&[CtxRequest::Progress { percent: 5.0, text: None }], 0);
     if let Some(command) = &mut job.command {
         let own = std::mem::take(&mut command.argv);
         let text = format!(
@@ -45,7 +45,7 @@ fn pid(file: &Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_timeout_comes_through() {
+async fn a_timeout_takes_effect() {
     let coordinator = full().start().await;
     let place = tempfile::tempdir().expect("a directory");
     let (mut job, file) = chatty(place.path());
@@ -55,7 +55,7 @@ async fn a_timeout_comes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_comes_through() {
+async fn a_cancel_takes_effect() {
     let coordinator = full().start().await;
     let place = tempfile::tempdir().expect("a directory");
     let (job, file) = chatty(place.path());
@@ -67,7 +67,7 @@ async fn a_cancel_comes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_of_the_worker_comes_through() {
+async fn a_stop_of_the_worker_takes_effect() {
     let mut coordinator = full().start().await;
     let place = tempfile::tempdir().expect("a directory");
     let (job, file) = chatty(place.path());
@@ -81,18 +81,18 @@ async fn a_stop_of_the_worker_comes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_must_not_run_twice_is_stopped_out_of_contact() {
-    let standing = HeartbeatAnswer { lease_ms: 3_000, ..HeartbeatAnswer::default() };
+async fn attempts_that_must_not_overlap_are_stopped_out_of_contact() {
+    let usual = HeartbeatAnswer { lease_ms: 3_000, ..HeartbeatAnswer::default() };
     let place = tempfile::tempdir().expect("a directory");
-    let (told, file) = chatty(place.path());
-    let command = told.command.expect("a command");
+    let (chatty, file) = chatty(place.path());
+    let command = chatty.command.expect("a command");
     let alone = json!({ "cmd": command.argv, "env": command.env, "when_unreachable": "stop" });
-    let setup = Setup { standing, ..full() }.handler("alone", alone);
+    let setup = Setup { usual, ..full() }.handler("alone", alone);
     let coordinator = setup.start().await;
     coordinator.dispatch(&job("alone", json!({}))).await;
     let pid = pid(&file);
     coordinator.progress_offered().await;
-    coordinator.gateway.away.store(true, Ordering::Release);
+    coordinator.gateway.unreachable.store(true, Ordering::Release);
     all_end(&[pid]);
 }
 
@@ -123,7 +123,7 @@ impl Handler for Reports {
 }
 
 #[tokio::test]
-async fn a_timeout_of_a_rust_handler_comes_through() {
+async fn a_timeout_of_a_rust_handler_takes_effect() {
     let asked = Arc::new(Notify::new());
     let handler: Arc<dyn Handler> = Arc::new(Reports(Arc::clone(&asked)));
     let rust_handlers = Handlers::from([(name("reports"), handler)]);
@@ -161,7 +161,7 @@ async fn a_cancel_waits_for_no_outcome_of_other_jobs() {
     let long = script(&text);
     coordinator.dispatch(&long).await;
     let pid = pid(&file);
-    // One a shard.
+    // One job a shard.
     let jobs = (0..64).map(|shard| Dispatch { job: JobId(shard), ..job("counts", json!({})) });
     coordinator.send(Message::JobDispatch { jobs: jobs.collect(), heartbeat_seq: None }).await;
     eventually("their end", || counts.0.load(Ordering::Relaxed) == 64);
@@ -172,7 +172,7 @@ async fn a_cancel_waits_for_no_outcome_of_other_jobs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_cannot_read_its_inbox_stops_when_it_is_told_to() {
+async fn a_worker_that_cannot_read_its_inbox_stops_when_asked() {
     let mut coordinator = Setup::default().start().await;
     let job = script("echo $$; exec sleep 1000");
     coordinator.dispatch(&job).await;

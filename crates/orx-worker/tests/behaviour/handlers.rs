@@ -12,15 +12,15 @@ use serde_json::json;
 
 use crate::coordinator::{Coordinator, Logs, Setup, job, name};
 
-/// Does what its args say.
+/// Does what its args name.
 struct Obedient;
 
 #[async_trait]
 impl Handler for Obedient {
     async fn run(&self, context: JobContext, args: &Json) -> Result<Option<Json>, HandlerError> {
         match args.get() {
-            r#""panic""# => panic!("as told"),
-            r#""give up""# => Err(HandlerError::give_up("useless")),
+            r#""panic""# => panic!("on purpose"),
+            r#""give up""# => Err(HandlerError::no_retry("useless")),
             r#""wait""# => {
                 context.log(Level::Info, "waiting").await;
                 context.cancelled().await;
@@ -32,7 +32,7 @@ impl Handler for Obedient {
             }
             r#""give up when asked""# => {
                 context.cancelled().await;
-                Err(HandlerError::give_up("useless"))
+                Err(HandlerError::no_retry("useless"))
             }
             r#""hang""# => std::future::pending().await,
             _ => Ok(Some(Arc::clone(args))),
@@ -48,7 +48,7 @@ async fn start() -> Coordinator {
 }
 
 #[tokio::test]
-async fn a_value_is_the_result_and_an_error_says_whether_to_try_again() {
+async fn a_value_is_the_result_and_an_error_decides_whether_to_retry() {
     let coordinator = start().await;
     let outcome = coordinator.run(&job("obey", json!({"a": 1}))).await;
     let OutcomeKind::Succeeded { result: Some(result) } = outcome.kind else {
@@ -76,7 +76,7 @@ struct Hasty;
 #[async_trait]
 impl Handler for Hasty {
     async fn run(&self, _: JobContext, args: &Json) -> Result<Option<Json>, HandlerError> {
-        assert_ne!(args.get(), r#""panic""#, "as told");
+        assert_ne!(args.get(), r#""panic""#, "on purpose");
         Ok(None)
     }
 
@@ -98,7 +98,7 @@ async fn a_panic_of_an_instant_handler_fails_its_attempt_and_not_the_worker() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_breaks_in_the_workers_hands_fails_and_leaves_its_slot() {
+async fn an_attempt_whose_task_panics_fails_and_frees_its_slot() {
     let setup = Setup { logs: Logs::Broken, slots: 1, ..Setup::default() };
     let hello = json!({"cmd": ["echo", "hello"]});
     let quiet = json!({"cmd": ["true"]});
@@ -111,7 +111,7 @@ async fn an_attempt_that_breaks_in_the_workers_hands_fails_and_leaves_its_slot()
 }
 
 #[tokio::test]
-async fn a_cancel_is_heard_and_who_does_not_hear_it_is_dropped() {
+async fn a_handler_learns_of_a_cancel_and_is_dropped_if_it_ignores_it() {
     let coordinator = start().await;
     for what in WHEN_ASKED {
         let job = job("obey", json!(what));

@@ -1,4 +1,4 @@
-//! What an attempt prints arrives as it was printed, within bounds.
+//! The output of an attempt arrives as it was printed, within bounds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ async fn chunks_are_numbered_without_gaps_and_each_stream_keeps_its_order() {
 }
 
 #[tokio::test]
-async fn what_is_printed_arrives_while_the_attempt_still_runs() {
+async fn output_arrives_while_the_attempt_still_runs() {
     let coordinator = Setup::default().start().await;
     let job = script("echo here; exec sleep 1000");
     coordinator.dispatch(&job).await;
@@ -60,7 +60,7 @@ async fn all_log_chunks_come_before_the_outcome() {
     }
     for job in &jobs {
         coordinator.outcome(job).await;
-        // An ordinary look is enough: nothing of it comes later.
+        // One read is enough: no chunk comes later.
         let seen = coordinator.seen();
         let is_log = |m: &Message| matches!(m, Message::JobLog { chunks } if chunks[0].execution == job.execution);
         let is_end = |m: &Message| {
@@ -75,7 +75,7 @@ async fn all_log_chunks_come_before_the_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_megabytes_neither_block_nor_grow_and_say_what_is_left_out() {
+async fn a_hundred_megabytes_neither_block_nor_grow_and_dropped_bytes_are_counted() {
     const TOTAL: u64 = 100_000_000;
     let coordinator = Setup::default().start().await;
     let job = script("head -c 99999990 /dev/zero; printf 0123456789");
@@ -97,32 +97,32 @@ async fn a_hundred_megabytes_neither_block_nor_grow_and_say_what_is_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transport_that_takes_no_log_holds_no_program_up() {
-    let setup = Setup { logs: Logs::NeverTaken, ..Setup::default() };
+async fn a_transport_that_accepts_no_log_delays_no_program() {
+    let setup = Setup { logs: Logs::NeverAccepted, ..Setup::default() };
     let coordinator = setup.start().await;
     let job = script("head -c 10000000 /dev/zero");
     let begin = Instant::now();
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
-    // Less than a mark that is not taken is waited for.
+    // Less than the wait for a mark that is not accepted.
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_transport_costs_no_bytes_uncounted() {
+async fn a_slow_transport_drops_no_bytes_uncounted() {
     no_bytes_uncounted(Duration::from_millis(300)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transport_slower_than_a_program_waits_for_is_told_at_last_what_was_dropped() {
+async fn a_transport_slower_than_the_wait_receives_the_count_of_dropped_bytes_at_last() {
     no_bytes_uncounted(Duration::from_millis(700)).await;
 }
 
-/// A transport may have taken what it did not confirm in time. A store keeps the first chunk of a
+/// A transport may have accepted a chunk that it did not confirm in time. A store keeps the first of a
 /// number: were another sent with it, its lines would be lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_taken_without_an_answer_costs_no_later_line() {
-    let setup = Setup { logs: Logs::FirstUnanswered, ..Setup::default() };
+async fn a_chunk_accepted_without_confirmation_costs_no_later_line() {
+    let setup = Setup { logs: Logs::FirstUnconfirmed, ..Setup::default() };
     let coordinator = setup.start().await;
     let job = script("echo one; sleep 1; echo two");
     coordinator.run(&job).await;
@@ -136,7 +136,7 @@ async fn what_was_taken_without_an_answer_costs_no_later_line() {
 
 /// Both pipes are still full when the program has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_program_left_in_its_pipes_is_read_though_telling_takes_long() {
+async fn bytes_left_in_the_pipes_are_read_even_if_the_transport_is_slow() {
     let script = "head -c 30000 /dev/zero; head -c 30000 /dev/zero >&2";
     no_bytes_of_a_script_uncounted(Duration::from_millis(300), script).await;
 }
@@ -150,7 +150,7 @@ async fn no_bytes_of_a_script_uncounted(each: Duration, text: &str) {
     let coordinator = Setup { logs: Logs::Slow(each), ..Setup::default() }.start().await;
     let job = script(text);
     coordinator.run(&job).await;
-    // An outcome does not wait for a log for long: what is under way comes after it.
+    // An outcome does not wait long for a log: chunks in flight come after it.
     let counted = |messages: &[Message]| {
         let chunks = chunks_in(messages, job.execution);
         let counted = kept(&chunks) + dropped(&chunks);

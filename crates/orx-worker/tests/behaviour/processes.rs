@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::coordinator::command;
 
-/// Says what the binary is to be, where it is not to test.
+/// Names the role of this binary in a process that does not test.
 const ROLE: &str = "ORX_TEST_ROLE";
 const REQUESTS: &str = "ORX_TEST_REQUESTS";
 const EXIT: &str = "ORX_TEST_EXIT";
@@ -32,7 +32,7 @@ fn another_role_of_this_binary_if_the_environment_names_one() {
     }
 }
 
-/// The command line that makes a process of that role. What is added to it is the role's.
+/// The command line of a process with that role. Further arguments are the role's.
 pub(crate) fn as_role(role: &str) -> Vec<String> {
     let binary = std::env::current_exe().expect("this binary");
     let binary = binary.to_str().expect("a plain path").to_owned();
@@ -41,8 +41,8 @@ pub(crate) fn as_role(role: &str) -> Vec<String> {
     words.into_iter().chain(options).collect()
 }
 
-/// A job that tells these requests by the side channel, prints the answers and exits so.
-pub(crate) fn client(requests: &[ctx::Request], exit: i32) -> Dispatch {
+/// A job that sends these requests through the side channel, prints the answers and exits with `exit`.
+pub(crate) fn client(requests: &[ctx::CtxRequest], exit: i32) -> Dispatch {
     let words = as_role("client");
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut job = command(&words);
@@ -56,7 +56,7 @@ pub(crate) fn client(requests: &[ctx::Request], exit: i32) -> Dispatch {
 
 fn act_as_client() {
     let requests = std::env::var(REQUESTS).expect("requests");
-    let requests: Vec<ctx::Request> = serde_json::from_str(&requests).expect("JSON");
+    let requests: Vec<ctx::CtxRequest> = serde_json::from_str(&requests).expect("JSON");
     for request in requests {
         let answer = match ctx::send(request) {
             Ok(()) => "taken".to_owned(),
@@ -68,13 +68,13 @@ fn act_as_client() {
     std::process::exit(exit.parse().expect("a number"));
 }
 
-/// A process that has ended and is not yet waited for is gone, too.
+/// Also for a process that has ended and whose status is not collected yet.
 pub(crate) fn is_gone(pid: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
-/// Looks again and again, until a deadline.
+/// Checks repeatedly, until a deadline.
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {

@@ -1,10 +1,10 @@
-//! What a running command tells beside its output.
+//! What a running command sends beside its output.
 
 use orx_model::job::Progress;
 use orx_model::log::{Level, LogLine, Stream};
 use orx_model::message::{Dispatch, Message};
 use orx_model::{Exit, OutcomeKind};
-use orx_worker::ctx::Request;
+use orx_worker::ctx::CtxRequest;
 use serde_json::json;
 
 use crate::coordinator::{Coordinator, Setup, script};
@@ -16,52 +16,52 @@ fn answers(coordinator: &Coordinator, job: &Dispatch) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_command_tells_progress_log_lines_and_its_result() {
+async fn a_command_sends_progress_log_lines_and_its_result() {
     let coordinator = Setup::default().start().await;
     let result = json!({"rows": 3, "text": "ü\u{0}"});
     let requests = [
-        Request::Progress { percent: 12.5, text: Some("reading".to_owned()) },
-        Request::Log { level: Level::Warn, message: "two\nlines".to_owned() },
-        Request::Result { value: json!("an earlier one") },
-        Request::Result { value: result.clone() },
+        CtxRequest::Progress { percent: 12.5, text: Some("reading".to_owned()) },
+        CtxRequest::Log { level: Level::Warn, message: "two\nlines".to_owned() },
+        CtxRequest::Result { value: json!("an earlier one") },
+        CtxRequest::Result { value: result.clone() },
     ];
     let job = client(&requests, 0);
     let outcome = coordinator.run(&job).await;
 
     assert_eq!(answers(&coordinator, &job), ["taken"; 4]);
-    let OutcomeKind::Succeeded { result: Some(told) } = outcome.kind else {
+    let OutcomeKind::Succeeded { result: Some(sent) } = outcome.kind else {
         panic!("{outcome:?}");
     };
-    assert_eq!(serde_json::from_str::<serde_json::Value>(told.get()).expect("JSON"), result);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(sent.get()).expect("JSON"), result);
 
     let log = coordinator.text(&job, Stream::Log);
     let line: LogLine = serde_json::from_str(&log).expect("one line");
     assert_eq!((line.level, line.message.as_str()), (Level::Warn, "two\nlines"));
 
-    let told = coordinator.seen().into_iter().find_map(|message| match message {
+    let sent = coordinator.seen().into_iter().find_map(|message| match message {
         Message::JobProgress { progress } => progress.into_iter().next(),
         _ => None,
     });
-    let told = told.expect("progress");
-    assert_eq!(told.execution, job.execution);
-    assert_eq!(told.progress, Progress { percent: 12.5, text: Some("reading".to_owned()) });
+    let sent = sent.expect("progress");
+    assert_eq!(sent.execution, job.execution);
+    assert_eq!(sent.progress, Progress { percent: 12.5, text: Some("reading".to_owned()) });
 }
 
 #[tokio::test]
 async fn a_snooze_counts_however_the_command_exits() {
     let coordinator = Setup::default().start().await;
     for exit in [0, 1] {
-        let job = client(&[Request::Snooze { for_ms: 90_000 }], exit);
+        let job = client(&[CtxRequest::Snooze { for_ms: 90_000 }], exit);
         let outcome = coordinator.run(&job).await;
         assert!(matches!(outcome.kind, OutcomeKind::Snoozed { for_ms: 90_000 }), "{outcome:?}");
     }
 }
 
 #[tokio::test]
-async fn a_failure_that_was_told_counts_however_the_command_exits() {
+async fn a_requested_failure_counts_however_the_command_exits() {
     let coordinator = Setup::default().start().await;
     for (exit, retry) in [(0, false), (0, true), (1, false)] {
-        let fail = Request::Fail { message: "no such customer".to_owned(), retry };
+        let fail = CtxRequest::Fail { message: "no such customer".to_owned(), retry };
         let outcome = coordinator.run(&client(&[fail], exit)).await;
         assert!(
             matches!(outcome.kind, OutcomeKind::Failed { retryable, .. } if retryable == retry),
@@ -76,15 +76,17 @@ async fn a_failure_that_was_told_counts_however_the_command_exits() {
 #[tokio::test]
 async fn a_result_of_a_failed_attempt_is_not_kept() {
     let coordinator = Setup::default().start().await;
-    let outcome = coordinator.run(&client(&[Request::Result { value: json!(1) }], 5)).await;
+    let outcome = coordinator.run(&client(&[CtxRequest::Result { value: json!(1) }], 5)).await;
     assert!(matches!(outcome.kind, OutcomeKind::Failed { retryable: true, .. }), "{outcome:?}");
 }
 
 #[tokio::test]
-async fn what_is_out_of_bounds_is_refused_in_words() {
+async fn a_request_out_of_bounds_is_refused_with_its_reason() {
     let coordinator = Setup::default().start().await;
-    let requests =
-        [Request::Progress { percent: 101.0, text: None }, Request::Snooze { for_ms: u64::MAX }];
+    let requests = [
+        CtxRequest::Progress { percent: 101.0, text: None },
+        CtxRequest::Snooze { for_ms: u64::MAX },
+    ];
     let job = client(&requests, 0);
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::Succeeded { result: None }), "{outcome:?}");
@@ -100,7 +102,7 @@ async fn what_is_out_of_bounds_is_refused_in_words() {
 #[tokio::test]
 async fn a_wrong_secret_reaches_no_attempt() {
     let coordinator = Setup::default().start().await;
-    let mut job = client(&[Request::Result { value: json!("forged") }], 0);
+    let mut job = client(&[CtxRequest::Result { value: json!("forged") }], 0);
     if let Some(command) = &mut job.command {
         let own = std::mem::take(&mut command.argv);
         let wrong = r#"ORX_CTX="${ORX_CTX%:*}:00000000000000000000000000000000" exec "$@""#;
@@ -119,8 +121,8 @@ async fn a_wrong_secret_reaches_no_attempt() {
 async fn two_attempts_have_two_secrets() {
     let coordinator = Setup::default().start().await;
     let (one, two) = (
-        client(&[Request::Result { value: json!("one") }], 0),
-        client(&[Request::Result { value: json!("two") }], 0),
+        client(&[CtxRequest::Result { value: json!("one") }], 0),
+        client(&[CtxRequest::Result { value: json!("two") }], 0),
     );
     coordinator.dispatch(&one).await;
     coordinator.dispatch(&two).await;
@@ -133,7 +135,7 @@ async fn two_attempts_have_two_secrets() {
     }
 }
 
-/// Speaks with a secret that is right, and prints what it is answered.
+/// Sends a request with a valid secret and prints the answer.
 const STRANGER: &str = "
 import os, socket, sys
 name, secret = sys.argv[1].rsplit(':', 1)
@@ -148,7 +150,7 @@ print(channel.recv(1000).decode())
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_user_of_the_machine_reaches_no_attempt_though_it_knows_the_secret() {
+async fn another_user_of_the_machine_reaches_no_attempt_even_with_the_secret() {
     let own = rustix::process::geteuid().as_raw();
     assert_eq!(own, 0, "nobody but root may be another user");
     let coordinator = Setup::default().start().await;
@@ -160,11 +162,11 @@ async fn another_user_of_the_machine_reaches_no_attempt_though_it_knows_the_secr
     coordinator.dispatch(&job).await;
     let ctx = coordinator.first_line(&job).await.remove(0);
     let answer = |user: u32| {
-        let said = std::process::Command::new("python3")
+        let output = std::process::Command::new("python3")
             .args(["-c", STRANGER, &ctx, &user.to_string()])
             .output()
             .expect("python3 runs");
-        String::from_utf8_lossy(&said.stdout).into_owned()
+        String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let refused = answer(65_534);
     assert!(refused.contains("only processes of user 0"), "{refused}");

@@ -1,4 +1,4 @@
-//! Whatever happens to an attempt, in whatever order: the first of its own end and a stop that was
+//! Whatever happens to an attempt, in whatever order: the first of its own end and a stop that the worker
 //! sent decides its outcome.
 
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use tokio::time::Instant;
 
 use crate::coordinator::{Coordinator, Setup, job, name, no_longer_current, outcomes_in};
 
-/// Moments are this far apart, and so no two of a story fall together.
+/// Events are this far apart, so that no two of a story coincide.
 const STEP: Duration = Duration::from_millis(20);
-/// No multiple of a step, as what follows a stop.
+/// Not a multiple of a step, unlike what follows a stop.
 const GRACE: Duration = Duration::from_millis(73);
 
-/// What may come from outside.
+/// What may happen from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blow {
     Cancel,
-    /// The worker is told to stop, without a grace.
+    /// The worker stops, without a grace.
     Stop,
-    /// Nobody waits for the outcome any more.
+    /// The attempt is no longer current.
     Abandon,
     /// No heartbeat is answered from now on.
     LinkLost,
@@ -42,19 +42,19 @@ enum Blow {
 enum Return {
     Value,
     Retry,
-    GiveUp,
+    NoRetry,
     Panic,
 }
 
 impl Return {
-    const ALL: [Self; 4] = [Self::Value, Self::Retry, Self::GiveUp, Self::Panic];
+    const ALL: [Self; 4] = [Self::Value, Self::Retry, Self::NoRetry, Self::Panic];
 
     fn make(self) -> Result<Option<Json>, HandlerError> {
         match self {
             Self::Value => Ok(None),
             Self::Retry => Err(HandlerError::retry("again")),
-            Self::GiveUp => Err(HandlerError::give_up("never")),
-            Self::Panic => panic!("as told"),
+            Self::NoRetry => Err(HandlerError::no_retry("never")),
+            Self::Panic => panic!("on purpose"),
         }
     }
 
@@ -64,7 +64,7 @@ impl Return {
             Self::Retry | Self::Panic => {
                 matches!(kind, OutcomeKind::Failed { retryable: true, .. })
             }
-            Self::GiveUp => matches!(kind, OutcomeKind::Failed { retryable: false, .. }),
+            Self::NoRetry => matches!(kind, OutcomeKind::Failed { retryable: false, .. }),
         }
     }
 }
@@ -73,7 +73,7 @@ impl Return {
 struct Story {
     /// When it ends by itself, and how.
     end: Option<(Duration, Return)>,
-    /// What it does so long after it was asked to end; `None`: it does not hear.
+    /// What it does this long after it was asked to end; `None`: it ignores that.
     when_asked: Option<(Duration, Return)>,
     /// In their order.
     blows: Vec<(Duration, Blow)>,
@@ -90,7 +90,7 @@ impl Story {
         let mut blows: Vec<(Duration, Blow)> =
             all.into_iter().map(|blow| (moment(), blow)).filter(|_| rng.random_bool(0.4)).collect();
         blows.sort_by_key(|(at, _)| *at);
-        // A worker that was stopped hears nothing more.
+        // A stopped worker accepts nothing more.
         if let Some(last) = blows.iter().position(|(_, blow)| *blow == Blow::Stop) {
             blows.truncate(last + 1);
         }
@@ -101,7 +101,7 @@ impl Story {
         Self { end, when_asked, blows }
     }
 
-    /// The outcome that is told, if any: worked out from times alone.
+    /// The outcome that is reported, if any: computed from the times alone.
     fn expected(&self) -> Option<Expected> {
         let stop = |blow| match blow {
             Blow::Cancel => Some(Expected::Cancelled),
@@ -143,7 +143,7 @@ impl Expected {
     }
 }
 
-/// A runner that lives through its story.
+/// A handler that follows its story.
 struct Actor(Story);
 
 #[async_trait]
@@ -176,18 +176,18 @@ async fn strike(coordinator: &mut Coordinator, job: &Dispatch, blow: Blow) {
         Blow::Cancel => coordinator.cancel(job).await,
         Blow::Stop => coordinator.stop(Duration::ZERO).await,
         Blow::Abandon => {
-            coordinator.gateway.away.store(false, Ordering::Release);
-            coordinator.gateway.stand(no_longer_current(job));
+            coordinator.gateway.unreachable.store(false, Ordering::Release);
+            coordinator.gateway.usually(no_longer_current(job));
         }
-        Blow::LinkLost => coordinator.gateway.away.store(true, Ordering::Release),
-        // The worker's own.
+        Blow::LinkLost => coordinator.gateway.unreachable.store(true, Ordering::Release),
+        // The worker finds it by itself.
         Blow::TimesOut => {}
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_of_an_end_and_a_stop_decides() {
-    let (mut own, mut stopped, mut untold) = (0, 0, 0);
+    let (mut own, mut stopped, mut unreported) = (0, 0, 0);
     for seed in 0..160 {
         let story = Story::of(seed);
         let handler: Arc<dyn Handler> = Arc::new(Actor(story.clone()));
@@ -211,13 +211,13 @@ async fn the_first_of_an_end_and_a_stop_decides() {
         let expected = story.expected();
         let story = format!("seed {seed}: {story:?}, expected {expected:?}");
         let Some(expected) = expected else {
-            // The slot is free again, and nothing was told.
+            // The slot is free again, and no outcome was reported.
             if coordinator.worker.is_some() {
                 coordinator.stop(Duration::from_secs(5)).await;
             }
-            let told = outcomes_in(&coordinator.seen(), job.execution);
-            assert!(told.is_empty(), "{story}: {told:?}");
-            untold += 1;
+            let reported = outcomes_in(&coordinator.seen(), job.execution);
+            assert!(reported.is_empty(), "{story}: {reported:?}");
+            unreported += 1;
             continue;
         };
         let outcome = coordinator.outcome(&job).await;
@@ -232,10 +232,10 @@ async fn the_first_of_an_end_and_a_stop_decides() {
         assert_eq!(outcomes_in(&coordinator.seen(), job.execution).len(), 1, "{story}");
     }
     // The seeds reach each of them.
-    assert!(own > 15 && stopped > 15 && untold > 15, "{own} {stopped} {untold}");
+    assert!(own > 15 && stopped > 15 && unreported > 15, "{own} {stopped} {unreported}");
 }
 
-/// What a program does when it is asked to end, and where it is not.
+/// A program, with what it does when it is asked to end.
 fn program(rng: &mut StdRng) -> String {
     let codes = ["exit 0", "exit 3", "exit 75", "kill -9 $$", ":"];
     let any = |rng: &mut StdRng| codes[rng.random_range(0..codes.len())];
@@ -260,7 +260,7 @@ async fn no_program_that_was_asked_to_end_keeps_its_own_outcome() {
         coordinator.dispatch(&job).await;
         if cancels {
             coordinator.started(&job).await;
-            // A moment like any other in the life of the program: nothing is waited for.
+            // An arbitrary moment of the program: the test waits for no condition.
             tokio::time::sleep(cancel).await;
             coordinator.cancel(&job).await;
         }

@@ -1,4 +1,4 @@
-//! A worker that is heard as often as is asked for, that ends in good order, or is let go.
+//! The heartbeat interval, the orderly stop, and the end of a worker.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,20 +12,20 @@ use crate::coordinator::{Setup, job, outcomes_in, script, started_in};
 use crate::processes::all_end;
 
 #[tokio::test]
-async fn a_worker_is_heard_as_often_as_its_coordinator_asks() {
-    let standing = HeartbeatAnswer { heartbeat_ms: 10, ..HeartbeatAnswer::default() };
+async fn a_worker_adopts_the_heartbeat_interval_of_its_coordinator() {
+    let usual = HeartbeatAnswer { heartbeat_ms: 10, ..HeartbeatAnswer::default() };
     let heartbeat = Duration::from_secs(3_600);
-    let coordinator = Setup { heartbeat, standing, ..Setup::default() }.start().await;
-    let heard = async {
-        while coordinator.gateway.heard.load(Ordering::Relaxed) < 5 {
+    let coordinator = Setup { heartbeat, usual, ..Setup::default() }.start().await;
+    let received = async {
+        while coordinator.gateway.received.load(Ordering::Relaxed) < 5 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), heard).await.expect("heard again and again");
+    tokio::time::timeout(Duration::from_secs(30), received).await.expect("heartbeats");
 }
 
 #[tokio::test]
-async fn an_orderly_stop_gives_back_what_waits_and_interrupts_what_runs() {
+async fn an_orderly_stop_returns_waiting_jobs_and_interrupts_running_ones() {
     let mut coordinator = Setup { slots: 1, ..Setup::default() }.start().await;
     let (runs, waits) = (script("echo $$; exec sleep 1000"), script("true"));
     coordinator.dispatch(&runs).await;
@@ -43,7 +43,7 @@ async fn an_orderly_stop_gives_back_what_waits_and_interrupts_what_runs() {
 }
 
 #[tokio::test]
-async fn what_ends_within_the_grace_is_not_interrupted() {
+async fn an_attempt_that_ends_within_the_grace_is_not_interrupted() {
     let mut coordinator = Setup::default().start().await;
     let place = tempfile::tempdir().expect("a directory");
     let file = place.path().join("go");
@@ -62,7 +62,7 @@ async fn what_ends_within_the_grace_is_not_interrupted() {
 
 /// A service manager may send SIGTERM to a worker and to all that it started at once.
 #[tokio::test]
-async fn what_dies_by_sigterm_while_its_worker_stops_is_interrupted_and_else_it_has_failed() {
+async fn a_program_that_dies_by_sigterm_while_its_worker_stops_is_interrupted_and_else_failed() {
     let mut coordinator = Setup::default().start().await;
     let texts = ["exec sleep 1000", "trap 'exit 143' TERM; while :; do sleep 0.02; done"];
     let mut jobs = Vec::new();
@@ -91,14 +91,14 @@ async fn what_dies_by_sigterm_while_its_worker_stops_is_interrupted_and_else_it_
 }
 
 #[tokio::test]
-async fn a_worker_that_drains_gives_back_what_comes() {
+async fn a_draining_worker_returns_what_is_dispatched() {
     let coordinator = Setup { slots: 1, ..Setup::default() }.start().await;
     let (first, late) = (script("exec sleep 1000"), script("true"));
     coordinator.dispatch(&first).await;
     let waits = script("true");
     coordinator.dispatch(&waits).await;
     coordinator.started(&first).await;
-    coordinator.gateway.stand(HeartbeatAnswer { drain: true, ..HeartbeatAnswer::default() });
+    coordinator.gateway.usually(HeartbeatAnswer { drain: true, ..HeartbeatAnswer::default() });
     coordinator.outcome(&waits).await;
     let outcome = coordinator.run(&late).await;
     assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
@@ -109,7 +109,7 @@ async fn a_worker_that_drains_gives_back_what_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_dropped_kills_what_it_runs() {
+async fn a_dropped_worker_kills_its_attempts() {
     let mut coordinator = Setup::default().start().await;
     let job = script("trap '' TERM; setsid sleep 1000 & sleep 1001 & echo $$ $!; wait");
     coordinator.dispatch(&job).await;
@@ -119,7 +119,7 @@ async fn a_worker_that_is_dropped_kills_what_it_runs() {
 }
 
 #[tokio::test]
-async fn a_coordinator_that_forgot_the_worker_hears_of_it_anew() {
+async fn a_worker_registers_again_at_a_coordinator_that_forgot_it() {
     let coordinator = Setup::default().start().await;
     coordinator.gateway.answer(HeartbeatAnswer { register: true, ..HeartbeatAnswer::default() });
     let job = script("true");
@@ -132,17 +132,17 @@ async fn a_coordinator_that_forgot_the_worker_hears_of_it_anew() {
     }
 }
 
-/// Longer than a busy machine keeps a heartbeat waiting.
+/// Longer than a busy machine delays a heartbeat.
 const LEASE: Duration = Duration::from_secs(3);
-/// So many heartbeats take several leases.
+/// This many heartbeats take several leases.
 const BEATS: u64 = 150;
 
 /// A worker with two handlers that run until they are stopped.
 async fn two_kinds() -> crate::coordinator::Coordinator {
     let cmd = ["sh", "-c", "echo ready; exec sleep 1000"];
-    let standing =
+    let usual =
         HeartbeatAnswer { lease_ms: LEASE.as_millis() as u64, ..HeartbeatAnswer::default() };
-    Setup { standing, ..Setup::default() }
+    Setup { usual, ..Setup::default() }
         .handler("alone", serde_json::json!({ "cmd": cmd, "when_unreachable": "stop" }))
         .handler("going.on", serde_json::json!({ "cmd": cmd }))
         .start()
@@ -150,7 +150,7 @@ async fn two_kinds() -> crate::coordinator::Coordinator {
 }
 
 #[tokio::test]
-async fn out_of_contact_nothing_starts_what_must_not_run_twice_is_stopped_and_the_rest_goes_on() {
+async fn out_of_contact_no_job_starts_and_only_attempts_that_must_not_overlap_stop() {
     let coordinator = two_kinds().await;
     let (alone, other) =
         (job("alone", serde_json::json!({})), job("going.on", serde_json::json!({})));
@@ -158,16 +158,16 @@ async fn out_of_contact_nothing_starts_what_must_not_run_twice_is_stopped_and_th
         coordinator.dispatch(job).await;
         coordinator.started(job).await;
     }
-    // In contact it runs for as long as it likes, here for several leases.
+    // In contact it runs without limit, here for several leases.
     coordinator.gateway.beats(BEATS).await;
     assert!(outcomes_in(&coordinator.seen(), alone.execution).is_empty());
 
-    coordinator.gateway.away.store(true, std::sync::atomic::Ordering::Release);
+    coordinator.gateway.unreachable.store(true, std::sync::atomic::Ordering::Release);
     let cut = Instant::now();
     let outcome = coordinator.outcome(&alone).await;
     assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
     assert!(cut.elapsed() < Duration::from_secs(20), "{:?}", cut.elapsed());
-    // What comes now may be another's, or cancelled, since: none of it starts.
+    // A job dispatched now may run elsewhere or be cancelled: none starts.
     for late in [job("alone", serde_json::json!({})), job("going.on", serde_json::json!({}))] {
         let outcome = coordinator.run(&late).await;
         assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");
@@ -177,18 +177,17 @@ async fn out_of_contact_nothing_starts_what_must_not_run_twice_is_stopped_and_th
 }
 
 #[tokio::test]
-async fn what_was_under_way_for_longer_than_a_lease_does_not_start_though_the_worker_is_in_contact()
-{
+async fn a_dispatch_delayed_for_a_lease_does_not_start_even_if_the_worker_is_in_contact() {
     let coordinator = two_kinds().await;
-    let heard = || coordinator.gateway.heard.load(std::sync::atomic::Ordering::Relaxed);
-    let first = heard();
+    let received = || coordinator.gateway.received.load(std::sync::atomic::Ordering::Relaxed);
+    let first = received();
     // Several leases.
     coordinator.gateway.beats(BEATS).await;
     let (late, timely) =
         (job("going.on", serde_json::json!({})), job("going.on", serde_json::json!({})));
-    for (job, heard) in [(&late, first), (&timely, heard())] {
+    for (job, seq) in [(&late, first), (&timely, received())] {
         let jobs = vec![job.clone()];
-        coordinator.send(Message::JobDispatch { jobs, heartbeat_seq: Some(heard) }).await;
+        coordinator.send(Message::JobDispatch { jobs, heartbeat_seq: Some(seq) }).await;
     }
     let outcome = coordinator.outcome(&late).await;
     assert!(matches!(outcome.kind, OutcomeKind::Interrupted), "{outcome:?}");

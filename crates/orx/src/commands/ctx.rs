@@ -2,7 +2,7 @@
 
 use orx_model::log::Level;
 use orx_model::time::parse_duration;
-use orx_worker::ctx::{CtxError, Request, send};
+use orx_worker::ctx::{CtxError, CtxRequest, send};
 
 use super::read_stdin;
 use crate::error::{CliError, Exit};
@@ -44,8 +44,8 @@ pub(crate) enum CtxSubcommand {
 
 pub(crate) fn run(command: CtxSubcommand, ui: &Ui) -> Result<Exit, CliError> {
     let request = match command {
-        CtxSubcommand::Progress { percent, text } => Request::Progress { percent, text },
-        CtxSubcommand::Log { message, level } => Request::Log { level, message },
+        CtxSubcommand::Progress { percent, text } => CtxRequest::Progress { percent, text },
+        CtxSubcommand::Log { message, level } => CtxRequest::Log { level, message },
         CtxSubcommand::Result { json } => {
             let text = if json == "-" {
                 let bytes = read_stdin(ui, orx_model::limits::RESULT_BYTES)?;
@@ -56,14 +56,14 @@ pub(crate) fn run(command: CtxSubcommand, ui: &Ui) -> Result<Exit, CliError> {
             let value = serde_json::from_str(&text).map_err(|error| {
                 CliError::usage("the result is no valid JSON").cause(error.to_string())
             })?;
-            Request::Result { value }
+            CtxRequest::Result { value }
         }
         CtxSubcommand::Snooze { duration } => {
             let span =
                 parse_duration(&duration).map_err(|error| CliError::usage(error.to_string()))?;
-            Request::Snooze { for_ms: span.as_millis() as u64 }
+            CtxRequest::Snooze { for_ms: span.as_millis() as u64 }
         }
-        CtxSubcommand::Fail { message, no_retry } => Request::Fail { message, retry: !no_retry },
+        CtxSubcommand::Fail { message, no_retry } => CtxRequest::Fail { message, retry: !no_retry },
     };
     send(request).map_err(|error| {
         let exit = match &error {

@@ -9,9 +9,9 @@ use orx_coordinator::run::Parts;
 use orx_coordinator::{Coordinator, CoordinatorError, Settings};
 use orx_model::{Incarnation, Name};
 use orx_store::{NodeReport, Store, WRITE_DEADLINE};
-use orx_transport::http::Token;
+use orx_transport::http::BearerToken;
 use orx_transport::{PeerNodes, Transport, Wakeups};
-use orx_worker::{Ended, Worker};
+use orx_worker::{Worker, WorkerEnd};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
@@ -260,7 +260,7 @@ impl Node {
         let node_token = NodeToken::make(&*shared, incarnation, NODE_TOKEN_VALID, wall())
             .await
             .map_err(store_error)?;
-        let token = Token::new(node_token.text());
+        let token = BearerToken::new(node_token.text());
         let http = http_client(listen.trust()?.as_ref())?;
         let kind = config.transport.kind()?;
         let carries = transport::of_node(kind, peers.clone(), wakeups.links().clone(), http, token);
@@ -391,7 +391,7 @@ impl Node {
                     let error = CliError::new(Exit::Failed, "coordinator", "the coordinator failed");
                     break Err(error.cause(cause));
                 }
-                Ended::Fenced = fenced => {
+                WorkerEnd::Fenced = fenced => {
                     tracing::warn!("the worker was fenced: starting another");
                     match self.start_worker(config).await {
                         Ok(worker) => self.worker = Some(worker),

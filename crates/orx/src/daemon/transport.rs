@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orx_transport::http::{HttpTransport, PeerTransport, Token};
+use orx_transport::http::{BearerToken, HttpTransport, PeerTransport};
 use orx_transport::{Direct, Gateway, Links, PeerNodes, PeerServer, Transport};
 
 /// As the configuration names it.
@@ -44,7 +44,7 @@ pub(crate) fn of_node(
     peers: PeerNodes,
     links: Links,
     http: reqwest::Client,
-    token: Token,
+    token: BearerToken,
 ) -> NodeTransport {
     match kind {
         TransportKind::Direct => {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use orx_client::{ServerUrl, Trust};
 use orx_model::{Incarnation, Name};
-use orx_transport::http::{HttpTransport, HttpTransportOptions, Token};
+use orx_transport::http::{BearerToken, HttpTransport, HttpTransportOptions};
 use orx_worker::handler::{NOOP, Noop};
-use orx_worker::{Ended, Worker, WorkerOptions};
+use orx_worker::{Worker, WorkerEnd, WorkerOptions};
 
 use super::{ShutdownSignals, block_on, chain, failed, host_name, http_client, transport};
 use crate::clock::wall;
@@ -40,7 +40,7 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
     let mut signals = ShutdownSignals::new()?;
     let http = HttpTransport::new(HttpTransportOptions {
         urls: options.urls.clone(),
-        token: Token::new(&options.token),
+        token: BearerToken::new(&options.token),
         http: http_client(options.trust.as_ref())?,
     })
     .map_err(CliError::usage)?;
@@ -61,7 +61,7 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
         })?;
         tracing::info!(incarnation = %worker.incarnation(), "ready");
         tokio::select! {
-            Ended::Fenced = worker.ended() => {
+            WorkerEnd::Fenced = worker.ended() => {
                 // Its attempts are killed; the new incarnation has nothing of them.
                 tracing::warn!("the worker was fenced: starting another");
             }
@@ -108,7 +108,7 @@ pub(super) fn worker_options(
         handlers,
         rust_handlers: [(Name::from_any(NOOP), noop)].into(),
         kill_grace: config.worker.kill_grace.0,
-        waits_most: orx_worker::protocol::WAITS_MOST,
+        slot_wait: orx_worker::protocol::SLOT_WAIT,
         heartbeat: config.cluster.heartbeat.0,
         guard: vec![program.into(), "__guard".into()],
         now: Arc::new(wall),

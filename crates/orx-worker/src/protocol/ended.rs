@@ -1,21 +1,22 @@
-//! Which executions are over.
+//! Remembers executions that have ended.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use orx_model::ExecutionId;
 
-/// Executions remembered after they are over, so that a late copy of their dispatch is known. A
-/// dispatch that comes later than so many others is not held back by any transport we have.
+/// How many are remembered, to recognise a late copy of their dispatch. No transport delays a dispatch
+/// behind this many others.
 const REMEMBERED: usize = 65_536;
 
-/// The newest [`REMEMBERED`] executions that are over.
+/// The last [`REMEMBERED`] executions that ended, or that never start.
 #[derive(Debug, Default)]
-pub(super) struct Remembered {
+pub(super) struct EndedExecutions {
     known: BTreeSet<ExecutionId>,
+    /// The oldest first.
     order: VecDeque<ExecutionId>,
 }
 
-impl Remembered {
+impl EndedExecutions {
     pub(super) fn insert(&mut self, execution: ExecutionId) {
         if self.known.insert(execution) {
             self.order.push_back(execution);
