@@ -1,5 +1,5 @@
-//! The description of the API: what the routes and types say of themselves, with names for the
-//! variants of each choice and the limits that the server enforces.
+//! The OpenAPI description: generated from routes and types, then extended with names for the variants
+//! of each choice and with the limits that the server enforces.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use utoipa::{Number, OpenApi as _};
 #[openapi(
     info(
         title = "Orchestrix",
-        description = "Accept, keep, run and watch jobs. Every answer that is not 2xx is a problem \
+        description = "Enqueue, schedule, run and watch jobs. Every answer that is not 2xx is a problem \
                        document (RFC 9457) with a stable code.",
         license(name = "MIT OR Apache-2.0"),
     ),
@@ -27,17 +27,17 @@ use utoipa::{Number, OpenApi as _};
 )]
 struct Document;
 
-/// Without the routes.
+/// The description without routes.
 pub(crate) fn start() -> OpenApi {
     Document::openapi()
 }
 
-/// With all the routes in it; as it is served and checked in.
+/// Completes a description with all routes, as it is served and checked in.
 pub(crate) fn finish(mut document: OpenApi) -> String {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    // An alias has no name of its own there.
+    // utoipa does not name the alias.
     if let Some(labels) = components.schemas.remove("BTreeMap") {
         components.schemas.insert("Labels".to_owned(), labels);
     }
@@ -46,7 +46,7 @@ pub(crate) fn finish(mut document: OpenApi) -> String {
     for (place, limit) in schema_limits() {
         let schema = schema_at(components, place);
         let applied = schema.is_some_and(|schema| limit.apply(schema));
-        debug_assert!(applied, "the limit of `{place}` is of nothing in the document");
+        debug_assert!(applied, "the description has no schema for the limit of `{place}`");
     }
     for (route, item) in &mut document.paths.paths {
         let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch];
@@ -60,8 +60,8 @@ pub(crate) fn finish(mut document: OpenApi) -> String {
     text
 }
 
-/// Gives each variant of a choice a schema of its own: `LogEvent` is a `LogEventChunk`, a
-/// `LogEventPing` and so on. Generators make up names for schemas without one, and those clash.
+/// Gives each variant of a choice a schema with a name: `LogEvent` is a `LogEventChunk`, a
+/// `LogEventPing` and so on. Generators invent names for schemas without one, and those clash.
 fn name_variants(components: &mut Components) {
     let mut named = BTreeMap::new();
     for (name, schema) in &mut components.schemas {
@@ -87,8 +87,8 @@ fn name_variants(components: &mut Components) {
     }
 }
 
-/// Makes of an object with a choice in it a choice of objects: a `Slot`, which is a `SlotOutcome` and
-/// more, is a `SlotRan`, a `SlotSkipped` and so on. Generators cannot add to a choice.
+/// Turns an object that contains a choice into a choice of objects: a `Slot`, which is a `SlotOutcome`
+/// and more, becomes a `SlotRan`, a `SlotSkipped` and so on. Generators cannot add fields to a choice.
 fn spread_choices(components: &mut Components) {
     const PREFIX: &str = "#/components/schemas/";
     let mut named = BTreeMap::new();
@@ -116,7 +116,7 @@ fn spread_choices(components: &mut Components) {
     components.schemas.extend(named);
 }
 
-/// What tells a variant from the others: its only property, or the property with a single value.
+/// The tag of a variant: its only property, or the property with a single value.
 fn tag(variant: &Object) -> Option<String> {
     let single = variant.properties.values().find_map(|property| match property {
         RefOr::T(Schema::Object(property)) => match property.enum_values.as_deref() {
@@ -141,7 +141,7 @@ fn pascal_case(snake_case: &str) -> String {
     name
 }
 
-/// A limit as a schema can say it. A limit in bytes is said in characters: more characters are
+/// A limit as a schema can express it. A limit in bytes becomes one in characters: more characters are
 /// always more bytes.
 #[derive(Debug, Clone, Copy)]
 enum Limit {
@@ -155,7 +155,7 @@ enum Limit {
 }
 
 impl Limit {
-    /// Whether the schema is of a kind that can have it.
+    /// Adds the limit. Returns whether the schema is of a kind that can have it.
     fn apply(self, schema: &mut Schema) -> bool {
         match (self, schema) {
             (Self::Characters(least, most), Schema::Object(text)) => {
@@ -191,7 +191,7 @@ impl Limit {
     }
 }
 
-/// The schema of a component, or of a property: `EnqueueRequest.key`.
+/// Finds the schema of a component, or of a property such as `EnqueueRequest.key`.
 fn schema_at<'c>(components: &'c mut Components, place: &str) -> Option<&'c mut Schema> {
     let (name, property) = place.split_once('.').unwrap_or((place, ""));
     let schema = match (components.schemas.get_mut(name)?, property) {
@@ -209,7 +209,7 @@ const fn millis(duration: Duration) -> usize {
     duration.as_millis() as usize
 }
 
-/// What a request may hold at most, by component and property.
+/// The limits of requests, by component and property.
 fn schema_limits() -> impl Iterator<Item = (&'static str, Limit)> {
     use Limit::{AtLeast, Characters, Entries, Items, Labels, Value};
     const DELAY: Limit = Value(0, millis(limits::DELAY_MAX));
@@ -219,7 +219,7 @@ fn schema_limits() -> impl Iterator<Item = (&'static str, Limit)> {
     const RETRIES: Limit = Value(0, RetryPolicy::RETRIES_MAX as usize);
     const KEY: Limit = Characters(1, limits::KEY_BYTES);
     const ARGV: Limit = Items(1, limits::COMMAND_WORDS);
-    // As base64.
+    // In base64.
     const STDIN: Limit = Characters(0, limits::STDIN_BYTES.div_ceil(3) * 4);
     const ENVELOPES: Limit = Items(0, limits::PUBLISH_ENVELOPES);
     const JITTER: Limit = Value(0, ScheduleSpec::JITTER_MAX_MS as usize);
@@ -273,7 +273,7 @@ fn schema_limits() -> impl Iterator<Item = (&'static str, Limit)> {
     .into_iter()
 }
 
-/// The limits of an operation's parameters and body.
+/// Adds the limits of an operation's parameters and body.
 fn limit_operation(route: &str, operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let RefOr::T(parameter) = parameter else { continue };

@@ -1,4 +1,5 @@
-//! Requests in, answers out: every rejection is a problem document.
+//! Extracts callers and inputs from requests, and makes responses. Every rejection is a problem
+//! document.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
@@ -13,18 +14,18 @@ use serde::de::DeserializeOwned;
 
 use crate::App;
 use crate::peers::PeerAddrs;
-use crate::slow::TooSlow;
+use crate::request_body::TooSlow;
 
-/// A refusal, as the answer to a request.
-pub(crate) struct Refusal(pub(crate) Problem);
+/// A problem as the response to a request.
+pub(crate) struct ProblemResponse(pub(crate) Problem);
 
-impl From<Problem> for Refusal {
+impl From<Problem> for ProblemResponse {
     fn from(problem: Problem) -> Self {
         Self(problem)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ProblemResponse {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -38,99 +39,100 @@ impl IntoResponse for Refusal {
         if retry {
             headers.insert("retry-after", axum::http::HeaderValue::from_static("1"));
         }
-        // The gate writes the request's id into the document.
+        // The middleware adds the request id to the document.
         response.extensions_mut().insert(self.0);
         response
     }
 }
 
-pub(crate) type Answer<T> = Result<T, Refusal>;
+pub(crate) type HandlerResult<T> = Result<T, ProblemResponse>;
 
-/// Who asks, by the token in `Authorization: Bearer …`.
+/// The caller, authenticated by the token in `Authorization: Bearer …`.
 pub(crate) struct Auth(pub(crate) Caller);
 
 impl FromRequestParts<App> for Auth {
-    type Rejection = Refusal;
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> HandlerResult<Self> {
         let token = bearer(&parts.headers).ok_or_else(|| {
             Problem::new(Code::Unauthenticated, "there is no token in the request")
                 .hint("send `Authorization: Bearer TOKEN`; `orx` finds the local one by itself")
         })?;
-        let peer = parts.extensions.get::<PeerAddrs>().map(|ends| ends.peer);
-        let (guard, now) = (&app.guard, (app.settings.now)());
-        let barred = peer.and_then(|peer| guard.failures.barred(peer, now, &guard.limits));
-        // Many may stand behind one address, and a right token is right whoever else calls from
-        // there. What wrong ones cost is bounded: so many are looked up at once, in turn.
-        let turn = match barred {
-            Some(_) => guard.look_ups.acquire().await.ok(),
+        let peer = parts.extensions.get::<PeerAddrs>().map(|addrs| addrs.peer);
+        let (access, now) = (&app.access, (app.settings.now)());
+        let barred = peer.and_then(|peer| access.failures.barred(peer, now, &access.limits));
+        // Many callers may share one address, so a valid token is accepted even from a barred one. The
+        // semaphore bounds what wrong tokens cost.
+        let permit = match barred {
+            Some(_) => access.token_lookups.acquire().await.ok(),
             None => None,
         };
-        let asked = app.panel.authenticate(token).await;
-        drop(turn);
-        let wrong = asked.as_ref().is_err_and(|problem| problem.code == Code::Unauthenticated);
+        let found = app.panel.authenticate(token).await;
+        drop(permit);
+        let wrong = found.as_ref().is_err_and(|problem| problem.code == Code::Unauthenticated);
         if wrong && barred.is_some() {
             let detail = "too many wrong tokens came from this address, and this one is wrong";
             return Err(Problem::new(Code::RateLimited, detail)
-                .hint("check the token, and ask again no sooner than `Retry-After` says")
+                .hint("check the token, and try again no sooner than `Retry-After` allows")
                 .into());
         }
         if let Some(peer) = peer
             && wrong
-            && guard.failures.note(peer, now, &guard.limits)
+            && access.failures.record(peer, now, &access.limits)
         {
-            tracing::warn!(%peer, "too many wrong tokens: the address must wait with others");
+            tracing::warn!(%peer, "too many wrong tokens: the address is rate limited");
         }
-        Ok(Self(asked?))
+        Ok(Self(found?))
     }
 }
 
-/// As [`Auth`], for a route that takes a body: the scope is asked for before any of it is read.
-async fn caller_with(scope: Scope, parts: &mut Parts, app: &App) -> Answer<Caller> {
+/// As [`Auth`], for a route with a body: checks the scope before any of the body is read.
+async fn caller_with(scope: Scope, parts: &mut Parts, app: &App) -> HandlerResult<Caller> {
     let Auth(caller) = Auth::from_request_parts(parts, app).await?;
     caller.need(scope)?;
     Ok(caller)
 }
 
-/// Who may enqueue, cancel and schedule.
-pub(crate) struct Service(pub(crate) Caller);
+/// A caller with the scope `service`.
+pub(crate) struct ServiceCaller(pub(crate) Caller);
 
-impl FromRequestParts<App> for Service {
-    type Rejection = Refusal;
+impl FromRequestParts<App> for ServiceCaller {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> HandlerResult<Self> {
         caller_with(Scope::Service, parts, app).await.map(Self)
     }
 }
 
-pub(crate) struct Admin(pub(crate) Caller);
+/// A caller with the scope `admin`.
+pub(crate) struct AdminCaller(pub(crate) Caller);
 
-impl FromRequestParts<App> for Admin {
-    type Rejection = Refusal;
+impl FromRequestParts<App> for AdminCaller {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> HandlerResult<Self> {
         caller_with(Scope::Admin, parts, app).await.map(Self)
     }
 }
 
-/// A worker, as far as its token says.
-pub(crate) struct Worker;
+/// A caller with the scope `worker`. Its secret proves which worker it is.
+pub(crate) struct WorkerCaller;
 
-impl FromRequestParts<App> for Worker {
-    type Rejection = Refusal;
+impl FromRequestParts<App> for WorkerCaller {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> HandlerResult<Self> {
         caller_with(Scope::Worker, parts, app).await.map(|_| Self)
     }
 }
 
-/// Another coordinator.
-pub(crate) struct Node;
+/// A caller with the scope `node`.
+pub(crate) struct NodeCaller;
 
-impl FromRequestParts<App> for Node {
-    type Rejection = Refusal;
+impl FromRequestParts<App> for NodeCaller {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> HandlerResult<Self> {
         caller_with(Scope::Node, parts, app).await.map(|_| Self)
     }
 }
@@ -142,19 +144,19 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// A JSON body of many messages.
-pub(crate) struct Large<T>(pub(crate) T);
+pub(crate) struct LargeJson<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for Large<T> {
-    type Rejection = Refusal;
+impl<T: DeserializeOwned> FromRequest<App> for LargeJson<T> {
+    type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, _: &App) -> Answer<Self> {
+    async fn from_request(request: Request, _: &App) -> HandlerResult<Self> {
         Ok(Self(body(request, limits::PUBLISH_BODY_BYTES).await?))
     }
 }
 
-async fn body<T: DeserializeOwned>(request: Request, most: usize) -> Answer<T> {
+async fn body<T: DeserializeOwned>(request: Request, most: usize) -> HandlerResult<T> {
     need_type(request.headers(), "application/json")?;
-    // One that says that it is too long is refused by its word: it is not waited for.
+    // A body that is announced as too large is rejected before it arrives.
     if request.body().size_hint().lower() > most as u64 {
         return Err(over(most).into());
     }
@@ -165,24 +167,24 @@ async fn body<T: DeserializeOwned>(request: Request, most: usize) -> Answer<T> {
 }
 
 /// A JSON body.
-pub(crate) struct Json<T>(pub(crate) T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
-    type Rejection = Refusal;
+impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+    type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, _: &App) -> Answer<Self> {
+    async fn from_request(request: Request, _: &App) -> HandlerResult<Self> {
         Ok(Self(body(request, limits::BODY_BYTES).await?))
     }
 }
 
-pub(crate) fn need_type(headers: &HeaderMap, wanted: &str) -> Answer<()> {
+pub(crate) fn need_type(headers: &HeaderMap, wanted: &str) -> HandlerResult<()> {
     for coding in headers.get_all(CONTENT_ENCODING) {
         if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity") {
             let shown: String =
                 String::from_utf8_lossy(coding.as_bytes()).chars().take(80).collect();
-            let detail = format!("expected a body as it is, found one encoded with `{shown}`");
+            let detail = format!("expected a body without encoding, found `{shown}`");
             return Err(Problem::new(Code::UnsupportedMediaType, detail)
-                .hint("leave `Content-Encoding` out, and send the body uncompressed")
+                .hint("omit `Content-Encoding` and send the body uncompressed")
                 .into());
         }
     }
@@ -205,7 +207,7 @@ fn too_large(error: &axum::Error, most: usize) -> Problem {
     let mut inner = source;
     while let Some(cause) = inner {
         if cause.is::<TooSlow>() {
-            let detail = "the body of the request came too slowly, and was not waited for";
+            let detail = "the body of the request came too slowly";
             return Problem::new(Code::SlowRequest, detail);
         }
         inner = cause.source();
@@ -213,46 +215,48 @@ fn too_large(error: &axum::Error, most: usize) -> Problem {
     if source.is_some_and(|source| source.to_string().contains("length limit")) {
         return over(most);
     }
-    Problem::new(Code::BadRequest, "the body did not come whole")
+    Problem::new(Code::BadRequest, "the body is incomplete")
 }
 
+/// Parses a JSON object.
+///
 /// # Errors
-/// Says where in the JSON it went wrong.
+/// [`Code::BadRequest`], with the place in the JSON.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut from = serde_json::Deserializer::from_slice(bytes);
     let parsed = orx_model::json::object(&mut from).and_then(|parsed| from.end().map(|()| parsed));
     parsed.map_err(|error| {
         let detail = if error.is_data() {
-            "the JSON is not what this takes"
+            "the JSON does not have the expected form"
         } else {
-            "the body is no valid JSON"
+            "the body is not valid JSON"
         };
         Problem::new(Code::BadRequest, detail).cause(error.to_string())
     })
 }
 
 /// The query of a URL.
-pub(crate) struct Params<T>(pub(crate) T);
+pub(crate) struct QueryParams<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
-    type Rejection = Refusal;
+impl<T: DeserializeOwned> FromRequestParts<App> for QueryParams<T> {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> HandlerResult<Self> {
         Query::<T>::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|error| {
-            Problem::new(Code::BadRequest, "the query of the URL is not what this takes")
+            Problem::new(Code::BadRequest, "the query of the URL does not have the expected form")
                 .cause(error.body_text())
                 .into()
         })
     }
 }
 
-/// One part of the path.
-pub(crate) struct Part(pub(crate) String);
+/// The parameter in the path.
+pub(crate) struct PathParam(pub(crate) String);
 
-impl FromRequestParts<App> for Part {
-    type Rejection = Refusal;
+impl FromRequestParts<App> for PathParam {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> HandlerResult<Self> {
         axum::extract::Path::<String>::from_request_parts(parts, app)
             .await
             .map(|part| Self(part.0))
@@ -267,8 +271,10 @@ pub(crate) fn json<T: serde::Serialize>(status: StatusCode, value: &T) -> Respon
             let kind = [(CONTENT_TYPE, "application/json")];
             (status, kind, bytes).into_response()
         }
-        Err(error) => Refusal(Problem::new(Code::Internal, format!("could not answer: {error}")))
-            .into_response(),
+        Err(error) => {
+            ProblemResponse(Problem::new(Code::Internal, format!("could not answer: {error}")))
+                .into_response()
+        }
     }
 }
 

@@ -1,7 +1,7 @@
-//! The worker gateway, and what nodes tell each other: the server's side of `direct` over HTTP.
+//! The server's side of `direct` over HTTP: the worker gateway, and what nodes publish to each other.
 //!
-//! A worker in any language registers, reads its inbox, publishes what it tells, and sends
-//! heartbeats: four routes. A node serves them whichever transport its cluster uses.
+//! A worker in any language needs four routes: it registers, sends heartbeats, reads its inbox and
+//! publishes events. A node serves them whichever transport its cluster uses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,35 +27,36 @@ use orx_transport::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::extract::{Answer, Auth, Large, Node, Params, Worker, ok};
+use crate::extract::{Auth, HandlerResult, LargeJson, NodeCaller, QueryParams, WorkerCaller, ok};
 use crate::routes::ndjson;
 use crate::{App, InFlightGuard};
 
-/// A quiet link says so often that it lives.
+/// How often an idle inbox stream sends a ping.
 const PING: Duration = Duration::from_secs(5);
-/// Envelopes of one piece of a stream.
-const PIECE: usize = 64;
+/// Most envelopes in one chunk of an inbox stream.
+const BATCH: usize = 64;
+/// How long a publish waits for receipts, unless the request asks otherwise.
 const WAIT_DEFAULT_MS: u64 = 10_000;
 const WAIT_MAX_MS: u64 = 30_000;
 
-/// What workers and nodes reach by HTTP.
+/// What workers and nodes in other processes reach through the gateway.
 #[derive(Clone)]
 pub struct WorkerGatewayState {
-    /// Where inboxes are read, and where what workers tell is published.
+    /// Carries the inboxes of workers, and the events that they publish.
     pub transport: Arc<dyn Transport>,
-    /// `None`: what carries between nodes is not this server.
+    /// Receives what other nodes publish; `None` if a broker carries between nodes.
     pub peers: Option<Arc<dyn PeerServer>>,
-    /// Who is told of registrations and heartbeats.
+    /// Handles registrations and heartbeats.
     pub coordinator: Arc<dyn GatewayServer>,
 }
 
 fn worker_gateway(app: &App) -> Result<&WorkerGatewayState, Problem> {
     app.settings.worker_gateway.as_ref().ok_or_else(|| {
-        Problem::new(Code::NotFound, "this server takes no workers from other processes")
+        Problem::new(Code::NotFound, "this server does not accept workers of other processes")
     })
 }
 
-fn refused(error: GatewayError) -> Problem {
+fn gateway_problem(error: GatewayError) -> Problem {
     match error {
         GatewayError::Unreachable(why) => Problem::new(Code::Unavailable, why),
         GatewayError::Refused(why) => Problem::new(Code::NotAllowed, why),
@@ -63,36 +64,36 @@ fn refused(error: GatewayError) -> Problem {
     }
 }
 
-/// What the request shows to prove which worker it is of.
-fn shown(headers: &HeaderMap) -> Result<Option<WorkerSecret>, Problem> {
-    let Some(shown) = headers.get(WORKER_SECRET) else { return Ok(None) };
-    // Nothing of it is repeated.
-    let secret = shown.to_str().ok().and_then(WorkerSecret::parse).ok_or_else(|| {
+/// The secret that the request presents to prove which worker sent it.
+fn presented_secret(headers: &HeaderMap) -> Result<Option<WorkerSecret>, Problem> {
+    let Some(header) = headers.get(WORKER_SECRET) else { return Ok(None) };
+    // The error does not repeat the value.
+    let secret = header.to_str().ok().and_then(WorkerSecret::parse).ok_or_else(|| {
         let detail = format!("the header `{WORKER_SECRET}` is not a secret of a worker");
         Problem::new(Code::BadRequest, detail)
-            .hint("send the `secret` of the answer to the registration as it is")
+            .hint("send the `secret` of the answer to the registration unchanged")
     })?;
     Ok(Some(secret))
 }
 
-/// Who the worker is that the request is of.
+/// Identifies the worker that sent the request.
 async fn identify(
     app: &App,
     headers: &HeaderMap,
     worker: Incarnation,
 ) -> Result<WorkerIdentity, Problem> {
-    app.panel.identify_worker(worker, shown(headers)?.as_ref()).await
+    app.panel.identify_worker(worker, presented_secret(headers)?.as_ref()).await
 }
 
-/// A worker's first word: what it is and what it takes.
+/// Register a worker with its capabilities.
 ///
-/// The answer for a new incarnation holds its `secret`, which every later call of this worker shows in
-/// `orx-worker-secret`; with it a registration is safe to repeat. Where the answer was lost, the secret
-/// is too: the worker registers as another incarnation. Work comes after the first heartbeat.
+/// The answer for a new incarnation contains its `secret`, which every later call of this worker sends in
+/// `orx-worker-secret`. With the secret, a registration is safe to repeat. If the answer is lost, so is
+/// the secret: the worker registers as a new incarnation. Jobs are dispatched after the first heartbeat.
 #[utoipa::path(
     post, path = wire::path::WORKER_REGISTER, tag = "workers", request_body = WorkerRegistration,
     params(("orx-worker-secret" = Option<WorkerSecret>, Header,
-            description = "the worker's secret, where it has one")),
+            description = "the worker's secret, if it has one")),
     responses(
         (status = 200, body = HeartbeatAnswer, description = "registered"),
         (status = "default", body = Problem, content_type = "application/problem+json",
@@ -101,26 +102,26 @@ async fn identify(
 )]
 pub(crate) async fn register(
     State(app): State<App>,
-    _: Worker,
+    _: WorkerCaller,
     headers: HeaderMap,
-    Large(mut registration): Large<WorkerRegistration>,
-) -> Answer<Response> {
+    LargeJson(mut registration): LargeJson<WorkerRegistration>,
+) -> HandlerResult<Response> {
     gate::fit_registration(&mut registration).map_err(|why| Problem::new(Code::BadRequest, why))?;
     let coordinator = &worker_gateway(&app)?.coordinator;
-    let (new, kept) = match identify(&app, &headers, registration.incarnation).await? {
-        WorkerIdentity::Known(kept) | WorkerIdentity::Unregistered(Some(kept)) => (None, kept),
+    let (new, hash) = match identify(&app, &headers, registration.incarnation).await? {
+        WorkerIdentity::Known(hash) | WorkerIdentity::Unregistered(Some(hash)) => (None, hash),
         WorkerIdentity::Unregistered(None) => {
-            let (secret, kept) = app.panel.new_worker_secret();
-            (Some(secret), kept)
+            let (secret, hash) = app.panel.new_worker_secret();
+            (Some(secret), hash)
         }
     };
-    let mut answer = coordinator.register(registration, kept).await.map_err(refused)?;
+    let mut answer = coordinator.register(registration, hash).await.map_err(gateway_problem)?;
     answer.secret = new;
     Ok(ok(&answer))
 }
 
-/// A worker lives, and says what it holds. The answer says what to stop, to cancel and to tell again;
-/// `register` asks it to register first.
+/// Renew a worker's lease and report the executions that it holds. The answer lists what to stop, to
+/// cancel and to report again; `register` asks the worker to register first.
 #[utoipa::path(
     post, path = wire::path::WORKER_HEARTBEAT, tag = "workers", request_body = WorkerHeartbeat,
     params(("orx-worker-secret" = WorkerSecret, Header, description = "the worker's secret")),
@@ -132,16 +133,16 @@ pub(crate) async fn register(
 )]
 pub(crate) async fn heartbeat(
     State(app): State<App>,
-    _: Worker,
+    _: WorkerCaller,
     headers: HeaderMap,
-    Large(heartbeat): Large<WorkerHeartbeat>,
-) -> Answer<Response> {
+    LargeJson(heartbeat): LargeJson<WorkerHeartbeat>,
+) -> HandlerResult<Response> {
     let coordinator = &worker_gateway(&app)?.coordinator;
     let answer = match identify(&app, &headers, heartbeat.incarnation).await? {
         WorkerIdentity::Known(secret) | WorkerIdentity::Unregistered(Some(secret)) => {
-            coordinator.heartbeat(heartbeat, secret).await.map_err(refused)?
+            coordinator.heartbeat(heartbeat, secret).await.map_err(gateway_problem)?
         }
-        // By a coordinator that knew no secrets, perhaps: it gets one when it registers again.
+        // It may have registered at a coordinator without secrets; a new registration gives it one.
         WorkerIdentity::Unregistered(None) => HeartbeatAnswer {
             register: true,
             lease_ms: app.panel.lease_ms(),
@@ -152,30 +153,32 @@ pub(crate) async fn heartbeat(
     Ok(ok(&answer))
 }
 
-/// What a worker tells of its jobs: starts, progress, logs, outcomes. Answered for each envelope;
-/// what was not recorded, or taken, is to be sent again. Safe to repeat. All of them are `from` the
-/// worker whose secret is shown, and of an attempt only what its own worker tells is recorded.
+/// Publish a worker's events: starts, progress, logs, outcomes. The answer has a receipt for each
+/// envelope; an envelope that was neither recorded nor taken must be sent again. Safe to repeat. All
+/// envelopes are `from` the worker whose secret is sent. Events of an attempt are recorded only if the
+/// attempt was dispatched to that worker.
 #[utoipa::path(
     post, path = wire::path::WORKER_PUBLISH, tag = "workers", request_body = PublishRequest,
     params(("orx-worker-secret" = WorkerSecret, Header, description = "the worker's secret")),
     responses(
-        (status = 200, body = PublishAnswer, description = "what became of each envelope"),
+        (status = 200, body = PublishAnswer, description = "a receipt for each envelope"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 pub(crate) async fn publish(
     State(app): State<App>,
-    _: Worker,
+    _: WorkerCaller,
     headers: HeaderMap,
-    Large(request): Large<PublishRequest>,
-) -> Answer<Response> {
+    LargeJson(request): LargeJson<PublishRequest>,
+) -> HandlerResult<Response> {
     let transport = &worker_gateway(&app)?.transport;
     bounded(request.envelopes.len())?;
     if let Some(first) = request.envelopes.first() {
         let from = first.from;
         if request.envelopes.iter().any(|envelope| envelope.from != from) {
-            let detail = "the envelopes are `from` several workers: one request is of one worker";
+            let detail =
+                "the envelopes are `from` several workers: a request may contain those of one";
             return Err(Problem::new(Code::BadRequest, detail).into());
         }
         identify(&app, &headers, from).await?.known()?;
@@ -183,8 +186,8 @@ pub(crate) async fn publish(
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(WAIT_DEFAULT_MS).min(WAIT_MAX_MS));
     let mut receipts = Vec::with_capacity(request.envelopes.len());
     let mut refused: Vec<RefusedEnvelope> = Vec::new();
-    // Runs of one shard go in together, in their order.
-    let (mut waiting, mut places) = (Receipts::default(), Vec::new());
+    // Consecutive envelopes of one shard are published together, in order.
+    let (mut waiting, mut indexes) = (Receipts::default(), Vec::new());
     let mut run: Vec<orx_model::message::Envelope> = Vec::new();
     let mut run_shard: Option<Shard> = None;
     let mut full = false;
@@ -198,21 +201,21 @@ pub(crate) async fn publish(
         let ends = shard.is_none_or(|shard| shard != run_shard) || shard == Some(None);
         if ends && let (Some(shard), false) = (run_shard, run.is_empty()) {
             let count = run.len();
-            let taken = if full {
+            let published = if full {
                 None
             } else {
-                let told = std::mem::take(&mut run);
-                transport.publish_for_receipts(Channel::Events(shard), told).await.ok()
+                let events = std::mem::take(&mut run);
+                transport.publish_for_receipts(Channel::Events(shard), events).await.ok()
             };
             run.clear();
-            match taken {
-                Some(told) => {
-                    places.extend(receipts.len()..receipts.len() + count);
+            match published {
+                Some(pending) => {
+                    indexes.extend(receipts.len()..receipts.len() + count);
                     receipts.extend(std::iter::repeat_n(Receipt::Taken, count));
-                    waiting.append(told);
+                    waiting.append(pending);
                 }
                 None => {
-                    // What comes behind must not overtake it.
+                    // Later envelopes must not overtake these.
                     full = true;
                     receipts.extend(std::iter::repeat_n(Receipt::TryAgain, count));
                 }
@@ -223,20 +226,20 @@ pub(crate) async fn publish(
         match next {
             Admitted::Taken(envelope) if shard.is_some() => run.push(envelope),
             Admitted::Refused(why) => {
-                tracing::warn!(why, "refused what a worker told");
+                tracing::warn!(why, "rejected an envelope of a worker");
                 let problem = Problem::new(Code::BadRequest, why);
                 refused.push(RefusedEnvelope { place: receipts.len(), problem });
                 receipts.push(Receipt::Refused);
             }
             Admitted::Taken(_) | Admitted::Unknown => {
-                tracing::warn!("set aside: not for a coordinator, or of an unknown type");
+                tracing::warn!("ignored an envelope of an unknown type, or not for a coordinator");
                 receipts.push(Receipt::NotForUs);
             }
         }
     }
     if !wait.is_zero() {
-        for (place, receipt) in places.into_iter().zip(waiting.within(wait).await) {
-            receipts[place] = receipt;
+        for (index, receipt) in indexes.into_iter().zip(waiting.within(wait).await) {
+            receipts[index] = receipt;
         }
     }
     Ok(ok(&PublishAnswer { v: V, receipts, refused }))
@@ -251,7 +254,7 @@ fn bounded(envelopes: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `None` for what is nothing that a worker tells.
+/// `None` for a message that no worker publishes.
 fn shard_of(body: &orx_model::message::Body) -> Option<Shard> {
     use orx_model::message::{Body, Message};
     let Body::Known(message) = body else { return None };
@@ -269,13 +272,13 @@ fn shard_of(body: &orx_model::message::Body) -> Option<Shard> {
     Some(Shard::of(job))
 }
 
-/// What is sent to a worker, as NDJSON, for as long as it reads. A second reader takes over.
+/// Read a worker's inbox, as NDJSON, until the connection closes. A second reader takes over.
 #[utoipa::path(
     get, path = wire::path::WORKER_INBOX, tag = "workers",
     params(InboxQuery, ("orx-worker-secret" = WorkerSecret, Header,
                         description = "the worker's secret")),
     responses(
-        (status = 200, body = InboxLine, content_type = "application/x-ndjson", description = "a line for each envelope, and for signs of life"),
+        (status = 200, body = InboxLine, content_type = "application/x-ndjson", description = "a line for each envelope, and pings"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
@@ -284,81 +287,87 @@ pub(crate) async fn inbox(
     State(app): State<App>,
     Auth(caller): Auth,
     headers: HeaderMap,
-    Params(query): Params<InboxQuery>,
-) -> Answer<Response> {
+    QueryParams(query): QueryParams<InboxQuery>,
+) -> HandlerResult<Response> {
     caller.need(Scope::Worker)?;
     let worker = query.worker.ok_or_else(|| {
         Problem::new(Code::BadRequest, "`worker` must name the incarnation whose inbox is read")
     })?;
     identify(&app, &headers, worker).await?.known()?;
-    let busy = app.settings.tracker.begin();
+    let in_flight = app.settings.tracker.begin();
     let subscription = worker_gateway(&app)?
         .transport
         .subscribe(Channel::Inbox(worker))
         .await
         .map_err(|error| Problem::new(Code::Unavailable, error.to_string()))?;
     let closing = app.settings.closing.clone();
-    let lines =
-        lines(Reading { subscription, acknowledging: None, closing, _busy: busy, over: false });
+    let stream = InboxStream {
+        subscription,
+        acknowledging: None,
+        closing,
+        _in_flight: in_flight,
+        over: false,
+    };
+    let lines = lines(stream);
     let kind = [(CONTENT_TYPE, "application/x-ndjson")];
     Ok((StatusCode::OK, kind, Body::from_stream(lines)).into_response())
 }
 
-struct Reading {
+struct InboxStream {
     subscription: Box<dyn Subscription>,
-    /// Of what the connection took last: acknowledged once it asks for more.
+    /// The acknowledgement of the last batch, sent once the connection asks for the next.
     acknowledging: Option<Acknowledgement>,
-    /// The server ends: so do its streams, and their readers go elsewhere.
+    /// Cancelled when the server ends: the stream ends, and its reader goes to another node.
     closing: CancellationToken,
-    _busy: InFlightGuard,
+    _in_flight: InFlightGuard,
     over: bool,
 }
 
-fn lines(reading: Reading) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send {
-    futures_util::stream::unfold(reading, |mut reading| async move {
-        if let Some(acknowledging) = reading.acknowledging.take()
+fn lines(stream: InboxStream) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send {
+    futures_util::stream::unfold(stream, |mut stream| async move {
+        if let Some(acknowledging) = stream.acknowledging.take()
             && let Err(error) = acknowledging.await
         {
-            tracing::debug!(%error, "what was sent to a worker may come again");
+            tracing::debug!(%error, "not acknowledged: the envelopes may come again");
         }
-        if reading.over {
+        if stream.over {
             return None;
         }
-        let piece = tokio::select! {
+        let batch = tokio::select! {
             biased;
-            () = reading.closing.cancelled() => return None,
-            taken = reading.subscription.next(PIECE) => match taken {
+            () = stream.closing.cancelled() => return None,
+            taken = stream.subscription.next(BATCH) => match taken {
                 Ok(deliveries) => {
                     let (envelopes, acknowledging) = deliveries.accept();
-                    reading.acknowledging = Some(acknowledging);
+                    stream.acknowledging = Some(acknowledging);
                     let line = |envelope| InboxLine::Envelope(Box::new(envelope));
                     envelopes.into_iter().map(line).collect()
                 }
                 Err(_) => {
-                    reading.over = true;
+                    stream.over = true;
                     vec![InboxLine::TakenOver {}]
                 }
             },
             () = tokio::time::sleep(PING) => vec![InboxLine::Ping {}],
         };
-        Some((Ok(ndjson(&piece)), reading))
+        Some((Ok(ndjson(&batch)), stream))
     })
 }
 
-/// What one node tells another, or passes on to a worker that the other reaches.
+/// Publish to the readers at this node, from another node.
 #[utoipa::path(
     post, path = wire::path::NODE_PUBLISH, tag = "nodes", request_body = NodePublishRequest,
     responses(
-        (status = 200, body = PublishAnswer, description = "what became of each envelope"),
+        (status = 200, body = PublishAnswer, description = "a receipt for each envelope"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 pub(crate) async fn node_publish(
     State(app): State<App>,
-    _: Node,
-    Large(request): Large<NodePublishRequest>,
-) -> Answer<Response> {
+    _: NodeCaller,
+    LargeJson(request): LargeJson<NodePublishRequest>,
+) -> HandlerResult<Response> {
     let peers = worker_gateway(&app)?.peers.as_ref().ok_or_else(|| {
         Problem::new(Code::NotFound, "nodes do not publish to this server: a broker carries")
     })?;

@@ -1,25 +1,26 @@
-//! HTTP over the operations of `orx-control`: routes, tokens, problem documents, OpenAPI, metrics;
-//! and under it the connections, their TLS, and what strangers may take of them.
+//! The HTTP API over the operations of `orx-control`: routes, tokens, problem documents, OpenAPI and
+//! metrics; and the server below it: connections, TLS and limits.
 //!
-//! Depends on `orx-control`, `orx-model` and the traits of `orx-transport`. Decides nothing: each handler turns a request into one
-//! call and its answer into JSON. Every refusal, panics included, is a problem document.
+//! Depends on `orx-control`, `orx-model` and the traits of `orx-transport`. It must not know stores, and
+//! it decides nothing: each handler turns a request into one call and its result into JSON. Every
+//! failure, a panic included, is answered with a problem document.
 
 mod document;
 mod extract;
 mod gateway;
-mod idle;
+mod idle_connections;
 mod limits;
 mod metrics;
 mod middleware;
 mod peers;
+mod request_body;
 mod routes;
 mod schedule_routes;
 mod serve;
-mod slow;
 mod tls;
 mod token_expiry;
 mod token_routes;
-mod unread;
+mod write_timeout;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -36,73 +37,75 @@ pub use routes::openapi_json;
 pub use serve::{Serving, serve};
 pub use tls::{Tls, TlsError};
 
-/// Whether anybody asks for anything. For a server that ends when nobody does.
+/// Counts the requests in flight, and measures for how long there was none. A server with
+/// `--exit-when-idle` ends by it.
 pub struct RequestTracker {
     open: AtomicUsize,
-    /// When the newest request came, or ended: milliseconds after `made`.
+    /// When a request began or ended last: milliseconds after `created`.
     last_ms: AtomicU64,
-    made: Instant,
+    created: Instant,
 }
 
 impl Default for RequestTracker {
     fn default() -> Self {
-        Self { open: AtomicUsize::new(0), last_ms: AtomicU64::new(0), made: Instant::now() }
+        Self { open: AtomicUsize::new(0), last_ms: AtomicU64::new(0), created: Instant::now() }
     }
 }
 
 impl RequestTracker {
     fn begin(self: &Arc<Self>) -> InFlightGuard {
         self.open.fetch_add(1, Ordering::AcqRel);
-        self.stir();
+        self.touch();
         InFlightGuard { tracker: Arc::clone(self) }
     }
 
-    fn stir(&self) {
-        let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+    fn touch(&self) {
+        let now = u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.fetch_max(now, Ordering::AcqRel);
     }
 
-    /// Requests that are being answered.
+    /// How many requests are in flight.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// For how long there has been no request, on the monotonic clock; nothing while one is being
-    /// answered.
+    /// For how long there has been no request, on the monotonic clock; zero while one is in flight.
     #[must_use]
-    pub fn quiet(&self) -> Duration {
+    pub fn idle(&self) -> Duration {
         if self.open() > 0 {
             return Duration::ZERO;
         }
         let last = Duration::from_millis(self.last_ms.load(Ordering::Acquire));
-        self.made.elapsed().saturating_sub(last)
+        self.created.elapsed().saturating_sub(last)
     }
 }
 
-/// A request that is being answered; streams hold it to their end.
+/// One request in flight. A streamed answer holds it to the end.
 struct InFlightGuard {
     tracker: Arc<RequestTracker>,
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        // Before it counts as gone: nobody sees no request, and a quiet time from before this one.
-        self.tracker.stir();
+        // In this order, so that `idle` never returns a time from before this request.
+        self.tracker.touch();
         self.tracker.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// What the API needs beside the operations.
+/// What the API needs in addition to the operations.
 #[derive(Clone)]
 pub struct ApiSettings {
-    /// Host names, without port, by which requests may call this server beside loopback's.
+    /// Host names, without port, that a request may have in `Host`, in addition to those of loopback.
     pub hosts: Vec<String>,
+    /// Counts the requests.
     pub tracker: Arc<RequestTracker>,
-    /// How workers and nodes in other processes are reached; `None` to take none.
+    /// Serves workers and nodes in other processes; `None` to reject them.
     pub worker_gateway: Option<WorkerGatewayState>,
     /// Cancelled when the server ends: its streams end then.
     pub closing: CancellationToken,
+    /// Reads the wall clock.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -111,74 +114,77 @@ struct App {
     panel: ControlPanel,
     settings: ApiSettings,
     metrics: Arc<metrics::Metrics>,
-    guard: Arc<Guard>,
+    access: Arc<AccessControl>,
 }
 
-/// What holds strangers off.
-struct Guard {
+/// Bounds what callers may use of the server.
+struct AccessControl {
     limits: Limits,
-    failures: peers::Failures,
-    /// Tokens from addresses that have shown too many wrong ones, looked up at once.
-    look_ups: tokio::sync::Semaphore,
+    failures: peers::TokenFailures,
+    /// Bounds the concurrent token look-ups of addresses that have sent too many wrong tokens.
+    token_lookups: tokio::sync::Semaphore,
     watchers: Arc<tokio::sync::Semaphore>,
-    ready: Ready,
+    store_check: StoreCheck,
 }
 
-/// Whether the store takes writes, for callers who show no token. To find out may take a read, so
-/// strangers share one: one at a time, and none where one has just succeeded.
-struct Ready {
-    asking: tokio::sync::Semaphore,
-    since: Mutex<Option<tokio::time::Instant>>,
+/// Whether the store accepts writes, for callers without a token. A check may read the store, so these
+/// callers share one at a time, and its success holds for a while.
+struct StoreCheck {
+    running: tokio::sync::Semaphore,
+    /// When it succeeded last.
+    succeeded: Mutex<Option<tokio::time::Instant>>,
 }
 
-impl Ready {
-    const HOLDS: Duration = Duration::from_secs(1);
+impl StoreCheck {
+    const VALID: Duration = Duration::from_secs(1);
 
     fn is_fresh(&self) -> bool {
-        let since = self.since.lock();
-        since.is_some_and(|since| since.elapsed() < Self::HOLDS)
+        let succeeded = self.succeeded.lock();
+        succeeded.is_some_and(|at| at.elapsed() < Self::VALID)
     }
 
     async fn check(&self, panel: &ControlPanel) -> Result<(), Problem> {
         if self.is_fresh() {
             return Ok(());
         }
-        let _one = self.asking.acquire().await.ok();
+        let _one = self.running.acquire().await.ok();
         if self.is_fresh() {
             return Ok(());
         }
-        let asked = panel.ready().await;
-        let since = asked.is_ok().then(tokio::time::Instant::now);
-        *self.since.lock() = since;
-        asked
+        let checked = panel.check_store().await;
+        let succeeded = checked.is_ok().then(tokio::time::Instant::now);
+        *self.succeeded.lock() = succeeded;
+        checked
     }
 }
 
-impl Guard {
+impl AccessControl {
     fn new(limits: Limits) -> Arc<Self> {
         let watchers = Arc::new(tokio::sync::Semaphore::new(limits.watchers));
-        let ready = Ready { asking: tokio::sync::Semaphore::new(1), since: Mutex::new(None) };
-        let (failures, look_ups) = (peers::Failures::default(), tokio::sync::Semaphore::new(4));
-        Arc::new(Self { limits, failures, look_ups, watchers, ready })
+        let running = tokio::sync::Semaphore::new(1);
+        let store_check = StoreCheck { running, succeeded: Mutex::new(None) };
+        let token_lookups = tokio::sync::Semaphore::new(4);
+        let failures = peers::TokenFailures::default();
+        Arc::new(Self { limits, failures, token_lookups, watchers, store_check })
     }
 
-    /// A place for a request that stays: a long poll or a stream.
-    fn watch(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+    /// Admits a long poll or a stream, which holds the permit to its end.
+    fn admit_watcher(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| {
             let most = self.limits.watchers;
-            let detail = format!("{most} requests wait or follow already, which is the most");
-            Problem::new(Code::Unavailable, detail).hint("ask again later")
+            let detail = format!("{most} requests wait or follow already, which is the limit");
+            Problem::new(Code::Unavailable, detail).hint("try again later")
         })
     }
 }
 
-/// All routes, ready to be served.
+/// All routes, with the default limits.
 pub fn router(panel: ControlPanel, settings: ApiSettings) -> axum::Router {
     router_with(panel, settings, Limits::default())
 }
 
-/// All routes, with limits of their own.
+/// All routes.
 pub fn router_with(panel: ControlPanel, settings: ApiSettings, limits: Limits) -> axum::Router {
-    let app = App { panel, settings, metrics: Arc::default(), guard: Guard::new(limits) };
+    let app = App { panel, settings, metrics: Arc::default(), access: AccessControl::new(limits) };
     routes::router(app)
 }

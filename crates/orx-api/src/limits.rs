@@ -1,41 +1,41 @@
-//! How much a server takes from strangers at once, and how slowly. All of it can be made small for
-//! a test.
+//! Limits on connections and requests: how many, how large and how slow. Tests make them small.
 
 use std::time::Duration;
 
 /// Bounds on connections and requests; sizes of bodies are in `orx_model::limits`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all. For a further one, one that has no request under way is closed; where
-    /// there is none, it waits until one ends.
+    /// Most connections in total. A further connection closes an idle one; if none is idle, it waits
+    /// until one ends.
     pub connections: usize,
-    /// Connections from one address. For a further one, one of its own that has no request under
-    /// way is closed; where there is none, the further one is.
+    /// Most connections from one address. A further connection closes an idle one of the address; if
+    /// none is idle, it is rejected.
     pub connections_per_peer: usize,
     /// From the start of a connection to the end of the TLS handshake.
     pub handshake_within: Duration,
-    /// From the end of one request to the last header of the next: an idle connection ends after
-    /// this too.
+    /// From the end of one request to the last header of the next. An idle connection ends after this.
     pub headers_within: Duration,
-    /// Headers of one request.
+    /// Most headers of one request.
     pub headers: usize,
-    /// Request line and headers, bytes.
+    /// Most bytes of the request line and headers.
     pub header_bytes: usize,
-    /// A body may come as slowly as this, bytes a second, once [`Self::body_grace`] has passed.
+    /// The minimum speed of a body, once [`Self::body_grace`] has passed.
     pub body_bytes_per_second: u32,
+    /// How long a body may take regardless of its speed.
     pub body_grace: Duration,
-    /// From the end of the headers to the start of the answer, the longest poll included.
+    /// From the end of the headers to the start of the answer. It includes the longest poll.
     pub answer_within: Duration,
-    /// An answer whose reader takes nothing for so long is given up.
+    /// A connection ends when a write makes no progress for this long.
     pub reader_within: Duration,
-    /// Long polls and streams at once.
+    /// Most long polls and streams at once.
     pub watchers: usize,
-    /// Tokens that one address may get wrong within [`Self::failures_within`].
+    /// How many wrong tokens within [`Self::failures_within`] bar an address.
     pub failures: u32,
+    /// The window in which wrong tokens are counted, from the first one.
     pub failures_within: Duration,
-    /// Addresses whose failures are remembered.
+    /// Most addresses whose wrong tokens are counted.
     pub failing_peers: usize,
-    /// What is under way when the server ends gets so long.
+    /// How long answers in flight may take when the server ends.
     pub last_answers: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Figures for Prometheus. Labels are bounded: routes are ours, queues are the largest few.
+//! Metrics for Prometheus. Labels are bounded: by the known routes, and by the largest queues.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// Queues with a label of their own; the rest are `other`.
-const QUEUES: usize = 100;
+/// Most queues with a label of their own; the rest are `other`.
+const QUEUES_MAX: usize = 100;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Request {
+struct RequestLabels {
     route: String,
     method: String,
     code: u32,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Jobs {
+struct JobLabels {
     queue: String,
     status: String,
 }
 
 pub(crate) struct Metrics {
-    requests: Family<Request, Counter>,
+    requests: Family<RequestLabels, Counter>,
     took: Histogram,
 }
 
@@ -54,13 +54,16 @@ impl Metrics {
             | Method::HEAD => method.as_str(),
             _ => "other",
         };
-        let request =
-            Request { route: route.to_owned(), method: method.to_owned(), code: u32::from(code) };
+        let request = RequestLabels {
+            route: route.to_owned(),
+            method: method.to_owned(),
+            code: u32::from(code),
+        };
         self.requests.get_or_create(&request).inc();
         self.took.observe(took.as_secs_f64());
     }
 
-    /// The whole page.
+    /// All metrics in the text format.
     pub(crate) async fn page(&self, panel: &ControlPanel) -> Result<String, orx_model::Problem> {
         let status = panel.cluster(&Caller::local()).await?;
         let mut queues = panel.queues(&Caller::local()).await?.queues;
@@ -72,11 +75,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("orx");
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register("http_request_seconds", "Time to answer", self.took.clone());
-        let jobs = Family::<Jobs, Gauge>::default();
-        for (place, queue) in queues.iter().enumerate() {
-            let name = if place < QUEUES { queue.queue.as_str() } else { "other" };
+        let jobs = Family::<JobLabels, Gauge>::default();
+        for (index, queue) in queues.iter().enumerate() {
+            let name = if index < QUEUES_MAX { queue.queue.as_str() } else { "other" };
             for status in JobStatus::ALL {
-                let labels = Jobs { queue: name.to_owned(), status: status.as_str().to_owned() };
+                let labels =
+                    JobLabels { queue: name.to_owned(), status: status.as_str().to_owned() };
                 jobs.get_or_create(&labels).inc_by(queue.counts.of(status) as i64);
             }
         }
@@ -93,7 +97,7 @@ impl Metrics {
                 "Schedules that are due beyond their tolerance and did not fire",
                 status.schedules.overdue,
             ),
-            ("workers_live", "Workers heard of within their lease", u64::from(status.workers_live)),
+            ("workers_live", "Workers whose lease has not expired", u64::from(status.workers_live)),
             ("slots", "Attempts that live workers run at once", u64::from(status.slots)),
             ("slots_active", "Slots of live workers that are busy", u64::from(status.active)),
             (

@@ -1,4 +1,5 @@
-//! Before every route: who calls by which name, a request id, a count, and a net under panics.
+//! Wraps every route: checks the head of the request, adds a request id, counts the request, and turns a
+//! panic into a problem document.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -14,39 +15,39 @@ use futures_util::FutureExt;
 use orx_model::secret::WORKER_SECRET;
 use orx_model::{Code, MessageId, Problem, wire};
 
-use crate::extract::Refusal;
+use crate::extract::ProblemResponse;
 use crate::peers::PeerAddrs;
-use crate::unread::Rest;
-use crate::{App, slow, token_expiry};
+use crate::request_body::UnreadBody;
+use crate::{App, token_expiry};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let busy = app.settings.tracker.begin();
+    let in_flight = app.settings.tracker.begin();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
-    let ends = request.extensions().get::<PeerAddrs>().copied();
+    let addrs = request.extensions().get::<PeerAddrs>().copied();
     let checked = check_head(&request)
-        .and_then(|()| check_caller(request.headers(), &app.settings.hosts, ends));
-    let (request, rest) = Rest::of(request);
+        .and_then(|()| check_host(request.headers(), &app.settings.hosts, addrs));
+    let (request, unread) = UnreadBody::of(request, &app.access.limits);
     let mut response = match checked {
         Err(problem) => {
             drop(request);
-            Refusal(problem).into_response()
+            ProblemResponse(problem).into_response()
         }
         Ok(()) => match AssertUnwindSafe(run(&app, request, next)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
-                tracing::error!(route = route.as_deref(), "a request broke its handler");
-                let detail = "this request broke the server's handler; others go on";
-                Refusal(Problem::new(Code::Internal, detail)).into_response()
+                tracing::error!(route = route.as_deref(), "the handler of a request panicked");
+                let detail = "the handler of this request panicked; the server goes on";
+                ProblemResponse(Problem::new(Code::Internal, detail)).into_response()
             }
         },
     };
-    drop(busy);
-    if let Some(rest) = rest
-        && !rest.read_out().await
+    drop(in_flight);
+    if let Some(unread) = unread
+        && !unread.read_rest().await
     {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -61,44 +62,44 @@ pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -
     let code = response.status().as_u16();
     if code == Code::RateLimited.http_status() {
         let now = (app.settings.now)();
-        let barred = ends.and_then(|e| app.guard.failures.barred(e.peer, now, &app.guard.limits));
+        let failures = &app.access.failures;
+        let barred = addrs.and_then(|it| failures.barred(it.peer, now, &app.access.limits));
         let seconds = barred.unwrap_or_default().as_secs() + 1;
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    // Only routes of ours make a label: what strangers ask for is one.
+    // Unknown routes share one label, so that callers cannot add labels.
     app.metrics.request(route.as_deref().unwrap_or("other"), &method, code, started.elapsed());
     response
 }
 
-/// The route's answer, if the token of the request lives as long.
+/// The answer of the route, or a problem if the token expires or the time is over before.
 async fn run(app: &App, request: Request, next: Next) -> Response {
     let token = token_expiry::token(request.headers());
-    let limits = &app.guard.limits;
-    let request = request.map(|body| slow::timed(body, limits));
+    let answer_within = app.access.limits.answer_within;
     tokio::select! {
-        // The answer first: a quick one sets no timer.
+        // In this order, so that a quick answer sets no timer.
         biased;
         response = next.run(request) => token_expiry::streamed(response, app.panel.clone(), token),
-        problem = token_expiry::over(app.panel.clone(), token.clone(), limits.answer_within) => {
-            Refusal(problem).into_response()
+        problem = token_expiry::over(app.panel.clone(), token.clone(), answer_within) => {
+            ProblemResponse(problem).into_response()
         }
     }
 }
 
-/// What two readers of one request could understand differently is refused.
+/// Rejects a request that two programs could understand differently.
 fn check_head(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let once = [HOST, AUTHORIZATION, CONTENT_TYPE];
     let ours = [wire::IDEMPOTENCY_KEY, WORKER_SECRET].map(HeaderName::from_static);
     for name in once.iter().chain(&ours) {
         if headers.get_all(name).iter().count() > 1 {
-            let detail = format!("the header `{name}` came more than once");
+            let detail = format!("the request has the header `{name}` more than once");
             return Err(Problem::new(Code::BadRequest, detail).hint("send it once"));
         }
     }
     if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
         return Err(Problem::new(Code::BadRequest, "the request has no `Host`")
-            .hint("send the name and port by which the server is called"));
+            .hint("send the name and port of the server"));
     }
     let named = request.uri().authority().map(axum::http::uri::Authority::as_str);
     let host = headers.get(HOST).map(HeaderValue::as_bytes);
@@ -109,12 +110,12 @@ fn check_head(request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A browser on this machine can reach loopback for any web page: a foreign name or an origin is
-/// such a page, and gets nothing, token or not.
-fn check_caller(
+/// Rejects requests of web pages, with or without a token: a browser on this machine can reach loopback
+/// for any page. Such a request has an `Origin`, or the name of the page's server in `Host`.
+fn check_host(
     headers: &HeaderMap,
     hosts: &[String],
-    ends: Option<PeerAddrs>,
+    addrs: Option<PeerAddrs>,
 ) -> Result<(), Problem> {
     if headers.contains_key(ORIGIN) {
         return Err(Problem::new(
@@ -128,9 +129,9 @@ fn check_caller(
         _ => host,
     };
     let loopback = ["localhost", "127.0.0.1", "[::1]"];
-    // The address that the connection came to is a name of ours that no page can make up.
+    // A page cannot choose the address to which the connection was made.
     let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let own = matches!((literal, ends), (Ok(ip), Some(ends)) if ip.to_canonical() == ends.own);
+    let own = matches!((literal, addrs), (Ok(ip), Some(addrs)) if ip.to_canonical() == addrs.own);
     if own || loopback.contains(&name) || hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         return Ok(());
     }
@@ -163,11 +164,11 @@ mod tests {
         let closing = tokio_util::sync::CancellationToken::new();
         let settings =
             ApiSettings { hosts: Vec::new(), tracker, worker_gateway: None, closing, now };
-        let guard = crate::Guard::new(crate::Limits::default());
-        App { panel, settings, metrics: Arc::default(), guard }
+        let access = crate::AccessControl::new(crate::Limits::default());
+        App { panel, settings, metrics: Arc::default(), access }
     }
 
-    async fn breaks() -> &'static str {
+    async fn panics() -> &'static str {
         panic!("on purpose")
     }
 
@@ -175,17 +176,17 @@ mod tests {
     async fn a_handler_that_panics_is_a_problem_and_the_server_goes_on() {
         let app = app();
         let router = axum::Router::new()
-            .route("/breaks", get(breaks))
+            .route("/panics", get(panics))
             .route("/works", get(|| async { "fine" }))
-            .layer(axum::middleware::from_fn_with_state(app.clone(), gate))
+            .layer(axum::middleware::from_fn_with_state(app.clone(), around))
             .with_state(app.clone());
         let call = |path: &str| {
             let request = Request::builder().uri(path).header("host", "localhost");
             router.clone().oneshot(request.body(Body::empty()).expect("a request"))
         };
-        let broken = call("/breaks").await.expect("an answer");
-        assert_eq!(broken.status(), 500);
-        let bytes = axum::body::to_bytes(broken.into_body(), 1 << 16).await.expect("a body");
+        let answer = call("/panics").await.expect("an answer");
+        assert_eq!(answer.status(), 500);
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 16).await.expect("a body");
         let problem: Problem = serde_json::from_slice(&bytes).expect("a problem");
         assert!(problem.code == Code::Internal && problem.request_id.is_some(), "{problem:?}");
         assert_eq!(call("/works").await.expect("an answer").status(), 200);

@@ -1,5 +1,5 @@
-//! Who is at the other end: how many connections each address has, and how many wrong tokens it has
-//! shown. The address is that of the connection; what a header says of it is not believed.
+//! Counts the connections of each peer address, and the wrong tokens from it. The address is that of the
+//! connection; headers are not trusted.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 
 use crate::limits::Limits;
 
-/// The two ends of the connection that a request came by.
+/// The two addresses of a request's connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerAddrs {
     pub(crate) peer: IpAddr,
     pub(crate) own: IpAddr,
 }
 
-/// An IPv6 host has a whole /64 to call from: that is one.
+/// The address by which a peer is counted: an IPv6 host may use a whole /64, which counts as one.
 pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
@@ -29,13 +29,13 @@ pub(crate) fn source(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Connections by address; no more addresses than connections.
+/// Counts connections by address.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionsPerIp {
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One connection of an address, until it is dropped.
+/// Counts as one connection of an address until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     peers: ConnectionsPerIp,
@@ -43,7 +43,7 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl ConnectionsPerIp {
-    /// `None`: the address has its full number.
+    /// `None` if the address has `most` connections already.
     pub(crate) fn enter(&self, address: IpAddr, most: usize) -> Option<ConnectionPermit> {
         let source = source(address);
         let mut open = self.open.lock();
@@ -68,15 +68,16 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Wrong tokens by address, within a window that starts with the first.
+/// Counts wrong tokens by address, within a window that begins with the first.
 #[derive(Debug, Default)]
-pub(crate) struct Failures {
+pub(crate) struct TokenFailures {
+    /// Begin of the window, and the count.
     seen: Mutex<HashMap<IpAddr, (Timestamp, u32)>>,
 }
 
-impl Failures {
-    /// Answers whether the address is barred from now on.
-    pub(crate) fn note(&self, address: IpAddr, now: Timestamp, limits: &Limits) -> bool {
+impl TokenFailures {
+    /// Records a wrong token. Returns whether it bars the address.
+    pub(crate) fn record(&self, address: IpAddr, now: Timestamp, limits: &Limits) -> bool {
         let window = limits.failures_within;
         let mut seen = self.seen.lock();
         let source = source(address);
@@ -92,7 +93,7 @@ impl Failures {
             seen.retain(|_, (since, _)| now.saturating_since(*since) < window);
         }
         if seen.len() >= limits.failing_peers {
-            // Whoever has failed least is the least loss.
+            // Forgets the address with the fewest failures.
             let least = seen.iter().min_by_key(|(_, (_, count))| *count).map(|(who, _)| *who);
             if let Some(least) = least {
                 seen.remove(&least);
@@ -102,7 +103,7 @@ impl Failures {
         limits.failures == 1
     }
 
-    /// How long the address must wait; `None` when it need not.
+    /// How long the address is barred; `None` if it is not.
     pub(crate) fn barred(
         &self,
         address: IpAddr,
@@ -130,36 +131,36 @@ mod tests {
 
     #[test]
     fn an_address_is_barred_after_its_failures_until_its_window_ends() {
-        let (failures, limits) = (Failures::default(), Limits::default());
+        let (failures, limits) = (TokenFailures::default(), Limits::default());
         for _ in 0..limits.failures {
             assert_eq!(failures.barred(ip("10.0.0.1"), at(1), &limits), None);
-            failures.note(ip("10.0.0.1"), at(1), &limits);
+            failures.record(ip("10.0.0.1"), at(1), &limits);
         }
         let left = failures.barred(ip("10.0.0.1"), at(11), &limits);
         assert_eq!(left, Some(Duration::from_secs(50)));
         assert_eq!(failures.barred(ip("10.0.0.2"), at(11), &limits), None);
         assert_eq!(failures.barred(ip("10.0.0.1"), at(61), &limits), None);
-        failures.note(ip("10.0.0.1"), at(61), &limits);
+        failures.record(ip("10.0.0.1"), at(61), &limits);
         assert_eq!(failures.barred(ip("10.0.0.1"), at(61), &limits), None);
     }
 
     #[test]
     fn a_host_with_many_addresses_is_one_and_the_table_is_bounded() {
-        let failures = Failures::default();
+        let failures = TokenFailures::default();
         let limits = Limits { failures: 2, failing_peers: 8, ..Limits::default() };
-        failures.note(ip("2001:db8::1"), at(0), &limits);
-        failures.note(ip("2001:db8::2"), at(0), &limits);
+        failures.record(ip("2001:db8::1"), at(0), &limits);
+        failures.record(ip("2001:db8::2"), at(0), &limits);
         assert!(failures.barred(ip("2001:db8::3"), at(0), &limits).is_some());
         for last in 0..200_u8 {
-            failures.note(ip(&format!("10.0.0.{last}")), at(0), &limits);
+            failures.record(ip(&format!("10.0.0.{last}")), at(0), &limits);
         }
         assert_eq!(failures.seen.lock().len(), 8);
-        // A flood from elsewhere does not let off who has failed more.
+        // A flood from other addresses does not forget one with more failures.
         assert!(failures.barred(ip("2001:db8::3"), at(0), &limits).is_some());
     }
 
     #[test]
-    fn connections_are_counted_by_address_and_given_back() {
+    fn connections_are_counted_by_address_and_released() {
         let peers = ConnectionsPerIp::default();
         let first = peers.enter(ip("10.0.0.1"), 2);
         let second = peers.enter(ip("::ffff:10.0.0.1"), 2);

@@ -1,4 +1,4 @@
-//! The routes, with their documents.
+//! The routes, with their descriptions.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,15 +21,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::extract::{
-    Admin, Answer, Auth, Json, Params, Part, Refusal, Service, json, need_type, ok, parse,
+    AdminCaller, Auth, HandlerResult, JsonBody, PathParam, ProblemResponse, QueryParams,
+    ServiceCaller, json, need_type, ok, parse,
 };
-use crate::middleware::gate;
+use crate::middleware::around;
 use crate::{App, gateway};
 
-/// A log that is followed while the server ends.
+/// How long a followed log goes on when the server ends.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Chunks of a streamed answer that wait for a slow reader.
-const STREAMED: usize = 4;
+/// Most chunks of a batch's answer that wait for a slow reader.
+const BATCH_CHUNKS: usize = 4;
 
 fn documented() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(crate::document::start())
@@ -68,52 +69,52 @@ pub(crate) fn router(app: App) -> Router {
     router
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        // In front of all, so that the fallbacks stand behind it too.
-        .layer(axum::middleware::from_fn_with_state(app.clone(), gate))
+        // The outermost layer, so that it wraps the fallbacks too.
+        .layer(axum::middleware::from_fn_with_state(app.clone(), around))
         .with_state(app)
 }
 
-/// The description of the API, as it is served and checked in.
+/// The OpenAPI description, as it is served and checked in.
 #[must_use]
 pub fn openapi_json() -> String {
     let (_, document) = documented().split_for_parts();
     crate::document::finish(document)
 }
 
-async fn no_route(request: Request) -> Refusal {
+async fn no_route(request: Request) -> ProblemResponse {
     let path: String = request.uri().path().chars().take(200).collect();
-    Refusal(
+    ProblemResponse(
         Problem::new(Code::NotFound, format!("there is no route `{path}`"))
             .hint("`/openapi.json` describes all of them"),
     )
 }
 
-async fn wrong_method(request: Request) -> Refusal {
+async fn wrong_method(request: Request) -> ProblemResponse {
     let path: String = request.uri().path().chars().take(200).collect();
-    let detail = format!("`{path}` does not take {}", request.method());
-    Refusal(Problem::new(Code::MethodNotAllowed, detail))
+    let detail = format!("`{path}` does not accept {}", request.method());
+    ProblemResponse(Problem::new(Code::MethodNotAllowed, detail))
 }
 
-/// Accept a job. Answered when it is on disk.
+/// Enqueue a job. The answer comes once the job is on disk.
 #[utoipa::path(
     post, path = wire::path::JOBS, tag = "jobs", request_body = EnqueueRequest,
     params(("idempotency-key" = Option<String>, Header, description = "as `key` of the body")),
     responses(
         (status = 201, body = EnqueueAnswer, description = "accepted"),
-        (status = 200, body = EnqueueAnswer, description = "the key was known: the job it made"),
+        (status = 200, body = EnqueueAnswer, description = "the key was used before: the job that it made"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn enqueue(
     State(app): State<App>,
-    Service(caller): Service,
+    ServiceCaller(caller): ServiceCaller,
     headers: HeaderMap,
-    Json(mut request): Json<EnqueueRequest>,
-) -> Answer<Response> {
+    JsonBody(mut request): JsonBody<EnqueueRequest>,
+) -> HandlerResult<Response> {
     if let Some(key) = headers.get(wire::IDEMPOTENCY_KEY) {
         let key = key.to_str().map_err(|_| {
-            Problem::new(Code::BadRequest, "the header `idempotency-key` is no plain text")
+            Problem::new(Code::BadRequest, "the header `idempotency-key` is not plain text")
         })?;
         if request.key.as_deref().is_some_and(|own| own != key) {
             let detail = "the header `idempotency-key` and `key` differ";
@@ -126,7 +127,7 @@ async fn enqueue(
     Ok(json(status, &answer))
 }
 
-/// Accept many jobs: NDJSON in, NDJSON out, answered line by line in order.
+/// Enqueue many jobs. Request and answer are NDJSON: a line of the answer for each line, in order.
 #[utoipa::path(
     post, path = wire::path::JOBS_BATCH, tag = "jobs",
     request_body(content = EnqueueRequest, content_type = "application/x-ndjson"),
@@ -138,12 +139,12 @@ async fn enqueue(
 )]
 async fn enqueue_batch(
     State(app): State<App>,
-    Service(caller): Service,
+    ServiceCaller(caller): ServiceCaller,
     request: Request,
-) -> Answer<Response> {
+) -> HandlerResult<Response> {
     need_type(request.headers(), "application/x-ndjson")?;
     let mut body = request.into_body().into_data_stream();
-    let (to, answers) = tokio::sync::mpsc::channel::<Bytes>(STREAMED);
+    let (to, answers) = tokio::sync::mpsc::channel::<Bytes>(BATCH_CHUNKS);
     tokio::spawn(async move {
         let mut reader = Lines::default();
         let mut number = 0_u64;
@@ -153,16 +154,16 @@ async fn enqueue_batch(
                     reader.push(&bytes);
                     false
                 }
-                // Cut off: what came whole is taken, the rest was never a line.
+                // The connection was lost: whole lines were enqueued, the rest is not a line.
                 Some(Err(_)) => return,
                 None => true,
             };
             while let Some(lines) = reader.take(ended) {
                 let requests = lines.into_iter().map(|line| parse_line(&line)).collect::<Vec<_>>();
                 let count = requests.len() as u64;
-                let told = app.panel.enqueue_batch(&caller, requests, number + 1).await;
+                let answers = app.panel.enqueue_batch(&caller, requests, number + 1).await;
                 number += count;
-                if to.send(ndjson(&told)).await.is_err() {
+                if to.send(ndjson(&answers)).await.is_err() {
                     return;
                 }
             }
@@ -173,10 +174,10 @@ async fn enqueue_batch(
                     created: None,
                     error: Some(Problem::new(
                         Code::TooLarge,
-                        "a line, or the whole batch, is too large; what follows was not read",
+                        "a line, or the whole batch, is too large; the rest was not read",
                     )),
                 };
-                // Nobody may be left to hear it.
+                // The client may have gone.
                 let _ = to.send(ndjson(&[line])).await;
                 return;
             }
@@ -263,25 +264,25 @@ impl Lines {
 async fn list(
     State(app): State<App>,
     Auth(caller): Auth,
-    Params(query): Params<ListQuery>,
-) -> Answer<Response> {
+    QueryParams(query): QueryParams<ListQuery>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.list(&caller, &query).await?))
 }
 
-/// Cancel jobs: what waits at once, what runs by asking its worker.
+/// Cancel jobs: those that have not started at once, running ones through their workers.
 #[utoipa::path(
     post, path = wire::path::JOBS_CANCEL, tag = "jobs", request_body = ChangeRequest,
     responses(
-        (status = 200, body = ChangeAnswer, description = "what became of each job"),
+        (status = 200, body = ChangeAnswer, description = "what changed, for each job"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn cancel(
     State(app): State<App>,
-    Service(caller): Service,
-    Json(request): Json<ChangeRequest>,
-) -> Answer<Response> {
+    ServiceCaller(caller): ServiceCaller,
+    JsonBody(request): JsonBody<ChangeRequest>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.cancel(&caller, request).await?))
 }
 
@@ -295,11 +296,15 @@ async fn cancel(
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn get(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Answer<Response> {
+async fn get(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    PathParam(job): PathParam,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.get(&caller, &job).await?))
 }
 
-/// Wait until a job has ended, or is in a status.
+/// Wait until a job is final or in a status.
 #[utoipa::path(
     get, path = wire::path::JOB_WAIT, tag = "jobs",
     params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key"), WaitQuery),
@@ -312,14 +317,14 @@ async fn get(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Ans
 async fn wait(
     State(app): State<App>,
     Auth(caller): Auth,
-    Part(job): Part,
-    Params(query): Params<WaitQuery>,
-) -> Answer<Response> {
-    let _place = app.guard.watch()?;
+    PathParam(job): PathParam,
+    QueryParams(query): QueryParams<WaitQuery>,
+) -> HandlerResult<Response> {
+    let _permit = app.access.admit_watcher()?;
     Ok(ok(&app.panel.wait(&caller, &job, &query).await?))
 }
 
-/// What a job printed and logged, as NDJSON; with `follow` until it has ended.
+/// Read the log of a job as NDJSON; with `follow` until the job is final.
 #[utoipa::path(
     get, path = wire::path::JOB_LOGS, tag = "jobs",
     params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key"), LogsQuery),
@@ -332,14 +337,14 @@ async fn wait(
 async fn logs(
     State(app): State<App>,
     Auth(caller): Auth,
-    Part(job): Part,
-    Params(query): Params<LogsQuery>,
-) -> Answer<Response> {
-    let place = app.guard.watch()?;
-    let busy = app.settings.tracker.begin();
+    PathParam(job): PathParam,
+    QueryParams(query): QueryParams<LogsQuery>,
+) -> HandlerResult<Response> {
+    let permit = app.access.admit_watcher()?;
+    let in_flight = app.settings.tracker.begin();
     let events = app.panel.logs(&caller, &job, &query).await?;
-    // Cut off, its reader goes on from the same place, here or elsewhere. What ends with the server
-    // has a moment to say so.
+    // When the server ends, the stream goes on for a moment: a job that ends with the server is seen to
+    // end. Afterwards the reader continues from its cursor, here or at another node.
     let closing = app.settings.closing.clone();
     let cut = async move {
         closing.cancelled().await;
@@ -347,16 +352,16 @@ async fn logs(
     };
     let events = events.take_until(Box::pin(cut));
     let lines = events.map(move |event| {
-        // Lives as long as the stream does.
-        let _ = (&busy, &place);
-        // An error in the middle ends the stream without `end`: the reader asks again.
+        // The stream owns both until its end.
+        let _ = (&in_flight, &permit);
+        // An error ends the stream without `end`: the reader tries again.
         event.map(|event| ndjson(&[event])).map_err(std::io::Error::other)
     });
     let kind = [(CONTENT_TYPE, "application/x-ndjson")];
     Ok((StatusCode::OK, kind, Body::from_stream(lines)).into_response())
 }
 
-/// The result a job gave.
+/// The result of a job.
 #[utoipa::path(
     get, path = wire::path::JOB_RESULT, tag = "jobs",
     params(("job" = String, Path, description = "an id, an attempt of it such as `1423.2`, or `key:` and an idempotency key")),
@@ -366,24 +371,28 @@ async fn logs(
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn result(State(app): State<App>, Auth(caller): Auth, Part(job): Part) -> Answer<Response> {
+async fn result(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    PathParam(job): PathParam,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.result(&caller, &job).await?))
 }
 
-/// Run jobs again that have ended.
+/// Retry final jobs.
 #[utoipa::path(
     post, path = wire::path::JOBS_RETRY, tag = "admin", request_body = ChangeRequest,
     responses(
-        (status = 200, body = ChangeAnswer, description = "what became of each job"),
+        (status = 200, body = ChangeAnswer, description = "what changed, for each job"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn retry(
     State(app): State<App>,
-    Admin(caller): Admin,
-    Json(request): Json<ChangeRequest>,
-) -> Answer<Response> {
+    AdminCaller(caller): AdminCaller,
+    JsonBody(request): JsonBody<ChangeRequest>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.retry(&caller, request).await?))
 }
 
@@ -396,7 +405,7 @@ async fn retry(
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn queues(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+async fn queues(State(app): State<App>, Auth(caller): Auth) -> HandlerResult<Response> {
     Ok(ok(&app.panel.queues(&caller).await?))
 }
 
@@ -410,11 +419,15 @@ async fn queues(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> 
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn queue(State(app): State<App>, Auth(caller): Auth, Part(name): Part) -> Answer<Response> {
+async fn queue(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    PathParam(name): PathParam,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.queue(&caller, &name).await?))
 }
 
-/// Jobs that used up their tries, newest first, by pages.
+/// Dead letters, newest first, by pages.
 #[utoipa::path(
     get, path = wire::path::DEAD_LETTERS, tag = "admin", params(ListQuery),
     responses(
@@ -426,42 +439,42 @@ async fn queue(State(app): State<App>, Auth(caller): Auth, Part(name): Part) -> 
 async fn dead_letters(
     State(app): State<App>,
     Auth(caller): Auth,
-    Params(query): Params<ListQuery>,
-) -> Answer<Response> {
+    QueryParams(query): QueryParams<ListQuery>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.dead_letters(&caller, &query).await?))
 }
 
-/// Run the jobs of dead letters again.
+/// Retry the jobs of dead letters.
 #[utoipa::path(
     post, path = wire::path::DEAD_LETTERS_RETRY, tag = "admin", request_body = ChangeRequest,
     responses(
-        (status = 200, body = ChangeAnswer, description = "what became of each job"),
+        (status = 200, body = ChangeAnswer, description = "what changed, for each job"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn retry_dead(
     State(app): State<App>,
-    Admin(caller): Admin,
-    Json(request): Json<ChangeRequest>,
-) -> Answer<Response> {
+    AdminCaller(caller): AdminCaller,
+    JsonBody(request): JsonBody<ChangeRequest>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.retry_dead(&caller, request).await?))
 }
 
-/// Forget dead letters; their jobs stay in the history.
+/// Delete dead letters. Their jobs stay in the history.
 #[utoipa::path(
     post, path = wire::path::DEAD_LETTERS_DELETE, tag = "admin", request_body = ChangeRequest,
     responses(
-        (status = 200, body = ChangeAnswer, description = "what became of each dead letter"),
+        (status = 200, body = ChangeAnswer, description = "what changed, for each dead letter"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn delete_dead(
     State(app): State<App>,
-    Admin(caller): Admin,
-    Json(request): Json<ChangeRequest>,
-) -> Answer<Response> {
+    AdminCaller(caller): AdminCaller,
+    JsonBody(request): JsonBody<ChangeRequest>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.delete_dead(&caller, request).await?))
 }
 
@@ -474,51 +487,55 @@ async fn delete_dead(
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn workers(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+async fn workers(State(app): State<App>, Auth(caller): Auth) -> HandlerResult<Response> {
     Ok(ok(&app.panel.workers(&caller).await?))
 }
 
-/// One worker with what it runs, by its name or the first digits of its incarnation.
+/// One worker with its attempts, by its name or the first digits of its incarnation.
 #[utoipa::path(
     get, path = wire::path::WORKER, tag = "admin",
     params(("worker" = String, Path)),
     responses(
-        (status = 200, body = WorkerDetail, description = "the worker with what it runs"),
+        (status = 200, body = WorkerDetail, description = "the worker with its attempts"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn worker(State(app): State<App>, Auth(caller): Auth, Part(name): Part) -> Answer<Response> {
+async fn worker(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    PathParam(name): PathParam,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.worker(&caller, &name).await?))
 }
 
-/// Drain workers, let them work again, or give them up.
+/// Drain, resume or fence workers.
 #[utoipa::path(
     post, path = wire::path::WORKERS_ORDER, tag = "admin", request_body = WorkersOrderRequest,
     responses(
-        (status = 200, body = WorkersOrderAnswer, description = "what became of the order for each worker"),
+        (status = 200, body = WorkersOrderAnswer, description = "for each worker, whether it got the directive"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn order_workers(
     State(app): State<App>,
-    Admin(caller): Admin,
-    Json(request): Json<WorkersOrderRequest>,
-) -> Answer<Response> {
+    AdminCaller(caller): AdminCaller,
+    JsonBody(request): JsonBody<WorkersOrderRequest>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.order_workers(&caller, request).await?))
 }
 
-/// The whole: counts, workers, what needs a person.
+/// The status of the cluster: counts, nodes, workers, links, and what needs attention.
 #[utoipa::path(
     get, path = wire::path::CLUSTER, tag = "admin",
     responses(
-        (status = 200, body = ClusterStatus, description = "the whole"),
+        (status = 200, body = ClusterStatus, description = "the status of the cluster"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn cluster(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+async fn cluster(State(app): State<App>, Auth(caller): Auth) -> HandlerResult<Response> {
     Ok(ok(&app.panel.cluster(&caller).await?))
 }
 
@@ -528,47 +545,47 @@ async fn cluster(State(app): State<App>, Auth(caller): Auth) -> Answer<Response>
     responses((status = 200, content_type = "application/json", description = "this document")),
 )]
 async fn openapi() -> Response {
-    // Made once: it is given to whoever asks.
+    // Made once, because callers without a token may request it.
     static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(openapi_json);
     (StatusCode::OK, [(CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
-/// The process lives.
+/// Whether the process is alive.
 #[utoipa::path(
     get, path = wire::path::HEALTHZ, tag = "server", security(()),
-    responses((status = 200, content_type = "text/plain", description = "it lives")),
+    responses((status = 200, content_type = "text/plain", description = "it is alive")),
 )]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The store takes writes, this node hears its workers and the other nodes, and it is not stopping. The
-/// answer names each link, and since when it is connected.
+/// Whether the node is ready: the store accepts writes, the links to workers and other nodes are
+/// connected, and the node does not stop. The answer names each link and since when it is connected.
 #[utoipa::path(
     get, path = wire::path::READYZ, tag = "server", security(()),
     responses(
-        (status = 200, content_type = "text/plain", description = "the store takes writes, and the links are connected"),
+        (status = 200, content_type = "text/plain", description = "the node is ready"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn readyz(State(app): State<App>) -> Answer<String> {
-    app.panel.well()?;
-    let links = app.panel.hears()?;
-    app.guard.ready.check(&app.panel).await?;
+async fn readyz(State(app): State<App>) -> HandlerResult<String> {
+    app.panel.check_condition()?;
+    let links = app.panel.check_links()?;
+    app.access.store_check.check(&app.panel).await?;
     Ok(format!("ok\n{links}"))
 }
 
-/// Figures for Prometheus.
+/// Metrics for Prometheus.
 #[utoipa::path(
     get, path = wire::path::METRICS, tag = "server",
     responses(
-        (status = 200, content_type = "text/plain", description = "figures in the format of OpenMetrics"),
+        (status = 200, content_type = "text/plain", description = "metrics in the format of OpenMetrics"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn metrics(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+async fn metrics(State(app): State<App>, Auth(caller): Auth) -> HandlerResult<Response> {
     caller.need(orx_control::Scope::Read)?;
     let text = app.metrics.page(&app.panel).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

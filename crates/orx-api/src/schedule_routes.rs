@@ -14,7 +14,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::extract::{Admin, Answer, Auth, Json, Params, Part, Service, json, ok};
+use crate::extract::{
+    AdminCaller, Auth, HandlerResult, JsonBody, PathParam, QueryParams, ServiceCaller, json, ok,
+};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -27,22 +29,22 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(resume_schedule))
 }
 
-/// Make a schedule. Answered when it is on disk.
+/// Add a schedule. The answer comes once it is on disk.
 #[utoipa::path(
     post, path = path::SCHEDULES, tag = "schedules", request_body = ScheduleSpec,
     responses(
-        (status = 201, body = ScheduleChangeAnswer, description = "made"),
+        (status = 201, body = ScheduleChangeAnswer, description = "added"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn add_schedule(
     State(app): State<App>,
-    Service(caller): Service,
-    Json(request): Json<ScheduleSpec>,
-) -> Answer<Response> {
-    let made = app.panel.add_schedule(&caller, request).await?;
-    Ok(json(StatusCode::CREATED, &made))
+    ServiceCaller(caller): ServiceCaller,
+    JsonBody(request): JsonBody<ScheduleSpec>,
+) -> HandlerResult<Response> {
+    let added = app.panel.add_schedule(&caller, request).await?;
+    Ok(json(StatusCode::CREATED, &added))
 }
 
 /// Schedules by id, by pages.
@@ -57,8 +59,8 @@ async fn add_schedule(
 async fn list_schedules(
     State(app): State<App>,
     Auth(caller): Auth,
-    Params(query): Params<SchedulesQuery>,
-) -> Answer<Response> {
+    QueryParams(query): QueryParams<SchedulesQuery>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.schedules(&caller, &query).await?))
 }
 
@@ -74,51 +76,51 @@ async fn list_schedules(
 async fn get_schedule(
     State(app): State<App>,
     Auth(caller): Auth,
-    Part(id): Part,
-) -> Answer<Response> {
+    PathParam(id): PathParam,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.schedule(&caller, &id).await?))
 }
 
-/// Make a schedule, or change it into this one.
+/// Add a schedule, or replace the one with this id.
 #[utoipa::path(
     put, path = path::SCHEDULE, tag = "schedules", request_body = PutScheduleRequest, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = ScheduleChangeAnswer, description = "changed, or as it was"),
-        (status = 201, body = ScheduleChangeAnswer, description = "it was made"),
+        (status = 200, body = ScheduleChangeAnswer, description = "changed, or unchanged"),
+        (status = 201, body = ScheduleChangeAnswer, description = "added"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn put_schedule(
     State(app): State<App>,
-    Service(caller): Service,
-    Part(id): Part,
-    Json(request): Json<PutScheduleRequest>,
-) -> Answer<Response> {
+    ServiceCaller(caller): ServiceCaller,
+    PathParam(id): PathParam,
+    JsonBody(request): JsonBody<PutScheduleRequest>,
+) -> HandlerResult<Response> {
     let answer = app.panel.put_schedule(&caller, &id, request).await?;
-    let made = answer.change == ScheduleChanged::Created && !answer.dry_run;
-    Ok(json(if made { StatusCode::CREATED } else { StatusCode::OK }, &answer))
+    let added = answer.change == ScheduleChanged::Created && !answer.dry_run;
+    Ok(json(if added { StatusCode::CREATED } else { StatusCode::OK }, &answer))
 }
 
-/// Change what is named of a schedule.
+/// Change some fields of a schedule.
 #[utoipa::path(
     patch, path = path::SCHEDULE, tag = "schedules", request_body = SetScheduleRequest, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = ScheduleChangeAnswer, description = "changed, or as it was"),
+        (status = 200, body = ScheduleChangeAnswer, description = "changed, or unchanged"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn set_schedule(
     State(app): State<App>,
-    Service(caller): Service,
-    Part(id): Part,
-    Json(request): Json<SetScheduleRequest>,
-) -> Answer<Response> {
+    ServiceCaller(caller): ServiceCaller,
+    PathParam(id): PathParam,
+    JsonBody(request): JsonBody<SetScheduleRequest>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.set_schedule(&caller, &id, request).await?))
 }
 
-/// Remove a schedule with its ledger; the jobs that it made stay.
+/// Remove a schedule and its ledger. Its jobs stay.
 #[utoipa::path(
     delete, path = path::SCHEDULE, tag = "schedules", params(("schedule" = String, Path, description = "an id"), RemoveScheduleQuery),
     responses(
@@ -130,9 +132,9 @@ async fn set_schedule(
 async fn remove_schedule(
     State(app): State<App>,
     Auth(caller): Auth,
-    Part(id): Part,
-    Params(query): Params<RemoveScheduleQuery>,
-) -> Answer<Response> {
+    PathParam(id): PathParam,
+    QueryParams(query): QueryParams<RemoveScheduleQuery>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.remove_schedule(&caller, &id, query.version).await?))
 }
 
@@ -148,50 +150,50 @@ async fn remove_schedule(
 async fn list_slots(
     State(app): State<App>,
     Auth(caller): Auth,
-    Part(id): Part,
-    Params(query): Params<SlotsQuery>,
-) -> Answer<Response> {
+    PathParam(id): PathParam,
+    QueryParams(query): QueryParams<SlotsQuery>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.schedule_slots(&caller, &id, &query).await?))
 }
 
-/// Run a schedule now, beside its due times.
+/// Run a schedule now, in addition to its due times.
 #[utoipa::path(
     post, path = path::TRIGGER, tag = "schedules", request_body = ScheduleOrder, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 201, body = TriggerAnswer, description = "the run that was made"),
+        (status = 201, body = TriggerAnswer, description = "the job of the run"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn trigger_schedule(
     State(app): State<App>,
-    Service(caller): Service,
-    Part(id): Part,
-    Json(request): Json<ScheduleOrder>,
-) -> Answer<Response> {
-    let made = app.panel.trigger_schedule(&caller, &id, request).await?;
-    Ok(json(StatusCode::CREATED, &made))
+    ServiceCaller(caller): ServiceCaller,
+    PathParam(id): PathParam,
+    JsonBody(request): JsonBody<ScheduleOrder>,
+) -> HandlerResult<Response> {
+    let run = app.panel.trigger_schedule(&caller, &id, request).await?;
+    Ok(json(StatusCode::CREATED, &run))
 }
 
-/// Run the due times of a stretch that made no job.
+/// Run the due times of a time range that made no job.
 #[utoipa::path(
     post, path = path::BACKFILL, tag = "schedules", request_body = BackfillRequest, params(("schedule" = String, Path, description = "an id")),
     responses(
-        (status = 200, body = BackfillAnswer, description = "the runs that were made"),
+        (status = 200, body = BackfillAnswer, description = "the runs with their jobs"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn backfill_schedule(
     State(app): State<App>,
-    Service(caller): Service,
-    Part(id): Part,
-    Json(request): Json<BackfillRequest>,
-) -> Answer<Response> {
+    ServiceCaller(caller): ServiceCaller,
+    PathParam(id): PathParam,
+    JsonBody(request): JsonBody<BackfillRequest>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.backfill_schedule(&caller, &id, request).await?))
 }
 
-/// Let a schedule rest: nothing of it fires until it is resumed.
+/// Pause a schedule: it does not fire until it is resumed.
 #[utoipa::path(
     post, path = path::PAUSE, tag = "admin", request_body = ScheduleOrder, params(("schedule" = String, Path, description = "an id")),
     responses(
@@ -202,14 +204,14 @@ async fn backfill_schedule(
 )]
 async fn pause_schedule(
     State(app): State<App>,
-    Admin(caller): Admin,
-    Part(id): Part,
-    Json(request): Json<ScheduleOrder>,
-) -> Answer<Response> {
+    AdminCaller(caller): AdminCaller,
+    PathParam(id): PathParam,
+    JsonBody(request): JsonBody<ScheduleOrder>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.pause_schedule(&caller, &id, request).await?))
 }
 
-/// Let a schedule go on. What came due meanwhile is skipped.
+/// Resume a schedule. Due times that passed meanwhile are skipped.
 #[utoipa::path(
     post, path = path::RESUME, tag = "admin", request_body = ScheduleOrder, params(("schedule" = String, Path, description = "an id")),
     responses(
@@ -220,9 +222,9 @@ async fn pause_schedule(
 )]
 async fn resume_schedule(
     State(app): State<App>,
-    Admin(caller): Admin,
-    Part(id): Part,
-    Json(request): Json<ScheduleOrder>,
-) -> Answer<Response> {
+    AdminCaller(caller): AdminCaller,
+    PathParam(id): PathParam,
+    JsonBody(request): JsonBody<ScheduleOrder>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.resume_schedule(&caller, &id, request).await?))
 }

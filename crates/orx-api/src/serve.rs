@@ -1,4 +1,4 @@
-//! Connections: how many, how slow, how they are encrypted, and how they end.
+//! Serves connections: bounds their number and slowness, encrypts them, and ends them.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,35 +20,38 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::idle::{Answering, Idle, Line};
+use crate::idle_connections::{ActiveBody, IdleConnections, TrackedConnection};
 use crate::limits::Limits;
 use crate::peers::{ConnectionsPerIp, PeerAddrs};
-use crate::slow::Read;
 use crate::tls::Tls;
+use crate::write_timeout::WriteTimeoutIo;
 
-/// Whoever is sent away has so long to read why.
-const FAREWELL: Duration = Duration::from_secs(1);
-const FAREWELL_BYTES: u64 = 64 * 1024;
-/// For so long, and so much, a connection is read on that ends with its last answer.
+/// How long a rejected client may take to read the reason.
+const REJECT_WAIT: Duration = Duration::from_secs(1);
+/// How much of a rejected client's request is read, so that it gets to the reason.
+const REJECT_BYTES: u64 = 64 * 1024;
+/// How long a connection is read after its last answer.
 const LINGER: Duration = Duration::from_secs(5);
+/// How much of it is read.
 const LINGER_BYTES: u64 = 16 * 1024 * 1024;
-/// Full addresses are told of in the log no more often than this.
-const TELL_EVERY: Duration = Duration::from_secs(10);
-/// Where all connections have requests under way, whether one has fallen silent is looked at so often.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The shortest time between two log lines about addresses with too many connections.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+/// How often a full server looks for a connection that became idle.
+const IDLE_CHECK: Duration = Duration::from_millis(20);
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
 pub struct Serving {
+    /// The limits of connections.
     pub limits: Limits,
     /// `None`: without encryption.
     pub tls: Option<Arc<Tls>>,
 }
 
-/// Serves until `stop`; then takes no more and ends when the answers under way are out.
+/// Serves until `stop`; then accepts no connection and returns when the answers in flight are sent.
 ///
-/// axum's own `serve` has no limit for connections and none for slow ones, so hyper, which is under
-/// it, is used directly.
+/// It uses hyper directly, because axum's `serve` limits neither the number of connections nor slow
+/// ones.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -59,98 +62,106 @@ pub async fn serve(
     let permits = Arc::new(Semaphore::new(limits.connections));
     let peers = ConnectionsPerIp::default();
     let connections = TaskTracker::new();
-    let shared = Arc::new(Shared { limits, tls, router, stop: stop.clone() });
-    let idle = Idle::default();
-    let mut told = None;
+    let server = Arc::new(Server { limits, tls, router, stop: stop.clone() });
+    let idle = IdleConnections::default();
+    let mut logged = None;
     loop {
         let (stream, address) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Out of descriptors, mostly: others end, then it goes on.
-                    tracing::warn!(%error, "could not take a connection");
+                    // Mostly for want of descriptors, until other connections end.
+                    tracing::warn!(%error, "could not accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             },
         };
-        let most = shared.limits.connections_per_peer;
-        let mut place = peers.enter(address.ip(), most);
-        if place.is_none() && idle.make_room(Some(address.ip())) {
-            place = peers.enter(address.ip(), most);
+        let most = server.limits.connections_per_peer;
+        let mut of_address = peers.enter(address.ip(), most);
+        if of_address.is_none() && idle.close_one(Some(address.ip())) {
+            of_address = peers.enter(address.ip(), most);
         }
-        let Some(place) = place else {
+        let Some(of_address) = of_address else {
             let now = tokio::time::Instant::now();
-            if told.is_none_or(|at| now.duration_since(at) >= TELL_EVERY) {
-                told = Some(now);
+            if logged.is_none_or(|at| now.duration_since(at) >= LOG_EVERY) {
+                logged = Some(now);
                 tracing::warn!(peer = %address.ip(), "an address has too many connections");
             }
-            if shared.tls.is_none() {
+            if server.tls.is_none() {
                 reject_connection(stream);
             }
             continue;
         };
-        let permit = tokio::select! {
+        let total = tokio::select! {
             () = stop.cancelled() => break,
-            permit = room_for_one(&permits, &idle) => permit,
+            total = acquire(&permits, &idle) => total,
         };
-        let Ok(permit) = permit else { break };
+        let Ok(total) = total else { break };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
-        let shared = Arc::clone(&shared);
-        let line = idle.line(address.ip(), permit, place);
+        let server = Arc::clone(&server);
+        let connection = idle.track(address.ip(), total, of_address);
         connections.spawn(async move {
             tokio::select! {
-                () = line.closed() => tracing::debug!(peer = %address, "an idle connection made room"),
-                () = shared.connection(stream, address, &line) => {}
+                () = connection.closed() => {
+                    tracing::debug!(peer = %address, "closed an idle connection for another");
+                }
+                () = server.connection(stream, address, &connection) => {}
             }
         });
     }
     connections.close();
-    let last_answers = shared.limits.last_answers;
+    let last_answers = server.limits.last_answers;
     if tokio::time::timeout(last_answers, connections.wait()).await.is_err() {
-        tracing::warn!(open = connections.len(), "ending with answers under way");
+        tracing::warn!(open = connections.len(), "ending with answers in flight");
     }
 }
 
-/// A place for one more connection: one that is free, that an idle connection gives up now, or that
-/// one gives up as soon as it falls silent or ends.
-async fn room_for_one(
+/// Acquires a permit for one more connection: a free one, or that of a connection that is idle, becomes
+/// idle or ends.
+async fn acquire(
     permits: &Arc<Semaphore>,
-    idle: &Idle,
+    idle: &IdleConnections,
 ) -> Result<OwnedSemaphorePermit, AcquireError> {
     loop {
         if permits.available_permits() == 0 {
-            idle.make_room(None);
+            idle.close_one(None);
         }
         let permit = Arc::clone(permits).acquire_owned();
-        if let Ok(permit) = tokio::time::timeout(LOOK_AGAIN, permit).await {
+        if let Ok(permit) = tokio::time::timeout(IDLE_CHECK, permit).await {
             return permit;
         }
     }
 }
 
-struct Shared {
+/// What all connections share.
+struct Server {
     limits: Limits,
     tls: Option<Arc<Tls>>,
     router: Router,
     stop: CancellationToken,
 }
 
-impl Shared {
-    async fn connection(&self, stream: TcpStream, address: SocketAddr, line: &Arc<Line>) {
+impl Server {
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        tracked: &Arc<TrackedConnection>,
+    ) {
         let own = stream.local_addr().map_or(address.ip(), |own| own.ip());
-        let ends = PeerAddrs { peer: address.ip().to_canonical(), own: own.to_canonical() };
-        let within = self.limits.reader_within;
+        let addrs = PeerAddrs { peer: address.ip().to_canonical(), own: own.to_canonical() };
+        let timeout = self.limits.reader_within;
         let Some(tls) = &self.tls else {
-            return self.converse(Read::new(stream, within), ends, line).await;
+            return self.serve_http(WriteTimeoutIo::new(stream, timeout), addrs, tracked).await;
         };
         let handshake = async {
             let mut first = [0_u8; 1];
             let read = stream.peek(&mut first).await?;
-            // A TLS record begins with its kind, a small number; HTTP with a letter.
+            // A TLS record begins with a small number, an HTTP request with a letter.
             if read == 1 && first[0].is_ascii_alphabetic() {
                 return Ok(Err(stream));
             }
@@ -161,25 +172,27 @@ impl Shared {
             done = tokio::time::timeout(self.limits.handshake_within, handshake) => done,
         };
         match handshake {
-            Ok(Ok(Ok(stream))) => self.converse(Read::new(stream, within), ends, line).await,
-            Ok(Ok(Err(stream))) => reject_with(stream, &speaks_tls()).await,
-            Ok(Err(error)) => tracing::debug!(%error, peer = %address, "no TLS handshake"),
-            Err(_) => tracing::debug!(peer = %address, "no TLS handshake in time"),
+            Ok(Ok(Ok(stream))) => {
+                self.serve_http(WriteTimeoutIo::new(stream, timeout), addrs, tracked).await;
+            }
+            Ok(Ok(Err(stream))) => reject_with(stream, &plain_http()).await,
+            Ok(Err(error)) => tracing::debug!(%error, peer = %address, "the TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = %address, "the TLS handshake timed out"),
         }
     }
 
-    async fn converse(
+    async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-        ends: PeerAddrs,
-        line: &Arc<Line>,
+        addrs: PeerAddrs,
+        tracked: &Arc<TrackedConnection>,
     ) {
         let router = TowerToHyperService::new(self.router.clone());
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ends);
-            let asking = line.ask();
+            request.extensions_mut().insert(addrs);
+            let active = tracked.begin_request();
             let answer = router.call(request);
-            async { Ok::<_, Infallible>(answer.await?.map(|body| Answering::new(body, asking))) }
+            async { Ok::<_, Infallible>(answer.await?.map(|body| ActiveBody::new(body, active))) }
         });
         let mut builder = http1::Builder::new();
         builder
@@ -200,44 +213,43 @@ impl Shared {
                 () = linger(connection.into_parts().io.into_inner()) => {}
                 () = self.stop.cancelled() => {}
             },
-            Err(error) => tracing::debug!(%error, "a connection broke"),
+            Err(error) => tracing::debug!(%error, "a connection failed"),
         }
     }
 }
 
-/// Reads on after the last answer, so that a client which still sends a body gets to the answer: to
-/// close with something unread would take the answer back.
+/// Reads on after the last answer, so that a client that still sends a body gets to read it: closing a
+/// socket with unread bytes resets the connection, and the client loses the answer.
 async fn linger(stream: impl AsyncRead + Unpin) {
     let mut rest = stream.take(LINGER_BYTES);
     let mut nowhere = tokio::io::sink();
     let read = tokio::io::copy(&mut rest, &mut nowhere);
-    // Whoever sends for longer misses it.
+    // A client that sends for longer loses the answer.
     let _ = tokio::time::timeout(LINGER, read).await;
 }
 
-/// Says in passing why a connection is closed. Nothing is waited for: there are too many already.
+/// Sends the reason why a connection is closed, without waiting for the client.
 fn reject_connection(stream: TcpStream) {
     use std::io::Write;
-    // It does not block, and what does not fit into the socket at once is lost.
+    // The socket does not block; what does not fit at once is lost.
     if let Ok(mut stream) = stream.into_std() {
         let _ = stream.write(too_many().as_bytes());
     }
 }
 
-/// Says something to a client that cannot be served, and waits until it was read: to close with
-/// something unread would take back what was said.
+/// Sends an answer to a client that cannot be served, and waits until it is read; see [`linger`].
 async fn reject_with(mut stream: TcpStream, text: &str) {
-    let said = async {
+    let sent = async {
         stream.write_all(text.as_bytes()).await?;
         stream.shutdown().await?;
-        let mut rest = stream.take(FAREWELL_BYTES);
+        let mut rest = stream.take(REJECT_BYTES);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
-    // Whoever does not listen misses it.
-    let _ = tokio::time::timeout(FAREWELL, said).await;
+    // A client that does not read in time loses the answer.
+    let _ = tokio::time::timeout(REJECT_WAIT, sent).await;
 }
 
-fn speaks_tls() -> String {
+fn plain_http() -> String {
     let problem = Problem::new(Code::BadRequest, "this server speaks HTTPS, found plain HTTP")
         .hint("use `https://` in the address");
     plain_answer("400 Bad Request", &problem)

@@ -1,5 +1,5 @@
-//! TLS of the listener: rustls with ring, TLS 1.2 and 1.3, HTTP/1.1. The certificate can be put in
-//! the place of another while the server runs; connections that are open keep theirs.
+//! TLS of the listener: rustls with ring, TLS 1.2 and 1.3, HTTP/1.1. The certificate can be replaced
+//! while the server runs; open connections keep theirs.
 
 use std::sync::Arc;
 
@@ -8,16 +8,22 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+/// Why a certificate and its key are rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("there is no certificate in the file, in PEM")]
+    /// The certificates contain none in PEM.
+    #[error("the file contains no certificate in PEM")]
     NoCertificate,
-    #[error("there is no private key in the file, in PEM")]
+    /// The key is not a private key in PEM.
+    #[error("the file contains no private key in PEM")]
     NoKey,
+    /// A certificate cannot be read. Holds the reason.
     #[error("the certificates cannot be read: {0}")]
     Certificates(String),
-    #[error("the key is not that of the certificate")]
+    /// The key belongs to another certificate.
+    #[error("the key does not belong to the certificate")]
     OtherKey,
+    /// rustls rejects the pair. Holds the reason.
     #[error("the certificate and its key cannot be used: {0}")]
     Unusable(String),
 }
@@ -27,7 +33,7 @@ struct Current {
     leaf: Vec<u8>,
 }
 
-/// The certificate in force.
+/// The certificate in use.
 pub struct Tls {
     current: RwLock<Current>,
 }
@@ -40,25 +46,25 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Certificate with its chain, leaf first, and its key, both in PEM.
+    /// From a certificate with its chain, leaf first, and its key, both in PEM.
     ///
     /// # Errors
-    /// They cannot be read, or do not belong together.
+    /// Any [`TlsError`].
     pub fn new(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         Ok(Self { current: RwLock::new(read(certificates, key)?) })
     }
 
-    /// New connections get these.
+    /// Replaces the certificate and its key for new connections.
     ///
     /// # Errors
-    /// As [`Self::new`]; then what was in force stays so.
+    /// As [`Self::new`]; the current pair then stays in use.
     pub fn replace(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
         let new = read(certificates, key)?;
         *self.current.write() = new;
         Ok(())
     }
 
-    /// The server's own certificate, in DER: a client on the same machine may be told of it.
+    /// The server's own certificate in DER, for clients on the same machine to trust.
     #[must_use]
     pub fn leaf(&self) -> Vec<u8> {
         self.current.read().leaf.clone()
@@ -74,7 +80,7 @@ fn read(certificates: &[u8], key: &[u8]) -> Result<Current, TlsError> {
         .collect::<Result<_, _>>()
         .map_err(|error| TlsError::Certificates(error.to_string()))?;
     let leaf = chain.first().ok_or(TlsError::NoCertificate)?.to_vec();
-    // What is wrong with a key is not said: the words might hold a part of it.
+    // The error omits the reason, which could contain a part of the key.
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::NoKey)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -100,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_and_what_was_in_force_stays() {
+    fn a_wrong_pair_is_refused_and_the_current_one_stays_in_use() {
         let ((cert, key), (other_cert, other_key)) = (made("a.test"), made("b.test"));
         let tls = Tls::new(cert.as_bytes(), key.as_bytes()).expect("a pair");
         let leaf = tls.leaf();

@@ -1,4 +1,4 @@
-//! Requests end with the token that they came with, also those that are long under way.
+//! Ends a long poll or a stream when the token of its request expires or is revoked.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use tokio::time::Instant;
 
 use crate::extract::bearer;
 
-/// How often a long request's token is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the token of a long request is checked.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// Ends when the token of the request is no longer valid, or the time is over; says which. One timer
-/// for both: every request that waits for the store sets it.
+/// Resolves when the token is no longer valid or the time is over, to the problem to answer. One timer
+/// serves both, because every request that waits for the store sets it.
 pub(crate) async fn over(panel: ControlPanel, token: Option<String>, within: Duration) -> Problem {
     let until = Instant::now() + within;
     loop {
-        tokio::time::sleep_until(until.min(Instant::now() + LOOK)).await;
+        tokio::time::sleep_until(until.min(Instant::now() + CHECK_EVERY)).await;
         if Instant::now() >= until {
-            let detail = "no answer was found in time; what was asked may have been done";
+            let detail = "the request took too long; it may have been carried out";
             return Problem::new(Code::TimedOut, detail);
         }
         if let Some(token) = &token
             && has_ended(&panel, token).await
         {
-            let detail = "the token has ended while the request was under way";
+            let detail = "the token became invalid while the request was in flight";
             return Problem::new(Code::Unauthenticated, detail);
         }
     }
@@ -37,7 +37,7 @@ pub(crate) async fn over(panel: ControlPanel, token: Option<String>, within: Dur
 
 async fn ended(panel: ControlPanel, token: String) {
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_EVERY).await;
         if has_ended(&panel, &token).await {
             return;
         }
@@ -45,17 +45,18 @@ async fn ended(panel: ControlPanel, token: String) {
 }
 
 async fn has_ended(panel: &ControlPanel, token: &str) -> bool {
-    // A store that is away says nothing of the token.
-    let asked = panel.authenticate(token).await;
-    asked.is_err_and(|problem| problem.code == Code::Unauthenticated)
+    // Another error, such as an unreachable store, does not mean that the token is invalid.
+    let found = panel.authenticate(token).await;
+    found.is_err_and(|problem| problem.code == Code::Unauthenticated)
 }
 
-/// The token of a request, to be looked at later.
+/// The token of a request, to check it later.
 pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
     bearer(headers).map(str::to_owned)
 }
 
-/// A streamed answer that breaks off when the token ends: its reader asks again, and is told why.
+/// Makes a streamed answer break off when the token becomes invalid. Its reader then tries again and
+/// gets the reason.
 pub(crate) fn streamed(response: Response, panel: ControlPanel, token: Option<String>) -> Response {
     let whole = response.body().size_hint().exact().is_some();
     let token = match token {

@@ -9,26 +9,26 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::extract::{Admin, Answer, Auth, Json, json, ok};
+use crate::extract::{AdminCaller, Auth, HandlerResult, JsonBody, json, ok};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(create_token, list_tokens)).routes(routes!(revoke_tokens))
 }
 
-/// Make a token. Its text is in this answer and nowhere again.
+/// Make a token. Its text is in this answer and nowhere else.
 #[utoipa::path(
     post, path = path::TOKENS, tag = "admin", request_body = TokenRequest,
     responses(
-        (status = 201, body = TokenMade, description = "the token, which is shown here only"),
+        (status = 201, body = TokenMade, description = "the token with its text"),
         (status = "default", body = Problem, content_type = "application/problem+json",
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
 async fn create_token(
     State(app): State<App>,
-    Admin(caller): Admin,
-    Json(request): Json<TokenRequest>,
-) -> Answer<Response> {
+    AdminCaller(caller): AdminCaller,
+    JsonBody(request): JsonBody<TokenRequest>,
+) -> HandlerResult<Response> {
     let made = app.panel.create_token(&caller, request).await?;
     let mut response = json(StatusCode::CREATED, &made);
     let no_store = axum::http::HeaderValue::from_static("no-store");
@@ -36,7 +36,7 @@ async fn create_token(
     Ok(response)
 }
 
-/// Every token: never its text.
+/// Every token, without its text.
 #[utoipa::path(
     get, path = path::TOKENS, tag = "admin",
     responses(
@@ -45,11 +45,11 @@ async fn create_token(
          description = "refused: a problem document with a stable `code`"),
     ),
 )]
-async fn list_tokens(State(app): State<App>, Auth(caller): Auth) -> Answer<Response> {
+async fn list_tokens(State(app): State<App>, Auth(caller): Auth) -> HandlerResult<Response> {
     Ok(ok(&app.panel.list_tokens(&caller).await?))
 }
 
-/// End tokens: here at once, on other servers within a second.
+/// Revoke tokens: at this server at once, at other servers within a second.
 #[utoipa::path(
     post, path = path::TOKENS_REVOKE, tag = "admin", request_body = RevokeRequest,
     responses(
@@ -60,8 +60,8 @@ async fn list_tokens(State(app): State<App>, Auth(caller): Auth) -> Answer<Respo
 )]
 async fn revoke_tokens(
     State(app): State<App>,
-    Admin(caller): Admin,
-    Json(request): Json<RevokeRequest>,
-) -> Answer<Response> {
+    AdminCaller(caller): AdminCaller,
+    JsonBody(request): JsonBody<RevokeRequest>,
+) -> HandlerResult<Response> {
     Ok(ok(&app.panel.revoke_tokens(&caller, request).await?))
 }

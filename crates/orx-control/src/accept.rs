@@ -1,4 +1,4 @@
-//! Taking jobs in: a request is checked whole before anything is kept.
+//! Enqueues jobs. A request is validated completely before the store sees it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +15,28 @@ use orx_model::{
 use orx_store::{Enqueued, StoreError};
 use serde_json::value::RawValue;
 
-use crate::key::{self, Unsaid};
+use crate::key::{self, OmittedValues};
 use crate::{Caller, ControlPanel, Defaults, Result, Scope, check_labels, store_problem};
 
-/// How old what is known of live workers may be, for a warning.
-const OFFERS_MS: i64 = 1_000;
+/// How long the capabilities of live workers are cached, for warnings.
+const CAPABILITIES_MS: i64 = 1_000;
 
 impl ControlPanel {
+    /// Enqueues one job. A request with an idempotency key that made a job already answers that job.
+    ///
     /// # Errors
     /// [`Code::BadRequest`], [`Code::TooLarge`], [`Code::NotAllowed`], [`Code::KeyConflict`], and
-    /// what the store refuses.
+    /// errors of the store.
     pub async fn enqueue(&self, caller: &Caller, request: EnqueueRequest) -> Result<EnqueueAnswer> {
         let keyed = request.key.is_some().then(|| request.clone());
         let spec = self.spec(caller, request)?;
         let name = spec.command.is_none().then(|| spec.name.clone());
-        let wanted = Wanted::of(&spec);
+        let head = AcceptedHead::of(&spec);
         let now = self.now();
         let answers =
-            self.store().enqueue(vec![spec], now).await.map_err(|error| self.refused(error))?;
+            self.store().enqueue(vec![spec], now).await.map_err(|error| self.write_error(error))?;
         let answer = answers.into_iter().next().ok_or_else(no_answer)?;
-        self.report_accepted([(&answer, &wanted)], now);
+        self.publish_accepted([(&answer, &head)], now);
         let (id, status, created) = self.accepted(answer, keyed.as_ref()).await?;
         let warning = match name {
             Some(name) if created => self.warning(&name).await,
@@ -43,8 +45,8 @@ impl ControlPanel {
         Ok(EnqueueAnswer { v: V, id, status, created, warning })
     }
 
-    /// At most [`limits::BATCH_JOBS`], in one transaction; a line that is wrong does not sink the
-    /// others. `first_line` is the number of the first.
+    /// Enqueues at most [`limits::BATCH_JOBS`] jobs in one transaction. A wrong line does not affect the
+    /// others. `first_line` is the number of the first line.
     pub async fn enqueue_batch(
         &self,
         caller: &Caller,
@@ -53,7 +55,7 @@ impl ControlPanel {
     ) -> Vec<BatchLine> {
         let mut answers: Vec<BatchLine> = Vec::with_capacity(lines.len());
         let mut specs = Vec::new();
-        let mut places = Vec::new();
+        let mut accepted = Vec::new();
         for (line, request) in (first_line..).zip(lines) {
             let checked = request.and_then(|request| {
                 let keyed = request.key.is_some().then(|| request.clone());
@@ -62,7 +64,7 @@ impl ControlPanel {
             let mut answer = BatchLine { line, id: None, created: None, error: None };
             match checked {
                 Ok((spec, keyed)) => {
-                    places.push((answers.len(), Wanted::of(&spec), keyed));
+                    accepted.push((answers.len(), AcceptedHead::of(&spec), keyed));
                     specs.push(spec);
                 }
                 Err(problem) => answer.error = Some(problem),
@@ -74,52 +76,52 @@ impl ControlPanel {
         }
         let now = self.now();
         match self.store().enqueue(specs, now).await {
-            Ok(kept) => {
-                let wanted = places.iter().map(|(_, wanted, _)| wanted);
-                self.report_accepted(kept.iter().zip(wanted), now);
-                for (kept, (place, _, keyed)) in kept.into_iter().zip(places) {
-                    match self.accepted(kept, keyed.as_ref()).await {
+            Ok(enqueued) => {
+                let heads = accepted.iter().map(|(_, head, _)| head);
+                self.publish_accepted(enqueued.iter().zip(heads), now);
+                for (enqueued, (index, _, keyed)) in enqueued.into_iter().zip(accepted) {
+                    match self.accepted(enqueued, keyed.as_ref()).await {
                         Ok((id, _, created)) => {
-                            answers[place].id = Some(id);
-                            answers[place].created = Some(created);
+                            answers[index].id = Some(id);
+                            answers[index].created = Some(created);
                         }
-                        Err(problem) => answers[place].error = Some(problem),
+                        Err(problem) => answers[index].error = Some(problem),
                     }
                 }
             }
             Err(error) => {
-                let problem = self.refused(error);
-                for (place, _, _) in places {
-                    answers[place].error = Some(problem.clone());
+                let problem = self.write_error(error);
+                for (index, _, _) in accepted {
+                    answers[index].error = Some(problem.clone());
                 }
             }
         }
         answers
     }
 
-    /// Those who wait are told of a full disk by whoever finds it first.
-    fn refused(&self, error: StoreError) -> Problem {
+    /// The problem for a failed write. Records a full disk, which callers that wait for jobs then see.
+    fn write_error(&self, error: StoreError) -> Problem {
         if let StoreError::Full = error {
             self.inner.wakeups.set_store_condition(Condition::StoreFull);
         }
         store_problem(error)
     }
 
-    /// Wakes the dispatcher, and publishes what is new.
-    fn report_accepted<'e>(
+    /// Wakes the dispatcher and the scheduler, and publishes an event for each new job.
+    fn publish_accepted<'e>(
         &self,
-        kept: impl IntoIterator<Item = (&'e Enqueued, &'e Wanted)>,
+        enqueued: impl IntoIterator<Item = (&'e Enqueued, &'e AcceptedHead)>,
         now: Timestamp,
     ) {
         let mut ready = false;
         let mut events = Vec::new();
-        for (answer, wanted) in kept {
+        for (answer, head) in enqueued {
             if let Enqueued::New { id, status } = answer {
                 ready |= *status == JobStatus::Pending;
-                if let Some(due) = wanted.due {
+                if let Some(due) = head.due {
                     self.inner.wakeups.due(due);
                 }
-                let (name, queue) = (Some(wanted.name.clone()), Some(wanted.queue.clone()));
+                let (name, queue) = (Some(head.name.clone()), Some(head.queue.clone()));
                 let job = JobRef { id: *id, name, queue };
                 let accepted = KnownEvent::JobAccepted { job, to: Some(*status) };
                 events.push(Event::new(now, accepted));
@@ -131,7 +133,7 @@ impl ControlPanel {
         self.feed().publish(events);
     }
 
-    /// Id, status, and whether it was made by this request.
+    /// The id and status of the job, and whether this request made it.
     async fn accepted(
         &self,
         answer: Enqueued,
@@ -150,11 +152,11 @@ impl ControlPanel {
             return Ok((id, status, false));
         }
         if let Some((request, hash)) = same
-            && key::is_of_before(&hash)
+            && key::is_version_1(&hash)
         {
             let made = self.store().job(id).await.map_err(store_problem)?;
             let by = made.and_then(|job| job.by);
-            if key::is_same_before(request, by.as_deref(), &hash) {
+            if key::matches_version_1(request, by.as_deref(), &hash) {
                 return Ok((id, status, false));
             }
         }
@@ -219,11 +221,11 @@ impl ControlPanel {
         if let Some(deadline) = request.deadline.filter(|deadline| *deadline <= now) {
             return Err(bad(format!("the deadline `{deadline}` has passed")));
         }
-        let unsaid = self.unsaid(&name, request.command.is_some());
-        let key_hash = request.key.is_some().then(|| key::hash(&request, &name, &unsaid));
+        let omitted = self.omitted_values(&name, request.command.is_some());
+        let key_hash = request.key.is_some().then(|| key::hash(&request, &name, &omitted));
         let args = request.args.unwrap_or_else(empty_args);
         let command = request.command;
-        let mut retry = unsaid.retry;
+        let mut retry = omitted.retry;
         retry.retries = request.retries.unwrap_or(retry.retries);
         retry.backoff_ms = request.backoff_ms.unwrap_or(retry.backoff_ms);
         retry.backoff_max_ms = retry.backoff_max_ms.max(retry.backoff_ms);
@@ -231,11 +233,11 @@ impl ControlPanel {
         let timeout_ms = match request.timeout_ms {
             Some(0) => None,
             Some(ms) => Some(span("timeout_ms", ms)?.as_millis() as u64),
-            None => unsaid.timeout_ms,
+            None => omitted.timeout_ms,
         };
         Ok(JobSpec {
-            queue: request.queue.unwrap_or(unsaid.queue),
-            priority: request.priority.unwrap_or(unsaid.priority),
+            queue: request.queue.unwrap_or(omitted.queue),
+            priority: request.priority.unwrap_or(omitted.priority),
             name,
             args,
             command,
@@ -266,13 +268,13 @@ impl ControlPanel {
         }
     }
 
-    /// What a job of this name has where its request does not say it.
-    fn unsaid(&self, name: &Name, is_command: bool) -> Unsaid {
+    /// The values of a job of this name for the fields that its request omits.
+    fn omitted_values(&self, name: &Name, is_command: bool) -> OmittedValues {
         let defaults = self.defaults(name);
-        Unsaid {
+        OmittedValues {
             queue: defaults.queue.unwrap_or_else(default_queue),
             priority: defaults.priority.unwrap_or_default(),
-            // What someone runs by hand is not run again unless told, and takes its time.
+            // A command that a person gave is not retried and has no timeout, unless the request asks.
             retry: match defaults.retry {
                 _ if is_command => RetryPolicy::none(),
                 Some(retry) => retry,
@@ -285,7 +287,7 @@ impl ControlPanel {
     fn check_command(&self, caller: &Caller, command: &Command) -> Result<()> {
         let bad = |detail: String| Problem::new(Code::BadRequest, detail);
         if !self.inner.settings.allow_commands {
-            let detail = "this server takes no commands with jobs";
+            let detail = "this server does not accept commands given with jobs";
             return Err(Problem::new(Code::NotAllowed, detail)
                 .hint("`[worker] commands = true` in its configuration allows them"));
         }
@@ -298,7 +300,7 @@ impl ControlPanel {
         {
             let shown: String = name.chars().take(80).collect();
             let known = Command::CALLER_ENV.join("`, `");
-            return Err(bad(format!("`caller_env` takes `{known}`, found `{shown}`")));
+            return Err(bad(format!("`caller_env` may contain `{known}`, found `{shown}`")));
         }
         command.umask().map_err(bad)?;
         if command.argv.len() + command.env.len() > limits::COMMAND_WORDS {
@@ -323,11 +325,11 @@ impl ControlPanel {
         }
         if let Some(cwd) = command.cwd.as_ref().filter(|cwd| !cwd.starts_with('/')) {
             let shown: String = cwd.chars().take(80).collect();
-            let detail = format!("`cwd` of a command is a path from `/` on, found `{shown}`");
+            let detail = format!("`cwd` of a command must be an absolute path, found `{shown}`");
             return Err(bad(detail));
         }
         if let Some(name) = command.env.keys().find(|name| name.is_empty() || name.contains('=')) {
-            return Err(bad(format!("`{name}` is no name of a variable")));
+            return Err(bad(format!("`{name}` is not a name of a variable")));
         }
         if let Some(stdin) = &command.stdin {
             let decoded = base64::engine::general_purpose::STANDARD
@@ -344,41 +346,41 @@ impl ControlPanel {
         Ok(())
     }
 
-    /// The job is accepted, but nobody here runs such.
+    /// A warning if no live worker has a handler for the job type.
     pub(crate) async fn warning(&self, name: &Name) -> Option<String> {
-        let offers = self.live_offers().await?;
-        if offers.iter().any(|offer| offer.handlers.contains(name)) {
+        let all = self.live_capabilities().await?;
+        if all.iter().any(|worker| worker.handlers.contains(name)) {
             return None;
         }
-        let known = offers.iter().flat_map(|offer| &offer.handlers).map(Name::as_str);
+        let known = all.iter().flat_map(|worker| &worker.handlers).map(Name::as_str);
         let near = nearest(name.as_str(), known);
         let near = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
         Some(format!("no live worker has a handler `{name}`{near}"))
     }
 
-    /// `None` where it cannot be had: a warning is not worth an error.
-    pub(crate) async fn live_offers(&self) -> Option<Arc<Vec<Capabilities>>> {
+    /// `None` if they cannot be read: a missing warning is no error.
+    async fn live_capabilities(&self) -> Option<Arc<Vec<Capabilities>>> {
         let now = self.now();
-        let known = {
-            let known = self.inner.offers.lock();
-            known.clone()
+        let cached = {
+            let cached = self.inner.capabilities.lock();
+            cached.clone()
         };
-        if let Some((at, offers)) = known
-            && (0..OFFERS_MS).contains(&(now.as_millis() - at.as_millis()))
+        if let Some((at, all)) = cached
+            && (0..CAPABILITIES_MS).contains(&(now.as_millis() - at.as_millis()))
         {
-            return Some(offers);
+            return Some(all);
         }
         let workers = self.live_workers().await.ok()?;
-        let offers: Vec<Capabilities> =
+        let all: Vec<Capabilities> =
             workers.into_iter().map(|worker| worker.report.registration.offer).collect();
-        let offers = Arc::new(offers);
-        let mut known = self.inner.offers.lock();
-        *known = Some((now, Arc::clone(&offers)));
-        Some(offers)
+        let all = Arc::new(all);
+        let mut cached = self.inner.capabilities.lock();
+        *cached = Some((now, Arc::clone(&all)));
+        Some(all)
     }
 }
 
-/// The gate for JSON.
+/// Passes JSON through the gate.
 fn check_json(what: &str, json: &Json, most: usize) -> Result<()> {
     json::check(json.get(), most).map_err(|unfit| {
         let code = match unfit {
@@ -396,15 +398,15 @@ fn check_json(what: &str, json: &Json, most: usize) -> Result<()> {
     })
 }
 
-/// What is reported of a job once it is accepted.
-struct Wanted {
+/// What the event of an accepted job contains, and when the scheduler must wake for it.
+struct AcceptedHead {
     name: Name,
     queue: Name,
-    /// When the dispatcher must look at the job, if not at once.
+    /// The earliest of its due time, expiry and deadline.
     due: Option<Timestamp>,
 }
 
-impl Wanted {
+impl AcceptedHead {
     fn of(spec: &JobSpec) -> Self {
         let due = [spec.run_at, spec.expires_at, spec.deadline].into_iter().flatten().min();
         Self { name: spec.name.clone(), queue: spec.queue.clone(), due }

@@ -1,4 +1,4 @@
-//! Cancel, retry, delete: one job or many, by ids or by filter.
+//! Cancels, retries and deletes jobs and dead letters, by ids or by filter.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -17,17 +17,20 @@ use orx_transport::Channel;
 
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
-/// Jobs of one change, at most.
-const CHANGE_MOST: usize = 100_000;
-/// A worker that cannot be told at once is told by its heartbeat.
-const TELL_WITHIN: Duration = Duration::from_millis(500);
-/// Of a change by filter, so many are named in the answer.
-const NAMED: usize = 1_000;
+/// Most jobs of one change.
+const CHANGE_MAX: usize = 100_000;
+/// How long a message to a worker may take. The answer to the worker's next heartbeat repeats it.
+const SEND_WAIT: Duration = Duration::from_millis(500);
+/// Most jobs that the answer to a change by filter names.
+const NAMED_MAX: usize = 1_000;
 
 impl ControlPanel {
+    /// Cancels jobs. The answer states for each what changed; a job that does not exist or is final is
+    /// no error.
+    ///
     /// # Errors
-    /// [`Code::TooMany`] over `max_affected`; what is wrong with the request. Jobs that are not
-    /// there, or have ended, are answered each, not errors.
+    /// [`Code::TooMany`] over `max_affected`; [`Code::BadRequest`], [`Code::NotAllowed`], and an error of
+    /// the store if it changed nothing before.
     pub async fn cancel(&self, caller: &Caller, request: ChangeRequest) -> Result<ChangeAnswer> {
         caller.need(if request.force { Scope::Admin } else { Scope::Service })?;
         let targets = self.targets(&request).await?;
@@ -66,22 +69,22 @@ impl ControlPanel {
                 }
                 changed.push(changed_to);
             }
-            self.report_changed(&changed[first..], now);
+            self.publish_changed(&changed[first..], now);
         }
         if freed {
-            // Places at workers are free.
+            // Slots at workers became free.
             self.inner.wakeups.work();
         }
-        // Last, and all at once: what slow workers are not told of is done all the same.
-        let told = stops.into_iter().map(|(worker, executions)| {
-            self.tell_worker(worker, Message::JobCancel { executions })
+        // Last, and concurrently: the cancels are recorded, whether or not slow workers get the message.
+        let sent = stops.into_iter().map(|(worker, executions)| {
+            self.send_to_worker(worker, Message::JobCancel { executions })
         });
-        futures_util::future::join_all(told).await;
+        futures_util::future::join_all(sent).await;
         Ok(answer(changed, rest, &request))
     }
 
-    /// Publishes what became of jobs.
-    fn report_changed(&self, changed: &[Changed], now: Timestamp) {
+    /// Publishes the events of changed jobs.
+    fn publish_changed(&self, changed: &[Changed], now: Timestamp) {
         let event = |changed: &Changed| {
             let job = changed.id.into();
             let moved = |job, to| KnownEvent::JobMoved { job, from: None, to, attempt: None };
@@ -99,8 +102,8 @@ impl ControlPanel {
         self.feed().publish(changed.iter().filter_map(event).collect());
     }
 
-    /// Best effort: the next heartbeat says the same.
-    pub(crate) async fn tell_worker(&self, worker: Incarnation, message: Message) {
+    /// Best effort: the answer to the next heartbeat repeats the message.
+    pub(crate) async fn send_to_worker(&self, worker: Incarnation, message: Message) {
         let kind = message.kind();
         let envelope = Envelope {
             id: MessageId::random(&mut rand::rng()),
@@ -112,13 +115,19 @@ impl ControlPanel {
             body: Body::Known(message),
         };
         let sent = self.inner.transport.publish(Channel::Inbox(worker), vec![envelope]);
-        match tokio::time::timeout(TELL_WITHIN, sent).await {
+        match tokio::time::timeout(SEND_WAIT, sent).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(kind, %error, "not sent: its heartbeat will do"),
-            Err(_) => tracing::debug!(kind, "not sent in time: its heartbeat will do"),
+            Ok(Err(error)) => {
+                tracing::debug!(kind, %error, "not sent; the answer to a heartbeat will repeat it");
+            }
+            Err(_) => {
+                tracing::debug!(kind, "not sent in time; the answer to a heartbeat will repeat it");
+            }
         }
     }
 
+    /// Retries final jobs, with a new budget of retries.
+    ///
     /// # Errors
     /// As [`Self::cancel`].
     pub async fn retry(&self, caller: &Caller, request: ChangeRequest) -> Result<ChangeAnswer> {
@@ -155,13 +164,16 @@ impl ControlPanel {
                 };
                 changed.push(Changed { id: *id, change, status });
             }
-            self.report_changed(&changed[first..], now);
+            self.publish_changed(&changed[first..], now);
         }
         self.inner.wakeups.work();
         Ok(answer(changed, rest, request))
     }
 
-    /// Retries the jobs of dead letters; without ids or filter, of all of them.
+    /// Retries the jobs of dead letters; without ids or filter, of all dead letters.
+    ///
+    /// # Errors
+    /// As [`Self::cancel`].
     pub async fn retry_dead(
         &self,
         caller: &Caller,
@@ -175,7 +187,10 @@ impl ControlPanel {
         self.retry_ids(targets.ids, &request).await
     }
 
-    /// Forgets dead letters; their jobs stay in the history.
+    /// Deletes dead letters. Their jobs stay in the history.
+    ///
+    /// # Errors
+    /// As [`Self::cancel`].
     pub async fn delete_dead(
         &self,
         caller: &Caller,
@@ -202,7 +217,7 @@ impl ControlPanel {
                 let change = if deleted { Change::Deleted } else { Change::NotFound };
                 changed.push(Changed { id: *id, change, status: None });
             }
-            self.report_changed(&changed[first..], now);
+            self.publish_changed(&changed[first..], now);
         }
         Ok(answer(changed, rest, &request))
     }
@@ -218,7 +233,7 @@ impl ControlPanel {
             let page = self.store().dead_letters(page, self.now()).await.map_err(store_problem)?;
             targets.extend(page.rows.iter().map(|letter| &letter.job));
             after = page.next;
-            if after.is_none() || targets.ids.len() > CHANGE_MOST {
+            if after.is_none() || targets.ids.len() > CHANGE_MAX {
                 break;
             }
         }
@@ -230,7 +245,7 @@ impl ControlPanel {
         parse_filter(request.filter.as_deref(), request.tz.as_deref(), self.now())
     }
 
-    /// The jobs meant, each once.
+    /// The jobs that a request names, each once.
     async fn targets(&self, request: &ChangeRequest) -> Result<Targets> {
         let targets = match (&request.filter, request.ids.is_empty()) {
             (Some(_), false) => {
@@ -241,9 +256,9 @@ impl ControlPanel {
                 return Err(Problem::new(Code::BadRequest, "name jobs by `ids` or a `filter`"));
             }
             (None, false) => {
-                let mut seen = std::collections::HashSet::new();
-                let ids = request.ids.iter().copied().filter(|id| seen.insert(*id)).collect();
-                Targets { ids, seen: Vec::new() }
+                let mut known = std::collections::HashSet::new();
+                let ids = request.ids.iter().copied().filter(|id| known.insert(*id)).collect();
+                Targets { ids, snapshots: Vec::new() }
             }
             (Some(_), true) => self.matching(self.filter(request)?).await?,
         };
@@ -253,9 +268,9 @@ impl ControlPanel {
 
     async fn matching(&self, filter: Filter) -> Result<Targets> {
         if filter.is_empty() {
-            // Everything at once is never meant by a slip.
+            // An omitted filter must not change every job by accident.
             let detail = "an empty filter would mean every job";
-            return Err(Problem::new(Code::BadRequest, detail).hint("`id>0` says that in words"));
+            return Err(Problem::new(Code::BadRequest, detail).hint("`id>0` selects every job"));
         }
         let (mut targets, mut after) = (Targets::default(), None);
         loop {
@@ -263,22 +278,23 @@ impl ControlPanel {
             let page = self.store().list(request, self.now()).await.map_err(store_problem)?;
             targets.extend(page.rows.iter());
             after = page.next;
-            if after.is_none() || targets.ids.len() > CHANGE_MOST {
+            if after.is_none() || targets.ids.len() > CHANGE_MAX {
                 return Ok(targets);
             }
         }
     }
 
-    async fn seen(&self, targets: &Targets) -> Result<HashMap<JobId, JobSnapshot>> {
-        if !targets.seen.is_empty() {
-            return Ok(targets.ids.iter().copied().zip(targets.seen.iter().copied()).collect());
+    async fn snapshots(&self, targets: &Targets) -> Result<HashMap<JobId, JobSnapshot>> {
+        if !targets.snapshots.is_empty() {
+            let snapshots = targets.snapshots.iter().copied();
+            return Ok(targets.ids.iter().copied().zip(snapshots).collect());
         }
-        let mut seen = HashMap::new();
+        let mut snapshots = HashMap::new();
         for ids in targets.ids.chunks(limits::PAGE_ROWS) {
             let jobs = self.store().jobs(ids.to_vec()).await.map_err(store_problem)?;
-            seen.extend(jobs.iter().map(|job| (job.id, job.into())));
+            snapshots.extend(jobs.iter().map(|job| (job.id, job.into())));
         }
-        Ok(seen)
+        Ok(snapshots)
     }
 
     async fn dry_run(
@@ -288,10 +304,10 @@ impl ControlPanel {
     ) -> Result<ChangeAnswer> {
         let mut jobs = Vec::new();
         let mut affected = 0;
-        let seen = self.seen(&targets).await?;
+        let snapshots = self.snapshots(&targets).await?;
         for id in targets.ids {
-            let seen = seen.get(&id).copied();
-            let change = match seen {
+            let snapshot = snapshots.get(&id).copied();
+            let change = match snapshot {
                 None => Change::NotFound,
                 Some(job) if would(job) => {
                     affected += 1;
@@ -300,8 +316,8 @@ impl ControlPanel {
                 Some(job) if job.status.is_final() => Change::AlreadyFinal,
                 Some(_) => Change::NotInState,
             };
-            if jobs.len() < NAMED {
-                jobs.push(Changed { id, change, status: seen.map(|job| job.status) });
+            if jobs.len() < NAMED_MAX {
+                jobs.push(Changed { id, change, status: snapshot.map(|job| job.status) });
             }
         }
         Ok(ChangeAnswer { v: V, dry_run: true, affected, jobs, rest: None })
@@ -313,21 +329,21 @@ fn whole_page(filter: &Filter, after: Option<JobId>) -> ListRequest {
     ListRequest { filter, oldest_first: true, after, limit }
 }
 
-/// A step that failed may have been done all the same, to any of its jobs.
+/// Events after an error: the store may have changed any of these jobs nevertheless.
 fn changes(ids: &[JobId], at: Timestamp) -> Vec<Event> {
     let changed = |id: &JobId| Event::new(at, KnownEvent::JobChanged { job: (*id).into() });
     ids.iter().map(changed).collect()
 }
 
-/// The jobs meant by a change.
+/// The jobs that a change applies to.
 #[derive(Default)]
 struct Targets {
     ids: Vec<JobId>,
-    /// Each as its filter found it. Empty where they are named by their ids: those are not read.
-    seen: Vec<JobSnapshot>,
+    /// Each job as the filter found it. Empty if the request names ids, which are not read.
+    snapshots: Vec<JobSnapshot>,
 }
 
-/// What a dry run looks at: jobs as a whole may be large.
+/// What a dry run needs of a job: whole jobs may be large.
 #[derive(Clone, Copy)]
 struct JobSnapshot {
     status: JobStatus,
@@ -350,12 +366,12 @@ impl Targets {
     fn extend<'a>(&mut self, jobs: impl Iterator<Item = &'a JobSummary>) {
         for job in jobs {
             self.ids.push(job.id);
-            self.seen.push(job.into());
+            self.snapshots.push(job.into());
         }
     }
 }
 
-/// What became of a job, and the execution to be stopped.
+/// What changed, and the execution to stop.
 fn cancelled(id: JobId, answer: CancelAnswer) -> (Changed, Option<(Incarnation, ExecutionId)>) {
     let (change, status, stop) = match answer {
         CancelAnswer::Cancelled { stop } => (Change::Cancelled, Some(JobStatus::Cancelled), stop),
@@ -370,10 +386,10 @@ fn cancelled(id: JobId, answer: CancelAnswer) -> (Changed, Option<(Incarnation, 
 }
 
 fn within(request: &ChangeRequest, ids: &[JobId]) -> Result<()> {
-    let most = request.max_affected.unwrap_or(CHANGE_MOST as u64).min(CHANGE_MOST as u64);
+    let most = request.max_affected.unwrap_or(CHANGE_MAX as u64).min(CHANGE_MAX as u64);
     if ids.len() as u64 > most {
-        let found = if ids.len() > CHANGE_MOST {
-            format!("more than {CHANGE_MOST}")
+        let found = if ids.len() > CHANGE_MAX {
+            format!("more than {CHANGE_MAX}")
         } else {
             ids.len().to_string()
         };
@@ -386,10 +402,10 @@ fn within(request: &ChangeRequest, ids: &[JobId]) -> Result<()> {
     Ok(())
 }
 
-/// What was changed stands, and is told; so is the rest.
+/// The rest of a change that failed after some jobs were changed, which the answer names.
 ///
 /// # Errors
-/// Nothing was changed yet: then that alone is the answer.
+/// The problem itself, if nothing was changed before.
 fn cut_short(error: StoreError, changed: usize, targets: &[JobId]) -> Result<Rest> {
     let problem = store_problem(error);
     if changed == 0 {
@@ -408,9 +424,9 @@ fn answer(mut jobs: Vec<Changed>, mut rest: Option<Rest>, request: &ChangeReques
     };
     let affected = jobs.iter().filter(done).count() as u64;
     if request.filter.is_some() {
-        jobs.truncate(NAMED);
+        jobs.truncate(NAMED_MAX);
         if let Some(rest) = &mut rest {
-            rest.jobs.truncate(NAMED);
+            rest.jobs.truncate(NAMED_MAX);
         }
     }
     ChangeAnswer { v: V, dry_run: false, affected, jobs, rest }

@@ -1,5 +1,5 @@
-//! Waiting for a job, and following its log: woken by the feed, never by polling. What the feed tells
-//! is whether to look; what is answered was read in the store.
+//! Waits for a job and follows its log. Events of the feed decide when to read the store; answers
+//! contain only what was read there.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,73 +17,72 @@ use crate::view::masked;
 use crate::{Caller, ControlPanel, Result, Scope, no_job, store_problem};
 
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
-/// A quiet link says so often that it lives.
+/// How often an idle log stream sends a ping.
 const PING: Duration = Duration::from_secs(5);
-/// Read of a log at once.
+/// How many bytes of a log are read at once.
 const READ_BYTES: usize = 256 * 1024;
-/// An event may be lost where many nodes share a store: then the store is read after this.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// Where events were lost, each of many readers looks, but not more often than this.
+/// After this the store is read even without an event: where many nodes share a store, one may be lost.
+const REREAD_AFTER: Duration = Duration::from_secs(10);
+/// The shortest time between two reads after a reset of the feed, which affects many readers at once.
 const RESET_PAUSE: Duration = Duration::from_millis(200);
-/// Events looked at at once.
+/// Most events taken at once.
 const EVENTS: usize = 100;
 
-/// What the events of a job say to those who follow it.
+/// What to read again after an event of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Look {
+enum Reread {
     Nothing,
-    /// Its log alone.
+    /// Only its log.
     Log,
     /// The job, then its log.
     Job,
 }
 
-/// When to look at the store, and at what.
+/// When to read the store again, and what.
 struct JobWatch {
     reader: FeedReader,
     read_at: Instant,
-    look: Look,
-    look_at: Instant,
+    reread: Reread,
+    reread_at: Instant,
 }
 
 impl JobWatch {
-    /// Before the job is read for the first time.
+    /// Call it before the job is read for the first time, so that no change is missed.
     fn begin(panel: &ControlPanel, job: JobId) -> Self {
         let reader = panel.feed().read(FeedFilter::job(job));
         let now = Instant::now();
-        Self { reader, read_at: now, look: Look::Job, look_at: now }
+        Self { reader, read_at: now, reread: Reread::Job, reread_at: now }
     }
 
-    /// From now on what is there is read.
-    fn looks(&mut self) {
-        (self.read_at, self.look) = (Instant::now(), Look::Nothing);
-        self.look_at = self.read_at + LOOK_AGAIN;
+    /// A read of the store begins now.
+    fn reads(&mut self) {
+        (self.read_at, self.reread) = (Instant::now(), Reread::Nothing);
+        self.reread_at = self.read_at + REREAD_AFTER;
     }
 
-    /// Takes what the feed tells until there is something to look at, and it is time to. Answers
-    /// what.
-    async fn until_look(&mut self, of: impl Fn(&Event) -> Look) -> Look {
+    /// Waits until something must be read again, and returns what. `of` decides for each event.
+    async fn until_reread(&mut self, of: impl Fn(&Event) -> Reread) -> Reread {
         loop {
-            // Not by the timer below: that is a millisecond late.
-            if self.look_at <= Instant::now() {
-                // With nothing told for so long, something may have been lost.
-                return if self.look == Look::Nothing { Look::Job } else { self.look };
+            // Checked here, because the timer below fires a millisecond late.
+            if self.reread_at <= Instant::now() {
+                // Without an event for so long, one may have been lost.
+                return if self.reread == Reread::Nothing { Reread::Job } else { self.reread };
             }
             tokio::select! {
                 biased;
-                () = tokio::time::sleep_until(self.look_at) => {}
+                () = tokio::time::sleep_until(self.reread_at) => {}
                 news = self.reader.next(EVENTS) => match news {
                     News::Events(events) => {
-                        let look = events.iter().map(|one| of(&one.event)).max();
-                        let look = look.unwrap_or(Look::Nothing);
-                        if look != Look::Nothing {
-                            self.look = self.look.max(look);
-                            self.look_at = Instant::now();
+                        let reread = events.iter().map(|one| of(&one.event)).max();
+                        let reread = reread.unwrap_or(Reread::Nothing);
+                        if reread != Reread::Nothing {
+                            self.reread = self.reread.max(reread);
+                            self.reread_at = Instant::now();
                         }
                     }
                     News::Reset => {
-                        self.look = Look::Job;
-                        self.look_at = self.look_at.min(self.read_at + RESET_PAUSE);
+                        self.reread = Reread::Job;
+                        self.reread_at = self.reread_at.min(self.read_at + RESET_PAUSE);
                     }
                 },
             }
@@ -92,7 +91,11 @@ impl JobWatch {
 }
 
 impl ControlPanel {
-    /// Answers when the job is in the awaited status, or has ended, or the time is over.
+    /// Waits until the job is in the awaited status or final, the condition of this server differs from
+    /// the one the caller knows, or the timeout expires.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::BadRequest`], [`Code::NotAllowed`], and errors of the store.
     pub async fn wait(
         &self,
         caller: &Caller,
@@ -103,7 +106,7 @@ impl ControlPanel {
         let most = query.timeout_ms.map_or(WAIT_DEFAULT, Duration::from_millis);
         let deadline = Instant::now() + most.min(limits::WAIT_MAX);
         let awaited = |status: JobStatus| status.is_final() || query.status == Some(status);
-        let (mut job, mut watch) = self.watched(reference).await?;
+        let (mut job, mut watch) = self.watch(reference).await?;
         let id = job.id;
         loop {
             let reached = awaited(job.status);
@@ -114,39 +117,42 @@ impl ControlPanel {
                 return Ok(WaitAnswer { v: V, reached, condition, job: masked(job) });
             }
             let decides = |event: &Event| match event.known() {
-                Some(KnownEvent::JobMoved { to, .. }) if awaited(*to) => Look::Job,
-                Some(KnownEvent::JobChanged { .. }) => Look::Job,
-                _ => Look::Nothing,
+                Some(KnownEvent::JobMoved { to, .. }) if awaited(*to) => Reread::Job,
+                Some(KnownEvent::JobChanged { .. }) => Reread::Job,
+                _ => Reread::Nothing,
             };
             tokio::select! {
                 biased;
                 _ = self.inner.wakeups.condition_changed(condition) => {}
                 () = tokio::time::sleep_until(deadline) => {}
-                _ = watch.until_look(decides) => {}
+                _ = watch.until_reread(decides) => {}
             }
-            watch.looks();
+            watch.reads();
             let read = self.store().job(id).await.map_err(store_problem)?;
             job = read.ok_or_else(|| no_job(id))?;
         }
     }
 
-    /// A job as it is, and what tells of all that happens to it from then on.
-    async fn watched(&self, reference: &str) -> Result<(Job, JobWatch)> {
+    /// Reads a job, and watches every later change of it.
+    async fn watch(&self, reference: &str) -> Result<(Job, JobWatch)> {
         let named = reference.parse().ok();
         let of_attempt = || reference.parse().ok().map(|attempt: AttemptId| attempt.job);
         if let Some(id) = named.or_else(of_attempt) {
             let mut watch = JobWatch::begin(self, id);
-            watch.looks();
+            watch.reads();
             return Ok((self.find(reference).await?, watch));
         }
         let id = self.find(reference).await?.id;
         let mut watch = JobWatch::begin(self, id);
-        watch.looks();
+        watch.reads();
         let job = self.store().job(id).await.map_err(store_problem)?;
         Ok((job.ok_or_else(|| no_job(id))?, watch))
     }
 
-    /// The log from a place on. While following, until the job has ended and all of it was sent.
+    /// The log from a cursor on. A follower receives it until the job is final and all of it was sent.
+    ///
+    /// # Errors
+    /// As [`Self::wait`], also for each item of the stream; an error is the last item.
     pub async fn logs(
         &self,
         caller: &Caller,
@@ -161,7 +167,7 @@ impl ControlPanel {
         for stream in query.stream.iter().flat_map(|text| text.split(',')) {
             streams.push(stream.parse().map_err(bad)?);
         }
-        let (job, watch) = self.watched(reference).await?;
+        let (job, watch) = self.watch(reference).await?;
         let attempt = query.attempt;
         let mut request =
             LogRequest { job: job.id, after, attempt, streams, limit_bytes: READ_BYTES };
@@ -173,13 +179,13 @@ impl ControlPanel {
             panel: self.clone(),
             job,
             watch,
-            look: Some(Look::Log),
+            reread: Some(Reread::Log),
             request,
             follow: query.follow.unwrap_or(false),
-            told: None,
+            sent_status: None,
             condition: Condition::Well,
             live: false,
-            ready: VecDeque::new(),
+            unsent: VecDeque::new(),
             over: false,
         };
         Ok(futures_util::stream::unfold(follower, LogFollower::next))
@@ -192,54 +198,54 @@ impl ControlPanel {
 
 struct LogFollower {
     panel: ControlPanel,
-    /// As it was read last.
+    /// As of the last read.
     job: Job,
     watch: JobWatch,
-    /// At once, before anything is waited for.
-    look: Option<Look>,
+    /// What to read at once, without waiting.
+    reread: Option<Reread>,
     request: LogRequest,
     follow: bool,
-    /// The status that was told last.
-    told: Option<(JobStatus, u32)>,
-    /// Told last of this server.
+    /// The status and attempt that were sent last.
+    sent_status: Option<(JobStatus, u32)>,
+    /// The condition of this server that was sent last.
     condition: Condition,
-    /// What was printed before was sent.
+    /// Whether everything printed before the stream began was sent.
     live: bool,
-    ready: VecDeque<LogEvent>,
+    unsent: VecDeque<LogEvent>,
     over: bool,
 }
 
-/// What an event says to those who follow a log.
-fn look_of(event: &Event) -> Look {
+/// What a follower of a log reads again after an event.
+fn reread_for_log(event: &Event) -> Reread {
     match event.known() {
-        Some(KnownEvent::JobMoved { .. } | KnownEvent::JobChanged { .. }) => Look::Job,
-        Some(KnownEvent::JobLogGrew { .. }) => Look::Log,
-        _ => Look::Nothing,
+        Some(KnownEvent::JobMoved { .. } | KnownEvent::JobChanged { .. }) => Reread::Job,
+        Some(KnownEvent::JobLogGrew { .. }) => Reread::Log,
+        _ => Reread::Nothing,
     }
 }
 
 impl LogFollower {
     async fn next(mut self) -> Option<(Result<LogEvent>, Self)> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.unsent.pop_front() {
                 return Some((Ok(event), self));
             }
             if self.over {
                 return None;
             }
-            let look = match self.look.take() {
-                Some(look) => look,
+            let reread = match self.reread.take() {
+                Some(reread) => reread,
                 None => tokio::select! {
                     biased;
                     condition = self.panel.inner.wakeups.condition_changed(self.condition) => {
                         self.condition = condition;
                         return Some((Ok(self.ping()), self));
                     }
-                    look = self.watch.until_look(look_of) => look,
+                    reread = self.watch.until_reread(reread_for_log) => reread,
                     () = tokio::time::sleep(PING) => return Some((Ok(self.ping()), self)),
                 },
             };
-            if let Err(problem) = self.read(look).await {
+            if let Err(problem) = self.read(reread).await {
                 self.over = true;
                 return Some((Err(problem), self));
             }
@@ -250,18 +256,18 @@ impl LogFollower {
         LogEvent::Ping { condition: self.condition }
     }
 
-    async fn read(&mut self, look: Look) -> Result<()> {
-        self.watch.looks();
-        // The job first: if it has ended, its whole log was stored before, and is read after.
-        if look == Look::Job {
+    async fn read(&mut self, reread: Reread) -> Result<()> {
+        self.watch.reads();
+        // The job first: if it is final, its whole log was stored before, and is read below.
+        if reread == Reread::Job {
             let id = self.request.job;
             let job = self.panel.store().job(id).await.map_err(store_problem)?;
             self.job = job.ok_or_else(|| no_job(id))?;
         }
         let status = (self.job.status, self.job.attempt);
-        if self.follow && self.told != Some(status) {
-            self.told = Some(status);
-            self.ready.push_back(LogEvent::Status { status: status.0, attempt: status.1 });
+        if self.follow && self.sent_status != Some(status) {
+            self.sent_status = Some(status);
+            self.unsent.push_back(LogEvent::Status { status: status.0, attempt: status.1 });
         }
         let chunks = self.panel.store().read_logs(self.request.clone()).await;
         let chunks = chunks.map_err(store_problem)?;
@@ -269,7 +275,7 @@ impl LogFollower {
         for chunk in chunks {
             let at = LogCursor { attempt: chunk.attempt, seq: chunk.seq };
             self.request.after = at;
-            self.ready.push_back(LogEvent::Chunk(LogPart {
+            self.unsent.push_back(LogEvent::Chunk(LogPart {
                 cursor: at.to_string(),
                 attempt: chunk.attempt,
                 stream: chunk.stream,
@@ -280,14 +286,14 @@ impl LogFollower {
         }
         if all && self.follow && !self.live {
             self.live = true;
-            self.ready.push_back(LogEvent::Live {});
+            self.unsent.push_back(LogEvent::Live {});
         }
         if !all {
-            // There is more already.
-            self.look = Some(Look::Log);
+            self.reread = Some(Reread::Log);
         } else if !self.follow || self.job.status.is_final() {
             let cursor = self.request.after.to_string();
-            self.ready.push_back(LogEvent::End { cursor, job: Box::new(masked(self.job.clone())) });
+            self.unsent
+                .push_back(LogEvent::End { cursor, job: Box::new(masked(self.job.clone())) });
             self.over = true;
         }
         Ok(())

@@ -1,11 +1,11 @@
-//! What an idempotency key stands for: a hash of what the job is, whoever asks for it and however it
-//! is written.
+//! The hash of a request with an idempotency key: two requests with one key ask for the same job if
+//! their hashes are equal.
 //!
-//! Everything that a request says of its job counts, but for the key itself and who asks (`by`), with
-//! what a command has of its caller's terminal (`caller_env`, `umask`).
-//! A value that the job would have if it were left out counts as left out ([`Unsaid`]): the two are one
-//! job. What is left out stays left out when the server's defaults change between two tries. Args count in their canonical form ([`orx_model::json::canonical`]), and left
-//! out they are `{}`.
+//! The hash covers every field that describes the job. It omits the key itself, the caller (`by`), and
+//! what a command takes over from its caller's terminal (`caller_env`, `umask`). A field with the value
+//! that the job would have without it counts as omitted ([`OmittedValues`]). An omitted field stays
+//! omitted when the server's defaults change between two tries. Args count in their canonical form
+//! ([`orx_model::json::canonical`]); omitted args are `{}`.
 
 use orx_model::job::{Command, Labels};
 use orx_model::json;
@@ -13,40 +13,39 @@ use orx_model::wire::EnqueueRequest;
 use orx_model::{Name, OnLost, Priority, RetryPolicy, Timestamp};
 use sha2::{Digest, Sha256};
 
-/// Before the digits of a hash. One without it was made by an earlier version, in which who asked
-/// counted too.
+/// The prefix of a hash. A hash without it is of version 1, which covered the caller too.
 const VERSION: &str = "2:";
 
-/// What a job has where its request does not say it.
+/// The values of a job for fields that its request omits.
 #[derive(Debug)]
-pub(crate) struct Unsaid {
+pub(crate) struct OmittedValues {
     pub(crate) queue: Name,
     pub(crate) priority: Priority,
     pub(crate) retry: RetryPolicy,
     pub(crate) timeout_ms: Option<u64>,
 }
 
-/// `name` is that of the job, also where the request leaves it to its command.
-pub(crate) fn hash(request: &EnqueueRequest, name: &Name, unsaid: &Unsaid) -> String {
-    let said = Explicit {
-        queue: request.queue.as_ref().filter(|queue| **queue != unsaid.queue),
-        priority: request.priority.filter(|priority| *priority != unsaid.priority),
+/// `name` is the name of the job, even if the request leaves it to its command.
+pub(crate) fn hash(request: &EnqueueRequest, name: &Name, omitted: &OmittedValues) -> String {
+    let explicit = Explicit {
+        queue: request.queue.as_ref().filter(|queue| **queue != omitted.queue),
+        priority: request.priority.filter(|priority| *priority != omitted.priority),
         delay_ms: request.delay_ms.filter(|delay| *delay != 0),
-        retries: request.retries.filter(|retries| *retries != unsaid.retry.retries),
-        backoff_ms: request.backoff_ms.filter(|backoff| *backoff != unsaid.retry.backoff_ms),
-        // 0 says that there is no limit.
+        retries: request.retries.filter(|retries| *retries != omitted.retry.retries),
+        backoff_ms: request.backoff_ms.filter(|backoff| *backoff != omitted.retry.backoff_ms),
+        // 0 means no timeout.
         timeout_ms: request
             .timeout_ms
-            .filter(|timeout| (*timeout != 0).then_some(*timeout) != unsaid.timeout_ms),
+            .filter(|timeout| (*timeout != 0).then_some(*timeout) != omitted.timeout_ms),
         on_lost: request.on_lost.filter(|on_lost| *on_lost != OnLost::default()),
     };
-    hash_of(request, name, &said)
+    hash_of(request, name, &explicit)
 }
 
-/// A hash is that of the request as it was sent, defaults said outright included: those were not
-/// left out when it was made.
+/// Whether the hash is of the request as sent, with all its explicit values: those that equal a default
+/// now did not when the hash was made.
 pub(crate) fn is_as_sent(request: &EnqueueRequest, name: &Name, hash: &str) -> bool {
-    let said = Explicit {
+    let explicit = Explicit {
         queue: request.queue.as_ref(),
         priority: request.priority,
         delay_ms: request.delay_ms,
@@ -55,10 +54,10 @@ pub(crate) fn is_as_sent(request: &EnqueueRequest, name: &Name, hash: &str) -> b
         timeout_ms: request.timeout_ms,
         on_lost: request.on_lost,
     };
-    hash_of(request, name, &said) == hash
+    hash_of(request, name, &explicit) == hash
 }
 
-/// What a request says where a job has a default.
+/// The values of the fields that have defaults; `None` counts as omitted.
 struct Explicit<'a> {
     queue: Option<&'a Name>,
     priority: Option<Priority>,
@@ -69,8 +68,8 @@ struct Explicit<'a> {
     on_lost: Option<OnLost>,
 }
 
-fn hash_of(request: &EnqueueRequest, name: &Name, said: &Explicit<'_>) -> String {
-    // Every field by its name: a new one is counted, or said here not to be.
+fn hash_of(request: &EnqueueRequest, name: &Name, explicit: &Explicit<'_>) -> String {
+    // It names every field, so that a new one is hashed or left out on purpose.
     let EnqueueRequest {
         name: _,
         args,
@@ -91,8 +90,8 @@ fn hash_of(request: &EnqueueRequest, name: &Name, said: &Explicit<'_>) -> String
         key: _,
         by: _,
     } = request;
-    let Explicit { queue, priority, delay_ms, retries, backoff_ms, timeout_ms, on_lost } = said;
-    let mut fields = Fields(Sha256::new());
+    let Explicit { queue, priority, delay_ms, retries, backoff_ms, timeout_ms, on_lost } = explicit;
+    let mut fields = FieldHasher(Sha256::new());
     fields.text(1, name.as_str());
     fields.args(args.as_ref().map_or("{}", |args| args.get()));
     if let Some(command) = command {
@@ -114,11 +113,10 @@ fn hash_of(request: &EnqueueRequest, name: &Name, said: &Explicit<'_>) -> String
     fields.digits()
 }
 
-/// Feeds fields to the hash, each with its number and its length, so that no two requests feed the
-/// same.
-struct Fields(Sha256);
+/// Hashes each field with its number and length, so that different requests feed different bytes.
+struct FieldHasher(Sha256);
 
-impl Fields {
+impl FieldHasher {
     fn text(&mut self, field: u8, text: &str) {
         self.0.update([field]);
         self.0.update((text.len() as u64).to_le_bytes());
@@ -155,7 +153,7 @@ impl Fields {
     fn args(&mut self, args: &str) {
         self.0.update([2]);
         if json::canonical(args, &mut |piece: &[u8]| self.0.update(piece)).is_err() {
-            // No gate lets it through; as it is written it is still itself.
+            // The gate rejects such args; hashed as written, they still equal themselves.
             self.text(2, args);
         }
     }
@@ -184,15 +182,20 @@ impl Fields {
     }
 }
 
-/// It was made by an earlier version.
-pub(crate) fn is_of_before(hash: &str) -> bool {
+/// Whether the hash is of version 1.
+pub(crate) fn is_version_1(hash: &str) -> bool {
     !hash.starts_with(VERSION)
 }
 
-/// A hash of an earlier version is of the same job: sent by whoever asks now, by nobody, or by the
-/// one that is known to have made the job, with args or without.
-pub(crate) fn is_same_before(request: &EnqueueRequest, made_by: Option<&str>, hash: &str) -> bool {
-    if !is_of_before(hash) {
+/// Whether a hash of version 1 is of the same job. That version covered the caller, so it tries the
+/// caller of this request, no caller, and the caller that made the job (`made_by`); each with empty args
+/// and without args, which it told apart.
+pub(crate) fn matches_version_1(
+    request: &EnqueueRequest,
+    made_by: Option<&str>,
+    hash: &str,
+) -> bool {
+    if !is_version_1(hash) {
         return false;
     }
     let mut request = EnqueueRequest { key: None, ..request.clone() };
@@ -211,7 +214,7 @@ pub(crate) fn is_same_before(request: &EnqueueRequest, made_by: Option<&str>, ha
         request.by = by;
         std::iter::once(given.clone()).chain(other.clone()).any(|args| {
             request.args = args;
-            hash_before(&request) == hash
+            hash_version_1(&request) == hash
         })
     })
 }
@@ -221,8 +224,7 @@ fn is_empty_object(json: &str) -> bool {
     inner.is_some_and(|inner| inner.trim().is_empty())
 }
 
-/// As earlier versions made it.
-fn hash_before(request: &EnqueueRequest) -> String {
+fn hash_version_1(request: &EnqueueRequest) -> String {
     let value = serde_json::to_value(request).unwrap_or_default();
     let hash = Sha256::digest(value.to_string().as_bytes());
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -243,17 +245,17 @@ mod tests {
     }
 
     fn hashed(json: &str) -> String {
-        let unsaid = Unsaid {
+        let omitted = OmittedValues {
             queue: "default".parse().expect("a name"),
             priority: Priority::default(),
             retry: RetryPolicy { retries: 3, backoff_ms: 500, ..RetryPolicy::default() },
             timeout_ms: Some(7),
         };
-        hash(&request(json), &name(), &unsaid)
+        hash(&request(json), &name(), &omitted)
     }
 
     #[test]
-    fn who_asks_and_how_it_is_written_make_no_difference() {
+    fn the_caller_and_the_notation_make_no_difference() {
         let same = [
             r#"{"name":"n"}"#,
             r#"{"name":"n","args":{},"by":"a@b","key":"k"}"#,
@@ -275,23 +277,23 @@ mod tests {
     }
 
     #[test]
-    fn a_default_that_is_said_outright_is_as_if_it_were_left_out() {
-        for said in [
+    fn an_explicit_default_equals_an_omitted_field() {
+        for explicit in [
             r#"{"name":"n","queue":"default"}"#,
             r#"{"name":"n","priority":"normal","delay_ms":0}"#,
             r#"{"name":"n","retries":3,"backoff_ms":500}"#,
             r#"{"name":"n","timeout_ms":7,"on_lost":"retry"}"#,
         ] {
-            assert_eq!(hashed(said), hashed(r#"{"name":"n"}"#), "{said}");
+            assert_eq!(hashed(explicit), hashed(r#"{"name":"n"}"#), "{explicit}");
         }
         let none = hashed(r#"{"name":"n","timeout_ms":0}"#);
         assert_ne!(none, hashed(r#"{"name":"n"}"#), "no limit is not the default here");
     }
 
     #[test]
-    fn a_hash_with_a_default_said_outright_is_known_when_the_same_is_sent_again() {
+    fn a_hash_with_an_explicit_default_matches_the_same_request() {
         let sent = request(r#"{"name":"n","queue":"default","retries":3,"key":"k"}"#);
-        let said = Explicit {
+        let explicit = Explicit {
             queue: sent.queue.as_ref(),
             priority: None,
             delay_ms: None,
@@ -300,14 +302,14 @@ mod tests {
             timeout_ms: None,
             on_lost: None,
         };
-        let kept = hash_of(&sent, &name(), &said);
+        let kept = hash_of(&sent, &name(), &explicit);
         assert_ne!(kept, hashed(r#"{"name":"n","queue":"default","retries":3}"#));
         assert!(is_as_sent(&sent, &name(), &kept));
         assert!(!is_as_sent(&request(r#"{"name":"n","retries":4}"#), &name(), &kept));
     }
 
     #[test]
-    fn whatever_the_job_is_counts() {
+    fn every_field_of_the_job_counts() {
         let all = [
             json!({}),
             json!({"args": {"a": 1}}),
@@ -338,21 +340,21 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_an_earlier_version_is_known_whoever_sent_it() {
+    fn a_hash_of_version_1_matches_whatever_caller_sent_it() {
         let before = r#"{"name":"n","args":{"b":1,"a":2},"by":"old@host"}"#;
-        let hash = hash_before(&request(before));
+        let hash = hash_version_1(&request(before));
         let again = request(r#"{"name":"n","args":{"a":2,"b":1},"by":"new@host","key":"k"}"#);
-        assert!(is_same_before(&again, Some("old@host"), &hash));
-        assert!(!is_same_before(&again, None, &hash));
+        assert!(matches_version_1(&again, Some("old@host"), &hash));
+        assert!(!matches_version_1(&again, None, &hash));
         let same_host = request(r#"{"name":"n","args":{"a":2,"b":1},"by":"old@host","key":"k"}"#);
-        assert!(is_same_before(&same_host, None, &hash));
+        assert!(matches_version_1(&same_host, None, &hash));
         let other = request(r#"{"name":"n","args":{"a":3,"b":1},"by":"old@host","key":"k"}"#);
-        assert!(!is_same_before(&other, Some("old@host"), &hash));
-        let bare = hash_before(&request(r#"{"name":"n"}"#));
+        assert!(!matches_version_1(&other, Some("old@host"), &hash));
+        let bare = hash_version_1(&request(r#"{"name":"n"}"#));
         let empty = request(r#"{"name":"n","args":{ },"by":"x"}"#);
-        assert!(is_same_before(&empty, None, &bare));
-        let empty = hash_before(&request(r#"{"name":"n","args":{}}"#));
-        assert!(is_same_before(&request(r#"{"name":"n"}"#), None, &empty));
-        assert!(!is_same_before(&again, None, &hashed(before)));
+        assert!(matches_version_1(&empty, None, &bare));
+        let empty = hash_version_1(&request(r#"{"name":"n","args":{}}"#));
+        assert!(matches_version_1(&request(r#"{"name":"n"}"#), None, &empty));
+        assert!(!matches_version_1(&again, None, &hashed(before)));
     }
 }

@@ -1,8 +1,9 @@
-//! Every operation that a person or program can ask for, in one place: the HTTP API is thin over
-//! it, and so is use from Rust in the same process.
+//! The control panel: every operation that a person or program can ask for. The HTTP API is a thin layer
+//! over it, and so is its use from Rust in the same process.
 //!
-//! Depends on `orx-model`, `orx-feed`, and the traits of `orx-store` and `orx-transport`. Knows no HTTP
-//! and no terminal. Bad input is refused before anything changes; what is answered as done is durable.
+//! Depends on `orx-model`, `orx-feed`, and the traits of `orx-store` and `orx-transport`. It must not
+//! know HTTP or terminals. It validates a request before it changes anything, and answers success only
+//! after the change is durable.
 
 mod accept;
 mod change;
@@ -33,23 +34,26 @@ pub use nodes::NodeToken;
 pub use tokens::Scope;
 pub use worker_secrets::WorkerIdentity;
 
+/// The result of an operation. A failure is a [`Problem`], as the HTTP API answers it.
 pub type Result<T> = std::result::Result<T, Problem>;
 
-/// Who asks.
+/// Who asks for an operation, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Of the token, for people.
+    /// The note of the token, or its id, for people.
     pub name: String,
+    /// The scopes of the token.
     pub scopes: Vec<Scope>,
 }
 
 impl Caller {
-    /// Whoever runs in this process.
+    /// Code in this process, with the scope `admin`.
     #[must_use]
     pub fn local() -> Self {
         Self { name: "local".to_owned(), scopes: vec![Scope::Admin] }
     }
 
+    /// Whether the caller has the scope. `admin` includes all scopes but `node`.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes
@@ -57,6 +61,8 @@ impl Caller {
             .any(|own| *own == scope || (*own == Scope::Admin && scope != Scope::Node))
     }
 
+    /// Fails unless the caller has the scope.
+    ///
     /// # Errors
     /// [`Code::NotAllowed`], naming the scope.
     pub fn need(&self, scope: Scope) -> Result<()> {
@@ -70,54 +76,65 @@ impl Caller {
     }
 }
 
-/// What a request leaves out, for all jobs or those of one type.
+/// Values for fields that a request omits, for all jobs or for one job type. `None` leaves a field to
+/// the next source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Defaults {
+    /// The queue.
     pub queue: Option<Name>,
+    /// The priority.
     pub priority: Option<Priority>,
+    /// The retry policy.
     pub retry: Option<RetryPolicy>,
+    /// The timeout of each attempt.
     pub timeout_ms: Option<u64>,
 }
 
+/// What the control panel knows of its node and configuration.
 #[derive(Debug, Clone)]
 pub struct ControlSettings {
-    /// This coordinator.
+    /// The incarnation of this coordinator.
     pub node: Incarnation,
+    /// When it started.
     pub started_at: Timestamp,
+    /// Its version of orx.
     pub version: String,
+    /// The kind of its transport, for people: `direct`.
     pub transport: &'static str,
+    /// For all jobs.
     pub defaults: Defaults,
-    /// By job type, before `defaults`.
+    /// By job type; they take precedence over `defaults`.
     pub by_name: std::collections::BTreeMap<Name, Defaults>,
-    /// Commands given with jobs are taken at all.
+    /// Whether jobs may come with commands.
     pub allow_commands: bool,
-    /// Workers not heard of for so long do not count as live, milliseconds.
+    /// How long a worker counts as live after its last heartbeat.
     pub lease_ms: u64,
-    /// Nodes not heard of for so long do not count as live, milliseconds.
+    /// How long a node counts as live after its last heartbeat.
     pub node_lives_ms: u64,
-    /// Shown with the cluster's status.
+    /// Further durations, shown with the status of the cluster.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
 }
 
-/// Cheap to clone; all clones are one.
+/// All operations. All clones share one state.
 #[derive(Clone)]
 pub struct ControlPanel {
-    inner: Arc<Inner>,
+    inner: Arc<PanelState>,
 }
 
-struct Inner {
+struct PanelState {
     store: Arc<dyn Store>,
     transport: Arc<dyn Transport>,
     wakeups: Wakeups,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     settings: ControlSettings,
-    tokens: tokens::Cache,
-    worker_secrets: worker_secrets::Cache,
-    /// What live workers take, and when that was read: a warning needs no fresher answer.
-    offers: Mutex<Option<(Timestamp, Arc<Vec<Capabilities>>)>>,
+    tokens: tokens::TokenCache,
+    worker_secrets: worker_secrets::SecretCache,
+    /// The capabilities of live workers, and when they were read. Only warnings use them.
+    capabilities: Mutex<Option<(Timestamp, Arc<Vec<Capabilities>>)>>,
 }
 
 impl ControlPanel {
+    /// `store` is the handle of callers, with its own budget; `now` reads the wall clock.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -126,15 +143,15 @@ impl ControlPanel {
         now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
         settings: ControlSettings,
     ) -> Self {
-        let inner = Inner {
+        let inner = PanelState {
             store,
             transport,
             wakeups,
             now,
             settings,
-            tokens: tokens::Cache::default(),
-            worker_secrets: worker_secrets::Cache::default(),
-            offers: Mutex::new(None),
+            tokens: tokens::TokenCache::default(),
+            worker_secrets: worker_secrets::SecretCache::default(),
+            capabilities: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -151,7 +168,7 @@ impl ControlPanel {
         (self.inner.now)()
     }
 
-    /// `1423`, or `key:` and an idempotency key.
+    /// Finds a job by its id (`1423`), by an attempt (`1423.2`), or by `key:` and an idempotency key.
     async fn find(&self, reference: &str) -> Result<Job> {
         if let Some(key) = reference.strip_prefix("key:") {
             let found = self.store().job_by_key(key).await.map_err(store_problem)?;
@@ -171,7 +188,7 @@ impl ControlPanel {
         match attempt {
             Some(attempt) if attempt.number.get() > job.attempt => {
                 let hint = match job.attempt {
-                    0 => format!("`orx show {id}` shows the job, which was not tried yet"),
+                    0 => format!("`orx show {id}` shows the job, which has no attempt yet"),
                     last => format!("the last is `{id}.{last}`; `orx show {id}` shows all"),
                 };
                 let detail = format!("there is no attempt `{attempt}`");
@@ -184,17 +201,17 @@ impl ControlPanel {
 
 fn no_job(id: JobId) -> Problem {
     Problem::new(Code::NotFound, format!("there is no job `{id}`"))
-        .hint("`orx jobs` lists the newest; finished jobs are forgotten after a time")
+        .hint("`orx jobs` lists the newest; finished jobs are deleted after their retention")
 }
 
-/// A store's refusal in the words of the API.
+/// The problem that the API answers for an error of the store.
 pub fn store_problem(error: StoreError) -> Problem {
     let code = match &error {
         StoreError::Full => Code::StoreFull,
         StoreError::Busy | StoreError::Closed | StoreError::Failed => Code::Unavailable,
         StoreError::Unknown => Code::TimedOut,
         StoreError::TooBroad { .. } => Code::TooBroad,
-        // Only leaders hear it, of their own loops.
+        // Only the leader's duties get these.
         StoreError::Deposed | StoreError::Away { .. } => Code::Unavailable,
         StoreError::NewerSchema { .. }
         | StoreError::Held { .. }
@@ -207,10 +224,10 @@ pub fn store_problem(error: StoreError) -> Problem {
     };
     let mut problem = Problem::new(code, error.to_string());
     if let StoreError::Backend { source, .. } = &error {
-        tracing::error!(%error, %source, "the store refused");
+        tracing::error!(%error, %source, "an operation of the store failed");
     }
     if let StoreError::Unknown = error {
-        problem = problem.hint("it may have been done: asking again with the same key is safe");
+        problem = problem.hint("it may have been done: repeating it with the same key is safe");
     } else if let Some(hint) = error.hint() {
         problem = problem.hint(hint);
     }

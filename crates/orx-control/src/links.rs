@@ -1,4 +1,4 @@
-//! How the links of this node stand: with whatever carries, and of its workers.
+//! The state of the links of this node: its own subscriptions, and those of its workers.
 
 use orx_model::wire::{LinkKind, LinkView, WorkerView};
 use orx_model::{Code, Problem, Timestamp};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{ControlPanel, Result};
 
 impl ControlPanel {
-    /// What this node reads itself.
+    /// The subscriptions of this node itself.
     fn own_links(&self) -> Vec<LinkView> {
         let own = [(LinkOf::Events, LinkKind::Events), (LinkOf::Broadcast, LinkKind::Broadcast)];
         let links = self.inner.wakeups.links();
@@ -16,7 +16,7 @@ impl ControlPanel {
         own.into_iter().filter_map(view).collect()
     }
 
-    /// Those of this node, then those of live workers that are heard here.
+    /// The links of this node, then those of the live workers that read their inbox here.
     pub(crate) fn link_views(&self, workers: &[&WorkerView]) -> Vec<LinkView> {
         let links = self.inner.wakeups.links();
         let own = self.inner.settings.node;
@@ -24,7 +24,7 @@ impl ControlPanel {
         for worker in workers {
             let state = links.state(LinkOf::Inbox(worker.incarnation));
             let is_open = state.as_ref().is_some_and(SubscriptionState::is_connected);
-            // One that reads elsewhere is that node's to tell of.
+            // The node where the worker reads reports it.
             if worker.node.is_some_and(|node| node != own) && !is_open {
                 continue;
             }
@@ -64,25 +64,25 @@ impl ControlPanel {
         }
     }
 
-    /// This node hears its workers and the other nodes. Answers how each of its links stands, a line
-    /// each.
+    /// Checks that this node receives from its workers and the other nodes. Returns the state of each of
+    /// its links, one a line.
     ///
     /// # Errors
-    /// [`Code::Unavailable`]: one of them is not connected.
-    pub fn hears(&self) -> Result<String> {
+    /// [`Code::Unavailable`]: a link is not connected.
+    pub fn check_links(&self) -> Result<String> {
         let mut lines = String::new();
         for link in self.own_links() {
-            let words = self.link_words(&link);
+            let text = self.link_text(&link);
             if !link.connected {
-                return Err(Problem::new(Code::Unavailable, format!("the link {words}")));
+                return Err(Problem::new(Code::Unavailable, format!("the link {text}")));
             }
-            lines.push_str(&words);
+            lines.push_str(&text);
             lines.push('\n');
         }
         Ok(lines)
     }
 
-    pub(crate) fn link_words(&self, link: &LinkView) -> String {
+    pub(crate) fn link_text(&self, link: &LinkView) -> String {
         let now = self.now();
         let ago = |at: Timestamp| orx_model::time::format_duration(now.saturating_since(at));
         let is = if link.connected { "connected" } else { "reconnecting" };

@@ -1,5 +1,5 @@
-//! What a node shows to other nodes: a token of its own, which the store that they share vouches for.
-//! Whoever can write to the store is one of them, so nothing has to be configured.
+//! The token with which a node authenticates to the other nodes. It is stored in the store that they
+//! share: a process that can write there is one of the nodes, so no token need be configured.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use sha2::{Digest, Sha256};
 
 use crate::Scope;
 
-/// A node's own token. It is known to this process alone, and to the store by its hash.
+/// A node's own token. Only this process knows it; the store has its hash.
 pub struct NodeToken {
     text: String,
     record: TokenRecord,
 }
 
 impl NodeToken {
-    /// Valid for so long, unless it is extended.
+    /// Makes a token that expires after `valid`, unless it is extended.
     ///
     /// # Errors
-    /// The store did not keep it.
+    /// The store did not write it.
     pub async fn make(
         store: &dyn Store,
         node: Incarnation,
@@ -30,7 +30,7 @@ impl NodeToken {
         let mut secret = [0_u8; 32];
         rand::rng().fill_bytes(&mut secret);
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        // One record a start of a node: the beginning of its own id.
+        // The beginning of the node's incarnation: one record for each start of a node.
         let id: String = node.to_string().chars().take(16).collect();
         let record = TokenRecord {
             hash: Sha256::digest(secret.as_bytes()).into(),
@@ -45,22 +45,23 @@ impl NodeToken {
         Ok(Self { text: format!("orx_node_{id}_{secret}"), record })
     }
 
+    /// The text of the token, a secret.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// From now on valid for so long, unless it was revoked.
+    /// Extends the token: it expires after `valid` from now, unless it was revoked.
     ///
     /// # Errors
-    /// The store did not keep it.
+    /// The store did not read or write it.
     pub async fn extend(
         &self,
         store: &dyn Store,
         valid: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        // Who revoked it meant it: to write the record anew would undo that.
+        // Writing the record anew would undo a revocation.
         let known = store.token(&self.record.id).await?;
         if known.is_some_and(|known| known.revoked_at.is_some()) {
             return Ok(());
@@ -69,10 +70,10 @@ impl NodeToken {
         store.put_token(TokenRecord { expires_at, ..self.record.clone() }).await
     }
 
-    /// The node ends: nobody shows it any more.
+    /// Revokes the token when the node ends.
     ///
     /// # Errors
-    /// The store did not keep it.
+    /// The store did not write it.
     pub async fn end(&self, store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
         store.put_token(TokenRecord { revoked_at: Some(now), ..self.record.clone() }).await
     }

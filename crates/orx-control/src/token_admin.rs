@@ -1,6 +1,6 @@
-//! Making, listing and revoking tokens. Only `admin` may, and `admin` may make every scope: that is
-//! how the first token, which is `admin`, brings forth the others. `node` is no exception, though
-//! an admin token is itself no node: what a token may be given and what it may do are two things.
+//! Makes, lists and revokes tokens. Only callers with the scope `admin` may. They may give a token any
+//! scope, also `node`, which they do not have themselves: the first token is `admin`, and all others are
+//! made with it.
 
 use std::collections::BTreeSet;
 
@@ -17,16 +17,19 @@ use tokio::sync::Semaphore;
 use crate::tokens::state_of;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
-/// Valid tokens at once. Revoked and expired ones are kept as a record of who could call.
-const VALID_MOST: usize = 1_000;
+/// Most valid tokens at once. Revoked and expired tokens remain as a record of past callers.
+const VALID_MAX: usize = 1_000;
 
-/// One change of the set of tokens at a time in this process: else two admins, each sparing the
-/// other's token, would leave none.
+/// Serializes changes of the tokens in this process. Two admins who revoke each other's token at the
+/// same time would otherwise leave none.
 static CHANGING: Semaphore = Semaphore::const_new(1);
 
 impl ControlPanel {
+    /// Makes a token. Its text is in the answer and nowhere else.
+    ///
     /// # Errors
-    /// [`Code::NotAllowed`] without `admin`; [`Code::BadRequest`]; [`Code::TooMany`].
+    /// [`Code::NotAllowed`] without `admin`; [`Code::BadRequest`], [`Code::TooMany`], and errors of the
+    /// store.
     pub async fn create_token(&self, caller: &Caller, request: TokenRequest) -> Result<TokenMade> {
         caller.need(Scope::Admin)?;
         let scopes = scopes(&request.scopes)?;
@@ -36,11 +39,11 @@ impl ControlPanel {
         let _one = CHANGING.acquire().await.ok();
         let known = self.store().tokens().await.map_err(store_problem)?;
         let valid = known.iter().filter(|one| state_of(one, now) == TokenState::Valid).count();
-        if valid >= VALID_MOST {
-            let detail = format!("there are {valid} valid tokens, and {VALID_MOST} at most");
+        if valid >= VALID_MAX {
+            let detail = format!("there are {valid} valid tokens, the limit is {VALID_MAX}");
             return Err(Problem::new(Code::TooMany, detail).hint("`orx token revoke` ends some"));
         }
-        let (token, record) = self.keep_token(&scopes, note, expires_at).await?;
+        let (token, record) = self.store_token(&scopes, note, expires_at).await?;
         let (id, scopes) = (&record.id, record.scopes.join(","));
         tracing::info!(id, scopes, by = caller.name, "a token was made");
         Ok(TokenMade {
@@ -57,7 +60,7 @@ impl ControlPanel {
     /// Every token, oldest first.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`] without `admin`.
+    /// [`Code::NotAllowed`] without `admin`, and errors of the store.
     pub async fn list_tokens(&self, caller: &Caller) -> Result<TokenList> {
         caller.need(Scope::Admin)?;
         let mut tokens = self.store().tokens().await.map_err(store_problem)?;
@@ -65,11 +68,13 @@ impl ControlPanel {
         Ok(TokenList { v: V, tokens: tokens.into_iter().map(|one| self.view(one)).collect() })
     }
 
-    /// Ends tokens: here at once, on other servers within a second. All of them, or none.
+    /// Revokes tokens: at this server at once, at other servers within a second. A request with a wrong
+    /// id revokes none.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`] without `admin`; [`Code::NotFound`] for an id that is not known;
-    /// [`Code::StateConflict`] where no valid `admin` token would be left.
+    /// [`Code::NotAllowed`] without `admin`; [`Code::NotFound`] for an unknown id;
+    /// [`Code::StateConflict`] if no valid `admin` token would be left; [`Code::BadRequest`], and errors
+    /// of the store.
     pub async fn revoke_tokens(
         &self,
         caller: &Caller,
@@ -162,14 +167,14 @@ fn note(text: &str) -> Result<&str> {
 fn expiry(ms: u64, now: Timestamp) -> Result<Timestamp> {
     let most = limits::DELAY_MAX.as_millis() as u64;
     if !(1_000..=most).contains(&ms) {
-        let detail = "a token ends 1 s to 10 years from now; without an expiry, never by itself";
+        let detail = "a token expires 1 s to 10 years from now; without an expiry, never";
         return Err(Problem::new(Code::BadRequest, detail).cause(format!("found {ms} ms")));
     }
     Ok(Timestamp::from_millis(now.as_millis().saturating_add(ms as i64)))
 }
 
 fn unknown(id: &str) -> Problem {
-    // It may be the token itself, put here by mistake: then it is not said again.
+    // A token that was passed by mistake is a secret: the text does not repeat it.
     let is_id = id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let detail = if is_id {
         format!("there is no token `{id}`")
@@ -184,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_id_is_not_repeated() {
+    fn a_token_in_place_of_an_id_is_not_repeated() {
         let token = "orx_admin_0123456789abcdef_0123456789abcdef0123456789abcdef";
         assert!(!format!("{:?}", unknown(token)).contains("0123456789abcdef"));
         assert!(unknown("0123456789abcdef").detail.contains("0123456789abcdef"));
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_one_short_line_and_an_expiry_lies_ahead() {
+    fn a_note_is_one_short_line_and_an_expiry_is_in_the_future() {
         assert_eq!(note(" ci "), Ok("ci"));
         assert!(note("a\nb").is_err() && note(&"x".repeat(129)).is_err());
         let now = Timestamp::from_millis(5_000);

@@ -1,5 +1,5 @@
-//! Who may ask: tokens `orx_<scope>_<id>_<secret>`. The store keeps a hash of the secret, never the
-//! secret.
+//! Authenticates callers by their tokens, `orx_<scope>_<id>_<secret>`. The store has a hash of the
+//! secret, never the secret.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,12 +15,13 @@ use subtle::ConstantTimeEq;
 
 use crate::{Caller, ControlPanel, Result, store_problem};
 
-/// Tokens remembered, so that each request does not read the store.
-const CACHED: usize = 256;
-/// So long a token that another server revoked may still be taken here.
+/// Most cached tokens.
+const CACHED_MAX: usize = 256;
+/// For this long a cached token is not read again: a token that another server revoked may be accepted
+/// meanwhile.
 const CACHED_MS: i64 = 1_000;
-/// Tokens whose last use is remembered.
-const USED: usize = 4_096;
+/// Most tokens whose last use is remembered.
+const USED_MAX: usize = 4_096;
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,16 +34,18 @@ pub enum Scope {
     Admin,
     /// Give commands with jobs.
     Exec,
-    /// Be a worker.
+    /// Call as a worker.
     Worker,
-    /// Be a coordinator.
+    /// Call as a coordinator.
     Node,
 }
 
 impl Scope {
+    /// Every scope.
     pub const ALL: [Self; 6] =
         [Self::Service, Self::Read, Self::Admin, Self::Exec, Self::Worker, Self::Node];
 
+    /// The name in tokens and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -73,16 +76,16 @@ impl FromStr for Scope {
     }
 }
 
-/// What is remembered of tokens, bounded.
+/// Caches tokens, so that most requests do not read the store.
 #[derive(Default)]
-pub(crate) struct Cache {
-    /// By id, with when it was read.
+pub(crate) struct TokenCache {
+    /// By id, with the time of the read.
     known: Mutex<HashMap<String, (Timestamp, TokenRecord)>>,
-    /// When a token was last shown here, by id. In memory only: it is no cause to write.
+    /// By id, when a token was last used at this server. Never written to the store.
     used: Mutex<HashMap<String, Timestamp>>,
 }
 
-impl Cache {
+impl TokenCache {
     fn get(&self, id: &str, now: Timestamp) -> Option<TokenRecord> {
         let known = self.known.lock();
         let (read_at, record) = known.get(id)?;
@@ -93,14 +96,14 @@ impl Cache {
     pub(crate) fn put(&self, record: &TokenRecord, now: Timestamp) {
         let mut known = self.known.lock();
         if let Some((read_at, older)) = known.get_mut(&record.id) {
-            // A read that began before the token was revoked here must not bring it back.
+            // A read that began before the token was revoked here must not restore it.
             if older.revoked_at.is_none() || record.revoked_at.is_some() {
                 *older = record.clone();
             }
             *read_at = now;
             return;
         }
-        if known.len() >= CACHED {
+        if known.len() >= CACHED_MAX {
             known.clear();
         }
         known.insert(record.id.clone(), (now, record.clone()));
@@ -112,7 +115,7 @@ impl Cache {
             *last = now;
             return;
         }
-        if used.len() >= USED {
+        if used.len() >= USED_MAX {
             let oldest = used.iter().min_by_key(|(_, at)| **at).map(|(id, _)| id.clone());
             if let Some(oldest) = oldest {
                 used.remove(&oldest);
@@ -127,13 +130,17 @@ impl Cache {
 }
 
 impl ControlPanel {
-    /// Makes a token, unasked; its text is returned here and nowhere else.
+    /// Makes a token for code in this process, without an expiry. Returns its text, which is nowhere
+    /// else.
+    ///
+    /// # Errors
+    /// Errors of the store.
     pub async fn make_token(&self, scopes: Vec<Scope>, note: &str) -> Result<String> {
-        Ok(self.keep_token(&scopes, note, None).await?.0)
+        Ok(self.store_token(&scopes, note, None).await?.0)
     }
 
-    /// The token's text, and what is kept of it.
-    pub(crate) async fn keep_token(
+    /// Makes and stores a token. Returns its text and its record.
+    pub(crate) async fn store_token(
         &self,
         scopes: &[Scope],
         note: &str,
@@ -157,11 +164,14 @@ impl ControlPanel {
         Ok((format!("orx_{first}_{id}_{secret}"), record))
     }
 
+    /// The caller that the token authenticates.
+    ///
     /// # Errors
-    /// [`Code::Unauthenticated`], which does not say whether the id or the secret is wrong.
+    /// [`Code::Unauthenticated`], which does not reveal whether the id or the secret is wrong; errors of
+    /// the store.
     pub async fn authenticate(&self, token: &str) -> Result<Caller> {
         let (id, secret) = parts(token).ok_or_else(refused)?;
-        // Before the look-up, so that an id that is not known takes no less work of ours.
+        // Before the look-up, so that an unknown id takes as long.
         let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         let record = self.token(id).await?.ok_or_else(refused)?;
         let now = self.now();
@@ -184,7 +194,7 @@ impl ControlPanel {
         if let Some(record) = &record {
             self.inner.tokens.put(record, now);
         }
-        // Revoked while it was read: what the cache holds is newer.
+        // The cache is newer if the token was revoked during the read.
         Ok(self.inner.tokens.get(id, now).or(record))
     }
 }
@@ -207,7 +217,7 @@ fn parts(token: &str) -> Option<(&str, &str)> {
 }
 
 fn refused() -> Problem {
-    Problem::new(Code::Unauthenticated, "the token is not known here, or no longer valid").hint(
+    Problem::new(Code::Unauthenticated, "the token is unknown or no longer valid").hint(
         "the local server's token is in `token` in its state folder; `ORX_TOKEN` names another",
     )
 }

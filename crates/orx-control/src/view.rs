@@ -1,4 +1,4 @@
-//! Looking: jobs, queues, dead letters, the whole.
+//! Reads: jobs, queues, dead letters, and the status of the cluster.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,13 @@ use crate::change::parse_filter;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
 const ROWS_DEFAULT: u32 = 50;
-/// Counted exactly up to here.
-const COUNT_MOST: u64 = 10_000;
-/// Dead letters are counted up to here.
-const DEAD_LETTERS_MOST: u64 = 100_000;
-/// A ready job that waits longer than this needs a person's eye, milliseconds.
-const WAITS_LONG_MS: u128 = 5 * 60 * 1_000;
-
-/// That the clock was set needs a person's eye for so long, milliseconds.
+/// Jobs that match a filter are counted up to this.
+const COUNT_MAX: u64 = 10_000;
+/// Dead letters are counted up to this.
+const DEAD_LETTERS_MAX: u64 = 100_000;
+/// A queue whose oldest ready job waits longer than this needs attention.
+const LONG_WAIT_MS: u128 = 5 * 60 * 1_000;
+/// For this long a jump of the clock needs attention.
 const JUMP_SHOWN_MS: u64 = 24 * 60 * 60 * 1_000;
 
 impl ControlPanel {
@@ -31,6 +30,10 @@ impl ControlPanel {
         if caller.may(Scope::Service) { Ok(()) } else { caller.need(Scope::Read) }
     }
 
+    /// A job with its attempts, by id, attempt or `key:`.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::BadRequest`], [`Code::NotAllowed`], and errors of the store.
     pub async fn get(&self, caller: &Caller, reference: &str) -> Result<JobDetail> {
         self.need_view(caller)?;
         let job = self.find(reference).await?;
@@ -39,12 +42,20 @@ impl ControlPanel {
         Ok(JobDetail { v: V, job: masked(job), attempts })
     }
 
+    /// The status of a job and its result, unmasked.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
     pub async fn result(&self, caller: &Caller, reference: &str) -> Result<ResultAnswer> {
         self.need_view(caller)?;
         let job = self.find(reference).await?;
         Ok(ResultAnswer { v: V, id: job.id, status: job.status, result: job.result })
     }
 
+    /// A page of the jobs that match a filter.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`], [`Code::NotAllowed`], [`Code::TooBroad`], and other errors of the store.
     pub async fn list(&self, caller: &Caller, query: &ListQuery) -> Result<JobPage> {
         self.need_view(caller)?;
         let now = self.now();
@@ -52,7 +63,7 @@ impl ControlPanel {
         let limit = rows(query.limit)?;
         let after = cursor(query.cursor.as_deref())?;
         let count = if query.count.unwrap_or(false) {
-            let counted = self.store().count(filter.clone(), COUNT_MOST, now).await;
+            let counted = self.store().count(filter.clone(), COUNT_MAX, now).await;
             Some(counted.map_err(store_problem)?)
         } else {
             None
@@ -68,6 +79,10 @@ impl ControlPanel {
         })
     }
 
+    /// A page of the dead letters whose jobs match a filter.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
     pub async fn dead_letters(&self, caller: &Caller, query: &ListQuery) -> Result<DeadLetterPage> {
         caller.need(Scope::Read)?;
         let now = self.now();
@@ -89,6 +104,10 @@ impl ControlPanel {
         })
     }
 
+    /// All queues with their counts.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`], and errors of the store.
     pub async fn queues(&self, caller: &Caller) -> Result<QueueList> {
         caller.need(Scope::Read)?;
         let counts = self.store().queue_counts().await.map_err(store_problem)?;
@@ -102,6 +121,10 @@ impl ControlPanel {
         Ok(QueueList { v: V, queues: counts.into_iter().map(view).collect() })
     }
 
+    /// One queue.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], with the nearest name; [`Code::NotAllowed`], and errors of the store.
     pub async fn queue(&self, caller: &Caller, name: &str) -> Result<QueueView> {
         let all = self.queues(caller).await?;
         let found = all.queues.iter().find(|view| view.queue.as_str() == name);
@@ -121,18 +144,22 @@ impl ControlPanel {
         })
     }
 
+    /// The status of the cluster, with whatever needs a person's attention.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`], and errors of the store.
     pub async fn cluster(&self, caller: &Caller) -> Result<ClusterStatus> {
         let queues = self.queues(caller).await?.queues;
         let workers = self.workers(caller).await?.workers;
-        let dead_letters = self.store().dead_letter_count(DEAD_LETTERS_MOST).await;
+        let dead_letters = self.store().dead_letter_count(DEAD_LETTERS_MAX).await;
         let dead_letters = dead_letters.map_err(store_problem)?;
         let mut counts = StatusCounts::default();
         queues.iter().for_each(|queue| counts.add(&queue.counts));
         let now = self.now();
         let mut attention = Vec::new();
-        if let Err(error) = self.takes_writes().await {
-            attention.push(format!("the store takes no writes: {error}"));
-        } else if let Err(problem) = self.well() {
+        if let Err(error) = self.accepts_writes().await {
+            attention.push(format!("the store accepts no writes: {error}"));
+        } else if let Err(problem) = self.check_condition() {
             attention.push(problem.detail);
         }
         let live: Vec<&WorkerView> = workers.iter().filter(|worker| worker.live).collect();
@@ -141,7 +168,7 @@ impl ControlPanel {
         }
         for queue in &queues {
             let waits = queue.oldest_due.map(|due| now.saturating_since(due));
-            if let Some(waits) = waits.filter(|waits| waits.as_millis() > WAITS_LONG_MS) {
+            if let Some(waits) = waits.filter(|waits| waits.as_millis() > LONG_WAIT_MS) {
                 let waits = orx_model::time::format_duration(waits);
                 attention.push(format!("queue {} waits {waits}", queue.queue));
             }
@@ -154,18 +181,19 @@ impl ControlPanel {
         }
         let links = self.link_views(&live);
         for link in links.iter().filter(|link| !link.connected) {
-            attention.push(format!("the link {}", self.link_words(link)));
+            attention.push(format!("the link {}", self.link_text(link)));
         }
         let (schedules, late) = self.schedule_counts().await?;
         attention.extend(late);
         if dead_letters > 0 {
-            let at_least = if dead_letters < DEAD_LETTERS_MOST { "" } else { "at least " };
+            let at_least = if dead_letters < DEAD_LETTERS_MAX { "" } else { "at least " };
             attention.push(format!("{at_least}{dead_letters} dead letters: `orx dlq list`"));
         }
         let leader = self.store().leader(now).await.map_err(store_problem)?;
         let nodes = self.node_views().await?;
         if leader.is_none() {
-            attention.push("nobody leads: nothing is given out until a node does".to_owned());
+            attention
+                .push("there is no leader: no job is dispatched until a node leads".to_owned());
         }
         attention.extend(zones_differ(&nodes));
         for node in nodes.iter().filter(|node| !node.live) {
@@ -212,26 +240,32 @@ impl ControlPanel {
         })
     }
 
-    /// The store takes writes, as far as is known without one.
-    pub async fn ready(&self) -> Result<()> {
-        self.takes_writes().await.map_err(store_problem)
+    /// Checks that the store accepts writes, as far as that is known without writing.
+    ///
+    /// # Errors
+    /// [`Code::StoreFull`], [`Code::Unavailable`], and other errors of the store.
+    pub async fn check_store(&self) -> Result<()> {
+        self.accepts_writes().await.map_err(store_problem)
     }
 
-    async fn takes_writes(&self) -> std::result::Result<(), StoreError> {
+    async fn accepts_writes(&self) -> std::result::Result<(), StoreError> {
         match self.inner.wakeups.store_condition() {
             Condition::StoreFull => Err(StoreError::Full),
             _ => self.store().look().await,
         }
     }
 
-    /// Nothing is known to stand in the way of the jobs of this server.
-    pub fn well(&self) -> Result<()> {
+    /// Checks that this server neither stops nor knows its store to be full or unreachable.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] or [`Code::StoreFull`].
+    pub fn check_condition(&self) -> Result<()> {
         let problem = |text: &str| Err(Problem::new(Code::Unavailable, text));
         match self.inner.wakeups.condition() {
             Condition::Well | Condition::Other => Ok(()),
             Condition::Stopping => problem("this server is stopping"),
             Condition::StoreFull => Err(store_problem(StoreError::Full)),
-            Condition::StoreAway => problem("the store takes no writes"),
+            Condition::StoreAway => problem("the store accepts no writes"),
         }
     }
 }
@@ -240,17 +274,18 @@ fn sum(all: impl Iterator<Item = u32>) -> u32 {
     all.fold(0, u32::saturating_add)
 }
 
-/// Whoever leads finds the due times: with another database they may be others.
+/// A warning if live nodes have different time zone databases: the leader computes due times, so they
+/// could change with the leader.
 fn zones_differ(nodes: &[NodeView]) -> Option<String> {
     let live = nodes.iter().filter(|node| node.live);
-    let told: Vec<(&Name, &str)> =
+    let versions: Vec<(&Name, &str)> =
         live.filter_map(|node| Some((&node.name, node.zone_version.as_deref()?))).collect();
-    let (_, first) = told.first()?;
-    if told.iter().all(|(_, version)| version == first) {
+    let (_, first) = versions.first()?;
+    if versions.iter().all(|(_, version)| version == first) {
         return None;
     }
     let each: Vec<String> =
-        told.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let each = each.join(", ");
     Some(format!("nodes have different versions of the time zone database: {each}"))
 }
@@ -273,10 +308,10 @@ fn cursor(text: Option<&str>) -> Result<Option<JobId>> {
         .map_err(|_| Problem::new(Code::BadRequest, "`cursor` is not the `next` of a page"))
 }
 
-/// As it may be shown: what looks secret is masked.
+/// The job with secrets masked.
 pub(crate) fn masked(mut job: Job) -> Job {
     job.args = mask_json(&job.args);
-    // Whole, for who asks for it alone.
+    // `ControlPanel::result` answers it unmasked.
     job.result = job.result.as_ref().map(mask_json);
     mask_labels(&mut job.tags);
     mask_error(&mut job.error);
@@ -286,7 +321,7 @@ pub(crate) fn masked(mut job: Job) -> Job {
     job
 }
 
-/// Likewise, in a list.
+/// The job with secrets masked, in a list.
 fn masked_summary(mut job: JobSummary) -> JobSummary {
     mask_labels(&mut job.tags);
     mask_error(&mut job.error);
@@ -301,7 +336,7 @@ fn mask_error(error: &mut Option<String>) {
     }
 }
 
-/// Likewise, of what makes a job.
+/// Masks the secrets of a request.
 pub(crate) fn mask_request(request: &mut EnqueueRequest) {
     if let Some(args) = &mut request.args {
         *args = mask_json(args);
@@ -316,7 +351,7 @@ fn mask_command(command: &mut Command) {
     mask_labels(&mut command.env);
     mask_labels(&mut command.caller_env);
     mask_words(&mut command.argv);
-    // Passwords are piped in so that they stand nowhere: here neither.
+    // People pipe passwords in so that they are written nowhere.
     command.stdin = None;
 }
 
@@ -344,7 +379,7 @@ mod zone_tests {
     fn live_nodes_with_different_zone_databases_are_named() {
         let same = [node("a", Some("2025b"), true), node("b", Some("2025b"), true)];
         assert_eq!(zones_differ(&same), None);
-        // What is not known of an older node, or of one that has gone, is no difference.
+        // An older node reports no version, and a node that has ended does not count.
         let old = [node("a", Some("2025b"), true), node("b", None, true)];
         assert_eq!(zones_differ(&old), None);
         let gone = [node("a", Some("2025b"), true), node("b", Some("2024a"), false)];

@@ -1,5 +1,5 @@
-//! Whether a worker that calls from another process is the one that registered: by its secret, of which
-//! the store keeps a hash.
+//! Verifies that a call comes from the worker that registered, by the worker's secret. The store has a
+//! hash of it.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use subtle::ConstantTimeEq;
 
 use crate::{ControlPanel, Result, store_problem};
 
-/// Workers whose hashes are remembered, so that what they tell costs no read.
-const CACHED: usize = 4_096;
+/// Most cached hashes.
+const CACHED_MAX: usize = 4_096;
 
-/// Hashes as they were read. A worker's stays as long as its row does; where another was kept since,
-/// what is shown does not match, and the store is asked.
+/// Caches hashes, so that most calls do not read the store. An outdated hash does not match the secret,
+/// and the store is read.
 #[derive(Default)]
-pub(crate) struct Cache(Mutex<HashMap<Incarnation, SecretHash>>);
+pub(crate) struct SecretCache(Mutex<HashMap<Incarnation, SecretHash>>);
 
-impl Cache {
+impl SecretCache {
     fn get(&self, worker: Incarnation) -> Option<SecretHash> {
         self.0.lock().get(&worker).copied()
     }
@@ -30,25 +30,27 @@ impl Cache {
             known.remove(&worker);
             return;
         };
-        if known.len() >= CACHED {
+        if known.len() >= CACHED_MAX {
             known.clear();
         }
         known.insert(worker, hash);
     }
 }
 
-/// Who a worker is that calls from another process.
+/// The identity of a worker that calls from another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerIdentity {
-    /// It showed the secret that it registered with.
+    /// The worker is registered with the secret that it presented.
     Known(SecretHash),
-    /// Nothing is known of this incarnation; `None` where it showed no secret.
+    /// The incarnation is not registered. With the hash of the secret, if the worker presented one.
     Unregistered(Option<SecretHash>),
 }
 
 impl WorkerIdentity {
+    /// The hash of the secret of a registered worker.
+    ///
     /// # Errors
-    /// [`Code::StateConflict`]: it has to register first.
+    /// [`Code::StateConflict`]: the worker must register first.
     pub fn known(self) -> Result<SecretHash> {
         match self {
             Self::Known(hash) => Ok(hash),
@@ -61,27 +63,29 @@ impl WorkerIdentity {
 }
 
 impl ControlPanel {
+    /// Identifies a worker by the secret that it presents.
+    ///
     /// # Errors
-    /// [`Code::NotThisWorker`] where the incarnation is registered with another secret, or with one
-    /// and none is shown.
+    /// [`Code::NotThisWorker`] if the incarnation is registered with another secret, or none is
+    /// presented; errors of the store.
     pub async fn identify_worker(
         &self,
         worker: Incarnation,
-        shown: Option<&WorkerSecret>,
+        presented: Option<&WorkerSecret>,
     ) -> Result<WorkerIdentity> {
-        let shown = shown.map(hash);
+        let presented = presented.map(hash);
         let cache = &self.inner.worker_secrets;
-        if let (Some(shown), Some(kept)) = (shown, cache.get(worker))
-            && bool::from(shown.0.ct_eq(&kept.0))
+        if let (Some(presented), Some(stored)) = (presented, cache.get(worker))
+            && bool::from(presented.0.ct_eq(&stored.0))
         {
-            return Ok(WorkerIdentity::Known(shown));
+            return Ok(WorkerIdentity::Known(presented));
         }
-        let kept = self.store().worker_secret(worker).await.map_err(store_problem)?;
-        cache.put(worker, kept);
-        match (shown, kept) {
-            (shown, None) => Ok(WorkerIdentity::Unregistered(shown)),
-            (Some(shown), Some(kept)) if bool::from(shown.0.ct_eq(&kept.0)) => {
-                Ok(WorkerIdentity::Known(shown))
+        let stored = self.store().worker_secret(worker).await.map_err(store_problem)?;
+        cache.put(worker, stored);
+        match (presented, stored) {
+            (presented, None) => Ok(WorkerIdentity::Unregistered(presented)),
+            (Some(presented), Some(stored)) if bool::from(presented.0.ct_eq(&stored.0)) => {
+                Ok(WorkerIdentity::Known(presented))
             }
             (Some(_), Some(_)) => {
                 let detail = format!("the worker {worker} is registered with another secret");
@@ -90,8 +94,8 @@ impl ControlPanel {
             }
             (None, Some(_)) => {
                 let detail = format!(
-                    "the worker {worker} is registered, and the call does not show its secret; a \
-                     worker that knows no secrets is of an older orx, and has to be upgraded"
+                    "the worker {worker} is registered, and the call does not contain its secret; a \
+                     worker of an older orx that sends no secret must be upgraded"
                 );
                 Err(Problem::new(Code::NotThisWorker, detail).hint(
                     "send the `secret` of the answer to its registration as `orx-worker-secret`",
@@ -100,14 +104,14 @@ impl ControlPanel {
         }
     }
 
-    /// A secret for a new incarnation, and what is kept of it.
+    /// A secret for a new incarnation, and the hash to store.
     #[must_use]
     pub fn new_worker_secret(&self) -> (WorkerSecret, SecretHash) {
         let mut bytes = [0; 32];
         rand::rng().fill_bytes(&mut bytes);
         let secret = WorkerSecret::from_bytes(bytes);
-        let kept = hash(&secret);
-        (secret, kept)
+        let stored = hash(&secret);
+        (secret, stored)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Workers: looking at them, and what is ordered of them.
+//! Workers: views, and the directives of people to them. Views of nodes too.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,12 +14,16 @@ use orx_store::WorkerRecord;
 
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
-/// Workers of one order.
-const ORDER_MOST: usize = 1_000;
-/// Digits of an incarnation that are enough to name it.
-const PREFIX: usize = 4;
+/// Most workers of one request.
+const ORDER_MAX: usize = 1_000;
+/// Fewest digits of an incarnation that name a worker.
+const PREFIX_MIN: usize = 4;
 
 impl ControlPanel {
+    /// All registered workers.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`], and errors of the store.
     pub async fn workers(&self, caller: &Caller) -> Result<WorkerList> {
         caller.need(Scope::Read)?;
         Ok(WorkerList { v: V, workers: self.worker_views().await? })
@@ -37,7 +41,7 @@ impl ControlPanel {
             let report = worker.report;
             let registration = report.registration;
             let held = held.get(&registration.incarnation).copied().unwrap_or_default();
-            // A worker lets nothing wait while it has a slot.
+            // A worker lets no job wait while it has a free slot.
             let active = held.min(registration.slots);
             WorkerView {
                 live,
@@ -62,7 +66,7 @@ impl ControlPanel {
         Ok(workers.into_iter().map(view).collect())
     }
 
-    /// So long a worker counts as live after it was heard of, milliseconds.
+    /// How long a worker counts as live after its last heartbeat, in milliseconds.
     #[must_use]
     pub fn lease_ms(&self) -> u64 {
         self.inner.settings.lease_ms
@@ -79,14 +83,15 @@ impl ControlPanel {
         Ok(workers)
     }
 
-    /// One worker, by its name or the first digits of its incarnation, with what it holds.
+    /// One worker, by its name or the first digits of its incarnation, with its attempts.
     ///
     /// # Errors
-    /// [`Code::NotFound`]; [`Code::StateConflict`] where several are meant.
+    /// [`Code::NotFound`]; [`Code::StateConflict`] if the reference matches several;
+    /// [`Code::NotAllowed`], and errors of the store.
     pub async fn worker(&self, caller: &Caller, reference: &str) -> Result<WorkerDetail> {
         caller.need(Scope::Read)?;
         let all = self.worker_views().await?;
-        let mut found = meant(&all, reference)?;
+        let mut found = matching(&all, reference)?;
         if found.len() > 1 {
             let shown: Vec<String> =
                 found.iter().map(|worker| worker.incarnation.to_string()[..8].to_owned()).collect();
@@ -104,7 +109,7 @@ impl ControlPanel {
             let ids = live.iter().map(|attempt| attempt.job).collect();
             let jobs = self.store().jobs(ids).await.map_err(store_problem)?;
             let mut names: HashMap<_, _> = jobs.into_iter().map(|job| (job.id, job.name)).collect();
-            // One that is not there may have ended since.
+            // A job that was not found may have been deleted since.
             let named = live.iter().filter_map(|it| names.remove(&it.job).map(|name| (it, name)));
             attempts.extend(named.map(|(attempt, name)| WorkerAttempt {
                 job: attempt.job,
@@ -119,8 +124,11 @@ impl ControlPanel {
         Ok(WorkerDetail { v: V, worker, attempts })
     }
 
+    /// Gives a directive to workers, or takes it back.
+    ///
     /// # Errors
-    /// [`Code::NotFound`] for a worker that is not there: then nothing is ordered of any.
+    /// [`Code::NotFound`] if any of the workers does not exist: then none gets the directive.
+    /// [`Code::BadRequest`], [`Code::TooMany`], [`Code::NotAllowed`], and errors of the store.
     pub async fn order_workers(
         &self,
         caller: &Caller,
@@ -133,14 +141,14 @@ impl ControlPanel {
         let all = self.worker_views().await?;
         let mut targets: Vec<&WorkerView> = Vec::new();
         for reference in &request.workers {
-            for worker in meant(&all, reference)? {
+            for worker in matching(&all, reference)? {
                 if !targets.iter().any(|known| known.incarnation == worker.incarnation) {
                     targets.push(worker);
                 }
             }
         }
-        if targets.len() > ORDER_MOST {
-            let detail = format!("an order is for at most {ORDER_MOST} workers at once");
+        if targets.len() > ORDER_MAX {
+            let detail = format!("a request may name at most {ORDER_MAX} workers");
             return Err(Problem::new(Code::TooMany, detail));
         }
         let order = match request.command {
@@ -167,12 +175,12 @@ impl ControlPanel {
                 workers = targets.len(),
                 by = &*orx_model::text::clean_line(by),
                 reason = &*orx_model::text::clean_line(reason),
-                "workers ordered"
+                "workers got a directive"
             );
-            // The leader acts on it now, and the workers hear of it by their heartbeats.
+            // The leader acts now; the workers learn of it by the answers to their heartbeats.
             self.inner.wakeups.workers();
             for worker in &targets {
-                self.tell_worker(worker.incarnation, Message::Heartbeat {}).await;
+                self.send_to_worker(worker.incarnation, Message::Heartbeat {}).await;
             }
             done
         };
@@ -206,15 +214,16 @@ impl ControlPanel {
     }
 }
 
-/// The workers that a name or an incarnation means: of a name those that live, if any do.
-fn meant<'a>(all: &'a [WorkerView], reference: &str) -> Result<Vec<&'a WorkerView>> {
+/// The workers that a name or the digits of an incarnation match. Of several with one name, only the
+/// live ones, if any is live.
+fn matching<'a>(all: &'a [WorkerView], reference: &str) -> Result<Vec<&'a WorkerView>> {
     let named: Vec<&WorkerView> =
         all.iter().filter(|worker| worker.name.as_str() == reference).collect();
     if !named.is_empty() {
         let live: Vec<_> = named.iter().copied().filter(|worker| worker.live).collect();
         return Ok(if live.is_empty() { named } else { live });
     }
-    let digits = reference.len() >= PREFIX && reference.bytes().all(|b| b.is_ascii_hexdigit());
+    let digits = reference.len() >= PREFIX_MIN && reference.bytes().all(|b| b.is_ascii_hexdigit());
     let starts = |worker: &&WorkerView| worker.incarnation.to_string().starts_with(reference);
     let found: Vec<&WorkerView> = all.iter().filter(|one| digits && starts(one)).collect();
     if found.is_empty() { Err(no_worker(all, reference)) } else { Ok(found) }

@@ -13,12 +13,12 @@ use orx_testkit::make::{NOW, at, control_settings, failed, job, outcome, request
 use orx_transport::{Channel, Shard, Subscription, Transport, TransportError, Wakeups};
 use parking_lot::Mutex;
 
-/// Takes what it is given, and never says so.
+/// Receives envelopes, and never confirms.
 #[derive(Default)]
 struct Hanging {
     told: Mutex<Vec<(Channel, Vec<JobId>)>>,
     store: Arc<Memory>,
-    /// Jobs still without a request to cancel them when the first was told of.
+    /// How many jobs had no recorded cancel when the first message was published.
     left: Mutex<Option<usize>>,
 }
 
@@ -93,7 +93,7 @@ fn by_filter(filter: &str) -> ChangeRequest {
 }
 
 #[tokio::test]
-async fn a_cancel_of_many_jobs_changes_all_before_it_tells_each_worker_once() {
+async fn a_cancel_of_many_jobs_records_all_before_it_sends_one_message_to_each_worker() {
     let world = world().await;
     let jobs = limits::BATCH_JOBS + 200;
     world.enqueue(jobs, job()).await;
@@ -116,7 +116,7 @@ async fn a_cancel_of_many_jobs_changes_all_before_it_tells_each_worker_once() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_the_same_of_jobs_by_filter_and_by_id() {
+async fn a_dry_run_answers_alike_for_a_filter_and_for_ids() {
     let world = world().await;
     let spec = JobSpec { retry: RetryPolicy { retries: 0, ..RetryPolicy::default() }, ..job() };
     world.enqueue(3, spec).await;

@@ -1,4 +1,4 @@
-//! A change of many jobs that fails in the middle tells what it did, and names the rest.
+//! A change of many jobs that fails in the middle answers what it did and names the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,7 +13,7 @@ use orx_transport::{Direct, Wakeups};
 
 const JOBS: usize = 2 * limits::BATCH_JOBS + 7;
 
-/// A panel whose store goes away at the look at the clock with that number.
+/// A panel whose store closes when the clock is read for the `look`th time.
 async fn until(look: i64) -> (ControlPanel, Arc<AtomicI64>) {
     let store = Arc::new(Memory::new());
     store.enqueue(vec![job(); JOBS], NOW).await.expect("enqueued");
@@ -48,7 +48,7 @@ fn complete(answer: &ChangeAnswer, change: Change) {
 }
 
 #[tokio::test]
-async fn a_change_that_is_cut_short_tells_what_it_did_and_names_the_rest() {
+async fn a_change_that_is_cut_short_answers_what_it_did_and_names_the_rest() {
     for chunks in 1..=2 {
         let (panel, _) = until(chunks).await;
         let answer = panel.cancel(&Caller::local(), all()).await.expect("an answer");
@@ -59,7 +59,7 @@ async fn a_change_that_is_cut_short_tells_what_it_did_and_names_the_rest() {
         let answer = panel.retry(&Caller::local(), all()).await.expect("an answer");
         complete(&answer, Change::NotInState);
     }
-    // Nothing was done: that alone is said.
+    // Nothing was done: the error alone is the answer.
     let (panel, _) = until(0).await;
     let refused: Result<ChangeAnswer, Problem> = panel.cancel(&Caller::local(), all()).await;
     assert_eq!(refused.expect_err("refused").code, Code::Unavailable);

@@ -1,4 +1,4 @@
-//! What is published of each change, and when those who wait and follow read the store for it.
+//! The events of each change, and when waiting callers and followers read the store.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ fn moved(id: i64, to: JobStatus) -> KnownEvent {
     KnownEvent::JobMoved { job: JobId(id).into(), from: None, to, attempt: None }
 }
 
-/// What was published since this was last asked.
+/// The events published since the last call.
 fn published(reader: &mut FeedReader) -> Vec<KnownEvent> {
     let events = match reader.try_next(10_000) {
         None => Vec::new(),
@@ -94,7 +94,7 @@ impl World {
         self.panel.enqueue(&Caller::local(), work()).await.expect("accepted");
     }
 
-    /// The job is claimed, as a leader does.
+    /// Claims the job as a leader does.
     async fn claim(&self, id: i64) {
         let lead = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(60), above: 0 };
         let Lead::Leading(term) = self.store.lead(lead, NOW).await.expect("an answer") else {
@@ -126,7 +126,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn what_is_accepted_cancelled_and_retried_is_published() {
+async fn enqueues_cancels_and_retries_are_published() {
     let mut world = world();
     let caller = Caller::local();
     world.enqueue().await;
@@ -147,7 +147,7 @@ async fn what_is_accepted_cancelled_and_retried_is_published() {
 }
 
 #[tokio::test]
-async fn what_is_done_to_a_schedule_is_published() {
+async fn changes_of_a_schedule_are_published() {
     let mut world = world();
     let caller = Caller::local();
     let spec = json!({"id": "s", "timing": {"interval": {"every_ms": 3_600_000}}, "job": {"name": "work", "queue": "q"}});
@@ -156,7 +156,7 @@ async fn what_is_done_to_a_schedule_is_published() {
     let set: SetScheduleRequest =
         serde_json::from_value(json!({"change": {"every_ms": 7_200_000}})).expect("a change");
     world.panel.set_schedule(&caller, "s", set.clone()).await.expect("changed");
-    // It is so already.
+    // It is paused already.
     world.panel.set_schedule(&caller, "s", set).await.expect("unchanged");
     for _ in 0..2 {
         world.panel.pause_schedule(&caller, "s", ScheduleOrder::default()).await.expect("paused");
@@ -179,7 +179,7 @@ async fn what_is_done_to_a_schedule_is_published() {
 }
 
 #[tokio::test]
-async fn what_is_ordered_of_workers_is_published() {
+async fn directives_to_workers_are_published() {
     let mut world = world();
     let registration = WorkerRegistration {
         incarnation: Incarnation(7),
@@ -217,7 +217,7 @@ async fn what_is_ordered_of_workers_is_published() {
 }
 
 #[tokio::test]
-async fn a_waiter_reads_the_job_again_only_for_an_event_that_may_end_the_wait() {
+async fn a_wait_reads_the_job_again_only_for_an_event_that_may_end_it() {
     let world = world();
     world.enqueue().await;
     let caller = Caller::local();
@@ -225,7 +225,7 @@ async fn a_waiter_reads_the_job_again_only_for_an_event_that_may_end_the_wait() 
     let mut wait = pin!(world.panel.wait(&caller, "1", &query));
     let mut poll = || wait.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll().is_pending());
-    // From now on whoever reads the store gets an error.
+    // From now on every read of the store fails.
     world.store.close().await.expect("closed");
     world.publish(moved(1, JobStatus::Dispatched));
     world.publish(moved(1, JobStatus::Pending));
@@ -240,14 +240,14 @@ async fn a_waiter_reads_the_job_again_only_for_an_event_that_may_end_the_wait() 
 }
 
 #[tokio::test]
-async fn a_waiter_answers_with_what_the_store_says_whatever_the_event_said() {
+async fn a_wait_answers_what_the_store_contains_whatever_the_event_stated() {
     let world = world();
     world.enqueue().await;
     let caller = Caller::local();
     let query = WaitQuery::default();
     let mut wait = pin!(world.panel.wait(&caller, "1", &query));
     assert!((&mut wait).now_or_never().is_none());
-    // As one of another node that was told late, after a person's retry.
+    // A late event of another node, after a person's retry.
     world.publish(moved(1, JobStatus::Failed));
     assert!((&mut wait).now_or_never().is_none());
     world.claim(1).await;
@@ -259,7 +259,7 @@ async fn a_waiter_answers_with_what_the_store_says_whatever_the_event_said() {
 }
 
 #[tokio::test]
-async fn a_waiter_reads_anew_where_events_were_lost() {
+async fn a_wait_reads_the_job_again_after_events_were_lost() {
     let world = world();
     world.enqueue().await;
     let caller = Caller::local();
@@ -284,7 +284,7 @@ async fn a_waiter_reads_anew_where_events_were_lost() {
 }
 
 #[tokio::test]
-async fn a_waiter_at_one_node_hears_what_another_has_recorded() {
+async fn a_wait_at_one_node_ends_with_what_another_has_recorded() {
     let store = Arc::new(Memory::new());
     let node = |node: u128| world_of(Arc::clone(&store), Wakeups::shared(Incarnation(node)));
     let here = node(1);
@@ -305,17 +305,17 @@ async fn a_waiter_at_one_node_hears_what_another_has_recorded() {
         assert_eq!(answer.job.status, JobStatus::Completed);
         assert_eq!(published(&mut reader), [moved(id, JobStatus::Completed)]);
     }
-    // What it heard it does not pass on.
+    // A node does not relay the events of another.
     assert!(there.for_others().now_or_never().is_none());
 }
 
-/// What a stream has at once.
+/// The next event of a stream, if it is there at once.
 fn next(stream: &mut Pin<&mut impl Stream<Item = Result<LogEvent, Problem>>>) -> Option<LogEvent> {
     stream.next().now_or_never().map(|event| event.expect("no end").expect("an event"))
 }
 
 #[tokio::test]
-async fn a_follower_reads_the_log_alone_when_that_alone_has_grown() {
+async fn a_follower_reads_only_the_log_when_only_the_log_has_grown() {
     let world = world();
     world.enqueue().await;
     let query = LogsQuery { follow: Some(true), ..LogsQuery::default() };
@@ -346,7 +346,7 @@ async fn a_follower_reads_the_log_alone_when_that_alone_has_grown() {
 }
 
 #[test]
-fn every_kind_of_event_can_be_asked_for_by_its_word() {
+fn every_kind_of_event_can_be_requested_by_name() {
     for kind in EventKind::ALL {
         assert_eq!(kind.as_str().parse(), Ok(kind));
     }

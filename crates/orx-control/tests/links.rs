@@ -1,4 +1,4 @@
-//! What a node says of its links, and of those of its workers.
+//! The views of the links of a node and its workers.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn panel(store: &Arc<Memory>, wakeups: &Wakeups) -> ControlPanel {
     )
 }
 
-async fn heard(store: &Memory, worker: u128, of: &str, node: Incarnation) {
+async fn register(store: &Memory, worker: u128, of: &str, node: Incarnation) {
     let report = WorkerReport {
         registration: WorkerRegistration {
             incarnation: Incarnation(worker),
@@ -58,13 +58,13 @@ fn of(link: &LinkView) -> (LinkKind, Option<Incarnation>, bool, Option<&str>) {
 }
 
 #[tokio::test]
-async fn a_node_tells_what_is_connected_and_what_is_not_and_why() {
+async fn a_view_states_which_links_are_connected_and_why_others_are_not() {
     let (store, wakeups) = (Arc::new(Memory::new()), Wakeups::new());
     let panel = panel(&store, &wakeups);
     let own = control_settings().node;
-    heard(&store, 1, "one", own).await;
-    heard(&store, 2, "two", own).await;
-    heard(&store, 3, "elsewhere", Incarnation(99)).await;
+    register(&store, 1, "one", own).await;
+    register(&store, 2, "two", own).await;
+    register(&store, 3, "elsewhere", Incarnation(99)).await;
     let events = watch::Sender::new(state(None));
     let links = wakeups.links();
     let _events = links.open(LinkOf::Events, events.subscribe());
@@ -81,7 +81,7 @@ async fn a_node_tells_what_is_connected_and_what_is_not_and_why() {
     assert_eq!(shown, expected);
     assert!(status.links[0].since.is_some() && status.links[0].last_echo.is_some());
     assert_eq!(status.links[1].worker_name, Some(name("one")));
-    let lines = panel.hears().expect("it hears");
+    let lines = panel.check_links().expect("connected");
     assert!(lines.starts_with("events connected for ") && lines.contains("last echo"), "{lines}");
 
     drop(one);
@@ -95,7 +95,7 @@ async fn a_node_tells_what_is_connected_and_what_is_not_and_why() {
     for words in ["the link events reconnecting for", "the link inbox of worker one reconnecting"] {
         assert!(attention.contains(words), "{attention}");
     }
-    let problem = panel.hears().expect_err("it does not hear");
+    let problem = panel.check_links().expect_err("a link is not connected");
     assert_eq!(problem.code, Code::Unavailable);
     assert!(problem.detail.contains("connection refused"), "{problem}");
 }

@@ -433,7 +433,7 @@ impl Node {
         while idle.wait_for(|idle| *idle).await.is_ok() {
             let since = Instant::now();
             loop {
-                let quiet = self.tracker.quiet().min(since.elapsed());
+                let quiet = self.tracker.idle().min(since.elapsed());
                 if quiet >= after {
                     return;
                 }
