@@ -1,8 +1,8 @@
-//! Addresses of servers: what is taken as one. None holds a password, so that none can be printed.
+//! Addresses of servers. An address with a password is rejected, so that none is ever printed.
 
 use orx_model::mask::without_userinfo;
 
-/// An address that can be called: `https://orx.example:7070`, without a slash at the end.
+/// The address of a server: `https://orx.example:7070`, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUrl {
     text: String,
@@ -11,13 +11,15 @@ pub struct ServerUrl {
 }
 
 impl ServerUrl {
+    /// Parses an address.
+    ///
     /// # Errors
-    /// What is wrong, in words that repeat no password.
+    /// A text for people that states what is wrong, without a password.
     pub fn parse(text: &str) -> Result<Self, String> {
         let shown = without_userinfo(text);
         if text.contains('@') {
             return Err(format!(
-                "an address takes no user and no password, found `{shown}`: a token goes into \
+                "an address must not contain a user or password, found `{shown}`: a token goes into \
                  `token_file` or `ORX_TOKEN`"
             ));
         }
@@ -30,23 +32,27 @@ impl ServerUrl {
         };
         let host = url.host_str().ok_or_else(wrong)?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("an address ends with its path, found `{shown}`"));
+            return Err(format!(
+                "an address must not contain a query or fragment, found `{shown}`"
+            ));
         }
         let loopback = ["127.0.0.1", "localhost", "[::1]"].contains(&host);
         Ok(Self { text: text.trim_end_matches('/').to_owned(), https, loopback })
     }
 
+    /// The text of the address.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
+    /// Whether calls are encrypted.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// On this machine.
+    /// Whether the host is this machine by name: `localhost`, `127.0.0.1` or `[::1]`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.loopback
@@ -58,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_looks_like_loopback_is_not() {
+    fn a_name_that_begins_like_loopback_is_not_loopback() {
         for (text, loopback) in [
             ("http://127.0.0.1:7070/", true),
             ("https://localhost", true),
@@ -73,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_its_password() {
+    fn a_wrong_address_is_refused_without_its_password() {
         for text in [
             "http://user:canary@host",
             "http://canary@host:7070/x",

@@ -1,5 +1,5 @@
-//! HTTPS: whose certificates are believed, and what it means when one is not. Nothing of it is set
-//! up for plain HTTP: a short command on loopback must not pay for it.
+//! HTTPS: which certificates are trusted, and what to do about one that is not. Plain HTTP sets up none
+//! of it, so that a short command on loopback does not pay for it.
 
 use std::sync::Arc;
 
@@ -12,22 +12,24 @@ use rustls::{
 };
 use rustls_platform_verifier::BuilderVerifierExt;
 
-/// Whose certificates are believed.
+/// Which certificates are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Trust {
-    /// The system's authorities; `SSL_CERT_FILE` names others.
+    /// Those of the system's authorities; `SSL_CERT_FILE` names others.
     #[default]
     System,
-    /// These authorities and no others: PEM.
+    /// Those of these authorities only, in PEM.
     Authorities(Arc<[u8]>),
-    /// This certificate and no other, whatever name it is for: DER. For a server that is known by
-    /// a file on the same machine.
+    /// Only this certificate, whatever its name, in DER. For a server whose certificate is in a file on
+    /// the same machine.
     Certificate(Arc<[u8]>),
 }
 
 impl Trust {
+    /// Trusts the authorities in PEM.
+    ///
     /// # Errors
-    /// There is no certificate in it, or one that cannot be read.
+    /// A text for people: there is no certificate, or one that cannot be read.
     pub fn authorities(pem: &[u8]) -> Result<Self, String> {
         roots(pem)?;
         Ok(Self::Authorities(pem.into()))
@@ -41,7 +43,7 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
     if roots.is_empty() {
-        return Err("there is no certificate in it, in PEM".to_owned());
+        return Err("it contains no certificate in PEM".to_owned());
     }
     Ok(roots)
 }
@@ -53,7 +55,7 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
         .map_err(|error| error.to_string())
 }
 
-/// For plain HTTP, where it is never used: believes nobody, and reads no files.
+/// For plain HTTP, which never uses it: trusts no certificate, and reads no files.
 pub(crate) fn none() -> Result<ClientConfig, String> {
     Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
@@ -65,21 +67,21 @@ pub(crate) fn config(trust: &Trust) -> Result<ClientConfig, String> {
         Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
         Trust::Certificate(der) => {
             let provider = Arc::clone(builder.crypto_provider());
-            let only = Only { certificate: der.to_vec().into(), provider };
+            let only = PinnedCertificate { certificate: der.to_vec().into(), provider };
             builder.dangerous().with_custom_certificate_verifier(Arc::new(only))
         }
     };
     Ok(config.with_no_client_auth())
 }
 
-/// Believes one certificate.
+/// Trusts one certificate.
 #[derive(Debug)]
-struct Only {
+struct PinnedCertificate {
     certificate: CertificateDer<'static>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Only {
+impl ServerCertVerifier for PinnedCertificate {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -120,14 +122,14 @@ impl ServerCertVerifier for Only {
     }
 }
 
-/// What went wrong with TLS, and what to do; `None` where TLS is not what went wrong.
+/// The cause and a hint if the error is one of TLS.
 pub(crate) fn explain(error: &reqwest::Error) -> Option<(String, &'static str)> {
     let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = at {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(in_words(found));
+            return Some(cause_and_hint(found));
         }
-        // An I/O error keeps what caused it, and does not tell of it as its source.
+        // An I/O error does not return its inner error as its source.
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         at = match inner {
             Some(inner) => Some(inner),
@@ -137,14 +139,14 @@ pub(crate) fn explain(error: &reqwest::Error) -> Option<(String, &'static str)> 
     None
 }
 
-fn in_words(error: &rustls::Error) -> (String, &'static str) {
+fn cause_and_hint(error: &rustls::Error) -> (String, &'static str) {
     use CertificateError as C;
-    const OWN: &str = "`ca_file` in its context, or `ORX_CA_FILE`, names the authority to believe";
+    const OWN: &str = "`ca_file` in its context, or `ORX_CA_FILE`, names the authority to trust";
     match error {
         rustls::Error::InvalidCertificate(why) => match why {
-            // Also where an authority of the same name has another key.
+            // The latter if an authority of the same name has another key.
             C::UnknownIssuer | C::BadSignature => {
-                ("its certificate is from an authority that is not known here".to_owned(), OWN)
+                ("its certificate is from an unknown authority".to_owned(), OWN)
             }
             C::NotValidForName | C::NotValidForNameContext { .. } => {
                 let hint = "use a name that the certificate is for, or give the server another";
@@ -154,19 +156,19 @@ fn in_words(error: &rustls::Error) -> (String, &'static str) {
                 ("its certificate has expired".to_owned(), "the server needs a new certificate")
             }
             C::ApplicationVerificationFailure => (
-                "it shows another certificate than the local server has".to_owned(),
-                "is it still the same server? `orx daemon server` writes its address anew",
+                "it has another certificate than the local server".to_owned(),
+                "is it still the same server? `orx daemon server` writes its address file anew",
             ),
-            // What `openssl req -x509` makes unless told otherwise. rustls has no name for it.
+            // The default of `openssl req -x509`. rustls has no variant for it.
             C::Other(why) if why.to_string().contains("CaUsedAsEndEntity") => (
                 "its certificate is made for an authority, and not for a server".to_owned(),
                 "the server needs one with `CA:FALSE`: `openssl req … -addext \
                  basicConstraints=critical,CA:FALSE`",
             ),
-            other => (format!("its certificate is not believed: {other}"), OWN),
+            other => (format!("its certificate is not trusted: {other}"), OWN),
         },
         rustls::Error::InvalidMessage(_) => {
-            ("it does not speak TLS".to_owned(), "perhaps it speaks plain HTTP: `http://`")
+            ("it does not use TLS".to_owned(), "perhaps it uses plain HTTP: `http://`")
         }
         other => (other.to_string(), "TLS 1.2 or 1.3 is needed on both sides"),
     }

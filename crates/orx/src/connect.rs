@@ -353,7 +353,7 @@ impl Locate for Locator {
         }
     }
 
-    fn expects_one(&self) -> bool {
+    fn expects_return(&self) -> bool {
         self.found.load(Ordering::Relaxed)
     }
 
@@ -361,7 +361,7 @@ impl Locate for Locator {
         self.theirs.store(true, Ordering::Relaxed);
     }
 
-    fn places(&self) -> usize {
+    fn candidates(&self) -> usize {
         self.urls.len().max(1)
     }
 

@@ -178,7 +178,7 @@ impl From<ClientError> for CliError {
             ClientError::Untrusted { cause, hint, .. } => {
                 Self::new(Exit::NoServer, "untrusted", message).cause(cause).hint(hint)
             }
-            ClientError::Strange { cause, .. } => {
+            ClientError::UnexpectedAnswer { cause, .. } => {
                 Self::new(Exit::NoServer, "strange_answer", message)
                     .cause(cause)
                     .hint("is it an orx server, and of a like version?")

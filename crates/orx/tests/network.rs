@@ -84,7 +84,7 @@ fn jobs_run_over_tls_for_clients_that_trust_the_authority() {
         let wrong = from_afar(&machine, &url, ca, &["jobs"]);
         assert!(
             wrong.code == 69
-                && wrong.err.contains("authority that is not known here")
+                && wrong.err.contains("from an unknown authority")
                 && wrong.err.contains("ca_file"),
             "{wrong:?}"
         );
@@ -194,7 +194,7 @@ fn http_where_https_is_spoken_and_the_other_way_round_is_explained() {
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
     let open = Machine::with_server();
     let tls = from_afar(&open, &open.url().replace("http:", "https:"), None, &["jobs"]);
-    assert!(tls.code == 69 && tls.err.contains("does not speak TLS"), "{tls:?}");
+    assert!(tls.code == 69 && tls.err.contains("does not use TLS"), "{tls:?}");
 }
 
 #[test]
@@ -248,7 +248,10 @@ fn a_key_that_others_can_read_or_that_does_not_fit_is_refused() {
     let fresh = KeyPair::generate().expect("a key").serialize_pem();
     std::fs::write(&key, fresh).expect("written");
     let other = server(&cert, &key);
-    assert!(other.code == 2 && other.err.contains("not that of the certificate"), "{other:?}");
+    assert!(
+        other.code == 2 && other.err.contains("does not belong to the certificate"),
+        "{other:?}"
+    );
     let none = server(&machine.path("none.pem"), &key);
     assert!(none.code == 2 && none.err.contains("none.pem"), "{none:?}");
     let half = machine.orx(["daemon", "server", "--tls-cert", "cert.pem"]);
