@@ -151,7 +151,7 @@ fn a_job_that_kills_its_server_becomes_a_dead_letter_and_a_hundred_neighbours_en
         jobs[5] = command(DEADLY);
         let mut ids = enqueue(&machine, &jobs);
         let deadly = ids.remove(5);
-        until("the deadly one is given up", || is_poison(&machine, &deadly));
+        until("the deadly one is a dead letter", || is_poison(&machine, &deadly));
         until("its neighbours end", || count(&machine, "completed") == Some(100));
         assert_eq!(starts(&machine, &deadly), 3);
         assert_eq!(server.deaths(), 3);
@@ -176,7 +176,7 @@ fn several_that_kill_their_server_are_each_found_and_what_must_not_run_twice_run
         jobs.extend([command(DEADLY), command(DEADLY)]);
         let ids = enqueue(&machine, &jobs);
         for deadly in &ids[20..] {
-            until("it is given up", || is_poison(&machine, deadly));
+            until("it is a dead letter", || is_poison(&machine, deadly));
             assert!((1..=3).contains(&starts(&machine, deadly)), "{deadly}");
         }
         until("the others end", || count(&machine, "completed") == Some(20));
@@ -200,7 +200,7 @@ fn a_run_of_a_schedule_that_kills_its_server_becomes_a_dead_letter_too() {
         assert_eq!(added.code, 0, "{added:?}");
         let run = before_any_death(&machine, || machine.orx(["schedule", "trigger", "deadly"]));
         assert_eq!(run.code, 0, "{run:?}");
-        until("it is given up", || is_poison(&machine, "1"));
+        until("it is a dead letter", || is_poison(&machine, "1"));
         assert_eq!((starts(&machine, "1"), server.deaths()), (3, 3));
     });
 }
@@ -243,7 +243,7 @@ fn a_job_that_kills_the_server_in_the_background_becomes_a_dead_letter_too() {
         before_any_death(&machine, || machine.orx(["run", "--detach", "--", "sh", "-c", DEADLY]));
     assert_eq!(run.code, 0, "{run:?}");
     let deadly = run.out.trim().to_owned();
-    until("it is given up", || {
+    until("it is a dead letter", || {
         // Each of these starts a server where there is none; the deadly one may take it down.
         machine.orx(["run", "--detach", "--", "true"]);
         is_poison(&machine, &deadly)

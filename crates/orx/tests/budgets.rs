@@ -80,7 +80,7 @@ fn leader(machine: &Machine) -> (Value, Value) {
     (status["leader"].clone(), status["epoch"].clone())
 }
 
-#[expect(clippy::print_stderr, reason = "figures for whoever measures")]
+#[expect(clippy::print_stderr, reason = "figures for measurements")]
 fn no_run_waits_for_lists(machine: &Machine, listers: usize) {
     let listers = number("ORX_TEST_LISTERS", listers);
     add_jobs(machine, number("ORX_TEST_JOBS", JOBS));
@@ -123,11 +123,9 @@ fn no_run_waits_for_lists(machine: &Machine, listers: usize) {
     // One may have met with a busy machine.
     assert!(took[took.len() - 2] < RUN_WITHIN, "{took:?}");
     assert!(lists >= listers, "{lists}");
+    // A late renewal, heartbeat or answer is a warning.
     let log = machine.log();
-    let late = ["not renewed", "no longer leading", "stood still", "not heard of", "not answered"];
-    for late in late {
-        assert!(!log.contains(late), "{log}");
-    }
+    assert!(!log.lines().any(|line| line.contains(" WARN ") || line.contains("ERROR")), "{log}");
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn watch(cluster: &Cluster, over: &AtomicBool) {
     }
 }
 
-/// Each daemon is told to end while jobs run that do not heed it and clients go on asking. What was
+/// Each daemon gets SIGTERM while jobs run that ignore it and clients go on calling. What was
 /// accepted to the last moment is there when they are back.
 fn all_end_on_sigterm(cluster: &Cluster, jobs: &AtomicU64) {
     let stuck = (0..cluster.nodes()).find_map(|node| cluster.detach(node, "stuck", "300", "deaf"));

@@ -159,13 +159,13 @@ fn a_worker_moves_on_when_its_coordinator_is_killed_and_its_job_completes_in_one
 fn a_worker_that_gets_sigterm_lets_attempts_end_within_its_grace_and_releases_the_rest() {
     let cluster = Cluster::start_with(Kind::Sqlite, false, Duration::from_secs(6));
     cluster.kill("w2");
-    until("it is given up", || cluster.live_workers() == 1);
+    until("it is lost", || cluster.live_workers() == 1);
     let (go, later) = (cluster.path("go"), cluster.path("later"));
     let short = cluster.detach(0, "short", go.to_str().expect("text"), "").expect("accepted");
     let long = cluster.detach(0, "long", later.to_str().expect("text"), "").expect("accepted");
     until("both run", || runs(&cluster, &short) && runs(&cluster, &long));
     cluster.terminate("w1");
-    until("the coordinator hears of it", || {
+    until("it is reported to the coordinator", || {
         let list = cluster.json(&["worker", "list"]);
         list.is_some_and(|list| list[0]["state"] == "draining")
     });
@@ -204,7 +204,7 @@ fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reache
     // What is given out while it tries the leader, once, goes past it and is given out again.
     until("it tried the leader, and is back", || {
         let log = &cluster.log_of("w2")[before..];
-        log.contains("the leader cannot be reached from here") && log.contains("ready")
+        log.contains("the leader cannot be reached") && log.contains("ready")
     });
     for number in 0..5 {
         let job = cluster.detach(0, &format!("k{number}"), "0.5", "").expect("accepted");

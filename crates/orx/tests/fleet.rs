@@ -371,7 +371,7 @@ async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
     // An outcome is written there, a claim is not.
     let held = database.hold_writes("attempts").await;
     std::fs::write(machine.path("work/go"), "").expect("written");
-    until("it is given up", || machine.log().contains("does not take writes"));
+    until("the write fails", || machine.log().contains("does not take writes"));
     let waiting = database.run("select count(*) from jobs where status = 1").await;
     assert_ne!(waiting, ["3"], "a place became free, and a job is given for it");
     drop(held);

@@ -243,7 +243,7 @@ fn a_crontab_that_cannot_be_understood_is_refused_line_by_line() {
     for more in ["--yes", "--dry-run"] {
         let ran = machine.orx(["schedule", "import", "tab", more]);
         assert_eq!(ran.code, 2, "{ran:?}");
-        for says in [
+        for part in [
             "line 1: ",
             "`@reboot`: a schedule has due times",
             "line 2: expected 0 to 23 in the hour field, found `25`",
@@ -256,7 +256,7 @@ fn a_crontab_that_cannot_be_understood_is_refused_line_by_line() {
             "line 6: ",
             "day of week field",
         ] {
-            assert!(ran.err.contains(says), "{says}: {}", ran.err);
+            assert!(ran.err.contains(part), "{part}: {}", ran.err);
         }
         assert!(!ran.err.contains("line 7"), "{}", ran.err);
     }

@@ -261,12 +261,12 @@ fn a_key_that_others_can_read_or_that_does_not_fit_is_refused() {
 #[test]
 fn beyond_loopback_commands_with_jobs_are_taken_only_with_the_flag() {
     let mut machine = Machine::new();
-    for (told, code) in [(None, 5), (Some("false"), 5), (Some("true"), 0)] {
+    for (flag, code) in [(None, 5), (Some("false"), 5), (Some("true"), 0)] {
         let mut args = vec!["--listen", "0.0.0.0:0", "--insecure-listen"];
-        args.extend(told.iter().flat_map(|told| ["--commands", told]));
+        args.extend(flag.iter().flat_map(|flag| ["--commands", flag]));
         machine.start(&args);
         let ran = machine.orx(["run", "--", "true"]);
-        assert_eq!(ran.code, code, "{told:?}: {ran:?}");
+        assert_eq!(ran.code, code, "{flag:?}: {ran:?}");
         assert_eq!(ran.err.contains("commands = true"), code == 5, "{ran:?}");
         machine.stop();
     }

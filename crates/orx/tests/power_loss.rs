@@ -101,7 +101,7 @@ impl Place {
     }
 
     fn power_is_back(&mut self) {
-        until("nobody holds the disk", || self.run("umount disk").0 == 0);
+        until("no process holds the disk", || self.run("umount disk").0 == 0);
         self.must("mount -o loop image disk");
     }
 

@@ -148,8 +148,8 @@ fn a_signal_leaves_the_job_running_or_cancels_it_as_the_flag_says() {
             let id = machine.json(["show", "@last"])["id"].to_string();
             let resume = format!("`orx logs -f {id}`");
             let cancel = format!("`orx cancel {id}`");
-            let told = ran.err.contains(&resume) && ran.err.contains(&cancel);
-            assert_eq!(told, more == "detach", "{ran:?}");
+            let shows_both = ran.err.contains(&resume) && ran.err.contains(&cancel);
+            assert_eq!(shows_both, more == "detach", "{ran:?}");
             assert_eq!(machine.orx(["cancel", "--status", "running", "--yes"]).code, 0);
         }
     }
@@ -227,8 +227,8 @@ fn ctrl_c_while_waiting_prints_how_to_continue() {
         signal(pid, "INT");
         let ran = ended(child);
         let cancels = cancels(resume);
-        let told = ran.err.contains(resume) && ran.err.contains(&cancels);
-        assert!(ran.code == 130 && told, "{args:?}: {ran:?}");
+        let shows_both = ran.err.contains(resume) && ran.err.contains(&cancels);
+        assert!(ran.code == 130 && shows_both, "{args:?}: {ran:?}");
     }
 }
 

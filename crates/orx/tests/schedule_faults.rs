@@ -51,7 +51,7 @@ fn add(machine: &Machine, id: &'static str, step: i64, args: &[&str]) -> Made {
 
 /// The ledger's row of one due time.
 #[derive(Debug, Clone)]
-struct Told {
+struct LedgerRow {
     slot: i64,
     outcome: String,
     job: Option<i64>,
@@ -60,7 +60,7 @@ struct Told {
 
 impl Made {
     /// The ledger, oldest first, a range as what it stands for.
-    fn ledger(&self, machine: &Machine) -> Vec<Told> {
+    fn ledger(&self, machine: &Machine) -> Vec<LedgerRow> {
         let mut all = Vec::new();
         for row in run(machine, &["schedule", "runs", self.id]).as_array().expect("a list") {
             let slot = millis(&row["slot"]);
@@ -68,14 +68,14 @@ impl Made {
             let count = row["count"].as_i64().unwrap_or(1);
             assert!(row["exact"].is_null(), "{}: {row}", self.id);
             assert_eq!((last - slot) / self.step + 1, count, "{}: {row}", self.id);
-            all.extend((slot..=last).step_by(self.step as usize).map(|slot| Told {
+            all.extend((slot..=last).step_by(self.step as usize).map(|slot| LedgerRow {
                 slot,
                 outcome: row["outcome"].as_str().expect("an outcome").to_owned(),
                 job: row["job"].as_i64(),
                 recorded_at: millis(&row["recorded_at"]),
             }));
         }
-        all.sort_by_key(|told| told.slot);
+        all.sort_by_key(|row| row.slot);
         all
     }
 
@@ -87,19 +87,19 @@ impl Made {
     }
 
     /// Each due time from the first one on, exactly once, with its job.
-    fn check(&self, machine: &Machine, jobs: &Jobs) -> Vec<Told> {
+    fn check(&self, machine: &Machine, jobs: &Jobs) -> Vec<LedgerRow> {
         let ledger = self.ledger(machine);
-        let slots: Vec<i64> = ledger.iter().map(|told| told.slot).collect();
+        let slots: Vec<i64> = ledger.iter().map(|row| row.slot).collect();
         let newest = slots.last().copied().unwrap_or_default();
         let due: Vec<i64> = (self.first..=newest).step_by(self.step as usize).collect();
         assert_eq!(slots, due, "{}", self.id);
-        for told in &ledger {
-            let made = jobs.by_slot.get(&(self.id.to_owned(), told.slot));
+        for row in &ledger {
+            let made = jobs.by_slot.get(&(self.id.to_owned(), row.slot));
             let made: Vec<i64> = made.into_iter().flatten().copied().collect();
-            let told_jobs: Vec<i64> = told.job.into_iter().collect();
-            assert_eq!(made, told_jobs, "{}: {told:?}", self.id);
-            let ran = matches!(told.outcome.as_str(), "ran" | "caught_up");
-            assert_eq!(ran, told.job.is_some(), "{}: {told:?}", self.id);
+            let slot_jobs: Vec<i64> = row.job.into_iter().collect();
+            assert_eq!(made, slot_jobs, "{}: {row:?}", self.id);
+            let ran = matches!(row.outcome.as_str(), "ran" | "caught_up");
+            assert_eq!(ran, row.job.is_some(), "{}: {row:?}", self.id);
         }
         let known: BTreeSet<i64> = due.into_iter().collect();
         for (id, slot) in jobs.by_slot.keys() {
@@ -167,9 +167,10 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
     for made in &all {
         let ledger = made.check(&machine, &jobs);
         // What was decided first after the start, in one piece.
-        let at = ledger.iter().map(|told| told.recorded_at).filter(|at| *at >= stopped).min();
-        let first: Vec<&Told> = ledger.iter().filter(|told| Some(told.recorded_at) == at).collect();
-        let outcomes: Vec<&str> = first.iter().map(|told| told.outcome.as_str()).collect();
+        let at = ledger.iter().map(|row| row.recorded_at).filter(|at| *at >= stopped).min();
+        let first: Vec<&LedgerRow> =
+            ledger.iter().filter(|row| Some(row.recorded_at) == at).collect();
+        let outcomes: Vec<&str> = first.iter().map(|row| row.outcome.as_str()).collect();
         let many = |outcome| outcomes.iter().filter(|one| **one == outcome).count();
         let (missed, caught_up, ran) = (many("missed"), many("caught_up"), many("ran"));
         assert!(first[0].slot <= stopped + 1_000, "{}: {first:?}", made.id);
@@ -191,7 +192,7 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
     // It is reported: by a job, and in the views.
     let missed = |made: &Made| {
         let ledger = made.ledger(&machine).into_iter();
-        ledger.filter(|told| told.outcome == "missed").map(|told| told.slot).collect::<Vec<i64>>()
+        ledger.filter(|row| row.outcome == "missed").map(|row| row.slot).collect::<Vec<i64>>()
     };
     let list = run(&machine, &["jobs"]);
     let alerts: Vec<&Value> =
@@ -213,9 +214,9 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
     let answer = run(&machine, &["schedule", "backfill", made.id, "--from", &at, "--to", &at]);
     assert_eq!(answer["runs"].as_array().map(Vec::len), Some(1), "{answer}");
     let ledger = made.check(&machine, &self::jobs(&machine));
-    let told = ledger.iter().find(|told| told.slot == missed[1]).expect("a row");
-    assert_eq!(told.outcome, "caught_up");
-    assert_eq!(ledger.iter().filter(|told| told.outcome == "missed").count(), missed.len() - 1);
+    let row = ledger.iter().find(|row| row.slot == missed[1]).expect("a row");
+    assert_eq!(row.outcome, "caught_up");
+    assert_eq!(ledger.iter().filter(|row| row.outcome == "missed").count(), missed.len() - 1);
     let view = run(&machine, &["schedule", "show", made.id]);
     assert_eq!(view["missed"], (missed.len() - 1) as u64, "{view}");
 }
@@ -314,8 +315,8 @@ fn a_server_killed_in_the_moment_of_firing_fires_no_due_time_twice_and_loses_non
     let jobs = jobs(&machine);
     let mut outcomes = BTreeMap::<String, usize>::new();
     for made in &all {
-        for told in made.check(&machine, &jobs) {
-            *outcomes.entry(told.outcome).or_default() += 1;
+        for row in made.check(&machine, &jobs) {
+            *outcomes.entry(row.outcome).or_default() += 1;
         }
         let view = run(&machine, &["schedule", "show", made.id]);
         let ran = jobs.by_slot.keys().filter(|(id, _)| id == made.id).count();

@@ -120,7 +120,7 @@ fn files_with_anything_wrong_change_nothing() {
         std::fs::write(machine.path("work/d").join(name), text).expect("written");
     };
     file("a.toml", FILE);
-    for (text, says) in [
+    for (text, part) in [
         (
             "[[schedule]]\nid = \"x\"\ncorn = \"* * * * *\"\njob.name = \"x\"\n",
             "b.toml: line 3: unknown field `corn`",
@@ -133,7 +133,7 @@ fn files_with_anything_wrong_change_nothing() {
         file("b.toml", text);
         for verb in ["apply", "diff"] {
             let ran = machine.orx(["schedule", verb, "-f", "d"]);
-            assert!(ran.code == 2 && ran.err.contains(says), "{text}: {ran:?}");
+            assert!(ran.code == 2 && ran.err.contains(part), "{text}: {ran:?}");
             assert!(ran.err.contains("b.toml"), "{text}: {ran:?}");
         }
     }

@@ -89,7 +89,7 @@ fn a_run_that_fails_for_good_makes_the_job_that_was_asked_for() {
         let list = machine.json(["jobs"]).as_array().expect("a list").clone();
         list.into_iter().filter(|job| job["name"] == "page.me").collect::<Vec<Value>>()
     };
-    until("it is told", || !alerts().is_empty());
+    until("it is reported", || !alerts().is_empty());
     let alerts = alerts();
     assert_eq!(alerts.len(), 1);
     let shown = machine.json(["show", &alerts[0]["id"].to_string()]);

@@ -250,10 +250,10 @@ fn what_cannot_be_is_refused_with_its_reason_and_nothing_changes() {
         (&["bad", cron[0], cron[1]], &[], 2, "a job type, or a command"),
         (&["bad"], &["x"], 2, "`--cron`, `--every` or `--at`"),
     ];
-    for (args, job, code, says) in cases {
+    for (args, job, code, part) in cases {
         let all: Vec<&str> = ["schedule", "add"].iter().chain(args).chain(job).copied().collect();
         let ran = machine.orx(&all);
-        assert!(ran.code == code && ran.err.contains(says), "{all:?}: {ran:?}");
+        assert!(ran.code == code && ran.err.contains(part), "{all:?}: {ran:?}");
         assert!(ran.out.is_empty(), "{all:?}: {ran:?}");
     }
     for args in [

@@ -88,8 +88,8 @@ fn each_due_time_is_decided_once_while_leaders_are_stopped_and_killed() {
             assert_eq!(count, seconds, "{id}: {slot} to {last}");
             next = Timestamp::from_millis(last.as_millis() + 1_000);
             let jobs = made.remove(&(id.clone(), slot)).unwrap_or_default();
-            let told: Vec<i64> = job.into_iter().collect();
-            assert_eq!(jobs, told, "{id}: the job of {slot} is the one of its row");
+            let of_slot: Vec<i64> = job.into_iter().collect();
+            assert_eq!(jobs, of_slot, "{id}: the job of {slot} is the one of its row");
         }
     }
     let left: BTreeSet<_> = made.keys().collect();

@@ -63,9 +63,9 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_the_same_ids
     assert_eq!(machine.stop(), 0, "{}", machine.log());
     let copied = copy(&machine, &folder, &url);
     assert_eq!(copied.code, 0, "{copied:?}");
-    let told: Value = serde_json::from_str(&copied.out).expect("json");
-    assert_eq!((&told["jobs"], &told["next_job"]), (&6.into(), &7.into()), "{told}");
-    assert_eq!(told["schedules"], 2, "{told}");
+    let report: Value = serde_json::from_str(&copied.out).expect("json");
+    assert_eq!((&report["jobs"], &report["next_job"]), (&6.into(), &7.into()), "{report}");
+    assert_eq!(report["schedules"], 2, "{report}");
     let resume = machine.orx(["store", "copy", &folder, &url, "--resume"]);
     for again in [copy(&machine, &folder, &url), resume] {
         assert!(again.code == 4 && again.err.contains("has moved to"), "{again:?}");
@@ -74,8 +74,8 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_the_same_ids
     assert!(forced.code == 4 && forced.err.contains("not empty"), "{forced:?}");
     let resumed =
         machine.orx(["store", "copy", &folder, &url, "--resume", "--force-source", "-o", "json"]);
-    let told: Value = serde_json::from_str(&resumed.out).expect("json");
-    assert_eq!((resumed.code, &told["jobs"]), (0, &0.into()), "{resumed:?}");
+    let report: Value = serde_json::from_str(&resumed.out).expect("json");
+    assert_eq!((resumed.code, &report["jobs"]), (0, &0.into()), "{resumed:?}");
 
     // Nobody serves the folder any more, and who would is led to the new place.
     let (place, set) = ("has moved to `postgres://", "ORX_STORE_URL=postgres://");
@@ -235,15 +235,15 @@ fn what_cannot_be_read_is_named_and_the_rest_is_copied() {
     damaged(&mut machine);
     let copied = copy(&machine, &here, &there);
     assert_eq!(copied.code, 7, "{copied:?}");
-    let told: Value = serde_json::from_str(&copied.out).expect("json");
-    assert_eq!((&told["jobs"], &told["schedules"]), (&7.into(), &1.into()), "{told}");
-    let unreadable = &told["unreadable"];
-    assert_eq!(unreadable["jobs"][0]["id"], 1, "{told}");
-    assert_eq!(unreadable["schedules"][0]["id"], "bad", "{told}");
+    let report: Value = serde_json::from_str(&copied.out).expect("json");
+    assert_eq!((&report["jobs"], &report["schedules"]), (&7.into(), &1.into()), "{report}");
+    let unreadable = &report["unreadable"];
+    assert_eq!(unreadable["jobs"][0]["id"], 1, "{report}");
+    assert_eq!(unreadable["schedules"][0]["id"], "bad", "{report}");
     // Also what belongs to the job and the schedule that are not there.
     let counts = ["job_count", "schedule_count", "attempts", "log_chunks", "slots", "tokens"];
     let counts = counts.map(|key| unreadable[key].as_u64().expect("a count"));
-    assert_eq!(counts, [1, 1, 2, 2, 3, 1], "{told}");
+    assert_eq!(counts, [1, 1, 2, 2, 3, 1], "{report}");
     for ran in ["job 1 cannot be read", "has not moved", "--resume --skip-unreadable"] {
         assert!(copied.err.contains(ran), "{copied:?}");
     }

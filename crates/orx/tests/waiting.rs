@@ -24,7 +24,7 @@ fn wait(machine: &Machine, name: &str, args: &[&str]) -> Waiter {
 }
 
 impl Waiter {
-    fn hears(&self, what: &str) {
+    fn reports(&self, what: &str) {
         until(what, || read(&self.err).contains(what));
     }
 
@@ -55,9 +55,9 @@ fn a_wait_goes_on_with_the_next_server_though_the_first_dies_before_it_has_answe
     let waits = wait(&machine, "wait", &["wait", "1"]);
     waits.is_connected();
     machine.kill();
-    waits.hears("reconnecting");
+    waits.reports("reconnecting");
     machine.start(&[]);
-    waits.hears("reconnected");
+    waits.reports("reconnected");
     assert_eq!(machine.orx(["cancel", "1"]).code, 0);
     let (code, err) = waits.code();
     assert_eq!(code, Some(6), "{err}");
@@ -79,7 +79,7 @@ fn a_waiting_command_learns_at_once_that_the_server_is_stopping() {
     let server = machine.address_pid().expect("a server");
     signal(server, "TERM");
     for waiter in [&runs, &waits, &follows] {
-        waiter.hears("the server is stopping");
+        waiter.reports("the server is stopping");
     }
     assert!(is_running(server), "what runs has its grace");
     assert!(get(&machine, "/readyz").contains(" 503 "));
@@ -118,13 +118,13 @@ fn a_full_disk_and_its_end_show_in_the_status_and_to_waiting_commands() {
     let mut file = File::create(&filler).expect("a file");
     while file.write_all(&[0; 4096]).is_ok() {}
     for waiter in [&waits, &follows] {
-        waiter.hears("no room on the disk");
+        waiter.reports("no room on the disk");
     }
     assert!(attention() && get(&machine, "/readyz").contains(" 507 "));
     drop(file);
     std::fs::remove_file(&filler).expect("removed");
     for waiter in [&waits, &follows] {
-        waiter.hears("takes writes again");
+        waiter.reports("takes writes again");
     }
     until("nothing stands in the way", || !attention());
     assert!(get(&machine, "/readyz").contains(" 200 "));
@@ -205,7 +205,7 @@ fn a_command_that_waits_at_a_busy_server_reports_that_and_not_an_outage() {
         let mut args = vec!["--url", &url];
         args.extend(command);
         let mut waits = wait(&machine, command[0], &args);
-        waits.hears("10 requests wait or follow already, which is the most");
+        waits.reports("10 requests wait or follow already, which is the most");
         assert!(!read(&waits.err).contains("away"), "{}", read(&waits.err));
         waits.child.kill().expect("killed");
         waits.child.wait().expect("ended");

@@ -1,4 +1,4 @@
-//! Whoever waits for a job of a fleet goes on with another coordinator, and hears what stands in the
+//! A command that waits for a job of a fleet continues at another coordinator, and reports what stands in the
 //! way of its store.
 
 mod common;
@@ -27,7 +27,7 @@ impl Client {
         Self { child: command.spawn().expect("orx runs"), out, err }
     }
 
-    fn hears(&self, what: &str) {
+    fn reports(&self, what: &str) {
         until(what, || read(&self.err).contains(what));
     }
 
@@ -119,7 +119,7 @@ async fn a_waiting_command_continues_at_the_next_coordinator_when_the_first_is_k
     let clients = fleet.clients();
     fleet.first.kill();
     for client in &clients[..2] {
-        client.hears("reconnected");
+        client.reports("reconnected");
     }
     fleet.goes_on(clients);
 }
@@ -130,7 +130,7 @@ async fn a_waiting_command_learns_that_a_coordinator_is_stopping_and_continues_a
     let clients = fleet.clients();
     signal(fleet.first.address_pid().expect("a server"), "TERM");
     for client in &clients[..2] {
-        client.hears("the server is stopping");
+        client.reports("the server is stopping");
     }
     assert_eq!(fleet.first.stop(), 0, "{}", fleet.first.log());
     fleet.goes_on(clients);
@@ -165,13 +165,13 @@ async fn a_full_disk_of_the_database_and_its_end_show_in_the_status_and_to_waiti
     }
     assert!(refused.code == 75 && refused.err.contains("no room"), "{refused:?}");
     for client in [&waits, &follows] {
-        client.hears("no room on the disk");
+        client.reports("no room on the disk");
     }
     assert!(attention(), "{}", machine.log());
     assert!(ready().contains(" 507 "), "{}", ready());
     std::fs::remove_file(&filler).expect("removed");
     for client in [&waits, &follows] {
-        client.hears("takes writes again");
+        client.reports("takes writes again");
     }
     until("nothing stands in the way", || !attention());
     assert!(ready().contains(" 200 "));

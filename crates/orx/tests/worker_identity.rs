@@ -118,8 +118,8 @@ fn is_refused_everything(as_whom: &Caller, incarnation: &str, job: Option<&Value
     refused("stopped", as_whom.heartbeat(incarnation, 1 << 40, "stopped", 0));
     refused("inbox", as_whom.inbox(incarnation).err().expect("no inbox"));
     let nothing = json!({"job": 1, "execution": STRANGER});
-    let told = outcome(job.unwrap_or(&nothing), json!({"succeeded": {"result": "forged"}}));
-    refused("publish", as_whom.publish(incarnation, told));
+    let reported = outcome(job.unwrap_or(&nothing), json!({"succeeded": {"result": "forged"}}));
+    refused("publish", as_whom.publish(incarnation, reported));
 }
 
 /// Without a secret and with a wrong one, by the token of the worker itself and by another.
@@ -147,13 +147,13 @@ fn reports_of_a_stranger_are_stale(machine: &Machine, other: &Caller, job: &Valu
         chunk[name] = value;
     }
     chunk["at"] = "2026-01-01T00:00:00Z".into();
-    for told in [
+    for reported in [
         json!({"job_status": {"started": [started]}}),
         json!({"job_progress": {"progress": [progress]}}),
         json!({"job_log": {"chunks": [chunk]}}),
     ] {
-        let answer = stranger.publish(STRANGER, told.clone());
-        assert_eq!(answer.status, 200, "{told}: {answer:?}");
+        let answer = stranger.publish(STRANGER, reported.clone());
+        assert_eq!(answer.status, 200, "{reported}: {answer:?}");
     }
     for kind in [json!({"succeeded": {"result": "forged"}}), json!("interrupted")] {
         let answer = stranger.publish(STRANGER, outcome(job, kind)).json();
@@ -196,8 +196,8 @@ fn a_call_without_a_workers_secret_is_refused_also_after_a_crash_of_the_server()
     if beat["register"] == true {
         assert_eq!(victim.register(INCARNATION, 1).status, 200);
     }
-    let told = victim.publish(INCARNATION, outcome(&job, json!({"succeeded": {"result": 7}})));
-    assert_eq!(told.json()["receipts"], json!(["recorded"]), "{told:?}");
+    let reported = victim.publish(INCARNATION, outcome(&job, json!({"succeeded": {"result": 7}})));
+    assert_eq!(reported.json()["receipts"], json!(["recorded"]), "{reported:?}");
     let id = job["job"].to_string();
     assert_eq!(machine.orx(["result", &id]).out.trim(), "7");
     assert_eq!(machine.json(["show", &id])["attempt"], 1);
@@ -232,8 +232,8 @@ async fn nodes_of_one_database_know_a_worker_by_the_same_secret() {
     assert_eq!(moved.register(INCARNATION, 1).status, 200);
     assert_eq!(moved.heartbeat(INCARNATION, 3, "running", 1).status, 200);
     assert!(moved.inbox(INCARNATION).is_ok());
-    let told = moved.publish(INCARNATION, outcome(&job, json!({"succeeded": {"result": 7}})));
-    assert_eq!(told.json()["receipts"], json!(["recorded"]), "{told:?}");
+    let reported = moved.publish(INCARNATION, outcome(&job, json!({"succeeded": {"result": 7}})));
+    assert_eq!(reported.json()["receipts"], json!(["recorded"]), "{reported:?}");
     strangers_are_refused(&victim, &other, INCARNATION, Some(&job));
 }
 

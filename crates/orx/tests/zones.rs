@@ -55,7 +55,7 @@ fn a_coordinator_shows_which_database_it_reads() {
     let own = machine.json(["config", "show"]);
     assert_eq!(status["zone_data"], own["zone_data"]);
     let version = own["zone_data"]["version"].as_str().unwrap_or("unknown");
-    common::until("its node is told", || {
+    common::until("its node reports it", || {
         machine.json(["cluster", "status"])["nodes"][0]["zone_version"] == version
     });
 }

@@ -141,21 +141,21 @@ impl Cluster {
         std::fs::create_dir(&pids).expect("a folder");
         // A signal to the whole group ends `date` too.
         let script = format!(
-            "say() {{ t=; while [ -z \"$t\" ]; do t=$(date +%s%3N); done; printf \
+            "note() {{ t=; while [ -z \"$t\" ]; do t=$(date +%s%3N); done; printf \
              '{{\"at\":%s,\"fact\":{{\"%s\":{{\"job\":%s,\"execution\":\"%s\"}}}}}}\\n' \
              \"$t\" \"$1\" \"$ORX_JOB_ID\" \"$ORX_EXECUTION_ID\" >>'{history}'; }}\n\
              # $1: how long in seconds, or a file to wait for; $2: its exit code; $3: whether it\n\
-             # heeds what it is told\n\
-             if [ \"$3\" = deaf ]; then trap '' TERM; else trap 'say ended; exit 1' TERM; fi\n\
+             # ends on SIGTERM\n\
+             if [ \"$3\" = deaf ]; then trap '' TERM; else trap 'note ended; exit 1' TERM; fi\n\
              echo $$ $ORX_JOB_ID >\"{0}/$ORX_EXECUTION_ID.new\"\n\
-             say started\n\
+             note started\n\
              mv \"{0}/$ORX_EXECUTION_ID.new\" \"{0}/$ORX_EXECUTION_ID\"\n\
              case \"$1\" in\n\
              /*) until [ -e \"$1\" ]; do sleep 0.05; done ;;\n\
              *) sleep \"$1\" & wait $! ;;\n\
              esac\n\
              [ \"$3\" != deaf ] || sleep \"$1\"\n\
-             say ended\n\
+             note ended\n\
              exit \"$2\"\n",
             pids.display()
         );

@@ -25,10 +25,10 @@ impl Cluster {
         command
     }
 
-    /// What a node says, or code -1 where it says nothing in time.
+    /// Runs a command against a node; its code is -1 where it has not ended in time.
     pub(crate) fn ask(&self, node: usize, args: &[&str]) -> CommandResult {
         let mut child = begin(&mut self.client(node, args));
-        // It says little enough for a pipe, but for lists, which are read while it runs.
+        // Lists are more than a pipe holds: this reads while the command runs.
         let (pid, over) = (child.id(), Instant::now() + ANSWER);
         let done = std::sync::atomic::AtomicBool::new(false);
         let mut killed = false;
@@ -129,7 +129,7 @@ impl Cluster {
         }
     }
 
-    /// A job that says when it starts and ends; answers its id where it was accepted.
+    /// Enqueues a job that notes when it starts and ends. Returns its id where it was accepted.
     pub(crate) fn enqueue(
         &self,
         node: usize,
