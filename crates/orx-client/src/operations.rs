@@ -35,11 +35,11 @@ impl Client {
     }
 
     pub async fn job(&self, reference: &str) -> Result<JobDetail> {
-        self.get(&place(path::JOB, "{job}", reference), &()).await
+        self.get(&fill(path::JOB, "{job}", reference), &()).await
     }
 
     pub async fn result(&self, reference: &str) -> Result<ResultAnswer> {
-        self.get(&place(path::JOB_RESULT, "{job}", reference), &()).await
+        self.get(&fill(path::JOB_RESULT, "{job}", reference), &()).await
     }
 
     pub async fn list(&self, query: &ListQuery) -> Result<JobPage> {
@@ -59,7 +59,7 @@ impl Client {
     }
 
     pub async fn queue(&self, name: &str) -> Result<QueueView> {
-        self.get(&place(path::QUEUE, "{queue}", name), &()).await
+        self.get(&fill(path::QUEUE, "{queue}", name), &()).await
     }
 
     pub async fn dead_letters(&self, query: &ListQuery) -> Result<DeadLetterPage> {
@@ -92,7 +92,7 @@ impl Client {
     }
 
     pub async fn worker(&self, name: &str) -> Result<WorkerDetail> {
-        self.get(&place(path::WORKER, "{worker}", name), &()).await
+        self.get(&fill(path::WORKER, "{worker}", name), &()).await
     }
 
     pub async fn order_workers(&self, request: &WorkersOrderRequest) -> Result<WorkersOrderAnswer> {
@@ -113,11 +113,11 @@ impl Client {
     }
 
     pub async fn schedule(&self, id: &str) -> Result<ScheduleAnswer> {
-        self.get(&place(schedules::SCHEDULE, "{schedule}", id), &()).await
+        self.get(&fill(schedules::SCHEDULE, "{schedule}", id), &()).await
     }
 
     pub async fn put_schedule(&self, request: &PutScheduleRequest) -> Result<ScheduleChangeAnswer> {
-        let route = place(schedules::SCHEDULE, "{schedule}", request.spec.id.as_str());
+        let route = fill(schedules::SCHEDULE, "{schedule}", request.spec.id.as_str());
         self.repeated(Method::PUT, &route, |call| call.json(request)).await
     }
 
@@ -126,7 +126,7 @@ impl Client {
         id: &str,
         request: &SetScheduleRequest,
     ) -> Result<ScheduleChangeAnswer> {
-        let route = place(schedules::SCHEDULE, "{schedule}", id);
+        let route = fill(schedules::SCHEDULE, "{schedule}", id);
         self.once(Method::PATCH, &route, |call| call.json(request)).await
     }
 
@@ -135,17 +135,17 @@ impl Client {
         id: &str,
         query: &RemoveScheduleQuery,
     ) -> Result<ScheduleChangeAnswer> {
-        let route = place(schedules::SCHEDULE, "{schedule}", id);
+        let route = fill(schedules::SCHEDULE, "{schedule}", id);
         self.once(Method::DELETE, &route, |call| call.query(query)).await
     }
 
     pub async fn schedule_slots(&self, id: &str, query: &SlotsQuery) -> Result<SlotPage> {
-        self.get(&place(schedules::SLOTS, "{schedule}", id), query).await
+        self.get(&fill(schedules::SLOTS, "{schedule}", id), query).await
     }
 
     /// Not repeated: each is a run.
     pub async fn trigger_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<TriggerAnswer> {
-        let route = place(schedules::TRIGGER, "{schedule}", id);
+        let route = fill(schedules::TRIGGER, "{schedule}", id);
         self.once(Method::POST, &route, |call| call.json(order)).await
     }
 
@@ -155,17 +155,17 @@ impl Client {
         id: &str,
         request: &BackfillRequest,
     ) -> Result<BackfillAnswer> {
-        let route = place(schedules::BACKFILL, "{schedule}", id);
+        let route = fill(schedules::BACKFILL, "{schedule}", id);
         self.once(Method::POST, &route, |call| call.json(request)).await
     }
 
     pub async fn pause_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<ScheduleAnswer> {
-        let route = place(schedules::PAUSE, "{schedule}", id);
+        let route = fill(schedules::PAUSE, "{schedule}", id);
         self.repeated(Method::POST, &route, |call| call.json(order)).await
     }
 
     pub async fn resume_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<ScheduleAnswer> {
-        let route = place(schedules::RESUME, "{schedule}", id);
+        let route = fill(schedules::RESUME, "{schedule}", id);
         self.repeated(Method::POST, &route, |call| call.json(order)).await
     }
 }

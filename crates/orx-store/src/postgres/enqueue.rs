@@ -1,7 +1,7 @@
 //! Jobs come in.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 use orx_model::{JobId, JobStatus, Lane, Timestamp};
 
@@ -22,6 +22,8 @@ pub(super) struct Enqueue {
     pub(super) now: Timestamp,
 }
 
+/// For jobs without keys, and for others.
+const TEMPLATES: [&str; 2] = [include_str!("enqueue_plain.sql"), include_str!("enqueue.sql")];
 /// Tries of jobs whose keys come and go meanwhile.
 const ROUNDS: usize = 4;
 
@@ -50,7 +52,13 @@ impl Part for Enqueue {
         let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
         for _ in 0..ROUNDS {
             let done = answers.iter().any(Option::is_some);
-            let round = inner.enqueue_round(&jobs, &mut answers).await;
+            let round = inner.add_new(&jobs, &mut answers).await;
+            round.map_err(|trouble| trouble.after(done))?;
+            if answers.iter().all(Option::is_some) {
+                break;
+            }
+            let done = answers.iter().any(Option::is_some);
+            let round = inner.look_up_known(&jobs, &mut answers).await;
             round.map_err(|trouble| trouble.after(done))?;
             if answers.iter().all(Option::is_some) {
                 break;
@@ -68,6 +76,8 @@ struct Coming<'j> {
     status: JobStatus,
     run_at: Timestamp,
     now: Timestamp,
+    /// As a column holds it.
+    key: Option<String>,
 }
 
 impl<'j> Coming<'j> {
@@ -76,12 +86,8 @@ impl<'j> Coming<'j> {
             Some(run_at) if run_at > now => (JobStatus::Scheduled, run_at),
             _ => (JobStatus::Pending, now),
         };
-        Ok(Self { job, lane: inner.lane_id(&job.lane)?, status, run_at, now })
-    }
-
-    /// As a column holds it.
-    fn key(&self) -> Option<String> {
-        self.job.key.as_deref().map(sql::held)
+        let (lane, key) = (inner.lane_id(&job.lane)?, job.key.as_deref().map(sql::held));
+        Ok(Self { job, lane, status, run_at, now, key })
     }
 }
 
@@ -92,53 +98,87 @@ struct Holder {
     status: JobStatus,
 }
 
+/// Those without an answer, of each key the first.
+fn unanswered(jobs: &[Coming<'_>], answers: &[Option<Enqueued>]) -> Vec<usize> {
+    let mut keys: HashSet<&str> = HashSet::new();
+    let left = (0..jobs.len()).filter(|place| answers[*place].is_none());
+    left.filter(|place| jobs[*place].key.as_deref().is_none_or(|key| keys.insert(key))).collect()
+}
+
+/// Answers those whose keys are known by now.
+fn answer_by_key(
+    jobs: &[Coming<'_>],
+    holders: &HashMap<&str, Holder>,
+    answers: &mut [Option<Enqueued>],
+) {
+    for (job, answer) in jobs.iter().zip(answers) {
+        let holder = job.key.as_deref().and_then(|key| holders.get(key));
+        if let (None, Some(Holder { id, hash, status })) = (&answer, holder) {
+            *answer = Some(if *hash == job.job.key_hash {
+                Enqueued::Existing { id: *id, status: *status }
+            } else {
+                Enqueued::KeyConflict { id: *id, status: *status, hash: hash.clone() }
+            });
+        }
+    }
+}
+
 impl Inner {
-    /// Writes the jobs that have no answer yet, of each key the first.
-    async fn enqueue_round(
+    /// Writes the jobs without an answer whose keys are free.
+    async fn add_new(
         self: &Arc<Self>,
         jobs: &[Coming<'_>],
         answers: &mut [Option<Enqueued>],
     ) -> DbResult<()> {
-        let mut firsts: HashMap<String, usize> = HashMap::new();
-        let left: Vec<usize> = (0..jobs.len())
-            .filter(|place| answers[*place].is_none())
-            .filter(|place| match jobs[*place].key() {
-                Some(key) => *firsts.entry(key).or_insert(*place) == *place,
-                None => true,
-            })
-            .collect();
-        let keyed = !firsts.is_empty();
-        let rows = self.rows(Kind::Durable, statement(jobs, &left, keyed)).await?;
+        let left = unanswered(jobs, answers);
+        let rows = self.rows(Kind::Durable, statement(jobs, &left)).await?;
         self.count();
         let mut holders = HashMap::new();
-        for row in &rows {
-            let row = Columns(row);
-            let (place, is_new, id) = (row.count(0)? as usize, row.bool(1)?, row.job(2)?);
+        for row in rows.iter().map(Columns) {
+            let (place, id) = (row.count(0)? as usize, row.job(1)?);
             let (Some(answer), Some(job)) = (answers.get_mut(place), jobs.get(place)) else {
                 continue;
             };
-            let holder = if is_new {
-                *answer = Some(Enqueued::New { id, status: job.status });
-                Holder { id, hash: job.job.key_hash.clone(), status: job.status }
-            } else {
-                Holder { id, hash: row.optional_text(3)?, status: row.status(4)? }
-            };
-            if let Some(key) = job.key() {
-                holders.insert(key, holder);
+            *answer = Some(Enqueued::New { id, status: job.status });
+            if let Some(key) = job.key.as_deref() {
+                let (hash, status) = (job.job.key_hash.clone(), job.status);
+                holders.insert(key, Holder { id, hash, status });
             }
         }
-        for (place, job) in jobs.iter().enumerate() {
-            let holder = job.key().and_then(|key| holders.get(&key));
-            if let (None, Some(Holder { id, hash, status })) = (&answers[place], holder) {
-                answers[place] = Some(if *hash == job.job.key_hash {
-                    Enqueued::Existing { id: *id, status: *status }
-                } else {
-                    Enqueued::KeyConflict { id: *id, status: *status, hash: hash.clone() }
-                });
-            }
-        }
+        answer_by_key(jobs, &holders, answers);
         Ok(())
     }
+
+    /// Finds the jobs whose keys are not free.
+    async fn look_up_known(
+        &self,
+        jobs: &[Coming<'_>],
+        answers: &mut [Option<Enqueued>],
+    ) -> DbResult<()> {
+        let left = unanswered(jobs, answers);
+        let keys = left.iter().map(|place| jobs[*place].key.as_deref());
+        let values = [
+            ("ords", sql::ints(left.iter().map(|place| *place as i64))),
+            ("keys", sql::texts(keys)),
+            ("now", sql::int(earliest(left.iter().map(|place| &jobs[*place])))),
+        ];
+        let mut holders = HashMap::new();
+        let rows = self.rows(Kind::Read, sql::fill(include_str!("known.sql"), values)).await?;
+        for row in rows.iter().map(Columns) {
+            let job = jobs.get(row.count(0)? as usize);
+            if let Some(key) = job.and_then(|job| job.key.as_deref()) {
+                let (id, hash, status) = (row.job(1)?, row.optional_text(2)?, row.status(3)?);
+                holders.insert(key, Holder { id, hash, status });
+            }
+        }
+        answer_by_key(jobs, &holders, answers);
+        Ok(())
+    }
+}
+
+/// A key whose time is over is free; by the caller that is earliest, it is for all.
+fn earliest<'c>(jobs: impl Iterator<Item = &'c Coming<'c>>) -> i64 {
+    jobs.map(|job| job.now.as_millis()).min().unwrap_or_default()
 }
 
 /// The columns of specs.
@@ -158,8 +198,18 @@ pub(super) fn spec_values<'t>(
     ]
 }
 
-fn statement(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> Statement {
+/// Leaves out of a template what writes the terms of its jobs.
+fn without_terms(template: &str) -> String {
+    match (template.find("found as ("), template.find("counted as (")) {
+        (Some(from), Some(to)) if from < to => [&template[..from], &template[to..]].concat(),
+        _ => template.to_owned(),
+    }
+}
+
+fn statement(jobs: &[Coming<'_>], places: &[usize]) -> Statement {
+    static WITHOUT_TERMS: LazyLock<[String; 2]> = LazyLock::new(|| TEMPLATES.map(without_terms));
     let of = || places.iter().map(|place| &jobs[*place]);
+    let keyed = of().any(|job| job.key.is_some());
     let time = |at: Timestamp| at.as_millis();
     let mut values = vec![
         ("ords", sql::ints(places.iter().map(|place| *place as i64))),
@@ -173,7 +223,14 @@ fn statement(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> Statement {
         ("timeouts", sql::ints(of().map(|job| job.job.timeout_ms.map(integer)))),
     ];
     values.extend(spec_values(of().map(|job| Some(&job.job.text))));
-    if !keyed {
+    if keyed {
+        values.extend([
+            ("queues", sql::ints(of().map(|job| job.lane.queue))),
+            ("keys", sql::texts(of().map(|job| job.key.as_deref()))),
+            ("hashes", sql::texts(of().map(|job| job.job.key_hash.as_deref()))),
+            ("now", sql::int(earliest(of()))),
+        ]);
+    } else {
         // Each of them is new.
         let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
         for job in of() {
@@ -184,14 +241,9 @@ fn statement(jobs: &[Coming<'_>], places: &[usize], keyed: bool) -> Statement {
             ("counted", sql::ints(counts.keys().map(|(_, status)| *status))),
             ("counts", sql::ints(counts.values().copied())),
         ]);
-        return sql::fill(include_str!("enqueue_plain.sql"), values);
     }
-    // A key whose time is over is free; by the caller that is earliest, it is for all.
-    let now = of().map(|job| time(job.now)).min().unwrap_or_default();
-    values.extend([
-        ("keys", sql::texts(of().map(|job| job.job.key.as_deref()))),
-        ("hashes", sql::texts(of().map(|job| job.job.key_hash.as_deref()))),
-        ("now", sql::int(now)),
-    ]);
-    sql::fill(include_str!("enqueue.sql"), values)
+    match of().all(|job| job.job.text.terms.is_empty()) {
+        true => sql::fill(&WITHOUT_TERMS[usize::from(keyed)], values),
+        false => sql::fill(TEMPLATES[usize::from(keyed)], values),
+    }
 }

@@ -16,13 +16,12 @@ kept as (
 described as (
     insert into specs (job, spec, lane, head, terms)
     select id, spec, lane, head, terms::text[] from new
-    returning job, terms
 ),
--- Two tags may read alike.
 found as (
-    insert into terms (term, job) select unnest(terms), job from described on conflict do nothing
+    -- Two tags may read alike.
+    insert into terms (term, job) select unnest(terms::text[]), id from new on conflict do nothing
 ),
 counted as (
     insert into counts (queue, status, jobs) select * from unnest(:queues, :counted, :counts)
 )
-select ord, true, id from new
+select ord, id from new

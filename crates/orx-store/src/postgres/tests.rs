@@ -77,10 +77,22 @@ const MANY_JOBS: &str = "
     from jobs;
     insert into terms (term, job) select unnest(terms), job from specs where lane is not null;
     insert into counts (queue, status, jobs) select 1, status, count(*) from jobs group by status;
+    insert into keys (key, job, hash) select 'k' || id, id, 'h' from jobs;
     insert into queues (name) values ('commands');
     insert into lanes (queue, handler, require) select id, '', '{}' from queues where name = 'commands';
     insert into logs (job, attempt, seq, execution, stream, at, dropped_bytes, bytes)
     select id, 1, 1, gen_random_uuid(), 0, 0, 0, 'x' from jobs;";
+
+/// Of a job with a key.
+fn new_jobs() -> Statement {
+    let numbers = ["ords", "lanes", "queues", "statuses", "urgencies", "run_ats", "created_ats"];
+    let others = ["expire_ats", "deadlines", "timeouts"];
+    let texts = ["keys", "hashes", "specs", "heads", "terms"];
+    let numbers = numbers.into_iter().chain(others).map(|name| (name, sql::ints([1])));
+    let texts = texts.into_iter().map(|name| (name, sql::texts(["{}"])));
+    let values = numbers.chain(texts).chain([("now", sql::int(1))]);
+    sql::fill(include_str!("enqueue.sql"), values)
+}
 
 #[tokio::test]
 async fn what_is_asked_often_reads_an_index_in_its_order() {
@@ -142,7 +154,16 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         ("to", sql::int(4)),
     ];
     let fire = store.inner.fire_statement(&[], &[], Some(term), NOW).expect("a statement");
-    let cases: [(&str, Statement, &[&str]); 9] = [
+    let known = [("ords", sql::ints([0])), ("keys", sql::texts(["k"])), ("now", sql::int(1))];
+    let outlook = [("after", sql::int(0))];
+    let cases: [(&str, Statement, &[&str]); 12] = [
+        ("enqueue", new_jobs(), &["keys_pkey"]),
+        ("known", sql::fill(include_str!("known.sql"), known), &["keys_pkey", "jobs_pkey"]),
+        (
+            "outlook",
+            sql::fill(include_str!("outlook.sql"), outlook),
+            &["jobs_due", "jobs_expire", "jobs_ready"],
+        ),
         ("ready", sql::fill(include_str!("ready.sql"), ready), &["jobs_ready"]),
         ("claim", claim, &["jobs_pkey"]),
         ("fire", fire, &["slots_pkey"]),
@@ -174,7 +195,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
             for index in *indexes {
                 assert!(steps.contains(index), "{what} does not read {index}:\n{steps}");
             }
-            for table in ["jobs", "logs"] {
+            for table in ["jobs", "logs", "keys"] {
                 let every = format!("Seq Scan on {table}");
                 assert!(!steps.contains(&every), "{what} reads all {table}:\n{steps}");
             }
@@ -184,11 +205,11 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
             let is_batch = ["claim", "fire", "start"].contains(what);
             assert!(!(is_batch && lines.windows(2).any(pairs)), "{what} compares pairs:\n{steps}");
         }
-        let claim = plan(&database, &cases[1].1).await;
+        let claim = plan(&database, &cases[4].1).await;
         for index in ["jobs_status", "jobs_ready"] {
             assert!(!claim.contains(index), "a claim looks up all that waits:\n{claim}");
         }
-        let ready = plan(&database, &cases[0].1).await;
+        let ready = plan(&database, &cases[3].1).await;
         assert!(!ready.contains("Sort"), "ready jobs are sorted:\n{ready}");
     }
 }
