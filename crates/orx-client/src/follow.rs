@@ -121,8 +121,10 @@ impl Client {
 mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::Endpoint;
 
     /// Answers each call with a log that ends too early. Returns the request lines.
     fn serve(bodies: &'static [&'static str]) -> (String, std::thread::JoinHandle<Vec<String>>) {

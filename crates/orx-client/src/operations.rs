@@ -1,6 +1,5 @@
 //! The operations of the API, one function each.
 
-use orx_model::MessageId;
 use orx_model::schedule::ScheduleSpec;
 use orx_model::schedule::wire::{
     BackfillAnswer, BackfillRequest, PutScheduleRequest, RemoveScheduleQuery, ScheduleAnswer,
@@ -15,11 +14,11 @@ use orx_model::wire::{
 };
 use reqwest::Method;
 
-use crate::{Client, Result, chain, fill, unreachable_at};
+use crate::{Client, Result, chain, fill, new_key, unreachable_at};
 
 impl Client {
     pub async fn enqueue(&self, mut request: EnqueueRequest) -> Result<EnqueueAnswer> {
-        request.key.get_or_insert_with(|| MessageId::random(&mut rand::rng()).to_string());
+        request.key.get_or_insert_with(new_key);
         self.repeated(Method::POST, path::JOBS, |call| call.json(&request)).await
     }
 

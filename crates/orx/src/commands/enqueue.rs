@@ -8,7 +8,7 @@ use orx_model::job::Json;
 use orx_model::policy::OnLost;
 use orx_model::time::parse_duration;
 use orx_model::wire::{BatchLine, EnqueueAnswer, EnqueueRequest};
-use orx_model::{Code, JobStatus, MessageId, Name, Priority, Problem, limits};
+use orx_model::{Code, JobStatus, Name, Priority, Problem, limits};
 use serde_json::{Map, Value};
 
 use super::logs::{Sink, follow};
@@ -471,7 +471,7 @@ fn merged(mut request: EnqueueRequest, flags: &EnqueueRequest) -> EnqueueRequest
     }
     request.corr = request.corr.or(flags.corr);
     request.by = request.by.or(flags.by);
-    request.key.get_or_insert_with(|| MessageId::random(&mut rand::rng()).to_string());
+    request.key.get_or_insert_with(orx_client::new_key);
     request
 }
 

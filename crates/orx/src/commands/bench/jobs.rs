@@ -92,8 +92,9 @@ pub(super) async fn bulk(session: &Session, count: u32) -> Result<f64, CliError>
     let began = Instant::now();
     let mut ids = Vec::new();
     while ids.len() < count as usize {
-        let requests: Vec<EnqueueRequest> =
-            (0..BULK).map(|_| EnqueueRequest { key: Some(key()), ..noop(Some(LATER)) }).collect();
+        let requests: Vec<EnqueueRequest> = (0..BULK)
+            .map(|_| EnqueueRequest { key: Some(orx_client::new_key()), ..noop(Some(LATER)) })
+            .collect();
         for line in session.client.enqueue_batch(&requests).await? {
             ids.push(line.id.ok_or_else(|| failed("a job of a batch was not accepted"))?);
         }
@@ -136,7 +137,8 @@ pub(super) async fn drain(session: &Session, count: u32) -> Result<f64, CliError
     let mut left = count;
     while left > 0 {
         let some = left.min(BULK);
-        let one = || EnqueueRequest { run_at: Some(due), key: Some(key()), ..noop(None) };
+        let one =
+            || EnqueueRequest { run_at: Some(due), key: Some(orx_client::new_key()), ..noop(None) };
         let requests: Vec<EnqueueRequest> = (0..some).map(|_| one()).collect();
         for line in session.client.enqueue_batch(&requests).await? {
             last = line.id.unwrap_or(last);
@@ -164,10 +166,6 @@ async fn drained(session: &Session) -> Result<Timestamp, CliError> {
 
 fn per_second(count: u32, took: Duration) -> f64 {
     f64::from(count) / took.max(Duration::from_millis(1)).as_secs_f64()
-}
-
-fn key() -> String {
-    orx_model::MessageId::random(&mut rand::rng()).to_string()
 }
 
 fn failed(detail: impl Into<String>) -> CliError {
