@@ -512,7 +512,7 @@ async fn changes_name_what_became_of_each_job() {
     let (_, dry) =
         server.post(path::JOBS_CANCEL, json!({"filter": "status:pending", "dry_run": true})).await;
     assert_eq!(
-        (dry["affected"].as_u64(), server.store.all_jobs()[2].status.as_str()),
+        (dry["affected"].as_u64(), server.store.all_jobs()[2].state.status.as_str()),
         (Some(1), "pending")
     );
     let (many, problem) =
@@ -575,7 +575,7 @@ async fn no_more_slots_are_busy_than_there_are_and_what_waits_for_one_is_counted
     store.put_workers(vec![worker("work", 2)], NOW).await.expect("kept");
     let lead = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(60), above: 0 };
     let Ok(Lead::Leading(term)) = store.lead(lead, NOW).await else { panic!("nobody leads") };
-    store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("accepted");
+    store.enqueue(vec![job().into(); 5], NOW).await.expect("accepted");
     store.claim_ready(vec![request(5, 1, 5)], term, NOW).await.expect("claimed");
     let figures = |of: &Value| ["slots", "active", "prefetched"].map(|figure| of[figure].clone());
     let (_, cluster) = server.get(path::CLUSTER).await;

@@ -320,10 +320,10 @@ proptest! {
             world.all_can_be_read().await;
             let job = world.store.job(orx_model::JobId(1)).await.expect("read").expect("a job");
             // `lost` alone is refused: the worker's silence, or its heartbeat, says the rest.
-            assert!(job.live.is_none() || end.contains("lost"), "{job:?}");
+            assert!(job.state.live.is_none() || end.contains("lost"), "{job:?}");
             if end.len() > 256 * 1024 {
-                assert_eq!(job.status, JobStatus::Failed);
-                let why = job.error.unwrap_or_default();
+                assert_eq!(job.state.status, JobStatus::Failed);
+                let why = job.state.error.unwrap_or_default();
                 // Or its error could not be read, which is said first.
                 assert!(why.contains("result was refused") || why.contains("cannot be read"));
             }

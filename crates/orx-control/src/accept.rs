@@ -10,7 +10,8 @@ use orx_model::json::{self, Unfit};
 use orx_model::text::nearest;
 use orx_model::wire::{BatchLine, Condition, EnqueueAnswer, EnqueueRequest, V};
 use orx_model::{
-    Capabilities, Code, JobId, JobSpec, JobStatus, Name, Problem, RetryPolicy, Timestamp, limits,
+    Capabilities, Code, JobId, JobSpec, JobStatus, Name, NewJob, Problem, RetryPolicy, Timestamp,
+    limits,
 };
 use orx_store::{Enqueued, StoreError};
 use serde_json::value::RawValue;
@@ -29,12 +30,12 @@ impl ControlPanel {
     /// errors of the store.
     pub async fn enqueue(&self, caller: &Caller, request: EnqueueRequest) -> Result<EnqueueAnswer> {
         let keyed = request.key.is_some().then(|| request.clone());
-        let spec = self.spec(caller, request)?;
-        let name = spec.command.is_none().then(|| spec.name.clone());
-        let head = AcceptedHead::of(&spec);
+        let job = self.new_job(caller, request)?;
+        let name = job.spec.handler().cloned();
+        let head = AcceptedHead::of(&job);
         let now = self.now();
         let answers =
-            self.store().enqueue(vec![spec], now).await.map_err(|error| self.write_error(error))?;
+            self.store().enqueue(vec![job], now).await.map_err(|error| self.write_error(error))?;
         let answer = answers.into_iter().next().ok_or_else(no_answer)?;
         self.publish_accepted([(&answer, &head)], now);
         let (id, status, created) = self.accepted(answer, keyed.as_ref()).await?;
@@ -54,28 +55,28 @@ impl ControlPanel {
         first_line: u64,
     ) -> Vec<BatchLine> {
         let mut answers: Vec<BatchLine> = Vec::with_capacity(lines.len());
-        let mut specs = Vec::new();
+        let mut jobs = Vec::new();
         let mut accepted = Vec::new();
         for (line, request) in (first_line..).zip(lines) {
             let checked = request.and_then(|request| {
                 let keyed = request.key.is_some().then(|| request.clone());
-                Ok((self.spec(caller, request)?, keyed))
+                Ok((self.new_job(caller, request)?, keyed))
             });
             let mut answer = BatchLine { line, id: None, created: None, error: None };
             match checked {
-                Ok((spec, keyed)) => {
-                    accepted.push((answers.len(), AcceptedHead::of(&spec), keyed));
-                    specs.push(spec);
+                Ok((job, keyed)) => {
+                    accepted.push((answers.len(), AcceptedHead::of(&job), keyed));
+                    jobs.push(job);
                 }
                 Err(problem) => answer.error = Some(problem),
             }
             answers.push(answer);
         }
-        if specs.is_empty() {
+        if jobs.is_empty() {
             return answers;
         }
         let now = self.now();
-        match self.store().enqueue(specs, now).await {
+        match self.store().enqueue(jobs, now).await {
             Ok(enqueued) => {
                 let heads = accepted.iter().map(|(_, head, _)| head);
                 self.publish_accepted(enqueued.iter().zip(heads), now);
@@ -155,7 +156,7 @@ impl ControlPanel {
             && key::is_version_1(&hash)
         {
             let made = self.store().job(id).await.map_err(store_problem)?;
-            let by = made.and_then(|job| job.by);
+            let by = made.and_then(|job| job.spec.by);
             if key::matches_version_1(request, by.as_deref(), &hash) {
                 return Ok((id, status, false));
             }
@@ -167,7 +168,7 @@ impl ControlPanel {
             .hint("use a new key for a new job; `orx show` shows the one it made"))
     }
 
-    pub(crate) fn spec(&self, caller: &Caller, request: EnqueueRequest) -> Result<JobSpec> {
+    pub(crate) fn new_job(&self, caller: &Caller, request: EnqueueRequest) -> Result<NewJob> {
         caller.need(Scope::Service)?;
         let bad = |detail: String| Problem::new(Code::BadRequest, detail);
         let now = self.now();
@@ -235,13 +236,12 @@ impl ControlPanel {
             Some(ms) => Some(span("timeout_ms", ms)?.as_millis() as u64),
             None => omitted.timeout_ms,
         };
-        Ok(JobSpec {
+        let spec = JobSpec {
             queue: request.queue.unwrap_or(omitted.queue),
             priority: request.priority.unwrap_or(omitted.priority),
             name,
             args,
             command,
-            run_at,
             retry,
             timeout_ms,
             deadline: request.deadline,
@@ -251,10 +251,10 @@ impl ControlPanel {
             tags: request.tags,
             corr: request.corr,
             key: request.key,
-            key_hash,
             by: request.by.or_else(|| Some(caller.name.clone())),
             schedule: None,
-        })
+        };
+        Ok(NewJob { spec, run_at, key_hash })
     }
 
     fn defaults(&self, name: &Name) -> Defaults {
@@ -407,8 +407,9 @@ struct AcceptedHead {
 }
 
 impl AcceptedHead {
-    fn of(spec: &JobSpec) -> Self {
-        let due = [spec.run_at, spec.expires_at, spec.deadline].into_iter().flatten().min();
+    fn of(job: &NewJob) -> Self {
+        let spec = &job.spec;
+        let due = [job.run_at, spec.expires_at, spec.deadline].into_iter().flatten().min();
         Self { name: spec.name.clone(), queue: spec.queue.clone(), due }
     }
 }

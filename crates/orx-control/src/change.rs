@@ -352,13 +352,13 @@ struct JobSnapshot {
 
 impl From<&Job> for JobSnapshot {
     fn from(job: &Job) -> Self {
-        Self { status: job.status, dead: job.dead.is_some() }
+        Self { status: job.state.status, dead: job.state.dead.is_some() }
     }
 }
 
 impl From<&JobSummary> for JobSnapshot {
     fn from(job: &JobSummary) -> Self {
-        Self { status: job.status, dead: job.dead.is_some() }
+        Self { status: job.state.status, dead: job.state.dead.is_some() }
     }
 }
 

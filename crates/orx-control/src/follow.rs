@@ -109,7 +109,7 @@ impl ControlPanel {
         let (mut job, mut watch) = self.watch(reference).await?;
         let id = job.id;
         loop {
-            let reached = awaited(job.status);
+            let reached = awaited(job.state.status);
             let over = Instant::now() >= deadline;
             let condition = self.inner.wakeups.condition();
             let news = query.known.is_some_and(|known| known != condition);
@@ -264,7 +264,7 @@ impl LogFollower {
             let job = self.panel.store().job(id).await.map_err(store_problem)?;
             self.job = job.ok_or_else(|| no_job(id))?;
         }
-        let status = (self.job.status, self.job.attempt);
+        let status = (self.job.state.status, self.job.state.attempt);
         if self.follow && self.sent_status != Some(status) {
             self.sent_status = Some(status);
             self.unsent.push_back(LogEvent::Status { status: status.0, attempt: status.1 });
@@ -290,7 +290,7 @@ impl LogFollower {
         }
         if !all {
             self.reread = Some(Reread::Log);
-        } else if !self.follow || self.job.status.is_final() {
+        } else if !self.follow || self.job.state.status.is_final() {
             let cursor = self.request.after.to_string();
             self.unsent
                 .push_back(LogEvent::End { cursor, job: Box::new(masked(self.job.clone())) });

@@ -186,8 +186,8 @@ impl ControlPanel {
         let found = self.store().job(id).await.map_err(store_problem)?;
         let job = found.ok_or_else(|| no_job(id))?;
         match attempt {
-            Some(attempt) if attempt.number.get() > job.attempt => {
-                let hint = match job.attempt {
+            Some(attempt) if attempt.number.get() > job.state.attempt => {
+                let hint = match job.state.attempt {
                     0 => format!("`orx show {id}` shows the job, which has no attempt yet"),
                     last => format!("the last is `{id}.{last}`; `orx show {id}` shows all"),
                 };

@@ -49,7 +49,7 @@ impl ControlPanel {
     pub async fn result(&self, caller: &Caller, reference: &str) -> Result<ResultAnswer> {
         self.need_view(caller)?;
         let job = self.find(reference).await?;
-        Ok(ResultAnswer { v: V, id: job.id, status: job.status, result: job.result })
+        Ok(ResultAnswer { v: V, id: job.id, status: job.state.status, result: job.state.result })
     }
 
     /// A page of the jobs that match a filter.
@@ -310,12 +310,12 @@ fn cursor(text: Option<&str>) -> Result<Option<JobId>> {
 
 /// The job with secrets masked.
 pub(crate) fn masked(mut job: Job) -> Job {
-    job.args = mask_json(&job.args);
+    job.spec.args = mask_json(&job.spec.args);
     // `ControlPanel::result` answers it unmasked.
-    job.result = job.result.as_ref().map(mask_json);
-    mask_labels(&mut job.tags);
-    mask_error(&mut job.error);
-    if let Some(command) = &mut job.command {
+    job.state.result = job.state.result.as_ref().map(mask_json);
+    mask_labels(&mut job.spec.tags);
+    mask_error(&mut job.state.error);
+    if let Some(command) = &mut job.spec.command {
         mask_command(command);
     }
     job
@@ -323,8 +323,8 @@ pub(crate) fn masked(mut job: Job) -> Job {
 
 /// The job with secrets masked, in a list.
 fn masked_summary(mut job: JobSummary) -> JobSummary {
-    mask_labels(&mut job.tags);
-    mask_error(&mut job.error);
+    mask_labels(&mut job.spec.tags);
+    mask_error(&mut job.state.error);
     job
 }
 

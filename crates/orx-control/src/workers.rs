@@ -108,7 +108,8 @@ impl ControlPanel {
         for live in live.chunks(limits::PAGE_ROWS) {
             let ids = live.iter().map(|attempt| attempt.job).collect();
             let jobs = self.store().jobs(ids).await.map_err(store_problem)?;
-            let mut names: HashMap<_, _> = jobs.into_iter().map(|job| (job.id, job.name)).collect();
+            let mut names: HashMap<_, _> =
+                jobs.into_iter().map(|job| (job.id, job.spec.name)).collect();
             // A job that was not found may have been deleted since.
             let named = live.iter().filter_map(|it| names.remove(&it.job).map(|name| (it, name)));
             attempts.extend(named.map(|(attempt, name)| WorkerAttempt {

@@ -76,7 +76,7 @@ async fn world() -> World {
 
 impl World {
     async fn enqueue(&self, count: usize, spec: JobSpec) {
-        self.store.enqueue(vec![spec; count], NOW).await.expect("jobs");
+        self.store.enqueue(vec![spec.into(); count], NOW).await.expect("jobs");
     }
 
     async fn claim(&self, worker: u128, execution: u128, free_slots: usize) {

@@ -16,7 +16,7 @@ const JOBS: usize = 2 * limits::BATCH_JOBS + 7;
 /// A panel whose store closes when the clock is read for the `look`th time.
 async fn until(look: i64) -> (ControlPanel, Arc<AtomicI64>) {
     let store = Arc::new(Memory::new());
-    store.enqueue(vec![job(); JOBS], NOW).await.expect("enqueued");
+    store.enqueue(vec![job().into(); JOBS], NOW).await.expect("enqueued");
     let left = Arc::new(AtomicI64::new(i64::MAX));
     let (closing, count) = (Arc::clone(&store), Arc::clone(&left));
     let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(move || {

@@ -255,7 +255,7 @@ async fn a_wait_answers_what_the_store_contains_whatever_the_event_stated() {
     assert!((&mut wait).now_or_never().is_none(), "nobody told");
     world.publish(moved(1, JobStatus::Completed));
     let answer = wait.await.expect("an answer");
-    assert_eq!((answer.reached, answer.job.status), (true, JobStatus::Completed));
+    assert_eq!((answer.reached, answer.job.state.status), (true, JobStatus::Completed));
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn a_wait_at_one_node_ends_with_what_another_has_recorded() {
         here.publish(moved(id, JobStatus::Completed));
         there.apply(&here.wakeups.for_others().await);
         let answer = (&mut wait).now_or_never().expect("at once").expect("an answer");
-        assert_eq!(answer.job.status, JobStatus::Completed);
+        assert_eq!(answer.job.state.status, JobStatus::Completed);
         assert_eq!(published(&mut reader), [moved(id, JobStatus::Completed)]);
     }
     // A node does not relay the events of another.

@@ -26,7 +26,7 @@ impl Clock for Still {
 #[tokio::test]
 async fn what_it_took_from_workers_is_recorded_though_it_ends() {
     let (store, hub) = (Arc::new(Memory::default()), Direct::new());
-    store.enqueue(vec![job()], NOW).await.expect("accepted");
+    store.enqueue(vec![job().into()], NOW).await.expect("accepted");
     let node = Incarnation(1);
     let lead = LeadRequest { node, ttl: Duration::from_secs(60), above: 0 };
     let Ok(Lead::Leading(term)) = store.lead(lead, NOW).await else { panic!("it leads") };

@@ -11,7 +11,7 @@ use orx_model::event::{EventKind, KnownEvent, NodeEvent, WorkerRef};
 use orx_model::message::{WorkerHeartbeat, WorkerRegistration, WorkerState};
 use orx_model::{Capabilities, Incarnation, JobId, JobSpec, JobStatus, SecretHash};
 use orx_store::{Jobs, Lead, LeadRequest, Leases, Memory, NodeReport, Store};
-use orx_testkit::make::{NOW, job, name};
+use orx_testkit::make::{NOW, job, name, not_before};
 use orx_transport::{Direct, PeerNodes, Wakeups};
 use tokio_util::sync::CancellationToken;
 
@@ -101,12 +101,12 @@ fn worker() -> WorkerRef {
 #[test]
 fn what_becomes_due_or_is_over_is_told_job_by_job() {
     let mut world = World::new();
-    let after = |seconds| Some(at(seconds).wall);
+    let after = |seconds| at(seconds).wall;
     let jobs = vec![
-        JobSpec { run_at: after(5), ..job() },
-        JobSpec { run_at: after(6), ..job() },
-        JobSpec { expires_at: after(5), ..job() },
-        JobSpec { run_at: after(50), ..job() },
+        not_before(after(5), job()),
+        not_before(after(6), job()),
+        JobSpec { expires_at: Some(after(5)), ..job() }.into(),
+        not_before(after(50), job()),
     ];
     done(world.store.enqueue(jobs, NOW)).expect("accepted");
     world.engine.due_at(at(5).wall);

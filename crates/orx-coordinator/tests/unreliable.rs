@@ -11,7 +11,9 @@ use orx_coordinator::{Clock, Coordinator, Now, Settings};
 use orx_feed::{FeedFilter, FeedReader};
 use orx_model::job::{Json, Labels};
 use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
-use orx_model::{ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, MessageId, Timestamp};
+use orx_model::{
+    ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, MessageId, NewJob, Timestamp,
+};
 use orx_store::{CancelAnswer, CancelCommand, Enqueued, Jobs, Memory, NodeReport, Store};
 use orx_testkit::make::{job, name};
 use orx_testkit::unreliable::{Faults, Unreliable};
@@ -181,7 +183,11 @@ impl World {
     }
 
     async fn enqueue(&self, jobs: Vec<JobSpec>) -> Vec<JobId> {
-        let accepted = self.store.enqueue(jobs, wall()).await.expect("accepted");
+        let accepted = self
+            .store
+            .enqueue(jobs.into_iter().map(NewJob::from).collect(), wall())
+            .await
+            .expect("accepted");
         self.wakeups.work();
         let id = |one: Enqueued| match one {
             Enqueued::New { id, .. } => id,
@@ -221,7 +227,8 @@ impl World {
                 return;
             }
             if tokio::time::timeout_at(end, self.reader.next(1_000)).await.is_err() {
-                let left: Vec<&Job> = jobs.iter().filter(|job| !job.status.is_final()).collect();
+                let left: Vec<&Job> =
+                    jobs.iter().filter(|job| !job.state.status.is_final()).collect();
                 let began = self.began.lock();
                 panic!("{what}: not in time: {left:#?}; began {began:?}");
             }
@@ -253,13 +260,13 @@ async fn all_reach_their_ends(faults: Faults, lost: f64, seed: u64) {
             world
                 .until("its start", |jobs| {
                     let of = jobs.iter().find(|job| job.id == long);
-                    of.is_some_and(|job| job.status == JobStatus::Running)
+                    of.is_some_and(|job| job.state.status == JobStatus::Running)
                 })
                 .await;
         }
         cancelled.insert(long, world.cancel(long).await);
     }
-    world.until("the end of all", |jobs| jobs.iter().all(|job| job.status.is_final())).await;
+    world.until("the end of all", |jobs| jobs.iter().all(|job| job.state.status.is_final())).await;
     let history = world.store.take_history();
     let began = world.began.lock().clone();
     for job in world.store.all_jobs() {
@@ -267,7 +274,7 @@ async fn all_reach_their_ends(faults: Faults, lost: f64, seed: u64) {
             Some(_) => JobStatus::Cancelled,
             None => JobStatus::Completed,
         };
-        assert_eq!(job.status, expected, "seed {seed}: {job:#?}");
+        assert_eq!(job.state.status, expected, "seed {seed}: {job:#?}");
         let ends = history.iter().filter(|it| it.job == job.id && it.to.is_final()).count();
         assert_eq!(ends, 1, "seed {seed}: job {} ended {ends} times", job.id);
         let began = began.get(&job.id).map(Vec::as_slice).unwrap_or_default();

@@ -14,7 +14,7 @@ use orx_model::message::{
     Message, WorkerDirective, WorkerHeartbeat, WorkerRegistration, WorkerState,
 };
 use orx_model::{
-    Capabilities, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, SecretHash,
+    Capabilities, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, NewJob, SecretHash,
 };
 use orx_store::{Jobs, Lead, LeadRequest, Leases, Live, Memory, Store, WorkerRemoval, Workers};
 use orx_testkit::make::{NOW, job, json, name, succeeded};
@@ -98,7 +98,8 @@ impl World {
     }
 
     fn enqueue(&self, jobs: impl IntoIterator<Item = JobSpec>) {
-        done(self.store.enqueue(jobs.into_iter().collect(), NOW)).expect("accepted");
+        done(self.store.enqueue(jobs.into_iter().map(NewJob::from).collect(), NOW))
+            .expect("accepted");
     }
 
     /// Rounds while there is more at once; all that was sent.
@@ -162,7 +163,7 @@ fn a_worker_that_said_goodbye_to_another_node_is_given_nothing_more() {
     world.engine.refresh(at(1)).expect("refreshed");
     world.enqueue([job()]);
     assert!(world.given(at(2)).is_empty());
-    assert_eq!(world.jobs()[0].status, JobStatus::Pending);
+    assert_eq!(world.jobs()[0].state.status, JobStatus::Pending);
 }
 
 #[test]
@@ -174,9 +175,9 @@ fn what_a_worker_holds_whose_row_is_gone_is_given_up_after_a_lease() {
     let removed = world.store.remove_workers(vec![Incarnation(1)], WorkerRemoval::Stopped);
     done(removed).expect("removed");
     world.engine.refresh(at(2)).expect("refreshed");
-    assert_eq!(world.jobs()[0].status, JobStatus::Dispatched);
+    assert_eq!(world.jobs()[0].state.status, JobStatus::Dispatched);
     world.engine.monitor(at(40)).expect("a look");
-    assert_eq!(world.jobs()[0].status, JobStatus::Pending);
+    assert_eq!(world.jobs()[0].state.status, JobStatus::Pending);
 }
 
 /// The server dies with its worker, and another opens what it left.
@@ -219,7 +220,7 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
             let Message::JobDispatch { jobs, .. } = message else { continue };
             running.extend(jobs.iter().map(|dispatch| (dispatch.job, dispatch.execution)));
         }
-        let suspect = |job: &Job| job.ends.runs_alone() && job.live.is_some();
+        let suspect = |job: &Job| job.state.ends.runs_alone() && job.state.live.is_some();
         assert!(running.len() == 1 || !world.jobs().iter().any(suspect));
         // All others end, a second after they started.
         if !running.keys().any(|job| deadly.contains(job)) {
@@ -232,10 +233,10 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
             running = world
                 .jobs()
                 .iter()
-                .filter_map(|job| Some((job.id, job.live.as_ref()?.execution)))
+                .filter_map(|job| Some((job.id, job.state.live.as_ref()?.execution)))
                 .collect();
         }
-        if world.jobs().iter().all(|job| job.status.is_final()) {
+        if world.jobs().iter().all(|job| job.state.status.is_final()) {
             break;
         }
     }
@@ -245,8 +246,8 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
         } else {
             (JobStatus::Completed, None)
         };
-        assert_eq!((job.status, job.dead), expected, "{}", job.id);
-        assert!(job.ends.server_lost <= 3);
+        assert_eq!((job.state.status, job.state.dead), expected, "{}", job.id);
+        assert!(job.state.ends.server_lost <= 3);
     }
     // The first is the start; two with both, and one with each of them alone.
     assert!(deaths <= 1 + 2 + 2, "{deaths}");
@@ -320,7 +321,7 @@ fn a_late_heartbeat_of_a_stopped_worker_does_not_bring_it_back() {
     world.enqueue([job()]);
     world.engine.refresh(at(4)).expect("refreshed");
     assert!(world.given(at(4)).is_empty());
-    assert_eq!(world.jobs()[0].status, JobStatus::Pending);
+    assert_eq!(world.jobs()[0].state.status, JobStatus::Pending);
 }
 
 #[test]

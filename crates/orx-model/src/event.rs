@@ -212,7 +212,8 @@ impl From<JobId> for JobRef {
 
 impl From<&Job> for JobRef {
     fn from(job: &Job) -> Self {
-        Self { id: job.id, name: Some(job.name.clone()), queue: Some(job.queue.clone()) }
+        let (name, queue) = (job.spec.name.clone(), job.spec.queue.clone());
+        Self { id: job.id, name: Some(name), queue: Some(queue) }
     }
 }
 

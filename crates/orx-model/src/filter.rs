@@ -224,24 +224,26 @@ impl Filter {
 impl Test {
     fn holds(&self, job: &JobSummary, args: Option<&Json>, now: Timestamp) -> bool {
         match self {
-            Self::Status(statuses) => statuses.contains(&job.status),
-            Self::Priority(priorities) => priorities.contains(&job.priority),
+            Self::Status(statuses) => statuses.contains(&job.state.status),
+            Self::Priority(priorities) => priorities.contains(&job.spec.priority),
             Self::Text(field, patterns) => field
                 .of(job, args)
                 .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text))),
             Self::Number(Count::Id, op, number) => op.holds(job.id.0 as f64, *number),
-            Self::Number(Count::Attempts, op, number) => op.holds(f64::from(job.attempt), *number),
+            Self::Number(Count::Attempts, op, number) => {
+                op.holds(f64::from(job.state.attempt), *number)
+            }
             Self::Span(age, op, span) => age.of(job, now).is_some_and(|it| op.holds(it, *span)),
-            Self::Since(at) => job.created_at >= *at,
-            Self::Until(at) => job.created_at < *at,
+            Self::Since(at) => job.state.created_at >= *at,
+            Self::Until(at) => job.state.created_at < *at,
             Self::Word(word) => {
                 let word = word.to_lowercase();
                 let has = |text: &str| text.to_lowercase().contains(&word);
                 job.id.to_string() == word
-                    || has(job.name.as_str())
-                    || job.key.as_deref().is_some_and(has)
-                    || job.tags.values().any(|value| has(value))
-                    || job.error.as_deref().is_some_and(has)
+                    || has(job.spec.name.as_str())
+                    || job.spec.key.as_deref().is_some_and(has)
+                    || job.spec.tags.values().any(|value| has(value))
+                    || job.state.error.as_deref().is_some_and(has)
             }
         }
     }
@@ -250,19 +252,19 @@ impl Test {
 impl Field {
     fn of(&self, job: &JobSummary, args: Option<&Json>) -> Option<String> {
         match self {
-            Self::Name => Some(job.name.to_string()),
-            Self::Queue => Some(job.queue.to_string()),
+            Self::Name => Some(job.spec.name.to_string()),
+            Self::Queue => Some(job.spec.queue.to_string()),
             Self::Worker => {
-                let live = job.live.as_ref().map(|live| &live.worker_name);
-                live.or(job.worker.as_ref()).map(ToString::to_string)
+                let live = job.state.live.as_ref().map(|live| &live.worker_name);
+                live.or(job.state.worker.as_ref()).map(ToString::to_string)
             }
-            Self::Key => job.key.clone(),
-            Self::Corr => job.corr.clone(),
-            Self::Schedule => job.schedule.as_ref().map(|origin| origin.id.to_string()),
-            Self::Error => job.error.clone(),
-            Self::By => job.by.clone(),
+            Self::Key => job.spec.key.clone(),
+            Self::Corr => job.spec.corr.clone(),
+            Self::Schedule => job.spec.schedule.as_ref().map(|origin| origin.id.to_string()),
+            Self::Error => job.state.error.clone(),
+            Self::By => job.spec.by.clone(),
             Self::Tag(name) if crate::mask::is_secret_key(name) => None,
-            Self::Tag(name) => job.tags.get(name).cloned(),
+            Self::Tag(name) => job.spec.tags.get(name).cloned(),
             Self::Arg(path) => {
                 // What no view shows cannot be found out by asking whether it matches.
                 let shown = crate::mask::mask_json(args?);
@@ -279,16 +281,16 @@ impl Field {
 
 impl Age {
     fn of(self, job: &JobSummary, now: Timestamp) -> Option<Duration> {
-        let live = job.live.as_ref();
-        let started = live.map_or(job.started_at, |live| live.started_at);
+        let live = job.state.live.as_ref();
+        let started = live.map_or(job.state.started_at, |live| live.started_at);
         match self {
-            Self::Age => Some(now.saturating_since(job.created_at)),
+            Self::Age => Some(now.saturating_since(job.state.created_at)),
             Self::Waited => {
-                let end = started.or(job.finished_at).unwrap_or(now);
-                Some(end.saturating_since(job.run_at))
+                let end = started.or(job.state.finished_at).unwrap_or(now);
+                Some(end.saturating_since(job.state.run_at))
             }
             Self::Took => {
-                let end = if live.is_some() { now } else { job.finished_at.unwrap_or(now) };
+                let end = if live.is_some() { now } else { job.state.finished_at.unwrap_or(now) };
                 started.map(|started| end.saturating_since(started))
             }
         }

@@ -31,7 +31,9 @@ pub mod wire;
 pub use attempt::{Attempt, AttemptStatus, Exit, LostWith, Outcome, OutcomeKind};
 pub use event::{Event, EventCursor, EventKind, KnownEvent};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};
-pub use job::{Command, Job, JobSpec, JobSummary, LiveAttempt, Origin};
+pub use job::{
+    Command, Job, JobSpec, JobState, JobSummary, LiveAttempt, NewJob, Origin, SpecSummary,
+};
 pub use lane::{Capabilities, Lane};
 pub use policy::{OnLost, Priority, RetryPolicy};
 pub use problem::{Code, Problem};

@@ -9,10 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orx_model::job::Labels;
 use orx_model::schedule::{Due, ScheduleSpec, Slot, SlotOutcome, When};
 use orx_model::wire::EnqueueRequest;
-use orx_model::{Incarnation, JobId, JobSpec, OnLost, Priority, RetryPolicy, Timestamp};
+use orx_model::{Incarnation, JobId, JobSpec, Timestamp};
 use orx_schedule::Schedule;
 use orx_store::{
     Firing, Lead, LeadRequest, Position, Postgres, PostgresOptions, Run, RunAfter, SchedulePlan,
@@ -142,23 +141,8 @@ fn due(at: Timestamp) -> Option<Due> {
 
 fn job() -> Result<JobSpec, Failed> {
     Ok(JobSpec {
-        name: "report".parse()?,
-        queue: "reports".parse()?,
-        priority: Priority::Normal,
         args: serde_json::from_str(r#"{"path":"/media/in/0001.mp4","width":1280}"#)?,
-        command: None,
-        run_at: None,
-        retry: RetryPolicy::default(),
         timeout_ms: Some(3_600_000),
-        deadline: None,
-        expires_at: None,
-        on_lost: OnLost::default(),
-        require: Labels::new(),
-        tags: Labels::new(),
-        corr: None,
-        key: None,
-        key_hash: None,
-        by: None,
-        schedule: None,
+        ..JobSpec::new("report".parse()?, "reports".parse()?)
     })
 }

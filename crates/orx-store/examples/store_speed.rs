@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use orx_model::job::Labels;
 use orx_model::log::{LogChunk, Stream};
 use orx_model::{
-    Capabilities, ExecutionId, Incarnation, JobSpec, JobStatus, Name, OnLost, Outcome, OutcomeKind,
-    Priority, RetryPolicy, Timestamp,
+    Capabilities, ExecutionId, Incarnation, JobSpec, JobStatus, Name, Outcome, OutcomeKind,
+    Timestamp,
 };
 use orx_store::{
     ClaimRequest, Claimed, Lead, LeadRequest, ListRequest, Postgres, PostgresOptions, Sqlite,
@@ -85,24 +85,9 @@ async fn open(wanted: &str, folder: &Path) -> Result<Arc<dyn Store>, Failed> {
 
 fn spec(name: &Name, queue: &Name) -> Result<JobSpec, Failed> {
     Ok(JobSpec {
-        name: name.clone(),
-        queue: queue.clone(),
-        priority: Priority::Normal,
         args: serde_json::from_str(r#"{"path":"/media/in/0001.mp4","width":1280}"#)?,
-        command: None,
-        run_at: None,
-        retry: RetryPolicy::default(),
         timeout_ms: Some(3_600_000),
-        deadline: None,
-        expires_at: None,
-        on_lost: OnLost::default(),
-        require: Labels::new(),
-        tags: Labels::new(),
-        corr: None,
-        key: None,
-        key_hash: None,
-        by: None,
-        schedule: None,
+        ..JobSpec::new(name.clone(), queue.clone())
     })
 }
 
@@ -120,7 +105,7 @@ async fn enqueue_singly(
                 let mut worst = Duration::ZERO;
                 for _ in 0..jobs / callers {
                     let asked = Instant::now();
-                    store.enqueue(vec![spec.clone()], NOW).await?;
+                    store.enqueue(vec![spec.clone().into()], NOW).await?;
                     worst = worst.max(asked.elapsed());
                 }
                 Ok::<_, Failed>(worst)
@@ -138,7 +123,7 @@ async fn enqueue_bulk(store: &Arc<dyn Store>, jobs: usize) -> Result<f64, Failed
     let spec = spec(&"video.process".parse()?, &"media".parse()?)?;
     let started = Instant::now();
     for _ in 0..jobs / 1_000 {
-        store.enqueue(vec![spec.clone(); 1_000], NOW).await?;
+        store.enqueue(vec![spec.clone().into(); 1_000], NOW).await?;
     }
     Ok(jobs as f64 / started.elapsed().as_secs_f64())
 }

@@ -48,8 +48,8 @@ use orx_model::message::{
 };
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, Capabilities, ExecutionId, Incarnation, Job, JobId, JobSpec, JobStatus, JobSummary,
-    Name, Outcome, SecretHash, Timestamp,
+    Attempt, Capabilities, ExecutionId, Incarnation, Job, JobId, JobStatus, JobSummary, Name,
+    NewJob, Outcome, SecretHash, Timestamp,
 };
 
 pub use error::StoreError;
@@ -194,7 +194,7 @@ pub trait Jobs: Send + Sync {
     /// Durable. Answers are in the order of `jobs`; ids ascend in that order. With `run_at` after
     /// `now` the job is scheduled, else pending with `run_at = now`. A key that comes twice in one
     /// batch is treated as if in two.
-    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>>;
+    async fn enqueue(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Enqueued>>;
 
     /// One that cannot be read is answered as such ([`Job::unreadable`]), here and in lists.
     async fn job(&self, id: JobId) -> Result<Option<Job>>;
@@ -652,33 +652,6 @@ pub struct RowCounts {
     pub slots: u64,
     pub watched: u64,
     pub tokens: u64,
-}
-
-impl JobExport {
-    /// What was once asked for. Its due time has become the job's own.
-    pub(crate) fn spec(&self) -> JobSpec {
-        let job = self.job.clone();
-        JobSpec {
-            name: job.name,
-            queue: job.queue,
-            priority: job.priority,
-            args: job.args,
-            command: job.command,
-            run_at: Some(job.run_at),
-            retry: job.retry,
-            timeout_ms: job.timeout_ms,
-            deadline: job.deadline,
-            expires_at: job.expires_at,
-            on_lost: job.on_lost,
-            require: job.require,
-            tags: job.tags,
-            corr: job.corr,
-            key: job.key,
-            key_hash: self.key_hash.clone(),
-            by: job.by,
-            schedule: job.schedule,
-        }
-    }
 }
 
 /// A key that outlives its pruned job.

@@ -1,6 +1,6 @@
 //! A job on its way into a database.
 
-use orx_model::{JobSpec, Lane, Priority, Timestamp};
+use orx_model::{JobSpec, Lane, NewJob, Priority, Timestamp};
 
 use crate::codec::earlier;
 use crate::filter_pushdown;
@@ -44,7 +44,8 @@ impl SpecText {
 }
 
 impl PreparedJob {
-    pub(crate) fn new(spec: JobSpec) -> Result<Self, serde_json::Error> {
+    pub(crate) fn new(job: impl Into<NewJob>) -> Result<Self, serde_json::Error> {
+        let NewJob { spec, run_at, key_hash } = job.into();
         Ok(Self {
             text: SpecText::new(&spec)?,
             lane: Lane {
@@ -53,12 +54,12 @@ impl PreparedJob {
                 require: spec.require,
             },
             priority: spec.priority,
-            run_at: spec.run_at,
+            run_at,
             expire_at: earlier(spec.expires_at, spec.deadline),
             deadline: spec.deadline,
             timeout_ms: spec.timeout_ms,
             key: spec.key,
-            key_hash: spec.key_hash,
+            key_hash,
         })
     }
 

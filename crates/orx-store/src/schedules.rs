@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orx_model::job::{Labels, UNREADABLE, json_null};
+use orx_model::job::UNREADABLE;
 use orx_model::schedule::{Due, Overlap, Slot, SlotOutcome};
 use orx_model::wire::EnqueueRequest;
-use orx_model::{
-    JobId, JobSpec, JobStatus, Name, OnLost, Origin, Priority, RetryPolicy, Timestamp,
-};
+use orx_model::{JobId, JobSpec, JobStatus, Name, Origin, Timestamp};
 use orx_schedule::Schedule;
 use serde::{Deserialize, Serialize};
 
@@ -89,31 +87,15 @@ impl ScheduleRecord {
     /// What is shown of one that cannot be read.
     pub(crate) fn unreadable(id: Name, handled: Timestamp, why: String) -> Self {
         let name = Name::from_any(UNREADABLE);
-        let job = EnqueueRequest { name: Some(name.clone()), ..EnqueueRequest::default() };
-        let template = JobSpec {
-            queue: name.clone(),
-            name,
-            priority: Priority::default(),
-            args: json_null(),
-            command: None,
-            run_at: None,
-            retry: RetryPolicy::none(),
-            timeout_ms: None,
-            deadline: None,
-            expires_at: None,
-            on_lost: OnLost::Fail,
-            require: Labels::new(),
-            tags: Labels::new(),
-            corr: None,
-            key: None,
-            key_hash: None,
-            by: None,
-            schedule: None,
-        };
+        let job = EnqueueRequest { name: Some(name), ..EnqueueRequest::default() };
         Self {
             plan: SchedulePlan {
                 spec: Schedule::once(id, handled, job),
-                templates: Templates { job: template, on_missed: None, on_failure: None },
+                templates: Templates {
+                    job: JobSpec::unreadable(),
+                    on_missed: None,
+                    on_failure: None,
+                },
                 paused: None,
                 position: Position { handled, next: None },
                 by: None,

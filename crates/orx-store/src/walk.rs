@@ -30,7 +30,7 @@ pub(crate) struct Found {
 
 impl Found {
     pub(crate) fn new(job: Job, dead_at: Option<Timestamp>, with_args: bool) -> Self {
-        let args = with_args.then(|| job.args.clone());
+        let args = with_args.then(|| job.spec.args.clone());
         Self { job: job.into(), args, dead_at }
     }
 
@@ -39,8 +39,8 @@ impl Found {
     }
 
     pub(crate) fn letter(self) -> DeadLetterRow {
-        let at = self.dead_at.unwrap_or(self.job.created_at);
-        let reason = self.job.dead.unwrap_or(DeadReason::NotRetryable);
+        let at = self.dead_at.unwrap_or(self.job.state.created_at);
+        let reason = self.job.state.dead.unwrap_or(DeadReason::NotRetryable);
         DeadLetterRow { job: self.job, reason, at }
     }
 }

@@ -11,8 +11,8 @@ use orx_model::message::{ExecutionProgress, Started};
 use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
-    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, LostWith, OnLost, Outcome, OutcomeKind,
-    Priority, RetryPolicy, Timestamp, next,
+    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, LostWith, NewJob, OnLost, Outcome,
+    OutcomeKind, Priority, RetryPolicy, Timestamp, next,
 };
 use orx_schedule::Schedule;
 use orx_store::{
@@ -233,20 +233,23 @@ fn job_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn spec(new: &PreparedJob, now: Timestamp) -> JobSpec {
+fn accepted(new: &PreparedJob, now: Timestamp) -> NewJob {
     let after = |seconds: i64| Timestamp::from_millis(now.as_millis() + seconds * 1_000);
-    JobSpec {
+    let spec = JobSpec {
         queue: name(if new.lane.is_multiple_of(2) { "a" } else { "b" }),
         name: name(if new.lane < 3 { "work" } else { "other" }),
         priority: Priority::from_rank(new.priority).unwrap_or_default(),
-        run_at: new.run_in.map(after),
         expires_at: new.expires_in.map(after),
         deadline: new.deadline_in.map(after),
         retry: RetryPolicy { retries: new.retries, ..RetryPolicy::default() },
         on_lost: if new.must_not_repeat { OnLost::Fail } else { OnLost::Retry },
         key: new.key.map(|(key, _)| format!("k{key}")),
-        key_hash: new.key.map(|(_, same)| if same { "same" } else { "other" }.to_owned()),
         ..job()
+    };
+    NewJob {
+        run_at: new.run_in.map(after),
+        key_hash: new.key.map(|(_, same)| if same { "same" } else { "other" }.to_owned()),
+        ..spec.into()
     }
 }
 
@@ -431,9 +434,9 @@ impl Both {
         let now = self.now;
         match op {
             Op::Enqueue(jobs) => {
-                let specs: Vec<JobSpec> = jobs.iter().map(|new| spec(new, now)).collect();
-                let expected = self.memory.enqueue(specs.clone(), now).await.expect("memory");
-                let found = self.store().enqueue(specs, now).await.expect("the store");
+                let jobs: Vec<NewJob> = jobs.iter().map(|new| accepted(new, now)).collect();
+                let expected = self.memory.enqueue(jobs.clone(), now).await.expect("memory");
+                let found = self.store().enqueue(jobs, now).await.expect("the store");
                 assert_eq!(found, expected);
             }
             Op::Claim { free_slots } => {
@@ -705,7 +708,7 @@ impl Both {
             assert!(transition.attempt >= before, "an attempt's number fell");
         }
         for job in self.memory.all_jobs() {
-            assert_eq!(job.live.is_some(), job.status.is_live(), "{}", job.id);
+            assert_eq!(job.state.live.is_some(), job.state.status.is_live(), "{}", job.id);
         }
     }
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use orx_model::filter::Filter;
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::time::UtcClock;
-use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Outcome, OutcomeKind};
+use orx_model::{
+    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, NewJob, Outcome, OutcomeKind,
+};
 use orx_store::{
     CancelAnswer, CancelCommand, Claimed, DeadLetters, Dispatching, Durability, Enqueued, Home,
     Jobs, Lead, LeadRequest, Leases, ListRequest, LogRequest, Logs, Postgres, PostgresOptions,
@@ -44,8 +46,9 @@ async fn lead(store: &Postgres, node: u128, ttl: Duration) -> Option<Term> {
     }
 }
 
-async fn add(store: &Postgres, specs: Vec<JobSpec>) -> Vec<JobId> {
-    let answers = store.enqueue(specs, NOW).await.expect("enqueued");
+async fn add(store: &Postgres, jobs: Vec<impl Into<NewJob>>) -> Vec<JobId> {
+    let jobs = jobs.into_iter().map(Into::into).collect();
+    let answers = store.enqueue(jobs, NOW).await.expect("enqueued");
     answers.iter().map(id).collect()
 }
 
@@ -57,8 +60,9 @@ fn id(answer: &Enqueued) -> JobId {
     }
 }
 
-fn keyed(key: &str) -> JobSpec {
-    JobSpec { key: Some(key.to_owned()), key_hash: Some("h".to_owned()), ..job() }
+fn keyed(key: &str) -> NewJob {
+    let spec = JobSpec { key: Some(key.to_owned()), ..job() };
+    NewJob { key_hash: Some("h".to_owned()), ..spec.into() }
 }
 
 fn jobs(claimed: &[Claimed]) -> Vec<JobId> {
@@ -229,7 +233,7 @@ async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
 
     let claimed = claim.await.expect("an answer");
     assert!(matches!(claimed, Err(StoreError::Deposed)), "{claimed:?}");
-    let status = store.job(id).await.expect("read").map(|job| job.status);
+    let status = store.job(id).await.expect("read").map(|job| job.state.status);
     assert_eq!(status, Some(JobStatus::Pending));
     let prune =
         PruneRequest { completed_before: at(9), others_before: at(9), limit: 1, chunks: 99 };
@@ -250,7 +254,7 @@ async fn a_key_that_another_transaction_is_just_taking_is_waited_for() {
         other.run(&take).await;
         let ours = {
             let (store, key) = (Arc::clone(&store), how.to_owned());
-            tokio::spawn(async move { store.enqueue(vec![keyed(&key), job()], NOW).await })
+            tokio::spawn(async move { store.enqueue(vec![keyed(&key), job().into()], NOW).await })
         };
         database.lock_waits(1).await;
         assert!(!ours.is_finished(), "it did not wait");
@@ -280,8 +284,8 @@ async fn nodes_that_take_the_same_keys_in_any_order_agree_whose_they_are() {
                 if who % 3 == 0 {
                     keys.reverse();
                 }
-                let specs: Vec<JobSpec> = keys.iter().map(|key| keyed(key)).collect();
-                let answers = store.enqueue(specs, NOW).await.expect("enqueued");
+                let jobs: Vec<NewJob> = keys.iter().map(|key| keyed(key)).collect();
+                let answers = store.enqueue(jobs, NOW).await.expect("enqueued");
                 keys.into_iter().zip(answers).collect::<Vec<_>>()
             })
         })
@@ -384,11 +388,12 @@ async fn a_callers_bad_part_sinks_no_other() {
         assert!(!matches!(answer, Err(StoreError::Unknown)), "{answer:?}");
     }
     // U+0000, which no column of text can hold, is no trouble at all.
-    let odd = JobSpec { by: Some("a\0b".into()), corr: Some("\0".into()), ..keyed("a\0b") };
+    let mut odd = keyed("a\0b");
+    (odd.spec.by, odd.spec.corr) = (Some("a\0b".into()), Some("\0".into()));
     let id = add(&store, vec![odd.clone()]).await[0];
     assert_eq!(add(&store, vec![odd]).await, [id]);
     let kept = store.job(id).await.expect("read").expect("the job");
-    assert_eq!(kept.by.as_deref(), Some("a\0b"));
+    assert_eq!(kept.spec.by.as_deref(), Some("a\0b"));
     let claimed = store.claim_ready(vec![request(1, 1, 99)], term, at(1)).await.expect("claimed");
     let own = claimed.iter().find(|it| it.dispatch.job == id).expect("claimed");
     let outcome = Outcome {
@@ -397,7 +402,7 @@ async fn a_callers_bad_part_sinks_no_other() {
     };
     let told = store.record_outcomes(vec![outcome], vec![0.5], at(2)).await.expect("recorded");
     assert!(matches!(told[0], Recorded::Applied { .. }));
-    let error = store.job(id).await.expect("read").and_then(|job| job.error);
+    let error = store.job(id).await.expect("read").and_then(|job| job.state.error);
     assert_eq!(error.as_deref(), Some("bad \u{fffd} end"));
 }
 
@@ -493,7 +498,7 @@ async fn a_key_outlives_its_pruned_job_and_is_free_when_its_time_is_over() {
     let day = 24 * 3_600;
     let within = store.enqueue(vec![keyed("k")], at(day)).await.expect("enqueued");
     assert_eq!(within, [Enqueued::Existing { id: first, status: JobStatus::Completed }]);
-    let other = JobSpec { key_hash: Some("other".into()), ..keyed("k") };
+    let other = NewJob { key_hash: Some("other".into()), ..keyed("k") };
     let conflict = store.enqueue(vec![other], at(day)).await.expect("enqueued");
     let hash = Some("h".to_owned());
     let status = JobStatus::Completed;
@@ -573,8 +578,8 @@ async fn a_job_that_has_just_succeeded_is_retried_and_leaves_no_result_behind() 
     let told = vec![outcome(id, 2, succeeded())];
     store.record_outcomes(told, vec![0.5], at(5)).await.expect("recorded");
     let job = store.job(id).await.expect("read").expect("there");
-    assert_eq!(job.status, JobStatus::Completed);
-    assert!(job.result.is_none(), "{:?}", job.result);
+    assert_eq!(job.state.status, JobStatus::Completed);
+    assert!(job.state.result.is_none(), "{:?}", job.state.result);
 }
 
 #[tokio::test]
@@ -611,7 +616,7 @@ async fn a_lock_that_is_held_too_long_is_given_up_and_nothing_was_changed() {
     let answer = store.cancel(vec![cancel], at(1)).await;
     assert!(matches!(answer, Err(StoreError::Busy)), "{answer:?}");
     other.end("rollback").await;
-    let status = store.job(id).await.expect("read").map(|job| job.status);
+    let status = store.job(id).await.expect("read").map(|job| job.state.status);
     assert_eq!(status, Some(JobStatus::Pending));
 }
 
@@ -626,9 +631,9 @@ async fn a_table_that_is_held_too_long_is_given_up_as_well() {
     add(&store, vec![job()]).await;
     let mut other = Open::begin(&database).await;
     other.run("lock table jobs in share mode").await;
-    for specs in [vec![job()], vec![keyed("k")]] {
+    for jobs in [vec![job().into()], vec![keyed("k")]] {
         let asked = Instant::now();
-        let answer = store.enqueue(specs, NOW).await;
+        let answer = store.enqueue(jobs, NOW).await;
         assert!(matches!(answer, Err(StoreError::Busy)), "{answer:?}");
         assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     }
@@ -712,7 +717,7 @@ async fn a_database_of_the_schema_before_opens_with_all_that_is_in_it() {
     let live = store.live_attempts().await.expect("read");
     assert_eq!((live.len(), live[0].job, live[0].alone), (1, JobId(2), false));
     let kept = store.job(JobId(2)).await.expect("read").expect("the job");
-    assert_eq!((kept.ends.lost, kept.ends.server_lost), (1, 0));
+    assert_eq!((kept.state.ends.lost, kept.state.ends.server_lost), (1, 0));
     let term = lead(&store, 1, HOUR).await.expect("free");
     let claimed = store.claim_ready(vec![request(7, 20, 5)], term, NOW).await.expect("claimed");
     assert_eq!(claimed.len(), 1);
@@ -743,10 +748,12 @@ async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
     let large = JobSpec { args, tags: tags.into(), ..job() };
     let ids = add(&store, vec![large, job()]).await;
     let kept = store.job(ids[0]).await.expect("read").expect("a job");
-    assert_eq!(kept.args.get().len(), 200_002);
+    assert_eq!(kept.spec.args.get().len(), 200_002);
     // What it does not read may be damaged.
     database.run("update specs set spec = '{' where job = 1").await;
-    assert!(store.job(ids[0]).await.expect("read").is_some_and(|job| job.unreadable.is_some()));
+    assert!(
+        store.job(ids[0]).await.expect("read").is_some_and(|job| job.state.unreadable.is_some())
+    );
     assert_eq!(listed(&store, "tag.tenant:ACME name:work").await, [1]);
     assert_eq!(database.run("select count(*) from terms").await, ["2"]);
 
@@ -851,12 +858,14 @@ async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
     };
     let store = Postgres::open(options, NOW).await.expect("a store");
     let term = lead(&store, 1, HOUR).await.expect("free");
-    let secret = |key: &str| JobSpec {
-        args: json(&format!("{{\"a\": \"{SECRET}\"}}")),
-        corr: Some(SECRET.to_owned()),
-        key: Some(format!("{SECRET}-{key}")),
-        key_hash: Some(SECRET.to_owned()),
-        ..alike(SECRET)
+    let secret = |key: &str| {
+        let spec = JobSpec {
+            args: json(&format!("{{\"a\": \"{SECRET}\"}}")),
+            corr: Some(SECRET.to_owned()),
+            key: Some(format!("{SECRET}-{key}")),
+            ..alike(SECRET)
+        };
+        NewJob { key_hash: Some(SECRET.to_owned()), ..spec.into() }
     };
     let run = async |sql: &str| drop(orx_testkit::servers::run(&url, sql).await);
     let id = add(&store, vec![secret("first")]).await[0];

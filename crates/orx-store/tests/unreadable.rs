@@ -10,7 +10,7 @@ use orx_model::filter::Filter;
 use orx_model::message::{WorkerRegistration, WorkerState};
 use orx_model::schedule::{Due, ScheduleSpec, When};
 use orx_model::wire::EnqueueRequest;
-use orx_model::{Capabilities, Incarnation, JobId, JobSpec, OutcomeKind, SecretHash};
+use orx_model::{Capabilities, Incarnation, JobId, JobSpec, NewJob, OutcomeKind, SecretHash};
 use orx_schedule::Schedule;
 use orx_store::{
     CancelAnswer, CancelCommand, Lead, LeadRequest, ListRequest, NodeReport, Position, Postgres,
@@ -85,8 +85,8 @@ fn schedule(id: &str, due: i64) -> ScheduleRecord {
 
 /// What is in the store before some of it is damaged.
 async fn fill(store: &dyn Store) {
-    let keyed = |key: &str| JobSpec { key: Some(key.into()), ..job() };
-    let elsewhere = JobSpec { queue: name("elsewhere"), ..job() };
+    let keyed = |key: &str| NewJob::from(JobSpec { key: Some(key.into()), ..job() });
+    let elsewhere = JobSpec { queue: name("elsewhere"), ..job() }.into();
     let jobs = vec![keyed("1"), keyed("2"), keyed("3"), keyed("4"), elsewhere];
     store.enqueue(jobs, NOW).await.expect("enqueued");
     let workers = [worker(1), worker(2)].map(|report| (SecretHash([7; 32]), report));
@@ -135,15 +135,15 @@ async fn all_others_are_seen(store: &dyn Store) {
         ListRequest { filter: Filter::default(), oldest_first: true, after: None, limit: 50 };
     let page = store.list(everything, NOW).await.expect("a list");
     let found: Vec<(i64, bool)> =
-        page.rows.iter().map(|job| (job.id.0, job.unreadable.is_some())).collect();
+        page.rows.iter().map(|job| (job.id.0, job.state.unreadable.is_some())).collect();
     assert_eq!(found, [(1, true), (2, true), (3, false), (4, true), (5, false)]);
     for id in [1, 2, 4] {
         let job = store.job(JobId(id)).await.expect("read").expect("a job");
-        assert!(job.unreadable.is_some() && job.error.is_some(), "{job:?}");
+        assert!(job.state.unreadable.is_some() && job.state.error.is_some(), "{job:?}");
     }
     let parcels = store.export(None, 50).await.expect("exported");
     let exported: Vec<(i64, bool)> =
-        parcels.iter().map(|it| (it.job.id.0, it.job.unreadable.is_some())).collect();
+        parcels.iter().map(|it| (it.job.id.0, it.job.state.unreadable.is_some())).collect();
     assert_eq!(exported, found);
     assert_eq!(store.row_counts().await.expect("counted").tokens, 2);
     assert_eq!(store.jobs(vec![JobId(1), JobId(3)]).await.expect("read").len(), 2);
@@ -226,7 +226,7 @@ async fn in_sqlite_a_flipped_bit_stops_no_scan() {
     let path = folder.path().join("orx.db");
     let store = sqlite(&path);
     let term = led(store.as_ref()).await;
-    store.enqueue(vec![job(); 6], NOW).await.expect("enqueued");
+    store.enqueue(vec![job().into(); 6], NOW).await.expect("enqueued");
     let claimed = store.claim_ready(vec![request(1, 1, 3)], term, NOW).await.expect("claimed");
     assert_eq!(claimed.len(), 3);
     let file = rusqlite::Connection::open(&path).expect("the file");
@@ -241,7 +241,8 @@ async fn in_sqlite_a_flipped_bit_stops_no_scan() {
     let everything =
         ListRequest { filter: Filter::default(), oldest_first: true, after: None, limit: 50 };
     let page = store.list(everything, NOW).await.expect("a list");
-    let unreadable = page.rows.iter().filter(|job| job.unreadable.is_some()).map(|job| job.id.0);
+    let unreadable =
+        page.rows.iter().filter(|job| job.state.unreadable.is_some()).map(|job| job.id.0);
     assert_eq!(unreadable.collect::<Vec<_>>(), [1, 2, 4]);
     assert_eq!(page.rows.len(), 6);
     let live: Vec<i64> =

@@ -307,8 +307,8 @@ impl<'a> Checker<'a> {
                 Fact::Accepted { key, job } => {
                     match self.jobs.get(job) {
                         None => broken.push(format!("I1: job {job} was accepted and is gone")),
-                        Some(detail) if !detail.job.status.is_final() => {
-                            let status = detail.job.status;
+                        Some(detail) if !detail.job.state.status.is_final() => {
+                            let status = detail.job.state.status;
                             broken
                                 .push(format!("I1: job {job} was accepted and is still {status}"));
                         }
@@ -320,7 +320,7 @@ impl<'a> Checker<'a> {
                     }
                 }
                 Fact::Refused { key } => {
-                    let of = |detail: &&&JobDetail| detail.job.key.as_deref() == Some(key);
+                    let of = |detail: &&&JobDetail| detail.job.spec.key.as_deref() == Some(key);
                     if let Some(detail) = self.jobs.values().find(of) {
                         let id = detail.job.id;
                         broken.push(format!("I2: key {key} was refused and is of job {id}"));
@@ -331,7 +331,7 @@ impl<'a> Checker<'a> {
         }
         let mut keys: BTreeMap<&str, JobId> = BTreeMap::new();
         for detail in self.jobs.values() {
-            let Some(key) = detail.job.key.as_deref() else { continue };
+            let Some(key) = detail.job.spec.key.as_deref() else { continue };
             if let Some(other) = keys.insert(key, detail.job.id) {
                 broken.push(format!("I2: key {key} is of jobs {other} and {}", detail.job.id));
             }
@@ -344,7 +344,10 @@ impl<'a> Checker<'a> {
     fn statuses(&mut self) {
         let mut known: BTreeMap<JobId, (JobStatus, u32, Ms)> = BTreeMap::new();
         let mut broken = Vec::new();
-        let last = self.jobs.values().map(|d| (d.job.id, d.job.status, d.job.attempt, Ms::MAX));
+        let last = self
+            .jobs
+            .values()
+            .map(|d| (d.job.id, d.job.state.status, d.job.state.attempt, Ms::MAX));
         let seen = self.history.iter().filter_map(|record| match record.fact {
             Fact::Seen { job, status, attempt } => Some((job, status, attempt, record.at)),
             _ => None,
@@ -370,7 +373,7 @@ impl<'a> Checker<'a> {
         for (id, detail) in &self.jobs {
             let succeeded =
                 detail.attempts.iter().filter(|a| a.status == AttemptStatus::Succeeded).count();
-            let status = detail.job.status;
+            let status = detail.job.state.status;
             if succeeded > 1 {
                 broken.push(format!("I4: job {id} succeeded {succeeded} times"));
             }
@@ -389,20 +392,21 @@ impl<'a> Checker<'a> {
         for (id, detail) in &self.jobs {
             let (job, attempts) = (&detail.job, &detail.attempts);
             let numbers: Vec<u32> = attempts.iter().map(|attempt| attempt.number).collect();
-            let right: Vec<u32> = (1..=job.attempt).collect();
+            let right: Vec<u32> = (1..=job.state.attempt).collect();
             if numbers != right {
-                broken.push(format!("I5: job {id} is at {} and has {numbers:?}", job.attempt));
+                broken
+                    .push(format!("I5: job {id} is at {} and has {numbers:?}", job.state.attempt));
             }
-            let ends = job.ends;
+            let ends = job.state.ends;
             let most = [ends.lost <= 3, ends.server_lost <= 3, ends.returned <= 20];
-            if ends.failed > job.retry.retries + 1 || most.contains(&false) {
+            if ends.failed > job.spec.retry.retries + 1 || most.contains(&false) {
                 broken.push(format!("I5: job {id} was tried beyond its limits: {ends:?}"));
             }
             for attempt in attempts {
                 if let Some(other) = executions.insert(attempt.execution, *id) {
                     broken.push(format!("I4: {} is of jobs {other} and {id}", attempt.execution));
                 }
-                if job.status.is_final() && attempt.ended_at.is_none() {
+                if job.state.status.is_final() && attempt.ended_at.is_none() {
                     broken.push(format!(
                         "I4: job {id} is over, its attempt {} is not",
                         attempt.number
@@ -508,7 +512,7 @@ impl<'a> Checker<'a> {
                                 .push(format!("I12: job {job} started {late} ms after its cancel"));
                         }
                     }
-                    let status = self.jobs.get(&job).map(|detail| detail.job.status);
+                    let status = self.jobs.get(&job).map(|detail| detail.job.state.status);
                     if status.is_some_and(|status| status != JobStatus::Cancelled) {
                         broken.push(format!("I12: job {job} was cancelled and is {status:?}"));
                     }
@@ -524,7 +528,7 @@ impl<'a> Checker<'a> {
                         }
                     }
                     // Once asked for, only a success keeps it from being cancelled.
-                    let status = self.jobs.get(&job).map(|detail| detail.job.status);
+                    let status = self.jobs.get(&job).map(|detail| detail.job.state.status);
                     let ends = [JobStatus::Cancelled, JobStatus::Completed];
                     if status.is_some_and(|status| status.is_final() && !ends.contains(&status)) {
                         broken
@@ -811,7 +815,7 @@ mod tests {
         assert_eq!(named(&[(0, accepted("a", 1)), (9, accepted("a", 2))], &jobs), one("I2"));
         assert_eq!(named(&[(0, Fact::Refused { key: "k1".to_owned() })], &jobs[..1]), one("I2"));
         let mut twins = jobs;
-        twins[1].job.key = Some("k1".into());
+        twins[1].job.spec.key = Some("k1".into());
         assert_eq!(named(&[], &twins), one("I2"));
     }
 
@@ -857,10 +861,10 @@ mod tests {
     #[test]
     fn a_job_that_was_tried_beyond_its_limits_is_seen() {
         let beyond: [fn(&mut JobDetail); 4] = [
-            |detail| detail.job.ends.failed = detail.job.retry.retries + 2,
-            |detail| detail.job.ends.lost = 4,
-            |detail| detail.job.ends.server_lost = 4,
-            |detail| detail.job.ends.returned = 21,
+            |detail| detail.job.state.ends.failed = detail.job.spec.retry.retries + 2,
+            |detail| detail.job.state.ends.lost = 4,
+            |detail| detail.job.state.ends.server_lost = 4,
+            |detail| detail.job.state.ends.returned = 21,
         ];
         for put in beyond {
             let mut tried = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
@@ -875,7 +879,7 @@ mod tests {
         assert_eq!(named(&[(20, started(1, 12)), (30, ended(1, 12))], &[lost.clone()]), one("I5"));
         let seen = Fact::Seen { job: JobId(1), status: JobStatus::Running, attempt: 3 };
         assert_eq!(named(&[(0, seen)], &[lost.clone()]), one("I5"));
-        lost.job.attempt = 2;
+        lost.job.state.attempt = 2;
         assert_eq!(named(&[], &[lost]), one("I5"));
     }
 

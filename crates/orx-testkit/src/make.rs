@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use orx_control::{ControlPanel, ControlSettings, Defaults};
-use orx_model::job::{Json, Labels};
+use orx_model::job::Json;
 use orx_model::{
-    Capabilities, ExecutionId, Incarnation, JobId, JobSpec, LostWith, Name, OnLost, Outcome,
-    OutcomeKind, Priority, RetryPolicy, Timestamp,
+    Capabilities, ExecutionId, Incarnation, JobId, JobSpec, LostWith, Name, NewJob, Outcome,
+    OutcomeKind, RetryPolicy, Timestamp,
 };
 use orx_store::{ClaimRequest, Store};
 use orx_transport::{Direct, Wakeups};
@@ -39,25 +39,16 @@ pub fn json(text: &str) -> Json {
 #[must_use]
 pub fn job() -> JobSpec {
     JobSpec {
-        name: name("work"),
-        queue: name("default"),
-        priority: Priority::Normal,
         args: json("{}"),
-        command: None,
-        run_at: None,
         retry: RetryPolicy { jitter: 0.0, ..RetryPolicy::default() },
-        timeout_ms: None,
-        deadline: None,
-        expires_at: None,
-        on_lost: OnLost::Retry,
-        require: Labels::new(),
-        tags: Labels::new(),
-        corr: None,
-        key: None,
-        key_hash: None,
-        by: None,
-        schedule: None,
+        ..JobSpec::new(name("work"), name("default"))
     }
+}
+
+/// The same job, not before then.
+#[must_use]
+pub fn not_before(run_at: Timestamp, spec: JobSpec) -> NewJob {
+    NewJob { run_at: Some(run_at), ..spec.into() }
 }
 
 /// A worker that takes `work` and commands from every queue, with `free_slots`.

@@ -380,10 +380,13 @@ pub async fn a_firing_makes_jobs_and_rows_and_moves_the_schedule(store: AStore) 
     assert!(jobs.len() == 2 && jobs[0] < jobs[1], "{jobs:?}");
     for (id, slot) in [(jobs[0], 60), (jobs[1], 120)] {
         let job = get(&store, id).await;
-        assert_eq!((job.status, job.run_at, job.created_at), (JobStatus::Pending, at(60), at(60)));
-        assert_eq!(job.schedule, Some(Origin { id: name("a"), slot: Some(at(slot)) }));
-        assert_eq!(job.expires_at, Some(at(slot + 5)));
-        assert_eq!(job.tags, record.plan.templates.job.tags);
+        assert_eq!(
+            (job.state.status, job.state.run_at, job.state.created_at),
+            (JobStatus::Pending, at(60), at(60))
+        );
+        assert_eq!(job.spec.schedule, Some(Origin { id: name("a"), slot: Some(at(slot)) }));
+        assert_eq!(job.spec.expires_at, Some(at(slot + 5)));
+        assert_eq!(job.spec.tags, record.plan.templates.job.tags);
     }
     let caught_up = SlotOutcome::CaughtUp { job: jobs[0], late_ms: 60_000 };
     let expected = [
@@ -422,7 +425,7 @@ pub async fn a_person_runs_a_schedule_beside_its_slots(store: AStore) {
     let answers = store.fire(fires, None, at(9)).await.expect("fired");
     let jobs = answers[0].clone().expect("its basis stands");
     let made = get(&store, jobs[0]).await;
-    assert_eq!(made.schedule, Some(Origin { id: name("a"), slot: None }));
+    assert_eq!(made.spec.schedule, Some(Origin { id: name("a"), slot: None }));
     let after = read(&store, "a").await;
     assert_eq!(after.plan.position, record.plan.position);
     assert_eq!((after.runs, after.last_run.map(|run| run.job)), (0, Some(jobs[0])));
@@ -568,7 +571,7 @@ pub async fn jobs_are_numbered_in_the_order_of_a_batch(store: AStore) {
     assert!(jobs.len() == 6 && jobs.is_sorted(), "{jobs:?}");
     let names = ["b", "b", "b", "a", "a", "a"].map(name);
     for (job, id) in jobs.iter().zip(names) {
-        assert_eq!(get(&store, *job).await.schedule.map(|from| from.id), Some(id));
+        assert_eq!(get(&store, *job).await.spec.schedule.map(|from| from.id), Some(id));
     }
 }
 
@@ -590,7 +593,7 @@ pub async fn each_schedule_of_a_large_batch_gets_its_own_jobs(store: AStore) {
         let made = answer.expect("its basis stands");
         assert_eq!(made.len(), fired.runs.len(), "{id}");
         for (job, run) in made.iter().zip(&fired.runs) {
-            assert_eq!(get(&store, *job).await.schedule, run.job.schedule);
+            assert_eq!(get(&store, *job).await.spec.schedule, run.job.schedule);
         }
         let rows = slots(&store, all_of(id)).await;
         let of_runs: Vec<JobId> = rows.iter().rev().filter_map(|row| row.outcome.job()).collect();
@@ -659,7 +662,7 @@ pub async fn firings_of_two_schedules_and_claims_at_once_lose_nothing(store: ASt
         let mut jobs = Vec::new();
         for round in 0..ROUNDS as u128 {
             for job in claimed(&store, 100 * (round + 1)).await {
-                let live = store.job(job).await.expect("read").and_then(|job| job.live);
+                let live = store.job(job).await.expect("read").and_then(|job| job.state.live);
                 let execution = live.expect("it was claimed").execution.0;
                 let _ = tell(&store, outcome(job, execution, succeeded())).await;
                 jobs.push(job);
@@ -702,7 +705,10 @@ pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStor
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Completed))));
     assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     let job = get(&store, waits).await;
-    assert_eq!((job.status, job.run_at, job.created_at), (JobStatus::Pending, at(70), at(60)));
+    assert_eq!(
+        (job.state.status, job.state.run_at, job.state.created_at),
+        (JobStatus::Pending, at(70), at(60))
+    );
     assert_eq!(counted(&store).await, (0, 1, 2));
     assert!(!store.is_watching().await.expect("read"));
     assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);

@@ -16,7 +16,8 @@ use orx_model::time::UtcClock;
 use orx_model::wire::StatusCounts;
 use orx_model::{
     AttemptStatus, Command, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus,
-    LostWith, OnLost, Origin, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash, Timestamp,
+    LostWith, NewJob, OnLost, Origin, Outcome, OutcomeKind, Priority, RetryPolicy, SecretHash,
+    Timestamp,
 };
 use orx_store::{
     CLAIM_MOST, CancelAnswer, CancelCommand, ClockJump, ClockNote, Enqueued, Holder, Home, Lead,
@@ -25,7 +26,9 @@ use orx_store::{
     WorkerReport,
 };
 
-use crate::make::{NOW, at, failed, job, json, lost, name, outcome, request, succeeded};
+use crate::make::{
+    NOW, at, failed, job, json, lost, name, not_before, outcome, request, succeeded,
+};
 
 /// Runs every case against the store that `$open` gives.
 #[macro_export]
@@ -147,8 +150,8 @@ pub(crate) async fn lead(store: &dyn Store, node: Incarnation, ttl: Duration) ->
     }
 }
 
-pub(crate) async fn add(store: &AStore, spec: JobSpec) -> JobId {
-    match &store.enqueue(vec![spec], NOW).await.expect("enqueue")[0] {
+pub(crate) async fn add(store: &AStore, job: impl Into<NewJob>) -> JobId {
+    match &store.enqueue(vec![job.into()], NOW).await.expect("enqueue")[0] {
         Enqueued::New { id, .. } => *id,
         other => panic!("expected a new job, found {other:?}"),
     }
@@ -170,7 +173,7 @@ pub(crate) async fn get(store: &AStore, id: JobId) -> Job {
 }
 
 pub(crate) async fn status(store: &AStore, id: JobId) -> JobStatus {
-    get(store, id).await.status
+    get(store, id).await.state.status
 }
 
 pub(crate) fn cancel_of(id: JobId) -> CancelCommand {
@@ -190,9 +193,8 @@ async fn claimed_ids(store: &AStore, free_slots: usize) -> Vec<i64> {
 }
 
 pub async fn ids_ascend_and_what_is_due_later_is_scheduled(store: AStore) {
-    let later = JobSpec { run_at: Some(at(60)), ..job() };
-    let past = JobSpec { run_at: Some(at(-60)), ..job() };
-    let kept = store.enqueue(vec![job(), later, past], NOW).await.expect("enqueue");
+    let (later, past) = (not_before(at(60), job()), not_before(at(-60), job()));
+    let kept = store.enqueue(vec![job().into(), later, past], NOW).await.expect("enqueue");
     let ids: Vec<(i64, JobStatus)> = kept
         .iter()
         .map(|kept| match kept {
@@ -206,11 +208,12 @@ pub async fn ids_ascend_and_what_is_due_later_is_scheduled(store: AStore) {
         [JobStatus::Pending, JobStatus::Scheduled, JobStatus::Pending]
     );
     assert_eq!(store.next_due().await.expect("read"), Some(at(60)));
-    assert_eq!(get(&store, JobId(ids[2].0)).await.run_at, NOW);
+    assert_eq!(get(&store, JobId(ids[2].0)).await.state.run_at, NOW);
 }
 
-fn keyed(key: &str, hash: &str) -> JobSpec {
-    JobSpec { key: Some(key.into()), key_hash: Some(hash.into()), ..job() }
+fn keyed(key: &str, hash: &str) -> NewJob {
+    let spec = JobSpec { key: Some(key.into()), ..job() };
+    NewJob { key_hash: Some(hash.into()), ..spec.into() }
 }
 
 pub async fn the_same_key_gives_the_same_job_and_another_request_is_a_conflict(store: AStore) {
@@ -226,7 +229,7 @@ pub async fn the_same_key_gives_the_same_job_and_another_request_is_a_conflict(s
 }
 
 pub async fn a_key_twice_in_one_batch_is_one_job(store: AStore) {
-    let batch = vec![keyed("k", "a"), keyed("k", "a"), job()];
+    let batch = vec![keyed("k", "a"), keyed("k", "a"), job().into()];
     let kept = store.enqueue(batch, NOW).await.expect("enqueue");
     let Enqueued::New { id, status } = kept[0] else { panic!("{kept:?}") };
     assert_eq!(kept[1], Enqueued::Existing { id, status });
@@ -243,11 +246,8 @@ pub async fn jobs_are_read_by_their_ids_each_once(store: AStore) {
 }
 
 pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: AStore) {
-    let on = |queue: &str, priority, due: i64| JobSpec {
-        queue: name(queue),
-        priority,
-        run_at: Some(at(due)),
-        ..job()
+    let on = |queue: &str, priority, due: i64| {
+        not_before(at(due), JobSpec { queue: name(queue), priority, ..job() })
     };
     let jobs = vec![
         on("a", Priority::Low, -50),
@@ -266,7 +266,7 @@ pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: A
 }
 
 pub async fn no_more_than_so_many_are_claimed_at_once(store: AStore) {
-    let jobs = (0..CLAIM_MOST + 7).map(|_| job()).collect();
+    let jobs = (0..CLAIM_MOST + 7).map(|_| job().into()).collect();
     store.enqueue(jobs, NOW).await.expect("accepted");
     for (first, expected) in [(1, CLAIM_MOST), (10_000, 7), (20_000, 0)] {
         let asked = vec![request(1, first, 1_500), request(2, first + 5_000, 1_500)];
@@ -281,10 +281,8 @@ pub async fn a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes(st
     let command = JobSpec { command: Some(command), ..job() };
     let picky = JobSpec { require: [("gpu".to_owned(), "a".to_owned())].into(), ..job() };
     let elsewhere = JobSpec { queue: name("media"), ..job() };
-    store
-        .enqueue(vec![other, command, picky, elsewhere, job(), job()], NOW)
-        .await
-        .expect("enqueue");
+    let jobs = [other, command, picky, elsewhere, job(), job()].map(NewJob::from);
+    store.enqueue(jobs.into(), NOW).await.expect("enqueue");
     let mut plain = request(1, 10, 2);
     plain.offer.queues = [name("default")].into();
     plain.offer.commands = false;
@@ -301,7 +299,7 @@ pub async fn a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes(st
 }
 
 pub async fn the_worker_with_the_most_free_slots_gets_the_next(store: AStore) {
-    store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("enqueue");
+    store.enqueue(vec![job().into(); 5], NOW).await.expect("enqueue");
     let requests = vec![request(1, 10, 2), request(2, 20, 4)];
     let claimed = store.claim_ready(requests, store.term, at(1)).await.expect("claim");
     let workers: Vec<u128> = claimed.iter().map(|claim| claim.worker.0).collect();
@@ -309,7 +307,7 @@ pub async fn the_worker_with_the_most_free_slots_gets_the_next(store: AStore) {
 }
 
 pub async fn who_starts_a_job_at_once_gets_it_before_who_lets_it_wait(store: AStore) {
-    store.enqueue((0..5).map(|_| job()).collect(), NOW).await.expect("enqueue");
+    store.enqueue(vec![job().into(); 5], NOW).await.expect("enqueue");
     let busy = orx_store::ClaimRequest { prefetch: 3, ..request(1, 10, 4) };
     let claimed = store.claim_ready(vec![busy, request(2, 20, 2)], store.term, at(1)).await;
     let workers: Vec<u128> = claimed.expect("claim").iter().map(|claim| claim.worker.0).collect();
@@ -323,14 +321,14 @@ pub async fn what_expired_is_cancelled_instead_of_claimed(store: AStore) {
     assert_eq!(claimed_ids(&store, 9).await, [fine.0]);
     for (id, reason) in [(expired, "expired"), (late, "deadline passed")] {
         let job = get(&store, id).await;
-        assert_eq!(job.status, JobStatus::Cancelled);
-        assert_eq!(job.cancel.and_then(|cancel| cancel.reason).as_deref(), Some(reason));
+        assert_eq!(job.state.status, JobStatus::Cancelled);
+        assert_eq!(job.state.cancel.and_then(|cancel| cancel.reason).as_deref(), Some(reason));
     }
 }
 
 pub async fn promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long(store: AStore) {
-    let due = add(&store, JobSpec { run_at: Some(at(10)), ..job() }).await;
-    let later = add(&store, JobSpec { run_at: Some(at(90)), ..job() }).await;
+    let due = add(&store, not_before(at(10), job())).await;
+    let later = add(&store, not_before(at(90), job())).await;
     let short = add(&store, JobSpec { expires_at: Some(at(5)), ..job() }).await;
     assert_eq!(store.next_due().await.expect("read"), Some(at(5)));
     let promoted = store.promote_due(store.term, at(10), 100).await.expect("promote");
@@ -352,7 +350,7 @@ pub async fn a_deadline_holds_between_attempts_too(store: AStore) {
 
 pub async fn a_cancelled_waiting_job_is_never_claimed(store: AStore) {
     let pending = add(&store, job()).await;
-    let scheduled = add(&store, JobSpec { run_at: Some(at(2)), ..job() }).await;
+    let scheduled = add(&store, not_before(at(2), job())).await;
     for id in [pending, scheduled] {
         let answer = cancel(&store, cancel_of(id)).await;
         assert_eq!(answer, CancelAnswer::Cancelled { stop: None });
@@ -360,7 +358,7 @@ pub async fn a_cancelled_waiting_job_is_never_claimed(store: AStore) {
     store.promote_due(store.term, at(60), 100).await.expect("promote");
     assert_eq!(claimed_ids(&store, 9).await, [0_i64; 0]);
     let job = get(&store, pending).await;
-    assert_eq!((job.status, job.finished_at), (JobStatus::Cancelled, Some(at(1))));
+    assert_eq!((job.state.status, job.state.finished_at), (JobStatus::Cancelled, Some(at(1))));
 }
 
 pub async fn a_cancel_under_a_worker_waits_for_the_attempts_end(store: AStore) {
@@ -421,7 +419,7 @@ pub async fn failures_back_off_until_the_retries_are_used_up(store: AStore) {
     let second = tell(&store, outcome(id, 2, failed())).await;
     assert_eq!(second, Recorded::Applied { status: JobStatus::Failed, run_at: None });
     let job = get(&store, id).await;
-    assert_eq!((job.attempt, job.dead), (2, Some(DeadReason::Exhausted)));
+    assert_eq!((job.state.attempt, job.state.dead), (2, Some(DeadReason::Exhausted)));
     assert_eq!(store.attempts(id).await.expect("read").len(), 2);
 }
 
@@ -444,7 +442,7 @@ pub async fn losses_that_count_end_as_poison(store: AStore) {
         let _ = tell(&store, outcome(id, execution, lost(LostWith::Worker))).await;
     }
     let job = get(&store, id).await;
-    assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
+    assert_eq!((job.state.status, job.state.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
 }
 
 pub async fn losses_by_a_fence_cost_nothing(store: AStore) {
@@ -471,14 +469,14 @@ pub async fn the_first_death_of_a_server_costs_nothing_and_the_third_is_poison(s
     assert!(store.live_attempts().await.expect("read")[0].alone);
     let _ = tell(&store, outcome(id, 3, lost(LostWith::Server))).await;
     let dead = get(&store, id).await;
-    assert_eq!((dead.status, dead.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
-    assert_eq!(dead.ends, AttemptCounts { server_lost: 3, ..AttemptCounts::default() });
+    assert_eq!((dead.state.status, dead.state.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
+    assert_eq!(dead.state.ends, AttemptCounts { server_lost: 3, ..AttemptCounts::default() });
 
     // A person's retry begins anew.
     store.retry(vec![id], at(20)).await.expect("retried");
     let claimed = store.claim_ready(vec![request(1, 4, 1)], store.term, at(20)).await;
     assert!(!claimed.expect("claimed")[0].alone);
-    assert_eq!(get(&store, id).await.ends, AttemptCounts::default());
+    assert_eq!(get(&store, id).await.state.ends, AttemptCounts::default());
 }
 
 /// Adds one that its server died under so often that it runs alone.
@@ -500,7 +498,7 @@ pub async fn what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_g
     let healthy: Vec<JobId> = {
         let mut ids = Vec::new();
         for _ in 0..3 {
-            ids.push(add(&store, JobSpec { run_at: Some(at(3)), ..job() }).await);
+            ids.push(add(&store, not_before(at(3), job())).await);
         }
         ids
     };
@@ -524,7 +522,7 @@ pub async fn what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_g
 
 pub async fn what_is_handed_back_costs_nothing_and_keeps_its_place(store: AStore) {
     let first = add(&store, job()).await;
-    let second = add(&store, JobSpec { run_at: Some(at(1)), ..job() }).await;
+    let second = add(&store, not_before(at(1), job())).await;
     store.promote_due(store.term, at(1), 10).await.expect("promoted");
     for execution in 1..=30 {
         let claimed = store.claim_ready(vec![request(1, execution, 1)], store.term, at(90)).await;
@@ -533,7 +531,10 @@ pub async fn what_is_handed_back_costs_nothing_and_keeps_its_place(store: AStore
         assert_eq!(told, Recorded::Applied { status: JobStatus::Pending, run_at: None });
     }
     let kept = get(&store, first).await;
-    assert_eq!((kept.ends, kept.run_at, kept.dead), (AttemptCounts::default(), NOW, None));
+    assert_eq!(
+        (kept.state.ends, kept.state.run_at, kept.state.dead),
+        (AttemptCounts::default(), NOW, None)
+    );
     assert_eq!(claimed_ids(&store, 9).await, [first.0, second.0]);
 }
 
@@ -542,7 +543,7 @@ pub async fn what_must_not_run_twice_fails_when_lost(store: AStore) {
     claim(&store, 1).await;
     let _ = tell(&store, outcome(id, 1, lost(LostWith::Server))).await;
     let job = get(&store, id).await;
-    assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
+    assert_eq!((job.state.status, job.state.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
 }
 
 pub async fn what_must_not_run_twice_fails_when_interrupted_after_its_start(store: AStore) {
@@ -554,7 +555,7 @@ pub async fn what_must_not_run_twice_fails_when_interrupted_after_its_start(stor
     claim(&store, 2).await;
     let _ = tell(&store, outcome(id, 2, OutcomeKind::Interrupted)).await;
     let job = get(&store, id).await;
-    assert_eq!((job.status, job.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
+    assert_eq!((job.state.status, job.state.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
 }
 
 pub async fn late_result_of_an_old_execution_changes_nothing(store: AStore) {
@@ -565,7 +566,7 @@ pub async fn late_result_of_an_old_execution_changes_nothing(store: AStore) {
     let late = tell(&store, outcome(id, 1, succeeded())).await;
     assert_eq!(late, Recorded::Stale { status: JobStatus::Dispatched });
     let job = get(&store, id).await;
-    assert_eq!(job.live.map(|live| live.execution), Some(ExecutionId(2)));
+    assert_eq!(job.state.live.map(|live| live.execution), Some(ExecutionId(2)));
 }
 
 pub async fn an_outcome_told_twice_is_recorded_once(store: AStore) {
@@ -617,13 +618,13 @@ pub async fn what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock(store
         claim(&store, execution).await;
         let started = Started { job: id, execution: ExecutionId(execution), at: at(told) };
         store.mark_started(vec![started], at(2)).await.expect("mark");
-        let live = get(&store, id).await.live.expect("an attempt");
+        let live = get(&store, id).await.state.live.expect("an attempt");
         assert_eq!(live.started_at, Some(at(kept)));
         let (started_at, ended_at) = (Some(at(told)), at(told));
         let told = Outcome { started_at, ended_at, ..outcome(id, execution, succeeded()) };
         assert!(matches!(tell(&store, told).await, Recorded::Applied { .. }));
         let job = get(&store, id).await;
-        assert_eq!((job.started_at, job.finished_at), (Some(at(kept)), Some(at(kept))));
+        assert_eq!((job.state.started_at, job.state.finished_at), (Some(at(kept)), Some(at(kept))));
         let attempt = store.attempts(id).await.expect("read").remove(0);
         assert_eq!((attempt.started_at, attempt.ended_at), (Some(at(kept)), Some(at(kept))));
     }
@@ -647,9 +648,9 @@ pub async fn progress_is_kept_with_the_live_attempt(store: AStore) {
         progress: progress.clone(),
     };
     store.record_progress(vec![told(9)]).await.expect("record");
-    assert_eq!(get(&store, id).await.live.and_then(|live| live.progress), None);
+    assert_eq!(get(&store, id).await.state.live.and_then(|live| live.progress), None);
     store.record_progress(vec![told(1)]).await.expect("record");
-    assert_eq!(get(&store, id).await.live.and_then(|live| live.progress), Some(progress));
+    assert_eq!(get(&store, id).await.state.live.and_then(|live| live.progress), Some(progress));
 }
 
 pub async fn waits_are_as_long_as_before_when_the_clock_is_set(store: AStore) {
@@ -658,30 +659,34 @@ pub async fn waits_are_as_long_as_before_when_the_clock_is_set(store: AStore) {
     let _ = tell(&store, outcome(tried, 1, failed())).await;
     let live = add(&store, job()).await;
     claim(&store, 2).await;
-    let calendar = add(&store, JobSpec { run_at: Some(at(100)), ..job() }).await;
+    let calendar = add(&store, not_before(at(100), job())).await;
     let ready = add(&store, job()).await;
-    let before = get(&store, tried).await.run_at;
+    let before = get(&store, tried).await.state.run_at;
     assert_eq!((status(&store, tried).await, before), (JobStatus::Scheduled, at(12)));
-    let claimed_at = get(&store, live).await.live.expect("an attempt").claimed_at;
+    let claimed_at = get(&store, live).await.state.live.expect("an attempt").claimed_at;
     let moved = |by: i64| Timestamp::from_millis(claimed_at.as_millis() + by * 1_000);
 
     let set = |before, by: i64| ClockJump { before: at(before), by_ms: by * 1_000 };
     let waits = store.clock_was_set(set(3, 600), store.term, at(603)).await.expect("set");
-    assert_eq!((waits, get(&store, tried).await.run_at), (1, at(612)));
-    assert_eq!(get(&store, calendar).await.run_at, at(100), "of the calendar");
-    let attempt = get(&store, live).await.live.expect("an attempt");
+    assert_eq!((waits, get(&store, tried).await.state.run_at), (1, at(612)));
+    assert_eq!(get(&store, calendar).await.state.run_at, at(100), "of the calendar");
+    let attempt = get(&store, live).await.state.live.expect("an attempt");
     assert_eq!(attempt.claimed_at, moved(600));
-    assert_eq!(get(&store, ready).await.run_at, NOW);
+    assert_eq!(get(&store, ready).await.state.run_at, NOW);
 
     let waits = store.clock_was_set(set(605, -7_200), store.term, at(605 - 7_200)).await;
-    assert_eq!((waits.expect("set"), get(&store, tried).await.run_at), (1, at(612 - 7_200)));
-    assert_eq!(get(&store, calendar).await.run_at, at(100));
-    assert_eq!(get(&store, ready).await.run_at, at(605 - 7_200), "it does not wait for hours");
-    let attempt = get(&store, live).await.live.expect("an attempt");
+    assert_eq!((waits.expect("set"), get(&store, tried).await.state.run_at), (1, at(612 - 7_200)));
+    assert_eq!(get(&store, calendar).await.state.run_at, at(100));
+    assert_eq!(
+        get(&store, ready).await.state.run_at,
+        at(605 - 7_200),
+        "it does not wait for hours"
+    );
+    let attempt = get(&store, live).await.state.live.expect("an attempt");
     assert_eq!(attempt.claimed_at, moved(600 - 7_200));
     // What is due by now stays due, and is not put off.
     let waits = store.clock_was_set(set(612, 60), store.term, at(612)).await.expect("set");
-    assert_eq!((waits, get(&store, tried).await.run_at), (0, at(612 - 7_200)));
+    assert_eq!((waits, get(&store, tried).await.state.run_at), (0, at(612 - 7_200)));
 
     let old = store.term;
     assert!(store.step_down(old).await.expect("stepped down"));
@@ -711,7 +716,10 @@ pub async fn a_persons_retry_starts_anew_with_numbers_going_on(store: AStore) {
     let answers = store.retry(vec![id, JobId(999)], at(3)).await.expect("retry");
     assert_eq!(answers, [RetryAnswer::Retried, RetryAnswer::Missing]);
     let job = get(&store, id).await;
-    assert_eq!((job.status, job.dead, job.ends.failed), (JobStatus::Pending, None, 0));
+    assert_eq!(
+        (job.state.status, job.state.dead, job.state.ends.failed),
+        (JobStatus::Pending, None, 0)
+    );
     let again = store.retry(vec![id], at(3)).await.expect("retry");
     assert_eq!(again, [RetryAnswer::NotInState { status: JobStatus::Pending }]);
     let claimed =
@@ -754,7 +762,7 @@ pub async fn dead_letters_are_listed_newest_first_and_can_be_deleted(store: ASto
 pub async fn results_errors_and_exits_are_kept(store: AStore) {
     let args = json(r#"{"b": 1.0, "a": [123456789012345678901234567890]}"#);
     let id = add(&store, JobSpec { args: args.clone(), ..job() }).await;
-    assert_eq!(get(&store, id).await.args.get(), args.get());
+    assert_eq!(get(&store, id).await.spec.args.get(), args.get());
     claim(&store, 1).await;
     let failure = Outcome {
         error: Some("x".repeat(10_000)),
@@ -763,23 +771,23 @@ pub async fn results_errors_and_exits_are_kept(store: AStore) {
     };
     let _ = tell(&store, failure).await;
     let job = get(&store, id).await;
-    assert_eq!(job.exit, Some(Exit::Code(3)));
-    assert_eq!(job.error.map(|error| error.len()), Some(orx_model::limits::ERROR_BYTES));
+    assert_eq!(job.state.exit, Some(Exit::Code(3)));
+    assert_eq!(job.state.error.map(|error| error.len()), Some(orx_model::limits::ERROR_BYTES));
     store.promote_due(store.term, at(60), 10).await.expect("promote");
     claim(&store, 2).await;
     let result = json(r#"{"z":1.50}"#);
     let kind = OutcomeKind::Succeeded { result: Some(result.clone()) };
     let _ = tell(&store, outcome(id, 2, kind)).await;
     let job = get(&store, id).await;
-    assert_eq!(job.result.as_ref().map(|kept| kept.get()), Some(result.get()));
-    assert_eq!((job.error, job.exit, job.attempt), (None, None, 2));
-    assert_eq!(job.worker, Some(name("w")));
+    assert_eq!(job.state.result.as_ref().map(|kept| kept.get()), Some(result.get()));
+    assert_eq!((job.state.error, job.state.exit, job.state.attempt), (None, None, 2));
+    assert_eq!(job.state.worker, Some(name("w")));
 }
 
 pub async fn counts_follow_every_move(store: AStore) {
     let a = add(&store, job()).await;
     let b = add(&store, JobSpec { queue: name("media"), ..job() }).await;
-    add(&store, JobSpec { run_at: Some(at(60)), ..job() }).await;
+    add(&store, not_before(at(60), job())).await;
     store.claim_ready(vec![request(1, 1, 1)], store.term, at(1)).await.expect("claim");
     cancel(&store, cancel_of(b)).await;
     let _ = tell(&store, outcome(a, 1, succeeded())).await;
@@ -793,7 +801,7 @@ pub async fn counts_follow_every_move(store: AStore) {
 }
 
 pub async fn lists_page_in_both_directions_without_loss(store: AStore) {
-    store.enqueue((0..7).map(|_| job()).collect(), NOW).await.expect("enqueue");
+    store.enqueue(vec![job().into(); 7], NOW).await.expect("enqueue");
     for oldest_first in [false, true] {
         let (mut after, mut seen) = (None, Vec::new());
         loop {
@@ -816,7 +824,7 @@ pub async fn lists_page_in_both_directions_without_loss(store: AStore) {
 pub async fn filters_are_applied_to_lists_and_counts(store: AStore) {
     let tagged = JobSpec { tags: [("tenant".to_owned(), "acme".to_owned())].into(), ..job() };
     let media = JobSpec { queue: name("media"), priority: Priority::High, ..job() };
-    store.enqueue(vec![tagged, media, job()], NOW).await.expect("enqueue");
+    store.enqueue([tagged, media, job()].map(NewJob::from).into(), NOW).await.expect("enqueue");
     claim(&store, 1).await;
     for (text, expected) in [
         ("", vec![3, 2, 1]),
@@ -850,7 +858,7 @@ pub async fn filters_find_by_name_queue_tag_and_schedule(store: AStore) {
     let origin = |id: &str| Some(Origin { id: name(id), slot: None });
     let command = || Some(Command { argv: vec!["make".to_owned()], ..Command::default() });
     let (media, make) = (|| name("media"), || name("make"));
-    let jobs = vec![
+    let jobs = [
         JobSpec { name: name("video.cut"), queue: media(), ..job() },
         JobSpec { name: name("video.mix"), tags: tags("\u{c4}rger"), ..job() },
         JobSpec { name: make(), command: command(), ..job() },
@@ -869,7 +877,7 @@ pub async fn filters_find_by_name_queue_tag_and_schedule(store: AStore) {
             ..job()
         },
     ];
-    store.enqueue(jobs, NOW).await.expect("enqueue");
+    store.enqueue(jobs.map(NewJob::from).into(), NOW).await.expect("enqueue");
     let cases: [(&str, &[i64]); 21] = [
         ("name:make", &[5, 4, 3]),
         ("name:MAKE,video.cut", &[5, 4, 3, 1]),
@@ -920,7 +928,7 @@ pub async fn filters_find_by_name_queue_tag_and_schedule(store: AStore) {
 pub async fn lists_carry_no_args_and_end_with_their_bytes(store: AStore) {
     let args = |n: usize| json(&format!(r#"{{"n": {n}, "x": "{}"}}"#, "x".repeat(20_000)));
     let tags: Labels = (0..30).map(|n| (format!("t{n}"), "y".repeat(250))).collect();
-    let large = |n| JobSpec { args: args(n), tags: tags.clone(), ..job() };
+    let large = |n| NewJob::from(JobSpec { args: args(n), tags: tags.clone(), ..job() });
     for some in (0..100).collect::<Vec<_>>().chunks(20) {
         store.enqueue(some.iter().copied().map(large).collect(), NOW).await.expect("enqueue");
     }
@@ -945,7 +953,7 @@ pub async fn lists_carry_no_args_and_end_with_their_bytes(store: AStore) {
     // Filters know them all the same, and whoever gets the job has them whole.
     let one = list("arg.n:70 id>60 id<=80", None).await;
     assert_eq!(one.rows.iter().map(|job| job.id.0).collect::<Vec<_>>(), [71]);
-    assert_eq!(get(&store, JobId(71)).await.args.get(), args(70).get());
+    assert_eq!(get(&store, JobId(71)).await.spec.args.get(), args(70).get());
     let claimed = store.claim_ready(vec![request(1, 1, 1)], store.term, NOW).await.expect("claim");
     assert_eq!(claimed[0].dispatch.args.get(), args(0).get());
 }
@@ -1244,7 +1252,7 @@ pub async fn an_epoch_is_above_all_that_was_heard_of_and_above_the_seconds(store
 
 pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothing(store: AStore) {
     let id = add(&store, job()).await;
-    let due = add(&store, JobSpec { run_at: Some(at(1)), ..job() }).await;
+    let due = add(&store, not_before(at(1), job())).await;
     assert!(store.step_down(store.term).await.expect("stepped down"));
     // Somebody is to ask while it lasts.
     let short = Duration::from_secs(2);
@@ -1289,7 +1297,7 @@ pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothin
 }
 
 pub async fn live_attempts_are_known_by_worker(store: AStore) {
-    store.enqueue(vec![job(), job(), job()], NOW).await.expect("enqueue");
+    store.enqueue(vec![job().into(); 3], NOW).await.expect("enqueue");
     let requests = vec![request(1, 10, 2), request(2, 20, 1)];
     store.claim_ready(requests, store.term, at(1)).await.expect("claim");
     let all = store.live_attempts().await.expect("read");
@@ -1326,12 +1334,12 @@ pub async fn nodes_are_kept_replaced_and_removed(store: AStore) {
 pub async fn all_sorts(store: &AStore) {
     let many = vec![
         keyed("k", "a"),
-        JobSpec { run_at: Some(at(900)), deadline: Some(at(990)), ..job() },
-        JobSpec { retry: RetryPolicy::none(), priority: Priority::High, ..job() },
-        JobSpec { require: [("gpu".to_owned(), "a".to_owned())].into(), ..job() },
-        JobSpec { expires_at: Some(at(99)), queue: name("media"), ..job() },
-        job(),
-        job(),
+        not_before(at(900), JobSpec { deadline: Some(at(990)), ..job() }),
+        JobSpec { retry: RetryPolicy::none(), priority: Priority::High, ..job() }.into(),
+        JobSpec { require: [("gpu".to_owned(), "a".to_owned())].into(), ..job() }.into(),
+        JobSpec { expires_at: Some(at(99)), queue: name("media"), ..job() }.into(),
+        job().into(),
+        job().into(),
     ];
     store.enqueue(many, NOW).await.expect("enqueue");
     let claimed = store.claim_ready(vec![request(1, 50, 5)], store.term, at(1)).await;
@@ -1596,6 +1604,6 @@ pub async fn what_is_closed_says_so(store: AStore) {
     add(&store, job()).await;
     store.check_writable().await.expect("writable");
     store.close().await.expect("close");
-    let refused = store.enqueue(vec![job()], NOW).await;
+    let refused = store.enqueue(vec![job().into()], NOW).await;
     assert!(matches!(refused, Err(orx_store::StoreError::Closed)), "{refused:?}");
 }

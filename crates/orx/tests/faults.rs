@@ -53,7 +53,7 @@ fn a_job_of_several_leases_survives_its_coordinators_restart_in_one_attempt() {
     }
     end(&cluster);
     let shown = cluster.show(&job);
-    assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1));
+    assert_eq!((shown.job.state.status, shown.job.state.attempt), (JobStatus::Completed, 1));
     assert_eq!(executions_of(&cluster, &job), (1, 1));
 }
 
@@ -69,18 +69,22 @@ fn a_worker_that_was_stopped_past_its_lease_changes_nothing_and_ends_what_it_no_
     let holder = first(&long).worker_name.to_string();
     cluster.stop(&holder);
     std::fs::write(&go, "").expect("a file");
-    until("the job is another's", || cluster.show(&long).job.attempt == 2);
+    until("the job is another's", || cluster.show(&long).job.state.attempt == 2);
     until("it runs there", || runs(&cluster, &long));
     let both_there = first(&short).worker_name.as_str() == holder;
     cluster.resume(&holder);
     until("the first process of the job was ended", || executions_of(&cluster, &long) == (2, 1));
-    assert_eq!(cluster.show(&long).job.status, JobStatus::Running, "its second attempt goes on");
+    assert_eq!(
+        cluster.show(&long).job.state.status,
+        JobStatus::Running,
+        "its second attempt goes on"
+    );
     let lost = first(&long);
     assert_eq!(lost.status, AttemptStatus::Lost, "the late end of the first changed nothing");
     if both_there {
-        until("the short one has ended", || cluster.show(&short).job.status.is_final());
+        until("the short one has ended", || cluster.show(&short).job.state.status.is_final());
         assert_eq!(first(&short).status, AttemptStatus::Lost);
-        assert_eq!(cluster.show(&short).job.attempt, 2);
+        assert_eq!(cluster.show(&short).job.state.attempt, 2);
     }
     cluster.cancel(0, &long);
     end(&cluster);
@@ -100,7 +104,7 @@ fn a_coordinator_that_was_stopped_loses_no_worker_whose_heartbeats_it_missed() {
     }
     end(&cluster);
     let shown = cluster.show(&job);
-    assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1));
+    assert_eq!((shown.job.state.status, shown.job.state.attempt), (JobStatus::Completed, 1));
 }
 
 #[test]
@@ -118,7 +122,7 @@ fn a_leader_that_was_stopped_and_replaced_follows_and_changes_nothing() {
     let replaced = next().expect("a leader");
     assert_ne!(replaced.0, leader);
     let meanwhile = cluster.detach(other, "meanwhile", "0.1", "").expect("accepted");
-    until("it ran", || cluster.show(&meanwhile).job.status == JobStatus::Completed);
+    until("it ran", || cluster.show(&meanwhile).job.state.status == JobStatus::Completed);
     cluster.resume(&leader);
     let stopped = usize::from(leader == "c2");
     until("it follows", || cluster.leader(stopped).as_ref() == Some(&replaced));
@@ -126,7 +130,11 @@ fn a_leader_that_was_stopped_and_replaced_follows_and_changes_nothing() {
     end(&cluster);
     for job in [&job, &meanwhile, &after] {
         let shown = cluster.show(job);
-        assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1), "{job}");
+        assert_eq!(
+            (shown.job.state.status, shown.job.state.attempt),
+            (JobStatus::Completed, 1),
+            "{job}"
+        );
     }
     assert_eq!(cluster.leader(other), Some(replaced), "no further change of who leads");
 }
@@ -145,11 +153,15 @@ fn a_worker_moves_on_when_its_coordinator_is_killed_and_its_job_completes_in_one
     until("the other leads", || cluster.leader(other).is_some_and(|(who, _)| who != leader));
     cluster.note_leader(other);
     let after = cluster.detach(other, "after", "0.1", "").expect("accepted");
-    until("it ran", || cluster.show(&after).job.status == JobStatus::Completed);
+    until("it ran", || cluster.show(&after).job.state.status == JobStatus::Completed);
     until("all have ended", || cluster.is_settled());
     for job in &jobs {
         let shown = cluster.show(job);
-        assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1), "{job}");
+        assert_eq!(
+            (shown.job.state.status, shown.job.state.attempt),
+            (JobStatus::Completed, 1),
+            "{job}"
+        );
     }
     cluster.restart(&leader);
     end(&cluster);
@@ -181,7 +193,7 @@ fn a_worker_that_gets_sigterm_lets_attempts_end_within_its_grace_and_releases_th
     cluster.restart("w2");
     end(&cluster);
     let long = cluster.show(&long);
-    assert_eq!((long.job.status, long.job.attempt), (JobStatus::Completed, 2));
+    assert_eq!((long.job.state.status, long.job.state.attempt), (JobStatus::Completed, 2));
 }
 
 /// It learns the leader's address that nodes use among each other, which leads nowhere from
@@ -208,9 +220,13 @@ fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reache
     });
     for number in 0..5 {
         let job = cluster.detach(0, &format!("k{number}"), "0.5", "").expect("accepted");
-        until("it has ended", || cluster.show(&job).job.status.is_final());
+        until("it has ended", || cluster.show(&job).job.state.status.is_final());
         let shown = cluster.show(&job);
-        assert_eq!((shown.job.status, shown.job.attempt), (JobStatus::Completed, 1), "{job}");
+        assert_eq!(
+            (shown.job.state.status, shown.job.state.attempt),
+            (JobStatus::Completed, 1),
+            "{job}"
+        );
     }
     cluster.restart("w1");
     end(&cluster);

@@ -330,10 +330,13 @@ impl ControlPanel {
         caller.need(Scope::Service)?;
         let wrong = |wrong: SpecProblems| Problem::new(Code::BadRequest, wrong.to_string());
         let spec = Schedule::checked(spec).map_err(wrong)?;
-        let job = self.spec(caller, spec.job.clone())?;
+        let job = self.new_job(caller, spec.job.clone())?.spec;
         let alert = |name: &Option<Name>| {
             let name = name.clone()?;
-            Some(self.spec(caller, EnqueueRequest { name: Some(name), ..Default::default() }))
+            Some(
+                self.new_job(caller, EnqueueRequest { name: Some(name), ..Default::default() })
+                    .map(|job| job.spec),
+            )
         };
         let templates = Templates {
             job: JobSpec { expires_at: None, ..job },

@@ -6,8 +6,8 @@ use std::time::Duration;
 use orx_model::job::Origin;
 use orx_model::message::{HeartbeatAnswer, WorkerDirective, WorkerHeartbeat, WorkerState};
 use orx_model::{
-    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, LostWith, Name, Outcome, OutcomeKind,
-    SecretHash, Timestamp,
+    ExecutionId, Incarnation, JobId, JobSpec, JobStatus, LostWith, Name, NewJob, Outcome,
+    OutcomeKind, SecretHash, Timestamp,
 };
 use orx_store::{
     CancelAnswer, CancelCommand, ClaimRequest, Dispatching, Enqueued, Firing, Jobs, Lead,
@@ -264,19 +264,20 @@ pub(crate) fn answers(world: &World, answer: HeartbeatAnswer) -> HeartbeatAnswer
     }
 }
 
-pub(crate) fn enqueue(world: &World, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
+pub(crate) fn enqueue(world: &World, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Enqueued>> {
     match world.bug {
         Some(Bug::EnqueueLost) if world.draw(|rng| rng.random_bool(0.1)) => {
             let id = JobId(1_000_000);
             Ok(jobs.iter().map(|_| Enqueued::New { id, status: JobStatus::Pending }).collect())
         }
         Some(Bug::KeyIgnored) => {
-            let keyless = |job: JobSpec| {
-                let known = job
-                    .key
-                    .as_ref()
-                    .is_some_and(|key| done(world.memory.job_by_key(key)).expect("read").is_some());
-                if known { JobSpec { key: None, ..job } } else { job }
+            let keyless = |mut job: NewJob| {
+                let known =
+                    job.spec.key.as_ref().is_some_and(|key| {
+                        done(world.memory.job_by_key(key)).expect("read").is_some()
+                    });
+                job.spec.key = job.spec.key.filter(|_| !known);
+                job
             };
             done(world.memory.enqueue(jobs.into_iter().map(keyless).collect(), now))
         }
@@ -291,13 +292,13 @@ pub(crate) fn cancel(
 ) -> Result<Vec<CancelAnswer>> {
     let unkept = |cancel: &CancelCommand| -> Option<CancelAnswer> {
         let job = done(world.memory.job(cancel.id)).expect("read")?;
-        match (world.bug?, job.live) {
+        match (world.bug?, job.state.live) {
             (Bug::CancelForgotten, Some(live)) if !cancel.force => Some(CancelAnswer::Cancelling {
                 worker: live.worker,
                 execution: live.execution,
-                status: job.status,
+                status: job.state.status,
             }),
-            (Bug::CancelNotMade, None) if !job.status.is_final() => {
+            (Bug::CancelNotMade, None) if !job.state.status.is_final() => {
                 Some(CancelAnswer::Cancelled { stop: None })
             }
             _ => None,
@@ -398,7 +399,7 @@ pub(crate) fn record(
         Some(Bug::OldOutcome) => {
             for outcome in &mut changed {
                 let job = done(world.memory.job(outcome.job))?;
-                if let Some(live) = job.and_then(|job| job.live) {
+                if let Some(live) = job.and_then(|job| job.state.live) {
                     outcome.execution = live.execution;
                 }
             }
@@ -459,7 +460,8 @@ pub(crate) fn fire_again(world: &World, fires: &[Firing], term: Term, now: Times
         }
     }
     if !again.is_empty() {
-        let _ = done(world.memory.enqueue(again, now)).expect("kept");
+        let _ = done(world.memory.enqueue(again.into_iter().map(NewJob::from).collect(), now))
+            .expect("kept");
     }
 }
 

@@ -152,12 +152,12 @@ impl Checker {
             return Err("I1: an accepted job is gone".into());
         }
         for job in jobs {
-            let ends = job.ends;
+            let ends = job.state.ends;
             let most = [ends.lost <= 3, ends.server_lost <= 3, ends.returned <= 20];
-            if ends.failed > job.retry.retries + 1 || most.contains(&false) {
+            if ends.failed > job.spec.retry.retries + 1 || most.contains(&false) {
                 return Err(format!("I5: {} was tried beyond its limits: {ends:?}", job.id));
             }
-            let live = job.live.as_ref().map(|live| live.execution);
+            let live = job.state.live.as_ref().map(|live| live.execution);
             if live != self.live.get(&job.id).copied() {
                 return Err(format!("I8: {} has {live:?} in its row", job.id));
             }
@@ -174,12 +174,12 @@ impl Checker {
         due: Timestamp,
     ) -> Result<(), String> {
         for job in jobs {
-            if job.status == JobStatus::Scheduled && job.run_at < due {
-                return Err(format!("I17: {} is due since {:?}", job.id, job.run_at));
+            if job.state.status == JobStatus::Scheduled && job.state.run_at < due {
+                return Err(format!("I17: {} is due since {:?}", job.id, job.state.run_at));
             }
-            let Some(live) = &job.live else { continue };
+            let Some(live) = &job.state.live else { continue };
             if self.given.get(&live.execution).is_some_and(|given| *given < since) {
-                let (status, execution) = (job.status, live.execution);
+                let (status, execution) = (job.state.status, live.execution);
                 return Err(format!("I17: {} is still {status} with {execution}", job.id));
             }
         }
@@ -188,7 +188,7 @@ impl Checker {
 
     /// I30: what a leader gave up because of its time was live for that time, whatever clocks say.
     pub(crate) fn timed_out(&self, job: &Job, attempts: &[Attempt]) -> Result<(), String> {
-        let Some(timeout) = job.timeout_ms.filter(|_| job.deadline.is_none()) else {
+        let Some(timeout) = job.spec.timeout_ms.filter(|_| job.spec.deadline.is_none()) else {
             return Ok(());
         };
         let given_up = |attempt: &&Attempt| {

@@ -101,11 +101,14 @@ fn an_outcome_that_cannot_be_written_delays_no_other() {
         world.unwritable.lock().insert(bad);
         Worker::start(&world, Incarnation(2), 0);
         let on_a = || JobSpec { queue: name("a"), ..make::job() };
-        let jobs: Vec<_> = (0..20).map(|_| on_a()).collect();
+        let jobs = vec![on_a().into(); 20];
         done(world.memory.enqueue(jobs, world.wall())).expect("accepted");
         let open = || {
             let jobs = world.memory.all_jobs();
-            jobs.iter().filter(|job| !job.status.is_final()).map(|job| job.id).collect::<Vec<_>>()
+            jobs.iter()
+                .filter(|job| !job.state.status.is_final())
+                .map(|job| job.id)
+                .collect::<Vec<_>>()
         };
         // Some run for 40 s, and some are tried again.
         sleep(Duration::from_secs(600)).await;

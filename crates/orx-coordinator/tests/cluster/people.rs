@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::event::{Event, KnownEvent};
-use orx_model::job::{Labels, json_null};
 use orx_model::message::{ExecutionRef, Message, WorkerDirective};
 use orx_model::schedule::{Overlap, ScheduleSpec, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
-    Incarnation, JobId, JobSpec, JobStatus, Name, OnLost, Priority, RetryPolicy, Timestamp,
+    Incarnation, JobId, JobSpec, JobStatus, Name, NewJob, OnLost, Priority, RetryPolicy, Timestamp,
 };
 use orx_schedule::Schedule;
 use orx_store::{
@@ -36,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const TIMEOUT_MS: u64 = 20_000;
 pub(crate) const LONG_TIMEOUT_MS: u64 = 90_000;
 
-fn a_job(rng: &mut StdRng, at: Timestamp, key: String) -> JobSpec {
+fn a_job(rng: &mut StdRng, at: Timestamp, key: String) -> NewJob {
     let after = |seconds: u64| at.saturating_add(Duration::from_secs(seconds));
     let kind = match rng.random_range(0..100) {
         0..4 => ENDLESS,
@@ -44,13 +43,11 @@ fn a_job(rng: &mut StdRng, at: Timestamp, key: String) -> JobSpec {
         7..30 => ALONE,
         _ => WORK,
     };
-    JobSpec {
-        name: name(kind),
-        queue: name(if rng.random_bool(0.5) { "a" } else { "b" }),
-        priority: Priority::from_rank(rng.random_range(0..4)).unwrap_or_default(),
-        args: json_null(),
-        command: None,
-        run_at: rng.random_bool(0.2).then(|| after(rng.random_range(0..30))),
+    let queue = name(if rng.random_bool(0.5) { "a" } else { "b" });
+    let priority = Priority::from_rank(rng.random_range(0..4)).unwrap_or_default();
+    let run_at = rng.random_bool(0.2).then(|| after(rng.random_range(0..30)));
+    let spec = JobSpec {
+        priority,
         retry: retries(rng.random_range(0..3)),
         timeout_ms: match rng.random_range(0..20) {
             0..5 => Some(TIMEOUT_MS),
@@ -60,14 +57,10 @@ fn a_job(rng: &mut StdRng, at: Timestamp, key: String) -> JobSpec {
         deadline: rng.random_bool(0.1).then(|| after(rng.random_range(1..90))),
         expires_at: rng.random_bool(0.1).then(|| after(rng.random_range(1..40))),
         on_lost: if rng.random_bool(0.2) { OnLost::Fail } else { OnLost::Retry },
-        require: Labels::new(),
-        tags: Labels::new(),
-        corr: None,
         key: Some(key),
-        key_hash: None,
-        by: None,
-        schedule: None,
-    }
+        ..JobSpec::new(name(kind), queue)
+    };
+    NewJob { run_at, ..spec.into() }
 }
 
 fn retries(retries: u32) -> RetryPolicy {
@@ -77,23 +70,23 @@ fn retries(retries: u32) -> RetryPolicy {
 /// A job, sent again until it is known what became of it.
 pub(crate) fn enqueue(world: &Arc<World>, number: u32) {
     let at = world.wall();
-    let spec = world.draw(|rng| a_job(rng, at, format!("k{number}")));
+    let job = world.draw(|rng| a_job(rng, at, format!("k{number}")));
     let world = Arc::clone(world);
     tokio::spawn(async move {
         let _open = world.request();
-        let key = spec.key.clone().unwrap_or_default();
+        let key = job.spec.key.clone().unwrap_or_default();
         let mut unknown = false;
         loop {
             let answer = match world.some_node() {
-                Some(node) => enqueue_at(&world, &node, spec.clone()).await,
+                Some(node) => enqueue_at(&world, &node, job.clone()).await,
                 None => Err(StoreError::Busy),
             };
             match answer {
-                Ok(job) => {
-                    world.say(|| format!("accepted {job} {}", spec.name));
+                Ok(id) => {
+                    world.say(|| format!("accepted {id} {}", job.spec.name));
                     world.check(|watch, checker| {
-                        checker.accepted.insert(job);
-                        watch.enqueued(&key, Some(job))
+                        checker.accepted.insert(id);
+                        watch.enqueued(&key, Some(id))
                     });
                     // A client that is not sure asks again.
                     if world.draw(|rng| rng.random_bool(0.9)) {
@@ -115,11 +108,11 @@ pub(crate) fn enqueue(world: &Arc<World>, number: u32) {
 async fn enqueue_at(
     world: &Arc<World>,
     node: &Arc<Node>,
-    spec: JobSpec,
+    job: NewJob,
 ) -> Result<JobId, StoreError> {
-    let due = [spec.run_at, spec.expires_at, spec.deadline].into_iter().flatten().min();
+    let due = [job.run_at, job.spec.expires_at, job.spec.deadline].into_iter().flatten().min();
     let (store, now) = (node.store(world), node.clock(world).wall);
-    let kept = timeout(PATIENCE, store.enqueue(vec![spec], now)).await;
+    let kept = timeout(PATIENCE, store.enqueue(vec![job], now)).await;
     let kept = kept.unwrap_or(Err(StoreError::Unknown))?;
     match kept.first() {
         Some(Enqueued::New { id, status }) => {
@@ -234,11 +227,10 @@ pub(crate) fn schedule(world: &World, number: u32) -> (Name, Duration) {
     let template = JobSpec {
         key: None,
         name: name(WORK),
-        run_at: None,
         deadline: None,
         expires_at: None,
         retry: retries(1),
-        ..world.draw(|rng| a_job(rng, now, String::new()))
+        ..world.draw(|rng| a_job(rng, now, String::new())).spec
     };
     let position = Position { handled: now, next: spec.timing().next_due(now) };
     let templates = Templates { job: template, on_missed: None, on_failure: None };

@@ -287,9 +287,9 @@ impl Run {
             self.world.look_at_rows();
             self.failed()?;
             let (clock, jobs) = (self.world.elapsed(), self.world.memory.all_jobs());
-            for job in jobs.iter().filter(|job| !job.status.is_final()) {
+            for job in jobs.iter().filter(|job| !job.state.status.is_final()) {
                 // Once: that has to do.
-                if job.name.as_str() == ENDLESS && job.cancel.is_none() {
+                if job.spec.name.as_str() == ENDLESS && job.state.cancel.is_none() {
                     people::cancel(&self.world, job.id, false);
                 }
             }
@@ -315,7 +315,7 @@ impl Run {
 
     fn is_at_rest(&self, jobs: &[Job]) -> bool {
         let idle = |worker: &Arc<Worker>| worker.running.lock().is_empty();
-        jobs.iter().all(|job| job.status.is_final())
+        jobs.iter().all(|job| job.state.status.is_final())
             && self.world.workers().values().all(idle)
             && !self.world.has_requests()
     }
@@ -345,8 +345,11 @@ impl Run {
 }
 
 fn open(jobs: &[Job]) -> String {
-    let open = jobs.iter().filter(|job| !job.status.is_final());
-    let open: Vec<String> =
-        open.map(|job| format!("{} {} {} {:?}", job.id, job.name, job.status, job.live)).collect();
+    let open = jobs.iter().filter(|job| !job.state.status.is_final());
+    let open: Vec<String> = open
+        .map(|job| {
+            format!("{} {} {} {:?}", job.id, job.spec.name, job.state.status, job.state.live)
+        })
+        .collect();
     open.join(", ")
 }

@@ -12,7 +12,7 @@ use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirecti
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, SecretHash, Timestamp,
+    Attempt, Incarnation, Job, JobId, JobSummary, Name, NewJob, Outcome, SecretHash, Timestamp,
 };
 use orx_store::*;
 use tokio::sync::oneshot;
@@ -188,7 +188,7 @@ slow!(Jobs {
     fn oldest_due() -> Vec<(Name, Timestamp)>;
     fn retry(ids: Vec<JobId>, now: Timestamp) -> Vec<RetryAnswer>;
 }
-    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
+    async fn enqueue(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Enqueued>> {
         self.call("enqueue", move |world| bug::enqueue(world, jobs, now)).await
     }
     async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {

@@ -214,14 +214,15 @@ impl Watch {
         claimed: &[Claimed],
         now: Timestamp,
     ) -> Checked {
-        let urgency = |job: &Job| (Reverse(job.priority), job.run_at, job.id);
+        let urgency = |job: &Job| (Reverse(job.spec.priority), job.state.run_at, job.id);
         let given: BTreeSet<JobId> = claimed.iter().map(|it| it.dispatch.job).collect();
-        let over =
-            |job: &Job| [job.expires_at, job.deadline].into_iter().flatten().any(|at| at <= now);
+        let over = |job: &Job| {
+            [job.spec.expires_at, job.spec.deadline].into_iter().flatten().any(|at| at <= now)
+        };
         let left: Vec<&Job> = before
             .iter()
-            .filter(|job| job.status == JobStatus::Pending && !given.contains(&job.id))
-            .filter(|job| !job.ends.runs_alone() && !over(job))
+            .filter(|job| job.state.status == JobStatus::Pending && !given.contains(&job.id))
+            .filter(|job| !job.state.ends.runs_alone() && !over(job))
             .collect();
         for claim in claimed.iter().filter(|claim| !claim.alone) {
             let Some(request) = requests.iter().find(|it| it.worker == claim.worker) else {
@@ -232,9 +233,9 @@ impl Watch {
             };
             let urgent = left.iter().find(|other| {
                 let lane = Lane {
-                    queue: other.queue.clone(),
-                    handler: other.handler().cloned(),
-                    require: other.require.clone(),
+                    queue: other.spec.queue.clone(),
+                    handler: other.spec.handler().cloned(),
+                    require: other.spec.require.clone(),
                 };
                 urgency(other) < urgency(job) && request.offer.takes(&lane)
             });
@@ -312,7 +313,7 @@ impl Watch {
     pub(crate) fn rows(&self, jobs: &[Job]) -> Checked {
         let (mut keys, mut slots) = (BTreeSet::new(), BTreeSet::new());
         for job in jobs {
-            if let Some(key) = &job.key {
+            if let Some(key) = &job.spec.key {
                 if !keys.insert(key) {
                     return Err(format!("I2: {key} gave {} and another", job.id));
                 }
@@ -320,21 +321,21 @@ impl Watch {
                     return Err(format!("I2: {} is there, and was refused", job.id));
                 }
             }
-            if let Some(origin) = &job.schedule
+            if let Some(origin) = &job.spec.schedule
                 && let Some(slot) = origin.slot
                 && !slots.insert((&origin.id, slot))
             {
                 return Err(format!("I10: {} has fired twice for {slot:?}", origin.id));
             }
-            if let Some(live) = &job.live
+            if let Some(live) = &job.state.live
                 && self.cancelling.contains_key(&live.execution)
-                && job.cancel.is_none()
+                && job.state.cancel.is_none()
             {
                 return Err(format!("I13: the cancel of {} was answered, and is not kept", job.id));
             }
             let spent = self.spent.get(&job.id).copied().unwrap_or_default();
-            let most = job.retry.retries + 1 + 3 + 3 + 20 + 1 + spent.free;
-            let over = spent.failed > job.retry.retries + 1
+            let most = job.spec.retry.retries + 1 + 3 + 3 + 20 + 1 + spent.free;
+            let over = spent.failed > job.spec.retry.retries + 1
                 || spent.lost > 3
                 || spent.server_lost > 3
                 || spent.returned > 20

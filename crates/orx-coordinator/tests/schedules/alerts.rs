@@ -7,7 +7,7 @@ use orx_store::{CancelCommand, Jobs, RetryAnswer};
 use crate::world::{HOUR, MINUTE, START, World, done, hourly, ms, name};
 
 fn args(world: &World, kind: &str) -> Vec<String> {
-    world.jobs_of(kind).iter().map(|job| job.args.get().to_owned()).collect()
+    world.jobs_of(kind).iter().map(|job| job.spec.args.get().to_owned()).collect()
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn missed_runs_are_told_of_once_with_how_many_and_when() {
     assert_eq!(world.words("s"), "1 ran, 2 missed, 3 missed, 4 missed");
     let told = r#"{"schedule":"s","slots":3,"first":"2027-01-15T10:00:00.000Z","last":"2027-01-15T12:00:00.000Z"}"#;
     assert_eq!(args(&world, "page"), [told]);
-    assert_eq!(world.jobs_of("page")[0].schedule, None, "it is no run of the schedule");
+    assert_eq!(world.jobs_of("page")[0].spec.schedule, None, "it is no run of the schedule");
     world.until(START + 5 * HOUR);
     world.down_until(START + 5 * HOUR + MINUTE);
     assert_eq!(world.jobs_of("page").len(), 1, "and never again");

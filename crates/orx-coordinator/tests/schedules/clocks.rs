@@ -31,7 +31,8 @@ fn runs_in(world: &mut World, for_ms: i64) -> usize {
 
 fn no_slot_twice(world: &World) {
     let jobs = world.jobs_of("work");
-    let slots: Vec<Timestamp> = jobs.iter().filter_map(|job| job.schedule.as_ref()?.slot).collect();
+    let slots: Vec<Timestamp> =
+        jobs.iter().filter_map(|job| job.spec.schedule.as_ref()?.slot).collect();
     assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), slots.len(), "{slots:?}");
 }
 

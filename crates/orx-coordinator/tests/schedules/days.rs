@@ -362,7 +362,7 @@ impl Sim {
     fn all_runs_end(&mut self) {
         self.say("all runs end");
         let jobs = self.store.memory.all_jobs().into_iter();
-        let open = jobs.filter(|job| !job.status.is_final()).map(|job| job.id);
+        let open = jobs.filter(|job| !job.state.status.is_final()).map(|job| job.id);
         let cancel = |id| CancelCommand { id, reason: None, by: None, force: true, expected: None };
         done(self.store.cancel(open.map(cancel).collect(), ms(self.clock))).expect("cancelled");
         self.schedules.iter_mut().for_each(|(_, expected)| expected.all_ended());
@@ -378,8 +378,9 @@ impl Sim {
         }
         let mut going: BTreeMap<&str, Vec<JobId>> = BTreeMap::new();
         let jobs = self.store.memory.all_jobs();
-        for job in jobs.iter().filter(|job| job.status == JobStatus::Pending) {
-            let id = job.schedule.as_ref().map(|origin| origin.id.as_str()).unwrap_or_default();
+        for job in jobs.iter().filter(|job| job.state.status == JobStatus::Pending) {
+            let id =
+                job.spec.schedule.as_ref().map(|origin| origin.id.as_str()).unwrap_or_default();
             going.entry(id).or_default().push(job.id);
         }
         for (spec, _) in &self.schedules {
@@ -407,7 +408,7 @@ impl Sim {
             }
             // The jobs of its due times: of each at most one, whatever the clock showed.
             let of = |job: &orx_model::Job| {
-                let origin = job.schedule.as_ref().filter(|origin| origin.id == spec.id)?;
+                let origin = job.spec.schedule.as_ref().filter(|origin| origin.id == spec.id)?;
                 origin.slot.map(|slot| (slot, job.id))
             };
             let mut made: Vec<(Timestamp, JobId)> = jobs.iter().filter_map(of).collect();

@@ -205,7 +205,7 @@ fn many_more_than_one_batch_fire_in_the_same_moment_once_each() {
     }
     assert_eq!(world.runs().len(), 1_203);
     let slots: Vec<Timestamp> =
-        world.jobs_of("work").iter().filter_map(|job| job.schedule.as_ref()?.slot).collect();
+        world.jobs_of("work").iter().filter_map(|job| job.spec.schedule.as_ref()?.slot).collect();
     assert!(slots.len() == 1_203 && slots.iter().all(|slot| *slot == ms(at)));
     assert_eq!(done(world.store.oldest_due()).expect("read").len(), 1);
 }

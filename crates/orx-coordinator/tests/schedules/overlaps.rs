@@ -72,7 +72,7 @@ fn cancel_old_asks_once_and_the_new_run_waits_for_the_end_of_the_old_one() {
     world.pass(10 * MINUTE);
     assert_eq!(world.cancels_of(old), 1);
     assert_eq!(world.run_status(), [Dispatched, Created]);
-    let cancel = world.job(old).cancel.expect("it is asked for");
+    let cancel = world.job(old).state.cancel.expect("it is asked for");
     assert_eq!(cancel.reason.as_deref(), Some("the next run of its schedule is due"));
     world.end(old, OutcomeKind::Cancelled);
     assert_eq!(world.run_status(), [Cancelled, Dispatched]);

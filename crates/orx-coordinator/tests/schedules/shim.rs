@@ -10,7 +10,7 @@ use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirecti
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, SecretHash, Timestamp,
+    Attempt, Incarnation, Job, JobId, JobSummary, Name, NewJob, Outcome, SecretHash, Timestamp,
 };
 use orx_store::*;
 use parking_lot::Mutex;
@@ -141,7 +141,7 @@ macro_rules! pass {
 }
 
 pass!(Jobs {
-    fn enqueue(jobs: Vec<JobSpec>, now: Timestamp) -> Vec<Enqueued>;
+    fn enqueue(jobs: Vec<NewJob>, now: Timestamp) -> Vec<Enqueued>;
     fn job(id: JobId) -> Option<Job>;
     fn jobs(ids: Vec<JobId>) -> Vec<Job>;
     fn job_by_key(key: &str) -> Option<Job>;

@@ -6,13 +6,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use orx_coordinator::recorder::plan::Events;
 use orx_coordinator::{Now, Settings};
-use orx_model::job::{Labels, json_null};
 use orx_model::message::{Message, WorkerHeartbeat, WorkerRegistration, WorkerState};
 use orx_model::schedule::{Due, ScheduleSpec, Slot, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{
-    Capabilities, Incarnation, Job, JobId, JobSpec, JobStatus, Name, OnLost, Outcome, OutcomeKind,
-    Priority, RetryPolicy, SecretHash, Timestamp,
+    Capabilities, Incarnation, Job, JobId, JobSpec, JobStatus, Name, Outcome, OutcomeKind,
+    RetryPolicy, SecretHash, Timestamp,
 };
 use orx_schedule::Schedule;
 use orx_store::{
@@ -48,24 +47,8 @@ pub(crate) const START: i64 = 1_800_000_000 * SECOND;
 /// A job of this type, retried once.
 pub(crate) fn job(kind: &str) -> JobSpec {
     JobSpec {
-        name: name(kind),
-        queue: name("default"),
-        priority: Priority::default(),
-        args: json_null(),
-        command: None,
-        run_at: None,
         retry: RetryPolicy { retries: 1, ..RetryPolicy::default() },
-        timeout_ms: None,
-        deadline: None,
-        expires_at: None,
-        on_lost: OnLost::Retry,
-        require: Labels::new(),
-        tags: Labels::new(),
-        corr: None,
-        key: None,
-        key_hash: None,
-        by: None,
-        schedule: None,
+        ..JobSpec::new(name(kind), name("default"))
     }
 }
 
@@ -255,18 +238,18 @@ impl World {
     }
 
     pub(crate) fn status(&self, id: JobId) -> JobStatus {
-        self.job(id).status
+        self.job(id).state.status
     }
 
     /// Of this type, oldest first.
     pub(crate) fn jobs_of(&self, kind: &str) -> Vec<Job> {
         let jobs = self.store.memory.all_jobs().into_iter();
-        jobs.filter(|job| job.name == name(kind)).collect()
+        jobs.filter(|job| job.spec.name == name(kind)).collect()
     }
 
     /// The runs of schedules and their status, oldest first.
     pub(crate) fn runs(&self) -> Vec<(JobId, JobStatus)> {
-        self.jobs_of("work").iter().map(|job| (job.id, job.status)).collect()
+        self.jobs_of("work").iter().map(|job| (job.id, job.state.status)).collect()
     }
 
     pub(crate) fn run_status(&self) -> Vec<JobStatus> {

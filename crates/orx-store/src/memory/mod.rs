@@ -10,16 +10,17 @@ use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::job::{AttemptCounts, CancelRequest, DeadReason};
 use orx_model::log::{LogChunk, LogCursor};
-use orx_model::message::{Dispatch, ExecutionProgress, ExecutionRef, Started, WorkerDirective};
+use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirective};
 use orx_model::settle::{self, settle};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobEvent, JobId, JobSpec, JobStatus,
-    JobSummary, Lane, LiveAttempt, Name, Outcome, OutcomeKind, SecretHash, Timestamp, limits, next,
+    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobEvent, JobId, JobState, JobStatus,
+    JobSummary, Lane, LiveAttempt, Name, NewJob, Outcome, OutcomeKind, SecretHash, Timestamp,
+    limits, next,
 };
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::codec::span;
+use crate::codec::{self, span};
 use crate::lane_merge::{Given, Takers};
 use crate::{
     CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
@@ -115,7 +116,7 @@ impl Memory {
 }
 
 fn matches(filter: &Filter, job: &Job, now: Timestamp) -> bool {
-    filter.matches(&job.clone().into(), Some(&job.args), now)
+    filter.matches(&job.clone().into(), Some(&job.spec.args), now)
 }
 
 /// Changes kept for [`Memory::take_history`]; beyond, the oldest go.
@@ -124,7 +125,7 @@ const HISTORY: usize = 1_000_000;
 impl State {
     fn view(&self, id: JobId) -> Option<Job> {
         let mut job = self.jobs.get(&id)?.job.clone();
-        job.dead = self.dead.get(&id).map(|(reason, _)| *reason);
+        job.state.dead = self.dead.get(&id).map(|(reason, _)| *reason);
         Some(job)
     }
 
@@ -162,7 +163,14 @@ impl State {
     }
 
     /// A new job.
-    fn add(&mut self, spec: JobSpec, status: JobStatus, by: Option<Term>, now: Timestamp) -> JobId {
+    fn add(
+        &mut self,
+        job: impl Into<NewJob>,
+        status: JobStatus,
+        by: Option<Term>,
+        now: Timestamp,
+    ) -> JobId {
+        let NewJob { spec, run_at, key_hash } = job.into();
         self.next_job += 1;
         let id = JobId(self.next_job);
         self.queues.insert(spec.queue.clone());
@@ -178,9 +186,9 @@ impl State {
             to: status,
             epoch: by.map(|term| term.epoch),
         });
-        let key_hash = spec.key_hash.clone();
         let expire_at = [spec.expires_at, spec.deadline].into_iter().flatten().min();
-        let job = accepted(id, status, spec, now);
+        let state = JobState::new(status, now, run_at.map_or(now, |run_at| run_at.max(now)));
+        let job = Job { id, spec, state };
         self.jobs.insert(id, Entry { job, expire_at, key_hash, ended: Vec::new() });
         id
     }
@@ -188,13 +196,13 @@ impl State {
     /// The one place where a status changes.
     fn change(&mut self, id: JobId, event: JobEvent, by: Option<Term>) -> Result<JobStatus> {
         let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
-        let from = entry.job.status;
+        let from = entry.job.state.status;
         let to = next(from, event).map_err(|_| StoreError::Unknown)?;
-        entry.job.status = to;
+        entry.job.state.status = to;
         let transition = Transition {
             job: id,
-            attempt: entry.job.attempt,
-            execution: entry.job.live.as_ref().map(|live| live.execution),
+            attempt: entry.job.state.attempt,
+            execution: entry.job.state.live.as_ref().map(|live| live.execution),
             event: Some(event),
             from: Some(from),
             to,
@@ -210,7 +218,7 @@ impl State {
     fn cancel_waiting(&mut self, id: JobId, by: Option<Term>, now: Timestamp) -> Result<()> {
         self.change(id, JobEvent::Cancel, by)?;
         if let Some(entry) = self.jobs.get_mut(&id) {
-            entry.job.finished_at = Some(now);
+            entry.job.state.finished_at = Some(now);
             entry.expire_at = None;
         }
         Ok(())
@@ -218,9 +226,9 @@ impl State {
 
     fn expire(&mut self, id: JobId, by: Term, now: Timestamp) -> Result<()> {
         if let Some(entry) = self.jobs.get_mut(&id) {
-            let late = entry.job.deadline.is_some_and(|deadline| deadline <= now);
+            let late = entry.job.spec.deadline.is_some_and(|deadline| deadline <= now);
             let reason = if late { "deadline passed" } else { "expired" };
-            entry.job.cancel = Some(CancelRequest {
+            entry.job.state.cancel = Some(CancelRequest {
                 at: now,
                 reason: Some(reason.to_owned()),
                 by: Some("orx".to_owned()),
@@ -249,16 +257,16 @@ impl State {
                 answers.push(Recorded::Missing);
                 continue;
             };
-            if job.live.as_ref().map(|live| live.execution) != Some(outcome.execution) {
-                answers.push(Recorded::Stale { status: job.status });
+            if job.state.live.as_ref().map(|live| live.execution) != Some(outcome.execution) {
+                answers.push(Recorded::Stale { status: job.state.status });
                 continue;
             }
             let standing = settle::RetryInputs {
-                ends: job.ends,
-                retry: job.retry,
-                on_lost: job.on_lost,
-                deadline: job.deadline,
-                cancel_requested: job.cancel.is_some(),
+                ends: job.state.ends,
+                retry: job.spec.retry,
+                on_lost: job.spec.on_lost,
+                deadline: job.spec.deadline,
+                cancel_requested: job.state.cancel.is_some(),
             };
             let settled = settle(&standing, outcome, now, draw);
             let ended = outcome.kind.status();
@@ -268,7 +276,7 @@ impl State {
             if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
                 && let Some(entry) = self.jobs.get_mut(&outcome.job)
             {
-                entry.job.result = Some(result.clone());
+                entry.job.state.result = Some(result.clone());
             }
             if let Some(reason) = settled.dead {
                 self.dead.insert(outcome.job, (reason, now));
@@ -290,10 +298,10 @@ impl State {
         let id = ended.job;
         let to = self.change(id, event, by)?;
         let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
-        let live = entry.job.live.take().ok_or(StoreError::Unknown)?;
+        let live = entry.job.state.live.take().ok_or(StoreError::Unknown)?;
         let started_at = ended.started_at.or(live.started_at);
         let (started_at, ended_at) = span(live.claimed_at, started_at, ended.ended_at, now);
-        entry.expire_at = entry.job.deadline.filter(|_| !to.is_final());
+        entry.expire_at = entry.job.spec.deadline.filter(|_| !to.is_final());
         // A success has no error, whatever its worker adds.
         let failed = status != AttemptStatus::Succeeded;
         let error = ended.error.as_deref().filter(|_| failed).map(|text| {
@@ -305,7 +313,7 @@ impl State {
         });
         entry.ended.push(Attempt {
             job: id,
-            number: entry.job.attempt,
+            number: entry.job.state.attempt,
             execution: live.execution,
             worker: live.worker,
             worker_name: live.worker_name.clone(),
@@ -319,37 +327,37 @@ impl State {
             dropped_bytes: 0,
         });
         let job = &mut entry.job;
-        job.ends = ends;
-        job.run_at = run_at.unwrap_or(job.run_at);
-        job.finished_at = to.is_final().then_some(ended_at);
-        job.started_at = started_at;
-        job.worker = Some(live.worker_name);
-        job.error = error;
-        job.exit = ended.exit;
+        job.state.ends = ends;
+        job.state.run_at = run_at.unwrap_or(job.state.run_at);
+        job.state.finished_at = to.is_final().then_some(ended_at);
+        job.state.started_at = started_at;
+        job.state.worker = Some(live.worker_name);
+        job.state.error = error;
+        job.state.exit = ended.exit;
         Ok(to)
     }
 }
 
 #[async_trait]
 impl Jobs for Memory {
-    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
+    async fn enqueue(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Enqueued>> {
         let mut state = self.state()?;
         let mut answers = Vec::new();
-        for spec in jobs {
-            let known = spec.key.as_ref().and_then(|key| state.keys.get(key).copied());
+        for job in jobs {
+            let known = job.spec.key.as_ref().and_then(|key| state.keys.get(key).copied());
             if let Some(entry) = known.and_then(|known| state.jobs.get(&known)) {
-                let (id, status) = (entry.job.id, entry.job.status);
-                answers.push(if entry.key_hash == spec.key_hash {
+                let (id, status) = (entry.job.id, entry.job.state.status);
+                answers.push(if entry.key_hash == job.key_hash {
                     Enqueued::Existing { id, status }
                 } else {
                     Enqueued::KeyConflict { id, status, hash: entry.key_hash.clone() }
                 });
                 continue;
             }
-            let kept = spec.key.as_ref().and_then(|key| state.kept_keys.get(key).cloned());
+            let kept = job.spec.key.as_ref().and_then(|key| state.kept_keys.get(key).cloned());
             if let Some(kept) = kept {
                 if kept.kept_until > now {
-                    answers.push(if kept.hash == spec.key_hash {
+                    answers.push(if kept.hash == job.key_hash {
                         Enqueued::Existing { id: kept.job, status: kept.status }
                     } else {
                         Enqueued::KeyConflict { id: kept.job, status: kept.status, hash: kept.hash }
@@ -358,11 +366,11 @@ impl Jobs for Memory {
                 }
                 state.kept_keys.remove(&kept.key);
             }
-            let status = match spec.run_at {
+            let status = match job.run_at {
                 Some(run_at) if run_at > now => JobStatus::Scheduled,
                 _ => JobStatus::Pending,
             };
-            let id = state.add(spec, status, None, now);
+            let id = state.add(job, status, None, now);
             answers.push(Enqueued::New { id, status });
         }
         Ok(answers)
@@ -387,10 +395,10 @@ impl Jobs for Memory {
         let state = self.state()?;
         let Some(entry) = state.jobs.get(&id) else { return Ok(Vec::new()) };
         let mut all = entry.ended.clone();
-        if let Some(live) = &entry.job.live {
+        if let Some(live) = &entry.job.state.live {
             all.push(Attempt {
                 job: id,
-                number: entry.job.attempt,
+                number: entry.job.state.attempt,
                 execution: live.execution,
                 worker: live.worker,
                 worker_name: live.worker_name.clone(),
@@ -433,7 +441,10 @@ impl Jobs for Memory {
         let mut queues: BTreeMap<Name, StatusCounts> =
             state.queues.iter().map(|queue| (queue.clone(), StatusCounts::default())).collect();
         for entry in state.jobs.values() {
-            *queues.entry(entry.job.queue.clone()).or_default().slot(entry.job.status) += 1;
+            *queues
+                .entry(entry.job.spec.queue.clone())
+                .or_default()
+                .slot(entry.job.state.status) += 1;
         }
         Ok(queues.into_iter().collect())
     }
@@ -441,9 +452,12 @@ impl Jobs for Memory {
     async fn oldest_due(&self) -> Result<Vec<(Name, Timestamp)>> {
         let state = self.state()?;
         let mut oldest: BTreeMap<Name, Timestamp> = BTreeMap::new();
-        for entry in state.jobs.values().filter(|entry| entry.job.status == JobStatus::Pending) {
-            let known = oldest.entry(entry.job.queue.clone()).or_insert(entry.job.run_at);
-            *known = (*known).min(entry.job.run_at);
+        for entry in
+            state.jobs.values().filter(|entry| entry.job.state.status == JobStatus::Pending)
+        {
+            let known =
+                oldest.entry(entry.job.spec.queue.clone()).or_insert(entry.job.state.run_at);
+            *known = (*known).min(entry.job.state.run_at);
         }
         Ok(oldest.into_iter().collect())
     }
@@ -460,7 +474,7 @@ impl Jobs for Memory {
                 answers.push(CancelAnswer::Missing);
                 continue;
             };
-            let status = entry.job.status;
+            let status = entry.job.state.status;
             if cancel.expected.is_some_and(|expected| expected != status) {
                 answers.push(CancelAnswer::NotInState { status });
                 continue;
@@ -469,13 +483,13 @@ impl Jobs for Memory {
                 answers.push(CancelAnswer::AlreadyFinal { status });
                 continue;
             }
-            entry.job.cancel.get_or_insert(CancelRequest {
+            entry.job.state.cancel.get_or_insert(CancelRequest {
                 at: now,
                 reason: cancel.reason,
                 by: cancel.by,
             });
-            let live = entry.job.live.clone();
-            let ends = entry.job.ends;
+            let live = entry.job.state.live.clone();
+            let ends = entry.job.state.ends;
             answers.push(match live {
                 None => {
                     state.cancel_waiting(cancel.id, None, now)?;
@@ -520,7 +534,7 @@ impl Jobs for Memory {
                 answers.push(RetryAnswer::Missing);
                 continue;
             };
-            let status = entry.job.status;
+            let status = entry.job.state.status;
             if next(status, JobEvent::Revive).is_err() {
                 answers.push(RetryAnswer::NotInState { status });
                 continue;
@@ -528,56 +542,19 @@ impl Jobs for Memory {
             state.change(id, JobEvent::Revive, None)?;
             state.dead.remove(&id);
             if let Some(entry) = state.jobs.get_mut(&id) {
-                entry.expire_at = entry.job.deadline;
+                entry.expire_at = entry.job.spec.deadline;
                 let job = &mut entry.job;
-                job.run_at = now;
-                job.finished_at = None;
-                job.ends = AttemptCounts::default();
-                job.cancel = None;
-                job.error = None;
-                job.exit = None;
-                job.result = None;
+                job.state.run_at = now;
+                job.state.finished_at = None;
+                job.state.ends = AttemptCounts::default();
+                job.state.cancel = None;
+                job.state.error = None;
+                job.state.exit = None;
+                job.state.result = None;
             }
             answers.push(RetryAnswer::Retried);
         }
         Ok(answers)
-    }
-}
-
-fn accepted(id: JobId, status: JobStatus, spec: JobSpec, now: Timestamp) -> Job {
-    Job {
-        id,
-        name: spec.name,
-        queue: spec.queue,
-        priority: spec.priority,
-        status,
-        args: spec.args,
-        command: spec.command,
-        created_at: now,
-        run_at: spec.run_at.map_or(now, |run_at| run_at.max(now)),
-        attempt: 0,
-        live: None,
-        ends: AttemptCounts::default(),
-        retry: spec.retry,
-        timeout_ms: spec.timeout_ms,
-        deadline: spec.deadline,
-        expires_at: spec.expires_at,
-        on_lost: spec.on_lost,
-        require: spec.require,
-        tags: spec.tags,
-        corr: spec.corr,
-        key: spec.key,
-        by: spec.by,
-        schedule: spec.schedule,
-        cancel: None,
-        finished_at: None,
-        started_at: None,
-        worker: None,
-        error: None,
-        exit: None,
-        result: None,
-        dead: None,
-        unreadable: None,
     }
 }
 
@@ -594,8 +571,8 @@ impl Dispatching for Memory {
         let mut ready: Vec<(std::cmp::Reverse<u8>, Timestamp, JobId)> = state
             .jobs
             .values()
-            .filter(|entry| entry.job.status == JobStatus::Pending)
-            .map(|e| (std::cmp::Reverse(e.job.priority.rank()), e.job.run_at, e.job.id))
+            .filter(|entry| entry.job.state.status == JobStatus::Pending)
+            .map(|e| (std::cmp::Reverse(e.job.spec.priority.rank()), e.job.state.run_at, e.job.id))
             .collect();
         ready.sort_unstable();
         let mut takers = Takers::new(&requests);
@@ -604,9 +581,9 @@ impl Dispatching for Memory {
             let Some(entry) = state.jobs.get(&id) else { continue };
             let (job, expire_at) = (&entry.job, entry.expire_at);
             let lane = Lane {
-                queue: job.queue.clone(),
-                handler: job.handler().cloned(),
-                require: job.require.clone(),
+                queue: job.spec.queue.clone(),
+                handler: job.spec.handler().cloned(),
+                require: job.spec.require.clone(),
             };
             if takers.left() == 0 {
                 break;
@@ -620,14 +597,14 @@ impl Dispatching for Memory {
                 state.expire(id, term, now)?;
                 continue;
             }
-            let alone = job.ends.runs_alone();
+            let alone = job.state.ends.runs_alone();
             let Some(Given { request, execution }) = takers.give(fits, alone) else { continue };
             let request = &requests[request];
             let execution = request.executions[execution];
             if let Some(entry) = state.jobs.get_mut(&id) {
-                entry.job.attempt += 1;
+                entry.job.state.attempt += 1;
                 entry.expire_at = None;
-                entry.job.live = Some(LiveAttempt {
+                entry.job.state.live = Some(LiveAttempt {
                     execution,
                     worker: request.worker,
                     worker_name: request.worker_name.clone(),
@@ -639,7 +616,15 @@ impl Dispatching for Memory {
             }
             state.change(id, JobEvent::Claim, Some(term))?;
             if let Some(job) = state.jobs.get(&id).map(|entry| &entry.job) {
-                let dispatch = dispatch(job, execution);
+                let (failed, spec) = (job.state.ends.failed, job.spec.clone());
+                let dispatch = codec::dispatch(
+                    id,
+                    job.state.attempt,
+                    execution,
+                    job.state.run_at,
+                    failed,
+                    spec,
+                );
                 claimed.push(Claimed { worker: request.worker, dispatch, alone });
             }
         }
@@ -664,8 +649,10 @@ impl Dispatching for Memory {
         let mut due: Vec<(Timestamp, JobId)> = state
             .jobs
             .values()
-            .filter(|entry| entry.job.status == JobStatus::Scheduled && entry.job.run_at <= now)
-            .map(|entry| (entry.job.run_at, entry.job.id))
+            .filter(|entry| {
+                entry.job.state.status == JobStatus::Scheduled && entry.job.state.run_at <= now
+            })
+            .map(|entry| (entry.job.state.run_at, entry.job.id))
             .collect();
         due.sort_unstable();
         due.truncate(limit);
@@ -688,15 +675,17 @@ impl Dispatching for Memory {
         let mut waits = 0;
         for entry in state.jobs.values_mut() {
             let job = &mut entry.job;
-            match job.status {
-                JobStatus::Scheduled if job.attempt > 0 && job.run_at > jump.before => {
-                    job.run_at = set(job.run_at).max(now);
+            match job.state.status {
+                JobStatus::Scheduled if job.state.attempt > 0 && job.state.run_at > jump.before => {
+                    job.state.run_at = set(job.state.run_at).max(now);
                     waits += 1;
                 }
-                JobStatus::Pending if jump.by_ms < 0 => job.run_at = job.run_at.min(now),
+                JobStatus::Pending if jump.by_ms < 0 => {
+                    job.state.run_at = job.state.run_at.min(now)
+                }
                 _ => {}
             }
-            if let Some(live) = &mut job.live {
+            if let Some(live) = &mut job.state.live {
                 live.claimed_at = set(live.claimed_at);
                 live.started_at = live.started_at.map(set);
             }
@@ -707,8 +696,8 @@ impl Dispatching for Memory {
     async fn next_due(&self) -> Result<Option<Timestamp>> {
         let state = self.state()?;
         let times = state.jobs.values().flat_map(|entry| {
-            let scheduled = entry.job.status == JobStatus::Scheduled;
-            [scheduled.then_some(entry.job.run_at), entry.expire_at]
+            let scheduled = entry.job.state.status == JobStatus::Scheduled;
+            [scheduled.then_some(entry.job.state.run_at), entry.expire_at]
         });
         Ok(times.flatten().min())
     }
@@ -717,8 +706,8 @@ impl Dispatching for Memory {
         let mut state = self.state()?;
         for told in started {
             let Some(entry) = state.jobs.get_mut(&told.job) else { continue };
-            let dispatched = entry.job.status == JobStatus::Dispatched;
-            match &mut entry.job.live {
+            let dispatched = entry.job.state.status == JobStatus::Dispatched;
+            match &mut entry.job.state.live {
                 Some(live) if live.execution == told.execution && dispatched => {
                     live.started_at = Some(told.at.min(now).max(live.claimed_at));
                     state.change(told.job, JobEvent::Start, None)?;
@@ -732,7 +721,8 @@ impl Dispatching for Memory {
     async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()> {
         let mut state = self.state()?;
         for told in progress {
-            let live = state.jobs.get_mut(&told.job).and_then(|entry| entry.job.live.as_mut());
+            let live =
+                state.jobs.get_mut(&told.job).and_then(|entry| entry.job.state.live.as_mut());
             if let Some(live) = live.filter(|live| live.execution == told.execution) {
                 live.progress = Some(told.progress);
             }
@@ -774,9 +764,9 @@ impl Dispatching for Memory {
         let state = self.state()?;
         let holder = |of: &ExecutionRef| {
             let entry = state.jobs.get(&of.job)?;
-            let live = entry.job.live.as_ref().filter(|live| live.execution == of.execution);
+            let live = entry.job.state.live.as_ref().filter(|live| live.execution == of.execution);
             if let Some(live) = live {
-                return Some(Holder { worker: live.worker, attempt: entry.job.attempt });
+                return Some(Holder { worker: live.worker, attempt: entry.job.state.attempt });
             }
             let ended = entry.ended.iter().find(|ended| ended.execution == of.execution)?;
             Some(Holder { worker: ended.worker, attempt: ended.number })
@@ -786,40 +776,20 @@ impl Dispatching for Memory {
 }
 
 fn live(entry: &Entry) -> Option<Live> {
-    let live = entry.job.live.as_ref()?;
+    let live = entry.job.state.live.as_ref()?;
     Some(Live {
         job: entry.job.id,
-        attempt: entry.job.attempt,
+        attempt: entry.job.state.attempt,
         execution: live.execution,
         worker: live.worker,
-        status: entry.job.status,
+        status: entry.job.state.status,
         claimed_at: live.claimed_at,
         started_at: live.started_at,
-        timeout_ms: entry.job.timeout_ms,
-        deadline: entry.job.deadline,
-        cancel_requested: entry.job.cancel.is_some(),
-        alone: entry.job.ends.runs_alone(),
+        timeout_ms: entry.job.spec.timeout_ms,
+        deadline: entry.job.spec.deadline,
+        cancel_requested: entry.job.state.cancel.is_some(),
+        alone: entry.job.state.ends.runs_alone(),
     })
-}
-
-fn dispatch(job: &Job, execution: ExecutionId) -> Dispatch {
-    Dispatch {
-        job: job.id,
-        attempt: job.attempt,
-        execution,
-        name: job.name.clone(),
-        queue: job.queue.clone(),
-        priority: job.priority,
-        args: job.args.clone(),
-        command: job.command.clone(),
-        timeout_ms: job.timeout_ms,
-        deadline: job.deadline,
-        run_at: job.run_at,
-        retry: job.ends.failed,
-        corr: job.corr.clone(),
-        tags: job.tags.clone(),
-        schedule: job.schedule.clone(),
-    }
 }
 
 #[async_trait]
@@ -1097,10 +1067,10 @@ impl Upkeep for Memory {
             .values()
             .filter(|entry| !state.dead.contains_key(&entry.job.id))
             .filter_map(|entry| {
-                let completed = entry.job.status == JobStatus::Completed;
+                let completed = entry.job.state.status == JobStatus::Completed;
                 let before =
                     if completed { request.completed_before } else { request.others_before };
-                let finished = entry.job.finished_at.filter(|at| *at < before)?;
+                let finished = entry.job.state.finished_at.filter(|at| *at < before)?;
                 Some((finished, entry.job.id))
             })
             .collect();
@@ -1119,12 +1089,12 @@ impl Upkeep for Memory {
                 break;
             }
             if let Some(Entry { job, key_hash, .. }) = state.jobs.remove(id)
-                && let Some(key) = job.key
+                && let Some(key) = job.spec.key
             {
                 state.keys.remove(&key);
-                let ended = job.finished_at.unwrap_or(job.created_at);
+                let ended = job.state.finished_at.unwrap_or(job.state.created_at);
                 let kept_until = ended.saturating_add(orx_model::limits::KEY_KEPT);
-                let (hash, status) = (key_hash, job.status);
+                let (hash, status) = (key_hash, job.state.status);
                 let kept = RetainedKey { key: key.clone(), job: *id, hash, status, kept_until };
                 state.kept_keys.insert(key, kept);
             }
@@ -1200,11 +1170,11 @@ impl Transfer for Memory {
             }
             new += 1;
             state.next_job = state.next_job.max(id.0);
-            state.queues.insert(job.queue.clone());
-            if let Some(key) = &job.key {
+            state.queues.insert(job.spec.queue.clone());
+            if let Some(key) = &job.spec.key {
                 state.keys.insert(key.clone(), id);
             }
-            if let Some((reason, at)) = job.dead.take().zip(dead_at) {
+            if let Some((reason, at)) = job.state.dead.take().zip(dead_at) {
                 state.dead.insert(id, (reason, at));
             }
             state.jobs.insert(id, Entry { job, expire_at, key_hash, ended: attempts });

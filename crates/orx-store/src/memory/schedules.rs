@@ -71,7 +71,7 @@ impl Kept {
 
 impl State {
     fn status(&self, job: JobId) -> Option<JobStatus> {
-        self.jobs.get(&job).map(|entry| entry.job.status)
+        self.jobs.get(&job).map(|entry| entry.job.state.status)
     }
 
     fn has_ended(&self, job: JobId) -> bool {
@@ -106,7 +106,7 @@ impl State {
     /// Something can be done about it.
     fn is_ripe(&self, job: JobId, row: &Row) -> bool {
         let wanted = |after: JobId| {
-            let cancel = self.jobs.get(&after).and_then(|entry| entry.job.cancel.as_ref());
+            let cancel = self.jobs.get(&after).and_then(|entry| entry.job.state.cancel.as_ref());
             self.has_ended(after) || (row.cancel && cancel.is_none())
         };
         self.has_ended(job) || row.after.is_some_and(wanted)
@@ -172,7 +172,7 @@ impl State {
                 }
                 if self.status(job) == Some(JobStatus::Created) {
                     if let Some(entry) = self.jobs.get_mut(&job) {
-                        entry.job.run_at = now;
+                        entry.job.state.run_at = now;
                     }
                     self.change(job, JobEvent::Admit, Some(by))?;
                     return Ok(Settled::Admitted);

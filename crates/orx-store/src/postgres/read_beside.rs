@@ -119,10 +119,6 @@ impl Inner {
 
     /// Jobs with all that belongs to them, by id, from above `after`.
     pub(super) async fn export(&self, after: i64, limit: u32) -> DbResult<Vec<JobExport>> {
-        #[derive(serde::Deserialize)]
-        struct Hashed {
-            key_hash: Option<String>,
-        }
         let values = [("after", sql::int(after)), ("limit", sql::int(i64::from(limit)))];
         let ids = "SELECT id FROM jobs WHERE id > :after ORDER BY id LIMIT :limit";
         // Not of one moment: nobody else uses the store meanwhile.
@@ -137,19 +133,29 @@ impl Inner {
         }
         let parcel = |row| {
             let (job, row) = (row::job_or_stub(row)?, Columns(row));
-            let key_hash = match row.json::<Hashed>(26) {
-                Err(DbError::Unreadable(_)) if job.unreadable.is_some() => None,
-                read => read?.key_hash,
-            };
             Ok(JobExport {
                 attempts: attempts.remove(&job.id).unwrap_or_default(),
                 job,
-                key_hash,
+                key_hash: None,
                 expire_at: row.optional_time(29)?,
                 dead_at: row.optional_time(28)?,
             })
         };
-        jobs.iter().map(parcel).collect()
+        let mut parcels = jobs.iter().map(parcel).collect::<DbResult<Vec<_>>>()?;
+        let keys = parcels.iter().filter_map(|parcel| parcel.job.spec.key.as_deref());
+        let hashes = sql::fill(
+            "select key, hash from keys where key = any(:keys)",
+            [("keys", sql::texts(keys))],
+        );
+        let mut by_key = HashMap::new();
+        for row in &self.rows(Kind::Scan, hashes).await? {
+            by_key.insert(Columns(row).text(0)?, Columns(row).optional_text(1)?);
+        }
+        for parcel in &mut parcels {
+            let key = parcel.job.spec.key.as_deref();
+            parcel.key_hash = key.and_then(|key| by_key.remove(key)).flatten();
+        }
+        Ok(parcels)
     }
 
     pub(super) async fn row_counts(&self) -> DbResult<RowCounts> {

@@ -2,7 +2,7 @@
 
 use orx_model::job::{AttemptCounts, CancelRequest, Progress};
 use orx_model::{
-    Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LiveAttempt, Name,
+    Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobState, JobStatus, LiveAttempt, Name,
     Timestamp,
 };
 use serde::de::DeserializeOwned;
@@ -223,68 +223,56 @@ pub(super) fn job_or_stub(row: &PgRow) -> DbResult<Job> {
     let created_at = row.time(3).unwrap_or_default();
     // What cannot be said to go on is said to have failed: nobody waits for it in vain.
     let status = row.status(1).unwrap_or(JobStatus::Failed);
-    Ok(Job {
+    let mut job = Job::unreadable(id, status, created_at, error.to_string());
+    job.state = JobState {
         run_at: row.time(2).unwrap_or(created_at),
         attempt: row.count(4).unwrap_or_default(),
         finished_at: row.optional_time(18).ok().flatten(),
         dead: row.optional(24).ok().flatten().and_then(codec::dead_reason),
-        ..Job::unreadable(id, status, created_at, error.to_string())
-    })
+        ..job.state
+    };
+    Ok(job)
 }
 
 pub(super) fn job(row: &PgRow) -> DbResult<Job> {
     let row = Columns(row);
-    let spec: JobSpec = row.json(26)?;
     Ok(Job {
         id: row.job(0)?,
-        name: spec.name,
-        queue: spec.queue,
-        priority: spec.priority,
-        status: row.status(1)?,
-        args: spec.args,
-        command: spec.command,
-        created_at: row.time(3)?,
-        run_at: row.time(2)?,
-        attempt: row.count(4)?,
-        live: live(row)?,
-        ends: AttemptCounts {
-            failed: row.count(5)?,
-            lost: row.count(6)?,
-            server_lost: row.count(30)?,
-            returned: row.count(7)?,
+        spec: row.json(26)?,
+        state: JobState {
+            status: row.status(1)?,
+            created_at: row.time(3)?,
+            run_at: row.time(2)?,
+            attempt: row.count(4)?,
+            live: live(row)?,
+            ends: AttemptCounts {
+                failed: row.count(5)?,
+                lost: row.count(6)?,
+                server_lost: row.count(30)?,
+                returned: row.count(7)?,
+            },
+            cancel: match row.optional_time(15)? {
+                Some(at) => {
+                    let (reason, by) = (row.optional_text(16)?, row.optional_text(17)?);
+                    Some(CancelRequest { at, reason, by })
+                }
+                None => None,
+            },
+            finished_at: row.optional_time(18)?,
+            started_at: row.optional_time(19)?,
+            worker: row.optional_name(20)?,
+            error: row.optional_text(21)?,
+            exit: row.exit(22)?,
+            result: match row.optional(25)? {
+                Some(_) => Some(row.json(25)?),
+                None => None,
+            },
+            dead: match row.optional(24)? {
+                Some(text) => Some(codec::dead_reason(text).ok_or_else(|| wrong(24, text))?),
+                None => None,
+            },
+            unreadable: None,
         },
-        retry: spec.retry,
-        timeout_ms: spec.timeout_ms,
-        deadline: spec.deadline,
-        expires_at: spec.expires_at,
-        on_lost: spec.on_lost,
-        require: spec.require,
-        tags: spec.tags,
-        corr: spec.corr,
-        key: spec.key,
-        by: spec.by,
-        schedule: spec.schedule,
-        cancel: match row.optional_time(15)? {
-            Some(at) => {
-                let (reason, by) = (row.optional_text(16)?, row.optional_text(17)?);
-                Some(CancelRequest { at, reason, by })
-            }
-            None => None,
-        },
-        finished_at: row.optional_time(18)?,
-        started_at: row.optional_time(19)?,
-        worker: row.optional_name(20)?,
-        error: row.optional_text(21)?,
-        exit: row.exit(22)?,
-        result: match row.optional(25)? {
-            Some(_) => Some(row.json(25)?),
-            None => None,
-        },
-        dead: match row.optional(24)? {
-            Some(text) => Some(codec::dead_reason(text).ok_or_else(|| wrong(24, text))?),
-            None => None,
-        },
-        unreadable: None,
     })
 }
 

@@ -8,7 +8,7 @@ use orx_model::log::{LogChunk, LogCursor};
 use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirective};
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, SecretHash, Timestamp,
+    Attempt, Incarnation, Job, JobId, JobSummary, Name, NewJob, Outcome, SecretHash, Timestamp,
 };
 
 use super::enqueue::Enqueue;
@@ -30,7 +30,7 @@ const TOO_BROAD: StoreError = StoreError::TooBroad { limit: SCAN_MAX };
 
 #[async_trait]
 impl Jobs for Postgres {
-    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
+    async fn enqueue(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Enqueued>> {
         let action = "accept the jobs";
         let jobs =
             jobs.into_iter().map(PreparedJob::new).collect::<std::result::Result<Vec<_>, _>>();

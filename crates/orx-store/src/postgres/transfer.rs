@@ -18,9 +18,9 @@ use crate::{Home, JobExport, RetainedKey};
 impl Inner {
     pub(super) async fn import(self: &Arc<Self>, parcels: &[JobExport]) -> DbResult<u64> {
         let lane = |parcel: &JobExport| Lane {
-            queue: parcel.job.queue.clone(),
-            handler: parcel.job.handler().cloned(),
-            require: parcel.job.require.clone(),
+            queue: parcel.job.spec.queue.clone(),
+            handler: parcel.job.spec.handler().cloned(),
+            require: parcel.job.spec.require.clone(),
         };
         let lanes: Vec<Lane> = parcels.iter().map(lane).collect();
         self.add_lanes(lanes.iter().collect()).await?;
@@ -86,14 +86,14 @@ impl Inner {
 fn statement(parcels: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
     let specs = parcels
         .iter()
-        .map(|parcel| SpecText::new(&parcel.spec()))
+        .map(|parcel| SpecText::new(&parcel.job.spec))
         .collect::<Result<Vec<_>, _>>()?;
     let jobs = || parcels.iter().map(|parcel| &parcel.job);
-    let live = || jobs().map(|job| job.live.as_ref());
+    let live = || jobs().map(|job| job.state.live.as_ref());
     let progress = || live().map(|live| live.and_then(|live| live.progress.as_ref()));
-    let cancels = || jobs().map(|job| job.cancel.as_ref());
-    let exits = || jobs().map(|job| exit_columns(job.exit));
-    let dead = |parcel: &JobExport| parcel.job.dead.zip(parcel.dead_at);
+    let cancels = || jobs().map(|job| job.state.cancel.as_ref());
+    let exits = || jobs().map(|job| exit_columns(job.state.exit));
+    let dead = |parcel: &JobExport| parcel.job.state.dead.zip(parcel.dead_at);
     let ended = || parcels.iter().flat_map(|parcel| &parcel.attempts);
     let ended_exits = || ended().map(|attempt| exit_columns(attempt.exit));
     let job_ints = |of: fn(&Job) -> Option<i64>| sql::ints(jobs().map(of));
@@ -106,18 +106,18 @@ fn statement(parcels: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
     let mut values = vec![
         ("ids", job_ints(|job| Some(job.id.0))),
         ("lanes", sql::ints(lanes)),
-        ("run_ats", job_ints(|job| Some(job.run_at.as_millis()))),
+        ("run_ats", job_ints(|job| Some(job.state.run_at.as_millis()))),
         ("expire_ats", sql::ints(parcels.iter().map(|parcel| millis(parcel.expire_at)))),
-        ("created_ats", job_ints(|job| Some(job.created_at.as_millis()))),
-        ("deadlines", job_ints(|job| millis(job.deadline))),
-        ("timeouts", job_ints(|job| job.timeout_ms.map(integer))),
-        ("statuses", job_ints(|job| Some(status_code(job.status)))),
-        ("urgencies", job_ints(|job| Some(urgency(job.priority)))),
-        ("attempts", job_ints(|job| Some(i64::from(job.attempt)))),
-        ("failed", job_ints(|job| Some(i64::from(job.ends.failed)))),
-        ("lost", job_ints(|job| Some(i64::from(job.ends.lost)))),
-        ("server_lost", job_ints(|job| Some(i64::from(job.ends.server_lost)))),
-        ("returned", job_ints(|job| Some(i64::from(job.ends.returned)))),
+        ("created_ats", job_ints(|job| Some(job.state.created_at.as_millis()))),
+        ("deadlines", job_ints(|job| millis(job.spec.deadline))),
+        ("timeouts", job_ints(|job| job.spec.timeout_ms.map(integer))),
+        ("statuses", job_ints(|job| Some(status_code(job.state.status)))),
+        ("urgencies", job_ints(|job| Some(urgency(job.spec.priority)))),
+        ("attempts", job_ints(|job| Some(i64::from(job.state.attempt)))),
+        ("failed", job_ints(|job| Some(i64::from(job.state.ends.failed)))),
+        ("lost", job_ints(|job| Some(i64::from(job.state.ends.lost)))),
+        ("server_lost", job_ints(|job| Some(i64::from(job.state.ends.server_lost)))),
+        ("returned", job_ints(|job| Some(i64::from(job.state.ends.returned)))),
         ("executions", sql::ids(live().map(|live| live.map(|live| live.execution.0)))),
         ("workers", sql::ids(live().map(|live| live.map(|live| live.worker.0)))),
         ("worker_names", sql::texts(live().map(|live| live.map(|it| it.worker_name.as_str())))),
@@ -129,17 +129,20 @@ fn statement(parcels: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
         ("cancel_ats", sql::ints(cancels().map(|it| it.map(|cancel| cancel.at.as_millis())))),
         ("cancel_reasons", cancel_texts(|cancel| cancel.reason.as_deref())),
         ("cancel_bys", cancel_texts(|cancel| cancel.by.as_deref())),
-        ("finished_ats", job_ints(|job| millis(job.finished_at))),
-        ("last_started_ats", job_ints(|job| millis(job.started_at))),
-        ("last_workers", sql::texts(jobs().map(|job| job.worker.as_ref().map(|it| it.as_str())))),
-        ("last_errors", sql::texts(jobs().map(|job| job.error.as_deref()))),
+        ("finished_ats", job_ints(|job| millis(job.state.finished_at))),
+        ("last_started_ats", job_ints(|job| millis(job.state.started_at))),
+        (
+            "last_workers",
+            sql::texts(jobs().map(|job| job.state.worker.as_ref().map(|it| it.as_str()))),
+        ),
+        ("last_errors", sql::texts(jobs().map(|job| job.state.error.as_deref()))),
         ("last_codes", sql::ints(exits().map(|(code, _)| code.map(i64::from)))),
         ("last_signals", sql::ints(exits().map(|(_, signal)| signal.map(i64::from)))),
         ("dead", sql::texts(parcels.iter().map(|it| dead(it).map(|(why, _)| why.as_str())))),
         ("dead_ats", sql::ints(parcels.iter().map(|it| dead(it).map(|(_, at)| at.as_millis())))),
-        ("keys", sql::texts(jobs().map(|job| job.key.as_deref()))),
+        ("keys", sql::texts(jobs().map(|job| job.spec.key.as_deref()))),
         ("hashes", sql::texts(parcels.iter().map(|parcel| parcel.key_hash.as_deref()))),
-        ("results", sql::texts(jobs().map(|job| job.result.as_ref().map(|json| json.get())))),
+        ("results", sql::texts(jobs().map(|job| job.state.result.as_ref().map(|json| json.get())))),
         ("of", ended_ints(|attempt| Some(attempt.job.0))),
         ("numbers", ended_ints(|attempt| Some(i64::from(attempt.number)))),
         ("ended_executions", sql::ids(ended().map(|attempt| attempt.execution.0))),

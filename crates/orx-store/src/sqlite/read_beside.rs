@@ -174,18 +174,9 @@ pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> DbResult<Vec<
     let sql = format!("{} WHERE j.id > ?1 ORDER BY j.id LIMIT ?2", row::JOB);
     let mut read = conn.prepare_cached(&sql)?;
     let rows = read.query_map(params![after, limit], |row| {
-        #[derive(serde::Deserialize)]
-        struct Hashed {
-            key_hash: Option<String>,
-        }
-        let job = row::job_or_stub(row)?;
-        let hashed = match row::json::<Hashed>(row, 26) {
-            Err(_) if job.unreadable.is_some() => None,
-            read => read?.key_hash,
-        };
         Ok(JobExport {
-            job,
-            key_hash: hashed,
+            job: row::job_or_stub(row)?,
+            key_hash: None,
             expire_at: row::optional_time(row, 29)?,
             dead_at: row::optional_time(row, 28)?,
             attempts: Vec::new(),
@@ -194,8 +185,12 @@ pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> DbResult<Vec<
     let mut parcels = rows.collect::<Result<Vec<_>, _>>()?;
     let mut ended =
         conn.prepare_cached(&format!("{} WHERE job = ?1 ORDER BY number", row::ATTEMPT))?;
+    let mut hash = conn.prepare_cached("SELECT hash FROM keys WHERE key = ?1")?;
     for parcel in &mut parcels {
         let id = parcel.job.id;
+        if let Some(key) = &parcel.job.spec.key {
+            parcel.key_hash = hash.query_row([key], |row| row.get(0)).optional()?.flatten();
+        }
         let attempts = ended.query_map([id.0], |row| row::attempt(id, row))?;
         parcel.attempts = row::readable("an attempt", attempts)?;
     }

@@ -4,7 +4,7 @@ use orx_model::job::{AttemptCounts, CancelRequest, Progress};
 use orx_model::log::Stream;
 use orx_model::message::WorkerDirective;
 use orx_model::{
-    Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobSpec, JobStatus, LiveAttempt, Name,
+    Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobState, JobStatus, LiveAttempt, Name,
     Timestamp,
 };
 use rusqlite::Row;
@@ -84,64 +84,52 @@ pub(super) fn job_or_stub(row: &Row<'_>) -> Read<Job> {
     // What cannot be said to go on is said to have failed: nobody waits for it in vain.
     let status = status(row, 1).unwrap_or(JobStatus::Failed);
     let dead = row.get_ref(24).ok().and_then(|value| value.as_str().ok().and_then(dead_reason));
-    Ok(Job {
+    let mut job = Job::unreadable(id, status, created_at, error.to_string());
+    job.state = JobState {
         run_at: time(row, 2).unwrap_or(created_at),
         attempt: row.get(4).unwrap_or_default(),
         finished_at: optional_time(row, 18).ok().flatten(),
         dead,
-        ..Job::unreadable(id, status, created_at, error.to_string())
-    })
+        ..job.state
+    };
+    Ok(job)
 }
 
 pub(super) fn job(row: &Row<'_>) -> Read<Job> {
-    let spec: JobSpec = json(row, 26)?;
     Ok(Job {
         id: JobId(row.get(0)?),
-        name: spec.name,
-        queue: spec.queue,
-        priority: spec.priority,
-        status: status(row, 1)?,
-        args: spec.args,
-        command: spec.command,
-        created_at: time(row, 3)?,
-        run_at: time(row, 2)?,
-        attempt: row.get(4)?,
-        live: live(row)?,
-        ends: AttemptCounts {
-            failed: row.get(5)?,
-            lost: row.get(6)?,
-            server_lost: row.get(30)?,
-            returned: row.get(7)?,
+        spec: json(row, 26)?,
+        state: JobState {
+            status: status(row, 1)?,
+            created_at: time(row, 3)?,
+            run_at: time(row, 2)?,
+            attempt: row.get(4)?,
+            live: live(row)?,
+            ends: AttemptCounts {
+                failed: row.get(5)?,
+                lost: row.get(6)?,
+                server_lost: row.get(30)?,
+                returned: row.get(7)?,
+            },
+            cancel: match optional_time(row, 15)? {
+                Some(at) => Some(CancelRequest { at, reason: row.get(16)?, by: row.get(17)? }),
+                None => None,
+            },
+            finished_at: optional_time(row, 18)?,
+            started_at: optional_time(row, 19)?,
+            worker: optional_name(row, 20)?,
+            error: row.get(21)?,
+            exit: exit(row, 22)?,
+            result: match row.get_ref(25)?.as_str_or_null()? {
+                Some(_) => Some(json(row, 25)?),
+                None => None,
+            },
+            dead: match row.get_ref(24)?.as_str_or_null()? {
+                Some(text) => Some(dead_reason(text).ok_or_else(|| wrong(24, Type::Text, text))?),
+                None => None,
+            },
+            unreadable: None,
         },
-        retry: spec.retry,
-        timeout_ms: spec.timeout_ms,
-        deadline: spec.deadline,
-        expires_at: spec.expires_at,
-        on_lost: spec.on_lost,
-        require: spec.require,
-        tags: spec.tags,
-        corr: spec.corr,
-        key: spec.key,
-        by: spec.by,
-        schedule: spec.schedule,
-        cancel: match optional_time(row, 15)? {
-            Some(at) => Some(CancelRequest { at, reason: row.get(16)?, by: row.get(17)? }),
-            None => None,
-        },
-        finished_at: optional_time(row, 18)?,
-        started_at: optional_time(row, 19)?,
-        worker: optional_name(row, 20)?,
-        error: row.get(21)?,
-        exit: exit(row, 22)?,
-        result: match row.get_ref(25)?.as_str_or_null()? {
-            Some(_) => Some(json(row, 25)?),
-            None => None,
-        },
-        dead: match row.get_ref(24)?.as_str_or_null()? {
-            Some(text) => Some(dead_reason(text).ok_or_else(|| wrong(24, Type::Text, text))?),
-            None => None,
-        },
-        unreadable: None,
     })
 }
 

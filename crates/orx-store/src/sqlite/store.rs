@@ -9,7 +9,7 @@ use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirecti
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, Incarnation, Job, JobId, JobSpec, JobSummary, Name, Outcome, OutcomeKind, SecretHash,
+    Attempt, Incarnation, Job, JobId, JobSummary, Name, NewJob, Outcome, OutcomeKind, SecretHash,
     Timestamp,
 };
 use rusqlite::Connection;
@@ -61,7 +61,7 @@ impl Sqlite {
 
 #[async_trait]
 impl Jobs for Sqlite {
-    async fn enqueue(&self, jobs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Enqueued>> {
+    async fn enqueue(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Enqueued>> {
         let action = "accept the jobs";
         let jobs =
             jobs.into_iter().map(PreparedJob::new).collect::<std::result::Result<Vec<_>, _>>();

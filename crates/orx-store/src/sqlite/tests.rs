@@ -7,8 +7,8 @@ use orx_model::filter::Filter;
 use orx_model::job::{Labels, json_null};
 use orx_model::message::Started;
 use orx_model::{
-    Capabilities, ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Name, OnLost, Outcome,
-    OutcomeKind, Priority, RetryPolicy,
+    Capabilities, ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Name, NewJob, Outcome,
+    OutcomeKind, RetryPolicy,
 };
 use rusqlite::{Connection, StatementStatus};
 
@@ -35,29 +35,14 @@ fn name(text: &str) -> Name {
 
 fn spec() -> JobSpec {
     JobSpec {
-        name: name("video"),
-        queue: name("media"),
-        priority: Priority::Normal,
-        args: json_null(),
-        command: None,
-        run_at: None,
         retry: RetryPolicy { retries: 1, jitter: 0.0, ..RetryPolicy::default() },
-        timeout_ms: None,
-        deadline: None,
-        expires_at: None,
-        on_lost: OnLost::Retry,
-        require: Labels::new(),
-        tags: Labels::new(),
-        corr: None,
-        key: None,
-        key_hash: None,
-        by: None,
-        schedule: None,
+        ..JobSpec::new(name("video"), name("media"))
     }
 }
 
 async fn enqueue(store: &Sqlite, specs: Vec<JobSpec>) -> Vec<JobId> {
-    let answers = store.enqueue(specs, NOW).await.expect("enqueue");
+    let jobs = specs.into_iter().map(NewJob::from).collect();
+    let answers = store.enqueue(jobs, NOW).await.expect("enqueue");
     answers
         .into_iter()
         .map(|answer| match answer {
@@ -237,9 +222,11 @@ async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
         Ok(())
     };
     let kept = store.job(ids[0]).await.expect("read").expect("a job");
-    assert_eq!(kept.args.get().len(), 200_002);
+    assert_eq!(kept.spec.args.get().len(), 200_002);
     store.write("damage", Kind::Durable, 1, damage).await.expect("damaged");
-    assert!(store.job(ids[0]).await.expect("read").is_some_and(|job| job.unreadable.is_some()));
+    assert!(
+        store.job(ids[0]).await.expect("read").is_some_and(|job| job.state.unreadable.is_some())
+    );
     assert_eq!(listed(&store, "tag.tenant:ACME name:video").await, [1]);
 
     let cancel = |id: &JobId| crate::CancelCommand {
@@ -362,8 +349,8 @@ async fn a_killed_store_has_all_it_answered() {
 
     let again = open(copy.path());
     let first = again.job(ids[0]).await.expect("read").expect("a job");
-    assert_eq!(first.status, JobStatus::Dispatched);
-    assert_eq!(first.live.expect("live").execution, claimed[0].dispatch.execution);
+    assert_eq!(first.state.status, JobStatus::Dispatched);
+    assert_eq!(first.state.live.expect("live").execution, claimed[0].dispatch.execution);
     assert!(matches!(
         end(&again, &claimed[0], OutcomeKind::Succeeded { result: None }).await,
         Recorded::Applied { status: JobStatus::Completed, .. }
@@ -577,7 +564,7 @@ async fn a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
     let first = enqueue(&store, vec![big.clone()]).await;
     limit_pages(&store, 100).await;
     let refused = loop {
-        match store.enqueue(vec![JobSpec { queue: name("new"), ..big.clone() }], NOW).await {
+        match store.enqueue(vec![JobSpec { queue: name("new"), ..big.clone() }.into()], NOW).await {
             Ok(_) => {}
             Err(refused) => break refused,
         }
@@ -603,9 +590,9 @@ async fn a_command_that_fails_leaves_the_others_and_the_caches_alone() {
         Ok(())
     };
     let (before, failed, after) = tokio::join!(
-        store.enqueue(vec![spec(), new_lane.clone()], NOW),
+        store.enqueue(vec![spec().into(), new_lane.clone().into()], NOW),
         store.write("fail", Kind::Durable, 1, fail),
-        store.enqueue(vec![new_lane, spec()], NOW),
+        store.enqueue(vec![new_lane.into(), spec().into()], NOW),
     );
     assert_eq!(before.expect("before").len(), 2);
     assert!(matches!(failed, Err(StoreError::Backend { action: "fail", .. })), "{failed:?}");
@@ -633,11 +620,12 @@ async fn ids_and_young_keys_outlive_their_jobs() {
 
     let store = open(folder.path());
     assert!(store.job(ids[1]).await.expect("read").is_none());
-    let again = store.enqueue(vec![keyed.clone(), spec()], NOW).await.expect("enqueue");
+    let again =
+        store.enqueue(vec![keyed.clone().into(), spec().into()], NOW).await.expect("enqueue");
     assert_eq!(again[0], Enqueued::Existing { id: ids[1], status: JobStatus::Completed });
     assert_eq!(again[1], Enqueued::New { id: JobId(3), status: JobStatus::Pending });
     let day_later = NOW.saturating_add(orx_model::limits::KEY_KEPT);
-    let fresh = store.enqueue(vec![keyed], day_later).await.expect("enqueue");
+    let fresh = store.enqueue(vec![keyed.into()], day_later).await.expect("enqueue");
     assert_eq!(fresh, [Enqueued::New { id: JobId(4), status: JobStatus::Pending }]);
 }
 
@@ -713,7 +701,7 @@ async fn a_panic_of_the_writer_leaves_nobody_waiting() {
     let panic = |_: &mut Tx<'_>| -> DbResult<()> { panic!("on purpose") };
     let (panicked, beside) = tokio::join!(
         store.write("panic", Kind::Durable, 1, panic),
-        store.enqueue(vec![spec()], NOW),
+        store.enqueue(vec![spec().into()], NOW),
     );
     assert!(matches!(panicked, Err(StoreError::Failed)), "{panicked:?}");
     assert!(matches!(beside, Err(StoreError::Failed)), "{beside:?}");
@@ -807,7 +795,7 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     let put = crate::Workers::put_workers(&store, put.to_vec(), NOW).await.expect("put");
     assert_eq!(put, [crate::WorkerPut::Kept(None), crate::WorkerPut::OtherSecret]);
     let job = store.job(JobId(2)).await.expect("read").expect("the job");
-    assert_eq!(job.ends, orx_model::job::AttemptCounts::default());
+    assert_eq!(job.state.ends, orx_model::job::AttemptCounts::default());
     let ended = store.attempts(JobId(3)).await.expect("read");
     assert_eq!((ended[0].epoch, ended[0].status), (0, orx_model::AttemptStatus::Succeeded));
     assert_eq!(claim(&store, "video", 20, 5).await.len(), 1);

@@ -19,7 +19,7 @@ pub(super) struct Unpacked {
 
 impl Unpacked {
     pub(super) fn new(parcel: JobExport) -> Result<Self, serde_json::Error> {
-        Ok(Self { text: SpecText::new(&parcel.spec())?, parcel })
+        Ok(Self { text: SpecText::new(&parcel.job.spec)?, parcel })
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -36,49 +36,50 @@ pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> DbResult<u64> {
             continue;
         }
         new += 1;
-        let handler = job.handler().cloned();
-        let lane = Lane { queue: job.queue.clone(), handler, require: job.require.clone() };
+        let handler = job.spec.handler().cloned();
+        let lane =
+            Lane { queue: job.spec.queue.clone(), handler, require: job.spec.require.clone() };
         let lane = tx.cache.lane(tx.conn, &lane)?;
         insert(tx, parcel, lane)?;
         enqueue::describe(tx, job.id.0, text)?;
-        if let Some(result) = &job.result {
+        if let Some(result) = &job.state.result {
             tx.conn
                 .prepare_cached("INSERT INTO results (job, result) VALUES (?1, ?2)")?
                 .execute(params![job.id.0, result.get()])?;
         }
-        if let Some(key) = &job.key {
+        if let Some(key) = &job.spec.key {
             tx.conn
                 .prepare_cached("INSERT OR IGNORE INTO keys (key, job, hash) VALUES (?1, ?2, ?3)")?
                 .execute(params![key, job.id.0, parcel.key_hash])?;
         }
         attempts(tx, parcel)?;
         tx.cache.skip_jobs(job.id.0 + 1);
-        tx.cache.moved(lane, None, Some(job.status));
+        tx.cache.moved(lane, None, Some(job.state.status));
     }
     Ok(new)
 }
 
 fn insert(tx: &Tx<'_>, parcel: &JobExport, lane: i64) -> DbResult<()> {
     let job: &Job = &parcel.job;
-    let live = job.live.as_ref();
+    let live = job.state.live.as_ref();
     let progress = live.and_then(|live| live.progress.as_ref());
-    let cancel = job.cancel.as_ref();
-    let (exit_code, exit_signal) = exit_columns(job.exit);
-    let dead = job.dead.filter(|_| parcel.dead_at.is_some());
+    let cancel = job.state.cancel.as_ref();
+    let (exit_code, exit_signal) = exit_columns(job.state.exit);
+    let dead = job.state.dead.filter(|_| parcel.dead_at.is_some());
     tx.conn.prepare_cached(include_str!("import.sql"))?.execute(params![
         job.id.0,
-        status_code(job.status),
-        urgency(job.priority),
+        status_code(job.state.status),
+        urgency(job.spec.priority),
         lane,
-        job.run_at.as_millis(),
+        job.state.run_at.as_millis(),
         millis(parcel.expire_at),
-        job.created_at.as_millis(),
-        millis(job.deadline),
-        job.timeout_ms.map(integer),
-        job.attempt,
-        job.ends.failed,
-        job.ends.lost,
-        job.ends.returned,
+        job.state.created_at.as_millis(),
+        millis(job.spec.deadline),
+        job.spec.timeout_ms.map(integer),
+        job.state.attempt,
+        job.state.ends.failed,
+        job.state.ends.lost,
+        job.state.ends.returned,
         live.map(|live| live.execution.to_bytes()),
         live.map(|live| live.worker.to_bytes()),
         live.map(|live| live.worker_name.as_str()),
@@ -90,15 +91,15 @@ fn insert(tx: &Tx<'_>, parcel: &JobExport, lane: i64) -> DbResult<()> {
         cancel.map(|cancel| cancel.at.as_millis()),
         cancel.and_then(|cancel| cancel.reason.as_deref()),
         cancel.and_then(|cancel| cancel.by.as_deref()),
-        millis(job.finished_at),
-        millis(job.started_at),
-        job.worker.as_ref().map(|name| name.as_str()),
-        job.error,
+        millis(job.state.finished_at),
+        millis(job.state.started_at),
+        job.state.worker.as_ref().map(|name| name.as_str()),
+        job.state.error,
         exit_code,
         exit_signal,
         dead.map(|reason| reason.as_str()),
         millis(parcel.dead_at.filter(|_| dead.is_some())),
-        job.ends.server_lost,
+        job.state.ends.server_lost,
     ])?;
     Ok(())
 }

@@ -220,7 +220,7 @@ async fn would_change(session: &Session, answer: &ChangeAnswer, subject: Subject
         shown += 1;
         // One that is forgotten meanwhile has no name any more.
         let detail = session.client.job(&job.id.to_string()).await;
-        let name = detail.map(|detail| format!(" {}", detail.job.name)).unwrap_or_default();
+        let name = detail.map(|detail| format!(" {}", detail.job.spec.name)).unwrap_or_default();
         let status = job.status.map(|status| format!(" ({})", status.words())).unwrap_or_default();
         text.push_str(&format!("  {}{name}{status}\n", job.id));
     }

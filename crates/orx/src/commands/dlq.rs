@@ -58,7 +58,7 @@ pub(crate) async fn run(command: DlqSubcommand, session: &Session) -> Result<Exi
         DlqSubcommand::Show { job } => {
             let reference = JobRef::parse(&job, &session.state)?;
             let detail = session.client.job(&reference.asked()).await?;
-            if detail.job.dead.is_none() {
+            if detail.job.state.dead.is_none() {
                 let error = format!("job `{}` is no dead letter", detail.job.id);
                 return Err(CliError::new(Exit::NotFound, "not_found", error)
                     .hint("`orx dlq list` lists them; `orx show` shows any job"));
@@ -138,11 +138,11 @@ fn row(ui: &Ui, letter: &DeadLetter) -> Result<Row, CliError> {
         cells: vec![
             Cell::new(job.id.to_string()),
             Cell::new(letter.reason.as_str()),
-            Cell::new(job.name.to_string()),
-            Cell::new(job.queue.to_string()),
+            Cell::new(job.spec.name.to_string()),
+            Cell::new(job.spec.queue.to_string()),
             Cell::new(ui.age(letter.at)),
-            Cell::new(job.attempt.to_string()),
-            Cell::new(why(job.status, job.cancel.as_ref(), job.error.as_deref())),
+            Cell::new(job.state.attempt.to_string()),
+            Cell::new(why(job.state.status, job.state.cancel.as_ref(), job.state.error.as_deref())),
         ],
     })
 }

@@ -94,33 +94,33 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
 
 fn row(ui: &Ui, job: &JobSummary) -> Result<Row, CliError> {
     let now = crate::clock::wall();
-    let live = job.live.as_ref();
-    let started = live.map_or(job.started_at, |live| live.started_at);
-    let ended = if live.is_some() { now } else { job.finished_at.unwrap_or(now) };
-    let took = started.filter(|_| live.is_some() || job.finished_at.is_some());
+    let live = job.state.live.as_ref();
+    let started = live.map_or(job.state.started_at, |live| live.started_at);
+    let ended = if live.is_some() { now } else { job.state.finished_at.unwrap_or(now) };
+    let took = started.filter(|_| live.is_some() || job.state.finished_at.is_some());
     let took = took.map(|started| format_duration(ended.saturating_since(started)));
-    let worker = live.map(|live| &live.worker_name).or(job.worker.as_ref());
+    let worker = live.map(|live| &live.worker_name).or(job.state.worker.as_ref());
     let progress = live.and_then(|live| live.progress.as_ref());
     let tags: Vec<String> =
-        job.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        job.spec.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
     Ok(Row {
         json: serde_json::to_value(job)?,
         id: job.id.to_string(),
         cells: vec![
             Cell::new(job.id.to_string()),
-            ui.status(job.status),
-            Cell::new(job.name.to_string()),
-            Cell::new(job.queue.to_string()),
-            Cell::new(tries(job.attempt, &job.retry, "/")),
-            Cell::new(ui.age(job.created_at)),
+            ui.status(job.state.status),
+            Cell::new(job.spec.name.to_string()),
+            Cell::new(job.spec.queue.to_string()),
+            Cell::new(tries(job.state.attempt, &job.spec.retry, "/")),
+            Cell::new(ui.age(job.state.created_at)),
             Cell::option(took),
             Cell::option(worker),
-            Cell::new(why(job.status, job.cancel.as_ref(), job.error.as_deref())),
-            Cell::new(job.priority.to_string()),
+            Cell::new(why(job.state.status, job.state.cancel.as_ref(), job.state.error.as_deref())),
+            Cell::new(job.spec.priority.to_string()),
             Cell::option(progress.map(|progress| format!("{:.0}%", progress.percent))),
-            Cell::option(job.key.as_ref()),
+            Cell::option(job.spec.key.as_ref()),
             Cell::new(tags.join(" ")),
-            Cell::option(job.by.as_ref()),
+            Cell::option(job.spec.by.as_ref()),
         ],
     })
 }

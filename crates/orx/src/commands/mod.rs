@@ -305,14 +305,14 @@ pub(crate) fn read_stdin(ui: &Ui, most: usize) -> Result<Vec<u8>, CliError> {
 /// How a command ends that waited for one job.
 #[must_use]
 pub(crate) fn exit_of(job: &Job) -> Exit {
-    match job.status {
+    match job.state.status {
         JobStatus::Completed => Exit::Done,
         JobStatus::Cancelled => Exit::Cancelled,
         JobStatus::Failed | JobStatus::TimedOut => {
-            if job.command.is_none() {
+            if job.spec.command.is_none() {
                 return Exit::Failed;
             }
-            match (job.status, job.exit, job.dead) {
+            match (job.state.status, job.state.exit, job.state.dead) {
                 (_, _, Some(orx_model::job::DeadReason::Lost)) => Exit::RunFailed,
                 // As `timeout` ends, whatever code the program gave when it was told to.
                 (JobStatus::TimedOut, _, _) => Exit::TimedOut,

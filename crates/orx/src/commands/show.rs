@@ -46,46 +46,51 @@ pub(crate) fn print_job(ui: &Ui, job: &Job) -> Result<(), CliError> {
 
 fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
     let time = |at: Option<orx_model::Timestamp>| Cell::option(at.map(|at| ui.time(at)));
-    let live = job.live.as_ref();
-    let waits = (job.run_at != job.created_at && !job.status.is_final()).then_some(job.run_at);
-    let command = job.command.as_ref().map(|command| command.argv.join(" "));
-    let args = (job.args.get() != "{}" && job.args.get() != "null").then(|| job.args.get());
+    let live = job.state.live.as_ref();
+    let waits = (job.state.run_at != job.state.created_at && !job.state.status.is_final())
+        .then_some(job.state.run_at);
+    let command = job.spec.command.as_ref().map(|command| command.argv.join(" "));
+    let args =
+        (job.spec.args.get() != "{}" && job.spec.args.get() != "null").then(|| job.spec.args.get());
     let progress = live.and_then(|live| live.progress.as_ref()).map(|progress| {
         let text = progress.text.as_deref().unwrap_or_default();
         format!("{:.0}% {text}", progress.percent)
     });
     vec![
         ("id", Cell::new(job.id.to_string())),
-        ("status", ui.status(job.status)),
-        ("why", Cell::new(why(job.status, job.cancel.as_ref(), job.error.as_deref()))),
-        ("name", Cell::new(job.name.to_string())),
-        ("queue", Cell::new(job.queue.to_string())),
-        ("priority", Cell::new(job.priority.to_string())),
+        ("status", ui.status(job.state.status)),
+        (
+            "why",
+            Cell::new(why(job.state.status, job.state.cancel.as_ref(), job.state.error.as_deref())),
+        ),
+        ("name", Cell::new(job.spec.name.to_string())),
+        ("queue", Cell::new(job.spec.queue.to_string())),
+        ("priority", Cell::new(job.spec.priority.to_string())),
         ("command", Cell::option(command)),
         ("args", Cell::option(args)),
         ("progress", Cell::option(progress)),
-        ("tries", Cell::new(tries(job.attempt, &job.retry, " of "))),
+        ("tries", Cell::new(tries(job.state.attempt, &job.spec.retry, " of "))),
         (
             "timeout",
             Cell::option(
-                job.timeout_ms.map(|ms| format_duration(std::time::Duration::from_millis(ms))),
+                job.spec.timeout_ms.map(|ms| format_duration(std::time::Duration::from_millis(ms))),
             ),
         ),
-        ("deadline", time(job.deadline)),
-        ("created", time(Some(job.created_at))),
+        ("deadline", time(job.spec.deadline)),
+        ("created", time(Some(job.state.created_at))),
         ("due", time(waits)),
-        ("started", time(live.map_or(job.started_at, |live| live.started_at))),
-        ("finished", time(job.finished_at)),
-        ("worker", Cell::option(live.map(|live| &live.worker_name).or(job.worker.as_ref()))),
-        ("exit", Cell::option(job.exit)),
-        ("result", Cell::option(job.result.as_ref().map(|result| result.get()))),
-        ("dead letter", Cell::option(job.dead.map(|reason| reason.as_str()))),
-        ("key", Cell::option(job.key.as_ref())),
-        ("tags", pairs(&job.tags)),
-        ("requires", pairs(&job.require)),
-        ("correlation", Cell::option(job.corr.as_ref())),
-        ("schedule", Cell::option(job.schedule.as_ref().map(|it| from(ui, it)))),
-        ("by", Cell::option(job.by.as_ref())),
+        ("started", time(live.map_or(job.state.started_at, |live| live.started_at))),
+        ("finished", time(job.state.finished_at)),
+        ("worker", Cell::option(live.map(|live| &live.worker_name).or(job.state.worker.as_ref()))),
+        ("exit", Cell::option(job.state.exit)),
+        ("result", Cell::option(job.state.result.as_ref().map(|result| result.get()))),
+        ("dead letter", Cell::option(job.state.dead.map(|reason| reason.as_str()))),
+        ("key", Cell::option(job.spec.key.as_ref())),
+        ("tags", pairs(&job.spec.tags)),
+        ("requires", pairs(&job.spec.require)),
+        ("correlation", Cell::option(job.spec.corr.as_ref())),
+        ("schedule", Cell::option(job.spec.schedule.as_ref().map(|it| from(ui, it)))),
+        ("by", Cell::option(job.spec.by.as_ref())),
     ]
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     if session.ui.format.is_human() {
         for job in &ended {
             if !session.ui.quiet {
-                session.ui.raw(format!("{} {}\n", job.id, job.status.words()).as_bytes())?;
+                session.ui.raw(format!("{} {}\n", job.id, job.state.status.words()).as_bytes())?;
             }
         }
     } else {
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
                 json: serde_json::to_value(job)?,
                 cells: vec![
                     crate::ui::Cell::new(job.id.to_string()),
-                    crate::ui::Cell::new(job.status.as_str()),
+                    crate::ui::Cell::new(job.state.status.as_str()),
                 ],
                 id: job.id.to_string(),
             })
@@ -73,12 +73,14 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         let rows: Result<Vec<_>, CliError> = ended.iter().map(row).collect();
         session.ui.list(&[("ID", false), ("STATUS", false)], &rows?)?;
     }
-    let reached = |job: &Job| args.until == Some(job.status) || job.status == JobStatus::Completed;
+    let reached = |job: &Job| {
+        args.until == Some(job.state.status) || job.state.status == JobStatus::Completed
+    };
     let missed: Vec<&Job> = ended.iter().filter(|job| !reached(job)).collect();
     Ok(match (missed.as_slice(), ended.len()) {
         ([], _) => Exit::Done,
         ([one], 1) => exit_of(one),
-        (missed, _) if missed.iter().all(|job| job.status == JobStatus::Cancelled) => {
+        (missed, _) if missed.iter().all(|job| job.state.status == JobStatus::Cancelled) => {
             Exit::Cancelled
         }
         _ => Exit::Failed,

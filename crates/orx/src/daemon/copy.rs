@@ -147,9 +147,9 @@ struct JobsRead {
 impl JobsRead {
     fn add(&mut self, export: &JobExport) {
         let job = &export.job;
-        *self.counts.entry(job.queue.clone()).or_default().slot(job.status) += 1;
+        *self.counts.entry(job.spec.queue.clone()).or_default().slot(job.state.status) += 1;
         self.jobs += 1;
-        self.dead += u64::from(job.dead.is_some() && export.dead_at.is_some());
+        self.dead += u64::from(job.state.dead.is_some() && export.dead_at.is_some());
         self.attempts += export.attempts.len() as u64;
     }
 }
@@ -331,7 +331,7 @@ impl Both<'_> {
             let Some(last) = exports.last().map(|export| export.job.id) else { break };
             let mut readable = Vec::with_capacity(exports.len());
             for export in exports {
-                match &export.job.unreadable {
+                match &export.job.state.unreadable {
                     Some(why) => copied.unreadable.job(&export.job, why.clone()),
                     None => {
                         read.add(&export);
@@ -411,7 +411,8 @@ impl Both<'_> {
         after: Option<JobId>,
     ) -> Result<(), CliError> {
         let there = self.target.store.export(after, PAGE).await.map_err(store_error)?;
-        let of = |job: &Job| (job.id, job.created_at, job.name.clone(), job.key.clone());
+        let of =
+            |job: &Job| (job.id, job.state.created_at, job.spec.name.clone(), job.spec.key.clone());
         for known in &there {
             let same = exports.iter().find(|export| export.job.id == known.job.id);
             if let Some(export) = same

@@ -83,7 +83,7 @@ impl Cluster {
     }
 
     pub(crate) fn status(&self, job: &str) -> String {
-        self.show(job).job.status.to_string()
+        self.show(job).job.state.status.to_string()
     }
 
     pub(crate) fn live_workers(&self) -> usize {

@@ -232,7 +232,9 @@ impl Monitor {
         }
         let store = &self.context.store;
         for job in store.jobs(jobs).await? {
-            let Some(origin) = job.schedule.filter(|_| job.dead == Some(DeadReason::Poison)) else {
+            let Some(origin) =
+                job.spec.schedule.filter(|_| job.state.dead == Some(DeadReason::Poison))
+            else {
                 continue;
             };
             let Some(record) = store.schedule(&origin.id).await? else { continue };
@@ -240,7 +242,7 @@ impl Monitor {
                 continue;
             }
             let Some(before) = self.run_before(&origin.id, job.id, now).await? else { continue };
-            if before.dead != Some(DeadReason::Poison) {
+            if before.state.dead != Some(DeadReason::Poison) {
                 continue;
             }
             let reason = format!("its runs {} and {} were given up as `poison`", before.id, job.id);
@@ -274,6 +276,6 @@ impl Monitor {
         let request =
             ListRequest { filter, oldest_first: false, after: Some(job), limit: RUNS_READ };
         let page = self.context.store.list(request, now.wall).await?;
-        Ok(page.rows.into_iter().find(|run| run.status.is_final()))
+        Ok(page.rows.into_iter().find(|run| run.state.status.is_final()))
     }
 }

@@ -125,7 +125,7 @@ pub(super) async fn producers(session: &Session, count: u32) -> Result<f64, CliE
     .await?;
     let ended = drained(session).await?;
     let job = session.client.wait(&last.into_inner().to_string(), None, |_| {}).await?;
-    let ended = job.finished_at.map_or(ended, |at| at.max(began));
+    let ended = job.state.finished_at.map_or(ended, |at| at.max(began));
     Ok(per_second(count / 8 * 8, ended.saturating_since(began)))
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn drain(session: &Session, count: u32) -> Result<f64, CliError
     let start = crate::clock::wall().max(due);
     let ended = drained(session).await?;
     let job = session.client.wait(&last.to_string(), None, |_| {}).await?;
-    let ended = job.finished_at.map_or(ended, |at| at.max(start));
+    let ended = job.state.finished_at.map_or(ended, |at| at.max(start));
     Ok(per_second(count, ended.saturating_since(start)))
 }
 
@@ -181,10 +181,10 @@ pub(super) async fn latency(session: &Session) -> Result<(f64, f64), CliError> {
         let answer = session.client.enqueue(noop(None)).await?;
         let job = session.client.wait(&answer.id.to_string(), None, |_| {}).await?;
         seen.push(began.elapsed().as_secs_f64() * 1_000.0);
-        if job.status != JobStatus::Completed {
-            return Err(failed(format!("a no-op job ended {}", job.status.words())));
+        if job.state.status != JobStatus::Completed {
+            return Err(failed(format!("a no-op job ended {}", job.state.status.words())));
         }
-        if let Some(started) = job.started_at {
+        if let Some(started) = job.state.started_at {
             starts.push(started.saturating_since(wall).as_secs_f64() * 1_000.0);
         }
     }

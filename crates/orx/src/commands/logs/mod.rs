@@ -172,12 +172,13 @@ pub(crate) async fn follow(
         let goes_on = super::resume("logs -f", "follows", &jobs, &session.state);
         return super::not_in_time(&session.ui, &goes_on);
     };
-    let why = super::why(job.status, job.cancel.as_ref(), job.error.as_deref());
+    let why = super::why(job.state.status, job.state.cancel.as_ref(), job.state.error.as_deref());
     let exit = exit_of(&job);
     // A command's own failure is its own to explain.
-    let own = matches!(exit, Exit::Command(code) if !matches!(code, 126 | 127)) && job.attempt < 2;
+    let own =
+        matches!(exit, Exit::Command(code) if !matches!(code, 126 | 127)) && job.state.attempt < 2;
     if !why.is_empty() && exit != Exit::Done && !own {
-        session.ui.note(&format!("{} {}: {why}", job.id, job.status.words()));
+        session.ui.note(&format!("{} {}: {why}", job.id, job.state.status.words()));
     }
     if dropped > 0 {
         session.ui.note(&format!(
