@@ -9,8 +9,10 @@
 //! - The slots bound the running attempts, and the capacity bounds everything that is held.
 //! - A job that gets no slot within [`SLOT_WAIT`] is handed back, so that priorities hold.
 
+mod effect;
 mod ended;
 mod fence;
+mod input;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +24,10 @@ use orx_model::message::{
 };
 use orx_model::{ExecutionId, Incarnation, JobId, Name, Outcome, OutcomeKind, Timestamp};
 
+pub use self::effect::Effect;
 use self::ended::EndedExecutions;
 use self::fence::Fence;
+pub use self::input::{Input, Moment};
 
 /// Attempts that take less than this on average are short: the worker then prefetches jobs.
 const SHORT: Duration = Duration::from_millis(50);
@@ -34,70 +38,6 @@ pub const SLOT_WAIT: Duration = Duration::from_millis(100);
 const PREFETCH_SLOTS: u32 = 3;
 /// Most jobs to prefetch.
 const PREFETCH_MAX: u32 = 1_000;
-
-/// One moment on two clocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    /// The wall clock, for the times that are reported.
-    pub wall: Timestamp,
-    /// The monotonic clock of the worker, from an arbitrary zero. It measures all durations.
-    pub mono: Duration,
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A message arrived in the inbox.
-    Message(Message),
-    /// A coordinator answered a heartbeat or the first registration.
-    Answered {
-        /// The number of the heartbeat; 0 for the registration.
-        heartbeat: u64,
-        /// The answer.
-        answer: HeartbeatAnswer,
-    },
-    /// A coordinator answered a later registration. It extends no lease: the registration does not list
-    /// the executions that this worker holds.
-    Registered(HeartbeatAnswer),
-    /// The runtime carried out an [`Effect::Start`].
-    Started {
-        /// Which one.
-        execution: ExecutionId,
-        /// When, on the wall clock.
-        at: Timestamp,
-    },
-    /// An attempt of the runtime has ended, for whatever reason.
-    Ended(Outcome),
-    /// The time of [`Core::hand_back_at`] has come.
-    Overdue,
-    /// The time of [`Core::unreachable_at`] has come.
-    Unreachable,
-    /// Accept no dispatch, hand back the jobs that have not started, finish the others.
-    Drain,
-    /// As [`Input::Drain`], and interrupt the running attempts.
-    Stop,
-}
-
-/// What the runtime must do.
-#[derive(Debug, Clone)]
-pub enum Effect {
-    /// Run the attempt; [`Input::Started`] and [`Input::Ended`] follow.
-    Start(Dispatch),
-    /// Stop the attempt: its job is cancelled. Its outcome is cancelled.
-    Cancel(ExecutionId),
-    /// Stop the attempt: it is no longer current. Its outcome is not reported.
-    Abandon(ExecutionId),
-    /// Stop the attempt in an orderly way: another worker gets its job. Its outcome is interrupted.
-    Interrupt(ExecutionId),
-    /// Publish to the events of each job's shard.
-    Publish(Message),
-    /// Send a heartbeat now.
-    HeartbeatNow,
-    /// Register again: the coordinator does not know this worker.
-    Register,
-    /// End this incarnation: it was fenced, and its executions are no longer its own.
-    Fenced,
-}
 
 /// A dispatched job that waits for a slot.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use orx_model::message::Message;
 
 use crate::coordinator::{Logs, Setup, bytes, chunks_in, script};
 
-fn kept(chunks: &[LogChunk]) -> u64 {
+fn stored(chunks: &[LogChunk]) -> u64 {
     chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum()
 }
 
@@ -70,7 +70,7 @@ async fn all_log_chunks_come_before_the_outcome() {
         let last_log = seen.iter().rposition(is_log).expect("a log");
         let end = seen.iter().position(is_end).expect("an end");
         assert!(last_log < end);
-        assert_eq!(kept(&coordinator.chunks(job)), 300_004);
+        assert_eq!(stored(&coordinator.chunks(job)), 300_004);
     }
 }
 
@@ -82,13 +82,13 @@ async fn a_hundred_megabytes_neither_block_nor_grow_and_dropped_bytes_are_counte
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::Succeeded { .. }), "{outcome:?}");
     let chunks = coordinator.chunks(&job);
-    assert_eq!(kept(&chunks) + dropped(&chunks), TOTAL);
-    assert!(kept(&chunks) <= LOG_HEAD_BYTES + LOG_TAIL_BYTES);
+    assert_eq!(stored(&chunks) + dropped(&chunks), TOTAL);
+    assert!(stored(&chunks) <= LOG_HEAD_BYTES + LOG_TAIL_BYTES);
     assert!(bytes(&chunks, Stream::Out).ends_with(b"\x000123456789"));
     assert!(chunks.iter().all(|chunk| chunk.bytes.len() <= LOG_CHUNK_BYTES));
     let first_mark = chunks.iter().position(|chunk| chunk.dropped_bytes > 0).expect("a mark");
     assert_eq!(
-        kept(&chunks[..first_mark]),
+        stored(&chunks[..first_mark]),
         LOG_HEAD_BYTES,
         "the mark stands where bytes are left out"
     );
@@ -126,11 +126,11 @@ async fn a_chunk_accepted_without_confirmation_costs_no_later_line() {
     let coordinator = setup.start().await;
     let job = script("echo one; sleep 1; echo two");
     coordinator.run(&job).await;
-    let mut kept = BTreeMap::new();
+    let mut stored = BTreeMap::new();
     for chunk in coordinator.chunks(&job) {
-        kept.entry(chunk.seq).or_insert(chunk.bytes);
+        stored.entry(chunk.seq).or_insert(chunk.bytes);
     }
-    let text = String::from_utf8(kept.into_values().flatten().collect()).expect("UTF-8");
+    let text = String::from_utf8(stored.into_values().flatten().collect()).expect("UTF-8");
     assert_eq!(text, "one\ntwo\n");
 }
 
@@ -153,9 +153,9 @@ async fn no_bytes_of_a_script_uncounted(each: Duration, text: &str) {
     // An outcome does not wait long for a log: chunks in flight come after it.
     let counted = |messages: &[Message]| {
         let chunks = chunks_in(messages, job.execution);
-        let counted = kept(&chunks) + dropped(&chunks);
+        let counted = stored(&chunks) + dropped(&chunks);
         assert!(counted <= 60_000, "{counted} bytes of 60,000");
         (counted == 60_000).then_some(())
     };
-    coordinator.until("each byte, kept or counted", counted).await;
+    coordinator.until("each byte, stored or counted", counted).await;
 }
