@@ -9,7 +9,7 @@ use orx_model::Name;
 use orx_model::time::{TimeStyle, parse_duration};
 use orx_schedule::Zone;
 
-use crate::ui::{Format, When};
+use crate::ui::{ColorChoice, Format};
 use crate::{commands, config, daemon, zones};
 
 /// Accept jobs, keep them safe, run them, watch them
@@ -48,7 +48,7 @@ pub(crate) struct Global {
     pub(crate) no_header: bool,
     /// Colours
     #[arg(long, global = true, value_enum, value_name = "WHEN")]
-    pub(crate) color: Option<When>,
+    pub(crate) color: Option<ColorChoice>,
     /// Only data and errors
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
@@ -72,13 +72,13 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopLevelCommand {
-    Enqueue(Box<commands::enqueue::Args>),
-    Run(Box<commands::run::Args>),
-    Jobs(commands::jobs::Args),
-    Show(commands::show::Args),
+    Enqueue(Box<commands::enqueue::EnqueueArgs>),
+    Run(Box<commands::run::RunArgs>),
+    Jobs(commands::jobs::JobsArgs),
+    Show(commands::show::ShowArgs),
     Result(commands::show::ResultArgs),
-    Logs(commands::logs::Args),
-    Wait(commands::wait::Args),
+    Logs(commands::logs::LogsArgs),
+    Wait(commands::wait::WaitArgs),
     Cancel(commands::change::CancelArgs),
     Retry(commands::change::RetryArgs),
     #[command(subcommand)]
@@ -104,7 +104,7 @@ pub(crate) enum TopLevelCommand {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigSubcommand),
-    Bench(commands::bench::Args),
+    Bench(commands::bench::BenchArgs),
     /// Print a completion script
     Completions {
         /// bash, zsh, fish, elvish or powershell

@@ -1,5 +1,6 @@
-//! Finding the server: named by flag, environment or context, else the local one by its address
-//! file; and starting one where a command needs it and there is none.
+//! Finds the server: the one that a flag, an environment variable or a context names, else the
+//! local one, through its address file. Starts a local server where a command needs one and none
+//! runs.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,44 +19,46 @@ use crate::error::{CliError, Exit};
 use crate::state::{StateDir, read_token};
 use crate::ui::Ui;
 
-const START_WITHIN: Duration = Duration::from_secs(20);
-/// A server that stops lets what it runs end first, but not for longer.
-const ENDS_WITHIN: Duration = Duration::from_secs(90);
+/// A server that was started in the background must answer within this.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// A stopping server gives its running jobs their grace; it ends within this at the latest.
+const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// All the authorities of a system are some hundred thousand bytes.
+/// Limit for a file of certificate authorities. A system's whole set has some hundred thousand
+/// bytes.
 const CA_BYTES: u64 = 4 * 1024 * 1024;
 
-/// When a command starts a server where there is none.
+/// Whether a command may start a server where none runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     Never,
-    /// Where a store is: there is something to look at.
+    /// Only if the state folder holds a store, so that there is something to show.
     WithStore,
     Always,
 }
 
 pub(crate) struct Locator {
     state: StateDir,
-    /// Servers named by the caller, tried in turn; none for the local one.
+    /// Servers that the caller names, tried in turn. Empty: the local server is used.
     urls: Vec<ServerUrl>,
-    /// How many were asked for: each time the next of them is answered, around and around.
-    turn: AtomicUsize,
-    /// Of the servers named.
+    /// Counts the calls of `endpoint`: each call returns the next URL, round robin.
+    next_url: AtomicUsize,
+    /// How the servers in `urls` are verified.
     trust: Trust,
     ca_file: Option<PathBuf>,
-    /// Of the local server, as its address file told last.
+    /// How the local server is verified, according to its address file when last read.
     local_trust: Mutex<Trust>,
     token: Option<String>,
     read_only: bool,
     start: Start,
-    /// To give to a server that is started.
+    /// Passed on to a server that is started here.
     config_file: Option<PathBuf>,
     ui: Option<Ui>,
-    /// The server that was found here was started by a person or a service manager, or was told to
-    /// end by one: once it is gone it is theirs to start another, and not ours to take its place.
-    theirs: AtomicBool,
-    /// A server was found on the state folder, alive.
-    found: AtomicBool,
+    /// A person or a service manager started the server that was found, or ordered its stop. Only
+    /// they start the next one; this process does not.
+    externally_managed: AtomicBool,
+    /// A live server was found on the state folder.
+    server_was_found: AtomicBool,
 }
 
 impl Locator {
@@ -85,7 +88,7 @@ impl Locator {
         Ok(Self {
             state: config.state_dir()?,
             urls,
-            turn: AtomicUsize::new(0),
+            next_url: AtomicUsize::new(0),
             trust,
             ca_file,
             local_trust: Mutex::default(),
@@ -94,18 +97,19 @@ impl Locator {
             start,
             config_file: config.file.as_ref().map(|file| file.path.clone()),
             ui,
-            theirs: AtomicBool::new(false),
-            found: AtomicBool::new(false),
+            externally_managed: AtomicBool::new(false),
+            server_was_found: AtomicBool::new(false),
         })
     }
 
     fn local_token(&self) -> Result<Option<String>, ClientError> {
-        // Asking again does not help, as it does where a server is not there yet.
+        // A `Problem` is final: unlike a server that is not up yet, a bad token file does not get
+        // better by retrying.
         self.state.token().map_err(|error| Problem::new(Code::Unauthenticated, error).into())
     }
 
-    fn local(&self) -> Result<Option<Local>, ClientError> {
-        // Asking again does not help here either.
+    fn local(&self) -> Result<Option<LocalServer>, ClientError> {
+        // Final as well, see `local_token`.
         self.state.check().map_err(|error| match error.exit {
             Exit::NoServer => ClientError::NoServer {
                 message: error.message,
@@ -119,9 +123,9 @@ impl Locator {
             }
         })?;
         let Some(address) = self.state.address() else { return Ok(None) };
-        self.found.store(true, Ordering::Relaxed);
+        self.server_was_found.store(true, Ordering::Relaxed);
         if !address.background {
-            self.theirs.store(true, Ordering::Relaxed);
+            self.externally_managed.store(true, Ordering::Relaxed);
         }
         let token = match &self.token {
             Some(token) => Some(token.clone()),
@@ -130,20 +134,19 @@ impl Locator {
         let trust = local_trust(address.certificate.as_deref());
         *self.local_trust.lock() = trust;
         let endpoint = Endpoint { url: address.url, token };
-        Ok(Some(Local { endpoint, stopping: address.stopping }))
+        Ok(Some(LocalServer { endpoint, stopping: address.stopping }))
     }
 
-    fn nobody_there(&self) -> ClientError {
+    fn no_local_server(&self) -> ClientError {
         let folder = self.state.path().display();
         let empty = self.start == Start::WithStore && !self.state.file("orx.db").exists();
         match empty {
             true => ClientError::NoServer {
                 message: format!(
-                    "no server runs on the state folder `{folder}`, and there is no store in it: \
-                     there is nothing to look at yet"
+                    "no server runs on the state folder `{folder}`, which holds no jobs yet"
                 ),
                 cause: None,
-                hint: Some("`orx run` and `orx enqueue` start one".to_owned()),
+                hint: Some("`orx run` and `orx enqueue` start a server".to_owned()),
             },
             false => {
                 ClientError::no_server(format!("no server runs on the state folder `{folder}`"))
@@ -151,9 +154,8 @@ impl Locator {
         }
     }
 
-    /// A server may be started, and is there something to start it for.
-    fn starts(&self) -> bool {
-        !self.theirs.load(Ordering::Relaxed)
+    fn may_start(&self) -> bool {
+        !self.externally_managed.load(Ordering::Relaxed)
             && match self.start {
                 Start::Never => false,
                 Start::WithStore => self.state.file("orx.db").exists(),
@@ -161,6 +163,7 @@ impl Locator {
             }
     }
 
+    /// Starts a server in the background, or waits for one that another process starts or stops.
     async fn start(&self) -> Result<Endpoint, ClientError> {
         let folder = self.state.path().display();
         let failed = |message: String, cause: String, hint: &str| ClientError::NoServer {
@@ -168,56 +171,55 @@ impl Locator {
             cause: Some(cause).filter(|cause| !cause.is_empty()),
             hint: Some(hint.to_owned()),
         };
-        let elsewhere = "name another with `ORX_STATE`, or a server with `--url`";
+        let other_server = "`ORX_STATE` names another folder, `--url` another server";
         self.state.create().map_err(|error| {
-            let message = format!("could not make the state folder `{folder}`");
-            failed(message, error.to_string(), elsewhere)
+            let message = format!("could not create the state folder `{folder}`");
+            failed(message, error.to_string(), other_server)
         })?;
-        let unable = |error: std::io::Error| {
+        let not_spawned = |error: std::io::Error| {
             let message = format!("could not start a server in the background on `{folder}`");
-            failed(message, error.to_string(), elsewhere)
+            failed(message, error.to_string(), other_server)
         };
-        let in_sight = "`orx daemon server` starts one in the foreground, which says more";
+        let foreground = "`orx daemon server` starts one in the foreground and shows its whole log";
         let config = self.config_file.as_deref();
-        let mut started: Option<background::Started> = None;
+        let mut started: Option<background::BackgroundServer> = None;
         let (mut since, mut pause) = (Instant::now(), Duration::from_millis(2));
         let began = since;
         let mut noted = false;
         loop {
             match self.local()? {
                 Some(found) if !found.stopping => return Ok(found.endpoint),
-                Some(found) if began.elapsed() > ENDS_WITHIN => return Ok(found.endpoint),
+                Some(found) if began.elapsed() > STOP_TIMEOUT => return Ok(found.endpoint),
                 Some(_) => {
                     if let Some(ui) = self.ui.as_ref().filter(|_| !noted) {
-                        ui.note(
-                            "the server is stopping: waiting for its end to start the next one",
-                        );
+                        ui.note("the server is stopping; the next one starts when it has ended");
                     }
                     noted = true;
                     since = Instant::now();
                 }
                 None if started.is_none() => {
-                    started = Some(background::start(&self.state, config).map_err(unable)?);
+                    started = Some(background::start(&self.state, config).map_err(not_spawned)?);
                 }
                 None => {}
             }
-            if let Some(own) = &mut started
-                && let Ok(Some(status)) = own.child.try_wait()
+            if let Some(server) = &mut started
+                && let Ok(Some(status)) = server.child.try_wait()
             {
-                // Of two servers that start at once one finds the folder held. This command then waits
-                // for the other, or starts the next one if that has ended again.
+                // Of two servers that start at the same time, one finds the folder held and ends with a
+                // conflict. Wait for the other, or start the next one if that has ended again.
                 if status.code() != Some(i32::from(Exit::Conflict.code())) {
-                    let message = "the server in the background ended at once".to_owned();
-                    return Err(failed(message, own.log(), in_sight));
+                    let message = "the background server ended right after its start".to_owned();
+                    return Err(failed(message, server.log(), foreground));
                 }
                 if !self.state.is_held() {
                     started = None;
                 }
             }
-            if since.elapsed() > START_WITHIN {
-                let message = "the server in the background is not ready".to_owned();
-                let log = started.map(|own| own.log()).unwrap_or_default();
-                return Err(failed(message, log, in_sight));
+            if since.elapsed() > START_TIMEOUT {
+                let waited = START_TIMEOUT.as_secs();
+                let message = format!("the background server was not ready within {waited} s");
+                let log = started.map(|server| server.log()).unwrap_or_default();
+                return Err(failed(message, log, foreground));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(Duration::from_millis(50));
@@ -226,24 +228,25 @@ impl Locator {
 }
 
 /// The server on the state folder.
-struct Local {
+struct LocalServer {
     endpoint: Endpoint,
     stopping: bool,
 }
 
-/// Where a worker's coordinators are, and what it shows them.
+/// A worker's coordinators, and the credentials for them.
 pub(crate) struct Coordinators {
     pub(crate) urls: Vec<String>,
     pub(crate) token: String,
-    /// `None`: none of them speaks TLS.
+    /// `None` if no URL is `https`.
     pub(crate) trust: Option<Trust>,
 }
 
 impl Locator {
-    /// As the worker's own configuration names them, else the server that a command would find.
+    /// The coordinators of the worker's own configuration, else the server that a command would
+    /// find.
     ///
     /// # Errors
-    /// There is none, or no token for it.
+    /// No coordinator is configured and no local server runs, or there is no token for it.
     pub(crate) fn for_worker(&self, worker: &WorkerConfig) -> Result<Coordinators, CliError> {
         let mut trust = Trust::System;
         let urls = if worker.coordinators.is_empty() {
@@ -259,8 +262,9 @@ impl Locator {
                 found.push(address.url);
             }
             if found.is_empty() {
+                let folder = self.state.path().display();
                 return Err(CliError::new(Exit::NoServer, "no_server", "no coordinator is named")
-                    .cause(format!("none runs on `{}`", self.state.path().display()))
+                    .cause(format!("no server runs on the state folder `{folder}` either"))
                     .hint(
                         "`--coordinator URL` names one; `orx daemon coordinator` starts one here",
                     ));
@@ -281,7 +285,7 @@ impl Locator {
         }
         let trust = parsed.iter().any(ServerUrl::is_https).then_some(trust);
         let not_allowed = |error: String| CliError::new(Exit::NotAllowed, "token", error);
-        let of_file = if worker.token_file.as_os_str().is_empty() {
+        let from_file = if worker.token_file.as_os_str().is_empty() {
             None
         } else {
             let path = &*worker.token_file;
@@ -289,7 +293,7 @@ impl Locator {
             let token = read_token(path).map_err(not_allowed)?;
             Some(token.ok_or_else(|| not_allowed(format!("there is no token file `{shown}`")))?)
         };
-        let token = match (of_file, &self.token) {
+        let token = match (from_file, &self.token) {
             (Some(token), _) => Some(token),
             (None, Some(token)) => Some(token.clone()),
             (None, None) if parsed.iter().all(ServerUrl::is_loopback) => {
@@ -299,25 +303,31 @@ impl Locator {
         };
         let token = token.ok_or_else(|| {
             not_allowed("there is no token for the coordinators".to_owned()).hint(
-                "`--token-file FILE` names one with the scope `worker`, or `ORX_TOKEN` is one",
+                "`--token-file FILE` names a file with a token of the scope `worker`; \
+                 `ORX_TOKEN` may hold it instead",
             )
         })?;
         Ok(Coordinators { urls, token, trust })
     }
 }
 
-/// As the address file of the local server tells it.
+/// Trust in the certificate that the local server's address file contains.
 fn local_trust(certificate: Option<&str>) -> Trust {
     let der =
         certificate.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
     der.map_or(Trust::System, |der| Trust::Certificate(der.into()))
 }
 
+/// Reads a PEM file of certificate authorities.
+///
+/// # Errors
+/// The file cannot be read, or holds no usable certificate.
 pub(crate) fn authorities(path: &Path) -> Result<Trust, CliError> {
     let wrong = |cause: String| {
-        CliError::usage(format!("could not use the authorities in `{}`", path.display()))
+        let shown = path.display();
+        CliError::usage(format!("could not use the certificate authorities in `{shown}`"))
             .cause(cause)
-            .hint("`ca_file`, or `ORX_CA_FILE`, names a file of certificates in PEM")
+            .hint("`ca_file` of a context, or `ORX_CA_FILE`, must name a file of PEM certificates")
     };
     let mut pem = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(CA_BYTES).read_to_end(&mut pem));
@@ -329,11 +339,11 @@ pub(crate) fn authorities(path: &Path) -> Result<Trust, CliError> {
 impl Locate for Locator {
     async fn endpoint(&self) -> Result<Endpoint, ClientError> {
         if !self.urls.is_empty() {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.urls.len();
-            let url = &self.urls[turn];
+            let next = self.next_url.fetch_add(1, Ordering::Relaxed) % self.urls.len();
+            let url = &self.urls[next];
             let token = match &self.token {
                 Some(token) => Some(token.clone()),
-                // The local token is shown to nobody elsewhere.
+                // The local token never leaves this machine.
                 None if url.is_loopback() => self.local_token()?,
                 None => None,
             };
@@ -341,24 +351,24 @@ impl Locate for Locator {
         }
         let found = self.local()?;
         match found {
-            // One that ends takes no new work where another can be started after it.
-            Some(found) if !found.stopping || !self.starts() => Ok(found.endpoint),
-            _ if self.starts() => {
+            // A stopping server is used only where no other can be started after it.
+            Some(found) if !found.stopping || !self.may_start() => Ok(found.endpoint),
+            _ if self.may_start() => {
                 // One start at a time in this process.
                 static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-                let _one = STARTING.lock().await;
+                let _guard = STARTING.lock().await;
                 self.start().await
             }
-            _ => Err(self.nobody_there()),
+            _ => Err(self.no_local_server()),
         }
     }
 
     fn expects_return(&self) -> bool {
-        self.found.load(Ordering::Relaxed)
+        self.server_was_found.load(Ordering::Relaxed)
     }
 
     fn server_stops(&self) {
-        self.theirs.store(true, Ordering::Relaxed);
+        self.externally_managed.store(true, Ordering::Relaxed);
     }
 
     fn candidates(&self) -> usize {

@@ -1,13 +1,14 @@
-//! What goes wrong, in words for people and codes for scripts.
+//! Errors of commands: a message, cause and hint for people, an exit code for scripts.
 
 use orx_client::ClientError;
 use orx_model::{Code, Problem};
 
-/// How a command ends. Part of the interface: never renumbered.
+/// How a command ends. The codes are part of the interface: they are never renumbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done,
-    /// The awaited job failed, timed out or is dead; or something was found.
+    /// The awaited job failed, timed out or is a dead letter; or a check such as `diff` or `lint`
+    /// found something.
     Failed,
     Usage,
     NotFound,
@@ -15,20 +16,21 @@ pub(crate) enum Exit {
     NotAllowed,
     /// The awaited job was cancelled.
     Cancelled,
-    /// Done in part.
+    /// Some of the work was done, the rest was not.
     Partial,
     NoServer,
     TryLater,
-    /// The time to wait is over, or that of a command.
+    /// `--timeout` has passed, or the job's command ran past its own timeout.
     TimedOut,
-    /// Of a server that a command started in the background, for that command alone: its store has
-    /// moved, is newer, or cannot be served for another reason that a second start does not change.
+    /// A background server cannot serve its store, and a second start would not change that: the
+    /// store has moved, or a newer version wrote it. Only the command that started the server sees
+    /// this code.
     StoreRefused,
-    /// `run` itself failed.
+    /// `orx run` itself failed, not its command.
     RunFailed,
-    /// By the signal of this number.
+    /// A signal of this number ended the command.
     Interrupted(i32),
-    /// The code of a job's command.
+    /// The job's command ended with this code.
     Command(u8),
 }
 
@@ -57,25 +59,26 @@ impl Exit {
 
 /// The table of `orx help exit-codes` and of every man page.
 pub(crate) const EXIT_CODES: &str = "  0    done
-  1    the awaited job failed, timed out or is dead
+  1    the awaited job failed, timed out or is a dead letter; `diff` or `lint`
+       found something; or another error
   2    usage: a flag, an argument or the configuration is wrong
   3    not found
   4    conflict: the state, or a key used before, does not allow it
-  5    not allowed: no token, a wrong one, or one without the scope
+  5    not allowed: the token is missing, wrong, or lacks the scope
   6    the awaited job was cancelled
-  7    done in part
+  7    done in part: some of the jobs or lines were refused
   69   no server was reached
-  75   try later
-  124  --timeout has passed, or a command ran past its --job-timeout
+  75   try again later
+  124  --timeout has passed, or the command ran past its --job-timeout
   125  `orx run` itself failed, or its job was lost and must not run twice
   126  the worker cannot execute the command
   127  the worker cannot find the command
-  129  interrupted by SIGHUP, as of a terminal that closes
-  130  interrupted by SIGINT, as of Ctrl-C
+  129  interrupted by SIGHUP, as when a terminal closes
+  130  interrupted by SIGINT, as with Ctrl-C
   143  interrupted by SIGTERM
-`orx run`, and `--wait` for one command, end with the command's own code, or
-128 and the number of the signal that ended it. `orx run` whose output nobody
-reads any more (`| head`) cancels its job and ends with 0.
+`orx run`, and `--wait` for a single command, end with the command's own code,
+or with 128 plus the number of the signal that ended it. If the reader of its
+output goes away (`| head`), `orx run` cancels its job and ends with 0.
 ";
 
 const CLOSED_PIPE: &str = "closed_pipe";
@@ -91,7 +94,7 @@ pub(crate) struct CliError {
     /// What to do next.
     pub(crate) hint: Option<String>,
     pub(crate) request_id: Option<String>,
-    /// Names that were perhaps meant.
+    /// Names close to a misspelt one.
     pub(crate) next: Vec<String>,
 }
 
@@ -112,7 +115,7 @@ impl CliError {
         Self::new(Exit::Usage, "usage", message)
     }
 
-    /// Nobody reads the output any more.
+    /// Standard output is a pipe whose reader has gone.
     #[must_use]
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.code == CLOSED_PIPE
@@ -181,7 +184,7 @@ impl From<ClientError> for CliError {
             ClientError::UnexpectedAnswer { cause, .. } => {
                 Self::new(Exit::NoServer, "strange_answer", message)
                     .cause(cause)
-                    .hint("is it an orx server, and of a like version?")
+                    .hint("check that this is the address of an orx server, and compare versions")
             }
             ClientError::NoServer { cause, hint, .. } => Self {
                 cause,
@@ -193,13 +196,14 @@ impl From<ClientError> for CliError {
     }
 }
 
-/// Output that nobody reads any more ends the command quietly; any other trouble is said.
+/// A closed output pipe ends the command without a message; any other I/O error is reported.
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::new(Exit::Done, CLOSED_PIPE, "");
         }
-        Self::new(Exit::Failed, "io", "could not read or write").cause(error.to_string())
+        Self::new(Exit::Failed, "io", "could not read or write a file or stream")
+            .cause(error.to_string())
     }
 }
 

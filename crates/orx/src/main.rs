@@ -146,7 +146,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> {
 
 fn run_daemon(daemon: DaemonSubcommand, config: Config) -> Result<(), CliError> {
     // Jobs inherit no descriptor that this daemon has inherited itself.
-    background::keep_descriptors_here();
+    background::close_inherited_descriptors_on_exec();
     match daemon {
         DaemonSubcommand::Server { exit_when_idle, background, node, .. } => {
             if background {
@@ -217,14 +217,14 @@ fn client_command(
             TopLevelCommand::Show(args) => commands::show::run(args, &session).await,
             TopLevelCommand::Result(args) => commands::show::result(args, &session).await,
             TopLevelCommand::Logs(args) => {
-                let resume = args.resume(&session.state);
+                let resume_note = args.resume_note(&session.state);
                 let run = commands::logs::run(args, &session);
-                interruptible(&session.ui, resume, run).await
+                interruptible(&session.ui, resume_note, run).await
             }
             TopLevelCommand::Wait(args) => {
-                let resume = Some(args.resume(&session.state));
+                let resume_note = Some(args.resume_note(&session.state));
                 let run = commands::wait::run(args, &session);
-                interruptible(&session.ui, resume, run).await
+                interruptible(&session.ui, resume_note, run).await
             }
             TopLevelCommand::Cancel(args) => commands::change::cancel(args, &session).await,
             TopLevelCommand::Retry(args) => commands::change::retry(args, &session).await,

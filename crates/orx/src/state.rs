@@ -1,8 +1,11 @@
-//! The state folder of one machine: what the server keeps there, and how clients find it.
+//! The state folder of a machine: files of the server, and how clients find the server.
 //!
-//! `orx.db` the store · `server.lock` held by the server while it lives · `server.json` where it
-//! listens · `token` the first admin token · `server.log` of a server started in the background ·
-//! `last.json` the newest job of this user.
+//! - `orx.db`: the SQLite store
+//! - `server.lock`: locked by the server for as long as its process lives
+//! - `server.json`: the server's address
+//! - `token`: the first admin token
+//! - `server.log`: log of a server that was started in the background
+//! - `last.json`: the job that `@last` stands for
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,46 +18,51 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Exit};
 
-const ELSEWHERE: &str = "name another with `ORX_STATE`";
-/// Files read whole are no larger.
-const SMALL: u64 = 64 * 1024;
+const OTHER_FOLDER: &str = "name another folder with `ORX_STATE`";
+/// Read limit for the folder's small files.
+const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
+/// Path of a state folder; the folder need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StateDir(PathBuf);
 
-/// Where a server listens.
+/// Content of `server.json`: where a server listens, and which server it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Address {
     pub(crate) v: u32,
     pub(crate) url: String,
-    /// With `https`: the server's own certificate, DER in base64. Clients on this machine believe
-    /// it, whatever name it is for: who may write this file is the server's own user.
+    /// With `https`: the server's own certificate, DER in base64. Clients on this machine trust it
+    /// whatever name it is for, because only the server's own user can write this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<String>,
     pub(crate) pid: u32,
     pub(crate) version: String,
     pub(crate) node: Incarnation,
     pub(crate) started_at: Timestamp,
-    /// Started by a command that needed one, not by a person or a service manager.
+    /// A command started it in the background, not a person or a service manager.
     pub(crate) background: bool,
-    /// It was told to end, and lets what it runs end first.
+    /// It is stopping: it takes no new work, and its running jobs have their grace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) stopping: bool,
 }
 
+/// Content of `last.json`.
 #[derive(Serialize, Deserialize)]
-struct Last {
+struct LastJob {
     job: JobId,
 }
 
-/// Held while the server lives; the system frees it however the process ends.
+/// The lock on `server.lock`. The kernel releases it however the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl StateDir {
-    /// A folder that need not be there yet; a relative path is one of the working directory.
+    /// The folder at `path`, which need not exist. A relative path starts at the working directory.
+    ///
+    /// # Errors
+    /// The working directory has no path.
     pub(crate) fn at(path: &Path) -> Result<Self, String> {
         std::path::absolute(path).map(Self).map_err(|error| error.to_string())
     }
@@ -69,42 +77,45 @@ impl StateDir {
         self.0.join(name)
     }
 
-    /// Makes the folder, for its owner only, if it is not there.
+    /// Creates the folder with mode 0700 if it does not exist.
     pub(crate) fn create(&self) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
     }
 
-    /// That the folder can be looked at; also where there is none yet.
+    /// Checks that the folder can be read. A folder that does not exist is fine.
     ///
     /// # Errors
-    /// Of one that may not be read nobody knows whether a server holds it.
+    /// It cannot be read: then nobody can tell whether a server holds it.
     pub(crate) fn check_readable(&self) -> Result<(), CliError> {
         let shown = self.0.display();
-        let unread = |error: io::Error| {
+        let unreadable = |error: io::Error| {
             let exit = match error.kind() {
                 io::ErrorKind::PermissionDenied => Exit::NotAllowed,
                 _ => Exit::NoServer,
             };
             CliError::new(exit, "state", format!("cannot read the state folder `{shown}`"))
                 .cause(error.to_string())
-                .hint(ELSEWHERE)
+                .hint(OTHER_FOLDER)
         };
         match fs::metadata(&self.0) {
-            Ok(meta) if !meta.is_dir() => return Err(unread(io::ErrorKind::NotADirectory.into())),
+            Ok(meta) if !meta.is_dir() => {
+                return Err(unreadable(io::ErrorKind::NotADirectory.into()));
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unread(error)),
+            Err(error) => return Err(unreadable(error)),
         }
         match File::open(self.file("server.lock")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unread(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unreadable(error)),
             _ => Ok(()),
         }
     }
 
-    /// That the folder is this user's alone to write, and can be read; also where there is none yet.
+    /// Checks that the folder can be read, and that only this user can write to it. A folder that
+    /// does not exist is fine.
     ///
     /// # Errors
-    /// Whoever else may write to it could put another server's address there.
+    /// Another user owns it or may write to it, and could put another server's address there.
     pub(crate) fn check(&self) -> Result<(), CliError> {
         self.check_readable()?;
         let shown = self.0.display();
@@ -113,21 +124,21 @@ impl StateDir {
         if meta.uid() != own {
             let message = format!("the state folder `{shown}` belongs to another user");
             return Err(CliError::new(Exit::NotAllowed, "state", message)
-                .cause(format!("its owner has the id {}, this process {own}", meta.uid()))
-                .hint(format!("run as its owner, `chown` it, or {ELSEWHERE}")));
+                .cause(format!("its owner has the uid {}, this process {own}", meta.uid()))
+                .hint(format!("run as its owner, `chown` it, or {OTHER_FOLDER}")));
         }
         if mode & 0o022 != 0 {
-            let message = format!("others may write to the state folder `{shown}`");
+            let message = format!("other users may write to the state folder `{shown}`");
             return Err(CliError::new(Exit::NotAllowed, "state", message)
                 .cause(format!(
-                    "its mode is {mode:04o}: they could have their own server found there"
+                    "its mode is {mode:04o}: they could direct clients to a server of their own"
                 ))
-                .hint(format!("`chmod go-w {shown}`, or {ELSEWHERE}")));
+                .hint(format!("`chmod go-w {shown}`, or {OTHER_FOLDER}")));
         }
         Ok(())
     }
 
-    /// `None` where another process holds it.
+    /// Locks `server.lock`. `None` if another process holds the lock.
     pub(crate) fn try_lock(&self) -> io::Result<Option<Lock>> {
         let file = OpenOptions::new()
             .create(true)
@@ -142,8 +153,8 @@ impl StateDir {
         }
     }
 
-    /// A server holds the folder. The look takes the lock for a moment, which a server that starts
-    /// at that moment waits out.
+    /// Whether a server holds the folder. The check takes a shared lock for a moment; a server that
+    /// starts at that moment retries.
     #[must_use]
     pub(crate) fn is_held(&self) -> bool {
         let Ok(file) = File::open(self.file("server.lock")) else { return false };
@@ -153,7 +164,7 @@ impl StateDir {
         )
     }
 
-    /// Where the living server listens; a file left by a dead one is known by the free lock.
+    /// Address of the live server. If the lock is free, the file is stale and the answer is `None`.
     #[must_use]
     pub(crate) fn address(&self) -> Option<Address> {
         let text = self.read_small("server.json").ok()?;
@@ -161,8 +172,9 @@ impl StateDir {
         self.is_held().then_some(address)
     }
 
-    /// This process is the server that holds the folder: it has a file of it open. A number alone
-    /// may be another's by now, or be of another container that sees the same folder.
+    /// Whether process `pid` is the server that holds the folder: it has a file of the folder open.
+    /// The pid alone proves nothing: the kernel may have reused it, or it may belong to another
+    /// container that shares the folder.
     #[must_use]
     pub(crate) fn is_held_by(&self, pid: u32) -> bool {
         let identity = |path: PathBuf| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
@@ -178,7 +190,7 @@ impl StateDir {
     }
 
     pub(crate) fn remove_address(&self) {
-        // A file that stays is known as stale by the free lock.
+        // If this fails, the free lock shows that the file is stale.
         let _ = fs::remove_file(self.file("server.json"));
     }
 
@@ -186,31 +198,32 @@ impl StateDir {
         self.replace("token", &format!("{token}\n"))
     }
 
-    /// `None` where there is no token file.
+    /// The local admin token; `None` if there is no token file.
     pub(crate) fn token(&self) -> Result<Option<String>, String> {
         read_token(&self.file("token"))
     }
 
     pub(crate) fn remember_last(&self, job: JobId) {
-        // A convenience: `@last` is the one before, if it cannot be kept.
-        if let Ok(text) = serde_json::to_string(&Last { job }) {
+        // `@last` is a convenience: if the write fails, it stands for the job before.
+        if let Ok(text) = serde_json::to_string(&LastJob { job }) {
             let _ = self.replace("last.json", &text);
         }
     }
 
+    /// The job that `@last` stands for.
     #[must_use]
     pub(crate) fn last(&self) -> Option<JobId> {
-        let last: Last = serde_json::from_str(&self.read_small("last.json").ok()?).ok()?;
+        let last: LastJob = serde_json::from_str(&self.read_small("last.json").ok()?).ok()?;
         Some(last.job)
     }
 
     fn read_small(&self, name: &str) -> io::Result<String> {
         let mut text = String::new();
-        File::open(self.file(name))?.take(SMALL).read_to_string(&mut text)?;
+        File::open(self.file(name))?.take(SMALL_FILE_BYTES).read_to_string(&mut text)?;
         Ok(text)
     }
 
-    /// Whole or not at all, and for the owner only.
+    /// Writes a file atomically, with mode 0600.
     fn replace(&self, name: &str, text: &str) -> io::Result<()> {
         let part = self.file(&format!(".{name}.{}", std::process::id()));
         let written = || {
@@ -232,7 +245,10 @@ impl StateDir {
     }
 }
 
-/// A token is for its owner's eyes: a file that others can read is refused.
+/// Reads a token file; `None` if it does not exist.
+///
+/// # Errors
+/// The file cannot be read, or other users may read it.
 pub(crate) fn read_token(path: &Path) -> Result<Option<String>, String> {
     let shown = path.display();
     let file = match File::open(path) {
@@ -243,11 +259,11 @@ pub(crate) fn read_token(path: &Path) -> Result<Option<String>, String> {
     let mode = file.metadata().map(|meta| meta.mode()).unwrap_or(0);
     if mode & 0o077 != 0 {
         return Err(format!(
-            "the token file `{shown}` can be read by others: `chmod 600` it, or make a new token"
+            "other users can read the token file `{shown}`: `chmod 600` it, or create a new token"
         ));
     }
     let mut text = String::new();
-    file.take(SMALL)
+    file.take(SMALL_FILE_BYTES)
         .read_to_string(&mut text)
         .map_err(|error| format!("could not read the token file `{shown}`: {error}"))?;
     Ok(Some(text.trim().to_owned()))

@@ -1,5 +1,5 @@
-//! What commands print: one report behind every format. Data goes to stdout, talk to stderr; no
-//! byte of what jobs or servers send reaches a terminal as a control code.
+//! Prints the reports of commands, in every format. Data goes to stdout, notes and errors to
+//! stderr. No byte that a job or a server sent reaches a terminal as a control code.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::error::CliError;
 
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     Table,
@@ -29,20 +30,22 @@ impl Format {
         matches!(self, Self::Json | Self::Jsonl)
     }
 
+    /// A format for people, not for programs.
     #[must_use]
     pub(crate) fn is_human(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
 }
 
+/// Value of `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum When {
+pub(crate) enum ColorChoice {
     Auto,
     Always,
     Never,
 }
 
-/// How to print, decided once.
+/// How to print: decided once, from flags, environment and configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Ui {
     pub(crate) format: Format,
@@ -56,14 +59,14 @@ pub(crate) struct Ui {
     pub(crate) quiet: bool,
     pub(crate) no_input: bool,
     pub(crate) time: Option<TimeStyle>,
-    /// Of the times that are written and read, or why it is not known.
+    /// Zone of the times that the user types and reads, or why it could not be determined.
     pub(crate) zone: Result<Zone, CliError>,
 }
 
-/// Rows that human formats print unasked.
+/// Rows that human formats print without `--all`.
 pub(crate) const HUMAN_ROWS: usize = 50;
 
-/// A cell of a table: text, and how it looks with colours.
+/// A cell of a table: its text, and the SGR parameters that colour it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {
     text: String,
@@ -80,37 +83,41 @@ impl Cell {
     }
 }
 
-/// A line of a list: its value for machines, its cells for people, its id.
+/// A row of a list: JSON for programs, cells for people, and the id for `-o id`.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct ListRow {
     pub(crate) json: Value,
     pub(crate) cells: Vec<Cell>,
     pub(crate) id: String,
 }
 
-/// A column: its name, and whether only `wide` shows it.
+/// A column: its name, and `true` if only `wide` shows it.
 pub(crate) type Column = (&'static str, bool);
 
 impl Ui {
-    /// For times that are read.
+    /// Zone for parsing times.
+    ///
+    /// # Errors
+    /// The machine's zone could not be determined, and no flag names one.
     pub(crate) fn zone(&self) -> Result<&Zone, CliError> {
         self.zone.as_ref().map_err(Clone::clone)
     }
 
-    /// For times that are shown, with their offset beside them.
+    /// Zone for printing times; UTC if it could not be determined. The offset is always printed.
     pub(crate) fn shown_zone(&self) -> &Zone {
         const UTC: &Zone = &Zone::Utc;
         self.zone.as_ref().unwrap_or(UTC)
     }
 
-    /// Where times would be shown in a zone, it must be known.
+    /// # Errors
+    /// Times would be printed in the local zone, which could not be determined.
     pub(crate) fn check_zone(&self) -> Result<(), CliError> {
         let local = self.time == Some(TimeStyle::Local)
             || self.time.is_none() && self.out_tty && self.format.is_human();
         if local { self.zone().map(|_| ()) } else { Ok(()) }
     }
 
-    /// Relative on a terminal, exact elsewhere, unless told.
+    /// A time in the style of `--time`; by default relative on a terminal, UTC elsewhere.
     #[must_use]
     pub(crate) fn time(&self, at: Timestamp) -> String {
         let style = self.time.unwrap_or(if self.out_tty && self.format.is_human() {
@@ -121,7 +128,7 @@ impl Ui {
         format_time(at, style, crate::clock::wall(), self.shown_zone())
     }
 
-    /// A time that is a name, as a due time is: never how long ago.
+    /// A time that identifies something, such as a due time: never printed as relative.
     #[must_use]
     pub(crate) fn exact(&self, at: Timestamp) -> String {
         let style = match self.time {
@@ -132,6 +139,7 @@ impl Ui {
         format_time(at, style, crate::clock::wall(), self.shown_zone())
     }
 
+    /// Time since `at`; off a terminal, the time itself.
     #[must_use]
     pub(crate) fn age(&self, at: Timestamp) -> String {
         if self.time.is_some() || !self.out_tty || !self.format.is_human() {
@@ -140,7 +148,7 @@ impl Ui {
         format_duration(crate::clock::wall().saturating_since(at))
     }
 
-    /// A word stands beside its sign: neither sign nor colour carries the meaning alone.
+    /// A status as sign and word: neither the sign nor the colour carries the meaning alone.
     #[must_use]
     pub(crate) fn status(&self, status: JobStatus) -> Cell {
         let (sign, ascii, sgr) = match status {
@@ -161,19 +169,23 @@ impl Ui {
         Cell { text: format!("{sign} {}", status.words()), sgr }
     }
 
-    /// A list in the format asked for.
-    pub(crate) fn list(&self, columns: &[Column], rows: &[Row]) -> Result<(), CliError> {
+    /// Prints a list in the chosen format.
+    ///
+    /// # Errors
+    /// `--fields` names an unknown field, or the output cannot be written.
+    pub(crate) fn list(&self, columns: &[Column], rows: &[ListRow]) -> Result<(), CliError> {
         let mut out = std::io::stdout().lock();
         match self.format {
             Format::Json => {
-                self.known_json(rows.iter().map(|row| &row.json))?;
-                let all: Vec<Value> = rows.iter().map(|row| self.picked(&row.json)).collect();
+                self.check_json_fields(rows.iter().map(|row| &row.json))?;
+                let all: Vec<Value> =
+                    rows.iter().map(|row| self.select_fields(&row.json)).collect();
                 self.json_line(&mut out, &Value::from(all))?;
             }
             Format::Jsonl => {
-                self.known_json(rows.iter().map(|row| &row.json))?;
+                self.check_json_fields(rows.iter().map(|row| &row.json))?;
                 for row in rows {
-                    self.json_line(&mut out, &self.picked(&row.json))?;
+                    self.json_line(&mut out, &self.select_fields(&row.json))?;
                 }
             }
             Format::Id => {
@@ -182,15 +194,15 @@ impl Ui {
                 }
             }
             Format::Tsv => {
-                let shown = self.shown(columns, true)?;
+                let shown = self.visible_columns(columns, true)?;
                 if self.header {
                     let names: Vec<String> =
-                        shown.iter().map(|place| columns[*place].0.to_lowercase()).collect();
+                        shown.iter().map(|index| columns[*index].0.to_lowercase()).collect();
                     writeln!(out, "{}", names.join("\t"))?;
                 }
                 for row in rows {
                     let cells: Vec<String> =
-                        shown.iter().map(|place| self.tsv(&row.cells[*place].text)).collect();
+                        shown.iter().map(|index| self.tsv(&row.cells[*index].text)).collect();
                     writeln!(out, "{}", cells.join("\t"))?;
                 }
             }
@@ -204,9 +216,9 @@ impl Ui {
         &self,
         out: &mut impl Write,
         columns: &[Column],
-        rows: &[Row],
+        rows: &[ListRow],
     ) -> Result<(), CliError> {
-        let shown = self.shown(columns, self.format == Format::Wide)?;
+        let shown = self.visible_columns(columns, self.format == Format::Wide)?;
         if rows.is_empty() && self.out_tty {
             return Ok(());
         }
@@ -214,22 +226,22 @@ impl Ui {
         table.load_style(comfy_table::presets::NOTHING);
         table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
         if self.header {
-            table.set_header(shown.iter().map(|place| columns[*place].0));
+            table.set_header(shown.iter().map(|index| columns[*index].0));
         }
         let texts: Vec<Vec<String>> = rows
             .iter()
             .map(|row| {
-                shown.iter().map(|place| clean_line(&row.cells[*place].text).into_owned()).collect()
+                shown.iter().map(|index| clean_line(&row.cells[*index].text).into_owned()).collect()
             })
             .collect();
         let limits = self.widths(columns, &shown, &texts);
         for (row, texts) in rows.iter().zip(&texts) {
-            let cells = shown.iter().zip(texts).zip(&limits).map(|((place, text), most)| {
+            let cells = shown.iter().zip(texts).zip(&limits).map(|((index, text), most)| {
                 let text = match most {
                     Some(most) => truncate_cells(text, *most, self.ascii).into_owned(),
                     None => text.clone(),
                 };
-                let sgr = row.cells[*place].sgr;
+                let sgr = row.cells[*index].sgr;
                 if self.color && !sgr.is_empty() {
                     format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
                 } else {
@@ -247,7 +259,7 @@ impl Ui {
         Ok(())
     }
 
-    /// On a terminal the widest columns give way until a row fits.
+    /// Limits for the columns, in cells. On a terminal the widest columns shrink until a row fits.
     fn widths(
         &self,
         columns: &[Column],
@@ -259,9 +271,9 @@ impl Ui {
         }
         let width = terminal_width(self.columns);
         let mut needed: Vec<usize> = (0..shown.len())
-            .map(|place| {
-                let head = cells(columns[shown[place]].0);
-                texts.iter().map(|row| cells(&row[place])).max().unwrap_or(0).max(head)
+            .map(|index| {
+                let head = cells(columns[shown[index]].0);
+                texts.iter().map(|row| cells(&row[index])).max().unwrap_or(0).max(head)
             })
             .collect();
         while needed.iter().sum::<usize>() + 2 * needed.len() > width {
@@ -274,33 +286,36 @@ impl Ui {
         needed.into_iter().map(Some).collect()
     }
 
-    /// Places of the columns to show.
-    fn shown(&self, columns: &[Column], wide: bool) -> Result<Vec<usize>, CliError> {
+    /// Indexes of the columns to print.
+    fn visible_columns(&self, columns: &[Column], wide: bool) -> Result<Vec<usize>, CliError> {
         let Some(fields) = &self.fields else {
-            return Ok((0..columns.len()).filter(|place| wide || !columns[*place].1).collect());
+            return Ok((0..columns.len()).filter(|index| wide || !columns[*index].1).collect());
         };
-        let place = |field: &String| {
+        let index = |field: &String| {
             let named = |column: &Column| column.0.eq_ignore_ascii_case(field);
             columns.iter().position(named).ok_or_else(|| {
                 let names: Vec<String> =
                     columns.iter().map(|column| column.0.to_lowercase()).collect();
-                no_field(field, &names)
+                unknown_field(field, &names)
             })
         };
-        fields.iter().map(place).collect()
+        fields.iter().map(index).collect()
     }
 
     /// # Errors
-    /// One of the fields asked for is none of these.
-    pub(crate) fn known_fields(&self, names: &[&str]) -> Result<(), CliError> {
+    /// `--fields` contains a name that is not in `names`.
+    pub(crate) fn check_fields(&self, names: &[&str]) -> Result<(), CliError> {
         let known = |field: &str| names.iter().any(|name| name.eq_ignore_ascii_case(field));
         match self.fields.iter().flatten().find(|field| !known(field)) {
-            Some(field) => Err(no_field(field, names)),
+            Some(field) => Err(unknown_field(field, names)),
             None => Ok(()),
         }
     }
 
-    fn known_json<'a>(&self, values: impl Iterator<Item = &'a Value>) -> Result<(), CliError> {
+    fn check_json_fields<'a>(
+        &self,
+        values: impl Iterator<Item = &'a Value>,
+    ) -> Result<(), CliError> {
         if self.fields.is_none() {
             return Ok(());
         }
@@ -308,35 +323,36 @@ impl Ui {
         let names: BTreeSet<&str> =
             objects.flat_map(|all| all.keys().map(String::as_str)).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        let Err(error) = self.known_fields(&names) else { return Ok(()) };
-        // A value leaves out what it has not: those names are known from the API.
+        let Err(error) = self.check_fields(&names) else { return Ok(()) };
+        // Values leave out empty optional fields, so the names of the API count as well.
         let api = api_fields();
         let all: Vec<&str> = names.iter().copied().chain(api.iter().map(String::as_str)).collect();
-        match self.known_fields(&all) {
+        match self.check_fields(&all) {
             Err(_) if !names.is_empty() => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn picked(&self, value: &Value) -> Value {
-        let mut picked = serde_json::Map::new();
-        picked.insert("v".to_owned(), Value::from(orx_model::wire::V));
+    /// The object with the chosen fields only, and with `v`.
+    fn select_fields(&self, value: &Value) -> Value {
+        let mut selected = serde_json::Map::new();
+        selected.insert("v".to_owned(), Value::from(orx_model::wire::V));
         if let Value::Object(all) = value {
             for (name, value) in all {
                 let wanted = self.fields.as_ref().is_none_or(|fields| {
                     fields.iter().any(|field| field.eq_ignore_ascii_case(name))
                 });
                 if wanted {
-                    picked.insert(name.clone(), value.clone());
+                    selected.insert(name.clone(), value.clone());
                 }
             }
         }
-        Value::Object(picked)
+        Value::Object(selected)
     }
 
-    /// One object on a line, for what is printed as it comes.
+    /// One object as a line of JSON, for output that is printed as it arrives.
     pub(crate) fn json_text(&self, value: &impl Serialize) -> Result<String, CliError> {
-        let text = self.picked(&serde_json::to_value(value)?).to_string();
+        let text = self.select_fields(&serde_json::to_value(value)?).to_string();
         Ok(escape_json(&text).into_owned())
     }
 
@@ -351,20 +367,20 @@ impl Ui {
         Ok(())
     }
 
-    /// A cell of tab-separated values, which acts on no terminal.
+    /// A cell of tab-separated values. On a terminal it contains no control codes.
     pub(crate) fn tsv(&self, text: &str) -> String {
         let escaped = escape_tsv(text);
         if self.out_tty { clean_line(&escaped).into_owned() } else { escaped }
     }
 
-    /// The lines of the fields asked for, in their order.
-    fn chosen<'a, 'b>(
+    /// The lines that `--fields` names, in its order.
+    fn selected_lines<'a, 'b>(
         &self,
         lines: &'a [(&'b str, Cell)],
     ) -> Result<Vec<&'a (&'b str, Cell)>, CliError> {
         let Some(fields) = &self.fields else { return Ok(lines.iter().collect()) };
         let names: Vec<&str> = lines.iter().map(|(name, _)| *name).collect();
-        self.known_fields(&names)?;
+        self.check_fields(&names)?;
         let named = |field: &'_ String| {
             let field = field.clone();
             lines.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(&field))
@@ -372,7 +388,10 @@ impl Ui {
         Ok(fields.iter().flat_map(named).collect())
     }
 
-    /// One thing: as JSON, as its id, or as lines of `name  value`.
+    /// Prints one object: as JSON, as its id, or as lines of `name  value`.
+    ///
+    /// # Errors
+    /// `--fields` names an unknown field, or the output cannot be written.
     pub(crate) fn one(
         &self,
         json: &impl Serialize,
@@ -383,17 +402,17 @@ impl Ui {
         match self.format {
             Format::Json | Format::Jsonl => {
                 let value = serde_json::to_value(json)?;
-                self.known_json(std::iter::once(&value))?;
-                self.json_line(&mut out, &self.picked(&value))?;
+                self.check_json_fields(std::iter::once(&value))?;
+                self.json_line(&mut out, &self.select_fields(&value))?;
             }
             Format::Id => writeln!(out, "{id}")?,
             Format::Tsv => {
-                for (name, cell) in self.chosen(lines)? {
+                for (name, cell) in self.selected_lines(lines)? {
                     writeln!(out, "{name}\t{}", self.tsv(&cell.text))?;
                 }
             }
             Format::Table | Format::Wide => {
-                let lines = self.chosen(lines)?;
+                let lines = self.selected_lines(lines)?;
                 let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
                 for (name, cell) in lines.iter().filter(|(_, cell)| !cell.text.is_empty()) {
                     let text = clean_line(&cell.text);
@@ -409,7 +428,7 @@ impl Ui {
         Ok(())
     }
 
-    /// Data as it is, for `result`, `completions` and the like.
+    /// Writes bytes to stdout unchanged, for `result`, `completions` and the like.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), CliError> {
         let mut out = std::io::stdout().lock();
         out.write_all(bytes)?;
@@ -417,21 +436,22 @@ impl Ui {
         Ok(())
     }
 
-    /// Talk: on stderr, and not with `--quiet`.
+    /// Prints a note to stderr, unless `--quiet` is given.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
             let _ = writeln!(std::io::stderr().lock(), "{}", clean_line(text));
         }
     }
 
+    /// Prints a warning to stderr, also with `--quiet`.
     pub(crate) fn warn(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "warning: {}", clean_line(text));
     }
 
-    /// An error, in words or as JSON, on stderr.
+    /// Prints an error to stderr, as text or as JSON.
     pub(crate) fn error(format: Format, verbose: bool, error: &CliError) {
         let mut err = std::io::stderr().lock();
-        // Nobody may read it; there is nothing else to do about that.
+        // If stderr is closed, there is no other place to report that.
         let _ = if format.is_json() {
             let value = serde_json::json!({"error": {
                 "code": error.code, "message": error.message, "cause": error.cause,
@@ -458,18 +478,23 @@ impl Ui {
         };
     }
 
-    /// There is somebody to ask.
+    /// Whether a question can be asked: stdin and stderr are terminals, and `--no-input` is absent.
     pub(crate) fn can_ask(&self) -> bool {
         !self.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Asks on a terminal; elsewhere `--yes` must have been said.
+    /// Asks a yes-or-no question on the terminal.
+    ///
+    /// # Errors
+    /// There is no terminal to ask on: the command needs `--yes` there.
     pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
         let stdin = std::io::stdin();
         if !self.can_ask() {
-            return Err(CliError::usage("this changes more than one thing")
-                .cause(question.to_owned())
-                .hint("`--yes` does it; `--dry-run` shows what it would do"));
+            return Err(CliError::usage(
+                "this change needs a confirmation, which cannot be asked for here",
+            )
+            .cause(question.to_owned())
+            .hint("`--yes` confirms it; `--dry-run` shows what it would change"));
         }
         let mut err = std::io::stderr().lock();
         write!(err, "{} y/N ", clean_line(question))?;
@@ -480,36 +505,37 @@ impl Ui {
     }
 }
 
-fn no_field(field: &str, names: &[impl AsRef<str>]) -> CliError {
+fn unknown_field(field: &str, names: &[impl AsRef<str>]) -> CliError {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     let hint = match nearest(field, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", names.join(", ")),
+        None => format!("the fields are {}", names.join(", ")),
     };
-    CliError::usage(format!("there is no field `{field}` here")).hint(hint)
+    CliError::usage(format!("this output has no field `{field}`")).hint(hint)
 }
 
-/// All names that values of the API have.
+/// The names of all fields in the API's schemas.
 fn api_fields() -> BTreeSet<String> {
     let api: Value = serde_json::from_str(&orx_api::openapi_json()).unwrap_or_default();
     let mut names = BTreeSet::new();
-    let mut inside = vec![&api["components"]["schemas"]];
-    while let Some(value) = inside.pop() {
+    let mut values = vec![&api["components"]["schemas"]];
+    while let Some(value) = values.pop() {
         match value {
             Value::Object(all) => {
                 if let Some(Value::Object(properties)) = all.get("properties") {
                     names.extend(properties.keys().cloned());
                 }
-                inside.extend(all.values());
+                values.extend(all.values());
             }
-            Value::Array(all) => inside.extend(all),
+            Value::Array(all) => values.extend(all),
             _ => {}
         }
     }
     names
 }
 
-/// In columns. `columns` is what the environment says of it.
+/// Width of the terminal in cells: `columns` from the environment, else what the terminal reports,
+/// else 80.
 fn terminal_width(columns: Option<usize>) -> usize {
     let size = || rustix::termios::tcgetwinsize(std::io::stdout()).ok();
     columns

@@ -195,7 +195,7 @@ fn readers_start_one_where_a_store_is_and_only_there() {
     let mut machine = Machine::new();
     for args in [&["jobs"][..], &["show", "1"], &["wait", "1"], &["logs", "1"], &["cancel", "1"]] {
         let nothing = machine.orx(args);
-        assert!(nothing.code == 69 && nothing.err.contains("nothing to look at"), "{nothing:?}");
+        assert!(nothing.code == 69 && nothing.err.contains("holds no jobs yet"), "{nothing:?}");
     }
     assert!(!machine.state().join("orx.db").exists());
     machine.start(&["--background", "--exit-when-idle", "200ms"]);

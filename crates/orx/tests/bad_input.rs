@@ -35,7 +35,7 @@ fn what_is_not_understood_is_refused_with_the_nearest_name() {
     refused(&machine, &["show", "12.x"], 2, "`12.x` is no job");
     refused(&machine, &["show", "999"], 3, "there is no job `999`");
     refused(&machine, &["show", "key:none"], 3, "key `none`");
-    refused(&machine, &["show", "@last"], 3, "no last job");
+    refused(&machine, &["show", "@last"], 3, "stands for no job");
     refused(&machine, &["cancel", "video"], 2, "`video` is no job");
     refused(&machine, &["cancel"], 2, "name jobs");
     refused(&machine, &["help", "filterz"], 2, "did you mean `filters`?");
@@ -50,7 +50,7 @@ fn a_job_that_is_wrong_is_refused_before_anything_is_stored() {
     std::fs::write(machine.path("work/large.json"), format!("\"{large}\"")).expect("written");
     refused(&machine, &["enqueue"], 2, "required");
     refused(&machine, &["enqueue", "bad name"], 2, "bad name");
-    refused(&machine, &["enqueue", "x", "a:={"], 2, "no valid JSON");
+    refused(&machine, &["enqueue", "x", "a:={"], 2, "not valid JSON");
     refused(&machine, &["enqueue", "x", "@nowhere.json"], 2, "nowhere.json");
     refused(&machine, &["enqueue", "x", "@large.json"], 2, "at most 262144 bytes");
     refused(&machine, &["enqueue", "x", "--in", "10"], 2, "10");

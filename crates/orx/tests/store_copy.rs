@@ -244,7 +244,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_copied() {
     let counts = ["job_count", "schedule_count", "attempts", "log_chunks", "slots", "tokens"];
     let counts = counts.map(|key| unreadable[key].as_u64().expect("a count"));
     assert_eq!(counts, [1, 1, 2, 2, 3, 1], "{report}");
-    for ran in ["job 1 cannot be read", "has not moved", "--resume --skip-unreadable"] {
+    for ran in ["did not copy job 1", "is not marked as moved", "--resume --skip-unreadable"] {
         assert!(copied.err.contains(ran), "{copied:?}");
     }
 

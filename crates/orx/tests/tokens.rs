@@ -112,7 +112,7 @@ fn a_token_goes_into_a_new_file_for_its_owner_alone() {
     let text = read(&path);
     assert_eq!(with(&machine, text.trim(), &["jobs"]).code, 0);
     let again = machine.orx(["token", "create", "--scope", "read", "--out", &path]);
-    assert!(again.code == 4 && again.err.contains("is there already"), "{again:?}");
+    assert!(again.code == 4 && again.err.contains("exists already"), "{again:?}");
     assert_eq!(read(&path), text);
     // A refusal makes no token and leaves no file.
     assert_eq!(tokens(&machine).len(), 2);

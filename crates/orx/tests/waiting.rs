@@ -118,13 +118,13 @@ fn a_full_disk_and_its_end_show_in_the_status_and_to_waiting_commands() {
     let mut file = File::create(&filler).expect("a file");
     while file.write_all(&[0; 4096]).is_ok() {}
     for waiter in [&waits, &follows] {
-        waiter.reports("no room on the disk");
+        waiter.reports("store is full");
     }
     assert!(attention() && get(&machine, "/readyz").contains(" 507 "));
     drop(file);
     std::fs::remove_file(&filler).expect("removed");
     for waiter in [&waits, &follows] {
-        waiter.reports("takes writes again");
+        waiter.reports("accepts writes again");
     }
     until("nothing stands in the way", || !attention());
     assert!(get(&machine, "/readyz").contains(" 200 "));

@@ -165,13 +165,13 @@ async fn a_full_disk_of_the_database_and_its_end_show_in_the_status_and_to_waiti
     }
     assert!(refused.code == 75 && refused.err.contains("no room"), "{refused:?}");
     for client in [&waits, &follows] {
-        client.reports("no room on the disk");
+        client.reports("store is full");
     }
     assert!(attention(), "{}", machine.log());
     assert!(ready().contains(" 507 "), "{}", ready());
     std::fs::remove_file(&filler).expect("removed");
     for client in [&waits, &follows] {
-        client.reports("takes writes again");
+        client.reports("accepts writes again");
     }
     until("nothing stands in the way", || !attention());
     assert!(ready().contains(" 200 "));

@@ -1,4 +1,4 @@
-//! How fast a running server is, beside the limits of its machine, taken in the same run.
+//! `orx bench`: measures a running server, and the limits of its machine in the same run.
 
 mod jobs;
 mod machine;
@@ -8,16 +8,16 @@ use serde::Serialize;
 
 use super::Session;
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Row};
+use crate::ui::{Cell, Column, ListRow};
 
 /// Measure a running server with jobs that do nothing
 ///
-/// Leaves its finished jobs in the queue `orx.bench`. Figures of the machine are taken in the same
-/// run: synced writes of 4 KiB, processes spawned, HTTP calls that ask nothing of the server.
+/// Its finished jobs stay in the queue `orx.bench`. The same run measures the machine: synced
+/// writes of 4 KiB, processes spawned, and HTTP calls that need no work of the server.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::BENCH)]
-pub(crate) struct Args {
-    /// Jobs of each measurement
+pub(crate) struct BenchArgs {
+    /// Number of jobs in each measurement
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     jobs: u32,
     /// Only these measurements, separated by commas
@@ -44,7 +44,7 @@ struct Figure {
     unit: &'static str,
 }
 
-pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(args: BenchArgs, session: &Session) -> Result<Exit, CliError> {
     let jobs = args.jobs.clamp(100, 1_000_000);
     let calls = jobs.min(5_000);
     let wants = |what| args.only.is_empty() || args.only.contains(&what);
@@ -94,8 +94,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         add(name, jobs::log_lines(session).await?, "ms");
     }
     let columns: [Column; 3] = [("FIGURE", false), ("VALUE", false), ("UNIT", false)];
-    let row = |figure: &Figure| -> Result<Row, CliError> {
-        Ok(Row {
+    let row = |figure: &Figure| -> Result<ListRow, CliError> {
+        Ok(ListRow {
             json: serde_json::to_value(figure)?,
             id: figure.name.clone(),
             cells: vec![
@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
             ],
         })
     };
-    let rows: Result<Vec<Row>, CliError> = figures.iter().map(row).collect();
+    let rows: Result<Vec<ListRow>, CliError> = figures.iter().map(row).collect();
     session.ui.list(&columns, &rows?)?;
     Ok(Exit::Done)
 }

@@ -1,139 +1,143 @@
-//! Cancel and retry: named jobs, or all that match a filter.
+//! `orx cancel` and `orx retry`, for named jobs or for all that match a filter.
 
 use orx_client::ClientError;
 use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, Rest};
 use orx_model::{Code, Problem};
 
-use super::{FilterArgs, Session, references};
+use super::{FilterArgs, Session, jobs_and_filter, no_job_named, references};
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Format, Row};
+use crate::ui::{Cell, Format, ListRow};
 
-/// Which jobs, and how carefully.
+/// Flags of commands that change jobs: which jobs, and with what safeguards.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct SelectionArgs {
     /// Jobs: `1423`, `@last`, `key:…`, or `-` for ids on standard input
     #[arg(value_name = "JOB")]
     pub(crate) jobs: Vec<String>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Why, for whoever looks later
+    /// Reason, recorded with the change
     #[arg(long, value_name = "R")]
     pub(crate) reason: Option<String>,
-    /// Change nothing; say what would be
+    /// Change nothing; print what would change
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Change nothing if it would be more than this
+    /// Change nothing if more than this many jobs would change
     #[arg(long, value_name = "N")]
     pub(crate) max_affected: Option<u64>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     pub(crate) yes: bool,
 }
 
 /// Cancel jobs
 ///
-/// What waits never starts. What runs gets SIGTERM, then SIGKILL after the worker's grace; if it
-/// succeeds first, that counts.
+/// A waiting job never starts. A running job gets SIGTERM, and SIGKILL after the worker's grace. A
+/// job that succeeds before the signal stays completed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::CANCEL)]
 pub(crate) struct CancelArgs {
     #[command(flatten)]
-    change: Args,
-    /// Record it at once, without waiting for the worker
+    change: SelectionArgs,
+    /// Record the cancellation at once, without waiting for the worker
     #[arg(long)]
     force: bool,
 }
 
-/// Run jobs again that have ended, with a new budget of retries
+/// Run jobs that have ended again, with a new budget of retries
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::RETRY)]
 pub(crate) struct RetryArgs {
     #[command(flatten)]
-    change: Args,
+    change: SelectionArgs,
 }
 
 pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<Exit, CliError> {
-    let mut request = request(&args.change, session, "cancel").await?;
+    let mut request = request(&args.change, session).await?;
     request.force = args.force;
-    let call = |piece| async move { session.client.cancel(&piece).await };
-    if !careful(&args.change, session, &request, "cancel", |dry| in_pieces(dry, call)).await? {
+    let call = |chunk| async move { session.client.cancel(&chunk).await };
+    let dry_run = |request| send_in_chunks(request, call);
+    if !confirmed(&args.change, session, &request, "cancel", dry_run).await? {
         return Ok(Exit::Done);
     }
-    report(session, &in_pieces(request, call).await?, Subject::Jobs).await
+    report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await
 }
 
 pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, CliError> {
-    let request = request(&args.change, session, "retry").await?;
-    let call = |piece| async move { session.client.retry(&piece).await };
-    if !careful(&args.change, session, &request, "retry", |dry| in_pieces(dry, call)).await? {
+    let request = request(&args.change, session).await?;
+    let call = |chunk| async move { session.client.retry(&chunk).await };
+    let dry_run = |request| send_in_chunks(request, call);
+    if !confirmed(&args.change, session, &request, "retry", dry_run).await? {
         return Ok(Exit::Done);
     }
-    report(session, &in_pieces(request, call).await?, Subject::Jobs).await
+    report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await
 }
 
-/// Ids of one request: far from what a body may be.
-const PIECE: usize = 10_000;
+/// Ids in one request; well below the size limit of a body.
+const CHUNK_IDS: usize = 10_000;
 
-/// Asks for a change of many named jobs piece by piece. What fails in the middle keeps nothing of
-/// what was answered before from being told, and the rest is named.
-pub(crate) async fn in_pieces<F>(
+/// Sends a change of many named jobs in chunks and merges the answers. If a chunk fails, the result
+/// still holds the answers so far, and lists the remaining jobs in `rest`.
+///
+/// # Errors
+/// The first request failed, or there are more jobs than `max_affected` allows.
+pub(crate) async fn send_in_chunks<F>(
     mut request: ChangeRequest,
     call: impl Fn(ChangeRequest) -> F,
 ) -> Result<ChangeAnswer, CliError>
 where
     F: Future<Output = Result<ChangeAnswer, ClientError>>,
 {
-    if request.ids.len() <= PIECE {
+    if request.ids.len() <= CHUNK_IDS {
         return Ok(call(request).await?);
     }
     let mut seen = std::collections::HashSet::new();
     request.ids.retain(|id| seen.insert(*id));
     let ids = std::mem::take(&mut request.ids);
-    // Of all of them, not of each piece.
-    if let Some(most) = request.max_affected.take().filter(|most| ids.len() as u64 > *most) {
-        let detail = format!("this would change {} jobs, at most {most} are allowed", ids.len());
+    // The limit holds for all ids together, so no single request can check it.
+    if let Some(limit) = request.max_affected.take().filter(|limit| ids.len() as u64 > *limit) {
+        let detail = format!("this would change {} jobs, at most {limit} are allowed", ids.len());
         let problem = Problem::new(Code::TooMany, detail);
         return Err(problem.hint("nothing was changed; raise `--max-affected`").into());
     }
-    let mut whole: Option<ChangeAnswer> = None;
-    for (place, piece) in ids.chunks(PIECE).enumerate() {
-        let after = (place * PIECE + piece.len()).min(ids.len());
-        let answer = call(ChangeRequest { ids: piece.to_vec(), ..request.clone() }).await;
-        let cut = match (answer, &mut whole) {
-            (Ok(mut answer), whole) => {
+    let mut merged: Option<ChangeAnswer> = None;
+    for (index, chunk) in ids.chunks(CHUNK_IDS).enumerate() {
+        let after = (index * CHUNK_IDS + chunk.len()).min(ids.len());
+        let answer = call(ChangeRequest { ids: chunk.to_vec(), ..request.clone() }).await;
+        let failed = match (answer, &mut merged) {
+            (Ok(mut answer), merged) => {
                 let rest = answer.rest.take();
-                match whole {
-                    Some(whole) => {
-                        whole.affected += answer.affected;
-                        whole.jobs.extend(answer.jobs);
+                match merged {
+                    Some(merged) => {
+                        merged.affected += answer.affected;
+                        merged.jobs.extend(answer.jobs);
                     }
-                    None => *whole = Some(answer),
+                    None => *merged = Some(answer),
                 }
                 rest.map(|rest| (rest.problem, rest.jobs))
             }
             (Err(error), None) => return Err(error.into()),
-            (Err(ClientError::Problem(problem)), Some(_)) => Some((*problem, piece.to_vec())),
+            (Err(ClientError::Problem(problem)), Some(_)) => Some((*problem, chunk.to_vec())),
             (Err(error), Some(_)) => {
-                Some((Problem::new(Code::Unavailable, error.to_string()), piece.to_vec()))
+                Some((Problem::new(Code::Unavailable, error.to_string()), chunk.to_vec()))
             }
         };
-        if let (Some((problem, mut jobs)), Some(whole)) = (cut, &mut whole) {
+        if let (Some((problem, mut jobs)), Some(merged)) = (failed, &mut merged) {
             jobs.extend(&ids[after..]);
-            whole.rest = Some(Rest { problem, count: jobs.len() as u64, jobs });
+            merged.rest = Some(Rest { problem, count: jobs.len() as u64, jobs });
             break;
         }
     }
-    whole.ok_or_else(|| CliError::usage("no jobs were named"))
+    merged.ok_or_else(|| CliError::usage("no jobs were named"))
 }
 
-/// Jobs that a question or a dry run names.
+/// Number of jobs that a confirmation or a dry run lists.
 const SAMPLE: usize = 5;
 
-/// The request that the arguments make.
+/// Builds the request from the arguments.
 pub(crate) async fn request(
-    args: &Args,
+    args: &SelectionArgs,
     session: &Session,
-    verb: &str,
 ) -> Result<ChangeRequest, CliError> {
     let mut ids = Vec::new();
     for job in references(session, &args.jobs)? {
@@ -142,10 +146,10 @@ pub(crate) async fn request(
     let filter = args.filter.expression(&session.ui)?;
     match (ids.is_empty(), &filter) {
         (true, None) if args.jobs.is_empty() => {
-            return Err(CliError::usage(format!("name jobs to {verb}, or give a filter")));
+            return Err(no_job_named());
         }
         (false, Some(_)) => {
-            return Err(CliError::usage("name jobs, or give a filter, not both"));
+            return Err(jobs_and_filter());
         }
         _ => {}
     }
@@ -159,9 +163,13 @@ pub(crate) async fn request(
     })
 }
 
-/// With a filter, or many ids from standard input, asks first. Answers whether to go on.
-pub(crate) async fn careful<F>(
-    args: &Args,
+/// Asks for confirmation if the jobs come from a filter, or from standard input. Returns whether to
+/// make the change.
+///
+/// # Errors
+/// A confirmation is needed and cannot be asked for, or the dry run failed.
+pub(crate) async fn confirmed<F>(
+    args: &SelectionArgs,
     session: &Session,
     request: &ChangeRequest,
     verb: &str,
@@ -171,7 +179,7 @@ where
     F: Future<Output = Result<ChangeAnswer, CliError>>,
 {
     if request.ids.is_empty() && request.filter.is_none() {
-        session.ui.note("nothing named, nothing changed");
+        session.ui.note("no jobs named, nothing changed");
         return Ok(false);
     }
     let many =
@@ -186,13 +194,13 @@ where
     }
     let first: Vec<String> = sample(&would).map(|job| job.id.to_string()).collect();
     let more = if would.affected > first.len() as u64 { " …" } else { "" };
-    // An answer names the first of many only, none of which need be one that would change.
+    // The answer lists only the first of many jobs; perhaps none of those would change.
     let named =
         if first.is_empty() { String::new() } else { format!(" ({}{more})", first.join(", ")) };
     session.ui.confirm(&format!("{verb} {}{named}?", counted(would.affected)))
 }
 
-/// The first of those that a dry run would change.
+/// The first jobs that would change, according to a dry run.
 fn sample(answer: &ChangeAnswer) -> impl Iterator<Item = &Changed> {
     answer.jobs.iter().filter(|job| job.change == Change::Would).take(SAMPLE)
 }
@@ -201,7 +209,7 @@ fn counted(jobs: u64) -> String {
     if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
 }
 
-/// What a command changes.
+/// What a command changes, for its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     Jobs,
@@ -209,8 +217,8 @@ pub(crate) enum Subject {
     DeadLetters,
 }
 
-/// How many would change, and some of them.
-async fn would_change(session: &Session, answer: &ChangeAnswer, subject: Subject) -> String {
+/// Text of a dry run: how many would change, and the first of them.
+async fn dry_run_text(session: &Session, answer: &ChangeAnswer, subject: Subject) -> String {
     let mut text = match subject {
         Subject::Jobs => format!("would change {}\n", counted(answer.affected)),
         Subject::DeadLetters => format!("would remove {}\n", letters(answer.affected)),
@@ -218,7 +226,7 @@ async fn would_change(session: &Session, answer: &ChangeAnswer, subject: Subject
     let mut shown = 0;
     for job in sample(answer) {
         shown += 1;
-        // One that is forgotten meanwhile has no name any more.
+        // A job that retention has just removed has no name any more.
         let detail = session.client.job(&job.id.to_string()).await;
         let name = detail.map(|detail| format!(" {}", detail.job.spec.name)).unwrap_or_default();
         let status = job.status.map(|status| format!(" ({})", status.words())).unwrap_or_default();
@@ -234,10 +242,10 @@ fn letters(count: u64) -> String {
     if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
 }
 
-/// In the place of what became of a job, where a change was cut short.
+/// Outcome of jobs that an interrupted change did not answer.
 const NOT_KNOWN: &str = "not_known";
 
-/// What became of each.
+/// Prints the outcome for each job, and returns the exit code.
 pub(crate) async fn report(
     session: &Session,
     answer: &ChangeAnswer,
@@ -247,27 +255,27 @@ pub(crate) async fn report(
     if ui.format.is_human() {
         if !ui.quiet {
             if answer.dry_run {
-                ui.raw(would_change(session, answer, subject).await.as_bytes())?;
+                ui.raw(dry_run_text(session, answer, subject).await.as_bytes())?;
             }
-            ui.raw(in_words(answer, subject).as_bytes())?;
+            ui.raw(answer_text(answer, subject).as_bytes())?;
         }
     } else if ui.format == Format::Json {
         ui.one(answer, "", &[])?;
     } else {
-        let row = |changed: &Changed| -> Result<Row, CliError> {
+        let row = |changed: &Changed| -> Result<ListRow, CliError> {
             let json = serde_json::to_value(changed)?;
             let word = |name: &str| Cell::new(json[name].as_str().unwrap_or_default());
             let (change, status) = (word("change"), word("status"));
             let id = changed.id.to_string();
-            Ok(Row { cells: vec![Cell::new(id.clone()), change, status], id, json })
+            Ok(ListRow { cells: vec![Cell::new(id.clone()), change, status], id, json })
         };
-        let rows: Result<Vec<Row>, CliError> = answer.jobs.iter().map(row).collect();
+        let rows: Result<Vec<ListRow>, CliError> = answer.jobs.iter().map(row).collect();
         let mut rows = rows?;
         for id in answer.rest.iter().flat_map(|rest| &rest.jobs) {
             let json = serde_json::json!({"id": id, "change": NOT_KNOWN});
             let id = id.to_string();
             let cells = vec![Cell::new(id.clone()), Cell::new(NOT_KNOWN), Cell::new("")];
-            rows.push(Row { cells, id, json });
+            rows.push(ListRow { cells, id, json });
         }
         ui.list(&[("ID", false), ("CHANGE", false), ("STATUS", false)], &rows)?;
     }
@@ -276,12 +284,14 @@ pub(crate) async fn report(
         let more = if rest.count > named.len() as u64 { " …" } else { "" };
         let (jobs, named) = (counted(rest.count), named.join(", "));
         let why = &rest.problem.detail;
-        ui.warn(&format!("cut short, {jobs} not tried or not known ({named}{more}): {why}"));
+        ui.warn(&format!(
+            "the change was interrupted; not tried or outcome unknown: {jobs} ({named}{more}): {why}"
+        ));
         return Ok(Exit::Partial);
     }
-    let left = answer.jobs.iter().filter(|job| is_left(job.change)).count();
+    let unchanged = answer.jobs.iter().filter(|job| is_unchanged(job.change)).count();
     let missing = answer.jobs.iter().filter(|job| job.change == Change::NotFound).count();
-    Ok(match (answer.affected, left) {
+    Ok(match (answer.affected, unchanged) {
         (_, 0) => Exit::Done,
         (0, _) if missing == answer.jobs.len() => Exit::NotFound,
         (0, _) => Exit::Conflict,
@@ -289,7 +299,8 @@ pub(crate) async fn report(
     })
 }
 
-fn is_left(change: Change) -> bool {
+/// The job stays as it was.
+fn is_unchanged(change: Change) -> bool {
     match change {
         Change::AlreadyFinal | Change::NotInState | Change::NotFound => true,
         Change::Cancelled
@@ -300,7 +311,7 @@ fn is_left(change: Change) -> bool {
     }
 }
 
-fn in_words(answer: &ChangeAnswer, subject: Subject) -> String {
+fn answer_text(answer: &ChangeAnswer, subject: Subject) -> String {
     let mut text = String::new();
     let missing = match subject {
         Subject::Jobs => "not found:",
@@ -311,14 +322,14 @@ fn in_words(answer: &ChangeAnswer, subject: Subject) -> String {
         (Change::Cancelling, "cancelling"),
         (Change::Retried, "retrying"),
         (Change::Deleted, "removed the dead letter of"),
-        (Change::AlreadyFinal, "left, already ended:"),
-        (Change::NotInState, "left, not in a state for it:"),
+        (Change::AlreadyFinal, "unchanged, already ended:"),
+        (Change::NotInState, "unchanged, the status does not allow it:"),
         (Change::NotFound, missing),
     ];
     let done: Vec<Change> =
-        answer.jobs.iter().map(|job| job.change).filter(|change| !is_left(*change)).collect();
+        answer.jobs.iter().map(|job| job.change).filter(|change| !is_unchanged(*change)).collect();
     let mixed = done.iter().any(|change| Some(change) != done.first());
-    // The answer names the first of many; its count is of all.
+    // The answer lists only the first of many jobs, but counts all of them.
     let unnamed = answer.affected.saturating_sub(done.len() as u64);
     for (change, word) in words {
         let ids: Vec<String> = answer
@@ -326,7 +337,7 @@ fn in_words(answer: &ChangeAnswer, subject: Subject) -> String {
             .iter()
             .filter(|job| job.change == change)
             .map(|job| match job.status {
-                Some(status) if is_left(change) => format!("{} ({})", job.id, status.words()),
+                Some(status) if is_unchanged(change) => format!("{} ({})", job.id, status.words()),
                 _ => job.id.to_string(),
             })
             .collect();
@@ -334,17 +345,17 @@ fn in_words(answer: &ChangeAnswer, subject: Subject) -> String {
             0 => {}
             1..=10 => text.push_str(&format!("{word} {}\n", ids.join(", "))),
             count => {
-                let more = if is_left(change) || mixed { 0 } else { unnamed };
+                let more = if is_unchanged(change) || mixed { 0 } else { unnamed };
                 text.push_str(&format!("{word} {} jobs\n", count as u64 + more));
             }
         }
     }
     if done.contains(&Change::Deleted) {
-        let kept = match answer.affected {
-            1 => "the job stays: `orx show` and `orx retry` find it",
-            _ => "the jobs stay: `orx show` and `orx retry` find them",
+        let note = match answer.affected {
+            1 => "the job stays; `orx show` and `orx retry` find it",
+            _ => "the jobs stay; `orx show` and `orx retry` find them",
         };
-        text.push_str(&format!("{kept}\n"));
+        text.push_str(&format!("{note}\n"));
     }
     if mixed && unnamed > 0 {
         text.push_str(&format!("changed {} jobs in all\n", answer.affected));
@@ -374,17 +385,17 @@ mod tests {
     }
 
     #[test]
-    fn removing_dead_letters_says_what_went_and_that_the_jobs_stay() {
+    fn removing_dead_letters_reports_what_was_removed_and_that_the_jobs_stay() {
         use Change::{Deleted, NotFound};
-        let both = in_words(&answer(&[Deleted, Deleted, NotFound], 2), Subject::DeadLetters);
+        let both = answer_text(&answer(&[Deleted, Deleted, NotFound], 2), Subject::DeadLetters);
         assert_eq!(
             both,
             "removed the dead letter of 5, 6\nno dead letter: 7\n\
-             the jobs stay: `orx show` and `orx retry` find them\n"
+             the jobs stay; `orx show` and `orx retry` find them\n"
         );
-        let many = in_words(&answer(&[Deleted; 20], 1_200), Subject::DeadLetters);
+        let many = answer_text(&answer(&[Deleted; 20], 1_200), Subject::DeadLetters);
         assert!(many.starts_with("removed the dead letter of 1200 jobs\n"), "{many}");
-        let none = in_words(&answer(&[NotFound], 0), Subject::DeadLetters);
+        let none = answer_text(&answer(&[NotFound], 0), Subject::DeadLetters);
         assert_eq!(none, "no dead letter: 5\n");
     }
 }

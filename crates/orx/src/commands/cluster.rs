@@ -1,4 +1,4 @@
-//! The whole.
+//! `orx cluster`: the state of the whole cluster.
 
 use orx_model::JobStatus;
 use orx_model::time::{format_duration, jump_words};
@@ -6,14 +6,14 @@ use orx_model::wire::ClusterStatus;
 use orx_model::wire::ZoneData;
 
 use super::Session;
-use super::worker::busy;
+use super::worker::slots_text;
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Ui};
 
-/// The cluster as a whole
+/// The state of the whole cluster
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ClusterSubcommand {
-    /// Counts, workers, and what needs a person
+    /// Show counts, workers, nodes, and what needs attention
     #[command(after_long_help = super::help::CLUSTER)]
     Status,
 }
@@ -42,7 +42,7 @@ pub(crate) async fn run(command: ClusterSubcommand, session: &Session) -> Result
         ("zones", Cell::option(status.zone_data.as_ref().map(zones))),
         ("leader", Cell::new(leader(&status))),
         ("workers", Cell::new(format!("{} live", status.workers_live))),
-        ("slots", Cell::new(busy(status.active, status.slots, status.prefetched))),
+        ("slots", Cell::new(slots_text(status.active, status.slots, status.prefetched))),
         ("jobs", Cell::new(if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })),
         ("dead letters", Cell::new(status.dead_letters.to_string())),
         ("links", Cell::new(links(&status))),
@@ -55,13 +55,13 @@ pub(crate) async fn run(command: ClusterSubcommand, session: &Session) -> Result
             (false, true) => "follows",
             (false, false) => "silent",
         };
-        let url = node.url.as_deref().unwrap_or("nowhere");
+        let url = node.url.as_deref().unwrap_or("no address");
         let zones = node.zone_version.as_deref();
         let zones = zones.map(|version| format!(", zones {version}")).unwrap_or_default();
         lines.push(("node", Cell::new(format!("{} {role}, {url}{zones}", node.name))));
     }
-    for what in &status.attention {
-        lines.push(("attention", Cell::new(format!("! {what}"))));
+    for alert in &status.attention {
+        lines.push(("attention", Cell::new(format!("! {alert}"))));
     }
     session.ui.one(&status, &status.node.to_string(), &lines)?;
     Ok(Exit::Done)
@@ -71,7 +71,7 @@ fn zones(data: &ZoneData) -> String {
     format!("{}, {}", data.source, data.version_text())
 }
 
-/// Those that are not connected stand below, by name.
+/// The counts only: `attention` names the links that are not connected.
 fn links(status: &ClusterStatus) -> String {
     let connected = status.links.iter().filter(|link| link.connected).count();
     match status.links.len() - connected {
@@ -91,7 +91,7 @@ fn clock(status: &ClusterStatus, ui: &Ui) -> String {
 }
 
 fn leader(status: &ClusterStatus) -> String {
-    let Some(leader) = status.leader else { return "nobody".to_owned() };
+    let Some(leader) = status.leader else { return "none".to_owned() };
     let name = status.nodes.iter().find(|node| node.node == leader);
     let name = name.map_or_else(|| leader.to_string(), |node| node.name.to_string());
     format!("{name}, epoch {}", status.epoch)

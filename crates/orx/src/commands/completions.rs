@@ -1,4 +1,4 @@
-//! Completion scripts and man pages, made from the definitions of the commands.
+//! Completion scripts and man pages, generated from the definitions of the commands.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ fn script(shell: Shell, mut cli: clap::Command) -> Vec<u8> {
     bytes
 }
 
-/// One page on standard output, or all of them into a folder.
+/// Prints the page of `orx`, or writes all pages into a folder.
 pub(crate) fn man(folder: Option<PathBuf>, cli: clap::Command, ui: &Ui) -> Result<Exit, CliError> {
     match folder {
         None => ui.raw(&page(cli, "orx")?)?,
@@ -40,7 +40,7 @@ pub(crate) fn man(folder: Option<PathBuf>, cli: clap::Command, ui: &Ui) -> Resul
     Ok(Exit::Done)
 }
 
-/// Everything that is made from code and checked in: `completions/`, `man/`, `docs/openapi.json`.
+/// Writes all generated files that are checked in: `completions/`, `man/`, `docs/openapi.json`.
 pub(crate) fn generate(folder: &Path, cli: clap::Command) -> Result<Exit, CliError> {
     for inner in ["completions", "man", "docs"] {
         std::fs::create_dir_all(folder.join(inner))?;
@@ -88,7 +88,7 @@ fn page(command: clap::Command, name: &str) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-/// The example of the configuration says all: each key, its default, and what it is for.
+/// The page of the configuration is the example file: it has each key with its default and purpose.
 fn config_page() -> Vec<u8> {
     let mut text = String::from(
         ".TH orx\\-config 5\n.SH NAME\norx\\-config \\- configuration of orx\n\
@@ -96,7 +96,7 @@ fn config_page() -> Vec<u8> {
     );
     for line in include_str!("../../../../config.example.toml").lines() {
         let line = line.replace('\\', "\\\\").replace('-', "\\-");
-        // A point or an apostrophe at the start would be a command.
+        // roff takes a leading period or apostrophe for a request.
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
         text.push_str(&format!("{guard}{line}\n"));
     }

@@ -1,4 +1,4 @@
-//! What a running command tells its worker.
+//! `orx ctx`: a running job reports to its worker.
 
 use orx_model::log::Level;
 use orx_model::time::parse_duration;
@@ -8,35 +8,44 @@ use super::read_stdin;
 use crate::error::{CliError, Exit};
 use crate::ui::Ui;
 
-/// Inside a job: tell progress, log lines, the result, or how it ends
+/// Inside a job: report progress, log lines, the result, or how it ends
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum CtxSubcommand {
-    /// Tell how far the job is, 0 to 100
+    /// Report the progress of the job
     #[command(after_long_help = super::help::CTX)]
     Progress {
+        /// 0 to 100
         percent: f64,
-        /// What it is doing
+        /// What the job is doing
         text: Option<String>,
     },
     /// Write a log line
     #[command(after_long_help = super::help::CTX)]
     Log {
+        /// Text of the line
         message: String,
         /// trace, debug, info, warn or error
         #[arg(long, default_value = "info")]
         level: Level,
     },
-    /// Give the job's result, as JSON; `-` reads it from standard input
+    /// Set the job's result
     #[command(after_long_help = super::help::CTX)]
-    Result { json: String },
-    /// However it exits: run it again after this time, at no cost of retries
+    Result {
+        /// The result as JSON; `-` reads it from standard input
+        json: String,
+    },
+    /// Run the job again after a while, whatever its exit code; uses up no retry
     #[command(after_long_help = super::help::CTX)]
-    Snooze { duration: String },
-    /// However it exits: it failed
+    Snooze {
+        /// Time until the next attempt
+        duration: String,
+    },
+    /// Let the attempt fail, whatever its exit code
     #[command(after_long_help = super::help::CTX)]
     Fail {
+        /// The error to record
         message: String,
-        /// Another try is useless
+        /// Do not retry: another attempt would fail too
         #[arg(long)]
         no_retry: bool,
     },
@@ -54,7 +63,7 @@ pub(crate) fn run(command: CtxSubcommand, ui: &Ui) -> Result<Exit, CliError> {
                 json
             };
             let value = serde_json::from_str(&text).map_err(|error| {
-                CliError::usage("the result is no valid JSON").cause(error.to_string())
+                CliError::usage("the result is not valid JSON").cause(error.to_string())
             })?;
             CtxRequest::Result { value }
         }
@@ -70,10 +79,10 @@ pub(crate) fn run(command: CtxSubcommand, ui: &Ui) -> Result<Exit, CliError> {
             CtxError::Outside | CtxError::Refused(_) => Exit::Usage,
             CtxError::Unreachable(_) => Exit::NoServer,
         };
-        let told = CliError::new(exit, "ctx", error.to_string());
+        let cli_error = CliError::new(exit, "ctx", error.to_string());
         match std::error::Error::source(&error) {
-            Some(source) => told.cause(source.to_string()),
-            None => told.hint("`orx ctx` works in a command that orx runs"),
+            Some(source) => cli_error.cause(source.to_string()),
+            None => cli_error.hint("`orx ctx` works only in a command that orx runs as a job"),
         }
     })?;
     Ok(Exit::Done)

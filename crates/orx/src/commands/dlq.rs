@@ -1,43 +1,43 @@
-//! Dead letters: jobs that used up their tries.
+//! `orx dlq`: dead letters, the jobs that used up their retries.
 
 use orx_model::wire::{ChangeRequest, DeadLetter, ListQuery};
 
-use super::change::{Args as ChangeArgs, Subject, careful, in_pieces, report, request};
-use super::{FilterArgs, JobRef, Session, why};
+use super::change::{SelectionArgs, Subject, confirmed, report, request, send_in_chunks};
+use super::{FilterArgs, JobReference, Session, why};
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, HUMAN_ROWS, Row, Ui};
+use crate::ui::{Cell, Column, HUMAN_ROWS, ListRow, Ui};
 
-/// Dead letters: jobs that used up their tries
+/// Dead letters: jobs that used up their retries
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum DlqSubcommand {
-    /// List them, newest first
+    /// List dead letters, newest first
     #[command(after_long_help = super::help::DLQ)]
     List {
         #[command(flatten)]
         filter: FilterArgs,
-        /// All that match
+        /// Print all, not only the newest
         #[arg(long)]
         all: bool,
     },
-    /// Show one
+    /// Show one dead letter
     #[command(after_long_help = super::help::DLQ)]
     Show {
         /// The job
         job: String,
     },
-    /// Run their jobs again
+    /// Run the jobs of dead letters again
     #[command(after_long_help = super::help::DLQ)]
-    Retry(Box<Chosen>),
-    /// Forget them; the jobs stay in the history
+    Retry(Box<DeadLetterSelection>),
+    /// Remove dead letters; their jobs stay in the history
     #[command(after_long_help = super::help::DLQ)]
-    Rm(Box<Chosen>),
+    Rm(Box<DeadLetterSelection>),
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Chosen {
+pub(crate) struct DeadLetterSelection {
     #[command(flatten)]
-    change: ChangeArgs,
-    /// All of them
+    change: SelectionArgs,
+    /// All dead letters that match the filter flags
     #[arg(long, conflicts_with = "jobs")]
     all: bool,
 }
@@ -56,50 +56,51 @@ pub(crate) async fn run(command: DlqSubcommand, session: &Session) -> Result<Exi
     match command {
         DlqSubcommand::List { filter, all } => list(session, filter, all).await,
         DlqSubcommand::Show { job } => {
-            let reference = JobRef::parse(&job, &session.state)?;
-            let detail = session.client.job(&reference.asked()).await?;
+            let reference = JobReference::parse(&job, &session.state)?;
+            let detail = session.client.job(&reference.api_text()).await?;
             if detail.job.state.dead.is_none() {
-                let error = format!("job `{}` is no dead letter", detail.job.id);
+                let error = format!("job `{}` is not a dead letter", detail.job.id);
                 return Err(CliError::new(Exit::NotFound, "not_found", error)
                     .hint("`orx dlq list` lists them; `orx show` shows any job"));
             }
             super::show::print_job(&session.ui, &detail.job)?;
             Ok(Exit::Done)
         }
-        DlqSubcommand::Retry(chosen) => {
-            let request = chosen_request(&chosen, session, "retry").await?;
-            let call = |piece| async move { session.client.retry_dead(&piece).await };
-            let dry_run = |dry| in_pieces(dry, call);
-            if !careful(&chosen.change, session, &request, "retry", dry_run).await? {
+        DlqSubcommand::Retry(selection) => {
+            let request = selection_request(&selection, session).await?;
+            let call = |chunk| async move { session.client.retry_dead(&chunk).await };
+            let dry_run = |request| send_in_chunks(request, call);
+            if !confirmed(&selection.change, session, &request, "retry", dry_run).await? {
                 return Ok(Exit::Done);
             }
-            report(session, &in_pieces(request, call).await?, Subject::Jobs).await
+            report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await
         }
-        DlqSubcommand::Rm(chosen) => {
-            let request = chosen_request(&chosen, session, "forget").await?;
-            let call = |piece| async move { session.client.delete_dead(&piece).await };
-            let dry_run = |dry| in_pieces(dry, call);
-            if !careful(&chosen.change, session, &request, "forget", dry_run).await? {
+        DlqSubcommand::Rm(selection) => {
+            let request = selection_request(&selection, session).await?;
+            let call = |chunk| async move { session.client.delete_dead(&chunk).await };
+            let dry_run = |request| send_in_chunks(request, call);
+            let verb = "remove the dead letters of";
+            if !confirmed(&selection.change, session, &request, verb, dry_run).await? {
                 return Ok(Exit::Done);
             }
-            report(session, &in_pieces(request, call).await?, Subject::DeadLetters).await
+            report(session, &send_in_chunks(request, call).await?, Subject::DeadLetters).await
         }
     }
 }
 
-async fn chosen_request(
-    chosen: &Chosen,
+async fn selection_request(
+    selection: &DeadLetterSelection,
     session: &Session,
-    verb: &str,
 ) -> Result<ChangeRequest, CliError> {
-    if !chosen.all {
-        return request(&chosen.change, session, verb).await;
+    if !selection.all {
+        return request(&selection.change, session).await;
     }
-    let filter = chosen.change.filter.expression(&session.ui)?.unwrap_or_else(|| "id>0".to_owned());
+    let filter = selection.change.filter.expression(&session.ui)?;
+    let filter = filter.unwrap_or_else(|| "id>0".to_owned());
     Ok(ChangeRequest {
         filter: Some(filter),
-        dry_run: chosen.change.dry_run,
-        max_affected: chosen.change.max_affected,
+        dry_run: selection.change.dry_run,
+        max_affected: selection.change.max_affected,
         ..ChangeRequest::default()
     })
 }
@@ -122,7 +123,7 @@ async fn list(session: &Session, filter: FilterArgs, all: bool) -> Result<Exit, 
     }
     ui.list(&COLUMNS, &rows)?;
     if query.cursor.is_some() {
-        ui.note(&format!("the newest {}, --all shows all", rows.len()));
+        ui.note(&format!("the newest {}; `--all` prints all", rows.len()));
     }
     if rows.is_empty() && ui.format.is_human() {
         ui.note("no dead letters");
@@ -130,9 +131,9 @@ async fn list(session: &Session, filter: FilterArgs, all: bool) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn row(ui: &Ui, letter: &DeadLetter) -> Result<Row, CliError> {
+fn row(ui: &Ui, letter: &DeadLetter) -> Result<ListRow, CliError> {
     let job = &letter.job;
-    Ok(Row {
+    Ok(ListRow {
         json: serde_json::to_value(letter)?,
         id: job.id.to_string(),
         cells: vec![

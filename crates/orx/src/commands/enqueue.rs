@@ -1,4 +1,4 @@
-//! Accept jobs: one from the command line, or many from standard input.
+//! `orx enqueue`: one job from the command line, or many from standard input.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read as _, Write};
@@ -13,49 +13,49 @@ use serde_json::{Map, Value};
 
 use super::logs::{Sink, follow};
 use super::{
-    Session, coming, exit_of, interruptible, link_note, not_in_time, open_stdin, pair, read_stdin,
-    resume,
+    Session, connection_notes, exit_of, future_time, interruptible, open_stdin, pair, read_stdin,
+    resume_note, wait_timed_out,
 };
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, Ui};
 
-/// Options of a job, shared by `enqueue` and `run`.
+/// Flags of a job, shared by `enqueue` and `run`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct JobArgs {
-    /// Queue; the server's default if left out
+    /// Queue; default: the server's default queue
     #[arg(short, long, value_name = "QUEUE")]
     pub(crate) queue: Option<Name>,
     /// low, normal, high or critical
     #[arg(short, long, value_name = "PRIO")]
     pub(crate) priority: Option<Priority>,
-    /// Not before this time
+    /// Start no earlier than this time
     #[arg(long, value_name = "T", conflicts_with = "delay")]
     pub(crate) at: Option<String>,
-    /// Not before so long from now
+    /// Start no earlier than this long from now
     #[arg(long = "in", id = "delay", value_name = "D")]
     pub(crate) delay: Option<String>,
     /// Idempotency key: the same key gives the same job
     #[arg(long, value_name = "K")]
     pub(crate) key: Option<String>,
-    /// Cancelled if not started within this time
+    /// Cancel the job if it has not started within this time
     #[arg(long, value_name = "D")]
     pub(crate) expires: Option<String>,
-    /// No attempt starts or goes on after this time
+    /// No attempt starts or continues after this time
     #[arg(long, value_name = "T")]
     pub(crate) deadline: Option<String>,
-    /// Longest time of one attempt; 0 is without limit
+    /// Longest time for one attempt; 0 means no limit
     #[arg(long, value_name = "D")]
     pub(crate) job_timeout: Option<String>,
-    /// Further tries after a failure
+    /// Number of retries after failures
     #[arg(long, value_name = "N")]
     pub(crate) retries: Option<u32>,
-    /// If its worker or server dies, or is stopped, under it: run it again, or let it fail
+    /// If the job's worker or server dies or stops: run the job again, or let it fail
     #[arg(long, value_name = "retry|fail")]
     pub(crate) on_lost: Option<String>,
-    /// Label that the worker must have
+    /// Label that the worker must have; repeatable
     #[arg(long, value_name = "LABEL=V")]
     pub(crate) require: Vec<String>,
-    /// Tag
+    /// Tag; repeatable
     #[arg(short = 't', long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,
     /// Correlation id, passed on to the handler
@@ -64,7 +64,10 @@ pub(crate) struct JobArgs {
 }
 
 impl JobArgs {
-    /// Fills what the flags say into a request.
+    /// Copies the flags into a request.
+    ///
+    /// # Errors
+    /// A time, duration, policy, label or tag is malformed.
     pub(crate) fn apply(self, request: &mut EnqueueRequest, ui: &Ui) -> Result<(), CliError> {
         let usage = |error: String| CliError::usage(error);
         let span = |text: &str| -> Result<u64, CliError> {
@@ -72,7 +75,7 @@ impl JobArgs {
                 .map(|span| span.as_millis() as u64)
                 .map_err(|error| usage(error.to_string()))
         };
-        let time = |text: &str| coming(text, ui);
+        let time = |text: &str| future_time(text, ui);
         request.queue = self.queue;
         request.priority = self.priority;
         request.run_at = self.at.as_deref().map(time).transpose()?;
@@ -87,7 +90,9 @@ impl JobArgs {
             Some("retry") => Some(OnLost::Retry),
             Some("fail") => Some(OnLost::Fail),
             Some(other) => {
-                return Err(usage(format!("`--on-lost` is `retry` or `fail`, found `{other}`")));
+                return Err(usage(format!(
+                    "`--on-lost` must be `retry` or `fail`, found `{other}`"
+                )));
             }
         };
         let pairs = |all: &[String]| {
@@ -101,7 +106,7 @@ impl JobArgs {
     }
 }
 
-/// Who asks, for people: `user@host`.
+/// The caller as people read it: `user@host`.
 pub(crate) fn user() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -110,13 +115,13 @@ pub(crate) fn user() -> String {
     format!("{name}@{}", host.trim())
 }
 
-/// Accept a job, kept safe before this command ends
+/// Enqueue a job; it is on disk when this command ends
 ///
-/// The arguments of the job are `key=text` and `key:=json`, or a whole JSON value from `@FILE`, or
-/// from standard input with `-`. With `--batch -` standard input is NDJSON, a job a line.
+/// Arguments of the job are `key=text` and `key:=json`, or a whole JSON value from `@FILE` or, with
+/// `-`, from standard input. With `--batch -` standard input is NDJSON, one job a line.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::ENQUEUE)]
-pub(crate) struct Args {
+pub(crate) struct EnqueueArgs {
     /// The job type
     #[arg(required_unless_present = "batch")]
     name: Option<Name>,
@@ -128,19 +133,20 @@ pub(crate) struct Args {
     /// Read jobs from standard input, one JSON object a line
     #[arg(long, value_name = "-", conflicts_with_all = ["name", "args", "wait", "follow"])]
     batch: Option<String>,
-    /// Wait for the end, and end with its code
+    /// Wait until the job has ended, and exit with its code
     #[arg(long)]
     wait: bool,
-    /// Print what it prints, wait for the end, and end with its code
+    /// Print the job's output, wait until it has ended, and exit with its code
     #[arg(long)]
     follow: bool,
-    /// Give up waiting after this time; the job goes on
+    /// Stop waiting after this time; the job continues
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     timeout: Option<Duration>,
 }
 
-/// A key outlives its job. Of a job that was forgotten, all that is known is how it ended.
-pub(crate) fn or_forgotten(
+/// Replaces "not found" for the job of a reused key. A key outlives its job: once retention has
+/// removed the job, only its final status is known.
+pub(crate) fn or_removed(
     ui: &Ui,
     answer: &EnqueueAnswer,
     ended: Result<Exit, CliError>,
@@ -150,7 +156,7 @@ pub(crate) fn or_forgotten(
             if error.exit == Exit::NotFound && !answer.created && answer.status.is_final() =>
         {
             let (id, status) = (answer.id, answer.status.words());
-            ui.note(&format!("known by its key {id} ({status}), which was forgotten since"));
+            ui.note(&format!("the key belongs to job {id} ({status}), which was removed since"));
             Ok(match answer.status {
                 JobStatus::Completed => Exit::Done,
                 JobStatus::Cancelled => Exit::Cancelled,
@@ -161,10 +167,11 @@ pub(crate) fn or_forgotten(
     }
 }
 
-pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(args: EnqueueArgs, session: &Session) -> Result<Exit, CliError> {
     if let Some(from) = &args.batch {
         if from != "-" {
-            return Err(CliError::usage(format!("`--batch` takes `-`, found `{from}`")));
+            return Err(CliError::usage(format!("`--batch` reads only `-`, found `{from}`"))
+                .hint("`--batch - < FILE` reads a file"));
         }
         return batch(session, args.job).await;
     }
@@ -180,27 +187,27 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     let jobs = [reference.clone()];
     if args.follow {
         let following = follow(session, &reference, Sink::default(), args.timeout);
-        let resume = resume("logs -f", "follows", &jobs, &session.state);
-        let ended = interruptible(&session.ui, Some(resume), following).await;
-        return or_forgotten(&session.ui, &answer, ended);
+        let resume_note = resume_note("logs -f", "follows", &jobs, &session.state);
+        let ended = interruptible(&session.ui, Some(resume_note), following).await;
+        return or_removed(&session.ui, &answer, ended);
     }
     if args.wait {
-        let resume = resume("wait", "waits for", &jobs, &session.state);
-        let waiting = session.client.wait(&reference, None, link_note(&session.ui));
+        let resume_note = resume_note("wait", "waits for", &jobs, &session.state);
+        let waiting = session.client.wait(&reference, None, connection_notes(&session.ui));
         let waiting = async {
             let Some(job) = crate::within(args.timeout, waiting).await? else {
-                return not_in_time(&session.ui, &resume);
+                return wait_timed_out(&session.ui, &resume_note);
             };
             super::show::print_job(&session.ui, &job)?;
             Ok(exit_of(&job))
         };
-        let ended = interruptible(&session.ui, Some(resume.clone()), waiting).await;
-        return or_forgotten(&session.ui, &answer, ended);
+        let ended = interruptible(&session.ui, Some(resume_note.clone()), waiting).await;
+        return or_removed(&session.ui, &answer, ended);
     }
-    let said = if answer.created { "enqueued" } else { "known by its key" };
+    let what = if answer.created { "enqueued" } else { "the key belongs to job" };
     match session.ui.format {
         Format::Table | Format::Wide => {
-            let line = format!("{said} {reference} ({})\n", answer.status.words());
+            let line = format!("{what} {reference} ({})\n", answer.status.words());
             if !session.ui.quiet {
                 session.ui.raw(line.as_bytes())?;
             }
@@ -210,10 +217,14 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     Ok(Exit::Done)
 }
 
+/// Parses the arguments of a job; `None` if there are none.
+///
+/// # Errors
+/// An argument is malformed, or a file or standard input is not JSON.
 pub(crate) fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliError> {
     let parse = |text: &str, from: &str| -> Result<Value, CliError> {
         serde_json::from_str(text).map_err(|error| {
-            CliError::usage(format!("{from} is no valid JSON")).cause(error.to_string())
+            CliError::usage(format!("{from} is not valid JSON")).cause(error.to_string())
         })
     };
     let mut fields = Map::new();
@@ -229,7 +240,7 @@ pub(crate) fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliErr
             Some(parse(&text, &format!("`{path}`"))?)
         } else {
             let (name, value) = match (text.split_once(":="), text.split_once('=')) {
-                // The first `=` decides, so that a text may contain `:=`.
+                // The first `=` decides, so that a value may contain `:=`.
                 (Some((name, json)), Some((plain, _))) if plain.len() == name.len() + 1 => {
                     (name, parse(json, &format!("`{name}`"))?)
                 }
@@ -241,7 +252,7 @@ pub(crate) fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliErr
                 }
             };
             if name.is_empty() {
-                return Err(CliError::usage(format!("`{text}` names no key")));
+                return Err(CliError::usage(format!("`{text}` has no key before the `=`")));
             }
             fields.insert(name.to_owned(), value);
             None
@@ -250,7 +261,7 @@ pub(crate) fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliErr
             && whole.replace(value).is_some()
         {
             return Err(CliError::usage(
-                "the args come from one file, or from standard input, once",
+                "more than one argument is a whole JSON value (`@file` or `-`); give one",
             ));
         }
     }
@@ -263,7 +274,7 @@ pub(crate) fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliErr
         }
         Some(other) if fields.is_empty() => other,
         Some(_) => {
-            return Err(CliError::usage("`key=text` can be added to a JSON object only"));
+            return Err(CliError::usage("`key=text` can only be added to a JSON object"));
         }
     };
     let raw = serde_json::value::to_raw_value(&value)?;
@@ -277,34 +288,35 @@ pub(crate) fn job_args(ui: &Ui, given: &[String]) -> Result<Option<Json>, CliErr
     Ok(Some(Json::from(raw)))
 }
 
-/// A batch, and around its answers what makes them one value where that was asked for.
+/// Enqueues a batch. With `-o json` the answers form one array.
 async fn batch(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
     if session.ui.format != Format::Json {
         return batch_lines(session, job).await;
     }
     session.ui.raw(b"[")?;
     let ended = batch_lines(session, job).await;
-    // Closed after a failure too: what was answered until then can be read.
+    // Close the array after a failure too, so that the answers so far are valid JSON.
     let closed = session.ui.raw(b"]\n");
     let exit = ended?;
     closed?;
     Ok(exit)
 }
 
-/// A piece of the lines at a time, answered line by line in order.
+/// Sends the lines in chunks; answers are printed line by line, in order.
 async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> {
     let mut flags = EnqueueRequest::default();
     job.apply(&mut flags, &session.ui)?;
     if flags.key.is_some() {
         return Err(CliError::usage(
-            "`--key` is for one job; in a batch each line has its own `key`",
+            "`--key` is for a single job; in a batch each line has its own `key`",
         ));
     }
     let mut lines = open_stdin(&session.ui)?;
-    let mut told = BatchReport { ui: &session.ui, done: 0, refused: 0, first_refusal: None };
+    let mut summary = BatchSummary { ui: &session.ui, done: 0, refused: 0, first_refusal: None };
     let mut number = 0;
     loop {
-        let Piece { requests, places, wrong, ended } = read_piece(&mut lines, &mut number, &flags)?;
+        let BatchChunk { requests, line_numbers, malformed, ended } =
+            read_chunk(&mut lines, &mut number, &flags)?;
         let answers = if requests.is_empty() {
             Ok(Vec::new())
         } else {
@@ -315,52 +327,52 @@ async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> 
             Ok(answers) => answers,
             Err(error) => {
                 let error = CliError::from(error);
-                told.first_refusal.get_or_insert(error.exit);
-                let problem = not_known(&error);
+                summary.first_refusal.get_or_insert(error.exit);
+                let problem = outcome_unknown(&error);
                 let line = |_| BatchLine {
                     line: 0,
                     id: None,
                     created: None,
                     error: Some(problem.clone()),
                 };
-                places.iter().map(line).collect()
+                line_numbers.iter().map(line).collect()
             }
         };
-        let answers = answers.into_iter().zip(&places);
+        let answers = answers.into_iter().zip(&line_numbers);
         let mut all: Vec<BatchLine> =
             answers.map(|(answer, line)| BatchLine { line: *line, ..answer }).collect();
-        all.extend(wrong);
+        all.extend(malformed);
         all.sort_by_key(|answer| answer.line);
         if failed && !ended {
-            let detail = "this line and what follows it were not tried";
+            let detail = "this line and all after it were not sent";
             let problem = Problem::new(Code::Unavailable, detail);
             let (line, error) = (number + 1, Some(problem));
             all.push(BatchLine { line, id: None, created: None, error });
         }
-        told.print(&all)?;
+        summary.print(&all)?;
         if ended || failed {
             break;
         }
     }
     if session.ui.format.is_human() {
-        session.ui.note(&format!("enqueued {}, refused {}", told.done, told.refused));
+        session.ui.note(&format!("enqueued {}, refused {}", summary.done, summary.refused));
     }
-    Ok(match (told.done, told.first_refusal) {
+    Ok(match (summary.done, summary.first_refusal) {
         (_, None) => Exit::Done,
         (0, Some(exit)) => exit,
         _ => Exit::Partial,
     })
 }
 
-/// What became of lines, so far.
-struct BatchReport<'u> {
+/// Outcomes of the lines so far.
+struct BatchSummary<'u> {
     ui: &'u Ui,
     done: u64,
     refused: u64,
     first_refusal: Option<Exit>,
 }
 
-impl BatchReport<'_> {
+impl BatchSummary<'_> {
     fn print(&mut self, answers: &[BatchLine]) -> Result<(), CliError> {
         for answer in answers {
             let first = self.done + self.refused == 0;
@@ -377,82 +389,86 @@ impl BatchReport<'_> {
     }
 }
 
-/// Of a request that failed as a whole.
-fn not_known(error: &CliError) -> Problem {
-    let detail = format!("it is not known whether the line was accepted: {}", error.message);
+/// The problem of each line in a request that got no answer.
+fn outcome_unknown(error: &CliError) -> Problem {
+    let detail = format!("unknown whether the server accepted the line: {}", error.message);
     Problem::new(Code::Unavailable, detail)
 }
 
-/// Lines for one request.
-struct Piece {
+/// The lines of one request.
+struct BatchChunk {
     requests: Vec<EnqueueRequest>,
-    /// The lines of the requests.
-    places: Vec<u64>,
-    wrong: Vec<BatchLine>,
+    /// Line number of each request, counted from 1.
+    line_numbers: Vec<u64>,
+    /// Answers for lines that are not sent, because they are malformed or too long.
+    malformed: Vec<BatchLine>,
+    /// The input has ended.
     ended: bool,
 }
 
-fn read_piece(
+fn read_chunk(
     lines: &mut impl BufRead,
     number: &mut u64,
     flags: &EnqueueRequest,
-) -> Result<Piece, CliError> {
-    let (requests, places, wrong) = (Vec::new(), Vec::new(), Vec::new());
-    let mut piece = Piece { requests, places, wrong, ended: false };
+) -> Result<BatchChunk, CliError> {
+    let (requests, line_numbers, malformed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut chunk = BatchChunk { requests, line_numbers, malformed, ended: false };
     let mut bytes = 0;
-    // One more line must fit.
+    // There must be space for one more line of the largest size.
     while bytes < orx_client::BATCH_BYTES - limits::BODY_BYTES
-        && piece.requests.len() < limits::BATCH_JOBS
-        && piece.wrong.len() < limits::BATCH_JOBS
+        && chunk.requests.len() < limits::BATCH_JOBS
+        && chunk.malformed.len() < limits::BATCH_JOBS
     {
         let mut line = Vec::new();
-        // A line that is too long is read to its end, and not kept.
-        let most = limits::BODY_BYTES as u64 + 1;
-        if lines.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
-            piece.ended = true;
+        // Of a line that is too long, the rest is read and dropped.
+        let max_bytes = limits::BODY_BYTES as u64 + 1;
+        if lines.by_ref().take(max_bytes).read_until(b'\n', &mut line)? == 0 {
+            chunk.ended = true;
             break;
         }
-        let long = line.len() as u64 == most && line.last() != Some(&b'\n');
+        let long = line.len() as u64 == max_bytes && line.last() != Some(&b'\n');
         if long {
             lines.skip_until(b'\n')?;
         }
-        // As an editor counts them, so that a line that is wrong can be found.
+        // Empty lines count too, so that the number is the one that an editor shows.
         *number += 1;
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
         let parsed = if long {
-            let most = limits::BODY_BYTES;
-            Err(Problem::new(Code::TooLarge, format!("a line is at most {most} bytes")))
+            let limit = limits::BODY_BYTES;
+            let detail = format!("the line is longer than {limit} bytes");
+            Err(Problem::new(Code::TooLarge, detail))
         } else {
-            parsed(&line)
+            parse_line(&line)
         };
         match parsed {
             Ok(request) => {
                 bytes += line.len();
-                piece.requests.push(merged(request, flags));
-                piece.places.push(*number);
+                chunk.requests.push(with_defaults(request, flags));
+                chunk.line_numbers.push(*number);
             }
             Err(problem) => {
                 let error = Some(problem);
-                piece.wrong.push(BatchLine { line: *number, id: None, created: None, error });
+                chunk.malformed.push(BatchLine { line: *number, id: None, created: None, error });
             }
         }
     }
-    Ok(piece)
+    Ok(chunk)
 }
 
-fn parsed(line: &[u8]) -> Result<EnqueueRequest, Problem> {
+fn parse_line(line: &[u8]) -> Result<EnqueueRequest, Problem> {
     let mut from = serde_json::Deserializer::from_slice(line);
     let request = orx_model::json::object(&mut from).and_then(|it| from.end().map(|()| it));
     request.map_err(|error| {
-        Problem::new(Code::BadRequest, "the line is no job").cause(error.to_string())
+        Problem::new(Code::BadRequest, "the line is not a job").cause(error.to_string())
     })
 }
 
-fn merged(mut request: EnqueueRequest, flags: &EnqueueRequest) -> EnqueueRequest {
+/// Fills fields that the line leaves out from the flags. A random key makes it safe to send the
+/// line again.
+fn with_defaults(mut request: EnqueueRequest, flags: &EnqueueRequest) -> EnqueueRequest {
     let flags = flags.clone();
-    // What a line says itself stands; its key is drawn here, so that it can be sent again.
     request.queue = request.queue.or(flags.queue);
     request.priority = request.priority.or(flags.priority);
     if request.run_at.is_none() && request.delay_ms.is_none() {
@@ -528,39 +544,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_or_no_pair_is_refused() {
+    fn an_argument_that_is_neither_json_nor_a_pair_is_rejected() {
         for given in [&["a"][..], &["a:={"], &["=x"], &["@/nowhere"]] {
             assert_eq!(args(given).expect_err("refused").exit, Exit::Usage, "{given:?}");
         }
     }
 
     #[test]
-    fn a_batch_is_read_in_pieces_that_fit_and_no_line_is_passed_over() {
+    fn a_batch_is_read_in_chunks_of_limited_size_and_no_line_is_skipped() {
         let line = format!("{{\"name\":\"x\",\"args\":\"{}\"}}\n", "y".repeat(250_000));
         let mut text = line.repeat(70);
         text.push_str("\n[\"x\"]\n");
         text.push_str(&format!("{{\"name\":\"{}\"}}\n", "z".repeat(3 << 20)));
         text.push_str("{\"name\":\"last\"}");
         let mut lines = std::io::Cursor::new(text);
-        let (mut number, mut taken, mut wrong, mut pieces) = (0, Vec::new(), Vec::new(), 0);
+        let (mut number, mut sent, mut malformed, mut chunks) = (0, Vec::new(), Vec::new(), 0);
         loop {
             let flags = EnqueueRequest::default();
-            let piece = read_piece(&mut lines, &mut number, &flags).expect("a piece");
-            let bytes: usize = piece
+            let chunk = read_chunk(&mut lines, &mut number, &flags).expect("a chunk");
+            let bytes: usize = chunk
                 .requests
                 .iter()
                 .map(|request| serde_json::to_vec(request).expect("json").len() + 1)
                 .sum();
             assert!(bytes <= orx_client::BATCH_BYTES, "{bytes}");
-            pieces += 1;
-            taken.extend(piece.places);
-            wrong.extend(piece.wrong.iter().map(|answer| answer.line));
-            if piece.ended {
+            chunks += 1;
+            sent.extend(chunk.line_numbers);
+            malformed.extend(chunk.malformed.iter().map(|answer| answer.line));
+            if chunk.ended {
                 break;
             }
         }
-        assert!(pieces > 1);
-        assert_eq!(taken, (1..=70).chain([74]).collect::<Vec<u64>>());
-        assert_eq!(wrong, [72, 73]);
+        assert!(chunks > 1);
+        assert_eq!(sent, (1..=70).chain([74]).collect::<Vec<u64>>());
+        assert_eq!(malformed, [72, 73]);
     }
 }

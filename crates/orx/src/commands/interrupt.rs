@@ -1,10 +1,12 @@
-//! What ends a command from outside: Ctrl-C, SIGTERM, and SIGHUP of a terminal that closes.
+//! The signals that interrupt a command: SIGINT (Ctrl-C), SIGTERM, SIGHUP (its terminal closes).
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Those signals that this process was not told to ignore: `nohup` means SIGHUP, and a script that
-/// starts a command with `&` means Ctrl-C.
+use crate::background::ignored_signals;
+
+/// Receives these signals, except those that this process inherited as ignored: `nohup` ignores
+/// SIGHUP, and a shell ignores SIGINT for a command that a script starts with `&`.
 pub(crate) struct Interrupts {
     int: Option<Signal>,
     term: Option<Signal>,
@@ -12,12 +14,12 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// From here on the process does not end by them.
+    /// From this call on the signals no longer end the process.
     pub(crate) fn new() -> std::io::Result<Self> {
-        let ignored = ignored();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = ignored_signals(&status);
         let listen = |kind: SignalKind, number: Number| {
-            let ignored = ignored & (1 << (number.as_raw() - 1)) != 0;
-            if ignored { Ok(None) } else { signal(kind).map(Some) }
+            if ignored.contains(&number.as_raw()) { Ok(None) } else { signal(kind).map(Some) }
         };
         Ok(Self {
             int: listen(SignalKind::interrupt(), Number::INT)?,
@@ -26,7 +28,7 @@ impl Interrupts {
         })
     }
 
-    /// The number of the next one.
+    /// Waits for the next signal and returns its number.
     pub(crate) async fn next(&mut self) -> i32 {
         tokio::select! {
             () = received(&mut self.int) => Number::INT.as_raw(),
@@ -36,16 +38,10 @@ impl Interrupts {
     }
 }
 
+/// Waits for the signal, or for ever where there is none to wait for.
 async fn received(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => _ = signal.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// A bit for each signal that is ignored, the lowest for 1.
-fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or_default()
 }

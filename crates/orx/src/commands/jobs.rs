@@ -1,4 +1,4 @@
-//! Lists of jobs.
+//! `orx jobs`: lists of jobs.
 
 use orx_model::JobSummary;
 use orx_model::time::format_duration;
@@ -6,21 +6,21 @@ use orx_model::wire::ListQuery;
 
 use super::{FilterArgs, Session, tries, why};
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, HUMAN_ROWS, Row, Ui};
+use crate::ui::{Cell, Column, HUMAN_ROWS, ListRow, Ui};
 
 /// List jobs, newest first
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::JOBS)]
-pub(crate) struct Args {
+pub(crate) struct JobsArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// At most so many
+    /// Print at most N jobs
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// All that match
+    /// Print all that match
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Oldest first
+    /// Print the oldest first
     #[arg(long)]
     oldest: bool,
 }
@@ -42,9 +42,9 @@ const COLUMNS: [Column; 14] = [
     ("BY", true),
 ];
 
-pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(args: JobsArgs, session: &Session) -> Result<Exit, CliError> {
     let ui = &session.ui;
-    let most = match (args.limit, args.all) {
+    let max_rows = match (args.limit, args.all) {
         (Some(limit), _) => limit,
         (None, true) => usize::MAX,
         (None, false) if ui.format.is_human() => HUMAN_ROWS,
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     let mut rows = Vec::new();
     let mut count = None;
     loop {
-        let left = most - rows.len();
+        let left = max_rows - rows.len();
         query.limit = Some(left.clamp(1, orx_model::limits::PAGE_ROWS) as u32);
         let page = session.client.list(&query).await?;
         count = count.or(page.count);
@@ -69,22 +69,22 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         query.cursor = page.next;
         query.count = None;
         if ui.format == crate::ui::Format::Jsonl {
-            // Streamed page by page, so that a reader starts at once.
+            // Printed page by page, so that a reader can start at once.
             ui.list(&COLUMNS, &rows)?;
-            if query.cursor.is_none() || rows.len() >= most {
+            if query.cursor.is_none() || rows.len() >= max_rows {
                 return Ok(Exit::Done);
             }
             rows.clear();
             continue;
         }
-        if query.cursor.is_none() || rows.len() >= most {
+        if query.cursor.is_none() || rows.len() >= max_rows {
             break;
         }
     }
     ui.list(&COLUMNS, &rows)?;
     if let Some(count) = count.filter(|count| count.count > rows.len() as u64) {
         let about = if count.exact { "" } else { "more than " };
-        ui.note(&format!("{} of {about}{}, --all shows all", rows.len(), count.count));
+        ui.note(&format!("{} of {about}{}; `--all` prints all", rows.len(), count.count));
     }
     if rows.is_empty() && ui.format.is_human() {
         ui.note("no jobs match");
@@ -92,7 +92,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     Ok(Exit::Done)
 }
 
-fn row(ui: &Ui, job: &JobSummary) -> Result<Row, CliError> {
+fn row(ui: &Ui, job: &JobSummary) -> Result<ListRow, CliError> {
     let now = crate::clock::wall();
     let live = job.state.live.as_ref();
     let started = live.map_or(job.state.started_at, |live| live.started_at);
@@ -103,7 +103,7 @@ fn row(ui: &Ui, job: &JobSummary) -> Result<Row, CliError> {
     let progress = live.and_then(|live| live.progress.as_ref());
     let tags: Vec<String> =
         job.spec.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    Ok(Row {
+    Ok(ListRow {
         json: serde_json::to_value(job)?,
         id: job.id.to_string(),
         cells: vec![

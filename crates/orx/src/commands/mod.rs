@@ -1,4 +1,4 @@
-//! The commands, a file each, and what they share.
+//! The commands, one file each, and what they share.
 
 pub(crate) mod bench;
 pub(crate) mod change;
@@ -38,14 +38,14 @@ use crate::error::{CliError, Exit};
 use crate::state::StateDir;
 use crate::ui::Ui;
 
-/// What a command works with.
+/// What a client command works with: its output, its server, its state folder.
 pub(crate) struct Session {
     pub(crate) ui: Ui,
     pub(crate) client: Client,
     pub(crate) state: StateDir,
 }
 
-/// A filter expression and the flags that are short for it.
+/// A filter expression, and the flags that abbreviate its terms.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct FilterArgs {
     /// Filter expression; `orx help filters` explains it
@@ -60,7 +60,7 @@ pub(crate) struct FilterArgs {
     /// Only jobs of this type; `*` stands for any text
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Only jobs accepted since a time, or so long ago
+    /// Only jobs accepted since a time, or since a duration ago
     #[arg(long, value_name = "T")]
     pub(crate) since: Option<String>,
     /// Only jobs with this tag, `name=value`
@@ -69,10 +69,11 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// As the server takes it: times of the caller's clock and zone are made absolute here.
+    /// The filter in the form that the server expects: times in the caller's zone become absolute.
+    /// `None` if no filter is given.
     ///
     /// # Errors
-    /// A tag without a value, or an expression that is wrong.
+    /// A tag has no value, or the expression does not parse.
     pub(crate) fn expression(&self, ui: &Ui) -> Result<Option<String>, CliError> {
         let mut terms: Vec<String> = self.filter.iter().cloned().collect();
         if let Some(status) = &self.status {
@@ -102,7 +103,7 @@ impl FilterArgs {
     }
 }
 
-/// `name=value`.
+/// Splits `name=value`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), CliError> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -110,14 +111,14 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), CliError> {
     }
 }
 
-/// A time to come, as it is typed.
-pub(crate) fn coming(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
+/// Parses a time; an ambiguous one such as `09:00` is the next such time.
+pub(crate) fn future_time(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
     parse_time(text, crate::clock::wall(), ui.zone()?, Toward::Future)
         .map_err(|error| CliError::usage(error.to_string()))
 }
 
-/// A command as a job gets it: the folder is the caller's if none is named, and of the caller's
-/// environment only what is. With `stdin`, this one's standard input is read.
+/// The command of a job. `cwd` defaults to the caller's folder; `env` lists the variables that the
+/// command gets. `stdin` reads this process's standard input and passes it to the command.
 pub(crate) fn command(
     argv: Vec<String>,
     cwd: Option<&str>,
@@ -130,9 +131,9 @@ pub(crate) fn command(
     Ok(Command { argv, cwd, env, stdin, ..Command::default() })
 }
 
-/// What a command that `orx run` gives has of its caller beside its folder.
-pub(crate) fn of_caller(command: Command) -> Command {
-    // One that is no text cannot be sent: the worker's stands.
+/// Adds what `orx run` passes on from its caller: umask, PATH, locale and time zone.
+pub(crate) fn with_caller_settings(command: Command) -> Command {
+    // A value that is not UTF-8 cannot be sent: the worker's value is used.
     let variable = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
     Command {
         caller_env: Command::CALLER_ENV.into_iter().filter_map(variable).collect(),
@@ -141,14 +142,15 @@ pub(crate) fn of_caller(command: Command) -> Command {
     }
 }
 
-/// This process's own, in octal. To ask the kernel for it means to change it, so it is read.
+/// This process's umask in octal. The system call that returns it also changes it, so it is read
+/// from `/proc`.
 fn umask() -> Option<String> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let text = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     Some(text.trim().to_owned())
 }
 
-/// Of this process's environment all that is text and no secret of its own.
+/// All variables of this process that are UTF-8, except `ORX_TOKEN`.
 pub(crate) fn whole_environment() -> BTreeMap<String, String> {
     let all = std::env::vars_os();
     all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -156,7 +158,7 @@ pub(crate) fn whole_environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The folder that is named, else the caller's.
+/// Absolute path of the named folder, else of the caller's working directory.
 pub(crate) fn folder(named: Option<&str>) -> Result<String, CliError> {
     let folder = match named {
         Some(named) => std::path::absolute(named),
@@ -165,53 +167,54 @@ pub(crate) fn folder(named: Option<&str>) -> Result<String, CliError> {
     Ok(folder.map_err(|error| no_folder(&error))?.to_string_lossy().into_owned())
 }
 
-/// The folder that this process is in cannot be named: it was removed, say.
+/// The working directory has no path, for example because it was removed.
 fn no_folder(error: &std::io::Error) -> CliError {
     let link = std::fs::read_link("/proc/self/cwd").unwrap_or_default();
     let link = link.to_string_lossy();
     let message = match link.strip_suffix(" (deleted)") {
-        Some(gone) => format!("the folder `{gone}`, where this runs, was removed"),
-        None => format!("cannot name the folder `{link}`, where this runs"),
+        Some(removed) => format!("the working directory `{removed}` was removed"),
+        None => format!("cannot determine the path of the working directory `{link}`"),
     };
     CliError::new(Exit::Failed, "folder", message)
         .cause(error.to_string())
-        .hint("`cd` to a folder that is there, or name one with `--cwd`, from `/` on")
+        .hint("`cd` to an existing folder, or name one with `--cwd` and an absolute path")
 }
 
-/// `K=V`, or `K` with the caller's value.
+/// Parses `K=V`, or `K`, which takes the caller's value.
 pub(crate) fn variables(env: &[String]) -> Result<BTreeMap<String, String>, CliError> {
     let variable = |text: &String| match text.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => match std::env::var(text) {
             Ok(value) => Ok((text.clone(), value)),
-            Err(_) => Err(CliError::usage(format!("the variable `{text}` is not set here"))),
+            Err(_) => Err(CliError::usage(format!("the variable `{text}` is not set"))
+                .hint(format!("`{text}=VALUE` gives it a value"))),
         },
     };
     env.iter().map(variable).collect()
 }
 
-/// This one's standard input, as a job gets it.
+/// This process's standard input, encoded for the API.
 pub(crate) fn stdin_base64(ui: &Ui) -> Result<String, CliError> {
     let bytes = read_stdin(ui, limits::STDIN_BYTES)?;
     Ok(base64::engine::general_purpose::STANDARD.encode(bytes))
 }
 
-/// A job as people name it.
+/// A job as it is named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JobRef {
-    /// The job itself: an id, or `key:…`.
+pub(crate) struct JobReference {
+    /// The job: an id, or `key:…`.
     pub(crate) text: String,
-    /// With `1423.2`, the attempt.
+    /// The attempt, if the reference is one, such as `1423.2`.
     pub(crate) attempt: Option<u32>,
 }
 
-impl JobRef {
+impl JobReference {
     /// `1423`, `1423.2`, `@last`, `key:order-42`.
     pub(crate) fn parse(text: &str, state: &StateDir) -> Result<Self, CliError> {
         if text == "@last" {
             let last = state.last().ok_or_else(|| {
-                CliError::new(Exit::NotFound, "not_found", "there is no last job yet")
-                    .hint("`orx jobs` lists the newest")
+                CliError::new(Exit::NotFound, "not_found", "`@last` stands for no job yet")
+                    .hint("`orx jobs` lists the newest jobs")
             })?;
             return Ok(Self { text: last.to_string(), attempt: None });
         }
@@ -223,49 +226,69 @@ impl JobRef {
             return Ok(Self { text: attempt.job.to_string(), attempt: number });
         }
         let id: JobId = text.parse().map_err(|_| {
-            CliError::usage(format!("`{text}` is no job"))
+            CliError::usage(format!("`{text}` does not name a job"))
                 .hint("a job is an id such as `1423`, `@last`, or `key:` and its key")
         })?;
         Ok(Self { text: id.to_string(), attempt: None })
     }
 
-    /// As the API is asked: with the attempt, so that one that was never made is not found.
-    pub(crate) fn asked(&self) -> String {
+    /// The reference as the API expects it. It includes the attempt, so that the server answers
+    /// "not found" for an attempt that does not exist.
+    pub(crate) fn api_text(&self) -> String {
         match self.attempt {
             Some(attempt) => format!("{}.{attempt}", self.text),
             None => self.text.clone(),
         }
     }
 
+    /// The job's id; asks the server if the reference is a key or an attempt.
     pub(crate) async fn id(&self, client: &Client) -> Result<JobId, CliError> {
-        let asked = self.asked();
-        match asked.parse() {
+        let text = self.api_text();
+        match text.parse() {
             Ok(id) => Ok(id),
-            Err(_) => Ok(client.job(&asked).await?.job.id),
+            Err(_) => Ok(client.job(&text).await?.job.id),
         }
     }
 }
 
 /// The jobs named on the command line; `-` reads them from standard input, one a line.
-pub(crate) fn references(session: &Session, named: &[String]) -> Result<Vec<JobRef>, CliError> {
+pub(crate) fn references(
+    session: &Session,
+    named: &[String],
+) -> Result<Vec<JobReference>, CliError> {
     let mut all = Vec::new();
     for text in named {
         if text == "-" {
             for line in open_stdin(&session.ui)?.lines() {
                 let line = line?;
                 if !line.trim().is_empty() {
-                    all.push(JobRef::parse(line.trim(), &session.state)?);
+                    all.push(JobReference::parse(line.trim(), &session.state)?);
                 }
             }
         } else {
-            all.push(JobRef::parse(text, &session.state)?);
+            all.push(JobReference::parse(text, &session.state)?);
         }
     }
     Ok(all)
 }
 
-/// All jobs that a filter matches, the oldest first.
-pub(crate) async fn matching(session: &Session, filter: String) -> Result<Vec<JobRef>, CliError> {
+/// Neither a job nor a filter is given.
+pub(crate) fn no_job_named() -> CliError {
+    CliError::usage("no job is named, and no filter is given")
+        .hint("name jobs by id, or give a filter such as `--status` or `--filter`")
+}
+
+/// Both jobs and a filter are given.
+pub(crate) fn jobs_and_filter() -> CliError {
+    CliError::usage("jobs are named and a filter is given")
+        .hint("name jobs, or give a filter, not both")
+}
+
+/// All jobs that match a filter, oldest first.
+pub(crate) async fn matching(
+    session: &Session,
+    filter: String,
+) -> Result<Vec<JobReference>, CliError> {
     let mut query = orx_model::wire::ListQuery {
         filter: Some(filter),
         limit: Some(orx_model::limits::PAGE_ROWS as u32),
@@ -275,7 +298,9 @@ pub(crate) async fn matching(session: &Session, filter: String) -> Result<Vec<Jo
     let mut jobs = Vec::new();
     loop {
         let page = session.client.list(&query).await?;
-        jobs.extend(page.jobs.iter().map(|job| JobRef { text: job.id.to_string(), attempt: None }));
+        jobs.extend(
+            page.jobs.iter().map(|job| JobReference { text: job.id.to_string(), attempt: None }),
+        );
         query.cursor = page.next;
         if query.cursor.is_none() {
             return Ok(jobs);
@@ -283,26 +308,29 @@ pub(crate) async fn matching(session: &Session, filter: String) -> Result<Vec<Jo
     }
 }
 
-/// Standard input, which is read only when asked for.
+/// Opens standard input. Commands read it only where an argument asks for it.
 pub(crate) fn open_stdin(ui: &Ui) -> Result<std::io::StdinLock<'static>, CliError> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        ui.note("reading from the terminal; Ctrl-D ends it");
+        ui.note("reading from the terminal; Ctrl-D ends the input");
     }
     Ok(stdin.lock())
 }
 
-/// All of standard input, up to a bound.
-pub(crate) fn read_stdin(ui: &Ui, most: usize) -> Result<Vec<u8>, CliError> {
+/// Reads all of standard input.
+///
+/// # Errors
+/// It is longer than `max_bytes`, or cannot be read.
+pub(crate) fn read_stdin(ui: &Ui, max_bytes: usize) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
-    open_stdin(ui)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > most {
-        return Err(CliError::usage(format!("standard input is over {most} bytes")));
+    open_stdin(ui)?.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > max_bytes {
+        return Err(CliError::usage(format!("standard input is longer than {max_bytes} bytes")));
     }
     Ok(bytes)
 }
 
-/// How a command ends that waited for one job.
+/// Exit code of a command that waited for this job.
 #[must_use]
 pub(crate) fn exit_of(job: &Job) -> Exit {
     match job.state.status {
@@ -314,10 +342,10 @@ pub(crate) fn exit_of(job: &Job) -> Exit {
             }
             match (job.state.status, job.state.exit, job.state.dead) {
                 (_, _, Some(orx_model::job::DeadReason::Lost)) => Exit::RunFailed,
-                // As `timeout` ends, whatever code the program gave when it was told to.
+                // The code of timeout(1), whatever code the program chose after SIGTERM.
                 (JobStatus::TimedOut, _, _) => Exit::TimedOut,
                 (_, Some(exit), _) => match u8::try_from(exit.shell_code()).unwrap_or(1) {
-                    // It ended well and said that it failed: no success for who waits.
+                    // The program reported a failure with `orx ctx fail` and exited with 0.
                     0 => Exit::Failed,
                     code => Exit::Command(code),
                 },
@@ -332,83 +360,87 @@ pub(crate) fn exit_of(job: &Job) -> Exit {
     }
 }
 
-/// The time to wait is over: told to a person, and an error for a program that reads JSON.
-pub(crate) fn not_in_time(ui: &Ui, said: &str) -> Result<Exit, CliError> {
+/// `--timeout` has passed: a note for people, an error object for programs that read JSON.
+pub(crate) fn wait_timed_out(ui: &Ui, note: &str) -> Result<Exit, CliError> {
     if ui.format.is_json() {
-        return Err(CliError::new(Exit::TimedOut, "timed_out", "it was not there in time")
-            .hint(said.to_owned()));
+        return Err(CliError::new(Exit::TimedOut, "timed_out", "`--timeout` has passed")
+            .hint(note.to_owned()));
     }
-    ui.note(said);
+    ui.note(note);
     Ok(Exit::TimedOut)
 }
 
-/// What to say when waiting is broken off: the commands that take it up again, and that end the
-/// jobs. By their ids: `@last` may be another's by then.
+/// The note after an interrupted wait: which commands resume the wait, or cancel the jobs. It names
+/// ids, because `@last` may stand for another job by then.
 #[must_use]
-pub(crate) fn resume(command: &str, does: &str, jobs: &[String], state: &StateDir) -> String {
+pub(crate) fn resume_note(command: &str, does: &str, jobs: &[String], state: &StateDir) -> String {
     let id = |job: &String| match (job.as_str(), state.last()) {
         ("@last", Some(last)) => last.to_string(),
         (named, _) => named.to_owned(),
     };
     if jobs.is_empty() || jobs.iter().any(|job| job == "-") {
-        return format!("the jobs go on: the same command {does} them again");
+        return format!("the jobs continue; the same command {does} them again");
     }
     let named = jobs.iter().map(id).collect::<Vec<_>>().join(" ");
     let (subject, them) = match jobs {
-        [_] => (format!("{named} goes on"), "it"),
-        _ => ("the jobs go on".to_owned(), "them"),
+        [_] => (format!("{named} continues"), "it"),
+        _ => ("the jobs continue".to_owned(), "them"),
     };
-    format!("{subject}: `orx {command} {named}` {does} {them}, `orx cancel {named}` cancels {them}")
+    format!("{subject}; `orx {command} {named}` {does} {them}, `orx cancel {named}` cancels {them}")
 }
 
-/// Ctrl-C and its like leave the jobs as they are, and say how to go on.
+/// Runs a command until it ends or a signal interrupts it. A signal leaves the jobs as they are;
+/// the note names the command that resumes.
 pub(crate) async fn interruptible(
     ui: &Ui,
-    resume: Option<String>,
+    resume_note: Option<String>,
     command: impl Future<Output = Result<Exit, CliError>>,
 ) -> Result<Exit, CliError> {
     let mut interrupts = Interrupts::new()?;
     tokio::select! {
         ended = command => ended,
         signal = interrupts.next() => {
-            if let Some(resume) = resume {
-                ui.note(&resume);
+            if let Some(note) = resume_note {
+                ui.note(&note);
             }
             Ok(Exit::Interrupted(signal))
         }
     }
 }
 
-/// Says when the link is lost and when it is back.
-pub(crate) fn link_note(ui: &Ui) -> impl FnMut(ConnectionEvent) + use<> {
+/// Prints a note for each change of the connection to the server, and of the server's condition.
+pub(crate) fn connection_notes(ui: &Ui) -> impl FnMut(ConnectionEvent) + use<> {
     let ui = ui.clone();
-    move |link| match link {
-        ConnectionEvent::Lost => ui.note("the server is away: reconnecting"),
+    move |event| match event {
+        ConnectionEvent::Lost => ui.note("lost the connection to the server; reconnecting"),
         ConnectionEvent::Refused(why) => {
-            ui.note(&format!("the server takes no more now: {why}: asking again"))
+            ui.note(&format!("the server refuses the request for now ({why}); trying again"))
         }
         ConnectionEvent::Back => ui.note("reconnected"),
         ConnectionEvent::Server(condition) => ui.note(match condition {
-            Condition::Stopping => "the server is stopping: waiting for the next one",
-            Condition::StoreFull => "no room on the disk of the server's store: waiting for room",
-            Condition::StoreAway => "the server's store takes no writes: waiting until it does",
-            Condition::Well => "the server's store takes writes again",
+            Condition::Stopping => "the server is stopping; waiting for the next one",
+            Condition::StoreFull => {
+                "the disk of the server's store is full; waiting for free space"
+            }
+            Condition::StoreAway => "the server's store accepts no writes; waiting until it does",
+            Condition::Well => "the server's store accepts writes again",
             Condition::Other => return,
         }),
     }
 }
 
-/// How often it was tried, of how many. A lost try costs none of those, and `orx retry` gives more:
-/// beyond them only the first number says something.
-pub(crate) fn tries(attempt: u32, retry: &RetryPolicy, of: &str) -> String {
-    let most = u64::from(retry.retries) + 1;
-    if u64::from(attempt) > most {
+/// Number of the attempt, and how many the retry policy allows. Lost attempts do not count against
+/// the policy and `orx retry` resets the count, so the number can exceed the limit; then only the
+/// number is shown.
+pub(crate) fn tries(attempt: u32, retry: &RetryPolicy, separator: &str) -> String {
+    let limit = u64::from(retry.retries) + 1;
+    if u64::from(attempt) > limit {
         return attempt.to_string();
     }
-    format!("{attempt}{of}{most}")
+    format!("{attempt}{separator}{limit}")
 }
 
-/// What a person sees of why a job ended so.
+/// The reason for a job's status, for people: that of the cancel, else the error.
 #[must_use]
 pub(crate) fn why(
     status: JobStatus,

@@ -1,22 +1,22 @@
-//! Queues.
+//! `orx queue`: queues and their counts.
 
 use orx_model::JobStatus;
 use orx_model::wire::QueueView;
 
 use super::Session;
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Row, Ui};
+use crate::ui::{Cell, Column, ListRow, Ui};
 
 /// List queues, or show one
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum QueueSubcommand {
-    /// List every queue with its counts
+    /// List all queues with their counts
     #[command(after_long_help = super::help::QUEUE)]
     List,
     /// Show one queue
     #[command(after_long_help = super::help::QUEUE)]
     Show {
-        /// The queue
+        /// Name of the queue
         queue: String,
     },
 }
@@ -38,16 +38,16 @@ pub(crate) async fn run(command: QueueSubcommand, session: &Session) -> Result<E
         QueueSubcommand::List => session.client.queues().await?.queues,
         QueueSubcommand::Show { queue } => vec![session.client.queue(&queue).await?],
     };
-    let rows: Result<Vec<Row>, CliError> =
+    let rows: Result<Vec<ListRow>, CliError> =
         queues.iter().map(|queue| row(&session.ui, queue)).collect();
     session.ui.list(&COLUMNS, &rows?)?;
     Ok(Exit::Done)
 }
 
-fn row(ui: &Ui, view: &QueueView) -> Result<Row, CliError> {
+fn row(ui: &Ui, view: &QueueView) -> Result<ListRow, CliError> {
     let of = |status| Cell::new(view.counts.of(status).to_string());
     let running = view.counts.dispatched + view.counts.running;
-    Ok(Row {
+    Ok(ListRow {
         json: serde_json::to_value(view)?,
         id: view.queue.to_string(),
         cells: vec![

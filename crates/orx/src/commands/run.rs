@@ -1,57 +1,62 @@
-//! Run a command as a job and be it: its output, its exit code.
+//! `orx run`: runs a command as a job, prints its output, and exits with its code.
 
 use std::time::Duration;
 
 use orx_model::JobId;
 use orx_model::wire::{ChangeRequest, EnqueueAnswer, EnqueueRequest};
 
-use super::enqueue::{JobArgs, or_forgotten};
+use super::enqueue::{JobArgs, or_removed};
 use super::interrupt::Interrupts;
 use super::logs::{Sink, follow};
-use super::{Session, command, of_caller, resume, whole_environment};
+use super::{Session, command, resume_note, whole_environment, with_caller_settings};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format};
 
-/// Run a command as a job, follow it, and end with its code
+/// Run a command as a job, follow it, and exit with its code
 ///
-/// The command's standard output and standard error become this one's. It has the folder, umask, PATH,
-/// locale and time zone of the caller, and of other variables only those named with --env, or with
-/// --env-all all. It is tried once unless --retries says more; lost with its server, or stopped with
-/// it, it is run again unless --on-lost fail, and given up when its server has died under it three times. Past its
-/// --job-timeout it is ended, and this command ends with 124. Ctrl-C leaves it running, unless --on-interrupt cancel; where nobody reads its output any more, as with
-/// `| head`, it is cancelled. Of its output the first 16 MiB and the last 256 KiB are kept; what is left
-/// out is counted.
+/// orx prints the command's standard output and standard error as its own. The command gets the
+/// caller's folder, umask, PATH, locale and time zone; other variables only with --env or
+/// --env-all.
+///
+/// A failed command is not retried, unless --retries allows it. If its server dies or stops, the
+/// command runs again, unless --on-lost is `fail`; after the third death of the server under it, it
+/// becomes a dead letter. A command that runs past its --job-timeout is stopped, and orx exits with
+/// 124. Ctrl-C leaves the command running, unless --on-interrupt is `cancel`. If the reader of the
+/// output goes away, as with `| head`, orx cancels the command.
+///
+/// The store keeps the first 16 MiB and the last 256 KiB of an attempt's output, and counts the
+/// bytes that are left out.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::RUN)]
-pub(crate) struct Args {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     job: JobArgs,
-    /// Print the id and end; the job goes on
+    /// Print the id and exit; the job continues
     #[arg(long)]
     detach: bool,
-    /// Folder it runs in; the caller's if left out
+    /// Folder to run in; default: the caller's
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Variable it gets; without a value, the caller's
+    /// Variable for the command; without a value, the caller's value; repeatable
     #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
-    /// Give it all variables of the caller but ORX_TOKEN
+    /// Pass all variables of the caller except ORX_TOKEN
     #[arg(long)]
     env_all: bool,
-    /// Give it this command's standard input, up to 256 KiB
+    /// Pass standard input to the command, up to 256 KiB
     #[arg(long)]
     stdin: bool,
-    /// What Ctrl-C, SIGTERM and SIGHUP do: leave the job running, or cancel it
+    /// Effect of Ctrl-C, SIGTERM and SIGHUP: leave the job running, or cancel it
     #[arg(long, value_name = "detach|cancel", default_value = "detach",
           value_parser = ["detach", "cancel"])]
     on_interrupt: String,
-    /// Give up waiting after this time; the job goes on
+    /// Stop waiting after this time; the job continues
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     timeout: Option<Duration>,
-    /// Job type to show; the program's name if left out
+    /// Job type to show; default: the program's name
     #[arg(long, value_name = "NAME")]
     name: Option<orx_model::Name>,
-    /// Pass the bytes of the job to the terminal as they are
+    /// Print the job's bytes unchanged, control codes included
     #[arg(long)]
     raw: bool,
     /// The command and its arguments
@@ -59,15 +64,15 @@ pub(crate) struct Args {
     command: Vec<std::ffi::OsString>,
 }
 
-pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
-    // What goes wrong here is ours, not the command's.
+pub(crate) async fn run(args: RunArgs, session: &Session) -> Result<Exit, CliError> {
+    // An error here is one of orx, so its code must differ from the codes of the command.
     run_inner(args, session).await.map_err(|error| match error.exit {
         Exit::Failed | Exit::TryLater => CliError { exit: Exit::RunFailed, ..error },
         _ => error,
     })
 }
 
-async fn run_inner(args: Args, session: &Session) -> Result<Exit, CliError> {
+async fn run_inner(args: RunArgs, session: &Session) -> Result<Exit, CliError> {
     let words = args.command.iter().map(|word| {
         word.to_str()
             .map(str::to_owned)
@@ -80,14 +85,14 @@ async fn run_inner(args: Args, session: &Session) -> Result<Exit, CliError> {
         all.append(&mut command.env);
         command.env = all;
     }
-    let command = of_caller(command);
+    let command = with_caller_settings(command);
     let mut request =
         EnqueueRequest { name: args.name, command: Some(command), ..EnqueueRequest::default() };
     args.job.apply(&mut request, &session.ui)?;
     let mut interrupts = Interrupts::new()?;
-    let (answer, early) = accepted(session, request, &mut interrupts).await?;
+    let (answer, early_signal) = enqueued(session, request, &mut interrupts).await?;
     let Some(answer) = answer else {
-        return Ok(Exit::Interrupted(early.unwrap_or_default()));
+        return Ok(Exit::Interrupted(early_signal.unwrap_or_default()));
     };
     session.state.remember_last(answer.id);
     let reference = answer.id.to_string();
@@ -100,19 +105,19 @@ async fn run_inner(args: Args, session: &Session) -> Result<Exit, CliError> {
     }
     let sink = Sink { raw: args.raw, plain: true, ..Sink::default() };
     let mut followed = Box::pin(follow(session, &reference, sink, args.timeout));
-    let signal = match early {
+    let signal = match early_signal {
         Some(signal) => signal,
         None => tokio::select! {
             ended = &mut followed => {
-                let ended = ended_or_unread(ended, session, answer.id).await;
-                return or_forgotten(&session.ui, &answer, ended);
+                let ended = cancel_if_unread(ended, session, answer.id).await;
+                return or_removed(&session.ui, &answer, ended);
             }
             signal = interrupts.next() => signal,
         },
     };
     if args.on_interrupt != "cancel" {
         let jobs = std::slice::from_ref(&reference);
-        session.ui.note(&resume("logs -f", "follows", jobs, &session.state));
+        session.ui.note(&resume_note("logs -f", "follows", jobs, &session.state));
         return Ok(Exit::Interrupted(signal));
     }
     session.ui.note(&format!("cancelling {reference}"));
@@ -120,33 +125,36 @@ async fn run_inner(args: Args, session: &Session) -> Result<Exit, CliError> {
     tokio::select! {
         ended = &mut followed => ended,
         signal = interrupts.next() => {
-            session.ui.note(&format!("{reference} is being cancelled: not waiting for its end"));
+            session.ui.note(&format!("{reference} is being cancelled; no longer waiting for it"));
             Ok(Exit::Interrupted(signal))
         }
     }
 }
 
-/// The server's answer, and the signal that came before it. A job that may be accepted is not left
-/// without anybody who knows its id, unless a second signal says so.
-async fn accepted(
+/// Enqueues the job. Returns the server's answer and the signal that arrived before it. The first
+/// signal does not abort the request, because the server may have accepted the job and the caller
+/// needs its id; a second one does.
+async fn enqueued(
     session: &Session,
     request: EnqueueRequest,
     interrupts: &mut Interrupts,
 ) -> Result<(Option<EnqueueAnswer>, Option<i32>), CliError> {
-    let mut enqueued = Box::pin(session.client.enqueue(request));
+    let mut enqueuing = Box::pin(session.client.enqueue(request));
     let signal = tokio::select! {
-        answer = &mut enqueued => return Ok((Some(answer?), None)),
+        answer = &mut enqueuing => return Ok((Some(answer?), None)),
         signal = interrupts.next() => signal,
     };
-    session.ui.note("waiting for the server's answer, which may have taken the job; again to end");
+    session.ui.note(
+        "the server may have accepted the job; waiting for its answer (interrupt again to exit)",
+    );
     tokio::select! {
-        answer = &mut enqueued => Ok((Some(answer?), Some(signal))),
+        answer = &mut enqueuing => Ok((Some(answer?), Some(signal))),
         signal = interrupts.next() => Ok((None, Some(signal))),
     }
 }
 
-/// A command whose output nobody reads any more ends, as it would without orx.
-async fn ended_or_unread(
+/// Cancels the job if the reader of the output has gone: without orx the command would end, too.
+async fn cancel_if_unread(
     ended: Result<Exit, CliError>,
     session: &Session,
     job: JobId,
@@ -154,7 +162,7 @@ async fn ended_or_unread(
     if let Err(error) = &ended
         && error.is_closed_pipe()
     {
-        cancel(session, job, "nobody reads its output any more").await?;
+        cancel(session, job, "the reader of its output has gone").await?;
     }
     ended
 }

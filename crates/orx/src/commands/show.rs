@@ -1,4 +1,4 @@
-//! One job, whole.
+//! `orx show` and `orx result`: everything about one job.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use orx_model::text::format_bytes;
 use orx_model::time::format_duration;
 use orx_model::{Attempt, Job};
 
-use super::{JobRef, Session, tries, why};
+use super::{JobReference, Session, tries, why};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, Ui};
 
 /// Show a job and its attempts
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::SHOW)]
-pub(crate) struct Args {
+pub(crate) struct ShowArgs {
     /// `1423`, `1423.2`, `@last`, or `key:…`
     job: String,
 }
 
-pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
-    let reference = JobRef::parse(&args.job, &session.state)?;
-    let detail = session.client.job(&reference.asked()).await?;
+pub(crate) async fn run(args: ShowArgs, session: &Session) -> Result<Exit, CliError> {
+    let reference = JobReference::parse(&args.job, &session.state)?;
+    let detail = session.client.job(&reference.api_text()).await?;
     let ui = &session.ui;
     if !ui.format.is_human() {
         ui.one(&detail, &detail.job.id.to_string(), &lines(ui, &detail.job))?;
@@ -32,14 +32,14 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         all.push(("attempt", Cell::new(attempt_line(ui, attempt))));
     }
     if detail.attempts.is_empty() {
-        // The field is there to be asked for all the same.
+        // `--fields attempt` is valid for a job without attempts, too.
         all.push(("attempt", Cell::default()));
     }
     ui.one(&detail, "", &all)?;
     Ok(Exit::Done)
 }
 
-/// A job in the format asked for.
+/// Prints a job in the chosen format.
 pub(crate) fn print_job(ui: &Ui, job: &Job) -> Result<(), CliError> {
     ui.one(job, &job.id.to_string(), &lines(ui, job))
 }
@@ -94,7 +94,7 @@ fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-/// Names with their values.
+/// `name=value` pairs, separated by spaces.
 pub(super) fn pairs(all: &BTreeMap<String, String>) -> Cell {
     let pairs: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
     Cell::new(pairs.join(" "))
@@ -125,7 +125,7 @@ fn attempt_line(ui: &Ui, attempt: &Attempt) -> String {
     text
 }
 
-/// Print the result a job gave, as JSON
+/// Print the result of a job, as JSON
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::RESULT)]
 pub(crate) struct ResultArgs {
@@ -134,8 +134,8 @@ pub(crate) struct ResultArgs {
 }
 
 pub(crate) async fn result(args: ResultArgs, session: &Session) -> Result<Exit, CliError> {
-    let reference = JobRef::parse(&args.job, &session.state)?;
-    let answer = session.client.result(&reference.asked()).await?;
+    let reference = JobReference::parse(&args.job, &session.state)?;
+    let answer = session.client.result(&reference.api_text()).await?;
     if session.ui.format.is_json() {
         session.ui.one(&answer, &answer.id.to_string(), &[])?;
         return Ok(Exit::Done);
@@ -152,7 +152,7 @@ pub(crate) async fn result(args: ResultArgs, session: &Session) -> Result<Exit, 
             return Err(CliError::new(Exit::Conflict, "not_ended", error)
                 .hint(format!("`orx wait {}` waits for it", answer.id)));
         }
-        (None, _) => session.ui.note(&format!("job {} gave no result", answer.id)),
+        (None, _) => session.ui.note(&format!("job {} has no result", answer.id)),
     }
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! Stores themselves, without a server.
+//! `orx store`: work on stores directly, without a server.
 
 use crate::config::Config;
 use crate::daemon::copy::{CopyOptions, copy};
@@ -6,30 +6,31 @@ use crate::daemon::store::StoreLocation;
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Ui};
 
-/// Stores themselves, without a server
+/// Work on stores directly, without a server
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum StoreSubcommand {
-    /// Move everything from one store to another, ids kept
+    /// Move everything from one store to another; ids stay the same
     ///
-    /// Jobs with their attempts and logs, dead letters, keys, schedules and tokens. Nothing may use either store
-    /// meanwhile. The first one keeps all it has, and is marked as moved: no server takes it any more. What cannot
-    /// be read in it is named, and the rest is copied; but it has moved only with --skip-unreadable.
+    /// Copies jobs with their attempts and logs, dead letters, keys, schedules and tokens. No
+    /// server may use either store meanwhile. The source keeps its content and is marked as moved:
+    /// from then on servers refuse it. orx names each row that it cannot read and copies the rest;
+    /// with such rows the source counts as moved only with --skip-unreadable.
     ///
-    /// A store is a state folder, for the SQLite file in it, or `postgres://user@host/db`; the password comes from
-    /// PGPASSWORD or ~/.pgpass.
+    /// A store is a state folder, for the SQLite file in it, or `postgres://user@host/db`. The
+    /// database password comes from PGPASSWORD or ~/.pgpass.
     #[command(after_long_help = super::help::STORE)]
     Copy {
-        /// State folder, or `postgres://…`
+        /// Source: a state folder, or `postgres://…`
         from: String,
-        /// State folder, or `postgres://…`; empty
+        /// Target, which must be empty: a state folder, or `postgres://…`
         to: String,
-        /// Go on with a copy that was broken off
+        /// Continue a copy that was interrupted
         #[arg(long)]
         resume: bool,
-        /// Copy from a store that has moved already: it is taken for the home again
+        /// Copy from a store that is marked as moved
         #[arg(long)]
         force_source: bool,
-        /// Move without what cannot be read in the first one, which keeps it
+        /// Move without the rows that cannot be read; the source keeps them
         #[arg(long)]
         skip_unreadable: bool,
     },
@@ -42,20 +43,20 @@ pub(crate) fn run(command: StoreSubcommand, config: Config, ui: &Ui) -> Result<E
         if let StoreLocation::Folder(folder) = place
             && !folder.is_dir()
         {
-            let message = format!("there is no folder `{}`", folder.display());
+            let message = format!("the folder `{}` does not exist", folder.display());
             return Err(CliError::new(Exit::NotFound, "not_found", message)
                 .hint("a store is a state folder, or `postgres://user@host/database`"));
         }
     }
     let options = CopyOptions { from, to, resume, force_source, skip_unreadable, config };
-    let copied = copy(options, |how_far| ui.note(&format!("copied {how_far}")))?;
+    let copied = copy(options, |progress| ui.note(&format!("copied {progress}")))?;
     for row in &copied.unreadable.jobs {
-        ui.warn(&format!("job {} cannot be read, and is not copied: {}", row.id, row.why));
+        ui.warn(&format!("did not copy job {}, which cannot be read: {}", row.id, row.why));
     }
     for row in &copied.unreadable.schedules {
-        ui.warn(&format!("schedule {} cannot be read, and is not copied: {}", row.id, row.why));
+        ui.warn(&format!("did not copy schedule {}, which cannot be read: {}", row.id, row.why));
     }
-    let left: Vec<String> =
+    let unreadable: Vec<String> =
         copied.unreadable.counts().map(|(what, count)| format!("{count} {what}")).collect();
     let lines = [
         ("from", Cell::new(copied.from.clone())),
@@ -66,18 +67,21 @@ pub(crate) fn run(command: StoreSubcommand, config: Config, ui: &Ui) -> Result<E
         ("schedules", Cell::new(copied.schedules.to_string())),
         ("tokens", Cell::new(copied.tokens.to_string())),
         ("next job", Cell::new(copied.next_job.to_string())),
-        ("unreadable", Cell::new(if left.is_empty() { "none".into() } else { left.join(", ") })),
+        (
+            "unreadable",
+            Cell::new(if unreadable.is_empty() { "none".into() } else { unreadable.join(", ") }),
+        ),
     ];
     ui.one(&copied, &copied.jobs.to_string(), &lines)?;
     if copied.moved {
         return Ok(Exit::Done);
     }
     let (from, to) = (copied.from, copied.to);
-    let message = format!("`{from}` has not moved: some of it cannot be read");
+    let message = format!("`{from}` is not marked as moved, because some of it cannot be read");
     Err(CliError::new(Exit::Partial, "unreadable", message)
-        .cause(format!("not in the copy: {}", left.join(", ")))
+        .cause(format!("missing in the copy: {}", unreadable.join(", ")))
         .hint(format!(
-            "a server on `{from}` shows them (`orx show`, `orx schedule show`); `orx store copy --resume \
-             --skip-unreadable {from} {to}` moves without them"
+            "`orx show` and `orx schedule show` print them, with a server on `{from}`; `orx store \
+             copy --resume --skip-unreadable {from} {to}` moves without them"
         )))
 }

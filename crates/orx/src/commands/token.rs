@@ -1,4 +1,4 @@
-//! Tokens: making, listing, revoking.
+//! `orx token`: creates, lists and revokes tokens.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,31 +9,31 @@ use orx_model::token::{RevokeRequest, TokenMade, TokenRequest, TokenView};
 
 use super::Session;
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Format, Row, Ui};
+use crate::ui::{Cell, Column, Format, ListRow, Ui};
 
-/// Tokens: who may ask for what
+/// Create, list and revoke tokens
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum TokenSubcommand {
-    /// Make a token; its text is shown once
+    /// Create a token; its text is printed once
     #[command(after_long_help = super::help::TOKEN_CREATE)]
     Create {
-        /// What it allows: service, read, admin, exec, worker, node
+        /// Scopes: service, read, admin, exec, worker, node
         #[arg(long = "scope", value_name = "S,S", value_delimiter = ',', required = true)]
         scopes: Vec<String>,
-        /// Ends so long from now; without it, never by itself
+        /// Expires after this time; without it, never
         #[arg(long, value_name = "D", value_parser = crate::duration)]
         expires: Option<Duration>,
         /// What it is for
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
-        /// Write it into a new file that only you can read, instead of showing it
+        /// Write it into a new file that only you can read, instead of printing it
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// List every token, never its text
+    /// List all tokens, without their text
     #[command(after_long_help = super::help::TOKEN)]
     List,
-    /// End tokens, at once
+    /// Revoke tokens, with immediate effect
     #[command(after_long_help = super::help::TOKEN)]
     Revoke {
         /// Ids, as `orx token list` shows them
@@ -76,7 +76,7 @@ async fn create(
 ) -> Result<Exit, CliError> {
     let ui = &session.ui;
     if ui.format == Format::Id && out.is_none() {
-        return Err(CliError::usage("`-o id` would show the token's id and lose the token")
+        return Err(CliError::usage("`-o id` prints only the id, so the token would be lost")
             .hint("add `--out FILE`, or leave out `-o id`"));
     }
     let names: &[&str] = match ui.format {
@@ -87,17 +87,19 @@ async fn create(
         Format::Id | Format::Table | Format::Wide => &[],
     };
     if !names.is_empty() {
-        ui.known_fields(names)?;
+        ui.check_fields(names)?;
         let mut fields = ui.fields.iter().flatten();
         if out.is_none()
             && ui.fields.is_some()
             && !fields.any(|it| it.eq_ignore_ascii_case("token"))
         {
-            return Err(CliError::usage("without the field `token` the token would be lost")
-                .hint("add it to `--fields`, or add `--out FILE`"));
+            return Err(CliError::usage(
+                "`--fields` leaves out `token`, so the token would be lost",
+            )
+            .hint("add `token` to `--fields`, or add `--out FILE`"));
         }
     }
-    // Before the token is made: one that cannot be written anywhere would be lost.
+    // Create the file first: a token that cannot be written would be lost.
     let file = out.map(NewFile::create).transpose()?;
     let made = session.client.create_token(request).await?;
     if let Some(file) = file {
@@ -126,26 +128,27 @@ async fn create(
         }
         Format::Table | Format::Wide => {
             if let Some(token) = shown {
-                // Alone on standard output, so that a script can take it as it is.
+                // The token alone goes to standard output, so that a script can use it.
                 ui.raw(format!("{token}\n").as_bytes())?;
             }
-            ui.note(&told(ui, &made, out));
+            ui.note(&created_text(ui, &made, out));
         }
     }
     Ok(Exit::Done)
 }
 
-fn told(ui: &Ui, made: &TokenMade, out: Option<&Path>) -> String {
+fn created_text(ui: &Ui, made: &TokenMade, out: Option<&Path>) -> String {
     let scopes = made.scopes.join(", ");
-    let expires = made.expires_at.map(|at| format!(", ends {}", ui.time(at))).unwrap_or_default();
-    let place = match out {
-        Some(path) => format!("is in `{}`", path.display()),
-        None => "is shown this once".to_owned(),
+    let expires = made.expires_at.map(|at| format!(", expires {}", ui.time(at)));
+    let expires = expires.unwrap_or_default();
+    let action = match out {
+        Some(path) => format!("is in the file `{}`", path.display()),
+        None => "is printed only this once".to_owned(),
     };
-    format!("the token `{}` ({scopes}{expires}) {place}", made.id)
+    format!("the token `{}` ({scopes}{expires}) {action}", made.id)
 }
 
-/// A file that was not there before, for its owner only; removed again unless it is kept.
+/// A new file with mode 0600. It is removed on drop, unless `keep` has written the token.
 struct NewFile<'a> {
     path: &'a Path,
     file: std::fs::File,
@@ -158,12 +161,12 @@ impl<'a> NewFile<'a> {
         match made {
             Ok(file) => Ok(Self { path, file, kept: false }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let message = format!("the file `{}` is there already", path.display());
+                let message = format!("the file `{}` exists already", path.display());
                 Err(CliError::new(Exit::Conflict, "file_exists", message)
-                    .hint("name another, or remove it: a token is never written over anything"))
+                    .hint("name another file, or remove this one: orx overwrites no file"))
             }
             Err(error) => {
-                let message = format!("could not make the file `{}`", path.display());
+                let message = format!("could not create the file `{}`", path.display());
                 Err(CliError::usage(message).cause(error.to_string()))
             }
         }
@@ -175,7 +178,7 @@ impl<'a> NewFile<'a> {
             let message = format!("could not write the token to `{}`", self.path.display());
             CliError::new(Exit::Failed, "io", message)
                 .cause(error.to_string())
-                .hint("`orx token list` shows its id: revoke it, and make another")
+                .hint("`orx token list` shows its id: revoke it, and create another")
         })?;
         self.kept = true;
         Ok(())
@@ -185,7 +188,7 @@ impl<'a> NewFile<'a> {
 impl Drop for NewFile<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            // Nothing is in it: should it stay, it says nothing.
+            // The file is empty; it does no harm if it stays.
             let _ = std::fs::remove_file(self.path);
         }
     }
@@ -193,9 +196,11 @@ impl Drop for NewFile<'_> {
 
 async fn revoke(session: &Session, ids: Vec<String>) -> Result<Exit, CliError> {
     if ids.iter().any(|id| id.contains('_')) {
-        // The token itself, most likely: it is not said again, nor sent in a place for ids.
+        // Most likely the token itself: it must not be printed, nor sent as an id.
         return Err(CliError::usage("expected the id of a token, found what may be the token")
-            .hint("its id is the third part, 16 characters; `orx token list` shows it"));
+            .hint(
+                "the id is the third part of a token, 16 characters; `orx token list` shows it",
+            ));
     }
     let ui = &session.ui;
     let answer = session.client.revoke_tokens(&RevokeRequest { ids }).await?;
@@ -212,9 +217,9 @@ async fn revoke(session: &Session, ids: Vec<String>) -> Result<Exit, CliError> {
 }
 
 fn print(ui: &Ui, tokens: &[TokenView]) -> Result<(), CliError> {
-    let row = |one: &TokenView| -> Result<Row, CliError> {
+    let row = |one: &TokenView| -> Result<ListRow, CliError> {
         let time = |at: Option<orx_model::Timestamp>| Cell::option(at.map(|at| ui.time(at)));
-        Ok(Row {
+        Ok(ListRow {
             json: serde_json::to_value(one)?,
             id: one.id.clone(),
             cells: vec![
@@ -229,6 +234,6 @@ fn print(ui: &Ui, tokens: &[TokenView]) -> Result<(), CliError> {
             ],
         })
     };
-    let rows: Result<Vec<Row>, CliError> = tokens.iter().map(row).collect();
+    let rows: Result<Vec<ListRow>, CliError> = tokens.iter().map(row).collect();
     ui.list(&COLUMNS, &rows?)
 }

@@ -1,4 +1,4 @@
-//! Waiting for jobs.
+//! `orx wait`: waits for jobs.
 
 use std::time::Duration;
 
@@ -6,52 +6,53 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use orx_model::{Job, JobStatus};
 
 use super::{
-    FilterArgs, JobRef, Session, exit_of, link_note, matching, not_in_time, references, resume,
+    FilterArgs, JobReference, Session, connection_notes, exit_of, jobs_and_filter, matching,
+    no_job_named, references, resume_note, wait_timed_out,
 };
 use crate::error::{CliError, Exit};
 use crate::state::StateDir;
 
-/// Wait until jobs have ended, and end with their code
+/// Wait until jobs have ended, and exit with their code
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::WAIT)]
-pub(crate) struct Args {
+pub(crate) struct WaitArgs {
     /// Jobs: `1423`, `@last`, `key:…`, or `-` for ids on standard input
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Until they are in this status, or have ended
+    /// Wait until they have reached this status, or have ended
     #[arg(long = "for", value_name = "STATUS")]
     until: Option<JobStatus>,
-    /// Until one of them is there
+    /// Wait for one of them, not for all
     #[arg(long)]
     any: bool,
-    /// Give up after this time; else it waits on, also for the next server where one has gone
+    /// Stop waiting after this time; without it, wait on, across restarts of the server too
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     timeout: Option<Duration>,
 }
 
-impl Args {
-    /// What to say when the wait is broken off.
-    pub(crate) fn resume(&self, state: &StateDir) -> String {
-        resume("wait", "waits for", &self.jobs, state)
+impl WaitArgs {
+    /// The note to print if the wait is interrupted.
+    pub(crate) fn resume_note(&self, state: &StateDir) -> String {
+        resume_note("wait", "waits for", &self.jobs, state)
     }
 }
 
-/// Long polls open at once.
-const AT_ONCE: usize = 32;
+/// Number of concurrent long polls.
+const CONCURRENT_WAITS: usize = 32;
 
-pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(args: WaitArgs, session: &Session) -> Result<Exit, CliError> {
     let jobs = references(session, &args.jobs)?;
     let jobs = match (jobs.is_empty(), args.filter.expression(&session.ui)?) {
         (false, None) => jobs,
         (true, Some(filter)) => matching(session, filter).await?,
         (true, None) if !args.jobs.is_empty() => return Ok(Exit::Done),
-        (true, None) => return Err(CliError::usage("name a job, or give a filter")),
-        (false, Some(_)) => return Err(CliError::usage("name jobs, or give a filter, not both")),
+        (true, None) => return Err(no_job_named()),
+        (false, Some(_)) => return Err(jobs_and_filter()),
     };
     let Some(ended) = crate::within(args.timeout, wait_all(session, &jobs, &args)).await? else {
-        return not_in_time(&session.ui, "not there in time; the jobs go on");
+        return wait_timed_out(&session.ui, "`--timeout` has passed; the jobs continue");
     };
     if session.ui.format.is_human() {
         for job in &ended {
@@ -61,7 +62,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
         }
     } else {
         let row = |job: &Job| {
-            Ok(crate::ui::Row {
+            Ok(crate::ui::ListRow {
                 json: serde_json::to_value(job)?,
                 cells: vec![
                     crate::ui::Cell::new(job.id.to_string()),
@@ -87,17 +88,22 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Exit, CliError>
     })
 }
 
-async fn wait_all(session: &Session, jobs: &[JobRef], args: &Args) -> Result<Vec<Job>, CliError> {
+async fn wait_all(
+    session: &Session,
+    jobs: &[JobReference],
+    args: &WaitArgs,
+) -> Result<Vec<Job>, CliError> {
     let mut left = jobs.iter();
     let mut waiting = FuturesUnordered::new();
     let mut ended = Vec::new();
-    let wait = |job: &JobRef| {
-        let text = job.asked();
-        async move { session.client.wait(&text, args.until, link_note(&session.ui)).await }
+    let wait = |job: &JobReference| {
+        let text = job.api_text();
+        async move { session.client.wait(&text, args.until, connection_notes(&session.ui)).await }
     };
-    // To see the first of any, all are watched; else a few at a time, for the others are seen later.
-    let at_once = if args.any { jobs.len() } else { AT_ONCE };
-    waiting.extend(left.by_ref().take(at_once).map(wait));
+    // With `--any` all are awaited at once, because any of them may be the first. Without it a few
+    // at a time are enough: a job that ends early is seen when its turn comes.
+    let concurrent = if args.any { jobs.len() } else { CONCURRENT_WAITS };
+    waiting.extend(left.by_ref().take(concurrent).map(wait));
     while let Some(job) = waiting.next().await {
         ended.push(job?);
         if args.any {

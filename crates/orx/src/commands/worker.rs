@@ -1,4 +1,4 @@
-//! Workers.
+//! `orx worker`: workers, and directives to them.
 
 use orx_model::time::format_duration;
 use orx_model::wire::{WorkerCommand, WorkerDetail, WorkerView, WorkersOrderRequest};
@@ -6,46 +6,46 @@ use orx_model::{Name, Timestamp};
 
 use super::Session;
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Row, Ui};
+use crate::ui::{Cell, Column, ListRow, Ui};
 
-/// Workers
+/// List, show, drain, resume and fence workers
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum WorkerSubcommand {
-    /// List every worker
+    /// List all workers
     #[command(after_long_help = super::help::WORKER)]
     List,
     /// Show one worker and what it runs
     #[command(after_long_help = super::help::WORKER)]
     Show {
-        /// Name, or the first digits of the incarnation
+        /// Name, or the first digits of its incarnation id
         worker: String,
     },
-    /// Take nothing new, finish the rest, and stay
-    #[command(after_long_help = super::help::WORKER_ORDER)]
-    Drain(OrderArgs),
-    /// Take work again
-    #[command(after_long_help = super::help::WORKER_ORDER)]
-    Resume(OrderArgs),
-    /// Give workers up: what they run is lost at once and runs elsewhere
+    /// Let workers finish their jobs and take no new ones; they keep running
+    #[command(after_long_help = super::help::WORKER_DIRECTIVE)]
+    Drain(DirectiveArgs),
+    /// Let drained workers take jobs again
+    #[command(after_long_help = super::help::WORKER_DIRECTIVE)]
+    Resume(DirectiveArgs),
+    /// Declare workers lost at once; other workers run their jobs again
     ///
-    /// For a worker that is known to be dead, or must not go on. Nothing it says counts any more; if
-    /// it lives, it stops all that it runs and starts anew. Not to be taken back.
-    #[command(after_long_help = super::help::WORKER_ORDER)]
-    Fence(OrderArgs),
+    /// For a worker that is known to be dead, or must not continue. The server rejects all its
+    /// later reports. If it is alive, it stops its jobs and registers anew. A fence cannot be undone.
+    #[command(after_long_help = super::help::WORKER_DIRECTIVE)]
+    Fence(DirectiveArgs),
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct OrderArgs {
-    /// Names (every live worker of it), or the first digits of incarnations
+pub(crate) struct DirectiveArgs {
+    /// Names (each stands for all its live workers), or the first digits of incarnation ids
     #[arg(required = true, value_name = "WORKER")]
     workers: Vec<String>,
-    /// Why, for whoever looks later
+    /// Reason, recorded with the directive
     #[arg(long, value_name = "R")]
     reason: Option<String>,
-    /// Change nothing; say what would be
+    /// Change nothing; print what would change
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     yes: bool,
 }
@@ -71,23 +71,23 @@ pub(crate) async fn run(command: WorkerSubcommand, session: &Session) -> Result<
     match command {
         WorkerSubcommand::List => list(session).await,
         WorkerSubcommand::Show { worker } => show(&worker, session).await,
-        WorkerSubcommand::Drain(args) => order(WorkerCommand::Drain, args, session).await,
-        WorkerSubcommand::Resume(args) => order(WorkerCommand::Resume, args, session).await,
-        WorkerSubcommand::Fence(args) => order(WorkerCommand::Fence, args, session).await,
+        WorkerSubcommand::Drain(args) => direct(WorkerCommand::Drain, args, session).await,
+        WorkerSubcommand::Resume(args) => direct(WorkerCommand::Resume, args, session).await,
+        WorkerSubcommand::Fence(args) => direct(WorkerCommand::Fence, args, session).await,
     }
 }
 
 async fn list(session: &Session) -> Result<Exit, CliError> {
     let workers = session.client.workers().await?.workers;
-    let rows: Result<Vec<Row>, CliError> =
+    let rows: Result<Vec<ListRow>, CliError> =
         workers.iter().map(|worker| row(&session.ui, worker)).collect();
     session.ui.list(&COLUMNS, &rows?)?;
     Ok(Exit::Done)
 }
 
-fn row(ui: &Ui, worker: &WorkerView) -> Result<Row, CliError> {
+fn row(ui: &Ui, worker: &WorkerView) -> Result<ListRow, CliError> {
     let (cpu, memory) = load(worker);
-    Ok(Row {
+    Ok(ListRow {
         json: serde_json::to_value(worker)?,
         id: worker.incarnation.to_string(),
         cells: vec![
@@ -116,13 +116,14 @@ fn names(all: &std::collections::BTreeSet<Name>, none: &str) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Slots, and what waits for one.
-pub(super) fn busy(active: u32, slots: u32, prefetched: u32) -> String {
-    let waits = if prefetched == 0 { String::new() } else { format!(", {prefetched} wait there") };
-    format!("{active} of {slots} busy{waits}")
+/// Busy slots, and prefetched jobs that wait at the worker for one.
+pub(super) fn slots_text(active: u32, slots: u32, prefetched: u32) -> String {
+    let waiting =
+        if prefetched == 0 { String::new() } else { format!(", {prefetched} prefetched") };
+    format!("{active} of {slots} busy{waiting}")
 }
 
-/// What is ordered of it stands before what it says of itself.
+/// A directive takes precedence over the state that the worker reports.
 fn state(worker: &WorkerView) -> &'static str {
     use orx_model::message::WorkerDirective::{Drain, Fence};
     match (worker.order, worker.live) {
@@ -148,7 +149,7 @@ fn labels(worker: &WorkerView) -> String {
     labels.collect::<Vec<_>>().join(" ")
 }
 
-/// Of its machine: processors, and memory.
+/// Load of the worker's machine: processors and memory.
 fn load(worker: &WorkerView) -> (String, String) {
     match worker.load {
         None => ("-".to_owned(), "-".to_owned()),
@@ -174,8 +175,8 @@ async fn show(worker: &str, session: &Session) -> Result<Exit, CliError> {
         (
             "slots",
             Cell::new(format!(
-                "{}, takes up to {}",
-                busy(one.active, one.slots, one.prefetched),
+                "{}, accepts up to {}",
+                slots_text(one.active, one.slots, one.prefetched),
                 one.capacity
             )),
         ),
@@ -186,7 +187,7 @@ async fn show(worker: &str, session: &Session) -> Result<Exit, CliError> {
     ];
     for attempt in &detail.attempts {
         let since = since(attempt.started_at.unwrap_or(attempt.claimed_at), one.seen_at);
-        let cancel = if attempt.cancel_requested { ", cancel asked" } else { "" };
+        let cancel = if attempt.cancel_requested { ", cancel requested" } else { "" };
         let text = format!(
             "{}.{} {}, {} for {since}{cancel}",
             attempt.job,
@@ -204,9 +205,9 @@ fn since(at: Timestamp, seen_at: Timestamp) -> String {
     format_duration(seen_at.saturating_since(at))
 }
 
-async fn order(
+async fn direct(
     command: WorkerCommand,
-    args: OrderArgs,
+    args: DirectiveArgs,
     session: &Session,
 ) -> Result<Exit, CliError> {
     let mut request = WorkersOrderRequest {
@@ -216,11 +217,12 @@ async fn order(
         by: None,
         dry_run: true,
     };
-    // What is lost for good is asked about, with what it costs.
+    // A fence cannot be undone, so it needs a confirmation that names its cost.
     if command == WorkerCommand::Fence && !args.yes && !args.dry_run {
         let would = session.client.order_workers(&request).await?.workers;
         let active: u32 = would.iter().map(|worker| worker.active).sum();
-        let question = format!("fence {} workers, with {active} attempts on them?", would.len());
+        let question =
+            format!("fence {} workers and lose their {active} running attempts?", would.len());
         if !session.ui.confirm(&question)? {
             return Ok(Exit::Done);
         }
@@ -229,20 +231,20 @@ async fn order(
     let answer = session.client.order_workers(&request).await?;
     let done = match (command, answer.dry_run) {
         (WorkerCommand::Drain, false) => "draining",
-        (WorkerCommand::Resume, false) => "takes work again",
+        (WorkerCommand::Resume, false) => "takes jobs again",
         (WorkerCommand::Fence, false) => "fenced",
         (WorkerCommand::Drain, true) => "would drain",
-        (WorkerCommand::Resume, true) => "would take work again",
+        (WorkerCommand::Resume, true) => "would take jobs again",
         (WorkerCommand::Fence, true) => "would be fenced",
     };
     let mut rows = Vec::new();
     for worker in &answer.workers {
-        rows.push(Row {
+        rows.push(ListRow {
             json: serde_json::to_value(worker)?,
             id: worker.incarnation.to_string(),
             cells: vec![
                 Cell::new(worker.name.to_string()),
-                Cell::new(if worker.done { done } else { "left alone: gone, or fenced" }),
+                Cell::new(if worker.done { done } else { "unchanged: lost or fenced already" }),
                 Cell::new(worker.active.to_string()),
                 Cell::new(worker.incarnation.to_string()),
             ],

@@ -12,7 +12,7 @@ use crate::args::{DaemonSubcommand, Global, NodeArgs};
 use crate::commands::pair;
 use crate::daemon::net::NetArgs;
 use crate::error::CliError;
-use crate::ui::{Format, When};
+use crate::ui::{ColorChoice, Format};
 
 /// The flags of this call that are settings.
 #[derive(Debug, Clone, Copy)]
@@ -66,17 +66,17 @@ pub(crate) fn output_variable(environment: &Environment) -> Result<Option<Format
 }
 
 /// `ORX_COLOR` stands over what programs have in common. `auto` is no answer: the next one counts.
-fn color_variable(environment: &Environment) -> Option<(When, &'static str)> {
+fn color_variable(environment: &Environment) -> Option<(ColorChoice, &'static str)> {
     match environment.text("ORX_COLOR").as_deref() {
-        Some("always") => return Some((When::Always, "ORX_COLOR")),
-        Some("never") => return Some((When::Never, "ORX_COLOR")),
+        Some("always") => return Some((ColorChoice::Always, "ORX_COLOR")),
+        Some("never") => return Some((ColorChoice::Never, "ORX_COLOR")),
         _ => {}
     }
     if environment.text("NO_COLOR").is_some() {
-        return Some((When::Never, "NO_COLOR"));
+        return Some((ColorChoice::Never, "NO_COLOR"));
     }
     let forced = environment.text("CLICOLOR_FORCE").is_some_and(|value| value != "0");
-    forced.then_some((When::Always, "CLICOLOR_FORCE"))
+    forced.then_some((ColorChoice::Always, "CLICOLOR_FORCE"))
 }
 
 /// The state folder without a flag: `ORX_STATE`, else `$XDG_STATE_HOME/orx`, else
@@ -144,7 +144,7 @@ impl Config {
         let global = flags.global;
         self.output.set(global.output, Layer::Flag("--output"));
         // As `ORX_COLOR=auto` is none, `--color auto` is no answer either.
-        let color = global.color.filter(|when| *when != When::Auto);
+        let color = global.color.filter(|when| *when != ColorChoice::Auto);
         self.color.set(color, Layer::Flag("--color"));
         if let Some(name) = &global.context {
             self.contexts.chosen = Some(Sourced::new(name.clone(), Layer::Flag("--context")));

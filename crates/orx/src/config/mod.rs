@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use crate::error::{CliError, Exit};
 use crate::state::StateDir;
-use crate::ui::{Format, When};
+use crate::ui::{ColorChoice, Format};
 
 pub(crate) use environment::Environment;
 pub(crate) use file::ConfigFile;
@@ -61,7 +61,7 @@ pub(crate) struct Config {
     #[serde(skip)]
     pub(crate) terminal: Terminal,
     pub(crate) output: Sourced<Format>,
-    pub(crate) color: Sourced<When>,
+    pub(crate) color: Sourced<ColorChoice>,
     #[serde(rename = "context")]
     pub(crate) contexts: Contexts,
     pub(crate) server: ServerConfig,
@@ -97,7 +97,7 @@ impl Default for Config {
             log: "info".to_owned().into(),
             terminal: Terminal::default(),
             output: Format::Table.into(),
-            color: When::Auto.into(),
+            color: ColorChoice::Auto.into(),
             contexts: Contexts::default(),
             server: ServerConfig::default(),
             store: StoreConfig::default(),
@@ -129,9 +129,9 @@ impl Config {
     /// Whether colours go to standard output.
     pub(crate) fn wants_color(&self, tty: bool) -> bool {
         match *self.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => tty && self.terminal.colors,
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => tty && self.terminal.colors,
         }
     }
 

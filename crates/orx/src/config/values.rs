@@ -9,7 +9,7 @@ use orx_model::time::{format_exact, parse_duration};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ui::{Format, When};
+use crate::ui::{ColorChoice, Format};
 
 /// A duration as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,13 +169,13 @@ impl Serialize for Format {
     }
 }
 
-impl<'de> Deserialize<'de> for When {
+impl<'de> Deserialize<'de> for ColorChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         one_of(deserializer)
     }
 }
 
-impl Serialize for When {
+impl Serialize for ColorChoice {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         name_of(self, serializer)
     }

@@ -45,7 +45,7 @@ struct ShutdownSignals {
 impl ShutdownSignals {
     /// Before the daemon starts any program.
     fn new() -> Result<Self, CliError> {
-        background::ignore_no_signal_in_jobs();
+        background::reset_ignored_signals();
         let handle =
             |kind| signal(kind).map_err(|error| failed("could not wait for signals", error));
         Ok(Self {

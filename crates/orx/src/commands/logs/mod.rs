@@ -1,5 +1,5 @@
-//! What jobs print: on two streams as they did, raw where a program reads, cleaned where a person
-//! does.
+//! `orx logs`: the output of jobs. Their two streams stay apart; control codes are removed on a
+//! terminal, and kept for a program.
 
 mod select;
 
@@ -14,30 +14,33 @@ use orx_model::wire::{LogEvent, LogPart, LogsQuery};
 use orx_model::{Job, Timestamp, limits};
 use regex::bytes::Regex;
 
-use self::select::{Begun, Select, readable};
-use super::{FilterArgs, JobRef, Session, exit_of, link_note, matching, references};
+use self::select::{LogSelection, Unfinished, readable};
+use super::{
+    FilterArgs, JobReference, Session, connection_notes, exit_of, jobs_and_filter, matching,
+    no_job_named, references,
+};
 use crate::error::{CliError, Exit};
 use crate::state::StateDir;
 use crate::ui::{Format, Ui};
 
-const SINCE: &str = "Only what was printed since a time, or so long ago";
+const SINCE: &str = "Only output printed since a time, or since a duration ago";
 
-/// Print what jobs printed
+/// Print the output of jobs
 ///
-/// Of each attempt the first 16 MiB and the last 256 KiB are kept; where something is left out, a mark
-/// on standard error says how much. `orx show` has the sum of each attempt.
+/// The store keeps the first 16 MiB and the last 256 KiB of each attempt. A mark on standard error
+/// shows where bytes are missing and how many; `orx show` shows the sum for each attempt.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::LOGS, mut_arg("since", |since| since.help(SINCE)))]
-pub(crate) struct Args {
+pub(crate) struct LogsArgs {
     /// Jobs: `1423`, `1423.2`, `@last`, `key:…`, or `-` for ids on standard input
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Stay until the job has ended, also with the next server where one has gone
+    /// Follow until the job has ended, across restarts of the server too
     #[arg(short, long)]
     follow: bool,
-    /// Only the last so many lines; with `-f`, of those printed before
+    /// Only the last N lines; with `-f`, the last N of those printed so far, then the new ones
     #[arg(long, value_name = "N")]
     tail: Option<u32>,
     /// Only this attempt
@@ -46,47 +49,49 @@ pub(crate) struct Args {
     /// Only this stream
     #[arg(long, value_name = "out|err|log")]
     stream: Option<Stream>,
-    /// Only log lines of this level and above; leaves out what was printed
+    /// Only structured log lines of this level and above, no printed output
     #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
     /// Only lines that match this regular expression
     #[arg(long, value_name = "RE")]
     grep: Option<Regex>,
-    /// Put time, job and stream before each line
+    /// Print time, job and stream before each line
     #[arg(long)]
     prefix: bool,
-    /// Start after this place, as printed with `-o json`
+    /// Start after this cursor, as printed with `-o json`
     #[arg(long, value_name = "C")]
     cursor: Option<String>,
-    /// Pass the bytes to the terminal as they are
+    /// Print the bytes unchanged, control codes included
     #[arg(long)]
     raw: bool,
 }
 
-/// How a log is printed.
+/// How to print a log.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sink {
+    /// Print the bytes unchanged, on a terminal too.
     pub(crate) raw: bool,
-    /// As the command itself would print: no log lines between its output.
+    /// Keep stdout to what the command printed there: log lines go to stderr.
     pub(crate) plain: bool,
+    /// The job's name for the prefix of each line; `None` prints no prefix.
     pub(crate) prefix: Option<String>,
-    /// All on stdout, in order; else stderr's to stderr.
+    /// Print both streams to stdout, in order; else the job's stderr goes to stderr.
     pub(crate) together: bool,
-    /// Somebody watches: a line is shown before it has ended.
+    /// Print a line before its end has arrived.
     pub(crate) live: bool,
 }
 
-impl Args {
-    /// What to say when following is broken off.
-    pub(crate) fn resume(&self, state: &StateDir) -> Option<String> {
-        self.follow.then(|| super::resume("logs -f", "follows", &self.jobs, state))
+impl LogsArgs {
+    /// The note to print if following is interrupted.
+    pub(crate) fn resume_note(&self, state: &StateDir) -> Option<String> {
+        self.follow.then(|| super::resume_note("logs -f", "follows", &self.jobs, state))
     }
 
-    fn select(&self, since: Option<Timestamp>) -> Select {
-        Select::new(since, self.level, self.grep.clone(), self.tail)
+    fn select(&self, since: Option<Timestamp>) -> LogSelection {
+        LogSelection::new(since, self.level, self.grep.clone(), self.tail)
     }
 
-    fn query(&self, job: &JobRef, select: &Select) -> LogsQuery {
+    fn query(&self, job: &JobReference, select: &LogSelection) -> LogsQuery {
         LogsQuery {
             cursor: self.cursor.clone(),
             attempt: self.attempt.or(job.attempt),
@@ -95,13 +100,13 @@ impl Args {
                 (None, Some(_)) => Some(Stream::Log.to_string()),
                 (None, None) => None,
             },
-            tail: self.tail.filter(|_| select.takes_all()),
+            tail: self.tail.filter(|_| select.accepts_all()),
             follow: Some(self.follow),
         }
     }
 }
 
-/// `5m`: that long ago; or a time.
+/// Parses `--since`: a duration such as `5m`, which counts back from now, or a time.
 fn since(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
     let now = crate::clock::wall();
     if let Ok(ago) = parse_duration(text) {
@@ -111,17 +116,17 @@ fn since(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
         .map_err(|error| CliError::usage(format!("--since: {error}")))
 }
 
-pub(crate) async fn run(mut args: Args, session: &Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(mut args: LogsArgs, session: &Session) -> Result<Exit, CliError> {
     let from = args.filter.since.take().map(|text| since(&text, &session.ui)).transpose()?;
     let jobs = references(session, &args.jobs)?;
     let jobs = match (jobs.is_empty(), args.filter.expression(&session.ui)?) {
         (false, None) => jobs,
         (true, Some(filter)) => matching(session, filter).await?,
-        (true, None) => return Err(CliError::usage("name a job, or give a filter")),
-        (false, Some(_)) => return Err(CliError::usage("name jobs, or give a filter, not both")),
+        (true, None) => return Err(no_job_named()),
+        (false, Some(_)) => return Err(jobs_and_filter()),
     };
     let many = jobs.len() > 1;
-    // One value holds what all of the jobs printed.
+    // With `-o json` the output of all jobs is one array.
     let mut all = (session.ui.format == Format::Json).then(Vec::new);
     if session.ui.format == Format::Tsv && session.ui.header {
         session.ui.raw(b"job\tattempt\tstream\tat\ttext\n")?;
@@ -143,7 +148,7 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<Exit, CliEr
                     live: args.follow,
                     ..Sink::default()
                 };
-                print(session, &job.asked(), query, select, sink).await?.0
+                print(session, &job.api_text(), query, select, sink).await?.0
             }
         };
         if args.follow {
@@ -157,7 +162,7 @@ pub(crate) async fn run(mut args: Args, session: &Session) -> Result<Exit, CliEr
     Ok(exit)
 }
 
-/// Follows a job to its end; ends with its code.
+/// Prints the output of a job until it has ended; returns the exit code for it.
 pub(crate) async fn follow(
     session: &Session,
     reference: &str,
@@ -166,24 +171,24 @@ pub(crate) async fn follow(
 ) -> Result<Exit, CliError> {
     let query = LogsQuery { follow: Some(true), ..LogsQuery::default() };
     let sink = Sink { live: true, ..sink };
-    let printing = print(session, reference, query, Select::default(), sink);
+    let printing = print(session, reference, query, LogSelection::default(), sink);
     let Some((job, dropped)) = crate::within(timeout, printing).await? else {
         let jobs = [reference.to_owned()];
-        let goes_on = super::resume("logs -f", "follows", &jobs, &session.state);
-        return super::not_in_time(&session.ui, &goes_on);
+        let note = super::resume_note("logs -f", "follows", &jobs, &session.state);
+        return super::wait_timed_out(&session.ui, &note);
     };
     let why = super::why(job.state.status, job.state.cancel.as_ref(), job.state.error.as_deref());
     let exit = exit_of(&job);
-    // A command's own failure is its own to explain.
-    let own =
+    // A command that failed by itself has explained its failure in its output.
+    let explained =
         matches!(exit, Exit::Command(code) if !matches!(code, 126 | 127)) && job.state.attempt < 2;
-    if !why.is_empty() && exit != Exit::Done && !own {
+    if !why.is_empty() && exit != Exit::Done && !explained {
         session.ui.note(&format!("{} {}: {why}", job.id, job.state.status.words()));
     }
     if dropped > 0 {
         session.ui.note(&format!(
-            "{}: {} of its output not kept: of an attempt the first {} and the last {} are, as far \
-             as they are taken in time",
+            "{}: {} of its output not kept; the store keeps the first {} and the last {} of an \
+             attempt, and drops what it cannot write in time",
             job.id,
             format_bytes(dropped),
             format_bytes(limits::LOG_HEAD_BYTES),
@@ -193,12 +198,12 @@ pub(crate) async fn follow(
     Ok(exit)
 }
 
-/// Hands on the parts that are wanted, in their order, until the log has been read: then the job.
-async fn parts(
+/// Passes the selected parts to `show`, in order, until the log has ended; then returns the job.
+async fn for_each_part(
     session: &Session,
     reference: &str,
     query: LogsQuery,
-    mut select: Select,
+    mut select: LogSelection,
     mut show: impl FnMut(&LogPart) -> std::io::Result<()>,
 ) -> Result<Job, CliError> {
     let mut failed = None;
@@ -216,37 +221,40 @@ async fn parts(
             }
         }
     };
-    let ended = session.client.follow(reference, query, each, link_note(&session.ui)).await?;
+    let ended =
+        session.client.follow(reference, query, each, connection_notes(&session.ui)).await?;
     if let Some(error) = failed {
         return Err(error.into());
     }
     select.end().iter().try_for_each(&mut show)?;
-    ended.ok_or_else(|| CliError::new(Exit::Failed, "cut_off", "the log was cut off"))
+    ended.ok_or_else(|| {
+        CliError::new(Exit::Failed, "cut_off", "the server ended the log before the job's end")
+    })
 }
 
-/// Answers the job, and how many bytes its log lacks.
+/// Prints a log as text. Returns the job, and the number of bytes missing in its log.
 async fn print(
     session: &Session,
     reference: &str,
     query: LogsQuery,
-    select: Select,
+    select: LogSelection,
     sink: Sink,
 ) -> Result<(Job, u64), CliError> {
-    let mut printer = Printer::new(&session.ui, sink);
-    let ended = parts(session, reference, query, select, |part| printer.part(part)).await?;
+    let mut printer = LogPrinter::new(&session.ui, sink);
+    let ended = for_each_part(session, reference, query, select, |part| printer.part(part)).await?;
     printer.finish()?;
     Ok((ended, printer.dropped))
 }
 
-/// Lines of JSON, or values for one list.
+/// Prints a log as lines of JSON, or collects the objects in `all`.
 async fn print_json(
     session: &Session,
-    job: &JobRef,
+    job: &JobReference,
     query: LogsQuery,
-    select: Select,
+    select: LogSelection,
     mut all: Option<&mut Vec<serde_json::Value>>,
 ) -> Result<Job, CliError> {
-    let mut begun = Begun::default();
+    let mut unfinished = Unfinished::default();
     let mut show = |part: &LogPart, data: &str| {
         let value = serde_json::json!({
             "v": 1, "job": job.text, "attempt": part.attempt, "stream": part.stream, "at": part.at,
@@ -259,23 +267,23 @@ async fn print_json(
         let line = orx_model::text::escape_json(&value.to_string()).into_owned();
         writeln!(std::io::stdout().lock(), "{line}")
     };
-    let each = |part: &LogPart| show(part, &begun.characters(part));
-    let ended = parts(session, &job.asked(), query, select, each).await?;
-    for part in begun.take() {
+    let each = |part: &LogPart| show(part, &unfinished.characters(part));
+    let ended = for_each_part(session, &job.api_text(), query, select, each).await?;
+    for part in unfinished.take() {
         show(&part, &String::from_utf8_lossy(&part.data))?;
     }
     Ok(ended)
 }
 
-/// A row a line.
+/// Prints a log as tab-separated values, one row for each line.
 async fn print_tsv(
     session: &Session,
-    job: &JobRef,
+    job: &JobReference,
     query: LogsQuery,
-    select: Select,
+    select: LogSelection,
 ) -> Result<Job, CliError> {
     let ui = &session.ui;
-    let mut begun = Begun::default();
+    let mut unfinished = Unfinished::default();
     let show = |part: &LogPart, lines: &[u8]| {
         let mut rows = String::new();
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
@@ -283,55 +291,56 @@ async fn print_tsv(
             let read = (part.stream == Stream::Log).then(|| readable(line)).flatten();
             let at = read.as_ref().and_then(|(line, _)| line.at).unwrap_or(part.at);
             let text = read.map_or_else(|| String::from_utf8_lossy(line).into_owned(), |it| it.1);
-            let cells = [&part.attempt.to_string(), part.stream.as_str(), &shown_at(ui, at), &text];
+            let cells =
+                [&part.attempt.to_string(), part.stream.as_str(), &time_text(ui, at), &text];
             let cells = cells.map(|cell| ui.tsv(cell));
             rows.push_str(&format!("{}\t{}\n", ui.tsv(&job.text), cells.join("\t")));
         }
         put(false, rows.as_bytes())
     };
-    let each = |part: &LogPart| show(part, &begun.lines(part));
-    let ended = parts(session, &job.asked(), query, select, each).await?;
-    for part in begun.take() {
+    let each = |part: &LogPart| show(part, &unfinished.lines(part));
+    let ended = for_each_part(session, &job.api_text(), query, select, each).await?;
+    for part in unfinished.take() {
         show(&part, &part.data)?;
     }
     Ok(ended)
 }
 
-fn shown_at(ui: &Ui, at: Timestamp) -> String {
+fn time_text(ui: &Ui, at: Timestamp) -> String {
     let style = ui.time.unwrap_or(TimeStyle::Utc);
     format_time(at, style, crate::clock::wall(), ui.shown_zone())
 }
 
-/// One stream of this process.
-struct Side {
+/// State of one output stream of this process.
+struct OutputStream {
     cleaner: Option<Cleaner>,
-    /// A line was begun and not ended.
-    open: bool,
+    /// The last line printed has no line end yet.
+    mid_line: bool,
 }
 
-struct Printer {
+struct LogPrinter {
     ui: Ui,
     sink: Sink,
-    out: Side,
-    err: Side,
-    /// Lines that have not ended yet, where each gets a prefix.
-    begun: Begun,
-    /// Bytes that the log lacks.
+    out: OutputStream,
+    err: OutputStream,
+    /// Lines that have not ended yet; only used with a prefix.
+    unfinished: Unfinished,
+    /// Number of bytes missing in the log.
     dropped: u64,
 }
 
-impl Printer {
+impl LogPrinter {
     fn new(ui: &Ui, sink: Sink) -> Self {
-        let side = |tty: bool| Side {
+        let stream = |tty: bool| OutputStream {
             cleaner: (tty && !sink.raw)
                 .then(|| Cleaner::new(if ui.color { Styles::Keep } else { Styles::Drop })),
-            open: false,
+            mid_line: false,
         };
         Self {
-            out: side(ui.out_tty),
-            err: side(std::io::stderr().is_terminal()),
+            out: stream(ui.out_tty),
+            err: stream(std::io::stderr().is_terminal()),
             ui: ui.clone(),
-            begun: Begun::default(),
+            unfinished: Unfinished::default(),
             dropped: 0,
             sink,
         }
@@ -350,7 +359,7 @@ impl Printer {
         if part.stream == Stream::Log {
             let mut text = self.log_lines(&part.data, part.at);
             if self.cleans(to_err) {
-                // Its time and level are not to be written over.
+                // A carriage return would overwrite the line's time and level.
                 text = text.replace('\r', " ");
             }
             return self.write(to_err, text.as_bytes());
@@ -358,7 +367,7 @@ impl Printer {
         match &self.sink.prefix {
             None => self.write(to_err, &part.data),
             Some(_) => {
-                let lines = self.begun.lines(part);
+                let lines = self.unfinished.lines(part);
                 self.prefixed(to_err, part, &lines)
             }
         }
@@ -367,12 +376,12 @@ impl Printer {
     fn prefixed(&mut self, to_err: bool, part: &LogPart, lines: &[u8]) -> std::io::Result<()> {
         let job = self.sink.prefix.as_deref().unwrap_or_default();
         let head = self.head(job, part.stream.as_str(), part.at);
-        let shown = self.cleans(to_err);
+        let cleaned = self.cleans(to_err);
         let mut text = Vec::new();
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             text.extend_from_slice(head.as_bytes());
-            // Written over, it would take the head with it.
-            text.extend_from_slice(if shown { last_part(line) } else { line });
+            // A carriage return would overwrite the prefix.
+            text.extend_from_slice(if cleaned { after_last_return(line) } else { line });
         }
         self.write(to_err, &text)
     }
@@ -382,7 +391,7 @@ impl Printer {
     }
 
     fn head(&self, job: &str, stream: &str, at: Timestamp) -> String {
-        format!("{} {job} {stream}  ", shown_at(&self.ui, at))
+        format!("{} {job} {stream}  ", time_text(&self.ui, at))
     }
 
     fn log_lines(&self, data: &[u8], at: Timestamp) -> String {
@@ -399,12 +408,12 @@ impl Printer {
     }
 
     fn write(&mut self, to_err: bool, bytes: &[u8]) -> std::io::Result<()> {
-        let side = if to_err { &mut self.err } else { &mut self.out };
+        let stream = if to_err { &mut self.err } else { &mut self.out };
         if let Some(last) = bytes.last() {
-            side.open = *last != b'\n';
+            stream.mid_line = *last != b'\n';
         }
         let mut text = String::new();
-        let bytes = match &mut side.cleaner {
+        let bytes = match &mut stream.cleaner {
             Some(cleaner) => {
                 cleaner.push(bytes, &mut text);
                 if self.sink.live {
@@ -418,18 +427,18 @@ impl Printer {
     }
 
     fn finish(&mut self) -> std::io::Result<()> {
-        for mut part in self.begun.take() {
+        for mut part in self.unfinished.take() {
             let mut line = std::mem::take(&mut part.data);
             line.push(b'\n');
             let to_err = part.stream == Stream::Err && !self.sink.together;
             self.prefixed(to_err, &part, &line)?;
         }
-        for (to_err, side) in [(false, &mut self.out), (true, &mut self.err)] {
-            if let Some(cleaner) = &mut side.cleaner {
+        for (to_err, stream) in [(false, &mut self.out), (true, &mut self.err)] {
+            if let Some(cleaner) = &mut stream.cleaner {
                 let mut text = String::new();
                 cleaner.finish(&mut text);
-                if side.open {
-                    // The prompt does not stand behind a line of the job's.
+                if stream.mid_line {
+                    // The shell's prompt starts on a line of its own.
                     text.push('\n');
                 }
                 put(to_err, text.as_bytes())?;
@@ -439,8 +448,8 @@ impl Printer {
     }
 }
 
-/// Of a line that was written over, with its end.
-fn last_part(line: &[u8]) -> &[u8] {
+/// The last part of a line that overwrites itself with carriage returns.
+fn after_last_return(line: &[u8]) -> &[u8] {
     let text = line.trim_ascii_end();
     let start = text.iter().rposition(|byte| *byte == b'\r').map_or(0, |last| last + 1);
     &line[start..]

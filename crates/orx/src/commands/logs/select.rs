@@ -1,4 +1,4 @@
-//! Which parts of a log are shown: since when, from which level on, which lines, how many of them.
+//! Selects the parts of a log to print: by time, level, pattern, and number of lines.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,19 +7,19 @@ use orx_model::log::{Level, LogLine, Stream};
 use orx_model::wire::LogPart;
 use regex::bytes::Regex;
 
-/// A line without an end is shown in pieces of this.
-const LINE_MOST: usize = 256 * 1024;
+/// A longer line is split here.
+const LINE_BYTES: usize = 256 * 1024;
 
-/// What was begun in one part of a stream and ends in the next: chunks are cut by size and time,
-/// not where lines and characters end.
+/// Per attempt and stream, the bytes of a line or character that ends in a later part: workers cut
+/// chunks by size and time, not at the ends of lines and characters.
 #[derive(Default)]
-pub(super) struct Begun(BTreeMap<(u32, &'static str), LogPart>);
+pub(super) struct Unfinished(BTreeMap<(u32, &'static str), LogPart>);
 
-impl Begun {
-    /// What was begun before, and this.
+impl Unfinished {
+    /// The kept bytes, followed by those of `part`.
     fn with(&mut self, part: &LogPart) -> Vec<u8> {
-        let begun = self.0.remove(&(part.attempt, part.stream.as_str()));
-        let mut bytes = begun.map(|begun| begun.data).unwrap_or_default();
+        let start = self.0.remove(&(part.attempt, part.stream.as_str()));
+        let mut bytes = start.map(|start| start.data).unwrap_or_default();
         bytes.extend_from_slice(&part.data);
         bytes
     }
@@ -31,11 +31,11 @@ impl Begun {
         }
     }
 
-    /// The lines that are there whole, each with its end.
+    /// The complete lines, with their ends. The rest is kept for the next part.
     pub(super) fn lines(&mut self, part: &LogPart) -> Vec<u8> {
         let mut bytes = self.with(part);
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        if bytes.len() - end > LINE_MOST {
+        if bytes.len() - end > LINE_BYTES {
             bytes.push(b'\n');
             return bytes;
         }
@@ -44,20 +44,20 @@ impl Begun {
         bytes
     }
 
-    /// The text up to where a character is cut in two.
+    /// The complete characters. The bytes of an incomplete one are kept for the next part.
     pub(super) fn characters(&mut self, part: &LogPart) -> String {
         let mut bytes = self.with(part);
         let cut = bytes.utf8_chunks().last().map_or(0, |last| {
-            let begun = std::str::from_utf8(last.invalid());
-            let is_begun = begun.is_err_and(|error| error.error_len().is_none());
-            if is_begun { last.invalid().len() } else { 0 }
+            let end = std::str::from_utf8(last.invalid());
+            let is_incomplete = end.is_err_and(|error| error.error_len().is_none());
+            if is_incomplete { last.invalid().len() } else { 0 }
         });
         let rest = bytes.split_off(bytes.len() - cut);
         self.keep(part, rest);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What never ended.
+    /// Takes all kept bytes, once the log has ended.
     pub(super) fn take(&mut self) -> impl Iterator<Item = LogPart> + use<> {
         std::mem::take(&mut self.0).into_values()
     }
@@ -74,7 +74,8 @@ fn with_data(part: &LogPart, data: Vec<u8>) -> LogPart {
     }
 }
 
-/// A structured line as a person reads it, without its end. `None`: it is none.
+/// A structured log line, and its text for people without a line end. `None` if the line is not
+/// structured.
 pub(super) fn readable(line: &[u8]) -> Option<(LogLine, String)> {
     let line: LogLine = serde_json::from_slice(line).ok()?;
     let text = format!("{} {}", line.level.as_str().to_uppercase(), line.message);
@@ -82,16 +83,16 @@ pub(super) fn readable(line: &[u8]) -> Option<(LogLine, String)> {
 }
 
 #[derive(Default)]
-pub(super) struct Select {
+pub(super) struct LogSelection {
     since: Option<Timestamp>,
     level: Option<Level>,
     grep: Option<Regex>,
-    begun: Begun,
+    unfinished: Unfinished,
     tail: Option<Tail>,
 }
 
-impl Select {
-    /// `tail`: only so many lines of what was printed before.
+impl LogSelection {
+    /// `tail` limits the number of lines of the output so far; later output is not limited.
     pub(super) fn new(
         since: Option<Timestamp>,
         level: Option<Level>,
@@ -99,17 +100,17 @@ impl Select {
         tail: Option<u32>,
     ) -> Self {
         let tail = tail.map(|lines| Tail { lines: lines as usize, held: VecDeque::new() });
-        Self { since, level, grep, begun: Begun::default(), tail }
+        Self { since, level, grep, unfinished: Unfinished::default(), tail }
     }
 
-    /// All parts count: so the server may leave out what comes before the tail.
-    pub(super) fn takes_all(&self) -> bool {
+    /// No part is filtered out, so the server can apply the tail.
+    pub(super) fn accepts_all(&self) -> bool {
         self.since.is_none() && self.level.is_none() && self.grep.is_none()
     }
 
-    /// What is to be shown now of what came.
+    /// Takes the next part of the log. Returns what to print of it now.
     pub(super) fn part(&mut self, part: LogPart) -> Option<LogPart> {
-        let part = self.sift(part)?;
+        let part = self.filter(part)?;
         match &mut self.tail {
             Some(tail) => {
                 tail.push(part);
@@ -119,17 +120,17 @@ impl Select {
         }
     }
 
-    /// Everything that was printed until now has come: what follows is shown as it comes.
+    /// All output so far has arrived: returns the tail. Later parts are printed as they arrive.
     pub(super) fn live(&mut self) -> Vec<LogPart> {
         self.tail.take().map(Tail::cut).unwrap_or_default()
     }
 
-    /// Nothing comes any more.
+    /// The log has ended: returns what is left to print.
     pub(super) fn end(&mut self) -> Vec<LogPart> {
-        let begun: Vec<LogPart> = self.begun.take().collect();
+        let unfinished: Vec<LogPart> = self.unfinished.take().collect();
         let mut rest = Vec::new();
-        for mut part in begun {
-            if self.wants(part.stream, &part.data) {
+        for mut part in unfinished {
+            if self.matches(part.stream, &part.data) {
                 part.data.push(b'\n');
                 rest.push(part);
             }
@@ -139,21 +140,21 @@ impl Select {
         self.live()
     }
 
-    fn sift(&mut self, part: LogPart) -> Option<LogPart> {
+    fn filter(&mut self, part: LogPart) -> Option<LogPart> {
         if self.since.is_some_and(|since| part.at < since) {
             return None;
         }
         if self.grep.is_none() && self.level.is_none() {
             return Some(part);
         }
-        let lines = self.begun.lines(&part);
-        let wanted = lines.split_inclusive(|byte| *byte == b'\n');
-        let wanted = wanted.filter(|line| self.wants(part.stream, line.trim_ascii_end()));
-        let data: Vec<u8> = wanted.flatten().copied().collect();
+        let lines = self.unfinished.lines(&part);
+        let lines = lines.split_inclusive(|byte| *byte == b'\n');
+        let lines = lines.filter(|line| self.matches(part.stream, line.trim_ascii_end()));
+        let data: Vec<u8> = lines.flatten().copied().collect();
         (!data.is_empty() || part.dropped_bytes > 0).then(|| with_data(&part, data))
     }
 
-    fn wants(&self, stream: Stream, line: &[u8]) -> bool {
+    fn matches(&self, stream: Stream, line: &[u8]) -> bool {
         let matches = |text: &[u8]| self.grep.as_ref().is_none_or(|grep| grep.is_match(text));
         match (stream, readable(line)) {
             (Stream::Log, Some((line, text))) => {
@@ -164,7 +165,7 @@ impl Select {
     }
 }
 
-/// Parts held back until it is known which lines are the last.
+/// Parts that are held back until the last lines of the output so far are known.
 struct Tail {
     lines: usize,
     held: VecDeque<LogPart>,
@@ -182,12 +183,12 @@ impl Tail {
         }
     }
 
-    /// Whole chunks came: the tail is cut to lines here.
+    /// Cuts the parts, which are whole chunks, to the last lines.
     fn cut(self) -> Vec<LogPart> {
         let total: usize = self.held.iter().map(|part| count_lines(&part.data)).sum();
         let last = self.held.iter().rev().find(|part| !part.data.is_empty());
-        let open = last.is_some_and(|part| !part.data.ends_with(b"\n"));
-        let mut skip = (total + usize::from(open)).saturating_sub(self.lines);
+        let mid_line = last.is_some_and(|part| !part.data.ends_with(b"\n"));
+        let mut skip = (total + usize::from(mid_line)).saturating_sub(self.lines);
         let mut shown = Vec::new();
         for mut part in self.held {
             while skip > 0 && !part.data.is_empty() {
@@ -232,16 +233,16 @@ mod tests {
         String::from_utf8(bytes).expect("text")
     }
 
-    fn grep(pattern: &str, tail: Option<u32>) -> Select {
-        Select::new(None, None, Some(Regex::new(pattern).expect("a pattern")), tail)
+    fn grep(pattern: &str, tail: Option<u32>) -> LogSelection {
+        LogSelection::new(None, None, Some(Regex::new(pattern).expect("a pattern")), tail)
     }
 
-    fn tail(lines: u32) -> Select {
-        Select::new(None, None, None, Some(lines))
+    fn tail(lines: u32) -> LogSelection {
+        LogSelection::new(None, None, None, Some(lines))
     }
 
     #[test]
-    fn a_tail_is_of_what_was_printed_before_it_is_followed() {
+    fn a_tail_limits_what_was_printed_before_following() {
         let mut select = tail(2);
         for (at, text) in ["1\n2\n", "3\n", "4\n5\n"].into_iter().enumerate() {
             assert_eq!(select.part(out(at as i64, text)), None);
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_holds_no_more_than_it_may_show() {
+    fn a_tail_holds_only_what_it_may_print() {
         let mut held = Tail { lines: 3, held: VecDeque::new() };
         for at in 0..1_000 {
             held.push(out(at, "line\n"));
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_matches_whole_though_it_comes_in_pieces() {
+    fn a_line_that_arrives_in_parts_is_matched_as_a_whole() {
         let mut select = grep("^good$", None);
         assert_eq!(select.part(out(1, "bad\ngo")), None);
         assert_eq!(shown(select.part(out(2, "od\nno good\ngoo"))), "good\n");
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_that_match_are_the_tail() {
+    fn a_tail_counts_only_lines_that_match() {
         let mut select = grep("o", Some(2));
         for text in ["one\ntwo\n", "three\nfour\nfive\n", "no"] {
             assert_eq!(select.part(out(1, text)), None);
@@ -290,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_of_log_lines_which_match_as_they_are_read() {
+    fn a_level_filters_log_lines_and_a_pattern_matches_their_text() {
         let lines =
             "{\"level\":\"info\",\"message\":\"a\"}\n{\"level\":\"error\",\"message\":\"b\"}\n";
-        let mut select = Select::new(None, Some(Level::Warn), None, None);
+        let mut select = LogSelection::new(None, Some(Level::Warn), None, None);
         let kept = shown(select.part(part(Stream::Log, 1, lines)));
         assert!(kept.contains("\"b\"") && !kept.contains("\"a\""), "{kept}");
         let kept = shown(grep("^INFO a$", None).part(part(Stream::Log, 1, lines)));
@@ -301,9 +302,9 @@ mod tests {
     }
 
     #[test]
-    fn since_leaves_out_what_came_before() {
+    fn since_leaves_out_earlier_parts() {
         let since = Some(Timestamp::from_millis(2_000));
-        let mut select = Select::new(since, None, None, None);
+        let mut select = LogSelection::new(since, None, None, None);
         assert_eq!(select.part(out(1, "a\n")), None);
         assert_eq!(shown(select.part(out(2, "b\n"))), "b\n");
     }

@@ -1,4 +1,4 @@
-//! What a schedule is, as flags.
+//! Flags that describe a schedule.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,35 +12,35 @@ use orx_model::wire::EnqueueRequest;
 use orx_model::{Name, Priority};
 use orx_schedule::{Cron, CronError, NamedZone, ParseZoneError, SpecProblem, apply};
 
-use super::super::{coming, enqueue, folder, pair, stdin_base64, variables};
+use super::super::{enqueue, folder, future_time, pair, stdin_base64, variables};
 use crate::error::CliError;
 use crate::ui::Ui;
 
-/// When it is due.
+/// Flags for the due times of a schedule.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct TimeArgs {
-    /// Five fields as in a crontab, six with seconds first, or @daily and the like
+    /// Cron expression: five fields, or six with seconds first, or @daily and the like
     #[arg(long, value_name = "EXPR", value_parser = cron, conflicts_with_all = ["every", "at"])]
     pub(crate) cron: Option<Cron>,
-    /// Every so often, counted from 1970
+    /// Interval, counted from 1970-01-01 UTC
     #[arg(long, value_name = "D", value_parser = crate::duration, conflicts_with = "at")]
     pub(crate) every: Option<Duration>,
-    /// Of an interval: so long after each full one
+    /// Shift each due time of the interval by this time
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     pub(crate) offset: Option<Duration>,
-    /// Once, at this time
+    /// Fire once, at this time
     #[arg(long, value_name = "T")]
     pub(crate) at: Option<String>,
-    /// Zone of the cron expression's clock; that of --tz or of this machine if left out
+    /// Time zone of the cron expression; default: --tz, else this machine's zone
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     pub(crate) zone: Option<NamedZone>,
-    /// Fire up to so much later, always the same for one due time
+    /// Fire up to this much later; the delay of a due time is always the same
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     pub(crate) jitter: Option<Duration>,
-    /// Not due before
+    /// No due time before this
     #[arg(long, value_name = "T")]
     pub(crate) start: Option<String>,
-    /// Not due after
+    /// No due time after this
     #[arg(long, value_name = "T")]
     pub(crate) end: Option<String>,
 }
@@ -58,7 +58,7 @@ fn ms(span: Duration) -> u64 {
 }
 
 impl TimeArgs {
-    /// Nothing of it was said.
+    /// The timing that the flags give; `None` if they give none.
     pub(crate) fn timing(&self, ui: &Ui) -> Result<Option<When>, CliError> {
         Ok(match (&self.cron, self.every, &self.at) {
             (Some(cron), _, _) => Some(When::Cron(cron.expr().clone())),
@@ -66,84 +66,84 @@ impl TimeArgs {
                 let offset_ms = self.offset.map_or(0, ms);
                 Some(When::Interval { every_ms: ms(every), offset_ms })
             }
-            (_, _, Some(at)) => Some(When::Once(coming(at, ui)?)),
+            (_, _, Some(at)) => Some(When::Once(future_time(at, ui)?)),
             (None, None, None) => None,
         })
     }
 
-    /// The zone said, else that of the times that are typed here.
+    /// `--zone`, else the user's own zone.
     pub(crate) fn zone(&self, ui: &Ui) -> Result<NamedZone, CliError> {
         match &self.zone {
             Some(zone) => Ok(zone.clone()),
-            None => here(ui),
+            None => local_zone(ui),
         }
     }
 }
 
-/// The zone of whoever types.
-pub(crate) fn here(ui: &Ui) -> Result<NamedZone, CliError> {
+/// The user's zone: `--tz`, else the machine's.
+pub(crate) fn local_zone(ui: &Ui) -> Result<NamedZone, CliError> {
     crate::zones::name_of(ui.zone()?)
 }
 
-/// All but when.
+/// All other flags of a schedule.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct SpecArgs {
-    /// Ends after so many runs
+    /// Finish the schedule after N runs
     #[arg(long, value_name = "N")]
     max_runs: Option<u64>,
-    /// What was missed while nothing ran: none, one, all or all:N. The newest due time up to 60 s late
-    /// counts as on time, and runs in any case
+    /// Due times to run that passed while no server ran: none, one, all or all:N. The newest one,
+    /// if at most 60 s late, counts as on time and always runs
     #[arg(long, value_name = "POLICY")]
     catch_up: Option<CatchUp>,
-    /// Nothing older is caught up
+    /// Do not catch up due times older than this
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     window: Option<Duration>,
-    /// While the previous run goes on: skip, allow, queue-one or cancel-old
+    /// If the previous run has not ended: skip, allow, queue-one or cancel-old
     #[arg(long, value_name = "POLICY")]
     overlap: Option<Overlap>,
-    /// A due time with nothing recorded for so long is reported as missed
+    /// Report a due time as missed if nothing is recorded for it for this long
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     tolerance: Option<Duration>,
     /// Enqueue a job of this type when due times were missed, or ran later than the tolerance
     #[arg(long, value_name = "NAME")]
     on_missed: Option<Name>,
-    /// Enqueue a job of this type when a run fails for good
+    /// Enqueue a job of this type when a run has failed and has no retry left
     #[arg(long, value_name = "NAME")]
     on_failure: Option<Name>,
-    /// Queue of its jobs; the server's default if left out
+    /// Queue of its jobs; default: the server's default queue
     #[arg(short, long, value_name = "QUEUE")]
     queue: Option<Name>,
     /// low, normal, high or critical
     #[arg(short, long, value_name = "PRIO")]
     priority: Option<Priority>,
-    /// A job is cancelled if not started within this time
+    /// Cancel a job that has not started within this time
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     expires: Option<Duration>,
-    /// Longest time of one attempt; 0 is without limit
+    /// Longest time for one attempt; 0 means no limit
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     job_timeout: Option<Duration>,
-    /// Further tries after a failure
+    /// Number of retries after failures
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// If its worker or server dies, or is stopped, under it: run it again, or let it fail
+    /// If the job's worker or server dies or stops: run the job again, or let it fail
     #[arg(long, value_name = "retry|fail", value_parser = on_lost)]
     on_lost: Option<OnLost>,
-    /// Label that the worker must have
+    /// Label that the worker must have; repeatable
     #[arg(long, value_name = "LABEL=V")]
     require: Vec<String>,
-    /// Tag
+    /// Tag; repeatable
     #[arg(short = 't', long = "tag", value_name = "K=V")]
     tags: Vec<String>,
     /// Correlation id, passed on to the handler
     #[arg(long, value_name = "ID")]
     corr: Option<String>,
-    /// Folder that the command runs in; if left out, the one that it has, else the caller's
+    /// Folder for the command; default: the one it has, else the caller's
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Variable that the command gets; without a value, the caller's
+    /// Variable for the command; without a value, the caller's value; repeatable
     #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
-    /// Give the command this one's standard input, up to 256 KiB
+    /// Pass standard input to the command, up to 256 KiB
     #[arg(long)]
     stdin: bool,
     /// Job type, then its arguments: `k=v`, `k:=json`, `@file`, or `-`
@@ -167,6 +167,10 @@ fn pairs(all: &[String]) -> Result<orx_model::job::Labels, CliError> {
 }
 
 impl SpecArgs {
+    /// The specification of a new schedule.
+    ///
+    /// # Errors
+    /// A value is malformed, or the schedule has no job.
     pub(crate) fn spec(
         self,
         id: Name,
@@ -179,16 +183,21 @@ impl SpecArgs {
             spec.zone = times.zone(ui)?.name().clone();
         }
         let change = self.change(times, &[], ui)?;
-        let wrong = |wrong: SpecProblem| CliError::usage(wrong.to_string());
-        let mut spec = apply(&change, &spec).map_err(wrong)?;
+        let usage = |problem: SpecProblem| CliError::usage(problem.to_string());
+        let mut spec = apply(&change, &spec).map_err(usage)?;
         if spec.job.name.is_none() && spec.job.command.is_none() {
-            return Err(CliError::usage("a schedule needs a job type, or a command after `--`"));
+            return Err(CliError::usage("no job is given for the schedule")
+                .hint("add a job type, or a command after `--`"));
         }
         spec.job.by = Some(enqueue::user());
         Ok(spec)
     }
 
-    /// What is said, and no more.
+    /// The change that the flags describe: fields without a flag stay as they are. `clear` lists
+    /// fields to reset.
+    ///
+    /// # Errors
+    /// A value is malformed, or `clear` names an unknown field.
     pub(crate) fn change(
         self,
         times: &TimeArgs,
@@ -199,12 +208,14 @@ impl SpecArgs {
         let runs_command = set_command.argv.is_some();
         let mut words = self.job.iter();
         let name = match words.as_slice().first() {
-            // In `set ID k=v` the type stays.
+            // `set ID k=v` changes arguments only, not the job type.
             Some(first) if !first.contains('=') && !first.starts_with('@') && first != "-" => {
                 words.next();
                 let name = first.parse().map_err(|_| {
-                    CliError::usage(format!("`{first}` is no job type"))
-                        .hint("letters, digits, `.`, `_` and `-`; a command stands after `--`")
+                    CliError::usage(format!("`{first}` is not a job type")).hint(
+                        "a job type consists of letters, digits, `.`, `_` and `-`; a command \
+                         follows `--`",
+                    )
                 })?;
                 Some(Some(name))
             }
@@ -213,17 +224,17 @@ impl SpecArgs {
         let given: Vec<String> = words.cloned().collect();
         let args: Option<Json> = enqueue::job_args(ui, &given)?;
         if runs_command && (args.is_some() || name.is_some()) {
-            return Err(CliError::usage("a job is a type with arguments, or a command: not both"));
+            return Err(CliError::usage("both a job type or arguments and a command are given")
+                .hint("give a job type with arguments, or a command after `--`, not both"));
         }
-        // From a file or from standard input they come whole; those that are typed are set each by
-        // itself.
+        // Arguments from a file or standard input replace all arguments; `k=v` sets a single one.
         let whole = given.iter().any(|text| text == "-" || text.starts_with('@'));
         let (args, set_args) = match args {
             Some(args) if !whole => (None, serde_json::from_str(args.get())?),
             args => (args, BTreeMap::new()),
         };
         let mut job = JobChange {
-            // A command takes the place of a type, and the other way round.
+            // A command replaces the job type, and a job type replaces the command.
             name: name.clone().or(runs_command.then_some(None)),
             command: name.is_some().then_some(None),
             set_command,
@@ -240,10 +251,10 @@ impl SpecArgs {
             corr: self.corr.map(Some),
             ..JobChange::default()
         };
-        let start = times.start.as_deref().map(|text| coming(text, ui)).transpose()?;
-        let end = times.end.as_deref().map(|text| coming(text, ui)).transpose()?;
+        let start = times.start.as_deref().map(|text| future_time(text, ui)).transpose()?;
+        let end = times.end.as_deref().map(|text| future_time(text, ui)).transpose()?;
         let mut change = SpecChange {
-            // Of an interval each part is set by itself.
+            // The parts of an interval are set one by one, below.
             timing: times.timing(ui)?.filter(|when| !matches!(when, When::Interval { .. })),
             every_ms: times.every.map(ms),
             offset_ms: times.offset.map(ms),
@@ -281,11 +292,11 @@ impl SpecArgs {
                 "tags" | "tag" => job.tags = Some(Default::default()),
                 "corr" => job.corr = Some(None),
                 other => {
-                    let near = orx_model::text::nearest(other, CLEARED);
-                    let error = CliError::usage(format!("`{other}` cannot be taken away"));
+                    let near = orx_model::text::nearest(other, CLEARABLE);
+                    let error = CliError::usage(format!("`--clear` knows no field `{other}`"));
                     return Err(match near {
                         Some(near) => error.hint(format!("did you mean `{near}`?")),
-                        None => error.hint(format!("there are {}", CLEARED.join(", "))),
+                        None => error.hint(format!("the fields are {}", CLEARABLE.join(", "))),
                     });
                 }
             }
@@ -308,7 +319,8 @@ impl SpecArgs {
     }
 }
 
-const CLEARED: [&str; 18] = [
+/// Fields that `--clear` accepts.
+const CLEARABLE: [&str; 18] = [
     "start",
     "end",
     "max-runs",

@@ -1,4 +1,4 @@
-//! Schedules from files, and files from schedules.
+//! `orx schedule apply`, `diff` and `export`: schedules in TOML files.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,48 +14,51 @@ use orx_model::text::nearest;
 use orx_schedule::ScheduleFile;
 
 use super::super::Session;
-use super::{changed, every_schedule, print, put};
+use super::{every_schedule, print, print_change, put_request};
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Row, Ui};
+use crate::ui::{Cell, Column, ListRow, Ui};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApplyArgs {
-    /// File (TOML), or folder of them; again for more
+    /// TOML file, or folder of TOML files; repeatable
     #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
     files: Vec<PathBuf>,
-    /// Remove schedules that no file has
+    /// Remove schedules that no file contains
     #[arg(long)]
     prune: bool,
-    /// Only say what would change
+    /// Change nothing; print what would change
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask before removing
+    /// Do not ask for confirmation before removing schedules
     #[arg(short = 'y', long)]
     yes: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiffArgs {
-    /// File (TOML), or folder of them; again for more
+    /// TOML file, or folder of TOML files; repeatable
     #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
     files: Vec<PathBuf>,
-    /// Schedules that no file has differ too
+    /// Also report schedules that no file contains
     #[arg(long)]
     prune: bool,
 }
 
-/// Files of a folder, at most.
+/// Limit for the number of files.
 const FILES: usize = 10_000;
 
-/// A schedule, and where it stands.
-pub(super) struct Written {
+/// A schedule from a file, and its location there.
+pub(super) struct FileSchedule {
     pub(super) spec: ScheduleSpec,
-    /// For people: the file, and the line of its id.
-    place: String,
+    /// The file, and the line of the schedule's id, for error messages.
+    location: String,
 }
 
-/// Every schedule of the files, checked; of two with one id neither is taken.
-pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<Written>, CliError> {
+/// Reads and checks all schedules of the files.
+///
+/// # Errors
+/// A file cannot be read or parsed, or two schedules have the same id.
+pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<FileSchedule>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -67,7 +70,7 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<Written>, CliError> {
                 }
             }
             if found.is_empty() {
-                let error = format!("there is no `.toml` file in `{}`", path.display());
+                let error = format!("the folder `{}` has no `.toml` file", path.display());
                 return Err(CliError::usage(error));
             }
             found.sort();
@@ -77,10 +80,13 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<Written>, CliError> {
         }
     }
     if files.len() > FILES {
-        return Err(CliError::usage(format!("at most {FILES} files are read")));
+        return Err(CliError::usage(format!(
+            "found {} files, at most {FILES} are read",
+            files.len()
+        )));
     }
-    let mut specs: Vec<Written> = Vec::new();
-    let mut wrong = Vec::new();
+    let mut specs: Vec<FileSchedule> = Vec::new();
+    let mut problems = Vec::new();
     let mut ids: BTreeSet<Name> = BTreeSet::new();
     for path in &files {
         let shown = path.display();
@@ -88,78 +94,80 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<Written>, CliError> {
             CliError::usage(format!("could not read `{shown}`")).cause(error.to_string())
         })?;
         match toml::from_str::<ScheduleFile>(&text) {
-            Err(error) => wrong.push(format!("{shown}: {}", explain(&text, &error))),
+            Err(error) => problems.push(format!("{shown}: {}", parse_error_text(&text, &error))),
             Ok(file) => match file.specs() {
-                Err(problems) => {
-                    wrong.extend(problems.iter().map(|problem| format!("{shown}: {problem}")));
+                Err(found) => {
+                    problems.extend(found.iter().map(|problem| format!("{shown}: {problem}")));
                 }
                 Ok(found) => {
                     let mut lines = id_lines(&text).into_iter();
                     for spec in found {
                         if has_mask(&spec)? {
-                            wrong.push(format!(
-                                "{shown}: schedule `{}`: a value is masked (`{MASK}`): write what \
-                                 it is",
+                            problems.push(format!(
+                                "{shown}: schedule `{}`: a value is masked (`{MASK}`); replace the \
+                                 mask by the value",
                                 spec.id
                             ));
                         }
                         if !ids.insert(spec.id.clone()) {
-                            wrong.push(format!("{shown}: schedule `{}` is in two files", spec.id));
+                            problems
+                                .push(format!("{shown}: schedule `{}` is in two files", spec.id));
                         }
                         let line = lines.next().map(|line| format!("line {line}: "));
                         let line = line.unwrap_or_default();
-                        let place = format!("{shown}: {line}schedule `{}`", spec.id);
-                        specs.push(Written { spec, place });
+                        let location = format!("{shown}: {line}schedule `{}`", spec.id);
+                        specs.push(FileSchedule { spec, location });
                     }
                 }
             },
         }
     }
-    if wrong.is_empty() {
+    if problems.is_empty() {
         return Ok(specs);
     }
-    Err(CliError::usage("these schedules cannot be taken: nothing was changed")
-        .cause(wrong.join("\n")))
+    Err(CliError::usage("the files have errors; nothing was changed").cause(problems.join("\n")))
 }
 
-/// The line of each schedule's id.
+/// The line number of each schedule's id.
 fn id_lines(text: &str) -> Vec<usize> {
     #[derive(serde::Deserialize)]
     struct Ids {
         #[serde(default)]
-        schedule: Vec<Id>,
+        schedule: Vec<SpannedId>,
     }
     #[derive(serde::Deserialize)]
-    struct Id {
+    struct SpannedId {
         id: toml::Spanned<String>,
     }
     let ids = toml::from_str::<Ids>(text).map(|file| file.schedule).unwrap_or_default();
     // One pass over the text: a file may hold thousands.
-    let (mut at, mut line) = (0, 1);
+    let (mut offset, mut line) = (0, 1);
     let mut lines = Vec::with_capacity(ids.len());
     for id in ids {
         let start = id.id.span().start;
-        if let Some(between) = text.get(at..start) {
+        if let Some(between) = text.get(offset..start) {
             line += between.matches('\n').count();
-            at = start;
+            offset = start;
         }
         lines.push(line);
     }
     lines
 }
 
-/// A server shows secrets as a mask, and an export has them from there.
+/// Whether a value of the job is masked. A server masks secrets in its answers, so an export
+/// contains masks.
 fn has_mask(spec: &ScheduleSpec) -> Result<bool, CliError> {
     fn found(value: &serde_json::Value) -> bool {
         match value {
             serde_json::Value::String(text) => {
-                // As the mask stands in a word, a URL, a text in JSON, or a header.
-                let within = ["=", "=\"", "='", "://", ": \"", ":\""];
-                let after = ["Bearer ", "Basic ", ": "];
+                // The mask as part of a word, a URL, JSON in a text, or a header.
+                let inner_prefixes = ["=", "=\"", "='", "://", ": \"", ":\""];
+                let final_prefixes = ["Bearer ", "Basic ", ": "];
+                let masked = |prefix: &&str| format!("{prefix}{MASK}");
                 text == MASK
                     || text.contains(&format!(":{MASK}@"))
-                    || within.iter().any(|before| text.contains(&format!("{before}{MASK}")))
-                    || after.iter().any(|before| text.ends_with(&format!("{before}{MASK}")))
+                    || inner_prefixes.iter().any(|prefix| text.contains(&masked(prefix)))
+                    || final_prefixes.iter().any(|prefix| text.ends_with(&masked(prefix)))
             }
             serde_json::Value::Array(items) => items.iter().any(found),
             serde_json::Value::Object(map) => map.values().any(found),
@@ -185,57 +193,64 @@ pub(super) async fn export(ids: &[String], session: &Session) -> Result<Exit, Cl
             masked.push(spec.id.as_str());
         }
     }
-    let wrong = |error: toml::ser::Error| {
-        CliError::new(Exit::Failed, "export", "could not write it").cause(error.to_string())
+    let failed = |error: toml::ser::Error| {
+        CliError::new(Exit::Failed, "export", "could not write the schedules as TOML")
+            .cause(error.to_string())
     };
     if ui.format.is_json() {
-        let rows: Result<Vec<Row>, CliError> = specs
+        let rows: Result<Vec<ListRow>, CliError> = specs
             .iter()
             .map(|spec| {
                 let json = serde_json::to_value(spec)?;
-                Ok(Row { json, cells: Vec::new(), id: spec.id.to_string() })
+                Ok(ListRow { json, cells: Vec::new(), id: spec.id.to_string() })
             })
             .collect();
         ui.list(&[], &rows?)?;
     } else {
-        let text = toml::to_string(&ScheduleFile::new(&specs)).map_err(wrong)?;
+        let text = toml::to_string(&ScheduleFile::new(&specs)).map_err(failed)?;
         ui.raw(text.as_bytes())?;
     }
     if masked.is_empty() {
         return Ok(Exit::Done);
     }
     ui.warn(&format!(
-        "what is secret is masked (`{MASK}`) in {}: write the values in before `apply`, which refuses \
-         masks",
+        "secrets are masked (`{MASK}`) in {}; replace the masks by the values before `apply`, \
+         which rejects masks",
         masked.join(", ")
     ));
     Ok(Exit::Partial)
 }
 
-/// What the server would do; what it refuses is named with its place.
-async fn dry_run(session: &Session, written: &Written) -> Result<ScheduleChangeAnswer, CliError> {
-    let answer = session.client.put_schedule(&put(written.spec.clone(), true)).await;
+/// What the server would change. A refusal names the location in the file.
+async fn dry_run(
+    session: &Session,
+    schedule: &FileSchedule,
+) -> Result<ScheduleChangeAnswer, CliError> {
+    let answer = session.client.put_schedule(&put_request(schedule.spec.clone(), true)).await;
     answer.map_err(|error| {
         let refused = matches!(error, ClientError::Problem(_));
         let error = CliError::from(error);
         match refused {
-            true => CliError { message: format!("{}: {}", written.place, error.message), ..error },
+            true => {
+                CliError { message: format!("{}: {}", schedule.location, error.message), ..error }
+            }
             false => error,
         }
     })
 }
 
-/// The line and what was expected there. Nothing of the file is quoted: a schedule may hold secrets.
-fn explain(text: &str, error: &toml::de::Error) -> String {
+/// The line of a parse error, and what was expected there. Quotes nothing of the file, which may
+/// contain secrets.
+fn parse_error_text(text: &str, error: &toml::de::Error) -> String {
     let message = error.message();
     let wrong_value = ["invalid type", "invalid value", "invalid length"];
-    let told = match message.split_once(", expected ") {
+    let problem = match message.split_once(", expected ") {
         Some((found, expected)) if wrong_value.iter().any(|start| found.starts_with(start)) => {
             format!("expected {expected}")
         }
         _ => message.replace('\n', ", "),
     };
-    // serde names the key that it found and those that it knows, in backticks.
+    // serde's message has the unknown key and the known ones in backticks.
     let near = message.strip_prefix("unknown field ").and_then(|rest| {
         let mut names = rest.split('`').skip(1).step_by(2);
         nearest(names.next()?, names)
@@ -243,13 +258,16 @@ fn explain(text: &str, error: &toml::de::Error) -> String {
     let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     let start = error.span().map(|span| span.start).and_then(|start| text.get(..start));
     match start {
-        Some(before) => format!("line {}: {told}{near}", before.matches('\n').count() + 1),
-        None => format!("{told}{near}"),
+        Some(before) => format!("line {}: {problem}{near}", before.matches('\n').count() + 1),
+        None => format!("{problem}{near}"),
     }
 }
 
-/// Schedules of the server that no file has.
-async fn strangers(session: &Session, specs: &[Written]) -> Result<Vec<ScheduleView>, CliError> {
+/// Schedules of the server that no file contains.
+async fn schedules_in_no_file(
+    session: &Session,
+    specs: &[FileSchedule],
+) -> Result<Vec<ScheduleView>, CliError> {
     let known: BTreeSet<&Name> = specs.iter().map(|it| &it.spec.id).collect();
     let mut all = every_schedule(session).await?;
     all.retain(|view| !known.contains(&view.id));
@@ -259,33 +277,34 @@ async fn strangers(session: &Session, specs: &[Written]) -> Result<Vec<ScheduleV
 pub(super) async fn apply(args: ApplyArgs, session: &Session) -> Result<Exit, CliError> {
     let ui = &session.ui;
     let specs = read_specs(&args.files)?;
-    // All of them are looked at by the server before the first is changed.
-    let mut would = Vec::new();
+    // The server checks all schedules before the first is changed.
+    let mut planned = Vec::new();
     for spec in &specs {
-        would.push(dry_run(session, spec).await?);
+        planned.push(dry_run(session, spec).await?);
     }
-    let gone = if args.prune { strangers(session, &specs).await? } else { Vec::new() };
+    let surplus =
+        if args.prune { schedules_in_no_file(session, &specs).await? } else { Vec::new() };
     if args.dry_run {
-        would.extend(gone.iter().map(removed));
-        report(ui, &would)?;
+        planned.extend(surplus.iter().map(planned_removal));
+        report(ui, &planned)?;
         return Ok(Exit::Done);
     }
-    if !gone.is_empty() && !args.yes {
-        let ids: Vec<&str> = gone.iter().map(|view| view.id.as_str()).collect();
+    if !surplus.is_empty() && !args.yes {
+        let ids: Vec<&str> = surplus.iter().map(|view| view.id.as_str()).collect();
         let question =
-            format!("remove {} schedules that no file has: {}?", ids.len(), ids.join(", "));
+            format!("remove {} schedules that no file contains: {}?", ids.len(), ids.join(", "));
         if !ui.confirm(&question)? {
             return Ok(Exit::Done);
         }
     }
     let mut done = Vec::new();
-    for (Written { spec, .. }, would) in specs.into_iter().zip(would) {
-        done.push(match would.change {
-            ScheduleChanged::Unchanged => ScheduleChangeAnswer { dry_run: false, ..would },
-            _ => session.client.put_schedule(&put(spec, false)).await?,
+    for (FileSchedule { spec, .. }, planned) in specs.into_iter().zip(planned) {
+        done.push(match planned.change {
+            ScheduleChanged::Unchanged => ScheduleChangeAnswer { dry_run: false, ..planned },
+            _ => session.client.put_schedule(&put_request(spec, false)).await?,
         });
     }
-    for view in &gone {
+    for view in &surplus {
         let query = RemoveScheduleQuery { version: None };
         done.push(session.client.remove_schedule(view.id.as_str(), &query).await?);
     }
@@ -295,26 +314,26 @@ pub(super) async fn apply(args: ApplyArgs, session: &Session) -> Result<Exit, Cl
 
 pub(super) async fn diff(args: DiffArgs, session: &Session) -> Result<Exit, CliError> {
     let specs = read_specs(&args.files)?;
-    let mut would = Vec::new();
+    let mut planned = Vec::new();
     for spec in &specs {
-        would.push(dry_run(session, spec).await?);
+        planned.push(dry_run(session, spec).await?);
     }
     if args.prune {
-        let gone = strangers(session, &specs).await?;
-        would.extend(gone.iter().map(removed));
+        let surplus = schedules_in_no_file(session, &specs).await?;
+        planned.extend(surplus.iter().map(planned_removal));
     }
     let differs = |it: &ScheduleChangeAnswer| it.change != ScheduleChanged::Unchanged;
-    let exit = if would.iter().any(differs) { Exit::Failed } else { Exit::Done };
-    // A person is told how many are the same, too.
+    let exit = if planned.iter().any(differs) { Exit::Failed } else { Exit::Done };
+    // The summary for people also counts the unchanged ones.
     if !session.ui.format.is_human() {
-        would.retain(differs);
+        planned.retain(differs);
     }
-    report(&session.ui, &would)?;
+    report(&session.ui, &planned)?;
     Ok(exit)
 }
 
-/// What `--prune` would do.
-fn removed(view: &ScheduleView) -> ScheduleChangeAnswer {
+/// The change that `--prune` would make.
+fn planned_removal(view: &ScheduleView) -> ScheduleChangeAnswer {
     ScheduleChangeAnswer {
         v: orx_model::wire::V,
         id: view.id.clone(),
@@ -327,6 +346,7 @@ fn removed(view: &ScheduleView) -> ScheduleChangeAnswer {
     }
 }
 
+/// Prints changes, with a summary for people.
 pub(super) fn report(ui: &Ui, answers: &[ScheduleChangeAnswer]) -> Result<(), CliError> {
     for answer in answers {
         if let Some(warning) = &answer.warning {
@@ -335,23 +355,23 @@ pub(super) fn report(ui: &Ui, answers: &[ScheduleChangeAnswer]) -> Result<(), Cl
     }
     if ui.format.is_human() {
         for answer in answers.iter().filter(|it| it.change != ScheduleChanged::Unchanged) {
-            changed(ui, answer)?;
+            print_change(ui, answer)?;
         }
         let count = |change| answers.iter().filter(|it| it.change == change).count();
         let (created, other) = (count(ScheduleChanged::Created), count(ScheduleChanged::Changed));
-        let (same, gone) = (count(ScheduleChanged::Unchanged), count(ScheduleChanged::Removed));
+        let (same, removed) = (count(ScheduleChanged::Unchanged), count(ScheduleChanged::Removed));
         let dry = if answers.iter().any(|it| it.dry_run) { "would be: " } else { "" };
         let mut text = format!("{dry}{created} created, {other} changed, {same} unchanged");
-        if gone > 0 {
-            text.push_str(&format!(", {gone} removed"));
+        if removed > 0 {
+            text.push_str(&format!(", {removed} removed"));
         }
         ui.note(&text);
         return Ok(());
     }
-    let row = |answer: &ScheduleChangeAnswer| -> Result<Row, CliError> {
+    let row = |answer: &ScheduleChangeAnswer| -> Result<ListRow, CliError> {
         let text = print::change_text(ui, answer);
         let fields: Vec<&str> = text.lines().skip(1).map(str::trim).collect();
-        Ok(Row {
+        Ok(ListRow {
             json: serde_json::to_value(answer)?,
             id: answer.id.to_string(),
             cells: vec![
@@ -364,6 +384,6 @@ pub(super) fn report(ui: &Ui, answers: &[ScheduleChangeAnswer]) -> Result<(), Cl
     };
     let columns: [Column; 4] =
         [("SCHEDULE", false), ("CHANGE", false), ("VERSION", false), ("FIELDS", false)];
-    let rows: Result<Vec<Row>, CliError> = answers.iter().map(row).collect();
+    let rows: Result<Vec<ListRow>, CliError> = answers.iter().map(row).collect();
     ui.list(&columns, &rows?)
 }

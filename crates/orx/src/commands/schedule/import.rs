@@ -1,4 +1,4 @@
-//! A crontab taken over, and taken over again when it has changed.
+//! `orx schedule import`: imports a crontab, and imports it again after changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,73 +16,77 @@ use orx_schedule::{
 };
 
 use super::super::{Session, folder, read_stdin, variables};
-use super::{args, every_schedule, print, put};
+use super::{args, every_schedule, print, put_request};
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Row, Ui};
+use crate::ui::{Cell, Column, ListRow, Ui};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// The crontab; `-` or nothing reads standard input, as from `crontab -l`
+    /// Crontab file; default, or `-`: standard input, for example from `crontab -l`
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Zone of its times where no CRON_TZ stands; that of --tz or of this machine if left out
+    /// Time zone of lines without CRON_TZ; default: --tz, else this machine's zone
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
-    /// Starts the id of each schedule
+    /// Prefix for the id of each schedule
     #[arg(long, value_name = "TEXT", default_value = "cron-")]
     prefix: String,
-    /// What the crontab is called; an import changes and removes only what came from the same
-    /// source. Machine and path, or machine and user, if left out
+    /// Name of the crontab; an import changes and removes only schedules from the same source.
+    /// Default: machine and path, or machine and user
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// A sixth column names the user, as in /etc/crontab
     #[arg(long, conflicts_with = "no_user_column")]
     user_column: bool,
-    /// No column names the user, also where the command looks like one
+    /// No column names the user, even if the command looks like a user name
     #[arg(long)]
     no_user_column: bool,
-    /// User that the workers run commands as; yours if left out
+    /// User that the workers run commands as; default: yours
     #[arg(long, value_name = "USER")]
     run_as: Option<String>,
-    /// Take lines for other users too: they run as the user of their worker
+    /// Import lines for other users too: they run as the user of their worker
     #[arg(long)]
     ignore_user: bool,
-    /// Take the other lines where some cannot be understood
+    /// Skip lines that cannot be parsed, and import the others
     #[arg(long)]
     skip_bad: bool,
-    /// Remove what this import made from lines that have gone
+    /// Remove schedules of this source whose lines are gone
     #[arg(long)]
     prune: bool,
-    /// Also change and remove what somebody changed since it was imported
+    /// Also change and remove schedules that somebody changed since the import
     #[arg(long)]
     overwrite: bool,
-    /// For all lines, while the previous run goes on: skip, allow (as cron), queue-one, cancel-old
+    /// For all lines, if the previous run has not ended: skip, allow (as cron), queue-one or
+    /// cancel-old
     #[arg(long, value_name = "POLICY")]
     overlap: Option<Overlap>,
-    /// For all lines, what was missed while nothing ran: none (as cron), one, all or all:N
+    /// For all lines, due times to run that passed while no server ran: none (as cron), one, all or
+    /// all:N
     #[arg(long, value_name = "POLICY")]
     catch_up: Option<CatchUp>,
-    /// For all lines but those below an empty MAILTO: enqueue a job of this type when a run fails
+    /// For all lines except those below an empty MAILTO: enqueue a job of this type when a run
+    /// fails
     #[arg(long, value_name = "NAME")]
     on_failure: Option<Name>,
-    /// Folder of the commands where no HOME stands; yours if left out
+    /// Folder for commands of lines without HOME; default: your home
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Variable that all commands get where the crontab does not set it, PATH or SHELL say
+    /// Variable for all commands, such as PATH or SHELL, where the crontab does not set it;
+    /// repeatable
     #[arg(long, value_name = "K[=V]")]
     env: Vec<String>,
-    /// Only show what it would do; needs no server, and without one says what the lines are
+    /// Change nothing; print what would change. Without a server, print the lines as read
     #[arg(long)]
     dry_run: bool,
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     yes: bool,
 }
 
-/// Due times that a dry run shows.
-const SHOWN: usize = 3;
-/// `/etc/passwd` and the like.
-const FILE_BYTES: usize = 1 << 20;
+/// Number of due times that a dry run prints for each schedule.
+const DUE_TIMES: usize = 3;
+/// Limit for the part of `/etc/passwd` that is read.
+const PASSWD_BYTES: usize = 1 << 20;
 
 impl ImportArgs {
     fn options(&self, ui: &Ui) -> Result<Options, CliError> {
@@ -90,7 +94,7 @@ impl ImportArgs {
             Some(text) => {
                 text.parse().map_err(|error: ParseZoneError| CliError::usage(error.to_string()))?
             }
-            None => args::here(ui)?,
+            None => args::local_zone(ui)?,
         };
         let own = std::env::var("HOME").ok().filter(|home| home.starts_with('/'));
         let home = match &self.cwd {
@@ -103,7 +107,7 @@ impl ImportArgs {
                 (_, true) => UserColumn::No,
                 (false, false) => UserColumn::Unsaid,
             },
-            users: users_that_are_no_programs(),
+            users: users_without_a_program(),
             run_as: Some(self.run_as.clone().unwrap_or_else(own_user)),
             ignore_user: self.ignore_user,
             zone,
@@ -128,27 +132,27 @@ impl ImportArgs {
         format!("{host}:{}", path.display())
     }
 
-    /// What runs otherwise than cron would run it, with what makes it the same.
+    /// How the runs will differ from cron's, each with the flag that makes them equal.
     fn differences(&self, crontab: &Crontab, home: Option<&str>) -> Vec<String> {
         let commands = || crontab.entries.iter().filter_map(|it| it.spec.job.command.as_ref());
         let mut all = Vec::new();
         if self.overlap.is_none() {
             all.push(
-                "while a run goes on, the next is skipped; cron runs both: `--overlap allow`"
+                "while a run has not ended, the next one is skipped; cron runs both: `--overlap \
+                 allow`"
                     .to_owned(),
             );
         }
         if self.catch_up.is_none() {
             let ours = CatchUp::default();
             all.push(format!(
-                "of what comes due while no server runs, `{ours}` is caught up; cron leaves it out: \
-                 `--catch-up none`"
+                "of the due times that pass while no server runs, `{ours}` is caught up; cron \
+                 skips them: `--catch-up none`"
             ));
         }
         if commands().any(|command| !command.env.contains_key("PATH")) {
             all.push(
-                "commands have the PATH of their worker; that of cron: \
-                 `--env PATH=/usr/bin:/bin`"
+                "commands get the PATH of their worker; cron's is `--env PATH=/usr/bin:/bin`"
                     .to_owned(),
             );
         }
@@ -156,21 +160,22 @@ impl ImportArgs {
             && commands().any(|command| !command.env.contains_key("HOME"))
         {
             all.push(format!(
-                "where no HOME stands, commands run in your `{home}`; `--cwd DIR` says another"
+                "commands of lines without HOME run in your `{home}`; `--cwd DIR` names another \
+                 folder"
             ));
         }
         all
     }
 }
 
-/// Names and numbers of the users of this machine.
+/// Names and uids of this machine's users.
 fn users() -> Vec<(String, String)> {
     let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let user = |line: &str| {
         let mut parts = line.split(':');
         Some((parts.next()?.to_owned(), parts.nth(1)?.to_owned()))
     };
-    text.get(..text.len().min(FILE_BYTES)).unwrap_or_default().lines().filter_map(user).collect()
+    text.get(..text.len().min(PASSWD_BYTES)).unwrap_or_default().lines().filter_map(user).collect()
 }
 
 fn own_user() -> String {
@@ -179,8 +184,9 @@ fn own_user() -> String {
     own.or_else(|| std::env::var("USER").ok()).unwrap_or(uid)
 }
 
-/// `mail` and `sync` are users on many machines, and commands in many crontabs.
-fn users_that_are_no_programs() -> BTreeSet<String> {
+/// Users whose name is not also a program's. `mail` and `sync` are users on many machines, and
+/// commands in many crontabs.
+fn users_without_a_program() -> BTreeSet<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let folders = || path.split(':').chain(["/usr/bin", "/bin", "/usr/sbin", "/sbin"]);
     let is_program = |name: &str| folders().any(|folder| Path::new(folder).join(name).is_file());
@@ -200,22 +206,22 @@ fn read_text(ui: &Ui, path: &Path) -> Result<(String, String), CliError> {
     Ok((text, format!("`{}`", path.display())))
 }
 
-fn not_understood(shown: &str, errors: &[LineError]) -> CliError {
+fn unparsable(shown: &str, errors: &[LineError]) -> CliError {
     let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    CliError::usage(format!("{shown} cannot be taken over"))
+    CliError::usage(format!("could not import {shown}; nothing was changed"))
         .cause(all.join("\n"))
-        .hint("mend these lines, or leave them out with `--skip-bad`: nothing was changed")
+        .hint("correct these lines, or skip them with `--skip-bad`")
 }
 
-/// For `lint`.
+/// Reads a crontab for `lint`.
 pub(super) fn read_crontab(ui: &Ui, path: &Path, zone: NamedZone) -> Result<Crontab, CliError> {
     let (text, shown) = read_text(ui, path)?;
-    let options = Options { zone, users: users_that_are_no_programs(), ..Options::default() };
-    crontab::parse(&text, &options).map_err(|errors| not_understood(&shown, &errors.0))
+    let options = Options { zone, users: users_without_a_program(), ..Options::default() };
+    crontab::parse(&text, &options).map_err(|errors| unparsable(&shown, &errors.0))
 }
 
-/// A step, and what it does or did.
-struct Done {
+/// A step of the import, and the change that it would make or has made.
+struct StepChange {
     step: Step,
     answer: ScheduleChangeAnswer,
 }
@@ -226,91 +232,96 @@ pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, 
     let options = args.options(ui)?;
     let (text, shown) = read_text(ui, &path)?;
     let (crontab, mut bad) =
-        crontab::read(&text, &options).map_err(|errors| not_understood(&shown, &errors.0))?;
+        crontab::read(&text, &options).map_err(|errors| unparsable(&shown, &errors.0))?;
     if !bad.is_empty() && !args.skip_bad {
-        return Err(not_understood(&shown, &bad));
+        return Err(unparsable(&shown, &bad));
     }
     if args.prune && crontab.entries.is_empty() {
-        return Err(CliError::usage(format!("{shown} has no line: nothing is removed for that"))
-            .hint("`orx schedule rm` removes schedules by their ids"));
+        return Err(CliError::usage(format!(
+            "{shown} has no lines, and `--prune` does not remove all schedules of a source"
+        ))
+        .hint("`orx schedule rm` removes schedules by their ids"));
     }
     bad.extend(crontab.held.iter().cloned());
     bad.sort_by_key(|error| error.line);
-    // What a line made that cannot be understood any more looks as if its line had gone.
-    let unknown: Vec<LineError> = bad.iter().filter(|error| !error.at_start).cloned().collect();
-    if args.prune && !unknown.is_empty() {
-        let all: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    // If a line of an earlier import no longer parses, its schedule looks as if the line were gone.
+    let unparsed: Vec<LineError> = bad.iter().filter(|error| !error.at_start).cloned().collect();
+    if args.prune && !unparsed.is_empty() {
+        let all: Vec<String> = unparsed.iter().map(ToString::to_string).collect();
         return Err(CliError::usage(format!(
-            "{shown} has lines that cannot be understood: what they made cannot be told from what \
-             has gone"
+            "{shown} has lines that cannot be parsed, so `--prune` cannot know which schedules to \
+             remove"
         ))
         .cause(all.join("\n"))
         .hint(
-            "mend these lines or make comments of them; or leave out `--prune`, and end what has \
-             gone with `orx schedule rm`",
+            "correct these lines or comment them out; or leave out `--prune`, and remove schedules \
+             with `orx schedule rm`",
         ));
     }
     for error in &bad {
-        ui.warn(&format!("left out, {error}"));
+        ui.warn(&format!("skipped {error}"));
     }
     for note in &crontab.notes {
         ui.note(&format!("line {}: {}", note.line, note.text));
     }
-    let there = match every_schedule(session).await {
+    let existing = match every_schedule(session).await {
         Err(error) if args.dry_run && error.exit == Exit::NoServer => None,
-        there => Some(there?),
+        schedules => Some(schedules?),
     };
     let differences = args.differences(&crontab, options.home.as_deref());
     let source = args.source(&path);
-    let steps = reconcile(crontab.entries, &source, &standing(there.as_deref()));
-    let mut would = plan(&args, steps, there.is_some(), session).await?;
-    let differ = would.iter().filter(|it| it.answer.change != ScheduleChanged::Unchanged).count();
-    if args.dry_run || would.iter().any(|it| it.answer.change == ScheduleChanged::Created) {
+    let steps = reconcile(crontab.entries, &source, &as_reconcile_input(existing.as_deref()));
+    let mut changes = plan(&args, steps, existing.is_some(), session).await?;
+    let differing =
+        changes.iter().filter(|it| it.answer.change != ScheduleChanged::Unchanged).count();
+    if args.dry_run || changes.iter().any(|it| it.answer.change == ScheduleChanged::Created) {
         for difference in differences {
             ui.note(&format!("unlike cron: {difference}"));
         }
     }
-    if there.is_none() {
-        ui.note("no server was reached: what is there already is not known");
+    if existing.is_none() {
+        ui.note("no server was reached, so the existing schedules are unknown");
     }
-    say_what_stays(ui, &would, !unknown.is_empty());
-    let conflicts = would.iter().any(|it| it.step.what == What::Conflict && !args.overwrite);
+    report_unchanged(ui, &changes, !unparsed.is_empty());
+    let conflicts = changes.iter().any(|it| it.step.what == What::Conflict && !args.overwrite);
     let exit = if conflicts { Exit::Partial } else { Exit::Done };
-    if args.dry_run || differ == 0 {
-        would.iter_mut().for_each(|it| it.answer.dry_run = args.dry_run);
-        report(ui, &would, args.dry_run)?;
+    if args.dry_run || differing == 0 {
+        changes.iter_mut().for_each(|it| it.answer.dry_run = args.dry_run);
+        report(ui, &changes, args.dry_run)?;
         return Ok(if args.dry_run { Exit::Done } else { exit });
     }
     if !args.yes {
         if ui.format.is_human() {
-            report(ui, &would, true)?;
+            report(ui, &changes, true)?;
         }
         if path == Path::new("-") {
-            return Err(CliError::usage("the crontab came from standard input: nobody can answer")
-                .hint("`--yes` does it, `--dry-run` shows what it would do"));
+            return Err(CliError::usage(
+                "this change needs a confirmation, and standard input is the crontab",
+            )
+            .hint("`--yes` confirms it; `--dry-run` shows what it would change"));
         }
-        if !ui.confirm(&format!("make, change or remove {differ} schedules?"))? {
+        if !ui.confirm(&format!("create, change or remove {differing} schedules?"))? {
             return Ok(Exit::Done);
         }
     }
-    for place in 0..would.len() {
-        match carry_out(&would[place], session).await {
-            Ok(answer) => would[place].answer = answer,
+    for index in 0..changes.len() {
+        match carry_out(&changes[index], session).await {
+            Ok(answer) => changes[index].answer = answer,
             Err(error) => {
-                // What was done is told, and where it ended.
-                report(ui, &would[..place], false)?;
-                let rest = would.len() - place - 1;
-                let id = &would[place].step.spec.id;
-                ui.warn(&format!("it ended at {id}; {rest} after it were not tried"));
+                // Report the changes so far, and where the import stopped.
+                report(ui, &changes[..index], false)?;
+                let rest = changes.len() - index - 1;
+                let id = &changes[index].step.spec.id;
+                ui.warn(&format!("the import stopped at {id}; {rest} after it were not tried"));
                 return Err(error);
             }
         }
     }
-    report(ui, &would, false)?;
+    report(ui, &changes, false)?;
     Ok(exit)
 }
 
-async fn carry_out(one: &Done, session: &Session) -> Result<ScheduleChangeAnswer, CliError> {
+async fn carry_out(one: &StepChange, session: &Session) -> Result<ScheduleChangeAnswer, CliError> {
     Ok(match one.answer.change {
         ScheduleChanged::Unchanged => ScheduleChangeAnswer { dry_run: false, ..one.answer.clone() },
         ScheduleChanged::Removed => {
@@ -318,39 +329,43 @@ async fn carry_out(one: &Done, session: &Session) -> Result<ScheduleChangeAnswer
             session.client.remove_schedule(one.step.spec.id.as_str(), &query).await?
         }
         ScheduleChanged::Created | ScheduleChanged::Changed => {
-            session.client.put_schedule(&write(&one.step, false)).await?
+            session.client.put_schedule(&versioned_request(&one.step, false)).await?
         }
     })
 }
 
-fn standing(there: Option<&[ScheduleView]>) -> Vec<There<'_>> {
-    let there = there.unwrap_or_default().iter();
-    there
+fn as_reconcile_input(existing: Option<&[ScheduleView]>) -> Vec<There<'_>> {
+    let existing = existing.unwrap_or_default().iter();
+    existing
         .map(|view| There { spec: &view.spec, version: view.version, edited: view.edited })
         .collect()
 }
 
-/// Only if it stands as it was looked at: what somebody changes meanwhile is not undone.
-fn write(step: &Step, dry_run: bool) -> PutScheduleRequest {
-    PutScheduleRequest { version: step.version, ..put(step.spec.clone(), dry_run) }
+/// The request for a step. The server rejects it if somebody has changed the schedule since it was
+/// read.
+fn versioned_request(step: &Step, dry_run: bool) -> PutScheduleRequest {
+    PutScheduleRequest { version: step.version, ..put_request(step.spec.clone(), dry_run) }
 }
 
-/// Of a schedule of the server that this machine does not understand, nothing is known.
+/// The next due time; `None` if this machine cannot parse the schedule's timing.
 fn next_due(spec: &ScheduleSpec) -> Option<Due> {
     Schedule::new(spec.clone()).ok()?.timing().next_due(crate::clock::wall())
 }
 
-/// What each step would do, before anything is done.
+/// Asks the server what each step would change, before anything is changed.
+///
+/// # Errors
+/// A line would change a schedule that did not come from this source.
 async fn plan(
     args: &ImportArgs,
     steps: Vec<Step>,
     server: bool,
     session: &Session,
-) -> Result<Vec<Done>, CliError> {
+) -> Result<Vec<StepChange>, CliError> {
     let mut all = Vec::new();
     let mut refused = Vec::new();
     for step in steps {
-        let stays = |change| ScheduleChangeAnswer {
+        let without_server = |change| ScheduleChangeAnswer {
             v: orx_model::wire::V,
             id: step.spec.id.clone(),
             change,
@@ -363,69 +378,70 @@ async fn plan(
         let id = &step.spec.id;
         let line = step.line.unwrap_or_default();
         let answer = match step.what {
-            What::Write if !server => stays(ScheduleChanged::Created),
-            What::Write => session.client.put_schedule(&write(&step, true)).await?,
+            What::Write if !server => without_server(ScheduleChanged::Created),
+            What::Write => session.client.put_schedule(&versioned_request(&step, true)).await?,
             What::Edited | What::Conflict if args.overwrite => {
-                session.client.put_schedule(&write(&step, true)).await?
+                session.client.put_schedule(&versioned_request(&step, true)).await?
             }
             What::Stranger => {
-                let answer = session.client.put_schedule(&write(&step, true)).await?;
+                let answer = session.client.put_schedule(&versioned_request(&step, true)).await?;
                 let same = answer.fields.iter().all(|it| it.field.starts_with("imported."));
                 if !same && !args.overwrite {
                     refused.push(format!(
-                        "line {line}: the schedule `{id}` is there and came from no import"
+                        "line {line}: the schedule `{id}` exists and was not imported"
                     ));
                 }
                 answer
             }
             What::Foreign => {
                 refused.push(format!(
-                    "line {line}: the schedule `{id}` is there and was imported from elsewhere"
+                    "line {line}: the schedule `{id}` exists and was imported from another source"
                 ));
                 continue;
             }
-            What::Gone if args.prune => stays(ScheduleChanged::Removed),
-            What::GoneEdited if args.prune && args.overwrite => stays(ScheduleChanged::Removed),
+            What::Gone if args.prune => without_server(ScheduleChanged::Removed),
+            What::GoneEdited if args.prune && args.overwrite => {
+                without_server(ScheduleChanged::Removed)
+            }
             What::Edited | What::Conflict | What::Gone | What::GoneEdited => {
-                stays(ScheduleChanged::Unchanged)
+                without_server(ScheduleChanged::Unchanged)
             }
         };
-        all.push(Done { step, answer });
+        all.push(StepChange { step, answer });
     }
     if refused.is_empty() {
         return Ok(all);
     }
-    Err(CliError::new(Exit::Conflict, "state_conflict", "these lines would change schedules of others")
-        .cause(refused.join("\n"))
-        .hint(
-            "`--prefix web2-` gives them ids of their own, `--source NAME` says what they were \
-             imported from (`orx schedule show` has it), `--overwrite` takes over what came from no \
-             import",
-        ))
+    let message = "some lines would change schedules that do not belong to this import";
+    Err(CliError::new(Exit::Conflict, "state_conflict", message).cause(refused.join("\n")).hint(
+        "`--prefix web2-` gives the lines other ids; `--source NAME` names the source that the \
+         schedules were imported from (see `orx schedule show`); `--overwrite` takes over \
+         schedules that were not imported",
+    ))
 }
 
-/// What the file does not decide, and how to end it.
-fn say_what_stays(ui: &Ui, all: &[Done], some_left_out: bool) {
+/// Reports schedules that stay although the crontab differs, and how to change or remove them.
+fn report_unchanged(ui: &Ui, all: &[StepChange], some_skipped: bool) {
     for one in all.iter().filter(|it| it.answer.change == ScheduleChanged::Unchanged) {
         let id = &one.step.spec.id;
         match one.step.what {
             What::Edited => ui.note(&format!(
-                "{id} was changed since it was imported, and its line was not: it stays as it is"
+                "{id} stays as it is: it was changed since the import, and its line was not"
             )),
             What::Conflict => ui.warn(&format!(
-                "{id} was changed since it was imported, and so was its line: it stays as it is; \
-                 `--overwrite` makes it be as the line says"
+                "{id} stays as it is: both it and its line were changed since the import; \
+                 `--overwrite` changes it to match the line"
             )),
-            What::Gone | What::GoneEdited if some_left_out => {
-                ui.warn(&format!("{id} stays: its line has gone, or is one of those left out"))
+            What::Gone | What::GoneEdited if some_skipped => {
+                ui.warn(&format!("{id} stays: its line is gone, or is one of the skipped lines"))
             }
             What::Gone => ui.warn(&format!(
-                "{id} stays and runs on: its line has gone; `--prune` removes it, as \
-                 `orx schedule rm {id}` does"
+                "{id} stays and still runs, although its line is gone; `--prune` or `orx schedule \
+                 rm {id}` removes it"
             )),
             What::GoneEdited => ui.warn(&format!(
-                "{id} stays and runs on: its line has gone, and it was changed since it was \
-                 imported; `orx schedule rm {id}` removes it"
+                "{id} stays and still runs, although its line is gone, because it was changed \
+                 since the import; `orx schedule rm {id}` removes it"
             )),
             What::Write | What::Stranger | What::Foreign => {}
         }
@@ -433,7 +449,7 @@ fn say_what_stays(ui: &Ui, all: &[Done], some_left_out: bool) {
 }
 
 /// Why a schedule stays as it is, for programs.
-fn kept(one: &Done) -> Option<&'static str> {
+fn kept_reason(one: &StepChange) -> Option<&'static str> {
     match one.step.what {
         _ if one.answer.change != ScheduleChanged::Unchanged => None,
         What::Edited => Some("edited"),
@@ -446,12 +462,13 @@ fn kept(one: &Done) -> Option<&'static str> {
 fn command_text(spec: &ScheduleSpec) -> String {
     let mut words = spec.job.command.as_ref().map(|it| it.argv.clone()).unwrap_or_default();
     mask_words(&mut words);
-    // Cron's shell goes without saying.
+    // Leave out the `sh -c` that runs every line.
     let words = if words.len() == 3 && words[1] == "-c" { &words[2..] } else { &words[..] };
     words.iter().map(|word| mask_text(word).into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-fn report(ui: &Ui, all: &[Done], details: bool) -> Result<(), CliError> {
+/// Prints the changes; `details` adds timing, next due times, command and folder.
+fn report(ui: &Ui, all: &[StepChange], details: bool) -> Result<(), CliError> {
     for one in all {
         if let Some(warning) = &one.answer.warning {
             ui.warn(&format!("{}: {warning}", one.answer.id));
@@ -460,7 +477,7 @@ fn report(ui: &Ui, all: &[Done], details: bool) -> Result<(), CliError> {
     let now = crate::clock::wall();
     let due = |spec: &ScheduleSpec| -> Vec<Previewed> {
         let schedule = Schedule::new(spec.clone());
-        schedule.map_or_else(|_| Vec::new(), |it| preview(it.timing(), now, SHOWN))
+        schedule.map_or_else(|_| Vec::new(), |it| preview(it.timing(), now, DUE_TIMES))
     };
     let cwd = |spec: &ScheduleSpec| spec.job.command.as_ref().and_then(|it| it.cwd.clone());
     if ui.format.is_human() {
@@ -473,7 +490,7 @@ fn report(ui: &Ui, all: &[Done], details: bool) -> Result<(), CliError> {
                 continue;
             }
             let next: Vec<String> = due(spec).into_iter().map(|one| one.local).collect();
-            let folder = cwd(spec).unwrap_or_else(|| "that of the worker".to_owned());
+            let folder = cwd(spec).unwrap_or_else(|| "the worker's".to_owned());
             let lines = [
                 format!("{} in {}", spec.timing, spec.zone),
                 format!("next {}", next.join(", ")),
@@ -486,22 +503,22 @@ fn report(ui: &Ui, all: &[Done], details: bool) -> Result<(), CliError> {
         }
         let count = |change| all.iter().filter(|it| it.answer.change == change).count();
         let (created, other) = (count(ScheduleChanged::Created), count(ScheduleChanged::Changed));
-        let (same, gone) = (count(ScheduleChanged::Unchanged), count(ScheduleChanged::Removed));
+        let (same, removed) = (count(ScheduleChanged::Unchanged), count(ScheduleChanged::Removed));
         let dry = if all.iter().any(|it| it.answer.dry_run) { "would be: " } else { "" };
         let mut text = format!("{dry}{created} created, {other} changed, {same} unchanged");
-        if gone > 0 {
-            text.push_str(&format!(", {gone} removed"));
+        if removed > 0 {
+            text.push_str(&format!(", {removed} removed"));
         }
         ui.note(&text);
         return Ok(());
     }
-    let row = |one: &Done| -> Result<Row, CliError> {
+    let row = |one: &StepChange| -> Result<ListRow, CliError> {
         let spec = &one.step.spec;
         let due: Vec<_> = due(spec).into_iter().map(|one| one.slot).collect();
         let mut json = serde_json::to_value(&one.answer)?;
         let more: BTreeMap<&str, serde_json::Value> = BTreeMap::from([
             ("line", serde_json::to_value(one.step.line)?),
-            ("kept", serde_json::to_value(kept(one))?),
+            ("kept", serde_json::to_value(kept_reason(one))?),
             ("zone", serde_json::to_value(&spec.zone)?),
             ("when", spec.timing.to_string().into()),
             ("due", serde_json::to_value(&due)?),
@@ -511,14 +528,14 @@ fn report(ui: &Ui, all: &[Done], details: bool) -> Result<(), CliError> {
         if let Some(object) = json.as_object_mut() {
             object.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
         }
-        Ok(Row {
+        Ok(ListRow {
             json,
             id: one.answer.id.to_string(),
             cells: vec![
                 Cell::option(one.step.line),
                 Cell::new(one.answer.id.to_string()),
                 Cell::new(one.answer.change.as_str()),
-                Cell::option(kept(one)),
+                Cell::option(kept_reason(one)),
                 Cell::new(spec.timing.to_string()),
                 Cell::new(spec.zone.to_string()),
                 Cell::option(due.first()),
@@ -538,6 +555,6 @@ fn report(ui: &Ui, all: &[Done], details: bool) -> Result<(), CliError> {
         ("COMMAND", false),
         ("FOLDER", false),
     ];
-    let rows: Result<Vec<Row>, CliError> = all.iter().map(row).collect();
+    let rows: Result<Vec<ListRow>, CliError> = all.iter().map(row).collect();
     ui.list(&COLUMNS, &rows?)
 }

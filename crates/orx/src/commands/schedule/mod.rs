@@ -1,4 +1,4 @@
-//! Schedules: what runs when, and whether it did.
+//! `orx schedule`: schedules, their due times, and the outcome of each.
 
 mod args;
 mod files;
@@ -16,104 +16,108 @@ use orx_model::{Timestamp, limits};
 
 use self::args::{SpecArgs, TimeArgs};
 use super::logs::{Sink, follow};
-use super::{Session, exit_of, interruptible, link_note, resume};
+use super::{Session, connection_notes, exit_of, interruptible, resume_note};
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Format, Row, Ui};
+use crate::ui::{Cell, Column, Format, ListRow, Ui};
 
-/// Schedules: commands and jobs at given times, and what became of each time
+/// Run jobs and commands at given times, and show the outcome of each due time
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ScheduleSubcommand {
-    /// Make a schedule for a job type, or for a command after `--`
+    /// Create a schedule for a job type, or for a command after `--`
     #[command(after_long_help = super::help::SCHEDULE_ADD)]
     Add(Box<AddArgs>),
-    /// List every schedule
+    /// List all schedules
     #[command(after_long_help = super::help::SCHEDULE)]
     List,
     /// Show one schedule with its next due times
     #[command(after_long_help = super::help::SCHEDULE)]
     Show {
+        /// Id of the schedule
         #[arg(value_name = "ID")]
         id: String,
-        /// How many due times to show
+        /// Number of due times to show
         #[arg(short = 'n', long, default_value_t = 5)]
         next: usize,
     },
-    /// Change what is named of a schedule; the rest stays
+    /// Change a schedule; what no flag names stays as it is
     #[command(after_long_help = super::help::SCHEDULE_SET)]
     Set(Box<SetArgs>),
-    /// Let schedules rest: nothing of them fires
+    /// Pause schedules: they do not fire
     #[command(after_long_help = super::help::SCHEDULE_ORDER)]
-    Pause(OrderArgs),
-    /// Let schedules go on; what came due meanwhile is skipped
+    Pause(PauseArgs),
+    /// Resume schedules; due times that passed meanwhile are skipped
     #[command(after_long_help = super::help::SCHEDULE_ORDER)]
-    Resume(OrderArgs),
-    /// Run a schedule now, beside its due times
+    Resume(PauseArgs),
+    /// Run a schedule now, in addition to its due times
     #[command(after_long_help = super::help::SCHEDULE_ORDER)]
     Trigger(TriggerArgs),
     /// Remove schedules with their ledgers; the jobs they made stay
     #[command(after_long_help = super::help::SCHEDULE_ORDER)]
     Rm(RemoveArgs),
-    /// What became of each due time
+    /// Show the outcome of each due time
     #[command(after_long_help = super::help::SCHEDULE_RUNS)]
     Runs {
+        /// Id of the schedule
         #[arg(value_name = "ID")]
         id: String,
-        /// Only those that were missed
+        /// Only missed due times
         #[arg(long)]
         missed: bool,
-        /// At most so many
+        /// Print at most N
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
-        /// All of them, on a terminal too
+        /// Print all, on a terminal too
         #[arg(long, conflicts_with = "limit")]
         all: bool,
     },
-    /// Show the next due times of a schedule, or of what is typed here; the latter needs no server
+    /// Show the next due times of a schedule, or of the timing that flags give, without a server
     #[command(after_long_help = super::help::SCHEDULE_PREVIEW)]
     Preview(offline::PreviewArgs),
-    /// Say what is allowed but probably not meant; needs no server
+    /// Warn of timings that are valid but probably not intended; needs no server
     #[command(after_long_help = super::help::SCHEDULE_PREVIEW)]
     Lint(offline::LintArgs),
-    /// Run the due times of a stretch that made no job
+    /// Run the due times of a period that made no job
     #[command(after_long_help = super::help::SCHEDULE_BACKFILL)]
     Backfill {
+        /// Id of the schedule
         #[arg(value_name = "ID")]
         id: String,
-        /// The first due time that counts: a time, or how long ago
+        /// Start of the period: a time, or a duration that counts back from now
         #[arg(long, value_name = "T|D")]
         from: String,
-        /// The last one; now if left out
+        /// End of the period; default: now
         #[arg(long, value_name = "T|D")]
         to: Option<String>,
-        /// Only say what would run
+        /// Change nothing; print what would run
         #[arg(long)]
         dry_run: bool,
     },
-    /// Take over a crontab: each line becomes a schedule
+    /// Import a crontab: each line becomes a schedule
     #[command(after_long_help = super::help::SCHEDULE_IMPORT)]
     Import(import::ImportArgs),
-    /// Make the schedules of files be there as they are written
+    /// Create and change schedules so that they match files
     #[command(after_long_help = super::help::SCHEDULE_APPLY)]
     Apply(files::ApplyArgs),
     /// Print schedules as `apply` reads them: all, or those named
     #[command(after_long_help = super::help::SCHEDULE_EXPORT)]
     Export {
+        /// Ids of the schedules
         #[arg(value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Say what `apply` would change; ends with 1 if anything differs
+    /// Show what `apply` would change; exits with 1 if anything differs
     #[command(after_long_help = super::help::SCHEDULE_APPLY)]
     Diff(files::DiffArgs),
 }
 
-// `set` knows what these belong to already.
+// `add` requires the flags that these belong to; for `set` the existing schedule has them.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("offset", |arg| arg.requires("every")))]
 #[command(mut_arg("cwd", |arg| arg.requires("command")))]
 #[command(mut_arg("env", |arg| arg.requires("command")))]
 #[command(mut_arg("stdin", |arg| arg.requires("command")))]
 pub(crate) struct AddArgs {
-    /// Its name: letters, digits, `.`, `_`, `-`
+    /// Id of the schedule: letters, digits, `.`, `_`, `-`
     #[arg(value_name = "ID")]
     id: Name,
     #[command(flatten)]
@@ -124,58 +128,62 @@ pub(crate) struct AddArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
+    /// Id of the schedule
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
     time: TimeArgs,
     #[command(flatten)]
     spec: SpecArgs,
-    /// Take these values away, separated by commas: start, end, queue, args, tags, env, …
+    /// Reset these fields, separated by commas: start, end, queue, args, tags, env, …
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     clear: Vec<String>,
-    /// Only if it stands at this version
+    /// Change it only if this is its version
     #[arg(long, value_name = "N")]
     version: Option<u64>,
-    /// Only say what would change
+    /// Change nothing; print what would change
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct OrderArgs {
+pub(crate) struct PauseArgs {
+    /// Ids of the schedules
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// Why, for whoever looks later
+    /// Reason, recorded with the change
     #[arg(long, value_name = "R")]
     reason: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TriggerArgs {
+    /// Id of the schedule
     #[arg(value_name = "ID")]
     id: String,
-    /// Wait for the end, and end with its code
+    /// Wait until the job has ended, and exit with its code
     #[arg(long)]
     wait: bool,
-    /// Print what it prints, wait for the end, and end with its code
+    /// Print the job's output, wait until it has ended, and exit with its code
     #[arg(long)]
     follow: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemoveArgs {
+    /// Ids of the schedules
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// Only if it stands at this version
+    /// Remove it only if this is its version
     #[arg(long, value_name = "N")]
     version: Option<u64>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     yes: bool,
 }
 
 impl ScheduleSubcommand {
-    /// What needs no server is done at once.
+    /// Runs a command that needs no server; `None` if this one needs one.
     pub(crate) fn offline(&self, ui: &Ui) -> Option<Result<Exit, CliError>> {
         match self {
             Self::Preview(args) => args.offline(ui),
@@ -195,8 +203,8 @@ pub(crate) async fn run(command: ScheduleSubcommand, session: &Session) -> Resul
             Ok(Exit::Done)
         }
         ScheduleSubcommand::Set(args) => set(*args, session).await,
-        ScheduleSubcommand::Pause(args) => order(args, session, true).await,
-        ScheduleSubcommand::Resume(args) => order(args, session, false).await,
+        ScheduleSubcommand::Pause(args) => set_paused(args, session, true).await,
+        ScheduleSubcommand::Resume(args) => set_paused(args, session, false).await,
         ScheduleSubcommand::Trigger(args) => trigger(args, session).await,
         ScheduleSubcommand::Rm(args) => remove(args, session).await,
         ScheduleSubcommand::Runs { id, missed, limit, all } => {
@@ -221,15 +229,15 @@ pub(crate) async fn run(command: ScheduleSubcommand, session: &Session) -> Resul
 async fn add(args: AddArgs, session: &Session) -> Result<Exit, CliError> {
     let ui = &session.ui;
     let timing = args.time.timing(ui)?.ok_or_else(|| {
-        CliError::usage("a schedule needs to know when: `--cron`, `--every` or `--at`")
-            .hint("`--cron '30 2 * * *'` is every night at half past two")
+        CliError::usage("the schedule has no timing: add `--cron`, `--every` or `--at`")
+            .hint("`--cron '30 2 * * *'` fires every night at 02:30")
     })?;
     let spec = args.spec.spec(args.id, timing, &args.time, ui)?;
     let answer = session.client.add_schedule(&spec).await?;
     if let Some(warning) = &answer.warning {
         ui.warn(warning);
     }
-    changed(ui, &answer)?;
+    print_change(ui, &answer)?;
     Ok(Exit::Done)
 }
 
@@ -243,12 +251,12 @@ async fn set(args: SetArgs, session: &Session) -> Result<Exit, CliError> {
         by: Some(super::enqueue::user()),
     };
     let answer = session.client.set_schedule(&args.id, &request).await?;
-    changed(ui, &answer)?;
+    print_change(ui, &answer)?;
     Ok(Exit::Done)
 }
 
-/// What a change did, in the format asked for.
-fn changed(ui: &Ui, answer: &ScheduleChangeAnswer) -> Result<(), CliError> {
+/// Prints the answer to a change in the chosen format.
+fn print_change(ui: &Ui, answer: &ScheduleChangeAnswer) -> Result<(), CliError> {
     if !ui.format.is_human() {
         let lines = [
             ("id", Cell::new(answer.id.to_string())),
@@ -270,7 +278,7 @@ async fn list(session: &Session) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// All of them, by id.
+/// All schedules, in order of their ids.
 async fn every_schedule(session: &Session) -> Result<Vec<ScheduleView>, CliError> {
     let limit = Some(limits::PAGE_ROWS as u32);
     let mut query = SchedulesQuery { limit, cursor: None };
@@ -285,8 +293,8 @@ async fn every_schedule(session: &Session) -> Result<Vec<ScheduleView>, CliError
     }
 }
 
-async fn order(args: OrderArgs, session: &Session, pause: bool) -> Result<Exit, CliError> {
-    all_there(&args.ids, session).await?;
+async fn set_paused(args: PauseArgs, session: &Session, pause: bool) -> Result<Exit, CliError> {
+    check_ids(&args.ids, session).await?;
     let order = ScheduleOrder { reason: args.reason, by: Some(super::enqueue::user()) };
     let mut rows = Vec::new();
     for id in &args.ids {
@@ -316,17 +324,19 @@ async fn trigger(args: TriggerArgs, session: &Session) -> Result<Exit, CliError>
     let ui = &session.ui;
     if args.follow {
         let following = follow(session, &reference, Sink::default(), None);
-        let resume = resume("logs -f", "follows", std::slice::from_ref(&reference), &session.state);
-        return interruptible(ui, Some(resume), following).await;
+        let resume_note =
+            resume_note("logs -f", "follows", std::slice::from_ref(&reference), &session.state);
+        return interruptible(ui, Some(resume_note), following).await;
     }
     if args.wait {
-        let resume = resume("wait", "waits for", std::slice::from_ref(&reference), &session.state);
+        let resume_note =
+            resume_note("wait", "waits for", std::slice::from_ref(&reference), &session.state);
         let waiting = async {
-            let job = session.client.wait(&reference, None, link_note(ui)).await?;
+            let job = session.client.wait(&reference, None, connection_notes(ui)).await?;
             super::show::print_job(ui, &job)?;
             Ok(exit_of(&job))
         };
-        return interruptible(ui, Some(resume), waiting).await;
+        return interruptible(ui, Some(resume_note), waiting).await;
     }
     match ui.format {
         Format::Table | Format::Wide if ui.quiet => {}
@@ -340,15 +350,18 @@ async fn trigger(args: TriggerArgs, session: &Session) -> Result<Exit, CliError>
 
 async fn remove(args: RemoveArgs, session: &Session) -> Result<Exit, CliError> {
     if args.version.is_some() && args.ids.len() > 1 {
-        return Err(CliError::usage("`--version` is for one schedule"));
+        return Err(CliError::usage("`--version` is for a single schedule, but several are named"));
     }
-    all_there(&args.ids, session).await?;
+    check_ids(&args.ids, session).await?;
     if args.ids.len() > 1 && !args.yes {
         let question = format!("remove {} schedules with their ledgers?", args.ids.len());
         if !session.ui.can_ask() {
-            return Err(CliError::usage("this removes more than one schedule")
-                .cause(question)
-                .hint("`--yes` does it"));
+            return Err(CliError::usage(
+                "removing more than one schedule needs a confirmation, which cannot be asked for \
+                 here",
+            )
+            .cause(question)
+            .hint("`--yes` confirms it"));
         }
         if !session.ui.confirm(&question)? {
             return Ok(Exit::Done);
@@ -360,15 +373,15 @@ async fn remove(args: RemoveArgs, session: &Session) -> Result<Exit, CliError> {
         rows.push(session.client.remove_schedule(id, &query).await?);
     }
     if session.ui.format.is_human() {
-        rows.iter().try_for_each(|answer| changed(&session.ui, answer))?;
+        rows.iter().try_for_each(|answer| print_change(&session.ui, answer))?;
     } else {
         files::report(&session.ui, &rows)?;
     }
     Ok(Exit::Done)
 }
 
-/// Of several ids one that is misspelt is found out before anything is done to the others.
-async fn all_there(ids: &[String], session: &Session) -> Result<(), CliError> {
+/// Of several ids, a misspelt one is an error before any schedule is changed.
+async fn check_ids(ids: &[String], session: &Session) -> Result<(), CliError> {
     if ids.len() > 1 {
         for id in ids {
             session.client.schedule(id).await?;
@@ -386,24 +399,24 @@ async fn runs(
 ) -> Result<Exit, CliError> {
     let ui = &session.ui;
     let human = ui.format.is_human() && !all;
-    let most = limit.unwrap_or(if human { crate::ui::HUMAN_ROWS } else { usize::MAX });
+    let max_rows = limit.unwrap_or(if human { crate::ui::HUMAN_ROWS } else { usize::MAX });
     let mut slots = Vec::new();
     let mut cursor = None;
     let more = loop {
-        let left = most - slots.len();
+        let left = max_rows - slots.len();
         let page = (left as u64).min(limits::PAGE_ROWS as u64).max(1) as u32;
         let query = SlotsQuery { missed: missed.then_some(true), limit: Some(page), cursor };
         let page = session.client.schedule_slots(id, &query).await?;
-        // None may be asked for, which is no page.
+        // `--limit 0` still requests a page of one.
         slots.extend(page.slots.into_iter().take(left));
         cursor = page.next;
-        if cursor.is_none() || slots.len() >= most {
+        if cursor.is_none() || slots.len() >= max_rows {
             break cursor.is_some();
         }
     };
     print::slots(ui, &slots)?;
     if more && limit.is_none() {
-        ui.note(&format!("the newest {most}; `--all` shows all"));
+        ui.note(&format!("the newest {max_rows}; `--all` prints all"));
     }
     Ok(Exit::Done)
 }
@@ -417,18 +430,18 @@ async fn backfill(
 ) -> Result<Exit, CliError> {
     let ui = &session.ui;
     let request = BackfillRequest {
-        from: past(from, ui)?,
-        to: to.map(|to| past(to, ui)).transpose()?,
+        from: past_time(from, ui)?,
+        to: to.map(|to| past_time(to, ui)).transpose()?,
         dry_run,
         by: Some(super::enqueue::user()),
     };
     let answer = session.client.backfill_schedule(id, &request).await?;
     if !ui.format.is_json() {
-        let rows: Result<Vec<Row>, CliError> = answer
+        let rows: Result<Vec<ListRow>, CliError> = answer
             .runs
             .iter()
             .map(|run| {
-                Ok(Row {
+                Ok(ListRow {
                     json: serde_json::to_value(run)?,
                     id: run.job.map(|job| job.to_string()).unwrap_or_default(),
                     cells: vec![
@@ -441,9 +454,9 @@ async fn backfill(
         let columns: [Column; 2] = [("SLOT", false), ("JOB", false)];
         ui.list(&columns, &rows?)?;
         if ui.format.is_human() {
-            let does = if dry_run { "would run" } else { "run" };
+            let verb = if dry_run { "would be enqueued" } else { "enqueued" };
             let (count, before) = (answer.runs.len(), answer.ran_before);
-            ui.note(&format!("{count} {does}; {before} had run before"));
+            ui.note(&format!("{count} {verb}; {before} had run before"));
         }
         return Ok(Exit::Done);
     }
@@ -451,8 +464,8 @@ async fn backfill(
     Ok(Exit::Done)
 }
 
-/// A time, or how long ago: as `--since` takes them elsewhere.
-fn past(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
+/// Parses a time, or a duration that counts back from now, like `--since` elsewhere.
+fn past_time(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
     let now = crate::clock::wall();
     if let Ok(ago) = crate::duration(text) {
         return Ok(now.saturating_sub(ago));
@@ -461,7 +474,7 @@ fn past(text: &str, ui: &Ui) -> Result<Timestamp, CliError> {
         .map_err(|error| CliError::usage(error.to_string()).hint("`3d` is three days ago"))
 }
 
-/// A request that makes a schedule be as `spec` says.
-fn put(spec: orx_model::schedule::ScheduleSpec, dry_run: bool) -> PutScheduleRequest {
+/// The request that creates a schedule, or changes it to `spec`.
+fn put_request(spec: orx_model::schedule::ScheduleSpec, dry_run: bool) -> PutScheduleRequest {
     PutScheduleRequest { spec, version: None, dry_run, by: Some(super::enqueue::user()) }
 }

@@ -1,4 +1,4 @@
-//! What needs no server: due times to come, and what is probably not meant.
+//! `orx schedule preview` and `lint`, which need no server.
 
 use std::path::PathBuf;
 
@@ -10,24 +10,24 @@ use orx_schedule::{
     preview as due_times,
 };
 
-use super::super::coming;
+use super::super::future_time;
 use super::args::TimeArgs;
 use super::{files, import};
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Column, Row, Ui};
+use crate::ui::{Cell, Column, ListRow, Ui};
 
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("offset", |arg| arg.requires("every")))]
 pub(crate) struct PreviewArgs {
-    /// A schedule of the server; without it, what the flags say
+    /// Id of a schedule on the server; without it, the timing flags count
     #[arg(value_name = "ID", conflicts_with_all = ["cron", "every", "at"])]
     id: Option<String>,
     #[command(flatten)]
     time: TimeArgs,
-    /// How many due times
+    /// Number of due times to show
     #[arg(short = 'n', long, default_value_t = 10)]
     next: usize,
-    /// Due times after this, not after now
+    /// Show due times after this time; default: now
     #[arg(long, value_name = "T")]
     from: Option<String>,
 }
@@ -37,10 +37,10 @@ pub(crate) struct PreviewArgs {
 pub(crate) struct LintArgs {
     #[command(flatten)]
     time: TimeArgs,
-    /// File or folder of schedules, as `orx schedule apply` takes it
+    /// TOML file or folder of schedules, as for `orx schedule apply`
     #[arg(short = 'f', long, value_name = "PATH", conflicts_with_all = ["cron", "every", "at"])]
     file: Vec<PathBuf>,
-    /// A crontab
+    /// Crontab file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["cron", "every", "at", "file"])]
     crontab: Option<PathBuf>,
 }
@@ -50,19 +50,19 @@ impl PreviewArgs {
         self.id.as_deref()
     }
 
-    /// `None`: the schedule is the server's.
+    /// Previews the timing flags; `None` if a schedule of the server is named.
     pub(super) fn offline(&self, ui: &Ui) -> Option<Result<Exit, CliError>> {
         if self.id.is_some() {
             return None;
         }
-        let missing = "name a schedule, or say when: `--cron`, `--every` or `--at`";
-        Some(typed(&self.time, missing, ui).and_then(|spec| preview(&spec, self, ui)))
+        let missing = "name a schedule, or give a timing: `--cron`, `--every` or `--at`";
+        Some(spec_of_flags(&self.time, missing, ui).and_then(|spec| preview(&spec, self, ui)))
     }
 }
 
-/// The schedule that the flags say, of a job that nobody looks at. `missing` says what is asked for
-/// where they say none.
-fn typed(time: &TimeArgs, missing: &str, ui: &Ui) -> Result<Schedule, CliError> {
+/// A schedule with the timing of the flags and a placeholder for its job. `missing` is the error if
+/// the flags give no timing.
+fn spec_of_flags(time: &TimeArgs, missing: &str, ui: &Ui) -> Result<Schedule, CliError> {
     let timing = time.timing(ui)?.ok_or_else(|| CliError::usage(missing))?;
     let name = Name::from_any("preview");
     let job = EnqueueRequest { name: Some(name.clone()), ..EnqueueRequest::default() };
@@ -70,29 +70,32 @@ fn typed(time: &TimeArgs, missing: &str, ui: &Ui) -> Result<Schedule, CliError> 
     let change = super::args::SpecArgs::default().change(time, &[], ui)?;
     let zone = time.zone(ui)?.name().clone();
     let spec = apply(&change, &ScheduleSpec { zone, ..spec })
-        .map_err(|wrong: SpecProblem| CliError::usage(wrong.to_string()))?;
-    Schedule::checked(spec).map_err(not_understood)
+        .map_err(|problem: SpecProblem| CliError::usage(problem.to_string()))?;
+    Schedule::checked(spec).map_err(invalid_spec)
 }
 
-fn not_understood(wrong: SpecProblems) -> CliError {
-    CliError::usage(wrong.to_string())
+fn invalid_spec(problems: SpecProblems) -> CliError {
+    CliError::usage(problems.to_string())
 }
 
-/// The due times of a schedule of the server, by the time zone database of this machine.
+/// Previews a schedule of the server, with this machine's time zone database.
 pub(super) fn preview_known(
     spec: ScheduleSpec,
     args: &PreviewArgs,
     ui: &Ui,
 ) -> Result<Exit, CliError> {
-    preview(&Schedule::new(spec).map_err(not_understood)?, args, ui)
+    preview(&Schedule::new(spec).map_err(invalid_spec)?, args, ui)
 }
 
 fn preview(schedule: &Schedule, args: &PreviewArgs, ui: &Ui) -> Result<Exit, CliError> {
     if args.next > PREVIEW_MAX {
-        return Err(CliError::usage(format!("at most {PREVIEW_MAX} due times are shown")));
+        return Err(CliError::usage(format!(
+            "`--next {}` is too large: at most {PREVIEW_MAX} due times are shown",
+            args.next
+        )));
     }
     let from = match args.from.as_deref() {
-        Some(text) => coming(text, ui)?,
+        Some(text) => future_time(text, ui)?,
         None => crate::clock::wall(),
     };
     let mut rows = Vec::new();
@@ -101,7 +104,7 @@ fn preview(schedule: &Schedule, args: &PreviewArgs, ui: &Ui) -> Result<Exit, Cli
             let wanted = effect.wanted.as_ref().map(|at| format!(" {at}")).unwrap_or_default();
             format!("{}{wanted} (clock {} > {})", effect.mark.as_str(), effect.from, effect.to)
         });
-        rows.push(Row {
+        rows.push(ListRow {
             json: serde_json::to_value(&one)?,
             id: one.slot.to_string(),
             cells: vec![
@@ -118,7 +121,7 @@ fn preview(schedule: &Schedule, args: &PreviewArgs, ui: &Ui) -> Result<Exit, Cli
     Ok(Exit::Done)
 }
 
-/// Ends with 1 where there is something to say.
+/// Prints warnings; exits with 1 if there are any.
 pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
     let now = crate::clock::wall();
     let schedules = match &args.crontab {
@@ -134,9 +137,9 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
             understood(files::read_specs(&args.file)?.into_iter().map(|it| it.spec))?
         }
         None => {
-            let missing = "say when: `--cron`, `--every` or `--at`; or name a file: `-f PATH` or \
-                           `--crontab FILE`";
-            vec![typed(&args.time, missing, ui)?]
+            let missing = "give a timing: `--cron`, `--every` or `--at`; or name a file: `-f PATH` \
+                           or `--crontab FILE`";
+            vec![spec_of_flags(&args.time, missing, ui)?]
         }
     };
     let mut rows = Vec::new();
@@ -147,7 +150,7 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
     }
     if rows.is_empty() {
         if ui.format.is_human() {
-            ui.note("nothing to say");
+            ui.note("no warnings");
         } else {
             ui.list(&COLUMNS, &rows)?;
         }
@@ -158,15 +161,15 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
 }
 
 fn understood(specs: impl Iterator<Item = ScheduleSpec>) -> Result<Vec<Schedule>, CliError> {
-    specs.map(|spec| Schedule::new(spec).map_err(not_understood)).collect()
+    specs.map(|spec| Schedule::new(spec).map_err(invalid_spec)).collect()
 }
 
 const COLUMNS: [Column; 4] =
     [("SCHEDULE", false), ("WHEN", false), ("WARNING", false), ("WHAT", false)];
 
-fn row(spec: &ScheduleSpec, warning: &Warning) -> Row {
+fn row(spec: &ScheduleSpec, warning: &Warning) -> ListRow {
     let (id, when) = (spec.id.to_string(), spec.when_text());
-    Row {
+    ListRow {
         json: serde_json::json!({
             "schedule": id, "when": when, "code": warning.code, "text": warning.text,
         }),

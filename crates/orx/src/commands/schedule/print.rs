@@ -1,4 +1,4 @@
-//! Schedules as people and scripts see them.
+//! Prints schedules, their changes and their ledgers.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use orx_schedule::{Schedule, preview};
 
 use super::super::show::pairs;
 use crate::error::CliError;
-use crate::ui::{Cell, Column, Row, Ui};
+use crate::ui::{Cell, Column, ListRow, Ui};
 
 const COLUMNS: [Column; 16] = [
     ("SCHEDULE", false),
@@ -34,27 +34,27 @@ const COLUMNS: [Column; 16] = [
 ];
 
 pub(super) fn list(ui: &Ui, schedules: &[ScheduleView]) -> Result<(), CliError> {
-    let rows: Result<Vec<Row>, CliError> = schedules.iter().map(|view| row(ui, view)).collect();
+    let rows: Result<Vec<ListRow>, CliError> = schedules.iter().map(|view| row(ui, view)).collect();
     ui.list(&COLUMNS, &rows?)
 }
 
-fn row(ui: &Ui, view: &ScheduleView) -> Result<Row, CliError> {
+fn row(ui: &Ui, view: &ScheduleView) -> Result<ListRow, CliError> {
     let spec = &view.spec;
     let span = |ms: u64| format_exact(Duration::from_millis(ms));
-    Ok(Row {
+    Ok(ListRow {
         json: serde_json::to_value(view)?,
         id: view.id.to_string(),
         cells: vec![
             Cell::new(view.id.to_string()),
             Cell::new(state(view)),
             Cell::option(view.next.map(|next| ui.time(next.fire_at))),
-            Cell::new(last(view)),
+            Cell::new(last_run(view)),
             Cell::new(view.missed.to_string()),
             Cell::new(spec.timing.to_string()),
             Cell::new(zone(spec)),
             Cell::new(spec.overlap.as_str()),
             Cell::new(spec.catch_up.to_string()),
-            Cell::new(what(spec)),
+            Cell::new(job(spec)),
             Cell::new(view.runs.to_string()),
             Cell::new(span(spec.jitter_ms)),
             Cell::new(span(spec.window_ms)),
@@ -72,7 +72,7 @@ fn state(view: &ScheduleView) -> &'static str {
     }
 }
 
-fn last(view: &ScheduleView) -> String {
+fn last_run(view: &ScheduleView) -> String {
     match view.last_run {
         None => String::new(),
         Some(run) => match run.status {
@@ -82,7 +82,7 @@ fn last(view: &ScheduleView) -> String {
     }
 }
 
-/// Only a cron expression has a clock.
+/// The zone of a cron expression; other timings have none.
 fn zone(spec: &ScheduleSpec) -> String {
     match spec.timing {
         When::Cron(_) => spec.zone.to_string(),
@@ -90,7 +90,8 @@ fn zone(spec: &ScheduleSpec) -> String {
     }
 }
 
-fn what(spec: &ScheduleSpec) -> String {
+/// The job's command or type.
+fn job(spec: &ScheduleSpec) -> String {
     match (&spec.job.command, &spec.job.name) {
         (Some(command), _) => command.argv.join(" "),
         (None, Some(name)) => name.to_string(),
@@ -98,7 +99,7 @@ fn what(spec: &ScheduleSpec) -> String {
     }
 }
 
-/// Where it came from, and whether it is still as it came.
+/// The source of an imported schedule, and whether somebody has changed it since.
 fn imported(view: &ScheduleView) -> Option<String> {
     let imported = view.spec.imported.as_ref()?;
     let edited = if view.edited { ", changed since" } else { "" };
@@ -126,7 +127,7 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
         ("paused", Cell::option(paused)),
         ("when", Cell::new(spec.timing.to_string())),
         ("zone", Cell::new(zone(spec))),
-        ("job", Cell::new(what(spec))),
+        ("job", Cell::new(job(spec))),
         ("args", Cell::option(args)),
         ("folder", Cell::option(command.and_then(|command| command.cwd.as_ref()))),
         ("env", command.map_or(Cell::new(""), |command| pairs(&command.env))),
@@ -150,7 +151,7 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
                 None => view.runs.to_string(),
             }),
         ),
-        ("last run", Cell::new(last(view))),
+        ("last run", Cell::new(last_run(view))),
         ("missed", Cell::new(format!("{} in 24h", view.missed))),
         ("tolerance", Cell::new(span(spec.tolerance_ms))),
         ("on missed", Cell::option(spec.on_missed.as_ref())),
@@ -172,7 +173,8 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
     ui.one(view, view.id.as_str(), &lines)
 }
 
-/// `nightly is paused`, and until when it rests or what comes.
+/// The state as a sentence, such as `nightly is paused`; for an active schedule with the next due
+/// time.
 pub(super) fn state_line(ui: &Ui, view: &ScheduleView) -> String {
     let id = &view.id;
     match (view.state, view.next) {
@@ -183,15 +185,15 @@ pub(super) fn state_line(ui: &Ui, view: &ScheduleView) -> String {
     }
 }
 
-/// What a change did, a line for each field.
+/// A change as text, with a line for each changed field.
 pub(super) fn change_text(ui: &Ui, answer: &ScheduleChangeAnswer) -> String {
-    let did = match (answer.dry_run, answer.change) {
+    let verb = match (answer.dry_run, answer.change) {
         (true, ScheduleChanged::Created) => "would be created",
         (true, ScheduleChanged::Changed) => "would be changed",
         (true, ScheduleChanged::Removed) => "would be removed",
         (_, change) => change.as_str(),
     };
-    let mut text = format!("{} {did}", answer.id);
+    let mut text = format!("{} {verb}", answer.id);
     let due = matches!(answer.change, ScheduleChanged::Created | ScheduleChanged::Changed);
     if let Some(next) = answer.next.filter(|_| due) {
         let _ = write!(text, ", next {}", ui.time(next.fire_at));
@@ -213,7 +215,7 @@ const SLOTS: [Column; 6] = [
 ];
 
 pub(super) fn slots(ui: &Ui, slots: &[Slot]) -> Result<(), CliError> {
-    let row = |slot: &Slot| -> Result<Row, CliError> {
+    let row = |slot: &Slot| -> Result<ListRow, CliError> {
         let late = match slot.outcome {
             SlotOutcome::Ran { late_ms, .. } | SlotOutcome::CaughtUp { late_ms, .. } => {
                 format_exact(Duration::from_millis(late_ms))
@@ -236,7 +238,7 @@ pub(super) fn slots(ui: &Ui, slots: &[Slot]) -> Result<(), CliError> {
             }
             _ => String::new(),
         };
-        Ok(Row {
+        Ok(ListRow {
             json: serde_json::to_value(slot)?,
             id: job.clone().unwrap_or_default(),
             cells: vec![
@@ -249,6 +251,6 @@ pub(super) fn slots(ui: &Ui, slots: &[Slot]) -> Result<(), CliError> {
             ],
         })
     };
-    let rows: Result<Vec<Row>, CliError> = slots.iter().map(row).collect();
+    let rows: Result<Vec<ListRow>, CliError> = slots.iter().map(row).collect();
     ui.list(&SLOTS, &rows?)
 }
