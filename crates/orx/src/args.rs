@@ -1,4 +1,4 @@
-//! The arguments of `orx`: what each command and flag is called, and its help.
+//! The arguments of `orx`: names and help texts of its commands and flags.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use orx_schedule::Zone;
 use crate::ui::{ColorChoice, Format};
 use crate::{commands, config, daemon, zones};
 
-/// Accept jobs, keep them safe, run them, watch them
+/// Job orchestrator: accepts jobs, keeps them safe, runs them, and shows their output and outcome
 #[derive(Debug, Parser)]
 #[command(name = "orx", version, disable_help_subcommand = true, max_term_width = 100)]
 #[command(
@@ -28,10 +28,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Context of the configuration
+    /// Context in the configuration file to use
     #[arg(short = 'c', long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// Server to talk to
+    /// Server to connect to
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Configuration file
@@ -40,32 +40,32 @@ pub(crate) struct Global {
     /// Output format
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
-    /// Only these columns or JSON fields
+    /// Print only these columns or JSON fields
     #[arg(long, global = true, value_delimiter = ',', value_name = "A,B")]
     pub(crate) fields: Option<Vec<String>>,
-    /// Leave out the names of columns
+    /// Do not print the names of columns
     #[arg(long, global = true)]
     pub(crate) no_header: bool,
-    /// Colours
+    /// When to print colours
     #[arg(long, global = true, value_enum, value_name = "WHEN")]
     pub(crate) color: Option<ColorChoice>,
-    /// Only data and errors
+    /// Print only data and errors
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
-    /// Say more
+    /// Print more details
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
-    /// How times are shown: relative, local, utc or unix
+    /// How to print times: relative, local, utc or unix
     #[arg(long, global = true, value_name = "STYLE")]
     pub(crate) time: Option<TimeStyle>,
-    /// Time zone of the times you write and read
+    /// Time zone for times that you type and that orx prints
     #[arg(long, global = true, value_name = "ZONE")]
     #[arg(value_parser = zones::typed)]
     pub(crate) tz: Option<Zone>,
-    /// Never ask
+    /// Never ask for confirmation
     #[arg(long, global = true)]
     pub(crate) no_input: bool,
-    /// Start no server where there is none
+    /// Do not start a server if none runs
     #[arg(long, global = true)]
     pub(crate) no_start: bool,
 }
@@ -83,7 +83,7 @@ pub(crate) enum TopLevelCommand {
     Retry(commands::change::RetryArgs),
     #[command(subcommand)]
     Schedule(commands::schedule::ScheduleSubcommand),
-    /// Queues
+    /// List queues and show their counts
     #[command(subcommand)]
     Queue(commands::queue::QueueSubcommand),
     #[command(subcommand)]
@@ -96,12 +96,12 @@ pub(crate) enum TopLevelCommand {
     Token(commands::token::TokenSubcommand),
     #[command(subcommand)]
     Ctx(commands::ctx::CtxSubcommand),
-    /// Run a server
+    /// Run a server, coordinator or worker; show or stop the local server
     #[command(subcommand)]
     Daemon(DaemonSubcommand),
     #[command(subcommand)]
     Store(commands::store::StoreSubcommand),
-    /// The configuration
+    /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigSubcommand),
     Bench(commands::bench::BenchArgs),
@@ -110,22 +110,24 @@ pub(crate) enum TopLevelCommand {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
-    /// Print the man page, or write all of them into a folder
+    /// Print the man page, or write all man pages into a folder
     Man {
+        /// Folder to write to
         #[arg(value_name = "DIR")]
         folder: Option<PathBuf>,
     },
     /// Explain a command or a topic
     Help {
+        /// Command with its subcommand, or a topic
         #[arg(value_name = "COMMAND|TOPIC")]
         words: Vec<String>,
     },
-    /// Ends what a killed worker left; started by workers
+    /// Ends the child processes of a killed worker; started by workers
     #[command(name = "__guard", hide = true)]
     Guard {
         worker: String,
     },
-    /// Writes what is made from code and checked in
+    /// Writes the generated files that are checked in
     #[command(name = "__generate", hide = true)]
     Generate {
         folder: PathBuf,
@@ -134,10 +136,10 @@ pub(crate) enum TopLevelCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DaemonSubcommand {
-    /// Run a whole server in one process: coordinator, API and a worker, on an SQLite file
+    /// Run a complete server in one process: coordinator, API and worker, on an SQLite file
     #[command(after_long_help = commands::help::SERVER)]
     Server {
-        /// Address; port 0 takes a free one. Beyond loopback it needs TLS
+        /// Address to listen on; port 0 picks a free port. Beyond loopback it needs TLS
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
         #[command(flatten)]
@@ -145,22 +147,22 @@ pub(crate) enum DaemonSubcommand {
         /// State folder
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
-        /// End after so long without jobs and requests
+        /// End after this long without jobs and requests
         #[arg(long, value_name = "D", value_parser = duration)]
         exit_when_idle: Option<Duration>,
-        /// Take commands given with jobs: true, false or auto (only on loopback)
+        /// Run commands that are given with jobs: true, false or auto (only on loopback)
         #[arg(long, value_name = "BOOL")]
         commands: Option<config::Commands>,
-        /// Started by a command that needed a server
+        /// A command started this server in the background
         #[arg(long, hide = true)]
         background: bool,
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Run a coordinator: it accepts jobs, gives them out and records them; workers are elsewhere
+    /// Run a coordinator: it accepts jobs, dispatches them to workers, and records outcomes
     #[command(after_long_help = commands::help::COORDINATOR)]
     Coordinator {
-        /// Address to listen on; port 0 takes a free one. Beyond loopback it needs TLS
+        /// Address to listen on; port 0 picks a free port. Beyond loopback it needs TLS
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
         #[command(flatten)]
@@ -171,48 +173,48 @@ pub(crate) enum DaemonSubcommand {
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Say whether a server runs on the state folder; ends with 3 if none does
+    /// Show whether a server runs on the state folder; exits with 3 if none does
     #[command(after_long_help = commands::help::DAEMON_STATUS)]
     Status {
         /// State folder
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
     },
-    /// End the server on the state folder, and wait for its end
+    /// Stop the server on the state folder, and wait until it has ended
     ///
-    /// What it runs has the time of `[worker] stop_grace` to end, and else is stopped and runs again
-    /// on the next server. Where none runs there is nothing to do.
+    /// Running jobs get `[worker] stop_grace` to end. The server stops the rest; they run again on the
+    /// next server. If no server runs, the command does nothing.
     #[command(after_long_help = commands::help::DAEMON_STOP)]
     Stop {
         /// State folder
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
-        /// Give up waiting after this time; it ends all the same
+        /// Stop waiting after this time; the server still stops
         #[arg(long, value_name = "D", value_parser = duration)]
         timeout: Option<Duration>,
     },
-    /// Run a worker: it takes jobs from coordinators and runs them
+    /// Run a worker: it receives jobs from coordinators and runs them
     #[command(after_long_help = commands::help::WORKER_DAEMON)]
     Worker {
-        /// Coordinator to work for; again for more, the first is tried first
+        /// Coordinator to connect to; repeatable, tried in this order
         #[arg(long = "coordinator", value_name = "URL")]
         coordinators: Vec<String>,
-        /// File with the token for them
+        /// File with the token for the coordinators
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
         /// Name for people
         #[arg(long, value_name = "NAME")]
         name: Option<Name>,
-        /// Attempts at once
+        /// Number of attempts that run at the same time
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
         slots: Option<u32>,
-        /// Queues to serve, separated by commas; every queue without
+        /// Queues to serve, separated by commas; default: all
         #[arg(long, value_name = "QUEUES", value_delimiter = ',')]
         queues: Vec<Name>,
-        /// Label that jobs may require; again for more
+        /// Label that jobs may require; repeatable
         #[arg(long = "label", value_name = "NAME=VALUE")]
         labels: Vec<String>,
-        /// Take commands given with jobs: true, false or auto (only on loopback)
+        /// Run commands that are given with jobs: true, false or auto (only on loopback)
         #[arg(long, value_name = "BOOL")]
         commands: Option<config::Commands>,
     },
@@ -223,27 +225,27 @@ pub(crate) struct NodeArgs {
     /// Name for people
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<Name>,
-    /// Address by which other nodes and workers reach this one
+    /// URL at which other nodes and workers reach this one
     #[arg(long, value_name = "URL")]
     pub(crate) advertise: Option<String>,
-    /// Serve a store that has moved, or is a copy of one that is still there: it is the home from now on
+    /// Serve a store that is marked as moved, or is a copy: from now on it is the home of its jobs
     #[arg(long)]
     pub(crate) force_source: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigSubcommand {
-    /// Read the configuration and say what is wrong
+    /// Check the configuration file and report errors
     Check,
-    /// Print the configuration in force
+    /// Print the effective configuration
     Show {
-        /// Say where each value comes from
+        /// Print where each value comes from
         #[arg(long)]
         origin: bool,
     },
 }
 
-/// A duration on the command line.
+/// Parses a duration on the command line.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Arguments that clap did not understand, in the words of every other error.
+//! Turns the errors of clap, the argument parser, into errors like all others.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -8,7 +8,7 @@ use crate::config::{Environment, output_variable};
 use crate::error::{CliError, Exit};
 use crate::ui::{Format, Ui};
 
-/// Prints what clap did not understand; or the help or version, which clap returns as errors too.
+/// Prints an error of clap; or help or version, which clap returns as errors too.
 pub(crate) fn refused(
     error: &clap::Error,
     arguments: &[OsString],
@@ -17,13 +17,13 @@ pub(crate) fn refused(
     use clap::error::ErrorKind;
     let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if help {
-        // A pipe that is closed already is no error.
+        // A closed pipe is not an error.
         let _ = write!(std::io::stdout().lock(), "{}", error.render());
         return ExitCode::from(Exit::Done.code());
     }
     let format = format_of_error(arguments, environment);
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !format.is_json() {
-        // Nothing is wrong but that a command is missing: the help is the answer.
+        // Only the subcommand is missing: print the help, which lists them.
         let _ = write!(std::io::stderr().lock(), "{}", error.render());
     } else {
         Ui::error(format, false, &usage_error(error));
@@ -31,12 +31,13 @@ pub(crate) fn refused(
     ExitCode::from(Exit::Usage.code())
 }
 
-/// The format of an error about arguments that clap could not read: it looks for `--output` itself.
+/// The output format for an error of clap: this function looks for `--output` itself, because clap
+/// has parsed nothing.
 fn format_of_error(arguments: &[OsString], environment: &Environment) -> Format {
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
     let own = words.split(|word| word == "--").next().unwrap_or_default();
-    let named = own.iter().enumerate().rev().find_map(|(place, word)| {
-        let next = || own.get(place + 1).map(AsRef::as_ref);
+    let named = own.iter().enumerate().rev().find_map(|(index, word)| {
+        let next = || own.get(index + 1).map(AsRef::as_ref);
         match word.as_ref() {
             "-o" | "--output" => next(),
             word => word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")),
@@ -51,7 +52,7 @@ fn format_of_error(arguments: &[OsString], environment: &Environment) -> Format 
     }
 }
 
-/// What clap found, in the words of every other error: values in backticks, the nearest name.
+/// An error of clap in orx's form: values in backticks, and the nearest name as hint.
 fn usage_error(error: &clap::Error) -> CliError {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     let all = |kind| match error.get(kind) {
@@ -72,20 +73,20 @@ fn usage_error(error: &clap::Error) -> CliError {
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             format!("there is no flag `{argument}`")
         }
-        ErrorKind::UnknownArgument => format!("`{argument}` is one argument too many"),
+        ErrorKind::UnknownArgument => format!("unexpected argument `{argument}`"),
         ErrorKind::InvalidValue if value.is_empty() => format!("`{argument}` needs a value"),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            format!("`{value}` is not right for `{argument}`")
+            format!("`{value}` is not a valid value for `{argument}`")
         }
         ErrorKind::MissingRequiredArgument => {
-            format!("required: {}", quoted(all(ContextKind::InvalidArg)))
+            format!("missing required arguments: {}", quoted(all(ContextKind::InvalidArg)))
         }
         ErrorKind::ArgumentConflict => {
             let others = quoted(all(ContextKind::PriorArg));
             format!("`{argument}` cannot be used with {others}")
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "a command is missing after this one".to_owned()
+            "the subcommand is missing".to_owned()
         }
         _ => {
             let text = error.render().to_string();
@@ -93,8 +94,8 @@ fn usage_error(error: &clap::Error) -> CliError {
             first.replace('\'', "`")
         }
     };
-    let mut wrong = CliError::usage(message);
-    wrong.cause = match error.kind() {
+    let mut usage = CliError::usage(message);
+    usage.cause = match error.kind() {
         ErrorKind::ValueValidation => std::error::Error::source(error).map(ToString::to_string),
         _ => None,
     };
@@ -102,10 +103,10 @@ fn usage_error(error: &clap::Error) -> CliError {
         [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
     let near = near.into_iter().map(one).find(|name| !name.is_empty());
     let valid = all(ContextKind::ValidValue);
-    wrong.hint = Some(match near {
+    usage.hint = Some(match near {
         Some(near) => format!("did you mean `{near}`?"),
-        None if !valid.is_empty() => format!("there are {}", quoted(valid)),
-        None => "`--help` after the command shows what it takes".to_owned(),
+        None if !valid.is_empty() => format!("valid values: {}", quoted(valid)),
+        None => "`--help` after the command shows its arguments".to_owned(),
     });
-    wrong
+    usage
 }

@@ -97,7 +97,7 @@ fn an_error_is_one_object_where_json_is_asked_for() {
     }
     let mut bare = machine.command(["queue"]);
     let bare = result_of(bare.env("ORX_OUTPUT", "json").output().expect("orx runs"));
-    assert!(bare.code == 2 && bare.err.contains("a command is missing"), "{bare:?}");
+    assert!(bare.code == 2 && bare.err.contains("the subcommand is missing"), "{bare:?}");
     let words: [&[&str]; 4] =
         [&["jobz", "-o", "json"], &["jobz", "-ojson"], &["jobz", "--output=jsonl"], &["jobz"]];
     for args in words {

@@ -20,13 +20,13 @@ pub(crate) struct BenchArgs {
     /// Number of jobs in each measurement
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     jobs: u32,
-    /// Only these measurements, separated by commas
-    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
-    only: Vec<What>,
+    /// Run only these measurements, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<Measurement>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+enum Measurement {
     Machine,
     Http,
     Enqueue,
@@ -47,49 +47,49 @@ struct Figure {
 pub(crate) async fn run(args: BenchArgs, session: &Session) -> Result<Exit, CliError> {
     let jobs = args.jobs.clamp(100, 1_000_000);
     let calls = jobs.min(5_000);
-    let wants = |what| args.only.is_empty() || args.only.contains(&what);
+    let selected = |what| args.only.is_empty() || args.only.contains(&what);
     let mut figures = Vec::new();
     let mut add = |name: &str, value: f64, unit| {
         session.ui.note(&format!("{name}: {value:.1} {unit}"));
         figures.push(Figure { name: name.to_owned(), value, unit });
     };
-    if wants(What::Machine) {
+    if selected(Measurement::Machine) {
         add("machine: synced writes of 4 KiB", machine::synced_writes(session)?, "1/s");
         add("machine: processes spawned", machine::spawned().await?, "1/s");
     }
-    if wants(What::Http) {
+    if selected(Measurement::Http) {
         for connections in [1, 8] {
-            let name = format!("HTTP calls without work, {}", over(connections));
+            let name = format!("HTTP calls without work, {}", connections_text(connections));
             add(&name, jobs::empty_calls(session, connections, calls).await?, "1/s");
         }
         for connections in [1, 8] {
-            let name = format!("lists without a row, {}", over(connections));
+            let name = format!("lists without a row, {}", connections_text(connections));
             add(&name, jobs::empty_lists(session, connections, calls).await?, "1/s");
         }
     }
-    if wants(What::Enqueue) {
+    if selected(Measurement::Enqueue) {
         for connections in [1, 8] {
-            let name = format!("durable enqueue, keyed, {}", over(connections));
+            let name = format!("durable enqueue, keyed, {}", connections_text(connections));
             add(&name, jobs::enqueue(session, connections, jobs).await?, "1/s");
         }
     }
-    if wants(What::Bulk) {
+    if selected(Measurement::Bulk) {
         let name = "durable enqueue, keyed, 1,000 a request";
         add(name, jobs::bulk(session, jobs * 4).await?, "1/s");
     }
-    if wants(What::Drain) {
+    if selected(Measurement::Drain) {
         add("drain of no-op jobs", jobs::drain(session, jobs * 4).await?, "1/s");
     }
-    if wants(What::Producers) {
+    if selected(Measurement::Producers) {
         let name = "enqueue to outcome, 8 connections, keyed";
         add(name, jobs::producers(session, jobs).await?, "1/s");
     }
-    if wants(What::Idle) {
+    if selected(Measurement::Idle) {
         let (start, seen) = jobs::latency(session).await?;
         add("idle latency, enqueue to start, median", start, "ms");
         add("idle latency, enqueue to outcome seen, median", seen, "ms");
     }
-    if wants(What::Logs) {
+    if selected(Measurement::Logs) {
         let name = "line printed to line followed, 95th percentile";
         add(name, jobs::log_lines(session).await?, "ms");
     }
@@ -110,7 +110,7 @@ pub(crate) async fn run(args: BenchArgs, session: &Session) -> Result<Exit, CliE
     Ok(Exit::Done)
 }
 
-fn over(connections: u32) -> String {
+fn connections_text(connections: u32) -> String {
     match connections {
         1 => "1 connection".to_owned(),
         more => format!("{more} connections"),

@@ -44,7 +44,7 @@ pub(crate) struct CancelArgs {
     force: bool,
 }
 
-/// Run jobs that have ended again, with a new budget of retries
+/// Run ended jobs again, with a new budget of retries
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::RETRY)]
 pub(crate) struct RetryArgs {

@@ -10,7 +10,7 @@ use super::worker::slots_text;
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Ui};
 
-/// The state of the whole cluster
+/// Show the state of the whole cluster
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ClusterSubcommand {
     /// Show counts, workers, nodes, and what needs attention

@@ -1,4 +1,4 @@
-//! The configuration: whether it is right, and what is in force.
+//! `orx config`: checks the configuration, and prints the effective settings.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use crate::config::{Config, Layer};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Ui};
 
-/// A configuration that is wrong is an error before this is called.
+/// Reports that the configuration is valid: loading it has returned an error otherwise.
 pub(crate) fn check(config: &Config, ui: &Ui) -> Result<Exit, CliError> {
     let file = config.file.as_ref().map(|file| file.path.display().to_string());
     if !ui.format.is_human() {
@@ -16,8 +16,9 @@ pub(crate) fn check(config: &Config, ui: &Ui) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     let text = match file {
-        Some(file) => format!("`{file}` is right\n"),
-        None => "there is no configuration file: all are defaults\n".to_owned(),
+        Some(file) => format!("`{file}` is valid\n"),
+        None => "there is no configuration file; the environment and the defaults are valid\n"
+            .to_owned(),
     };
     if !ui.quiet {
         ui.raw(text.as_bytes())?;
@@ -46,9 +47,8 @@ pub(crate) fn show(config: &Config, with_origin: bool, ui: &Ui) -> Result<Exit, 
         Err(error) => failed = Some(error),
     });
     if let Some(error) = failed {
-        return Err(
-            CliError::new(Exit::Failed, "config", "could not print it").cause(error.to_string())
-        );
+        return Err(CliError::new(Exit::Failed, "config", "could not print the configuration")
+            .cause(error.to_string()));
     }
     let outside = outside_the_file(config)?;
     if ui.format.is_json() {
@@ -68,7 +68,7 @@ fn outside_the_file(config: &Config) -> Result<Vec<(&'static str, Value, Layer)>
         ("state", path(config.state.as_ref()), config.state.origin()),
         ("log", json!(*config.log), config.log.origin()),
     ];
-    // A context that is not there is an error of the command that uses it.
+    // An unknown context is an error only for commands that use it.
     if let Ok(connection) = config.connection() {
         let token = connection.token.as_ref().map(|_| "***");
         let (token_file, ca_file) = (&connection.token_file, &connection.ca_file);
@@ -110,7 +110,7 @@ fn as_json(
 ) -> Result<Value, CliError> {
     let (mut all, mut origins) = (Map::new(), Map::new());
     for table in TABLES_OF_TABLES {
-        // Beside the name of the one in use, which is `context`.
+        // The key `context` is the name of the context in use.
         let table = if table == "context" { "contexts" } else { table };
         all.insert(table.to_owned(), json!({}));
     }
@@ -153,7 +153,7 @@ fn quoted(key: &str) -> String {
     }
 }
 
-/// A configuration file with the same settings; those that no file can have are comments.
+/// The settings as a configuration file; those without a key in the file are comments.
 fn as_toml(
     config: &Config,
     lines: &[Line],
@@ -187,7 +187,7 @@ fn as_toml(
             section = table;
             text += &format!("\n[{section}]\n");
         }
-        // The key cannot stand beside the tables of the same name.
+        // TOML allows no key beside tables of the same name.
         let comment = key == "context" && !config.contexts.named.is_empty();
         let comment = if comment { "# " } else { "" };
         text += &format!("{comment}{key} = {value}{}\n", after(*origin));

@@ -8,7 +8,7 @@ use super::read_stdin;
 use crate::error::{CliError, Exit};
 use crate::ui::Ui;
 
-/// Inside a job: report progress, log lines, the result, or how it ends
+/// Report progress, log lines, the result or the outcome from inside a job
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum CtxSubcommand {
     /// Report the progress of the job

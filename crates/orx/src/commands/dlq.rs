@@ -7,7 +7,7 @@ use super::{FilterArgs, JobReference, Session, why};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, HUMAN_ROWS, ListRow, Ui};
 
-/// Dead letters: jobs that used up their retries
+/// List, retry and remove dead letters: jobs that used up their retries
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum DlqSubcommand {
     /// List dead letters, newest first

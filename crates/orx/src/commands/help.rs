@@ -6,11 +6,7 @@ use crate::ui::Ui;
 /// Who may use a command: the scopes of the token, or a sentence of its own.
 macro_rules! needs {
     (token $scopes:literal) => {
-        concat!(
-            "Needs a token with the scope ",
-            $scopes,
-            ".\norx finds the token of the local server by itself."
-        )
+        concat!("Token scope: ", $scopes, ".\norx finds the token of the local server by itself.")
     };
     ($sentence:literal) => {
         $sentence
@@ -68,10 +64,10 @@ examples! {
     CLUSTER [token "`read`"] "  orx cluster status
   orx cluster status -o json | jq .attention
   watch -n 5 orx cluster status\n";
-    DAEMON_STATUS ["Needs no token. Run it as the user of the server."] "  orx daemon status
+    DAEMON_STATUS ["Needs no token, but the user of the server."] "  orx daemon status
   orx daemon status -o json | jq -r .pid
   orx daemon status --state /srv/orx\n";
-    DAEMON_STOP ["Needs no token. Run it as the user of the server."] "  orx daemon stop
+    DAEMON_STOP ["Needs no token, but the user of the server."] "  orx daemon stop
   orx daemon stop --timeout 1m
   orx daemon stop --state /srv/orx -o json\n";
     TOKEN_CREATE [token "`admin`"] "  orx token create --scope service,read --expires 90d --note ci --out ci.token
@@ -93,9 +89,10 @@ takes one.\n";
     SCHEDULE [token "`read`"] "  orx schedule list
   orx schedule show nightly
   orx schedule list -o json | jq -r '.[] | select(.missed > 0) | .id'\n";
-    SCHEDULE_ADD [token "`service`, and `exec` if it runs a command"] "  orx schedule add nightly --cron '30 2 * * mon-fri' --zone Europe/Berlin report.make kind=full
+    SCHEDULE_ADD [token "`service`, and `exec` if it runs a command"] "  orx schedule add nightly --cron '30 2 * * mon-fri' report.make kind=full
+  orx schedule add morning --cron '0 7 * * *' --zone Europe/Berlin report.make
   orx schedule add sync --every 15m --jitter 1m --overlap queue-one -- ./sync.sh
-  orx schedule add launch --at 2027-01-01T09:00+01:00 --on-failure page.me site.open\n";
+  orx schedule add launch --at 2027-01-01T09:00Z --on-failure page.me site.open\n";
     SCHEDULE_SET [token "`service`, and `exec` if it runs a command"] "  orx schedule set nightly --cron '0 3 * * *'
   orx schedule set nightly kind=short --clear end,max-runs
   orx schedule set sync --env LEVEL=2 --cwd /srv --clear tags -t team=data
@@ -106,7 +103,7 @@ takes one.\n";
     SCHEDULE_RUNS [token "`read`"] "  orx schedule runs nightly
   orx schedule runs nightly --missed
   orx schedule runs nightly -o jsonl | jq 'select(.late_ms > 60000)'\n";
-    SCHEDULE_PREVIEW ["Needs a token with the scope `read` to preview a schedule of the server; else none."] "  orx schedule preview --cron '30 2 * * *' --zone Europe/Berlin --from 2027-03-26
+    SCHEDULE_PREVIEW ["Token scope: `read` for a schedule of the server; else no token is needed."] "  orx schedule preview --cron '30 2 * * *' --zone Europe/Berlin -n 3
   orx schedule preview nightly -n 20
   orx schedule lint --cron '0 0 31 * *'\n";
     SCHEDULE_BACKFILL [token "`service`, and `exec` if it runs a command"] "  orx schedule backfill nightly --from 2027-01-01 --dry-run
@@ -114,7 +111,7 @@ takes one.\n";
   orx schedule backfill nightly --from 3d\n";
     SCHEDULE_IMPORT [token "`exec` and `service`"] "  crontab -l | orx schedule import --dry-run
   crontab -l | orx schedule import --yes
-  orx schedule import /etc/cron.d/backup --user-column --prune --overlap allow --catch-up none
+  orx schedule import /etc/cron.d/backup --user-column --prune --overlap allow
 
 An import owns the schedules that it created. Imported again, a source changes
 the schedules of lines that changed, and with --prune removes those of lines

@@ -20,7 +20,7 @@ use super::{Session, connection_notes, exit_of, interruptible, resume_note};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, Format, ListRow, Ui};
 
-/// Run jobs and commands at given times, and show the outcome of each due time
+/// Create and manage schedules, and show the outcome of each due time
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ScheduleSubcommand {
     /// Create a schedule for a job type, or for a command after `--`
@@ -36,7 +36,7 @@ pub(crate) enum ScheduleSubcommand {
         #[arg(value_name = "ID")]
         id: String,
         /// Number of due times to show
-        #[arg(short = 'n', long, default_value_t = 5)]
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 5)]
         next: usize,
     },
     /// Change a schedule; what no flag names stays as it is

@@ -19,13 +19,13 @@ use crate::ui::{Cell, Column, ListRow, Ui};
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("offset", |arg| arg.requires("every")))]
 pub(crate) struct PreviewArgs {
-    /// Id of a schedule on the server; without it, the timing flags count
+    /// Id of a schedule on the server; without it, the flags must give a timing
     #[arg(value_name = "ID", conflicts_with_all = ["cron", "every", "at"])]
     id: Option<String>,
     #[command(flatten)]
     time: TimeArgs,
     /// Number of due times to show
-    #[arg(short = 'n', long, default_value_t = 10)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     next: usize,
     /// Show due times after this time; default: now
     #[arg(long, value_name = "T")]
