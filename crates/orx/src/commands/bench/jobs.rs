@@ -1,4 +1,4 @@
-//! What the server does with jobs, measured from outside.
+//! Measurements of the server, taken by a client.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,9 +11,10 @@ use crate::commands::Session;
 use crate::error::{CliError, Exit};
 
 const QUEUE: &str = "orx.bench";
-/// Jobs of one request.
+/// Number of jobs in one request.
 const BULK: u32 = 1_000;
-/// Jobs due so late do not run: measured is what accepting them costs. They are cancelled afterwards.
+/// Delay of jobs that must not run, so that enqueueing alone is measured. They are cancelled
+/// afterwards.
 const LATER: Duration = Duration::from_secs(86_400);
 
 fn noop(delay: Option<Duration>) -> EnqueueRequest {
@@ -25,7 +26,7 @@ fn noop(delay: Option<Duration>) -> EnqueueRequest {
     }
 }
 
-/// `each` over so many connections, `count` times in all; calls a second.
+/// Calls `each` `count` times in all, over `connections` connections. Returns calls per second.
 async fn spread<F>(connections: u32, count: u32, each: impl Fn() -> F) -> Result<f64, CliError>
 where
     F: Future<Output = Result<(), CliError>>,
@@ -43,7 +44,7 @@ where
     Ok(f64::from(count / connections * connections) / began.elapsed().as_secs_f64())
 }
 
-/// Calls that ask nothing of the server, a second.
+/// Calls per second that need no work of the server.
 pub(super) async fn empty_calls(
     session: &Session,
     connections: u32,
@@ -52,7 +53,7 @@ pub(super) async fn empty_calls(
     spread(connections, count, || async { Ok(session.client.reach().await?) }).await
 }
 
-/// Lists without a row, a second: the smallest answer that the store gives.
+/// Lists per second that return no row: the smallest answer of the store.
 pub(super) async fn empty_lists(
     session: &Session,
     connections: u32,
@@ -70,7 +71,7 @@ pub(super) async fn empty_lists(
     .await
 }
 
-/// Jobs accepted a second, each by a request of its own. The client gives each a key.
+/// Jobs accepted per second, one in each request. The client gives each a key.
 pub(super) async fn enqueue(
     session: &Session,
     connections: u32,
@@ -87,7 +88,8 @@ pub(super) async fn enqueue(
     Ok(rate)
 }
 
-/// Jobs accepted a second, [`BULK`] a request, each with a key. Writing the requests counts.
+/// Jobs accepted per second, [`BULK`] in each request, each with a key. The time includes the
+/// serialisation of the requests.
 pub(super) async fn bulk(session: &Session, count: u32) -> Result<f64, CliError> {
     let began = Instant::now();
     let mut ids = Vec::new();
@@ -112,7 +114,7 @@ async fn cancel(session: &Session, ids: Vec<JobId>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Jobs a second from the first call of eight producers to the last outcome.
+/// Jobs per second, from the first call of eight producers to the last outcome.
 pub(super) async fn producers(session: &Session, count: u32) -> Result<f64, CliError> {
     let last = parking_lot::Mutex::new(JobId(0));
     let began = crate::clock::wall();
@@ -129,7 +131,7 @@ pub(super) async fn producers(session: &Session, count: u32) -> Result<f64, CliE
     Ok(per_second(count / 8 * 8, ended.saturating_since(began)))
 }
 
-/// Jobs a second that all become due at one moment, from there to the last outcome.
+/// Jobs per second, from the moment at which all of them become due to the last outcome.
 pub(super) async fn drain(session: &Session, count: u32) -> Result<f64, CliError> {
     let mut last = JobId(0);
     // All of them are accepted by then.
@@ -152,14 +154,14 @@ pub(super) async fn drain(session: &Session, count: u32) -> Result<f64, CliError
     Ok(per_second(count, ended.saturating_since(start)))
 }
 
-/// When no job of the queue was left.
+/// Waits until the queue has no unfinished job; returns the time at which that was seen.
 async fn drained(session: &Session) -> Result<Timestamp, CliError> {
     loop {
         let counts = session.client.queue(QUEUE).await?.counts;
         if counts.scheduled + counts.pending + counts.dispatched + counts.running == 0 {
             return Ok(crate::clock::wall());
         }
-        // Seldom, so that the reading is not what is measured.
+        // Polled rarely, so that the polling itself does not slow the server.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -172,7 +174,8 @@ fn failed(detail: impl Into<String>) -> CliError {
     CliError::new(Exit::Failed, "bench", detail.into())
 }
 
-/// From the call to the start, and to the outcome seen, in milliseconds: medians of jobs one by one.
+/// Time from the call to the start, and to the outcome seen, in milliseconds: medians over jobs that
+/// run one after the other.
 pub(super) async fn latency(session: &Session) -> Result<(f64, f64), CliError> {
     let (mut starts, mut seen) = (Vec::new(), Vec::new());
     for _ in 0..100 {
@@ -191,8 +194,9 @@ pub(super) async fn latency(session: &Session) -> Result<(f64, f64), CliError> {
     Ok((quantile(starts, 0.5), quantile(seen, 0.5)))
 }
 
-/// From a line printed to the line seen by who follows the log, in milliseconds: the 95th percentile of
-/// lines 20 to 40 ms apart. The command prints the time at which it prints.
+/// Time from the moment at which a job prints a line to its arrival at a follower, in milliseconds:
+/// the 95th percentile over lines 20 to 40 ms apart. Each line contains the time at which the job
+/// prints it.
 pub(super) async fn log_lines(session: &Session) -> Result<f64, CliError> {
     const PRINT: &str = "i=0; while [ $i -lt 40 ]; do i=$((i + 1)); for pause in 20 33 27 40; do \
                          date +%s%N; sleep 0.0$pause; done; done";

@@ -1,4 +1,4 @@
-//! What the machine can do at most.
+//! Measurements of the machine: the limits of what a server can reach.
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::commands::Session;
 use crate::error::CliError;
 
-/// Beside the store, so on its disk.
+/// Synced writes per second into the state folder, so to the disk of a local store.
 pub(super) fn synced_writes(session: &Session) -> Result<f64, CliError> {
     let path = session.state.file(&format!(".bench.{}", std::process::id()));
     let mut file = std::fs::File::create(&path)?;
@@ -26,6 +26,7 @@ pub(super) fn synced_writes(session: &Session) -> Result<f64, CliError> {
     Ok(rate)
 }
 
+/// Processes spawned per second, eight at a time.
 pub(super) async fn spawned() -> Result<f64, CliError> {
     let began = Instant::now();
     let mut count = 0_u32;
