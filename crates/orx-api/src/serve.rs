@@ -62,7 +62,7 @@ pub async fn serve(
     let permits = Arc::new(Semaphore::new(limits.connections));
     let peers = ConnectionsPerIp::default();
     let connections = TaskTracker::new();
-    let server = Arc::new(Server { limits, tls, router, stop: stop.clone() });
+    let server = Arc::new(HttpServer { limits, tls, router, stop: stop.clone() });
     let idle = IdleConnections::default();
     let mut logged = None;
     loop {
@@ -138,14 +138,14 @@ async fn acquire(
 }
 
 /// What all connections share.
-struct Server {
+struct HttpServer {
     limits: Limits,
     tls: Option<Arc<Tls>>,
     router: Router,
     stop: CancellationToken,
 }
 
-impl Server {
+impl HttpServer {
     async fn connection(
         &self,
         stream: TcpStream,

@@ -284,7 +284,7 @@ impl ControlPanel {
         }
     }
 
-    async fn snapshots(&self, targets: &Targets) -> Result<HashMap<JobId, JobSnapshot>> {
+    async fn snapshots(&self, targets: &Targets) -> Result<HashMap<JobId, TargetState>> {
         if !targets.snapshots.is_empty() {
             let snapshots = targets.snapshots.iter().copied();
             return Ok(targets.ids.iter().copied().zip(snapshots).collect());
@@ -300,7 +300,7 @@ impl ControlPanel {
     async fn dry_run(
         &self,
         targets: Targets,
-        would: impl Fn(JobSnapshot) -> bool,
+        would: impl Fn(TargetState) -> bool,
     ) -> Result<ChangeAnswer> {
         let mut jobs = Vec::new();
         let mut affected = 0;
@@ -340,23 +340,23 @@ fn changes(ids: &[JobId], at: Timestamp) -> Vec<Event> {
 struct Targets {
     ids: Vec<JobId>,
     /// Each job as the filter found it. Empty if the request names ids, which are not read.
-    snapshots: Vec<JobSnapshot>,
+    snapshots: Vec<TargetState>,
 }
 
 /// What a dry run needs of a job: whole jobs may be large.
 #[derive(Clone, Copy)]
-struct JobSnapshot {
+struct TargetState {
     status: JobStatus,
     dead: bool,
 }
 
-impl From<&Job> for JobSnapshot {
+impl From<&Job> for TargetState {
     fn from(job: &Job) -> Self {
         Self { status: job.state.status, dead: job.state.dead.is_some() }
     }
 }
 
-impl From<&JobSummary> for JobSnapshot {
+impl From<&JobSummary> for TargetState {
     fn from(job: &JobSummary) -> Self {
         Self { status: job.state.status, dead: job.state.dead.is_some() }
     }

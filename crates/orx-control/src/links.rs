@@ -2,7 +2,7 @@
 
 use orx_model::wire::{LinkKind, LinkView, WorkerView};
 use orx_model::{Code, Problem, Timestamp};
-use orx_transport::{Connection, LinkOf, SubscriptionState};
+use orx_transport::{ConnectionState, LinkOf, SubscriptionState};
 use tokio::time::Instant;
 
 use crate::{ControlPanel, Result};
@@ -50,8 +50,8 @@ impl ControlPanel {
         let now = self.now();
         let time = |at: Instant| -> Timestamp { now.saturating_sub(at.elapsed()) };
         let (connected, since, why) = match state.connection {
-            Connection::Connected { since } => (true, since, None),
-            Connection::Reconnecting { since, why } => (false, since, Some(why)),
+            ConnectionState::Connected { since } => (true, since, None),
+            ConnectionState::Reconnecting { since, why } => (false, since, Some(why)),
         };
         LinkView {
             of,

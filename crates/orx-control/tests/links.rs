@@ -8,7 +8,7 @@ use orx_model::wire::{LinkKind, LinkView};
 use orx_model::{Capabilities, Code, Incarnation, SecretHash};
 use orx_store::{Memory, WorkerReport, Workers as _};
 use orx_testkit::make::{NOW, control_settings, name};
-use orx_transport::{Connection, Direct, LinkOf, SubscriptionState, Wakeups};
+use orx_transport::{ConnectionState, Direct, LinkOf, SubscriptionState, Wakeups};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -47,8 +47,8 @@ async fn register(store: &Memory, worker: u128, of: &str, node: Incarnation) {
 fn state(why: Option<&str>) -> SubscriptionState {
     let since = Instant::now();
     let connection = match why {
-        None => Connection::Connected { since },
-        Some(why) => Connection::Reconnecting { since, why: why.to_owned() },
+        None => ConnectionState::Connected { since },
+        Some(why) => ConnectionState::Reconnecting { since, why: why.to_owned() },
     };
     SubscriptionState { connection, last_echo: Some(since) }
 }

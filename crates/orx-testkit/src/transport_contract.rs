@@ -16,7 +16,7 @@ use orx_model::message::{Body, Envelope, Message, Started, VERSION};
 use orx_model::wire::Receipt;
 use orx_model::{ExecutionId, Incarnation, JobId, MessageId};
 use orx_transport::{
-    Channel, Connection, Deliveries, Shard, Subscription, SubscriptionState, Transport,
+    Channel, ConnectionState, Deliveries, Shard, Subscription, SubscriptionState, Transport,
     TransportError,
 };
 
@@ -548,8 +548,8 @@ pub async fn readers_see_no_error_of_a_restart(transport: ATransport, broker: Ar
         let noticed = async {
             broker.restart().await;
             let broken = state.wait_for(|state| match &state.connection {
-                Connection::Reconnecting { why, .. } => !why.is_empty(),
-                Connection::Connected { .. } => false,
+                ConnectionState::Reconnecting { why, .. } => !why.is_empty(),
+                ConnectionState::Connected { .. } => false,
             });
             broken.await.expect("a transport");
             publish(&transport, channel, vec![envelope(n)]).await;

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use orx_model::message::Envelope;
 use orx_model::wire::Receipt;
 use orx_transport::{
-    Acknowledge, Channel, Connection, Deliveries, Receipts, Shard, Subscription, SubscriptionState,
-    Transport, TransportError,
+    Acknowledge, Channel, ConnectionState, Deliveries, Receipts, Shard, Subscription,
+    SubscriptionState, Transport, TransportError,
 };
 use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::StdRng;
@@ -121,7 +121,7 @@ impl Shared {
             restarts.until = restarts.until.max(now + away);
         }
         let why = "it restarts".to_owned();
-        let connection = Connection::Reconnecting { since: now, why };
+        let connection = ConnectionState::Reconnecting { since: now, why };
         self.state.send_replace(SubscriptionState { connection, last_echo: None });
     }
 

@@ -186,7 +186,7 @@ pub trait Subscription: Send {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionState {
     /// Whether it is connected, and since when.
-    pub connection: Connection,
+    pub connection: ConnectionState,
     /// When a message that this process published last came back to it. `None`: not yet, or the
     /// transport does not measure it.
     pub last_echo: Option<Instant>,
@@ -196,19 +196,19 @@ impl SubscriptionState {
     /// Connected, without an echo so far.
     #[must_use]
     pub fn connected(since: Instant) -> Self {
-        Self { connection: Connection::Connected { since }, last_echo: None }
+        Self { connection: ConnectionState::Connected { since }, last_echo: None }
     }
 
     /// Whether the subscription is connected now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        matches!(self.connection, Connection::Connected { .. })
+        matches!(self.connection, ConnectionState::Connected { .. })
     }
 }
 
 /// The connection of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Connection {
+pub enum ConnectionState {
     /// Envelopes sent before `since` may be lost where their channel allows loss.
     Connected {
         /// When it was connected.

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{Connection, SubscriptionState};
+use crate::{ConnectionState, SubscriptionState};
 
 /// Most closed links whose end is remembered.
 const ENDED_MAX: usize = 1_000;
@@ -76,7 +76,7 @@ impl Links {
         }
         let since = *known.ended.get(&of)?;
         let why = "nobody reads it".to_owned();
-        let connection = Connection::Reconnecting { since, why };
+        let connection = ConnectionState::Reconnecting { since, why };
         Some(SubscriptionState { connection, last_echo: None })
     }
 
@@ -115,7 +115,7 @@ mod tests {
         let first = links.open(INBOX, state.subscribe());
         assert_eq!(links.state(INBOX), Some(connected));
         let why = "it restarts".to_owned();
-        let connection = Connection::Reconnecting { since: Instant::now(), why };
+        let connection = ConnectionState::Reconnecting { since: Instant::now(), why };
         let restarting = SubscriptionState { connection, last_echo: None };
         state.send_replace(restarting.clone());
         assert_eq!(links.state(INBOX), Some(restarting.clone()));

@@ -352,9 +352,9 @@ fn check_peer(stream: &tokio::net::UnixStream) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    type Client = (tokio::io::Lines<tokio::io::BufReader<OwnedReadHalf>>, OwnedWriteHalf);
+    type CtxClient = (tokio::io::Lines<tokio::io::BufReader<OwnedReadHalf>>, OwnedWriteHalf);
 
-    fn connect(ctx_address: &str) -> Client {
+    fn connect(ctx_address: &str) -> CtxClient {
         let (name, _) = ctx_address.rsplit_once(':').expect("an address");
         let address = SocketAddr::from_abstract_name(name).expect("an address");
         let stream = UnixStream::connect_addr(&address).expect("a channel");
@@ -365,7 +365,7 @@ mod tests {
     }
 
     /// `None` if the server closes the connection.
-    async fn request(client: &mut Client, ctx_address: &str) -> Option<CtxAnswer> {
+    async fn request(client: &mut CtxClient, ctx_address: &str) -> Option<CtxAnswer> {
         let (_, secret) = ctx_address.rsplit_once(':').expect("an address");
         let line = format!("{{\"secret\":\"{secret}\",\"op\":\"progress\",\"percent\":1}}\n");
         client.1.write_all(line.as_bytes()).await.ok()?;

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use orx_model::Incarnation;
 use orx_model::message::Envelope;
 use orx_transport::{
-    Acknowledgement, Channel, Connection, Subscription, SubscriptionState, Transport,
+    Acknowledgement, Channel, ConnectionState, Subscription, SubscriptionState, Transport,
     TransportError,
 };
 use tokio::sync::watch;
@@ -100,14 +100,14 @@ impl WorkerInbox {
         let InboxState::Open(_, state) = &mut self.state else { return false };
         let connection = state.borrow_and_update().connection.clone();
         match connection {
-            Connection::Connected { since } => {
+            ConnectionState::Connected { since } => {
                 let is_new = self.connected.replace(since) != Some(since);
                 if std::mem::take(&mut self.loss_logged) {
                     tracing::info!("the inbox is connected again");
                 }
                 is_new
             }
-            Connection::Reconnecting { why, .. } => {
+            ConnectionState::Reconnecting { why, .. } => {
                 self.lost(&why);
                 false
             }
@@ -183,7 +183,7 @@ mod tests {
 
     fn reconnecting() -> SubscriptionState {
         let (since, why) = (Instant::now(), "it restarts".to_owned());
-        let connection = Connection::Reconnecting { since, why };
+        let connection = ConnectionState::Reconnecting { since, why };
         SubscriptionState { connection, last_echo: None }
     }
 

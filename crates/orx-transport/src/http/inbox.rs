@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use super::http_transport::HttpSession;
 use super::{CallError, PAUSE, PAUSE_MAX, innermost, rejection};
 use crate::{
-    Acknowledge, Channel, Connection, Deliveries, Subscription, SubscriptionState, TransportError,
+    Acknowledge, Channel, ConnectionState, Deliveries, Subscription, SubscriptionState,
+    TransportError,
 };
 
 /// A stream without a line for this long is dead; servers ping every 5 s.
@@ -204,7 +205,7 @@ async fn read_inbox(
 }
 
 fn reconnecting(why: String) -> SubscriptionState {
-    let connection = Connection::Reconnecting { since: Instant::now(), why };
+    let connection = ConnectionState::Reconnecting { since: Instant::now(), why };
     SubscriptionState { connection, last_echo: None }
 }
 
@@ -213,8 +214,8 @@ fn set_reconnecting(state: &watch::Sender<SubscriptionState>, why: String) {
     let mut new = reconnecting(why);
     state.send_if_modified(|state| {
         if let (
-            Connection::Reconnecting { since, .. },
-            Connection::Reconnecting { since: before, .. },
+            ConnectionState::Reconnecting { since, .. },
+            ConnectionState::Reconnecting { since: before, .. },
         ) = (&mut new.connection, &state.connection)
         {
             *since = *before;
