@@ -1,5 +1,5 @@
-//! What the services of one node share: the store, the way to workers and to those who wait here, and
-//! what is known of workers. Every lock here is held for a look or a change, never across a wait.
+//! What the services of one node share: the store, the transport, the feed, and the tables of workers and
+//! attempts. A lock here is held for one read or change, never across an `await`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -32,21 +32,22 @@ pub struct Context {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) post: Post,
     pub(crate) health: Health,
-    pub(crate) lead: Leading,
+    pub(crate) lead: LeaderState,
     pub(crate) wakes: Wakes,
     pub(crate) idle: Idle,
-    /// By which the store knows the workers that live and die with this process. No secret has this
-    /// hash, so nobody shows it from outside.
+    /// The secret hash of workers that run in this process. No secret has this hash, so no caller from
+    /// outside can show it.
     pub(crate) hosted: SecretHash,
-    /// Until then, on the monotonic clock in milliseconds, nothing is forgotten: the wall clock was set
-    /// ahead lately, or nobody led for long, and may be wrong.
-    keep_until: AtomicU64,
+    /// Nothing is deleted by its age before this, on the monotonic clock in milliseconds: the wall clock
+    /// may be wrong, since it was set forward lately, or since nobody led for long.
+    retain_until: AtomicU64,
     worker_table: Mutex<WorkerTable>,
     slots: Mutex<SlotTable>,
     holders: Mutex<Holders>,
 }
 
 impl Context {
+    /// The shared state of a node. `seed` is the start of all randomness in it.
     #[must_use]
     pub fn new(
         (store, transport, wakeups): (Arc<dyn Store>, Arc<dyn Transport>, Wakeups),
@@ -61,11 +62,11 @@ impl Context {
         Arc::new(Self {
             post: Post::new(Arc::clone(&transport), node, rng.next_u64()),
             health: Health::new(wakeups.clone()),
-            lead: Leading::default(),
+            lead: LeaderState::default(),
             wakes: Wakes::default(),
             idle: Idle::default(),
             hosted: SecretHash(hosted),
-            keep_until: AtomicU64::new(0),
+            retain_until: AtomicU64::new(0),
             worker_table: Mutex::new(WorkerTable::new(settings.clone())),
             slots: Mutex::new(SlotTable::new(settings.clone())),
             holders: Mutex::default(),
@@ -78,29 +79,30 @@ impl Context {
         })
     }
 
+    /// Both clocks, now.
     #[must_use]
     pub fn now(&self) -> Now {
         self.clock.now()
     }
 
-    /// Tells whoever waits, follows or watches. It is committed.
+    /// Publishes changes in the feed of this node, once they are committed.
     pub(crate) fn publish(&self, events: impl IntoIterator<Item = KnownEvent>, now: Now) {
         let events = events.into_iter().map(|what| Event::new(now.wall, what)).collect();
         self.wakeups.feed().publish(events);
     }
 
-    /// The term in which this node leads, while it may be trusted.
+    /// The term in which this node leads. `None`: it does not lead, or its lease may have run out.
     #[must_use]
     pub fn term(&self) -> Option<Term> {
         self.lead.term(self.now().mono)
     }
 
-    /// This node leads in that term, or does not, and may trust it until then, on the monotonic clock.
-    pub fn leads(&self, own: Option<(Term, Duration)>) {
+    /// Sets the term in which this node leads, and until when it may trust that, on the monotonic clock.
+    pub fn set_term(&self, own: Option<(Term, Duration)>) {
         self.lead.set(own.map(|(term, _)| term), own);
     }
 
-    /// Workers that are heard here.
+    /// Workers that send their heartbeats to this node.
     pub(crate) fn worker_table(&self) -> MutexGuard<'_, WorkerTable> {
         lock(&self.worker_table)
     }
@@ -114,18 +116,19 @@ impl Context {
         lock(&self.holders)
     }
 
-    /// Whether things may be forgotten now.
-    pub(crate) fn may_forget(&self, now: Now) -> bool {
-        now.mono.as_millis() >= u128::from(self.keep_until.load(Ordering::Acquire))
+    /// Whether data may be deleted by its age now.
+    pub(crate) fn may_delete_by_age(&self, now: Now) -> bool {
+        now.mono.as_millis() >= u128::from(self.retain_until.load(Ordering::Acquire))
     }
 
-    pub(crate) fn keep_until(&self, mono: Duration) {
+    /// Nothing is deleted by its age until then, on the monotonic clock.
+    pub(crate) fn retain_until(&self, mono: Duration) {
         let ms = u64::try_from(mono.as_millis()).unwrap_or(u64::MAX);
-        self.keep_until.fetch_max(ms, Ordering::AcqRel);
+        self.retain_until.fetch_max(ms, Ordering::AcqRel);
     }
 
-    /// What waits for a leader is with one now, or not any more: whether this node has nothing to do.
-    pub(crate) fn look_idle(&self) {
+    /// Finds out anew whether the dispatcher has nothing to do.
+    pub(crate) fn update_idle(&self) {
         let idle = self.slots().is_idle();
         self.idle.dispatcher(idle);
     }
@@ -136,23 +139,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock()
 }
 
-/// Who leads, as far as is known here.
+/// Which node leads, as far as this node knows.
 #[derive(Default)]
-pub(crate) struct Leading {
-    known: Mutex<Known>,
+pub(crate) struct LeaderState {
+    known: Mutex<KnownTerms>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownTerms {
     leader: Option<Term>,
-    /// The own term, with how long it may be trusted.
+    /// The term of this node, and until when it may be trusted, on the monotonic clock.
     own: Option<(Term, Duration)>,
 }
 
-impl Leading {
-    /// `own` with how long it may be trusted, on the monotonic clock.
+impl LeaderState {
+    /// `own`: the term of this node, and until when it may be trusted, on the monotonic clock.
     pub(crate) fn set(&self, leader: Option<Term>, own: Option<(Term, Duration)>) {
-        *lock(&self.known) = Known { leader, own };
+        *lock(&self.known) = KnownTerms { leader, own };
     }
 
     pub(crate) fn leader(&self) -> Option<Term> {
@@ -164,22 +167,22 @@ impl Leading {
     }
 }
 
-/// Wake-ups between the services of a node. A wake-up carries no data: whoever hears it looks.
+/// Wake-ups between the services of a node. A wake-up carries no data: the woken service reads the store.
 pub(crate) struct Wakes {
-    /// Places at workers became free, or a worker came.
+    /// Slots became free, or a worker registered.
     pub(crate) dispatcher: Notify,
     pub(crate) scheduler: Notify,
     pub(crate) monitor: Notify,
-    /// The lease is to be asked for, or given up.
+    /// The lease should be asked for now.
     pub(crate) leader: Notify,
-    /// Other nodes should hear of this one now.
+    /// The row of this node should be written now.
     pub(crate) nodes: Notify,
-    /// Other nodes came or went.
+    /// Other nodes joined or left.
     pub(crate) peers: Notify,
-    /// Earliest due time told, and not taken by the scheduler; milliseconds, `MAX` for none.
+    /// The earliest due time that the scheduler has not taken; milliseconds, `MAX` for none.
     due: AtomicI64,
     ended: AtomicBool,
-    all: AtomicBool,
+    round: AtomicBool,
 }
 
 impl Default for Wakes {
@@ -193,13 +196,13 @@ impl Default for Wakes {
             peers: Notify::new(),
             due: AtomicI64::new(i64::MAX),
             ended: AtomicBool::new(false),
-            all: AtomicBool::new(false),
+            round: AtomicBool::new(false),
         }
     }
 }
 
 impl Wakes {
-    /// A job is due, or over, at that time, or a schedule fires then.
+    /// A job becomes due or expires at that time, or a schedule fires then.
     pub(crate) fn due(&self, at: Timestamp) {
         self.due.fetch_min(at.as_millis(), Ordering::AcqRel);
         self.scheduler.notify_one();
@@ -210,7 +213,7 @@ impl Wakes {
         (due != i64::MAX).then(|| Timestamp::from_millis(due))
     }
 
-    /// Something ended that a run of a schedule may wait for.
+    /// A job ended, and a run of a schedule may wait for it.
     pub(crate) fn ended(&self) {
         self.ended.store(true, Ordering::Release);
         self.scheduler.notify_one();
@@ -220,19 +223,19 @@ impl Wakes {
         self.ended.swap(false, Ordering::AcqRel)
     }
 
-    /// The monitor should compare all with the store, and not wait for its round.
-    pub(crate) fn look_at_all(&self) {
-        self.all.store(true, Ordering::Release);
+    /// The monitor should make a round now.
+    pub(crate) fn make_round(&self) {
+        self.round.store(true, Ordering::Release);
         self.monitor.notify_one();
     }
 
-    pub(crate) fn take_all(&self) -> bool {
-        self.all.swap(false, Ordering::AcqRel)
+    pub(crate) fn take_round(&self) -> bool {
+        self.round.swap(false, Ordering::AcqRel)
     }
 }
 
-/// Whether this node has nothing to do: no attempt is live, nothing waits for a time, and what is
-/// ready (if anything) is for workers that are not here.
+/// Whether this node has nothing to do: no attempt is live, no job waits for a time, and no ready job is
+/// for a worker that is here.
 pub(crate) struct Idle {
     parts: Mutex<(bool, bool)>,
     all: watch::Sender<bool>,

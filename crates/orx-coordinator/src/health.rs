@@ -1,5 +1,5 @@
-//! How the store is: whoever cannot write says so here, one looks until it can be written again, and
-//! those who wait for jobs are told.
+//! Whether the store takes writes. A service whose write failed reports it here; one task then asks the
+//! store until it takes writes again, and publishes its condition to those who wait for jobs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,17 +12,17 @@ use tokio::sync::Notify;
 
 use crate::{Context, Now};
 
-/// Between tries while the store takes nothing: at first, and at most.
+/// First and longest pause between two tries while the store takes no writes.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// A store that takes nothing for so long is said to be away.
+/// The condition becomes [`Condition::StoreAway`] after this long without a write.
 const AWAY_AFTER: Duration = Duration::from_secs(2);
 
 pub(crate) struct Health {
     wakeups: Wakeups,
-    /// Since when the store takes nothing.
+    /// Since when the store takes no writes.
     since: Mutex<Option<Duration>>,
     doubted: Notify,
-    /// When it was back last, on the monotonic clock in milliseconds.
+    /// When it last took writes again, on the monotonic clock in milliseconds.
     back: AtomicU64,
 }
 
@@ -36,7 +36,7 @@ impl Health {
         let since = {
             let mut since = self.since.lock();
             if since.is_none() {
-                tracing::warn!(%error, "the store does not take writes: trying on");
+                tracing::warn!(%error, "the store does not take writes, trying again");
             }
             *since.get_or_insert(now.mono)
         };
@@ -50,12 +50,12 @@ impl Health {
         self.doubted.notify_one();
     }
 
-    /// It failed, and was not found well since.
+    /// A call failed, and no write succeeded since.
     pub(crate) fn is_doubted(&self) -> bool {
         self.since.lock().is_some()
     }
 
-    /// Since when workers could be heard: silence before says nothing.
+    /// Since when heartbeats can be recorded. Silence before does not count.
     pub(crate) fn back_at(&self) -> Duration {
         Duration::from_millis(self.back.load(Ordering::Acquire))
     }
@@ -65,7 +65,7 @@ impl Health {
         let since = self.since.lock().take();
         let Some(since) = since else { return };
         tracing::info!("the store takes writes again");
-        // Nobody falls silent in less: one heartbeat may fail in it.
+        // A shorter outage fails one heartbeat at most, and no lease runs out.
         if now.mono.saturating_sub(since) >= heartbeat {
             let ms = u64::try_from(now.mono.as_millis()).unwrap_or(u64::MAX);
             self.back.store(ms, Ordering::Release);
@@ -73,14 +73,14 @@ impl Health {
     }
 }
 
-/// Looks at the store while somebody doubts that it takes writes.
+/// Asks the store whether it takes writes, while a failed call is not followed by success.
 ///
 /// # Errors
-/// The store is of no use any more.
+/// The store can be used no longer.
 pub(crate) async fn watch(context: &Context) -> Result<(), StoreError> {
     let health = &context.health;
     loop {
-        // Others, who accept jobs, may find it full.
+        // Callers that enqueue jobs may find it full first.
         while !health.is_doubted() && health.wakeups.store_condition().is_well() {
             tokio::select! {
                 biased;
@@ -101,12 +101,12 @@ pub(crate) async fn watch(context: &Context) -> Result<(), StoreError> {
     }
 }
 
-/// No further call can succeed.
+/// Whether no further call can succeed.
 pub(crate) fn is_the_end(error: &StoreError) -> bool {
     matches!(error, StoreError::Failed | StoreError::Closed | StoreError::Moved { .. })
 }
 
-/// Pauses between tries, a little longer each time.
+/// Pauses between tries, each longer than the one before.
 #[derive(Debug)]
 pub(crate) struct Backoff(Duration);
 
@@ -117,7 +117,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// What was tried was done.
+    /// A try succeeded.
     pub(crate) fn reset(&mut self) {
         self.0 = PAUSE.0;
     }

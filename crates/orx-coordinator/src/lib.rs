@@ -5,10 +5,11 @@
 //! no broker and no HTTP. Nothing here writes a status but through the store's compare-and-set.
 //!
 //! A coordinator is a few services under one supervisor ([`run`]), and none waits for another:
-//! [`gateway`] hears workers, [`recorder`] writes down what they tell, [`nodes`] speaks with the other
-//! coordinators, and [`leader`] holds the lease. While it does, its dispatcher, scheduler, monitor and
-//! janitor run. Where deciding is more than a line, it is a `plan.rs`, from state and input to a
-//! decision and without I/O; the `run.rs` beside it does what was decided.
+//! [`gateway`] answers registrations and heartbeats, [`recorder`] writes what workers report into the
+//! store, [`nodes`] exchanges notifications with other coordinators, and [`leader`] renews the lease. While
+//! this node leads, its dispatcher, scheduler, monitor and janitor run. A decision of more than a line
+//! stands in a `plan.rs`, a function from state and input to a decision without I/O; the `run.rs` beside it
+//! carries the decision out.
 
 mod context;
 
@@ -30,16 +31,17 @@ use std::time::Duration;
 
 use orx_model::Timestamp;
 
-/// One reading of both clocks.
+/// Both clocks, read at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// For people and due times. May jump.
+    /// The calendar, for people and due times. May jump.
     pub wall: Timestamp,
-    /// For leases. Never jumps; since any fixed moment.
+    /// Time since a fixed moment, for leases and other durations. Never jumps.
     pub mono: Duration,
 }
 
-/// Where time comes from.
+/// Reads the clocks, so that tests can set the time.
 pub trait Clock: Send + Sync {
+    /// Both clocks, now.
     fn now(&self) -> Now;
 }

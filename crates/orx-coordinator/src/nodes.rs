@@ -1,5 +1,5 @@
-//! This node among others: says that it lives, finds the others, and passes on to each other what
-//! changed. What a node passes on only hastens: the store is the truth for all of them.
+//! This node among others: it writes its own row, reads the rows of other nodes, and exchanges notifications
+//! with them. A notification only saves time: every node reads the truth from the store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,57 +14,57 @@ use orx_transport::{Channel, Peer, PeerList, PeerNodes, Subscription, TransportE
 use crate::Context;
 use crate::health::is_the_end;
 
-/// What other nodes tell, taken at once.
-const HINTS: usize = 256;
+/// Notifications of other nodes read at once.
+const NOTIFICATIONS: usize = 256;
 
-/// Says that this node lives, and looks which others do, every so often and when it is asked to.
+/// Writes the row of this node, and reads those of others, every so often and when woken.
 ///
 /// # Errors
-/// The store is of no use any more.
-pub(crate) async fn speak(
+/// The store can be used no longer.
+pub(crate) async fn heartbeat(
     context: Arc<Context>,
     report: NodeReport,
     peers: PeerNodes,
 ) -> Result<(), StoreError> {
     let every = context.settings.node_heartbeat;
-    let mut told: Option<Duration> = None;
+    let mut written: Option<Duration> = None;
     let mut seen = SeenNodes::default();
     loop {
         let now = context.now();
-        let is_new = told.is_none();
-        if told.is_none_or(|told| now.mono >= told + every) {
-            match tell_of_node(&context, &report).await {
+        let is_new = written.is_none();
+        if written.is_none_or(|at| now.mono >= at + every) {
+            match write_own_row(&context, &report).await {
                 Err(error) if is_the_end(&error) => return Err(error),
-                Err(error) => tracing::debug!(%error, "could not say that this node lives"),
+                Err(error) => tracing::debug!(%error, "could not write the row of this node"),
                 Ok(()) => {}
             }
-            told = Some(now.mono);
+            written = Some(now.mono);
         }
-        if let Err(error) = look_for_peers(&context, &peers, &mut seen).await {
-            tracing::debug!(%error, "could not look for other nodes");
+        if let Err(error) = read_peers(&context, &peers, &mut seen).await {
+            tracing::debug!(%error, "could not read the rows of other nodes");
         }
         if is_new {
             context.wakeups.nodes();
         }
-        let wait = (told.unwrap_or_default() + every).saturating_sub(context.now().mono);
+        let wait = (written.unwrap_or_default() + every).saturating_sub(context.now().mono);
         tokio::select! {
             biased;
-            () = context.wakes.nodes.notified() => told = None,
+            () = context.wakes.nodes.notified() => written = None,
             () = context.wakes.peers.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-async fn tell_of_node(context: &Context, report: &NodeReport) -> Result<(), StoreError> {
+async fn write_own_row(context: &Context, report: &NodeReport) -> Result<(), StoreError> {
     let zones = orx_schedule::rules::source().data();
     let zone_version = Some(zones.version.unwrap_or_else(|| "unknown".to_owned()));
     let node = NodeReport { zone_version, ..report.clone() };
     context.store.put_node(node, context.now().wall).await
 }
 
-/// Reads which other nodes there are, for those who send to them.
-async fn look_for_peers(
+/// Reads which other nodes are alive, for services that send to them.
+async fn read_peers(
     context: &Context,
     peers: &PeerNodes,
     seen: &mut SeenNodes,
@@ -74,7 +74,7 @@ async fn look_for_peers(
     let at = context.now().wall;
     for (node, name, change) in seen.changes(context.node, &nodes, lives) {
         let event = KnownEvent::NodeChanged { node, name: Some(name), change };
-        // Every node finds the same in the store, so nobody passes it on.
+        // Every node reads the same rows, so this event is not sent to other nodes.
         context.wakeups.feed().publish_from(node, vec![Event::new(at, event)]);
     }
     let others = nodes
@@ -86,14 +86,14 @@ async fn look_for_peers(
     Ok(())
 }
 
-/// The nodes that the store showed last, and whether each lived.
+/// The nodes of the last read, and whether each was alive.
 #[derive(Debug, Default)]
 struct SeenNodes {
     nodes: Option<BTreeMap<Incarnation, (Name, bool)>>,
 }
 
 impl SeenNodes {
-    /// What became of nodes since the last look. At the first only this node is news.
+    /// The changes of nodes since the last read. The first read reports this node only.
     fn changes(
         &mut self,
         own: Incarnation,
@@ -127,33 +127,33 @@ impl SeenNodes {
     }
 }
 
-/// Hears what other nodes tell.
+/// Reads the notifications of other nodes.
 ///
 /// # Errors
 /// The transport is closed.
-pub(crate) async fn hear(
+pub(crate) async fn receive(
     context: Arc<Context>,
     mut hints: Box<dyn Subscription>,
 ) -> Result<(), TransportError> {
     loop {
-        // Nothing of the broadcast comes again, so nothing is acknowledged.
-        for envelope in hints.next(HINTS).await?.accept().0 {
+        // A broadcast is not redelivered, so nothing is acknowledged.
+        for envelope in hints.next(NOTIFICATIONS).await?.accept().0 {
             match envelope.body {
                 Body::Known(Message::Hint(hint)) if envelope.from != context.node => {
                     heard(&context, &hint);
                 }
                 Body::Known(_) => {}
                 Body::Unknown(_) => {
-                    tracing::warn!(version = envelope.version, "set aside: of an unknown type");
+                    tracing::warn!(version = envelope.version, "message ignored: unknown type");
                 }
             }
         }
     }
 }
 
-/// What another node told: wakes those whom it concerns.
+/// Takes over a notification of another node: wakes the services that it concerns.
 pub fn heard(context: &Context, hint: &Notification) {
-    // Those who wait here for jobs, and who gives out, if that is this node.
+    // Readers of the feed of this node, and the dispatcher, if this node leads.
     context.wakeups.apply(hint);
     if hint.slots_freed {
         {
@@ -163,7 +163,7 @@ pub fn heard(context: &Context, hint: &Notification) {
         context.wakes.ended();
         context.wakes.dispatcher.notify_one();
         if !hint.all_ended {
-            context.wakes.look_at_all();
+            context.wakes.make_round();
         }
     }
     if hint.nodes {
@@ -172,15 +172,15 @@ pub fn heard(context: &Context, hint: &Notification) {
     }
 }
 
-/// Tells other nodes what they should look at. While one hint is on its way the next gathers.
-pub(crate) async fn pass_on(context: Arc<Context>) {
+/// Sends notifications to other nodes. While one is being sent, the next gathers.
+pub(crate) async fn send(context: Arc<Context>) {
     loop {
         let hint = context.wakeups.for_others().await;
         let message = Message::Hint(hint);
         let envelope = context.post.envelope(None, message, context.now().wall);
         let told = context.transport.publish(Channel::Broadcast, vec![envelope]);
         if let Err(error) = told.await {
-            tracing::debug!(%error, "other nodes were not told: they look by themselves");
+            tracing::debug!(%error, "other nodes were not notified: they read the store by themselves");
         }
     }
 }

@@ -127,7 +127,7 @@ impl Context {
                 self.slots().jobs_ready();
             }
             self.wakes.dispatcher.notify_one();
-            self.look_idle();
+            self.update_idle();
         } else {
             if let Some(at) = due {
                 self.wakeups.due(at);

@@ -1,5 +1,5 @@
-//! Sends messages to workers. Whoever sends does not wait: what cannot be handed over at once waits in
-//! a lane of its worker, so one that cannot be reached holds up no other.
+//! Sends messages to workers without waiting. What a transport does not take at once waits in a queue of
+//! its worker, so a worker that cannot be reached delays no other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio_util::task::TaskTracker;
 
-/// A full inbox is its reader's trouble; recovery heals what it misses.
+/// Longest time that one batch may take; the next heartbeat heals what is not sent.
 const SEND_WAIT: Duration = Duration::from_secs(2);
-/// Batches that wait for one worker; what comes beyond is not sent.
-const LANE: usize = 64;
+/// Batches that wait for one worker at most; more are dropped.
+const QUEUE_MOST: usize = 64;
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -29,23 +29,23 @@ struct Inner {
     transport: Arc<dyn Transport>,
     node: Incarnation,
     state: Mutex<State>,
-    lanes: TaskTracker,
+    tasks: TaskTracker,
 }
 
 struct State {
     rng: StdRng,
-    /// Of workers to which something is on its way.
+    /// The queue of each worker to which a batch is being sent.
     waiting: BTreeMap<Incarnation, VecDeque<Vec<Envelope>>>,
 }
 
 impl Post {
     pub(crate) fn new(transport: Arc<dyn Transport>, node: Incarnation, seed: u64) -> Self {
         let state = State { rng: StdRng::seed_from_u64(seed), waiting: BTreeMap::new() };
-        let lanes = TaskTracker::new();
-        Self { inner: Arc::new(Inner { transport, node, state: Mutex::new(state), lanes }) }
+        let tasks = TaskTracker::new();
+        Self { inner: Arc::new(Inner { transport, node, state: Mutex::new(state), tasks }) }
     }
 
-    /// To each worker in order, one batch each.
+    /// Sends each worker its messages in order, as one batch.
     pub(crate) fn send(
         &self,
         messages: impl IntoIterator<Item = (Incarnation, Message)>,
@@ -79,11 +79,11 @@ impl Post {
     }
 
     fn hand_over(&self, to: Incarnation, batch: Vec<Envelope>) {
-        if let Some(lane) = self.state().waiting.get_mut(&to) {
-            if lane.len() < LANE {
-                lane.push_back(batch);
+        if let Some(queue) = self.state().waiting.get_mut(&to) {
+            if queue.len() < QUEUE_MOST {
+                queue.push_back(batch);
             } else {
-                tracing::debug!(worker = %to, "not sent, it takes nothing: recovery will heal it");
+                tracing::debug!(worker = %to, "not sent, its queue is full: its next heartbeat heals that");
             }
             return;
         }
@@ -91,20 +91,20 @@ impl Post {
         let mut sending = async move { transport.publish(Channel::Inbox(to), batch).await }.boxed();
         // Usually the inbox takes it at once, and no task is needed.
         if let Some(sent) = (&mut sending).now_or_never() {
-            return noted(to, sent);
+            return log_failure(to, sent);
         }
         let sending = async move { within(to, sending).await };
         {
             let mut state = self.state();
             if state.waiting.contains_key(&to) {
-                // Another service of this node was first: the lane is its own.
-                self.inner.lanes.spawn(sending);
+                // Another service of this node was first: its task empties the queue.
+                self.inner.tasks.spawn(sending);
                 return;
             }
             state.waiting.insert(to, VecDeque::new());
         }
         let post = self.clone();
-        self.inner.lanes.spawn(async move {
+        self.inner.tasks.spawn(async move {
             sending.await;
             loop {
                 let next = {
@@ -121,11 +121,11 @@ impl Post {
         });
     }
 
-    /// Waits until what is on its way was sent, or given up.
+    /// Waits until everything was sent or dropped.
     pub(crate) async fn sent(&self) {
-        self.inner.lanes.close();
-        self.inner.lanes.wait().await;
-        self.inner.lanes.reopen();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.tasks.reopen();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,13 +136,13 @@ impl Post {
 
 async fn within(to: Incarnation, sending: impl Future<Output = Result<(), TransportError>>) {
     match tokio::time::timeout(SEND_WAIT, sending).await {
-        Ok(sent) => noted(to, sent),
-        Err(_) => tracing::debug!(worker = %to, "not sent in time: recovery will heal it"),
+        Ok(sent) => log_failure(to, sent),
+        Err(_) => tracing::debug!(worker = %to, "not sent in time: its next heartbeat heals that"),
     }
 }
 
-fn noted(to: Incarnation, sent: Result<(), TransportError>) {
+fn log_failure(to: Incarnation, sent: Result<(), TransportError>) {
     if let Err(error) = sent {
-        tracing::debug!(worker = %to, %error, "not sent: recovery will heal it");
+        tracing::debug!(worker = %to, %error, "not sent: its next heartbeat heals that");
     }
 }

@@ -1,5 +1,5 @@
-//! A coordinator that runs: its services under one supervisor, which starts them, ends with the first
-//! of them that cannot go on, and stops them in order within a bound.
+//! The supervisor of a coordinator: it starts the services, ends with the first of them that cannot go on,
+//! and stops them in order within a bound.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,37 +25,52 @@ use crate::leader::run::Leader;
 use crate::recorder::run::Recorder;
 use crate::{Clock, Context, Settings, health, nodes};
 
-/// A node that ends waits so long for the store, and for others to hear of it.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A node that ends waits this long for each last write and message.
+const STOP_WAIT: Duration = Duration::from_secs(2);
 
+/// Why a coordinator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum CoordinatorError {
+    /// The store can be used no longer.
     #[error("the coordinator cannot go on: its store failed")]
     Store(#[from] StoreError),
+    /// The transport can be used no longer.
     #[error("the coordinator cannot go on: its transport failed")]
     Transport(#[from] TransportError),
+    /// The task of a service panicked.
     #[error("the coordinator cannot go on: its {service} broke")]
-    Broke { service: &'static str, source: tokio::task::JoinError },
+    Broke {
+        /// Which one, for people.
+        service: &'static str,
+        /// The panic.
+        source: tokio::task::JoinError,
+    },
 }
 
-/// Who is needed to run a coordinator.
+/// What a coordinator is made of.
 pub struct Parts {
+    /// The store that all nodes share.
     pub store: Arc<dyn Store>,
+    /// The way to workers and other nodes.
     pub transport: Arc<dyn Transport>,
+    /// Wake-ups and the feed of this node.
     pub wakeups: Wakeups,
+    /// Both clocks.
     pub clock: Arc<dyn Clock>,
+    /// Durations.
     pub settings: Settings,
+    /// The row of this node, which it writes with each heartbeat.
     pub node: NodeReport,
-    /// The store is of this process alone, which its lock proves: it leads at once, and what others
-    /// hosted on it is dead.
+    /// The lock of the store proves that no other process uses it: this node leads at once, and workers of
+    /// an earlier process are dead.
     pub exclusive: bool,
-    /// Where a coordinator writes which other nodes there are.
+    /// Where the coordinator writes which other nodes are alive.
     pub peers: PeerNodes,
-    /// Start of all randomness of this coordinator.
+    /// The start of all randomness of this coordinator.
     pub seed: u64,
 }
 
-/// What others hold of a running coordinator. Cheap to clone.
+/// A handle of a running coordinator. Cheap to clone.
 #[derive(Clone)]
 pub struct Coordinator {
     context: Arc<Context>,
@@ -64,8 +79,7 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Rescues what died with the server before, then runs until `stop`. The task's end with an
-    /// error means that the daemon should end.
+    /// Starts the services, which run until `stop`. If the task ends with an error, the daemon should end.
     ///
     /// # Errors
     /// The store or the transport cannot be used.
@@ -99,14 +113,14 @@ impl Coordinator {
             Answering::new(Arc::clone(&context), parts.peers.clone(), StdRng::from_rng(&mut rng));
         services.spawn("gateway", async move { Ok(answering.run(called).await?) });
         let health = Arc::clone(&context);
-        services.spawn("look at the store", async move { Ok(health::watch(&health).await?) });
-        let speak = nodes::speak(Arc::clone(&context), parts.node, parts.peers);
-        services.spawn("word to other nodes", async move { Ok(speak.await?) });
-        let hear = nodes::hear(Arc::clone(&context), hints);
-        services.spawn("ear for other nodes", async move { Ok(hear.await?) });
-        let pass_on = nodes::pass_on(Arc::clone(&context));
-        services.spawn("word to other nodes", async move {
-            pass_on.await;
+        services.spawn("check of the store", async move { Ok(health::watch(&health).await?) });
+        let heartbeat = nodes::heartbeat(Arc::clone(&context), parts.node, parts.peers);
+        services.spawn("heartbeat of the node", async move { Ok(heartbeat.await?) });
+        let receive = nodes::receive(Arc::clone(&context), hints);
+        services.spawn("receiver of notifications", async move { Ok(receive.await?) });
+        let send = nodes::send(Arc::clone(&context));
+        services.spawn("sender of notifications", async move {
+            send.await;
             Ok(())
         });
         let idle = context.idle.subscribe();
@@ -116,8 +130,8 @@ impl Coordinator {
         Ok((coordinator, tokio::spawn(supervisor.run())))
     }
 
-    /// `true` while no attempt is live, nothing waits for a time, and what is ready (if anything)
-    /// is for workers that are not here.
+    /// `true` while no attempt is live, no job waits for a time, and no ready job is for a worker that is
+    /// here.
     #[must_use]
     pub fn idle(&self) -> watch::Receiver<bool> {
         self.idle.clone()
@@ -129,7 +143,7 @@ impl Coordinator {
         self.context.term()
     }
 
-    /// The gateway for workers that live and die with this process.
+    /// The gateway for workers that run in this process.
     #[must_use]
     pub fn hosting(&self) -> Arc<dyn Gateway> {
         Arc::new(Hosting(self.calls.clone()))
@@ -155,7 +169,7 @@ impl GatewayServer for Coordinator {
     }
 }
 
-/// The services that end at once when they are told to.
+/// The services that can be stopped at any time.
 #[derive(Default)]
 struct Services {
     running: JoinSet<Result<(), CoordinatorError>>,
@@ -172,7 +186,7 @@ impl Services {
         self.names.insert(id, name);
     }
 
-    /// The first that ends, which none does while it can go on. Never, without one.
+    /// Resolves when a service ends, which none does while it can go on.
     async fn ended(&mut self) -> Result<(), CoordinatorError> {
         match self.running.join_next_with_id().await {
             Some(Ok((_, ended))) => ended,
@@ -191,7 +205,7 @@ struct Supervisor {
     leader: Leader,
     recorder: Recorder,
     events: Box<dyn Subscription>,
-    /// Shown while it runs.
+    /// The subscriptions, shown by `cluster status` while they are open.
     links: [OpenLink; 2],
     stop: CancellationToken,
 }
@@ -209,7 +223,7 @@ impl Supervisor {
                 () = leader_stops.cancelled() => Ok(()),
                 led = leader.run() => led,
             };
-            // Nothing is given out any more.
+            // No job is claimed from here on.
             let term = leader.stop().await;
             led.map(|()| term)
         }));
@@ -221,16 +235,16 @@ impl Supervisor {
             recorded = &mut recording.0 => return joined("recorder", recorded),
         };
         first?;
-        // What was taken from workers is recorded: they do not tell it again. Then others lead at once,
-        // and need not wait for the end of a lease.
-        let led = tokio::time::timeout(LAST_WORDS * 2, &mut leading.0).await;
-        match tokio::time::timeout(LAST_WORDS, &mut recording.0).await {
+        // First records what was taken from workers, which do not send it again. Then steps down, so that
+        // another node leads at once and need not wait for the end of the lease.
+        let led = tokio::time::timeout(STOP_WAIT * 2, &mut leading.0).await;
+        match tokio::time::timeout(STOP_WAIT, &mut recording.0).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => {
-                tracing::warn!(%error, "the last that workers told is not recorded");
+                tracing::warn!(%error, "the last reports of workers are not recorded");
             }
             Ok(Err(error)) => tracing::error!(%error, "the recorder broke"),
-            Err(_) => tracing::warn!("the last that workers told is not recorded in time"),
+            Err(_) => tracing::warn!("the last reports of workers are not recorded in time"),
         }
         services.running.shutdown().await;
         let last = async {
@@ -239,24 +253,24 @@ impl Supervisor {
             }
             context.store.remove_nodes(vec![context.node]).await
         };
-        match tokio::time::timeout(LAST_WORDS, last).await {
+        match tokio::time::timeout(STOP_WAIT, last).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "ended without a word to the store"),
-            Err(_) => tracing::debug!("ended without a word to the store: it did not answer"),
+            Ok(Err(error)) => tracing::debug!(%error, "ended without stepping down in the store"),
+            Err(_) => tracing::debug!("ended without stepping down: the store did not answer"),
         }
         let hint = Message::Hint(Notification { nodes: true, ..Notification::default() });
         let envelope = context.post.envelope(None, hint, context.now().wall);
         let told = async {
-            // Whoever does not hear it finds out by the lease.
+            // A node that misses it finds out when the lease ends.
             let _ = context.transport.publish(Channel::Broadcast, vec![envelope]).await;
             context.post.sent().await;
         };
-        let _ = tokio::time::timeout(LAST_WORDS, told).await;
+        let _ = tokio::time::timeout(STOP_WAIT, told).await;
         Ok(())
     }
 }
 
-/// Until it is told to stop, and then what is left.
+/// Records until `stop`, and then what is left.
 async fn record(
     mut recorder: Recorder,
     mut events: Box<dyn Subscription>,

@@ -1,35 +1,35 @@
 use std::time::Duration;
 
-/// Times by which a coordinator works. The defaults are the product's promises.
+/// Durations that a coordinator works by. The defaults are what the product promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// A worker not heard of for so long is lost.
+    /// A worker whose heartbeats stop for this long is lost.
     pub lease: Duration,
-    /// How often workers should be heard.
+    /// How often a worker sends a heartbeat.
     pub heartbeat: Duration,
-    /// A dispatch of which nothing was heard for so long is asked about.
+    /// A worker is asked about an attempt that its heartbeats do not list for this long.
     pub ask_after: Duration,
-    /// How often timeouts, leases and due times are looked at, woken or not.
+    /// How often the leader compares timeouts, leases and due times with the store, also when nothing wakes
+    /// it.
     pub monitor: Duration,
-    /// How much longer than its timeout an attempt may live before it is given up here: the
-    /// worker's kill grace and a monitor's round.
+    /// How much longer than its timeout an attempt may live before the leader ends it: the worker's kill
+    /// grace, and a round of the monitor.
     pub timeout_margin: Duration,
-    /// A write of which the store does not say what became of it takes effect within this, or never.
+    /// A write that the store does not answer takes effect within this, or never.
     pub store_deadline: Duration,
-    /// Who leads and is not heard of by the store for so long leads no more.
+    /// A leader that does not renew its lease for this long leads no longer.
     pub leader_lease: Duration,
-    /// How often a leader renews.
+    /// How often a leader renews its lease.
     pub leader_renew: Duration,
-    /// A leader stops so long before its lease ends, unless it was renewed.
+    /// A leader stops this long before its lease ends, unless it renewed the lease.
     pub leader_margin: Duration,
-    /// How often a node says that it lives. One that is silent for three times as long does not
-    /// count as live.
+    /// How often a node writes its own row. A node whose row is three times as old does not count as live.
     pub node_heartbeat: Duration,
-    /// Completed jobs are kept so long.
+    /// Completed jobs are deleted at this age.
     pub keep_completed: Duration,
-    /// Jobs that ended otherwise are kept so long; those with a dead letter for ever.
+    /// Jobs that ended otherwise are deleted at this age, except those with a dead letter.
     pub keep_others: Duration,
-    /// Rows of a schedule's ledger are kept so long.
+    /// Rows of a schedule's ledger are deleted at this age.
     pub keep_slots: Duration,
 }
 

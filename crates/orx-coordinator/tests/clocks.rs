@@ -82,7 +82,7 @@ fn row(heartbeat: u64, seen_at: i64, silent: u64) -> WorkerRecord {
 
 /// What is past its time, by a reading of the store at that moment.
 fn overdue(watchlist: &mut Watchlist, live: &[Live], now: Now) -> Vec<JobId> {
-    watchlist.live_is(live, now);
+    watchlist.update_attempts(live, now);
     watchlist.overdue(live, now).iter().map(|attempt| attempt.job).collect()
 }
 
@@ -129,6 +129,19 @@ fn what_waits_at_its_worker_is_timed_from_its_start() {
 }
 
 #[test]
+fn a_worker_that_registers_while_the_store_is_read_is_not_lost() {
+    let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
+    // It registers, and is given a job, after the rows were read and before the attempts are.
+    watchlist.update_workers(&[], at(60, 0));
+    watchlist.update_attempts(&[attempt(NOW, None)], at(61, 0));
+    assert!(watchlist.lost(at(61, 0)).is_empty());
+    // One that has no row for a lease is lost, and one that has one again is not.
+    assert_eq!(watchlist.lost(at(92, 0)), [WORKER]);
+    watchlist.update_workers(&[row(1, 92, 0)], at(92, 0));
+    assert!(watchlist.lost(at(92, 0)).is_empty());
+}
+
+#[test]
 fn a_deadline_is_of_the_calendar() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     let deadline = Some(make::at(20));
@@ -161,25 +174,25 @@ fn a_dispatch_is_asked_about_by_how_long_it_is_known_here() {
 #[test]
 fn a_worker_that_fell_silent_is_lost_though_the_clock_of_the_store_went_back() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
-    watchlist.rows_are(&[row(1, 0, 0)], at(0, 0));
+    watchlist.update_workers(&[row(1, 0, 0)], at(0, 0));
     // By that clock it is heard of in two hours.
     for seconds in [5, 10, 30] {
-        watchlist.rows_are(&[row(1, 0, 0)], at(seconds, 0));
+        watchlist.update_workers(&[row(1, 0, 0)], at(seconds, 0));
         assert!(watchlist.lost(at(seconds, 0)).is_empty());
     }
-    watchlist.rows_are(&[row(1, 0, 0)], at(31, 0));
+    watchlist.update_workers(&[row(1, 0, 0)], at(31, 0));
     assert_eq!(watchlist.lost(at(31, 0)), [WORKER]);
 }
 
 #[test]
 fn a_worker_that_speaks_is_not_lost_though_the_clock_of_the_store_went_ahead() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
-    watchlist.rows_are(&[], at(60, 0));
+    watchlist.update_workers(&[], at(60, 0));
     // It registered with another node, and then that clock was set by ten minutes.
     for (beat, seconds) in [(1, 65), (2, 75), (3, 85), (4, 95)] {
-        watchlist.rows_are(&[row(beat, i64::from(beat as u32), 600)], at(seconds, 0));
+        watchlist.update_workers(&[row(beat, i64::from(beat as u32), 600)], at(seconds, 0));
         assert!(watchlist.lost(at(seconds, 0)).is_empty(), "after {seconds} s");
     }
-    watchlist.rows_are(&[row(4, 4, 700)], at(130, 0));
+    watchlist.update_workers(&[row(4, 4, 700)], at(130, 0));
     assert_eq!(watchlist.lost(at(130, 0)), [WORKER]);
 }

@@ -264,7 +264,7 @@ fn a_schedule_whose_runs_kill_their_server_is_paused_and_the_server_stays_up() {
         assert_eq!(ran.code, 0, "{ran:?}");
         until("its runs are poison", || {
             let shown = machine.orx(["schedule", "show", "killer", "--no-start", "-o", "json"]);
-            shown.out.contains("were given up as `poison`")
+            shown.out.contains("are dead letters with the reason `poison`")
         });
         // One alone may have died of what others did: it is paused with the second.
         assert_eq!(supervisor.deaths(), 6);

@@ -157,7 +157,7 @@ fn output_that_the_store_cannot_take_delays_no_outcome_and_is_marked() {
         "create trigger refuse before insert on logs when new.job = {prints} \
          and length(new.bytes) > 0 begin select raise(abort, 'refused'); end"
     ));
-    until("its output is refused", || machine.log().contains("output is left out"));
+    until("its output is refused", || machine.log().contains("output is dropped"));
     for _ in 0..5 {
         let other = machine.orx(["run", "--", "echo", "other"]);
         assert_eq!((other.code, other.out.as_str()), (0, "other\n"), "{}", machine.log());

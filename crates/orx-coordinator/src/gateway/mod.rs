@@ -1,4 +1,4 @@
-//! Hears workers: their registrations and heartbeats, in which every lost message heals.
+//! Answers registrations and heartbeats of workers. Heartbeats heal every lost message.
 
 pub mod plan;
 pub mod run;

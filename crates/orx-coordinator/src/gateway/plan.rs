@@ -1,4 +1,5 @@
-//! What is known of the workers that are heard here, and what their heartbeats are answered. No I/O.
+//! Decides the answers to heartbeats, without I/O. [`WorkerTable`] holds the workers that send theirs to
+//! this node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,37 +14,39 @@ use orx_store::{Live, WorkerReport};
 
 use crate::{Now, Settings};
 
+/// A worker, as its newest heartbeat reported it.
 #[derive(Debug)]
 struct WorkerEntry {
     registration: WorkerRegistration,
     state: WorkerState,
     capacity: u32,
-    /// Of the newest heartbeat; an older one that comes late is passed over.
+    /// Number of its newest heartbeat. An older one that comes late is ignored.
     heartbeat: u64,
-    /// When it was last heard, on the monotonic clock.
+    /// When its last heartbeat came, on the monotonic clock.
     seen: Duration,
-    /// Since when its live attempts are known here, on that clock.
+    /// Its live attempts, and since when this node knows of each, on that clock.
     known: BTreeMap<ExecutionId, Duration>,
 }
 
-/// What a heartbeat leads to.
+/// What follows from a heartbeat.
 #[derive(Debug, Default, PartialEq)]
 pub struct Reconciled {
+    /// The answer to it.
     pub answer: HeartbeatAnswer,
-    /// Outcomes the worker may forget.
-    pub forget: Vec<ExecutionId>,
+    /// Outcomes to acknowledge.
+    pub acknowledge: Vec<ExecutionId>,
 }
 
-/// What a heartbeat says of its worker that was not known.
+/// What a heartbeat changed in [`WorkerTable`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct News {
-    /// Whoever leads should know.
+pub struct WorkerChange {
+    /// The leader has to know: the worker takes more or fewer jobs now.
     pub for_leader: bool,
-    /// The state that it was in before, where that is another now.
+    /// The state before, if the state changed.
     pub moved_from: Option<WorkerState>,
 }
 
-/// The workers that are heard here.
+/// The workers that send their heartbeats to this node.
 #[derive(Debug)]
 pub struct WorkerTable {
     settings: Settings,
@@ -51,12 +54,13 @@ pub struct WorkerTable {
 }
 
 impl WorkerTable {
+    /// An empty table.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { settings, entries: BTreeMap::new() }
     }
 
-    /// What is kept of a worker that registers.
+    /// The row of a worker that registers.
     #[must_use]
     pub fn first_report(&self, registration: &WorkerRegistration) -> WorkerReport {
         WorkerReport {
@@ -70,7 +74,7 @@ impl WorkerTable {
         }
     }
 
-    /// What is kept of a heartbeat. `None`: its worker has not registered here.
+    /// The row of a worker after a heartbeat. `None`: the worker has not registered at this node.
     #[must_use]
     pub fn report(&self, heartbeat: &WorkerHeartbeat) -> Option<WorkerReport> {
         let entry = self.entries.get(&heartbeat.incarnation)?;
@@ -85,6 +89,7 @@ impl WorkerTable {
         })
     }
 
+    /// Adds a worker, or registers it anew; returns the answer to its registration.
     pub fn register(
         &mut self,
         registration: WorkerRegistration,
@@ -104,14 +109,14 @@ impl WorkerTable {
         self.answer(order, now)
     }
 
-    /// Takes in what a worker says of itself.
-    pub fn heard(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> News {
+    /// Takes over the state and capacity that a heartbeat reports.
+    pub fn update(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> WorkerChange {
         let Some(entry) = self.entries.get_mut(&heartbeat.incarnation) else {
-            return News::default();
+            return WorkerChange::default();
         };
         entry.seen = now.mono;
         if heartbeat.seq <= entry.heartbeat {
-            return News::default();
+            return WorkerChange::default();
         }
         let moved_from = (entry.state != heartbeat.state).then_some(entry.state);
         let first = entry.heartbeat == 0;
@@ -119,10 +124,10 @@ impl WorkerTable {
         entry.heartbeat = heartbeat.seq;
         entry.capacity = heartbeat.capacity;
         entry.state = heartbeat.state;
-        News { for_leader, moved_from }
+        WorkerChange { for_leader, moved_from }
     }
 
-    /// A worker that is heard here, and its state.
+    /// A worker of this table, and its state.
     #[must_use]
     pub fn state_of(&self, worker: Incarnation) -> Option<(WorkerRef, WorkerState)> {
         let entry = self.entries.get(&worker)?;
@@ -130,15 +135,15 @@ impl WorkerTable {
         Some((WorkerRef { incarnation: worker, name }, entry.state))
     }
 
-    /// Reconciliation: this is where every lost message heals. `live` is what the store holds for the
-    /// worker, read after the heartbeat came; `order` is what the store says is wanted of it; `given`
-    /// is when this node gave attempts out, where it did.
+    /// Reconciles a worker with the store, which heals every lost message. `live`: its live attempts, read
+    /// from the store after the heartbeat came. `order`: what a person ordered. `claimed`: when this node
+    /// claimed or first read attempts, if it leads.
     pub fn heartbeat(
         &mut self,
         heartbeat: &WorkerHeartbeat,
         live: &[Live],
         order: Option<WorkerDirective>,
-        given: &BTreeMap<ExecutionId, Duration>,
+        claimed: &BTreeMap<ExecutionId, Duration>,
         now: Now,
     ) -> Reconciled {
         let mut answer = self.answer(order, now);
@@ -146,19 +151,19 @@ impl WorkerTable {
         let held: BTreeMap<ExecutionId, &Live> =
             live.iter().map(|attempt| (attempt.execution, attempt)).collect();
         let Some(entry) = self.entries.get_mut(&heartbeat.incarnation) else {
-            // It was given up while it was heard.
+            // It was lost meanwhile.
             return Reconciled {
                 answer: HeartbeatAnswer { register: true, ..answer },
-                forget: Vec::new(),
+                acknowledge: Vec::new(),
             };
         };
         entry.known.retain(|execution, _| held.contains_key(execution));
         for execution in held.keys() {
-            let since = given.get(execution).copied().unwrap_or(now.mono);
+            let since = claimed.get(execution).copied().unwrap_or(now.mono);
             entry.known.entry(*execution).or_insert(since);
         }
         if answer.fenced {
-            return Reconciled { answer, forget: Vec::new() };
+            return Reconciled { answer, acknowledge: Vec::new() };
         }
         for running in &heartbeat.running {
             match held.get(&running.execution) {
@@ -167,47 +172,48 @@ impl WorkerTable {
                 Some(_) => {}
             }
         }
-        let mut forget = Vec::new();
+        let mut acknowledge = Vec::new();
         for ended in &heartbeat.unacknowledged {
             match held.get(&ended.execution) {
                 Some(_) => answer.resend.push(ended.execution),
-                None => forget.push(ended.execution),
+                None => acknowledge.push(ended.execution),
             }
         }
-        let told: BTreeSet<ExecutionId> = heartbeat
+        let reported: BTreeSet<ExecutionId> = heartbeat
             .running
             .iter()
             .chain(&heartbeat.unacknowledged)
-            .map(|told| told.execution)
+            .map(|one| one.execution)
             .collect();
-        // Not heard of, or its start is not: that may be lost while the attempt goes on for hours.
-        let in_doubt = |attempt: &&Live| {
-            attempt.status == JobStatus::Dispatched || !told.contains(&attempt.execution)
+        // The worker did not report it, or the store has no start of it: a start can be lost while the
+        // attempt runs for hours.
+        let unreported = |attempt: &&Live| {
+            attempt.status == JobStatus::Dispatched || !reported.contains(&attempt.execution)
         };
-        for attempt in live.iter().filter(in_doubt) {
-            // Perhaps this heartbeat was written before the dispatch arrived. Only the worker's own
-            // word that it does not have it gives the job to another.
+        for attempt in live.iter().filter(unreported) {
+            // The heartbeat may have been written before the dispatch arrived. The job goes to another
+            // worker only once this one answers that it does not have it.
             let since = entry.known.get(&attempt.execution).copied().unwrap_or(now.mono);
             if now.mono.saturating_sub(since) >= ask_after {
                 let asked = ExecutionRef { job: attempt.job, execution: attempt.execution };
                 answer.asked.push(asked);
             }
         }
-        Reconciled { answer, forget }
+        Reconciled { answer, acknowledge }
     }
 
-    /// The worker is gone, or was given up.
+    /// The worker stopped or was lost.
     pub fn remove(&mut self, worker: Incarnation) {
         self.entries.remove(&worker);
     }
 
-    /// Forgets workers that went elsewhere, or died.
-    pub fn forget_silent(&mut self, now: Now) {
+    /// Removes workers that send their heartbeats to another node now, or died.
+    pub fn remove_silent(&mut self, now: Now) {
         let lease = self.settings.lease;
         self.entries.retain(|_, entry| now.mono.saturating_sub(entry.seen) <= lease * 2);
     }
 
-    /// What is answered to whom nothing else is known of.
+    /// An answer that holds nothing but the order, and the times of the coordinator.
     #[must_use]
     pub fn answer(&self, order: Option<WorkerDirective>, now: Now) -> HeartbeatAnswer {
         HeartbeatAnswer {
@@ -222,9 +228,9 @@ impl WorkerTable {
     }
 }
 
-/// The attempt of a worker that ended in good order without it.
+/// The outcome of an attempt that a worker had when it stopped in good order.
 #[must_use]
-pub fn returned(attempt: &Live, now: Timestamp) -> Outcome {
+pub fn interrupted(attempt: &Live, now: Timestamp) -> Outcome {
     Outcome {
         job: attempt.job,
         execution: attempt.execution,
@@ -300,9 +306,9 @@ mod tests {
         live: JobStatus,
         now: Now,
     ) -> usize {
-        worker_table.heard(beat, now);
-        let given = BTreeMap::new();
-        worker_table.heartbeat(beat, &[attempt(live)], None, &given, now).answer.asked.len()
+        worker_table.update(beat, now);
+        let claimed = BTreeMap::new();
+        worker_table.heartbeat(beat, &[attempt(live)], None, &claimed, now).answer.asked.len()
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Answers workers. What many say at once is one write and one read; a call whose caller is gone is
-//! dropped.
+//! Answers registrations and heartbeats. Calls that come together share one write and one read of the
+//! store; a call whose caller is gone is dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,42 +20,44 @@ use super::plan;
 use crate::health::is_the_end;
 use crate::{Context, Now};
 
-/// Calls of workers that wait, and that are answered together.
+/// Calls that wait at most, and that are answered together.
 const CALLS: usize = 256;
-/// The entries of workers that went elsewhere are looked for so often.
-const FORGET_EVERY: Duration = Duration::from_secs(10);
+/// How often workers that went to another node are removed from the table.
+const REMOVE_EVERY: Duration = Duration::from_secs(10);
 
 type Answered = Result<HeartbeatAnswer, GatewayError>;
 
-/// What a worker says, and where it awaits the answer.
+/// A call of a worker, and where it awaits the answer.
 pub struct Call {
-    said: WorkerCall,
-    /// The hash of the secret that was shown. `None`: by a worker that lives and dies with this
-    /// process.
+    request: WorkerCall,
+    /// The hash of the secret that the caller showed. `None`: the worker runs in this process.
     secret: Option<SecretHash>,
     reply: oneshot::Sender<Answered>,
 }
 
-/// What workers say.
+/// What a worker calls for.
 #[derive(Debug)]
 pub enum WorkerCall {
+    /// It registers.
     Registration(WorkerRegistration),
+    /// It sends a heartbeat.
     Heartbeat(WorkerHeartbeat),
 }
 
 impl Call {
+    /// A call, and the receiver of its answer.
     #[must_use]
     pub fn new(
-        said: WorkerCall,
+        request: WorkerCall,
         secret: Option<SecretHash>,
     ) -> (Self, oneshot::Receiver<Result<HeartbeatAnswer, GatewayError>>) {
         let (reply, answered) = oneshot::channel();
-        (Self { said, secret, reply }, answered)
+        (Self { request, secret, reply }, answered)
     }
 }
 
 impl WorkerCall {
-    fn by(&self) -> Incarnation {
+    fn worker(&self) -> Incarnation {
         match self {
             Self::Registration(registration) => registration.incarnation,
             Self::Heartbeat(heartbeat) => heartbeat.incarnation,
@@ -63,7 +65,7 @@ impl WorkerCall {
     }
 }
 
-/// Where workers call. Cheap to clone.
+/// The queue of calls. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Calls(mpsc::Sender<Call>);
 
@@ -73,9 +75,9 @@ impl Calls {
         (Self(calls), called)
     }
 
-    async fn call(&self, said: WorkerCall, secret: Option<SecretHash>) -> Answered {
+    async fn call(&self, request: WorkerCall, secret: Option<SecretHash>) -> Answered {
         let ended = || GatewayError::Unreachable("the coordinator has ended".to_owned());
-        let (call, answered) = Call::new(said, secret);
+        let (call, answered) = Call::new(request, secret);
         self.0.send(call).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
@@ -92,7 +94,7 @@ impl GatewayServer for Calls {
     }
 }
 
-/// For workers that live and die with this process.
+/// The gateway of workers that run in this process.
 pub(crate) struct Hosting(pub(crate) Calls);
 
 #[async_trait]
@@ -106,7 +108,7 @@ impl Gateway for Hosting {
     }
 }
 
-/// Answers the calls.
+/// The task that answers the calls.
 pub struct Answering {
     context: Arc<Context>,
     peers: PeerNodes,
@@ -114,16 +116,17 @@ pub struct Answering {
 }
 
 impl Answering {
+    /// `peers` holds the address of the leader, for the answers of a follower.
     #[must_use]
     pub fn new(context: Arc<Context>, peers: PeerNodes, rng: StdRng) -> Self {
         Self { context, peers, rng }
     }
 
     /// # Errors
-    /// The store is of no use any more.
+    /// The store can be used no longer.
     pub(crate) async fn run(mut self, mut called: mpsc::Receiver<Call>) -> Result<(), StoreError> {
-        let mut forget = tokio::time::interval(FORGET_EVERY);
-        forget.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut remove = tokio::time::interval(REMOVE_EVERY);
+        remove.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut calls = Vec::with_capacity(CALLS);
         loop {
             tokio::select! {
@@ -134,29 +137,29 @@ impl Answering {
                     }
                     self.answer_all(std::mem::take(&mut calls)).await?;
                 }
-                _ = forget.tick() => {
+                _ = remove.tick() => {
                     let now = self.context.now();
-                    self.context.worker_table().forget_silent(now);
+                    self.context.worker_table().remove_silent(now);
                 }
             }
         }
     }
 
-    /// In one write and one read. Two calls of one worker are answered one after the other.
+    /// Answers calls with one write and one read. Two calls of one worker are answered one after the other.
     ///
     /// # Errors
-    /// The store is of no use any more.
+    /// The store can be used no longer.
     pub async fn answer_all(&mut self, calls: Vec<Call>) -> Result<(), StoreError> {
         let mut rest = calls;
         while !rest.is_empty() {
             let (mut batch, mut later): (Vec<Call>, Vec<Call>) = (Vec::new(), Vec::new());
             let mut workers = BTreeSet::new();
             for call in rest {
-                // Nobody waits for the answer any more: a newer heartbeat is on its way.
+                // The caller is gone, and sends a newer heartbeat.
                 if call.reply.is_closed() {
                     continue;
                 }
-                match workers.insert(call.said.by()) {
+                match workers.insert(call.request.worker()) {
                     true => batch.push(call),
                     false => later.push(call),
                 }
@@ -177,7 +180,7 @@ impl Answering {
                     known.push(call);
                 }
                 None => {
-                    // Its outcomes and attempts are looked at once it has registered.
+                    // Its outcomes and attempts are reconciled once it has registered.
                     let answer = self.context.worker_table().answer(None, now);
                     let answer = HeartbeatAnswer { register: true, ..answer };
                     self.reply(call.reply, Ok(answer));
@@ -187,11 +190,11 @@ impl Answering {
         if known.is_empty() {
             return Ok(());
         }
-        // Stored before the first dispatch, so that after a crash it is known whose the attempts
-        // were; and before anything that a heartbeat says is believed.
-        let kept = self.keep(reports, now).await;
-        let beats = known.iter().filter(|call| matches!(call.said, WorkerCall::Heartbeat(_)));
-        let workers: Vec<Incarnation> = beats.map(|call| call.said.by()).collect();
+        // Rows are written before the first dispatch, so that the owner of each attempt is known after a
+        // crash, and before a heartbeat is reconciled, so that its secret is checked.
+        let puts = self.put(reports, now).await;
+        let beats = known.iter().filter(|call| matches!(call.request, WorkerCall::Heartbeat(_)));
+        let workers: Vec<Incarnation> = beats.map(|call| call.request.worker()).collect();
         let live = match workers.is_empty() {
             true => Ok(Vec::new()),
             false => self.context.store.live_attempts_of(workers).await,
@@ -205,16 +208,16 @@ impl Answering {
             by_worker.entry(attempt.worker).or_default().push(attempt);
         }
         let mut end = None;
-        for (call, kept) in known.into_iter().zip(kept) {
-            let answer = match kept {
+        for (call, put) in known.into_iter().zip(puts) {
+            let answer = match put {
                 Ok(WorkerPut::Kept(order)) => {
-                    let live = by_worker.remove(&call.said.by()).unwrap_or_default();
-                    self.answer(&call.said, order, &live, now).await
+                    let live = by_worker.remove(&call.request.worker()).unwrap_or_default();
+                    self.answer(&call.request, order, &live, now).await
                 }
                 // Another node removed its row. It has to register again, if it still runs.
                 Ok(WorkerPut::Unregistered) => {
                     let mut worker_table = self.context.worker_table();
-                    worker_table.remove(call.said.by());
+                    worker_table.remove(call.request.worker());
                     let answer = worker_table.answer(None, now);
                     Ok(HeartbeatAnswer { register: true, ..answer })
                 }
@@ -237,10 +240,10 @@ impl Answering {
         end.map_or(Ok(()), Err)
     }
 
-    /// What is kept of a call. `None`: by a worker that has to register first.
+    /// The row that a call writes. `None`: the worker has to register first.
     fn report(&self, call: &Call) -> Option<WorkerReport> {
         let worker_table = self.context.worker_table();
-        let report = match &call.said {
+        let report = match &call.request {
             WorkerCall::Registration(registration) => worker_table.first_report(registration),
             WorkerCall::Heartbeat(heartbeat) => worker_table.report(heartbeat)?,
         };
@@ -249,16 +252,16 @@ impl Answering {
         Some(WorkerReport { hosted_by, node: Some(node), ..report })
     }
 
-    /// Answers for each. Where the store does not take them together, each is tried alone.
-    async fn keep(
+    /// Writes rows of workers, each alone if the store does not take them together.
+    async fn put(
         &self,
         reports: Vec<(SecretHash, WorkerReport)>,
         now: Now,
     ) -> Vec<Result<WorkerPut, StoreError>> {
         let count = reports.len();
-        let kept = self.context.store.put_workers(reports.clone(), now.wall).await;
-        match kept {
-            Ok(kept) if kept.len() == count => return kept.into_iter().map(Ok).collect(),
+        let puts = self.context.store.put_workers(reports.clone(), now.wall).await;
+        match puts {
+            Ok(puts) if puts.len() == count => return puts.into_iter().map(Ok).collect(),
             Ok(_) => return (0..count).map(|_| Err(StoreError::Unknown)).collect(),
             Err(StoreError::Backend { .. }) if count > 1 => {}
             Err(error) => {
@@ -269,8 +272,8 @@ impl Answering {
         }
         let mut all = Vec::with_capacity(count);
         for report in reports {
-            let kept = self.context.store.put_workers(vec![report], now.wall).await;
-            all.push(kept.and_then(|kept| kept.first().copied().ok_or(StoreError::Unknown)));
+            let put = self.context.store.put_workers(vec![report], now.wall).await;
+            all.push(put.and_then(|put| put.first().copied().ok_or(StoreError::Unknown)));
         }
         all
     }
@@ -285,17 +288,17 @@ impl Answering {
 
     async fn answer(
         &mut self,
-        said: &WorkerCall,
+        request: &WorkerCall,
         order: Option<orx_model::message::WorkerDirective>,
         live: &[Live],
         now: Now,
     ) -> Result<HeartbeatAnswer, StoreError> {
         let context = Arc::clone(&self.context);
-        let heartbeat = match said {
+        let heartbeat = match request {
             WorkerCall::Registration(registration) => {
                 let answer = context.worker_table().register(registration.clone(), order, now);
                 context.slots().worker_registered(registration.clone(), order, now);
-                self.tell_leader();
+                self.wake_leader();
                 let name = Some(registration.name.clone());
                 let worker = WorkerRef { incarnation: registration.incarnation, name };
                 self.moved(worker, None, Some(WorkerState::Running), now);
@@ -305,36 +308,36 @@ impl Answering {
         };
         let worker = heartbeat.incarnation;
         if heartbeat.state == WorkerState::Stopped {
-            // It ended in good order. What was on its way to it never starts there.
-            let told = live.iter().map(|attempt| (worker, plan::returned(attempt, now.wall)));
-            let told: Vec<_> = told.collect();
-            context.record(&told, None, &mut self.rng, now).await?;
+            // It stopped in good order. A dispatch that is still on its way never starts there.
+            let interrupted = |attempt| (worker, plan::interrupted(attempt, now.wall));
+            let outcomes: Vec<_> = live.iter().map(interrupted).collect();
+            context.record(&outcomes, None, &mut self.rng, now).await?;
             context.store.remove_workers(vec![worker], WorkerRemoval::Stopped).await?;
             let was = context.worker_table().state_of(worker);
             context.worker_table().remove(worker);
             context.slots().remove(worker);
-            self.tell_leader();
+            self.wake_leader();
             if let Some((worker, state)) = was {
                 self.moved(worker, Some(state), None, now);
             }
             return Ok(context.worker_table().answer(None, now));
         }
-        let given: BTreeMap<ExecutionId, Duration> = context.slots().attempts_of(worker);
-        let (news, of, reconciled) = {
+        let claimed: BTreeMap<ExecutionId, Duration> = context.slots().attempts_of(worker);
+        let (change, of, reconciled) = {
             let mut worker_table = context.worker_table();
-            let news = worker_table.heard(heartbeat, now);
-            let of = news.moved_from.and_then(|_| worker_table.state_of(worker));
-            (news, of, worker_table.heartbeat(heartbeat, live, order, &given, now))
+            let change = worker_table.update(heartbeat, now);
+            let of = change.moved_from.and_then(|_| worker_table.state_of(worker));
+            (change, of, worker_table.heartbeat(heartbeat, live, order, &claimed, now))
         };
         context.slots().worker_reported(heartbeat, order, now);
-        if news.for_leader {
-            self.tell_leader();
+        if change.for_leader {
+            self.wake_leader();
         }
         if let Some((of, state)) = of {
-            self.moved(of, news.moved_from, Some(state), now);
+            self.moved(of, change.moved_from, Some(state), now);
         }
-        if !reconciled.forget.is_empty() {
-            let ack = Message::JobResultAck { executions: reconciled.forget };
+        if !reconciled.acknowledge.is_empty() {
+            let ack = Message::JobResultAck { executions: reconciled.acknowledge };
             context.post.send([(worker, ack)], now.wall);
         }
         Ok(reconciled.answer)
@@ -351,8 +354,8 @@ impl Answering {
         self.context.publish([moved], now);
     }
 
-    /// What is known of a worker changed.
-    fn tell_leader(&self) {
+    /// Wakes the dispatcher of the leader: a worker changed.
+    fn wake_leader(&self) {
         if self.context.term().is_some() {
             self.context.wakes.dispatcher.notify_one();
         } else {
@@ -367,7 +370,7 @@ impl Answering {
             }
             answer
         });
-        // Whoever asked may be gone: then nobody hears the answer, and that is all.
+        // The caller may be gone.
         let _ = reply.send(answer);
     }
 }

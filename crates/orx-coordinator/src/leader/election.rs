@@ -1,9 +1,8 @@
-//! Who leads: when to ask the store for the lease, and how long to believe its answer. No I/O.
+//! Decides when to ask the store for the lease, and how long to trust its answer, without I/O.
 //!
-//! The lease is the store's, by the store's clock. What is decided here is only for how long a node
-//! goes on without asking: to the end of the lease less a margin, counted on its own monotonic clock
-//! from when it *asked*, so that a slow answer buys no time. A node that is stopped for longer than
-//! that finds out before it does anything; and should it not, its term is refused by the store.
+//! The lease is kept by the store, on the store's clock. A node trusts it until its end less a margin,
+//! counted on its own monotonic clock from when it *asked*, so a slow answer buys no time. A node that was
+//! suspended for longer notices before it acts, and the store refuses the writes of an old term.
 
 use std::time::Duration;
 
@@ -12,26 +11,27 @@ use orx_store::{Lead, LeadRequest, Term};
 
 use crate::Settings;
 
-/// After a question that was not answered.
+/// Pause after a request without an answer.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// A follower asks at least this often, in case that the leader's end was not told.
+/// A follower asks at least this often: the notification of a leader's end may be lost.
 const FOLLOW: Duration = Duration::from_secs(5);
-/// Later than the end of another's lease, so that the question finds it over.
+/// A follower asks this long after the end of the leader's lease, so that the store finds it expired.
 const AFTER_END: Duration = Duration::from_millis(50);
 
+/// What this node knows of the lease.
 #[derive(Debug)]
 pub struct Election {
     node: Incarnation,
     settings: Settings,
-    standing: LeaderState,
+    role: Role,
     /// When to ask next, on the monotonic clock.
     ask_at: Duration,
-    /// The highest epoch heard of.
-    heard: u64,
+    /// The highest known epoch.
+    highest_epoch: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LeaderState {
+enum Role {
     Following { leader: Option<Term> },
     Leading { term: Term, until: Duration },
 }
@@ -39,17 +39,20 @@ enum LeaderState {
 /// What an answer changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// A new term begins: all that leading rests on is to be read anew.
+    /// This node leads in a new term, and has to read workers and attempts first.
     Won(Term),
+    /// This node leads no longer.
     Lost,
+    /// Nothing.
     Same,
 }
 
 impl Election {
+    /// A follower that asks at once.
     #[must_use]
     pub fn new(node: Incarnation, settings: Settings) -> Self {
-        let standing = LeaderState::Following { leader: None };
-        Self { node, settings, standing, ask_at: Duration::ZERO, heard: 0 }
+        let role = Role::Following { leader: None };
+        Self { node, settings, role, ask_at: Duration::ZERO, highest_epoch: 0 }
     }
 
     /// When to ask the store, on the monotonic clock.
@@ -58,80 +61,82 @@ impl Election {
         self.ask_at
     }
 
-    /// Something was heard that may change who leads.
+    /// The leader may have changed: asks at once.
     pub fn ask_now(&mut self, now: Duration) {
         self.ask_at = self.ask_at.min(now);
     }
 
+    /// The request for the lease.
     #[must_use]
     pub fn request(&self) -> LeadRequest {
-        LeadRequest { node: self.node, ttl: self.settings.leader_lease, above: self.heard }
+        LeadRequest { node: self.node, ttl: self.settings.leader_lease, above: self.highest_epoch }
     }
 
-    /// The term, while it may be trusted.
+    /// The term in which this node leads, while it may trust that.
     #[must_use]
     pub fn leads(&self, now: Duration) -> Option<Term> {
-        match self.standing {
-            LeaderState::Leading { term, until } if now < until => Some(term),
-            LeaderState::Leading { .. } | LeaderState::Following { .. } => None,
+        match self.role {
+            Role::Leading { term, until } if now < until => Some(term),
+            Role::Leading { .. } | Role::Following { .. } => None,
         }
     }
 
-    /// For how long the own term may be trusted without asking, on the monotonic clock.
+    /// Until when the own term may be trusted, on the monotonic clock.
     #[must_use]
     pub fn trusted_until(&self) -> Option<Duration> {
-        match self.standing {
-            LeaderState::Leading { until, .. } => Some(until),
-            LeaderState::Following { .. } => None,
+        match self.role {
+            Role::Leading { until, .. } => Some(until),
+            Role::Following { .. } => None,
         }
     }
 
-    /// Who leads, as far as is known here.
+    /// The term of the leader, as far as this node knows.
     #[must_use]
     pub fn leader(&self, now: Duration) -> Option<Term> {
-        match self.standing {
-            LeaderState::Leading { .. } => self.leads(now),
-            LeaderState::Following { leader } => leader,
+        match self.role {
+            Role::Leading { .. } => self.leads(now),
+            Role::Following { leader } => leader,
         }
     }
 
+    /// Takes over the answer to a request that was sent at `asked_at`.
     pub fn answered(&mut self, asked_at: Duration, now: Duration, answer: Lead) -> Turn {
-        let before = self.standing;
+        let before = self.role;
         match answer {
             Lead::Leading(term) => {
-                self.heard = self.heard.max(term.epoch);
+                self.highest_epoch = self.highest_epoch.max(term.epoch);
                 let until = asked_at
                     + self.settings.leader_lease.saturating_sub(self.settings.leader_margin);
-                self.standing = LeaderState::Leading { term, until };
+                self.role = Role::Leading { term, until };
                 self.ask_at = asked_at + self.settings.leader_renew;
                 match before {
-                    // Whose trust had ended follows since, though the store still has its lease.
-                    LeaderState::Leading { term: same, until } if same == term && now < until => {
+                    // A node whose trust ended has followed since, though the store kept its lease.
+                    Role::Leading { term: same, until } if same == term && now < until => {
                         Turn::Same
                     }
-                    LeaderState::Leading { .. } | LeaderState::Following { .. } => Turn::Won(term),
+                    Role::Leading { .. } | Role::Following { .. } => Turn::Won(term),
                 }
             }
             Lead::Following { leader, left } => {
-                self.heard = self.heard.max(leader.epoch);
-                self.standing = LeaderState::Following { leader: Some(leader) };
+                self.highest_epoch = self.highest_epoch.max(leader.epoch);
+                self.role = Role::Following { leader: Some(leader) };
                 self.ask_at = now + (left + AFTER_END).min(FOLLOW);
                 match before {
-                    LeaderState::Leading { .. } => Turn::Lost,
-                    LeaderState::Following { .. } => Turn::Same,
+                    Role::Leading { .. } => Turn::Lost,
+                    Role::Following { .. } => Turn::Same,
                 }
             }
         }
     }
 
-    /// The store did not answer: what was known holds for as long as it holds.
+    /// The store did not answer. A trusted term stays trusted until its time.
     pub fn unanswered(&mut self, now: Duration) {
         self.ask_at = now + ASK_AGAIN;
     }
 
     /// The store refused a write of this term, or the node gave it back.
     pub fn over(&mut self, now: Duration) {
-        self.standing = LeaderState::Following { leader: None };
+        self.role = Role::Following { leader: None };
         self.ask_at = now + ASK_AGAIN;
     }
 }

@@ -1,5 +1,4 @@
-//! Forgets what is old: jobs, their logs, ledgers, keys, tokens and nodes, a little at a time and never
-//! in another's way.
+//! Deletes old jobs, logs, ledger rows, keys, tokens and nodes, in small transactions with pauses between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +9,19 @@ use tokio_util::sync::CancellationToken;
 use crate::Context;
 use crate::leader::{is_over, pause};
 
-/// Jobs, or rows of ledgers, forgotten in one transaction.
+/// Jobs, or rows of ledgers, deleted in one transaction.
 const PRUNE_MOST: u32 = 500;
-/// Chunks of logs forgotten in one transaction.
+/// Chunks of logs deleted in one transaction.
 const PRUNE_CHUNKS: u32 = 1_000;
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
-/// Between two transactions, where there is more: the store is for others first.
+/// Pause between two transactions, in which other calls reach the store.
 const PAUSE: Duration = Duration::from_millis(5);
-/// A token that ended is shown so long.
+/// A token that expired or was revoked is shown for this long.
 const TOKEN_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// A node that was silent for so many heartbeats is forgotten.
+/// The row of a node that missed this many heartbeats is deleted.
 const NODE_BEATS: u32 = 60;
 
-/// Runs while its term does.
+/// Runs as long as its term.
 pub struct Janitor {
     context: Arc<Context>,
     term: Term,
@@ -34,26 +33,26 @@ impl Janitor {
         Self { context, term }
     }
 
-    /// Until the term is over.
+    /// Runs until the term is over.
     ///
     /// # Errors
-    /// The store refuses the term, or is of no use any more.
+    /// The store refuses the term, or can be used no longer.
     pub async fn run(self, over: CancellationToken) -> Result<()> {
         while !over.is_cancelled() {
             pause(&over, PRUNE_EVERY).await;
-            self.forget(&over).await?;
+            self.delete_old(&over).await?;
         }
         Ok(())
     }
 
-    async fn forget(&self, over: &CancellationToken) -> Result<()> {
+    async fn delete_old(&self, over: &CancellationToken) -> Result<()> {
         while !over.is_cancelled() {
             match self.prune().await {
                 Ok(true) => pause(over, PAUSE).await,
                 Ok(false) => break,
                 Err(error) if is_over(&error) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "could not forget old jobs");
+                    tracing::warn!(%error, "could not delete old jobs");
                     break;
                 }
             }
@@ -64,24 +63,24 @@ impl Janitor {
         match self.forget_nodes_and_tokens().await {
             Err(error) if is_over(&error) => Err(error),
             Err(error) => {
-                tracing::debug!(%error, "could not forget old nodes and tokens");
+                tracing::debug!(%error, "could not delete old nodes and tokens");
                 Ok(())
             }
             Ok(()) => Ok(()),
         }
     }
 
-    /// Forgets a few old jobs, rows of ledgers and keys; answers whether there may be more. Nothing
-    /// while the clock may be wrong: what is forgotten does not come back with the right time.
+    /// Deletes some old jobs, ledger rows and keys, and returns whether there may be more. Deletes nothing
+    /// while the clock may be wrong.
     ///
     /// # Errors
-    /// Not all of it was done.
+    /// Some of it was not deleted.
     pub async fn prune(&self) -> Result<bool> {
         let (now, settings) = (self.context.now(), &self.context.settings);
         if self.context.lead.term(now.mono) != Some(self.term) {
             return Err(StoreError::Deposed);
         }
-        if !self.context.may_forget(now) {
+        if !self.context.may_delete_by_age(now) {
             return Ok(false);
         }
         let ago = |age: Duration| now.wall.saturating_sub(age);
@@ -98,13 +97,13 @@ impl Janitor {
         Ok(pruned.more || rows.max(keys) >= u64::from(PRUNE_MOST))
     }
 
-    /// Those that have been silent, or have ended, for long.
+    /// Deletes tokens that expired, and nodes that fell silent, long ago.
     ///
     /// # Errors
-    /// Not all of it was done.
+    /// Some of it was not deleted.
     pub async fn forget_nodes_and_tokens(&self) -> Result<()> {
         let (now, store) = (self.context.now(), &self.context.store);
-        if self.context.may_forget(now) {
+        if self.context.may_delete_by_age(now) {
             store.forget_tokens(now.wall.saturating_sub(TOKEN_KEPT)).await?;
         }
         let old = self.context.settings.node_heartbeat * NODE_BEATS;

@@ -1,4 +1,5 @@
-//! Who leads, and what only a leader does: give out, make due, give up, forget.
+//! Election, and the duties that only a leader has: claiming jobs, firing schedules, watching leases and
+//! timeouts, deleting old data.
 
 pub mod dispatcher;
 pub mod election;
@@ -14,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::is_the_end;
 
-/// The term is over, or the store is of no use any more: nothing is to be tried again.
+/// The term is over, or the store can be used no longer: a retry cannot succeed.
 fn is_over(error: &StoreError) -> bool {
     is_the_end(error) || matches!(error, StoreError::Deposed)
 }
 
-/// For so long, or until the term is over.
+/// Waits for `wait`, or until the term is over.
 async fn pause(over: &CancellationToken, wait: Duration) {
     tokio::select! {
         biased;

@@ -1,4 +1,4 @@
-//! Asks for the lease and renews it, on a timer of its own, and runs what a term is for while it holds.
+//! Asks for the lease and renews it, on a timer of its own, and runs the duties of the leader while it holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,19 +18,19 @@ use super::scheduler::run::Scheduler;
 use crate::health::is_the_end;
 use crate::{Context, Now};
 
-/// What a duty does when its term ends is bounded by this.
+/// At the end of a term, time for the duties to finish what is under way.
 const LAST_PASS: Duration = Duration::from_secs(2);
 
-/// One that leads, or would.
+/// The election of this node, and its duties while it leads.
 pub(crate) struct Leader {
     context: Arc<Context>,
     election: Election,
     rng: StdRng,
-    /// The term that its duties run for.
+    /// The term of the duties that run.
     term: Option<Term>,
-    /// What runs for the term; ends with it.
+    /// Tasks that run for the term, and end with it.
     duties: JoinSet<Result<()>>,
-    /// Ends the duties when they have nothing under way.
+    /// Asks the duties to end after what is under way.
     over: CancellationToken,
 }
 
@@ -49,8 +49,8 @@ impl Leader {
         Self { context, election, rng, term: None, duties, over }
     }
 
-    /// Of a store that no other process can have: leads before anything else, and gives back what the
-    /// server before had.
+    /// For a store that no other process can open: leads before any service starts, and ends the attempts of
+    /// workers that ran in the server before.
     ///
     /// # Errors
     /// The store cannot be used.
@@ -63,10 +63,10 @@ impl Leader {
         Ok(())
     }
 
-    /// Until an error after which nothing can go on; dropped, its duties end.
+    /// Runs until an error that ends the coordinator. When dropped, its duties end.
     ///
     /// # Errors
-    /// The store is of no use any more.
+    /// The store can be used no longer.
     pub(crate) async fn run(&mut self) -> Result<()> {
         loop {
             match self.next().await {
@@ -79,7 +79,7 @@ impl Leader {
                 Event::Duty(Err(error)) if is_the_end(&error) => return Err(error),
                 Event::Duty(ended) => {
                     let now = self.context.now().mono;
-                    // A lease that ran out while its holder slept is asked for again at once.
+                    // A lease that ran out while this process was suspended is asked for again at once.
                     if self.election.leads(now).is_some() {
                         match ended {
                             Err(StoreError::Deposed) => {
@@ -134,7 +134,7 @@ impl Leader {
             Ok(()) => Ok(()),
             Err(error) if is_the_end(&error) => Err(error),
             Err(error) => {
-                // What fails here is tried again with the next answer, as one who has not won.
+                // The next answer tries again.
                 tracing::warn!(%error, "could not begin to lead");
                 self.context.health.failed(&error, self.context.now());
                 self.election.over(self.context.now().mono);
@@ -144,7 +144,7 @@ impl Leader {
         }
     }
 
-    /// Asks the store who leads. Answers a term that begins.
+    /// Asks the store for the lease. Returns a term that begins.
     async fn ask(&mut self) -> Result<Option<Term>> {
         let asked: Now = self.context.now();
         let store = Arc::clone(&self.context.store);
@@ -156,7 +156,7 @@ impl Leader {
                 let left = until.saturating_sub(asked.mono);
                 match tokio::time::timeout(left, asking.as_mut()).await {
                     Ok(answer) => answer,
-                    // However long the store takes to answer, nobody leads for longer than it may.
+                    // The answer is late: this node stops to lead when its trust ends.
                     Err(_) => {
                         tracing::warn!("the lease was not renewed in time: following");
                         self.follow().await;
@@ -187,7 +187,7 @@ impl Leader {
             Turn::Same => None,
         };
         let known = self.election.leader(now.mono);
-        // Of a term that begins nothing is done before what it rests on was read.
+        // A term counts only once workers and attempts were read.
         self.context.lead.set(known, own.filter(|_| self.term.is_some() && begins.is_none()));
         if known != leader {
             self.context.wakes.nodes.notify_one();
@@ -195,7 +195,7 @@ impl Leader {
         Ok(begins)
     }
 
-    /// Reads what the term rests on. From now on it leads, in as far as the lease may be trusted.
+    /// Reads workers and attempts. From then on this node leads, while it may trust its lease.
     async fn begin(&mut self, term: Term) -> Result<Monitor> {
         self.follow().await;
         let rng = StdRng::from_rng(&mut self.rng);
@@ -228,8 +228,8 @@ impl Leader {
         self.context.publish([what], self.context.now());
     }
 
-    /// From now on another leads, or nobody. What is under way is done, so that nothing is claimed and
-    /// not sent; the store refuses it where that is too late.
+    /// Ends the term. The duties finish what is under way, so that no claimed job stays unsent; the store
+    /// refuses writes that come too late.
     async fn follow(&mut self) {
         let known = self.election.leader(self.context.now().mono);
         self.context.lead.set(known, None);
@@ -245,7 +245,7 @@ impl Leader {
         self.publish(NodeEvent::Follows);
     }
 
-    /// Gives out nothing any more. Answers the term that it had.
+    /// Stops leading. Returns the term that this node had.
     pub(crate) async fn stop(&mut self) -> Option<Term> {
         let term = self.context.term();
         self.follow().await;

@@ -1,5 +1,5 @@
-//! Which worker was given which execution. That never changes, so the store is asked once, and a
-//! leader, which gives them out, not at all.
+//! Remembers which worker an execution was dispatched to. That never changes, so the store is asked once; a
+//! leader knows its own claims without asking.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use orx_model::message::ExecutionRef;
 use orx_model::{ExecutionId, JobId};
 use orx_store::Holder;
 
-/// Executions in each of two generations: the older one is forgotten when the younger is full.
+/// Executions in each of two generations: the older one is dropped when the younger is full.
 const GENERATION: usize = 16_384;
 
 #[derive(Debug, Default)]

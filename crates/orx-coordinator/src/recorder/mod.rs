@@ -1,4 +1,4 @@
-//! Writes down what workers tell: starts, progress, output, outcomes.
+//! Writes what workers report into the store: starts, progress, output, outcomes.
 
 pub(crate) mod holders;
 pub mod plan;

@@ -1,4 +1,4 @@
-//! What workers told, put in order for the store. No I/O.
+//! Sorts the reports of workers into batches for the store, without I/O.
 
 use std::collections::BTreeSet;
 
@@ -15,21 +15,23 @@ pub(crate) const ROWS: usize = 4_000;
 /// Bytes written together at most, unless one envelope alone has more.
 const BYTES: usize = 4 << 20;
 
-/// What workers told, gathered over many envelopes.
+/// The reports of many envelopes, each with the worker that sent it.
 #[derive(Debug, Default)]
 pub struct Events {
-    /// Each with who told it.
+    /// Attempts that started.
     pub started: Vec<(Incarnation, Started)>,
+    /// Progress of attempts.
     pub progress: Vec<(Incarnation, ExecutionProgress)>,
+    /// Output of attempts.
     pub chunks: Vec<(Incarnation, LogChunk)>,
-    /// The answer goes to whoever told it.
+    /// Outcomes of attempts. Each is acknowledged to its worker.
     pub outcomes: Vec<(Incarnation, Outcome)>,
 }
 
 impl Events {
-    /// Takes what a worker tells; answers `false` for a message that is not for coordinators.
+    /// Adds a message of a worker. Returns `false` if it is none that workers send to coordinators.
     pub fn add(&mut self, from: Incarnation, mut message: Message) -> bool {
-        // Whatever carried it: what is recorded can be read by everybody.
+        // Whichever transport carried it: everything that is recorded passes the gate.
         gate::make_fit(&mut message);
         match message {
             Message::JobStatus { started } => self.started.extend(by(from, started)),
@@ -45,7 +47,7 @@ impl Events {
         true
     }
 
-    /// Every execution of which something is told.
+    /// Every execution that a report is about.
     pub(crate) fn executions(&self) -> impl Iterator<Item = ExecutionRef> {
         let started = self.started.iter().map(|(_, it)| (it.job, it.execution));
         let progress = self.progress.iter().map(|(_, it)| (it.job, it.execution));
@@ -55,13 +57,13 @@ impl Events {
         all.map(|(job, execution)| ExecutionRef { job, execution })
     }
 
-    /// Keeps what is told by the worker that was given the execution. Answers the outcomes that
-    /// others told.
-    pub(crate) fn keep_of_holders(&mut self, holders: &Holders) -> Vec<(Incarnation, ExecutionId)> {
+    /// Drops reports from workers that the execution was not dispatched to. Returns the outcomes among
+    /// them.
+    pub(crate) fn drop_of_others(&mut self, holders: &Holders) -> Vec<(Incarnation, ExecutionId)> {
         let holds = |from: Incarnation, job: JobId, execution: ExecutionId| {
             let holder = holders.of(ExecutionRef { job, execution });
             if holder.is_some_and(|holder| holder.worker != from) {
-                tracing::warn!(worker = %from, %job, "set aside: another worker has that attempt");
+                tracing::warn!(worker = %from, %job, "report rejected: another worker has that attempt");
             }
             holder.filter(|holder| holder.worker == from)
         };
@@ -81,7 +83,7 @@ impl Events {
         others
     }
 
-    /// A start, and progress, whose end has come as well need no writes of their own.
+    /// Drops starts and progress of attempts whose outcome is in the same batch.
     pub(crate) fn collapse(&mut self) {
         if self.outcomes.is_empty() {
             return;
@@ -93,16 +95,16 @@ impl Events {
     }
 }
 
-fn by<T>(from: Incarnation, told: Vec<T>) -> impl Iterator<Item = (Incarnation, T)> {
-    told.into_iter().map(move |one| (from, one))
+fn by<T>(from: Incarnation, reports: Vec<T>) -> impl Iterator<Item = (Incarnation, T)> {
+    reports.into_iter().map(move |one| (from, one))
 }
 
-pub(crate) fn told<T>(by: Vec<(Incarnation, T)>) -> Vec<T> {
-    by.into_iter().map(|(_, told)| told).collect()
+/// The reports without their workers.
+pub(crate) fn without_workers<T>(reports: Vec<(Incarnation, T)>) -> Vec<T> {
+    reports.into_iter().map(|(_, report)| report).collect()
 }
 
-/// How many of the first envelopes are written together: a batch is bounded by its rows and bytes, and
-/// one that is too large alone goes alone.
+/// How many of the first envelopes make a batch: bounded by rows and bytes, but at least one.
 #[must_use]
 pub fn batch<'a>(envelopes: impl Iterator<Item = &'a Envelope>, rows_most: usize) -> usize {
     let (mut rows, mut bytes, mut count) = (0, 0, 0);
@@ -117,7 +119,7 @@ pub fn batch<'a>(envelopes: impl Iterator<Item = &'a Envelope>, rows_most: usize
     count
 }
 
-/// Rows, and bytes about.
+/// Rows, and about how many bytes.
 fn weight(envelope: &Envelope) -> (usize, usize) {
     /// Of a row without what its worker sends along.
     const ROW: usize = 100;
@@ -140,14 +142,14 @@ fn weight(envelope: &Envelope) -> (usize, usize) {
     (rows, bytes + rows * ROW)
 }
 
-/// An envelope tells of one of these executions' ends.
+/// Whether an envelope holds the outcome of one of these executions.
 #[must_use]
-pub fn has_any(body: &Body, ends: &BTreeSet<ExecutionId>) -> bool {
+pub fn has_outcome_of(body: &Body, ends: &BTreeSet<ExecutionId>) -> bool {
     let Body::Known(Message::JobResult { outcomes }) = body else { return false };
     !ends.is_empty() && outcomes.iter().any(|outcome| ends.contains(&outcome.execution))
 }
 
-/// What becomes of an envelope of which the store has all that it takes.
+/// The receipt for an envelope whose reports are all recorded or rejected for good.
 #[must_use]
 pub fn receipt(body: &Body, stale: &BTreeSet<ExecutionId>) -> Receipt {
     match body {
@@ -162,7 +164,7 @@ pub fn receipt(body: &Body, stale: &BTreeSet<ExecutionId>) -> Receipt {
     }
 }
 
-/// What envelopes tell, together.
+/// The reports of all envelopes.
 #[must_use]
 pub fn gather<'a>(envelopes: impl Iterator<Item = &'a Envelope>) -> Events {
     let mut events = Events::default();
@@ -170,11 +172,11 @@ pub fn gather<'a>(envelopes: impl Iterator<Item = &'a Envelope>) -> Events {
         match &envelope.body {
             Body::Known(message) => {
                 if !events.add(envelope.from, message.clone()) {
-                    tracing::warn!(kind = message.kind(), "set aside: not for a coordinator");
+                    tracing::warn!(kind = message.kind(), "message ignored: not for a coordinator");
                 }
             }
             Body::Unknown(_) => {
-                tracing::warn!(version = envelope.version, "set aside: of an unknown type");
+                tracing::warn!(version = envelope.version, "message ignored: unknown type");
             }
         }
     }

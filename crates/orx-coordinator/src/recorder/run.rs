@@ -1,6 +1,6 @@
-//! Reads what workers tell and records it, a batch at a time. A batch that the store cannot write is
-//! split until the part that it cannot take stands alone: that part is set aside with its reason, and
-//! tried again alone when its worker tells it again; the rest is recorded and acknowledged.
+//! Records the reports of workers in batches. A batch that the store cannot write is split until the part
+//! that fails stands alone. That part is set aside, unacknowledged, and tried again alone, ever less often;
+//! the rest is recorded and acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,37 +17,37 @@ use orx_transport::{Deliveries, Subscription};
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{self, Events, told};
+use super::plan::{self, Events, without_workers};
 use crate::health::{Backoff, is_the_end};
 use crate::outcomes::acks;
 use crate::run::CoordinatorError;
 use crate::{Context, Now};
 
-/// Envelopes taken at once; each carries a batch itself.
+/// Envelopes read at once; each carries many reports.
 const ENVELOPES: usize = 512;
-/// Marks of output that was left out, kept until the store takes them.
+/// Marks of dropped output that wait until the store takes them, at most.
 const MARKS: usize = 4_096;
-/// While output is missing that is not marked, it is tried so often.
+/// How often the marks are tried.
 const MARK_EVERY: Duration = Duration::from_secs(1);
-/// Envelopes set aside at once. Beyond, all wait for these.
+/// Envelopes set aside at most. Beyond that, recording stops until one is written.
 const ASIDE: usize = 256;
-/// What is set aside is tried again after this at first, and at most.
+/// First and longest pause before an envelope that was set aside is tried again.
 const ASIDE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 
-/// Records what workers tell.
+/// Records the reports of workers.
 pub struct Recorder {
     context: Arc<Context>,
     rng: StdRng,
-    /// Where output is missing that the store did not take.
+    /// Marks where output is missing because the store did not take it.
     marks: VecDeque<LogChunk>,
-    /// Envelopes that the store does not take, even alone. They are not acknowledged.
+    /// Envelopes that the store does not take even alone.
     aside: Vec<Aside>,
     /// Rows written together at most. Fewer while the store does not answer in time.
     rows_most: usize,
 }
 
 struct Aside {
-    /// Of one envelope.
+    /// One envelope.
     delivery: Deliveries,
     /// When it is tried again, on the monotonic clock, and the pause after that.
     at: Duration,
@@ -57,22 +57,23 @@ struct Aside {
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub struct BatchReport {
-    /// Outcomes that came too late.
+    /// Outcomes that came too late and changed nothing.
     pub stale: BTreeSet<ExecutionId>,
     /// Outcomes that the store does not take.
     pub aside: BTreeSet<ExecutionId>,
 }
 
 impl Recorder {
+    /// The recorder of a node.
     #[must_use]
     pub fn new(context: Arc<Context>, rng: StdRng) -> Self {
         Self { context, rng, marks: VecDeque::new(), aside: Vec::new(), rows_most: plan::ROWS }
     }
 
-    /// Until it is told to stop.
+    /// Runs until `stop`.
     ///
     /// # Errors
-    /// The store or the transport is of no use any more.
+    /// The store or the transport can be used no longer.
     pub(crate) async fn run(
         &mut self,
         events: &mut dyn Subscription,
@@ -80,17 +81,17 @@ impl Recorder {
     ) -> std::result::Result<(), CoordinatorError> {
         let mut backoff = Backoff::default();
         loop {
-            let again = self.again_in();
+            let retry = self.retry_in();
             let deliveries = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 deliveries = events.next(ENVELOPES) => deliveries?,
-                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {
+                () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {
                     Deliveries::default()
                 }
             };
             let recorded = match self.record_all(deliveries).await {
-                Ok(()) => self.try_aside().await,
+                Ok(()) => self.retry_aside().await,
                 Err(error) => Err(error),
             };
             match recorded {
@@ -109,10 +110,10 @@ impl Recorder {
         }
     }
 
-    /// What was taken from workers is recorded, though nothing more is: they do not tell it again.
+    /// Records what was already taken from workers, which they do not send again.
     ///
     /// # Errors
-    /// Some of it is not.
+    /// Some of it is not recorded.
     pub(crate) async fn record_the_rest(
         &mut self,
         events: &mut dyn Subscription,
@@ -123,16 +124,16 @@ impl Recorder {
         Ok(())
     }
 
-    /// When something is to be tried again that the store did not take.
-    fn again_in(&self) -> Option<Duration> {
+    /// Time until something that the store did not take is tried again.
+    fn retry_in(&self) -> Option<Duration> {
         let now = self.context.now().mono;
         let aside = self.aside.iter().map(|aside| aside.at.saturating_sub(now)).min();
         let marks = (!self.marks.is_empty()).then_some(MARK_EVERY);
         aside.into_iter().chain(marks).min()
     }
 
-    /// What was set aside is tried again, each envelope alone.
-    async fn try_aside(&mut self) -> Result<()> {
+    /// Tries what was set aside again, each envelope alone.
+    async fn retry_aside(&mut self) -> Result<()> {
         let now = self.context.now().mono;
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.aside).into_iter().partition(|aside| aside.at <= now);
@@ -141,7 +142,7 @@ impl Recorder {
         while let Some(Aside { delivery, pause, .. }) = due.next() {
             let events = plan::gather(delivery.envelopes());
             match self.record(events).await {
-                Ok(done) if done.aside.is_empty() => answer(delivery, &done).await,
+                Ok(done) if done.aside.is_empty() => acknowledge(delivery, &done).await,
                 Ok(_) | Err(StoreError::Unknown | StoreError::Backend { .. }) => {
                     let (at, pause) = (now + pause, (pause * 2).min(ASIDE_PAUSE.1));
                     self.aside.push(Aside { delivery, at, pause });
@@ -156,17 +157,17 @@ impl Recorder {
         Ok(())
     }
 
-    /// The rest goes on without it.
+    /// Takes deliveries out of the way of the others.
     fn set_aside(&mut self, mut deliveries: Deliveries) -> Result<()> {
         while !deliveries.is_empty() {
             if self.aside.len() >= ASIDE {
-                // Unanswered, the rest comes again.
+                // The rest is not acknowledged, so it comes again.
                 return Err(StoreError::Busy);
             }
             let rest = deliveries.split_off(1);
             let delivery = std::mem::replace(&mut deliveries, rest);
             for envelope in delivery.envelopes() {
-                tracing::error!(worker = %envelope.from, "set aside: the store does not take it");
+                tracing::error!(worker = %envelope.from, "report set aside: the store does not take it");
             }
             let at = self.context.now().mono + ASIDE_PAUSE.0;
             self.aside.push(Aside { delivery, at, pause: ASIDE_PAUSE.0 * 2 });
@@ -174,7 +175,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// In batches, each answered when it is recorded. What is not answered comes again.
+    /// Records in batches, each acknowledged once it is recorded. What is not acknowledged comes again.
     async fn record_all(&mut self, mut deliveries: Deliveries) -> Result<()> {
         while !deliveries.is_empty() {
             let rest = deliveries.split_off(plan::batch(deliveries.envelopes(), self.rows_most));
@@ -183,22 +184,22 @@ impl Recorder {
             let done = match self.record(events).await {
                 Ok(done) => done,
                 Err(error) => {
-                    self.is_in_the_way(error, batch).await?;
+                    self.batch_failed(error, batch).await?;
                     continue;
                 }
             };
             self.rows_most = (self.rows_most * 2).min(plan::ROWS);
             let (bad, good) =
-                batch.partition(|envelope| plan::has_any(&envelope.body, &done.aside));
-            answer(good, &done).await;
+                batch.partition(|envelope| plan::has_outcome_of(&envelope.body, &done.aside));
+            acknowledge(good, &done).await;
             self.set_aside(bad)?;
         }
         Ok(())
     }
 
-    /// A batch that cannot be written, or not in time, is tried in halves. An envelope for which that is
-    /// so alone is set aside.
-    async fn is_in_the_way(&mut self, error: StoreError, batch: Deliveries) -> Result<()> {
+    /// Halves the batches after one that could not be written, or not in time. Sets an envelope aside for
+    /// which that is so alone.
+    async fn batch_failed(&mut self, error: StoreError, batch: Deliveries) -> Result<()> {
         if !matches!(error, StoreError::Unknown | StoreError::Backend { .. }) {
             return Err(error);
         }
@@ -206,20 +207,19 @@ impl Recorder {
             self.rows_most = (self.rows_most.min(batch.len() * 2) / 2).max(1);
             return Err(error);
         }
-        tracing::error!(%error, "a part of what workers told cannot be recorded");
+        tracing::error!(%error, "a report of a worker cannot be recorded");
         self.set_aside(batch)
     }
 
-    /// Records what was told. Output goes before the outcomes that it belongs to: whoever follows a job
-    /// stops at its end.
+    /// Records reports. Output is recorded before the outcome of its attempt, at which followers stop.
     ///
     /// # Errors
-    /// Not all of it is recorded: all of it is to be told again.
+    /// Some reports are not recorded: all of them have to be sent again.
     pub async fn record(&mut self, mut events: Events) -> Result<BatchReport> {
         let context = Arc::clone(&self.context);
         let now = context.now();
-        self.look_for_holders(&events).await?;
-        let others = events.keep_of_holders(&context.holders());
+        self.read_holders(&events).await?;
+        let others = events.drop_of_others(&context.holders());
         events.collapse();
         let running = |job: JobId| KnownEvent::JobMoved {
             job: job.into(),
@@ -231,7 +231,7 @@ impl Recorder {
         let started = events.started.iter().map(|(_, it)| running(it.job));
         let progress = events.progress.iter().map(|(_, it)| progressed(it.job));
         let touched: Vec<KnownEvent> = started.chain(progress).collect();
-        let chunks = told(events.chunks);
+        let chunks = without_workers(events.chunks);
         let with_outcomes = !events.outcomes.is_empty();
         // A store may write both at once, in any order.
         let (first, beside) =
@@ -239,11 +239,11 @@ impl Recorder {
         self.append(first).await?;
         let store = Arc::clone(&context.store);
         let started = async {
-            let started = told(events.started);
+            let started = without_workers(events.started);
             if started.is_empty() { Ok(()) } else { store.mark_started(started, now.wall).await }
         };
         let progress = async {
-            let progress = told(events.progress);
+            let progress = without_workers(events.progress);
             if progress.is_empty() { Ok(()) } else { store.record_progress(progress).await }
         };
         // Polled in this order: a store that gathers writes makes one transaction of them.
@@ -258,9 +258,9 @@ impl Recorder {
         for information in [started, progress] {
             match information {
                 Err(error @ StoreError::Backend { .. }) => {
-                    tracing::warn!(%error, "starts or progress of attempts are left out");
+                    tracing::warn!(%error, "starts or progress of attempts are not recorded");
                 }
-                told => told?,
+                recorded => recorded?,
             }
         }
         done.stale.extend(others.iter().map(|(_, execution)| *execution));
@@ -269,8 +269,8 @@ impl Recorder {
         Ok(done)
     }
 
-    /// Reads who was given what the events are about, where that is not known yet.
-    async fn look_for_holders(&mut self, events: &Events) -> Result<()> {
+    /// Reads from the store which workers the executions were dispatched to, where that is unknown.
+    async fn read_holders(&mut self, events: &Events) -> Result<()> {
         let unknown: Vec<ExecutionRef> = {
             let holders = self.context.holders();
             let unknown: BTreeSet<ExecutionRef> =
@@ -318,8 +318,8 @@ impl Recorder {
         Ok(done)
     }
 
-    /// Stores output. What the store takes neither with that of others nor alone is left out, so that
-    /// nothing waits behind it, and marked once the store takes that.
+    /// Stores output. Output that the store takes neither in the batch nor alone is dropped, so that no
+    /// outcome waits for it, and marked later.
     async fn append(&mut self, chunks: Vec<LogChunk>) -> Result<()> {
         if chunks.is_empty() {
             return Ok(());
@@ -344,11 +344,11 @@ impl Recorder {
                     continue;
                 }
                 Err(error @ (StoreError::Full | StoreError::Backend { .. })) => {
-                    tracing::warn!(%job, %error, "output is left out");
+                    tracing::warn!(%job, %error, "output is dropped");
                 }
                 Err(error) => return Err(error),
             }
-            self.leave_out(chunks);
+            self.drop_output(chunks);
         }
         Ok(())
     }
@@ -359,7 +359,7 @@ impl Recorder {
         self.context.publish(jobs.into_iter().map(grew), self.context.now());
     }
 
-    fn leave_out(&mut self, chunks: Vec<LogChunk>) {
+    fn drop_output(&mut self, chunks: Vec<LogChunk>) {
         for chunk in chunks {
             let dropped_bytes = chunk.dropped_bytes + chunk.bytes.len() as u64;
             self.marks.push_back(LogChunk { dropped_bytes, bytes: Vec::new(), ..chunk });
@@ -380,15 +380,15 @@ impl Recorder {
                 self.marks.clear();
                 self.logs_grew(jobs);
             }
-            Err(error) => tracing::debug!(%error, "output that was left out is not marked yet"),
+            Err(error) => tracing::debug!(%error, "dropped output is not marked yet"),
         }
     }
 }
 
-/// The store has all that it takes of them.
-async fn answer(deliveries: Deliveries, done: &BatchReport) {
+/// Acknowledges deliveries whose reports are recorded.
+async fn acknowledge(deliveries: Deliveries, done: &BatchReport) {
     let answered = deliveries.answer(|envelope| plan::receipt(&envelope.body, &done.stale));
     if let Err(error) = answered.await {
-        tracing::debug!(%error, "what was recorded may come again, and changes nothing then");
+        tracing::debug!(%error, "could not acknowledge: recorded reports may come again, which changes nothing");
     }
 }

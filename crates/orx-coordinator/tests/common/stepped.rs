@@ -164,7 +164,7 @@ impl Stepped {
         self.at(now);
         let rng = || StdRng::seed_from_u64(term.epoch);
         let monitor = done(Monitor::begin(Arc::clone(&self.context), term, rng()))?;
-        self.context.leads(Some((term, TRUSTED)));
+        self.context.set_term(Some((term, TRUSTED)));
         let scheduler = done(Scheduler::begin(Arc::clone(&self.context), term))?;
         let dispatcher =
             Dispatcher::new(Arc::clone(&self.context), term, StdRng::from_rng(&mut self.rng));
@@ -174,7 +174,7 @@ impl Stepped {
     }
 
     pub(crate) fn follow(&mut self) {
-        self.context.leads(None);
+        self.context.set_term(None);
         self.context.slots().end_term();
         self.duties = None;
     }
@@ -249,7 +249,7 @@ impl Stepped {
     /// The scheduler takes in what it was told.
     fn hears(&mut self) {
         if let Some(duties) = &mut self.duties {
-            duties.scheduler.hear();
+            duties.scheduler.take_wakeups();
         }
     }
 

@@ -102,7 +102,7 @@ impl Dispatcher {
         self.read_after_failure(now).await?;
         let requests = context.slots().claim_requests(&mut self.rng, now);
         if requests.is_empty() {
-            context.look_idle();
+            context.update_idle();
             return Ok(());
         }
         let asked = |request: &ClaimRequest| (request.worker, request.executions.len());
@@ -124,7 +124,7 @@ impl Dispatcher {
                 holders.note(claim.dispatch.execution_ref(), holder);
             }
         }
-        context.look_idle();
+        context.update_idle();
         let dispatched = |claim: &Claimed| {
             let dispatch = &claim.dispatch;
             let (name, queue) = (Some(dispatch.name.clone()), Some(dispatch.queue.clone()));

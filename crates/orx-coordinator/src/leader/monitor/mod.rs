@@ -1,4 +1,4 @@
-//! Notices what nobody tells: workers that fell silent or were fenced, attempts past their time.
+//! Finds lost and fenced workers and overdue attempts, which no message reports.
 
 pub mod plan;
 pub mod run;

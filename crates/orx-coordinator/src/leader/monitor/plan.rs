@@ -1,7 +1,7 @@
-//! Who has been silent for too long, and which attempts are past their time. No I/O.
+//! Decides which workers are lost and which attempts are overdue, without I/O.
 //!
-//! All of it is measured on the monotonic clock of this node, from when it learned of something. The
-//! times in rows are of other clocks, or of this one before it was set.
+//! Every duration here is measured on the monotonic clock of this node, from the moment it learned of
+//! something. The times in rows come from other clocks, or from this one before it was set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,110 +12,129 @@ use orx_store::{Live, WorkerRecord};
 
 use crate::{Now, Settings};
 
+/// A worker that has a row in the store.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct WatchedWorker {
     order: Option<WorkerDirective>,
-    /// When it was last heard of, here or by another node.
+    /// When it sent its last heartbeat, to this node or another.
     seen: Duration,
-    /// What its row said last of when it was heard. Only that this changes says that it lives: how
-    /// long ago it was depends on a clock that may have been set.
-    told: Timestamp,
-    /// It was lost since then. Its row stays, for an order that still holds if it comes back.
+    /// `seen_at` of its row. A change of it shows that the worker lives; its value does not, since it
+    /// depends on a clock that may have been set.
+    row_seen_at: Timestamp,
+    /// It was lost and has sent nothing since. Its row stays for its order, which holds if it comes back.
     lost: bool,
 }
 
-/// Since when this node knows of a live attempt.
+/// What this node knows of a live attempt.
 #[derive(Debug, Clone, Copy)]
-struct Learned {
+struct WatchedAttempt {
+    /// Since when it knows of the attempt.
     since: Duration,
-    /// That it has started.
+    /// Since when it knows that the attempt has started.
     started: Option<Duration>,
-    /// What was left to its deadline then.
+    /// The time to its deadline, at `since`.
     left: Option<Duration>,
 }
 
-/// What is known of all workers and live attempts, by what the store said of them round after round.
+/// All workers and live attempts, as the store showed them round after round.
 #[derive(Debug)]
 pub struct Watchlist {
     settings: Settings,
-    workers: BTreeMap<Incarnation, Known>,
-    /// Workers that have live attempts, by the last reading.
+    workers: BTreeMap<Incarnation, WatchedWorker>,
+    /// Workers that have live attempts, by the last read.
     holding: BTreeSet<Incarnation>,
-    /// From when silence counts: the start of this term, or the end of a time in which nobody could be
-    /// heard.
+    /// Workers that have live attempts but no row, and since when at most. One that registers while the
+    /// store is being read is here until the next round.
+    without_row: BTreeMap<Incarnation, Duration>,
+    /// From when silence counts: the start of this term, or the end of a time in which no heartbeat could
+    /// be recorded.
     counting_from: Duration,
-    /// When the rows of workers were last read.
-    looked: Option<Duration>,
-    learned: BTreeMap<(Incarnation, ExecutionId), Learned>,
+    /// When the rows of workers were last read, and the time before.
+    rows_read: Option<Duration>,
+    rows_read_before: Option<Duration>,
+    attempts: BTreeMap<(Incarnation, ExecutionId), WatchedAttempt>,
 }
 
 impl Watchlist {
-    /// A term begins: what was silent before it is nobody's fault yet.
+    /// A term begins. Silence before it does not count.
     #[must_use]
     pub fn new(settings: Settings, now: Now) -> Self {
         Self {
             settings,
             workers: BTreeMap::new(),
             holding: BTreeSet::new(),
+            without_row: BTreeMap::new(),
             counting_from: now.mono,
-            looked: None,
-            learned: BTreeMap::new(),
+            rows_read: None,
+            rows_read_before: None,
+            attempts: BTreeMap::new(),
         }
     }
 
-    /// Until then nobody could be heard, so nobody was silent: the store could not be reached, or this
-    /// process stood still.
-    pub fn store_was_unreachable(&mut self, until: Duration) {
+    /// No heartbeat could be recorded before `until`: the store did not answer, or this process was
+    /// suspended. Silence until then does not count.
+    pub fn count_silence_from(&mut self, until: Duration) {
         self.counting_from = self.counting_from.max(until);
     }
 
-    /// The rows of all workers, as they are now.
-    pub fn rows_are(&mut self, rows: &[WorkerRecord], now: Now) {
-        let is_known: BTreeSet<Incarnation> =
+    /// Takes over the rows of all workers.
+    pub fn update_workers(&mut self, rows: &[WorkerRecord], now: Now) {
+        let known: BTreeSet<Incarnation> =
             rows.iter().map(|row| row.report.registration.incarnation).collect();
-        self.workers.retain(|worker, _| is_known.contains(worker));
+        self.workers.retain(|worker, _| known.contains(worker));
+        self.without_row.retain(|worker, _| !known.contains(worker));
         for row in rows {
             let seen = now.mono.saturating_sub(row.silent);
-            // Of what is new since the last look it was heard since then.
-            let seen = self.looked.map_or(seen, |looked| seen.max(looked));
-            let known = Known { order: row.order, seen, told: row.seen_at, lost: false };
+            // What is new in a row happened after the rows were last read.
+            let seen = self.rows_read.map_or(seen, |read| seen.max(read));
+            let new =
+                WatchedWorker { order: row.order, seen, row_seen_at: row.seen_at, lost: false };
             let worker = row.report.registration.incarnation;
-            let known = self.workers.entry(worker).or_insert(known);
-            known.order = row.order;
-            if known.told != row.seen_at {
-                known.told = row.seen_at;
-                known.lost = false;
-                known.seen = known.seen.max(seen);
+            let worker = self.workers.entry(worker).or_insert(new);
+            worker.order = row.order;
+            if worker.row_seen_at != row.seen_at {
+                worker.row_seen_at = row.seen_at;
+                worker.lost = false;
+                worker.seen = worker.seen.max(seen);
             }
         }
-        self.looked = Some(now.mono);
+        self.rows_read_before = self.rows_read.replace(now.mono);
     }
 
-    /// All live attempts, as they are now.
-    pub fn live_is(&mut self, live: &[Live], now: Now) {
+    /// Takes over all live attempts.
+    pub fn update_attempts(&mut self, live: &[Live], now: Now) {
         self.holding = live.iter().map(|attempt| attempt.worker).collect();
+        let (holding, workers) = (&self.holding, &self.workers);
+        self.without_row.retain(|worker, _| holding.contains(worker));
+        // It may have registered after the newest read of the rows, and had no row in the one before.
+        let since = self.rows_read_before.unwrap_or(now.mono);
+        for worker in holding.iter().filter(|worker| !workers.contains_key(worker)) {
+            self.without_row.entry(*worker).or_insert(since);
+        }
         for attempt in live {
             let left = attempt.deadline.map(|deadline| deadline.saturating_since(now.wall));
-            let new = Learned { since: now.mono, started: None, left };
-            let learned = self.learned.entry((attempt.worker, attempt.execution)).or_insert(new);
-            if attempt.started_at.is_some() && learned.started.is_none() {
-                learned.started = Some(now.mono);
+            let new = WatchedAttempt { since: now.mono, started: None, left };
+            let watched = self.attempts.entry((attempt.worker, attempt.execution)).or_insert(new);
+            if attempt.started_at.is_some() && watched.started.is_none() {
+                watched.started = Some(now.mono);
             }
         }
         let alive: BTreeSet<_> = live.iter().map(|it| (it.worker, it.execution)).collect();
-        self.learned.retain(|key, _| alive.contains(key));
+        self.attempts.retain(|key, _| alive.contains(key));
     }
 
-    /// Workers whose lease is over, and those that nobody knows and that have attempts. What a fenced
-    /// worker had is given up whether it is silent or not.
+    /// Workers whose lease has run out, and workers that have attempts but had no row for a lease. Not
+    /// fenced workers, whose attempts are lost at once ([`Self::fenced`]).
     #[must_use]
     pub fn lost(&self, now: Now) -> Vec<Incarnation> {
-        let silent_since = |seen: Duration| now.mono.saturating_sub(seen.max(self.counting_from));
+        let lapsed = |since: Duration| {
+            now.mono.saturating_sub(since.max(self.counting_from)) > self.settings.lease
+        };
         let known = self.workers.iter().filter(|(worker, known)| {
-            silent_since(known.seen) > self.settings.lease
+            lapsed(known.seen)
                 && match known.order {
                     Some(WorkerDirective::Fence) => false,
-                    // Its row stays when it is lost, which happens once.
+                    // Its row stays when it is lost, which is reported once.
                     Some(WorkerDirective::Drain) => {
                         !known.lost
                             && (known.seen >= self.counting_from || self.holding.contains(*worker))
@@ -123,15 +142,13 @@ impl Watchlist {
                     None => true,
                 }
         });
-        let strangers = self.holding.iter().filter(|worker| {
-            !self.workers.contains_key(worker)
-                && silent_since(self.counting_from) > self.settings.lease
-        });
-        known.map(|(worker, _)| *worker).chain(strangers.copied()).collect()
+        let without_row = self.without_row.iter().filter(|(_, since)| lapsed(**since));
+        let without_row = without_row.map(|(worker, _)| worker);
+        known.map(|(worker, _)| worker).chain(without_row).copied().collect()
     }
 
-    /// What a worker that is given up died of. One that was heard of in this term died by itself;
-    /// one that fell silent while nobody led may have died with a node.
+    /// What the worker was lost with. A worker that sent a heartbeat in this term died by itself; one
+    /// that fell silent while no node led may have died with a node.
     #[must_use]
     pub fn lost_with(&self, worker: Incarnation) -> LostWith {
         match self.workers.get(&worker) {
@@ -141,7 +158,7 @@ impl Watchlist {
         }
     }
 
-    /// Workers that a person gave up.
+    /// Workers that a person fenced.
     #[must_use]
     pub fn fenced(&self) -> Vec<Incarnation> {
         let fenced =
@@ -149,7 +166,7 @@ impl Watchlist {
         fenced.map(|(worker, _)| *worker).collect()
     }
 
-    /// It had attempts, by the last reading.
+    /// Whether it had live attempts, by the last read.
     #[must_use]
     pub fn holds(&self, worker: Incarnation) -> bool {
         self.holding.contains(&worker)
@@ -161,48 +178,48 @@ impl Watchlist {
             known.lost = true;
         }
         self.holding.remove(&worker);
-        self.learned.retain(|(of, _), _| *of != worker);
+        self.without_row.remove(&worker);
+        self.attempts.retain(|(of, _), _| *of != worker);
     }
 
-    /// Of the attempts read last, those that outlived their timeout or deadline so far that their worker
-    /// is not believed to end them any more. Their worker times them; here they are timed from when this
-    /// node learned of them, and of their start: no clock that may be set decides it, and none of
-    /// another machine.
+    /// The attempts of the last read that outlived their timeout or deadline by so much that their worker
+    /// will not end them. A worker times its attempts; the leader times them from when it learned of them,
+    /// and of their start, so neither a clock that is set nor another machine's clock decides it.
     #[must_use]
     pub fn overdue<'a>(&self, live: &'a [Live], now: Now) -> Vec<&'a Live> {
-        let over = |attempt: &&Live| {
-            let Some(learned) = self.learned.get(&(attempt.worker, attempt.execution)) else {
+        let is_overdue = |attempt: &&Live| {
+            let Some(watched) = self.attempts.get(&(attempt.worker, attempt.execution)) else {
                 return false;
             };
             let for_longer = |since: Duration, than: Duration| {
                 now.mono.saturating_sub(since) > than.saturating_add(self.settings.timeout_margin)
             };
             let timeout = attempt.timeout_ms.map(Duration::from_millis);
-            let started = learned.started.unwrap_or(learned.since);
-            // A deadline is of the calendar: it has to have passed by the calendar as well.
-            let deadline = learned.left.zip(attempt.deadline);
+            let started = watched.started.unwrap_or(watched.since);
+            // A deadline is a time of the calendar: it must have passed by the calendar as well.
+            let deadline = watched.left.zip(attempt.deadline);
             timeout.is_some_and(|timeout| for_longer(started, timeout))
                 || deadline
-                    .is_some_and(|(left, at)| for_longer(learned.since, left) && at < now.wall)
+                    .is_some_and(|(left, at)| for_longer(watched.since, left) && at < now.wall)
         };
-        live.iter().filter(over).collect()
+        live.iter().filter(is_overdue).collect()
     }
 }
 
-/// The attempt ran past its time.
+/// The outcome of an overdue attempt.
 #[must_use]
 pub fn timed_out(attempt: &Live, now: Timestamp) -> Outcome {
     let why = "ran past its time, and its worker did not end it";
-    over(attempt, OutcomeKind::TimedOut, why, now)
+    ended(attempt, OutcomeKind::TimedOut, why, now)
 }
 
-/// The attempt of a worker that is gone.
+/// The outcome of an attempt whose worker was lost. `why` is shown to people.
 #[must_use]
 pub fn lost(attempt: &Live, with: LostWith, why: &str, now: Timestamp) -> Outcome {
-    over(attempt, OutcomeKind::Lost { with }, why, now)
+    ended(attempt, OutcomeKind::Lost { with }, why, now)
 }
 
-fn over(attempt: &Live, kind: OutcomeKind, why: &str, now: Timestamp) -> Outcome {
+fn ended(attempt: &Live, kind: OutcomeKind, why: &str, now: Timestamp) -> Outcome {
     Outcome {
         job: attempt.job,
         execution: attempt.execution,

@@ -1,5 +1,5 @@
-//! Compares what is known with the store, a round every so often and whenever workers changed, and gives
-//! up what is lost.
+//! Compares workers and attempts with the store, in a round every so often and whenever workers changed, and
+//! records the outcomes of lost and overdue attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,22 +22,22 @@ use crate::leader::dispatcher::plan::LiveReader;
 use crate::leader::is_over;
 use crate::{Context, Now};
 
-/// However many workers change, they are read so often at most.
+/// The shortest time between two reads of the workers, however many change.
 const READ_EVERY: Duration = Duration::from_millis(50);
 /// An order outlives the last heartbeat of its worker by this: it still holds for a process that was
 /// suspended, or out of contact, for less.
 const ORDER_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Of a schedule one of whose runs is `poison`, so many runs before it are looked at for one that has ended.
+/// Runs of a schedule that are read to find the one that ended before a poisonous run.
 const RUNS_READ: u32 = 50;
 
-/// Runs while its term does.
+/// Runs as long as its term.
 pub struct Monitor {
     context: Arc<Context>,
     term: Term,
     rng: StdRng,
     watchlist: Watchlist,
-    /// When the round was made last, on the monotonic clock.
-    looked: Duration,
+    /// When the last round was made, on the monotonic clock.
+    last_round: Duration,
 }
 
 impl Monitor {
@@ -56,24 +56,24 @@ impl Monitor {
         let (rows, live) = (rows?, live?);
         let now = context.now();
         let mut watchlist = Watchlist::new(context.settings.clone(), now);
-        watchlist.rows_are(&rows, now);
-        watchlist.live_is(&live, now);
+        watchlist.update_workers(&rows, now);
+        watchlist.update_attempts(&live, now);
         {
             let mut slots = context.slots();
             slots.update_workers(&rows, now);
             slots.finish_read(LiveReader::Monitor, &live, now);
         }
-        Ok(Self { looked: now.mono, context, term, rng, watchlist })
+        Ok(Self { last_round: now.mono, context, term, rng, watchlist })
     }
 
-    /// Until the term is over.
+    /// Runs until the term is over.
     ///
     /// # Errors
-    /// The store refuses the term, or is of no use any more.
+    /// The store refuses the term, or is usable no longer.
     pub async fn run(mut self, over: CancellationToken) -> Result<()> {
         let mut backoff = Backoff::default();
         loop {
-            let wait = (self.looked + self.context.settings.monitor)
+            let wait = (self.last_round + self.context.settings.monitor)
                 .saturating_sub(self.context.now().mono);
             let woken = tokio::select! {
                 biased;
@@ -82,15 +82,15 @@ impl Monitor {
                 () = self.context.wakeups.wait_for_workers() => true,
                 () = tokio::time::sleep(wait) => false,
             };
-            self.look_at_self();
-            let all = self.context.wakes.take_all() || !woken;
+            self.notice_suspension();
+            let all = self.context.wakes.take_round() || !woken;
             let done = if all { self.round().await } else { self.read_workers().await };
             match done {
                 Ok(()) => backoff.reset(),
                 Err(error) if is_over(&error) => return Err(error),
                 Err(error) => {
                     self.context.health.failed(&error, self.context.now());
-                    self.context.wakes.look_at_all();
+                    self.context.wakes.make_round();
                     tokio::time::sleep(backoff.next()).await;
                 }
             }
@@ -100,8 +100,8 @@ impl Monitor {
         }
     }
 
-    /// Where the store is of one process at a time, which its lock proves: what an earlier server
-    /// hosted died with it, so its jobs are given back at once.
+    /// Ends the attempts of workers that ran in an earlier server process. Only for a store whose lock
+    /// proves that no other process uses it: those workers died with that process.
     ///
     /// # Errors
     /// It cannot be recorded.
@@ -115,7 +115,7 @@ impl Monitor {
             rows.iter().filter(hosted).map(|row| row.report.registration.incarnation).collect();
         let why = "the server ended under it";
         for worker in &dead {
-            self.give_up(*worker, LostWith::Server, why, now).await?;
+            self.lose_worker(*worker, LostWith::Server, why, now).await?;
         }
         if !dead.is_empty() {
             context.store.remove_workers(dead, WorkerRemoval::Gone).await?;
@@ -126,27 +126,27 @@ impl Monitor {
         if gone.is_empty() { Ok(()) } else { context.store.remove_nodes(gone).await }
     }
 
-    /// Reads what other nodes heard of workers, and what is ordered of them.
+    /// Reads the rows of workers, which hold heartbeats that came to other nodes and orders of people.
     ///
     /// # Errors
     /// It cannot be read, or not be recorded.
     pub async fn read_workers(&mut self) -> Result<()> {
         let context = Arc::clone(&self.context);
-        self.watchlist.store_was_unreachable(context.health.back_at());
+        self.watchlist.count_silence_from(context.health.back_at());
         let rows = context.store.workers(context.now().wall).await?;
         let now = context.now();
-        self.watchlist.rows_are(&rows, now);
+        self.watchlist.update_workers(&rows, now);
         context.slots().update_workers(&rows, now);
         context.wakes.dispatcher.notify_one();
         for worker in self.watchlist.fenced() {
             let holds = context.slots().worker(worker).is_some_and(|load| load.active() > 0);
             if holds || self.watchlist.holds(worker) {
-                tracing::warn!(worker = %worker, "worker fenced: its attempts are given up");
-                self.give_up(worker, LostWith::Fence, "its worker was fenced", now).await?;
+                tracing::warn!(worker = %worker, "worker fenced: its attempts are lost");
+                self.lose_worker(worker, LostWith::Fence, "its worker was fenced", now).await?;
             }
         }
         let old = rows.iter().filter(|row| {
-            row.order.is_some() && row.silent > ORDER_KEPT && context.may_forget(now)
+            row.order.is_some() && row.silent > ORDER_KEPT && context.may_delete_by_age(now)
         });
         let old: Vec<_> = old.map(|row| row.report.registration.incarnation).collect();
         if !old.is_empty() {
@@ -170,15 +170,15 @@ impl Monitor {
         let now = context.now();
         context.slots().finish_read(LiveReader::Monitor, &live, now);
         context.wakes.dispatcher.notify_one();
-        self.watchlist.live_is(&live, now);
-        // While the store was away nobody could be heard.
+        self.watchlist.update_attempts(&live, now);
+        // While the store does not answer no heartbeat can be recorded.
         if !context.health.is_doubted() {
             for worker in self.watchlist.lost(now) {
-                tracing::warn!(worker = %worker, "worker not heard of within its lease: lost");
+                tracing::warn!(worker = %worker, "worker lost: no heartbeat within its lease");
                 let with = self.watchlist.lost_with(worker);
-                let why = "its worker was not heard of any more";
+                let why = "its worker sent no more heartbeats";
                 let name = context.slots().worker(worker).map(|load| load.name().clone());
-                self.give_up(worker, with, why, now).await?;
+                self.lose_worker(worker, with, why, now).await?;
                 // An order outlives the loss of its worker, also one that was given just now.
                 context.store.remove_workers(vec![worker], WorkerRemoval::Lost).await?;
                 let worker = WorkerRef { incarnation: worker, name };
@@ -186,25 +186,26 @@ impl Monitor {
             }
         }
         let overdue = self.watchlist.overdue(&live, now);
-        let over = |attempt: &&Live| (attempt.worker, plan::timed_out(attempt, now.wall));
-        let overdue: Vec<_> = overdue.iter().map(over).collect();
+        let timed_out = |attempt: &&Live| (attempt.worker, plan::timed_out(attempt, now.wall));
+        let overdue: Vec<_> = overdue.iter().map(timed_out).collect();
         context.record(&overdue, Some(self.term), &mut self.rng, now).await?;
-        self.looked = now.mono;
+        self.last_round = now.mono;
         Ok(())
     }
 
-    /// A round comes at least once its period. Who was stopped for longer has not heard those who spoke
-    /// meanwhile.
-    fn look_at_self(&mut self) {
+    /// Notices that this process was suspended: more than its period has passed since the last round. It
+    /// could not record heartbeats meanwhile.
+    fn notice_suspension(&mut self) {
         let (now, settings) = (self.context.now(), &self.context.settings);
-        if now.mono > self.looked + settings.monitor + settings.heartbeat {
-            let ms = now.mono.saturating_sub(self.looked).as_millis();
-            tracing::warn!(ms, "this process stood still: leases begin anew");
-            self.watchlist.store_was_unreachable(now.mono);
+        if now.mono > self.last_round + settings.monitor + settings.heartbeat {
+            let ms = now.mono.saturating_sub(self.last_round).as_millis();
+            tracing::warn!(ms, "this process was suspended: the leases of workers begin anew");
+            self.watchlist.count_silence_from(now.mono);
         }
     }
 
-    async fn give_up(
+    /// Records that the attempts of a worker are lost, and drops what is known of the worker.
+    async fn lose_worker(
         &mut self,
         worker: Incarnation,
         with: LostWith,
@@ -223,9 +224,8 @@ impl Monitor {
         self.pause_poisonous(jobs, now).await
     }
 
-    /// A schedule of which two runs, one after the other, were found to kill their worker or server makes
-    /// no more of them until a person resumes it. Of a single one others may have been the cause: whoever
-    /// kills servers hits a run that goes on for long again and again, also alone.
+    /// Pauses a schedule of which two runs in a row killed their worker or server, until a person resumes
+    /// it. One run alone is no proof: another cause that kills servers often hits a long run.
     async fn pause_poisonous(&self, jobs: Vec<JobId>, now: Now) -> Result<()> {
         if jobs.is_empty() {
             return Ok(());
@@ -245,14 +245,17 @@ impl Monitor {
             if before.state.dead != Some(DeadReason::Poison) {
                 continue;
             }
-            let reason = format!("its runs {} and {} were given up as `poison`", before.id, job.id);
+            let reason = format!(
+                "its runs {} and {} are dead letters with the reason `poison`",
+                before.id, job.id
+            );
             tracing::error!(schedule = %record.id(), job = %job.id, "paused: {reason}");
             let by = Some("orx".to_owned());
             let paused = Some(Paused { at: now.wall, reason: Some(reason), by });
             let position = Position { next: None, ..record.plan.position };
             let plan = SchedulePlan { paused, position, ..record.plan.clone() };
             let handled = record.plan.position.handled;
-            // Who changed it meanwhile has seen what its run did, or the next run shows it.
+            // A schedule that was changed meanwhile stays as it is; its next run decides.
             let changed =
                 store.change_schedule(record.version, handled, plan, None, now.wall).await?;
             if matches!(changed, Changed::Done { .. }) {
@@ -264,7 +267,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// The newest run of a schedule that has ended, of those made before `job`.
+    /// The newest ended run of a schedule among those made before `job`.
     async fn run_before(
         &self,
         schedule: &Name,

@@ -1,5 +1,6 @@
-//! Makes due what has a time: schedules fire, jobs become ready, runs that waited for another go on.
+//! Fires schedules, makes jobs ready at their time, and releases runs that waited for another run.
 
 pub mod clock;
+mod clock_state;
 pub mod plan;
 pub mod run;

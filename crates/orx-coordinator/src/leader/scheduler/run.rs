@@ -1,5 +1,5 @@
-//! Does what is due. A pass does everything that is due by now, and answers what could not be done; the
-//! rest of it is done all the same.
+//! Fires schedules, makes jobs ready, and lets runs of schedules go on that waited for another run. A pass
+//! does everything that is due by now. A part that fails stops no other part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use orx_model::event::{JobRef, KnownEvent, ScheduleEvent};
 use orx_model::message::{ExecutionRef, Message};
 use orx_model::{JobId, JobStatus, Name, Timestamp};
 use orx_store::{
-    CancelAnswer, CancelCommand, ClockJump, ClockNote, DependencyStep, Firing, Result, Run,
-    RunAfter, ScheduleRecord, Settled, SlotRequest, StoreError, Term,
+    CancelAnswer, CancelCommand, DependencyStep, Firing, Result, Run, RunAfter, ScheduleRecord,
+    Settled, SlotRequest, StoreError, Term,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::clock::{self, Jump};
+use super::clock_state::{CLOCK_EVERY, ClockState};
 use super::plan::{self, Step};
 use crate::health::Backoff;
 use crate::leader::{is_over, pause};
@@ -23,65 +23,42 @@ use crate::{Context, Now};
 /// Scheduled jobs made ready in one transaction.
 const PROMOTE_MOST: u32 = 2_000;
 /// Schedules fired in one transaction.
-const FIRE_MOST: u32 = 500;
-/// Jobs and rows that a transaction of firings writes, unless one schedule alone has more: what any
-/// database does well within a call's deadline.
+pub(super) const FIRE_MOST: u32 = 500;
+/// Jobs and ledger rows that one transaction writes at most, unless a single schedule has more: any
+/// database does this well within a call's deadline.
 const FIRE_WRITES: usize = 5_000;
-/// A schedule that a person changed while it fired is looked at again after this.
+/// Pause before a schedule is decided again that a person changed while it fired.
 const FIRE_AGAIN: Duration = Duration::from_millis(20);
-/// Watched runs settled in one transaction, and how often they are looked at.
+/// Runs whose dependencies are settled in one transaction, and the shortest time between two passes over them.
 const SETTLE_MOST: u32 = 500;
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
-/// What the clock shows is noted so often, and schedules ahead of it are looked for.
-const CLOCK_EVERY: Duration = Duration::from_secs(10);
-/// After the clock was set ahead, or where nobody led for longer than [`AWAY_LONG`], nothing is
-/// forgotten for so long: if it is wrong, that shows by then.
-const KEEP_FOR: Duration = Duration::from_secs(60 * 60);
-const AWAY_LONG: Duration = Duration::from_secs(24 * 60 * 60);
 /// Rows of a ledger read at once.
 const RAN_PAGE: u32 = 100;
 
-/// Runs while its term does.
+/// Runs as long as its term.
 pub struct Scheduler {
-    context: Arc<Context>,
-    term: Term,
-    /// When something falls due next, as far as known.
-    next_due: Option<Timestamp>,
+    pub(super) context: Arc<Context>,
+    pub(super) term: Term,
+    /// When a job becomes due next, as far as known.
+    pub(super) next_due: Option<Timestamp>,
     /// When a schedule fires next, as far as known.
-    next_fire: Option<Timestamp>,
-    /// When both are read afresh, in case that nobody told of something, on the monotonic clock.
+    pub(super) next_fire: Option<Timestamp>,
+    /// When both are read from the store again, since a notification may be lost, on the monotonic clock.
     read_at: Duration,
-    /// Schedules that the store could not take, until they are read afresh.
-    passed_over: BTreeSet<Name>,
-    /// Runs of schedules wait for others, or are to be told of when they fail.
+    /// Schedules whose firing the store could not write. They are left out until the next read.
+    left_out: BTreeSet<Name>,
+    /// Some run of a schedule waits for another, or has a handler for its failure.
     watching: bool,
-    /// When to look at them next; `None` once nothing has ended since.
+    /// When those runs are settled next; `None` while nothing has ended since.
     settle_at: Option<Timestamp>,
     settled_at: Timestamp,
-    /// Runs cancelled for the next of their schedule, which nobody need ask again.
-    asked_to_cancel: BTreeSet<JobId>,
-    clock: ClockKeeping,
-}
-
-/// What follows from a clock that is set.
-#[derive(Debug, Default)]
-struct ClockKeeping {
-    watch: clock::Watch,
-    /// Noticed, and not yet acted on.
-    jump: Option<Jump>,
-    note: ClockNote,
-    /// When what is noted, and schedules ahead of the clock, are looked at next.
-    look_at: Duration,
-    /// Schedules that did not fire as they were read: one of their slots ran before, perhaps.
-    unfired: BTreeSet<Name>,
-    /// Of those, the ones that are looked at again in this pass.
-    tried: BTreeSet<Name>,
-    /// It was set ahead by so much, and what that made due was not decided yet.
-    ahead_by: Option<i64>,
+    /// Runs whose cancel was requested for the next run of their schedule.
+    cancel_requested: BTreeSet<JobId>,
+    pub(super) clock: ClockState,
 }
 
 impl Scheduler {
-    /// What a term rests on is read anew.
+    /// Reads what is due from the store.
     ///
     /// # Errors
     /// It cannot be read.
@@ -91,30 +68,30 @@ impl Scheduler {
             tokio::join!(biased; store.next_due(), store.clock(), store.is_watching());
         let (next_due, note, watching) = (next_due?, note?, watching?);
         let now = context.now();
-        let mut clock = ClockKeeping::default();
-        if let Some(keep_until) = clock.begins(note, now) {
-            context.keep_until(keep_until);
+        let mut clock = ClockState::default();
+        if let Some(retain_until) = clock.begin(note, now) {
+            context.retain_until(retain_until);
         }
         Ok(Self {
             term,
             next_due,
-            // Whatever is due, and however long it has been, is looked at first.
+            // The first pass reads every schedule that is due, however long ago.
             next_fire: Some(now.wall),
             read_at: now.mono + context.settings.monitor,
-            passed_over: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             watching,
             settle_at: watching.then_some(now.wall),
             settled_at: Timestamp::default(),
-            asked_to_cancel: BTreeSet::new(),
+            cancel_requested: BTreeSet::new(),
             clock,
             context,
         })
     }
 
-    /// Until the term is over.
+    /// Runs until the term is over.
     ///
     /// # Errors
-    /// The store refuses the term, or is of no use any more.
+    /// The store refuses the term, or can be used no longer.
     pub async fn run(mut self, over: CancellationToken) -> Result<()> {
         let mut backoff = Backoff::default();
         loop {
@@ -144,7 +121,7 @@ impl Scheduler {
         }
     }
 
-    /// When it has something to do next, as far as known.
+    /// When something becomes due next, as far as known.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         [self.next_due, self.next_fire, self.settle_at].into_iter().flatten().min()
@@ -152,23 +129,23 @@ impl Scheduler {
 
     fn wait(&self) -> Duration {
         let now = self.context.now();
-        let wait = self.read_at.min(self.clock.look_at).saturating_sub(now.mono);
+        let wait = self.read_at.min(self.clock.note_at).saturating_sub(now.mono);
         match self.next_due() {
             Some(due) => wait.min(due.saturating_since(now.wall)),
             None => wait,
         }
     }
 
-    /// All that is due by now. Answers the error of what is to be tried again.
+    /// Does everything that is due by now. Returns the first error of what has to be tried again.
     ///
     /// # Errors
-    /// The store refuses the term, or is of no use any more.
+    /// The store refuses the term, or can be used no longer.
     pub async fn pass(&mut self) -> Result<Option<StoreError>> {
         let now = self.context.now();
         if self.context.lead.term(now.mono) != Some(self.term) {
             return Err(StoreError::Deposed);
         }
-        self.hear();
+        self.take_wakeups();
         let mut unfinished = None;
         if now.mono >= self.read_at {
             collect_error(self.read_afresh(now).await, &mut unfinished)?;
@@ -180,10 +157,10 @@ impl Scheduler {
         Ok(unfinished)
     }
 
-    /// Takes in what others told: that something is due, or has ended.
-    pub fn hear(&mut self) {
-        let told = [self.context.wakeups.take_due(), self.context.wakes.take_due()];
-        told.into_iter().flatten().for_each(|due| self.due_at(due));
+    /// Takes over what other services and nodes reported: due times, and jobs that ended.
+    pub fn take_wakeups(&mut self) {
+        let due = [self.context.wakeups.take_due(), self.context.wakes.take_due()];
+        due.into_iter().flatten().for_each(|due| self.due_at(due));
         if self.context.wakes.take_ended() {
             self.recheck_runs(self.context.now());
         }
@@ -195,7 +172,7 @@ impl Scheduler {
         }
     }
 
-    /// In case that nobody told of something.
+    /// Reads from the store what is due, since a notification may be lost.
     ///
     /// # Errors
     /// It cannot be read.
@@ -206,19 +183,18 @@ impl Scheduler {
         (self.next_due, self.next_fire) = (outlook.next_due, outlook.next_fire);
         self.watching = outlook.watching;
         if outlook.ready {
-            self.work_came();
+            self.jobs_became_ready();
         }
-        // Those that should have fired, too.
-        self.passed_over.clear();
+        self.left_out.clear();
         self.recheck_runs(now);
         self.read_at = now.mono + self.context.settings.monitor;
         Ok(())
     }
 
-    /// Jobs whose time has come become ready.
+    /// Makes jobs ready whose time has come.
     ///
     /// # Errors
-    /// Not all of it was done.
+    /// Some of it was not done.
     pub async fn promote(&mut self, now: Now) -> Result<()> {
         if self.next_due.is_none_or(|due| due > now.wall) {
             return Ok(());
@@ -226,7 +202,7 @@ impl Scheduler {
         let store = Arc::clone(&self.context.store);
         let promoted = store.promote_due(self.term, now.wall, PROMOTE_MOST).await?;
         if !promoted.due.is_empty() {
-            self.work_came();
+            self.jobs_became_ready();
         }
         if !promoted.expired.is_empty() {
             self.recheck_runs(now);
@@ -241,8 +217,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Something became ready.
-    fn work_came(&self) {
+    /// Wakes the dispatcher.
+    pub(super) fn jobs_became_ready(&self) {
         self.context.slots().jobs_ready();
         self.context.wakes.dispatcher.notify_one();
     }
@@ -250,32 +226,32 @@ impl Scheduler {
     /// Fires a batch of the schedules that are due; the rest comes with the next pass.
     ///
     /// # Errors
-    /// Not all of it was done.
+    /// Some of it was not done.
     pub async fn fire(&mut self, now: Now) -> Result<()> {
-        self.look_at_clock(now);
-        match self.keep_clock(now).await {
-            // What cannot be stored of it keeps no schedule from firing.
+        self.check_clock(now);
+        match self.apply_clock(now).await {
+            // Schedules fire all the same.
             Err(error @ StoreError::Backend { .. }) => {
-                tracing::error!(%error, "what follows from the clock could not be done");
-                self.clock.look_at = now.mono + CLOCK_EVERY;
+                tracing::error!(%error, "could not adjust waits and schedules to the clock");
+                self.clock.note_at = now.mono + CLOCK_EVERY;
             }
-            kept => kept?,
+            applied => applied?,
         }
         if self.next_fire.is_none_or(|at| at > now.wall) {
             return Ok(());
         }
         let (mut due, mut more) = self.due_schedules(now).await?;
-        // A person ran one by hand, perhaps: such runs are watched too.
+        // A manual run of a person may have added dependencies.
         if !self.watching {
             self.watching = self.context.store.is_watching().await?;
             self.recheck_runs(now);
         }
         let held =
             if self.watching && !due.is_empty() { self.held().await? } else { BTreeSet::new() };
-        self.clock.tried = std::mem::take(&mut self.clock.unfired);
+        self.clock.retried = std::mem::take(&mut self.clock.unfired);
         let (mut fires, mut writes): (Vec<Firing>, usize) = (Vec::new(), 0);
         for record in &due {
-            let fire = self.decided(record, &held, now).await?;
+            let fire = self.decide(record, &held, now).await?;
             writes += fire.runs.len() + fire.rows.len();
             if !fires.is_empty() && writes > FIRE_WRITES {
                 break;
@@ -292,40 +268,40 @@ impl Scheduler {
             fired => fired?,
         };
         if runs {
-            self.work_came();
+            self.jobs_became_ready();
         }
         if watched {
             self.watching = true;
             self.recheck_runs(now);
         }
-        // Those look at what ran before next time; who does so already waits a moment.
-        let unlooked = self.clock.unfired.iter().any(|id| !self.clock.tried.contains(id));
-        self.next_fire = if more || unlooked {
+        // These are decided again with the slots that ran; a schedule that was, waits a moment.
+        let retry = self.clock.unfired.iter().any(|id| !self.clock.retried.contains(id));
+        self.next_fire = if more || retry {
             Some(now.wall)
         } else if fired < due.len() {
             Some(now.wall.saturating_add(FIRE_AGAIN))
         } else {
-            self.clock.ahead_by = None;
+            self.clock.forward_by = None;
             self.context.store.next_fire(now.wall).await?
         };
         Ok(())
     }
 
-    /// What is to be done for a schedule that is due.
-    async fn decided(
+    /// Decides what a due schedule does.
+    async fn decide(
         &mut self,
         record: &ScheduleRecord,
         held: &BTreeSet<JobId>,
         now: Now,
     ) -> Result<Firing> {
-        let again = self.clock.tried.contains(record.id()) || plan::is_again(record);
+        let again = self.clock.retried.contains(record.id()) || plan::is_again(record);
         let mut fire = plan::decide(record, held, &BTreeSet::new(), now.wall);
-        // A row of a slot that made a job would tell nothing of the time that comes again.
+        // Where rows are written, slots that made a job before are left out.
         if again || !fire.rows.is_empty() || plan::is_late(&fire) {
             let ran = self.ran(record, record.plan.position.handled, now).await?;
             fire = plan::decide(record, held, &ran, now.wall);
         }
-        if let Some(by_ms) = self.clock.ahead_by
+        if let Some(by_ms) = self.clock.forward_by
             && plan::is_late(&fire)
         {
             fire.rows.push(plan::clock_set(record, by_ms, now.wall));
@@ -333,8 +309,8 @@ impl Scheduler {
         Ok(fire)
     }
 
-    /// Slots after then that made a job, as far as a decision asks.
-    async fn ran(
+    /// Slots after `after` that made a job, up to [`plan::horizon`].
+    pub(super) async fn ran(
         &self,
         record: &ScheduleRecord,
         after: Timestamp,
@@ -357,35 +333,6 @@ impl Scheduler {
         }
     }
 
-    /// Schedules that stand ahead of the clock go on from now.
-    async fn set_back(&mut self, by_ms: Option<i64>, now: Now) -> Result<()> {
-        let ahead_of = now.wall.saturating_add(clock::NOTICED);
-        loop {
-            let ahead = self.context.store.schedules_ahead(ahead_of, FIRE_MOST).await?;
-            let mut rewinds = Vec::with_capacity(ahead.len());
-            for record in &ahead {
-                let ran = self.ran(record, now.wall, now).await?;
-                let stood = record.plan.position.handled.as_millis();
-                let apart = now.wall.as_millis().saturating_sub(stood);
-                let by_ms = by_ms.filter(|by_ms| *by_ms < 0).unwrap_or(apart);
-                rewinds.push(plan::rewind(record, &ran, by_ms, now.wall));
-            }
-            if rewinds.is_empty() {
-                return Ok(());
-            }
-            tracing::warn!(
-                schedules = rewinds.len(),
-                "schedules stood ahead of the clock: their next due times are found anew"
-            );
-            let done = self.context.store.rewind(rewinds, self.term, now.wall).await?;
-            self.next_fire = Some(now.wall);
-            // Those that others changed meanwhile are looked at with the next note.
-            if ahead.len() < FIRE_MOST as usize || !done.contains(&true) {
-                return Ok(());
-            }
-        }
-    }
-
     /// Runs that ended before their turn came, while what they waited for goes on.
     async fn held(&self) -> Result<BTreeSet<JobId>> {
         let mut most = SETTLE_MOST;
@@ -398,13 +345,13 @@ impl Scheduler {
         }
     }
 
-    /// A batch, and whether there may be more. Those that are passed over hide no others.
+    /// A batch of due schedules, and whether there may be more. Skips those that are left out.
     async fn due_schedules(&self, now: Now) -> Result<(Vec<ScheduleRecord>, bool)> {
         let mut most = FIRE_MOST;
         loop {
             let mut due = self.context.store.due_schedules(now.wall, most).await?;
             let full = due.len() >= most as usize;
-            due.retain(|record| !self.passed_over.contains(record.id()));
+            due.retain(|record| !self.left_out.contains(record.id()));
             if !due.is_empty() || !full {
                 let more = full || due.len() > FIRE_MOST as usize;
                 due.truncate(FIRE_MOST as usize);
@@ -414,7 +361,7 @@ impl Scheduler {
         }
     }
 
-    /// Answers for how many it was done.
+    /// Fires schedules in one transaction. Returns how many fired.
     async fn fire_all(&mut self, fires: Vec<Firing>, now: Now) -> Result<usize> {
         if fires.is_empty() {
             return Ok(0);
@@ -442,7 +389,7 @@ impl Scheduler {
         Ok(fired)
     }
 
-    /// One that the store cannot take is passed over until the monitor's next round.
+    /// Fires each schedule alone. One whose firing the store cannot write is left out until the next read.
     async fn fire_singly(
         &mut self,
         due: &[ScheduleRecord],
@@ -451,12 +398,12 @@ impl Scheduler {
     ) -> Result<usize> {
         let mut fired = 0;
         for record in due {
-            let fire = self.decided(record, held, now).await?;
+            let fire = self.decide(record, held, now).await?;
             match self.fire_all(vec![fire], now).await {
                 Ok(done) => fired += done,
                 Err(error @ StoreError::Backend { .. }) => {
                     tracing::error!(schedule = %record.id(), %error, "a schedule could not fire");
-                    self.passed_over.insert(record.id().clone());
+                    self.left_out.insert(record.id().clone());
                     fired += 1;
                 }
                 Err(error) => return Err(error),
@@ -476,8 +423,9 @@ impl Scheduler {
                 Step::DependencyStep(_) => None,
             };
             let wanted: BTreeSet<JobId> = steps.iter().filter_map(asked).collect();
-            self.asked_to_cancel.retain(|job| wanted.contains(job));
-            steps.retain(|step| asked(step).is_none_or(|job| !self.asked_to_cancel.contains(&job)));
+            self.cancel_requested.retain(|job| wanted.contains(job));
+            steps
+                .retain(|step| asked(step).is_none_or(|job| !self.cancel_requested.contains(&job)));
             let full = watched.len() >= most as usize;
             // Those for which there is nothing to do yet must not hide others.
             if !steps.is_empty() || !full {
@@ -487,44 +435,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether the clock was set since the last pass.
-    fn look_at_clock(&mut self, now: Now) {
-        let Some(jump) = self.clock.watch.look(now) else { return };
-        tracing::warn!(by_ms = jump.by_ms, "the clock of this machine was set {}", jump.words());
-        if let Some(keep_until) = self.clock.noticed(jump, now) {
-            self.context.keep_until(keep_until);
-        }
-    }
-
-    /// Once the clock was set, waits are as long as before, and schedules go on from the right now; and
-    /// what the clock shows is noted, for who leads next.
-    async fn keep_clock(&mut self, now: Now) -> Result<()> {
-        let jump = self.clock.jump;
-        if jump.is_none() && now.mono < self.clock.look_at {
-            return Ok(());
-        }
-        let store = Arc::clone(&self.context.store);
-        if let Some(Jump { before, by_ms }) = jump {
-            let waits =
-                store.clock_was_set(ClockJump { before, by_ms }, self.term, now.wall).await?;
-            if waits > 0 {
-                tracing::info!(waits, "waits of jobs go on as if the clock had not been set");
-                self.work_came();
-            }
-            self.clock.note.jumps += 1;
-            self.clock.note.last = Some((now.wall, by_ms));
-            self.clock.jump = None;
-            self.next_due = store.next_due().await?;
-            self.next_fire = Some(now.wall);
-        }
-        self.clock.note.seen = now.wall;
-        store.note_clock(self.clock.note, self.term).await?;
-        self.set_back(jump.map(|jump| jump.by_ms), now).await?;
-        self.clock.look_at = now.mono + CLOCK_EVERY;
-        Ok(())
-    }
-
-    /// Something ended that a run may wait for.
+    /// A job ended, and a run may wait for it.
     fn recheck_runs(&mut self, now: Now) {
         if self.watching {
             let at = now.wall.max(self.settled_at.saturating_add(SETTLE_EVERY));
@@ -534,10 +445,10 @@ impl Scheduler {
         }
     }
 
-    /// Lets runs go on whose predecessors have ended, cancels predecessors, and tells of failures.
+    /// Releases runs whose predecessor has ended, cancels predecessors, and makes alert jobs for failed runs.
     ///
     /// # Errors
-    /// Not all of it was done.
+    /// Some of it was not done.
     pub async fn settle(&mut self, now: Now) -> Result<()> {
         if self.settle_at.is_none_or(|at| at > now.wall) {
             return Ok(());
@@ -556,7 +467,7 @@ impl Scheduler {
         if !settles.is_empty() {
             let jobs: Vec<JobId> = settles.iter().map(DependencyStep::job).collect();
             let settled = store.settle(settles, self.term, now.wall).await?;
-            self.work_came();
+            self.jobs_became_ready();
             let event = |(job, settled): (JobId, Settled)| match settled {
                 Settled::Admitted => Some(moved(job, Some(JobStatus::Created), JobStatus::Pending)),
                 Settled::Alerted(alert) => Some(KnownEvent::JobAccepted {
@@ -577,7 +488,7 @@ impl Scheduler {
             };
             let commands = cancels.iter().map(command).collect();
             let answers = store.cancel(commands, now.wall).await?;
-            self.asked_to_cancel.extend(&cancels);
+            self.cancel_requested.extend(&cancels);
             let (mut orders, mut events) = (Vec::new(), Vec::new());
             for (job, answer) in cancels.into_iter().zip(answers) {
                 match answer {
@@ -605,48 +516,11 @@ impl Scheduler {
     }
 }
 
-impl ClockKeeping {
-    /// A term begins; `note` is what the leader before it left. Answers until when nothing is to be
-    /// forgotten.
-    fn begins(&mut self, note: Option<ClockNote>, now: Now) -> Option<Duration> {
-        self.look_at = now.mono;
-        let note = note?;
-        self.note = note;
-        let mut keep_until = None;
-        if let Some((at, 1..)) = note.last {
-            let left = KEEP_FOR.saturating_sub(now.wall.saturating_since(at));
-            keep_until = Some(now.mono + left);
-        }
-        match Jump::between(note.seen, now.wall) {
-            Some(jump) if jump.is_back() => {
-                let by_ms = jump.by_ms;
-                tracing::warn!(by_ms, "the clock went {} since somebody led last", jump.words());
-                self.jump = Some(jump);
-            }
-            Some(_) if now.wall.saturating_since(note.seen) > AWAY_LONG => {
-                keep_until = Some(now.mono + KEEP_FOR);
-            }
-            Some(_) | None => {}
-        }
-        keep_until
-    }
-
-    /// As [`Self::begins`].
-    fn noticed(&mut self, jump: Jump, now: Now) -> Option<Duration> {
-        self.jump = match self.jump {
-            Some(first) => Jump::between(first.before, now.wall),
-            None => Some(jump),
-        };
-        self.ahead_by = Some(jump.by_ms).filter(|_| !jump.is_back());
-        (!jump.is_back()).then_some(now.mono + KEEP_FOR)
-    }
-}
-
 fn moved(job: JobId, from: Option<JobStatus>, to: JobStatus) -> KnownEvent {
     KnownEvent::JobMoved { job: job.into(), from, to, attempt: None }
 }
 
-/// The answer, or its error kept for later. Those after which the term is over are not.
+/// Collects an error, so that the rest of a pass is done. Returns one that ends the term.
 fn collect_error(answer: Result<()>, unfinished: &mut Option<StoreError>) -> Result<()> {
     match answer {
         Err(error) if is_over(&error) => Err(error),
