@@ -25,10 +25,10 @@ struct Supervisor<'m> {
     over: AtomicBool,
 }
 
-/// Ends the supervisor's loop also where an assertion fails.
-struct Ends<'s, 'm>(&'s Supervisor<'m>);
+/// StopOnDrop the supervisor's loop also where an assertion fails.
+struct StopOnDrop<'s, 'm>(&'s Supervisor<'m>);
 
-impl Drop for Ends<'_, '_> {
+impl Drop for StopOnDrop<'_, '_> {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Release);
         let pid = self.0.pid.lock();
@@ -73,7 +73,7 @@ fn supervised(machine: &Machine, test: impl FnOnce(&Supervisor<'_>)) {
     };
     std::thread::scope(|scope| {
         scope.spawn(|| supervisor.run());
-        let _ends = Ends(&supervisor);
+        let _ends = StopOnDrop(&supervisor);
         test(&supervisor);
     });
 }

@@ -98,7 +98,7 @@ fn run(kind: Kind) {
     let (over, rest, jobs) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         // However this ends, those beside it end too.
-        let (end, rests) = (Ends(&over), Ends(&rest));
+        let (end, rests) = (SetOnDrop(&over), SetOnDrop(&rest));
         for _ in 0..2 {
             let seed = rng.random();
             let (cluster, over, jobs) = (&cluster, &over, &jobs);
@@ -140,9 +140,9 @@ fn run(kind: Kind) {
     cluster.check(&bounds());
 }
 
-struct Ends<'a>(&'a AtomicBool);
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -211,7 +211,7 @@ fn all_end_on_sigterm(cluster: &Cluster, jobs: &AtomicU64) {
     std::thread::scope(|scope| {
         let over = &over;
         scope.spawn(move || trouble(cluster, over, jobs, 1));
-        let end = Ends(over);
+        let end = SetOnDrop(over);
         for who in &all {
             cluster.terminate(who);
         }

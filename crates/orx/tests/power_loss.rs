@@ -24,7 +24,7 @@ use orx_testkit::servers::{free_port, pg_program};
 use parking_lot::Mutex;
 
 /// A shell in a mount namespace of its own, in which all happens that sees the disk.
-struct Place {
+struct DiskNamespace {
     shell: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
@@ -32,7 +32,7 @@ struct Place {
     started: Vec<u32>,
 }
 
-impl Place {
+impl DiskNamespace {
     fn new(mkfs: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut shell = Command::new("unshare")
@@ -44,10 +44,10 @@ impl Place {
             .expect("unshare runs");
         let stdin = shell.stdin.take().expect("a pipe");
         let stdout = BufReader::new(shell.stdout.take().expect("a pipe"));
-        let mut place = Self { shell, stdin, stdout, folder, started: Vec::new() };
-        place.must(&format!("mkdir disk && truncate -s 400M image && {mkfs} image"));
-        place.must("mount -o loop image disk && chmod 777 . disk");
-        place
+        let mut namespace = Self { shell, stdin, stdout, folder, started: Vec::new() };
+        namespace.must(&format!("mkdir disk && truncate -s 400M image && {mkfs} image"));
+        namespace.must("mount -o loop image disk && chmod 777 . disk");
+        namespace
     }
 
     fn disk(&self) -> PathBuf {
@@ -110,7 +110,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for DiskNamespace {
     fn drop(&mut self) {
         self.kill_all();
         // The mount, and its loop device, end with the last of its processes.
@@ -160,23 +160,24 @@ struct Server {
 }
 
 impl Server {
-    fn start(place: &mut Place, state: &Path, store: &str) -> Self {
+    fn start(namespace: &mut DiskNamespace, state: &Path, store: &str) -> Self {
         let port = free_port();
         let orx = orx();
         let line = format!(
             "env -i PATH=\"$PATH\" HOME={0} ORX_STORE_URL={store} {1} daemon server --listen \
              127.0.0.1:{port} --state {2}",
-            place.folder.path().display(),
+            namespace.folder.path().display(),
             orx.display(),
             state.display()
         );
-        let pid = place.start(&line, "server.log");
+        let pid = namespace.start(&line, "server.log");
         let mut token = String::new();
         until("the server is ready", || {
-            assert!(common::is_running(pid), "{}", place.log("server.log"));
+            assert!(common::is_running(pid), "{}", namespace.log("server.log"));
             // Only the shell sees the disk.
             let path = state.join("token");
-            token = place.run(&format!("cat {} 2>/dev/null", path.display())).1.trim().to_owned();
+            token =
+                namespace.run(&format!("cat {} 2>/dev/null", path.display())).1.trim().to_owned();
             let server = Self { port, token: token.clone() };
             !token.is_empty() && server.ask(&["cluster", "status"]).code == 0
         });
@@ -244,10 +245,10 @@ impl Server {
 }
 
 /// Loses power a few times under load.
-fn rounds(place: &mut Place, mut begin: impl FnMut(&mut Place) -> Server) {
+fn rounds(namespace: &mut DiskNamespace, mut begin: impl FnMut(&mut DiskNamespace) -> Server) {
     let answered = Mutex::new(Answered::default());
     for round in 0..3 {
-        let server = begin(place);
+        let server = begin(namespace);
         server.check(&answered.lock(), round);
         let over = AtomicBool::new(false);
         let before = answered.lock().jobs.len();
@@ -258,7 +259,7 @@ fn rounds(place: &mut Place, mut begin: impl FnMut(&mut Place) -> Server) {
             }
             until("much was answered", || answered.lock().jobs.len() >= before + 60 + round * 17);
             answered.lock().power = Power::Failing;
-            place.lose_power();
+            namespace.lose_power();
             {
                 let mut answered = answered.lock();
                 (answered.power, answered.unanswered) = (Power::Off, 0);
@@ -267,35 +268,35 @@ fn rounds(place: &mut Place, mut begin: impl FnMut(&mut Place) -> Server) {
             until("the loss is felt", || answered.lock().unanswered > 0);
             over.store(true, Ordering::Release);
         });
-        place.kill_all();
-        place.power_is_back();
+        namespace.kill_all();
+        namespace.power_is_back();
         answered.lock().power = Power::On;
     }
-    let server = begin(place);
+    let server = begin(namespace);
     let answered = answered.lock();
     server.check(&answered, 3);
     assert!(answered.cancelled.len() > 10, "too little happened to show anything");
 }
 
 fn on_sqlite(mkfs: &str) {
-    let mut place = Place::new(mkfs);
-    let state = place.disk().join("state");
-    rounds(&mut place, |place| Server::start(place, &state, "''"));
+    let mut namespace = DiskNamespace::new(mkfs);
+    let state = namespace.disk().join("state");
+    rounds(&mut namespace, |namespace| Server::start(namespace, &state, "''"));
 }
 
 fn on_postgres(mkfs: &str) {
-    let mut place = Place::new(mkfs);
-    let (data, state) = (place.disk().join("pg"), place.folder.path().join("state"));
+    let mut namespace = DiskNamespace::new(mkfs);
+    let (data, state) = (namespace.disk().join("pg"), namespace.folder.path().join("state"));
     let as_nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups";
     let initdb = pg_program("initdb");
-    place.must(&format!(
+    namespace.must(&format!(
         "mkdir {0} && chown nobody:nogroup {0} && {as_nobody} {1} -D {0} -U orx -A trust -E UTF8 \
          --locale=C.UTF-8 >initdb.log",
         data.display(),
         initdb.display()
     ));
     let mut made = false;
-    rounds(&mut place, |place| {
+    rounds(&mut namespace, |namespace| {
         let port = free_port();
         let line = format!(
             "{as_nobody} {} -D {} -p {port} -c listen_addresses=127.0.0.1 -c \
@@ -303,10 +304,10 @@ fn on_postgres(mkfs: &str) {
             pg_program("postgres").display(),
             data.display()
         );
-        let pid = place.start(&line, "pg.log");
+        let pid = namespace.start(&line, "pg.log");
         let url = format!("postgres://orx@127.0.0.1:{port}");
         until("the database is there", || {
-            assert!(common::is_running(pid), "{}", place.log("pg.log"));
+            assert!(common::is_running(pid), "{}", namespace.log("pg.log"));
             let ready = Command::new(pg_program("pg_isready"))
                 .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
                 .status();
@@ -314,10 +315,10 @@ fn on_postgres(mkfs: &str) {
         });
         if !made {
             let psql = pg_program("psql");
-            place.must(&format!("{} {url}/postgres -qc 'create database orx'", psql.display()));
+            namespace.must(&format!("{} {url}/postgres -qc 'create database orx'", psql.display()));
             made = true;
         }
-        Server::start(place, &state, &format!("{url}/orx"))
+        Server::start(namespace, &state, &format!("{url}/orx"))
     });
 }
 
