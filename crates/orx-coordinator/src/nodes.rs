@@ -14,6 +14,8 @@ use orx_transport::{Channel, Peer, PeerList, PeerNodes, Subscription, TransportE
 use crate::Context;
 use crate::health::is_the_end;
 
+/// The pause between two notifications of a node that knows no other node.
+const ALONE_PAUSE: Duration = Duration::from_millis(20);
 /// Notifications of other nodes read at once.
 const NOTIFICATIONS: usize = 256;
 
@@ -172,8 +174,9 @@ pub fn heard(context: &Context, hint: &Notification) {
     }
 }
 
-/// Sends notifications to other nodes. While one is being sent, the next gathers.
-pub(crate) async fn send(context: Arc<Context>) {
+/// Sends notifications to other nodes. While one is being sent, the next gathers; while no other node is
+/// known, it gathers for [`ALONE_PAUSE`] longer.
+pub(crate) async fn send(context: Arc<Context>, peers: PeerNodes) {
     loop {
         let hint = context.wakeups.for_others().await;
         let message = Message::Hint(hint);
@@ -181,6 +184,9 @@ pub(crate) async fn send(context: Arc<Context>) {
         let told = context.transport.publish(Channel::Broadcast, vec![envelope]);
         if let Err(error) = told.await {
             tracing::debug!(%error, "other nodes were not notified: they read the store by themselves");
+        }
+        if peers.get().peers.is_empty() {
+            tokio::time::sleep(ALONE_PAUSE).await;
         }
     }
 }

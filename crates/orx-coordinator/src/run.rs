@@ -114,11 +114,11 @@ impl Coordinator {
         services.spawn("gateway", async move { Ok(answering.run(called).await?) });
         let health = Arc::clone(&context);
         services.spawn("check of the store", async move { Ok(health::watch(&health).await?) });
-        let heartbeat = nodes::heartbeat(Arc::clone(&context), parts.node, parts.peers);
+        let heartbeat = nodes::heartbeat(Arc::clone(&context), parts.node, parts.peers.clone());
         services.spawn("heartbeat of the node", async move { Ok(heartbeat.await?) });
         let receive = nodes::receive(Arc::clone(&context), hints);
         services.spawn("receiver of notifications", async move { Ok(receive.await?) });
-        let send = nodes::send(Arc::clone(&context));
+        let send = nodes::send(Arc::clone(&context), parts.peers);
         services.spawn("sender of notifications", async move {
             send.await;
             Ok(())

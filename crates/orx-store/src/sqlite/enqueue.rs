@@ -1,7 +1,7 @@
 //! Jobs come in.
 
 use orx_model::{JobId, JobStatus, Timestamp};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::db_error::DbResult;
 use super::row::{self, millis, status_code, urgency};
@@ -16,7 +16,10 @@ pub(super) fn enqueue(
 ) -> DbResult<Vec<Enqueued>> {
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {
-        if let Some(known) = known_key(tx, job, now)? {
+        if let Some(key) = &job.key
+            && !take_key(tx, key, job)?
+            && let Some(known) = known_key(tx, key, job, now)?
+        {
             answers.push(known);
             continue;
         }
@@ -25,11 +28,6 @@ pub(super) fn enqueue(
             _ => JobStatus::Pending,
         };
         let id = insert(tx, job, status, now)?;
-        if let Some(key) = &job.key {
-            tx.conn
-                .prepare_cached("INSERT INTO keys (key, job, hash) VALUES (?1, ?2, ?3)")?
-                .execute(params![key, id.0, job.key_hash])?;
-        }
         answers.push(Enqueued::New { id, status });
     }
     Ok(answers)
@@ -82,28 +80,37 @@ pub(super) fn describe(tx: &Tx<'_>, job: i64, text: &SpecText) -> DbResult<()> {
     Ok(())
 }
 
-/// The job that has the key already. A key whose time is over is forgotten here.
-fn known_key(tx: &Tx<'_>, job: &PreparedJob, now: Timestamp) -> DbResult<Option<Enqueued>> {
-    let Some(key) = &job.key else { return Ok(None) };
+/// Gives the key to the next job, if nobody has it.
+fn take_key(tx: &Tx<'_>, key: &str, job: &PreparedJob) -> DbResult<bool> {
+    let mut take = tx.conn.prepare_cached(
+        "INSERT INTO keys (key, job, hash) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )?;
+    Ok(take.execute(params![key, tx.cache.peek_next_job(), job.key_hash])? > 0)
+}
+
+/// The job that has the key already. A key whose time is over is the next job's.
+fn known_key(
+    tx: &Tx<'_>,
+    key: &str,
+    job: &PreparedJob,
+    now: Timestamp,
+) -> DbResult<Option<Enqueued>> {
     let mut find = tx.conn.prepare_cached(
         "SELECT k.job, k.hash, k.kept_until, ifnull(j.status, k.status) \
          FROM keys k LEFT JOIN jobs j ON j.id = k.job WHERE k.key = ?1",
     )?;
-    let found = find
-        .query_row([key], |row| {
-            let hash: Option<String> = row.get(1)?;
-            Ok((JobId(row.get(0)?), hash, row::optional_time(row, 2)?, row::status(row, 3)?))
-        })
-        .optional()?;
-    Ok(match found {
-        None => None,
-        Some((_, _, Some(kept_until), _)) if kept_until <= now => {
-            tx.conn.prepare_cached("DELETE FROM keys WHERE key = ?1")?.execute([key])?;
-            None
-        }
-        Some((id, hash, _, status)) if hash == job.key_hash => {
-            Some(Enqueued::Existing { id, status })
-        }
-        Some((id, hash, _, status)) => Some(Enqueued::KeyConflict { id, status, hash }),
-    })
+    let (id, hash, kept_until, status) = find.query_row([key], |row| {
+        let hash: Option<String> = row.get(1)?;
+        Ok((JobId(row.get(0)?), hash, row::optional_time(row, 2)?, row::status(row, 3)?))
+    })?;
+    if kept_until.is_some_and(|kept_until| kept_until <= now) {
+        tx.conn.prepare_cached("DELETE FROM keys WHERE key = ?1")?.execute([key])?;
+        take_key(tx, key, job)?;
+        return Ok(None);
+    }
+    Ok(Some(if hash == job.key_hash {
+        Enqueued::Existing { id, status }
+    } else {
+        Enqueued::KeyConflict { id, status, hash }
+    }))
 }

@@ -74,8 +74,11 @@ pub(crate) async fn run(args: BenchArgs, session: &Session) -> Result<Exit, CliE
         }
     }
     if selected(Measurement::Bulk) {
-        let name = "durable enqueue, keyed, 1,000 a request";
-        add(name, jobs::bulk(session, jobs * 4).await?, "1/s");
+        for connections in [1, 4] {
+            let over = connections_text(connections);
+            let name = format!("durable enqueue, keyed, 1,000 a request, {over}");
+            add(&name, jobs::bulk(session, connections, jobs * 4).await?, "1/s");
+        }
     }
     if selected(Measurement::Drain) {
         add("drain of no-op jobs", jobs::drain(session, jobs * 4).await?, "1/s");

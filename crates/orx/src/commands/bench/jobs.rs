@@ -88,22 +88,22 @@ pub(super) async fn enqueue(
     Ok(rate)
 }
 
-/// Jobs accepted per second, [`BULK`] in each request, each with a key. The time includes the
-/// serialisation of the requests.
-pub(super) async fn bulk(session: &Session, count: u32) -> Result<f64, CliError> {
-    let began = Instant::now();
-    let mut ids = Vec::new();
-    while ids.len() < count as usize {
-        let requests: Vec<EnqueueRequest> = (0..BULK)
-            .map(|_| EnqueueRequest { key: Some(orx_client::new_key()), ..noop(Some(LATER)) })
-            .collect();
-        for line in session.client.enqueue_batch(&requests).await? {
-            ids.push(line.id.ok_or_else(|| failed("a job of a batch was not accepted"))?);
-        }
-    }
-    let rate = ids.len() as f64 / began.elapsed().as_secs_f64();
-    cancel(session, ids).await?;
-    Ok(rate)
+/// Jobs accepted per second, [`BULK`] in each request, each with a key, over `connections` connections.
+/// The time includes the serialisation of the requests.
+pub(super) async fn bulk(session: &Session, connections: u32, count: u32) -> Result<f64, CliError> {
+    let ids = parking_lot::Mutex::new(Vec::new());
+    let requests = (count / BULK).max(connections);
+    let rate = spread(connections, requests, || async {
+        let one = || EnqueueRequest { key: Some(orx_client::new_key()), ..noop(Some(LATER)) };
+        let jobs: Vec<EnqueueRequest> = (0..BULK).map(|_| one()).collect();
+        let accepted = session.client.enqueue_batch(&jobs).await?;
+        let accepted: Option<Vec<JobId>> = accepted.into_iter().map(|line| line.id).collect();
+        ids.lock().extend(accepted.ok_or_else(|| failed("a job of a batch was not accepted"))?);
+        Ok(())
+    })
+    .await?;
+    cancel(session, ids.into_inner()).await?;
+    Ok(rate * f64::from(BULK))
 }
 
 async fn cancel(session: &Session, ids: Vec<JobId>) -> Result<(), CliError> {
