@@ -58,12 +58,16 @@ impl SlowStore {
                     world.trip(&node, what)
                 }
             };
-            if trip.fate == Fate::Late {
+            if matches!(trip.fate, Fate::Late | Fate::Stranded) {
                 sleep_until(trip.answers_at).await;
                 let _ = to.send(Err(StoreError::Unknown));
                 sleep_until(trip.applies_at).await;
-                // Nobody hears what became of it.
-                let _ = world.apply(node.id, what, apply);
+                let is_lost =
+                    trip.fate == Fate::Stranded && *node.away_until.lock() != Some(trip.applies_at);
+                if !is_lost {
+                    // Nobody receives the answer.
+                    let _ = world.apply(node.id, what, apply);
+                }
                 return;
             }
             // Whoever asked may have given up.
@@ -95,7 +99,7 @@ async fn carry_out<T>(
     sleep_until(trip.applies_at).await;
     let answer = match trip.fate {
         Fate::Done | Fate::AnswerLost => world.apply(node, what, apply),
-        Fate::Lost | Fate::Late => Err(StoreError::Unknown),
+        Fate::Lost | Fate::Late | Fate::Stranded => Err(StoreError::Unknown),
         Fate::Busy => Err(StoreError::Busy),
         Fate::Failed => Err(StoreError::Backend { action: what, source: "the disk coughs".into() }),
         Fate::Away => {

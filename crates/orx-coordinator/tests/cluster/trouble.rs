@@ -14,6 +14,9 @@ pub(crate) enum Fate {
     AnswerLost,
     /// The call is not answered in time, and the change is made after that.
     Late,
+    /// The call is not answered in time, and reaches the store only when the node does so again, after
+    /// its term. If the node reaches the store sooner, its connection is a new one and the call is lost.
+    Stranded,
     /// It is never made.
     Lost,
     Busy,

@@ -320,7 +320,7 @@ impl World {
             let is_under_way = LED.contains(&what) && until > now + AFTER_TERM;
             if is_under_way && self.draw(|rng| rng.random_bool(0.5)) {
                 self.say(|| format!("{} {what}: under way for long", node.id.0));
-                return Trip { applies_at: until, answers_at: now + LATE, fate: Fate::Late };
+                return Trip { applies_at: until, answers_at: now + LATE, fate: Fate::Stranded };
             }
             fate = Fate::Away;
         }
