@@ -58,12 +58,14 @@ impl SlowStore {
                     world.trip(&node, what)
                 }
             };
-            if matches!(trip.fate, Fate::Late | Fate::Stranded) {
+            if matches!(trip.fate, Fate::Late | Fate::Stranded(_)) {
                 sleep_until(trip.answers_at).await;
                 let _ = to.send(Err(StoreError::Unknown));
                 sleep_until(trip.applies_at).await;
-                let is_lost =
-                    trip.fate == Fate::Stranded && *node.away_until.lock() != Some(trip.applies_at);
+                let is_lost = match trip.fate {
+                    Fate::Stranded(until) => *node.away_until.lock() != Some(until),
+                    _ => false,
+                };
                 if !is_lost {
                     // Nobody receives the answer.
                     let _ = world.apply(node.id, what, apply);
@@ -99,7 +101,7 @@ async fn carry_out<T>(
     sleep_until(trip.applies_at).await;
     let answer = match trip.fate {
         Fate::Done | Fate::AnswerLost => world.apply(node, what, apply),
-        Fate::Lost | Fate::Late | Fate::Stranded => Err(StoreError::Unknown),
+        Fate::Lost | Fate::Late | Fate::Stranded(_) => Err(StoreError::Unknown),
         Fate::Busy => Err(StoreError::Busy),
         Fate::Failed => Err(StoreError::Backend { action: what, source: "the disk coughs".into() }),
         Fate::Away => {

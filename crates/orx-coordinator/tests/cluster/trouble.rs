@@ -14,9 +14,10 @@ pub(crate) enum Fate {
     AnswerLost,
     /// The call is not answered in time, and the change is made after that.
     Late,
-    /// The call is not answered in time, and reaches the store only when the node does so again, after
-    /// its term. If the node reaches the store sooner, its connection is a new one and the call is lost.
-    Stranded,
+    /// The call is not answered in time, and reaches the store soon after the node does so again, at
+    /// the given time, when its term is over. If the node reaches the store sooner, its connection is a
+    /// new one and the call is lost.
+    Stranded(Instant),
     /// It is never made.
     Lost,
     Busy,

@@ -320,7 +320,9 @@ impl World {
             let is_under_way = LED.contains(&what) && until > now + AFTER_TERM;
             if is_under_way && self.draw(|rng| rng.random_bool(0.5)) {
                 self.say(|| format!("{} {what}: under way for long", node.id.0));
-                return Trip { applies_at: until, answers_at: now + LATE, fate: Fate::Stranded };
+                let late = self.draw(|rng| rng.random_range(0..LATE.as_millis() as u64));
+                let applies_at = until + Duration::from_millis(late);
+                return Trip { applies_at, answers_at: now + LATE, fate: Fate::Stranded(until) };
             }
             fate = Fate::Away;
         }

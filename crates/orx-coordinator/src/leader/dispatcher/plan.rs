@@ -188,6 +188,9 @@ impl SlotTable {
             self.epoch = epoch;
             self.unconfirmed.clear();
         }
+        // This process may have stood still, and may send such a claim only now.
+        let settled_at = now.mono + self.settings.store_deadline * 2;
+        self.unconfirmed.values_mut().for_each(|claim| claim.settled_at = settled_at);
         self.begin_read(LiveReader::Monitor, now);
     }
 
