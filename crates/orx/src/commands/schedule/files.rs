@@ -48,7 +48,7 @@ pub(crate) struct DiffArgs {
 const FILES: usize = 10_000;
 
 /// A schedule from a file, and its location there.
-pub(super) struct FileSchedule {
+pub(super) struct LocatedSpec {
     pub(super) spec: ScheduleSpec,
     /// The file, and the line of the schedule's id, for error messages.
     location: String,
@@ -58,7 +58,7 @@ pub(super) struct FileSchedule {
 ///
 /// # Errors
 /// A file cannot be read or parsed, or two schedules have the same id.
-pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<FileSchedule>, CliError> {
+pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<LocatedSpec>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -85,7 +85,7 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<FileSchedule>, CliErro
             files.len()
         )));
     }
-    let mut specs: Vec<FileSchedule> = Vec::new();
+    let mut specs: Vec<LocatedSpec> = Vec::new();
     let mut problems = Vec::new();
     let mut ids: BTreeSet<Name> = BTreeSet::new();
     for path in &files {
@@ -116,7 +116,7 @@ pub(super) fn read_specs(paths: &[PathBuf]) -> Result<Vec<FileSchedule>, CliErro
                         let line = lines.next().map(|line| format!("line {line}: "));
                         let line = line.unwrap_or_default();
                         let location = format!("{shown}: {line}schedule `{}`", spec.id);
-                        specs.push(FileSchedule { spec, location });
+                        specs.push(LocatedSpec { spec, location });
                     }
                 }
             },
@@ -224,7 +224,7 @@ pub(super) async fn export(ids: &[String], session: &Session) -> Result<Exit, Cl
 /// What the server would change. A refusal names the location in the file.
 async fn dry_run(
     session: &Session,
-    schedule: &FileSchedule,
+    schedule: &LocatedSpec,
 ) -> Result<ScheduleChangeAnswer, CliError> {
     let answer = session.client.put_schedule(&put_request(schedule.spec.clone(), true)).await;
     answer.map_err(|error| {
@@ -266,7 +266,7 @@ fn parse_error_text(text: &str, error: &toml::de::Error) -> String {
 /// Schedules of the server that no file contains.
 async fn schedules_in_no_file(
     session: &Session,
-    specs: &[FileSchedule],
+    specs: &[LocatedSpec],
 ) -> Result<Vec<ScheduleView>, CliError> {
     let known: BTreeSet<&Name> = specs.iter().map(|it| &it.spec.id).collect();
     let mut all = every_schedule(session).await?;
@@ -298,7 +298,7 @@ pub(super) async fn apply(args: ApplyArgs, session: &Session) -> Result<Exit, Cl
         }
     }
     let mut done = Vec::new();
-    for (FileSchedule { spec, .. }, planned) in specs.into_iter().zip(planned) {
+    for (LocatedSpec { spec, .. }, planned) in specs.into_iter().zip(planned) {
         done.push(match planned.change {
             ScheduleChanged::Unchanged => ScheduleChangeAnswer { dry_run: false, ..planned },
             _ => session.client.put_schedule(&put_request(spec, false)).await?,
