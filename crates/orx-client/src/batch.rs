@@ -5,7 +5,7 @@ use orx_model::{Code, Problem, limits};
 use reqwest::{Method, Response};
 
 use crate::lines::Lines;
-use crate::{Client, ClientError, PAUSE, PAUSE_MAX, Result, TRIES, unexpected, unreachable_at};
+use crate::{Client, ClientError, RETRY, Result, TRIES, unexpected, unreachable_at};
 
 /// Most bytes in one body of a batch: far fewer than a server accepts, so that it answers soon.
 pub const BATCH_BYTES: usize = 8 << 20;
@@ -63,7 +63,7 @@ impl Client {
     }
 
     async fn batch_body(&self, body: bytes::Bytes) -> Result<Vec<BatchLine>> {
-        let mut pause = PAUSE;
+        let mut backoff = RETRY;
         for tries in 1.. {
             let sent = self
                 .send(Method::POST, path::JOBS_BATCH, |call| {
@@ -77,8 +77,7 @@ impl Client {
             match answer {
                 Err(error) if error.is_transient() && tries < TRIES => {
                     self.forget_endpoint();
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    tokio::time::sleep(backoff.failed()).await;
                 }
                 answered => return answered,
             }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use orx_model::{Code, Problem};
+use orx_model::{Backoff, Code, Problem};
 use parking_lot::Mutex;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
@@ -43,10 +43,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_secs(25);
 /// How long a server may take to accept a connection, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// The first pause before a repeated call.
-const PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause before a repeated call.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Between tries of a call, and of connections to a server that does not answer.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 /// How often a repeatable call is tried.
 const TRIES: u32 = 4;
 
@@ -97,13 +95,12 @@ impl Client {
         route: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<T> {
-        let mut pause = PAUSE;
+        let mut backoff = RETRY;
         for _ in 1..TRIES {
             match self.once(method.clone(), route, &build).await {
                 Err(error) if error.is_transient() => {
                     self.forget_endpoint();
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    tokio::time::sleep(backoff.failed()).await;
                 }
                 answered => return answered,
             }

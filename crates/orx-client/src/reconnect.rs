@@ -1,11 +1,11 @@
 //! How long calls go on without a server, and what they report meanwhile.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use orx_model::Backoff;
 use orx_model::wire::Condition;
 
-use crate::{Client, ClientError, PAUSE, PAUSE_MAX, Result, TRIES};
+use crate::{Client, ClientError, RETRY, Result, TRIES};
 
 /// What [`Client::follow`] and [`Client::wait`] report about their connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +21,20 @@ pub enum ConnectionEvent {
 }
 
 /// The current outage of the server, if there is one.
-#[derive(Default)]
 pub(crate) struct Outage {
     since: Option<tokio::time::Instant>,
-    pause: Duration,
+    backoff: Backoff,
     tries: u32,
     reported: bool,
     /// The condition that the server reported last.
     pub(crate) server: Condition,
+}
+
+impl Default for Outage {
+    fn default() -> Self {
+        let server = Condition::default();
+        Self { since: None, backoff: RETRY, tries: 0, reported: false, server }
+    }
 }
 
 impl Outage {
@@ -93,8 +99,7 @@ impl Outage {
         // The next server has not reported a condition.
         self.server = Condition::Well;
         client.forget_endpoint();
-        self.pause = (self.pause * 2).clamp(PAUSE, PAUSE_MAX);
-        tokio::time::sleep(self.pause).await;
+        tokio::time::sleep(self.backoff.failed()).await;
         Ok(())
     }
 }

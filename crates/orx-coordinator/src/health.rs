@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use orx_model::Backoff;
 use orx_model::wire::Condition;
 use orx_store::StoreError;
 use orx_transport::Wakeups;
@@ -12,8 +13,8 @@ use tokio::sync::Notify;
 
 use crate::{Context, Now};
 
-/// First and longest pause between two tries while the store takes no writes.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Between tries while the store takes no writes.
+pub(crate) const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 /// The condition becomes [`Condition::StoreAway`] after this long without a write.
 const AWAY_AFTER: Duration = Duration::from_secs(2);
 
@@ -88,15 +89,14 @@ pub(crate) async fn watch(context: &Context) -> Result<(), StoreError> {
                 () = health.wakeups.store_unwell() => {}
             }
         }
-        let mut pause = PAUSE.0;
+        let mut backoff = RETRY;
         loop {
             match context.store.check_writable().await {
                 Ok(()) => break health.is_back(context.now(), context.settings.heartbeat),
                 Err(error) if is_the_end(&error) => return Err(error),
                 Err(error) => health.failed(&error, context.now()),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            tokio::time::sleep(backoff.failed()).await;
         }
     }
 }
@@ -104,27 +104,4 @@ pub(crate) async fn watch(context: &Context) -> Result<(), StoreError> {
 /// Whether no further call can succeed.
 pub(crate) fn is_the_end(error: &StoreError) -> bool {
     matches!(error, StoreError::Failed | StoreError::Closed | StoreError::Moved { .. })
-}
-
-/// Pauses between tries, each longer than the one before.
-#[derive(Debug)]
-pub(crate) struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(PAUSE.0)
-    }
-}
-
-impl Backoff {
-    /// A try succeeded.
-    pub(crate) fn reset(&mut self) {
-        self.0 = PAUSE.0;
-    }
-
-    pub(crate) fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(PAUSE.1);
-        pause
-    }
 }

@@ -6,6 +6,7 @@
 //! ([`time::WallClock`]) are arguments.
 
 pub mod attempt;
+pub mod backoff;
 pub mod event;
 pub mod filter;
 pub mod gate;
@@ -29,6 +30,7 @@ pub mod token;
 pub mod wire;
 
 pub use attempt::{Attempt, AttemptStatus, Exit, LostWith, Outcome, OutcomeKind};
+pub use backoff::Backoff;
 pub use event::{Event, EventCursor, EventKind, KnownEvent};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};
 pub use job::{

@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::Stdio;
 use std::time::Duration;
 
+use orx_model::Backoff;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
@@ -49,10 +50,10 @@ pub fn run(input: impl std::io::Read, worker: &str) {
 
 /// How long a guard may take to read before it is replaced.
 const WRITE_WAIT: Duration = Duration::from_secs(1);
-/// The pause before a guard is started again that could not start, or that ended sooner than this after
-/// its start. The pause doubles with each failure.
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A guard that ended sooner than this after its start is started again with a pause.
+const EARLY_END: Duration = Duration::from_secs(1);
+/// Between starts of a guard that could not start, or that ended early.
+const RESTART: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// Most commands of attempts that wait.
 const COMMANDS: usize = 64;
 
@@ -83,7 +84,7 @@ impl GuardHandle {
             groups: BTreeSet::new(),
             process: None,
             start_at: None,
-            pause: PAUSE,
+            backoff: RESTART,
         };
         tokio::spawn(supervisor.run(received));
         Self { commands: Some(commands) }
@@ -121,7 +122,7 @@ struct GuardSupervisor {
     process: Option<GuardProcess>,
     /// When to start a guard after a failure.
     start_at: Option<Instant>,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 struct GuardProcess {
@@ -177,17 +178,16 @@ impl GuardSupervisor {
 
     async fn replace(&mut self, why: &str) {
         tracing::warn!("the guard of child processes {why}; starting another");
-        if self.stop().is_none_or(|started_at| started_at.elapsed() < PAUSE) {
+        if self.stop().is_none_or(|started_at| started_at.elapsed() < EARLY_END) {
             self.start_later();
         } else {
-            self.pause = PAUSE;
+            self.backoff.succeeded();
             self.start().await;
         }
     }
 
     fn start_later(&mut self) {
-        self.start_at = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.start_at = Some(Instant::now() + self.backoff.failed());
     }
 
     /// Kills the guard before its pipe closes, or else it would kill all processes. Returns when it was

@@ -13,7 +13,7 @@ use orx_transport::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::runtime::{RETRY_FIRST, RETRY_MAX};
+use crate::runtime::RETRY;
 
 /// Most envelopes taken at once.
 const BATCH: usize = 64;
@@ -128,14 +128,13 @@ fn open(subscription: Box<dyn Subscription>) -> InboxState {
 }
 
 async fn reopen(transport: Arc<dyn Transport>, of: Incarnation) -> Box<dyn Subscription> {
-    let mut pause = RETRY_FIRST;
+    let mut backoff = RETRY;
     loop {
         match transport.subscribe(Channel::Inbox(of)).await {
             Ok(subscription) => return subscription,
             Err(error) => tracing::debug!(%error, "the inbox cannot be opened yet"),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_MAX);
+        tokio::time::sleep(backoff.failed()).await;
     }
 }
 

@@ -11,14 +11,14 @@ use orx_model::event::KnownEvent;
 use orx_model::log::LogChunk;
 use orx_model::message::ExecutionRef;
 use orx_model::wire::Condition;
-use orx_model::{ExecutionId, Incarnation, JobId, JobStatus, Outcome};
+use orx_model::{Backoff, ExecutionId, Incarnation, JobId, JobStatus, Outcome};
 use orx_store::{Result, StoreError};
 use orx_transport::{Deliveries, Subscription};
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Events, without_workers};
-use crate::health::{Backoff, is_the_end};
+use crate::health::{RETRY, is_the_end};
 use crate::outcomes::acks;
 use crate::run::CoordinatorError;
 use crate::{Context, Now};
@@ -31,8 +31,8 @@ const MARKS: usize = 4_096;
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// Envelopes set aside at most. Beyond that, recording stops until one is written.
 const ASIDE: usize = 256;
-/// First and longest pause before an envelope that was set aside is tried again.
-const ASIDE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+/// Between tries of an envelope that was set aside.
+const SET_ASIDE: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(60));
 
 /// Records the reports of workers.
 pub struct Recorder {
@@ -49,9 +49,9 @@ pub struct Recorder {
 struct Aside {
     /// One envelope.
     delivery: Deliveries,
-    /// When it is tried again, on the monotonic clock, and the pause after that.
+    /// When it is tried again, on the monotonic clock.
     at: Duration,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 /// What became of a batch.
@@ -79,7 +79,7 @@ impl Recorder {
         events: &mut dyn Subscription,
         stop: &CancellationToken,
     ) -> std::result::Result<(), CoordinatorError> {
-        let mut backoff = Backoff::default();
+        let mut backoff = RETRY;
         loop {
             let retry = self.retry_in();
             let deliveries = tokio::select! {
@@ -95,14 +95,14 @@ impl Recorder {
                 Err(error) => Err(error),
             };
             match recorded {
-                Ok(()) => backoff.reset(),
+                Ok(()) => backoff.succeeded(),
                 Err(error) if is_the_end(&error) => return Err(error.into()),
                 Err(error) => {
                     self.context.health.failed(&error, self.context.now());
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(backoff.next()) => {}
+                        () = tokio::time::sleep(backoff.failed()) => {}
                     }
                 }
             }
@@ -139,16 +139,16 @@ impl Recorder {
             std::mem::take(&mut self.aside).into_iter().partition(|aside| aside.at <= now);
         self.aside = later;
         let mut due = due.into_iter();
-        while let Some(Aside { delivery, pause, .. }) = due.next() {
+        while let Some(Aside { delivery, mut backoff, .. }) = due.next() {
             let events = plan::gather(delivery.envelopes());
             match self.record(events).await {
                 Ok(done) if done.aside.is_empty() => acknowledge(delivery, &done).await,
                 Ok(_) | Err(StoreError::Unknown | StoreError::Backend { .. }) => {
-                    let (at, pause) = (now + pause, (pause * 2).min(ASIDE_PAUSE.1));
-                    self.aside.push(Aside { delivery, at, pause });
+                    self.aside.push(Aside { delivery, at: now + backoff.failed(), backoff });
                 }
                 Err(error) => {
-                    self.aside.push(Aside { delivery, at: now + pause, pause });
+                    let at = now + backoff.peek();
+                    self.aside.push(Aside { delivery, at, backoff });
                     self.aside.extend(due);
                     return Err(error);
                 }
@@ -169,8 +169,9 @@ impl Recorder {
             for envelope in delivery.envelopes() {
                 tracing::error!(worker = %envelope.from, "report set aside: the store does not take it");
             }
-            let at = self.context.now().mono + ASIDE_PAUSE.0;
-            self.aside.push(Aside { delivery, at, pause: ASIDE_PAUSE.0 * 2 });
+            let mut backoff = SET_ASIDE;
+            let at = self.context.now().mono + backoff.failed();
+            self.aside.push(Aside { delivery, at, backoff });
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use orx_model::Backoff;
 use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -24,8 +25,8 @@ const ASK_AFTER: Duration = Duration::from_secs(1);
 const ASK_FOR: Duration = Duration::from_secs(2);
 /// One that has rested for so long is let go.
 const REST_MAX: Duration = Duration::from_secs(10 * 60);
-/// Between two tries to reach the server, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// Between tries to reach the server.
+const CONNECT_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
 #[derive(Debug)]
 pub(super) struct Sessions {
@@ -148,7 +149,7 @@ impl Sessions {
     /// Tries again while the server is not there, so that a quick restart is not noticed.
     async fn connect(&self, until: Instant) -> DbResult<PgConnection> {
         let until = until.min(Instant::now() + self.connect_deadline);
-        let mut pause = PAUSE.0;
+        let mut backoff = CONNECT_AGAIN;
         loop {
             let without = self.without.load(Ordering::Relaxed);
             let options = &self.options[usize::from(without)];
@@ -165,11 +166,11 @@ impl Sessions {
                     Ok(Err(error)) => error.into(),
                     Err(late) => return Err(DbError::NotSent(late.into())),
                 };
+            let pause = backoff.failed();
             if Instant::now() + pause >= until {
                 return Err(DbError::NotSent(error));
             }
             sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
         }
     }
 

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use orx_model::Incarnation;
 use orx_model::message::Envelope;
 use orx_model::wire::{InboxLine, Receipt, path};
+use orx_model::{Backoff, Incarnation};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::http_transport::HttpSession;
-use super::{CallError, PAUSE, PAUSE_MAX, innermost, rejection};
+use super::{CallError, RETRY, innermost, rejection};
 use crate::{
     Acknowledge, Channel, ConnectionState, Deliveries, Subscription, SubscriptionState,
     TransportError,
@@ -179,12 +179,12 @@ async fn read_inbox(
     to: mpsc::Sender<Envelope>,
     state: watch::Sender<SubscriptionState>,
 ) {
-    let mut pause = PAUSE;
+    let mut backoff = RETRY;
     loop {
         let mut current = session.endpoints.watch();
         let url = current.borrow_and_update().clone();
         let end = tokio::select! {
-            end = read_stream(&session, &url, of, &to, &state, &mut pause) => end,
+            end = read_stream(&session, &url, of, &to, &state, &mut backoff) => end,
             _ = current.changed() => StreamEnd::EndpointChanged,
         };
         match end {
@@ -197,10 +197,9 @@ async fn read_inbox(
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(backoff.failed()) => {}
             () = to.closed() => return,
         }
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
@@ -233,7 +232,7 @@ async fn read_stream(
     of: Incarnation,
     to: &mpsc::Sender<Envelope>,
     state: &watch::Sender<SubscriptionState>,
-    pause: &mut Duration,
+    backoff: &mut Backoff,
 ) -> StreamEnd {
     let secret = session.secret(of);
     let call = session.http.get(format!("{url}{}", path::WORKER_INBOX));
@@ -249,7 +248,7 @@ async fn read_stream(
         let bytes = response.bytes().await.unwrap_or_default();
         return StreamEnd::Failed(rejection(status, &bytes));
     }
-    *pause = PAUSE;
+    backoff.succeeded();
     state.send_replace(SubscriptionState::connected(Instant::now()));
     let mut pieces = response.bytes_stream();
     let mut buffer: Vec<u8> = Vec::new();

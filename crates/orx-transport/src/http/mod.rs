@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orx_model::secret::WORKER_SECRET;
-use orx_model::{Code, Problem, WorkerSecret};
+use orx_model::{Backoff, Code, Problem, WorkerSecret};
 use reqwest::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,10 +25,8 @@ pub use peer_transport::PeerTransport;
 
 /// How long a publisher waits for space, and a subscriber for its connection.
 const PUBLISH_WAIT: Duration = Duration::from_secs(5);
-/// The first pause before a repeated request.
-const PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause before a repeated request.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Between tries of a request.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// The token that authenticates a caller. Its `Debug` output hides it.
 #[derive(Clone)]

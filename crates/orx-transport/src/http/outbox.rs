@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::http_transport::HttpSession;
-use super::{CallError, PAUSE, PAUSE_MAX, PUBLISH_WAIT, is_final, post};
+use super::{CallError, PUBLISH_WAIT, RETRY, is_final, post};
 use crate::{Channel, TransportError};
 
 /// Most envelopes that wait.
@@ -122,7 +122,7 @@ async fn send_batch(
     batch: &mut Vec<QueuedEnvelope>,
     waiting: &mut mpsc::Receiver<QueuedEnvelope>,
 ) {
-    let mut pause = PAUSE;
+    let mut backoff = RETRY;
     while !batch.is_empty() {
         let url = session.endpoints.current();
         let envelopes = batch.iter().map(|waiting| waiting.envelope.clone()).collect();
@@ -169,8 +169,7 @@ async fn send_batch(
         if waiting.is_closed() {
             return;
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        tokio::time::sleep(backoff.failed()).await;
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use orx_model::job::Labels;
 use orx_model::message::{HeartbeatAnswer, WorkerRegistration};
-use orx_model::{Capabilities, ExecutionId, Incarnation, MessageId, Name, Timestamp};
+use orx_model::{Backoff, Capabilities, ExecutionId, Incarnation, MessageId, Name, Timestamp};
 use orx_transport::{Gateway, GatewayError, Transport, TransportError};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -34,10 +34,8 @@ use crate::protocol::{Core, CoreOptions, Input};
 
 /// Most inputs of attempts that wait for the loop.
 const INPUTS: usize = 1_024;
-/// The first pause before a call is repeated.
-pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause before a call is repeated.
-pub(crate) const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Between tries of a call.
+pub(crate) const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// Reads the wall clock.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -304,14 +302,13 @@ async fn register(
     registration: &mut WorkerRegistration,
     rng: &mut StdRng,
 ) -> Result<(HeartbeatAnswer, Instant), GatewayError> {
-    let mut pause = RETRY_FIRST;
+    let mut backoff = RETRY;
     loop {
         let sent_at = Instant::now();
         match gateway.register(registration.clone()).await {
             Err(GatewayError::Unreachable(why)) => {
                 tracing::warn!(%why, "could not register; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY_MAX);
+                tokio::time::sleep(backoff.failed()).await;
             }
             // The answer to an earlier call was lost, and with it the secret of that incarnation, to
             // which no job was dispatched.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::LiveReader;
 use crate::Context;
-use crate::health::Backoff;
+use crate::health::RETRY;
 use crate::leader::{is_over, pause};
 
 /// Bytes of jobs in one message, about: far less than any transport refuses.
@@ -49,15 +49,15 @@ impl Dispatcher {
     /// # Errors
     /// The store refuses the term, or can be used no longer.
     pub async fn run(mut self, over: CancellationToken) -> Result<()> {
-        let mut backoff = Backoff::default();
+        let mut backoff = RETRY;
         loop {
             match self.pass().await {
-                Ok(()) => backoff.reset(),
+                Ok(()) => backoff.succeeded(),
                 Err(error) if is_over(&error) => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "could not claim jobs, trying again");
                     self.context.health.failed(&error, self.context.now());
-                    pause(&over, backoff.next()).await;
+                    pause(&over, backoff.failed()).await;
                     if over.is_cancelled() {
                         return Ok(());
                     }

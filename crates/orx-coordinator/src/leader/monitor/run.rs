@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Watchlist};
-use crate::health::Backoff;
+use crate::health::RETRY;
 use crate::leader::dispatcher::plan::LiveReader;
 use crate::leader::is_over;
 use crate::{Context, Now};
@@ -71,7 +71,7 @@ impl Monitor {
     /// # Errors
     /// The store refuses the term, or is usable no longer.
     pub async fn run(mut self, over: CancellationToken) -> Result<()> {
-        let mut backoff = Backoff::default();
+        let mut backoff = RETRY;
         loop {
             let wait = (self.last_round + self.context.settings.monitor)
                 .saturating_sub(self.context.now().mono);
@@ -86,12 +86,12 @@ impl Monitor {
             let all = self.context.wakes.take_round() || !woken;
             let done = if all { self.round().await } else { self.read_workers().await };
             match done {
-                Ok(()) => backoff.reset(),
+                Ok(()) => backoff.succeeded(),
                 Err(error) if is_over(&error) => return Err(error),
                 Err(error) => {
                     self.context.health.failed(&error, self.context.now());
                     self.context.wakes.make_round();
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.failed()).await;
                 }
             }
             if woken {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock_state::{CLOCK_EVERY, ClockState};
 use super::plan::{self, Step};
-use crate::health::Backoff;
+use crate::health::RETRY;
 use crate::leader::{is_over, pause};
 use crate::{Context, Now};
 
@@ -93,13 +93,13 @@ impl Scheduler {
     /// # Errors
     /// The store refuses the term, or can be used no longer.
     pub async fn run(mut self, over: CancellationToken) -> Result<()> {
-        let mut backoff = Backoff::default();
+        let mut backoff = RETRY;
         loop {
             match self.pass().await? {
-                None => backoff.reset(),
+                None => backoff.succeeded(),
                 Some(error) => {
                     self.context.health.failed(&error, self.context.now());
-                    pause(&over, backoff.next()).await;
+                    pause(&over, backoff.failed()).await;
                     if over.is_cancelled() {
                         return Ok(());
                     }
