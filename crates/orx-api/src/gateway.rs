@@ -15,6 +15,7 @@ use futures_util::Stream;
 use orx_control::{Scope, WorkerIdentity};
 use orx_model::gate::{self, Admitted};
 use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
+use orx_model::ndjson::to_lines;
 use orx_model::secret::WORKER_SECRET;
 use orx_model::wire::{
     self, InboxLine, InboxQuery, NodeChannel, NodePublishRequest, PublishAnswer, PublishRequest,
@@ -28,7 +29,6 @@ use orx_transport::{
 use tokio_util::sync::CancellationToken;
 
 use crate::extract::{Auth, HandlerResult, LargeJson, NodeCaller, QueryParams, WorkerCaller, ok};
-use crate::routes::ndjson;
 use crate::{App, InFlightGuard};
 
 /// How often an idle inbox stream sends a ping.
@@ -350,7 +350,7 @@ fn lines(stream: InboxStream) -> impl Stream<Item = Result<Bytes, std::io::Error
             },
             () = tokio::time::sleep(PING) => vec![InboxLine::Ping {}],
         };
-        Some((Ok(ndjson(&batch)), stream))
+        Some((Ok(Bytes::from(to_lines(&batch))), stream))
     })
 }
 

@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
+use orx_model::ndjson::{LineBuffer, to_lines};
 use orx_model::wire::{
     self, BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
     EnqueueRequest, JobDetail, JobPage, ListQuery, LogEvent, LogsQuery, QueueList, QueueView,
@@ -146,7 +147,7 @@ async fn enqueue_batch(
     let mut body = request.into_body().into_data_stream();
     let (to, answers) = tokio::sync::mpsc::channel::<Bytes>(BATCH_CHUNKS);
     tokio::spawn(async move {
-        let mut reader = Lines::default();
+        let mut reader = BatchReader::default();
         let mut number = 0_u64;
         loop {
             let ended = match body.next().await {
@@ -163,7 +164,7 @@ async fn enqueue_batch(
                 let count = requests.len() as u64;
                 let answers = app.panel.enqueue_batch(&caller, requests, number + 1).await;
                 number += count;
-                if to.send(ndjson(&answers)).await.is_err() {
+                if to.send(to_lines(&answers).into()).await.is_err() {
                     return;
                 }
             }
@@ -178,7 +179,7 @@ async fn enqueue_batch(
                     )),
                 };
                 // The client may have gone.
-                let _ = to.send(ndjson(&[line])).await;
+                let _ = to.send(to_lines(&[line]).into()).await;
                 return;
             }
             if ended {
@@ -203,52 +204,39 @@ fn parse_line(line: &[u8]) -> Result<EnqueueRequest, Problem> {
     parse(line)
 }
 
-pub(crate) fn ndjson<T: serde::Serialize>(lines: &[T]) -> Bytes {
-    let mut text = Vec::new();
-    for line in lines {
-        if let Ok(line) = serde_json::to_vec(line) {
-            text.extend_from_slice(&line);
-            text.push(b'\n');
-        }
-    }
-    text.into()
-}
-
 /// Cuts a body into lines: at a time, as many as one transaction takes.
 #[derive(Default)]
-struct Lines {
-    buffer: Vec<u8>,
+struct BatchReader {
+    lines: LineBuffer,
     read: usize,
 }
 
-impl Lines {
+impl BatchReader {
     fn push(&mut self, bytes: &[u8]) {
         self.read += bytes.len();
-        self.buffer.extend_from_slice(bytes);
+        self.lines.push(bytes);
     }
 
     fn too_large(&self) -> bool {
-        self.read > limits::BATCH_BODY_BYTES || self.buffer.len() > 2 * limits::BODY_BYTES
+        self.read > limits::BATCH_BODY_BYTES || self.lines.waiting_bytes() > 2 * limits::BODY_BYTES
     }
 
     /// Whole lines that have come; at the end of the body the last one too, newline or not.
     fn take(&mut self, ended: bool) -> Option<Vec<Vec<u8>>> {
-        let mut lines = Vec::new();
-        let mut used = 0;
-        while lines.len() < limits::BATCH_JOBS && used < limits::BATCH_BYTES {
-            let rest = &self.buffer[used..];
-            let (line, next) = match rest.iter().position(|byte| *byte == b'\n') {
-                Some(end) => (&rest[..end], used + end + 1),
-                None if ended && !rest.is_empty() => (rest, self.buffer.len()),
-                None => break,
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while taken.len() < limits::BATCH_JOBS && bytes < limits::BATCH_BYTES {
+            let line = match self.lines.next_line() {
+                None if ended => self.lines.take_unfinished(),
+                line => line,
             };
+            let Some(line) = line else { break };
+            bytes += line.len() + 1;
             if !line.iter().all(u8::is_ascii_whitespace) {
-                lines.push(line.to_vec());
+                taken.push(line);
             }
-            used = next;
         }
-        self.buffer.drain(..used);
-        (!lines.is_empty()).then_some(lines)
+        (!taken.is_empty()).then_some(taken)
     }
 }
 
@@ -355,7 +343,7 @@ async fn logs(
         // The stream owns both until its end.
         let _ = (&in_flight, &permit);
         // An error ends the stream without `end`: the reader tries again.
-        event.map(|event| ndjson(&[event])).map_err(std::io::Error::other)
+        event.map(|event| to_lines(&[event])).map_err(std::io::Error::other)
     });
     let kind = [(CONTENT_TYPE, "application/x-ndjson")];
     Ok((StatusCode::OK, kind, Body::from_stream(lines)).into_response())

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod log;
 pub mod mask;
 pub mod message;
+pub mod ndjson;
 pub mod policy;
 pub mod problem;
 pub mod schedule;

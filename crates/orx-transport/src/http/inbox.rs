@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use orx_model::message::Envelope;
+use orx_model::ndjson::LineBuffer;
 use orx_model::wire::{InboxLine, Receipt, path};
 use orx_model::{Backoff, Incarnation};
 use parking_lot::{Mutex, MutexGuard};
@@ -251,14 +252,9 @@ async fn read_stream(
     backoff.succeeded();
     state.send_replace(SubscriptionState::connected(Instant::now()));
     let mut pieces = response.bytes_stream();
-    let mut buffer: Vec<u8> = Vec::new();
-    // How many bytes of the buffer were searched for the end of the line: a long line comes in many
-    // pieces.
-    let mut searched = 0;
+    let mut lines = LineBuffer::default();
     loop {
-        while let Some(end) = buffer[searched..].iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = buffer.drain(..=searched + end).collect();
-            searched = 0;
+        while let Some(line) = lines.next_line() {
             match serde_json::from_slice::<InboxLine>(&line) {
                 Ok(InboxLine::Ping {}) => {}
                 Ok(InboxLine::TakenOver {}) => return StreamEnd::TakenOver,
@@ -273,18 +269,17 @@ async fn read_stream(
                 }
             }
         }
-        searched = buffer.len();
         let piece = tokio::select! {
             piece = tokio::time::timeout(SILENT, pieces.next()) => piece,
             () = to.closed() => return StreamEnd::ReaderDropped,
         };
         match piece {
-            Ok(Some(Ok(bytes))) => buffer.extend_from_slice(&bytes),
+            Ok(Some(Ok(bytes))) => lines.push(&bytes),
             Ok(Some(Err(error))) => return StreamEnd::no_answer(innermost(&error)),
             Ok(None) => return StreamEnd::no_answer("the stream ended".to_owned()),
             Err(_) => return StreamEnd::Failed(CallError::TimedOut),
         }
-        if buffer.len() > LINE_BYTES_MAX {
+        if lines.waiting_bytes() > LINE_BYTES_MAX {
             return StreamEnd::no_answer("a line is too long".to_owned());
         }
     }
