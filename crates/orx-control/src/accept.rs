@@ -182,7 +182,9 @@ impl ControlPanel {
         }
         check_labels("tags", &request.tags)?;
         check_labels("required labels", &request.require)?;
-        for (what, text) in [("key", &request.key), ("corr", &request.corr), ("by", &request.by)] {
+        for (what, text) in
+            [("key", &request.key), ("corr", &request.correlation_id), ("by", &request.by)]
+        {
             let most = limits::KEY_BYTES;
             if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > most) {
                 return Err(bad(format!("`{what}` is 1 to {most} bytes")));
@@ -249,7 +251,7 @@ impl ControlPanel {
             on_lost: request.on_lost.unwrap_or_default(),
             require: request.require,
             tags: request.tags,
-            corr: request.corr,
+            correlation_id: request.correlation_id,
             key: request.key,
             by: request.by.or_else(|| Some(caller.name.clone())),
             schedule: None,

@@ -86,7 +86,7 @@ fn hash_of(request: &EnqueueRequest, name: &Name, explicit: &Explicit<'_>) -> St
         on_lost: _,
         require,
         tags,
-        corr,
+        correlation_id,
         key: _,
         by: _,
     } = request;
@@ -109,7 +109,7 @@ fn hash_of(request: &EnqueueRequest, name: &Name, explicit: &Explicit<'_>) -> St
     fields.number(15, on_lost.map(|on_lost| on_lost as u64));
     fields.labels(16, require);
     fields.labels(17, tags);
-    fields.optional_text(18, corr.as_deref());
+    fields.optional_text(18, correlation_id.as_deref());
     fields.digits()
 }
 

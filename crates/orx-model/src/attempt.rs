@@ -12,7 +12,9 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
+    /// It ended with this code.
     Code(i32),
+    /// This signal ended it.
     Signal(i32),
 }
 
@@ -36,14 +38,21 @@ impl fmt::Display for Exit {
     }
 }
 
+/// How far an attempt is, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptStatus {
+    /// On its way to the worker.
     Dispatched,
+    /// The worker reported its start.
     Running,
+    /// Ended as it should.
     Succeeded,
+    /// Ended with an error.
     Failed,
+    /// Stopped at its timeout.
     TimedOut,
+    /// Stopped by a cancel.
     Cancelled,
     /// Stopped by an orderly shutdown of its worker.
     Interrupted,
@@ -54,6 +63,7 @@ pub enum AttemptStatus {
 }
 
 impl AttemptStatus {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -79,23 +89,33 @@ impl fmt::Display for AttemptStatus {
 /// The record of an attempt, live or ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Attempt {
+    /// The job.
     pub job: JobId,
     /// From 1.
     pub number: u32,
+    /// The execution.
     pub execution: ExecutionId,
+    /// The worker's incarnation.
     pub worker: Incarnation,
+    /// The worker's name.
     pub worker_name: Name,
     /// Of the leader that gave it out.
     #[serde(default)]
     pub epoch: u64,
+    /// How far it is, or how it ended.
     pub status: AttemptStatus,
+    /// When it was claimed for the worker.
     pub claimed_at: Timestamp,
+    /// When it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// Why it failed, in one text; absent where nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How its process ended, where it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
     /// Bytes of its output that its log does not have: over the quota of an attempt
@@ -120,10 +140,13 @@ pub enum LostWith {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
+    /// Ended as it should.
     Succeeded {
+        /// What the handler returned, any JSON.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<Json>,
     },
+    /// Ended with an error, or could not start its program.
     Failed {
         /// `false`: another try is useless.
         retryable: bool,
@@ -131,24 +154,31 @@ pub enum OutcomeKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
+    /// Stopped at its timeout.
     TimedOut,
+    /// Stopped by a cancel.
     Cancelled,
+    /// Stopped by an orderly shutdown of its worker; costs no retry.
     Interrupted,
+    /// Never started: the worker cannot run it; costs no retry.
     Refused,
     /// Never started: it was prefetched, and no slot became free for it soon. It keeps its place in
     /// the order of dispatch, and this costs it nothing.
     HandedBack,
     /// Its worker is gone.
     Lost {
+        /// What died.
         with: LostWith,
     },
     /// Put off by the handler itself: due again after the wait, milliseconds; costs no retry.
     Snoozed {
+        /// Milliseconds until it is due again.
         for_ms: u64,
     },
 }
 
 impl OutcomeKind {
+    /// The status that the attempt ends with.
     #[must_use]
     pub fn status(&self) -> AttemptStatus {
         match self {
@@ -166,15 +196,21 @@ impl OutcomeKind {
 /// The end of one attempt, as its worker (or whoever gave the worker up) tells it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
+    /// The job.
     pub job: JobId,
+    /// The execution.
     pub execution: ExecutionId,
+    /// How it ended.
     pub kind: OutcomeKind,
     /// When the attempt's process or function started, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// When it ended, by the worker's clock as its server reads it.
     pub ended_at: Timestamp,
+    /// Why it failed, in one text; absent where nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How its process ended, where it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
 }

@@ -22,10 +22,12 @@ use crate::time::Timestamp;
 pub struct Event {
     /// By the clock of the node that made the change; 0 where that was not reported.
     pub at: Timestamp,
+    /// What happened.
     pub what: EventBody,
 }
 
 impl Event {
+    /// An event of this version.
     #[must_use]
     pub fn new(at: Timestamp, what: KnownEvent) -> Self {
         Self { at, what: EventBody::Known(what) }
@@ -51,7 +53,9 @@ impl Event {
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum EventBody {
+    /// Of this version.
     Known(KnownEvent),
+    /// Of a later version, as it came.
     Unknown(Json),
 }
 
@@ -77,20 +81,26 @@ impl PartialEq for EventBody {
 
 impl Eq for EventBody {}
 
+/// What can happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KnownEvent {
     /// A job that was not there before.
     JobAccepted {
+        /// The new job.
         job: JobRef,
+        /// Its first status, where the reporter knows it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<JobStatus>,
     },
+    /// A job has another status.
     JobMoved {
+        /// The job.
         job: JobRef,
         /// `None` where whoever reports it did not see it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<JobStatus>,
+        /// Its status from now on.
         to: JobStatus,
         /// The attempt that is live, or was the last: 0 before the first, `None` if not reported.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,55 +108,76 @@ pub enum KnownEvent {
     },
     /// A person wants it cancelled; the end of its attempt decides.
     JobCancelling {
+        /// The job.
         job: JobRef,
     },
     /// Its worker reported progress: read the job.
     JobProgressed {
+        /// The job.
         job: JobRef,
     },
     /// Its log has grown: read the log.
     JobLogGrew {
+        /// The job.
         job: JobRef,
     },
     /// Its status, its log or anything else of it, and the reporter does not know what.
     JobChanged {
+        /// The job.
         job: JobRef,
     },
     /// `from` is `None` for a worker that registered, `to` for one that is gone.
     WorkerMoved {
+        /// The worker.
         worker: WorkerRef,
+        /// Its state before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<WorkerState>,
+        /// Its state from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<WorkerState>,
     },
     /// Its lease ended without a word of it.
     WorkerLost {
+        /// The worker.
         worker: WorkerRef,
     },
     /// What a person wants of it from now on; `None` is what it does by itself.
     WorkerOrdered {
+        /// The worker.
         worker: WorkerRef,
+        /// The order that stands from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         order: Option<WorkerDirective>,
     },
+    /// A queue was paused, resumed or limited.
     QueueChanged {
+        /// The queue.
         queue: Name,
+        /// What was done to it.
         change: QueueEvent,
     },
+    /// A schedule was changed, or fired.
     ScheduleChanged {
+        /// The schedule's id.
         schedule: Name,
+        /// What was done to it, or what it did.
         change: ScheduleEvent,
     },
+    /// A node joined, left, or leads.
     NodeChanged {
+        /// The node's incarnation.
         node: Incarnation,
+        /// The name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
+        /// What it did.
         change: NodeEvent,
     },
 }
 
 impl KnownEvent {
+    /// What it is about.
     #[must_use]
     pub fn kind(&self) -> EventKind {
         match self {
@@ -165,6 +196,7 @@ impl KnownEvent {
         }
     }
 
+    /// The job that it is about, where it is one.
     #[must_use]
     pub fn job(&self) -> Option<&JobRef> {
         match self {
@@ -196,10 +228,12 @@ impl KnownEvent {
 /// A job, with as much of what it is as its reporter has at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRef {
+    /// Its id.
     pub id: JobId,
     /// Its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
+    /// Its queue, where the reporter knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Name>,
 }
@@ -217,43 +251,59 @@ impl From<&Job> for JobRef {
     }
 }
 
+/// A worker, as far as the reporter knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRef {
+    /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
+    /// Its name, where the reporter knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
 }
 
+/// What was done to a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueEvent {
+    /// Nothing of it starts.
     Paused,
+    /// Its jobs start again.
     Resumed,
     /// Its limits.
     Limited,
 }
 
+/// What was done to a schedule, or what it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleEvent {
+    /// It was made.
     Added,
+    /// It was changed.
     Changed,
+    /// It was removed.
     Removed,
+    /// It does not fire until it is resumed.
     Paused,
+    /// It fires again.
     Resumed,
     /// It made jobs, or recorded that a due time made none.
     Fired,
 }
 
+/// What a node did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeEvent {
+    /// It started.
     Joined,
+    /// It stopped in good order.
     Left,
     /// Its heartbeat stopped.
     Lost,
     /// From this epoch on.
     Leads {
+        /// Its epoch, which grows with each new leader.
         epoch: u64,
     },
     /// It led, and does no longer.
@@ -263,18 +313,26 @@ pub enum NodeEvent {
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
+    /// Jobs, but for their logs.
     Job,
+    /// Logs of jobs.
     Log,
+    /// Workers.
     Worker,
+    /// Queues.
     Queue,
+    /// Schedules.
     Schedule,
+    /// Nodes.
     Node,
 }
 
 impl EventKind {
+    /// Every one, in order.
     pub const ALL: [Self; 6] =
         [Self::Job, Self::Log, Self::Worker, Self::Queue, Self::Schedule, Self::Node];
 
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -309,6 +367,7 @@ impl FromStr for EventKind {
 /// `node-incarnation:seq`. At any other node, and after a restart, it is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventCursor {
+    /// The node whose feed it is of.
     pub node: Incarnation,
     /// 0 is before the first.
     pub seq: u64,
@@ -358,6 +417,7 @@ pub struct NodeEvents {
     pub after: u64,
     /// Up to here they are passed on with these.
     pub upto: u64,
+    /// The events, oldest first.
     #[serde(default)]
     pub events: Vec<Event>,
     /// There were more than are passed on: what they were about is to be read anew.

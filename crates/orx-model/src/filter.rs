@@ -21,9 +21,11 @@ const TERMS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FilterError {
+    /// What is wrong.
     pub message: String,
     /// Bytes of the input.
     pub at: Range<usize>,
+    /// What was probably meant.
     pub hint: Option<String>,
 }
 
@@ -37,24 +39,34 @@ impl FilterError {
     }
 }
 
+/// Which jobs are wanted: every term holds for them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     /// All must hold.
     pub terms: Vec<Term>,
 }
 
+/// One condition of a filter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Term {
+    /// It must not hold.
     pub negated: bool,
+    /// The condition.
     pub test: Test,
 }
 
+/// What is asked of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Test {
+    /// In one of these statuses.
     Status(BTreeSet<JobStatus>),
+    /// Of one of these priorities.
     Priority(BTreeSet<Priority>),
+    /// A text that one of the patterns fits.
     Text(Field, Vec<Pattern>),
+    /// A number that compares so.
     Number(Count, Op, f64),
+    /// A span of time that compares so.
     Span(Age, Op, Duration),
     /// Created at or after.
     Since(Timestamp),
@@ -64,27 +76,41 @@ pub enum Test {
     Word(String),
 }
 
+/// A text of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
+    /// Its job type.
     Name,
+    /// Its queue.
     Queue,
+    /// The name of its worker.
     Worker,
+    /// Its idempotency key.
     Key,
-    Corr,
+    /// Its correlation id.
+    CorrelationId,
     /// Of the schedule that made it.
     Schedule,
+    /// The error of its last attempt.
     Error,
+    /// Who enqueued it.
     By,
+    /// Its tag of this name.
     Tag(String),
+    /// Its argument of this name.
     Arg(String),
 }
 
+/// A number of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
+    /// Its id.
     Id,
+    /// How many attempts it had.
     Attempts,
 }
 
+/// A span of time of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
     /// Since it was accepted.
@@ -95,13 +121,20 @@ pub enum Age {
     Took,
 }
 
+/// How a value compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
+    /// `=`
     Is,
+    /// `!=`
     Not,
+    /// `<`
     Less,
+    /// `<=`
     AtMost,
+    /// `>`
     More,
+    /// `>=`
     AtLeast,
 }
 
@@ -134,6 +167,7 @@ impl Op {
 pub struct Pattern(pub String);
 
 impl Pattern {
+    /// It fits one text alone: it has no `*`.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         !self.0.contains('*')
@@ -167,9 +201,14 @@ const KEYS: [&str; 21] = [
 ];
 
 impl Filter {
+    /// Longest text of a filter, in bytes.
     pub const MAX_BYTES: usize = 4 * 1024;
 
     /// Relative times in `since` and `until` become fixed here.
+    ///
+    /// # Errors
+    ///
+    /// The first word that cannot be understood, and where it stands.
     pub fn parse(input: &str, now: Timestamp, clock: &dyn WallClock) -> Result<Self, FilterError> {
         if input.len() > Self::MAX_BYTES {
             let message = format!("a filter is at most {} bytes", Self::MAX_BYTES);
@@ -184,6 +223,7 @@ impl Filter {
         Ok(Self { terms })
     }
 
+    /// It fits every job.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
@@ -259,7 +299,7 @@ impl Field {
                 live.or(job.state.worker.as_ref()).map(ToString::to_string)
             }
             Self::Key => job.spec.key.clone(),
-            Self::Corr => job.spec.corr.clone(),
+            Self::CorrelationId => job.spec.correlation_id.clone(),
             Self::Schedule => job.spec.schedule.as_ref().map(|origin| origin.id.to_string()),
             Self::Error => job.state.error.clone(),
             Self::By => job.spec.by.clone(),
@@ -431,7 +471,7 @@ impl Word {
             "queue" => Field::Queue,
             "worker" => Field::Worker,
             "key" => Field::Key,
-            "corr" => Field::Corr,
+            "corr" => Field::CorrelationId,
             "schedule" => Field::Schedule,
             "error" => Field::Error,
             "by" => Field::By,
@@ -589,7 +629,7 @@ impl fmt::Display for Field {
             Self::Queue => f.write_str("queue"),
             Self::Worker => f.write_str("worker"),
             Self::Key => f.write_str("key"),
-            Self::Corr => f.write_str("corr"),
+            Self::CorrelationId => f.write_str("corr"),
             Self::Schedule => f.write_str("schedule"),
             Self::Error => f.write_str("error"),
             Self::By => f.write_str("by"),

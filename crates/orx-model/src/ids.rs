@@ -13,7 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found `{found}`")]
 pub struct ParseIdError {
+    /// What would have been right.
     pub expected: &'static str,
+    /// What was found.
     pub found: String,
 }
 
@@ -44,6 +46,7 @@ impl ParseIdError {
 pub struct JobId(pub i64);
 
 impl JobId {
+    /// The largest id: every double holds it.
     pub const MAX: i64 = (1 << 53) - 1;
 }
 
@@ -68,7 +71,9 @@ impl FromStr for JobId {
 /// One try to run a job, numbered from 1. Printed and typed as `1423.2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId {
+    /// The job.
     pub job: JobId,
+    /// Which attempt of it, from 1.
     pub number: NonZeroU32,
 }
 
@@ -123,15 +128,18 @@ macro_rules! random_id {
         pub struct $name(pub u128);
 
         impl $name {
+            /// A new one, drawn from `rng`.
             pub fn random(rng: &mut (impl Rng + ?Sized)) -> Self {
                 Self((u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64()))
             }
 
+            /// Its 16 bytes.
             #[must_use]
             pub fn to_bytes(self) -> [u8; 16] {
                 self.0.to_be_bytes()
             }
 
+            /// The one with these bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(u128::from_be_bytes(bytes))
@@ -200,8 +208,10 @@ random_id!(
 pub struct Name(Arc<str>);
 
 impl Name {
+    /// Longest name, in bytes.
     pub const MAX_BYTES: usize = 128;
 
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -126,9 +126,9 @@ spec_and_summary! {
         /// For people and filters.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         pub tags: Labels,
-        /// Correlation id, passed on to the handler.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub corr: Option<String>,
+        /// Correlation id, passed on to the handler. `corr` in JSON.
+        #[serde(rename = "corr", default, skip_serializing_if = "Option::is_none")]
+        pub correlation_id: Option<String>,
         /// Idempotency key: the same key gives the same job.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub key: Option<String>,
@@ -175,7 +175,7 @@ impl JobSpec {
             priority: Priority::default(),
             retry: RetryPolicy::default(),
             tags: Labels::new(),
-            corr: None,
+            correlation_id: None,
             key: None,
             by: None,
             schedule: None,
@@ -230,6 +230,7 @@ impl From<JobSpec> for NewJob {
 /// The schedule that made a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Origin {
+    /// The schedule's id.
     pub id: Name,
     /// The due time that it was made for; none where a person triggered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,23 +240,31 @@ pub struct Origin {
 /// The attempt that a dispatched or running job has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LiveAttempt {
+    /// Its execution id.
     pub execution: ExecutionId,
+    /// The incarnation of its worker.
     pub worker: Incarnation,
+    /// The name of its worker.
     pub worker_name: Name,
     /// Of the leader that gave it out.
     #[serde(default)]
     pub epoch: u64,
+    /// When it was claimed for the worker.
     pub claimed_at: Timestamp,
+    /// When it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// What the attempt last reported of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
 }
 
+/// What an attempt reported of how far it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Progress {
     /// 0 to 100.
     pub percent: f64,
+    /// In words of the handler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -279,6 +288,7 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -318,11 +328,15 @@ impl AttemptCounts {
     }
 }
 
+/// Who asked to cancel a job that runs, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CancelRequest {
+    /// When, by the clock of whoever wrote it.
     pub at: Timestamp,
+    /// Why, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who asked, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
@@ -457,7 +471,7 @@ impl JobSummary {
         let tags: usize = spec.tags.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
         let cancel = state.cancel.as_ref().map_or(0, |it| len(&it.reason) + len(&it.by));
         let progress = state.live.as_ref().and_then(|live| live.progress.as_ref());
-        let texts = [&spec.corr, &spec.key, &spec.by, &state.error, &state.unreadable];
+        let texts = [&spec.correlation_id, &spec.key, &spec.by, &state.error, &state.unreadable];
         FIXED
             + spec.name.as_str().len()
             + spec.queue.as_str().len()

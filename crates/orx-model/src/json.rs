@@ -18,16 +18,35 @@ pub const NESTING: usize = 64;
 /// Why JSON text is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
+    /// The text is too long.
     #[error("at most {most} bytes are taken, found {found}")]
-    TooLarge { most: usize, found: usize },
+    TooLarge {
+        /// Bytes that are taken at most.
+        most: usize,
+        /// Bytes that came.
+        found: usize,
+    },
+    /// Arrays and objects are nested too deep.
     #[error("nested at most {NESTING} deep is taken")]
     TooDeep,
+    /// A surrogate without its other half.
     #[error("`{found}` is half of a character: text must be valid Unicode")]
-    HalfCharacter { found: String },
+    HalfCharacter {
+        /// The escape as it was written.
+        found: String,
+    },
+    /// A number that no double holds.
     #[error("few programs can read the number `{found}`")]
-    Number { found: String },
+    Number {
+        /// The number as it was written.
+        found: String,
+    },
+    /// It is no JSON.
     #[error("no JSON at byte {at}")]
-    Syntax { at: usize },
+    Syntax {
+        /// The byte at which it ends to be, from 0.
+        at: usize,
+    },
 }
 
 impl Unfit {

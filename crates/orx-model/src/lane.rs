@@ -11,9 +11,11 @@ use crate::job::Labels;
 /// front of what somebody can.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lane {
+    /// The queue of its jobs.
     pub queue: Name,
     /// The job type; `None` for commands given with the job.
     pub handler: Option<Name>,
+    /// Labels that the worker must have.
     pub require: Labels,
 }
 
@@ -29,12 +31,14 @@ pub struct Capabilities {
     /// Takes commands given with the job.
     #[serde(default)]
     pub commands: bool,
+    /// Labels of the worker.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     pub labels: Labels,
 }
 
 impl Capabilities {
+    /// The worker can run jobs of this lane.
     #[must_use]
     pub fn takes(&self, lane: &Lane) -> bool {
         let queue = self.queues.is_empty() || self.queues.contains(&lane.queue);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ExecutionId, JobId};
 use crate::time::Timestamp;
 
+/// One output of an attempt.
 #[derive(
     Debug,
     Clone,
@@ -33,8 +34,10 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Every stream.
     pub const ALL: [Self; 3] = [Self::Out, Self::Err, Self::Log];
 
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -78,16 +81,23 @@ impl FromStr for Stream {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
+    /// Of use to who looks for one defect.
     Trace,
+    /// Of use to developers.
     Debug,
+    /// As it should be.
     Info,
+    /// Unusual, and the handler goes on.
     Warn,
+    /// Something failed.
     Error,
 }
 
 impl Level {
+    /// Every level, least severe first.
     pub const ALL: [Self; 5] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
 
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -119,8 +129,11 @@ impl FromStr for Level {
 /// One line of [`Stream::Log`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
+    /// How severe it is.
     pub level: Level,
+    /// The text of the line.
     pub message: String,
+    /// When it was written; absent where the handler gave no time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
 }
@@ -129,11 +142,17 @@ pub struct LogLine {
 /// the execution, without gaps; storing one twice changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogChunk {
+    /// The job.
     pub job: JobId,
+    /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// The execution.
     pub execution: ExecutionId,
+    /// Number of the chunk in its execution, from 1.
     pub seq: u64,
+    /// Which output it is of.
     pub stream: Stream,
+    /// When the worker read the first of it.
     pub at: Timestamp,
     /// Bytes left out directly before this chunk: over the quota, or while nobody took them.
     #[serde(default)]
@@ -199,7 +218,9 @@ pub(crate) mod text_or_bytes {
 /// and typed as `2:17`; the start is `0:0`. Valid on any node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogCursor {
+    /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// Number of the chunk in its execution, from 1.
     pub seq: u64,
 }
 

@@ -18,11 +18,16 @@ use crate::time::Timestamp;
 /// Version of the message format. Readers take this one and the one before it.
 pub const VERSION: u32 = 1;
 
+/// A message with its sender, its recipient and its time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Envelope {
+    /// Its id: a message that comes twice has the same.
     pub id: MessageId,
+    /// Version of the format, [`VERSION`].
     pub version: u32,
+    /// When it was written, by the sender's clock.
     pub at: Timestamp,
+    /// The sender.
     pub from: Incarnation,
     /// `None` on channels that many read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +35,7 @@ pub struct Envelope {
     /// W3C trace context, `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The message.
     pub body: Body,
 }
 
@@ -37,7 +43,9 @@ pub struct Envelope {
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Body {
+    /// Of this version.
     Known(Message),
+    /// Of a later version, as it came.
     Unknown(Json),
 }
 
@@ -52,11 +60,13 @@ impl<'de> Deserialize<'de> for Body {
     }
 }
 
+/// What workers and nodes send each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
     /// Leader to worker: run these.
     JobDispatch {
+        /// The claimed jobs.
         jobs: Vec<Dispatch>,
         /// Number of the worker's heartbeat that this dispatch is based on, 0 for its registration.
         /// The worker derives from it until when the dispatch is valid. On the wire it is still
@@ -71,25 +81,34 @@ pub enum Message {
     },
     /// To a worker: stop these, under a cancel. Also for executions it has not seen yet.
     JobCancel {
+        /// The executions to stop.
         executions: Vec<ExecutionRef>,
     },
     /// To a worker: the store has these outcomes, or never will.
     JobResultAck {
+        /// The executions whose outcomes need not be sent again.
         executions: Vec<ExecutionId>,
     },
     /// To a worker: send a heartbeat now; its answer says what is new.
     Heartbeat {},
     /// Worker to store: these started.
     JobStatus {
+        /// The executions that started.
         started: Vec<Started>,
     },
+    /// Worker to store: how far these are.
     JobProgress {
+        /// The newest report of each execution.
         progress: Vec<ExecutionProgress>,
     },
+    /// Worker to store: what these printed.
     JobLog {
+        /// The chunks, in the order of their numbers.
         chunks: Vec<LogChunk>,
     },
+    /// Worker to store: these ended.
     JobResult {
+        /// How each ended.
         outcomes: Vec<Outcome>,
     },
     /// Node to node: look at the store, something is not as it was.
@@ -110,6 +129,7 @@ impl Message {
         "hint",
     ];
 
+    /// The name of its type, as JSON has it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -167,11 +187,13 @@ impl Notification {
     /// Jobs named in one; beyond, it only says that there are more.
     pub const NAMED: usize = 1_000;
 
+    /// It contains nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
+    /// Adds attempts that ended; beyond [`Self::NAMED`] only that there are more.
     pub fn add_ended(&mut self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {
         // The first call names all there are so far: none.
         self.all_ended |= !self.slots_freed;
@@ -185,6 +207,7 @@ impl Notification {
         }
     }
 
+    /// Adds that something is due at this time.
     pub fn add_due(&mut self, at: Timestamp) {
         self.due = Some(self.due.map_or(at, |known| known.min(at)));
     }
@@ -193,10 +216,13 @@ impl Notification {
 /// An attempt that has ended, and its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndedAt {
+    /// The worker that has a free slot for it.
     pub worker: Incarnation,
+    /// The execution.
     pub execution: ExecutionId,
 }
 
+/// A job and one execution of it.
 #[derive(
     Debug,
     Clone,
@@ -211,34 +237,49 @@ pub struct EndedAt {
     utoipa::ToSchema,
 )]
 pub struct ExecutionRef {
+    /// The job.
     pub job: JobId,
+    /// The execution.
     pub execution: ExecutionId,
 }
 
 /// A claimed job on its way to its worker: all that is needed to run it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dispatch {
+    /// The job.
     pub job: JobId,
+    /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// The execution id of this attempt.
     pub execution: ExecutionId,
+    /// The job type.
     pub name: Name,
+    /// The queue.
     pub queue: Name,
+    /// The priority.
     pub priority: Priority,
+    /// The arguments, any JSON.
     pub args: Json,
+    /// The command to run, for a job without a handler of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
+    /// Longest run of an attempt, milliseconds; 0 or absent is without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// No attempt starts after it, and none is retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     /// When the job was due.
     pub run_at: Timestamp,
     /// Attempts that failed or timed out before this one.
     pub retry: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub corr: Option<String>,
+    /// `corr` in JSON.
+    #[serde(rename = "corr", default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// Tags: names and values to look for.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub tags: Labels,
+    /// The schedule that made the job, and for which due time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Origin>,
 }
@@ -263,26 +304,36 @@ impl Dispatch {
         self.schedule.as_ref().and_then(|origin| origin.slot).unwrap_or(self.run_at)
     }
 
+    /// The job and its execution.
     #[must_use]
     pub fn execution_ref(&self) -> ExecutionRef {
         ExecutionRef { job: self.job, execution: self.execution }
     }
 }
 
+/// An attempt that started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
+    /// The job.
     pub job: JobId,
+    /// The execution.
     pub execution: ExecutionId,
+    /// When, by the worker's clock.
     pub at: Timestamp,
 }
 
+/// How far an attempt is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionProgress {
+    /// The job.
     pub job: JobId,
+    /// The execution.
     pub execution: ExecutionId,
+    /// What the attempt last reported of itself.
     pub progress: Progress,
 }
 
+/// What a worker does.
 #[derive(
     Debug,
     Clone,
@@ -298,15 +349,20 @@ pub struct ExecutionProgress {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
+    /// It registers.
     Starting,
+    /// It takes jobs.
     Running,
     /// Finishes what it has and takes nothing new.
     Draining,
+    /// It stops what still runs.
     Stopping,
+    /// It has ended in good order.
     Stopped,
 }
 
 impl WorkerState {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -330,6 +386,7 @@ pub enum WorkerDirective {
 }
 
 impl WorkerDirective {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -344,30 +401,41 @@ impl WorkerDirective {
 pub struct Load {
     /// Share of all its cores that was busy since the heartbeat before, 0 to 1.
     pub cpu: f64,
+    /// Memory in use, bytes.
     pub memory_used_bytes: u64,
+    /// Memory of the machine, bytes.
     pub memory_bytes: u64,
 }
 
 /// A worker's first word to a coordinator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerRegistration {
+    /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
+    /// The worker's name, for people.
     pub name: Name,
+    /// Name of its machine.
     pub host: String,
+    /// Process id on its machine.
     pub pid: u32,
     /// Version of the worker's program.
     pub version: String,
+    /// What it can run: queues, handlers and labels.
     pub offer: Capabilities,
     /// Attempts it runs at once, at least 1.
     pub slots: u32,
+    /// When the worker started, by its own clock.
     pub started_at: Timestamp,
 }
 
+/// What a worker reports of itself every few seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerHeartbeat {
+    /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
     /// Counts up: an older one that comes late changes nothing.
     pub seq: u64,
+    /// What it does.
     pub state: WorkerState,
     /// Executions it may hold at once: its slots, and a few more where jobs are short. 0 while it
     /// drains.
@@ -376,6 +444,7 @@ pub struct WorkerHeartbeat {
     pub running: Vec<ExecutionRef>,
     /// Executions that ended and whose outcome nobody has acknowledged.
     pub unacknowledged: Vec<ExecutionRef>,
+    /// How busy its machine is, where the system tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
 }
@@ -414,6 +483,7 @@ pub struct HeartbeatAnswer {
     /// on, in the header `orx-worker-secret`. It is shown here, and nowhere again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<WorkerSecret>,
+    /// The time at the coordinator, by which the worker reports times.
     pub now: Timestamp,
 }
 

@@ -24,16 +24,22 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
+    /// Starts when nothing else is ready.
     Low,
+    /// As most jobs are.
     #[default]
     Normal,
+    /// Before normal jobs.
     High,
+    /// Before all others.
     Critical,
 }
 
 impl Priority {
+    /// Every priority, lowest first.
     pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
 
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,6 +56,7 @@ impl Priority {
         self as u8
     }
 
+    /// The priority of a rank; `None` above 3.
     #[must_use]
     pub fn from_rank(rank: u8) -> Option<Self> {
         Self::ALL.get(usize::from(rank)).copied()
@@ -62,9 +69,11 @@ impl fmt::Display for Priority {
     }
 }
 
+/// The text is no priority.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a priority: `low`, `normal`, `high` or `critical`, found `{found}`")]
 pub struct ParsePriorityError {
+    /// The text that was found, cut to 80 characters.
     pub found: String,
 }
 
@@ -116,14 +125,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// Most retries that a policy may have.
     pub const RETRIES_MAX: u32 = 1_000;
 
+    /// No retry at all.
     #[must_use]
     pub fn none() -> Self {
         Self { retries: 0, ..Self::default() }
     }
 
-    /// What is out of range, in words.
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    ///
+    /// The first that is not, in words.
     pub fn check(&self) -> Result<(), String> {
         if self.retries > Self::RETRIES_MAX {
             return Err(format!(

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 pub enum Code {
     /// The request cannot be understood, or a value is out of range.
     BadRequest,
+    /// The request, or a part of it, is larger than is taken.
     TooLarge,
+    /// There is no token, or none that counts.
     Unauthenticated,
     /// The token does not carry the scope needed.
     NotAllowed,
@@ -18,8 +20,11 @@ pub enum Code {
     NotThisWorker,
     /// Host or Origin is not ours.
     ForeignOrigin,
+    /// There is no such thing.
     NotFound,
+    /// The route does not take this method.
     MethodNotAllowed,
+    /// The body is of a type that the route does not take.
     UnsupportedMediaType,
     /// The same idempotency key came with another request.
     KeyConflict,
@@ -39,6 +44,7 @@ pub enum Code {
     StoreFull,
     /// The answer did not come in time: what was asked may have been done.
     TimedOut,
+    /// A defect of the server; its log has more.
     Internal,
     /// A code of a later version.
     #[serde(other)]
@@ -46,6 +52,7 @@ pub enum Code {
 }
 
 impl Code {
+    /// The HTTP status that goes with it.
     #[must_use]
     pub fn http_status(self) -> u16 {
         match self {
@@ -67,6 +74,7 @@ impl Code {
         }
     }
 
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -93,6 +101,7 @@ impl Code {
         }
     }
 
+    /// In a few words, the same for every problem of the code.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -132,8 +141,11 @@ pub struct Problem {
     /// `urn:orx:problem:<code>`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// In a few words, the same for every problem of the code.
     pub title: String,
+    /// The HTTP status.
     pub status: u16,
+    /// What kind of problem it is.
     pub code: Code,
     /// What happened, with the value in backticks.
     pub detail: String,
@@ -146,11 +158,13 @@ pub struct Problem {
     /// Names near to the one that was not found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
+    /// The request, as the server's log has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
 impl Problem {
+    /// A problem without cause and hint.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
@@ -166,18 +180,21 @@ impl Problem {
         }
     }
 
+    /// Adds what led to it.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
+    /// Adds what the caller can do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
+    /// Adds what may have been meant.
     #[must_use]
     pub fn candidates(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.candidates = names.into_iter().collect();

@@ -18,6 +18,7 @@ pub struct WorkerSecret(String);
 impl WorkerSecret {
     const DIGITS: usize = 64;
 
+    /// The secret with these bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

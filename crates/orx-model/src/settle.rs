@@ -26,16 +26,24 @@ pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// What of the job the decision rests on.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryInputs {
+    /// How its attempts ended so far.
     pub ends: AttemptCounts,
+    /// How often and when it is tried again.
     pub retry: RetryPolicy,
+    /// What happens when its worker or server dies under it.
     pub on_lost: OnLost,
+    /// No try after it.
     pub deadline: Option<Timestamp>,
+    /// A person wants it cancelled.
     pub cancel_requested: bool,
 }
 
+/// What the end of an attempt means for its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
+    /// What happens to the job.
     pub event: JobEvent,
+    /// How its attempts ended, this one counted.
     pub ends: AttemptCounts,
     /// When the job is due again, for [`JobEvent::RetryLater`] and [`JobEvent::GiveBack`]; `None`
     /// leaves it as it was.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// How far a job is.
 #[derive(
     Debug,
     Clone,
@@ -31,13 +32,18 @@ pub enum JobStatus {
     Dispatched,
     /// The worker said that it started.
     Running,
+    /// An attempt succeeded.
     Completed,
+    /// No try is left: a dead letter.
     Failed,
+    /// No try is left, and the last was stopped at its timeout: a dead letter.
     TimedOut,
+    /// A person, its expiry or a failed parent ended it.
     Cancelled,
 }
 
 impl JobStatus {
+    /// Every status, in the order of a job's life.
     pub const ALL: [Self; 9] = [
         Self::Created,
         Self::Pending,
@@ -50,6 +56,7 @@ impl JobStatus {
         Self::Cancelled,
     ];
 
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -107,9 +114,11 @@ impl fmt::Display for JobStatus {
     }
 }
 
+/// The text is no status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a status such as `running`, found `{found}`")]
 pub struct ParseStatusError {
+    /// The text that was found, cut to 80 characters.
     pub found: String,
 }
 
@@ -141,6 +150,7 @@ pub enum JobEvent {
     Claim,
     /// The worker started it.
     Start,
+    /// An attempt succeeded.
     Succeed,
     /// Another try later.
     RetryLater,
@@ -159,6 +169,7 @@ pub enum JobEvent {
 }
 
 impl JobEvent {
+    /// Every event.
     pub const ALL: [Self; 13] = [
         Self::Admit,
         Self::Delay,
@@ -176,14 +187,21 @@ impl JobEvent {
     ];
 }
 
+/// The transition table has no such move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a {from} job does not take {event:?}")]
 pub struct IllegalMove {
+    /// The status that the job is in.
     pub from: JobStatus,
+    /// What should have happened to it.
     pub event: JobEvent,
 }
 
-/// The status after `event`, or a refusal.
+/// The status after `event`: the one transition table.
+///
+/// # Errors
+///
+/// The table has no such move.
 pub fn next(from: JobStatus, event: JobEvent) -> Result<JobStatus, IllegalMove> {
     use {JobEvent as E, JobStatus as S};
     let to = match (from, event) {

@@ -14,6 +14,7 @@ const TAB: usize = 8;
 /// What becomes of colours in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Styles {
+    /// Taken out.
     Drop,
     /// Written anew as sequences of our own: weight, underline and colours, nothing else.
     Keep,
@@ -54,6 +55,7 @@ enum Escape {
 }
 
 impl Cleaner {
+    /// A cleaner at the start of a text.
     #[must_use]
     pub fn new(styles: Styles) -> Self {
         Self {

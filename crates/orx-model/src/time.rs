@@ -15,6 +15,7 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The first and the last moment of the years 0 to 9999: what RFC 3339 can say.
     pub const MIN: Self = Self(-62_167_219_200_000);
+    /// The last moment of the year 9999.
     pub const MAX: Self = Self(253_402_300_799_999);
 
     /// Of the years 0 to 9999, which every reader of times takes.
@@ -22,21 +23,25 @@ impl Timestamp {
         (Self::MIN..=Self::MAX).contains(&self).then_some(self)
     }
 
+    /// The instant so many milliseconds after 1970-01-01 UTC.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
+    /// Milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
+    /// Later by a span; at the end of what can be said, that.
     #[must_use]
     pub fn saturating_add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// Earlier by a span; at the start of what can be said, that.
     #[must_use]
     pub fn saturating_sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
@@ -60,9 +65,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// The text is no time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time such as `2026-01-31T18:42:05Z`, `18:42` or `yesterday`, found `{found}`")]
 pub struct ParseTimeError {
+    /// The text that was found, cut to 80 characters.
     pub found: String,
 }
 
@@ -148,7 +155,12 @@ pub enum Toward {
     Future,
 }
 
-/// RFC 3339, with or without seconds, `YYYY-MM-DD [HH:MM[:SS]]`, `HH:MM[:SS]`, `now`, `today`, `yesterday`, `tomorrow`.
+/// RFC 3339, with or without seconds, `YYYY-MM-DD [HH:MM[:SS]]`, `HH:MM[:SS]`, `now`, `today`,
+/// `yesterday`, `tomorrow`.
+///
+/// # Errors
+///
+/// Any other text, and times outside of the years 0 to 9999.
 pub fn parse_time(
     text: &str,
     now: Timestamp,
@@ -204,12 +216,21 @@ fn without_seconds(text: &str) -> Option<Timestamp> {
     format!("{wall}:00{zone}").parse().ok()
 }
 
+/// Why a text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseDurationError {
+    /// It is not written as one.
     #[error("expected a duration such as `90s`, `2h30m` or `500ms`, found `{found}`")]
-    Form { found: String },
+    Form {
+        /// The text that was found, cut to 80 characters.
+        found: String,
+    },
+    /// It is longer than ten years.
     #[error("expected a duration of at most ten years (`3650d`), found `{found}`")]
-    TooLong { found: String },
+    TooLong {
+        /// Bytes that it has.
+        found: String,
+    },
 }
 
 const UNITS: [(&str, u64); 6] = [
@@ -222,6 +243,10 @@ const UNITS: [(&str, u64); 6] = [
 ];
 
 /// `90s`, `2h30m`, `1.5s`, `500ms`, `1w`; `0` alone needs no unit. No unit twice; at most ten years.
+///
+/// # Errors
+///
+/// Any other text, and a longer duration.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     let found = || text.chars().take(80).collect();
     let error = || ParseDurationError::Form { found: found() };
@@ -309,6 +334,7 @@ pub fn format_exact(span: Duration) -> String {
 pub enum TimeStyle {
     /// `4m12s ago`, `in 3h`.
     Relative,
+    /// The wall clock of the place, with its offset.
     Local,
     /// RFC 3339 in UTC.
     Utc,
@@ -330,6 +356,7 @@ impl FromStr for TimeStyle {
     }
 }
 
+/// A time in a style; `clock` is that of the reader's place.
 #[must_use]
 pub fn format_time(
     at: Timestamp,

@@ -24,13 +24,18 @@ pub struct TokenRequest {
 pub struct TokenView {
     /// The part that is no secret, and names it.
     pub id: String,
+    /// What it may do.
     pub scopes: Vec<String>,
+    /// What it is for, in the words of who made it.
     pub note: String,
     /// `valid`, `expired` or `revoked`.
     pub state: TokenState,
+    /// When it was made.
     pub created_at: Timestamp,
+    /// From when it does not count; absent for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// When it was revoked; absent where it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// Roughly, and only as far as the server that answers knows since its start.
@@ -38,15 +43,20 @@ pub struct TokenView {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// Whether a token counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenState {
+    /// It counts.
     Valid,
+    /// Its time is over.
     Expired,
+    /// Somebody took it back.
     Revoked,
 }
 
 impl TokenState {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,13 +70,19 @@ impl TokenState {
 /// A token that was made.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenMade {
+    /// Version of the format: 1.
     pub v: u32,
     /// The token itself. It is shown here, and nowhere again.
     pub token: String,
+    /// The id by which it is listed and revoked.
     pub id: String,
+    /// What it may do.
     pub scopes: Vec<String>,
+    /// What it is for.
     pub note: String,
+    /// When it was made.
     pub created_at: Timestamp,
+    /// From when it does not count; absent for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
@@ -81,7 +97,9 @@ impl std::fmt::Debug for TokenMade {
 /// Every token, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenList {
+    /// Version of the format: 1.
     pub v: u32,
+    /// The tokens, without their secrets.
     pub tokens: Vec<TokenView>,
 }
 
@@ -93,8 +111,10 @@ pub struct RevokeRequest {
     pub ids: Vec<String>,
 }
 
+/// What became of a request to revoke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RevokeAnswer {
+    /// Version of the format: 1.
     pub v: u32,
     /// In the order asked for. One that was revoked before keeps its time.
     pub tokens: Vec<TokenView>,
@@ -104,5 +124,6 @@ pub struct RevokeAnswer {
 pub mod path {
     /// GET lists, POST makes one.
     pub const TOKENS: &str = "/admin/v1/tokens";
+    /// Revoke tokens.
     pub const TOKENS_REVOKE: &str = "/admin/v1/tokens/revoke";
 }

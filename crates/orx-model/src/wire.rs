@@ -21,33 +21,57 @@ pub const V: u32 = 1;
 
 /// Paths. `{job}` is an id, an attempt such as `1423.2`, or `key:` and an idempotency key.
 pub mod path {
+    /// Enqueue one job, or list jobs.
     pub const JOBS: &str = "/api/v1/jobs";
     /// NDJSON in, NDJSON out, line by line in order.
     pub const JOBS_BATCH: &str = "/api/v1/jobs/batch";
+    /// Cancel jobs.
     pub const JOBS_CANCEL: &str = "/api/v1/jobs/cancel";
+    /// One job.
     pub const JOB: &str = "/api/v1/jobs/{job}";
+    /// Wait for a job.
     pub const JOB_WAIT: &str = "/api/v1/jobs/{job}/wait";
+    /// Output of a job.
     pub const JOB_LOGS: &str = "/api/v1/jobs/{job}/logs";
+    /// Result of a job.
     pub const JOB_RESULT: &str = "/api/v1/jobs/{job}/result";
+    /// Retry jobs that have ended.
     pub const JOBS_RETRY: &str = "/admin/v1/jobs/retry";
+    /// All queues.
     pub const QUEUES: &str = "/admin/v1/queues";
+    /// One queue.
     pub const QUEUE: &str = "/admin/v1/queues/{queue}";
+    /// Dead letters, by pages.
     pub const DEAD_LETTERS: &str = "/admin/v1/dead-letters";
+    /// Retry dead letters.
     pub const DEAD_LETTERS_RETRY: &str = "/admin/v1/dead-letters/retry";
+    /// Delete dead letters.
     pub const DEAD_LETTERS_DELETE: &str = "/admin/v1/dead-letters/delete";
+    /// All workers.
     pub const WORKERS: &str = "/admin/v1/workers";
+    /// One worker.
     pub const WORKER: &str = "/admin/v1/workers/{worker}";
+    /// Drain, resume or fence workers.
     pub const WORKERS_ORDER: &str = "/admin/v1/workers/order";
+    /// The cluster as it stands.
     pub const CLUSTER: &str = "/admin/v1/cluster";
+    /// A worker registers.
     pub const WORKER_REGISTER: &str = "/worker/v1/register";
+    /// A worker's heartbeat.
     pub const WORKER_HEARTBEAT: &str = "/worker/v1/heartbeat";
     /// NDJSON of [`super::InboxLine`], for as long as the worker reads.
     pub const WORKER_INBOX: &str = "/worker/v1/inbox";
+    /// A worker sends messages.
     pub const WORKER_PUBLISH: &str = "/worker/v1/publish";
+    /// A node sends messages to another.
     pub const NODE_PUBLISH: &str = "/node/v1/publish";
+    /// The description of the API.
     pub const OPENAPI: &str = "/openapi.json";
+    /// The process lives.
     pub const HEALTHZ: &str = "/healthz";
+    /// The node can take jobs.
     pub const READYZ: &str = "/readyz";
+    /// Metrics for Prometheus.
     pub const METRICS: &str = "/metrics";
 }
 
@@ -73,8 +97,10 @@ pub struct EnqueueRequest {
         deserialize_with = "crate::json::optional_object"
     )]
     pub command: Option<Command>,
+    /// The queue; if left out, that of the job type, else `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Name>,
+    /// The priority; if left out, that of the job type or queue, else normal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
     /// Not before this time.
@@ -83,6 +109,7 @@ pub struct EnqueueRequest {
     /// Not before so long from now; not together with `run_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
+    /// Further tries after the first; if left out, as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
     /// Wait before the first retry.
@@ -97,16 +124,18 @@ pub struct EnqueueRequest {
     /// Cancelled if not started so long from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// What happens when its worker or server dies under it; if left out, as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<OnLost>,
     /// Labels the worker must have.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub require: Labels,
+    /// Tags: names and values to look for.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub tags: Labels,
-    /// Correlation id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub corr: Option<String>,
+    /// Correlation id: passed on to the handler, and to look for. `corr` in JSON.
+    #[serde(rename = "corr", default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// Idempotency key: the same key gives the same job, for 24 h after it ended at least, whoever
     /// sends it. With another job it is a conflict: all that is said of the job counts but `by`,
     /// args by what they mean (the order of keys and the writing of numbers make no difference),
@@ -118,10 +147,14 @@ pub struct EnqueueRequest {
     pub by: Option<String>,
 }
 
+/// What became of a job to enqueue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EnqueueAnswer {
+    /// Version of the format: 1.
     pub v: u32,
+    /// The job.
     pub id: JobId,
+    /// The status that it is in.
     pub status: JobStatus,
     /// `false`: the key was known, and this is the job it made before.
     pub created: bool,
@@ -135,14 +168,18 @@ pub struct EnqueueAnswer {
 pub struct BatchLine {
     /// From 1.
     pub line: u64,
+    /// The job, where it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<JobId>,
+    /// `false`: the key was known, and `id` is the job it made before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<bool>,
+    /// Why it was not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
 }
 
+/// Which jobs to list, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -167,8 +204,10 @@ pub struct ListQuery {
     pub count: Option<bool>,
 }
 
+/// A page of jobs.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JobPage {
+    /// Version of the format: 1.
     pub v: u32,
     /// Without args, command and result, which the one job has. A page is bounded in bytes too: it may
     /// have fewer than `limit` and go on with `next`.
@@ -176,6 +215,7 @@ pub struct JobPage {
     /// Where the next page starts; none at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// How many match in all, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Count>,
 }
@@ -183,13 +223,18 @@ pub struct JobPage {
 /// How many match: exact, or at least so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Count {
+    /// How many.
     pub count: u64,
+    /// `false`: there are at least so many.
     pub exact: bool,
 }
 
+/// One job with its attempts.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct JobDetail {
+    /// Version of the format: 1.
     pub v: u32,
+    /// The job.
     #[serde(flatten)]
     pub job: Job,
     /// Oldest first; the live one last.
@@ -212,16 +257,22 @@ impl<'de> Deserialize<'de> for JobDetail {
     }
 }
 
+/// The result of a job.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ResultAnswer {
+    /// Version of the format: 1.
     pub v: u32,
+    /// The job.
     pub id: JobId,
+    /// The status.
     pub status: JobStatus,
+    /// What its handler returned; absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]
     pub result: Option<Json>,
 }
 
+/// What to wait for, and for how long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -257,22 +308,28 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Nothing stands in the way.
     #[must_use]
     pub fn is_well(&self) -> bool {
         *self == Self::Well
     }
 }
 
+/// A job that was waited for.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WaitAnswer {
+    /// Version of the format: 1.
     pub v: u32,
     /// The job is in the awaited status, or a final one.
     pub reached: bool,
+    /// What stands in the way of the server's jobs.
     #[serde(default, skip_serializing_if = "Condition::is_well")]
     pub condition: Condition,
+    /// The job.
     pub job: Job,
 }
 
+/// Which output to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -298,10 +355,12 @@ pub struct LogsQuery {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogEvent {
+    /// Output.
     Chunk(LogPart),
     /// Sent about every 5 s while nothing else is: the link lives. While following also as soon as
     /// what the server says of itself has changed.
     Ping {
+        /// What stands in the way of the server's jobs.
         #[serde(default, skip_serializing_if = "Condition::is_well")]
         condition: Condition,
     },
@@ -309,23 +368,31 @@ pub enum LogEvent {
     Live {},
     /// The status changed: sent once at the start too, while following.
     Status {
+        /// The status from now on.
         status: JobStatus,
+        /// The attempt that is live, or was the last; 0 before the first.
         attempt: u32,
     },
     /// All has been sent. While following: the job has ended.
     End {
+        /// Where to go on should the job be retried.
         cursor: String,
+        /// The job as it stands then.
         job: Box<Job>,
     },
 }
 
+/// A piece of output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LogPart {
     /// `attempt:seq` of this chunk: start after it with `cursor=`.
     #[schema(example = "1:17")]
     pub cursor: String,
+    /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// Which output it is of.
     pub stream: Stream,
+    /// When the worker read it.
     pub at: Timestamp,
     /// Bytes that were left out directly before.
     #[serde(default)]
@@ -337,6 +404,7 @@ pub struct LogPart {
 }
 
 impl LogPart {
+    /// The cursor, read.
     #[must_use]
     pub fn position(&self) -> Option<LogCursor> {
         self.cursor.parse().ok()
@@ -347,14 +415,19 @@ impl LogPart {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeRequest {
+    /// These jobs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<JobId>,
+    /// All jobs that match this filter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// Time zone of wall-clock times in the filter; UTC if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tz: Option<String>,
+    /// Why, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who asked, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Change nothing, say what would be.
@@ -375,32 +448,42 @@ pub struct ChangeRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
+    /// It will not run.
     Cancelled,
     /// Asked for: the attempt's end decides.
     Cancelling,
+    /// It runs again.
     Retried,
+    /// It is gone.
     Deleted,
     /// Left alone: it had already ended.
     AlreadyFinal,
     /// Left alone: it has not ended, or its status is not the expected one.
     NotInState,
+    /// There is no such job.
     NotFound,
     /// What a dry run would change.
     Would,
 }
 
+/// One job of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Changed {
+    /// The job.
     pub id: JobId,
+    /// What became of it.
     pub change: Change,
     /// Its status afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<JobStatus>,
 }
 
+/// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChangeAnswer {
+    /// Version of the format: 1.
     pub v: u32,
+    /// Nothing was changed: this is what would be.
     pub dry_run: bool,
     /// How many were changed, or would be.
     pub affected: u64,
@@ -417,6 +500,7 @@ pub struct ChangeAnswer {
 pub struct Rest {
     /// What cut it short.
     pub problem: Problem,
+    /// How many there are.
     pub count: u64,
     /// In the order asked for; with a filter the first 1000.
     pub jobs: Vec<JobId>,
@@ -425,18 +509,28 @@ pub struct Rest {
 /// How many jobs stand where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusCounts {
+    /// Wait for other jobs.
     pub created: u64,
+    /// Ready to run.
     pub pending: u64,
+    /// Due later.
     pub scheduled: u64,
+    /// On their way to a worker.
     pub dispatched: u64,
+    /// Run.
     pub running: u64,
+    /// Succeeded.
     pub completed: u64,
+    /// Failed for good.
     pub failed: u64,
+    /// Timed out for good.
     pub timed_out: u64,
+    /// Cancelled.
     pub cancelled: u64,
 }
 
 impl StatusCounts {
+    /// The count of a status.
     pub fn slot(&mut self, status: JobStatus) -> &mut u64 {
         match status {
             JobStatus::Created => &mut self.created,
@@ -451,12 +545,14 @@ impl StatusCounts {
         }
     }
 
+    /// How many jobs are in a status.
     #[must_use]
     pub fn of(&self, status: JobStatus) -> u64 {
         let mut counts = *self;
         *counts.slot(status)
     }
 
+    /// Adds the counts of another.
     pub fn add(&mut self, other: &Self) {
         for status in JobStatus::ALL {
             *self.slot(status) += other.of(status);
@@ -464,51 +560,73 @@ impl StatusCounts {
     }
 }
 
+/// A queue as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueView {
+    /// Its name.
     pub queue: Name,
+    /// Jobs by status.
     pub counts: StatusCounts,
     /// When the longest-waiting ready job became due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_due: Option<Timestamp>,
 }
 
+/// All queues that have jobs or settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueList {
+    /// Version of the format: 1.
     pub v: u32,
+    /// By name.
     pub queues: Vec<QueueView>,
 }
 
+/// A job that used up its tries.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeadLetter {
+    /// The job.
     pub job: JobSummary,
+    /// Why it is a dead letter.
     pub reason: DeadReason,
+    /// When it became one.
     pub at: Timestamp,
 }
 
+/// A page of dead letters.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeadLetterPage {
+    /// Version of the format: 1.
     pub v: u32,
+    /// Newest first.
     pub dead_letters: Vec<DeadLetter>,
     /// Where the next page starts; none at the end. A page is bounded in bytes too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
+/// A worker as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerView {
+    /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
+    /// The name.
     pub name: Name,
+    /// Name of its machine.
     pub host: String,
+    /// Process id on its machine.
     pub pid: u32,
+    /// Version of its program.
     pub version: String,
+    /// Its state.
     pub state: WorkerState,
     /// What is ordered of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<WorkerDirective>,
     /// Heard of within its lease.
     pub live: bool,
+    /// What it can run: queues, handlers and labels.
     pub offer: Capabilities,
+    /// Attempts it runs at once.
     pub slots: u32,
     /// Slots that are busy.
     pub active: u32,
@@ -518,32 +636,45 @@ pub struct WorkerView {
     /// Executions it may hold at once; 0 while it takes nothing.
     #[serde(default)]
     pub capacity: u32,
+    /// How busy its machine is, where the system tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
     /// The node that reaches it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Incarnation>,
+    /// When it started, by its own clock.
     pub started_at: Timestamp,
+    /// When its heartbeat came last, by the store's clock.
     pub seen_at: Timestamp,
 }
 
+/// All workers that are live, or were lately.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerList {
+    /// Version of the format: 1.
     pub v: u32,
+    /// The workers.
     pub workers: Vec<WorkerView>,
 }
 
+/// The cluster as a node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ClusterStatus {
+    /// Version of the format: 1.
     pub v: u32,
+    /// Version of the node's program.
     pub version: String,
+    /// The node that answers.
     pub node: Incarnation,
+    /// When the node started.
     pub started_at: Timestamp,
+    /// The time at the node that answers.
     pub now: Timestamp,
     /// `sqlite`, `postgres` or `memory`.
     pub store: String,
     /// `full`, or how much an accepted job may lose.
     pub durability: String,
+    /// `direct`, or the broker that carries messages.
     pub transport: String,
     /// The time zone database that this coordinator reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -554,13 +685,17 @@ pub struct ClusterStatus {
     /// Of the leader; it grows with each new one.
     #[serde(default)]
     pub epoch: u64,
+    /// The coordinators that share the store.
     #[serde(default)]
     pub nodes: Vec<NodeView>,
+    /// Jobs by status.
     pub counts: StatusCounts,
     /// Counted up to 100000.
     pub dead_letters: u64,
+    /// Schedules that need a look.
     #[serde(default)]
     pub schedules: ScheduleCounts,
+    /// Workers within their lease.
     pub workers_live: u32,
     /// Of live workers, all together.
     pub slots: u32,
@@ -584,10 +719,12 @@ pub struct ClusterStatus {
 /// Something that is read from whatever carries messages, and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LinkView {
+    /// What is read.
     pub of: LinkKind,
     /// Whose inbox it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<Incarnation>,
+    /// The name of that worker, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_name: Option<Name>,
     /// Else it is reconnected to, without end.
@@ -604,6 +741,7 @@ pub struct LinkView {
     pub last_echo: Option<Timestamp>,
 }
 
+/// What is read from a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
@@ -616,6 +754,7 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -642,6 +781,7 @@ pub struct ClockView {
 /// What a worker sends: envelopes with what it tells of its jobs.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PublishRequest {
+    /// The messages.
     #[schema(value_type = Vec<Object>)]
     pub envelopes: Vec<Envelope>,
     /// How long to wait for what becomes of them, milliseconds, at most 30000; 10000 if left out.
@@ -668,8 +808,10 @@ pub enum Receipt {
     Refused,
 }
 
+/// What became of the messages of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PublishAnswer {
+    /// Version of the format: 1.
     pub v: u32,
     /// In the order of the envelopes.
     pub receipts: Vec<Receipt>,
@@ -678,13 +820,16 @@ pub struct PublishAnswer {
     pub refused: Vec<RefusedEnvelope>,
 }
 
+/// A message that was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RefusedEnvelope {
     /// Its place in the request, from 0.
     pub place: usize,
+    /// What is wrong.
     pub problem: Problem,
 }
 
+/// Whose inbox to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -697,6 +842,7 @@ pub struct InboxQuery {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InboxLine {
+    /// A message.
     #[schema(value_type = Object)]
     Envelope(Box<Envelope>),
     /// Sent about every 5 s while nothing else is: the link lives.
@@ -715,9 +861,12 @@ pub enum NodeChannel {
     Broadcast,
 }
 
+/// Messages of a node to another.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodePublishRequest {
+    /// Where they go.
     pub channel: NodeChannel,
+    /// The messages.
     #[schema(value_type = Vec<Object>)]
     pub envelopes: Vec<Envelope>,
 }
@@ -735,14 +884,18 @@ pub enum WorkerCommand {
     Fence,
 }
 
+/// An order to workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkersOrderRequest {
+    /// What to order.
     pub command: WorkerCommand,
     /// Names, or incarnations (the first digits are enough). A name means every live worker of it.
     pub workers: Vec<String>,
+    /// Why, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who asked, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Change nothing, say what would be.
@@ -750,9 +903,12 @@ pub struct WorkersOrderRequest {
     pub dry_run: bool,
 }
 
+/// What became of an order to one worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerOrdered {
+    /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
+    /// The name.
     pub name: Name,
     /// The order stands. `false`: the worker is gone, or fenced.
     pub done: bool,
@@ -760,49 +916,70 @@ pub struct WorkerOrdered {
     pub active: u32,
 }
 
+/// What became of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkersOrderAnswer {
+    /// Version of the format: 1.
     pub v: u32,
+    /// Nothing was changed: this is what would be.
     pub dry_run: bool,
+    /// The workers.
     pub workers: Vec<WorkerOrdered>,
 }
 
 /// One worker with what it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerDetail {
+    /// Version of the format: 1.
     pub v: u32,
+    /// The worker.
     pub worker: WorkerView,
+    /// What it holds.
     pub attempts: Vec<WorkerAttempt>,
 }
 
 /// What a worker holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerAttempt {
+    /// The job.
     pub job: JobId,
+    /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// The job type.
     pub name: Name,
+    /// The status.
     pub status: JobStatus,
+    /// When it was claimed for the worker.
     pub claimed_at: Timestamp,
+    /// When it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// A person wants it cancelled.
     pub cancel_requested: bool,
 }
 
 /// A coordinator, as the others know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeView {
+    /// The node's incarnation.
     pub node: Incarnation,
+    /// The name.
     pub name: Name,
+    /// Where other nodes reach it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Version of its program.
     pub version: String,
     /// Of the time zone database that it reads: `2025b`, or `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone_version: Option<String>,
+    /// It is the leader.
     pub leads: bool,
     /// Heard of lately.
     pub live: bool,
+    /// When it started.
     pub started_at: Timestamp,
+    /// When its heartbeat came last.
     pub seen_at: Timestamp,
 }
 

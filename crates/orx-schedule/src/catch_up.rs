@@ -10,6 +10,7 @@ use crate::timing::{Pattern, Timing};
 /// What to do about slots that nobody was there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
+    /// How many of them are run.
     pub catch_up: CatchUp,
     /// No older slot is caught up.
     pub window: Duration,
@@ -31,6 +32,7 @@ impl Rule {
 /// A slot to fire now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Firing {
+    /// The due time.
     pub slot: Timestamp,
     /// When it should have fired: with its share of the jitter.
     pub fire_at: Timestamp,

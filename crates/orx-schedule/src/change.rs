@@ -77,7 +77,7 @@ fn apply_to_job(change: &JobChange, job: &mut EnqueueRequest) -> Result<(), Spec
     job.require.extend(change.set_require.clone());
     put(change.tags.as_ref(), &mut job.tags);
     job.tags.extend(change.set_tags.clone());
-    put(change.corr.as_ref(), &mut job.corr);
+    put(change.correlation_id.as_ref(), &mut job.correlation_id);
     Ok(())
 }
 

@@ -26,14 +26,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::walk::Walls;
 
+/// A field of a cron expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CronField {
+    /// Of six fields the first.
     Second,
+    /// 0 to 59.
     Minute,
+    /// 0 to 23.
     Hour,
+    /// 1 to 31.
     DayOfMonth,
+    /// 1 to 12, or by name.
     Month,
+    /// 0 to 7, or by name; 0 and 7 are Sunday.
     DayOfWeek,
 }
 
@@ -105,26 +112,57 @@ impl fmt::Display for CronField {
     }
 }
 
+/// Why a text is no cron expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
+    /// A field has a value that it does not allow.
     #[error("expected {expected} in the {field} field, found `{found}`")]
-    Field { field: CronField, expected: String, found: String },
+    Field {
+        /// The field.
+        field: CronField,
+        /// What it allows.
+        expected: String,
+        /// What it has.
+        found: String,
+    },
+    /// It has not as many fields as an expression has.
     #[error(
         "expected 5 fields (minute, hour, day of month, month, day of week), 6 with seconds first, \
          or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`, found {fields} in `{found}`"
     )]
-    Shape { fields: usize, found: String },
+    Shape {
+        /// Fields that it has.
+        fields: usize,
+        /// The text, cut to 80 characters.
+        found: String,
+    },
+    /// It starts with `@` and is no alias.
     #[error(
         "expected `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly` or \
          `@annually`, found `{found}`{why}"
     )]
-    Alias { found: String, why: &'static str },
+    Alias {
+        /// The text, cut to 80 characters.
+        found: String,
+        /// Why it cannot be one; empty for a word that means nothing.
+        why: &'static str,
+    },
+    /// It names only days that no month has.
     #[error(
         "`{found}` is never due: no month in the month field has a day in the day of month field"
     )]
-    Never { found: String },
+    Never {
+        /// The text, cut to 80 characters.
+        found: String,
+    },
+    /// It is longer than an expression may be.
     #[error("a cron expression is at most {most} bytes, found {found}")]
-    TooLong { most: usize, found: usize },
+    TooLong {
+        /// Bytes that it may have.
+        most: usize,
+        /// Bytes that it has.
+        found: usize,
+    },
 }
 
 impl CronError {

@@ -45,13 +45,16 @@ pub enum UserColumn {
     /// Nobody said: a line that looks as if it had one is an error.
     #[default]
     Unsaid,
+    /// There is one.
     Yes,
+    /// There is none.
     No,
 }
 
 /// How a crontab is read.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// Whether the crontab has a column of users.
     pub user_column: UserColumn,
     /// Users of the machine, for what looks like a user column; `root` always is one.
     pub users: BTreeSet<String>,
@@ -67,7 +70,9 @@ pub struct Options {
     pub home: Option<String>,
     /// Set before the first line.
     pub variables: BTreeMap<String, String>,
+    /// Of every schedule; if left out, the default.
     pub overlap: Option<Overlap>,
+    /// Of every schedule; if left out, the default.
     pub catch_up: Option<CatchUp>,
     /// For lines whose failures cron would mail: all but those below `MAILTO=""`.
     pub on_failure: Option<Name>,
@@ -80,6 +85,7 @@ pub struct Entry {
     pub line: usize,
     /// Program and hash of its command: the same for lines with the same command.
     pub key: String,
+    /// The schedule.
     pub spec: ScheduleSpec,
 }
 
@@ -108,17 +114,22 @@ impl Entry {
 pub struct Note {
     /// From 1.
     pub line: usize,
+    /// What is left out, and what stands in for it.
     pub text: String,
 }
 
+/// What was read of a crontab.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Crontab {
+    /// A schedule a line, in order.
     pub entries: Vec<Entry>,
+    /// What is not taken over, in order.
     pub notes: Vec<Note>,
     /// Lines that are right, below one that is not and that decides what they mean.
     pub held: Vec<LineError>,
 }
 
+/// A line that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("line {line}: {text}")]
 pub struct LineError {

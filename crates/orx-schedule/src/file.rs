@@ -41,6 +41,7 @@ use crate::zone::NamedZone;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleFile {
+    /// The schedules, in the order of the file.
     #[serde(default)]
     pub schedule: Vec<FileSchedule>,
 }
@@ -49,7 +50,9 @@ pub struct ScheduleFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("schedule `{id}`: {problem}")]
 pub struct FileProblem {
+    /// The schedule.
     pub id: Name,
+    /// What is wrong.
     pub problem: SpecProblem,
 }
 
@@ -124,38 +127,54 @@ impl<'de> Deserialize<'de> for Span {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSchedule {
+    /// Its id.
     pub id: Name,
+    /// Cron expression.
     #[serde(default, deserialize_with = "cron", skip_serializing_if = "Option::is_none")]
     pub cron: Option<CronExpr>,
+    /// Interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
     /// With `every`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<Span>,
+    /// One instant.
     #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+    /// The zone of a cron expression's wall clock.
     #[serde(default, deserialize_with = "zone")]
     pub zone: ZoneName,
+    /// Fire within so long after the due time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Span>,
+    /// Not due before.
     #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub start: Option<Timestamp>,
+    /// Not due after.
     #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
+    /// Ends after so many runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runs: Option<u64>,
+    /// How many missed due times it runs afterwards.
     #[serde(default)]
     pub catch_up: CatchUp,
+    /// Nothing older is caught up.
     #[serde(default = "window_default")]
     pub window: Span,
+    /// What it does while its previous run goes on.
     #[serde(default, serialize_with = "typed")]
     pub overlap: Overlap,
+    /// How late a due time may be before it is reported as missed.
     #[serde(default = "tolerance_default")]
     pub tolerance: Span,
+    /// Job type that is enqueued for missed due times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_missed: Option<Name>,
+    /// Job type that is enqueued when a run fails for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Name>,
+    /// The job that each due time makes.
     pub job: FileJob,
 }
 
@@ -195,36 +214,49 @@ fn typed<S: Serializer>(overlap: &Overlap, serializer: S) -> Result<S::Ok, S::Er
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileJob {
+    /// Job type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
+    /// The queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Name>,
+    /// The priority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
+    /// Further tries after the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+    /// Wait before the first retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Span>,
     /// `0s` is without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// Not started later than so long after it was due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Span>,
+    /// What happens when its worker or server dies under it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<OnLost>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub corr: Option<String>,
+    /// `corr` in the file.
+    #[serde(rename = "corr", skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// Who asked, for people to read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// JSON text, for what TOML does not have. Not together with `args`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_json: Option<String>,
+    /// Arguments, where TOML can hold them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<Value>,
+    /// Labels that the worker must have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub require: Labels,
+    /// Tags: names and values to look for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: Labels,
+    /// Command, for a job without a type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<FileCommand>,
 }
@@ -233,14 +265,18 @@ pub struct FileJob {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileCommand {
+    /// Program and arguments.
     pub argv: Vec<String>,
+    /// Working directory; the worker's if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
+    /// Standard input, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
     /// Input that is no text. Not together with `stdin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin_base64: Option<String>,
+    /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
 }
@@ -323,7 +359,7 @@ impl FileJob {
             on_lost: self.on_lost,
             require: self.require.clone(),
             tags: self.tags.clone(),
-            corr: self.corr.clone(),
+            correlation_id: self.correlation_id.clone(),
             by: self.by.clone(),
             ..EnqueueRequest::default()
         })
@@ -392,7 +428,7 @@ impl From<&EnqueueRequest> for FileJob {
             timeout: job.timeout_ms.map(Span::of),
             expires: job.expires_ms.map(Span::of),
             on_lost: job.on_lost,
-            corr: job.corr.clone(),
+            correlation_id: job.correlation_id.clone(),
             by: job.by.clone(),
             args_json,
             args,

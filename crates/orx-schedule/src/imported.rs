@@ -47,6 +47,7 @@ pub fn is_edited(spec: &ScheduleSpec) -> bool {
 pub struct There<'a> {
     /// Secrets in it may be masked.
     pub spec: &'a ScheduleSpec,
+    /// The version that it stands at.
     pub version: u64,
     /// [`is_edited`], from where nothing is masked.
     pub edited: bool,
@@ -61,9 +62,11 @@ pub struct Step {
     pub spec: ScheduleSpec,
     /// That it stands at, where it is there.
     pub version: Option<u64>,
+    /// What is to become of it.
     pub what: What,
 }
 
+/// What an import does with a line, or with what a line made before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// Make it, or make it be as the line says.

@@ -13,6 +13,7 @@ use crate::preview::{ClockChange, minute_text};
 use crate::spec::Schedule;
 use crate::timing::{Pattern, Timing};
 
+/// What is probably not meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarningCode {
@@ -41,6 +42,7 @@ pub enum WarningCode {
 }
 
 impl WarningCode {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,8 +61,10 @@ impl WarningCode {
     }
 }
 
+/// Something that is allowed and probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
+    /// What it is.
     pub code: WarningCode,
     /// What happens, and when first.
     pub text: String,

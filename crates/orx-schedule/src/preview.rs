@@ -23,6 +23,7 @@ pub enum DayMark {
 }
 
 impl DayMark {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,6 +37,7 @@ impl DayMark {
 /// The clock change behind a mark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayEffect {
+    /// What the change does.
     pub mark: DayMark,
     /// When the clock changes.
     pub at: Timestamp,
@@ -48,13 +50,16 @@ pub struct DayEffect {
     pub wanted: Option<String>,
 }
 
+/// A due time to come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Previewed {
+    /// The due time.
     pub slot: Timestamp,
     /// With its share of the jitter.
     pub fire_at: Timestamp,
     /// The slot in the schedule's zone, with its offset: `2026-03-29 03:00:00 +02:00`.
     pub local: String,
+    /// What a clock change does to it, where its day has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<DayEffect>,
 }

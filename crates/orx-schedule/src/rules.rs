@@ -20,6 +20,7 @@ pub trait ZoneSource: Send + Sync {
     /// All that it knows, for the name that was meant.
     fn names(&self) -> Vec<String>;
 
+    /// Which database it is.
     fn data(&self) -> ZoneData;
 }
 
@@ -30,6 +31,7 @@ pub fn install(source: Box<dyn ZoneSource>) -> bool {
     INSTALLED.set(source).is_ok()
 }
 
+/// The source of this process: that of [`install`], else the compiled copy.
 pub fn source() -> &'static dyn ZoneSource {
     INSTALLED.get().map_or(&Compiled, |source| &**source)
 }
@@ -111,6 +113,7 @@ impl ZoneRules {
         Ok(rules)
     }
 
+    /// The rules of a zone whose clock never changes.
     #[must_use]
     pub fn utc() -> Self {
         static UTC: OnceLock<ZoneRules> = OnceLock::new();

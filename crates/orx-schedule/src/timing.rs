@@ -88,6 +88,7 @@ pub struct Timing {
 }
 
 impl Timing {
+    /// Due times without bounds and without jitter.
     #[must_use]
     pub fn new(pattern: Pattern, zone: NamedZone) -> Self {
         Self { pattern, zone, start: None, end: None, jitter_ms: 0, seed: 0 }

@@ -48,16 +48,19 @@ impl Hash for NamedZone {
 }
 
 impl NamedZone {
+    /// Its name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.name.as_str()
     }
 
+    /// Its name.
     #[must_use]
     pub fn name(&self) -> &ZoneName {
         &self.name
     }
 
+    /// When its clock changes.
     #[must_use]
     pub fn rules(&self) -> &ZoneRules {
         &self.rules
@@ -97,6 +100,7 @@ fn said_plainly(text: &str) -> Option<(String, String)> {
     Some(if sign == "+" { (west, east) } else { (east, west) })
 }
 
+/// The text names no zone that is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time zone such as `Europe/Berlin`, found `{found}`{hint}")]
 pub struct ParseZoneError {
@@ -172,8 +176,10 @@ impl<'de> Deserialize<'de> for NamedZone {
 /// Where wall-clock times are read and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Zone {
+    /// UTC.
     #[default]
     Utc,
+    /// A zone with a name.
     Named(NamedZone),
     /// Rules of one machine that have no name elsewhere.
     Unnamed(ZoneRules),

@@ -261,7 +261,7 @@ pub(crate) fn dispatch(
         deadline: spec.deadline,
         run_at,
         retry: failed,
-        corr: spec.corr,
+        correlation_id: spec.correlation_id,
         tags: spec.tags,
         schedule: spec.schedule,
     }

@@ -389,7 +389,7 @@ async fn a_callers_bad_part_sinks_no_other() {
     }
     // U+0000, which no column of text can hold, is no trouble at all.
     let mut odd = keyed("a\0b");
-    (odd.spec.by, odd.spec.corr) = (Some("a\0b".into()), Some("\0".into()));
+    (odd.spec.by, odd.spec.correlation_id) = (Some("a\0b".into()), Some("\0".into()));
     let id = add(&store, vec![odd.clone()]).await[0];
     assert_eq!(add(&store, vec![odd]).await, [id]);
     let kept = store.job(id).await.expect("read").expect("the job");
@@ -861,7 +861,7 @@ async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
     let secret = |key: &str| {
         let spec = JobSpec {
             args: json(&format!("{{\"a\": \"{SECRET}\"}}")),
-            corr: Some(SECRET.to_owned()),
+            correlation_id: Some(SECRET.to_owned()),
             key: Some(format!("{SECRET}-{key}")),
             ..alike(SECRET)
         };

@@ -250,8 +250,8 @@ pub(crate) fn environment(dispatch: &Dispatch) -> Vec<(&'static str, String)> {
         ("ORX_SCHEDULED_AT", dispatch.scheduled_at().to_string()),
         (crate::process::EXECUTION_VAR, dispatch.execution.to_string()),
     ];
-    if let Some(corr) = &dispatch.corr {
-        all.push(("ORX_CORRELATION_ID", corr.clone()));
+    if let Some(id) = &dispatch.correlation_id {
+        all.push(("ORX_CORRELATION_ID", id.clone()));
     }
     all
 }
@@ -289,7 +289,7 @@ mod tests {
             deadline: None,
             run_at: Timestamp::default(),
             retry: 1,
-            corr: None,
+            correlation_id: None,
             tags: Labels::new(),
             schedule: None,
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// How many of the slots that were missed are run afterwards. As text `none`, `one`, `all`, `all:5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CatchUp {
+    /// None of them.
     None,
     /// One run makes good for all: the newest slot within the window. A slot that is just due is
     /// that run.
@@ -33,12 +34,14 @@ impl fmt::Display for CatchUp {
     }
 }
 
+/// The text is no catch-up policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected `none`, `one`, `all` or `all:N` with N of 1 to {}, found `{found}`",
     CatchUp::ALL_MAX
 )]
 pub struct ParseCatchUpError {
+    /// The text that was found, cut to 80 characters.
     pub found: String,
 }
 

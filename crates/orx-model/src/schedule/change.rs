@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpecChange {
+    /// What makes it due.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub timing: Option<When>,
     /// Milliseconds: the interval alone. One that is there keeps its offset.
@@ -30,28 +31,40 @@ pub struct SpecChange {
     /// Milliseconds: the offset of the interval alone.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub offset_ms: Option<u64>,
+    /// Zone of its cron expression.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub zone: Option<ZoneName>,
+    /// Milliseconds after the due time within which it fires.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub jitter_ms: Option<u64>,
+    /// Not due before.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub start: Option<Option<Timestamp>>,
+    /// Not due after.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub end: Option<Option<Timestamp>>,
+    /// Ends after so many runs.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub max_runs: Option<Option<u64>>,
+    /// How many missed due times it runs afterwards.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub catch_up: Option<CatchUp>,
+    /// Nothing older is caught up, milliseconds.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub window_ms: Option<u64>,
+    /// What it does while its previous run goes on.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
+    /// How late a due time may be before it is reported as missed, milliseconds.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub tolerance_ms: Option<u64>,
+    /// Job type that is enqueued for missed due times.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub on_missed: Option<Option<Name>>,
+    /// Job type that is enqueued when a run fails for good.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Option<Name>>,
+    /// What to change of its job.
     #[serde(skip_serializing_if = "JobChange::is_empty")]
     pub job: JobChange,
 }
@@ -62,8 +75,10 @@ pub struct SpecChange {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobChange {
+    /// Job type.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub name: Option<Option<Name>>,
+    /// Arguments, any JSON.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]
     pub args: Option<Option<Json>>,
@@ -71,43 +86,58 @@ pub struct JobChange {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, Value>)]
     pub set_args: BTreeMap<String, Json>,
+    /// Command.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub command: Option<Option<Command>>,
     /// These parts of the command; the others stay.
     #[serde(skip_serializing_if = "CommandChange::is_empty")]
     pub set_command: CommandChange,
+    /// Queue.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub queue: Option<Option<Name>>,
+    /// Priority.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub priority: Option<Option<Priority>>,
+    /// Further tries after the first.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub retries: Option<Option<u32>>,
+    /// Wait before the first retry, milliseconds.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub backoff_ms: Option<Option<u64>>,
+    /// Longest run of an attempt, milliseconds; 0 is without limit.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<Option<u64>>,
+    /// Not started later than so long after it was accepted, milliseconds.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<Option<u64>>,
+    /// What happens when its worker or server dies under it.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<Option<OnLost>>,
+    /// Labels that the worker must have.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub require: Option<Labels>,
+    /// These required labels; the others stay.
     #[serde(skip_serializing_if = "Labels::is_empty")]
     pub set_require: Labels,
+    /// Tags.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Labels>,
+    /// These tags; the others stay.
     #[serde(skip_serializing_if = "Labels::is_empty")]
     pub set_tags: Labels,
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub corr: Option<Option<String>>,
+    /// `corr` in JSON.
+    #[serde(rename = "corr", deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Option<String>>,
 }
 
 /// What to change of a schedule's command. Without an `argv` there must be one already.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CommandChange {
+    /// Program and arguments.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub argv: Option<Vec<String>>,
+    /// Working directory; absent is the worker's.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub cwd: Option<Option<String>>,
     /// Working directory of a command where there was none before and `cwd` names none.
@@ -171,6 +201,7 @@ impl CommandChange {
 /// (`orx schedule export`): `window`, `job.timeout`, `job.command.env.PATH`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldChange {
+    /// The field, as a schedule file names it.
     pub field: String,
     /// Absent where it was not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -36,28 +36,37 @@ impl SkipReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum SlotOutcome {
+    /// It made a job in time.
     Ran {
+        /// The job that it made.
         job: JobId,
+        /// Milliseconds.
         late_ms: u64,
     },
+    /// It made no job on purpose.
     Skipped {
+        /// Why.
         reason: SkipReason,
     },
     /// Nobody was there, and it was not caught up.
     Missed,
     /// Nobody was there, and it was run afterwards.
     CaughtUp {
+        /// The job that it made.
         job: JobId,
+        /// Milliseconds.
         late_ms: u64,
     },
     /// No slot: the clock was set, by so many milliseconds, back where that is less than nothing.
     /// What comes after it is counted from the new time.
     ClockSet {
+        /// Milliseconds.
         by_ms: i64,
     },
 }
 
 impl SlotOutcome {
+    /// The name as JSON has it.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -110,8 +119,10 @@ pub struct Slot {
     /// `false`: it stands for more than `count`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub exact: bool,
+    /// What became of it.
     #[serde(flatten)]
     pub outcome: SlotOutcome,
+    /// When the row was written, or changed last.
     pub recorded_at: Timestamp,
 }
 

@@ -25,6 +25,7 @@ pub enum Overlap {
 }
 
 impl Overlap {
+    /// Every policy.
     pub const ALL: [Self; 4] = [Self::Skip, Self::Allow, Self::QueueOne, Self::CancelOld];
 
     /// As it is typed: `queue-one`. JSON has `queue_one`.
@@ -45,9 +46,11 @@ impl fmt::Display for Overlap {
     }
 }
 
+/// The text is no overlap policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected `skip`, `allow`, `queue-one` or `cancel-old`, found `{found}`")]
 pub struct ParseOverlapError {
+    /// The text that was found, cut to 80 characters.
     pub found: String,
 }
 

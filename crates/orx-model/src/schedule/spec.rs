@@ -13,7 +13,9 @@ use crate::wire::EnqueueRequest;
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleSpec {
+    /// Its id, in use once.
     pub id: Name,
+    /// What makes it due.
     pub timing: When,
     /// Where a cron expression's wall clock stands; UTC if left out.
     #[serde(default)]
@@ -31,11 +33,13 @@ pub struct ScheduleSpec {
     /// Ends after so many runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runs: Option<u64>,
+    /// How many missed due times it runs afterwards.
     #[serde(default)]
     pub catch_up: CatchUp,
     /// Nothing older is caught up: milliseconds, at most ten years; seven days if left out.
     #[serde(default = "window_default")]
     pub window_ms: u64,
+    /// What it does while its previous run goes on.
     #[serde(default)]
     pub overlap: Overlap,
     /// A slot with nothing recorded so many milliseconds after it should have fired is reported as
@@ -72,10 +76,12 @@ fn tolerance_default() -> u64 {
 impl ScheduleSpec {
     /// Seven days: a weekly run that fell on an outage of a weekend is caught up.
     pub const WINDOW_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+    /// Five minutes.
     pub const TOLERANCE_MS: u64 = 5 * 60 * 1_000;
     /// A day.
     pub const JITTER_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 
+    /// A schedule with all else as if it were left out.
     #[must_use]
     pub fn new(id: Name, timing: When, job: EnqueueRequest) -> Self {
         Self {

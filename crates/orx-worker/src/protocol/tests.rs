@@ -48,7 +48,7 @@ fn job(id: i64, execution: u128, priority: Priority) -> Dispatch {
         deadline: None,
         run_at: NOW,
         retry: 0,
-        corr: None,
+        correlation_id: None,
         tags: Labels::new(),
         schedule: None,
     }

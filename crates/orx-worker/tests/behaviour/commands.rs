@@ -56,7 +56,7 @@ async fn an_attempt_finds_its_ids_and_nothing_of_the_workers_own_environment() {
     let setup = Setup::default().handler("env", json!({"cmd": ["env"], "env": {"MINE": "1"}}));
     let coordinator = setup.start().await;
     let mut job = job("env", json!({}));
-    job.corr = Some("c-1".to_owned());
+    job.correlation_id = Some("c-1".to_owned());
     coordinator.run(&job).await;
     let text = coordinator.text(&job, Stream::Out);
     let lines: Vec<&str> = text.lines().collect();

@@ -275,7 +275,7 @@ pub(crate) fn job(of: &str, args: serde_json::Value) -> Dispatch {
         deadline: None,
         run_at: now(),
         retry: 1,
-        corr: None,
+        correlation_id: None,
         tags: Labels::new(),
         schedule: None,
     }

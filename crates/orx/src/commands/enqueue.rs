@@ -59,8 +59,8 @@ pub(crate) struct JobArgs {
     #[arg(short = 't', long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,
     /// Correlation id, passed on to the handler
-    #[arg(long, value_name = "ID")]
-    pub(crate) corr: Option<String>,
+    #[arg(long = "corr", value_name = "ID")]
+    pub(crate) correlation_id: Option<String>,
 }
 
 impl JobArgs {
@@ -100,7 +100,7 @@ impl JobArgs {
         };
         request.require = pairs(&self.require)?;
         request.tags = pairs(&self.tags)?;
-        request.corr = self.corr;
+        request.correlation_id = self.correlation_id;
         request.by = Some(user());
         Ok(())
     }
@@ -485,7 +485,7 @@ fn with_defaults(mut request: EnqueueRequest, flags: &EnqueueRequest) -> Enqueue
     for (name, value) in flags.require {
         request.require.entry(name).or_insert(value);
     }
-    request.corr = request.corr.or(flags.corr);
+    request.correlation_id = request.correlation_id.or(flags.correlation_id);
     request.by = request.by.or(flags.by);
     request.key.get_or_insert_with(orx_client::new_key);
     request

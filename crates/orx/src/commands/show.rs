@@ -88,7 +88,7 @@ fn lines(ui: &Ui, job: &Job) -> Vec<(&'static str, Cell)> {
         ("key", Cell::option(job.spec.key.as_ref())),
         ("tags", pairs(&job.spec.tags)),
         ("requires", pairs(&job.spec.require)),
-        ("correlation", Cell::option(job.spec.corr.as_ref())),
+        ("correlation", Cell::option(job.spec.correlation_id.as_ref())),
         ("schedule", Cell::option(job.spec.schedule.as_ref().map(|it| from(ui, it)))),
         ("by", Cell::option(job.spec.by.as_ref())),
     ]

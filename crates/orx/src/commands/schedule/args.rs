@@ -135,8 +135,8 @@ pub(crate) struct SpecArgs {
     #[arg(short = 't', long = "tag", value_name = "K=V")]
     tags: Vec<String>,
     /// Correlation id, passed on to the handler
-    #[arg(long, value_name = "ID")]
-    corr: Option<String>,
+    #[arg(long = "corr", value_name = "ID")]
+    correlation_id: Option<String>,
     /// Folder for the command; default: the one it has, else the caller's
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
@@ -248,7 +248,7 @@ impl SpecArgs {
             on_lost: self.on_lost.map(Some),
             set_require: pairs(&self.require)?,
             set_tags: pairs(&self.tags)?,
-            corr: self.corr.map(Some),
+            correlation_id: self.correlation_id.map(Some),
             ..JobChange::default()
         };
         let start = times.start.as_deref().map(|text| future_time(text, ui)).transpose()?;
@@ -290,7 +290,7 @@ impl SpecArgs {
                 "on-lost" => job.on_lost = Some(None),
                 "require" => job.require = Some(Default::default()),
                 "tags" | "tag" => job.tags = Some(Default::default()),
-                "corr" => job.corr = Some(None),
+                "corr" => job.correlation_id = Some(None),
                 other => {
                     let near = orx_model::text::nearest(other, CLEARABLE);
                     let error = CliError::usage(format!("`--clear` knows no field `{other}`"));

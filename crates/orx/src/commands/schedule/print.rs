@@ -138,7 +138,7 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
         ("expires", Cell::option(spec.job.expires_ms.map(span))),
         ("requires", pairs(&spec.job.require)),
         ("tags", pairs(&spec.job.tags)),
-        ("correlation", Cell::option(spec.job.corr.as_ref())),
+        ("correlation", Cell::option(spec.job.correlation_id.as_ref())),
         ("overlap", Cell::new(spec.overlap.as_str())),
         ("catch-up", Cell::new(format!("{}, within {}", spec.catch_up, span(spec.window_ms)))),
         ("jitter", Cell::option((spec.jitter_ms > 0).then(|| span(spec.jitter_ms)))),
