@@ -5,10 +5,10 @@ use orx_model::{JobId, Name};
 
 use crate::ring::Batch;
 
-/// All that it names must hold.
+/// A filter of events. An event passes if it fits every part that was set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FeedFilter {
-    /// Only about these jobs: then nothing else wakes the reader.
+    /// Only events of these jobs, and nothing else wakes the reader.
     pub(crate) jobs: Option<Vec<JobId>>,
     queue: Option<Name>,
     kinds: Option<Vec<EventKind>>,
@@ -16,19 +16,19 @@ pub struct FeedFilter {
 }
 
 impl FeedFilter {
-    /// Everything.
+    /// Takes every event.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// What is about one job, its log included.
+    /// Takes the events of one job, its log included.
     #[must_use]
     pub fn job(job: JobId) -> Self {
         Self::all().jobs([job])
     }
 
-    /// What is about one of these jobs.
+    /// Takes only events of these jobs.
     #[must_use]
     pub fn jobs(mut self, jobs: impl IntoIterator<Item = JobId>) -> Self {
         let mut jobs: Vec<JobId> = jobs.into_iter().collect();
@@ -38,20 +38,21 @@ impl FeedFilter {
         self
     }
 
-    /// What is about a queue and its jobs. A job whose queue was not reported may be one of them.
+    /// Takes only events of a queue and its jobs. A job whose event names no queue may be one of them.
     #[must_use]
     pub fn queue(mut self, queue: Name) -> Self {
         self.queue = Some(queue);
         self
     }
 
+    /// Takes only events of these kinds.
     #[must_use]
     pub fn kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
         self.kinds = Some(kinds.into_iter().collect());
         self
     }
 
-    /// What this node changed itself.
+    /// Takes only changes of this node.
     #[must_use]
     pub fn own(mut self) -> Self {
         self.own = true;
@@ -62,7 +63,7 @@ impl FeedFilter {
         batch.own || !self.own
     }
 
-    /// An event of a later version is for those who want everything: what it is about is unknown.
+    /// An event of a later release passes only an empty filter, since its subject is unknown.
     pub(crate) fn takes(&self, what: &EventBody) -> bool {
         let EventBody::Known(known) = what else {
             return self.jobs.is_none() && self.queue.is_none() && self.kinds.is_none();

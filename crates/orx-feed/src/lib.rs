@@ -1,16 +1,15 @@
-//! What changed at a node: events with numbers, of which the newest are kept in memory, for those who
-//! wait for a job, follow its log, or watch all of it.
+//! The feed of a node: events of changes, numbered, of which the newest stay in memory. Callers read it that
+//! wait for a job, follow its log, or watch everything.
 //!
 //! Depends on `orx-model` and on tokio's `sync`. Knows no store, no transport and no clock, and
-//! decides nothing. An event says that something changed; what is true stands in the store.
+//! decides nothing. An event reports that something changed; the store holds the truth.
 //!
-//! A publisher waits for nobody: it takes one short lock, and a reader that falls behind loses events
-//! and not the publisher time. A reader gets every event that its filter takes, in the order of
-//! publication, or a [`News::Reset`] in place of those it can no longer have: then it reads the store
-//! anew and goes on. So does a reader that comes back with a cursor of another node, or of this node
-//! before its restart.
+//! A publisher never waits for a reader: it takes one short lock, and a reader that falls behind loses
+//! events. A reader gets every event that its filter takes, in the order of publication, or a
+//! [`News::Reset`] in place of events that it can no longer have: then it reads the store again and goes on.
+//! A reader that comes back with a cursor of another node, or of this node before a restart, is reset too.
 //!
-//! How a service publishes what it has changed, once that is committed:
+//! A service publishes its changes once they are committed:
 //!
 //! ```
 //! use orx_feed::Feed;
@@ -29,7 +28,7 @@
 //! feed.publish(moved.to_vec());
 //! ```
 //!
-//! How somebody waits for a job: the reader is there before the store is read, so no change is missed.
+//! To wait for a job, make the reader before reading the store, so that no change is missed:
 //!
 //! ```
 //! # use orx_feed::{Feed, FeedFilter, News};
@@ -63,12 +62,12 @@ pub use reader::{FeedEvent, FeedReader, News};
 
 use ring::{Batch, Ring};
 
-/// Events kept: some seconds of a busy node, and some megabytes.
-const KEPT: usize = 32_768;
-/// Events that are kept, and lost, as one.
+/// Events in the ring: some seconds of a busy node, and some megabytes.
+const CAPACITY: usize = 32_768;
+/// Most events of a batch, which enters and leaves the ring as a whole.
 const BATCH: usize = 512;
 
-/// Cheap to clone; all clones are one.
+/// The feed of one node. Cheap to clone; all clones share the same events.
 #[derive(Clone)]
 pub struct Feed {
     inner: Arc<Inner>,
@@ -77,19 +76,19 @@ pub struct Feed {
 struct Inner {
     node: Incarnation,
     state: Mutex<State>,
-    /// Wakes the readers of more than single jobs.
+    /// Wakes the readers that do not name jobs.
     published: watch::Sender<()>,
 }
 
 struct State {
     ring: Ring,
-    /// Of readers of single jobs, under each of these: bounded by open requests.
+    /// The bells of readers that name jobs, by job. Bounded by the number of open requests.
     bells: HashMap<JobId, Vec<Arc<Bell>>>,
 }
 
-/// Wakes one reader of single jobs.
+/// Wakes one reader that names jobs.
 struct Bell {
-    /// The first event that is for the reader and that it has not looked at; `MAX` for none.
+    /// Number of the first unread event for the reader; `MAX` for none.
     from: AtomicU64,
     rung: Notify,
 }
@@ -109,7 +108,7 @@ impl Bell {
     }
 }
 
-/// Whose readers of single jobs are woken by a batch.
+/// Which readers that name jobs a batch wakes.
 enum Concerned<'a> {
     JobsOfEvents,
     These(&'a [JobId]),
@@ -117,13 +116,13 @@ enum Concerned<'a> {
 }
 
 impl Feed {
-    /// Of a node, which is an incarnation: a cursor of an earlier one is unknown here.
+    /// The feed of a node. A cursor of an earlier incarnation of the node is unknown here.
     #[must_use]
     pub fn new(node: Incarnation) -> Self {
-        Self::keeping(node, KEPT)
+        Self::keeping(node, CAPACITY)
     }
 
-    /// One that keeps about `events`, at least 1.
+    /// A feed whose ring holds about `events`, at least 1.
     #[must_use]
     pub fn keeping(node: Incarnation, events: usize) -> Self {
         let state = State { ring: Ring::new(events.max(1)), bells: HashMap::new() };
@@ -131,22 +130,23 @@ impl Feed {
         Self { inner: Arc::new(Inner { node, state: Mutex::new(state), published }) }
     }
 
+    /// The incarnation of the node.
     #[must_use]
     pub fn node(&self) -> Incarnation {
         self.inner.node
     }
 
-    /// What this node changed, after it was committed and in that order.
+    /// Publishes changes of this node, in the order of their commits.
     pub fn publish(&self, events: Vec<Event>) {
         self.add_events(self.inner.node, true, events);
     }
 
-    /// What another node changed, as it passed it on. It goes no further.
+    /// Publishes changes that another node sent. They are not sent to further nodes.
     pub fn publish_from(&self, node: Incarnation, events: Vec<Event>) {
         self.add_events(node, false, events);
     }
 
-    /// Something changed at this node that no event tells: every reader is reset.
+    /// Resets every reader: this node changed something without an event.
     pub fn gap(&self) {
         self.add(self.inner.node, true, Vec::new(), Concerned::All);
     }
@@ -170,9 +170,9 @@ impl Feed {
         }
     }
 
-    /// No events are a gap.
+    /// Adds one batch. A batch without events is a gap.
     fn add(&self, origin: Incarnation, own: bool, events: Vec<Event>, concerned: Concerned<'_>) {
-        // A vector with room to spare would keep that as long as its events.
+        // A boxed slice, since a vector would hold its spare capacity as long as the events.
         let batch = Arc::new(Batch { origin, own, events: events.into_boxed_slice() });
         let mut rung: Vec<Arc<Bell>> = Vec::new();
         let mut ring_bells = |bells: Option<&Vec<Arc<Bell>>>, from: u64| {
@@ -204,26 +204,26 @@ impl Feed {
             }
             gone
         };
-        // Neither is anybody woken, nor memory given back, under the lock.
+        // Readers are woken and memory is freed outside the lock.
         rung.iter().for_each(|bell| bell.rung.notify_one());
         self.inner.published.send_replace(());
         drop(gone);
     }
 
-    /// The place after all that was published until now.
+    /// The cursor after everything that was published until now.
     #[must_use]
     pub fn cursor(&self) -> EventCursor {
         EventCursor { node: self.inner.node, seq: self.state().ring.next() - 1 }
     }
 
-    /// Reads what is published from now on.
+    /// A reader of what is published from now on.
     #[must_use]
     pub fn read(&self, filter: FeedFilter) -> FeedReader {
         FeedReader::new(self.clone(), filter, None)
     }
 
-    /// Reads on after a place: with a reset first where what followed it is not there any more, or
-    /// never was.
+    /// A reader of what follows a cursor. It is reset first where those events have left the ring, or never
+    /// were in it.
     #[must_use]
     pub fn resume(&self, after: EventCursor, filter: FeedFilter) -> FeedReader {
         FeedReader::new(self.clone(), filter, Some(after))

@@ -1,4 +1,4 @@
-//! One reader's place in the feed.
+//! A reader and its cursor in the feed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,36 +9,38 @@ use tokio::sync::watch;
 
 use crate::{Bell, Feed, FeedFilter};
 
-/// Batches looked at under one lock.
+/// Batches read under one lock.
 const BATCHES: usize = 64;
 
 /// An event as a reader gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedEvent {
-    /// The place after it, at the node that is read.
+    /// The cursor after it, at the node that is read.
     pub cursor: EventCursor,
     /// The node that made the change.
     pub origin: Incarnation,
+    /// The change.
     pub event: Event,
 }
 
+/// What a read returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// At least one, in order, without a hole.
+    /// At least one event, in order, without a hole.
     Events(Vec<FeedEvent>),
-    /// Events are missing here: read the store anew, and go on.
+    /// Events are missing here: read the store again, and go on.
     Reset,
 }
 
-/// Reads the feed from a place on. Of an own kind are readers of single jobs, which nothing wakes
-/// but their jobs' events; the others are woken by each publication. One that shows things to people
-/// pauses between two calls, and gets what came meanwhile at once.
+/// Reads the feed from a cursor on. A reader that names jobs is woken by events of those jobs alone, any other
+/// by each publication. A reader for people should pause between two calls; it then gets at once what was
+/// published meanwhile.
 pub struct FeedReader {
     feed: Feed,
     filter: FeedFilter,
-    /// The number of the first event that it has not looked at.
+    /// Number of the first unread event.
     next: u64,
-    /// Where it was to read on and could not, until it has said so.
+    /// The cursor that it could not resume from, until it has returned a reset.
     lost: Option<EventCursor>,
     wake: Wake,
 }
@@ -74,7 +76,7 @@ impl FeedReader {
         Self { feed, filter, next, lost, wake }
     }
 
-    /// At most so many events, at least 1. Cancelled while it waits, nothing is lost.
+    /// Waits for events, and returns at most `most` of them, or 1 if that is 0. Cancelling loses nothing.
     pub async fn next(&mut self, most: usize) -> News {
         loop {
             if let Some(news) = self.try_next(most) {
@@ -84,7 +86,7 @@ impl FeedReader {
         }
     }
 
-    /// What is there already; `None` if that is nothing.
+    /// Returns what was published already; `None` if that is nothing.
     pub fn try_next(&mut self, most: usize) -> Option<News> {
         if self.lost.take().is_some() {
             return Some(self.reset());
@@ -92,7 +94,7 @@ impl FeedReader {
         if let Wake::Published(published) = &mut self.wake {
             published.mark_unchanged();
         }
-        // What is published after this wakes it again.
+        // A publication after this wakes the reader again.
         let upto = {
             let state = self.feed.state();
             if let Wake::Jobs(bell) = &self.wake {
@@ -140,25 +142,25 @@ impl FeedReader {
         if events.is_empty() { None } else { Some(News::Events(events)) }
     }
 
-    /// After [`Self::try_next`] has answered `None`: resolves when there may be something.
+    /// Resolves when there may be something to read, after [`Self::try_next`] returned `None`.
     pub async fn ready(&mut self) {
         match &mut self.wake {
             Wake::Published(published) => {
-                // An error would say that the feed is gone, and this reader holds it.
+                // An error would mean that the feed is gone, but this reader holds it.
                 let _ = published.changed().await;
             }
             Wake::Jobs(bell) => bell.rung.notified().await,
         }
     }
 
-    /// The place from which another reader with this filter reads on as this one would. After a
-    /// reset it is the place from which on nothing is missing.
+    /// The cursor from which another reader with this filter reads on as this one would. After a reset,
+    /// nothing is missing from it on.
     pub fn cursor(&mut self) -> EventCursor {
         if let Some(after) = self.lost {
             return after;
         }
         if let Wake::Jobs(bell) = &self.wake {
-            // Marked under the lock alone: all that came before that is for others.
+            // The bell is marked under the lock, so every event before its mark is for other readers.
             let state = self.feed.state();
             let from = bell.from.load(Ordering::Acquire).min(state.ring.next());
             self.next = self.next.max(from);

@@ -1,5 +1,5 @@
-//! The newest events, in batches as they were published. Numbers begin with 1 and have no holes; a
-//! gap has a number as well.
+//! The newest events, in batches as they were published. Events are numbered from 1 without holes; a gap
+//! has a number too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use orx_model::event::Event;
 
 pub(crate) struct Batch {
     pub(crate) origin: Incarnation,
-    /// Not passed on by another node.
+    /// A change of this node, not one that another node sent.
     pub(crate) own: bool,
-    /// None is a gap.
+    /// Empty for a gap.
     pub(crate) events: Box<[Event]>,
 }
 
@@ -51,8 +51,8 @@ impl Ring {
         self.batches.front().map_or(self.next, |(first, _)| *first)
     }
 
-    /// Takes a batch of at most its capacity. Answers the number of its first event, and what lost
-    /// its place to it.
+    /// Adds a batch of at most the capacity. Returns the number of its first event, and the batches that it
+    /// pushed out.
     pub(crate) fn push(&mut self, batch: Arc<Batch>) -> (u64, Vec<Arc<Batch>>) {
         let first = self.next;
         self.next += batch.numbers() as u64;
@@ -68,8 +68,8 @@ impl Ring {
         (first, gone)
     }
 
-    /// Batches from the one with that number on, some of them; none if it is the next. `None`: it is
-    /// not there any more, or not yet.
+    /// Up to `most` batches, from the one that holds event `seq` on; none if `seq` is the next event. `None`:
+    /// the event has left the ring, or is yet to come.
     pub(crate) fn from(&self, seq: u64, most: usize) -> Option<Vec<(u64, Arc<Batch>)>> {
         if !(self.oldest()..=self.next).contains(&seq) {
             return None;
