@@ -1,0 +1,145 @@
+//! A database that an earlier release left is migrated with what is in it, and what it kept (specs,
+//! templates of schedules, outcomes, logs) reads as it did. Each release adds its own files to
+//! `released/` and reads the older ones too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orx_model::filter::Filter;
+use orx_model::job::DeadReason;
+use orx_model::log::LogCursor;
+use orx_model::time::UtcClock;
+use orx_model::{
+    AttemptStatus, Incarnation, JobId, JobSpec, JobStatus, NewJob, Priority, Timestamp,
+};
+use orx_store::{
+    Enqueued, Lead, LeadRequest, ListRequest, LogRequest, Postgres, PostgresOptions, Sqlite,
+    SqliteOptions, Store,
+};
+use orx_testkit::make::{failed, name, outcome, request};
+use orx_testkit::servers::Database;
+
+/// A moment after all that the files tell of, and before what is due in them.
+const LATER: Timestamp = Timestamp::from_millis(1_795_900_000_000);
+
+#[tokio::test]
+async fn a_sqlite_file_of_the_first_release_is_migrated_with_what_is_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("orx.db");
+    let file = rusqlite::Connection::open(&path).expect("a file");
+    file.execute_batch(include_str!("released/sqlite.sql")).expect("filled");
+    drop(file);
+    let open = || Sqlite::open(SqliteOptions::new(&path), LATER).expect("migrated");
+    reads_as_it_was(Arc::new(open())).await;
+    // It stays so.
+    goes_on(Arc::new(open())).await;
+}
+
+#[tokio::test]
+async fn a_postgres_database_of_the_first_release_is_migrated_with_what_is_in_it() {
+    let database = Database::new().await;
+    database.run(include_str!("released/postgres.sql")).await;
+    let open = || Postgres::open(PostgresOptions::new(database.url()), LATER);
+    reads_as_it_was(Arc::new(open().await.expect("migrated"))).await;
+    goes_on(Arc::new(open().await.expect("migrated"))).await;
+}
+
+async fn reads_as_it_was(store: Arc<dyn Store>) {
+    use JobStatus as S;
+    let ids = (1..10).map(JobId).collect();
+    let jobs = store.jobs(ids).await.expect("read");
+    let statuses: Vec<JobStatus> = jobs.iter().map(|job| job.state.status).collect();
+    let expected = [
+        S::Pending,
+        S::Scheduled,
+        S::Completed,
+        S::Failed,
+        S::Completed,
+        S::Running,
+        S::Cancelled,
+        S::Pending,
+        S::Created,
+    ];
+    assert_eq!(statuses, expected);
+    assert!(jobs.iter().all(|job| job.state.unreadable.is_none()), "{jobs:?}");
+
+    let first = &jobs[0].spec;
+    assert_eq!((first.name.as_str(), first.priority), ("video.process", Priority::High));
+    assert_eq!(first.args.get(), r#"{"n":1.2345678901234568e+29,"path":"/in/1.mp4"}"#);
+    assert_eq!((first.timeout_ms, first.corr.as_deref()), (Some(60_000), Some("c1")));
+    assert_eq!((first.tags["tenant"].as_str(), first.require["gpu"].as_str()), ("acme", "a"));
+    assert_eq!(jobs[1].state.run_at.to_string(), "2036-01-01T00:00:00.000Z");
+    let command = jobs[2].spec.command.as_ref().expect("a command");
+    assert_eq!(command.argv, ["/bin/sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!(jobs[3].state.dead, Some(DeadReason::Exhausted));
+    assert_eq!(jobs[3].state.error.as_deref(), Some("exit 3"));
+    assert_eq!(jobs[7].spec.schedule.as_ref().map(|it| it.id.as_str()), Some("often"));
+
+    let attempts = store.attempts(JobId(4)).await.expect("read");
+    assert_eq!(attempts.iter().map(|it| it.status).collect::<Vec<_>>(), [AttemptStatus::Failed]);
+    let log = LogRequest {
+        job: JobId(3),
+        after: LogCursor::default(),
+        attempt: None,
+        streams: Vec::new(),
+        limit_bytes: 1_000,
+    };
+    let log = store.read_logs(log).await.expect("read");
+    assert_eq!(
+        log.iter().map(|chunk| chunk.bytes.as_slice()).collect::<Vec<_>>(),
+        [b"out\n", b"err\n"]
+    );
+
+    for (text, expected) in [
+        ("tag.tenant:acme", vec![1, 5]),
+        ("name:later.type", vec![8, 9]),
+        ("schedule:often status:created", vec![9]),
+        ("queue:builds", vec![3, 4, 6]),
+    ] {
+        let filter = Filter::parse(text, LATER, &UtcClock).expect("a filter");
+        let request = ListRequest { filter, oldest_first: true, after: None, limit: 9 };
+        let page = store.list(request, LATER).await.expect("read");
+        assert_eq!(page.rows.iter().map(|job| job.id.0).collect::<Vec<_>>(), expected, "{text}");
+    }
+
+    let exports = store.export(None, 9).await.expect("read");
+    let hash = exports[0].key_hash.as_deref().expect("a hash").to_owned();
+    assert!(hash.starts_with("2:0415"), "{hash}");
+    assert_eq!(exports[7].key_hash, None);
+    let schedules = store.schedules(None, 9).await.expect("read");
+    let names: Vec<&str> = schedules.iter().map(|record| record.id().as_str()).collect();
+    assert_eq!(names, ["nightly", "often"]);
+    let templates = &schedules[0].plan.templates;
+    assert_eq!(templates.job.args.get(), r#"{"path":"/in/n.mp4"}"#);
+    let alert = templates.on_failure.as_ref().expect("an alert");
+    assert_eq!(alert.name.as_str(), "page.me");
+    assert_eq!(schedules[1].last_run.map(|run| run.job), Some(JobId(9)));
+    let watched = store.all_watched().await.expect("read");
+    let waits: Vec<_> = watched.iter().map(|it| (it.job.0, it.after.map(|it| it.0.0))).collect();
+    assert_eq!(waits, [(8, None), (9, Some(8))]);
+    assert!(watched.iter().all(|it| it.on_failure.is_some()));
+    store.close().await.expect("closed");
+}
+
+/// A key is still known, a run still lets the next one go, and ids go on.
+async fn goes_on(store: Arc<dyn Store>) {
+    let lead = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(60), above: 0 };
+    let Lead::Leading(term) = store.lead(lead, LATER).await.expect("an answer") else {
+        panic!("nobody has led for long");
+    };
+    let key = JobSpec { key: Some("k1".into()), ..JobSpec::new(name("x"), name("default")) };
+    let known = store.enqueue(vec![key.into()], LATER).await.expect("answered");
+    assert!(matches!(known[0], Enqueued::KeyConflict { id: JobId(1), .. }), "{known:?}");
+    let mut asked = request(1, 1, 1);
+    asked.offer.handlers = [name("later.type")].into();
+    let claimed = store.claim_ready(vec![asked], term, LATER).await.expect("claimed");
+    assert_eq!(claimed.iter().map(|it| it.dispatch.job.0).collect::<Vec<_>>(), [8]);
+    let ended = outcome(JobId(8), 1, failed());
+    let _ = store.record_outcomes(vec![ended], vec![0.5], LATER).await.expect("recorded");
+    let retried = store.job(JobId(8)).await.expect("read").expect("the job");
+    assert_eq!((retried.state.status, retried.state.ends.failed), (JobStatus::Scheduled, 1));
+    let new = NewJob::from(JobSpec::new(name("x"), name("default")));
+    let new = store.enqueue(vec![new], LATER).await.expect("accepted");
+    assert!(matches!(new[0], Enqueued::New { id: JobId(10..), .. }), "{new:?}");
+    store.close().await.expect("closed");
+}
