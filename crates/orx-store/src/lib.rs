@@ -25,6 +25,7 @@
 
 mod budget;
 mod codec;
+mod columns;
 mod error;
 mod filter_pushdown;
 mod lane_merge;

@@ -14,6 +14,7 @@ use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::codec::{FORCED, capped, over, status_code};
+use crate::columns::Row as _;
 use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer, Term};
 
 /// Of a batch, the places that have no answer yet, of each job the first: what is done to one job

@@ -16,6 +16,7 @@ use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::codec::{self, integer, over, status_code};
+use crate::columns::Row as _;
 use crate::lane_merge::{Given, Merge, ReadyOrder, Want};
 use crate::{ClaimRequest, Claimed, Term};
 
@@ -69,7 +70,7 @@ impl Inner {
             let row = Columns(row);
             if let Some(job) = row.optional_int(0)? {
                 // Of one that cannot be read: it heals as a dispatch that was lost.
-                let spec = row.optional(3)?.map(str::as_bytes);
+                let spec = row.optional_str(3)?.map(str::as_bytes);
                 let Some(spec) = codec::readable::<JobSpec>(JobId(job), spec) else { continue };
                 taken.insert(job, (row.count(1)?, row.count(2)?, spec));
             }

@@ -14,6 +14,7 @@ use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::Enqueued;
 use crate::codec::{integer, millis, status_code, urgency};
+use crate::columns::Row as _;
 use crate::prepared_job::{PreparedJob, SpecText};
 
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::budget::Reads;
+use crate::columns::Row as _;
 use crate::{Durability, Result, StoreError};
 
 /// What a message does, and so what follows when its end is not known.

@@ -15,6 +15,7 @@ use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::codec::{integer, millis, slot_columns, status_code, urgency};
+use crate::columns::Row as _;
 use crate::prepared_firing::{NewSettle, PreparedFiring};
 use crate::prepared_job::PreparedJob;
 use crate::schedules::first_status;

@@ -14,6 +14,7 @@ use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::codec::{clock_note, clock_values, integer, millis, order_of, stream_code};
+use crate::columns::Row as _;
 use crate::{
     ClockJump, ClockNote, PruneRequest, Pruned, Term, TokenRecord, WorkerPut, WorkerRemoval,
     WorkerReport,
@@ -71,7 +72,7 @@ impl Inner {
             for row in &rows {
                 let row = Columns(row);
                 let answer = if row.bool(2)? {
-                    WorkerPut::Kept(row.optional(1)?.and_then(order_of))
+                    WorkerPut::Kept(row.optional_str(1)?.and_then(order_of))
                 } else {
                     WorkerPut::OtherSecret
                 };

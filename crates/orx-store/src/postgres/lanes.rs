@@ -12,6 +12,7 @@ use super::db_error::{DbError, DbResult};
 use super::executor::Kind;
 use super::row::Columns;
 use super::{Inner, sql};
+use crate::columns::Row as _;
 
 /// The numbers of a lane and of its queue.
 #[derive(Debug, Clone, Copy)]

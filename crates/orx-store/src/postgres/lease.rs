@@ -9,6 +9,7 @@ use super::executor::Kind;
 use super::row::Columns;
 use super::{Inner, sql};
 use crate::codec::integer;
+use crate::columns::Row as _;
 use crate::{Lead, LeadRequest, NodeRecord, NodeReport, Term};
 
 /// Milliseconds, by the server's clock.

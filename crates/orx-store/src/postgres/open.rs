@@ -10,6 +10,7 @@ use super::db_error::DbError;
 use super::executor::Kind;
 use super::row::Columns;
 use super::{Inner, PostgresOptions, tls};
+use crate::columns::Row as _;
 use crate::error::KEPT_STATEMENTS;
 use crate::{Durability, Result, StoreError};
 

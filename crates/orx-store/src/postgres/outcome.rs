@@ -17,6 +17,7 @@ use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::codec::{capped, exit_columns, millis, policy, status_code};
+use crate::columns::Row as _;
 use crate::{Recorded, Term};
 
 #[derive(Debug)]
@@ -156,7 +157,7 @@ impl Inner {
         let mut seen = HashMap::new();
         for row in &self.rows(Kind::Read, message).await? {
             let row = Columns(row);
-            let policy = policy(row.job(0)?, row.optional(8)?.map(str::as_bytes));
+            let policy = policy(row.job(0)?, row.optional_str(8)?.map(str::as_bytes));
             let standing = RetryInputs {
                 ends: AttemptCounts {
                     failed: row.count(3)?,

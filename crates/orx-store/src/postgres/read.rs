@@ -17,6 +17,7 @@ use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::budget::Reads;
 use crate::codec::integer;
+use crate::columns::{JobColumn, Row as _};
 use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Plan, Source, SourceSql};
 use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
 use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
@@ -260,7 +261,7 @@ fn page(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
 }
 
 fn found(row: &PgRow, with_args: bool) -> DbResult<Found> {
-    let dead_at = Columns(row).optional_time(28).ok().flatten();
+    let dead_at = Columns(row).optional_time(JobColumn::dead_at).ok().flatten();
     Ok(Found::new(row::job_or_stub(row)?, dead_at, with_args))
 }
 

@@ -12,6 +12,7 @@ use super::row::{self, ATTEMPT, Columns, JOB, wrong};
 use super::sql::Value;
 use super::{Inner, lease, sql};
 use crate::codec::{integer, order_of, stream_code, stream_of, unreadable_worker, worker_state};
+use crate::columns::{JobColumn, Row as _};
 use crate::{
     JobExport, LogRequest, RetainedKey, RowCounts, TokenRecord, WorkerRecord, WorkerReport,
 };
@@ -88,7 +89,7 @@ impl Inner {
                     state: worker_state(state).ok_or_else(|| wrong(1, state))?,
                     capacity: row.count(2)?,
                     heartbeat: row.unsigned(3)?,
-                    load: match row.optional(4)? {
+                    load: match row.optional_str(4)? {
                         // For people only.
                         Some(_) => row.json(4).ok(),
                         None => None,
@@ -98,7 +99,7 @@ impl Inner {
                 },
                 seen_at,
                 silent: lease::left(row, 9)?,
-                order: match row.optional(8)? {
+                order: match row.optional_str(8)? {
                     Some(text) => Some(order_of(text).ok_or_else(|| wrong(8, text))?),
                     None => None,
                 },
@@ -124,7 +125,7 @@ impl Inner {
         // Not of one moment: nobody else uses the store meanwhile.
         let jobs = format!("{JOB} WHERE j.id IN ({ids}) ORDER BY j.id");
         let jobs = self.rows(Kind::Scan, sql::fill(&jobs, values.clone())).await?;
-        let ended = format!("{ATTEMPT} WHERE job IN ({ids}) ORDER BY job, number");
+        let ended = format!("{ATTEMPT} WHERE a.job IN ({ids}) ORDER BY a.job, a.number");
         let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
         for row in &self.rows(Kind::Scan, sql::fill(&ended, values)).await? {
             for attempt in row::readable("an attempt", std::slice::from_ref(row), row::attempt)? {
@@ -137,8 +138,8 @@ impl Inner {
                 attempts: attempts.remove(&job.id).unwrap_or_default(),
                 job,
                 key_hash: None,
-                expire_at: row.optional_time(29)?,
-                dead_at: row.optional_time(28)?,
+                expire_at: row.optional_time(JobColumn::expire_at)?,
+                dead_at: row.optional_time(JobColumn::dead_at)?,
             })
         };
         let mut parcels = jobs.iter().map(parcel).collect::<DbResult<Vec<_>>>()?;

@@ -15,6 +15,7 @@ use super::row::{self, Columns, wrong};
 use super::sql::Value;
 use super::{Inner, Postgres, sql};
 use crate::codec::{integer, millis, readable, slot_outcome};
+use crate::columns::Row as _;
 use crate::error::prepared;
 use crate::prepared_firing::{self, Import, NewPlan, NewSettle, PreparedFiring};
 use crate::{
@@ -47,7 +48,7 @@ fn record(row: &PgRow) -> DbResult<ScheduleRecord> {
     };
     let due = row.optional_time(10)?.zip(row.optional_time(11)?);
     let last_run = match row.optional_int(13)? {
-        Some(job) => Some(LastRun { job: JobId(job), status: optional_status(row, 14)? }),
+        Some(job) => Some(LastRun { job: JobId(job), status: row.optional_status(14)? }),
         None => None,
     };
     Ok(ScheduleRecord {
@@ -70,18 +71,11 @@ fn record(row: &PgRow) -> DbResult<ScheduleRecord> {
     })
 }
 
-fn optional_status(row: Columns<'_>, column: usize) -> DbResult<Option<orx_model::JobStatus>> {
-    match row.is_null(column)? {
-        false => row.status(column).map(Some),
-        true => Ok(None),
-    }
-}
-
 fn slot(row: &PgRow) -> DbResult<Slot> {
     let row = Columns(row);
     let outcome = row.str(4)?;
     let job = row.optional_int(6)?.map(JobId);
-    let found = slot_outcome(outcome, row.optional(5)?, job, row.optional_int(7)?);
+    let found = slot_outcome(outcome, row.optional_str(5)?, job, row.optional_int(7)?);
     Ok(Slot {
         slot: row.time(0)?,
         last: row.optional_time(1)?,
@@ -103,7 +97,7 @@ const WATCHED: &str = "select w.job, w.schedule, w.slot, w.waits_for, w.cancel, 
 fn watched(row: &PgRow) -> DbResult<RunDependency> {
     let row = Columns(row);
     let after = match row.optional_int(3)? {
-        Some(job) => Some((JobId(job), optional_status(row, 7)?)),
+        Some(job) => Some((JobId(job), row.optional_status(7)?)),
         None => None,
     };
     let job = row.job(0)?;
@@ -111,10 +105,10 @@ fn watched(row: &PgRow) -> DbResult<RunDependency> {
         job,
         schedule: row.name(1).unwrap_or_else(|_| Name::from_any(UNREADABLE)),
         slot: row.optional_time(2)?,
-        status: optional_status(row, 6)?,
+        status: row.optional_status(6)?,
         after,
         cancel: row.bool(4)?,
-        on_failure: match row.optional(5)? {
+        on_failure: match row.optional_str(5)? {
             // Whom to tell is lost; the run it is about is looked after all the same.
             Some(text) => readable(job, Some(text.as_bytes())),
             None => None,

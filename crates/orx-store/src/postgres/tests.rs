@@ -13,6 +13,7 @@ use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::*;
 use crate::ClaimRequest;
+use crate::columns::Row as _;
 use crate::lane_merge::Given;
 use crate::walk::Walk;
 

@@ -12,6 +12,7 @@ use super::row::Columns;
 use super::sql::Statement;
 use super::{Inner, sql};
 use crate::codec::{exit_columns, integer, millis, status_code, urgency};
+use crate::columns::Row as _;
 use crate::prepared_job::SpecText;
 use crate::{Home, JobExport, RetainedKey};
 

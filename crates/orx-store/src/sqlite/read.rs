@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::db_error::DbResult;
 use super::row::{self, ATTEMPT, JOB};
+use crate::columns::{JobColumn, Row as _};
 use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Plan, SourceSql};
 use crate::walk::{Found, WINDOW_BYTES, Walk, Want};
 use crate::{Holder, Live};
@@ -36,8 +37,9 @@ pub(super) fn job_by_key(conn: &Connection, key: &str) -> DbResult<Option<Job>> 
 }
 
 pub(super) fn attempts(conn: &Connection, id: JobId) -> DbResult<Vec<Attempt>> {
-    let mut ended = conn.prepare_cached(&format!("{ATTEMPT} WHERE job = ?1 ORDER BY number"))?;
-    let ended = ended.query_map([id.0], |row| row::attempt(id, row))?;
+    let mut ended =
+        conn.prepare_cached(&format!("{ATTEMPT} WHERE a.job = ?1 ORDER BY a.number"))?;
+    let ended = ended.query_map([id.0], row::attempt)?;
     let mut all = row::readable("an attempt", ended)?;
     let mut live = conn.prepare_cached(
         "SELECT attempt, execution, worker, worker_name, status, claimed_at, started_at, epoch \
@@ -138,7 +140,11 @@ fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: Want) -> DbResu
         let id: i64 = id.get(0)?;
         let found = find.query_row([id], |row| {
             let job = row::job_or_stub(row)?;
-            Ok(Found::new(job, row::optional_time(row, 28).ok().flatten(), with_args))
+            Ok(Found::new(
+                job,
+                row::Columns(row).optional_time(JobColumn::dead_at).ok().flatten(),
+                with_args,
+            ))
         });
         let found = found.optional()?;
         looked += 1;

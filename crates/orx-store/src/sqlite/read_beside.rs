@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::db_error::DbResult;
 use super::row;
 use crate::codec::{self, clock_note};
+use crate::columns::{JobColumn, Row as _};
 use crate::{
     ClockNote, JobExport, LogRequest, NodeRecord, NodeReport, RetainedKey, RowCounts, TokenRecord,
     WorkerRecord, WorkerReport,
@@ -177,21 +178,21 @@ pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> DbResult<Vec<
         Ok(JobExport {
             job: row::job_or_stub(row)?,
             key_hash: None,
-            expire_at: row::optional_time(row, 29)?,
-            dead_at: row::optional_time(row, 28)?,
+            expire_at: row::Columns(row).optional_time(JobColumn::expire_at)?,
+            dead_at: row::Columns(row).optional_time(JobColumn::dead_at)?,
             attempts: Vec::new(),
         })
     })?;
     let mut parcels = rows.collect::<Result<Vec<_>, _>>()?;
     let mut ended =
-        conn.prepare_cached(&format!("{} WHERE job = ?1 ORDER BY number", row::ATTEMPT))?;
+        conn.prepare_cached(&format!("{} WHERE a.job = ?1 ORDER BY a.number", row::ATTEMPT))?;
     let mut hash = conn.prepare_cached("SELECT hash FROM keys WHERE key = ?1")?;
     for parcel in &mut parcels {
         let id = parcel.job.id;
         if let Some(key) = &parcel.job.spec.key {
             parcel.key_hash = hash.query_row([key], |row| row.get(0)).optional()?.flatten();
         }
-        let attempts = ended.query_map([id.0], |row| row::attempt(id, row))?;
+        let attempts = ended.query_map([id.0], row::attempt)?;
         parcel.attempts = row::readable("an attempt", attempts)?;
     }
     Ok(parcels)
