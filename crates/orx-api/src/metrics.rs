@@ -84,9 +84,9 @@ impl Metrics {
                 jobs.get_or_create(&labels).inc_by(queue.counts.of(status) as i64);
             }
         }
-        registry.register("jobs", "Jobs kept, by queue and status", jobs);
+        registry.register("jobs", "Jobs in the store, by queue and status", jobs);
         for (name, help, value) in [
-            ("dead_letters", "Dead letters kept", status.dead_letters),
+            ("dead_letters", "Dead letters in the store", status.dead_letters),
             (
                 "schedule_slots_missed",
                 "Due times of schedules missed in the last 24 hours",

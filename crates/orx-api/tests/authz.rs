@@ -1,5 +1,5 @@
 //! Who may call what. The rows come from the API's own description, so a route that is added has a
-//! row here at once, and fails until its row was read and accepted.
+//! row here at once, and fails until a person accepts the row.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -63,7 +63,7 @@ async fn server() -> Server {
     Server { router: router(panel, api), tokens }
 }
 
-/// A value that a schema takes, made of what it requires and nothing else.
+/// A value that a schema accepts, with its required fields only.
 fn sample(document: &Value, schema: &Value) -> Value {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.rsplit('/').next().expect("a name");
@@ -100,7 +100,7 @@ fn sample(document: &Value, schema: &Value) -> Value {
     match kind.as_str().unwrap_or("object") {
         "string" if schema["format"] == "date-time" => json!("2026-01-01T00:00:00Z"),
         "string" => {
-            // An id, as `^[0-9a-f]{32}$` says it; else a name, or anything.
+            // An id, by the pattern `^[0-9a-f]{32}$`; else a name, or anything.
             let hex = schema["pattern"].as_str().and_then(|pattern| {
                 pattern.strip_prefix("^[0-9a-f]{")?.strip_suffix("}$")?.parse().ok()
             });
@@ -121,7 +121,7 @@ fn sample(document: &Value, schema: &Value) -> Value {
     }
 }
 
-/// A route as its description makes it callable.
+/// A route with what its description requires for a call.
 struct Call {
     method: String,
     route: String,
@@ -190,9 +190,9 @@ impl Call {
     }
 }
 
-// Time stands still but for sleeping: a long poll costs nothing.
+// Time advances only while every task sleeps, so that a long poll takes no time.
 #[tokio::test(start_paused = true)]
-async fn every_route_lets_in_whom_its_row_says_and_nobody_else() {
+async fn every_route_admits_the_callers_of_its_row_and_no_other() {
     let mut table = String::from("ok: let in, whatever came of it\n");
     for call in calls() {
         write!(table, "\n{} {}\n ", call.method, call.route).expect("text");
@@ -203,8 +203,8 @@ async fn every_route_lets_in_whom_its_row_says_and_nobody_else() {
             assert!(expected, "{} {} with {name}: {code}", call.method, call.route);
         }
         let code = call.code(Some("no scope")).await;
-        // A 400 here would mean that bodies are read before scopes are asked for, or that the
-        // sample is no valid request, and so that the row below says nothing.
+        // A 400 here would mean that bodies are read before scopes are checked, or that the
+        // sample is not a valid request, so that the row below proves nothing.
         let expected = if call.open { code < 400 } else { code == 403 };
         assert!(expected, "{} {} without a scope: {code}", call.method, call.route);
         if call.open {
@@ -221,9 +221,9 @@ async fn every_route_lets_in_whom_its_row_says_and_nobody_else() {
     insta::assert_snapshot!("authz", table);
 }
 
-/// `routes!` describes what it routes; a route made in another way would have no row above.
+/// `routes!` describes what it routes; a route added in another way would have no row above.
 #[test]
-fn no_route_is_made_that_the_description_does_not_know() {
+fn every_route_is_in_the_description() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![source];
     while let Some(folder) = folders.pop() {

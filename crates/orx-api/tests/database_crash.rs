@@ -1,5 +1,5 @@
-//! A database that dies under requests: who is not answered hears that nobody knows, or that nothing was
-//! done; never that the server is at fault.
+//! A database that is killed during requests: the answer is that the outcome is unknown, or that nothing was
+//! done; never that the server failed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use tower::ServiceExt;
 #[path = "common/api.rs"]
 mod api;
 
-/// What should come, comes within this, also on a busy machine.
+/// Longer than anything here takes, even on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Polls: what is waited for happens in other processes.
+/// Polls, because other processes bring it about.
 async fn comes(what: &str, mut there: impl FnMut() -> bool) {
     let began = Instant::now();
     while !there() {
@@ -44,7 +44,7 @@ fn enqueue(admin: &str, key: &str) -> Request<Body> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_enqueue_under_which_the_database_dies_is_answered_503_or_504() {
+async fn an_enqueue_during_which_the_database_is_killed_is_answered_503_or_504() {
     let mut database = OwnPostgres::start();
     let options = PostgresOptions::new(format!("{}/postgres", database.url()));
     let store = Arc::new(Postgres::open(options, NOW).await.expect("a store"));

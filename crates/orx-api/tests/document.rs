@@ -1,4 +1,4 @@
-//! The description of the API: complete, in names of its own, and with the limits that hold.
+//! The OpenAPI description: complete, with names for every schema, and with the limits in force.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn server() -> Server {
 }
 
 impl Server {
-    /// The status, and what is said of it.
+    /// The status and the body.
     async fn call(&self, method: Method, uri: &str, body: Option<&Value>) -> (u16, String) {
         let mut request = Request::builder()
             .method(method)
@@ -55,19 +55,19 @@ impl Server {
 }
 
 #[test]
-fn the_description_says_of_each_answer_what_it_is_and_names_no_type_of_rust() {
+fn the_description_describes_each_answer_and_names_no_type_of_rust() {
     let document = document();
     for (line, operation) in operations(&document) {
         for (status, answer) in operation["responses"].as_object().expect("answers") {
-            let says = answer["description"].as_str().unwrap_or_default();
-            assert!(!says.is_empty(), "{line} {status}");
+            let text = answer["description"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{line} {status}");
         }
     }
     let schemas = document["components"]["schemas"].as_object().expect("schemas");
     let of_rust =
         |name: &&String| ["BTreeMap", "HashMap", "Vec", "Option"].contains(&name.as_str());
     assert_eq!(schemas.keys().find(of_rust), None);
-    // Whatever is referred to is there.
+    // Every reference resolves.
     let text = document.to_string();
     for found in text.split("#/components/schemas/").skip(1) {
         let name = found.split('"').next().unwrap_or_default();
@@ -76,7 +76,7 @@ fn the_description_says_of_each_answer_what_it_is_and_names_no_type_of_rust() {
 }
 
 #[test]
-fn json_of_any_kind_has_no_type_and_a_choice_is_between_named_schemas() {
+fn arbitrary_json_has_no_type_and_a_choice_is_between_named_schemas() {
     let document = document();
     let schemas = document["components"]["schemas"].as_object().expect("schemas");
     for (name, property) in [
@@ -95,14 +95,14 @@ fn json_of_any_kind_has_no_type_and_a_choice_is_between_named_schemas() {
     for (name, schema) in schemas {
         let Some(items) = schema["oneOf"].as_array() else { continue };
         let nameless = |item: &&Value| item.get("properties").is_some();
-        // `{"base64": "…"}` is the only one: text in another writing.
+        // `{"base64": "…"}` is the only one: text in another encoding.
         assert!(name == "TextOrBytes" || !items.iter().any(|item| nameless(&item)), "{name}");
         choices += 1;
     }
     assert!(choices > 5, "{choices}");
 }
 
-/// The least and the most that a schema allows, each with what lies just beyond.
+/// The least and the most that a schema allows, each with a value just beyond.
 fn edges(document: &Value, schema: &Value) -> Vec<(Value, Value)> {
     if let Some(reference) = schema["$ref"].as_str() {
         let pointer = reference.trim_start_matches('#');
@@ -141,7 +141,7 @@ fn edges(document: &Value, schema: &Value) -> Vec<(Value, Value)> {
 }
 
 #[tokio::test]
-async fn what_the_description_allows_is_taken_and_what_lies_just_beyond_is_refused() {
+async fn values_that_the_description_allows_are_accepted_and_values_just_beyond_are_refused() {
     let (server, document) = (server().await, document());
     let (mut seen, mut number) = (0, 0);
     for (name, uri) in
@@ -159,9 +159,9 @@ async fn what_the_description_allows_is_taken_and_what_lies_just_beyond_is_refus
                                     "timing": {"interval": {"every_ms": 172_800_000}}}),
                     };
                     body[property.as_str()] = value;
-                    let (status, said) = server.call(Method::POST, uri, Some(&body)).await;
+                    let (status, answer) = server.call(Method::POST, uri, Some(&body)).await;
                     let shown: String = body.to_string().chars().take(200).collect();
-                    assert_eq!(status < 300, expected, "{name}.{property}: {shown}: {said}");
+                    assert_eq!(status < 300, expected, "{name}.{property}: {shown}: {answer}");
                     assert!(expected || matches!(status, 400 | 413 | 422), "{status}: {shown}");
                 }
                 seen += 1;

@@ -1,4 +1,4 @@
-//! Whatever a route accepts can be listed, shown and exported by everybody, and stays masked.
+//! Everything that a route accepts can be listed, shown and exported, and stays masked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ mod api;
 
 use answers::Answers;
 
-/// Stands where a secret does.
+/// In place of a secret.
 const CANARY: &str = "CANARY";
 
 struct World {
@@ -135,16 +135,16 @@ impl World {
         text
     }
 
-    /// What workers told is recorded.
+    /// Records the reports of workers.
     async fn record(&mut self) {
-        while let Some(told) = self.events.next(64).now_or_never() {
-            let (envelopes, acknowledged) = told.expect("a reader").accept();
+        while let Some(events) = self.events.next(64).now_or_never() {
+            let (envelopes, acknowledged) = events.expect("a reader").accept();
             acknowledged.await.expect("acknowledged");
             self.recorder.record(plan::gather(envelopes.iter())).await.expect("recorded");
         }
     }
 
-    /// Every view of everything, as its readers read it.
+    /// Reads every view of everything.
     async fn all_can_be_read(&self) {
         let list = self.get("/api/v1/jobs?limit=500").await;
         let page: JobPage = serde_json::from_str(&list).expect("a page");
@@ -162,14 +162,14 @@ impl World {
         views.push(all);
         views.push(self.get(path::DEAD_LETTERS).await);
         for view in views {
-            // What a view cannot be read as, nothing exports; and no view shows a secret.
+            // Every view must parse, and none may contain a secret.
             serde_json::from_str::<Value>(&view).expect("JSON");
             assert!(!view.contains(CANARY), "{view}");
         }
     }
 }
 
-/// Text of JSON, that some can read and some cannot.
+/// JSON text, valid or not.
 fn any_text() -> impl Strategy<Value = String> {
     let odd = prop_oneof![
         Just(r#""\ud800""#.to_owned()),
@@ -218,7 +218,7 @@ fn any_number() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), Just(1), Just(i64::MAX as u64), Just(u64::MAX), any::<u64>()]
 }
 
-/// A request for a job, in text.
+/// The text of a request for a job.
 fn any_request() -> impl Strategy<Value = String> {
     let field = prop_oneof![
         4 => any_text().prop_map(|args| format!(r#""args":{args}"#)),
@@ -248,7 +248,7 @@ fn any_request() -> impl Strategy<Value = String> {
     })
 }
 
-/// How a worker says that an attempt ended, in text.
+/// The text of an outcome that a worker reports.
 fn any_end() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => any_text().prop_map(|result| format!(r#"{{"succeeded":{{"result":{result}}}}}"#)),
@@ -270,7 +270,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn what_clients_may_send_can_be_read_by_all(
+    fn everything_that_clients_may_send_can_be_read(
         requests in proptest::collection::vec(any_request(), 1..8),
     ) {
         on_a_runtime(async {
@@ -289,7 +289,7 @@ proptest! {
     }
 
     #[test]
-    fn what_workers_may_tell_can_be_read_by_all_and_ends_the_attempt(
+    fn everything_that_workers_may_report_can_be_read_and_ends_the_attempt(
         end in any_end(), error in any_text(), percent in any_number(),
     ) {
         on_a_runtime(async {
@@ -319,12 +319,12 @@ proptest! {
             }
             world.all_can_be_read().await;
             let job = world.store.job(orx_model::JobId(1)).await.expect("read").expect("a job");
-            // `lost` alone is refused: the worker's silence, or its heartbeat, says the rest.
+            // Only `lost` is refused: a worker cannot report its own loss.
             assert!(job.state.live.is_none() || end.contains("lost"), "{job:?}");
             if end.len() > 256 * 1024 {
                 assert_eq!(job.state.status, JobStatus::Failed);
                 let why = job.state.error.unwrap_or_default();
-                // Or its error could not be read, which is said first.
+                // Or its error cannot be read, which is reported first.
                 assert!(why.contains("result was refused") || why.contains("cannot be read"));
             }
         });
@@ -332,7 +332,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_secret_in_a_result_is_shown_only_to_who_asks_for_the_result() {
+async fn a_secret_in_a_result_is_shown_only_by_the_result_route() {
     let mut world = World::new().await;
     assert_eq!(world.post(path::JOBS, r#"{"name":"work"}"#).await, 201);
     let claimed = world.store.claim_ready(vec![request(5, 7, 1)], world.term, NOW).await;
@@ -353,7 +353,7 @@ async fn a_secret_in_a_result_is_shown_only_to_who_asks_for_the_result() {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_read_is_refused_with_a_problem_and_a_newer_type_set_aside() {
+async fn a_body_that_cannot_be_read_is_refused_with_a_problem_and_a_newer_type_ignored() {
     let world = World::new().await;
     let envelope = |n: u128, body: Value| {
         let (id, from) = (format!("{n:032x}"), format!("{:032x}", 5));

@@ -1,4 +1,4 @@
-//! HTTP as callers in other languages meet it: what a request must look like, what a refusal does to its
+//! HTTP as callers in other languages use it: the form of a request, and what a refusal does to its
 //! connection.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ mod document;
 
 use document::{document, operations};
 
-/// What should come, comes within this.
+/// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(60);
 
 struct Server {
@@ -46,21 +46,21 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// One connection.
-struct Talk(BufReader<TcpStream>);
+/// One connection to the server.
+struct Connection(BufReader<TcpStream>);
 
-impl Talk {
+impl Connection {
     async fn begin(server: &Server) -> Self {
         let stream = TcpStream::connect(&server.address).await.expect("a connection");
         Self(BufReader::new(stream))
     }
 
-    async fn say(&mut self, text: &str) {
+    async fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).await.expect("sent");
     }
 
-    async fn hear(&mut self) -> Answer {
-        let heard = async {
+    async fn answer(&mut self) -> Answer {
+        let received = async {
             let mut line = String::new();
             self.0.read_line(&mut line).await.expect("a status line");
             let status =
@@ -83,7 +83,7 @@ impl Talk {
             self.0.read_exact(&mut body).await.expect("a body");
             Answer { status, closes, body }
         };
-        tokio::time::timeout(SOON, heard).await.expect("an answer in time")
+        tokio::time::timeout(SOON, received).await.expect("an answer in time")
     }
 }
 
@@ -95,7 +95,7 @@ fn head(line: &str, server: &Server, token: &str, more: &str) -> String {
 const JSON: &str = "content-type: application/json\r\n";
 
 #[tokio::test]
-async fn a_refusal_leaves_its_connection_as_good_as_it_was() {
+async fn a_refusal_leaves_its_connection_usable() {
     let server = server().await;
     let body = r#"{"name": "GET / HTTP/1.1 smuggled"}"#;
     let length = format!("content-length: {}\r\n", body.len());
@@ -111,64 +111,66 @@ async fn a_refusal_leaves_its_connection_as_good_as_it_was() {
         ("POST /api/v1/jobs", admin, &format!("origin: http://x\r\n{json}"), 403),
         ("GET /healthz", admin, &json, 200),
     ] {
-        let mut talk = Talk::begin(&server).await;
-        // The next request comes on the heels of the first.
+        let mut connection = Connection::begin(&server).await;
+        // The next request follows the first without a pause.
         let first = head(line, &server, token, more);
-        talk.say(&format!("{first}{body}{}", head("GET /healthz", &server, admin, ""))).await;
-        let answer = talk.hear().await;
+        connection
+            .send(&format!("{first}{body}{}", head("GET /healthz", &server, admin, "")))
+            .await;
+        let answer = connection.answer().await;
         assert_eq!((answer.status, answer.closes), (status, false), "{line}");
-        let next = talk.hear().await;
+        let next = connection.answer().await;
         assert_eq!((next.status, &*next.body), (200, b"ok\n".as_slice()), "after {line}");
     }
 }
 
 #[tokio::test]
-async fn a_refusal_that_leaves_a_large_body_says_that_the_connection_ends() {
+async fn a_refusal_that_leaves_a_large_body_unread_announces_that_the_connection_closes() {
     let server = server().await;
     for more in ["content-length: 2000000\r\n", "content-length: 9\r\nexpect: 100-continue\r\n"] {
-        let mut talk = Talk::begin(&server).await;
+        let mut connection = Connection::begin(&server).await;
         let more = format!("{JSON}{more}");
-        talk.say(&head("POST /api/v1/jobs", &server, "nonsense", &more)).await;
-        let answer = talk.hear().await;
+        connection.send(&head("POST /api/v1/jobs", &server, "nonsense", &more)).await;
+        let answer = connection.answer().await;
         assert_eq!((answer.status, answer.closes), (401, true), "{more}");
         let mut rest = Vec::new();
-        let end = tokio::time::timeout(SOON, talk.0.read_to_end(&mut rest)).await;
+        let end = tokio::time::timeout(SOON, connection.0.read_to_end(&mut rest)).await;
         assert_eq!(end.expect("in time").expect("its end"), 0, "{rest:?}");
     }
 }
 
 #[tokio::test]
-async fn a_body_that_is_said_to_be_too_large_or_to_be_encoded_is_refused_before_it_comes() {
+async fn a_body_announced_as_too_large_or_encoded_is_refused_before_it_arrives() {
     let server = server().await;
     for (more, status) in [
         ("content-length: 99999999999\r\n", 413),
         ("content-length: 9\r\ncontent-encoding: gzip\r\n", 415),
         ("content-length: 9\r\ncontent-encoding: identity\r\ncontent-encoding: br\r\n", 415),
     ] {
-        let mut talk = Talk::begin(&server).await;
+        let mut connection = Connection::begin(&server).await;
         let more = format!("{JSON}{more}");
-        talk.say(&head("POST /api/v1/jobs", &server, &server.admin, &more)).await;
-        let answer = talk.hear().await;
+        connection.send(&head("POST /api/v1/jobs", &server, &server.admin, &more)).await;
+        let answer = connection.answer().await;
         assert_eq!((answer.status, answer.closes), (status, true), "{more}");
     }
-    let mut talk = Talk::begin(&server).await;
+    let mut connection = Connection::begin(&server).await;
     let more = format!("{JSON}content-length: 14\r\ncontent-encoding: identity\r\n");
     let first = head("POST /api/v1/jobs", &server, &server.admin, &more);
-    talk.say(&format!("{first}{{\"name\": \"a\"}}\n")).await;
-    assert_eq!(talk.hear().await.status, 201);
+    connection.send(&format!("{first}{{\"name\": \"a\"}}\n")).await;
+    assert_eq!(connection.answer().await.status, 201);
 }
 
-/// As many clients do, which read nothing until they have sent everything.
+/// Many clients read nothing until they have sent everything.
 #[tokio::test]
-async fn who_sends_a_large_body_to_its_end_still_reads_why_it_was_refused() {
+async fn a_client_that_sends_a_large_body_to_its_end_still_reads_why_it_was_refused() {
     let server = server().await;
     let body = vec![b'x'; 6_000_000];
     let more = format!("{JSON}content-length: {}\r\n", body.len());
-    let mut talk = Talk::begin(&server).await;
-    talk.say(&head("POST /api/v1/jobs", &server, "nonsense", &more)).await;
-    let sent = tokio::time::timeout(SOON, talk.0.get_mut().write_all(&body)).await;
+    let mut connection = Connection::begin(&server).await;
+    connection.send(&head("POST /api/v1/jobs", &server, "nonsense", &more)).await;
+    let sent = tokio::time::timeout(SOON, connection.0.get_mut().write_all(&body)).await;
     sent.expect("in time").expect("sent");
-    let answer = talk.hear().await;
+    let answer = connection.answer().await;
     assert_eq!((answer.status, answer.closes), (401, true));
 }
 
@@ -185,29 +187,30 @@ async fn a_request_that_could_be_read_in_two_ways_is_refused() {
         format!("{jobs}host: {host}\r\n{bearer}{bearer}\r\n"),
         format!("GET http://elsewhere/api/v1/jobs HTTP/1.1\r\nhost: {host}\r\n{bearer}\r\n"),
     ] {
-        let mut talk = Talk::begin(&server).await;
-        talk.say(&request).await;
-        assert_eq!(talk.hear().await.status, 400, "{request}");
+        let mut connection = Connection::begin(&server).await;
+        connection.send(&request).await;
+        assert_eq!(connection.answer().await.status, 400, "{request}");
     }
-    let mut talk = Talk::begin(&server).await;
-    talk.say(&format!("GET http://{host}/api/v1/jobs HTTP/1.1\r\nhost: {host}\r\n{bearer}\r\n"))
+    let mut connection = Connection::begin(&server).await;
+    connection
+        .send(&format!("GET http://{host}/api/v1/jobs HTTP/1.1\r\nhost: {host}\r\n{bearer}\r\n"))
         .await;
-    assert_eq!(talk.hear().await.status, 200);
+    assert_eq!(connection.answer().await.status, 200);
 }
 
 #[tokio::test]
-async fn who_may_not_is_told_so_before_any_of_the_body_is_read() {
+async fn a_caller_without_the_scope_is_refused_before_any_of_the_body_is_read() {
     let server = server().await;
     let mut seen = 0;
     for (line, operation) in operations(&document()) {
         let Some(kinds) = operation["requestBody"]["content"].as_object() else { continue };
         let kind = kinds.keys().next().expect("a type");
         let line = line.replace("{schedule}", "1");
-        let mut talk = Talk::begin(&server).await;
-        // A body that never comes.
+        let mut connection = Connection::begin(&server).await;
+        // The body never arrives.
         let more = format!("content-type: {kind}\r\ncontent-length: 1000\r\n");
-        talk.say(&head(&line, &server, &server.no_scope, &more)).await;
-        assert_eq!(talk.hear().await.status, 403, "{line}");
+        connection.send(&head(&line, &server, &server.no_scope, &more)).await;
+        assert_eq!(connection.answer().await.status, 403, "{line}");
         seen += 1;
     }
     assert!(seen > 15, "{seen}");

@@ -1,4 +1,4 @@
-//! What strangers can take of a server, over real sockets, with limits small enough for a test.
+//! What callers can use of a server, over real sockets, with limits small enough for a test.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 mod api;
 
 const SHORT: Duration = Duration::from_millis(200);
-/// What should come, comes within this, also on a busy machine.
+/// Longer than anything here takes, even on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Server {
@@ -54,7 +54,7 @@ impl Server {
         TcpStream::connect(self.address).await.expect("a connection")
     }
 
-    /// A connection with a request under way.
+    /// A connection with a request in flight.
     async fn follower(&self) -> TcpStream {
         let mut follower = self.connect().await;
         let follow = self.get("/api/v1/jobs/1/logs?follow=true", &self.token);
@@ -67,7 +67,7 @@ impl Server {
         format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n")
     }
 
-    /// One request on a connection of its own, that ends after it.
+    /// One request on a connection of its own, which closes after it.
     async fn ask(&self, head: &str) -> Answer {
         let mut stream = self.connect().await;
         let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
@@ -84,7 +84,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// To the end of the connection.
+    /// Reads to the end of the connection.
     async fn read(stream: &mut TcpStream) -> Self {
         let bytes = rest(stream).await;
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -99,7 +99,7 @@ impl Answer {
     }
 }
 
-/// All that comes until the other end closes, or breaks off.
+/// Reads until the other end closes or the connection breaks.
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
@@ -113,7 +113,7 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn who_sends_headers_slowly_or_nothing_at_all_is_cut_off() {
+async fn a_client_that_sends_headers_slowly_or_nothing_is_disconnected() {
     let limits = Limits { headers_within: SHORT, ..Limits::default() };
     let server = server(limits, None).await;
     let mut silent = server.connect().await;
@@ -121,7 +121,7 @@ async fn who_sends_headers_slowly_or_nothing_at_all_is_cut_off() {
     let began = Instant::now();
     trickling.write_all(b"GET / HTTP/1.1\r\n").await.expect("sent");
     let slow = tokio::spawn(async move {
-        // A header line every 20 ms, for ever: each by itself is quick.
+        // A header line every 20 ms without end: each line alone is quick.
         while trickling.write_all(b"x-a: b\r\n").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -147,7 +147,7 @@ async fn too_many_or_too_large_headers_are_refused() {
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_in_is_given_up_and_a_steady_one_is_not() {
+async fn a_slow_body_is_rejected_and_a_steady_one_is_accepted() {
     let limits = Limits { body_grace: SHORT, body_bytes_per_second: 1_000, ..Limits::default() };
     let server = server(limits, None).await;
     let post = |length: usize| {
@@ -166,7 +166,7 @@ async fn a_body_that_trickles_in_is_given_up_and_a_steady_one_is_not() {
     let mut steady = server.connect().await;
     steady.write_all(post(body.len()).as_bytes()).await.expect("sent");
     let began = Instant::now();
-    // What came at first is worth some seconds, longer than a busy machine keeps the rest waiting.
+    // The first bytes earn some seconds, longer than a busy machine delays the rest.
     let (first, rest) = body.as_bytes().split_at(8_000);
     steady.write_all(first).await.expect("sent");
     for piece in rest.chunks(250) {
@@ -178,7 +178,7 @@ async fn a_body_that_trickles_in_is_given_up_and_a_steady_one_is_not() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded_in_all_and_by_address() {
+async fn connections_are_bounded_in_total_and_by_address() {
     let few = Limits { connections: 2, ..Limits::default() };
     let all = server(few, None).await;
     let (first, _second) = (all.follower().await, all.follower().await);
@@ -205,10 +205,10 @@ async fn connections_are_bounded_in_all_and_by_address() {
 }
 
 #[tokio::test]
-async fn idle_connections_keep_nobody_out() {
-    // One address has all of them, or others have left only some to it.
+async fn idle_connections_keep_no_caller_out() {
+    // One address may have all of them, or others leave only some to it.
     for (connections, connections_per_peer) in [(8, 99), (99, 8)] {
-        // Whoever waits for an idle one to be cut off waits for longer than this test may take.
+        // Waiting for the timeout of an idle connection takes longer than this test may.
         let headers_within = 10 * SOON;
         let limits =
             Limits { connections, connections_per_peer, headers_within, ..Limits::default() };
@@ -236,7 +236,7 @@ async fn idle_connections_keep_nobody_out() {
             assert_eq!(server.ask(&server.get("/healthz", "")).await.code, 200);
         }
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-        // What is under way is left alone.
+        // A request in flight is not interrupted.
         let mut byte = [0];
         let silent = tokio::time::timeout(SHORT, follower.read(&mut byte)).await;
         assert!(!matches!(silent, Ok(Ok(0) | Err(_))), "a request under way was cut off");
@@ -244,19 +244,19 @@ async fn idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_is_given_up() {
-    struct Told(Arc<AtomicBool>);
-    impl Drop for Told {
+async fn a_connection_whose_answer_is_not_read_ends() {
+    struct DropFlag(Arc<AtomicBool>);
+    impl Drop for DropFlag {
         fn drop(&mut self) {
             self.0.store(true, Ordering::Release);
         }
     }
-    let given_up = Arc::new(AtomicBool::new(false));
-    let told = Arc::new(Told(Arc::clone(&given_up)));
+    let dropped = Arc::new(AtomicBool::new(false));
+    let flag = Arc::new(DropFlag(Arc::clone(&dropped)));
     let endless = move || {
-        let told = Arc::clone(&told);
+        let flag = Arc::clone(&flag);
         let pieces = futures_util::stream::repeat_with(move || {
-            let _ = &told;
+            let _ = &flag;
             Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 64 * 1024]))
         });
         async { Body::from_stream(pieces.take(1_000_000)) }
@@ -267,22 +267,22 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
     let broken = async {
-        // Without reading: until the server has closed, which a write then finds out.
+        // Without reading, until the server has closed, which a write then reveals.
         while stream.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(SOON, broken).await.expect("given up");
+    tokio::time::timeout(SOON, broken).await.expect("closed");
     drop(stop);
     let began = Instant::now();
-    while !given_up.load(Ordering::Acquire) {
+    while !dropped.load(Ordering::Acquire) {
         assert!(began.elapsed() < SOON, "the stream is dropped");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn after_some_wrong_tokens_an_address_must_wait_but_not_with_a_right_one() {
+async fn after_some_wrong_tokens_an_address_is_limited_but_a_valid_token_is_accepted() {
     let limits = Limits { failures: 3, ..Limits::default() };
     let server = server(limits, None).await;
     let wrong = format!("orx_admin_{}_{}", "0".repeat(16), "0".repeat(64));
@@ -290,7 +290,7 @@ async fn after_some_wrong_tokens_an_address_must_wait_but_not_with_a_right_one()
         let answer = server.ask(&server.get("/api/v1/jobs", &wrong)).await;
         assert_eq!(answer.code, 401, "{turn}");
     }
-    // What a header says of the address is not believed.
+    // An address in a header is not trusted.
     for header in ["", "x-forwarded-for: 10.9.8.7\r\n", "forwarded: for=10.9.8.7\r\n"] {
         let head = server.get("/api/v1/jobs", &wrong).replacen("\r\n", "\r\nx: y\r\n", 1);
         let head = head.replacen("x: y\r\n", header, 1);
@@ -298,7 +298,7 @@ async fn after_some_wrong_tokens_an_address_must_wait_but_not_with_a_right_one()
         assert_eq!((answer.code, answer.problem().as_str()), (429, "rate_limited"), "{answer:?}");
         assert!(answer.head.contains("\r\nretry-after: 61"), "{}", answer.head);
     }
-    // A right one is taken, though it was never used before and wrong ones keep coming.
+    // A valid token is accepted, even if it was never used before and wrong ones keep coming.
     let wrong_ones = (0..50).map(|_| server.get("/api/v1/jobs", &wrong));
     let wrong_ones: Vec<String> = wrong_ones.collect();
     let flood = futures_util::future::join_all(wrong_ones.iter().map(|head| server.ask(head)));
@@ -332,7 +332,7 @@ async fn long_polls_and_streams_are_bounded_and_end_in_time() {
 }
 
 #[tokio::test]
-async fn a_handshake_ends_in_time_and_http_on_a_tls_port_is_told_so() {
+async fn a_handshake_ends_in_time_and_http_on_a_tls_port_gets_a_reason() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a pair");
     let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let tls = Arc::new(Tls::new(cert.as_bytes(), key.as_bytes()).expect("a pair"));
@@ -345,7 +345,7 @@ async fn a_handshake_ends_in_time_and_http_on_a_tls_port_is_told_so() {
         assert!(rest(&mut silent).await.is_empty());
     }
     assert!(began.elapsed() >= 2 * SHORT);
-    // The one place there is was given back each time.
+    // The only permit was released each time.
     let answer = server.ask(&server.get("/healthz", "")).await;
     assert_eq!(answer.code, 400, "{answer:?}");
     assert!(answer.body.contains("speaks HTTPS") && answer.body.contains("https://"));

@@ -51,7 +51,7 @@ impl Cluster {
 }
 
 #[tokio::test]
-async fn a_revoked_token_ends_here_at_once_and_elsewhere_within_a_second() {
+async fn a_revoked_token_ends_at_this_server_at_once_and_at_others_within_a_second() {
     let cluster = Cluster::new();
     cluster.make(&["admin"], None).await;
     let (id, token) = cluster.make(&["read", "service"], None).await;
@@ -68,7 +68,7 @@ async fn a_revoked_token_ends_here_at_once_and_elsewhere_within_a_second() {
 }
 
 #[tokio::test]
-async fn a_token_ends_with_its_time() {
+async fn a_token_expires() {
     let cluster = Cluster::new();
     let (_, token) = cluster.make(&["read"], Some(60_000)).await;
     cluster.pass(59_999);
@@ -102,7 +102,7 @@ async fn the_last_admin_token_stays_and_a_wrong_id_revokes_nothing() {
 }
 
 #[tokio::test]
-async fn only_admin_makes_tokens_and_no_view_holds_one() {
+async fn only_admin_makes_tokens_and_no_view_contains_one() {
     let cluster = Cluster::new();
     let (_, token) = cluster.make(&["admin"], None).await;
     let secret = token.rsplit('_').next().expect("a secret");

@@ -1,4 +1,4 @@
-//! `direct` over HTTP passes the suite of every transport: what workers tell and read, and what nodes
+//! `direct` over HTTP passes the suite of every transport: what workers publish and read, and what nodes
 //! send to each other, goes through the real router on a real socket.
 
 use std::sync::Arc;
@@ -31,15 +31,15 @@ mod api;
 use answers::Answers;
 
 fn http() -> reqwest::Client {
-    // A binary does this first thing; only a second call could fail.
+    // A binary does this at its start; only a second call could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
 }
 
-/// A node, as far as it carries.
+/// A node without its services.
 struct Node {
     url: String,
-    /// Of its process, below what other nodes reach of it.
+    /// The transport of its process.
     hub: Arc<dyn Transport>,
     peers: Arc<PeerTransport>,
     worker_token: String,
@@ -115,7 +115,7 @@ fn link(urls: &[&Node]) -> HttpTransport {
     .expect("a link")
 }
 
-/// A node, and whoever sends to it and reads from it over HTTP.
+/// A node with a client that publishes and reads over HTTP.
 struct OverHttp {
     node: Node,
     link: HttpTransport,
@@ -152,7 +152,7 @@ impl Transport for OverHttp {
             Channel::Events(_) => self.link.publish(to, envelopes).await,
             Channel::Inbox(of) => self.post(NodeChannel::Inbox(of), &envelopes).await,
             Channel::Broadcast => self.post(NodeChannel::Broadcast, &envelopes).await,
-            // Nobody publishes there over HTTP.
+            // No client publishes there over HTTP.
             Channel::Enqueue => self.node.hub.publish(to, envelopes).await,
         }
     }
@@ -181,7 +181,7 @@ mod contract {
     async fn open() -> Arc<dyn Transport> {
         let node = node(HeartbeatAnswer::default()).await;
         let link = link(&[&node]);
-        // Who tells all events of the suite.
+        // The worker from which all events of the suite come.
         link.register(registration(Incarnation(1))).await.expect("registered");
         Arc::new(OverHttp { node, link, http: http() })
     }
@@ -189,7 +189,7 @@ mod contract {
     orx_testkit::transport_contract!(open);
 }
 
-/// What carries behind the server fails in every way that it may.
+/// The transport behind the server fails in every allowed way.
 mod contract_over_an_unreliable_transport {
     use orx_testkit::unreliable::{Faults, Unreliable};
 
@@ -207,7 +207,7 @@ mod contract_over_an_unreliable_transport {
     orx_testkit::transport_contract!(under_faults open);
 }
 
-/// What should come, comes within this.
+/// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(20);
 
 fn envelope(n: u128, body: Message) -> Envelope {
@@ -243,7 +243,7 @@ async fn read(subscription: &mut Box<dyn Subscription>, count: usize) -> Vec<u12
 }
 
 #[tokio::test]
-async fn each_envelope_is_answered_with_what_became_of_it() {
+async fn each_envelope_gets_a_receipt() {
     let node = node(HeartbeatAnswer::default()).await;
     let mut events = node.hub.subscribe_events(Shard::all().collect()).await.expect("a reader");
     tokio::spawn(async move {
@@ -283,7 +283,7 @@ async fn each_envelope_is_answered_with_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_worker_moves_on_when_its_coordinator_goes_and_what_it_told_arrives_at_the_next() {
+async fn a_worker_moves_on_when_its_coordinator_ends_and_its_events_arrive_at_the_next() {
     // Nodes of one store know the same tokens.
     let store: Arc<dyn Store> = Arc::new(Memory::new());
     let first = node_on(&store, HeartbeatAnswer::default()).await;
@@ -346,7 +346,7 @@ async fn a_worker_follows_to_the_leader() {
 }
 
 #[tokio::test]
-async fn a_message_for_a_worker_of_another_node_is_passed_on() {
+async fn a_message_for_a_worker_of_another_node_is_relayed() {
     let (near, far) =
         tokio::join!(node(HeartbeatAnswer::default()), node(HeartbeatAnswer::default()));
     let link = link(&[&far]);
@@ -363,7 +363,7 @@ async fn a_message_for_a_worker_of_another_node_is_passed_on() {
     let nobody = nodes.publish(Channel::Inbox(Incarnation(6)), vec![ack(8)]).await;
     assert!(matches!(nobody, Err(TransportError::NoReader { .. })), "{nobody:?}");
 
-    let mut heard = far.hub.subscribe(Channel::Broadcast).await.expect("a reader");
+    let mut received = far.hub.subscribe(Channel::Broadcast).await.expect("a reader");
     nodes.publish(Channel::Broadcast, vec![ack(9)]).await.expect("told");
-    assert_eq!(read(&mut heard, 1).await, [9]);
+    assert_eq!(read(&mut received, 1).await, [9]);
 }

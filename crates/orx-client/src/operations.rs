@@ -17,6 +17,10 @@ use reqwest::Method;
 use crate::{Client, Result, chain, fill, new_key, unreachable_at};
 
 impl Client {
+    /// Enqueues a job. A request without a key gets a random one, so that the client can repeat it.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn enqueue(&self, mut request: EnqueueRequest) -> Result<EnqueueAnswer> {
         request.key.get_or_insert_with(new_key);
         self.repeated(Method::POST, path::JOBS, |call| call.json(&request)).await
@@ -33,93 +37,180 @@ impl Client {
         read.map(drop).map_err(|error| unreachable_at(&url, &chain(&error)))
     }
 
+    /// A job with its attempts, by id, attempt or `key:`.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn job(&self, reference: &str) -> Result<JobDetail> {
         self.get(&fill(path::JOB, "{job}", reference), &()).await
     }
 
+    /// The status of a job and its result, unmasked.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn result(&self, reference: &str) -> Result<ResultAnswer> {
         self.get(&fill(path::JOB_RESULT, "{job}", reference), &()).await
     }
 
+    /// A page of the jobs that match a filter.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn list(&self, query: &ListQuery) -> Result<JobPage> {
         self.get(path::JOBS, query).await
     }
 
+    /// Cancels jobs.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn cancel(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
         self.repeated(Method::POST, path::JOBS_CANCEL, |call| call.json(request)).await
     }
 
+    /// Retries final jobs.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn retry(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
         self.once(Method::POST, path::JOBS_RETRY, |call| call.json(request)).await
     }
 
+    /// All queues with their counts.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn queues(&self) -> Result<QueueList> {
         self.get(path::QUEUES, &()).await
     }
 
+    /// One queue.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn queue(&self, name: &str) -> Result<QueueView> {
         self.get(&fill(path::QUEUE, "{queue}", name), &()).await
     }
 
+    /// A page of the dead letters whose jobs match a filter.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn dead_letters(&self, query: &ListQuery) -> Result<DeadLetterPage> {
         self.get(path::DEAD_LETTERS, query).await
     }
 
+    /// Retries the jobs of dead letters.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn retry_dead(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
         self.once(Method::POST, path::DEAD_LETTERS_RETRY, |call| call.json(request)).await
     }
 
+    /// Deletes dead letters. Their jobs stay.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn delete_dead(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
         self.once(Method::POST, path::DEAD_LETTERS_DELETE, |call| call.json(request)).await
     }
 
+    /// All registered workers.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn workers(&self) -> Result<WorkerList> {
         self.get(path::WORKERS, &()).await
     }
 
-    /// Not repeated: an answer that was lost leaves a token that nobody has, to be revoked.
+    /// Makes a token. Not repeated: a lost answer leaves a token whose text is unknown.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn create_token(&self, request: &TokenRequest) -> Result<TokenMade> {
         self.once(Method::POST, token::path::TOKENS, |call| call.json(request)).await
     }
 
+    /// Every token, without its text.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn tokens(&self) -> Result<TokenList> {
         self.get(token::path::TOKENS, &()).await
     }
 
+    /// Revokes tokens.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn revoke_tokens(&self, request: &RevokeRequest) -> Result<RevokeAnswer> {
         self.repeated(Method::POST, token::path::TOKENS_REVOKE, |call| call.json(request)).await
     }
 
+    /// One worker with its attempts, by its name or the first digits of its incarnation.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn worker(&self, name: &str) -> Result<WorkerDetail> {
         self.get(&fill(path::WORKER, "{worker}", name), &()).await
     }
 
+    /// Drains, resumes or fences workers.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn order_workers(&self, request: &WorkersOrderRequest) -> Result<WorkersOrderAnswer> {
         self.repeated(Method::POST, path::WORKERS_ORDER, |call| call.json(request)).await
     }
 
+    /// The status of the cluster.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn cluster(&self) -> Result<ClusterStatus> {
         self.get(path::CLUSTER, &()).await
     }
 
-    /// Not repeated: an id that was taken meanwhile would be one's own.
+    /// Adds a schedule. Not repeated: after a lost answer the id would conflict with itself.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn add_schedule(&self, spec: &ScheduleSpec) -> Result<ScheduleChangeAnswer> {
         self.once(Method::POST, schedules::SCHEDULES, |call| call.json(spec)).await
     }
 
+    /// A page of schedules.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn schedules(&self, query: &SchedulesQuery) -> Result<SchedulePage> {
         self.get(schedules::SCHEDULES, query).await
     }
 
+    /// One schedule.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn schedule(&self, id: &str) -> Result<ScheduleAnswer> {
         self.get(&fill(schedules::SCHEDULE, "{schedule}", id), &()).await
     }
 
+    /// Replaces a schedule, or adds it.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn put_schedule(&self, request: &PutScheduleRequest) -> Result<ScheduleChangeAnswer> {
         let route = fill(schedules::SCHEDULE, "{schedule}", request.spec.id.as_str());
         self.repeated(Method::PUT, &route, |call| call.json(request)).await
     }
 
+    /// Changes some fields of a schedule. Not repeated: a version in the request would conflict with the
+    /// first call.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn set_schedule(
         &self,
         id: &str,
@@ -129,6 +220,10 @@ impl Client {
         self.once(Method::PATCH, &route, |call| call.json(request)).await
     }
 
+    /// Removes a schedule and its ledger. Not repeated: a second call would not find it.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn remove_schedule(
         &self,
         id: &str,
@@ -138,17 +233,28 @@ impl Client {
         self.once(Method::DELETE, &route, |call| call.query(query)).await
     }
 
+    /// A page of a schedule's ledger, newest first.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn schedule_slots(&self, id: &str, query: &SlotsQuery) -> Result<SlotPage> {
         self.get(&fill(schedules::SLOTS, "{schedule}", id), query).await
     }
 
-    /// Not repeated: each is a run.
+    /// Runs a schedule now. Not repeated: each call is a run.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn trigger_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<TriggerAnswer> {
         let route = fill(schedules::TRIGGER, "{schedule}", id);
         self.once(Method::POST, &route, |call| call.json(order)).await
     }
 
-    /// What was run by the first of two is passed over by the second.
+    /// Runs the slots of a time range that made no job. Not repeated by itself; a second call skips the
+    /// slots that the first one ran.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn backfill_schedule(
         &self,
         id: &str,
@@ -158,11 +264,19 @@ impl Client {
         self.once(Method::POST, &route, |call| call.json(request)).await
     }
 
+    /// Pauses a schedule.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn pause_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<ScheduleAnswer> {
         let route = fill(schedules::PAUSE, "{schedule}", id);
         self.repeated(Method::POST, &route, |call| call.json(order)).await
     }
 
+    /// Resumes a schedule. Slots that were due meanwhile are skipped.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
     pub async fn resume_schedule(&self, id: &str, order: &ScheduleOrder) -> Result<ScheduleAnswer> {
         let route = fill(schedules::RESUME, "{schedule}", id);
         self.repeated(Method::POST, &route, |call| call.json(order)).await

@@ -302,10 +302,10 @@ mod tests {
             timeout_ms: None,
             on_lost: None,
         };
-        let kept = hash_of(&sent, &name(), &explicit);
-        assert_ne!(kept, hashed(r#"{"name":"n","queue":"default","retries":3}"#));
-        assert!(is_as_sent(&sent, &name(), &kept));
-        assert!(!is_as_sent(&request(r#"{"name":"n","retries":4}"#), &name(), &kept));
+        let sent_hash = hash_of(&sent, &name(), &explicit);
+        assert_ne!(sent_hash, hashed(r#"{"name":"n","queue":"default","retries":3}"#));
+        assert!(is_as_sent(&sent, &name(), &sent_hash));
+        assert!(!is_as_sent(&request(r#"{"name":"n","retries":4}"#), &name(), &sent_hash));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 /// Receives envelopes, and never confirms.
 #[derive(Default)]
 struct Hanging {
-    told: Mutex<Vec<(Channel, Vec<JobId>)>>,
+    sent: Mutex<Vec<(Channel, Vec<JobId>)>>,
     store: Arc<Memory>,
     /// How many jobs had no recorded cancel when the first message was published.
     left: Mutex<Option<usize>>,
@@ -30,7 +30,7 @@ impl Transport for Hanging {
             _ => Vec::new(),
         };
         let jobs = envelopes.into_iter().flat_map(cancelled).map(|one| one.job).collect();
-        self.told.lock().push((to, jobs));
+        self.sent.lock().push((to, jobs));
         let live = self.store.live_attempts().await.expect("attempts");
         let left = live.iter().filter(|live| !live.cancel_requested).count();
         self.left.lock().get_or_insert(left);
@@ -105,14 +105,14 @@ async fn a_cancel_of_many_jobs_records_all_before_it_sends_one_message_to_each_w
 
     assert!(began.elapsed() < Duration::from_secs(10), "it waits for no worker after another");
     assert_eq!(answer.affected, jobs as u64);
-    assert_eq!(*world.transport.left.lock(), Some(0), "told before it was done");
-    let mut told: Vec<(Channel, usize)> = {
-        let told = world.transport.told.lock();
-        told.iter().map(|(to, jobs)| (*to, jobs.len())).collect()
+    assert_eq!(*world.transport.left.lock(), Some(0), "sent before it was done");
+    let mut sent: Vec<(Channel, usize)> = {
+        let sent = world.transport.sent.lock();
+        sent.iter().map(|(to, jobs)| (*to, jobs.len())).collect()
     };
-    told.sort_by_key(|(_, jobs)| *jobs);
+    sent.sort_by_key(|(_, jobs)| *jobs);
     let inbox = |worker| Channel::Inbox(Incarnation(worker));
-    assert_eq!(told, [(inbox(2), 100), (inbox(1), jobs - 100)]);
+    assert_eq!(sent, [(inbox(2), 100), (inbox(1), jobs - 100)]);
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ impl World {
             dropped_bytes: 0,
             bytes: vec![b'x'],
         };
-        self.store.append_logs(vec![chunk]).await.expect("kept");
+        self.store.append_logs(vec![chunk]).await.expect("stored");
     }
 }
 
@@ -200,7 +200,7 @@ async fn directives_to_workers_are_published() {
         hosted_by: None,
         node: None,
     };
-    world.store.put_workers(vec![(SecretHash([7; 32]), report)], NOW).await.expect("kept");
+    world.store.put_workers(vec![(SecretHash([7; 32]), report)], NOW).await.expect("stored");
     let order = |command| WorkersOrderRequest {
         workers: vec!["w7".to_owned()],
         command,
@@ -252,7 +252,7 @@ async fn a_wait_answers_what_the_store_contains_whatever_the_event_stated() {
     assert!((&mut wait).now_or_never().is_none());
     world.claim(1).await;
     world.complete(1).await;
-    assert!((&mut wait).now_or_never().is_none(), "nobody told");
+    assert!((&mut wait).now_or_never().is_none(), "no event");
     world.publish(moved(1, JobStatus::Completed));
     let answer = wait.await.expect("an answer");
     assert_eq!((answer.reached, answer.job.state.status), (true, JobStatus::Completed));
@@ -328,7 +328,7 @@ async fn a_follower_reads_only_the_log_when_only_the_log_has_grown() {
 
     world.claim(1).await;
     world.print(1, 1).await;
-    assert!(next(&mut follows).is_none(), "nobody told");
+    assert!(next(&mut follows).is_none(), "no event");
     world.publish(KnownEvent::JobLogGrew { job: JobId(1).into() });
     assert!(matches!(next(&mut follows), Some(LogEvent::Chunk(_))));
     assert!(next(&mut follows).is_none(), "the job was not read");

@@ -41,7 +41,7 @@ async fn register(store: &Memory, worker: u128, of: &str, node: Incarnation) {
         hosted_by: None,
         node: Some(node),
     };
-    store.put_workers(vec![(SecretHash([1; 32]), report)], NOW).await.expect("kept");
+    store.put_workers(vec![(SecretHash([1; 32]), report)], NOW).await.expect("stored");
 }
 
 fn state(why: Option<&str>) -> SubscriptionState {

@@ -160,7 +160,7 @@ fn a_caller_that_guesses_tokens_must_wait_and_one_that_has_one_need_not() {
     assert_eq!(machine.orx(["jobs"]).code, 0);
     let wrong = format!("orx_admin_{}_{}", "0".repeat(16), "0".repeat(64));
     let mut last = None;
-    until("the address must wait", || {
+    until("the address is rate limited", || {
         let ran = with(&machine, &wrong, &["jobs"]);
         let waits = ran.code == 75;
         assert!(waits || ran.code == 5, "{ran:?}");
@@ -170,5 +170,5 @@ fn a_caller_that_guesses_tokens_must_wait_and_one_that_has_one_need_not() {
     let last = last.expect("ran");
     assert!(last.err.contains("too many wrong tokens"), "{last:?}");
     assert_eq!(machine.orx(["jobs"]).code, 0);
-    assert!(machine.log().contains("the address must wait"), "{}", machine.log());
+    assert!(machine.log().contains("the address is rate limited"), "{}", machine.log());
 }

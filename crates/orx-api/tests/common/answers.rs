@@ -1,4 +1,4 @@
-//! A coordinator of which the API needs no more than that it keeps who registers.
+//! A coordinator that records registrations and answers every heartbeat alike.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use orx_store::{Store, WorkerPut, WorkerReport};
 use orx_testkit::make::NOW;
 use orx_transport::{GatewayError, GatewayServer};
 
-/// Keeps who registers, and answers every heartbeat alike.
+/// Records registrations, and answers every heartbeat alike.
 pub(crate) struct Answers {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) answer: HeartbeatAnswer,
@@ -31,7 +31,7 @@ impl GatewayServer for Answers {
             node: None,
             registration,
         };
-        let put = self.store.put_workers(vec![(secret, report)], NOW).await.expect("kept");
+        let put = self.store.put_workers(vec![(secret, report)], NOW).await.expect("stored");
         assert_eq!(put, [WorkerPut::Kept(None)]);
         Ok(HeartbeatAnswer { leader: None, ..self.answer.clone() })
     }
