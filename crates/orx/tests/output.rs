@@ -337,7 +337,8 @@ fn ids_go_through_pipes_and_changes_of_many_need_a_yes() {
     let one = machine.orx_in(["cancel", "-"], b"1\n3\n");
     assert!(one.err.contains("cancel 1 job (3)?"), "{one:?}");
     let dry = machine.orx(["cancel", "1", "3", "--dry-run"]);
-    let shown = "would change 1 job\n  3 nobody (pending)\nleft, already ended: 1 (cancelled)\n";
+    let shown =
+        "would change 1 job\n  3 nobody (pending)\nunchanged, already ended: 1 (cancelled)\n";
     assert_eq!(dry.out, shown, "{dry:?}");
     for _ in 0..5 {
         machine.orx(["enqueue", "nobody"]);
