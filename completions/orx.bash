@@ -392,7 +392,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__bench)
-            opts="-c -o -v -h --jobs --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
+            opts="-c -o -v -h --jobs --only --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -400,6 +400,10 @@ _orx() {
             case "${prev}" in
                 --jobs)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -W "machine http enqueue bulk drain producers idle logs" -- "${cur}"))
                     return 0
                     ;;
                 --context)

@@ -66,7 +66,7 @@ async fn reads_as_it_was(store: Arc<dyn Store>) {
     let first = &jobs[0].spec;
     assert_eq!((first.name.as_str(), first.priority), ("video.process", Priority::High));
     assert_eq!(first.args.get(), r#"{"n":1.2345678901234568e+29,"path":"/in/1.mp4"}"#);
-    assert_eq!((first.timeout_ms, first.corr.as_deref()), (Some(60_000), Some("c1")));
+    assert_eq!((first.timeout_ms, first.correlation_id.as_deref()), (Some(60_000), Some("c1")));
     assert_eq!((first.tags["tenant"].as_str(), first.require["gpu"].as_str()), ("acme", "a"));
     assert_eq!(jobs[1].state.run_at.to_string(), "2036-01-01T00:00:00.000Z");
     let command = jobs[2].spec.command.as_ref().expect("a command");

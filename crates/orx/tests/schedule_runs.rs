@@ -183,7 +183,7 @@ fn a_backfill_runs_what_made_no_job_and_only_once() {
 #[test]
 fn a_backfill_takes_no_more_runs_than_are_left_and_the_last_one_ends_the_schedule() {
     let machine = Machine::with_server();
-    let orx = |args: &str| machine.orx(&args.split(' ').collect::<Vec<_>>());
+    let orx = |args: &str| machine.orx(args.split(' ').collect::<Vec<_>>());
     let ran = orx("schedule add three --every 365d --max-runs 3 orx.noop");
     assert_eq!(ran.code, 0, "{ran:?}");
     let shown = || machine.json(["schedule", "show", "three"]);

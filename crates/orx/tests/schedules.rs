@@ -165,7 +165,7 @@ fn set_changes_what_is_named_and_nothing_else() {
 #[test]
 fn set_changes_one_part_of_a_value_and_the_other_parts_stay() {
     let machine = Machine::with_server();
-    let orx = |args: &str| machine.orx(&args.split(' ').collect::<Vec<_>>());
+    let orx = |args: &str| machine.orx(args.split(' ').collect::<Vec<_>>());
     for add in [
         "off --every 1h --offset 5s -t a=b -t c=d --require x=y orx.noop n=1 m=2",
         "s2 --every 1h --cwd /usr --env A=1 -- echo hi",
