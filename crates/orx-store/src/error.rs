@@ -1,56 +1,114 @@
-//! What can go wrong in a store: a variant for each thing a caller would do differently.
+//! The errors of a store: a variant for each thing that a caller handles differently.
 
-/// `store` is a path, or a URL without its password.
+/// Why a call of a store failed. `store` is a path, or a URL without its password.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A newer orx migrated the store.
     #[error("the store `{store}` has schema {found}, this orx reads up to {known}")]
-    NewerSchema { store: String, found: u32, known: u32 },
+    NewerSchema {
+        /// Path or URL.
+        store: String,
+        /// Version of the schema in the store.
+        found: u32,
+        /// Newest version that this orx reads.
+        known: u32,
+    },
+    /// Another process has the file open.
     #[error("the state folder `{store}` is held by another server")]
-    Held { store: String },
+    Held {
+        /// The folder of the file.
+        store: String,
+    },
+    /// The file or database holds something else, or its content is inconsistent.
     #[error("the store `{store}` is damaged: {detail}")]
-    Damaged { store: String, detail: String },
+    Damaged {
+        /// Path or URL.
+        store: String,
+        /// What was found.
+        detail: String,
+    },
+    /// The file or database cannot be opened.
     #[error("could not open the store `{store}`")]
-    Open { store: String, source: Box<dyn std::error::Error + Send + Sync> },
-    /// What the store promises rests on a setting of the database that stands otherwise.
+    Open {
+        /// Path or URL.
+        store: String,
+        /// The error of the system or database.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// With this setting the database does not keep the durability that the store promises.
     #[error("the store `{store}` has `{setting}` = `{found}`, and needs {needed}")]
-    Unsafe { store: String, setting: &'static str, found: String, needed: &'static str },
-    /// The database was reached, and no trusted connection came about.
+    Unsafe {
+        /// URL.
+        store: String,
+        /// Name of the setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// The values that the store accepts.
+        needed: &'static str,
+    },
+    /// The database answers, but no trusted TLS connection to it could be made.
     #[error("no trusted TLS connection to the store `{store}`: {detail}")]
-    Tls { store: String, detail: String },
-    /// Everything was copied to another store, which is served in place of this one.
+    Tls {
+        /// URL.
+        store: String,
+        /// What the handshake reported.
+        detail: String,
+    },
+    /// A copy replaced this store ([`Home::moved_to`](crate::Home::moved_to)).
     #[error("the store `{store}` has moved to `{to}`")]
-    Moved { store: String, to: String },
-    /// Nothing was changed: the database was not reached, or takes no writes.
-    #[error("the store `{store}` is away")]
-    Away { store: String, source: Box<dyn std::error::Error + Send + Sync> },
-    /// Nothing was changed.
-    #[error("no room on the disk of the store")]
+    Moved {
+        /// URL.
+        store: String,
+        /// Path or URL of the copy.
+        to: String,
+    },
+    /// The database cannot be reached, or takes no writes. Nothing was changed.
+    #[error("the store `{store}` is unavailable")]
+    Away {
+        /// URL.
+        store: String,
+        /// The error of the connection or database.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The disk of the store is full. Nothing was changed.
+    #[error("the disk of the store is full")]
     Full,
-    /// Nothing was changed: too many calls wait already.
-    #[error("the store has more to do than it can take")]
+    /// Too many calls wait for the store. Nothing was changed.
+    #[error("the store is overloaded")]
     Busy,
+    /// A list or count has to look at too many jobs.
     #[error("the filter would have to read more than {limit} jobs")]
-    TooBroad { limit: u64 },
-    /// The change may have been made, or not.
+    TooBroad {
+        /// Jobs that one list or count may look at.
+        limit: u64,
+    },
+    /// The call timed out. The change may or may not have been made.
     #[error("the store did not answer in time")]
     Unknown,
-    /// The disk failed under the store: what is on it is unknown until it is opened again.
+    /// The disk of the store failed. Its content is unknown until a new process opens the store.
     #[error("the store's disk failed")]
     Failed,
-    /// Nothing was changed: another node leads now.
+    /// The caller's term has ended: another node leads. Nothing was changed.
     #[error("another node leads now")]
     Deposed,
+    /// The store was closed ([`Upkeep::close`](crate::Upkeep::close)).
     #[error("the store is closed")]
     Closed,
-    /// Nothing was changed. The cause is in `source`.
+    /// The database rejected this call. Nothing was changed.
     #[error("could not {action}")]
-    Backend { action: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    Backend {
+        /// What the call does, as a verb phrase.
+        action: &'static str,
+        /// The error of the database.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
-/// The setting of a proxy that pools transactions, above 0 where it keeps prepared statements.
+/// The setting of a transaction-pooling proxy that is above 0 if the proxy keeps prepared statements.
 pub(crate) const KEPT_STATEMENTS: &str = "max_prepared_statements";
 
-/// What was made ready for its rows, or why it could not be.
+/// Names the action of a value that could not be serialized for its row.
 pub(crate) fn prepared<T>(
     action: &'static str,
     made: serde_json::Result<T>,
@@ -59,7 +117,7 @@ pub(crate) fn prepared<T>(
 }
 
 impl StoreError {
-    /// What the operator can do next, where we know it.
+    /// What the operator can do next, if that is known.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -68,7 +126,7 @@ impl StoreError {
                 Some("stop that server, or name another folder with `--state` or `ORX_STATE`")
             }
             Self::Damaged { .. } => {
-                Some("move the file away and restore a copy; `sqlite3 FILE .recover` may save rows")
+                Some("rename the file and restore a copy; `sqlite3 FILE .recover` may save rows")
             }
             Self::Open { .. } => Some("check that it exists and can be written"),
             Self::Unsafe { setting: KEPT_STATEMENTS, .. } => {
@@ -85,7 +143,7 @@ impl StoreError {
             Self::Away { .. } => {
                 Some("check that the database runs and takes writes; then try again")
             }
-            Self::Full => Some("make room on the disk; the server goes on by itself"),
+            Self::Full => Some("free disk space; the server then continues by itself"),
             Self::Busy | Self::Unknown => Some("try again"),
             Self::TooBroad { .. } => Some("narrow it with `since:`, `status:` or `queue:`"),
             Self::Failed => Some("check the disk, then start the server again"),

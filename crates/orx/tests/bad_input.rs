@@ -286,5 +286,5 @@ fn a_start_on_a_full_disk_reports_that_the_disk_is_full() {
     let mut filler = std::fs::File::create(machine.state().join("filler")).expect("a file");
     while filler.write_all(&[0; 4096]).is_ok() {}
     let ran = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
-    assert!(ran.code == 75 && ran.err.contains("no room on the disk"), "{ran:?}");
+    assert!(ran.code == 75 && ran.err.contains("disk of the store is full"), "{ran:?}");
 }

@@ -368,10 +368,10 @@ async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
         assert_eq!(tries().await, 6);
     }
     for (code, expected) in [
-        ("53100", "no room on the disk of the store"),
-        ("55P03", "the store has more to do than it can take"),
-        ("53200", "the store has more to do than it can take"),
-        ("25006", &format!("the store `{}` is away", inner.name)),
+        ("53100", "the disk of the store is full"),
+        ("55P03", "the store is overloaded"),
+        ("53200", "the store is overloaded"),
+        ("25006", &format!("the store `{}` is unavailable", inner.name)),
         ("57P01", "the store did not answer in time"),
         ("08006", "the store did not answer in time"),
         ("23505", "could not try it"),

@@ -229,8 +229,9 @@ impl Cluster {
         until(&format!("{who} is ready"), || {
             if !is_running(self.pid(&who)) {
                 let log = self.log_of(&who);
-                let away = log.lines().rev().take(4).any(|line| line.contains("is away"));
-                assert!(away, "{who} ended: {log}");
+                let unavailable =
+                    log.lines().rev().take(4).any(|line| line.contains("is unavailable"));
+                assert!(unavailable, "{who} ended: {log}");
                 // As what starts daemons does, where their database comes later.
                 self.start_coordinator(node);
             }
