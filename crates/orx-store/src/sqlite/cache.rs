@@ -1,7 +1,7 @@
-//! What the writer knows by heart: the id counter, queues with their counts, lanes.
+//! The writer's cache: the id counter, queues with their counts, lanes, the lease.
 //!
-//! A batch changes it freely; [`Cache::rolled_back`] puts it back as it was after the last commit.
-//! Only the writer writes the file, so what it knows is what the file holds.
+//! Commands of a batch change it; [`Cache::rolled_back`] restores the state of the last commit. Only
+//! the writer writes the file, so the cache never goes stale.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,12 +26,12 @@ struct Queue {
 pub(super) struct LaneEntry {
     pub(super) lane: Lane,
     queue: usize,
-    /// `false` only when it is known to hold no pending job.
+    /// `false` only if a claim found no pending job and none was added since.
     pub(super) maybe_pending: bool,
 }
 
-/// Queues and lanes are numbered from 1 without gaps and never removed, so a place in the vector
-/// is the id less one.
+/// Ids of queues and lanes start at 1, have no gaps and are never removed, so the index in the vector
+/// is the id minus 1.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     next_job: i64,
@@ -44,15 +44,15 @@ pub(super) struct Cache {
     lane_of: HashMap<Lane, usize>,
     lease: Lease,
     committed_lease: Lease,
-    /// Ready jobs that cannot be read and were told of: each is met with every claim.
+    /// Unreadable ready jobs that are logged already: every claim finds them again.
     unreadable: HashSet<i64>,
 }
 
-/// Of so many the log tells.
+/// Unreadable ready jobs that the writer logs, at most.
 const UNREADABLE_MOST: usize = 1_000;
 
-/// Who leads. The holder is of this process or of nobody, and so is known by it alone; the epoch
-/// is what the file says.
+/// The leader's lease. Its holder is in memory only, because only this process can hold it; the epoch
+/// is also in the file.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lease {
     pub(super) epoch: u64,
@@ -105,7 +105,7 @@ impl Cache {
                 queue: name.ok_or_else(|| DbError::Command("a lane without its queue".into()))?,
                 handler: super::row::optional_name(row, 2)
                     .or_else(|error| unreadable("a lane", row, error).map(Some))?,
-                // What they require is not known, so nobody gets its jobs.
+                // A label that no worker has keeps its jobs from being dispatched.
                 require: super::row::json(row, 3).or_else(|error| {
                     let name = unreadable("a lane", row, error)?;
                     Ok::<_, rusqlite::Error>(Labels::from([(name.to_string(), String::new())]))
@@ -135,7 +135,7 @@ impl Cache {
         self.lease
     }
 
-    /// Only the one who leads, in its own term.
+    /// Whether the node of the term leads, in that term.
     pub(super) fn leads(&self, term: Term) -> bool {
         self.lease.held.is_some_and(|(node, _)| node == term.node) && self.lease.epoch == term.epoch
     }
@@ -149,14 +149,15 @@ impl Cache {
         Ok(())
     }
 
-    /// Before jobs are forgotten: from now on the highest id is not to be seen among those left.
+    /// Writes the id counter. Must run before jobs are deleted, because then the highest id in the file
+    /// no longer shows the next one.
     pub(super) fn keep_next_job(&self, conn: &Connection) -> DbResult<()> {
         conn.prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'next_job'")?
             .execute([self.next_job])?;
         Ok(())
     }
 
-    /// The id of a lane; one that is new is written down.
+    /// The id of a lane; inserts a new lane.
     pub(super) fn lane(&mut self, conn: &Connection, lane: &Lane) -> DbResult<i64> {
         if let Some(&place) = self.lane_of.get(lane) {
             return Ok(place as i64 + 1);
@@ -185,7 +186,8 @@ impl Cache {
         Ok(place as i64 + 1)
     }
 
-    /// A job of the lane comes into being, moves, or goes for ever.
+    /// Counts a job of the lane that was inserted (`from` is `None`), changed its status, or was deleted
+    /// (`to` is `None`).
     pub(super) fn moved(&mut self, lane: i64, from: Option<JobStatus>, to: Option<JobStatus>) {
         let Some(entry) = self.lanes.get_mut((lane - 1) as usize) else { return };
         if to == Some(JobStatus::Pending) {
@@ -201,21 +203,21 @@ impl Cache {
         }
     }
 
-    /// Told once of each.
+    /// Logs an unreadable job once.
     pub(super) fn tell_unreadable(&mut self, job: i64, error: &rusqlite::Error) {
         if self.unreadable.len() < UNREADABLE_MOST && self.unreadable.insert(job) {
-            tracing::error!(job, %error, "a ready job cannot be read, and no worker gets it");
+            tracing::error!(job, %error, "cannot read a ready job; it is not dispatched");
         }
     }
 
-    /// A claim found nothing left in the lane.
+    /// A claim found no further job in the lane.
     pub(super) fn emptied(&mut self, lane: i64) {
         if let Some(entry) = self.lanes.get_mut((lane - 1) as usize) {
             entry.maybe_pending = false;
         }
     }
 
-    /// Writes what changed, as the last of a batch.
+    /// Writes the changed counts, at the end of a batch.
     pub(super) fn write(&self, conn: &Connection) -> DbResult<()> {
         let mut statement = conn.prepare_cached(
             "INSERT INTO counts (queue, status, jobs) VALUES (?1, ?2, ?3) \
@@ -258,7 +260,7 @@ impl Cache {
                 queue.counts = queue.committed;
             }
         }
-        // What a claim of the batch had found empty may be so no longer; the next one finds out.
+        // A lane that a claim of the batch emptied has its jobs again.
         for entry in &mut self.lanes {
             entry.maybe_pending = true;
         }
@@ -267,7 +269,7 @@ impl Cache {
     fn push_queue(&mut self, name: Name) -> usize {
         let place = self.queues.len();
         self.queue_of.insert(name.clone(), place);
-        // `changed`, so that what was loaded becomes what is committed.
+        // `changed`, so that `committed` takes over the loaded counts.
         let counts = Counts::default();
         self.queues.push(Queue { name, counts, committed: counts, changed: true });
         place
@@ -281,7 +283,7 @@ impl Cache {
     }
 }
 
-/// A name of its own for what has none that can be read: it must not be taken for another's.
+/// A unique name in place of an unreadable one, so that the row matches no other.
 fn unreadable(
     what: &str,
     row: &rusqlite::Row<'_>,
@@ -291,7 +293,7 @@ fn unreadable(
         return Err(error);
     }
     let id: i64 = row.get(0)?;
-    tracing::error!(what, id, %error, "cannot be read: its jobs stay where they are");
+    tracing::error!(what, id, %error, "cannot read a row; its jobs are not dispatched");
     Ok(Name::from_any(&format!("{UNREADABLE}-{id}")))
 }
 

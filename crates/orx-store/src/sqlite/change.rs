@@ -1,4 +1,4 @@
-//! What people and the clock do to jobs: cancel, retry, become due, run out of time.
+//! Changes of jobs without a worker: cancel, retry, due times, expiry, a clock that was set.
 
 use orx_model::{AttemptStatus, Incarnation, JobEvent, JobId, JobStatus, Timestamp, next};
 use rusqlite::params;
@@ -10,7 +10,7 @@ use super::writer::Tx;
 use crate::codec::{FORCED, capped, over};
 use crate::{CancelAnswer, CancelCommand, ClockJump, Promoted, RetryAnswer};
 
-/// Why and by whom.
+/// Reason and requester of a cancel.
 pub(super) struct CancelWords<'a> {
     pub(super) reason: Option<&'a str>,
     pub(super) by: Option<&'a str>,
@@ -54,16 +54,16 @@ fn cancel_one(
         return Ok(CancelAnswer::Cancelled { stop: None });
     };
     if !seen.cancel_requested {
-        ask(tx, command.id, &words, now)?;
+        record_cancel(tx, command.id, &words, now)?;
     }
     if command.force {
-        stop(tx, command.id, seen, now)?;
+        force_cancel(tx, command.id, seen, now)?;
         return Ok(CancelAnswer::Cancelled { stop: Some((worker, execution)) });
     }
     Ok(CancelAnswer::Cancelling { worker, execution, status })
 }
 
-/// A job that no worker has is cancelled at once.
+/// Cancels a job that no worker holds.
 pub(super) fn cancel_waiting(
     tx: &mut Tx<'_>,
     job: JobId,
@@ -83,8 +83,8 @@ pub(super) fn cancel_waiting(
     Ok(())
 }
 
-/// The request stands until the attempt's end; the first one counts.
-fn ask(tx: &Tx<'_>, job: JobId, words: &CancelWords<'_>, now: Timestamp) -> DbResult<()> {
+/// Records the request until the attempt ends. The caller keeps the first request.
+fn record_cancel(tx: &Tx<'_>, job: JobId, words: &CancelWords<'_>, now: Timestamp) -> DbResult<()> {
     tx.conn
         .prepare_cached(
             "UPDATE jobs SET cancel_at = ?2, cancel_reason = ?3, cancel_by = ?4 WHERE id = ?1",
@@ -93,8 +93,8 @@ fn ask(tx: &Tx<'_>, job: JobId, words: &CancelWords<'_>, now: Timestamp) -> DbRe
     Ok(())
 }
 
-/// The attempt is given up, whatever it says later.
-fn stop(tx: &mut Tx<'_>, job: JobId, seen: &JobSnapshot, now: Timestamp) -> DbResult<()> {
+/// Ends the attempt as cancelled; later reports of it are stale.
+fn force_cancel(tx: &mut Tx<'_>, job: JobId, seen: &JobSnapshot, now: Timestamp) -> DbResult<()> {
     let to = next(seen.status, JobEvent::Stopped)?;
     let ended = Ended {
         status: AttemptStatus::Cancelled,
@@ -152,7 +152,7 @@ pub(super) fn retry(tx: &mut Tx<'_>, ids: &[JobId], now: Timestamp) -> DbResult<
 pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> DbResult<Promoted> {
     let to = next(JobStatus::Scheduled, JobEvent::Due)?;
 
-    // First what is over: a job that is due and over is cancelled, never pending.
+    // Expired jobs first: a job that is due and expired is cancelled, never pending.
     let over_jobs = pick(
         tx,
         "SELECT id, lane, status, deadline FROM jobs \

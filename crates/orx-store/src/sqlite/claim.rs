@@ -1,7 +1,7 @@
-//! Gives ready jobs to workers with free slots.
+//! Claims ready jobs for workers with free slots or prefetch.
 //!
-//! Every lane is read in the order of dispatch, a few rows at a time, and the lanes are merged: so
-//! the order holds over all of them, and a lane that nobody serves costs nothing.
+//! Reads each lane in the order of dispatch, a few rows at a time, and merges the lanes, so that the
+//! order holds over all of them. It does not read a lane that no worker takes.
 
 use orx_model::settle::ALONE_FROM;
 use orx_model::{ExecutionId, Incarnation, JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
@@ -15,13 +15,13 @@ use crate::codec::{self, over};
 use crate::lane_merge::{Given, Merge, Next, ReadyOrder, Want};
 use crate::{ClaimRequest, Claimed};
 
-/// Jobs cancelled by one claim because their time was over: a claim has an end also where all that
-/// waits has expired. The rest is left to the next one.
+/// Expired jobs that one claim cancels, at most. It bounds a claim if every pending job has expired; the
+/// next claim continues.
 const EXPIRED_MAX: usize = 1_000;
-/// Rows read of a lane at once, at least and at most.
+/// Rows that one read of a lane returns: lower and upper bound.
 const READ_ROWS: (usize, usize) = (8, 256);
 
-/// A claim as its rows say it; its spec is read by the caller, beside the writer.
+/// A claimed job with its spec as text. The calling task parses the spec, so that the writer does not.
 #[derive(Debug)]
 pub(super) struct Taken {
     worker: Incarnation,
@@ -35,7 +35,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// `None` of one whose spec cannot be read: it heals as a dispatch that was lost.
+    /// `None` for an unreadable spec: the leader then handles the claim as a lost dispatch.
     pub(super) fn dispatch(self) -> Option<Claimed> {
         let spec: JobSpec = codec::readable(JobId(self.job), self.spec.as_deref())?;
         let dispatch = codec::dispatch(
@@ -94,7 +94,7 @@ pub(super) fn claim(
             Ok((claimed, row::optional_time(row, 3)?, row::optional_time(row, 4)?))
         });
         let (mut claimed, expire_at, deadline) = match found {
-            // It stays where it is, and those behind it are taken.
+            // The job stays pending, and the claim continues with the next one.
             Err(error) if row::is_unreadable(&error) => {
                 tx.cache.tell_unreadable(job, &error);
                 continue;

@@ -1,15 +1,15 @@
-//! What can go wrong inside a transaction, told apart by what must follow.
+//! Errors inside a transaction: a variant for each way in which the writer continues.
 
 use crate::StoreError;
 
-/// Why a command, or its batch, was not done.
+/// Why a command, or its batch, failed.
 #[derive(Debug)]
 pub(super) enum DbError {
-    /// No room: the batch is rolled back, and the store goes on.
+    /// The disk is full: the writer rolls the batch back and continues.
     Full,
-    /// The disk failed or lies: nothing more is written until the file is opened again.
+    /// The disk failed, or the file is corrupt: the writer ends.
     Disk(rusqlite::Error),
-    /// This command alone cannot be done.
+    /// Only this command fails.
     Command(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -23,8 +23,8 @@ impl From<rusqlite::Error> for DbError {
         };
         match code.code {
             E::DiskFull => Self::Full,
-            // The file shared by the connections could not grow: said as a failure, it is a full
-            // disk as often.
+            // The shared memory file could not grow. SQLite reports an I/O error; the usual cause is a
+            // full disk.
             E::SystemIoFailure if code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
                 Self::Full
             }

@@ -1,4 +1,4 @@
--- The live attempt of a job ends. Its worker becomes the worker of the attempt that ended last.
+-- Ends the live attempt of a job. Its worker becomes `last_worker`.
 UPDATE jobs SET
     status = ?2,
     run_at = ifnull(?3, run_at),

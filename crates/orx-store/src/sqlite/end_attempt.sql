@@ -1,4 +1,4 @@
--- The live attempt of a job, kept as it ended.
+-- Copies the live attempt of a job, with its end, to a row of `attempts`.
 INSERT INTO attempts
     (job, number, execution, worker, worker_name, epoch, status, claimed_at, started_at, ended_at,
      error, exit_code, exit_signal)

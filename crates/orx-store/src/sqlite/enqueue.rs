@@ -1,4 +1,4 @@
-//! Jobs come in.
+//! Inserts new jobs.
 
 use orx_model::{JobId, JobStatus, Timestamp};
 use rusqlite::params;
@@ -33,7 +33,7 @@ pub(super) fn enqueue(
     Ok(answers)
 }
 
-/// A new job, whose key is nobody's business here.
+/// Inserts a job; its caller has stored the key.
 pub(super) fn insert(
     tx: &mut Tx<'_>,
     job: &PreparedJob,
@@ -80,7 +80,7 @@ pub(super) fn describe(tx: &Tx<'_>, job: i64, text: &SpecText) -> DbResult<()> {
     Ok(())
 }
 
-/// Gives the key to the next job, if nobody has it.
+/// Reserves the key for the next job id. `false`: another job has it.
 fn take_key(tx: &Tx<'_>, key: &str, job: &PreparedJob) -> DbResult<bool> {
     let mut take = tx.conn.prepare_cached(
         "INSERT INTO keys (key, job, hash) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -88,7 +88,7 @@ fn take_key(tx: &Tx<'_>, key: &str, job: &PreparedJob) -> DbResult<bool> {
     Ok(take.execute(params![key, tx.cache.peek_next_job(), job.key_hash])? > 0)
 }
 
-/// The job that has the key already. A key whose time is over is the next job's.
+/// The job that has the key. Reserves an expired key for the next job id and returns `None`.
 fn known_key(
     tx: &Tx<'_>,
     key: &str,

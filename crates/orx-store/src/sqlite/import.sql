@@ -1,4 +1,4 @@
--- A job as it stood in another store.
+-- Inserts a job of another store unchanged.
 INSERT INTO jobs
     (id, status, urgency, lane, run_at, expire_at, created_at, deadline, timeout_ms, attempt,
      failed, lost, returned, execution, worker, worker_name, claimed_at, started_at, epoch, percent,

@@ -1,4 +1,4 @@
-//! What is kept beside jobs, and what is forgotten: logs, workers, nodes, tokens, pruning.
+//! Writes of logs, workers, the lease, nodes, tokens and the clock, and pruning.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> DbResult<()> 
          (job, attempt, seq, execution, stream, at, dropped_bytes, bytes) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    // Chunks come in runs of one job.
+    // Consecutive chunks usually belong to one job.
     let mut last: Option<(JobId, bool)> = None;
     for chunk in chunks {
         let exists = match last {
@@ -51,7 +51,7 @@ pub(super) fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> DbResult<()> 
     Ok(())
 }
 
-/// A worker made ready for its row.
+/// A worker report, serialized for its row.
 #[derive(Debug)]
 pub(super) struct WorkerRow {
     incarnation: Incarnation,
@@ -260,8 +260,8 @@ pub(super) fn forget_tokens(tx: &mut Tx<'_>, ended_before: Timestamp) -> DbResul
     Ok(gone as u64)
 }
 
-/// A job that may go: id, lane, status (`None` where it cannot be read), when it finished.
-type Gone = (i64, i64, Option<JobStatus>, i64);
+/// A job to prune: id, lane, status (`None` if it cannot be read), when it finished.
+type Prunable = (i64, i64, Option<JobStatus>, i64);
 
 pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> DbResult<Pruned> {
     let mut gone = pick(
@@ -278,7 +278,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> DbResult<Pruned>
         request.others_before,
         request.limit,
     )?);
-    // The oldest of both go first.
+    // Prunes the oldest of both first.
     gone.sort_unstable_by_key(|&(id, _, _, finished_at)| (finished_at, id));
     gone.truncate(request.limit as usize);
     tx.cache.keep_next_job(tx.conn)?;
@@ -316,7 +316,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> DbResult<Pruned>
                     delete_term.execute(params![term, id])?;
                 }
             }
-            // What it had is looked for in all.
+            // The spec does not show the key and terms of the job: searches all of them.
             None => {
                 tx.conn
                     .prepare_cached("UPDATE keys SET status = ?1, kept_until = ?2 WHERE job = ?3")?
@@ -333,7 +333,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> DbResult<Pruned>
     Ok(Pruned { jobs, more: chunks == 0 || jobs == u64::from(request.limit) })
 }
 
-/// The first so many of a job.
+/// Deletes the first chunks of a job's log.
 pub(super) const DELETE_LOGS: &str = "DELETE FROM logs WHERE (job, attempt, seq) IN \
      (SELECT job, attempt, seq FROM logs WHERE job = ?1 ORDER BY attempt, seq LIMIT ?2)";
 
@@ -348,7 +348,7 @@ pub(super) fn forget_keys(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> DbResu
     Ok(gone as u64)
 }
 
-/// The part of a spec that stands elsewhere too: what outlives its job, and what finds it.
+/// The part of a spec that other tables hold too: the key and the terms.
 #[derive(serde::Deserialize)]
 struct Named {
     key: Option<String>,
@@ -359,7 +359,7 @@ struct Named {
     schedule: Option<Origin>,
 }
 
-fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> DbResult<Vec<Gone>> {
+fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> DbResult<Vec<Prunable>> {
     let mut statement = tx.conn.prepare_cached(sql)?;
     let rows = statement.query_map(params![before.as_millis(), limit], |row| {
         Ok((row.get(0)?, row.get(1)?, row::status(row, 2).ok(), row.get(3)?))
@@ -367,7 +367,7 @@ fn pick(tx: &Tx<'_>, sql: &str, before: Timestamp, limit: u32) -> DbResult<Vec<G
     Ok(row::readable("a job", rows)?)
 }
 
-/// A write of nothing, which needs all that any other needs.
+/// A write without content. It fails whenever other writes fail.
 pub(super) fn touch(tx: &mut Tx<'_>) -> DbResult<()> {
     tx.conn.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'synced'")?.execute([])?;
     Ok(())

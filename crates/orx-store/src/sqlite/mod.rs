@@ -1,13 +1,13 @@
 //! The store in one SQLite file.
 //!
-//! All writes go through one thread ([`writer`]), which gathers what waits into one transaction
-//! and one sync; reads have connections of their own ([`readers`]). Whose command is written first,
-//! and who shares readers with whom, is said in [`crate::budget`]. What changes of a job stands in
-//! one narrow row, what is written once beside it: see the migrations.
+//! One thread ([`writer`]) makes all writes. It batches waiting commands into one transaction and one
+//! sync. Reads have their own connections ([`readers`]). [`crate::budget`] describes how the control
+//! plane and API requests share both. The columns of a job that change are in one narrow row; the
+//! columns that are written once are in other tables (see the migrations).
 //!
-//! A write that is not answered in time is [`StoreError::Unknown`]: it may still be committed. When
-//! the disk fails, every call answers [`StoreError::Failed`] and [`Sqlite::failed`] resolves: the
-//! file has to be opened again, by a new process.
+//! A write that times out returns [`StoreError::Unknown`]: it may still be committed. When the disk
+//! fails, every call returns [`StoreError::Failed`] and [`Sqlite::failed`] resolves: a new process has
+//! to open the file.
 
 mod cache;
 mod change;
@@ -48,35 +48,41 @@ use crate::budget::{self, Reads};
 use crate::walk::{Walk, Want};
 use crate::{Durability, Result, StoreError};
 
-/// A walk over jobs ends after so many times the deadline of a read: it waits for others who walk.
+/// A walk over jobs times out after this many read deadlines. It is longer than one read, because
+/// concurrent walks wait for each other.
 const READS_OF_A_WALK: u32 = 4;
 
-/// The id of the store in a file, which this process must not have open; `None` where it is none.
+/// The id of the store in a file that this process does not have open; `None` if the file is no store.
 #[must_use]
 pub fn sqlite_store_id(path: &std::path::Path) -> Option<String> {
     open::store_id(path)
 }
 
+/// How to open a store in a file.
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
-    /// The database file; it is made where it is not there.
+    /// The database file; opening creates it if it is missing.
     pub path: PathBuf,
+    /// What a power loss may lose.
     pub durability: Durability,
-    /// Rows that may wait for the writer, of the control plane and of callers each, counting a
-    /// kilobyte of arguments or logs as a row.
+    /// Rows that may wait for the writer, of the control plane and of API requests each. A kilobyte of
+    /// arguments or logs counts as a row.
     pub waiting_max: u32,
-    /// A call that finds no room for so long is [`StoreError::Busy`].
+    /// A write that waits this long for a place in the queue returns [`StoreError::Busy`].
     pub busy_after: Duration,
-    /// A write not answered for so long is [`StoreError::Unknown`].
+    /// A write without a result after this time returns [`StoreError::Unknown`].
     pub write_deadline: Duration,
+    /// A read that waits this long for a connection returns [`StoreError::Busy`]; one that has a
+    /// connection by then, but no result, returns [`StoreError::Unknown`].
     pub read_deadline: Duration,
-    /// Reads of the control plane at once, and reads by key of callers.
+    /// Concurrent reads of the control plane, and concurrent reads by key of API requests.
     pub readers: usize,
-    /// Scans of callers at once, and as many reads of pieces.
+    /// Concurrent scans of API requests, and concurrent reads of small tables and logs.
     pub scans: usize,
 }
 
 impl SqliteOptions {
+    /// The defaults for a file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), ..Self::default() }
     }
@@ -97,7 +103,7 @@ impl Default for SqliteOptions {
     }
 }
 
-/// A handle of the control plane, or of callers; all are of one store.
+/// A handle of a store in a file: that of the control plane, or of API requests.
 #[derive(Debug)]
 pub struct Sqlite {
     shared: Arc<Shared>,
@@ -115,19 +121,20 @@ struct Shared {
     closed: AtomicBool,
 }
 
-/// Who asks.
+/// The kind of a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     Control,
     Callers,
 }
 
+/// The connections of one kind of handle, and its queue for writes.
 #[derive(Debug)]
 struct Budget {
     points: Arc<Readers>,
     pieces: Arc<Readers>,
     scans: Arc<Readers>,
-    /// Room for what waits for the writer.
+    /// A permit for each row that may still wait for the writer.
     room: Arc<Semaphore>,
 }
 
@@ -141,7 +148,7 @@ impl Budget {
     }
 }
 
-/// Whether a write is synced before it is answered.
+/// Whether a write is synced before it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Durable,
@@ -149,7 +156,8 @@ enum Kind {
 }
 
 impl Sqlite {
-    /// Locks the file, brings its schema up to date, and starts the writer. Blocks.
+    /// Locks the file, migrates its schema, and starts the writer. Blocks. Returns the handle of the
+    /// control plane.
     ///
     /// # Errors
     /// [`StoreError::Held`], [`StoreError::NewerSchema`], [`StoreError::Damaged`],
@@ -158,7 +166,7 @@ impl Sqlite {
         let path = &options.path;
         let lock = Arc::new(open::lock(path)?);
         let conn = open::writer(path)?;
-        let cache = Cache::load(&conn).map_err(|trouble| match trouble {
+        let cache = Cache::load(&conn).map_err(|failure| match failure {
             DbError::Full => StoreError::Full,
             DbError::Disk(error) => open::open_error(path, error),
             DbError::Command(error) => {
@@ -175,7 +183,7 @@ impl Sqlite {
                 tracing::error!("the writer of the store panicked");
                 failing.send_replace(true);
             }
-            // Held until the last write has ended.
+            // The lock outlives the last write.
             drop(writers_lock);
         };
         let thread = std::thread::Builder::new()
@@ -208,7 +216,7 @@ impl Sqlite {
         Ok(Self { shared: Arc::new(shared), by: By::Control })
     }
 
-    /// The handle for whoever asks from outside: nothing of the control plane waits for it.
+    /// The handle of API requests; the control plane never waits for them.
     #[must_use]
     pub fn callers(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), by: By::Callers }
@@ -221,7 +229,7 @@ impl Sqlite {
         }
     }
 
-    /// Resolves once the disk has failed under the store, and never otherwise.
+    /// Resolves once the disk of the store has failed, and never otherwise.
     pub async fn failed(&self) {
         let mut failed = self.shared.failed.clone();
         if failed.wait_for(|failed| *failed).await.is_err() {
@@ -229,8 +237,8 @@ impl Sqlite {
         }
     }
 
-    /// Hands `run` to the writer; it may be run again after a rollback. `weight` is about the rows
-    /// it writes.
+    /// Sends `run` to the writer, which may run it again after a rollback. `weight` estimates the rows
+    /// that it writes.
     async fn write<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -252,13 +260,13 @@ impl Sqlite {
         self.shared.send(Order::Write(Queued { command, durable, urgent, weight, permit }))?;
         match timeout(options.write_deadline, answer).await {
             Ok(Ok(answer)) => answer,
-            // The writer ended without an answer.
+            // The writer ended before it replied.
             Ok(Err(_)) => Err(self.shared.ended()),
             Err(_) => Err(StoreError::Unknown),
         }
     }
 
-    /// Some rows, by their key.
+    /// Reads some rows by key.
     async fn read<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -277,8 +285,8 @@ impl Sqlite {
         self.budget().readers(reads).read(action, StoreError::Unknown, read).await
     }
 
-    /// Window by window, each a read of its own: between two the connection goes to whoever else scans,
-    /// and no old snapshot keeps the write-ahead log from beginning anew.
+    /// Reads a walk window by window. It releases the connection between two windows, so that other scans
+    /// progress and no old snapshot blocks a checkpoint of the write-ahead log.
     async fn walk(&self, action: &'static str, walk: Walk, dead: bool) -> Result<Walk> {
         let until = Instant::now() + READS_OF_A_WALK * self.shared.options.read_deadline;
         let mut want = walk.want();
@@ -315,8 +323,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Why nobody answers. A writer that ended before it was told to has failed, also where it
-    /// had no time to say so.
+    /// The error of a call after the writer ended. A writer that ended without [`Order::Close`] has
+    /// failed, even if it did not report that.
     fn ended(&self) -> StoreError {
         let closed = self.closed.load(Ordering::Acquire) && !*self.failed.borrow();
         if closed { StoreError::Closed } else { StoreError::Failed }
@@ -338,18 +346,18 @@ impl Shared {
         answer
     }
 
-    /// Until the thread has ended.
+    /// Waits until the thread has ended.
     async fn join(&self) {
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
-            // A panic of the writer was noted where it was caught.
+            // The thread has caught and logged a panic of the writer.
             drop(tokio::task::spawn_blocking(|| thread.join()).await);
         }
     }
 }
 
 impl Drop for Shared {
-    /// Waits for the writer's last commit, so that the file can be opened again afterwards.
+    /// Waits for the writer's last commit, so that the file can be opened again.
     fn drop(&mut self) {
         drop(self.orders.lock().take());
         let thread = self.thread.lock().take();

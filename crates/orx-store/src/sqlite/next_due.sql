@@ -1,4 +1,4 @@
--- When a scheduled job becomes due, or the waiting of one is over.
+-- When the next scheduled job becomes due, or the next waiting job expires or misses its deadline.
 SELECT min(at) FROM (
     SELECT (SELECT run_at FROM jobs WHERE status = 2 ORDER BY run_at LIMIT 1) AS at
     UNION ALL

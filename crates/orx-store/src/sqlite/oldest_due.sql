@@ -1,5 +1,5 @@
--- The longest-waiting pending job of each queue: the first of each urgency of each lane stands at
--- a known place of `jobs_ready`.
+-- When the longest-waiting pending job of each queue became due. Reads one entry of `jobs_ready` for
+-- each lane and priority rank (`urgency`).
 WITH urgencies (urgency) AS (VALUES (0), (1), (2), (3)),
 firsts (queue, run_at) AS (
     SELECT l.queue, (

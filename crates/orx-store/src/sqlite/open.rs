@@ -1,4 +1,4 @@
-//! Opening: the lock, the file, its schema.
+//! Opens a store: locks the file, opens connections, migrates the schema.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock, statfs};
 
 use crate::{Result, StoreError};
 
-/// `ORX\0`: says whose file it is.
+/// `ORX\0`: marks a file as a store.
 const APPLICATION_ID: i32 = 0x4f52_5800;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
@@ -25,22 +25,22 @@ const MIGRATIONS: &[&str] = &[
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
-/// `statfs` of a network file system, where locks and the shared log do not hold.
+/// `statfs` type of NFS, where neither file locks nor the shared memory of the log are reliable.
 const NFS_MAGIC: i64 = 0x6969;
 const STATEMENTS: usize = 128;
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 const READER_CACHE_KIB: i64 = 8 * 1024;
 const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
-/// Only checkpoints and readers' first steps hold locks that another waits for.
+/// Time to wait for a lock. Only checkpoints and the first steps of readers hold one.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Held until dropped, also by the end of the process however it comes. To be dropped after the last
-/// connection is closed: closing a file gives up all locks that the process has on it by `fcntl`,
-/// SQLite's own among them.
+/// The lock of a store; dropping it, or any end of the process, releases it. Drop it only after the last
+/// connection: closing a file releases all `fcntl` locks that the process holds on it, including those
+/// of SQLite.
 #[derive(Debug)]
 pub(super) struct StoreLock {
     _beside: File,
-    /// The database itself, which may have other names, and whose lock file may be removed.
+    /// The database itself: it may have other names, and the lock file may be deleted.
     _database: File,
 }
 
@@ -61,12 +61,12 @@ pub(super) fn lock(path: &Path) -> Result<StoreLock> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(held()),
         Err(error) => return Err(failed(error.into())),
     }
-    // Job arguments may be secret; the log and its index get the rights of this file.
+    // Job arguments may be secret. SQLite gives the log and its index the permissions of this file.
     let database = private(path).map_err(failed)?;
     match flock(&database, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(StoreLock { _beside: file, _database: database }),
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            // This process may be the one that has it open, by another name: see `StoreLock`.
+            // This process may have it open under another name; closing would release SQLite's locks.
             std::mem::forget(database);
             Err(held())
         }
@@ -74,18 +74,18 @@ pub(super) fn lock(path: &Path) -> Result<StoreLock> {
     }
 }
 
-/// Opens the file, which [`lock`] has made, for the writer, and brings its schema up to date.
+/// Opens the file, which [`lock`] created, for the writer, and migrates its schema.
 pub(super) fn writer(path: &Path) -> Result<Connection> {
     let failed = |error| open_error(path, error);
     let mut conn = connect(path).map_err(failed)?;
-    refuse_other_files(path, &conn)?;
+    reject_other_files(path, &conn)?;
     prepare(&conn, WRITER_CACHE_KIB).map_err(failed)?;
     conn.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    // The writer carries the log over itself, after it has answered.
+    // The writer checkpoints the log itself, after it has replied.
     conn.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     conn.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES).map_err(failed)?;
     migrate(path, &mut conn)?;
-    // The file's own entry in its folder.
+    // Syncs the file's entry in its folder.
     if let Ok(folder) = File::open(folder_of(path)) {
         folder
             .sync_all()
@@ -105,13 +105,13 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    // One thread at a time uses a connection, which Rust sees to.
+    // Rust guarantees that one thread at a time uses a connection.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(LOCK_WAIT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Else each new value of a range (`id < ?1`) has its statement prepared anew, which takes longer than
-    // to run it (https://www.sqlite.org/queryplanner-ng.html#qpstab).
+    // Without this, SQLite prepares a statement anew for each new bound of a range (`id < ?1`), which
+    // takes longer than running it (https://www.sqlite.org/queryplanner-ng.html#qpstab).
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(conn)
 }
@@ -125,8 +125,8 @@ fn prepare(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     conn.pragma_update(None, "temp_store", "MEMORY")
 }
 
-/// Before anything is changed in it: is it ours, and do we know its schema?
-fn refuse_other_files(path: &Path, conn: &Connection) -> Result<()> {
+/// Checks, before any change, that the file is a store with a known schema.
+fn reject_other_files(path: &Path, conn: &Connection) -> Result<()> {
     let number = |sql: &str| {
         conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| open_error(path, error))
     };
@@ -144,7 +144,7 @@ fn refuse_other_files(path: &Path, conn: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// The id of the store in a file of a store, which this process must not have open.
+/// See [`crate::sqlite_store_id`].
 pub(super) fn store_id(path: &Path) -> Option<String> {
     let conn = connect(path).ok()?;
     conn.query_row("SELECT value FROM home WHERE key = 'id'", [], |row| row.get(0)).ok()
@@ -175,18 +175,17 @@ pub(super) fn open_error(path: &Path, error: rusqlite::Error) -> StoreError {
             StoreError::Damaged { store, detail: error.to_string() }
         }
         Some(ErrorCode::DiskFull) => StoreError::Full,
-        // The file shared by the connections cannot be made either where there is no room, and is
-        // said as a failure.
-        Some(ErrorCode::SystemIoFailure) if has_no_room(&folder_of(path)) => StoreError::Full,
+        // On a full disk SQLite cannot create the shared memory file, and reports that as an I/O error.
+        Some(ErrorCode::SystemIoFailure) if disk_is_full(&folder_of(path)) => StoreError::Full,
         _ => StoreError::Open { store, source: error.into() },
     }
 }
 
-fn has_no_room(folder: &Path) -> bool {
+fn disk_is_full(folder: &Path) -> bool {
     statfs(folder).is_ok_and(|found| found.f_bavail == 0)
 }
 
-/// As errors name it.
+/// The path as errors show it.
 pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -1,4 +1,4 @@
-//! Attempts start, progress, and end.
+//! Records starts, progress and ends of attempts.
 
 use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
@@ -15,7 +15,7 @@ use super::writer::Tx;
 use crate::Recorded;
 use crate::codec::{Policy, capped, policy, span};
 
-/// What a decision about a job rests on.
+/// The columns of a job that decide its next move.
 pub(super) struct JobSnapshot {
     pub(super) status: JobStatus,
     pub(super) lane: i64,
@@ -52,9 +52,9 @@ pub(super) fn seen(tx: &Tx<'_>, job: JobId) -> DbResult<Option<JobSnapshot>> {
         })
     });
     match seen.optional() {
-        // Nothing can be decided about it; and it stands in the way of no other of the batch.
+        // An unreadable job counts as missing, so that it does not fail the batch.
         Err(error) if row::is_unreadable(&error) => {
-            tracing::error!(%job, %error, "a job cannot be read");
+            tracing::error!(%job, %error, "cannot read a job");
             Ok(None)
         }
         seen => Ok(seen?),
@@ -91,7 +91,7 @@ fn end(
     now: Timestamp,
 ) -> DbResult<Recorded> {
     let succeeded = matches!(outcome.kind, OutcomeKind::Succeeded { .. });
-    // A success asks for no policy, so its spec is not read.
+    // A success needs no policy, so its spec is not read.
     let policy = if succeeded {
         Policy { retry: RetryPolicy::default(), on_lost: OnLost::default() }
     } else {
@@ -103,14 +103,14 @@ fn end(
             .optional()?
             .unwrap_or_else(|| policy(outcome.job, None))
     };
-    let standing = RetryInputs {
+    let inputs = RetryInputs {
         ends: seen.ends,
         retry: policy.retry,
         on_lost: policy.on_lost,
         deadline: seen.deadline,
         cancel_requested: seen.cancel_requested,
     };
-    let settled = settle(&standing, outcome, now, draw);
+    let settled = settle(&inputs, outcome, now, draw);
     let status = next(seen.status, settled.event)?;
     let error = if succeeded { None } else { outcome.error.as_deref().map(capped) };
     let (exit_code, exit_signal) = exit_columns(outcome.exit);
@@ -158,7 +158,7 @@ fn end(
     Ok(Recorded::Applied { status, run_at: settled.run_at })
 }
 
-/// What is kept of how an attempt ended.
+/// The end of an attempt, as stored.
 pub(super) struct Ended<'a> {
     pub(super) status: AttemptStatus,
     pub(super) started_at: Option<Timestamp>,
@@ -168,7 +168,7 @@ pub(super) struct Ended<'a> {
     pub(super) exit_signal: Option<i32>,
 }
 
-/// The live attempt becomes a row of its own. The caller takes it from the job.
+/// Copies the live attempt to a row of `attempts`. The caller removes it from the job.
 pub(super) fn end_attempt(tx: &Tx<'_>, job: JobId, ended: &Ended<'_>) -> DbResult<()> {
     tx.conn.prepare_cached(include_str!("end_attempt.sql"))?.execute(params![
         job.0,

@@ -1,4 +1,4 @@
--- A worker as it was heard of. What is ordered of it stands.
+-- Inserts or replaces a worker. A directive (`ordered`) stays.
 INSERT INTO workers
     (incarnation, name, registration, state, capacity, heartbeat, load, seen_at, hosted_by, node,
      secret)

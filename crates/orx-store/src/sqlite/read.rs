@@ -1,4 +1,4 @@
-//! What is read of jobs.
+//! Reads of jobs and attempts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -24,7 +24,7 @@ pub(super) fn job(conn: &Connection, id: JobId) -> DbResult<Option<Job>> {
     Ok(find.query_row([id.0], row::job_or_stub).optional()?)
 }
 
-/// One by one: nothing lies between this and the file.
+/// One statement per job: there is no round trip to save.
 pub(super) fn jobs(conn: &Connection, ids: &[JobId]) -> DbResult<Vec<Job>> {
     let ids: BTreeSet<JobId> = ids.iter().copied().collect();
     ids.into_iter().filter_map(|id| job(conn, id).transpose()).collect()
@@ -66,7 +66,7 @@ pub(super) fn attempts(conn: &Connection, id: JobId) -> DbResult<Vec<Attempt>> {
         })
     });
     all.extend(row::readable("an attempt", live.optional().transpose().into_iter())?);
-    // A float, for a sum of integers can overflow: workers say what they like.
+    // A float: a sum of integers can overflow, because workers report any number.
     let mut dropped = conn.prepare_cached(
         "SELECT attempt, TOTAL(dropped_bytes) FROM logs WHERE job = ?1 GROUP BY attempt",
     )?;
@@ -79,15 +79,15 @@ pub(super) fn attempts(conn: &Connection, id: JobId) -> DbResult<Vec<Attempt>> {
     Ok(all)
 }
 
-/// A walk under way.
+/// A walk between two windows.
 pub(super) struct Walking {
     pub(super) walk: Walk,
     pub(super) dead: bool,
-    /// Found with the first window.
+    /// Made with the first window.
     pub(super) plan: Option<Plan>,
 }
 
-/// The next window of a walk. Answers what it wants then.
+/// Reads the next window of a walk; returns the one after it.
 pub(super) fn step(conn: &Connection, walking: &mut Walking) -> DbResult<Option<Want>> {
     let Walking { walk, dead, plan: found } = walking;
     if found.is_none() {
@@ -113,7 +113,7 @@ pub(super) fn plan(conn: &Connection, filter: &Filter, dead: bool) -> DbResult<O
     Ok(filter_pushdown::plan::<InSqlite>(filter, dead, lanes.as_deref(), &counts))
 }
 
-/// One more than can be of use tells that they are too many.
+/// At most one more than [`LANES_MAX`], which shows that there are too many.
 fn lanes(conn: &Connection) -> DbResult<Vec<LaneRow>> {
     let mut read = conn.prepare_cached(
         "SELECT l.id, q.name, l.handler FROM lanes l JOIN queues q ON q.id = l.queue LIMIT ?1",
@@ -124,9 +124,9 @@ fn lanes(conn: &Connection) -> DbResult<Vec<LaneRow>> {
     Ok(row::readable("a lane", rows)?)
 }
 
-/// Only ids come from the indexes; then each job by its id, nothing but pages in memory lying between.
+/// Reads ids from the indexes, then each job by its id; there is no round trip to save.
 fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: Want) -> DbResult<()> {
-    // Bound, so that the next page of the same list finds its statement prepared.
+    // Bound parameters, so that the next page of the list reuses the prepared statement.
     let sql = filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, "?1", "?2");
     let beyond = if walk.oldest_first { i64::MIN } else { i64::MAX };
     let after = want.after.map_or(beyond, |after| after.0);
@@ -161,7 +161,7 @@ fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: Want) -> DbResu
     Ok(())
 }
 
-/// Where indexes stand.
+/// The indexes of this store.
 pub(super) enum InSqlite {}
 
 impl Dialect for InSqlite {
@@ -172,7 +172,7 @@ impl Dialect for InSqlite {
     }
 
     fn term(term: &str) -> SourceSql {
-        // Text of users, so none of its characters stands in the statement.
+        // Hex, so that user text cannot change the statement.
         let mut hex = String::with_capacity(term.len() * 2);
         for byte in term.bytes() {
             // Writing to a string does not fail.
@@ -186,7 +186,7 @@ impl Dialect for InSqlite {
         SourceSql::new("jobs", "id", format!("id <= ({last})"))
     }
 
-    /// It merges them in order, and sorts nothing.
+    /// SQLite merges the parts in order, without a sort.
     fn union(parts: &[String], end: &str) -> String {
         format!("{} {end}", parts.join(" UNION "))
     }
@@ -258,7 +258,7 @@ pub(super) fn holders(
             Ok(Holder { worker: Incarnation::from_bytes(row.get(0)?), attempt: row.get(1)? })
         });
         holders.push(match holder.optional() {
-            // Nobody is known to hold it.
+            // An unreadable holder counts as unknown.
             Err(error) if row::is_unreadable(&error) => None,
             holder => holder?,
         });

@@ -1,4 +1,4 @@
-//! What is read of logs, workers, nodes and tokens, and what is read to be taken elsewhere.
+//! Reads of logs, workers, nodes, tokens and the clock, and exports.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ pub(super) fn read_logs(conn: &Connection, request: &LogRequest) -> DbResult<Vec
         if !request.streams.is_empty() && !request.streams.contains(&chunk.stream) {
             continue;
         }
-        // An empty chunk counts for one, so that a log of nothing but those has an end.
+        // An empty chunk counts as one byte, so that a log of empty chunks reaches the limit too.
         bytes += chunk.bytes.len().max(1);
         chunks.push(chunk);
         if bytes >= request.limit_bytes {
@@ -71,7 +71,7 @@ pub(super) fn log_tail(conn: &Connection, request: &LogRequest, lines: u32) -> D
         seq(request.after),
         request.attempt
     ])?;
-    // One more than asked for: the newline before the first of them ends another line.
+    // One more than requested: the newline before the first requested line ends the line before it.
     let mut left = u64::from(lines) + 1;
     while let Some(row) = rows.next()? {
         let Ok(stream) = row::stream(row, 2) else { continue };
@@ -128,7 +128,7 @@ pub(super) fn workers(conn: &Connection, now: Timestamp) -> DbResult<Vec<WorkerR
                 heartbeat: row.get::<_, i64>(3)?.unsigned_abs(),
                 load: match row.get_ref(4)? {
                     ValueRef::Null => None,
-                    // For people only.
+                    // Only shown to people, so an unreadable load is left out.
                     _ => row::json(row, 4).ok(),
                 },
                 hosted_by: incarnation(5)?,
@@ -170,7 +170,7 @@ pub(super) fn nodes(conn: &Connection, now: Timestamp) -> DbResult<Vec<NodeRecor
     Ok(row::readable("a node", rows)?)
 }
 
-/// Jobs with all that belongs to them, by id, from above `after`.
+/// Jobs and their attempts, ordered by id, above `after`.
 pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> DbResult<Vec<JobExport>> {
     let sql = format!("{} WHERE j.id > ?1 ORDER BY j.id LIMIT ?2", row::JOB);
     let mut read = conn.prepare_cached(&sql)?;
@@ -183,19 +183,19 @@ pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> DbResult<Vec<
             attempts: Vec::new(),
         })
     })?;
-    let mut parcels = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut exports = rows.collect::<Result<Vec<_>, _>>()?;
     let mut ended =
         conn.prepare_cached(&format!("{} WHERE a.job = ?1 ORDER BY a.number", row::ATTEMPT))?;
     let mut hash = conn.prepare_cached("SELECT hash FROM keys WHERE key = ?1")?;
-    for parcel in &mut parcels {
-        let id = parcel.job.id;
-        if let Some(key) = &parcel.job.spec.key {
-            parcel.key_hash = hash.query_row([key], |row| row.get(0)).optional()?.flatten();
+    for export in &mut exports {
+        let id = export.job.id;
+        if let Some(key) = &export.job.spec.key {
+            export.key_hash = hash.query_row([key], |row| row.get(0)).optional()?.flatten();
         }
         let attempts = ended.query_map([id.0], row::attempt)?;
-        parcel.attempts = row::readable("an attempt", attempts)?;
+        export.attempts = row::readable("an attempt", attempts)?;
     }
-    Ok(parcels)
+    Ok(exports)
 }
 
 pub(super) fn row_counts(conn: &Connection) -> DbResult<RowCounts> {

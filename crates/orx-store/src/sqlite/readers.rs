@@ -1,4 +1,4 @@
-//! Readers: a few connections that can only read, each read in one snapshot, with a deadline.
+//! A pool of read-only connections. Each read has one snapshot and a deadline.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ pub(super) struct Readers {
     deadline: Duration,
 }
 
-/// Connections at rest. Before them `lock` is not given up.
+/// Idle connections. The pool keeps the lock as long as it has connections.
 #[derive(Debug)]
 struct Idle {
     conns: Vec<Connection>,
-    /// `None` once the readers were ended: connections that come back later are closed.
+    /// `None` after [`Readers::close`]: connections released later are closed.
     lock: Option<Arc<StoreLock>>,
 }
 
-/// A connection that goes back when it is dropped, wherever that is.
+/// A connection in use. Dropping it returns the connection to the pool.
 struct Lent {
     conn: Option<Connection>,
     idle: Arc<Mutex<Idle>>,
@@ -48,7 +48,7 @@ impl Drop for Lent {
     }
 }
 
-/// Stops the read of a caller that went away.
+/// Interrupts the read when the caller drops its call.
 struct Stop {
     handle: Option<InterruptHandle>,
     stopped: Arc<AtomicBool>,
@@ -80,7 +80,7 @@ impl Readers {
         Self { path, idle, room: Arc::new(Semaphore::new(most)), deadline }
     }
 
-    /// Ends the readers: later reads answer closed.
+    /// Closes the pool: later reads return [`StoreError::Closed`].
     pub(super) fn close(&self) {
         self.room.close();
         let mut idle = self.idle.lock();
@@ -88,7 +88,8 @@ impl Readers {
         idle.lock = None;
     }
 
-    /// `late` is what a read that takes too long is answered with.
+    /// Runs `read` on a connection of the pool. A read that exceeds the deadline returns `late`; one that
+    /// gets no connection by then returns [`StoreError::Busy`].
     pub(super) async fn read<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -115,9 +116,9 @@ impl Readers {
         let lent = Lent { conn: Some(conn), idle, _lock: lock, _permit: permit };
         let mut reading = tokio::task::spawn_blocking(move || {
             let result = match &lent.conn {
-                // An interrupt meant for the caller before may come late: not for this one.
+                // A late interrupt of the previous read must not fail this one.
                 Some(conn) => match snapshot(conn, &read) {
-                    Err(trouble) if is_interrupt(&trouble) && !stopped.load(Ordering::SeqCst) => {
+                    Err(failure) if is_interrupt(&failure) && !stopped.load(Ordering::SeqCst) => {
                         snapshot(conn, &read)
                     }
                     result => result,
@@ -133,15 +134,16 @@ impl Readers {
                 return Err(late);
             }
         };
-        // Nobody is to be stopped any more, before another gets the connection.
+        // Disarmed before another read gets the connection.
         stop.handle = None;
         let (lent, result) =
             done.map_err(|error| StoreError::Backend { action, source: error.into() })?;
         drop(lent);
-        result.map_err(|trouble| match trouble {
-            // A reader writes nothing: what it finds broken is said, and the writer decides.
+        result.map_err(|failure| match failure {
+            // A reader reports a failing disk for this read only; the writer decides whether the store
+            // has failed.
             DbError::Disk(error) => StoreError::Backend { action, source: error.into() },
-            trouble => trouble.for_caller(action),
+            failure => failure.for_caller(action),
         })
     }
 }
@@ -153,8 +155,8 @@ fn snapshot<T>(conn: &Connection, read: &impl Fn(&Connection) -> DbResult<T>) ->
     result
 }
 
-fn is_interrupt(trouble: &DbError) -> bool {
-    let DbError::Command(error) = trouble else { return false };
+fn is_interrupt(failure: &DbError) -> bool {
+    let DbError::Command(error) = failure else { return false };
     let error = error.downcast_ref::<rusqlite::Error>();
     error.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::OperationInterrupted)
 }

@@ -1,5 +1,5 @@
--- A person's retry: a new budget, and no limit to the wait for a start, which has passed already
--- or was met. The deadline stands.
+-- Retries a job at a person's request, with a new retry budget. It expires only at its deadline: the
+-- limit of its first wait has passed or was met.
 UPDATE jobs SET
     status = ?2,
     run_at = ?3,

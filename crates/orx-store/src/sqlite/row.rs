@@ -1,4 +1,4 @@
-//! Rows as the words of the model.
+//! Converts rows to values of the model.
 
 use std::fmt::Display;
 
@@ -15,7 +15,7 @@ use crate::columns::{self, Column, attempt_columns, job_columns};
 
 type Read<T> = rusqlite::Result<T>;
 
-/// What a job is read from, with or without what may be large.
+/// The SELECT of a job, with or without the large columns.
 macro_rules! select_job {
     ($result:literal, $spec:literal, $from:literal) => {
         concat!(
@@ -33,15 +33,15 @@ macro_rules! select_job {
 
 pub(super) const JOB: &str =
     select_job!("r.result", "s.spec", " LEFT JOIN results r ON r.job = j.id");
-/// A large spec is not read, but its head.
+/// Without the result, and with the head of a large spec in place of the spec.
 pub(super) const SUMMARY: &str =
     select_job!("NULL", "coalesce(h.head, s.spec)", " LEFT JOIN heads h ON h.job = j.id");
 /// Without the result.
 pub(super) const WITH_ARGS: &str = select_job!("NULL", "s.spec", "");
-/// An attempt that ended; what its log lacks is read from the log.
+/// An attempt that ended. Its dropped bytes come from the log.
 pub(super) const ATTEMPT: &str = concat!("SELECT ", attempt_columns!(), ", 0 FROM attempts a");
 
-/// A row, read by the places or names of its columns.
+/// A row whose columns are read by number or name.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'r>(pub(super) &'r Row<'r>);
 
@@ -84,7 +84,7 @@ pub(super) fn attempt(row: &Row<'_>) -> Read<Attempt> {
     columns::attempt(Columns(row))
 }
 
-/// The row was read, and does not hold what it should: no word of the file or the disk.
+/// Whether a column holds an invalid value. The file and the disk are sound.
 pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(
@@ -96,14 +96,14 @@ pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Those that can be read. The others are told of here, and hide none.
+/// The readable rows. Logs and skips the others.
 pub(super) fn readable<T>(what: &str, rows: impl Iterator<Item = Read<T>>) -> Read<Vec<T>> {
     let mut all = Vec::new();
     for row in rows {
         match row {
             Ok(row) => all.push(row),
             Err(error) if is_unreadable(&error) => {
-                tracing::error!(what, %error, "a row that cannot be read is passed over");
+                tracing::error!(what, %error, "skipped a row that cannot be read");
             }
             Err(error) => return Err(error),
         }
@@ -149,7 +149,7 @@ pub(super) fn incarnation(row: &Row<'_>, column: usize) -> Read<Incarnation> {
     row.get(column).map(Incarnation::from_bytes)
 }
 
-/// What a person wants of a worker.
+/// The directive that a person gave a worker.
 pub(super) fn order(row: &Row<'_>, column: usize) -> Read<Option<WorkerDirective>> {
     match row.get_ref(column)?.as_str_or_null()? {
         Some(text) => match order_of(text) {

@@ -1,4 +1,4 @@
-//! Schedules: plans, firings, the ledger, watched runs.
+//! Schedules: plans, firings, ledgers, run dependencies.
 
 use std::collections::HashSet;
 
@@ -25,14 +25,14 @@ const RECORD: &str = "SELECT p.spec, p.templates, p.paused_at, p.paused_reason, 
      s.runs, s.last_run, j.status, s.id FROM schedules s \
      LEFT JOIN schedule_plans p ON p.id = s.id LEFT JOIN jobs j ON j.id = s.last_run";
 
-/// As [`record`]; of one that cannot be read what can be.
+/// As [`record`]. Replaces an unreadable schedule by a stub.
 fn record_or_stub(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
     let error = match record(row) {
         Err(error) if row::is_unreadable(&error) => error,
         read => return read,
     };
     let id = row::name(row, 15)?;
-    tracing::error!(schedule = %id, %error, "a schedule cannot be read");
+    tracing::error!(schedule = %id, %error, "cannot read a schedule");
     let handled = row::time(row, 9)?;
     let version = row.get::<_, i64>(6)?.unsigned_abs();
     Ok(ScheduleRecord { version, ..ScheduleRecord::unreadable(id, handled, error.to_string()) })
@@ -97,7 +97,7 @@ pub(super) fn ahead(conn: &Connection, of: Timestamp, limit: u32) -> DbResult<Ve
     first(&mut read.query(params![of.as_millis()])?, limit)
 }
 
-/// The first that can be read: the others take nobody's place.
+/// The first readable schedules. Logs and skips the others; they do not count towards the limit.
 fn first(rows: &mut Rows<'_>, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     let mut all = Vec::new();
     while all.len() < limit as usize
@@ -106,7 +106,7 @@ fn first(rows: &mut Rows<'_>, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
         match record(row) {
             Ok(record) => all.push(record),
             Err(error) if row::is_unreadable(&error) => {
-                tracing::error!(%error, "a schedule that is due cannot be read");
+                tracing::error!(%error, "skipped a schedule that cannot be read");
             }
             Err(error) => return Err(error.into()),
         }
@@ -134,12 +134,12 @@ pub(super) fn add(tx: &mut Tx<'_>, new: &NewPlan, now: Timestamp) -> DbResult<bo
         last_run: None,
         unreadable: None,
     };
-    keep(tx, &record, new)?;
+    insert_schedule(tx, &record, new)?;
     Ok(true)
 }
 
-/// A new schedule as it stands.
-fn keep(tx: &Tx<'_>, record: &ScheduleRecord, new: &NewPlan) -> DbResult<()> {
+/// Inserts a schedule.
+fn insert_schedule(tx: &Tx<'_>, record: &ScheduleRecord, new: &NewPlan) -> DbResult<()> {
     let position = record.plan.position;
     tx.conn
         .prepare_cached(
@@ -241,7 +241,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbRes
     Ok(Changed::Done { version })
 }
 
-fn stands(tx: &Tx<'_>, basis: &ExpectedVersion) -> DbResult<bool> {
+fn is_current(tx: &Tx<'_>, basis: &ExpectedVersion) -> DbResult<bool> {
     let mut find = tx.conn.prepare_cached(
         "SELECT s.version, s.handled, s.last_run, j.status \
          FROM schedules s LEFT JOIN jobs j ON j.id = s.last_run WHERE s.id = ?1",
@@ -270,7 +270,7 @@ pub(super) fn fire(
     let mut answers = Vec::with_capacity(fires.len());
     for fire in fires {
         let first = seen.insert(&fire.basis.id);
-        let done = if first && stands(tx, &fire.basis)? && !ran_before(tx, fire)? {
+        let done = if first && is_current(tx, &fire.basis)? && !ran_before(tx, fire)? {
             Some(fire_one(tx, fire, now)?)
         } else {
             None
@@ -280,7 +280,7 @@ pub(super) fn fire(
     Ok(answers)
 }
 
-/// A slot that this would run made a job before.
+/// Whether a slot of these runs has a job already.
 fn ran_before(tx: &Tx<'_>, fire: &PreparedFiring) -> DbResult<bool> {
     let mut find = tx.conn.prepare_cached(
         "SELECT 1 FROM slots WHERE schedule = ?1 AND slot = ?2 AND job IS NOT NULL",
@@ -297,9 +297,9 @@ pub(super) fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> DbResult<Vec<bool>>
     let mut answers = Vec::with_capacity(rewinds.len());
     for Rewind { basis, row, to } in rewinds {
         let id = &basis.id;
-        let stands = version(tx, id)? == Some((basis.version, basis.handled));
-        answers.push(stands);
-        if !stands {
+        let holds = version(tx, id)? == Some((basis.version, basis.handled));
+        answers.push(holds);
+        if !holds {
             continue;
         }
         for sql in [
@@ -363,7 +363,7 @@ fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<
     Ok(jobs)
 }
 
-/// What made a job stays.
+/// Inserts a row of the ledger, or replaces one without a job.
 fn put_row(tx: &Tx<'_>, id: &Name, slot: &Slot) -> DbResult<()> {
     let columns = slot_columns(&slot.outcome);
     tx.conn
@@ -479,7 +479,7 @@ fn watched_row(row: &Row<'_>) -> rusqlite::Result<RunDependency> {
         after,
         cancel: row.get(4)?,
         on_failure: match row.get_ref(5)?.as_str_or_null()? {
-            // Whom to tell is lost; the run it is about is looked after all the same.
+            // An unreadable alert is lost; the dependency still works.
             Some(text) => readable(job, Some(text.as_bytes())),
             None => None,
         },
@@ -498,13 +498,13 @@ pub(super) fn watched(conn: &Connection, limit: u32) -> DbResult<Vec<RunDependen
          ORDER BY w.job LIMIT ?1"
     ))?;
     let rows = read.query_map([limit], watched_row)?;
-    Ok(row::readable("a watched run", rows)?)
+    Ok(row::readable("a run dependency", rows)?)
 }
 
 pub(super) fn all_watched(conn: &Connection) -> DbResult<Vec<RunDependency>> {
     let mut read = conn.prepare_cached(&format!("{WATCHED} ORDER BY w.job"))?;
     let rows = read.query_map([], watched_row)?;
-    Ok(row::readable("a watched run", rows)?)
+    Ok(row::readable("a run dependency", rows)?)
 }
 
 pub(super) fn settle(
@@ -567,7 +567,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> DbResult<
     if gone >= limit as usize {
         return Ok(gone as u64);
     }
-    // One that wrote much since then is cut back to its newest.
+    // A ledger that grew by many rows is reduced to its newest.
     let find = "SELECT id FROM schedules WHERE written > 11000 LIMIT 1";
     let long: Option<String> =
         tx.conn.prepare_cached(find)?.query_row([], |row| row.get(0)).optional()?;
@@ -589,11 +589,11 @@ pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> DbResult<
 pub(super) fn import(tx: &mut Tx<'_>, all: &[Import]) -> DbResult<()> {
     for (record, new, rows) in all {
         if version(tx, record.id())?.is_none() {
-            keep(tx, record, new)?;
+            insert_schedule(tx, record, new)?;
             for row in rows {
                 put_row(tx, record.id(), row)?;
             }
-            // One that is long already is cut back too.
+            // So that pruning reduces a long imported ledger too.
             tx.conn
                 .prepare_cached("UPDATE schedules SET written = ?2 WHERE id = ?1")?
                 .execute(params![record.id().as_str(), rows.len() as i64])?;

@@ -1,4 +1,4 @@
-//! The traits of the store, each method a line to the writer or the readers.
+//! Implements the traits of the store: each method sends a command to the writer or reads.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use super::claim::Taken;
 use super::db_error::DbResult;
 use super::keep::WorkerRow;
-use super::transfer::Unpacked;
+use super::transfer::PreparedImport;
 use super::writer::Tx;
 use super::{Kind, Sqlite, change, claim, enqueue, keep, open, outcome};
 use super::{read, read_beside, schedules, transfer};
@@ -38,11 +38,11 @@ use crate::{
 };
 
 const TOO_BROAD: StoreError = StoreError::TooBroad { limit: filter_pushdown::SCAN_MAX };
-/// Bytes that weigh as much as a row.
+/// Bytes that count as one row in the weight of a write.
 const ROW_BYTES: usize = 1024;
 
 impl Sqlite {
-    /// A write that only the leader may do, and does in the same transaction as the comparison.
+    /// Runs a leader-only write, and compares the term in the same transaction.
     async fn lead_write<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -52,7 +52,7 @@ impl Sqlite {
         mut run: impl FnMut(&mut Tx<'_>) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         let fenced = move |tx: &mut Tx<'_>| {
-            // Not an error here: one would roll back what others write in the same transaction.
+            // `None` instead of an error, which would roll back the other commands of the batch.
             if tx.cache.leads(term) { run(tx).map(Some) } else { Ok(None) }
         };
         self.write(action, kind, weight, fenced).await?.ok_or(StoreError::Deposed)
@@ -108,7 +108,7 @@ impl Jobs for Sqlite {
     }
 
     async fn oldest_due(&self) -> Result<Vec<(Name, Timestamp)>> {
-        self.read_of(Reads::Piece, "read what is due", read::oldest_due).await
+        self.read_of(Reads::Piece, "read the due times", read::oldest_due).await
     }
 
     async fn cancel(
@@ -145,29 +145,29 @@ impl Dispatching for Sqlite {
 
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
         let run = move |tx: &mut Tx<'_>| change::promote(tx, now, limit);
-        let (action, weight) = ("promote what is due", limit as usize);
+        let (action, weight) = ("promote due jobs", limit as usize);
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 
     async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| change::clock_was_set(tx, jump, now);
-        self.lead_write("set the waits of jobs", Kind::Durable, 1, term, run).await
+        self.lead_write("adjust the waits of jobs", Kind::Durable, 1, term, run).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.read("read what is due", read::next_due).await
+        self.read("read the due times", read::next_due).await
     }
 
     async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()> {
         let weight = started.len();
         let run = move |tx: &mut Tx<'_>| outcome::mark_started(tx, &started, now);
-        self.write("note what started", Kind::Advisory, weight, run).await
+        self.write("record the started attempts", Kind::Advisory, weight, run).await
     }
 
     async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()> {
         let weight = progress.len();
         let run = move |tx: &mut Tx<'_>| outcome::record_progress(tx, &progress);
-        self.write("note progress", Kind::Advisory, weight, run).await
+        self.write("record progress", Kind::Advisory, weight, run).await
     }
 
     async fn record_outcomes(
@@ -190,7 +190,7 @@ impl Dispatching for Sqlite {
     ) -> Result<Vec<Recorded>> {
         let weight = outcomes_weight(&outcomes);
         let run = move |tx: &mut Tx<'_>| outcome::record(tx, &outcomes, &draws, now);
-        self.lead_write("give up attempts", Kind::Durable, weight, term, run).await
+        self.lead_write("record lost attempts", Kind::Durable, weight, term, run).await
     }
 
     async fn live_attempts(&self) -> Result<Vec<Live>> {
@@ -204,7 +204,7 @@ impl Dispatching for Sqlite {
 
     async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>> {
         let read = move |conn: &Connection| read::holders(conn, &executions);
-        self.read("read who holds which execution", read).await
+        self.read("read the holders of executions", read).await
     }
 }
 
@@ -219,7 +219,7 @@ fn outcomes_weight(outcomes: &[Outcome]) -> usize {
 #[async_trait]
 impl Schedules for Sqlite {
     async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool> {
-        let action = "keep the schedule";
+        let action = "store the schedule";
         let plan = prepared(action, NewPlan::new(plan))?;
         let run = move |tx: &mut Tx<'_>| schedules::add(tx, &plan, now);
         self.write(action, Kind::Durable, 2, run).await
@@ -261,11 +261,11 @@ impl Schedules for Sqlite {
 
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
         let read = move |conn: &Connection| schedules::due(conn, now, limit);
-        self.read_of(Reads::Piece, "read the schedules that are due", read).await
+        self.read_of(Reads::Piece, "read the due schedules", read).await
     }
 
     async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
-        self.read("read what is due", move |conn| schedules::next_fire(conn, after)).await
+        self.read("read the due times", move |conn| schedules::next_fire(conn, after)).await
     }
 
     async fn fire(
@@ -291,16 +291,16 @@ impl Schedules for Sqlite {
 
     async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
         let read = move |conn: &Connection| schedules::missed_since(conn, since);
-        self.read_of(Reads::Piece, "read what was missed", read).await
+        self.read_of(Reads::Piece, "read the missed slots", read).await
     }
 
     async fn is_watching(&self) -> Result<bool> {
-        self.read("read the watched runs", schedules::is_watching).await
+        self.read("read the run dependencies", schedules::is_watching).await
     }
 
     async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
         let read = move |conn: &Connection| schedules::watched(conn, limit);
-        self.read("read the watched runs", read).await
+        self.read("read the run dependencies", read).await
     }
 
     async fn settle(
@@ -309,7 +309,7 @@ impl Schedules for Sqlite {
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Settled>> {
-        let action = "settle the runs";
+        let action = "settle the run dependencies";
         let settles = prepared(action, NewSettle::all(settles))?;
         let weight = settles.len() * 3;
         let run = move |tx: &mut Tx<'_>| schedules::settle(tx, &settles, now);
@@ -324,17 +324,17 @@ impl Schedules for Sqlite {
     async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, _now: Timestamp) -> Result<Vec<bool>> {
         let weight = rewinds.len() * 4;
         let run = move |tx: &mut Tx<'_>| schedules::rewind(tx, &rewinds);
-        self.lead_write("set the schedules back", Kind::Durable, weight, term, run).await
+        self.lead_write("rewind the schedules", Kind::Durable, weight, term, run).await
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| schedules::prune(tx, before, limit);
-        let (action, weight) = ("forget old slots", limit as usize);
+        let (action, weight) = ("delete old slots", limit as usize);
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
-        let action = "take in the schedules";
+        let action = "import the schedules";
         let weight = all.iter().map(|(_, slots)| 2 + slots.len()).sum();
         let all = prepared(action, prepared_firing::imports(all))?;
         let run = move |tx: &mut Tx<'_>| schedules::import(tx, &all);
@@ -342,11 +342,11 @@ impl Schedules for Sqlite {
     }
 
     async fn all_watched(&self) -> Result<Vec<RunDependency>> {
-        self.read_of(Reads::Scan, "read the watched runs", schedules::all_watched).await
+        self.read_of(Reads::Scan, "read the run dependencies", schedules::all_watched).await
     }
 
     async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
-        let action = "take in the watched runs";
+        let action = "import the run dependencies";
         let all = prepared(action, prepared_firing::watched(watched))?;
         let weight = all.len();
         let run = move |tx: &mut Tx<'_>| schedules::import_watched(tx, &all);
@@ -359,7 +359,7 @@ impl Logs for Sqlite {
     async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()> {
         let weight = chunks.iter().map(|chunk| 1 + chunk.bytes.len() / ROW_BYTES).sum();
         let run = move |tx: &mut Tx<'_>| keep::append_logs(tx, &chunks);
-        self.write("keep the log", Kind::Advisory, weight, run).await
+        self.write("store the log", Kind::Advisory, weight, run).await
     }
 
     async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>> {
@@ -380,7 +380,7 @@ impl Workers for Sqlite {
         workers: Vec<(SecretHash, WorkerReport)>,
         now: Timestamp,
     ) -> Result<Vec<WorkerPut>> {
-        let action = "note the workers";
+        let action = "record the workers";
         let rows = workers.iter().map(WorkerRow::new).collect::<std::result::Result<Vec<_>, _>>();
         let rows = prepared(action, rows)?;
         let weight = rows.len();
@@ -414,7 +414,7 @@ impl Workers for Sqlite {
     ) -> Result<()> {
         let weight = workers.len();
         let run = move |tx: &mut Tx<'_>| keep::remove_workers(tx, &workers, removal);
-        self.write("forget the workers", Kind::Advisory, weight, run).await
+        self.write("delete the workers", Kind::Advisory, weight, run).await
     }
 }
 
@@ -431,14 +431,14 @@ impl Leases for Sqlite {
     }
 
     async fn leader(&self, now: Timestamp) -> Result<Option<(Term, Duration)>> {
-        // Only the writer knows who holds the lease; to ask it writes nothing.
+        // The lease is in the memory of the writer. This command writes nothing.
         let run = move |tx: &mut Tx<'_>| Ok(keep::leader(tx, now));
-        self.write("ask who leads", Kind::Advisory, 1, run).await
+        self.write("read the leader", Kind::Advisory, 1, run).await
     }
 
     async fn put_node(&self, node: NodeReport, now: Timestamp) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| keep::put_node(tx, &node, now);
-        self.write("note the node", Kind::Advisory, 1, run).await
+        self.write("record the node", Kind::Advisory, 1, run).await
     }
 
     async fn nodes(&self, now: Timestamp) -> Result<Vec<NodeRecord>> {
@@ -448,7 +448,7 @@ impl Leases for Sqlite {
     async fn remove_nodes(&self, nodes: Vec<Incarnation>) -> Result<()> {
         let weight = nodes.len();
         let run = move |tx: &mut Tx<'_>| keep::remove_nodes(tx, &nodes);
-        self.write("forget the nodes", Kind::Advisory, weight, run).await
+        self.write("delete the nodes", Kind::Advisory, weight, run).await
     }
 }
 
@@ -464,13 +464,13 @@ impl Transfer for Sqlite {
         self.read_of(Reads::Scan, "read the jobs", read).await
     }
 
-    async fn import(&self, parcels: Vec<JobExport>) -> Result<u64> {
-        let action = "take in the jobs";
-        let unpacked = parcels.into_iter().map(Unpacked::new);
-        let unpacked = unpacked.collect::<std::result::Result<Vec<_>, _>>();
-        let unpacked = prepared(action, unpacked)?;
-        let weight = unpacked.iter().map(|one| 1 + one.bytes() / ROW_BYTES).sum();
-        let run = move |tx: &mut Tx<'_>| transfer::import(tx, &unpacked);
+    async fn import(&self, jobs: Vec<JobExport>) -> Result<u64> {
+        let action = "import the jobs";
+        let imports = jobs.into_iter().map(PreparedImport::new);
+        let imports = imports.collect::<std::result::Result<Vec<_>, _>>();
+        let imports = prepared(action, imports)?;
+        let weight = imports.iter().map(|one| 1 + one.bytes() / ROW_BYTES).sum();
+        let run = move |tx: &mut Tx<'_>| transfer::import(tx, &imports);
         self.write(action, Kind::Durable, weight, run).await
     }
 
@@ -486,18 +486,18 @@ impl Transfer for Sqlite {
 
     async fn put_home(&self, home: Home) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| transfer::put_home(tx, &home);
-        self.write("keep where the store is served", Kind::Durable, 1, run).await
+        self.write("record where the store is served", Kind::Durable, 1, run).await
     }
 
     async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
         let weight = keys.len();
         let run = move |tx: &mut Tx<'_>| transfer::import_keys(tx, &keys);
-        self.write("take in the keys", Kind::Durable, weight, run).await
+        self.write("import the keys", Kind::Durable, weight, run).await
     }
 
     async fn next_job(&self) -> Result<JobId> {
         let run = |tx: &mut Tx<'_>| Ok(JobId(tx.cache.peek_next_job()));
-        self.write("ask for the next id", Kind::Advisory, 1, run).await
+        self.write("read the next id", Kind::Advisory, 1, run).await
     }
 
     async fn skip_jobs(&self, next: JobId) -> Result<()> {
@@ -533,7 +533,7 @@ impl DeadLetters for Sqlite {
 impl Tokens for Sqlite {
     async fn put_token(&self, token: TokenRecord) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| keep::put_token(tx, &token);
-        self.write("keep the token", Kind::Durable, 1, run).await
+        self.write("store the token", Kind::Durable, 1, run).await
     }
 
     async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
@@ -547,14 +547,14 @@ impl Tokens for Sqlite {
 
     async fn forget_tokens(&self, ended_before: Timestamp) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| keep::forget_tokens(tx, ended_before);
-        self.write("forget old tokens", Kind::Durable, 1, run).await
+        self.write("delete old tokens", Kind::Durable, 1, run).await
     }
 }
 
-/// With less left on its disk a store counts as full: the largest write may not find its place.
-const ROOM_BYTES: u64 = 1024 * 1024;
+/// With less free space on its disk a store counts as full: the largest write might fail.
+const MIN_FREE_BYTES: u64 = 1024 * 1024;
 
-/// What this process may still write there; `None` where the system does not say.
+/// Bytes that this process can still write to the disk; `None` if the system does not report them.
 fn free_bytes(path: &std::path::Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(path).ok()?;
     let free = if rustix::process::geteuid().is_root() { disk.f_bfree } else { disk.f_bavail };
@@ -573,8 +573,8 @@ impl Upkeep for Sqlite {
 
     async fn look(&self) -> Result<()> {
         self.usable()?;
-        // A row of one page may find its place where nothing else does.
-        if free_bytes(&self.shared.options.path).is_some_and(|free| free < ROOM_BYTES) {
+        // The small row of `check_writable` may still fit on a disk that is full for other writes.
+        if free_bytes(&self.shared.options.path).is_some_and(|free| free < MIN_FREE_BYTES) {
             return Err(StoreError::Full);
         }
         Ok(())
@@ -588,23 +588,23 @@ impl Upkeep for Sqlite {
     async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         let run = move |tx: &mut Tx<'_>| keep::prune(tx, &request);
         let (action, weight) =
-            ("forget old jobs", request.limit.saturating_add(request.chunks) as usize);
+            ("delete old jobs", request.limit.saturating_add(request.chunks) as usize);
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| keep::forget_keys(tx, now, limit);
-        let (action, weight) = ("forget old keys", limit as usize);
+        let (action, weight) = ("delete old keys", limit as usize);
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 
     async fn clock(&self) -> Result<Option<ClockNote>> {
-        self.read("read what is noted of the clock", read_beside::clock).await
+        self.read("read the clock note", read_beside::clock).await
     }
 
     async fn note_clock(&self, note: ClockNote, term: Term) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| keep::note_clock(tx, &note);
-        self.lead_write("note the clock", Kind::Advisory, 1, term, run).await
+        self.lead_write("record the clock", Kind::Advisory, 1, term, run).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What is particular to this store. What every store promises is in `tests/contract.rs`.
+//! Tests of what only this store does. `tests/contract.rs` tests what every store does.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -95,25 +95,25 @@ async fn counts_are_right(store: &Sqlite) {
         let pairs = read.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         Ok(pairs.collect::<std::result::Result<Vec<_>, _>>()?)
     };
-    for (kept, found) in store.read("count", counted).await.expect("counts") {
-        assert_eq!(kept, found);
+    for (stored, found) in store.read("count", counted).await.expect("counts") {
+        assert_eq!(stored, found);
     }
 }
 
-/// The plan of a statement, a step a line.
+/// The query plan of a statement, one step per line.
 fn plan(conn: &Connection, sql: &str) -> String {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("prepare");
     let mut rows = statement.raw_query();
     let mut plan = String::new();
     while let Some(row) = rows.next().expect("a step") {
-        plan.push_str(&row.get::<_, String>(3).expect("its words"));
+        plan.push_str(&row.get::<_, String>(3).expect("its text"));
         plan.push('\n');
     }
     plan
 }
 
 #[tokio::test]
-async fn what_is_read_often_reads_an_index_in_its_order() {
+async fn frequent_statements_read_an_index_in_its_order() {
     let folder = folder();
     let store = open(folder.path());
     let due = "SELECT id FROM jobs WHERE status = 2 AND run_at <= ?1 ORDER BY run_at, id LIMIT 9";
@@ -154,7 +154,7 @@ async fn listed(store: &Sqlite, text: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
+async fn a_list_reads_the_index_of_its_filter_in_order() {
     let folder = folder();
     let store = open(folder.path());
     let command = orx_model::Command { argv: vec!["make".to_owned()], ..Default::default() };
@@ -177,7 +177,7 @@ async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
         ("tag.tenant:acme", false, &[term]),
         ("tag.tenant:acme,other status:pending", false, &[term]),
         ("schedule:nightly", false, &[term]),
-        // None has failed, and that is known.
+        // The counts show that no job has failed, so the index by status has fewer jobs.
         ("status:failed name:video", false, &[status]),
         ("", true, &["INDEX jobs_dead"]),
         ("name:video", true, &["INDEX jobs_dead"]),
@@ -210,13 +210,13 @@ async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
 }
 
 #[tokio::test]
-async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
+async fn a_list_does_not_read_args_and_pruning_deletes_head_and_terms() {
     let folder = folder();
     let store = open(folder.path());
     let args = serde_json::from_str(&format!("\"{}\"", "x".repeat(200_000))).expect("json");
     let large = JobSpec { args, tags: tagged("acme"), ..spec() };
     let ids = enqueue(&store, vec![large, spec()]).await;
-    // What it does not read may be damaged.
+    // A list succeeds although the spec is damaged, because it reads the head.
     let damage = |tx: &mut Tx<'_>| {
         tx.conn.execute("UPDATE specs SET spec = '{' WHERE job = 1", [])?;
         Ok(())
@@ -246,7 +246,7 @@ async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
 }
 
 #[tokio::test]
-async fn a_second_store_on_the_file_is_refused_until_the_first_ends() {
+async fn a_file_cannot_be_opened_twice_until_the_first_store_closes() {
     let folder = folder();
     let options = SqliteOptions::new(folder.path().join("orx.db"));
     let store = open(folder.path());
@@ -260,7 +260,7 @@ async fn a_second_store_on_the_file_is_refused_until_the_first_ends() {
 }
 
 #[tokio::test]
-async fn one_file_is_one_store_by_whatever_name_it_is_opened() {
+async fn a_file_cannot_be_opened_twice_under_another_name() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name);
     let store = open(folder.path());
@@ -274,7 +274,7 @@ async fn one_file_is_one_store_by_whatever_name_it_is_opened() {
         let second = Sqlite::open(SqliteOptions::new(path(name)), NOW).expect_err("held");
         assert!(matches!(second, StoreError::Held { .. }), "{name}: {second:?}");
     }
-    // The first goes on, and nobody else gets at its file meanwhile.
+    // The first store still works and still holds its locks.
     enqueue(&store, vec![spec()]).await;
     store.close().await.expect("close");
     let again = Sqlite::open(SqliteOptions::new(path("soft/orx.db")), NOW).expect("free");
@@ -298,7 +298,7 @@ async fn a_copy_of_the_file_has_the_id_of_the_store() {
 }
 
 #[test]
-fn sqlite_is_built_as_it_was_measured() {
+fn sqlite_is_built_with_the_configured_flags() {
     let conn = Connection::open_in_memory().expect("open");
     let mut options = conn.prepare("PRAGMA compile_options").expect("prepared");
     let options = options.query_map([], |row| row.get(0)).expect("read");
@@ -310,7 +310,7 @@ fn sqlite_is_built_as_it_was_measured() {
 }
 
 #[tokio::test]
-async fn a_newer_or_damaged_or_foreign_file_is_refused() {
+async fn a_newer_or_damaged_or_foreign_file_is_rejected() {
     let folder = folder();
     let path = folder.path().join("orx.db");
     drop(open(folder.path()));
@@ -332,7 +332,7 @@ async fn a_newer_or_damaged_or_foreign_file_is_refused() {
     assert!(matches!(foreign, StoreError::Damaged { .. }), "{foreign:?}");
 }
 
-/// The files as a crash would leave them: copied while the store is open.
+/// Copies the files of an open store, as a crash would leave them.
 fn crash_image(from: &Path, to: &Path) {
     for file in ["orx.db", "orx.db-wal"] {
         std::fs::copy(from.join(file), to.join(file)).expect("copy");
@@ -340,7 +340,7 @@ fn crash_image(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_killed_store_has_all_it_answered() {
+async fn a_killed_store_has_every_change_that_returned() {
     let (folder, copy) = (folder(), folder());
     let store = open(folder.path());
     let ids = enqueue(&store, vec![spec(), spec()]).await;
@@ -370,7 +370,7 @@ async fn advisory_writes_are_synced_in_time() {
             row.get::<_, i64>(0)
         })?)
     };
-    // Some seconds for the machine: a sync that waits for another write never comes.
+    // Longer than the promise, for a slow machine. A sync that needs another write never comes.
     let within = 5 * ADVISORY_SYNC;
     let syncs = async |wanted: i64| {
         while store.read("read", synced).await.expect("read") < wanted {
@@ -383,13 +383,13 @@ async fn advisory_writes_are_synced_in_time() {
     let ready = Started { job: claimed[0].dispatch.job, execution: ExecutionId(1), at: NOW };
     store.mark_started(vec![ready], LATER).await.expect("mark");
     tokio::time::timeout(within, syncs(before + 2)).await.expect("the start is synced");
-    // And once only, where nothing follows.
+    // Without further writes there is no further sync.
     tokio::time::sleep(ADVISORY_SYNC).await;
     assert_eq!(store.read("read", synced).await.expect("read"), before + 2);
 }
 
 #[tokio::test]
-async fn what_changes_nothing_syncs_nothing_and_leaves_what_was_written_before_to_be_synced() {
+async fn a_command_without_changes_does_not_sync_and_does_not_cancel_a_pending_sync() {
     let folder = folder();
     let store = open(folder.path());
     enqueue(&store, vec![spec()]).await;
@@ -400,14 +400,14 @@ async fn what_changes_nothing_syncs_nothing_and_leaves_what_was_written_before_t
     };
     let before = store.read("read", synced).await.expect("read");
     claim(&store, "video", 1, 1).await;
-    let nobody = crate::CancelCommand {
+    let unknown = crate::CancelCommand {
         id: JobId(99),
         reason: None,
         by: None,
         force: false,
         expected: None,
     };
-    let answers = store.cancel(vec![nobody], NOW).await.expect("cancel");
+    let answers = store.cancel(vec![unknown], NOW).await.expect("cancel");
     assert_eq!(answers, [crate::CancelAnswer::Missing]);
     let is_synced = async {
         while store.read("read", synced).await.expect("read") == before {
@@ -417,44 +417,44 @@ async fn what_changes_nothing_syncs_nothing_and_leaves_what_was_written_before_t
     tokio::time::timeout(5 * ADVISORY_SYNC, is_synced).await.expect("the claim is synced");
     for _ in 0..3 {
         store.leader(NOW).await.expect("read");
-        store.look().await.expect("room");
+        store.look().await.expect("it takes writes");
     }
-    // At its end a store syncs what is not synced yet.
+    // Closing syncs nothing more, because every write is synced.
     store.close().await.expect("close");
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
     assert_eq!(synced(&conn).expect("read"), before + 1);
 }
 
-/// Reads of callers, and commands, that stand still until this is dropped.
+/// Blocks reads and commands until it is dropped.
 struct Gate {
     _open: mpsc::Sender<()>,
     shut: Arc<Mutex<mpsc::Receiver<()>>>,
-    standing: Arc<Semaphore>,
+    blocked: Arc<Semaphore>,
 }
 
 impl Gate {
     fn new() -> Self {
         let (open, shut) = mpsc::channel();
-        let standing = Arc::new(Semaphore::new(0));
-        Self { _open: open, shut: Arc::new(Mutex::new(shut)), standing }
+        let blocked = Arc::new(Semaphore::new(0));
+        Self { _open: open, shut: Arc::new(Mutex::new(shut)), blocked }
     }
 
-    fn stand(&self) -> impl Fn() + Send + 'static {
-        let (shut, standing) = (Arc::clone(&self.shut), Arc::clone(&self.standing));
+    fn block(&self) -> impl Fn() + Send + 'static {
+        let (shut, blocked) = (Arc::clone(&self.shut), Arc::clone(&self.blocked));
         move || {
-            standing.add_permits(1);
+            blocked.add_permits(1);
             let _ended = shut.lock().recv();
         }
     }
 
-    /// Until so many stand there.
-    async fn stands(&self, count: usize) {
-        self.standing.acquire_many(count as u32).await.expect("open").forget();
+    /// Waits until this many are blocked.
+    async fn wait_for(&self, count: usize) {
+        self.blocked.acquire_many(count as u32).await.expect("open").forget();
     }
 }
 
 #[tokio::test]
-async fn callers_that_scan_and_read_pieces_without_end_hold_up_no_other_read() {
+async fn endless_scans_and_large_reads_of_api_requests_delay_no_other_read() {
     let folder = folder();
     let read_deadline = Duration::from_secs(60);
     let path = folder.path().join("orx.db");
@@ -466,21 +466,21 @@ async fn callers_that_scan_and_read_pieces_without_end_hold_up_no_other_read() {
     let mut reads = Vec::new();
     for kind in [Reads::Scan, Reads::Piece] {
         for _ in 0..20 {
-            let (callers, stand) = (Arc::clone(&callers), gate.stand());
+            let (callers, block) = (Arc::clone(&callers), gate.block());
             reads.push(tokio::spawn(async move {
                 let read = move |_: &Connection| {
-                    stand();
+                    block();
                     Ok(())
                 };
                 callers.read_of(kind, "scan", read).await
             }));
         }
     }
-    gate.stands(4).await;
+    gate.wait_for(4).await;
     let others = async {
         assert!(callers.job(job).await.expect("read").is_some());
         assert!(crate::Tokens::token(&*callers, "none").await.expect("read").is_none());
-        // What an index gives in order is no scan.
+        // A page that an index yields in order is not a scan.
         assert_eq!(callers.list(all(), NOW).await.expect("read").rows.len(), 1);
         assert_eq!(enqueue(&callers, vec![spec()]).await, [JobId(2)]);
         assert_eq!(claim(&store, "video", 1, 2).await.len(), 2);
@@ -489,7 +489,7 @@ async fn callers_that_scan_and_read_pieces_without_end_hold_up_no_other_read() {
     };
     let answered = tokio::time::timeout(Duration::from_secs(20), others).await;
     drop(gate);
-    answered.expect("they wait for nobody");
+    answered.expect("they wait for no scan");
     for read in reads {
         read.await.expect("it ended").expect("read");
     }
@@ -501,16 +501,16 @@ fn all() -> crate::ListRequest {
 }
 
 #[tokio::test]
-async fn the_control_plane_writes_before_callers_who_each_batch_takes_little_of() {
+async fn the_control_plane_writes_first_and_a_batch_takes_few_api_requests() {
     let folder = folder();
     let store = open(folder.path());
     let callers = store.callers();
     let written = Arc::new(Mutex::new(Vec::new()));
     let write = |by: &Sqlite, what: &'static str, gate: Option<&Gate>| {
-        let (written, stand) = (Arc::clone(&written), gate.map(Gate::stand));
+        let (written, block) = (Arc::clone(&written), gate.map(Gate::block));
         let run = move |_: &mut Tx<'_>| {
             written.lock().push(what);
-            stand.iter().for_each(|stand| stand());
+            block.iter().for_each(|block| block());
             Ok(())
         };
         let by = Sqlite { shared: Arc::clone(&by.shared), by: by.by };
@@ -518,7 +518,7 @@ async fn the_control_plane_writes_before_callers_who_each_batch_takes_little_of(
         tokio::spawn(async move { by.write("write", Kind::Durable, weight, run).await })
     };
     let most = store.shared.options.waiting_max as usize;
-    // What holds room was sent, or is about to be: its task runs on this very thread.
+    // A command with a permit is sent, or is about to be: its task runs on this thread.
     let sent = async |by: &Sqlite, weight: usize| {
         while most - by.budget().room.available_permits() < weight {
             tokio::task::yield_now().await;
@@ -526,14 +526,14 @@ async fn the_control_plane_writes_before_callers_who_each_batch_takes_little_of(
     };
     let (first, second) = (Gate::new(), Gate::new());
     let mut writes = vec![write(&callers, "first", Some(&first))];
-    first.stands(1).await;
+    first.wait_for(1).await;
     writes.push(write(&callers, "a caller's", Some(&second)));
     writes.push(write(&callers, "a caller's", None));
     writes.push(write(&callers, "a caller's", None));
     sent(&callers, 4 * 1_500).await;
     drop(first);
-    // Of callers, one in each batch: so much does it write.
-    second.stands(1).await;
+    // The weight of these API requests allows one in each batch.
+    second.wait_for(1).await;
     writes.push(write(&store, "the control plane's", None));
     sent(&store, 1).await;
     drop(second);
@@ -554,7 +554,7 @@ async fn limit_pages(store: &Sqlite, pages: i64) {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
+async fn a_full_disk_fails_writes_until_it_has_space_again() {
     let folder = folder();
     let store = open(folder.path());
     let big = JobSpec {
@@ -563,14 +563,14 @@ async fn a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
     };
     let first = enqueue(&store, vec![big.clone()]).await;
     limit_pages(&store, 100).await;
-    let refused = loop {
+    let failed = loop {
         match store.enqueue(vec![JobSpec { queue: name("new"), ..big.clone() }.into()], NOW).await {
             Ok(_) => {}
-            Err(refused) => break refused,
+            Err(failed) => break failed,
         }
     };
-    assert!(matches!(refused, StoreError::Full), "{refused:?}");
-    // What is there goes on.
+    assert!(matches!(failed, StoreError::Full), "{failed:?}");
+    // Existing jobs can still be claimed.
     assert_eq!(claim(&store, "video", 1, 1).await[0].dispatch.job, first[0]);
     limit_pages(&store, 1_000_000).await;
     let next = enqueue(&store, vec![big]).await;
@@ -580,7 +580,7 @@ async fn a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_leaves_the_others_and_the_caches_alone() {
+async fn a_failing_command_changes_neither_the_others_nor_the_cache() {
     let folder = folder();
     let store = open(folder.path());
     let new_lane = JobSpec { queue: name("other"), name: name("mail"), ..spec() };
@@ -606,7 +606,7 @@ async fn a_command_that_fails_leaves_the_others_and_the_caches_alone() {
 }
 
 #[tokio::test]
-async fn ids_and_young_keys_outlive_their_jobs() {
+async fn ids_and_unexpired_keys_outlive_their_jobs() {
     let folder = folder();
     let store = open(folder.path());
     let keyed = JobSpec { key: Some("k".to_owned()), ..spec() };
@@ -630,7 +630,7 @@ async fn ids_and_young_keys_outlive_their_jobs() {
 }
 
 #[tokio::test]
-async fn a_job_that_cannot_be_read_sinks_no_other() {
+async fn an_unreadable_job_fails_no_other() {
     let folder = folder();
     let store = open(folder.path());
     let keyed = |key: &str| JobSpec { key: Some(key.to_owned()), ..spec() };
@@ -649,53 +649,53 @@ async fn a_job_that_cannot_be_read_sinks_no_other() {
     let found: Vec<JobId> = claimed.iter().map(|claim| claim.dispatch.job).collect();
     assert_eq!(found, [ids[0], ids[4]]);
     let live = store.live_attempts().await.expect("read");
-    let told = |place: usize, kind| {
-        let live = live.iter().find(|live| live.job == ids[place]);
-        let live = live.expect("it heals as a dispatch that was lost");
+    let report = |index: usize, kind| {
+        let live = live.iter().find(|live| live.job == ids[index]);
+        let live = live.expect("the leader handles it as a lost dispatch");
         outcome_of(live.job, live.execution, kind)
     };
     let failed = || OutcomeKind::Failed { retryable: true, retry_after_ms: None };
     let never_started = |outcome| Outcome { started_at: None, ..outcome };
     let outcomes = vec![
-        told(0, failed()),
-        never_started(told(1, OutcomeKind::Interrupted)),
-        told(2, failed()),
-        told(3, failed()),
-        told(4, OutcomeKind::Succeeded { result: None }),
+        report(0, failed()),
+        never_started(report(1, OutcomeKind::Interrupted)),
+        report(2, failed()),
+        report(3, failed()),
+        report(4, OutcomeKind::Succeeded { result: None }),
     ];
-    let told = store.record_outcomes(outcomes, vec![0.5; 5], NOW).await.expect("recorded");
-    let statuses: Vec<JobStatus> = told.iter().map(applied).collect();
+    let recorded = store.record_outcomes(outcomes, vec![0.5; 5], NOW).await.expect("recorded");
+    let statuses: Vec<JobStatus> = recorded.iter().map(applied).collect();
     use JobStatus::{Completed, Failed, Pending, Scheduled};
     assert_eq!(statuses, [Scheduled, Pending, Failed, Failed, Completed]);
-    // Nobody gets it, and it ends.
+    // No worker gets the unreadable job, and it fails in the end.
     let mut status = Pending;
     for execution in 10..40 {
         assert_eq!(claim(&store, "video", execution, 1).await.len(), 0);
         if status == Pending {
-            let told = outcome_of(ids[1], ExecutionId(execution), OutcomeKind::Interrupted);
-            let told = never_started(told);
-            let told = store.record_outcomes(vec![told], vec![0.5], NOW).await.expect("recorded");
-            status = applied(&told[0]);
+            let outcome = outcome_of(ids[1], ExecutionId(execution), OutcomeKind::Interrupted);
+            let outcomes = vec![never_started(outcome)];
+            let recorded = store.record_outcomes(outcomes, vec![0.5], NOW).await.expect("recorded");
+            status = applied(&recorded[0]);
         }
     }
     assert_eq!(status, Failed);
     store.delete_dead_letters(ids).await.expect("deleted");
     let all = PruneRequest { completed_before: LATER, others_before: LATER, limit: 9, chunks: 9 };
     assert_eq!(store.prune(all, term(&store).await).await.expect("prune").jobs, 4);
-    // Their keys stay as long as any, and no longer.
+    // Their keys are kept as long as those of other jobs.
     let over = NOW.saturating_add(orx_model::limits::KEY_KEPT);
     assert_eq!(store.forget_keys(over, 9, term(&store).await).await.expect("forgotten"), 4);
 }
 
-fn applied(told: &Recorded) -> JobStatus {
-    match *told {
+fn applied(recorded: &Recorded) -> JobStatus {
+    match *recorded {
         Recorded::Applied { status, .. } => status,
-        Recorded::Stale { .. } | Recorded::Missing => panic!("{told:?}"),
+        Recorded::Stale { .. } | Recorded::Missing => panic!("{recorded:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_panic_of_the_writer_leaves_nobody_waiting() {
+async fn a_panic_of_the_writer_fails_every_call() {
     let folder = folder();
     let store = open(folder.path());
     let panic = |_: &mut Tx<'_>| -> DbResult<()> { panic!("on purpose") };
@@ -710,7 +710,7 @@ async fn a_panic_of_the_writer_leaves_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_list_in_pages_gives_every_job_once() {
+async fn the_pages_of_a_list_return_every_job_once() {
     let folder = folder();
     let store = open(folder.path());
     enqueue(&store, (0..20).map(|_| spec()).collect()).await;
@@ -740,15 +740,15 @@ async fn a_list_in_pages_gives_every_job_once() {
     counts_are_right(&store).await;
 }
 
-/// A file of schema 1, with jobs in every state, as the version before wrote it.
+/// Schema 1.
 const FIRST: &str = include_str!("migrations/0001_first.sql");
 
 #[tokio::test]
-async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
+async fn opening_a_file_of_schema_1_migrates_every_row() {
     let folder = folder();
     let path = folder.path().join("orx.db");
     let old = Connection::open(&path).expect("open");
-    old.execute_batch(FIRST).expect("the schema before");
+    old.execute_batch(FIRST).expect("schema 1");
     let tagged_spec = JobSpec { tags: tagged("acme"), ..spec() };
     let spec = serde_json::to_string(&tagged_spec).expect("json");
     let registration = r#"{"incarnation":"00000000000000000000000000000007","name":"w1","host":"h",
@@ -787,7 +787,7 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     assert_eq!(live.iter().map(|attempt| attempt.job.0).collect::<Vec<_>>(), [2]);
     let workers = crate::Workers::workers(&store, NOW).await.expect("read");
     assert_eq!(workers[0].report.hosted_by, Some(Incarnation(7)));
-    // It registered when there were no secrets: the first that it shows is its own.
+    // The worker registered without a secret, so the first secret that arrives becomes its own.
     let secret = |byte| orx_model::SecretHash([byte; 32]);
     let known = crate::Workers::worker_secret(&store, Incarnation(7)).await.expect("read");
     assert_eq!(known, None);
@@ -800,14 +800,14 @@ async fn a_file_of_the_schema_before_opens_with_all_that_is_in_it() {
     assert_eq!((ended[0].epoch, ended[0].status), (0, orx_model::AttemptStatus::Succeeded));
     assert_eq!(claim(&store, "video", 20, 5).await.len(), 1);
     assert_eq!(enqueue(&store, vec![tagged_spec]).await, [JobId(4)]);
-    // What is from before is found as what is new.
+    // A list finds jobs from before the migration too.
     assert_eq!(listed(&store, "tag.tenant:acme").await, [4, 3, 2, 1]);
     assert_eq!(listed(&store, "name:video status:completed").await, [3]);
     counts_are_right(&store).await;
 }
 
 #[test]
-fn a_statement_is_prepared_once_whatever_its_values() {
+fn new_values_do_not_prepare_a_statement_again() {
     let folder = folder();
     let store = open(folder.path());
     let conn = super::open::reader(&store.shared.options.path).expect("a reader");

@@ -1,4 +1,4 @@
-//! Jobs that come from another store, as they stood there.
+//! Imports jobs and keys of another store unchanged, and reads and writes the home of the store.
 
 use orx_model::{Job, Lane};
 use rusqlite::{Connection, params};
@@ -10,16 +10,16 @@ use super::writer::Tx;
 use crate::prepared_job::SpecText;
 use crate::{Home, JobExport, RetainedKey};
 
-/// A parcel made ready for its rows.
+/// An exported job, serialized for its rows.
 #[derive(Debug)]
-pub(super) struct Unpacked {
-    parcel: JobExport,
+pub(super) struct PreparedImport {
+    export: JobExport,
     text: SpecText,
 }
 
-impl Unpacked {
-    pub(super) fn new(parcel: JobExport) -> Result<Self, serde_json::Error> {
-        Ok(Self { text: SpecText::new(&parcel.job.spec)?, parcel })
+impl PreparedImport {
+    pub(super) fn new(export: JobExport) -> Result<Self, serde_json::Error> {
+        Ok(Self { text: SpecText::new(&export.job.spec)?, export })
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -27,11 +27,11 @@ impl Unpacked {
     }
 }
 
-pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> DbResult<u64> {
+pub(super) fn import(tx: &mut Tx<'_>, imports: &[PreparedImport]) -> DbResult<u64> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
     let mut new = 0;
-    for Unpacked { parcel, text } in unpacked {
-        let job = &parcel.job;
+    for PreparedImport { export, text } in imports {
+        let job = &export.job;
         if known.exists([job.id.0])? {
             continue;
         }
@@ -40,7 +40,7 @@ pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> DbResult<u64> {
         let lane =
             Lane { queue: job.spec.queue.clone(), handler, require: job.spec.require.clone() };
         let lane = tx.cache.lane(tx.conn, &lane)?;
-        insert(tx, parcel, lane)?;
+        insert(tx, export, lane)?;
         enqueue::describe(tx, job.id.0, text)?;
         if let Some(result) = &job.state.result {
             tx.conn
@@ -50,29 +50,29 @@ pub(super) fn import(tx: &mut Tx<'_>, unpacked: &[Unpacked]) -> DbResult<u64> {
         if let Some(key) = &job.spec.key {
             tx.conn
                 .prepare_cached("INSERT OR IGNORE INTO keys (key, job, hash) VALUES (?1, ?2, ?3)")?
-                .execute(params![key, job.id.0, parcel.key_hash])?;
+                .execute(params![key, job.id.0, export.key_hash])?;
         }
-        attempts(tx, parcel)?;
+        attempts(tx, export)?;
         tx.cache.skip_jobs(job.id.0 + 1);
         tx.cache.moved(lane, None, Some(job.state.status));
     }
     Ok(new)
 }
 
-fn insert(tx: &Tx<'_>, parcel: &JobExport, lane: i64) -> DbResult<()> {
-    let job: &Job = &parcel.job;
+fn insert(tx: &Tx<'_>, export: &JobExport, lane: i64) -> DbResult<()> {
+    let job: &Job = &export.job;
     let live = job.state.live.as_ref();
     let progress = live.and_then(|live| live.progress.as_ref());
     let cancel = job.state.cancel.as_ref();
     let (exit_code, exit_signal) = exit_columns(job.state.exit);
-    let dead = job.state.dead.filter(|_| parcel.dead_at.is_some());
+    let dead = job.state.dead.filter(|_| export.dead_at.is_some());
     tx.conn.prepare_cached(include_str!("import.sql"))?.execute(params![
         job.id.0,
         status_code(job.state.status),
         urgency(job.spec.priority),
         lane,
         job.state.run_at.as_millis(),
-        millis(parcel.expire_at),
+        millis(export.expire_at),
         job.state.created_at.as_millis(),
         millis(job.spec.deadline),
         job.spec.timeout_ms.map(integer),
@@ -98,22 +98,22 @@ fn insert(tx: &Tx<'_>, parcel: &JobExport, lane: i64) -> DbResult<()> {
         exit_code,
         exit_signal,
         dead.map(|reason| reason.as_str()),
-        millis(parcel.dead_at.filter(|_| dead.is_some())),
+        millis(export.dead_at.filter(|_| dead.is_some())),
         job.state.ends.server_lost,
     ])?;
     Ok(())
 }
 
-fn attempts(tx: &Tx<'_>, parcel: &JobExport) -> DbResult<()> {
+fn attempts(tx: &Tx<'_>, export: &JobExport) -> DbResult<()> {
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO attempts (job, number, execution, worker, worker_name, status, claimed_at, \
          started_at, ended_at, error, exit_code, exit_signal, epoch) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
-    for attempt in &parcel.attempts {
+    for attempt in &export.attempts {
         let (exit_code, exit_signal) = exit_columns(attempt.exit);
         insert.execute(params![
-            parcel.job.id.0,
+            export.job.id.0,
             attempt.number,
             attempt.execution.to_bytes(),
             attempt.worker.to_bytes(),

@@ -1,13 +1,14 @@
-//! The one writer: a thread that gathers what waits into one transaction, commits it with one
-//! sync, and answers all of it together.
+//! The writer: one thread that batches waiting commands into one transaction, commits it with one
+//! sync, and then replies to all of them.
 //!
-//! It waits for nothing: while one commit syncs, the next batch gathers. What the control plane asks
-//! goes first, and of what callers ask each batch takes only so much that the next one is soon: so many
-//! rows, or kilobytes. A command that fails must
-//! not sink the others, and that is rare: the batch is rolled back and each command done in a
-//! transaction of its own, which costs the common case no savepoint. A full disk refuses the whole
-//! batch, and the writer goes on. After any other failure of the disk what is on it is unknown, so
-//! nothing is tried again: the writer ends, and says so.
+//! The writer adds no delay to fill a batch: commands gather while the previous commit syncs. Commands
+//! of the control plane go first. A batch takes only a limited weight of API requests, so that it is
+//! short and the control plane does not wait for the next one.
+//!
+//! If a command fails, the writer rolls the batch back and runs each command in its own transaction.
+//! That is rare, and needs no savepoint in the common case. On a full disk the whole batch fails and
+//! the writer continues. After any other failure of the disk its content is unknown: the writer reports
+//! that and ends.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -20,54 +21,57 @@ use super::cache::Cache;
 use super::db_error::{DbError, DbResult};
 use crate::{ADVISORY_SYNC, Durability, StoreError};
 
-/// What one transaction takes at most.
+/// Commands in one transaction, of the control plane and of API requests each, at most.
 const BATCH_COMMANDS: usize = 512;
+/// Weight of the control plane's commands in one transaction, at most.
 const BATCH_WEIGHT: u32 = 8 * 1024;
-/// What it takes of callers, but for one command that alone is more: some milliseconds' work, which the
-/// control plane waits for.
+/// Weight of API requests in one transaction, at most: some milliseconds of work, for which the control
+/// plane waits. One heavier command goes alone.
 const CALLERS_WEIGHT: u32 = 2 * 1024;
-/// Advisory writes are synced after this, so that the sync has ended within [`ADVISORY_SYNC`].
+/// The writer syncs advisory writes after this, so that the sync ends within [`ADVISORY_SYNC`].
 const SYNC_AFTER: Duration = Duration::from_millis(ADVISORY_SYNC.as_millis() as u64 / 2);
-/// Pages the write-ahead log takes, by estimate, before it is carried over into the file and begun
-/// anew. A log that is written over syncs faster than one that grows.
+/// Estimated pages in the write-ahead log at which the writer checkpoints it. SQLite then overwrites the
+/// log, which syncs faster than a growing one.
 const CHECKPOINT_PAGES: u64 = 4 * 1024;
-/// Pages of one commit: those that even the smallest one writes, and how many rows fill another.
+/// Pages that the smallest commit writes.
 const COMMIT_PAGES: u64 = 6;
+/// Written rows for each further page of a commit.
 const PAGE_ROWS: u64 = 8;
 
-/// A transaction while it is open.
+/// An open transaction.
 pub(super) struct Tx<'a> {
     pub(super) conn: &'a Connection,
     pub(super) cache: &'a mut Cache,
 }
 
-/// A command on its way through the writer.
+/// A command for the writer.
 pub(super) trait WriteCommand: Send {
-    /// Nobody waits for the answer any more.
+    /// The caller no longer waits for the result.
     fn abandoned(&self) -> bool;
     /// May be called again after a rollback.
     fn run(&mut self, tx: &mut Tx<'_>) -> DbResult<()>;
-    /// With `Ok` the last run is committed.
+    /// Replies to the caller. `Ok`: the last run is committed.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
+/// A command in the queue.
 pub(super) struct Queued {
     pub(super) command: Box<dyn WriteCommand>,
     pub(super) durable: bool,
-    /// Of the control plane.
+    /// Sent by the control plane.
     pub(super) urgent: bool,
-    /// Roughly its rows; the permit holds as much of the queue's room.
+    /// Estimated rows; the permit holds as many places of the queue.
     pub(super) weight: u32,
     pub(super) permit: OwnedSemaphorePermit,
 }
 
 pub(super) enum Order {
     Write(Queued),
-    /// Sync all, tidy up and end.
+    /// Sync, checkpoint, and end.
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// The usual command: a function over its input, and a place for its result.
+/// A command that runs a closure and replies with its result.
 pub(super) struct Call<F, T> {
     pub(super) action: &'static str,
     pub(super) run: F,
@@ -99,12 +103,12 @@ where
             }
             (Err(error), _) => Err(error),
         };
-        // A caller that is gone has its answer in the store.
+        // A caller that timed out can read the change from the store.
         drop(self.reply.send(answer));
     }
 }
 
-/// What was sent and is not written yet, which the room of its callers bounds.
+/// Received commands. Their permits bound them.
 #[derive(Default)]
 struct Waiting {
     urgent: VecDeque<Queued>,
@@ -125,7 +129,7 @@ impl Waiting {
         }
     }
 
-    /// The next batch. At least one command of each who waits is in it.
+    /// The next batch. It has at least one command of each non-empty queue.
     fn batch(&mut self) -> Vec<Queued> {
         let mut batch = Vec::new();
         take(&mut self.urgent, BATCH_WEIGHT, &mut batch);
@@ -150,11 +154,11 @@ pub(super) struct Writer {
     conn: Connection,
     cache: Cache,
     durability: Durability,
-    /// What `PRAGMA synchronous` stands at.
+    /// Whether `PRAGMA synchronous` is FULL.
     syncs: bool,
-    /// Since when a committed write has not been synced.
+    /// When the oldest unsynced write was committed.
     unsynced_since: Option<Instant>,
-    /// What stands in the log since it was last carried over, by estimate.
+    /// Estimated pages in the write-ahead log since the last checkpoint.
     log_pages: u64,
     failed: watch::Sender<bool>,
 }
@@ -170,19 +174,19 @@ impl Writer {
         Self { conn, cache, durability, syncs, unsynced_since: None, log_pages: 0, failed }
     }
 
-    /// Ends on [`Order::Close`], when nobody can send any more, or when the disk failed.
+    /// Ends on [`Order::Close`], when all senders are dropped, or when the disk failed.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
         let mut waiting = Waiting::default();
         while self.gather(orders, &mut waiting) {
             self.batch(&mut waiting.batch());
-            // Also where a batch changed nothing, and so brought nothing else to the disk.
+            // A batch without changes does not sync earlier writes.
             if self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AFTER)
-                && let Err(trouble) = self.sync()
+                && let Err(failure) = self.sync()
             {
-                self.note(&trouble);
+                self.note(&failure);
             }
             if *self.failed.borrow() {
-                // What is dropped unanswered is answered as failed by the caller's side.
+                // The dropped commands return `Failed` to their callers.
                 return;
             }
             if waiting.is_empty()
@@ -196,13 +200,13 @@ impl Writer {
                 self.checkpoint("PASSIVE");
             }
         }
-        if let Err(trouble) = self.sync() {
-            self.note(&trouble);
+        if let Err(failure) = self.sync() {
+            self.note(&failure);
         }
     }
 
-    /// Takes all that was sent. Where nothing waits, until something comes, or is to be synced. `false`:
-    /// nothing waits, and nobody can send any more.
+    /// Receives every sent order. If none waits, blocks until one arrives or a sync is due. `false`: no
+    /// order waits, and all senders are dropped.
     fn gather(&self, orders: &Receiver<Order>, waiting: &mut Waiting) -> bool {
         if waiting.is_empty() {
             let came = match self.unsynced_since {
@@ -229,13 +233,13 @@ impl Writer {
         match self.transact(gathered) {
             Ok(()) => answer(gathered.drain(..), || Ok(())),
             Err(DbError::Full) => answer(gathered.drain(..), || Err(StoreError::Full)),
-            Err(trouble @ DbError::Disk(_)) => {
-                self.note(&trouble);
+            Err(failure @ DbError::Disk(_)) => {
+                self.note(&failure);
                 answer(gathered.drain(..), || Err(StoreError::Failed));
             }
-            Err(trouble @ DbError::Command(_)) if gathered.len() == 1 => {
-                self.note(&trouble);
-                let mut error = Some(trouble.for_caller("change the store"));
+            Err(failure @ DbError::Command(_)) if gathered.len() == 1 => {
+                self.note(&failure);
+                let mut error = Some(failure.for_caller("change the store"));
                 answer(gathered.drain(..), || Err(error.take().unwrap_or(StoreError::Unknown)));
             }
             Err(DbError::Command(_)) => {
@@ -250,7 +254,7 @@ impl Writer {
         }
     }
 
-    /// One transaction. After an error nothing of it is left, in the file or in the cache.
+    /// Runs one transaction. An error leaves the file and the cache unchanged.
     fn transact(&mut self, gathered: &mut [Queued]) -> DbResult<()> {
         let due = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AFTER);
         let durable = gathered.iter().any(|queued| queued.durable);
@@ -263,7 +267,7 @@ impl Writer {
         }
         self.cache.committed();
         if self.conn.total_changes() == changes {
-            // Nothing was written, and nothing synced.
+            // A transaction without changes writes and syncs nothing.
             return Ok(());
         }
         if sync {
@@ -296,7 +300,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Not possible inside a transaction, so between two, and only where it changes.
+    /// Must be called outside a transaction.
     fn set_sync(&mut self, sync: bool) -> DbResult<()> {
         if sync != self.syncs {
             let sql =
@@ -307,8 +311,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Forces what was committed without a sync to the disk: a small synced commit syncs the log
-    /// that all of it stands in.
+    /// Syncs earlier commits: a small synced commit syncs the write-ahead log that holds them.
     fn sync(&mut self) -> DbResult<()> {
         if self.unsynced_since.is_none() {
             return Ok(());
@@ -318,13 +321,13 @@ impl Writer {
             self.conn.prepare_cached(bump)?.execute([])?;
             Ok(())
         });
-        // Also after a failure on a full disk: the next try is one period away.
+        // After a failure on a full disk the next attempt follows one period later.
         self.unsynced_since = result.is_err().then(Instant::now);
         result
     }
 
-    /// Carries the log over into the file, so that it does not grow. Nothing is lost where it
-    /// cannot: the next one does it.
+    /// Copies the write-ahead log into the file, so that the log does not grow. If that fails, no write
+    /// is lost, and the next checkpoint repeats it.
     fn checkpoint(&mut self, mode: &str) {
         self.log_pages = 0;
         let sql = format!("PRAGMA wal_checkpoint({mode})");
@@ -334,22 +337,22 @@ impl Writer {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
-        self.sync().map_err(|trouble| {
-            self.note(&trouble);
-            trouble.for_caller("sync the store")
+        self.sync().map_err(|failure| {
+            self.note(&failure);
+            failure.for_caller("sync the store")
         })?;
         self.checkpoint("TRUNCATE");
         if *self.failed.borrow() { Err(StoreError::Failed) } else { Ok(()) }
     }
 
-    fn note(&self, trouble: &DbError) {
-        match trouble {
-            DbError::Full => tracing::warn!("no room on the disk of the store"),
+    fn note(&self, failure: &DbError) {
+        match failure {
+            DbError::Full => tracing::warn!("the disk of the store is full"),
             DbError::Disk(error) => {
                 tracing::error!(%error, "the disk of the store failed");
                 self.failed.send_replace(true);
             }
-            DbError::Command(error) => tracing::error!(%error, "the store could not do a command"),
+            DbError::Command(error) => tracing::error!(%error, "a command of the store failed"),
         }
     }
 }
