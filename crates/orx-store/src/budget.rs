@@ -1,25 +1,26 @@
-//! Who shares connections with whom, so that no caller slows what others rely on.
+//! How calls share connections, so that API requests never slow the control plane.
 //!
-//! A store is asked through two handles. The one that opening gives is the control plane's: electing,
-//! claiming, recording, heartbeats. The other (`callers`) is for whoever asks from outside. Each has
-//! connections and room in the queue of its own, so neither waits for the other. What callers read is
-//! bounded in rows, bytes and time, and of three kinds by how much that may be. Those that may look at
-//! much have few connections, and give them back after each slice: however many clients scan without
-//! end, the rest of the cores is left to everything else, and nobody who asks for one job, or for a page
-//! that an index gives, waits for a scan.
+//! A store has two handles. Opening returns the handle of the control plane (election, claims,
+//! outcomes, heartbeats); `callers` returns the handle of API requests. Each handle has its own
+//! connections and its own queue for writes, so neither waits for the other.
+//!
+//! Reads of API requests are bounded in rows, bytes and time. They are of three kinds by the amount
+//! that they read, and each kind has its own connections. Scans have few connections and release them
+//! after each window. So endless scans of many clients occupy at most half of the cores, and a read of
+//! one job, or of a page that an index yields in order, never waits for a scan.
 
-/// What a caller's read has to look at, and so which connections it may use.
+/// How much a read looks at. Decides which connections it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reads {
-    /// Some rows, found by their key or the next of an index: it looks at about as many as it answers.
+    /// Rows found by key, or next to each other in an index: reads about as many as it returns.
     Point,
-    /// A bounded piece: of a log, or of what is summed up or small (counts, schedules).
+    /// A bounded part of a log, or a small table such as counts and schedules.
     Piece,
-    /// A slice of as many jobs as a filter has to be asked of, or whole jobs by the page.
+    /// A window of jobs that a filter has to match one by one, or a page of whole jobs.
     Scan,
 }
 
-/// Scans at once, and as many reads of pieces: half of the cores.
+/// Concurrent scans, and concurrent reads of pieces: half of the cores.
 pub(crate) fn half_of_cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }

@@ -1,4 +1,4 @@
-//! The words of the model as the columns of a database have them, the same in every dialect.
+//! Converts values of the model to and from columns, the same way in every dialect.
 
 use std::collections::HashMap;
 
@@ -33,6 +33,7 @@ pub(crate) fn status_of(code: i64) -> Option<JobStatus> {
     usize::try_from(code).ok().and_then(|place| JobStatus::ALL.get(place).copied())
 }
 
+/// Priority rank as the column `urgency` holds it: 0 for critical, higher for less important jobs.
 pub(crate) fn urgency(priority: Priority) -> i64 {
     i64::from(Priority::Critical.rank()) - i64::from(priority.rank())
 }
@@ -94,7 +95,7 @@ fn reason_word(reason: SkipReason) -> &'static str {
     }
 }
 
-/// What became of a slot, as the columns of a ledger have it.
+/// The outcome of a slot, as the columns of a ledger hold it.
 pub(crate) struct SlotColumns {
     pub(crate) outcome: &'static str,
     pub(crate) reason: Option<&'static str>,
@@ -144,17 +145,17 @@ pub(crate) fn exit_columns(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
     }
 }
 
-/// As a column holds it; what is over its range is its highest.
+/// As a column holds it; a number above the range becomes the highest of the range.
 pub(crate) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Milliseconds of what may be without.
+/// Milliseconds of an optional time.
 pub(crate) fn millis(at: Option<Timestamp>) -> Option<i64> {
     at.map(Timestamp::as_millis)
 }
 
-/// The earlier of two times that may not be.
+/// The earlier of two optional times.
 pub(crate) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -162,7 +163,7 @@ pub(crate) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Time
     }
 }
 
-/// At most the bytes that are kept of an error, cut at a character.
+/// The text, cut at a character boundary to the [`limits::ERROR_BYTES`] that a store keeps.
 pub(crate) fn capped(text: &str) -> &str {
     let mut end = text.len().min(limits::ERROR_BYTES);
     while !text.is_char_boundary(end) {
@@ -171,16 +172,16 @@ pub(crate) fn capped(text: &str) -> &str {
     &text[..end]
 }
 
-/// Why the time of a waiting job is over.
+/// Why the store cancels a waiting job: its deadline passed, or it expired.
 pub(crate) fn over(deadline: Option<Timestamp>, now: Timestamp) -> &'static str {
     if deadline.is_some_and(|deadline| deadline <= now) { "deadline passed" } else { "expired" }
 }
 
-/// The error of an attempt that was given up.
+/// The error of an attempt that a forced cancel ended.
 pub(crate) const FORCED: &str = "cancelled by force";
 
-/// When an attempt began and ended. Its worker says so by a clock that may be wrong, and what is
-/// kept for how long counts from it: so not before it was claimed, nor after `now`, when it is told.
+/// When an attempt started and ended, moved into the range from its claim to `now`. The worker's clock
+/// may be wrong, and retention counts from the end.
 pub(crate) fn span(
     claimed_at: Timestamp,
     started_at: Option<Timestamp>,
@@ -191,7 +192,7 @@ pub(crate) fn span(
     (started_at.map(|at| at.min(ended_at).max(claimed_at)), ended_at)
 }
 
-/// The part of a spec that decides what follows a failure.
+/// The part of a spec that decides between retry and failure.
 #[derive(Deserialize)]
 pub(crate) struct Policy {
     pub(crate) retry: RetryPolicy,
@@ -199,27 +200,27 @@ pub(crate) struct Policy {
     pub(crate) on_lost: OnLost,
 }
 
-/// Of the spec of a job. Where that cannot be read, nothing is tried again: it may be what must not
+/// The policy in the spec of a job. An unreadable spec allows no retry: the job may be one that must not
 /// run twice, and no worker gets it anyway.
 pub(crate) fn policy(job: JobId, spec: Option<&[u8]>) -> Policy {
     let careful = Policy { retry: RetryPolicy::none(), on_lost: OnLost::Fail };
     readable(job, spec).unwrap_or(careful)
 }
 
-/// The spec of a job, or a part of it. One that cannot be read is told of here, and is no reason to
-/// fail what is asked for other jobs too.
+/// The spec of a job, or a part of it. Logs an unreadable spec and returns `None`, so that it does not
+/// fail a batch.
 pub(crate) fn readable<T: DeserializeOwned>(job: JobId, spec: Option<&[u8]>) -> Option<T> {
     let error = match spec.map(serde_json::from_slice) {
         Some(Ok(read)) => return Some(read),
         Some(Err(error)) => error.to_string(),
-        None => "it is not there".to_owned(),
+        None => "its row is missing".to_owned(),
     };
     tracing::error!(%job, error, "the spec of a job cannot be read");
     None
 }
 
-/// What is known of a worker whose registration cannot be read: enough to give it up with all that it
-/// holds once it is silent. It takes nothing.
+/// Stands in for an unreadable registration: it offers nothing, and is enough to detect the loss of the
+/// worker and release its attempts.
 pub(crate) fn unreadable_worker(
     incarnation: Incarnation,
     name: &str,
@@ -239,7 +240,7 @@ pub(crate) fn unreadable_worker(
     }
 }
 
-/// What a worker is told of a job that it gets.
+/// The message that dispatches a job to a worker.
 pub(crate) fn dispatch(
     job: JobId,
     attempt: u32,
@@ -267,7 +268,7 @@ pub(crate) fn dispatch(
     }
 }
 
-/// What is noted of the clock, by key.
+/// The note as rows: key and value.
 pub(crate) fn clock_values(note: &ClockNote) -> Vec<(&'static str, i64)> {
     let mut values =
         vec![("clock_seen", note.seen.as_millis()), ("clock_jumps", integer(note.jumps))];

@@ -1,5 +1,5 @@
-//! The columns that a job and an attempt are read from, each by its name, and how: the same in every
-//! dialect, which says in its [`Row`] how it reads a value.
+//! Reads jobs and attempts from columns by name, the same way in every dialect. A dialect implements
+//! [`Row`] for its values.
 
 use std::fmt::Display;
 
@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::codec;
 
-/// A column of what was read: by its place, or by a name that knows its place.
+/// A column of a row: a number, or a name with a number.
 pub(crate) trait Column: Copy {
+    /// Number of the column, from 0.
     fn place(self) -> usize;
 }
 
@@ -23,8 +24,8 @@ impl Column for usize {
     }
 }
 
-/// Defines names of columns, in the order in which they are read, and the text that reads those of one
-/// table. What comes from elsewhere follows them.
+/// Defines names of columns in the order of the SELECT, and the text that selects those of one table.
+/// Columns of other tables follow after `then`.
 macro_rules! columns {
     (
         $(#[$meta:meta])*
@@ -51,7 +52,7 @@ macro_rules! columns {
 }
 
 columns! {
-    /// Of [`job`].
+    /// The columns that [`job`] reads.
     JobColumn, job_columns of "j":
     id, status, run_at, expire_at, created_at, attempt, failed, lost, server_lost, returned,
     execution, worker, worker_name, epoch, claimed_at, started_at, percent, progress, cancel_at,
@@ -61,26 +62,26 @@ columns! {
 }
 
 columns! {
-    /// Of [`attempt`].
+    /// The columns that [`attempt`] reads.
     AttemptColumn, attempt_columns of "a":
     job, number, execution, worker, worker_name, epoch, status, claimed_at, started_at, ended_at,
     error, exit_code, exit_signal;
     then dropped_bytes
 }
 
-/// One row of what a database answered.
+/// One row of a result set.
 pub(crate) trait Row<'r>: Copy {
     type Error;
 
-    /// Of any type of whole numbers.
+    /// Accepts every integer type.
     fn optional_int(self, column: impl Column) -> Result<Option<i64>, Self::Error>;
     fn optional_float(self, column: impl Column) -> Result<Option<f64>, Self::Error>;
     fn optional_str(self, column: impl Column) -> Result<Option<&'r str>, Self::Error>;
     /// The 128 bits of an id.
     fn optional_id(self, column: impl Column) -> Result<Option<u128>, Self::Error>;
-    /// The row was read, and does not hold what it should.
+    /// The error of a row whose column holds no valid value.
     fn unreadable(column: impl Column, why: impl Display) -> Self::Error;
-    /// Why the row cannot be read; any other error as it is.
+    /// The text of an error of [`Self::unreadable`]; returns any other error unchanged.
     fn why(error: Self::Error) -> Result<String, Self::Error>;
 
     fn wrong(column: impl Column, found: &str) -> Self::Error {
@@ -97,7 +98,7 @@ pub(crate) trait Row<'r>: Copy {
         u32::try_from(number).map_err(|_| Self::wrong(column, &number.to_string()))
     }
 
-    /// What is below nothing is nothing.
+    /// A negative number becomes 0.
     fn unsigned(self, column: impl Column) -> Result<u64, Self::Error> {
         Ok(u64::try_from(self.int(column)?).unwrap_or(0))
     }
@@ -158,7 +159,7 @@ pub(crate) trait Row<'r>: Copy {
         }
     }
 
-    /// Text that stands for a value, as `read` knows it.
+    /// A value that `read` parses from text.
     fn with<T>(
         self,
         column: impl Column,
@@ -194,7 +195,7 @@ pub(crate) trait Row<'r>: Copy {
         }
     }
 
-    /// Of two columns.
+    /// At most one of the two columns has a value.
     fn exit(self, code: impl Column, signal: impl Column) -> Result<Option<Exit>, Self::Error> {
         let number = |number: i64, column| {
             i32::try_from(number).map_err(|_| Self::wrong(column, &number.to_string()))
@@ -207,7 +208,7 @@ pub(crate) trait Row<'r>: Copy {
     }
 }
 
-/// As [`job`]; of one that cannot be read what can be.
+/// As [`job`]. Replaces an unreadable job by a stub with the columns that can be read.
 pub(crate) fn job_or_stub<'r, R: Row<'r>>(row: R) -> Result<Job, R::Error> {
     use JobColumn as C;
     let why = match job(row) {
@@ -217,7 +218,7 @@ pub(crate) fn job_or_stub<'r, R: Row<'r>>(row: R) -> Result<Job, R::Error> {
     let id = row.job(C::id)?;
     tracing::error!(job = %id, error = why, "a job cannot be read");
     let created_at = row.time(C::created_at).unwrap_or_default();
-    // A job of which nobody knows that it goes on counts as failed: nobody waits for it in vain.
+    // With an unreadable status the job counts as failed, so that no client waits for its end.
     let status = row.status(C::status).unwrap_or(JobStatus::Failed);
     let mut job = Job::unreadable(id, status, created_at, why);
     job.state = JobState {
@@ -284,7 +285,7 @@ fn live<'r, R: Row<'r>>(row: R) -> Result<Option<LiveAttempt>, R::Error> {
     }))
 }
 
-/// An attempt, with what its log lacks.
+/// An attempt, with the number of bytes that its log dropped.
 pub(crate) fn attempt<'r, R: Row<'r>>(row: R) -> Result<Attempt, R::Error> {
     use AttemptColumn as C;
     Ok(Attempt {

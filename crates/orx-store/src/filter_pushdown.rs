@@ -1,5 +1,6 @@
-//! What of a filter a database can tell from its indexes. It gives too many jobs, never too few, and the
-//! whole filter is asked of each afterwards. The same in every dialect but for where an index stands.
+//! Translates a filter to index reads and SQL conditions. They select every matching job and may select
+//! others; the store matches the whole filter against each afterwards. Dialects differ only in the
+//! tables of the indexes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,31 +13,33 @@ use orx_model::{JobSpec, JobStatus, Name};
 
 use crate::codec::{status_code, urgency};
 
-/// Jobs looked at for one page, or one count.
+/// Jobs that one page, or one count, may look at.
 pub(crate) const SCAN_MAX: u64 = 200_000;
-/// Lanes read to plan a list. With more, queue and name are asked of each job.
+/// Lanes that the plan of a list reads, at most. With more, the filter matches queue and name of each job.
 pub(crate) const LANES_MAX: usize = 10_000;
-/// Sources that are merged at most.
+/// Sources that one statement merges, at most.
 const MERGE_MAX: usize = 24;
-/// Lanes named in a condition at most.
+/// Lanes that a condition lists, at most.
 const NAMED_LANES_MAX: usize = 1_000;
 
-/// What an index gives: ids, in their order.
+/// An index that yields job ids in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
+    /// All jobs.
     Every,
-    /// With a dead letter.
+    /// Jobs with a dead letter.
     Dead,
-    /// Not of completed jobs, the mass: those are in no index by status.
+    /// Jobs in this status, which is never completed: those are the most, and have no index by status.
     Status(JobStatus),
+    /// Jobs of the lane with this id.
     Lane(i64),
-    /// One of [`terms`].
+    /// Jobs with this entry of [`terms`].
     Term(String),
     /// Jobs of a version that indexed no terms.
     Unindexed,
 }
 
-/// Where a source stands in a dialect.
+/// The table, id column and condition of a source.
 pub(crate) struct SourceSql {
     pub(crate) table: &'static str,
     pub(crate) id: &'static str,
@@ -49,17 +52,18 @@ impl SourceSql {
     }
 }
 
+/// The indexes of one database.
 pub(crate) trait Dialect {
-    /// Lanes stand in an index also of jobs that are [`Source::Unindexed`].
+    /// The index by lane includes the jobs that are [`Source::Unindexed`].
     const LANES_OF_ALL: bool;
     fn lane(lane: i64) -> SourceSql;
     fn term(term: &str) -> SourceSql;
     fn unindexed() -> SourceSql;
-    /// Of queries that each give ids in order the first ones, each once.
+    /// Merges queries of ordered ids into one, without duplicates. `end` holds ORDER BY and LIMIT.
     fn union(parts: &[String], end: &str) -> String;
 }
 
-/// A lane as far as a filter can be asked of it.
+/// The part of a lane that filters match.
 #[derive(Debug)]
 pub(crate) struct LaneRow {
     pub(crate) id: i64,
@@ -68,16 +72,16 @@ pub(crate) struct LaneRow {
     pub(crate) handler: Option<String>,
 }
 
-/// How the jobs that may match are found.
+/// How to find the jobs that may match.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Together they give each of them.
+    /// Together they yield every job that may match.
     pub(crate) sources: Vec<Source>,
     /// ` AND …` on the columns of `jobs j`.
     pub(crate) conditions: String,
 }
 
-/// What a job is found by beside its lane and its status.
+/// The index entries of a job: tags, schedule, and the name of a command.
 pub(crate) fn terms(spec: &JobSpec) -> Vec<String> {
     let schedule = spec.schedule.as_ref().map(|origin| origin.id.as_str());
     terms_of(&spec.name, spec.command.is_some(), schedule, &spec.tags)
@@ -89,17 +93,17 @@ pub(crate) fn terms_of(
     schedule: Option<&str>,
     tags: &Labels,
 ) -> Vec<String> {
-    // What no filter finds needs no index.
+    // Filters cannot match secret tags, so these need no index.
     let tags = tags.iter().filter(|(name, _)| !is_secret_key(name));
     let mut terms: Vec<String> =
         tags.map(|(name, value)| term(&Field::Tag(name.clone()), value)).collect();
     terms.extend(schedule.map(|id| term(&Field::Schedule, id)));
-    // That of any other job is its lane's.
+    // The lane has the name of any other job.
     terms.extend(is_command.then(|| term(&Field::Name, name.as_str())));
     terms
 }
 
-/// In lower case, as a pattern is compared.
+/// The value is in lower case, because patterns ignore case.
 fn term(field: &Field, value: &str) -> String {
     format!("{field}={}", value.to_lowercase())
 }
@@ -108,12 +112,13 @@ pub(crate) fn needs_lanes(filter: &Filter) -> bool {
     filter.terms.iter().any(|it| matches!(it.test, Test::Text(Field::Queue | Field::Name, _)))
 }
 
-/// Both the status and the lane of a job are asked for: how many there are says by which to look.
+/// The filter names both statuses and lanes: job counts decide which index to read.
 pub(crate) fn needs_counts(filter: &Filter) -> bool {
     needs_lanes(filter) && few_statuses(filter).is_some() && by_terms(filter).is_none()
 }
 
-/// `None`: nothing matches. `lanes` are all there are, where they are needed and not too many.
+/// `None`: nothing matches. `lanes` holds every lane, or `None` if [`needs_lanes`] is false or there are
+/// more than [`LANES_MAX`].
 pub(crate) fn plan<D: Dialect>(
     filter: &Filter,
     dead: bool,
@@ -148,7 +153,7 @@ pub(crate) fn plan<D: Dialect>(
     Some(Plan { sources, conditions })
 }
 
-/// Each of them stands in an index. Completed jobs, the mass, do not.
+/// The statuses of the filter, if each has an index; completed jobs, the most, have none.
 fn few_statuses(filter: &Filter) -> Option<BTreeSet<JobStatus>> {
     filter.statuses().filter(|statuses| !statuses.contains(&JobStatus::Completed))
 }
@@ -164,7 +169,7 @@ fn rows(counts: &[(Name, StatusCounts)], of: impl Fn(&Name, JobStatus) -> bool) 
     cells.filter(|(queue, status, _)| of(queue, *status)).map(|cell| cell.2).sum()
 }
 
-/// Of a term that must hold: its patterns, where each is a text as it stands and they are not too many.
+/// The patterns of a positive term, if all are plain texts and there are at most [`MERGE_MAX`].
 fn exact(term: &Term) -> Option<(&Field, &[Pattern])> {
     match &term.test {
         Test::Text(field, patterns) if !term.negated => {
@@ -189,7 +194,7 @@ fn with_unindexed(mut sources: Vec<Source>) -> Vec<Source> {
     sources
 }
 
-/// The lanes whose jobs may match: fewer than there are.
+/// The lanes whose jobs may match.
 struct Lanes<'l> {
     handlers: Vec<i64>,
     commands: Vec<i64>,
@@ -197,7 +202,7 @@ struct Lanes<'l> {
 }
 
 impl<'l> Lanes<'l> {
-    /// `None` where a filter says nothing of them.
+    /// `None` if the filter excludes no lane.
     fn of(filter: &Filter, all: &'l [LaneRow]) -> Option<Self> {
         let mut lanes =
             Self { handlers: Vec::new(), commands: Vec::new(), queues: BTreeSet::new() };
@@ -298,8 +303,8 @@ fn sql_op(op: Op) -> &'static str {
     }
 }
 
-/// The next ids of some sources, in their order, from beyond `after`. Both that and `rows` are as they
-/// stand in the statement.
+/// The statement that reads the next ids of some sources, in order, beyond `after`. `after` and `rows`
+/// are inserted as they are.
 pub(crate) fn ids<D: Dialect>(
     sources: &[Source],
     oldest_first: bool,
@@ -336,14 +341,14 @@ fn place<D: Dialect>(source: &Source) -> SourceSql {
     }
 }
 
-/// The filter asks for statuses and queues alone, so the answer stands in the counts.
+/// The filter names only statuses and queues, so the counts of queues hold the result.
 pub(crate) fn is_counted(filter: &Filter) -> bool {
     let by_counts =
         |term: &Term| matches!(term.test, Test::Status(_) | Test::Text(Field::Queue, _));
     filter.terms.iter().all(by_counts)
 }
 
-/// Of a filter that [`is_counted`].
+/// The number of matching jobs, for a filter that [`is_counted`].
 pub(crate) fn counted(filter: &Filter, counts: &[(Name, StatusCounts)]) -> u64 {
     rows(counts, |queue, status| {
         filter.terms.iter().all(|term| {
@@ -412,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_looked_for_where_an_index_has_it() {
+    fn a_filter_reads_the_index_that_has_its_terms() {
         use Source::{Every, Lane, Status, Unindexed};
         let term = |text: &str| Source::Term(text.to_owned());
         assert_eq!(sources(""), [Every]);
@@ -429,7 +434,7 @@ mod tests {
         );
         assert_eq!(sources("queue:mail schedule:Nightly"), [term("schedule=nightly"), Unindexed]);
         assert_eq!(sources("queue:MAIL"), [Lane(4), Unindexed]);
-        // Commands are of no lane by name.
+        // Lanes of commands have no name.
         assert_eq!(sources("name:video.*"), [Lane(1), Lane(2), Lane(3), Unindexed]);
         assert_eq!(sources("name:SEND"), [Lane(4), term("name=send"), Unindexed]);
         assert_eq!(sources("queue:mail name:send"), [Lane(4), Unindexed]);
@@ -439,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn of_status_and_lane_the_rarer_leads() {
+    fn of_status_and_lane_the_plan_reads_the_one_with_fewer_jobs() {
         let name = |text: &str| text.parse::<Name>().expect("a name");
         let of = |failed, completed| StatusCounts { failed, completed, ..StatusCounts::default() };
         let rare = [(name("mail"), of(5, 1_000)), (name("media"), of(0, 9))];
@@ -452,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_filter_finds_stands_in_no_index() {
+    fn secret_tags_have_no_index_entry() {
         let tags = [("password", "x"), ("Tenant", "ACME")];
         let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let name: Name = "make".parse().expect("a name");

@@ -1,5 +1,5 @@
-//! Who gets the next ready job: lanes, each in the order of dispatch, are merged into one order over
-//! all of them. Knows no database: whoever reads the lanes asks it what to read and what to give.
+//! Assigns ready jobs to workers: merges lanes, each in the order of dispatch, into one order over all
+//! of them. Knows no database: a store asks it which lane to read next and which worker gets a job.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -8,21 +8,22 @@ use orx_model::Lane;
 
 use crate::{CLAIM_MOST, ClaimRequest};
 
-/// A job's place in the order of dispatch: urgency, due time, id.
+/// The sort key of a ready job: priority rank, due time in milliseconds, id. The lowest goes first.
 pub(crate) type ReadyOrder = (i64, i64, i64);
 
-/// Before every place.
+/// Sorts before every job.
 pub(crate) const START: ReadyOrder = (i64::MIN, i64::MIN, i64::MIN);
 
+/// Merges the lanes of one claim.
 #[derive(Debug)]
 pub(crate) struct Merge {
     lanes: Vec<LaneReader>,
-    /// The first place of each lane that has one at hand.
+    /// The first job of each lane that has one in memory.
     heads: BinaryHeap<Reverse<(ReadyOrder, usize)>>,
-    /// Lanes to be read before anything can be given.
+    /// Lanes to read before the next job is known.
     wanted: Vec<usize>,
     takers: Takers,
-    /// Lanes of which everything was given to the caller.
+    /// Lanes without a job beyond those that [`Self::next`] returned.
     emptied: Vec<i64>,
 }
 
@@ -30,22 +31,23 @@ pub(crate) struct Merge {
 #[derive(Debug)]
 struct LaneReader {
     id: i64,
-    /// The requests whose offer takes the lane, in their order.
+    /// Indexes of the requests whose offer takes the lane, ascending.
     fits: Vec<usize>,
     rows: VecDeque<ReadyOrder>,
     last: ReadyOrder,
     ended: bool,
-    /// A job of it stays where it is.
+    /// A job that no worker got stays in the lane.
     keeps: bool,
 }
 
-/// A lane that has to be read on.
+/// The next rows to read of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Want {
-    /// As [`Merge::feed`] is told it.
+    /// Names the lane to [`Merge::feed`].
     pub(crate) number: usize,
+    /// Id of the lane in the store.
     pub(crate) lane: i64,
-    /// From after this place.
+    /// The last row that was read.
     pub(crate) after: ReadyOrder,
 }
 
@@ -55,33 +57,36 @@ pub(crate) struct Next {
     pub(crate) job: i64,
     pub(crate) run_at: i64,
     pub(crate) lane: i64,
-    /// Of its lane among those that are merged.
+    /// Index of its lane in the merge.
     number: usize,
 }
 
-/// A request, and which of its executions a job became.
+/// The request that gets a job, and the execution id of it that the job gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Given {
+    /// Index of the request.
     pub(crate) request: usize,
+    /// Index in [`ClaimRequest::executions`].
     pub(crate) execution: usize,
 }
 
-/// Who still takes how much.
+/// How many jobs each request still takes.
 #[derive(Debug)]
 pub(crate) struct Takers {
-    /// Jobs that may still be given, over all requests.
+    /// Jobs that may still be claimed, over all requests.
     most: usize,
     of: Vec<Taker>,
 }
 
 #[derive(Debug)]
 struct Taker {
-    /// Jobs that it still takes.
+    /// Jobs that the worker still takes.
     left: usize,
-    /// How many of those would wait at the worker for a slot.
+    /// How many of those would wait at the worker for a free slot.
     prefetch: usize,
-    /// Attempts of the worker, those given here among them.
+    /// Attempts of the worker, including those of this claim.
     held: usize,
+    /// Jobs that it got in this claim.
     given: usize,
 }
 
@@ -104,9 +109,8 @@ impl Takers {
         self.of.iter().map(|taker| taker.left).sum::<usize>().min(self.most)
     }
 
-    /// Gives a job to one of the requests that it fits. One that runs alone goes to a worker that has
-    /// nothing, and that gets nothing more; where there is none, the worker that has least gets
-    /// nothing more, so that it comes to have nothing, and the job waits.
+    /// Assigns a job to one of the requests that it fits; see
+    /// [`claim_ready`](crate::Dispatching::claim_ready) for the choice. `None`: the job waits.
     pub(crate) fn give(&mut self, fits: impl Iterator<Item = usize>, alone: bool) -> Option<Given> {
         let fits: Vec<usize> = fits.filter(|request| self.takes_more(*request)).collect();
         let empty = |request: &usize| self.of[*request].held == 0;
@@ -130,7 +134,7 @@ impl Takers {
         Some(Given { request, execution })
     }
 
-    /// Prefers the worker with the most free slots, then the one that takes most in all; ties go to the
+    /// Prefers the worker with the most free slots, then the one with the most prefetch; ties go to the
     /// lower index.
     fn preference(&self, request: usize) -> (usize, usize, Reverse<usize>) {
         let Taker { left, prefetch, .. } = self.of[request];
@@ -139,7 +143,7 @@ impl Takers {
 }
 
 impl Merge {
-    /// Of `lanes`, those that a worker with free slots takes.
+    /// Reads only those of `lanes` that a worker with free slots or prefetch takes.
     pub(crate) fn new<'l>(
         requests: &[ClaimRequest],
         lanes: impl Iterator<Item = (&'l Lane, i64)>,
@@ -167,12 +171,12 @@ impl Merge {
         self.lanes.len()
     }
 
-    /// What has to be read before [`Self::next`] can go on.
+    /// Every lane to read before [`Self::next`] can return a job.
     pub(crate) fn wants(&self) -> Vec<Want> {
         self.wanted.iter().map(|number| self.want_of(*number)).collect()
     }
 
-    /// One of those.
+    /// One of [`Self::wants`].
     pub(crate) fn want(&self) -> Option<Want> {
         self.wanted.last().map(|number| self.want_of(*number))
     }
@@ -182,12 +186,12 @@ impl Merge {
         Want { number, lane: reader.id, after: reader.last }
     }
 
-    /// Lanes that hold nothing beyond what [`Self::next`] gave out.
+    /// Lanes without a job beyond those that [`Self::next`] returned.
     pub(crate) fn emptied(&self) -> &[i64] {
         &self.emptied
     }
 
-    /// The next rows of a lane, in its order. `ended`: there are none after them.
+    /// Adds the next rows of a lane, in its order. `ended`: no rows follow them.
     pub(crate) fn feed(&mut self, number: usize, rows: Vec<ReadyOrder>, ended: bool) {
         self.wanted.retain(|wanted| *wanted != number);
         let Some(reader) = self.lanes.get_mut(number) else { return };
@@ -207,19 +211,19 @@ impl Merge {
         }
     }
 
-    /// Lanes of which no worker takes more are read no further.
+    /// Stops reading lanes that no worker takes more of.
     fn forget_unwanted(&mut self) {
         let (lanes, takers) = (&self.lanes, &self.takers);
         let takes = |request: &usize| takers.takes_more(*request);
         self.wanted.retain(|number| lanes[*number].fits.iter().any(takes));
     }
 
-    /// The next job for somebody, or `None` where a lane has to be read first or nothing is left.
+    /// The next job in the merged order; `None` if a lane has to be read first, or no job is left.
     pub(crate) fn next(&mut self) -> Option<Next> {
         while self.wanted.is_empty() && self.left() > 0 {
             let Reverse((place, number)) = self.heads.pop()?;
             let reader = &self.lanes[number];
-            // No worker takes more of this lane: it is read no further.
+            // No worker takes more of this lane.
             if !reader.fits.iter().any(|request| self.takers.takes_more(*request)) {
                 continue;
             }
@@ -230,7 +234,7 @@ impl Merge {
         None
     }
 
-    /// Gives it to somebody, or leaves it where it is, for now.
+    /// Assigns the job to a request; `None` leaves it pending.
     pub(crate) fn give(&mut self, next: Next, alone: bool) -> Option<Given> {
         let reader = &mut self.lanes[next.number];
         let given = self.takers.give(reader.fits.iter().copied(), alone);
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_are_merged_and_read_on_only_where_they_end_first() {
+    fn lanes_are_merged_and_a_lane_is_read_again_only_after_its_last_row() {
         let requests = [request(&["a", "b"], 3)];
         let (a, b, c) = (lane("a"), lane("b"), lane("c"));
         let mut merge = Merge::new(&requests, [(&a, 1), (&b, 2), (&c, 3)].into_iter());
@@ -280,13 +284,13 @@ mod tests {
             assert!(merge.give(next, false).is_some());
             jobs.push(next.job);
         }
-        // What lane `a` goes on with may come before anything else.
+        // The next row of lane `a` may sort before every other.
         assert_eq!(jobs, [1, 3, 2]);
         assert_eq!(merge.left(), 0);
     }
 
     #[test]
-    fn nothing_is_given_beyond_what_is_known_of_a_lane() {
+    fn no_job_is_returned_while_a_lane_has_to_be_read_first() {
         let requests = [request(&["a", "b"], 9)];
         let (a, b) = (lane("a"), lane("b"));
         let mut merge = Merge::new(&requests, [(&a, 1), (&b, 2)].into_iter());

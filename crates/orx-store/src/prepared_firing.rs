@@ -1,4 +1,4 @@
-//! What a schedule does, on its way into a database.
+//! Schedules, firings and run dependencies, serialized for a database.
 
 use orx_model::JobSpec;
 use orx_model::schedule::Slot;
@@ -9,7 +9,7 @@ use crate::{
     ScheduleRecord,
 };
 
-/// Made ready for its rows by the caller, so that the writer only writes.
+/// A [`Firing`] that the calling task has serialized, so that the writer only writes.
 #[derive(Debug)]
 pub(crate) struct PreparedFiring {
     pub(crate) basis: ExpectedVersion,
@@ -54,13 +54,13 @@ impl PreparedFiring {
         fires.into_iter().map(Self::new).collect()
     }
 
-    /// About the rows that it writes.
+    /// Estimate of the rows that it writes.
     pub(crate) fn weight(&self) -> usize {
         2 + self.rows.len() + 3 * (self.runs.len() + self.alerts.len())
     }
 }
 
-/// A plan as its columns have it.
+/// A plan, serialized for its columns.
 #[derive(Debug)]
 pub(crate) struct NewPlan {
     pub(crate) plan: SchedulePlan,
@@ -78,7 +78,7 @@ impl NewPlan {
     }
 }
 
-/// A schedule as it stood elsewhere, its plan made ready, and its ledger.
+/// A schedule of another store, its serialized plan, and its ledger.
 pub(crate) type Import = (ScheduleRecord, NewPlan, Vec<Slot>);
 
 pub(crate) fn imports(
@@ -91,7 +91,7 @@ pub(crate) fn imports(
     all.into_iter().map(one).collect()
 }
 
-/// Each with its alert as its column has it.
+/// Each dependency with its serialized alert.
 pub(crate) fn watched(
     all: Vec<RunDependency>,
 ) -> Result<Vec<(RunDependency, Option<String>)>, serde_json::Error> {

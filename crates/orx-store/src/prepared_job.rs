@@ -1,14 +1,14 @@
-//! A job on its way into a database.
+//! Jobs, serialized for a database.
 
 use orx_model::{JobSpec, Lane, NewJob, Priority, Timestamp};
 
 use crate::codec::earlier;
 use crate::filter_pushdown;
 
-/// Of a larger spec lists read its head only.
+/// Lists read only the head of a spec above this size.
 const LARGE_BYTES: usize = 2 * 1024;
 
-/// A job made ready for its rows by the caller, so that the writer only writes.
+/// A job that the calling task has serialized, so that the writer only writes.
 #[derive(Debug)]
 pub(crate) struct PreparedJob {
     pub(crate) lane: Lane,
@@ -22,13 +22,13 @@ pub(crate) struct PreparedJob {
     pub(crate) text: SpecText,
 }
 
-/// A spec as its columns have it.
+/// A spec, serialized for its columns.
 #[derive(Debug)]
 pub(crate) struct SpecText {
     pub(crate) spec: String,
-    /// Of a large one: the same without args and command.
+    /// A large spec without args and command; `None` for a small one.
     pub(crate) head: Option<String>,
-    /// What filters find it by.
+    /// The index entries that filters find the job by.
     pub(crate) terms: Vec<String>,
 }
 

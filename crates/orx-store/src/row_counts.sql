@@ -1,4 +1,4 @@
--- Rows that belong to a job or a schedule that is there. Of both databases.
+-- Counts rows whose job or schedule exists. Both databases use this statement.
 SELECT
     (SELECT count(*) FROM attempts WHERE job IN (SELECT id FROM jobs)),
     (SELECT count(*) FROM logs WHERE job IN (SELECT id FROM jobs)),

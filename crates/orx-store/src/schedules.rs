@@ -1,4 +1,4 @@
-//! What is kept of schedules: what was asked for, how far each has come, and its ledger.
+//! Schedules in a store: the plan, the position and the ledger of each, and the dependencies of its runs.
 
 use std::time::Duration;
 
@@ -12,79 +12,96 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dispatching, Result, Term};
 
-/// Rows of a ledger that are kept, at most; see [`Schedules::prune_slots`].
+/// Rows that pruning leaves of a ledger, at most; see [`Schedules::prune_slots`].
 pub const SLOTS_KEPT: u32 = 10_000;
 
-/// What a schedule enqueues: requests made complete when it was made or changed, so that they stand
-/// as they were checked.
+/// The jobs that a schedule enqueues, validated and completed when a person created or changed it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Templates {
+    /// The job of each run.
     pub job: JobSpec,
+    /// The alert for missed slots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_missed: Option<JobSpec>,
+    /// The alert for a run that fails for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<JobSpec>,
 }
 
+/// The pause of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paused {
+    /// Since when it is paused.
     pub at: Timestamp,
+    /// Free text of the person who paused it.
     pub reason: Option<String>,
+    /// The person who paused it.
     pub by: Option<String>,
 }
 
-/// How far a schedule has come.
+/// How far a schedule has progressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// What became of every slot up to here is decided. Moves back only where the clock went back:
-    /// slots that ran before are not run again, see [`Schedules::fire`].
+    /// Every slot up to this time has an outcome. Moves back only after the clock was set back; slots
+    /// that have run do not run again, see [`Schedules::fire`].
     pub handled: Timestamp,
-    /// `None` while it is paused, and after its last slot.
+    /// `None` while the schedule is paused, and after its last slot.
     pub next: Option<Due>,
 }
 
-/// The run that a schedule made last.
+/// The latest run of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastRun {
+    /// The job of the run.
     pub job: JobId,
-    /// `None`: it was forgotten, and so had ended.
+    /// `None` for a pruned job, which had ended.
     pub status: Option<JobStatus>,
 }
 
 impl LastRun {
+    /// Whether the job is final or pruned.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.status.is_none_or(JobStatus::is_final)
     }
 }
 
-/// What a person decides of a schedule.
+/// The part of a schedule that people create and change.
 #[derive(Debug, Clone)]
 pub struct SchedulePlan {
+    /// The schedule as requested.
     pub spec: Schedule,
+    /// The jobs that it enqueues.
     pub templates: Templates,
+    /// `None` for an active schedule.
     pub paused: Option<Paused>,
+    /// How far it has progressed.
     pub position: Position,
-    /// Who made or changed it.
+    /// The person who created it or changed it last.
     pub by: Option<String>,
 }
 
+/// A schedule as stored.
 #[derive(Debug, Clone)]
 pub struct ScheduleRecord {
+    /// As a person wrote it last.
     pub plan: SchedulePlan,
-    /// 1, and one more with each change of the plan.
+    /// Starts at 1 and grows by 1 with each change of the plan.
     pub version: u64,
+    /// When a person created it.
     pub created_at: Timestamp,
+    /// When a person created it or changed its plan last.
     pub updated_at: Timestamp,
-    /// Slots that made a job.
+    /// Slots that became a job.
     pub runs: u64,
+    /// `None` before the first run.
     pub last_run: Option<LastRun>,
-    /// Its plan cannot be read, and why. Then nothing of the plan but its id and position is its own.
+    /// Why the plan cannot be read. If set, only the id and position in `plan` are real.
     pub unreadable: Option<String>,
 }
 
 impl ScheduleRecord {
-    /// What is shown of one that cannot be read.
+    /// Stands in for a schedule whose row cannot be read.
     pub(crate) fn unreadable(id: Name, handled: Timestamp, why: String) -> Self {
         let name = Name::from_any(UNREADABLE);
         let job = EnqueueRequest { name: Some(name), ..EnqueueRequest::default() };
@@ -109,12 +126,13 @@ impl ScheduleRecord {
         }
     }
 
+    /// The id that a person chose.
     #[must_use]
     pub fn id(&self) -> &Name {
         &self.plan.spec.id
     }
 
-    /// The job of a run: for a slot, or by a person.
+    /// The job of a run: for a slot, or for `None` the manual run of a person.
     #[must_use]
     pub fn job_for(&self, slot: Option<Timestamp>, now: Timestamp) -> JobSpec {
         let wait = self.plan.spec.job.expires_ms.map(Duration::from_millis);
@@ -125,8 +143,8 @@ impl ScheduleRecord {
         }
     }
 
-    /// What is done for a person who runs it now. The run waits for none; but whatever has to wait for
-    /// the schedule's runs waits for this one, and for those that go on beside it.
+    /// The firing for a person who runs the schedule now. The run starts at once; later runs wait for it
+    /// and for the previous run, unless runs may overlap.
     #[must_use]
     pub fn manual(&self, by: String, now: Timestamp) -> Firing {
         let run = Run {
@@ -142,7 +160,7 @@ impl ScheduleRecord {
         Firing { basis: self.basis(), runs: vec![run], rows, alerts, to: None }
     }
 
-    /// What a decision about it rests on.
+    /// The state of the schedule that a change based on this record requires.
     #[must_use]
     pub fn basis(&self) -> ExpectedVersion {
         ExpectedVersion {
@@ -154,100 +172,127 @@ impl ScheduleRecord {
     }
 }
 
-/// A schedule as it was when something was decided about it. Where it no longer stands so, nothing
-/// is done.
+/// The state of a schedule that a change requires. If the stored schedule differs, the store changes
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedVersion {
+    /// Id of the schedule.
     pub id: Name,
+    /// As [`ScheduleRecord::version`].
     pub version: u64,
+    /// As [`Position::handled`].
     pub handled: Timestamp,
-    /// The last run, and whether it had ended.
+    /// The latest run, and whether it had ended.
     pub last_run: Option<(JobId, bool)>,
 }
 
-/// What a new run waits for before it is ready.
+/// The run that a new run waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunAfter {
+    /// Starts now.
     Nothing,
-    /// The last run. With `cancel`, which is cancelled for it.
+    /// Waits for the schedule's previous run.
     Last {
+        /// The leader cancels that run.
         cancel: bool,
     },
-    /// Nothing; but while the last run goes on, whatever waits for this one waits for that too.
+    /// Starts now. Its successors also wait for the previous run.
     Beside,
-    /// The run before it in the same [`Firing`].
+    /// Waits for the run before it in the same [`Firing`].
     Before,
 }
 
-/// A job that a schedule makes.
+/// A job that a schedule enqueues for a slot or a person.
 #[derive(Debug, Clone)]
 pub struct Run {
+    /// The job to enqueue.
     pub job: JobSpec,
+    /// The run that it waits for.
     pub after: RunAfter,
-    /// Its row, whose outcome gets the job's id. `None`: a person triggered it.
+    /// The row of its slot in the ledger; the store adds the job's id. `None` for a manual run.
     pub row: Option<Slot>,
-    /// Enqueued should the run fail for good.
+    /// The alert, enqueued if the run fails for good.
     pub on_failure: Option<JobSpec>,
 }
 
-/// What is done for one schedule, whole or not at all.
+/// All changes of one schedule's firing. The store makes all of them, or none.
 #[derive(Debug, Clone)]
 pub struct Firing {
+    /// The state that the firing requires.
     pub basis: ExpectedVersion,
     /// Oldest slot first.
     pub runs: Vec<Run>,
-    /// Slots that make no job.
+    /// Ledger rows of slots without a job.
     pub rows: Vec<Slot>,
-    /// Alerts: jobs that are no runs.
+    /// Alerts to enqueue now; they do not count as runs.
     pub alerts: Vec<JobSpec>,
-    /// `None`: it stays, as what a person runs is beside the slots, or was decided before.
+    /// The new position. `None` leaves it, for a manual run and for slots that are handled already.
     pub to: Option<Position>,
 }
 
-/// A schedule that stands ahead of the clock, which was ahead when it came so far, stands at it again.
+/// Sets the position of a schedule back after the clock was set back.
 #[derive(Debug, Clone)]
 pub struct Rewind {
+    /// The state that the rewind requires.
     pub basis: ExpectedVersion,
-    /// Says in the ledger that the clock was set.
+    /// The ledger row that records the change of the clock.
     pub row: Slot,
+    /// The new position.
     pub to: Position,
 }
 
+/// The result of changing or removing a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
+    /// The schedule was changed or removed.
     Done {
+        /// The new version, or the version that was removed.
         version: u64,
     },
-    /// Nothing was changed: it is not as it was read.
+    /// The schedule has another version or position. Nothing was changed.
     Stale,
+    /// The store has no schedule with this id.
     Missing,
 }
 
-/// A run about which something is to be done.
+/// A run that waits for an earlier run, or that has an alert for its failure.
 #[derive(Debug, Clone)]
 pub struct RunDependency {
+    /// The job of the run.
     pub job: JobId,
+    /// The schedule of the run.
     pub schedule: Name,
+    /// The slot of the run; `None` for a manual run.
     pub slot: Option<Timestamp>,
-    /// `None`: forgotten.
+    /// `None` for a pruned job.
     pub status: Option<JobStatus>,
-    /// The run that it waits for, and its status.
+    /// The earlier run that it waits for, and the status of that; `None` for a pruned job.
     pub after: Option<(JobId, Option<JobStatus>)>,
-    /// That run is to be cancelled.
+    /// The leader cancels the earlier run.
     pub cancel: bool,
+    /// The alert, enqueued if the run fails for good.
     pub on_failure: Option<JobSpec>,
 }
 
-/// What is done about a watched run.
+/// A change of one [`RunDependency`].
 #[derive(Debug, Clone)]
 pub enum DependencyStep {
-    /// What it waited for has ended. It is watched on if it may yet fail.
-    Release { job: JobId },
-    /// It has ended: it is watched no more, and its alert enqueued.
-    End { job: JobId, alert: Option<JobSpec> },
+    /// The earlier run has ended: makes the job pending. The dependency stays if it has an alert.
+    Release {
+        /// [`RunDependency::job`].
+        job: JobId,
+    },
+    /// The run has ended: removes the dependency and enqueues the alert.
+    End {
+        /// [`RunDependency::job`].
+        job: JobId,
+        /// `None` for a run that did not fail, or has no alert.
+        alert: Option<JobSpec>,
+    },
 }
 
 impl DependencyStep {
+    /// [`RunDependency::job`].
     #[must_use]
     pub fn job(&self) -> JobId {
         match self {
@@ -256,27 +301,28 @@ impl DependencyStep {
     }
 }
 
-/// What became of a [`DependencyStep`].
+/// The result of a [`DependencyStep`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// It was not watched any more, or did not wait: nothing was changed.
+    /// The dependency was gone, or did not wait. Nothing was changed.
     Nothing,
-    /// It was watched, and the status of no job changed.
+    /// The dependency was changed; no job changed its status.
     Done,
-    /// It was created, and is pending now.
+    /// The job was created and is pending now.
     Admitted,
-    /// Its alert became this job.
+    /// The alert was enqueued as this job.
     Alerted(JobId),
 }
 
 impl Settled {
+    /// Whether the step changed the dependency.
     #[must_use]
     pub fn is_done(self) -> bool {
         self != Self::Nothing
     }
 }
 
-/// How a run begins, with or without one that it is after.
+/// The first status of a run. `is_after`: the run that it waits for exists.
 pub(crate) fn first_status(how: RunAfter, is_after: bool) -> JobStatus {
     match how {
         RunAfter::Nothing | RunAfter::Beside => JobStatus::Pending,
@@ -285,7 +331,7 @@ pub(crate) fn first_status(how: RunAfter, is_after: bool) -> JobStatus {
     }
 }
 
-/// The row of a run, once its job has an id.
+/// The outcome of a slot with the id of its job.
 pub(crate) fn with_job(outcome: SlotOutcome, job: JobId) -> SlotOutcome {
     match outcome {
         SlotOutcome::Ran { late_ms, .. } => SlotOutcome::Ran { job, late_ms },
@@ -296,43 +342,46 @@ pub(crate) fn with_job(outcome: SlotOutcome, job: JobId) -> SlotOutcome {
     }
 }
 
-/// Which rows of a ledger to read, newest first.
+/// A part of a ledger, newest slot first.
 #[derive(Debug, Clone)]
 pub struct SlotRequest {
+    /// Id of the schedule.
     pub id: Name,
     /// Only older slots.
     pub before: Option<Timestamp>,
-    /// Only those that were missed.
+    /// Only missed slots.
     pub missed: bool,
+    /// Rows to return, at most.
     pub limit: u32,
 }
 
-/// The answers of [`Dispatching::next_due`], [`Schedules::next_fire`] and [`Schedules::is_watching`].
+/// The results of [`Dispatching::next_due`], [`Schedules::next_fire`] and [`Schedules::is_watching`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outlook {
-    /// When a scheduled job becomes due next, or the waiting of one is over.
+    /// When a scheduled job becomes due next, or a waiting one expires or misses its deadline.
     pub next_due: Option<Timestamp>,
     /// When a schedule fires next.
     pub next_fire: Option<Timestamp>,
-    /// There are watched runs.
+    /// The store has a [`RunDependency`].
     pub watching: bool,
-    /// A job may be ready. False only where none is.
+    /// A job may be ready. False only if none is.
     pub ready: bool,
 }
 
+/// Stores and fires schedules.
 #[async_trait]
 pub trait Schedules: Dispatching {
-    /// Durable. Answers `false` where the id is in use.
+    /// Durable. Returns `false`, and changes nothing, if the id is in use.
     async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool>;
 
-    /// One that cannot be read is answered as such, here and in lists.
+    /// A schedule whose row cannot be read has its field `unreadable` set, here and in lists.
     async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>>;
 
-    /// By id, from above `after`.
+    /// Ordered by id, above `after`.
     async fn schedules(&self, after: Option<Name>, limit: u32) -> Result<Vec<ScheduleRecord>>;
 
-    /// Durable. The new plan of a schedule that stands at this version and has come so far;
-    /// `row` goes into its ledger.
+    /// Durable. Replaces the plan of the schedule `plan.spec.id` if it has this version and
+    /// [`Position::handled`]. Adds `row` to its ledger.
     async fn change_schedule(
         &self,
         version: u64,
@@ -342,28 +391,29 @@ pub trait Schedules: Dispatching {
         now: Timestamp,
     ) -> Result<Changed>;
 
-    /// Durable. With its ledger; the jobs that it made stay. With a version, only if it stands there.
+    /// Durable. Removes the schedule and its ledger; its jobs stay. With a version, only if the schedule
+    /// has it.
     async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed>;
 
-    /// Those that should have fired by now, longest due first. Those that cannot be read are passed
-    /// over, take nobody's place, and are said in the log.
+    /// Schedules that are due by `now`, longest due first. Logs and skips unreadable ones; they do not
+    /// count towards `limit`.
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>>;
 
-    /// When one fires next, of those that fire after then.
+    /// The first time after `after` at which a schedule fires.
     async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>>;
 
-    /// Those that have come further than then, by id. One that cannot be read is passed over.
+    /// Schedules with [`Position::handled`] after `of`, ordered by id. Logs and skips unreadable ones.
     async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>>;
 
-    /// A leader's. Durable. What the ledger says of slots after the new position that made no job is
-    /// forgotten, and what was recorded later counts as recorded then. Answers for each whether its
-    /// basis stood, and it was done.
+    /// Leader only. Durable. Deletes ledger rows without a job after the new position, and moves later
+    /// recording times back to it. Returns for each rewind, in order, whether its basis held and it was
+    /// made.
     async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, now: Timestamp) -> Result<Vec<bool>>;
 
-    /// Durable. A leader's, with a term; without, a person's. For each, in order, the jobs of its
-    /// runs; `None` where its basis no longer stands, or a slot of its runs made a job before, and
-    /// nothing was done: no slot runs twice. A row takes the place of one of the same slot that made
-    /// no job. Of one schedule only the first of a batch is looked at.
+    /// Durable. Leader only with a term; without one, for a person. Returns for each firing, in order,
+    /// the jobs of its runs. `None`: the basis does not hold, or a slot of its runs has a job, and
+    /// nothing was changed; so no slot runs twice. A row replaces a row of the same slot that has no
+    /// job. If a batch has several firings of one schedule, only the first takes effect.
     async fn fire(
         &self,
         fires: Vec<Firing>,
@@ -371,17 +421,17 @@ pub trait Schedules: Dispatching {
         now: Timestamp,
     ) -> Result<Vec<Option<Vec<JobId>>>>;
 
-    /// The ledger. A row for a range of slots stands at its first.
+    /// Rows of the ledger. A row for a range of slots has the time of its first slot.
     async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>>;
 
-    /// Slots that were recorded as missed since then, by schedule.
+    /// Number of slots that were recorded as missed since then, by schedule.
     async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>>;
 
-    /// There are watched runs.
+    /// Whether the store has a [`RunDependency`].
     async fn is_watching(&self) -> Result<bool>;
 
-    /// What the leader looks at once a round, in case that nobody reported it, in one read where the store
-    /// can do so. `after` is that of [`Self::next_fire`].
+    /// The reads of one pass of the leader, in one statement if the store can do that. The leader polls
+    /// them because notifications can be lost. `after` is that of [`Self::next_fire`].
     async fn outlook(&self, after: Timestamp) -> Result<Outlook> {
         Ok(Outlook {
             next_due: self.next_due().await?,
@@ -391,11 +441,11 @@ pub trait Schedules: Dispatching {
         })
     }
 
-    /// Watched runs about which something can be done now: what they wait for has ended, or is to be
-    /// cancelled and nobody has asked for it, or they have ended. By job.
+    /// Dependencies that the leader can change now, ordered by job: the run has ended, the earlier run
+    /// has ended, or the earlier run has to be cancelled and no cancel is recorded.
     async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>>;
 
-    /// A leader's. Durable. Answers what became of each.
+    /// Leader only. Durable. Results are in the order of `settles`.
     async fn settle(
         &self,
         settles: Vec<DependencyStep>,
@@ -403,17 +453,18 @@ pub trait Schedules: Dispatching {
         now: Timestamp,
     ) -> Result<Vec<Settled>>;
 
-    /// A leader's. Durable. Forgets rows that were recorded before then, and the oldest of a ledger
-    /// with many more than [`SLOTS_KEPT`]; at most about `limit`. Answers how many.
+    /// Leader only. Durable. Deletes ledger rows that were recorded before then, and the oldest rows of
+    /// a ledger with many more than [`SLOTS_KEPT`]; about `limit` rows at most. Returns how many.
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64>;
 
-    /// For stores that nobody else uses meanwhile: schedules as they stood, with the ledger of each.
-    /// Durable. One whose id is there already is passed over.
+    /// Durable. Imports schedules and their ledgers unchanged; skips existing ids. No one else may use
+    /// the store meanwhile.
     async fn import_schedules(&self, schedules: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()>;
 
-    /// Likewise, every watched run that can be read, ready to be settled or not.
+    /// Every readable dependency, ordered by job. No one else may use the store meanwhile.
     async fn all_watched(&self) -> Result<Vec<RunDependency>>;
 
-    /// Likewise.
+    /// Durable. Imports dependencies unchanged; skips jobs that have one. No one else may use the store
+    /// meanwhile.
     async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()>;
 }

@@ -1,7 +1,7 @@
-//! Lists, counts and dead letters: jobs that may match are read window by window, in the order of ids,
-//! the filter is asked of each, and that ends with a full page or a bound. A window is what a dialect
-//! reads at once; all else is the same in every dialect, and stands here. The first window of a page has
-//! about as many jobs as the page, and most pages need no other; what goes on after it is a scan.
+//! Lists, counts and dead letters. A walk reads candidate jobs window by window, in the order of ids, and
+//! matches the filter against each, until the page is full or a bound is reached. A dialect reads the
+//! windows; this file does the rest for every dialect. The first window of a page has about as many jobs
+//! as the page, and is enough for most pages; later windows are a scan.
 
 use orx_model::filter::Filter;
 use orx_model::job::{DeadReason, Json};
@@ -12,19 +12,20 @@ use crate::budget::Reads;
 use crate::filter_pushdown::SCAN_MAX;
 use crate::{DeadLetterRow, ListRequest, Page};
 
-/// Jobs in the first window of a page, if the page has no more, and in those after it.
+/// Jobs in the first window of a filtered page, at least.
 const FIRST_ROWS: u64 = 64;
+/// Jobs in a later window.
 const WINDOW_ROWS: u64 = 2_000;
-/// A window ends with the job that takes what is read of it over this.
+/// A window ends after the job that exceeds this.
 pub(crate) const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 
 /// A job that may match.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) job: JobSummary,
-    /// Where the filter needs them.
+    /// Read only if the filter needs them.
     pub(crate) args: Option<Json>,
-    /// Since when it is a dead letter.
+    /// When the store recorded its dead letter.
     pub(crate) dead_at: Option<Timestamp>,
 }
 
@@ -45,7 +46,7 @@ impl Found {
     }
 }
 
-/// What is to be read next.
+/// The next window to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Want {
     pub(crate) after: Option<JobId>,
@@ -53,26 +54,28 @@ pub(crate) struct Want {
     pub(crate) reads: Reads,
 }
 
+/// The result of reading one window.
 #[derive(Debug)]
 pub(crate) struct Window {
-    /// Of the jobs looked at, those that may match.
+    /// The jobs that may match, in order.
     pub(crate) found: Vec<Found>,
     /// Jobs looked at.
     pub(crate) looked: u64,
-    /// The last of those.
+    /// The last job looked at.
     pub(crate) last: Option<JobId>,
-    /// There are none after them.
+    /// No jobs follow.
     pub(crate) ended: bool,
 }
 
+/// A list or count in progress.
 #[derive(Debug)]
 pub(crate) struct Walk {
     filter: Filter,
     now: Timestamp,
     pub(crate) oldest_first: bool,
-    /// Matching jobs at most; one more only tells that there are more.
+    /// Matching jobs, at most. One more match only shows that there are more.
     limit: u64,
-    /// They are kept, not only counted.
+    /// Collects the matching jobs; a count does not.
     keeps: bool,
     want: Want,
     looked: u64,
@@ -87,7 +90,7 @@ pub(crate) struct Walk {
 impl Walk {
     pub(crate) fn page(request: ListRequest, now: Timestamp) -> Self {
         let limit = u64::from(request.limit);
-        // Of no filter each job is of the page.
+        // Without a filter every job belongs to the page.
         let least = if request.filter.terms.is_empty() { 1 } else { FIRST_ROWS };
         let rows = (limit + 1).clamp(least, WINDOW_ROWS);
         let first = Want { after: request.after, rows, reads: Reads::Point };
@@ -125,14 +128,14 @@ impl Walk {
         self.filter.needs_args()
     }
 
-    /// `None` at the end.
+    /// The next window to read; `None` at the end of the walk.
     pub(crate) fn want(&self) -> Option<Want> {
         let rows = self.want.rows.min(SCAN_MAX.saturating_sub(self.looked));
         let over = self.full || self.ended || self.late || rows == 0;
         (!over).then_some(Want { rows, ..self.want })
     }
 
-    /// A window that was read at once.
+    /// Matches a window that was read as a whole.
     pub(crate) fn feed(&mut self, window: Window) {
         for found in window.found {
             if !self.judge(found) {
@@ -144,8 +147,9 @@ impl Walk {
         self.end_window(window.ended || window.last.is_none());
     }
 
-    /// The next job of a window that is read job by job, if it may match. Answers whether more are
-    /// wanted. Should the window be read again, it is from there.
+    /// Matches the next job of a window that is read job by job; `None` for a job that cannot match.
+    /// Returns whether the walk continues. If the read of a window is repeated, it continues after this
+    /// job.
     pub(crate) fn look(&mut self, id: JobId, found: Option<Found>) -> bool {
         self.looked += 1;
         self.want.after = Some(id);
@@ -157,7 +161,7 @@ impl Walk {
         self.want = Want { after: self.want.after, rows: WINDOW_ROWS, reads: Reads::Scan };
     }
 
-    /// Answers whether more are wanted.
+    /// Returns whether the walk continues.
     fn judge(&mut self, found: Found) -> bool {
         if !self.filter.matches(&found.job, found.args.as_ref(), self.now) {
             return true;
@@ -176,19 +180,19 @@ impl Walk {
         true
     }
 
-    /// Nothing can match.
+    /// Ends the walk: no job can match.
     pub(crate) fn nothing(&mut self) {
         self.ended = true;
     }
 
-    /// There is no more time.
+    /// Ends the walk: its time is up.
     pub(crate) fn stop(&mut self) {
         self.late = true;
     }
 
-    /// `None` where too many jobs would have to be looked at.
+    /// `None` if the walk ended with its bound before the page was full.
     pub(crate) fn into_page<T>(self, of: impl Fn(Found) -> T) -> Option<Page<T>> {
-        // A full page stands, also where it was not found out whether another row follows.
+        // A page with `limit` rows is complete, even if it is unknown whether another row follows.
         if !self.ended && !self.full && self.matched < self.limit {
             return None;
         }
@@ -197,7 +201,7 @@ impl Walk {
         Some(Page { rows: self.rows.into_iter().map(of).collect(), next })
     }
 
-    /// `None` where too many jobs would have to be looked at.
+    /// `None` if the walk ended with its bound before the count was known.
     pub(crate) fn into_count(self) -> Option<Count> {
         let known = self.ended || self.full;
         known.then_some(Count { count: self.matched, exact: !self.full })
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_with_its_bytes_and_goes_on_after_its_last_row() {
+    fn a_page_ends_at_its_byte_limit_and_the_next_continues_after_its_last_row() {
         let request = request(500);
         let mut walk = Walk::page(request.clone(), Timestamp::default());
         walk.feed(window((1..=40).rev(), 32 * 1024));
@@ -236,7 +240,7 @@ mod tests {
         assert!((2..20).contains(&page.rows.len()), "{} rows", page.rows.len());
         assert!(page.rows.iter().map(JobSummary::bytes).sum::<usize>() <= limits::PAGE_BYTES);
         assert_eq!(page.next, page.rows.last().map(|job| job.id));
-        // However large, one row comes.
+        // The first row fits whatever its size.
         let mut walk = Walk::page(request.clone(), Timestamp::default());
         walk.feed(window([2, 1], limits::PAGE_BYTES));
         let page = walk.into_page(|found| found.job).expect("a page");
@@ -244,11 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_is_read_again_gives_no_job_twice_and_ends_with_the_page() {
+    fn a_repeated_window_returns_no_job_twice_and_ends_with_the_page() {
         let mut walk = Walk::page(request(3), Timestamp::default());
         assert_eq!(walk.want().map(|want| want.rows), Some(4));
         assert!(walk.look(JobId(9), Some(found(9, 1))) && walk.look(JobId(8), None));
-        // Broken off here.
+        // The read breaks off here and is repeated.
         let want = walk.want().expect("more");
         assert_eq!((want.after, want.reads), (Some(JobId(8)), Reads::Point));
         assert!(walk.look(JobId(7), Some(found(7, 1))) && walk.look(JobId(6), Some(found(6, 1))));
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_has_an_end_and_says_that_it_was_too_broad() {
+    fn a_scan_ends_at_its_bound_and_reports_that_it_was_too_broad() {
         let request = request(10);
         let mut walk = Walk::page(request.clone(), Timestamp::default());
         let mut windows = 0;
