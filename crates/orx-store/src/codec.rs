@@ -215,7 +215,7 @@ pub(crate) fn readable<T: DeserializeOwned>(job: JobId, spec: Option<&[u8]>) -> 
         Some(Err(error)) => error.to_string(),
         None => "its row is missing".to_owned(),
     };
-    tracing::error!(%job, error, "the spec of a job cannot be read");
+    tracing::error!(%job, error, "cannot read the spec of a job");
     None
 }
 
@@ -227,7 +227,7 @@ pub(crate) fn unreadable_worker(
     seen_at: Timestamp,
     why: &dyn std::fmt::Display,
 ) -> WorkerRegistration {
-    tracing::error!(worker = %incarnation, %why, "the registration of a worker cannot be read");
+    tracing::error!(worker = %incarnation, %why, "cannot read the registration of a worker");
     WorkerRegistration {
         incarnation,
         name: Name::from_any(name),

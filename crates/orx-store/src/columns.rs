@@ -216,7 +216,7 @@ pub(crate) fn job_or_stub<'r, R: Row<'r>>(row: R) -> Result<Job, R::Error> {
         Err(error) => R::why(error)?,
     };
     let id = row.job(C::id)?;
-    tracing::error!(job = %id, error = why, "a job cannot be read");
+    tracing::error!(job = %id, error = why, "cannot read a job");
     let created_at = row.time(C::created_at).unwrap_or_default();
     // With an unreadable status the job counts as failed, so that no client waits for its end.
     let status = row.status(C::status).unwrap_or(JobStatus::Failed);

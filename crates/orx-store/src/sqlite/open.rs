@@ -49,7 +49,7 @@ pub(super) fn lock(path: &Path) -> Result<StoreLock> {
     let failed =
         |source: std::io::Error| StoreError::Open { store: shown(path), source: source.into() };
     if statfs(&folder).map_err(|error| failed(error.into()))?.f_type as i64 == NFS_MAGIC {
-        let text = "it is on NFS, where locks do not hold: use a local disk";
+        let text = "it is on NFS, where file locks are unreliable: use a local disk";
         return Err(failed(std::io::Error::other(text)));
     }
     let mut beside = path.as_os_str().to_owned();
@@ -119,7 +119,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 fn prepare(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
-        tracing::warn!(mode, "the store has no write-ahead log");
+        tracing::warn!(mode, "SQLite keeps no write-ahead log for the store");
     }
     conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.pragma_update(None, "temp_store", "MEMORY")
@@ -134,7 +134,7 @@ fn reject_other_files(path: &Path, conn: &Connection) -> Result<()> {
     let owner = number("PRAGMA application_id")?;
     let found = number("PRAGMA user_version")?;
     if tables > 0 && owner != i64::from(APPLICATION_ID) {
-        let detail = "it is a database of another program".to_owned();
+        let detail = "it is the database of another program".to_owned();
         return Err(StoreError::Damaged { store: shown(path), detail });
     }
     if found > i64::from(SCHEMA) {
