@@ -61,23 +61,26 @@ pub fn sqlite_store_id(path: &std::path::Path) -> Option<String> {
 /// How to open a store in a file.
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
-    /// The database file; opening creates it if it is missing.
+    /// The database file; opening creates it if it is missing. Default `orx.db`.
     pub path: PathBuf,
-    /// What a power loss may lose.
+    /// What a power loss may lose. Default [`Durability::Full`].
     pub durability: Durability,
     /// Rows that may wait for the writer, of the control plane and of API requests each. A kilobyte of
-    /// arguments or logs counts as a row.
+    /// arguments or logs counts as a row. Default 262,144.
     pub waiting_max: u32,
-    /// A write that waits this long for a place in the queue returns [`StoreError::Busy`].
+    /// A write that waits this long for a place in the queue returns [`StoreError::Busy`]. Default 5 s.
     pub busy_after: Duration,
-    /// A write without a result after this time returns [`StoreError::Unknown`].
+    /// A write without a result after this time returns [`StoreError::Unknown`]. Default
+    /// [`WRITE_DEADLINE`](crate::WRITE_DEADLINE).
     pub write_deadline: Duration,
     /// A read that waits this long for a connection returns [`StoreError::Busy`]; one that has a
-    /// connection by then, but no result, returns [`StoreError::Unknown`].
+    /// connection by then, but no result, returns [`StoreError::Unknown`]. Default 5 s.
     pub read_deadline: Duration,
     /// Concurrent reads of the control plane, and concurrent reads by key of API requests.
+    /// Default 4.
     pub readers: usize,
-    /// Concurrent scans of API requests, and concurrent reads of small tables and logs.
+    /// Concurrent scans of API requests, and concurrent reads of small tables and logs. Default
+    /// half of the cores.
     pub scans: usize,
 }
 
