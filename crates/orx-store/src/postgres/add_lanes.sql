@@ -1,4 +1,4 @@
--- In the order of names, as add_queues.sql.
+-- Adds lanes. Rows are inserted in the order of names, for the same reason as in add_queues.sql.
 insert into lanes (queue, handler, require)
 select q.id, t.handler, t.require
 from (:settings) s, unnest(:lane_queues, :handlers, :requires) as t(queue, handler, require)

@@ -1,4 +1,4 @@
--- A new schedule. Without a row in the answer, its id is in use.
+-- Adds a schedule. Returns no row if the id is in use.
 with new as (
     insert into schedules
         (id, version, created_at, updated_at, handled, next_slot, next_fire, runs)

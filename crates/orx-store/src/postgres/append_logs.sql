@@ -1,5 +1,5 @@
--- Chunks of known jobs; those that are there already change nothing. The lock of their jobs' keys
--- stands against a pruning, which would leave them without a job, and against nothing else.
+-- Appends chunks to the logs of existing jobs. A chunk that is already stored changes nothing. The
+-- `for key share` locks keep a concurrent prune from deleting the jobs and block nothing else.
 with l as materialized (:settings),
 input as materialized (
     select * from unnest(:jobs, :attempts, :seqs, :executions, :streams, :ats, :dropped, :bytes)

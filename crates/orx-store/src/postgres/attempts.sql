@@ -1,4 +1,5 @@
--- Those that ended, and the live one of the job; with what the log of each lacks.
+-- Returns the attempts of a job: those that ended, then the live one. The last column is the number of bytes
+-- dropped from the attempt's log.
 select a.job, a.number, a.execution, a.worker, a.worker_name, a.epoch, a.status, a.claimed_at,
        a.started_at, a.ended_at, a.error, a.exit_code, a.exit_signal,
        least(coalesce((select sum(l.dropped_bytes) from logs l

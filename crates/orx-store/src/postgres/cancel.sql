@@ -1,7 +1,7 @@
--- What waits is cancelled at once; what is under a worker is asked to stop, and where it is forced
--- its attempt ends here. The first request counts. Rows are locked in the order of ids. Answers every
--- job as it was found; `stood` is false of one that changed while it was waited for: nothing was done
--- about it.
+-- Cancels jobs. A waiting job is cancelled at once. A live job gets a cancel request; with `force`, its
+-- attempt ends in this statement. Only the first request of a job is recorded. Rows are locked in the order
+-- of ids. Returns each job as it was before. `stood` is false for a job that changed while the statement
+-- waited for its lock: the statement did not change that job.
 with l as materialized (:settings),
 before as materialized (select j.id, j.ctid as place from jobs j where j.id = any(:jobs)),
 input as materialized (

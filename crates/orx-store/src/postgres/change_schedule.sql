@@ -1,5 +1,5 @@
--- A new plan, for a schedule that stands as it was read; a row goes into its ledger. Answers the
--- new version, null where it does not stand so; without a row, there is none.
+-- Changes the plan of a schedule if its version and position are the expected ones, and adds a row to its
+-- ledger. Returns the new version, or null if they differ. Returns no row if the schedule does not exist.
 with l as materialized (:settings),
 found as materialized (
     select s.id, s.version, s.handled from schedules s, l where s.id = :id for no key update of s

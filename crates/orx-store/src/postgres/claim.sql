@@ -1,10 +1,9 @@
--- Ready jobs go to workers, and those whose time is over are cancelled (they have a reason, and no
--- execution). A job that was locked or changed since it was read is left out. Without a row in the answer,
--- the lease is another's.
--- One plan is for any number of jobs and any size of the table, so each job is looked up by its id.
--- `status + 0`: by their ids alone, or the server, while it does not know how many wait, looks up all that do
--- as well. `t.job + 0 = t.job` holds always; by it the server expects few rows, and compares no list with
--- another, pair by pair.
+-- Dispatches ready jobs to workers and cancels expired ones (which have a reason and no execution). Skips a
+-- job that is locked or no longer pending. Returns no row if the caller does not hold the lease. One plan
+-- serves any number of jobs and any table size, so each job has to be looked up by its id. `status + 0`
+-- keeps the server from using an index on the status: without statistics it would read every pending job.
+-- `t.job + 0 = t.job` is always true; it makes the server expect few rows and join by index instead of
+-- comparing two lists pair by pair.
 with l as materialized (:lease),
 locked as materialized (
     select j.id, t.execution, t.worker, t.worker_name, t.reason

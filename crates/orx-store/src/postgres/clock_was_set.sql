@@ -1,6 +1,6 @@
--- The clock was set. Waits that run for so long are as long as before: those before another try, and
--- what live attempts are measured from. What is ready, and would be due later, is due now. Rows are
--- locked in the order of ids. Without a row in the answer, the lease is another's.
+-- Adjusts jobs after the clock was set. Waits keep their length: the run times of retries and the times of
+-- live attempts move with the clock. A pending job whose run time would now be in the future becomes due
+-- now. Rows are locked in the order of ids. Returns no row if the caller does not hold the lease.
 with l as materialized (:lease),
 locked as materialized (
     select j.id, j.status, j.run_at, j.attempt, j.worker from jobs j, l

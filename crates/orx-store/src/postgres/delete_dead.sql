@@ -1,3 +1,4 @@
+-- Deletes the dead letters of jobs. The jobs stay. Returns the ids of those that had one.
 with l as materialized (:settings),
 locked as materialized (
     select j.id from jobs j, l

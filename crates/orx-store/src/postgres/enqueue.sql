@@ -1,8 +1,8 @@
--- Jobs come in, in the order of `ord`. A key that is known, and whose time is not over, makes no job
--- and uses up no id; of it nothing is answered (known.sql finds whose it is). Of two transactions with the
--- same new key the second waits for the first, and then makes no job either. Keys are taken in their order,
--- so that such transactions do not wait for each other in a circle.
--- `key is null or`: by it the server looks ids up in a hash, whatever number of them it expects.
+-- Inserts jobs in the order of `ord`. A job whose key is in use and has not expired is skipped: it uses no id
+-- and returns no row (known.sql finds the holder of the key). Of two transactions with the same new key, the
+-- second waits for the first and then skips its job. Keys are inserted in their order, so that such
+-- transactions never deadlock.
+-- `key is null or` makes the server look ids up in a hash, however many it expects.
 with l as materialized (:settings),
 numbered as materialized (
     select nextval('job_ids') as id, t.*
@@ -39,7 +39,7 @@ described as (
     select id, key, spec, lane, head, terms::text[] from new
 ),
 found as (
-    -- Two tags may read alike.
+    -- Two tags can produce the same term.
     insert into terms (term, job) select unnest(terms::text[]), id from new on conflict do nothing
 ),
 counted as (

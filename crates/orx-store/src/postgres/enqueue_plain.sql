@@ -1,5 +1,5 @@
--- As enqueue.sql, for jobs without keys: each is new, so whoever sends them can count them. Arrays
--- are read in their order, and numbers are given in it.
+-- As enqueue.sql, for jobs without keys. Each of them is new, so the caller computes the counts. Arrays are
+-- read in their order, and ids are assigned in it.
 with l as materialized (:settings),
 new as materialized (
     select nextval('job_ids') as id, t.*
@@ -18,7 +18,7 @@ described as (
     select id, spec, lane, head, terms::text[] from new
 ),
 found as (
-    -- Two tags may read alike.
+    -- Two tags can produce the same term.
     insert into terms (term, job) select unnest(terms::text[]), id from new on conflict do nothing
 ),
 counted as (

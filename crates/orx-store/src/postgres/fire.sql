@@ -1,11 +1,11 @@
--- What schedules do. Each is compared with what was decided on: of one that does not stand so,
--- nothing here is written, and no id is used up. Schedules are locked in the order of ids, so that
--- of two statements about one the second compares what the first left. Whether the last run has
--- ended is as this statement begins: one that ends meanwhile is found by who looks after those that
--- wait for it. Answers the jobs of the runs by command; without a row, the lease is another's.
--- The server does not know how many commands there are, takes them for few, and would compare two such
--- lists pair by pair. It joins a `full join` by hash or by order only, so lists meet in one; the `case` after
--- it drops what has no partner, in a form by which the server does not see that a plain join would do.
+-- Fires schedules. Each command states the version, position and last run that it expects. If its schedule
+-- differs, the command writes nothing and uses no id. Schedules are locked in the order of ids: of two
+-- statements about one schedule, the second compares with the result of the first. Whether the last run has
+-- ended is read when the statement begins; the leader's next pass over dependent runs finds a run that ends
+-- meanwhile. Returns the jobs of the runs by command. Returns no row if the caller does not hold the lease.
+-- The server does not know the number of commands, assumes few, and would compare two such lists pair by
+-- pair. It can run a `full join` only by hash or by order, so the lists are joined that way. The `case`
+-- after each join drops rows without a partner, in a form that the server does not reduce to a plain join.
 with l as materialized (:lease),
 commands as materialized (
     select * from unnest(:ords, :ids, :versions, :handled, :last_runs, :ended, :runs, :written,
@@ -25,7 +25,7 @@ running as materialized (
     full join commands c using (ord)
     where case when r.place is null or c.id is null then false else true end
 ),
--- A slot that would run made a job before.
+-- Commands with a slot that already has a job.
 again as materialized (
     select r.ord
     from running r
@@ -38,7 +38,7 @@ ok as materialized (
         when k.version = c.version
             and k.handled = c.handled
             and k.last_run is not distinct from c.last_run
-        -- A job that is gone had ended.
+        -- A deleted job had ended: 5 is the first final status.
         then (coalesce((select j.status from jobs j where j.id = k.last_run), 5) >= 5) = c.ended
         else false
     end
@@ -66,7 +66,7 @@ described as (
     select job, spec, lane, head, terms::text[] from new order by job
     returning job, terms
 ),
--- Two tags may read alike.
+-- Two tags can produce the same term.
 found as (
     insert into terms (term, job) select unnest(terms), job from described on conflict do nothing
 ),

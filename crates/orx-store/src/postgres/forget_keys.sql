@@ -1,5 +1,5 @@
--- Keys of pruned jobs that were kept long enough go; what is locked is left to the next call.
--- Without a row in the answer, the lease is another's.
+-- Deletes retained keys of pruned jobs once `kept_until` has passed. Leaves locked rows to the next call.
+-- Returns no row if the caller does not hold the lease.
 with l as materialized (:lease),
 old as materialized (
     select k.key from keys k, l

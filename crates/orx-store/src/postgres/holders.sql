@@ -1,4 +1,4 @@
--- Who was given which execution, live or ended, in the order of the question.
+-- Returns which worker holds or held each execution, live or ended, in the order of the request.
 select h.worker, h.attempt
 from unnest(:jobs, :executions) with ordinality as t(job, execution, ord)
 left join lateral (

@@ -1,5 +1,5 @@
--- Jobs as they stood in another store, with all that belongs to them. Those that are there already
--- are passed over.
+-- Imports jobs from another store with their specs, results, keys and attempts. Skips jobs that already
+-- exist.
 with l as materialized (:settings),
 input as materialized (
     select * from unnest(:ids, :lanes, :run_ats, :expire_ats, :created_ats, :deadlines, :timeouts,
@@ -33,7 +33,7 @@ described as (
     select i.id, i.key, i.spec, i.lane, i.head, i.terms::text[] from input i join new using (id)
     returning job, terms
 ),
--- Two tags may read alike.
+-- Two tags can produce the same term.
 found as (
     insert into terms (term, job) select unnest(terms), job from described on conflict do nothing
 ),
@@ -66,7 +66,7 @@ counted as (
     from input i join new using (id) join lanes n on n.id = i.lane
     group by 1, 2
 ),
--- Where none is new, nothing is skipped.
+-- Does not touch the sequence if no job is new.
 skipped as (
     select setval('job_ids', greatest(
         (select max(id) + 1 from new),

@@ -1,5 +1,4 @@
--- Schedules as they stood in another store, with their ledgers. Those that are there already are
--- passed over.
+-- Imports schedules from another store with their ledgers. Skips schedules that already exist.
 with new as (
     insert into schedules
         (id, version, created_at, updated_at, handled, next_slot, next_fire, runs, last_run,

@@ -1,4 +1,4 @@
--- Whose keys are, in any order; of a key that is free nothing.
+-- Returns the job that holds each key, in any order. Returns no row for a free key.
 select i.ord, k.job, k.hash, coalesce(j.status, k.status)
 from unnest(:ords, :keys) as i(ord, key)
 cross join lateral (

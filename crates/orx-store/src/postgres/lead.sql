@@ -1,7 +1,7 @@
--- Takes the lease where it is free or has run out, and renews one's own. The epoch is a new one where
--- the lease was another's, or had run out: above the last, what was heard of, and the seconds. Nobody
--- leads on a store that has moved. Answers whether it was taken, and who has it: nobody, where it was
--- given back or changed hands meanwhile.
+-- Takes the lease if it is free or expired, or renews the caller's own. A lease that was free, expired or
+-- held by another node gets a new epoch: above the last one, above `above`, and above the seconds since
+-- 1970. No node leads on a store that has moved. Returns whether the caller leads, and the leader. Returns
+-- no row if the lease was released or changed hands meanwhile.
 with got as (
     update lease set
         epoch = case
@@ -12,7 +12,7 @@ with got as (
         expires_at = clock_timestamp() + :ttl * interval '1 millisecond'
     from (:settings) s
     where (holder is null or holder = :node or expires_at <= clock_timestamp()
-        -- No lease is so long: the clock went back under it.
+        -- No lease is this long: the server's clock was set back.
         or expires_at > clock_timestamp() + :ttl * interval '2 milliseconds')
       and not exists (select from home where key = 'moved_to')
     returning epoch

@@ -1,5 +1,5 @@
--- The newest chunks before a place, and the newlines in each. Bytes as escaped text: a newline stays
--- one character, and whatever is no ASCII becomes some.
+-- Returns the newest chunks before a cursor, and the number of newlines in each. Bytes are encoded as escaped
+-- text: a newline stays one character, and a byte outside ASCII becomes several.
 select attempt, seq, length(t.escaped) - length(replace(t.escaped, chr(10), ''))
 from logs
 cross join lateral (select encode(bytes, 'escape') as escaped) t

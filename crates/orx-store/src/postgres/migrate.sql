@@ -1,5 +1,5 @@
--- What a migration stands behind. The lock ends with the transaction, so no session has to be kept.
--- What is there already is no news.
+-- Runs before each migration, in its transaction. The lock ends with the transaction, so it needs no session
+-- of its own. `client_min_messages` silences the notice that the table already exists.
 set local client_min_messages = warning;
 select pg_advisory_xact_lock(:lock);
 create table if not exists orx_schema (
@@ -7,5 +7,5 @@ create table if not exists orx_schema (
     version bigint not null
 );
 insert into orx_schema (version) values (0) on conflict do nothing;
--- Refused by a division by zero where another node has done it meanwhile.
+-- Fails with a division by zero if another node has applied the migration meanwhile.
 update orx_schema set version = :after / (case when version = :before then 1 else 0 end);

@@ -1,5 +1,5 @@
--- The longest-waiting pending job of each queue: the first of each urgency of each lane stands at a
--- known place of `jobs_ready`.
+-- Returns the run time of the longest-waiting pending job of each queue. The first job of each priority
+-- rank of each lane is one lookup in `jobs_ready`.
 select q.name, min(f.run_at)
 from lanes l
 join queues q on q.id = l.queue

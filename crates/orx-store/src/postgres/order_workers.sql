@@ -1,3 +1,4 @@
+-- Sets the order of workers. A fenced worker stays fenced. Returns the workers that now have the order.
 with l as materialized (:settings),
 locked as materialized (
     select w.incarnation from workers w, l

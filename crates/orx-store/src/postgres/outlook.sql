@@ -1,5 +1,6 @@
--- As next_due.sql; then when a schedule fires next, whether runs are watched, and whether a job is ready.
--- Ordered, so that each comes from its index: the first that is found anywhere may be far away.
+-- Returns the column of next_due.sql, when the next schedule fires, whether any run dependency exists, and
+-- whether any job is ready. Each subquery is ordered so that it reads its index: an unordered one could scan
+-- far before it finds a row.
 select least(
            (select run_at from jobs where status = 2 order by run_at limit 1),
            (select expire_at from jobs where expire_at is not null order by expire_at limit 1)

@@ -1,4 +1,4 @@
--- Progress of live attempts. Rows are locked in the order of ids.
+-- Records the progress of live attempts. Rows are locked in the order of ids.
 with l as materialized (:settings),
 locked as materialized (
     select j.id, j.execution from jobs j, l

@@ -1,7 +1,7 @@
--- Waiting jobs whose time is over are cancelled, and scheduled ones that are due become pending,
--- never one that is over. A row that is locked is left to the next call: whoever has it changes it.
--- Without a row in the answer, the lease is another's. `any(array(…))`: by their ids, however many the
--- server believes they may be.
+-- Cancels waiting jobs that have expired, and makes scheduled jobs pending that are due and have not
+-- expired. Leaves a locked row to the next call: the transaction that holds it changes the job anyway.
+-- Returns no row if the caller does not hold the lease. `any(array(…))` makes the server look the rows up
+-- by id, however many it expects.
 with l as materialized (:lease),
 over as materialized (
     select j.id, j.lane, j.status, j.deadline

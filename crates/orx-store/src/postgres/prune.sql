@@ -1,6 +1,6 @@
--- Old final jobs go, the oldest first, with all that belongs to them but their keys. Of their logs no
--- more than so many chunks: what one transaction deletes is bounded. Without a row in the answer,
--- the lease is another's.
+-- Deletes old final jobs, the oldest first, with their specs, terms, results, attempts and logs. Their keys
+-- stay. Deletes at most `chunks` log chunks: this bounds the transaction. Returns no row if the caller does
+-- not hold the lease.
 with l as materialized (:lease),
 completed as materialized (
     select j.id, j.finished_at from jobs j
@@ -20,7 +20,7 @@ oldest as materialized (
     order by place
     limit :limit
 ),
--- One that a person has just retried is none any more. `status + 0`: looked up by ids alone.
+-- Checks again: a job may have been retried meanwhile. `status + 0`: looks rows up by id only.
 locked as materialized (
     select j.id, o.place from jobs j join oldest o on o.id = j.id, l
     where j.dead is null
@@ -40,7 +40,7 @@ chunk as materialized (
     order by k.place, g.attempt, g.seq
     limit :chunks
 ),
--- Where they are as many as may be, the last of these jobs can have more: it stays, with the rest.
+-- At the limit, the job of the last chunk may have more chunks: it and the jobs after it stay.
 whole as materialized (
     select k.id from locked k
     where k.place < coalesce(

@@ -1,6 +1,6 @@
--- Old rows of ledgers go, the oldest first; where those are few, a ledger that grew long since it
--- was last cut is cut back to its newest. What is locked is left to the next call, so nobody is
--- waited for. Without a row in the answer, the lease is another's.
+-- Deletes old rows of ledgers, the oldest first. If fewer than `limit` are old, also trims one ledger that
+-- has grown long since its last trim to its newest rows. Leaves locked rows to the next call, so the
+-- statement waits for no other. Returns no row if the caller does not hold the lease.
 with l as materialized (:lease),
 old as materialized (
     select s.schedule, s.slot from slots s, l

@@ -1,3 +1,4 @@
+-- Records a node's row. `seen_at` is the server's clock.
 insert into nodes (node, name, url, version, zone_version, started_at, seen_at)
 select :node, :name, :url, :version, :zone_version, :started_at,
        (extract(epoch from clock_timestamp()) * 1000)::bigint

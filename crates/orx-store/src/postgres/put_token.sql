@@ -1,3 +1,4 @@
+-- Stores a token; replaces the one with the same id.
 insert into tokens (id, hash, scopes, created_at, expires_at, revoked_at, note)
 select :id, :hash, :scopes, :created_at, :expires_at, :revoked_at, :note from (:settings) s
 on conflict (id) do update set

@@ -1,8 +1,8 @@
 -- Records reports of workers. A registration (heartbeat 0) inserts a row or replaces it; a heartbeat only
--- replaces one, since it may come late, after its worker's row was deleted. A heartbeat older than the
--- recorded one only sets `seen_at`. Neither changes the row of a fenced worker, or one with another secret.
+-- replaces one, since it may arrive after its worker's row was deleted. A heartbeat older than the recorded
+-- one only sets `seen_at`. Neither changes the row of a fenced worker, or one with another secret.
 --
--- Returns the order and whether the secret is right. Returns nothing for a heartbeat without a row, nor for
+-- Returns the order and whether the secret is right. Returns no row for a heartbeat without a row, nor for
 -- a registration that changed nothing because another transaction inserted the row meanwhile.
 with l as materialized (:settings),
 input as materialized (
@@ -10,7 +10,7 @@ input as materialized (
                          :loads, :hosts, :nodes, :secrets)
     as t(incarnation, name, registration, state, capacity, heartbeat, load, hosted_by, node, secret)
 ),
--- Every row that exists, as it is now and in one order: so no two such statements wait for each other.
+-- Locks every existing row, in the order of incarnations, so that two such statements never deadlock.
 locked as materialized (
     select w.incarnation, w.ordered, w.secret
     from workers w join input i using (incarnation), l

@@ -1,3 +1,4 @@
+-- Returns the number of jobs per queue and status. A queue without jobs has one row with nulls.
 select q.name, c.status, c.jobs
 from queues q
 left join (

@@ -1,6 +1,6 @@
--- Chunks after a place, until so many bytes are reached: the sum of those before a chunk decides. An
--- empty chunk counts for one, so that a log of nothing but those has an end. No chunk is smaller,
--- so rows beyond the limit are not looked at.
+-- Returns chunks after a cursor until `limit` bytes are reached: a chunk is returned if the chunks before
+-- it are shorter than the limit. An empty chunk counts as one byte, so that a log of empty chunks ends too.
+-- No chunk counts less, so the subquery needs no more than `limit` rows.
 select attempt, seq, execution, stream, at, dropped_bytes, bytes
 from (
     select *, sum(greatest(octet_length(bytes), 1)) over (

@@ -1,6 +1,6 @@
--- How many lanes there are and whether the lease is the caller's, in each row, and of some lanes the
--- ready jobs after a place in the order of dispatch: the index `jobs_ready` is in this order. One row at
--- least.
+-- Returns, in each row, the number of lanes and whether the caller holds the lease; and for each given lane
+-- its ready jobs after a place in the order of dispatch, which is the order of the index `jobs_ready`.
+-- Returns at least one row.
 select n.lanes, w.number, j.urgency, j.run_at, j.id, j.expire_at, j.deadline, j.died, n.leads
 from (
     select count(*) as lanes,

@@ -1,8 +1,8 @@
--- Attempts end. Of each the caller has decided what follows from what it saw; where that has changed
--- meanwhile (`was_…`; NULL for a success, which follows from nothing), nothing is done and the
--- caller decides anew. Nothing began or ended before it was claimed, whatever its worker's clock
--- says; `ended_ats` are not after now. Rows are locked in the order of ids. Without a row in the answer, the lease
--- is another's.
+-- Ends attempts. The caller has computed each transition from the job it read (`was_…`; NULL for a success,
+-- which depends on nothing). If that has changed since, the statement changes nothing and the caller computes
+-- the transition again. No attempt starts or ends before it was claimed, whatever its worker's clock shows;
+-- `ended_ats` are not after now. Rows are locked in the order of ids. Returns no row if the caller does not
+-- hold the lease.
 with l as materialized (:lease),
 input as materialized (
     select * from unnest(:ords, :jobs, :executions, :statuses, :run_ats, :expire_ats, :failed,

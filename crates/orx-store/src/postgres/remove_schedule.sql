@@ -1,6 +1,6 @@
--- Answers the version, whether it was the wanted one, and whether the schedule stood as it was while
--- its lock was waited for: what a firing wrote into its ledger meanwhile this statement does not see,
--- and so it does nothing. Without a row, there is none.
+-- Removes a schedule. Returns its version, whether the schedule was removed, and whether its row stayed
+-- unchanged while the statement waited for its lock. If the row changed, nothing is removed: this statement
+-- does not see the ledger rows that a firing wrote meanwhile. Returns no row if the schedule does not exist.
 with l as materialized (:settings),
 before as materialized (select s.id, s.ctid as place from schedules s where s.id = :id),
 found as materialized (

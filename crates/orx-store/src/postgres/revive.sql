@@ -1,7 +1,7 @@
--- A person's retry: a new budget, and no limit to the wait for a start, which has passed already or
--- was met. The deadline stands. Rows are locked in the order of ids. Answers every job as it was found;
--- `stood` is false of one that changed while it was waited for, whose result this statement may not
--- see: nothing was done about it.
+-- Retries jobs: resets their attempt counts and removes the limit on the wait for a first start. The deadline
+-- stays. Rows are locked in the order of ids. Returns each job as it was before. `stood` is false for a job
+-- that changed while the statement waited for its lock: the statement may not see its result, so it did not
+-- change that job.
 with l as materialized (:settings),
 before as materialized (select j.id, j.ctid as place from jobs j where j.id = any(:jobs)),
 locked as materialized (

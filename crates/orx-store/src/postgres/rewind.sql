@@ -1,7 +1,7 @@
--- Schedules that stand ahead of the clock stand at it again. Each is compared with what was decided
--- on, as with a firing. What was told of slots that are still to come, and made no job, is forgotten;
--- what is kept counts as recorded at the latest now. Answers those that were moved; without a row,
--- the lease is another's.
+-- Moves schedules whose position is after the clock back to it. Each command states the expected version
+-- and position, as in fire.sql. Deletes ledger rows of future slots that made no job; other rows count as
+-- recorded at the new position at the latest. Returns the commands that were applied. Returns no row if the
+-- caller does not hold the lease.
 with l as materialized (:lease),
 commands as materialized (
     select * from unnest(:ords, :ids, :versions, :handled, :to_handled, :to_slots, :to_fires)

@@ -1,6 +1,6 @@
--- Whether the next write finds room. On a full disk a small one finds it in the pages that a table has, so a
--- mebibyte of the disk is taken, by a table that leaves nothing behind. A role that may make no such table
--- takes none.
+-- Fails if the disk is full. On a full disk a small write may still fit into a table's existing pages, so
+-- this writes a mebibyte to a temporary table that the commit drops. Does nothing for a role that may not
+-- create temporary tables.
 do $$
 begin
     if has_database_privilege(current_database(), 'temp') then

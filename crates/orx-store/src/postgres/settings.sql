@@ -1,3 +1,4 @@
+-- Returns the settings of the server that `check_settings` compares, in its order.
 select
     current_setting('server_version_num')::bigint,
     current_setting('server_version'),

@@ -1,7 +1,7 @@
--- What is done about watched runs, each job once. Of two statements about one, the second finds
--- what the first left. A run that was cancelled while it waited is let go without a change. Answers
--- the commands that were done, whether that made the run pending, and the job of the alert; without a
--- row, the lease is another's.
+-- Applies the next step of run dependencies, each job once. Of two statements about one job, the second
+-- sees the result of the first. A run that was cancelled while it waited is released without a change of
+-- its status. Returns the commands that were applied, whether each made its run pending, and the job of its
+-- alert. Returns no row if the caller does not hold the lease.
 with l as materialized (:lease),
 input as materialized (
     select * from unnest(:ords, :jobs, :releases, :lanes, :queues, :urgencies, :run_ats,
@@ -24,13 +24,13 @@ done as materialized (
 forgotten as (
     delete from watched w using done d where w.job = d.job and not (d.release and d.tells)
 ),
--- It may yet fail.
+-- The run may still fail, so its alert stays.
 freed as (
     update watched w set waits_for = null
     from done d
     where w.job = d.job and d.release and d.tells
 ),
--- `status + 0`: looked up by ids alone.
+-- `status + 0`: looks rows up by id only.
 waiting as materialized (
     select j.id, j.lane from jobs j
     where j.id in (select job from done where release) and j.status + 0 = :created
@@ -54,7 +54,7 @@ described as (
     select id, spec, lane, head, terms::text[] from alerts order by id
     returning job, terms
 ),
--- Two tags may read alike.
+-- Two tags can produce the same term.
 found as (
     insert into terms (term, job) select unnest(terms), job from described on conflict do nothing
 ),

@@ -1,5 +1,5 @@
--- Attempts start, if they are still the live ones, not before they were claimed. Rows are locked in the
--- order of ids. `coalesce`: the server then does not expect a single row of the status, for which it would
+-- Marks attempts as started if they are still live; none starts before it was claimed. Rows are locked in the
+-- order of ids. `coalesce` keeps the server from expecting a single row of the status, for which it would
 -- compare the two lists pair by pair.
 with l as materialized (:settings),
 locked as materialized (

@@ -1,5 +1,5 @@
--- Some of the changes are replaced by their sums, in one statement, so that whoever adds them up
--- meanwhile sees the one or the other.
+-- Replaces some rows of counts by their sums. It is one statement, so that a concurrent reader sees either
+-- the rows or their sum.
 with l as materialized (:settings),
 taken as (
     select c.ctid from counts c, l limit :rows for update of c skip locked

@@ -5,7 +5,7 @@
 create table meta (key text primary key, value bigint not null);
 insert into meta values ('touched', 0);
 
--- Ids of jobs are never used again, whatever becomes of the jobs.
+-- An id is never used twice, even after its job was deleted.
 create sequence job_ids;
 
 create table queues (
@@ -13,12 +13,12 @@ create table queues (
     name text collate "C" not null unique
 );
 
--- Changes of how many jobs of a queue are in a status, added up when read: a row that every
--- transaction changed would be waited for by all of them. They are summed up from time to time.
+-- Changes of the number of jobs per queue and status. Readers add them up: every transaction would wait
+-- for a single row that all of them update. The store sums the rows up from time to time.
 create table counts (queue bigint not null, status smallint not null, jobs bigint not null);
 
--- `handler` is '' for commands that are given with the job; `require` is JSON with sorted keys.
--- Lanes are added and never change or go, so whoever knows as many as there are knows all.
+-- `handler` is '' for jobs with a command of their own; `require` is JSON with sorted keys. Lanes are only
+-- added, never changed or deleted, so a cache with as many lanes as the table is complete.
 create table lanes (
     id bigint generated always as identity primary key,
     queue bigint not null,
@@ -27,20 +27,20 @@ create table lanes (
     unique (queue, handler, require)
 );
 
--- What changes of a job, and no more: every move writes the row anew, so what is written once or
--- may be large stands in `specs` and `results`. The live attempt stands here; it becomes a row of
--- `attempts` when it ends. So a claim writes one row, and an outcome two.
+-- The columns of a job that change. Each change of status writes a new row version, so columns that are
+-- written once or may be large are in `specs` and `results`. The live attempt is part of this row; it
+-- becomes a row of `attempts` when it ends. So a claim writes one row, and an outcome two.
 create table jobs (
     id bigint primary key,
     lane bigint not null,
     run_at bigint not null,
-    -- While it waits: when its waiting is over.
+    -- Of a waiting job: when it expires.
     expire_at bigint,
     created_at bigint not null,
     deadline bigint,
     timeout_ms bigint,
     status smallint not null check (status between 0 and 8),
-    -- 0 is critical, 3 low: the whole order of dispatch ascends.
+    -- Priority rank, 0 critical to 3 low: the order of dispatch ascends in every column.
     urgency smallint not null check (urgency between 0 and 3),
     attempt bigint not null default 0,
     failed bigint not null default 0,
@@ -65,7 +65,7 @@ create table jobs (
     last_error text,
     last_exit_code integer,
     last_exit_signal integer,
-    -- While a dead letter is kept: its reason, and since when.
+    -- While the job has a dead letter: its reason, and its time.
     dead text,
     dead_at bigint,
     check ((status in (3, 4)) = (execution is not null)),
@@ -79,11 +79,11 @@ create table jobs (
 create index jobs_ready on jobs (lane, urgency, run_at, id) where status = 1;
 create index jobs_due on jobs (run_at, id) where status = 2;
 create index jobs_expire on jobs (expire_at, id) where expire_at is not null;
--- Completed jobs are the mass; a list of them reads by id.
+-- Most jobs are completed; a list of them reads by id.
 create index jobs_status on jobs (status, id) where status <> 5;
--- By worker, what it holds: asked with each heartbeat.
+-- The live attempts of a worker: read with each heartbeat.
 create index jobs_live on jobs (worker, id) where worker is not null;
--- What may be pruned.
+-- Jobs that may be pruned.
 create index jobs_completed on jobs (finished_at, id) where status = 5;
 create index jobs_ended on jobs (finished_at, id) where status > 5 and dead is null;
 create index jobs_dead on jobs (id) where dead is not null;
@@ -91,7 +91,7 @@ create index jobs_dead on jobs (id) where dead is not null;
 create table specs (job bigint primary key, key text, spec text not null);
 create table results (job bigint primary key, result text not null);
 
--- A key outlives its pruned job until `kept_until`, with the job's last status.
+-- A key is retained after its job was pruned, until `kept_until`, with the job's last status.
 create table keys (
     key text collate "C" primary key,
     job bigint not null,
@@ -144,7 +144,7 @@ create table workers (
     hosted_by uuid,
     node uuid,
     seen_at bigint not null,
-    -- What a person wants of it: drain, fence.
+    -- The order of an operator: drain, fence.
     ordered text
 );
 
@@ -157,7 +157,7 @@ create table nodes (
     seen_at bigint not null
 );
 
--- One row: who leads, by the server's clock. Its epoch never falls.
+-- One row: the leader, by the server's clock. The epoch never decreases.
 create table lease (
     id boolean primary key default true check (id),
     holder uuid,
@@ -177,8 +177,8 @@ create table tokens (
     note text not null
 );
 
--- Rows move from status to status, and every move leaves a dead one behind, also in the index of
--- ready jobs, where a claim has to step over it.
+-- Each change of status leaves a dead row version behind, also in the index of ready jobs, where a claim
+-- has to skip it.
 alter table jobs set
     (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 1);
 alter table counts set

@@ -1,3 +1,3 @@
--- SHA-256 of the secret by which a worker proves that it is the one that registered. NULL for one that
--- registered before there were secrets: the first that it shows is its own.
+-- SHA-256 of the secret by which a worker proves its identity. NULL for a worker that registered before
+-- secrets existed: the store accepts the first one that it presents.
 alter table workers add column secret bytea;

@@ -1,2 +1,2 @@
--- Deaths of the whole server under the job, told apart from those of its worker alone (`lost`).
+-- Attempts that ended because the whole server died; `lost` counts those whose worker alone died.
 alter table jobs add column server_lost bigint not null default 0;

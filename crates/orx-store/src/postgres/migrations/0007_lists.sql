@@ -1,10 +1,11 @@
--- What lists are read from. `specs` is written once: an index of `jobs` would cost each move of a job.
+-- Indexes for lists. They are on `specs`, which is written once: on `jobs`, each change of status would pay
+-- for them.
 alter table specs
-    -- Of its job. Null where the job is from before, or of a node of the version before.
+    -- The job's lane. Null for a job from before this migration, or from a node of the version before.
     add column lane bigint,
-    -- Of a large spec the same without args and command, for those who only look.
+    -- Of a large spec: the spec without args and command, for lists.
     add column head text,
-    -- What else the job is found by, as in `terms`.
+    -- The terms that find the job, as in `terms`.
     add column terms text[];
 create index specs_lane on specs (lane, job) where lane is not null;
 create index specs_unindexed on specs (job) where lane is null;
