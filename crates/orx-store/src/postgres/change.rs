@@ -1,4 +1,4 @@
-//! What people and the clock do to jobs: cancel, retry, become due, run out of time.
+//! Changes by people and by the clock: cancel, retry, promotion, expiry.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::codec::{FORCED, capped, over, status_code};
 use crate::columns::Row as _;
 use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer, Term};
 
-/// Of a batch, the places that have no answer yet, of each job the first: what is done to one job
-/// is done one after the other.
+/// Indexes of the commands without an answer; of several for one job, the first, so that commands for one
+/// job run one after the other.
 pub(super) fn firsts<A>(answers: &[Option<A>], job: impl Fn(usize) -> JobId) -> Vec<usize> {
     let mut jobs = HashSet::new();
     let left = (0..answers.len()).filter(|place| answers[*place].is_none());
     left.filter(|place| jobs.insert(job(*place))).collect()
 }
 
-/// Of statuses from which `event` leads somewhere, where it leads. It is the same from all of them.
-fn whence(event: JobEvent) -> DbResult<(Vec<JobStatus>, JobStatus)> {
+/// The statuses in which `event` is legal, and the status that it leads to from each of them.
+fn sources_and_target(event: JobEvent) -> DbResult<(Vec<JobStatus>, JobStatus)> {
     let from: Vec<JobStatus> =
         JobStatus::ALL.into_iter().filter(|status| next(*status, event).is_ok()).collect();
     let to = next(from.first().copied().unwrap_or(JobStatus::Created), event)?;
@@ -69,7 +69,7 @@ impl Inner {
         ids: &[JobId],
         now: Timestamp,
     ) -> DbResult<Vec<RetryAnswer>> {
-        let (from, to) = whence(JobEvent::Revive)?;
+        let (from, to) = sources_and_target(JobEvent::Revive)?;
         let mut answers: Vec<Option<RetryAnswer>> = vec![None; ids.len()];
         loop {
             let left = firsts(&answers, |place| ids[place]);
@@ -109,7 +109,7 @@ impl Inner {
         let rows = self.rows(Kind::Durable, message).await?;
         let forgotten = rows.iter().map(|row| Columns(row).job(0));
         let mut forgotten: HashSet<JobId> = forgotten.collect::<DbResult<_>>()?;
-        // There is one letter of a job, so the first to ask had it.
+        // A job has one dead letter, so the first of equal ids gets it.
         Ok(ids.iter().map(|id| forgotten.remove(id)).collect())
     }
 
@@ -119,8 +119,8 @@ impl Inner {
         now: Timestamp,
         limit: u32,
     ) -> DbResult<Promoted> {
-        let (_, due) = whence(JobEvent::Due)?;
-        let (_, cancelled) = whence(JobEvent::Cancel)?;
+        let (_, due) = sources_and_target(JobEvent::Due)?;
+        let (_, cancelled) = sources_and_target(JobEvent::Cancel)?;
         let values = [
             ("lease", Value::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
@@ -128,7 +128,7 @@ impl Inner {
             ("pending", sql::int(status_code(due))),
             ("scheduled", sql::int(status_code(JobStatus::Scheduled))),
             ("cancelled", sql::int(status_code(cancelled))),
-            // With a deadline that has passed, and without.
+            // The reason after a deadline, and the reason otherwise.
             ("late", sql::text(over(Some(now), now))),
             ("expired", sql::text(over(None, now))),
         ];
@@ -144,11 +144,11 @@ impl Inner {
     }
 }
 
-/// A job as a statement found it, before it changed it.
+/// A job as it was before the statement.
 struct Before {
     status: JobStatus,
     live: Option<(Incarnation, ExecutionId)>,
-    /// It did not change while it was waited for.
+    /// Whether the job stayed unchanged while the statement waited for its lock.
     stood: bool,
 }
 
@@ -167,7 +167,7 @@ impl Before {
     }
 }
 
-/// What a statement found.
+/// Parses the rows of cancel.sql and revive.sql.
 fn before(rows: &[PgRow]) -> DbResult<HashMap<JobId, Before>> {
     let before = |row| {
         let row = Columns(row);
@@ -179,8 +179,8 @@ fn before(rows: &[PgRow]) -> DbResult<HashMap<JobId, Before>> {
 }
 
 fn cancel_statement(commands: &[&CancelCommand], now: Timestamp) -> DbResult<Statement> {
-    let (waiting, cancelled) = whence(JobEvent::Cancel)?;
-    let (live, stopped) = whence(JobEvent::Stopped)?;
+    let (waiting, cancelled) = sources_and_target(JobEvent::Cancel)?;
+    let (live, stopped) = sources_and_target(JobEvent::Stopped)?;
     let texts = |of: fn(&CancelCommand) -> Option<&str>| {
         sql::texts(commands.iter().map(move |command| of(command).map(capped)))
     };

@@ -1,8 +1,7 @@
-//! Gives ready jobs to workers with free slots.
+//! Dispatches ready jobs to workers with free slots.
 //!
-//! The lanes are read without locks and merged ([`crate::merge`]); then one statement, fenced by
-//! the lease, takes what is still as it was read. What slipped away meanwhile is not returned, and
-//! the next claim sees what became of it.
+//! A claim reads the lanes without locks and merges them ([`crate::lane_merge`]). One statement, fenced by
+//! the lease, then claims the chosen jobs that are still pending. It skips the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,25 +19,25 @@ use crate::columns::Row as _;
 use crate::lane_merge::{Given, Merge, ReadyOrder, Want};
 use crate::{ClaimRequest, Claimed, Term};
 
-/// Jobs cancelled by one claim because their time was over: a claim has an end also where all that
-/// waits has expired. The rest is left to the next one.
+/// Maximum number of expired jobs that one claim cancels, so that a claim ends even if every ready job has
+/// expired. The next claim continues.
 const EXPIRED_MAX: usize = 1_000;
-/// Rows read of a lane at once, at least and at most.
+/// Minimum and maximum number of rows per read of a lane.
 const READ_ROWS: (usize, usize) = (16, 1_024);
-/// Reads of one claim. With the rows of each, more than any claim takes.
+/// Maximum number of reads per claim: with the rows of each, more than any claim needs.
 const READS_MAX: usize = 1_000;
 
-/// A job to be given, or to be cancelled, as it was read.
+/// A ready job to dispatch or to cancel, as it was read.
 pub(super) struct Chosen {
     pub(super) job: i64,
     pub(super) run_at: i64,
-    /// `None` where its time is over.
+    /// The worker that gets the job. `None` if the job has expired.
     pub(super) gets: Option<Given>,
     pub(super) deadline: Option<Timestamp>,
     pub(super) alone: bool,
 }
 
-/// What else was read of a ready job.
+/// Further columns of a ready job.
 #[derive(Debug, Clone, Copy, Default)]
 struct Facts {
     expire_at: Option<Timestamp>,
@@ -69,13 +68,13 @@ impl Inner {
         for row in &rows {
             let row = Columns(row);
             if let Some(job) = row.optional_int(0)? {
-                // Of one that cannot be read: it heals as a dispatch that was lost.
+                // A job with an unreadable spec is not dispatched; its attempt expires like a lost dispatch.
                 let spec = row.optional_str(3)?.map(str::as_bytes);
                 let Some(spec) = codec::readable::<JobSpec>(JobId(job), spec) else { continue };
                 taken.insert(job, (row.count(1)?, row.count(2)?, spec));
             }
         }
-        // In the order of dispatch.
+        // `chosen` has the order of dispatch.
         let claimed = chosen.iter().filter_map(|chosen| {
             let Given { request, execution } = chosen.gets?;
             let (attempt, failed, spec) = taken.remove(&chosen.job)?;
@@ -93,7 +92,7 @@ impl Inner {
         Ok(claimed.collect())
     }
 
-    /// Answers too whether the term was the caller's when it was read; false where nothing was.
+    /// Chooses jobs. Also returns whether the caller held the lease at the last read.
     async fn choose(
         &self,
         requests: &[ClaimRequest],
@@ -104,7 +103,7 @@ impl Inner {
         let mut merge = self.merge(requests);
         let (mut chosen, mut expired, mut first, mut leads) = (Vec::new(), 0, true, false);
         for _ in 0..READS_MAX {
-            // Also without a lane that is known: there may be one that is not.
+            // Reads at least once: the cache may lack the only lane.
             let wants = merge.wants();
             if (wants.is_empty() && !first) || merge.left() == 0 {
                 break;
@@ -146,7 +145,7 @@ impl Inner {
         Merge::new(requests, self.common.lanes.read().iter().map(|(lane, id)| (lane, id.lane)))
     }
 
-    /// Reads lanes on, and answers how many there are at all, and whether the term is the caller's.
+    /// Reads the next rows of lanes. Returns the number of lanes, and whether the caller holds the lease.
     async fn read_on(
         &self,
         wants: &[Want],

@@ -1,4 +1,4 @@
-//! What can go wrong with a message, told apart by what must follow.
+//! Errors of a message to the server, by what the store does next.
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
@@ -6,34 +6,34 @@ use crate::StoreError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-const UNPREPARED: &str = "a proxy does not keep prepared statements";
+const UNPREPARED: &str = "a proxy does not support prepared statements";
 
 #[derive(Debug)]
 pub(super) enum DbError {
-    /// No session, so nothing was sent.
+    /// There was no session, so nothing was sent.
     NotSent(Source),
-    /// The session does not know the statement that was prepared in it, so nothing was done: a proxy gives
-    /// messages to other sessions and keeps no statements.
+    /// The session does not have the statement that was prepared in it, so nothing changed: a proxy moved
+    /// the message to another session.
     Unprepared,
-    /// The session ended under the message: what became of it is not known.
+    /// The session ended during the message, which may have been committed.
     Lost(Source),
-    /// No answer in time. The session was closed, and what became of the message is not known.
+    /// The message timed out and its session was closed. It may have been committed.
     Late,
-    /// Undone by the server, because of others at the same rows: to be sent again.
+    /// Rolled back by the server because of a conflict with another transaction. The store sends it again.
     Again,
-    /// Undone by the server: it waited too long for others, or took too long.
+    /// Rolled back by the server: it waited too long for a lock, ran too long, or exceeded a limit.
     Busy,
-    /// Undone by the server: no room on its disk.
+    /// Rolled back by the server: its disk is full.
     Full,
-    /// Undone by the server, which takes no writes: it is, or has become, a replica, or its disk
-    /// fails.
+    /// Rolled back by the server, which accepts no writes: it is a replica, or its disk fails.
     ReadOnly(Source),
-    /// The leader's statement changed nothing: the lease is another's.
+    /// The caller does not hold the lease, so its statement changed nothing.
     Deposed,
+    /// The store is closed.
     Closed,
-    /// This command alone cannot be done, and was undone.
+    /// The command itself is invalid and was rolled back.
     Command(Source),
-    /// What was answered does not read as what was asked for. A write was done by then.
+    /// The answer does not have the expected form. A write was committed before.
     Unreadable(Source),
 }
 
@@ -43,7 +43,7 @@ impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(refused) = &error else {
             return match error {
-                // What came does not read as what was asked for.
+                // The answer does not have the expected form.
                 sqlx::Error::ColumnDecode { .. }
                 | sqlx::Error::ColumnIndexOutOfBounds { .. }
                 | sqlx::Error::Decode(_)
@@ -55,20 +55,20 @@ impl From<sqlx::Error> for DbError {
         let refused = refused.try_downcast_ref::<PgDatabaseError>();
         let severity = refused.map(PgDatabaseError::severity);
         match code.as_str() {
-            // The session ended with it, and perhaps the whole server.
+            // The error ended the session, and possibly the server.
             _ if matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic)) => {
                 Self::Lost(error.into())
             }
             "40001" | "40P01" => Self::Again,
             "53100" => Self::Full,
-            // Cancelled for its time, no lock in time; no memory, no slot, or another limit.
+            // Statement or lock timeout; out of memory or connections, or another limit.
             "57014" | "55P03" => Self::Busy,
             code if code.starts_with("53") => Self::Busy,
             "26000" | "42P05" => Self::Unprepared,
             "25006" => Self::ReadOnly(error.into()),
             code if code.starts_with("58") => Self::ReadOnly(error.into()),
-            // Ended by an operator or a crash, starting up; all that a proxy says of a session, with
-            // or without a code; and what the server itself does not know.
+            // Shutdown, crash or startup; any error of a proxy, with or without a code; and a commit whose
+            // outcome the server itself does not know.
             "" | "40003" => Self::Lost(error.into()),
             code if code.starts_with("57P") || code.starts_with("08") => Self::Lost(error.into()),
             _ => Self::Command(error.into()),
@@ -89,8 +89,8 @@ impl From<orx_model::status::IllegalMove> for DbError {
 }
 
 impl DbError {
-    /// What it is where something of the same call was done before, or may have been: nobody can say
-    /// that nothing was changed.
+    /// The error of the whole call if an earlier part of it was committed, or may have been (`done`): an
+    /// error that promises no change becomes [`Self::Late`].
     pub(super) fn after(self, done: bool) -> Self {
         match self {
             Self::NotSent(_)
@@ -108,12 +108,12 @@ impl DbError {
         }
     }
 
-    /// The session may not be used any more.
+    /// Whether the session has to be closed.
     pub(super) fn ends_session(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Late | Self::ReadOnly(_) | Self::Unprepared)
     }
 
-    /// The same, for another caller of the same batch.
+    /// The same error for another caller of the batch.
     pub(super) fn again(&self) -> Self {
         match self {
             Self::NotSent(source) => Self::NotSent(source.to_string().into()),
@@ -129,7 +129,7 @@ impl DbError {
         }
     }
 
-    /// `reads`: what was asked for changes nothing, so there is nothing unknown about it.
+    /// The error for a caller. With `reads`, the call changes nothing, so its outcome is never unknown.
     pub(super) fn for_caller(self, action: &'static str, store: &str, reads: bool) -> StoreError {
         let away = |source| StoreError::Away { store: store.to_owned(), source };
         match self {

@@ -1,4 +1,4 @@
-//! Jobs come in.
+//! Accepts jobs: inserts them, and finds the holders of keys that are in use.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -23,9 +23,9 @@ pub(super) struct Enqueue {
     pub(super) now: Timestamp,
 }
 
-/// For jobs without keys, and for others.
+/// For batches in which no job has a key, and for others.
 const TEMPLATES: [&str; 2] = [include_str!("enqueue_plain.sql"), include_str!("enqueue.sql")];
-/// Tries of jobs whose keys come and go meanwhile.
+/// Attempts to write jobs whose keys other transactions take or free meanwhile.
 const ROUNDS: usize = 4;
 
 impl Part for Enqueue {
@@ -71,13 +71,14 @@ impl Part for Enqueue {
     }
 }
 
+/// A job of the batch, with the values of its row.
 struct Coming<'j> {
     job: &'j PreparedJob,
     lane: LaneId,
     status: JobStatus,
     run_at: Timestamp,
     now: Timestamp,
-    /// As a column holds it.
+    /// With U+0000 replaced, as the column stores it.
     key: Option<String>,
 }
 
@@ -92,21 +93,21 @@ impl<'j> Coming<'j> {
     }
 }
 
-/// Whose a key is.
+/// The job that holds a key.
 struct Holder {
     id: JobId,
     hash: Option<String>,
     status: JobStatus,
 }
 
-/// Those without an answer, of each key the first.
+/// Indexes of the jobs without an answer; of several with the same key, the first.
 fn unanswered(jobs: &[Coming<'_>], answers: &[Option<Enqueued>]) -> Vec<usize> {
     let mut keys: HashSet<&str> = HashSet::new();
     let left = (0..jobs.len()).filter(|place| answers[*place].is_none());
     left.filter(|place| jobs[*place].key.as_deref().is_none_or(|key| keys.insert(key))).collect()
 }
 
-/// Answers those whose keys are known by now.
+/// Answers the jobs whose keys have a holder.
 fn answer_by_key(
     jobs: &[Coming<'_>],
     holders: &HashMap<&str, Holder>,
@@ -125,7 +126,7 @@ fn answer_by_key(
 }
 
 impl Inner {
-    /// Writes the jobs without an answer whose keys are free.
+    /// Inserts the unanswered jobs whose keys are free.
     async fn add_new(
         self: &Arc<Self>,
         jobs: &[Coming<'_>],
@@ -150,7 +151,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Finds the jobs whose keys are not free.
+    /// Finds the holders of the keys that are in use.
     async fn look_up_known(
         &self,
         jobs: &[Coming<'_>],
@@ -177,18 +178,18 @@ impl Inner {
     }
 }
 
-/// A key whose time is over is free; by the caller that is earliest, it is for all.
+/// The earliest `now` of the batch: a retained key that has expired by then is free for every caller.
 fn earliest<'c>(jobs: impl Iterator<Item = &'c Coming<'c>>) -> i64 {
     jobs.map(|job| job.now.as_millis()).min().unwrap_or_default()
 }
 
-/// The columns of specs.
+/// The columns of specs; null where there is no spec.
 pub(super) fn spec_values<'t>(
     texts: impl Iterator<Item = Option<&'t SpecText>>,
 ) -> [(&'static str, Value); 3] {
     let texts: Vec<_> = texts.collect();
     let of = || texts.iter().copied();
-    // Each is an array in itself, of another length: as text, and none where it would be empty.
+    // Each is an array of its own length, so it is passed as text; null if it is empty.
     let terms = of().map(|text| Some(&text?.terms).filter(|terms| !terms.is_empty()));
     let terms = terms.map(|terms| Some(sql::elements(terms?.iter().map(String::as_str))));
     let terms: Vec<Option<String>> = terms.collect();
@@ -199,7 +200,7 @@ pub(super) fn spec_values<'t>(
     ]
 }
 
-/// Leaves out of a template what writes the terms of its jobs.
+/// Removes the part of a template that writes terms.
 fn without_terms(template: &str) -> String {
     match (template.find("found as ("), template.find("counted as (")) {
         (Some(from), Some(to)) if from < to => [&template[..from], &template[to..]].concat(),
@@ -232,7 +233,7 @@ fn statement(jobs: &[Coming<'_>], places: &[usize]) -> Statement {
             ("now", sql::int(earliest(of()))),
         ]);
     } else {
-        // Each of them is new.
+        // Every job is new, so the counts are known here.
         let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
         for job in of() {
             *counts.entry((job.lane.queue, status_code(job.status))).or_default() += 1;

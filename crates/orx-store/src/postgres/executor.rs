@@ -16,22 +16,22 @@ use crate::budget::Reads;
 use crate::columns::Row as _;
 use crate::{Durability, Result, StoreError};
 
-/// What a message does, and so what follows when its end is not known.
+/// What a message does: decides whether it is synced, and whether it is repeated when its session is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Some rows, by their key. Sent again once, if its session ended under it.
+    /// A read of some rows by key. Repeated once if its session is lost.
     Read,
-    /// Likewise, but as [`Reads::Piece`].
+    /// As `Read`, with the budget of [`Reads::Piece`].
     Piece,
-    /// Likewise, but as [`Reads::Scan`].
+    /// As `Read`, with the budget of [`Reads::Scan`].
     Scan,
-    /// Synced before it is answered.
+    /// A write that is synced before the answer. Not repeated.
     Durable,
-    /// Synced, and the same when done twice: sent again once.
+    /// As `Durable`, but idempotent: repeated once if its session is lost.
     Repeatable,
-    /// Synced within [`crate::ADVISORY_SYNC`] by the server itself; not sent again.
+    /// A write that the server syncs within [`crate::ADVISORY_SYNC`]. Not repeated.
     Unsynced,
-    /// As before, and the same when done twice: sent again once.
+    /// As `Unsynced`, but idempotent: repeated once if its session is lost.
     Advisory,
 }
 
@@ -84,47 +84,55 @@ impl Message {
     }
 }
 
-/// Tries of a message that the server undid because of others.
+/// Repetitions of a message that the server rolled back because of a conflict.
 const TRIES: u32 = 5;
-/// The server gives up by itself before the caller stops to listen.
-const LISTEN: Duration = Duration::from_millis(500);
-/// Statements that wrote counts between two summings-up, and rows that one takes at most.
+/// The client waits this much longer than the deadline, so that the server times out first.
+const ANSWER_GRACE: Duration = Duration::from_millis(500);
+/// Statements that write counts between two summings, and the maximum number of rows of one summing.
 const SUM_EVERY: u32 = 500;
 const SUM_ROWS: i64 = 20_000;
 
 impl Inner {
+    /// # Errors
+    /// [`StoreError::Closed`] if the store is closed.
     pub(super) fn usable(&self) -> Result<()> {
         if self.common.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
     }
 
-    pub(super) fn tell(&self, trouble: DbError, action: &'static str, reads: bool) -> StoreError {
+    /// The error for a caller. Logs one that is neither the load nor the state of the server.
+    pub(super) fn map_error(
+        &self,
+        trouble: DbError,
+        action: &'static str,
+        reads: bool,
+    ) -> StoreError {
         if let DbError::Command(error) | DbError::Unreadable(error) = &trouble {
-            tracing::error!(%error, action, "the store could not do a command");
+            tracing::error!(%error, action, "the store could not run a command");
         }
         trouble.for_caller(action, &self.name, reads)
     }
 
-    /// A read for a caller.
+    /// Runs a read of a caller.
     pub(super) async fn read<T>(
         &self,
         action: &'static str,
         run: impl Future<Output = DbResult<T>>,
     ) -> Result<T> {
         self.usable()?;
-        run.await.map_err(|trouble| self.tell(trouble, action, true))
+        run.await.map_err(|trouble| self.map_error(trouble, action, true))
     }
 
-    /// A write for a caller.
+    /// Runs a write of a caller.
     pub(super) async fn write<T>(
         &self,
         action: &'static str,
         run: impl Future<Output = DbResult<T>>,
     ) -> Result<T> {
         self.usable()?;
-        run.await.map_err(|trouble| self.tell(trouble, action, false))
+        run.await.map_err(|trouble| self.map_error(trouble, action, false))
     }
 
-    /// Sends a statement: one transaction.
+    /// Runs a statement as one transaction.
     pub(super) async fn rows(
         &self,
         kind: Kind,
@@ -134,7 +142,7 @@ impl Inner {
         if statement.text.contains(":settings") {
             statement.text = statement.text.replace(":settings", &self.settings(kind));
         } else {
-            debug_assert!(kind.changes_nothing(), "it makes no settings: {}", statement.text);
+            debug_assert!(kind.changes_nothing(), "it changes no settings: {}", statement.text);
         }
         let text = AssertSqlSafe(std::mem::take(&mut statement.text)).into_sql_str();
         let deadline = match kind.changes_nothing() {
@@ -144,7 +152,7 @@ impl Inner {
         self.send(kind, deadline, &Message::Bound(text, statement.values)).await
     }
 
-    /// Sends statements without values, in one transaction, that the server ends after `deadline`.
+    /// Runs statements without values in one transaction, which the server ends after `deadline`.
     pub(super) async fn script(&self, deadline: Duration, script: &str) -> DbResult<()> {
         let deadlines = deadline.as_millis();
         let script: SqlStr = AssertSqlSafe(format!(
@@ -174,7 +182,7 @@ impl Inner {
                     sleep(Duration::from_millis(pause)).await;
                 }
                 DbError::Lost(_) if kind.may_repeat() && !lost => lost = true,
-                // Of two, the first may have been done, whatever became of the second.
+                // The first message may have been committed, whatever happened to the second.
                 trouble => return Err(trouble.after(lost && !kind.changes_nothing())),
             }
             if Instant::now() >= until {
@@ -183,7 +191,7 @@ impl Inner {
         }
     }
 
-    /// A query that makes the settings of a transaction that changes something.
+    /// The query that changes the settings of a writing transaction.
     fn settings(&self, kind: Kind) -> String {
         let lock_deadline = self.options.lock_deadline.as_millis();
         let mut settings = format!("select set_config('lock_timeout', '{lock_deadline}', true)");
@@ -202,7 +210,7 @@ impl Inner {
         let busy_at = until.min(Instant::now() + self.options.busy_after);
         let mut lent = self.sessions.checkout(busy_at, kind.reads()).await?;
         let Some(session) = lent.session() else { return Err(DbError::Closed) };
-        let answer = match timeout_at(until + LISTEN, message.send(session)).await {
+        let answer = match timeout_at(until + ANSWER_GRACE, message.send(session)).await {
             Ok(answer) => answer.map_err(DbError::from),
             Err(_) => Err(DbError::Late),
         };
@@ -214,8 +222,8 @@ impl Inner {
         answer
     }
 
-    /// To be called after a statement that wrote counts: sums them up from time to time, beside
-    /// what is asked for. Rows that another node sums up are passed over.
+    /// Call this after each statement that wrote counts. From time to time it starts a task that sums them.
+    /// The task skips rows that another node is summing.
     pub(super) fn count(self: &Arc<Self>) {
         if self.common.counted.fetch_add(1, Ordering::Relaxed) + 1 < SUM_EVERY {
             return;
@@ -224,7 +232,7 @@ impl Inner {
         let inner = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(trouble) = inner.sum_counts().await {
-                tracing::debug!(?trouble, "counts were not summed up");
+                tracing::debug!(?trouble, "could not sum the counts");
             }
         });
     }
@@ -235,23 +243,23 @@ impl Inner {
         self.rows(Kind::Unsynced, statement).await.map(drop)
     }
 
-    /// It is reached, and takes writes as far as it says.
+    /// Checks that the server answers and is not read-only.
     pub(super) async fn look(&self) -> DbResult<()> {
         let message = "select current_setting('transaction_read_only')";
         let rows = self.rows(Kind::Read, message).await?;
         match rows.first().map(|row| Columns(row).text(0)).transpose()?.as_deref() {
-            Some("on") => Err(DbError::ReadOnly("it takes no writes".into())),
+            Some("on") => Err(DbError::ReadOnly("it is read-only".into())),
             _ => Ok(()),
         }
     }
 
-    /// A write of nothing, synced, and with it all that was written before.
+    /// A synced write without content. Also syncs every earlier write.
     pub(super) async fn touch(&self) -> DbResult<()> {
         let message = "update meta set value = value + 1 from (:settings) s where key = 'touched'";
         self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
-    /// All that any write needs is there, room included.
+    /// Checks that a write succeeds and the disk is not full.
     pub(super) async fn check_writable(&self) -> DbResult<()> {
         self.touch().await?;
         self.script(self.options.write_deadline, include_str!("room.sql")).await

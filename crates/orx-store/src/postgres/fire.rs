@@ -1,4 +1,4 @@
-//! What schedules do: jobs, rows of ledgers, and what becomes of runs that wait or tell of a failure.
+//! Firings of schedules, which create jobs and rows of ledgers, and the steps of run dependencies.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::prepared_job::PreparedJob;
 use crate::schedules::first_status;
 use crate::{RunAfter, Settled, Term};
 
-/// A row of a ledger on its way to its columns.
+/// A new row of a ledger.
 pub(super) struct NewRow<'r> {
     slot: &'r Slot,
-    /// Its job is the one that the statement makes at this place.
+    /// Index of the row's job among the jobs of the statement, if the statement creates it.
     place: Option<usize>,
 }
 
@@ -38,22 +38,22 @@ impl<'r> NewRow<'r> {
     }
 }
 
-/// One of each slot, since a statement writes a row once: the last that is written, but what made a job
-/// stays, and what makes one now first of all.
+/// One row per slot, since a statement can write a row only once. A row whose job this statement creates
+/// comes first, then one that has a job; otherwise the last one counts.
 pub(super) fn last_of_each<'r>(rows: impl IntoIterator<Item = NewRow<'r>>) -> Vec<NewRow<'r>> {
-    let mut kept: BTreeMap<Timestamp, NewRow<'r>> = BTreeMap::new();
+    let mut chosen: BTreeMap<Timestamp, NewRow<'r>> = BTreeMap::new();
     for row in rows {
         let stays =
             |known: &NewRow<'_>| known.place.is_some() || known.slot.outcome.job().is_some();
-        let known = kept.get(&row.slot.slot);
+        let known = chosen.get(&row.slot.slot);
         if row.place.is_some() || known.is_none_or(|known| !stays(known)) {
-            kept.insert(row.slot.slot, row);
+            chosen.insert(row.slot.slot, row);
         }
     }
-    kept.into_values().collect()
+    chosen.into_values().collect()
 }
 
-/// The columns of rows, without whose ledger they are of.
+/// The columns of rows, except the schedule.
 pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, Value)> {
     let slots = || rows.iter().map(|row| row.slot);
     let columns = || slots().map(|slot| slot_columns(&slot.outcome));
@@ -70,14 +70,14 @@ pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A job on its way to its columns.
+/// A new job.
 struct Making<'j> {
-    /// The command that it is of.
+    /// Index of its command.
     ord: usize,
     job: &'j PreparedJob,
     lane: LaneId,
     is_run: bool,
-    /// What it waits for: a job that there is, or the one at a place of this statement.
+    /// The job that it waits for: an existing one, or the index of a new one in this statement.
     after_job: Option<JobId>,
     after_place: Option<usize>,
     how: RunAfter,
@@ -99,12 +99,12 @@ fn run_at(job: &PreparedJob, now: Timestamp) -> i64 {
     job.run_at.map_or(now, |run_at| run_at.max(now)).as_millis()
 }
 
-/// What a statement makes of the commands at `ords`.
+/// The jobs and rows of the commands of one statement.
 #[derive(Default)]
 struct Makings<'f> {
     jobs: Vec<Making<'f>>,
     rows: Vec<(usize, NewRow<'f>)>,
-    /// The place of the last run of each command.
+    /// Index of the last run of each command.
     last_places: Vec<Option<usize>>,
 }
 
@@ -147,7 +147,7 @@ impl<'f> Makings<'f> {
             );
             before = Some(place);
         }
-        // What makes a job stands before what makes none, and the first of those before others.
+        // For one slot, a row of a run wins over a row of the firing, and an earlier run over a later one.
         let rows = fire.rows.iter().map(NewRow::new).chain(rows.into_iter().rev());
         self.rows.extend(last_of_each(rows).into_iter().map(|row| (ord, row)));
         for job in &fire.alerts {
@@ -191,7 +191,7 @@ impl Inner {
         let mut answers: Vec<Option<Vec<JobId>>> = vec![None; fires.len()];
         for row in &rows {
             let row = Columns(row);
-            // None of them stood.
+            // The only row of a statement that applied no command.
             let Some(ord) = row.optional_int(0)? else { continue };
             let answer = usize::try_from(ord).ok().and_then(|ord| answers.get_mut(ord));
             if let Some(answer) = answer {
@@ -270,8 +270,8 @@ impl Inner {
         let lanes = settles.iter().filter_map(alert).map(|alert| &alert.lane).collect();
         self.add_lanes(lanes).await?;
         let mut answers: Vec<Option<Settled>> = vec![None; settles.len()];
-        // What is done about one run is done one after the other; once at least, or nobody would
-        // say that the lease is another's.
+        // Steps of one run are applied one after the other. Runs at least once, since only the statement
+        // detects a lost lease.
         loop {
             let left = firsts(&answers, |place| JobId(job(&settles[place])));
             let done = answers.iter().any(Option::is_some);

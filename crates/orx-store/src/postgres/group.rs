@@ -1,8 +1,8 @@
-//! Group commit: what many callers ask for at once is written by one statement.
+//! Group commit: one statement writes the concurrent calls of many callers.
 //!
-//! It waits for nothing: while one batch commits, the next gathers. A batch that fails because of
-//! one of its parts is done again part by part, so that a caller's bad part sinks no other. Calls
-//! of one kind are written in the order in which they came.
+//! No call waits for a batch to fill: while one batch commits, the next one gathers. A batch that fails
+//! because of one part is written again part by part, so that an invalid part fails alone. Calls of one kind
+//! are written in the order of their arrival.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,7 +20,7 @@ use super::enqueue::Enqueue;
 use super::outcome::Record;
 use crate::{Result, StoreError};
 
-/// What one statement takes at most.
+/// Maximum number of calls in a statement, and their weight.
 const BATCH_CALLS: usize = 512;
 const BATCH_WEIGHT: u32 = 8 * 1024;
 /// Bytes that weigh as much as a row.
@@ -35,15 +35,16 @@ pub(super) struct Groups {
     pub(super) progress: Group<Vec<ExecutionProgress>>,
 }
 
-/// A caller's part of a batch.
+/// One caller's part of a batch.
 pub(super) trait Part: Sized + Send + 'static {
     type Answer: Send;
+    /// For error texts: completes "could not …".
     const ACTION: &'static str;
 
-    /// About the rows it writes.
+    /// Approximate number of rows it writes.
     fn weight(&self) -> usize;
     fn group(groups: &Groups) -> &Group<Self>;
-    /// Writes all parts in one transaction; an answer for each, in order.
+    /// Writes all parts in one transaction. Returns one answer per part, in order.
     fn write(
         inner: &Arc<Inner>,
         parts: &[Self],
@@ -56,9 +57,9 @@ pub(super) struct Group<P: Part> {
 
 struct Waiting<P: Part> {
     calls: VecDeque<Call<P>>,
-    /// Of the next call.
+    /// Number of the next call.
     number: u64,
-    /// A task writes, and will look again before it ends.
+    /// Whether a writing task runs. It checks for more calls before it ends.
     written: bool,
 }
 
@@ -82,7 +83,7 @@ impl<P: Part> fmt::Debug for Group<P> {
     }
 }
 
-/// Should a writing task end before its time, the next call starts another.
+/// Clears `written` if a writing task panics or is dropped, so that the next call starts another task.
 struct Writing<'a, P: Part>(&'a Group<P>);
 
 impl<P: Part> Drop for Writing<'_, P> {
@@ -97,8 +98,8 @@ impl Inner {
         self.usable()?;
         let weight = u32::try_from(part.weight()).unwrap_or(u32::MAX);
         let weight = weight.clamp(1, self.options.waiting_max);
-        let room = Arc::clone(&self.room).acquire_many_owned(weight);
-        let permit = timeout(self.options.busy_after, room)
+        let permits = Arc::clone(&self.room).acquire_many_owned(weight);
+        let permit = timeout(self.options.busy_after, permits)
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
@@ -117,9 +118,9 @@ impl Inner {
         }
         match timeout(self.options.write_deadline, answer).await {
             Ok(Ok(answer)) => answer,
-            // It was never sent: what was sent before it is not answered.
-            Err(_) if group.take_back(number) => Err(StoreError::Busy),
-            // Nobody can say what became of it.
+            // The call was never sent: the batch before it has no answer yet.
+            Err(_) if group.withdraw(number) => Err(StoreError::Busy),
+            // The call may have been committed.
             Ok(Err(_)) | Err(_) => Err(StoreError::Unknown),
         }
     }
@@ -129,18 +130,18 @@ impl Inner {
         let writing = Writing(group);
         while let Some(batch) = group.next() {
             self.write_batch(batch).await;
-            // Those who were just answered may ask again at once: let them into the next batch, or
-            // they wait for it, and callers split into halves that never meet.
+            // Lets the callers that just got their answer join the next batch. Otherwise they wait for it to
+            // end, and the callers split into two alternating halves.
             tokio::task::yield_now().await;
         }
-        // It said itself that nobody writes any more.
+        // `next` has cleared `written` already.
         std::mem::forget(writing);
     }
 
     async fn write_batch<P: Part>(self: &Arc<Self>, batch: Vec<Call<P>>) {
         let (parts, callers): (Vec<P>, Vec<_>) = batch
             .into_iter()
-            // A caller that is gone asks for nothing.
+            // Skips callers that were dropped.
             .filter(|call| !call.reply.is_closed())
             .map(|call| (call.part, (call.reply, call._permit)))
             .unzip();
@@ -150,7 +151,7 @@ impl Inner {
         match P::write(self, &parts).await {
             Ok(answers) => {
                 for ((reply, _permit), answer) in callers.into_iter().zip(answers) {
-                    // A caller that is gone has its answer in the store.
+                    // A dropped caller does not need its answer.
                     drop(reply.send(Ok(answer)));
                 }
             }
@@ -161,13 +162,13 @@ impl Inner {
                         let answer = answers.into_iter().next();
                         answer.ok_or_else(|| DbError::Unreadable("no answer".into()))
                     });
-                    drop(reply.send(answer.map_err(|it| self.tell(it, P::ACTION, false))));
+                    drop(reply.send(answer.map_err(|it| self.map_error(it, P::ACTION, false))));
                 }
             }
             Err(trouble) => {
                 for (reply, _permit) in callers {
-                    let told = self.tell(trouble.again(), P::ACTION, false);
-                    drop(reply.send(Err(told)));
+                    let error = self.map_error(trouble.again(), P::ACTION, false);
+                    drop(reply.send(Err(error)));
                 }
             }
         }
@@ -175,14 +176,15 @@ impl Inner {
 }
 
 impl<P: Part> Group<P> {
-    /// Answers whether the call still waited.
-    fn take_back(&self, number: u64) -> bool {
+    /// Removes a call that still waits. Returns whether it did.
+    fn withdraw(&self, number: u64) -> bool {
         let mut waiting = self.waiting.lock();
         let waited = waiting.calls.len();
         waiting.calls.retain(|call| call.number != number);
         waiting.calls.len() < waited
     }
 
+    /// The next batch. `None` ends the writing task.
     fn next(&self) -> Option<Vec<Call<P>>> {
         let mut waiting = self.waiting.lock();
         let (mut batch, mut weight) = (Vec::new(), 0_u32);

@@ -1,4 +1,4 @@
-//! What is kept beside jobs, and what is forgotten: logs, workers, tokens, pruning.
+//! Writes of logs, workers, tokens and the clock, and the deletion of old jobs, keys and tokens.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::{
     WorkerReport,
 };
 
-/// Rounds of a report in which another node adds the same workers.
+/// Maximum number of rounds in which another node inserts the same workers first.
 const UNSEEN_MAX: usize = 3;
 
 impl Part for Vec<LogChunk> {
     type Answer = ();
-    const ACTION: &'static str = "keep the log";
+    const ACTION: &'static str = "store the log";
 
     fn weight(&self) -> usize {
         self.iter().map(|chunk| 1 + chunk.bytes.len() / ROW_BYTES).sum()
@@ -61,14 +61,14 @@ impl Inner {
         let mut left: Vec<usize> = (0..workers.len()).collect();
         let mut unseen = 0;
         while !left.is_empty() {
-            // What is told of one worker is kept one after the other.
+            // Two reports of one worker are written in two rounds.
             let mut seen = HashSet::new();
             let of = |place: &usize| workers[*place].1.registration.incarnation;
             let (now, later): (Vec<_>, Vec<_>) =
                 left.into_iter().partition(|place| seen.insert(of(place)));
-            let told: Vec<_> = now.iter().map(|place| &workers[*place]).collect();
-            let rows = self.rows(Kind::Advisory, workers_statement(&told)?).await?;
-            let mut kept: HashMap<Incarnation, WorkerPut> = HashMap::new();
+            let reports: Vec<_> = now.iter().map(|place| &workers[*place]).collect();
+            let rows = self.rows(Kind::Advisory, workers_statement(&reports)?).await?;
+            let mut written: HashMap<Incarnation, WorkerPut> = HashMap::new();
             for row in &rows {
                 let row = Columns(row);
                 let answer = if row.bool(2)? {
@@ -76,9 +76,9 @@ impl Inner {
                 } else {
                     WorkerPut::OtherSecret
                 };
-                kept.insert(row.incarnation(0)?, answer);
+                written.insert(row.incarnation(0)?, answer);
             }
-            let added = |place: &usize| match kept.get(&of(place)) {
+            let added = |place: &usize| match written.get(&of(place)) {
                 Some(answer) => {
                     answers[*place] = *answer;
                     false
@@ -89,7 +89,7 @@ impl Inner {
                 }
                 None => true,
             };
-            // Another node inserted their rows since the statement began; the next one sees them.
+            // Another node inserted these rows after the statement began; the next statement sees them.
             let added: Vec<usize> = now.into_iter().filter(added).collect();
             if !added.is_empty() {
                 unseen += 1;
@@ -133,7 +133,7 @@ impl Inner {
         workers: &[Incarnation],
         removal: WorkerRemoval,
     ) -> DbResult<()> {
-        // Those whose order `WorkerRemoval::spares` stay.
+        // The same condition as `WorkerRemoval::spares`.
         let stays = match removal {
             WorkerRemoval::Stopped => "and w.ordered is distinct from 'fence'",
             WorkerRemoval::Lost => "and w.ordered is null",

@@ -1,7 +1,7 @@
-//! What a node knows by heart: queues and lanes.
+//! The cache of queues and lanes.
 //!
-//! They are added by whichever node first needs them, and never change or go. So what is known is
-//! right, and all is known as long as there are no more.
+//! The node that first needs a lane adds it. Lanes are never changed or deleted, so a cached lane is always
+//! right, and a cache with as many lanes as the table is complete.
 
 use std::collections::HashMap;
 
@@ -23,16 +23,16 @@ pub(super) struct LaneId {
 
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    known: RwLock<HashMap<Lane, LaneId>>,
+    cached: RwLock<HashMap<Lane, LaneId>>,
 }
 
 impl Lanes {
     pub(super) fn read(&self) -> RwLockReadGuard<'_, HashMap<Lane, LaneId>> {
-        self.known.read()
+        self.cached.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<Lane, LaneId>> {
-        self.known.write()
+        self.cached.write()
     }
 
     pub(super) fn id(&self, lane: &Lane) -> Option<LaneId> {
@@ -49,7 +49,7 @@ impl Lanes {
 }
 
 impl Inner {
-    /// All of `lanes` are known afterwards; those that are new are written down.
+    /// Adds the lanes that do not exist, and caches all of `lanes`.
     pub(super) async fn add_lanes(&self, lanes: Vec<&Lane>) -> DbResult<()> {
         let unknown = self.common.lanes.unknown(lanes);
         if unknown.is_empty() {
@@ -85,21 +85,19 @@ impl Inner {
         Ok(())
     }
 
+    /// Reads every lane into the cache.
     pub(super) async fn refresh_lanes(&self) -> DbResult<()> {
         let message = "select l.id, l.queue, q.name, l.handler, l.require from lanes l \
                        join queues q on q.id = l.queue";
         let rows = self.rows(Kind::Read, message).await?;
-        // Who could run the jobs of one that cannot be read is not known: they stay where they are.
+        // Jobs of an unreadable lane stay pending: no worker is known to run them.
         let lanes = super::row::readable("a lane", &rows, |row| lane(Columns(row)))?;
         self.common.lanes.write().extend(lanes);
         Ok(())
     }
 
     pub(super) fn lane_id(&self, lane: &Lane) -> DbResult<LaneId> {
-        self.common
-            .lanes
-            .id(lane)
-            .ok_or_else(|| DbError::Command("a lane that was not kept".into()))
+        self.common.lanes.id(lane).ok_or_else(|| DbError::Command("the lane is not cached".into()))
     }
 }
 

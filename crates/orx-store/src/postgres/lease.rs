@@ -1,4 +1,4 @@
-//! Who leads, by the server's clock.
+//! The leader's lease and the rows of nodes, by the server's clock.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::codec::integer;
 use crate::columns::Row as _;
 use crate::{Lead, LeadRequest, NodeRecord, NodeReport, Term};
 
-/// Milliseconds, by the server's clock.
+/// A column of milliseconds.
 pub(super) fn left(row: Columns<'_>, column: usize) -> DbResult<Duration> {
     row.unsigned(column).map(Duration::from_millis)
 }
@@ -37,7 +37,7 @@ impl Inner {
                     false => Lead::Following { leader: term, left: left(row, 3)? },
                 });
             }
-            // It changed hands meanwhile, or was given back and may be free now.
+            // The lease changed hands meanwhile, or was released.
             if let Some((leader, left)) = self.leader().await? {
                 return Ok(Lead::Following { leader, left });
             }
@@ -107,6 +107,7 @@ impl Inner {
     }
 }
 
+/// Attempts to take a lease that other nodes release meanwhile.
 const LEAD_TRIES: usize = 3;
-/// Milliseconds that still are a time of the server's: some thousand years.
+/// Maximum lease in milliseconds: about 3,000 years, within the range of the server's timestamps.
 const TTL_MAX: i64 = 100_000_000_000_000;

@@ -1,20 +1,19 @@
 //! The store in a PostgreSQL database, which several nodes share.
 //!
-//! Every write is one statement with bound values ([`sql`]): one message once its session has prepared
-//! it, and one transaction. What may be asked for by many callers at once ([`group`]) is gathered into
-//! one statement over arrays. Nothing of a session is relied on but its prepared statements, so a proxy
-//! that pools transactions may stand before the server if it keeps those. What only the leader may do
-//! compares its lease in the statement that does it.
+//! Every write is one statement with bound values ([`sql`]): one transaction, and one message once the
+//! session has prepared it. Calls that many callers make at once are gathered into one statement over
+//! arrays ([`group`]). The store relies on no state of a session except its prepared statements, so a
+//! transaction-pooling proxy may stand in front of the server if it supports those. A statement that only
+//! the leader may run compares the lease itself.
 //!
-//! A node has a few sessions, and who shares them with whom is said in [`crate::budget`]: the control
-//! plane has some, callers have others, and one elects, which so waits behind nothing.
+//! A node has a few sessions, split as [`crate::budget`] describes: some for the control plane, others for
+//! callers, and one for elections, which therefore wait for no other call.
 //!
-//! A write that is not answered in time, or whose session ends under it, is
-//! [`StoreError::Unknown`]: it may still be committed. Only what changes nothing when done twice is
-//! sent again by the store itself. Sessions come back by themselves once the server does.
+//! A write that times out, or that loses its session, is [`StoreError::Unknown`]: it may still commit. The
+//! store itself repeats only idempotent statements. It reconnects once the server is back.
 //!
-//! No value stands in the text of a statement. So a server that logs statements which fail, as it does
-//! by itself, logs no argument of a job; one that logs all of them logs their values too.
+//! The text of a statement contains no value. A server that logs failed statements, the default, therefore
+//! logs no argument of a job; a server that logs all statements logs their values too.
 
 mod change;
 mod claim;
@@ -55,34 +54,41 @@ use self::sessions::Sessions;
 use crate::budget;
 use crate::{Durability, Result, StoreError};
 
+/// How a [`Postgres`] connects and how long it waits. [`PostgresOptions::new`] sets the defaults.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// `postgres://user:password@host:port/database?sslmode=…`. What it leaves out comes from the
-    /// usual variables (`PGHOST`, `PGPASSWORD`, …) and from `~/.pgpass`.
+    /// `postgres://user:password@host:port/database?sslmode=…`. Missing parts come from the usual variables
+    /// (`PGHOST`, `PGPASSWORD`, …) and from `~/.pgpass`.
     pub url: String,
-    /// Sessions with the server at once, at most; 3 at least.
+    /// Maximum number of concurrent sessions with the server. Values below 3 count as 3; default 10.
     pub sessions: usize,
-    /// Of those of callers, so many scan at once, and as many read pieces.
+    /// Maximum number of concurrent scans of callers, and as many reads of pieces. The store lowers it below
+    /// the number of callers' sessions. Default: half of the cores.
     pub scans: usize,
-    /// With [`Durability::Full`], a server that may lose what it committed is refused.
+    /// With [`Durability::Full`], the default, opening rejects a server whose settings may lose commits.
     pub durability: Durability,
-    /// What `pg_stat_activity` shows.
+    /// Name of the sessions in `pg_stat_activity`; default `orx`.
     pub application_name: String,
-    /// Rows that may wait to be written, of the control plane and of callers each, counting a kilobyte
-    /// of arguments or logs as a row.
+    /// Maximum number of rows that wait to be written, for the control plane and for callers each. Each
+    /// kilobyte of arguments or logs counts as a row. Default 262,144.
     pub waiting_max: u32,
-    /// A call that finds no room or no session for so long is [`StoreError::Busy`].
+    /// A call that gets no session, or no place in the queue of writes, within this time is
+    /// [`StoreError::Busy`]. Default 5 s.
     pub busy_after: Duration,
-    /// A write not answered for so long is [`StoreError::Unknown`].
+    /// A write without an answer after this time is [`StoreError::Unknown`]. Default
+    /// [`crate::WRITE_DEADLINE`].
     pub write_deadline: Duration,
+    /// A read without an answer after this time fails. Default 5 s.
     pub read_deadline: Duration,
-    /// Another transaction is waited for so long.
+    /// A statement that waits longer than this for another transaction's lock is [`StoreError::Busy`].
+    /// Default 2 s.
     pub lock_deadline: Duration,
-    /// A server that cannot be reached for so long is [`StoreError::Away`].
+    /// A server that accepts no connection within this time is [`StoreError::Away`]. Default 3 s.
     pub connect_deadline: Duration,
 }
 
 impl PostgresOptions {
+    /// The defaults, with this URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -112,7 +118,8 @@ impl fmt::Debug for PostgresOptions {
     }
 }
 
-/// A handle of the control plane, or of callers; all are of one store.
+/// A store in a PostgreSQL database. A handle belongs to the control plane or to callers
+/// ([`Postgres::callers`]); both share one store.
 #[derive(Debug)]
 pub struct Postgres {
     inner: Arc<Inner>,
@@ -126,36 +133,36 @@ struct All {
     electing: Arc<Inner>,
 }
 
-/// One budget: what is asked through it shares sessions and room in the queue. Calls share it with the
-/// tasks that write for them.
+/// One budget: the sessions and the queue of writes that the calls of one handle share.
 #[derive(Debug)]
 struct Inner {
     options: PostgresOptions,
-    /// As errors name it.
+    /// The URL without the password, for error texts.
     name: String,
     sessions: Sessions,
     groups: Groups,
-    /// Room for what waits.
+    /// Permits for waiting rows.
     room: Arc<Semaphore>,
     common: Arc<Common>,
 }
 
-/// Of all budgets.
+/// State that all budgets share.
 #[derive(Debug, Default)]
 struct Common {
     lanes: Lanes,
     closed: AtomicBool,
-    /// Statements that wrote counts since they were last summed up.
+    /// Statements that wrote counts since the last summing.
     counted: AtomicU32,
 }
 
 impl Postgres {
-    /// Connects, refuses a server whose settings do not hold what is promised, and brings the
-    /// schema up to date. Nodes that open at once wait for each other.
+    /// Connects, checks the settings of the server, and migrates the schema. Nodes that open at once wait
+    /// for each other.
     ///
     /// # Errors
-    /// [`StoreError::Away`], [`StoreError::Unsafe`], [`StoreError::NewerSchema`],
-    /// [`StoreError::Damaged`], [`StoreError::Full`], [`StoreError::Open`].
+    /// [`StoreError::Away`] if the server cannot be reached, [`StoreError::Tls`] if its certificate is not
+    /// trusted, [`StoreError::Unsafe`] if its settings do not provide the durability in `options`,
+    /// [`StoreError::NewerSchema`], [`StoreError::Full`], and [`StoreError::Open`] for any other cause.
     pub async fn open(options: PostgresOptions, _now: Timestamp) -> Result<Self> {
         let connect = open::connect_options(&options)?;
         let name = open::shown(&connect);
@@ -193,7 +200,7 @@ impl Postgres {
         Ok(Self { inner, all: Arc::new(all) })
     }
 
-    /// The handle for whoever asks from outside: nothing of the control plane waits for it.
+    /// The handle for callers from outside the control plane. The control plane never waits for their calls.
     #[must_use]
     pub fn callers(&self) -> Self {
         Self { inner: Arc::clone(&self.all.callers), all: Arc::clone(&self.all) }
@@ -205,20 +212,20 @@ impl Postgres {
             return Err(StoreError::Closed);
         }
         let (most, deadline) = (control.options.waiting_max, control.options.write_deadline);
-        // What was accepted is written first.
+        // All permits are free once every accepted row is written.
         let written = futures_util::future::join(
             control.room.acquire_many(most),
             callers.room.acquire_many(most),
         );
         let waited = timeout(deadline, written).await;
-        // The last synced commit syncs all that were not before it.
+        // A synced commit also syncs every earlier unsynced one.
         let synced = control.touch().await;
         for budget in [control, callers, electing] {
             budget.room.close();
             budget.sessions.close().await;
         }
         match waited {
-            Ok(_) => synced.map_err(|trouble| control.tell(trouble, "sync the store", false)),
+            Ok(_) => synced.map_err(|trouble| control.map_error(trouble, "sync the store", false)),
             Err(_) => Err(StoreError::Unknown),
         }
     }

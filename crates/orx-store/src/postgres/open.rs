@@ -1,4 +1,4 @@
-//! Opening: how to connect, what the server must promise, its schema.
+//! Opening: the connection options, the checks of the server's settings, the migrations.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -25,28 +25,28 @@ const MIGRATIONS: &[&str] = &[
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
-/// The oldest server that times each statement of a message by itself.
+/// The oldest server version that applies `statement_timeout` to each statement of a message.
 const OLDEST: i64 = 130_000;
-/// Kept parsed and planned in a session: more than there are but for those of filters.
+/// Prepared statements cached per session: more than exist, not counting those of filters.
 const STATEMENTS: usize = 200;
-/// A migration may rewrite what a large store holds.
+/// Deadline of a migration, which may rewrite the tables of a large store.
 const MIGRATION: Duration = Duration::from_secs(15 * 60);
-/// Held while a schema is brought up to date: `orx` in bytes.
+/// Key of the advisory lock of a migration: `orx` in bytes.
 const MIGRATING: i64 = 0x6f_72_78;
 
 pub(super) fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions> {
     let parsed = PgConnectOptions::from_str(&options.url).map_err(|error| {
-        // Its password may be anywhere in what does not parse.
+        // The URL does not parse, so the password cannot be located and removed.
         StoreError::Open { store: "postgres://…".to_owned(), source: error.into() }
     })?;
     let parsed = parsed
         .application_name(&options.application_name)
         .statement_cache_capacity(STATEMENTS)
-        // A proxy refuses to start a session with a setting that it does not know.
+        // A proxy rejects a session with an unknown setting.
         .extra_float_digits(None)
-        // Statements hold arguments of jobs.
+        // Statements contain arguments of jobs.
         .disable_statement_logging();
-    // As every other client of PostgreSQL reads it: who names an authority wants it asked.
+    // As libpq does: `require` with a root certificate verifies the server against it.
     let given = parsed.to_url_lossy();
     let names_authority = given.query_pairs().any(|(key, _)| key == "sslrootcert");
     let parsed = match parsed.get_ssl_mode() {
@@ -60,23 +60,23 @@ pub(super) fn connect_options(options: &PostgresOptions) -> Result<PgConnectOpti
     Ok(parsed)
 }
 
-/// What a session of ours has. Behind a proxy that takes none of it, rows are waited for until the lock
-/// deadline, and all else until who asked gives up.
+/// The settings of a session. Behind a proxy that accepts none of them, only row locks time out on the
+/// server; for everything else the caller's own deadline applies.
 pub(super) fn session_settings(options: &PostgresOptions) -> [(&'static str, String); 4] {
     let deadline = options.read_deadline.max(options.write_deadline);
     [
         ("statement_timeout", deadline.as_millis().to_string()),
-        // Tables are locked before a statement runs and can make settings of its own.
+        // A statement locks its tables before it can change a setting itself.
         ("lock_timeout", options.lock_deadline.as_millis().to_string()),
-        // Or the server would plan anew whatever looks cheaper by the values of one call: an array of
-        // one costs less than an array of ten.
+        // Otherwise the server would plan a statement again for each call whose values look cheaper, such as
+        // an array of one element.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
-        // To compile a statement takes longer than to run it.
+        // Compiling a statement takes longer than running it.
         ("jit", "off".to_owned()),
     ]
 }
 
-/// As errors name it: without the password.
+/// The URL without the password, for error texts.
 pub(super) fn shown(options: &PgConnectOptions) -> String {
     let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
     let database = options.get_database().unwrap_or(user);
@@ -86,12 +86,12 @@ pub(super) fn shown(options: &PgConnectOptions) -> String {
     }
 }
 
-/// What went wrong while opening.
+/// The error of opening for an error of the database.
 pub(super) fn failed(trouble: DbError, store: &str) -> StoreError {
     let store = store.to_owned();
     match trouble {
         DbError::NotSent(source) | DbError::Lost(source) => {
-            // A server that answers, and says no, was reached.
+            // A server that rejects the session was reached: it is not away.
             let refused = source.downcast_ref::<sqlx::Error>();
             if let Some(detail) = refused.and_then(tls::trouble) {
                 return StoreError::Tls { store, detail };
@@ -122,7 +122,7 @@ pub(super) fn failed(trouble: DbError, store: &str) -> StoreError {
     }
 }
 
-/// What an accepted job rests on.
+/// Checks the settings that keep an accepted job safe.
 pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
     let opening = |trouble| failed(trouble, &inner.name);
     let rows = inner.rows(Kind::Read, include_str!("settings.sql")).await.map_err(opening)?;
@@ -156,8 +156,8 @@ pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
     Ok(())
 }
 
-/// A proxy that pools transactions and keeps no prepared statements gives two sessions of ours one of the
-/// server's, and the second then finds there what the first has prepared.
+/// Detects a transaction-pooling proxy without support for prepared statements: it runs two of the store's
+/// sessions on one session of the server, where the second finds the statement of the first.
 pub(super) async fn check_proxy(inner: &Inner, other: &Inner) -> Result<()> {
     for session in [inner, other, inner, other] {
         let asked = session.rows(Kind::Read, "select 1").await;
@@ -166,7 +166,8 @@ pub(super) async fn check_proxy(inner: &Inner, other: &Inner) -> Result<()> {
     Ok(())
 }
 
-/// One transaction: of nodes that start at once, one does it and the others wait and see.
+/// Applies the missing migrations, each in one transaction. Of nodes that start at once, one applies a
+/// migration and the others wait for it.
 pub(super) async fn migrate(inner: &Inner) -> Result<()> {
     let opening = |trouble| failed(trouble, &inner.name);
     loop {
@@ -179,8 +180,8 @@ pub(super) async fn migrate(inner: &Inner) -> Result<()> {
             });
         }
         let Some(migration) = MIGRATIONS.get(found as usize) else { return Ok(()) };
-        // The version is compared again under the lock: a division by zero undoes all, where
-        // another node was first.
+        // The script compares the version again under the lock: a division by zero rolls it back if another
+        // node was first.
         let begin = include_str!("migrate.sql")
             .replace(":lock", &MIGRATING.to_string())
             .replace(":before", &found.to_string())
@@ -193,7 +194,7 @@ pub(super) async fn migrate(inner: &Inner) -> Result<()> {
     }
 }
 
-/// 0 where there is none.
+/// The version of the schema; 0 if there is none.
 async fn schema(inner: &Inner) -> super::db_error::DbResult<u32> {
     let exists = "select to_regclass('orx_schema') is not null";
     let rows = inner.rows(Kind::Read, exists).await?;
@@ -205,7 +206,7 @@ async fn schema(inner: &Inner) -> super::db_error::DbResult<u32> {
     Ok(u32::try_from(version).unwrap_or(u32::MAX))
 }
 
-/// Another node was first.
+/// Whether another node applied the migration first.
 fn is_raced(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let refused = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
     refused.and_then(|error| error.code()).is_some_and(|code| code == "22012")

@@ -1,4 +1,4 @@
-//! Attempts start, progress, and end.
+//! Records starts, progress and outcomes of attempts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Record {
     pub(super) now: Timestamp,
 }
 
-/// An outcome on its way.
+/// An outcome that waits to be recorded.
 struct PendingOutcome<'o> {
     outcome: &'o Outcome,
     draw: f64,
@@ -35,14 +35,14 @@ struct PendingOutcome<'o> {
 }
 
 impl Record {
-    fn told(&self) -> impl Iterator<Item = PendingOutcome<'_>> {
+    fn pending(&self) -> impl Iterator<Item = PendingOutcome<'_>> {
         let draws = self.draws.iter().copied().chain(std::iter::repeat(0.5));
-        let told = self.outcomes.iter().zip(draws);
-        told.map(|(outcome, draw)| PendingOutcome { outcome, draw, now: self.now })
+        let drawn = self.outcomes.iter().zip(draws);
+        drawn.map(|(outcome, draw)| PendingOutcome { outcome, draw, now: self.now })
     }
 }
 
-/// Rounds in which nothing came to an end, since jobs changed between being read and written.
+/// Maximum number of rounds that record nothing because jobs changed between the read and the write.
 const FUTILE_MAX: usize = 20;
 
 impl Part for Record {
@@ -62,26 +62,26 @@ impl Part for Record {
     }
 
     async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<Vec<Recorded>>> {
-        let told: Vec<PendingOutcome<'_>> = parts.iter().flat_map(Record::told).collect();
-        let mut all = inner.record(&told, None).await?.into_iter();
+        let pending: Vec<PendingOutcome<'_>> = parts.iter().flat_map(Record::pending).collect();
+        let mut all = inner.record(&pending, None).await?.into_iter();
         Ok(parts.iter().map(|part| all.by_ref().take(part.outcomes.len()).collect()).collect())
     }
 }
 
-/// What a decision about a live attempt rests on.
+/// The state of a job that a transition is computed from.
 struct JobSnapshot {
     status: JobStatus,
     execution: Option<ExecutionId>,
-    standing: RetryInputs,
+    inputs: RetryInputs,
 }
 
-/// What is written of an outcome.
+/// The columns that an outcome changes.
 struct Ending<'o> {
     place: usize,
-    told: &'o PendingOutcome<'o>,
+    pending: &'o PendingOutcome<'o>,
     status: JobStatus,
     run_at: Option<Timestamp>,
-    /// Of what follows from what was seen.
+    /// `None` for a success, which depends on no snapshot.
     decided: Option<Decided>,
 }
 
@@ -97,37 +97,39 @@ impl Inner {
         record: &Record,
         term: Term,
     ) -> DbResult<Vec<Recorded>> {
-        let told: Vec<PendingOutcome<'_>> = record.told().collect();
-        self.record(&told, Some(term)).await
+        let pending: Vec<PendingOutcome<'_>> = record.pending().collect();
+        self.record(&pending, Some(term)).await
     }
 
-    /// Outcomes of one job are recorded one after the other, the first of each in a round.
+    /// Records outcomes in rounds, one outcome per job and round.
     async fn record(
         self: &Arc<Self>,
-        told: &[PendingOutcome<'_>],
+        pending: &[PendingOutcome<'_>],
         term: Option<Term>,
     ) -> DbResult<Vec<Recorded>> {
-        let mut answers: Vec<Option<Recorded>> = vec![None; told.len()];
+        let mut answers: Vec<Option<Recorded>> = vec![None; pending.len()];
         let mut futile = 0;
         loop {
             let mut jobs = HashSet::new();
-            let left: Vec<usize> = (0..told.len())
-                .filter(|place| answers[*place].is_none() && jobs.insert(told[*place].outcome.job))
+            let left: Vec<usize> = (0..pending.len())
+                .filter(|place| {
+                    answers[*place].is_none() && jobs.insert(pending[*place].outcome.job)
+                })
                 .collect();
-            if left.is_empty() && (term.is_none() || !told.is_empty()) {
+            if left.is_empty() && (term.is_none() || !pending.is_empty()) {
                 break;
             }
             let done = answers.iter().any(Option::is_some);
-            let seen = self.standings(told, &left).await.map_err(|it| it.after(done))?;
+            let seen = self.snapshots(pending, &left).await.map_err(|it| it.after(done))?;
             let endings: Vec<Ending<'_>> = left
                 .iter()
-                .map(|place| Ending::new(*place, &told[*place], &seen))
+                .map(|place| Ending::new(*place, &pending[*place], &seen))
                 .collect::<DbResult<_>>()?;
             let round = self.record_round(&endings, term, &mut answers).await;
             if round.map_err(|it| it.after(done))? == 0 {
                 futile += 1;
             }
-            if told.is_empty() {
+            if pending.is_empty() {
                 break;
             }
             if futile > FUTILE_MAX {
@@ -137,13 +139,13 @@ impl Inner {
         answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Busy)
     }
 
-    /// Of jobs whose attempt ended otherwise than well.
-    async fn standings(
+    /// Reads the jobs whose attempts did not succeed.
+    async fn snapshots(
         &self,
-        told: &[PendingOutcome<'_>],
+        pending: &[PendingOutcome<'_>],
         places: &[usize],
     ) -> DbResult<HashMap<JobId, JobSnapshot>> {
-        let failed = places.iter().map(|place| told[*place].outcome).filter(|it| !succeeded(it));
+        let failed = places.iter().map(|place| pending[*place].outcome).filter(|it| !succeeded(it));
         let jobs: Vec<i64> = failed.map(|outcome| outcome.job.0).collect();
         if jobs.is_empty() {
             return Ok(HashMap::new());
@@ -158,7 +160,7 @@ impl Inner {
         for row in &self.rows(Kind::Read, message).await? {
             let row = Columns(row);
             let policy = policy(row.job(0)?, row.optional_str(8)?.map(str::as_bytes));
-            let standing = RetryInputs {
+            let inputs = RetryInputs {
                 ends: AttemptCounts {
                     failed: row.count(3)?,
                     lost: row.count(4)?,
@@ -171,12 +173,12 @@ impl Inner {
                 cancel_requested: row.bool(7)?,
             };
             let execution = row.optional_id(2)?.map(ExecutionId);
-            seen.insert(row.job(0)?, JobSnapshot { status: row.status(1)?, execution, standing });
+            seen.insert(row.job(0)?, JobSnapshot { status: row.status(1)?, execution, inputs });
         }
         Ok(seen)
     }
 
-    /// Answers how many of the outcomes got their answer.
+    /// Runs one round. Returns the number of outcomes that got their answer.
     async fn record_round(
         self: &Arc<Self>,
         endings: &[Ending<'_>],
@@ -201,7 +203,7 @@ impl Inner {
                 Some(_) if row.bool(1)? => {
                     Some(Recorded::Applied { status: ending.status, run_at: ending.run_at })
                 }
-                // The execution is the live one, but what was decided on is not so any more.
+                // The execution is still live, but the job changed after its snapshot: another round.
                 Some(_) if row.optional_bool(3)? == Some(true) => None,
                 Some(_) => Some(Recorded::Stale { status: row.status(2)? }),
             };
@@ -221,20 +223,20 @@ fn succeeded(outcome: &Outcome) -> bool {
 impl<'o> Ending<'o> {
     fn new(
         place: usize,
-        told: &'o PendingOutcome<'o>,
+        pending: &'o PendingOutcome<'o>,
         seen: &HashMap<JobId, JobSnapshot>,
     ) -> DbResult<Self> {
-        let outcome = told.outcome;
+        let outcome = pending.outcome;
         if succeeded(outcome) {
-            // From both statuses that are live it is the same.
+            // Both live statuses lead to the same status.
             let status = next(JobStatus::Running, JobEvent::Succeed)?;
-            return Ok(Self { place, told, status, run_at: None, decided: None });
+            return Ok(Self { place, pending, status, run_at: None, decided: None });
         }
         let live = seen
             .get(&outcome.job)
             .filter(|seen| seen.execution == Some(outcome.execution) && seen.status.is_live());
-        let Some(JobSnapshot { status, standing, .. }) = live else {
-            // Not to be recorded: what was seen cannot be so, and the answer says what is.
+        let Some(JobSnapshot { status, inputs, .. }) = live else {
+            // Stale: impossible counts keep the statement from recording it, and it returns the job's status.
             let none = AttemptCounts { failed: u32::MAX, ..AttemptCounts::default() };
             let was = RetryInputs {
                 ends: none,
@@ -245,16 +247,16 @@ impl<'o> Ending<'o> {
             };
             let decided = Some(Decided { was, ends: none, dead: None });
             let status = next(JobStatus::Running, JobEvent::Stopped)?;
-            return Ok(Self { place, told, status, run_at: None, decided });
+            return Ok(Self { place, pending, status, run_at: None, decided });
         };
-        let settled = settle(standing, outcome, told.now, told.draw);
+        let settled = settle(inputs, outcome, pending.now, pending.draw);
         Ok(Self {
             place,
-            told,
+            pending,
             status: next(*status, settled.event)?,
             run_at: settled.run_at,
             decided: Some(Decided {
-                was: *standing,
+                was: *inputs,
                 ends: settled.ends,
                 dead: settled.dead.map(|reason| reason.as_str()),
             }),
@@ -262,12 +264,12 @@ impl<'o> Ending<'o> {
     }
 
     fn error(&self) -> Option<&str> {
-        let outcome = self.told.outcome;
+        let outcome = self.pending.outcome;
         if succeeded(outcome) { None } else { outcome.error.as_deref().map(capped) }
     }
 
     fn result(&self) -> Option<&str> {
-        match &self.told.outcome.kind {
+        match &self.pending.outcome.kind {
             OutcomeKind::Succeeded { result: Some(result) } => Some(result.get()),
             _ => None,
         }
@@ -275,8 +277,8 @@ impl<'o> Ending<'o> {
 }
 
 fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
-    let told = || endings.iter().map(|ending| ending.told);
-    let outcomes = || told().map(|told| told.outcome);
+    let pending = || endings.iter().map(|ending| ending.pending);
+    let outcomes = || pending().map(|pending| pending.outcome);
     let decided = |of: fn(&Decided) -> u32| {
         sql::ints(endings.iter().map(move |ending| ending.decided.as_ref().map(of).map(i64::from)))
     };
@@ -285,7 +287,7 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
         deadline.filter(|_| !ending.status.is_final()).map(Timestamp::as_millis)
     };
     let dead = |ending: &Ending<'_>| ending.decided.as_ref().and_then(|decided| decided.dead);
-    let dead_at = |ending: &Ending<'_>| dead(ending).map(|_| ending.told.now.as_millis());
+    let dead_at = |ending: &Ending<'_>| dead(ending).map(|_| ending.pending.now.as_millis());
     let exits = || outcomes().map(|outcome| exit_columns(outcome.exit));
     let cancelled = endings
         .iter()
@@ -314,10 +316,7 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
         ("dead", sql::texts(endings.iter().map(dead))),
         ("dead_ats", sql::ints(endings.iter().map(dead_at))),
         ("ended", sql::texts(outcomes().map(|outcome| outcome.kind.status().as_str()))),
-        (
-            "ended_ats",
-            sql::ints(told().map(|told| told.outcome.ended_at.min(told.now).as_millis())),
-        ),
+        ("ended_ats", sql::ints(pending().map(|it| it.outcome.ended_at.min(it.now).as_millis()))),
         ("results", sql::texts(endings.iter().map(Ending::result))),
     ];
     sql::fill(include_str!("record.sql"), values)
@@ -325,7 +324,7 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
 
 impl Part for Vec<Started> {
     type Answer = ();
-    const ACTION: &'static str = "note what started";
+    const ACTION: &'static str = "record the started attempts";
 
     fn weight(&self) -> usize {
         self.len()
@@ -336,7 +335,7 @@ impl Part for Vec<Started> {
     }
 
     async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<()>> {
-        // The first that is told of an execution counts.
+        // The first report of an execution counts.
         let mut firsts: BTreeMap<(JobId, ExecutionId), Timestamp> = BTreeMap::new();
         for started in parts.iter().flatten() {
             firsts.entry((started.job, started.execution)).or_insert(started.at);
@@ -356,7 +355,7 @@ impl Part for Vec<Started> {
 
 impl Part for Vec<ExecutionProgress> {
     type Answer = ();
-    const ACTION: &'static str = "note progress";
+    const ACTION: &'static str = "record progress";
 
     fn weight(&self) -> usize {
         self.len()
@@ -367,10 +366,10 @@ impl Part for Vec<ExecutionProgress> {
     }
 
     async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<()>> {
-        // The last that is told of an execution counts.
+        // The last report of an execution counts.
         let mut lasts = BTreeMap::new();
-        for told in parts.iter().flatten() {
-            lasts.insert((told.job, told.execution), &told.progress);
+        for report in parts.iter().flatten() {
+            lasts.insert((report.job, report.execution), &report.progress);
         }
         let texts = lasts.values().map(|progress| progress.text.as_deref().map(capped));
         let values = [

@@ -1,4 +1,4 @@
-//! What is read of jobs.
+//! Reads of jobs: by id, by key, lists, counts, live attempts.
 
 use orx_model::filter::Filter;
 use orx_model::message::ExecutionRef;
@@ -57,7 +57,7 @@ impl Inner {
         row::readable("an attempt", &self.rows(Kind::Read, message).await?, row::attempt)
     }
 
-    /// `None` where too many jobs would have to be looked at.
+    /// `None` if the filter would have to read too many jobs.
     pub(super) async fn list(
         &self,
         request: ListRequest,
@@ -67,7 +67,7 @@ impl Inner {
         Ok(walk.into_page(|found| found.job))
     }
 
-    /// `None` where too many jobs would have to be looked at.
+    /// `None` if the filter would have to read too many jobs.
     pub(super) async fn dead_letters(
         &self,
         request: ListRequest,
@@ -77,7 +77,7 @@ impl Inner {
         Ok(walk.into_page(Found::letter))
     }
 
-    /// `None` where too many jobs would have to be looked at.
+    /// `None` if the filter would have to read too many jobs.
     pub(super) async fn count_jobs(
         &self,
         filter: Filter,
@@ -92,8 +92,8 @@ impl Inner {
         Ok(walk.into_count())
     }
 
-    /// Window by window, each from where the last one ended: no cursor is held, and a job that comes
-    /// meanwhile is seen or not, as it happens.
+    /// Reads window by window, each from the end of the last one. There is no cursor on the server, and
+    /// whether a job that is added meanwhile is included is unspecified.
     async fn walk(&self, mut walk: Walk, dead: bool) -> DbResult<Walk> {
         let until = Instant::now() + self.options.read_deadline;
         let Some(plan) = self.plan(walk.filter(), dead).await? else {
@@ -113,7 +113,7 @@ impl Inner {
                 }
                 Ok(rows) => rows?,
             };
-            // To read thousands of rows, and ask the filter of each, would hold up other tasks.
+            // Parsing and filtering thousands of rows would block other tasks.
             let fed = tokio::task::spawn_blocking(move || {
                 let read = if is_page { page } else { window };
                 walk.feed(read(&rows, want, walk.needs_args())?);
@@ -124,7 +124,7 @@ impl Inner {
         Ok(walk)
     }
 
-    /// `None`: nothing matches.
+    /// How to read the jobs of a filter; `None` if no job can match.
     pub(super) async fn plan(&self, filter: &Filter, dead: bool) -> DbResult<Option<Plan>> {
         let lanes = match filter_pushdown::needs_lanes(filter) {
             true => Some(self.lane_rows().await?).filter(|lanes| lanes.len() <= LANES_MAX),
@@ -137,8 +137,8 @@ impl Inner {
         Ok(filter_pushdown::plan::<InPostgres>(filter, dead, lanes.as_deref(), &counts))
     }
 
-    /// As they are now: another node may have added some. One more than can be of use tells that they
-    /// are too many.
+    /// The lanes as they are now, since another node may have added some. One row beyond the limit shows
+    /// that there are too many.
     async fn lane_rows(&self) -> DbResult<Vec<LaneRow>> {
         let message = format!(
             "select l.id, q.name, l.handler from lanes l join queues q on q.id = l.queue limit {}",
@@ -179,7 +179,7 @@ impl Inner {
     }
 
     pub(super) async fn live_attempts(&self) -> DbResult<Vec<Live>> {
-        // `status <> 5` names the index.
+        // `status <> 5` makes the server use the index `jobs_status`.
         let message = format!("{LIVE} where status in (3, 4) and status <> 5 order by id");
         row::readable("a live attempt", &self.rows(Kind::Piece, message).await?, live)
     }
@@ -222,9 +222,9 @@ impl Inner {
     }
 }
 
-/// A window of about as many jobs as are answered: a row for each job looked at, in their order, with
-/// its id and whether it fits after the job's own columns. Those are null where it cannot match. What a
-/// spec has too many bytes for is not read.
+/// A window of a page: one row per job read, in the order of the page. After the columns of the job come its
+/// id and whether its spec fits within the window's bytes. The columns of a job that cannot match are null,
+/// and a spec that does not fit is not read.
 pub(super) fn page_statement(plan: &Plan, walk: &Walk, want: Want) -> Statement {
     let Statement { text: ids, values } = ids(&plan.sources, walk.oldest_first, want);
     let order = if walk.oldest_first { "asc" } else { "desc" };
@@ -246,7 +246,7 @@ fn page(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
     let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: false };
     for row in rows {
         let columns = Columns(row);
-        // It goes on with this one.
+        // The next window starts with this job.
         if !columns.bool(COLUMNS + 1)? {
             return Ok(window);
         }
@@ -265,7 +265,7 @@ fn found(row: &PgRow, with_args: bool) -> DbResult<Found> {
     Ok(Found::new(row::job_or_stub(row)?, dead_at, with_args))
 }
 
-/// Of each job the columns, and what of its spec is one of them.
+/// The columns of each job, and the expression for its spec among them.
 fn columns(walk: &Walk) -> (&'static str, &'static str) {
     match walk.needs_args() {
         true => (row::WITH_ARGS, "s.spec"),
@@ -273,9 +273,9 @@ fn columns(walk: &Walk) -> (&'static str, &'static str) {
     }
 }
 
-/// A window of a scan: of those that cannot match no row comes. One statement, so that what is looked at
-/// and what is answered are the same jobs. The answer has one row at least, whose last columns say what
-/// was looked at.
+/// A window of a scan: one row per job that may match. It is one statement, so that the jobs it counts are
+/// the jobs it returns. It returns at least one row; the last columns of each are the number of jobs read,
+/// the last of them, and the number of matches.
 pub(super) fn window_statement(plan: &Plan, walk: &Walk, want: Want) -> Statement {
     let Statement { text: ids, values } = ids(&plan.sources, walk.oldest_first, want);
     let (order, last) = if walk.oldest_first { ("asc", "max") } else { ("desc", "min") };
@@ -304,7 +304,7 @@ pub(super) fn window_statement(plan: &Plan, walk: &Walk, want: Want) -> Statemen
     Statement { text, values }
 }
 
-/// As [`filter_pushdown::ids`].
+/// See [`filter_pushdown::ids`].
 pub(super) fn ids(sources: &[Source], oldest_first: bool, want: Want) -> Statement {
     let beyond = if oldest_first { i64::MIN } else { i64::MAX };
     let after = want.after.map_or(beyond, |after| after.0);
@@ -316,7 +316,7 @@ pub(super) fn ids(sources: &[Source], oldest_first: bool, want: Want) -> Stateme
     });
     let mut ids = Statement::from("");
     ids.values.push(sql::int(after));
-    // Each term stands once, in the order of the sources.
+    // Each term occurs once, in the order of the sources.
     for (place, part) in named.split(TERM).enumerate() {
         if place > 0 {
             ids.values.extend(terms.next());
@@ -327,7 +327,7 @@ pub(super) fn ids(sources: &[Source], oldest_first: bool, want: Want) -> Stateme
     ids
 }
 
-/// Where a term goes.
+/// Placeholder of a term.
 const TERM: &str = ":term";
 
 fn window(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
@@ -340,7 +340,7 @@ fn window(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
     for row in rows.iter().filter(|row| matches!(Columns(row).is_null(0), Ok(false))) {
         window.found.push(found(row, with_args)?);
     }
-    // They were more than is read at once: it goes on with the next of them.
+    // Not all matches fit within the bytes of a window: the next window starts after the last of these.
     if (window.found.len() as u64) < matching
         && let Some(last) = window.found.last()
     {
@@ -349,7 +349,8 @@ fn window(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
     Ok(window)
 }
 
-/// Where indexes stand. `specs` is written once, so what stands there costs no move of a job.
+/// The dialect of PostgreSQL. Its indexes are on `specs`, which is written once, so that a change of status
+/// does not pay for them.
 pub(super) enum InPostgres {}
 
 impl Dialect for InPostgres {

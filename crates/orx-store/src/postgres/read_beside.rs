@@ -1,4 +1,4 @@
-//! What is read of logs, workers and tokens, and what is read to be taken elsewhere.
+//! Reads of logs, workers and tokens, and exports.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::{
     JobExport, LogRequest, RetainedKey, RowCounts, TokenRecord, WorkerRecord, WorkerReport,
 };
 
-/// Chunks looked at in one read for the end of a log.
+/// Maximum number of chunks per read of the end of a log.
 const TAIL_CHUNKS: i64 = 500;
 
 impl Inner {
@@ -43,7 +43,7 @@ impl Inner {
     }
 
     pub(super) async fn log_tail(&self, request: &LogRequest, lines: u32) -> DbResult<LogCursor> {
-        // One more than asked for: the newline before the first of them ends another line.
+        // One more than `lines`: the newline before the first line ends another one.
         let mut left = u64::from(lines) + 1;
         let mut before = LogCursor { attempt: u32::MAX, seq: u64::MAX };
         loop {
@@ -90,7 +90,7 @@ impl Inner {
                     capacity: row.count(2)?,
                     heartbeat: row.unsigned(3)?,
                     load: match row.optional_str(4)? {
-                        // For people only.
+                        // The load is only displayed, so it may be missing.
                         Some(_) => row.json(4).ok(),
                         None => None,
                     },
@@ -118,11 +118,11 @@ impl Inner {
         row::readable("a token", &rows, token)
     }
 
-    /// Jobs with all that belongs to them, by id, from above `after`.
+    /// Jobs above `after` with their attempts and keys, by id.
     pub(super) async fn export(&self, after: i64, limit: u32) -> DbResult<Vec<JobExport>> {
         let values = [("after", sql::int(after)), ("limit", sql::int(i64::from(limit)))];
         let ids = "SELECT id FROM jobs WHERE id > :after ORDER BY id LIMIT :limit";
-        // Not of one moment: nobody else uses the store meanwhile.
+        // Several reads are safe: nothing else uses the store during an export.
         let jobs = format!("{JOB} WHERE j.id IN ({ids}) ORDER BY j.id");
         let jobs = self.rows(Kind::Scan, sql::fill(&jobs, values.clone())).await?;
         let ended = format!("{ATTEMPT} WHERE a.job IN ({ids}) ORDER BY a.job, a.number");
@@ -193,7 +193,7 @@ impl Inner {
             );
             let rows = self.rows(Kind::Scan, message).await?;
             let keys = row::readable("a key", &rows, key)?;
-            // A page of nothing but those that cannot be read is not the end.
+            // A page of only unreadable keys is not the end.
             match rows.last().filter(|_| keys.is_empty()) {
                 Some(last) => after = Columns(last).text(0)?,
                 None => return Ok(keys),
@@ -222,7 +222,7 @@ fn log_values(request: &LogRequest) -> Vec<(&'static str, Value)> {
 }
 
 fn stream(row: Columns<'_>, column: usize) -> DbResult<Stream> {
-    stream_of(row.int(column)?).ok_or_else(|| wrong(column, "no stream"))
+    stream_of(row.int(column)?).ok_or_else(|| wrong(column, "not a stream"))
 }
 
 const TOKEN: &str = "select id, hash, scopes, created_at, expires_at, revoked_at, note from tokens";
@@ -231,7 +231,7 @@ fn token(row: &PgRow) -> DbResult<TokenRecord> {
     let row = Columns(row);
     Ok(TokenRecord {
         id: row.text(0)?,
-        hash: row.bytes(1)?.try_into().map_err(|_| wrong(1, "no hash"))?,
+        hash: row.bytes(1)?.try_into().map_err(|_| wrong(1, "not a hash"))?,
         scopes: row.json(2)?,
         created_at: row.time(3)?,
         expires_at: row.optional_time(4)?,

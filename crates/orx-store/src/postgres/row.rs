@@ -1,4 +1,4 @@
-//! Rows as the words of the model.
+//! Converts rows to the types of the model.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use sqlx::{Row as _, ValueRef as _};
 use super::db_error::{DbError, DbResult};
 use crate::columns::{self, Column, JobColumn, Row as _, attempt_columns, job_columns};
 
-/// A row, read by the places of its columns. Values come as the server keeps them.
+/// A row, read by column index. Values are in the server's binary format.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'r>(pub(super) &'r PgRow);
 
@@ -35,14 +35,14 @@ impl<'r> Columns<'r> {
     }
 
     pub(super) fn optional_bool(self, column: usize) -> DbResult<Option<bool>> {
-        Ok(self.exact(column, "neither yes nor no")?.map(|byte: [u8; 1]| byte != [0]))
+        Ok(self.exact(column, "not a boolean")?.map(|byte: [u8; 1]| byte != [0]))
     }
 
     pub(super) fn bool(self, column: usize) -> DbResult<bool> {
         self.optional_bool(column)?.ok_or_else(|| wrong(column, "null"))
     }
 
-    /// Ids with commas between them, or null for none.
+    /// Comma-separated ids; null means none.
     pub(super) fn jobs(self, column: usize) -> DbResult<Vec<JobId>> {
         let Some(text) = self.optional_str(column)? else { return Ok(Vec::new()) };
         let id = |id: &str| id.parse().map(JobId).map_err(|_| wrong(column, text));
@@ -65,12 +65,12 @@ impl<'r> columns::Row<'r> for Columns<'r> {
         if let Ok(bytes) = bytes.try_into() {
             return Ok(Some(i32::from_be_bytes(bytes).into()));
         }
-        let bytes = bytes.try_into().map_err(|_| wrong(column, "no number"))?;
+        let bytes = bytes.try_into().map_err(|_| wrong(column, "not a number"))?;
         Ok(Some(i16::from_be_bytes(bytes).into()))
     }
 
     fn optional_float(self, column: impl Column) -> DbResult<Option<f64>> {
-        Ok(self.exact(column.place(), "no number")?.map(f64::from_be_bytes))
+        Ok(self.exact(column.place(), "not a number")?.map(f64::from_be_bytes))
     }
 
     fn optional_str(self, column: impl Column) -> DbResult<Option<&'r str>> {
@@ -79,7 +79,7 @@ impl<'r> columns::Row<'r> for Columns<'r> {
     }
 
     fn optional_id(self, column: impl Column) -> DbResult<Option<u128>> {
-        Ok(self.exact(column.place(), "no id")?.map(u128::from_be_bytes))
+        Ok(self.exact(column.place(), "not an id")?.map(u128::from_be_bytes))
     }
 
     fn unreadable(column: impl Column, why: impl Display) -> DbError {
@@ -100,17 +100,17 @@ pub(super) const JOB: &str = concat!(
     ", r.result, s.spec FROM jobs j LEFT JOIN specs s ON s.job = j.id \
      LEFT JOIN results r ON r.job = j.id"
 );
-/// A large spec is not read, but its head.
+/// The columns of a job without its result, and with the head of a large spec.
 pub(super) const SUMMARY: &str = concat!(job_columns!(), ", null::text, coalesce(s.head, s.spec)");
-/// Without the result.
+/// The columns of a job without its result.
 pub(super) const WITH_ARGS: &str = concat!(job_columns!(), ", null::text, s.spec");
-/// So many columns these are.
+/// Number of columns of [`SUMMARY`] and [`WITH_ARGS`].
 pub(super) const COLUMNS: usize = JobColumn::spec as usize + 1;
-/// An attempt that ended. What its log lacks is asked for beside the log only.
+/// An attempt that ended. The dropped bytes of its log are not read: always 0.
 pub(super) const ATTEMPT: &str =
     concat!("SELECT ", attempt_columns!(), ", 0::bigint FROM attempts a");
 
-/// Those that can be read. The others are told of here, and hide none.
+/// Parses rows. Logs and skips those that cannot be read; other errors end it.
 pub(super) fn readable<'r, T>(
     what: &str,
     rows: &'r [PgRow],
@@ -121,7 +121,7 @@ pub(super) fn readable<'r, T>(
         match read(row) {
             Ok(row) => all.push(row),
             Err(DbError::Unreadable(error)) => {
-                tracing::error!(what, %error, "a row that cannot be read is passed over");
+                tracing::error!(what, %error, "skipped a row that cannot be read");
             }
             Err(trouble) => return Err(trouble),
         }
@@ -129,12 +129,12 @@ pub(super) fn readable<'r, T>(
     Ok(all)
 }
 
-/// As [`columns::job_or_stub`].
+/// See [`columns::job_or_stub`].
 pub(super) fn job_or_stub(row: &PgRow) -> DbResult<Job> {
     columns::job_or_stub(Columns(row))
 }
 
-/// As [`columns::attempt`].
+/// See [`columns::attempt`].
 pub(super) fn attempt(row: &PgRow) -> DbResult<Attempt> {
     columns::attempt(Columns(row))
 }

@@ -1,4 +1,4 @@
-//! Schedules: plans, ledgers, watched runs. What they do is in [`super::fire`].
+//! Schedules: plans, ledgers and run dependencies. Firings are in [`super::fire`].
 
 use std::collections::HashSet;
 
@@ -23,12 +23,12 @@ use crate::{
     RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
 };
 
-/// What [`record`] reads, in its order, of `s`.
+/// The columns of [`record`], in its order, from `schedules s`.
 const RECORD: &str = "select p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
      p.changed_by, s.version, s.created_at, s.updated_at, s.handled, s.next_slot, s.next_fire, \
      s.runs, s.last_run, (select j.status from jobs j where j.id = s.last_run), s.id";
 
-/// As [`record`]; of one that cannot be read what can be.
+/// As [`record`]; for an unreadable schedule, a record with its readable parts.
 fn record_or_stub(row: &PgRow) -> DbResult<ScheduleRecord> {
     let error = match record(row) {
         Err(DbError::Unreadable(error)) => error,
@@ -86,8 +86,8 @@ fn slot(row: &PgRow) -> DbResult<Slot> {
     })
 }
 
-/// What [`watched`] reads, in its order. Jobs are looked up by their ids, however few the server
-/// believes there are.
+/// The columns of [`watched`], in its order. `limit 1` makes the server look jobs up by id, however few it
+/// expects.
 const WATCHED: &str = "select w.job, w.schedule, w.slot, w.waits_for, w.cancel, w.on_failure, \
      j.status, a.status from watched w \
      left join lateral (select status from jobs where id = w.job limit 1) j on true \
@@ -109,14 +109,14 @@ fn watched(row: &PgRow) -> DbResult<RunDependency> {
         after,
         cancel: row.bool(4)?,
         on_failure: match row.optional_str(5)? {
-            // Whom to tell is lost; the run it is about is looked after all the same.
+            // An unreadable alert is lost; the dependency still works.
             Some(text) => readable(job, Some(text.as_bytes())),
             None => None,
         },
     })
 }
 
-/// Tries to remove a schedule that fires meanwhile.
+/// Attempts to remove a schedule that fires meanwhile.
 const REMOVE_TRIES: usize = 20;
 
 impl Inner {
@@ -219,8 +219,8 @@ impl Inner {
                 ],
             );
             let rows = self.rows(Kind::Piece, message).await?;
-            due.extend(row::readable("a schedule that is due", &rows, record)?);
-            // Those that cannot be read take nobody's place.
+            due.extend(row::readable("a due schedule", &rows, record)?);
+            // Unreadable rows do not count towards the limit.
             let last = rows.last().map(Columns).filter(|_| rows.len() >= limit as usize);
             match last {
                 Some(last) if due.len() < limit as usize => {
@@ -249,8 +249,8 @@ impl Inner {
                 ],
             );
             let rows = self.rows(Kind::Read, message).await?;
-            ahead.extend(row::readable("a schedule that is ahead", &rows, record)?);
-            // Those that cannot be read take nobody's place.
+            ahead.extend(row::readable("a schedule ahead of the clock", &rows, record)?);
+            // Unreadable rows do not count towards the limit.
             match rows.last().filter(|_| rows.len() >= limit as usize) {
                 Some(last) if ahead.len() < limit as usize => after = Columns(last).text(15)?,
                 Some(_) | None => {
@@ -320,7 +320,7 @@ impl Inner {
             );
             let rows = self.rows(Kind::Piece, message).await?;
             slots.extend(row::readable("a row of a ledger", &rows, slot)?);
-            // Those that cannot be read take nobody's place.
+            // Unreadable rows do not count towards the limit.
             match rows.last().filter(|_| rows.len() >= limit && slots.len() < limit) {
                 Some(last) => before = Columns(last).int(0)?,
                 None => {
@@ -372,7 +372,7 @@ impl Inner {
 
     async fn all_watched(&self) -> DbResult<Vec<RunDependency>> {
         let message = format!("{WATCHED} order by w.job");
-        row::readable("a watched run", &self.rows(Kind::Scan, message).await?, watched)
+        row::readable("a run dependency", &self.rows(Kind::Scan, message).await?, watched)
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> DbResult<u64> {
@@ -447,7 +447,7 @@ impl Inner {
     }
 }
 
-/// The columns of a plan and where it stands, but its id.
+/// The columns of a plan and its position, except the id.
 fn plan_values(new: &NewPlan, now: Timestamp) -> Vec<(&'static str, Value)> {
     let Position { handled, next } = new.plan.position;
     let paused = new.plan.paused.as_ref();
@@ -468,7 +468,7 @@ fn plan_values(new: &NewPlan, now: Timestamp) -> Vec<(&'static str, Value)> {
 #[async_trait]
 impl Schedules for Postgres {
     async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool> {
-        let action = "keep the schedule";
+        let action = "store the schedule";
         let plan = prepared(action, NewPlan::new(plan))?;
         self.inner.write(action, self.inner.add_schedule(&plan, now)).await
     }
@@ -502,7 +502,7 @@ impl Schedules for Postgres {
 
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
         let read = self.inner.due_schedules(now, limit);
-        self.inner.read("read the schedules that are due", read).await
+        self.inner.read("read the due schedules", read).await
     }
 
     async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
@@ -511,11 +511,11 @@ impl Schedules for Postgres {
     }
 
     async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, _now: Timestamp) -> Result<Vec<bool>> {
-        self.inner.write("set the schedules back", self.inner.rewind(&rewinds, term)).await
+        self.inner.write("rewind the schedules", self.inner.rewind(&rewinds, term)).await
     }
 
     async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
-        self.inner.read("read what is due", self.inner.next_fire(after)).await
+        self.inner.read("read the due times", self.inner.next_fire(after)).await
     }
 
     async fn fire(
@@ -534,18 +534,19 @@ impl Schedules for Postgres {
     }
 
     async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
-        self.inner.read("read what was missed", self.inner.missed_since(since)).await
+        self.inner.read("read the missed slots", self.inner.missed_since(since)).await
     }
 
     async fn outlook(&self, after: Timestamp) -> Result<Outlook> {
-        self.inner.read("read what is due", self.inner.outlook(after)).await
+        self.inner.read("read the due times", self.inner.outlook(after)).await
     }
+
     async fn is_watching(&self) -> Result<bool> {
-        self.inner.read("read the watched runs", self.inner.is_watching()).await
+        self.inner.read("read the run dependencies", self.inner.is_watching()).await
     }
 
     async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
-        self.inner.read("read the watched runs", self.inner.ripe(limit)).await
+        self.inner.read("read the run dependencies", self.inner.ripe(limit)).await
     }
 
     async fn settle(
@@ -554,27 +555,27 @@ impl Schedules for Postgres {
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Settled>> {
-        let action = "settle the runs";
+        let action = "settle the run dependencies";
         let settles = prepared(action, NewSettle::all(settles))?;
         self.inner.write(action, self.inner.settle(&settles, term, now)).await
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
-        self.inner.write("forget old slots", self.inner.prune_slots(before, limit, term)).await
+        self.inner.write("delete old slots", self.inner.prune_slots(before, limit, term)).await
     }
 
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
-        let action = "take in the schedules";
+        let action = "import the schedules";
         let all = prepared(action, prepared_firing::imports(all))?;
         self.inner.write(action, self.inner.import_schedules(&all)).await
     }
 
     async fn all_watched(&self) -> Result<Vec<RunDependency>> {
-        self.inner.read("read the watched runs", self.inner.all_watched()).await
+        self.inner.read("read the run dependencies", self.inner.all_watched()).await
     }
 
     async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
-        let action = "take in the watched runs";
+        let action = "import the run dependencies";
         let all = prepared(action, prepared_firing::watched(watched))?;
         self.inner.write(action, self.inner.import_watched(&all)).await
     }

@@ -1,8 +1,8 @@
-//! Sessions with the server: a few of one budget, each lent to one message at a time.
+//! The pool of sessions of one budget. Each is checked out for one message at a time.
 //!
-//! None is kept that may be in the middle of something: a message whose caller went away, or that
-//! was not answered in time, takes its session with it. When one is found dead, all that rest are
-//! let go, since what killed it (a restart, mostly) killed them too.
+//! A session that may be in the middle of a message is closed: after a timeout, or when its caller was
+//! dropped. When a session fails, the pool closes all idle ones, since the cause, usually a restart of the
+//! server, ended them too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,23 +19,24 @@ use super::db_error::{DbError, DbResult};
 use super::tls;
 use crate::budget::Reads;
 
-/// A session that has rested for longer is asked whether it lives. A firewall that forgot it, or a
-/// server that went, is then found before anything is sent.
-const ASK_AFTER: Duration = Duration::from_secs(1);
-const ASK_FOR: Duration = Duration::from_secs(2);
-/// One that has rested for so long is let go.
+/// A session that was idle for longer is pinged before use, so that a connection dropped by a firewall or a
+/// restart is found before a message is sent.
+const PING_AFTER: Duration = Duration::from_secs(1);
+/// Deadline of a ping, and of closing a session.
+const PING_DEADLINE: Duration = Duration::from_secs(2);
+/// A session that was idle for this long is closed.
 const REST_MAX: Duration = Duration::from_secs(10 * 60);
-/// Between tries to reach the server.
+/// Pauses between attempts to connect.
 const CONNECT_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
 #[derive(Debug)]
 pub(super) struct Sessions {
-    /// With the settings of a session, and without.
+    /// The options with the settings of a session, and without them.
     options: [PgConnectOptions; 2],
-    /// Something between here and the server takes no settings.
+    /// Whether a proxy rejected the settings.
     without: AtomicBool,
     room: Arc<Semaphore>,
-    /// Of these fewer than there are: they leave the rest to reads by key, and to what is written.
+    /// Fewer permits than sessions, as in `scans`: the other sessions stay free for reads by key and writes.
     pieces: Arc<Semaphore>,
     scans: Arc<Semaphore>,
     resting: Arc<Mutex<Resting>>,
@@ -44,14 +45,14 @@ pub(super) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Resting {
-    /// The one used last is used next, so that those over the need grow old and go.
+    /// A stack: the session used last is used next, so that surplus ones expire.
     sessions: Vec<(PgConnection, Instant)>,
-    /// Counts how often all were let go; a session of an earlier count does not come back.
+    /// Grows when all idle sessions are closed. A session of an earlier generation does not return.
     generation: u64,
     closed: bool,
 }
 
-/// A session while it is lent. Dropped without [`Lent::release`], it is closed.
+/// A session that is checked out. Dropping it without [`Lent::release`] closes it.
 pub(super) struct Lent {
     session: Option<PgConnection>,
     generation: u64,
@@ -64,6 +65,7 @@ impl Lent {
         self.session.as_mut()
     }
 
+    /// Returns the session to the pool.
     pub(super) fn release(mut self) {
         let mut resting = self.resting.lock();
         if let Some(session) = self.session.take()
@@ -74,7 +76,7 @@ impl Lent {
         }
     }
 
-    /// Its server is gone, or is no primary any more: the others go too.
+    /// Closes the session and all idle ones: the server stopped, or is not the primary any more.
     pub(super) fn discard(self) {
         let mut resting = self.resting.lock();
         if resting.generation == self.generation {
@@ -85,7 +87,7 @@ impl Lent {
 }
 
 impl Sessions {
-    /// `most` at once, and of those `scans` that scan, and as many that read pieces.
+    /// A pool of at most `most` sessions: at once `scans` of them for scans, and as many for pieces.
     pub(super) fn new(
         options: [PgConnectOptions; 2],
         most: usize,
@@ -103,21 +105,21 @@ impl Sessions {
         }
     }
 
-    /// A session that nobody else uses. Waits for one that is lent, and for a server that is
-    /// starting, but not beyond `until`.
+    /// Checks out a session. Waits until one is free, and for a server that is starting, but not beyond
+    /// `until`.
     pub(super) async fn checkout(&self, until: Instant, reads: Reads) -> DbResult<Lent> {
-        let room_in = async |room: &Arc<Semaphore>| {
-            timeout_at(until, Arc::clone(room).acquire_owned())
+        let acquire = async |permits: &Arc<Semaphore>| {
+            timeout_at(until, Arc::clone(permits).acquire_owned())
                 .await
                 .map_err(|_| DbError::Busy)?
                 .map_err(|_| DbError::Closed)
         };
         let few = match reads {
             Reads::Point => None,
-            Reads::Piece => Some(room_in(&self.pieces).await?),
-            Reads::Scan => Some(room_in(&self.scans).await?),
+            Reads::Piece => Some(acquire(&self.pieces).await?),
+            Reads::Scan => Some(acquire(&self.scans).await?),
         };
-        let permits = (room_in(&self.room).await?, few);
+        let permits = (acquire(&self.room).await?, few);
         loop {
             let (rested, generation) = {
                 let mut resting = self.resting.lock();
@@ -128,8 +130,8 @@ impl Sessions {
             let Some((mut session, since)) = rested else {
                 return Ok(self.lent(self.connect(until).await?, generation, permits));
             };
-            if since.elapsed() < ASK_AFTER
-                || matches!(timeout(ASK_FOR, session.ping()).await, Ok(Ok(())))
+            if since.elapsed() < PING_AFTER
+                || matches!(timeout(PING_DEADLINE, session.ping()).await, Ok(Ok(())))
             {
                 return Ok(self.lent(session, generation, permits));
             }
@@ -146,7 +148,7 @@ impl Sessions {
         Lent { session: Some(session), generation, resting, _permits: permits }
     }
 
-    /// Tries again while the server is not there, so that a quick restart is not noticed.
+    /// Tries again while the server is down, so that a quick restart causes no error.
     async fn connect(&self, until: Instant) -> DbResult<PgConnection> {
         let until = until.min(Instant::now() + self.connect_deadline);
         let mut backoff = CONNECT_AGAIN;
@@ -174,10 +176,10 @@ impl Sessions {
         }
     }
 
-    /// Lets the resting ones go in good order; none is lent any more.
+    /// Closes the idle sessions and checks out no more.
     pub(super) async fn close(&self) {
-        for room in [&self.room, &self.pieces, &self.scans] {
-            room.close();
+        for permits in [&self.room, &self.pieces, &self.scans] {
+            permits.close();
         }
         let sessions = {
             let mut resting = self.resting.lock();
@@ -185,19 +187,19 @@ impl Sessions {
             std::mem::take(&mut resting.sessions)
         };
         for (session, _) in sessions {
-            // One that cannot say goodbye is closed by being dropped.
-            drop(timeout(ASK_FOR, session.close()).await);
+            // Dropping a session that does not close in time closes its connection.
+            drop(timeout(PING_DEADLINE, session.close()).await);
         }
     }
 }
 
-/// A proxy that pools transactions knows no settings of a session.
+/// Whether a transaction-pooling proxy rejected a setting of the session.
 fn is_refused_setting(error: &sqlx::Error) -> bool {
     let refused = error.as_database_error();
     refused.is_some_and(|refused| refused.message().contains("startup parameter"))
 }
 
-/// A server that is restarting, or has no slot left, comes right by itself.
+/// Whether the error is temporary: the server is restarting, or has no connection left.
 fn passes(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => tls::trouble(error).is_none(),

@@ -1,10 +1,9 @@
 //! Statements and the values that are bound to them.
 //!
-//! A statement's text holds names (`:jobs`) where its values go, and none of the values: the server
-//! parses and plans it once a session, and has no argument of a job to write into its log. A statement
-//! is one message and one transaction, so nothing is left open between two messages: a process that is
-//! stopped or cut off holds no lock, and a proxy that pools transactions may give each message to
-//! another session.
+//! The text of a statement contains names (`:jobs`) in place of its values: the server parses and plans it
+//! once per session, and cannot log an argument of a job. A statement is one message and one transaction, so
+//! no transaction is open between two messages: a process that stops or loses its network holds no lock, and
+//! a transaction-pooling proxy may send each message to another session.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -14,12 +13,12 @@ use sqlx::{Arguments as _, Encode, Postgres, Type};
 
 use crate::Term;
 
-/// What stands for a character in a text column that cannot hold it: these hold any text but U+0000.
+/// Replaces U+0000, the one character that a text column cannot store.
 const NO_NUL: &str = "\u{fffd}";
 
-/// What a leader's statement begins with: a row, if the lease is its own. It is locked until the
-/// statement's commit, and read again if an election changed it meanwhile; so of a statement and
-/// an election, one comes after the other.
+/// The beginning of a leader's statement: returns a row if the caller holds the lease. The row stays locked
+/// until the commit, and is read again if an election changed it meanwhile. This orders each statement
+/// before or after each election.
 const LEASE: &str = "select 1 from (:settings) s, lease \
      where holder = :lease_holder and epoch = :lease_epoch for share of lease";
 
@@ -35,15 +34,15 @@ pub(super) enum Value {
     Ids(Vec<Option<Id>>),
     Texts(Vec<Option<String>>),
     ByteStrings(Vec<Vec<u8>>),
-    /// The statement's own text, with two values: [`LEASE`]. Without a term, always a row.
+    /// Expands to [`LEASE`] and its two values; without a term, to a query that always returns a row.
     Lease(Option<Term>),
 }
 
 /// A statement with its values, in the order of `$1`, `$2`, ….
 #[derive(Debug)]
 pub(super) struct Statement {
-    /// Where it changes something, `:settings` stands for a query of one row that makes the settings of
-    /// this transaction: the server makes them before it waits for a lock.
+    /// In a statement that writes, `:settings` stands for a query of one row that changes the settings of the
+    /// transaction. The server runs it before it waits for a lock.
     pub(super) text: String,
     pub(super) values: Vec<Value>,
 }
@@ -74,15 +73,15 @@ pub(super) fn arguments(values: &[Value]) -> Result<PgArguments, BoxDynError> {
             Value::Ids(ids) => arguments.add(ids)?,
             Value::Texts(texts) => arguments.add(texts)?,
             Value::ByteStrings(values) => arguments.add(values)?,
-            // Text by now.
+            // `fill` has replaced it by text.
             Value::Lease(_) => {}
         }
     }
     Ok(arguments)
 }
 
-/// The statement of a template, without its comments. A name without a value stays, and the server
-/// refuses it.
+/// Fills in a template and removes its comment lines. A name without a value stays in the text, and the
+/// server rejects it.
 pub(super) fn fill(
     template: &str,
     values: impl IntoIterator<Item = (&'static str, Value)>,
@@ -162,7 +161,7 @@ pub(super) fn optional_text(text: Option<&str>) -> Value {
     Value::Text(text.map(held))
 }
 
-/// 16 bytes of an id.
+/// A 128-bit id, as a `uuid`.
 pub(super) fn id(id: u128) -> Value {
     Value::Id(id)
 }
@@ -195,12 +194,12 @@ pub(super) fn byte_strings<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Va
     Value::ByteStrings(values.into_iter().map(<[u8]>::to_vec).collect())
 }
 
-/// As a column of text holds it.
+/// The text with U+0000 replaced, as a text column stores it.
 pub(super) fn held(text: &str) -> String {
     text.replace('\0', NO_NUL)
 }
 
-/// An array of texts as text: what `::text[]` reads.
+/// An array literal: the text that `::text[]` parses.
 pub(super) fn elements<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut elements = String::from("{");
     for (place, text) in texts.into_iter().enumerate() {
@@ -245,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_places_and_casts_and_comments_do_not() {
+    fn names_become_parameters_and_casts_and_comments_do_not() {
         let template = "-- of :a\nselect :a::int, :ab, :a, ':c'\n  -- :a\n";
         let filled = fill(template, [("ab", optional_int(None)), ("a", int(-1))]);
         assert_eq!(filled.text, "select $1::int, $2, $1, ':c'\n");
@@ -253,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_in_no_text() {
+    fn the_text_contains_no_value() {
         let filled = fill("select :a", [("a", text(":a -- $ canary")), ("b", text("canary"))]);
         assert_eq!(filled.text, "select $1\n");
         assert_eq!(filled.values.len(), 1);
     }
 
     #[test]
-    fn a_leaders_statement_asks_for_its_lease() {
+    fn a_leaders_statement_checks_its_lease() {
         let term = Term { node: orx_model::Incarnation(7), epoch: 3 };
         let filled =
             fill("with l as (:lease) :a", [("a", int(1)), ("lease", Value::Lease(Some(term)))]);

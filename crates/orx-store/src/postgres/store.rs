@@ -1,4 +1,4 @@
-//! The traits of the store, each method a line to what does it.
+//! The traits of the store. Each method delegates to a method of `Inner`.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Jobs for Postgres {
     }
 
     async fn oldest_due(&self) -> Result<Vec<(Name, Timestamp)>> {
-        self.inner.read("read what is due", self.inner.oldest_due()).await
+        self.inner.read("read the due times", self.inner.oldest_due()).await
     }
 
     async fn cancel(
@@ -100,16 +100,16 @@ impl Dispatching for Postgres {
     }
 
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
-        self.inner.write("promote what is due", self.inner.promote(term, now, limit)).await
+        self.inner.write("promote due jobs", self.inner.promote(term, now, limit)).await
     }
 
     async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> Result<u64> {
         let set = self.inner.clock_was_set(jump, term, now);
-        self.inner.write("set the waits of jobs", set).await
+        self.inner.write("adjust the waits of jobs", set).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.inner.read("read what is due", self.inner.next_due()).await
+        self.inner.read("read the due times", self.inner.next_due()).await
     }
 
     async fn mark_started(&self, mut started: Vec<Started>, now: Timestamp) -> Result<()> {
@@ -140,7 +140,7 @@ impl Dispatching for Postgres {
         now: Timestamp,
     ) -> Result<Vec<Recorded>> {
         let record = Record { outcomes, draws, now };
-        self.inner.write("give up attempts", self.inner.give_up(&record, term)).await
+        self.inner.write("record lost attempts", self.inner.give_up(&record, term)).await
     }
 
     async fn live_attempts(&self) -> Result<Vec<Live>> {
@@ -153,7 +153,7 @@ impl Dispatching for Postgres {
 
     async fn holders(&self, executions: Vec<ExecutionRef>) -> Result<Vec<Option<Holder>>> {
         let read = self.inner.holders(&executions);
-        self.inner.read("read who holds which execution", read).await
+        self.inner.read("read the holders of executions", read).await
     }
 }
 
@@ -174,13 +174,13 @@ impl Logs for Postgres {
 
 #[async_trait]
 impl Workers for Postgres {
-    /// By the clock of the server, not by `now`.
+    /// Uses the clock of the server, not `now`.
     async fn put_workers(
         &self,
         workers: Vec<(SecretHash, WorkerReport)>,
         _now: Timestamp,
     ) -> Result<Vec<WorkerPut>> {
-        self.inner.write("note the workers", self.inner.put_workers(&workers)).await
+        self.inner.write("record the workers", self.inner.put_workers(&workers)).await
     }
 
     async fn worker_secret(&self, worker: Incarnation) -> Result<Option<SecretHash>> {
@@ -205,21 +205,21 @@ impl Workers for Postgres {
         workers: Vec<Incarnation>,
         removal: WorkerRemoval,
     ) -> Result<()> {
-        self.inner.write("forget the workers", self.inner.remove_workers(&workers, removal)).await
+        self.inner.write("delete the workers", self.inner.remove_workers(&workers, removal)).await
     }
 }
 
 #[async_trait]
 impl Leases for Postgres {
-    /// By the clock of the server, not by `now`.
+    /// Uses the clock of the server, not `now`.
     async fn lead(&self, request: LeadRequest, _now: Timestamp) -> Result<Lead> {
-        let asked = self.inner.write("take the lead", self.all.electing.lead(&request)).await;
-        if let Err(StoreError::Busy) = &asked
+        let answer = self.inner.write("take the lead", self.all.electing.lead(&request)).await;
+        if let Err(StoreError::Busy) = &answer
             && let Some(to) = self.home().await?.moved_to
         {
             return Err(StoreError::Moved { store: self.inner.name.clone(), to });
         }
-        asked
+        answer
     }
 
     async fn step_down(&self, term: Term) -> Result<bool> {
@@ -227,11 +227,11 @@ impl Leases for Postgres {
     }
 
     async fn leader(&self, _now: Timestamp) -> Result<Option<(Term, Duration)>> {
-        self.inner.read("ask who leads", self.inner.leader()).await
+        self.inner.read("read the leader", self.inner.leader()).await
     }
 
     async fn put_node(&self, node: NodeReport, _now: Timestamp) -> Result<()> {
-        self.inner.write("note the node", self.inner.put_node(&node)).await
+        self.inner.write("record the node", self.inner.put_node(&node)).await
     }
 
     async fn nodes(&self, _now: Timestamp) -> Result<Vec<NodeRecord>> {
@@ -239,7 +239,7 @@ impl Leases for Postgres {
     }
 
     async fn remove_nodes(&self, nodes: Vec<Incarnation>) -> Result<()> {
-        self.inner.write("forget the nodes", self.inner.remove_nodes(&nodes)).await
+        self.inner.write("delete the nodes", self.inner.remove_nodes(&nodes)).await
     }
 }
 
@@ -255,7 +255,7 @@ impl Transfer for Postgres {
     }
 
     async fn import(&self, parcels: Vec<JobExport>) -> Result<u64> {
-        self.inner.write("take in the jobs", self.inner.import(&parcels)).await
+        self.inner.write("import the jobs", self.inner.import(&parcels)).await
     }
 
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
@@ -268,15 +268,15 @@ impl Transfer for Postgres {
     }
 
     async fn put_home(&self, home: Home) -> Result<()> {
-        self.inner.write("keep where the store is served", self.inner.put_home(&home)).await
+        self.inner.write("record where the store is served", self.inner.put_home(&home)).await
     }
 
     async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
-        self.inner.write("take in the keys", self.inner.import_keys(&keys)).await
+        self.inner.write("import the keys", self.inner.import_keys(&keys)).await
     }
 
     async fn next_job(&self) -> Result<JobId> {
-        self.inner.read("ask for the next id", self.inner.next_job()).await.map(JobId)
+        self.inner.read("read the next id", self.inner.next_job()).await.map(JobId)
     }
 
     async fn skip_jobs(&self, next: JobId) -> Result<()> {
@@ -307,7 +307,7 @@ impl DeadLetters for Postgres {
 #[async_trait]
 impl Tokens for Postgres {
     async fn put_token(&self, token: TokenRecord) -> Result<()> {
-        self.inner.write("keep the token", self.inner.put_token(&token)).await
+        self.inner.write("store the token", self.inner.put_token(&token)).await
     }
 
     async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
@@ -320,7 +320,7 @@ impl Tokens for Postgres {
 
     async fn forget_tokens(&self, ended_before: Timestamp) -> Result<u64> {
         let run = self.inner.forget_tokens(ended_before);
-        self.inner.write("forget old tokens", run).await
+        self.inner.write("delete old tokens", run).await
     }
 }
 
@@ -335,7 +335,7 @@ impl Upkeep for Postgres {
     }
 
     async fn look(&self) -> Result<()> {
-        self.inner.read("look at the store", self.inner.look()).await
+        self.inner.read("check the store", self.inner.look()).await
     }
 
     async fn check_writable(&self) -> Result<()> {
@@ -343,19 +343,19 @@ impl Upkeep for Postgres {
     }
 
     async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
-        self.inner.write("forget old jobs", self.inner.prune(&request, term)).await
+        self.inner.write("delete old jobs", self.inner.prune(&request, term)).await
     }
 
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
-        self.inner.write("forget old keys", self.inner.forget_keys(now, limit, term)).await
+        self.inner.write("delete old keys", self.inner.forget_keys(now, limit, term)).await
     }
 
     async fn clock(&self) -> Result<Option<ClockNote>> {
-        self.inner.read("read what is noted of the clock", self.inner.clock()).await
+        self.inner.read("read the clock note", self.inner.clock()).await
     }
 
     async fn note_clock(&self, note: ClockNote, term: Term) -> Result<()> {
-        self.inner.write("note the clock", self.inner.note_clock(&note, term)).await
+        self.inner.write("record the clock", self.inner.note_clock(&note, term)).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What is particular to how this store speaks to its server. What it does is in `tests/`.
+//! Tests of the statements and sessions of this store. Tests of its behaviour are in `tests/`.
 
 use orx_model::filter::Filter;
 use orx_model::time::UtcClock;
@@ -23,7 +23,7 @@ async fn open(database: &Database) -> Postgres {
     Postgres::open(PostgresOptions::new(database.url()), NOW).await.expect("a store")
 }
 
-/// The plan that a session of the store keeps for a statement, whatever its values, a step a line.
+/// The generic plan of a statement in a session of the store, one step per line.
 async fn plan(database: &Database, statement: &Statement) -> String {
     let types = statement.values.iter().map(|value| match value {
         Value::Int(_) => "bigint",
@@ -36,7 +36,7 @@ async fn plan(database: &Database, statement: &Statement) -> String {
         Value::Ids(_) => "uuid[]",
         Value::Texts(_) => "text[]",
         Value::ByteStrings(_) => "bytea[]",
-        Value::Lease(_) => unreachable!("it is no value"),
+        Value::Lease(_) => unreachable!("it is not a value"),
     });
     let types: Vec<&str> = types.collect();
     let text = statement.text.replace(":settings", "select set_config('lock_timeout', '1', true)");
@@ -52,7 +52,7 @@ async fn plan(database: &Database, statement: &Statement) -> String {
     database.run(&explained).await.iter().map(|step| format!("{step}\n")).collect()
 }
 
-/// A long life's worth of jobs: most completed, many waiting, few of all others.
+/// The jobs of a long-lived store: most are completed, many pending, few in any other status.
 const MANY_JOBS: &str = "
     alter table jobs set (autovacuum_enabled = false);
     insert into queues (name) values ('q');
@@ -84,7 +84,7 @@ const MANY_JOBS: &str = "
     insert into logs (job, attempt, seq, execution, stream, at, dropped_bytes, bytes)
     select id, 1, 1, gen_random_uuid(), 0, 0, 0, 'x' from jobs;";
 
-/// Of a job with a key.
+/// The statement that inserts a job with a key.
 fn new_jobs() -> Statement {
     let numbers = ["ords", "lanes", "queues", "statuses", "urgencies", "run_ats", "created_ats"];
     let others = ["expire_ats", "deadlines", "timeouts"];
@@ -96,7 +96,7 @@ fn new_jobs() -> Statement {
 }
 
 #[tokio::test]
-async fn what_is_asked_often_reads_an_index_in_its_order() {
+async fn frequent_statements_read_an_index_in_its_order() {
     let database = Database::new().await;
     let store = open(&database).await;
     database.run(MANY_JOBS).await;
@@ -186,7 +186,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
             &["jobs_live"],
         ),
     ];
-    // As it grew, and as the server knows it once it has looked.
+    // Without statistics of the tables, and with them.
     for analyze in [false, true] {
         if analyze {
             database.run("analyze").await;
@@ -208,7 +208,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
         }
         let claim = plan(&database, &cases[4].1).await;
         for index in ["jobs_status", "jobs_ready"] {
-            assert!(!claim.contains(index), "a claim looks up all that waits:\n{claim}");
+            assert!(!claim.contains(index), "a claim reads all pending jobs:\n{claim}");
         }
         let ready = plan(&database, &cases[3].1).await;
         assert!(!ready.contains("Sort"), "ready jobs are sorted:\n{ready}");
@@ -216,7 +216,7 @@ async fn what_is_asked_often_reads_an_index_in_its_order() {
 }
 
 #[tokio::test]
-async fn a_list_reads_what_its_filter_says_from_an_index_in_its_order() {
+async fn a_list_reads_the_jobs_of_its_filter_from_an_index_in_its_order() {
     let database = Database::new().await;
     let store = open(&database).await;
     database.run(MANY_JOBS).await;
@@ -283,7 +283,7 @@ async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing(
     }
     assert_eq!(database.run("select value from meta where key = 'touched'").await, ["0"]);
     let left = database.run("select count(*) from pg_stat_activity where query ~ 'pg_sleep\\(9'");
-    // The one that asks sees itself.
+    // The query sees itself.
     assert_eq!(left.await, ["1"]);
     let settings = "select current_setting('statement_timeout'), current_setting('lock_timeout'), \
                     current_setting('synchronous_commit')";
@@ -291,15 +291,15 @@ async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing(
 }
 
 #[tokio::test]
-async fn what_is_not_synced_says_so_for_its_own_transaction_only() {
+async fn a_setting_of_a_statement_applies_to_its_own_transaction_only() {
     let database = Database::new().await;
-    // A proxy that pools transactions takes no settings for a session.
+    // A transaction-pooling proxy accepts no settings of a session.
     for (url, lock_deadline) in [(database.url(), "2s"), (database.url_by(&bouncer()), "0")] {
-        says_so_for_its_own_transaction(url, lock_deadline).await;
+        settings_apply_to_one_transaction(url, lock_deadline).await;
     }
 }
 
-async fn says_so_for_its_own_transaction(url: String, lock_deadline: &str) {
+async fn settings_apply_to_one_transaction(url: String, lock_deadline: &str) {
     let options = PostgresOptions { sessions: 2, ..PostgresOptions::new(url) };
     let store = Postgres::open(options, NOW).await.expect("a store");
     let setting = "with l as materialized (:settings) \
@@ -320,8 +320,7 @@ async fn says_so_for_its_own_transaction(url: String, lock_deadline: &str) {
     }
 }
 
-/// What a server may do to a statement, as functions of the database. Ids are given out also to what is
-/// undone, so they count.
+/// Functions that fail as a server may. A rollback does not return ids, so the ids used count the tries.
 const FAILURES: &str = "
     create function fail(code text) returns void language plpgsql as $$
     begin raise exception 'no' using errcode = code; end $$;
@@ -340,7 +339,7 @@ const FAILURES: &str = "
         perform pg_sleep(9);
     end $$;";
 
-/// A statement that fails with this code until it was sent so often.
+/// A statement that fails with this code on each try before number `until`.
 fn failing(code: &str, until: i64) -> Statement {
     sql::fill(
         "select fail_until(:code, :until) from (:settings) s",
@@ -349,7 +348,7 @@ fn failing(code: &str, until: i64) -> Statement {
 }
 
 #[tokio::test]
-async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
+async fn an_error_of_the_server_is_mapped_to_what_the_caller_can_do() {
     let database = Database::new().await;
     let store = open(&database).await;
     database.run(FAILURES).await;
@@ -359,7 +358,7 @@ async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
         database.run("alter sequence job_ids restart").await;
         last.expect("a number")
     };
-    // Undone because of others: sent again, but not for ever.
+    // Rolled back because of a conflict: sent again a few times.
     for code in ["40001", "40P01"] {
         inner.rows(Kind::Durable, failing(code, 4)).await.expect("done in the end");
         assert_eq!(tries().await, 4);
@@ -377,16 +376,16 @@ async fn what_a_server_says_is_told_by_what_the_caller_can_do() {
         ("23505", "could not try it"),
     ] {
         let trouble = inner.rows(Kind::Durable, failing(code, 99)).await.expect_err("it fails");
-        assert_eq!(inner.tell(trouble, "try it", false).to_string(), *expected, "{code}");
+        assert_eq!(inner.map_error(trouble, "try it", false).to_string(), *expected, "{code}");
         assert_eq!(tries().await, 1, "{code} is not sent again");
     }
 }
 
 #[tokio::test]
-async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
+async fn only_an_idempotent_statement_is_sent_again() {
     let database = Database::new().await;
     let store = open(&database).await;
-    // The session ends under the statement, as with a server that restarts.
+    // The session ends during the statement, as when the server restarts.
     database.run(FAILURES).await;
     let end = "select end_it() from (:settings) s";
     for (kind, sent) in [
@@ -408,11 +407,11 @@ async fn what_is_the_same_when_done_twice_is_sent_again_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_refused_the_second_time_may_have_been_done_the_first() {
+async fn a_statement_that_fails_the_second_time_may_have_been_committed_the_first() {
     let database = Database::new().await;
     let store = open(&database).await;
     let inner = &store.inner;
-    // The session ends under the first try; the second is refused.
+    // The session ends during the first try; the second one fails.
     database.run(FAILURES).await;
     let refused = |code: &str| {
         let statement = "select end_first(:code) from (:settings) s";
@@ -423,15 +422,15 @@ async fn what_is_refused_the_second_time_may_have_been_done_the_first() {
             [(Kind::Repeatable, false), (Kind::Advisory, false), (Kind::Read, true)]
         {
             let trouble = inner.rows(kind, refused(code)).await.expect_err("it fails");
-            let told = inner.tell(trouble, "try it", reads);
-            let unknown = matches!(told, StoreError::Unknown);
-            assert_eq!(unknown, !reads, "{code}, {kind:?}: {told:?}");
+            let error = inner.map_error(trouble, "try it", reads);
+            let unknown = matches!(error, StoreError::Unknown);
+            assert_eq!(unknown, !reads, "{code}, {kind:?}: {error:?}");
             database.run("alter sequence job_ids restart").await;
         }
     }
 }
 
-/// Any character there is, and those that mean something somewhere.
+/// Any character, often one with a meaning in SQL or in an array literal.
 fn anything() -> impl Strategy<Value = String> {
     let special = proptest::sample::select(vec![
         '\'', '"', '\\', '$', 'o', '{', '}', ',', ':', ';', '-', '/', '*', '\n', '\r', '\t', '%',
@@ -444,7 +443,7 @@ fn anything() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
-    /// Each case is many values: the session costs more than they do.
+    /// Each case has many values, since a session costs more than they do.
     #[test]
     fn any_value_comes_back_as_it_was(
         texts in proptest::collection::vec(proptest::option::weighted(0.9, anything()), 1..200),
@@ -460,7 +459,7 @@ proptest! {
                 let statement = sql::fill(query, [("value", value)]);
                 store.inner.rows(Kind::Read, statement).await.expect("rows")
             };
-                        // A column of text cannot hold U+0000.
+            // A text column cannot store U+0000.
             let expected: Vec<Option<String>> = texts
                 .iter()
                 .map(|text| text.as_ref().map(|text| text.replace('\0', "\u{fffd}")))
@@ -473,7 +472,7 @@ proptest! {
                 let rows = sent("select :value::text", sql::optional_text(text.as_deref())).await;
                 assert_eq!(Columns(&rows[0]).optional_text(0).expect("text"), *expected);
             }
-            // An array in an array is text on its way.
+            // A nested array is passed as text.
             let elements = sql::elements(expected.iter().flatten().map(String::as_str));
             let rows = sent("select unnest(:value::text[])", sql::text(&elements)).await;
             let found: Vec<String> =
@@ -495,10 +494,10 @@ proptest! {
     }
 }
 
-/// What the server, a proxy or a crash does to a command is never an error of the command: its caller
-/// hears that nothing was changed and to try again, or that nobody knows.
+/// A failure of the server, of a proxy or of the network is never an error of the command: the caller gets
+/// an error that says to try again, or that the outcome is unknown.
 #[tokio::test]
-async fn what_is_not_the_commands_own_fault_is_for_another_try_or_unknown() {
+async fn a_failure_of_the_server_is_never_an_error_of_the_command() {
     let database = Database::new().await;
     let store = open(&database).await;
     database.run(FAILURES).await;

@@ -1,8 +1,8 @@
-//! What went wrong with TLS, in words: a server that cannot be trusted does not come right by itself.
+//! Describes TLS errors. They are permanent: waiting does not make a server trusted.
 
 use rustls::CertificateError as Wrong;
 
-/// `None`: it is no trouble of TLS.
+/// The description of a TLS error; `None` for any other error.
 pub(super) fn trouble(error: &sqlx::Error) -> Option<String> {
     match error {
         sqlx::Error::Io(error) => error.get_ref()?.downcast_ref().map(in_words),
@@ -15,8 +15,7 @@ fn in_words(error: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(wrong) = error else { return error.to_string() };
     match wrong {
         Wrong::UnknownIssuer => {
-            "unknown issuer: no authority that is trusted here has signed its certificate"
-                .to_owned()
+            "unknown issuer: its certificate is not signed by a trusted authority".to_owned()
         }
         Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
             format!("its certificate is for another host ({error})")

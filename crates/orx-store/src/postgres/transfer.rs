@@ -1,4 +1,4 @@
-//! Jobs that come from another store, as they stood there.
+//! Imports jobs and keys from another store, and records where the store is served.
 
 use std::sync::Arc;
 
