@@ -1,5 +1,5 @@
-//! The plain reference model of a store: maps behind one lock, nothing on disk. What simulations
-//! run on, and what the other stores are compared with. Meant to be obviously right, not fast.
+//! The reference model of a store: maps behind one lock, nothing on disk. Simulations run on it, and tests
+//! compare the other stores with it. It is simple rather than fast.
 
 mod schedules;
 
@@ -31,21 +31,26 @@ use crate::{
     Workers,
 };
 
-/// A change of a job's status, as it happened.
+/// One change of a job's status, recorded by [`Memory`] for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
+    /// The job that changed.
     pub job: JobId,
+    /// Number of the job's latest attempt, from 1; 0 before the first claim.
     pub attempt: u32,
-    /// Of the attempt that came, or ended.
+    /// Execution of the attempt that is live at the change, or that the change ends.
     pub execution: Option<ExecutionId>,
-    /// `None` when the job was accepted.
+    /// The event that caused the change; `None` if the job was added.
     pub event: Option<JobEvent>,
+    /// The status before; `None` if the job was added.
     pub from: Option<JobStatus>,
+    /// The status after.
     pub to: JobStatus,
-    /// Of what only a leader does: its own.
+    /// Epoch of the leader that made the change; `None` for a change that needs no lease.
     pub epoch: Option<u64>,
 }
 
+/// A store in memory; dropping it loses everything. All methods take one lock and never wait for I/O.
 #[derive(Default)]
 pub struct Memory {
     state: Mutex<State>,
@@ -57,7 +62,7 @@ struct State {
     next_job: i64,
     jobs: BTreeMap<JobId, Entry>,
     keys: BTreeMap<String, JobId>,
-    /// Those of forgotten jobs.
+    /// Keys of pruned jobs.
     kept_keys: BTreeMap<String, RetainedKey>,
     home: Home,
     dead: BTreeMap<JobId, (DeadReason, Timestamp)>,
@@ -75,8 +80,7 @@ struct State {
 
 struct Entry {
     job: Job,
-    /// While it waits: when it is cancelled for having waited too long. What limits the wait for
-    /// its first start holds until then; its deadline holds always.
+    /// When a waiting job expires: the earlier of its deadline and, until its first claim, its `expires_at`.
     expire_at: Option<Timestamp>,
     key_hash: Option<String>,
     ended: Vec<Attempt>,
@@ -90,19 +94,20 @@ struct WorkerRow {
 }
 
 impl Memory {
+    /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The changes of status since this was last asked, oldest first.
+    /// Removes and returns the recorded changes of status, oldest first; at most a million are stored.
     #[must_use]
     pub fn take_history(&self) -> Vec<Transition> {
         let mut state = self.state.lock();
         std::mem::take(&mut state.history)
     }
 
-    /// Every job, by id.
+    /// Every job, in the order of ids.
     #[must_use]
     pub fn all_jobs(&self) -> Vec<Job> {
         let state = self.state.lock();
@@ -119,7 +124,7 @@ fn matches(filter: &Filter, job: &Job, now: Timestamp) -> bool {
     filter.matches(&job.clone().into(), Some(&job.spec.args), now)
 }
 
-/// Changes kept for [`Memory::take_history`]; beyond, the oldest go.
+/// Maximum number of changes stored for [`Memory::take_history`]. Beyond it, the older half is dropped.
 const HISTORY: usize = 1_000_000;
 
 impl State {
@@ -129,7 +134,7 @@ impl State {
         Some(job)
     }
 
-    /// Of the jobs of these ids, those that match, up to the bounds of a page.
+    /// A page of the jobs that `of` selects and the filter matches.
     fn page(
         &self,
         request: &ListRequest,
@@ -162,7 +167,7 @@ impl State {
         Page { rows, next }
     }
 
-    /// A new job.
+    /// Adds a job.
     fn add(
         &mut self,
         job: impl Into<NewJob>,
@@ -193,7 +198,7 @@ impl State {
         id
     }
 
-    /// The one place where a status changes.
+    /// Changes a status. Every change goes through here.
     fn change(&mut self, id: JobId, event: JobEvent, by: Option<Term>) -> Result<JobStatus> {
         let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
         let from = entry.job.state.status;
@@ -237,7 +242,8 @@ impl State {
         self.cancel_waiting(id, Some(by), now)
     }
 
-    /// Only the one who leads, in its own term.
+    /// # Errors
+    /// [`StoreError::Deposed`] if `term` does not hold the lease.
     fn leads(&self, term: Term) -> Result<()> {
         let leads = self.lease.is_some_and(|(node, _)| node == term.node);
         if leads && self.epoch == term.epoch { Ok(()) } else { Err(StoreError::Deposed) }
@@ -261,14 +267,14 @@ impl State {
                 answers.push(Recorded::Stale { status: job.state.status });
                 continue;
             }
-            let standing = settle::RetryInputs {
+            let inputs = settle::RetryInputs {
                 ends: job.state.ends,
                 retry: job.spec.retry,
                 on_lost: job.spec.on_lost,
                 deadline: job.spec.deadline,
                 cancel_requested: job.state.cancel.is_some(),
             };
-            let settled = settle(&standing, outcome, now, draw);
+            let settled = settle(&inputs, outcome, now, draw);
             let ended = outcome.kind.status();
             let (event, run_at) = (settled.event, settled.run_at);
             let status =
@@ -302,7 +308,7 @@ impl State {
         let started_at = ended.started_at.or(live.started_at);
         let (started_at, ended_at) = span(live.claimed_at, started_at, ended.ended_at, now);
         entry.expire_at = entry.job.spec.deadline.filter(|_| !to.is_final());
-        // A success has no error, whatever its worker adds.
+        // A success has no error, even if its worker reports one.
         let failed = status != AttemptStatus::Succeeded;
         let error = ended.error.as_deref().filter(|_| failed).map(|text| {
             let mut end = text.len().min(orx_model::limits::ERROR_BYTES);
@@ -704,13 +710,13 @@ impl Dispatching for Memory {
 
     async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()> {
         let mut state = self.state()?;
-        for told in started {
-            let Some(entry) = state.jobs.get_mut(&told.job) else { continue };
+        for report in started {
+            let Some(entry) = state.jobs.get_mut(&report.job) else { continue };
             let dispatched = entry.job.state.status == JobStatus::Dispatched;
             match &mut entry.job.state.live {
-                Some(live) if live.execution == told.execution && dispatched => {
-                    live.started_at = Some(told.at.min(now).max(live.claimed_at));
-                    state.change(told.job, JobEvent::Start, None)?;
+                Some(live) if live.execution == report.execution && dispatched => {
+                    live.started_at = Some(report.at.min(now).max(live.claimed_at));
+                    state.change(report.job, JobEvent::Start, None)?;
                 }
                 _ => {}
             }
@@ -720,11 +726,11 @@ impl Dispatching for Memory {
 
     async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()> {
         let mut state = self.state()?;
-        for told in progress {
+        for report in progress {
             let live =
-                state.jobs.get_mut(&told.job).and_then(|entry| entry.job.state.live.as_mut());
-            if let Some(live) = live.filter(|live| live.execution == told.execution) {
-                live.progress = Some(told.progress);
+                state.jobs.get_mut(&report.job).and_then(|entry| entry.job.state.live.as_mut());
+            if let Some(live) = live.filter(|live| live.execution == report.execution) {
+                live.progress = Some(report.progress);
             }
         }
         Ok(())
@@ -860,29 +866,29 @@ impl Workers for Memory {
                 answers.push(WorkerPut::Unregistered);
                 continue;
             }
-            let heard = state.workers.entry(incarnation).or_insert_with(|| WorkerRow {
+            let row = state.workers.entry(incarnation).or_insert_with(|| WorkerRow {
                 report: report.clone(),
                 secret,
                 seen_at: now,
                 order: None,
             });
-            if heard.secret != secret {
+            if row.secret != secret {
                 answers.push(WorkerPut::OtherSecret);
                 continue;
             }
-            if heard.order != Some(WorkerDirective::Fence) {
-                if report.heartbeat == 0 || report.heartbeat >= heard.report.heartbeat {
-                    heard.report = report;
+            if row.order != Some(WorkerDirective::Fence) {
+                if report.heartbeat == 0 || report.heartbeat >= row.report.heartbeat {
+                    row.report = report;
                 }
-                heard.seen_at = now;
+                row.seen_at = now;
             }
-            answers.push(WorkerPut::Kept(heard.order));
+            answers.push(WorkerPut::Kept(row.order));
         }
         Ok(answers)
     }
 
     async fn worker_secret(&self, worker: Incarnation) -> Result<Option<SecretHash>> {
-        Ok(self.state()?.workers.get(&worker).map(|heard| heard.secret))
+        Ok(self.state()?.workers.get(&worker).map(|row| row.secret))
     }
 
     async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerRecord>> {
@@ -890,11 +896,11 @@ impl Workers for Memory {
         let mut workers: Vec<WorkerRecord> = state
             .workers
             .values()
-            .map(|heard| WorkerRecord {
-                report: heard.report.clone(),
-                seen_at: heard.seen_at,
-                silent: now.saturating_since(heard.seen_at),
-                order: heard.order,
+            .map(|row| WorkerRecord {
+                report: row.report.clone(),
+                seen_at: row.seen_at,
+                silent: now.saturating_since(row.seen_at),
+                order: row.order,
             })
             .collect();
         workers.sort_by_key(|worker| {
@@ -911,11 +917,11 @@ impl Workers for Memory {
     ) -> Result<Vec<bool>> {
         let mut state = self.state()?;
         let mut give = |worker: &Incarnation| {
-            let Some(heard) = state.workers.get_mut(worker) else { return false };
-            if heard.order != Some(WorkerDirective::Fence) {
-                heard.order = order;
+            let Some(row) = state.workers.get_mut(worker) else { return false };
+            if row.order != Some(WorkerDirective::Fence) {
+                row.order = order;
             }
-            heard.order == order
+            row.order == order
         };
         Ok(workers.iter().map(&mut give).collect())
     }

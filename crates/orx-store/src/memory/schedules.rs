@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Each with its last run's id; the status is looked up.
+    /// Only the id of a last run counts; its status is read from the job.
     schedules: BTreeMap<Name, ScheduleRecord>,
     pub(super) slots: BTreeMap<(Name, Timestamp), Slot>,
     pub(super) watched: BTreeMap<JobId, Row>,
@@ -31,7 +31,7 @@ pub(super) struct Row {
 }
 
 impl Kept {
-    /// What made a job stays.
+    /// Stores a row, unless the slot has a row with a job.
     fn put_row(&mut self, id: &Name, row: Slot) {
         let place = (id.clone(), row.slot);
         if self.slots.get(&place).is_none_or(|known| known.outcome.job().is_none()) {
@@ -39,7 +39,7 @@ impl Kept {
         }
     }
 
-    /// A slot that this would run made a job before.
+    /// Whether a slot that the firing would run already has a job.
     fn ran_before(&self, fire: &Firing) -> bool {
         let mut slots = fire.runs.iter().filter_map(|run| run.row.as_ref()).map(|row| row.slot);
         let id = &fire.basis.id;
@@ -51,8 +51,8 @@ impl Kept {
     fn rewind(&mut self, rewind: Rewind) {
         let (id, to) = (rewind.basis.id, rewind.to);
         self.slots.retain(|(schedule, slot), row| {
-            let untrue = matches!(row.outcome, SlotOutcome::Missed | SlotOutcome::Skipped { .. });
-            *schedule != id || *slot <= to.handled || !untrue
+            let no_job = matches!(row.outcome, SlotOutcome::Missed | SlotOutcome::Skipped { .. });
+            *schedule != id || *slot <= to.handled || !no_job
         });
         for ((schedule, _), row) in &mut self.slots {
             if *schedule == id {
@@ -103,7 +103,7 @@ impl State {
         }
     }
 
-    /// Something can be done about it.
+    /// Whether the next step of the dependency can be taken.
     fn is_ripe(&self, job: JobId, row: &Row) -> bool {
         let wanted = |after: JobId| {
             let cancel = self.jobs.get(&after).and_then(|entry| entry.job.state.cancel.as_ref());
