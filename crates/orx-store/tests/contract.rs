@@ -1,4 +1,4 @@
-//! Every store passes the same suite.
+//! Runs the contract suites of `orx-testkit` on every store.
 
 mod memory {
     use std::sync::Arc;
@@ -46,7 +46,7 @@ mod postgres {
     orx_testkit::schedule_contract!(open);
 }
 
-/// Through a proxy that pools transactions: nothing of a session may be relied on.
+/// Through a transaction-pooling proxy: the store may not rely on the state of a session.
 mod pgbouncer {
     use std::sync::Arc;
 

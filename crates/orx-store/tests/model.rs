@@ -1,6 +1,6 @@
-//! Every store does what the reference model does: the same random operations on both, every answer
-//! and the whole state compared after each, while the store is closed, or dropped as by a crash, and
-//! opened again in between.
+//! Every store behaves as the reference model. The tests run the same random operations on both and compare
+//! every answer, and the whole state after each operation. In between, the store is closed, or dropped as in
+//! a crash, and opened again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,13 +40,13 @@ struct PreparedJob {
 #[derive(Debug, Clone)]
 struct NewRun {
     after: RunAfter,
-    /// Without: a person triggers it.
+    /// `None`: a manual run.
     slot: Option<u8>,
-    tells: bool,
+    alerts: bool,
     expires_in: Option<i64>,
 }
 
-/// Where it is wrong about the schedule.
+/// Which part of the expected version differs from the schedule.
 #[derive(Debug, Clone, Copy)]
 enum Stale {
     Version,
@@ -72,7 +72,7 @@ enum Op {
     Claim {
         free_slots: Vec<u8>,
     },
-    /// Of live attempts by place; a place beyond them is a stale or unknown execution.
+    /// Indexes of claimed attempts, newest first; an index beyond them is an unknown execution.
     Start(Vec<u8>),
     End(Vec<(u8, u8)>),
     Progress(u8),
@@ -109,7 +109,7 @@ enum Op {
         fires: Vec<PreparedFiring>,
         by_person: bool,
     },
-    /// Of watched runs by place; a place beyond them is a job that nobody watches.
+    /// Indexes of run dependencies; an index beyond them is a job without one.
     DependencyStep(Vec<(u8, bool, bool)>),
     PruneSlots(i64),
     Reopen,
@@ -149,7 +149,7 @@ fn stale() -> impl Strategy<Value = Option<Stale>> {
     proptest::option::weighted(0.2, proptest::sample::select(stale))
 }
 
-/// A slot, by its place among few, and what became of it.
+/// A slot, as an index, and its outcome.
 fn row() -> impl Strategy<Value = (u8, u8)> {
     (0..12_u8, 0..4_u8)
 }
@@ -163,10 +163,10 @@ fn new_run() -> impl Strategy<Value = NewRun> {
     ];
     let slot = proptest::option::weighted(0.8, 0..12_u8);
     let expires_in = proptest::option::weighted(0.2, 1..40_i64);
-    (after, slot, any::<bool>(), expires_in).prop_map(|(after, slot, tells, expires_in)| NewRun {
+    (after, slot, any::<bool>(), expires_in).prop_map(|(after, slot, alerts, expires_in)| NewRun {
         after,
         slot,
-        tells,
+        alerts,
         expires_in,
     })
 }
@@ -223,7 +223,7 @@ fn job_op() -> impl Strategy<Value = Op> {
             .prop_map(|(job, force, expected)| Op::Cancel { job, force, expected }),
         2 => proptest::collection::vec(0..20_u8, 1..3).prop_map(Op::Retry),
         4 => (1..30_i64).prop_map(Op::Later),
-        // Beyond what is kept of a pruned job.
+        // Longer than the key of a pruned job is retained.
         1 => (86_000..200_000_i64).prop_map(Op::Later),
         3 => Just(Op::Promote),
         1 => (0..20_u8).prop_map(Op::DeleteDead),
@@ -273,11 +273,11 @@ fn kind(choice: u8) -> OutcomeKind {
 const SCHEDULES: [&str; 4] = ["a", "b", "c", "never"];
 
 fn plan(schedule: u8, now: Timestamp, next_in: Option<i64>) -> SchedulePlan {
-    let asked = EnqueueRequest { name: Some(name("work")), ..EnqueueRequest::default() };
+    let target = EnqueueRequest { name: Some(name("work")), ..EnqueueRequest::default() };
     let when = When::Cron("0 2 * * *".parse().expect("an expression"));
     let id = name(SCHEDULES[usize::from(schedule)]);
     SchedulePlan {
-        spec: Schedule::new(ScheduleSpec::new(id, when, asked)).expect("a schedule"),
+        spec: Schedule::new(ScheduleSpec::new(id, when, target)).expect("a schedule"),
         templates: Templates { job: job(), on_missed: None, on_failure: None },
         paused: next_in.is_none().then_some(Paused { at: now, reason: None, by: None }),
         position: position(now, next_in),
@@ -301,7 +301,7 @@ fn ledger_row((slot, outcome): (u8, u8), now: Timestamp) -> Slot {
     Slot { slot, last: None, count: 1, exact: true, outcome, recorded_at: now }
 }
 
-const NOBODY: Term = Term { node: Incarnation(0), epoch: 0 };
+const NO_TERM: Term = Term { node: Incarnation(0), epoch: 0 };
 
 async fn lead(store: &dyn Store, now: Timestamp) -> Term {
     let ttl = std::time::Duration::from_secs(1 << 30);
@@ -312,7 +312,7 @@ async fn lead(store: &dyn Store, now: Timestamp) -> Term {
     }
 }
 
-/// Where the store that is compared keeps what it keeps.
+/// Where the compared store stores its data.
 enum Home {
     Folder(tempfile::TempDir),
     Database(Database),
@@ -333,14 +333,14 @@ impl Home {
     }
 }
 
-/// Both stores, and what the test remembers to address them.
+/// Both stores, and the ids that the operations refer to.
 struct Both {
     home: Home,
     memory: Memory,
     store: Option<Arc<dyn Store>>,
     now: Timestamp,
     executions: u128,
-    /// Whose claims count: on the one, and on the other.
+    /// The leaders' terms: in memory, and in the store.
     terms: (Term, Term),
     /// Every execution that was ever claimed, newest last.
     claimed: Vec<(JobId, u32, ExecutionId)>,
@@ -355,7 +355,7 @@ impl Both {
             store: None,
             now: NOW,
             executions: 1,
-            terms: (NOBODY, NOBODY),
+            terms: (NO_TERM, NO_TERM),
             claimed: Vec::new(),
             outcomes: BTreeMap::new(),
         };
@@ -363,8 +363,8 @@ impl Both {
         both
     }
 
-    /// A new term begins on both. In a file the lease went with its process; elsewhere it is still
-    /// held, and given back.
+    /// Begins a new term on both. The lease of a file ended with its process; the lease in a database is
+    /// still held, so it is released first.
     async fn open(&mut self) {
         let store = self.home.open(self.now).await;
         let _ = self.memory.step_down(self.terms.0).await.expect("memory");
@@ -372,7 +372,7 @@ impl Both {
         let (memory, found) = (lead(&self.memory, self.now).await, lead(&*store, self.now).await);
         match self.home {
             Home::Folder(_) => assert_eq!(found, memory),
-            // By a clock of its own.
+            // The epoch comes from the server's clock.
             Home::Database(_) => assert!(found.epoch > self.terms.1.epoch),
         }
         self.terms = (memory, found);
@@ -383,7 +383,7 @@ impl Both {
         self.store.as_deref().expect("an open store")
     }
 
-    /// Epochs are a store's own where it has a clock of its own.
+    /// Removes epochs if they come from the store's own clock.
     fn masked(&self, state: &[String]) -> Vec<String> {
         let mask = |text: &String| match self.home {
             Home::Folder(_) => text.clone(),
@@ -392,13 +392,13 @@ impl Both {
         state.iter().map(mask).collect()
     }
 
-    /// From the newest back; beyond them, one that never was.
+    /// A claimed attempt, counted from the newest; beyond them, an unknown one.
     fn pick(&self, place: u8) -> (JobId, u32, ExecutionId) {
         let newest = self.claimed.iter().rev().nth(usize::from(place)).copied();
         newest.unwrap_or((JobId(i64::from(place) + 1), 1, ExecutionId(u128::MAX)))
     }
 
-    /// Of one that is not there, what could have been.
+    /// The version of a schedule; of a missing one, a plausible version.
     async fn basis(&self, schedule: u8) -> orx_store::ExpectedVersion {
         let id = name(SCHEDULES[usize::from(schedule)]);
         match self.memory.schedule(&id).await.expect("memory") {
@@ -419,7 +419,7 @@ impl Both {
             },
             after: run.after,
             row: run.slot.map(|slot| ledger_row((slot, 2 + slot % 2), self.now)),
-            on_failure: run.tells.then(job),
+            on_failure: run.alerts.then(job),
         };
         Firing {
             basis,
@@ -485,7 +485,7 @@ impl Both {
                         execution,
                         kind: kind(*choice),
                         started_at: (choice.is_multiple_of(2)).then_some(now),
-                        // By clocks that are right, slow and fast.
+                        // Clocks of workers that are right, slow or fast.
                         ended_at: Timestamp::from_millis(
                             now.as_millis() + (i64::from(*choice % 3) - 1) * 5_000,
                         ),
@@ -499,8 +499,8 @@ impl Both {
                 let expected = memory.await.expect("memory");
                 let found = self.store().record_outcomes(outcomes.clone(), draws, now).await;
                 assert_eq!(found.expect("the store"), expected);
-                for (outcome, told) in outcomes.iter().zip(expected) {
-                    if matches!(told, orx_store::Recorded::Applied { .. }) {
+                for (outcome, recorded) in outcomes.iter().zip(expected) {
+                    if matches!(recorded, orx_store::Recorded::Applied { .. }) {
                         let count = self.outcomes.entry(outcome.execution).or_default();
                         *count += 1;
                         assert_eq!(*count, 1, "two outcomes of one execution");
@@ -510,9 +510,9 @@ impl Both {
             Op::Progress(place) => {
                 let (job, _, execution) = self.pick(place);
                 let progress = orx_model::job::Progress { percent: f64::from(place), text: None };
-                let told = vec![ExecutionProgress { job, execution, progress }];
-                self.memory.record_progress(told.clone()).await.expect("memory");
-                self.store().record_progress(told).await.expect("the store");
+                let reports = vec![ExecutionProgress { job, execution, progress }];
+                self.memory.record_progress(reports.clone()).await.expect("memory");
+                self.store().record_progress(reports).await.expect("the store");
             }
             Op::Log { place, seq, bytes } => {
                 let (job, attempt, execution) = self.pick(place);
@@ -647,7 +647,7 @@ impl Both {
                 self.open().await;
             }
             Op::Crash => {
-                // What is kept now is what a killed process leaves.
+                // Dropping the store without closing it leaves what a killed process leaves.
                 self.store = None;
                 self.open().await;
             }
@@ -697,7 +697,8 @@ impl Both {
         assert_eq!(self.masked(&found), self.masked(&expected));
     }
 
-    /// Each move is one of the table; a job has at most one live attempt; numbers ascend.
+    /// Checks that each change is in the table of transitions, that live jobs have an attempt, and that
+    /// attempt numbers do not decrease.
     fn check_history(&self) {
         let mut numbers: BTreeMap<JobId, u32> = BTreeMap::new();
         for transition in self.memory.take_history() {
@@ -705,7 +706,7 @@ impl Both {
                 assert_eq!(next(from, event), Ok(transition.to));
             }
             let before = numbers.insert(transition.job, transition.attempt).unwrap_or_default();
-            assert!(transition.attempt >= before, "an attempt's number fell");
+            assert!(transition.attempt >= before, "an attempt number decreased");
         }
         for job in self.memory.all_jobs() {
             assert_eq!(job.state.live.is_some(), job.state.status.is_live(), "{}", job.id);
@@ -717,7 +718,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn sqlite_does_what_the_model_does(ops in proptest::collection::vec(op(), 1..60)) {
+    fn sqlite_behaves_as_the_model(ops in proptest::collection::vec(op(), 1..60)) {
         compare(ops, async || Home::Folder(tempfile::tempdir().expect("a folder")));
     }
 }
@@ -726,7 +727,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn postgres_does_what_the_model_does(ops in proptest::collection::vec(op(), 1..60)) {
+    fn postgres_behaves_as_the_model(ops in proptest::collection::vec(op(), 1..60)) {
         compare(ops, async || Home::Database(Database::new().await));
     }
 }
@@ -757,7 +758,7 @@ fn compare(ops: Vec<Op>, home: impl AsyncFnOnce() -> Home) {
     });
 }
 
-/// JSON text with each epoch left out.
+/// JSON text without its epochs.
 fn without_epochs(text: &str) -> String {
     let mut parts = text.split("\"epoch\":");
     let mut masked = parts.next().unwrap_or_default().to_owned();

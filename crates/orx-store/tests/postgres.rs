@@ -1,6 +1,6 @@
-//! What is particular to PostgreSQL: several nodes at one store, and a server that fails them.
+//! Tests of PostgreSQL alone: several nodes that share one store, and failures of the server.
 //!
-//! What every store promises is in `contract.rs`.
+//! `contract.rs` tests the contract of every store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer, forgetful_boun
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 const HOUR: Duration = Duration::from_secs(3_600);
-/// What should come, comes within this, also on a busy machine.
+/// Deadline of an expected state, long enough for a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
 async fn open(database: &Database) -> Postgres {
     Postgres::open(PostgresOptions::new(database.url()), NOW).await.expect("a store")
 }
 
-/// Waits longer for a lock than a test holds it, on a busy machine too.
+/// A store that waits longer for a lock than any test holds one.
 async fn patient(database: &Database) -> Arc<Postgres> {
     let lock_deadline = Duration::from_secs(20);
     let write_deadline = Duration::from_secs(30);
@@ -69,7 +69,7 @@ fn jobs(claimed: &[Claimed]) -> Vec<JobId> {
     claimed.iter().map(|claim| claim.dispatch.job).collect()
 }
 
-/// A transaction that stays open until it is told otherwise.
+/// A transaction that stays open until [`Open::end`].
 struct Open(PgConnection);
 
 impl Open {
@@ -89,7 +89,7 @@ impl Open {
     }
 }
 
-async fn comes(what: &str, there: impl AsyncFn() -> bool) {
+async fn eventually(what: &str, there: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !there().await {
         assert!(began.elapsed() < SOON, "not within {SOON:?}: {what}");
@@ -97,8 +97,8 @@ async fn comes(what: &str, there: impl AsyncFn() -> bool) {
     }
 }
 
-/// A job as another node writes it, with the next id. Its lane is the first there is.
-const ANOTHERS_JOB: &str = "with new as (
+/// Inserts a job as another node does, with the next id and in the first lane.
+const JOB_OF_ANOTHER_NODE: &str = "with new as (
         insert into jobs (id, lane, run_at, created_at, status, urgency)
         select nextval('job_ids'), 1, 0, 0, 1, 2 returning id
     )
@@ -111,7 +111,7 @@ async fn a_job_that_commits_after_one_with_a_higher_id_is_claimed_all_the_same()
     let term = lead(&store, 1, HOUR).await.expect("free");
     let first = add(&store, vec![job()]).await[0];
     let mut other = Open::begin(&database).await;
-    other.run(ANOTHERS_JOB).await;
+    other.run(JOB_OF_ANOTHER_NODE).await;
     let third = add(&store, vec![job()]).await[0];
     assert_eq!(third.0, first.0 + 2);
     let claimed = store.claim_ready(vec![request(1, 1, 9)], term, at(1)).await.expect("claimed");
@@ -124,7 +124,7 @@ async fn a_job_that_commits_after_one_with_a_higher_id_is_claimed_all_the_same()
 }
 
 #[tokio::test]
-async fn a_claim_passes_over_what_another_transaction_holds() {
+async fn a_claim_skips_a_job_that_another_transaction_locks() {
     let database = Database::new().await;
     let store = open(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
@@ -132,7 +132,7 @@ async fn a_claim_passes_over_what_another_transaction_holds() {
     let mut other = Open::begin(&database).await;
     other.run(&format!("update jobs set percent = 1 where id = {}", ids[0])).await;
 
-    // The other ends only afterwards: who waited for it would get nothing.
+    // The other transaction ends after the claim: a claim that waited for it would time out.
     let claimed = store.claim_ready(vec![request(1, 1, 3)], term, at(1)).await.expect("claimed");
 
     assert_eq!(jobs(&claimed), ids[1..]);
@@ -142,7 +142,7 @@ async fn a_claim_passes_over_what_another_transaction_holds() {
 }
 
 #[tokio::test]
-async fn what_two_claim_at_once_goes_to_one_of_them() {
+async fn concurrent_claims_never_get_the_same_job() {
     let database = Database::new().await;
     let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
     let term = lead(&nodes[0], 1, HOUR).await.expect("free");
@@ -181,7 +181,7 @@ async fn a_lane_that_another_node_added_is_claimed_from() {
 }
 
 #[tokio::test]
-async fn of_nodes_that_ask_at_once_one_leads_and_no_epoch_comes_twice() {
+async fn of_concurrent_candidates_one_leads_and_no_epoch_is_used_twice() {
     let database = Database::new().await;
     let mut nodes = Vec::new();
     for _ in 0..3 {
@@ -206,14 +206,14 @@ async fn of_nodes_that_ask_at_once_one_leads_and_no_epoch_comes_twice() {
     for task in tasks {
         for term in task.await.expect("led") {
             let before = epochs.insert(term.epoch, term.node);
-            assert_eq!(before, None, "epoch {} came twice", term.epoch);
+            assert_eq!(before, None, "epoch {} was used twice", term.epoch);
         }
     }
     assert_eq!(epochs.len(), 12 * 3);
 }
 
-/// A leader that was paused, and comes back while its successor is being elected: its claim waits
-/// for the election, and then changes nothing.
+/// A leader was paused and continues while its successor is elected: its claim waits for the election, and
+/// then changes nothing.
 #[tokio::test]
 async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
     let database = Database::new().await;
@@ -243,13 +243,13 @@ async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_that_another_transaction_is_just_taking_is_waited_for() {
+async fn an_enqueue_waits_for_a_transaction_that_takes_its_key() {
     let database = Database::new().await;
     let store = patient(&database).await;
     add(&store, vec![job()]).await;
     for (how, expected) in [("commit", "existing"), ("rollback", "new")] {
         let mut other = Open::begin(&database).await;
-        other.run(ANOTHERS_JOB).await;
+        other.run(JOB_OF_ANOTHER_NODE).await;
         let take = format!("insert into keys (key, job, hash) values ('{how}', lastval(), 'h')");
         other.run(&take).await;
         let ours = {
@@ -267,13 +267,13 @@ async fn a_key_that_another_transaction_is_just_taking_is_waited_for() {
         };
         assert_eq!(found, expected, "after {how}");
         assert!(matches!(answers[1], Enqueued::New { .. }));
-        let kept = store.job_by_key(how).await.expect("read").map(|job| job.id);
-        assert_eq!(kept, Some(id(&answers[0])));
+        let holder = store.job_by_key(how).await.expect("read").map(|job| job.id);
+        assert_eq!(holder, Some(id(&answers[0])));
     }
 }
 
 #[tokio::test]
-async fn nodes_that_take_the_same_keys_in_any_order_agree_whose_they_are() {
+async fn nodes_that_take_the_same_keys_in_any_order_agree_on_their_jobs() {
     let database = Database::new().await;
     let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
     let tasks: Vec<_> = (0..6)
@@ -299,21 +299,21 @@ async fn nodes_that_take_the_same_keys_in_any_order_agree_whose_they_are() {
         }
     }
     assert_eq!((holders.len(), new), (30, 30));
-    let kept = database.run("select count(*) from jobs").await;
-    assert_eq!(kept, ["30"]);
+    let jobs = database.run("select count(*) from jobs").await;
+    assert_eq!(jobs, ["30"]);
 }
 
-/// What two transactions lock in a circle, the server undoes one of; the store sends it again.
+/// The server rolls one of two deadlocked transactions back; the store sends it again.
 #[tokio::test]
-async fn a_deadlock_is_not_the_callers() {
+async fn a_deadlock_is_no_error_of_the_caller() {
     let database = Database::new().await;
-    // Whoever waits looks once, after this: the circle is to be closed by then.
+    // A waiting transaction checks for a deadlock once, after this time: the deadlock has to exist by then.
     let set = format!("alter database {} set deadlock_timeout = '3s'", database.name());
     database.run(&set).await;
     let store = patient(&database).await;
     let ids = add(&store, vec![job(), job()]).await;
     let mut other = Open::begin(&database).await;
-    // Never the one that is undone.
+    // The server never rolls this transaction back.
     other.run("set local deadlock_timeout = '1h'").await;
     other.run(&format!("update jobs set percent = 1 where id = {}", ids[1])).await;
     let cancels = {
@@ -329,9 +329,9 @@ async fn a_deadlock_is_not_the_callers() {
         tokio::spawn(async move { store.cancel(cancels, at(1)).await })
     };
     database.lock_waits(1).await;
-    // Granted once the server has undone the cancel.
+    // Gets the lock once the server has rolled the cancel back.
     other.run(&format!("update jobs set percent = 1 where id = {}", ids[0])).await;
-    assert!(!cancels.is_finished(), "it did not wait for the other");
+    assert!(!cancels.is_finished(), "it did not wait for the other transaction");
     other.end("commit").await;
     let answers = cancels.await.expect("an answer").expect("cancelled");
     assert_eq!(answers, [orx_store::CancelAnswer::Cancelled { stop: None }; 2]);
@@ -339,7 +339,7 @@ async fn a_deadlock_is_not_the_callers() {
 }
 
 #[tokio::test]
-async fn what_many_ask_at_once_is_written_together() {
+async fn concurrent_calls_share_statements() {
     let database = Database::new().await;
     let store = Arc::new(open(&database).await);
     let callers: Vec<_> = (0..200)
@@ -352,14 +352,14 @@ async fn what_many_ask_at_once_is_written_together() {
     for caller in callers {
         ids.push(caller.await.expect("answered"));
     }
-    // Those sent first got the first ids.
+    // Earlier calls got lower ids.
     assert!(ids.is_sorted(), "{ids:?}");
     // Each statement leaves one row of counts.
     let written: u64 = database.run("select count(*) from counts").await[0].parse().expect("n");
     assert!(written < 20, "{written} statements for 200 callers");
 }
 
-/// Longer than any index takes, and of a kind that cannot be pressed together.
+/// A key too long for an index, and incompressible.
 fn too_long() -> String {
     let mut random = 1_u64;
     let mut digit = || {
@@ -370,7 +370,7 @@ fn too_long() -> String {
 }
 
 #[tokio::test]
-async fn a_callers_bad_part_sinks_no_other() {
+async fn an_invalid_part_of_a_batch_fails_alone() {
     let database = Database::new().await;
     let store = Arc::new(open(&database).await);
     let term = lead(&store, 1, HOUR).await.expect("free");
@@ -387,27 +387,27 @@ async fn a_callers_bad_part_sinks_no_other() {
         assert_eq!(answer.is_ok(), who % 7 != 3, "{who}: {answer:?}");
         assert!(!matches!(answer, Err(StoreError::Unknown)), "{answer:?}");
     }
-    // U+0000, which no column of text can hold, is no trouble at all.
+    // U+0000, which a text column cannot store, causes no error.
     let mut odd = keyed("a\0b");
     (odd.spec.by, odd.spec.correlation_id) = (Some("a\0b".into()), Some("\0".into()));
     let id = add(&store, vec![odd.clone()]).await[0];
     assert_eq!(add(&store, vec![odd]).await, [id]);
-    let kept = store.job(id).await.expect("read").expect("the job");
-    assert_eq!(kept.spec.by.as_deref(), Some("a\0b"));
+    let stored = store.job(id).await.expect("read").expect("the job");
+    assert_eq!(stored.spec.by.as_deref(), Some("a\0b"));
     let claimed = store.claim_ready(vec![request(1, 1, 99)], term, at(1)).await.expect("claimed");
     let own = claimed.iter().find(|it| it.dispatch.job == id).expect("claimed");
     let outcome = Outcome {
         error: Some("bad \0 end".into()),
         ..outcome(id, own.dispatch.execution.0, failed())
     };
-    let told = store.record_outcomes(vec![outcome], vec![0.5], at(2)).await.expect("recorded");
-    assert!(matches!(told[0], Recorded::Applied { .. }));
+    let recorded = store.record_outcomes(vec![outcome], vec![0.5], at(2)).await.expect("recorded");
+    assert!(matches!(recorded[0], Recorded::Applied { .. }));
     let error = store.job(id).await.expect("read").and_then(|job| job.state.error);
     assert_eq!(error.as_deref(), Some("bad \u{fffd} end"));
 }
 
 #[tokio::test]
-async fn a_job_that_cannot_be_read_sinks_no_other() {
+async fn an_unreadable_job_does_not_affect_others() {
     let database = Database::new().await;
     let store = open(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
@@ -420,7 +420,7 @@ async fn a_job_that_cannot_be_read_sinks_no_other() {
     let live = store.live_attempts().await.expect("read");
     let execution = |place: usize| {
         let live = live.iter().find(|live| live.job == ids[place]);
-        live.expect("it heals as a dispatch that was lost").execution.0
+        live.expect("a live attempt, as after a lost dispatch").execution.0
     };
     let never_started = |outcome| Outcome { started_at: None, ..outcome };
     let outcomes = vec![
@@ -429,20 +429,20 @@ async fn a_job_that_cannot_be_read_sinks_no_other() {
         outcome(ids[2], execution(2), failed()),
         outcome(ids[3], execution(3), succeeded()),
     ];
-    let told = store.record_outcomes(outcomes, vec![0.5; 4], at(2)).await.expect("recorded");
-    let statuses: Vec<JobStatus> = told.iter().map(applied).collect();
+    let recorded = store.record_outcomes(outcomes, vec![0.5; 4], at(2)).await.expect("recorded");
+    let statuses: Vec<JobStatus> = recorded.iter().map(applied).collect();
     use JobStatus::{Completed, Failed, Pending, Scheduled};
     assert_eq!(statuses, [Scheduled, Pending, Failed, Completed]);
-    // Nobody gets it, and it ends.
+    // No worker gets the unreadable job, and it fails in the end.
     let mut status = Pending;
     for execution in 10..40 {
         let claim = store.claim_ready(vec![request(1, execution, 1)], term, at(2)).await;
         assert_eq!(jobs(&claim.expect("claimed")), []);
         if status == Pending {
-            let told = outcome(ids[1], execution, OutcomeKind::Interrupted);
-            let told = vec![never_started(told)];
-            let told = store.record_outcomes(told, vec![0.5], at(2)).await.expect("recorded");
-            status = applied(&told[0]);
+            let interrupted = outcome(ids[1], execution, OutcomeKind::Interrupted);
+            let outcomes = vec![never_started(interrupted)];
+            let recorded = store.record_outcomes(outcomes, vec![0.5], at(2)).await;
+            status = applied(&recorded.expect("recorded")[0]);
         }
     }
     assert_eq!(status, Failed);
@@ -451,15 +451,15 @@ async fn a_job_that_cannot_be_read_sinks_no_other() {
     assert_eq!(store.prune(prune, term).await.expect("pruned").jobs, 3);
 }
 
-fn applied(told: &Recorded) -> JobStatus {
-    match *told {
+fn applied(recorded: &Recorded) -> JobStatus {
+    match *recorded {
         Recorded::Applied { status, .. } => status,
-        Recorded::Stale { .. } | Recorded::Missing => panic!("{told:?}"),
+        Recorded::Stale { .. } | Recorded::Missing => panic!("{recorded:?}"),
     }
 }
 
 #[tokio::test]
-async fn nobody_leads_on_a_store_that_has_moved() {
+async fn no_node_leads_on_a_store_that_has_moved() {
     let database = Database::new().await;
     let store = open(&database).await;
     let home = store.home().await.expect("read");
@@ -473,7 +473,7 @@ async fn nobody_leads_on_a_store_that_has_moved() {
 }
 
 #[tokio::test]
-async fn a_known_key_uses_up_no_id() {
+async fn an_enqueue_with_a_key_in_use_uses_no_id() {
     let database = Database::new().await;
     let store = open(&database).await;
     let first = add(&store, vec![keyed("k")]).await[0];
@@ -484,14 +484,15 @@ async fn a_known_key_uses_up_no_id() {
 }
 
 #[tokio::test]
-async fn a_key_outlives_its_pruned_job_and_is_free_when_its_time_is_over() {
+async fn the_key_of_a_pruned_job_is_retained_and_expires() {
     let database = Database::new().await;
     let store = open(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let first = add(&store, vec![keyed("k")]).await[0];
     store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
-    let told = store.record_outcomes(vec![outcome(first, 1, succeeded())], vec![0.5], at(2)).await;
-    assert!(matches!(told.expect("recorded")[0], Recorded::Applied { .. }));
+    let outcomes = vec![outcome(first, 1, succeeded())];
+    let recorded = store.record_outcomes(outcomes, vec![0.5], at(2)).await.expect("recorded");
+    assert!(matches!(recorded[0], Recorded::Applied { .. }));
     let prune =
         PruneRequest { completed_before: at(9), others_before: at(9), limit: 9, chunks: 99 };
     assert_eq!(store.prune(prune, term).await.expect("pruned").jobs, 1);
@@ -503,7 +504,7 @@ async fn a_key_outlives_its_pruned_job_and_is_free_when_its_time_is_over() {
     let hash = Some("h".to_owned());
     let status = JobStatus::Completed;
     assert_eq!(conflict, [Enqueued::KeyConflict { id: first, status, hash }]);
-    // Kept for a day after the end, which was at 2 s.
+    // A key is retained for a day after the end of its job, which was at 2 s.
     let twice = vec![keyed("k"), keyed("k")];
     let beyond = store.enqueue(twice, at(day + 3)).await.expect("enqueued");
     assert!(matches!(beyond[0], Enqueued::New { .. }), "{beyond:?}");
@@ -512,42 +513,42 @@ async fn a_key_outlives_its_pruned_job_and_is_free_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn an_outcome_decided_on_what_has_changed_is_decided_anew() {
+async fn an_outcome_is_computed_again_if_its_job_changed_meanwhile() {
     let database = Database::new().await;
     let store = patient(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let id = add(&store, vec![job()]).await[0];
     store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
-    // Somebody asks for a cancel, and commits after the outcome was decided on and before it is
-    // written: the job is cancelled, not tried again.
+    // A cancel request commits after the store has computed the outcome and before it writes it: the job is
+    // cancelled, not retried.
     let mut other = Open::begin(&database).await;
     other.run(&format!("update jobs set cancel_at = 1 where id = {id}")).await;
-    let told = {
+    let recording = {
         let store = Arc::clone(&store);
         let outcomes = vec![outcome(id, 1, failed())];
         tokio::spawn(async move { store.record_outcomes(outcomes, vec![0.5], at(2)).await })
     };
     database.lock_waits(1).await;
-    assert!(!told.is_finished(), "it did not wait");
+    assert!(!recording.is_finished(), "it did not wait");
     other.end("commit").await;
-    let told = told.await.expect("an answer").expect("recorded")[0];
-    assert_eq!(told, Recorded::Applied { status: JobStatus::Cancelled, run_at: None });
+    let recorded = recording.await.expect("an answer").expect("recorded")[0];
+    assert_eq!(recorded, Recorded::Applied { status: JobStatus::Cancelled, run_at: None });
     assert_eq!(store.attempts(id).await.expect("read").len(), 1);
 }
 
-/// Tells an outcome of the job's first attempt, and calls `change` after the outcome was told and
-/// before it is written. Answers what `change` does.
+/// Records an outcome of the job's first attempt. Runs `change` after the store has computed the outcome and
+/// before it writes it. Returns the result of `change`.
 async fn change_while_it_ends<T: Send + 'static>(
     database: &Database,
     store: &Arc<Postgres>,
-    told: Outcome,
+    outcome: Outcome,
     change: impl Future<Output = T> + Send + 'static,
 ) -> T {
     let mut other = Open::begin(database).await;
-    other.run(&format!("select 1 from jobs where id = {} for update", told.job)).await;
+    other.run(&format!("select 1 from jobs where id = {} for update", outcome.job)).await;
     let recording = {
         let store = Arc::clone(store);
-        tokio::spawn(async move { store.record_outcomes(vec![told], vec![0.5], at(2)).await })
+        tokio::spawn(async move { store.record_outcomes(vec![outcome], vec![0.5], at(2)).await })
     };
     database.lock_waits(1).await;
     let changing = tokio::spawn(change);
@@ -565,18 +566,18 @@ async fn a_job_that_has_just_succeeded_is_retried_and_leaves_no_result_behind() 
     let term = lead(&store, 1, HOUR).await.expect("free");
     let id = add(&store, vec![job()]).await[0];
     store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
-    let told = outcome(id, 1, OutcomeKind::Succeeded { result: Some(json("1")) });
+    let success = outcome(id, 1, OutcomeKind::Succeeded { result: Some(json("1")) });
     let retry = {
         let store = Arc::clone(&store);
         async move { store.retry(vec![id], at(3)).await }
     };
-    let retried = change_while_it_ends(&database, &store, told, retry).await;
+    let retried = change_while_it_ends(&database, &store, success, retry).await;
     assert_eq!(retried.expect("retried"), [RetryAnswer::Retried]);
 
-    // The next attempt tells no result: then there is none.
+    // The next attempt reports no result, so the job has none.
     store.claim_ready(vec![request(1, 2, 1)], term, at(4)).await.expect("claimed");
-    let told = vec![outcome(id, 2, succeeded())];
-    store.record_outcomes(told, vec![0.5], at(5)).await.expect("recorded");
+    let outcomes = vec![outcome(id, 2, succeeded())];
+    store.record_outcomes(outcomes, vec![0.5], at(5)).await.expect("recorded");
     let job = store.job(id).await.expect("read").expect("there");
     assert_eq!(job.state.status, JobStatus::Completed);
     assert!(job.state.result.is_none(), "{:?}", job.state.result);
@@ -596,14 +597,14 @@ async fn a_job_whose_attempt_has_just_failed_is_cancelled() {
             |id| CancelCommand { id, reason: None, by: None, force: false, expected: None };
         async move { store.cancel(vec![cancel(ends), cancel(other)], at(3)).await }
     };
-    let told = outcome(ends, 1, failed());
-    let answers = change_while_it_ends(&database, &store, told, cancel).await;
+    let failure = outcome(ends, 1, failed());
+    let answers = change_while_it_ends(&database, &store, failure, cancel).await;
     let cancelled = CancelAnswer::Cancelled { stop: None };
     assert_eq!(answers.expect("cancelled"), [cancelled, cancelled]);
 }
 
 #[tokio::test]
-async fn a_lock_that_is_held_too_long_is_given_up_and_nothing_was_changed() {
+async fn a_wait_for_a_row_lock_times_out_and_changes_nothing() {
     let database = Database::new().await;
     let lock_deadline = Duration::from_millis(200);
     let options = PostgresOptions { lock_deadline, ..PostgresOptions::new(database.url()) };
@@ -621,7 +622,7 @@ async fn a_lock_that_is_held_too_long_is_given_up_and_nothing_was_changed() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_held_too_long_is_given_up_as_well() {
+async fn a_wait_for_a_table_lock_times_out() {
     let database = Database::new().await;
     let lock_deadline = Duration::from_millis(200);
     let write_deadline = Duration::from_secs(30);
@@ -632,16 +633,16 @@ async fn a_table_that_is_held_too_long_is_given_up_as_well() {
     let mut other = Open::begin(&database).await;
     other.run("lock table jobs in share mode").await;
     for jobs in [vec![job().into()], vec![keyed("k")]] {
-        let asked = Instant::now();
+        let called = Instant::now();
         let answer = store.enqueue(jobs, NOW).await;
         assert!(matches!(answer, Err(StoreError::Busy)), "{answer:?}");
-        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert!(called.elapsed() < Duration::from_secs(10), "{:?}", called.elapsed());
     }
     other.end("rollback").await;
 }
 
 #[tokio::test]
-async fn counts_are_right_whoever_sums_them_up_meanwhile() {
+async fn counts_are_right_while_nodes_sum_them() {
     let database = Database::new().await;
     let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
     let tasks: Vec<_> = (0..8)
@@ -666,13 +667,13 @@ async fn counts_are_right_whoever_sums_them_up_meanwhile() {
     for store in &nodes {
         assert_eq!(store.queue_counts().await.expect("counts")[0].1.pending, 1_200);
     }
-    // Summed up by the leader's pruning, if by nobody before.
+    // Pruning sums the counts.
     let rows: u64 = database.run("select count(*) from counts").await[0].parse().expect("a count");
     assert!(rows <= 10, "{rows} rows of counts are left");
 }
 
 #[tokio::test]
-async fn nodes_that_start_at_once_make_one_schema() {
+async fn nodes_that_start_at_once_create_one_schema() {
     let database = Database::new().await;
     let starts: Vec<_> = (0..4)
         .map(|_| {
@@ -689,7 +690,7 @@ async fn nodes_that_start_at_once_make_one_schema() {
 }
 
 #[tokio::test]
-async fn a_database_of_the_schema_before_opens_with_all_that_is_in_it() {
+async fn a_database_with_an_older_schema_opens_with_its_content() {
     let database = Database::new().await;
     database.run(include_str!("../src/postgres/migrations/0001_first.sql")).await;
     database.run(include_str!("../src/postgres/migrations/0002_schedules.sql")).await;
@@ -716,13 +717,13 @@ async fn a_database_of_the_schema_before_opens_with_all_that_is_in_it() {
     let store = open(&database).await;
     let live = store.live_attempts().await.expect("read");
     assert_eq!((live.len(), live[0].job, live[0].alone), (1, JobId(2), false));
-    let kept = store.job(JobId(2)).await.expect("read").expect("the job");
-    assert_eq!((kept.state.ends.lost, kept.state.ends.server_lost), (1, 0));
+    let ends = store.job(JobId(2)).await.expect("read").expect("the job").state.ends;
+    assert_eq!((ends.lost, ends.server_lost), (1, 0));
     let term = lead(&store, 1, HOUR).await.expect("free");
     let claimed = store.claim_ready(vec![request(7, 20, 5)], term, NOW).await.expect("claimed");
     assert_eq!(claimed.len(), 1);
     assert_eq!(add(&store, vec![tagged]).await, [JobId(3)]);
-    // What is from before is found as what is new, and so is what a node of the version before adds.
+    // Filters find jobs from before the migration, new jobs, and jobs that a node of the older version adds.
     let older = "insert into specs (job, spec) select 4, spec from specs where job = 1; \
                  insert into jobs (id, lane, run_at, created_at, status, urgency) \
                  values (4, 1, 5, 5, 1, 2)";
@@ -739,7 +740,7 @@ async fn listed(store: &Postgres, text: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
+async fn a_list_does_not_read_args_and_pruning_deletes_the_terms_of_a_job() {
     let database = Database::new().await;
     let store = open(&database).await;
     let args = json(&format!("\"{}\"", "x".repeat(200_000)));
@@ -747,9 +748,9 @@ async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
         [("tenant".to_owned(), "acme".to_owned()), ("\"a\\".to_owned(), "{\u{0}}".to_owned())];
     let large = JobSpec { args, tags: tags.into(), ..job() };
     let ids = add(&store, vec![large, job()]).await;
-    let kept = store.job(ids[0]).await.expect("read").expect("a job");
-    assert_eq!(kept.spec.args.get().len(), 200_002);
-    // What it does not read may be damaged.
+    let stored = store.job(ids[0]).await.expect("read").expect("a job");
+    assert_eq!(stored.spec.args.get().len(), 200_002);
+    // Damages the part that a list does not read.
     database.run("update specs set spec = '{' where job = 1").await;
     assert!(
         store.job(ids[0]).await.expect("read").is_some_and(|job| job.state.unreadable.is_some())
@@ -773,7 +774,7 @@ async fn a_list_does_not_read_args_and_what_finds_a_job_goes_with_it() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_left_alone() {
+async fn a_newer_schema_is_rejected_and_left_unchanged() {
     let database = Database::new().await;
     drop(open(&database).await);
     database.run("update orx_schema set version = 99").await;
@@ -784,7 +785,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_database_that_may_lose_what_it_committed_is_refused_unless_that_is_wanted() {
+async fn a_database_that_may_lose_commits_is_rejected_unless_durability_is_relaxed() {
     let database = Database::new().await;
     let set = format!("alter database {} set synchronous_commit = off", database.name());
     database.run(&set).await;
@@ -800,7 +801,7 @@ async fn a_database_that_may_lose_what_it_committed_is_refused_unless_that_is_wa
 }
 
 #[tokio::test]
-async fn a_server_without_syncs_or_that_is_a_replica_is_refused() {
+async fn a_server_without_syncs_or_a_replica_is_rejected() {
     for (setting, replica, named) in [
         ("fsync=off", false, "fsync"),
         ("full_page_writes=off", false, "full_page_writes"),
@@ -817,7 +818,7 @@ async fn a_server_without_syncs_or_that_is_a_replica_is_refused() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_keeps_no_prepared_statements_is_refused() {
+async fn a_proxy_without_prepared_statements_is_rejected() {
     let database = Database::new().await;
     let url = database.url_by(&forgetful_bouncer());
     let error = Postgres::open(PostgresOptions::new(url), NOW).await.expect_err("refused");
@@ -827,14 +828,14 @@ async fn a_proxy_that_keeps_no_prepared_statements_is_refused() {
     );
 }
 
-/// Two tags whose names and values are the same when one stands behind the other.
+/// Two tags that produce the same term: `a=b` with a value, and `a` with `b=` and the value.
 fn alike(secret: &str) -> JobSpec {
     let tags = [("a", format!("b={secret}")), ("a=b", secret.to_owned())];
     JobSpec { tags: tags.map(|(name, value)| (name.to_owned(), value)).into(), ..job() }
 }
 
 #[tokio::test]
-async fn tags_that_read_alike_are_kept_and_found() {
+async fn tags_with_the_same_term_are_stored_and_found() {
     let database = Database::new().await;
     let store = open(&database).await;
     let keyed = JobSpec { key: Some("k".to_owned()), ..alike("c") };
@@ -842,9 +843,9 @@ async fn tags_that_read_alike_are_kept_and_found() {
     assert_eq!(listed(&store, "tag.a:b=c").await, [ids[1].0, ids[0].0]);
 }
 
-/// At its default settings a server logs each statement that fails.
+/// By default, a server logs each statement that fails.
 #[tokio::test]
-async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
+async fn the_log_of_failed_statements_contains_no_value_of_a_job() {
     const SECRET: &str = "canary-5417";
     let mut server = OwnPostgres::start();
     let url = format!("{}/postgres", server.url());
@@ -894,7 +895,7 @@ async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
         bytes: SECRET.as_bytes().to_vec(),
     };
 
-    // An error of what a statement calls.
+    // An error in a function that a statement calls.
     run("create function refuse() returns trigger language plpgsql as \
          $$ begin raise exception using errcode = '53100'; end $$; \
          create trigger no before insert on logs execute function refuse(); \
@@ -903,12 +904,12 @@ async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
     store.append_logs(vec![chunk]).await.expect_err("full");
     store.record_outcomes(succeed(), vec![0.5], at(2)).await.expect_err("full");
     run("drop trigger no on logs; drop trigger no on results").await;
-    // A row that is there already.
+    // A row that already exists.
     run("insert into specs (job, spec) select last_value + 1, '' from job_ids").await;
     store.enqueue(vec![secret("second")], NOW).await.expect_err("refused");
-    // A key that no index takes.
+    // A key too long for an index.
     store.enqueue(vec![secret(&too_long())], NOW).await.expect_err("refused");
-    // A lock that is held, and one of two that wait for each other.
+    // Waits for a lock that another transaction holds.
     let held = |sql: &str| {
         let (url, sql) = (url.clone(), sql.to_owned());
         async move {
@@ -922,7 +923,7 @@ async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
     store.cancel(cancel(), at(2)).await.expect_err("locked");
     store.record_outcomes(end(failed()), vec![0.5], at(2)).await.expect_err("locked");
     drop(holder);
-    // A statement that takes too long, and a session that ends under one.
+    // A statement that times out, and a session that ends during one.
     run("create function slow() returns trigger language plpgsql as \
          $$ begin perform pg_sleep(9); return new; end $$; \
          create trigger slow before insert on results execute function slow()")
@@ -932,7 +933,7 @@ async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
     let (ended, _) = tokio::join!(store.record_outcomes(succeed(), vec![0.5], at(2)), async {
         let sleeps = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
                       where wait_event = 'PgSleep'";
-        comes("it sleeps", async || {
+        eventually("it sleeps", async || {
             orx_testkit::servers::run(&url, sleeps).await.iter().any(|ended| ended != "0")
         })
         .await;
@@ -956,20 +957,20 @@ async fn what_a_server_logs_of_statements_that_fail_holds_no_value_of_a_job() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_says_why_and_never_the_password() {
+async fn an_error_of_opening_shows_the_cause_and_never_the_password() {
     let database = Database::new().await;
-    let gone = database.url().replace(database.name(), "nowhere");
-    let secret = gone.replace("orx@", "orx:hunter2@");
+    let missing = database.url().replace(database.name(), "nowhere");
+    let secret = missing.replace("orx@", "orx:hunter2@");
     let error = Postgres::open(PostgresOptions::new(secret), NOW).await.expect_err("refused");
     assert!(matches!(error, StoreError::Open { .. }), "{error:?}");
-    let said = format!("{error} {error:?}");
-    assert!(said.contains("/nowhere") && !said.contains("hunter2"), "{said}");
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("/nowhere") && !text.contains("hunter2"), "{text}");
 
-    let nobody =
+    let closed =
         format!("postgres://orx:hunter2@127.0.0.1:{}/x", orx_testkit::servers::free_port());
     let options = PostgresOptions {
         connect_deadline: Duration::from_millis(300),
-        ..PostgresOptions::new(nobody)
+        ..PostgresOptions::new(closed)
     };
     assert!(!format!("{options:?}").contains("hunter2"));
     let error = Postgres::open(options, NOW).await.expect_err("away");
@@ -977,7 +978,7 @@ async fn what_cannot_be_opened_says_why_and_never_the_password() {
     assert!(!format!("{error:?}").contains("hunter2"));
 }
 
-/// Through a proxy that pools transactions, many callers share two sessions.
+/// Through a transaction-pooling proxy.
 #[tokio::test]
 async fn many_callers_share_a_few_sessions_behind_a_proxy() {
     let database = Database::new().await;
@@ -1000,11 +1001,12 @@ async fn many_callers_share_a_few_sessions_behind_a_proxy() {
                         .collect();
                     done += outcomes.len();
                     let draws = vec![0.5; outcomes.len()];
-                    let told = store.record_outcomes(outcomes, draws, at(2)).await;
+                    let recorded = store.record_outcomes(outcomes, draws, at(2)).await;
                     assert!(
-                        told.expect("recorded")
+                        recorded
+                            .expect("recorded")
                             .iter()
-                            .all(|told| matches!(told, Recorded::Applied { .. }))
+                            .all(|it| matches!(it, Recorded::Applied { .. }))
                     );
                 }
                 done
@@ -1019,7 +1021,7 @@ async fn many_callers_share_a_few_sessions_behind_a_proxy() {
     assert_eq!((counts.completed, counts.pending), (done as u64, 160 - done as u64));
 }
 
-/// Short deadlines, so that a test does not wait long for what never comes.
+/// Short deadlines, for tests in which calls time out.
 fn impatient(url: String) -> PostgresOptions {
     PostgresOptions {
         write_deadline: Duration::from_secs(2),
@@ -1039,10 +1041,10 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_found_again_by_its_key() {
     let first = add(&store, vec![keyed("first")]).await[0];
 
     proxy.drop_answers(true);
-    let asked = Instant::now();
+    let called = Instant::now();
     let answer = store.enqueue(vec![keyed("lost")], NOW).await;
     assert!(matches!(answer, Err(StoreError::Unknown)), "{answer:?}");
-    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(called.elapsed() < Duration::from_secs(10), "{:?}", called.elapsed());
     let read = store.job(first).await;
     assert!(matches!(read, Err(StoreError::Unknown | StoreError::Away { .. })), "{read:?}");
 
@@ -1059,39 +1061,40 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_found_again_by_its_key() {
 }
 
 #[tokio::test]
-async fn what_waits_behind_a_write_that_hangs_is_told_that_nothing_was_changed() {
+async fn a_write_that_waits_behind_a_hanging_one_is_busy_and_changes_nothing() {
     let database = Database::new().await;
     let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
-    // The second gives up long before the first.
+    // The second write times out long before the first.
     let busy_after = Duration::from_millis(300);
     let options = PostgresOptions { busy_after, ..impatient(database.url_by(&proxy.url())) };
     let store = Arc::new(Postgres::open(options, NOW).await.expect("a store"));
-    // So that the session knows the statement: what it does not know is asked of the server first.
+    // Prepares the statement in the session: with the answers dropped, it could not prepare it.
     add(&store, vec![keyed("before")]).await;
     proxy.drop_answers(true);
-    let ask = |key: &str| {
+    let enqueue = |key: &str| {
         let (store, key) = (Arc::clone(&store), key.to_owned());
         tokio::spawn(async move { store.enqueue(vec![keyed(&key)], NOW).await })
     };
-    let first = ask("first");
+    let first = enqueue("first");
     let keys = "select key from keys order by key";
-    comes("the first is written", async || database.run(keys).await == ["before", "first"]).await;
-    let second = ask("second");
-    let (first, second) = (first.await.expect("told"), second.await.expect("told"));
+    let written = async || database.run(keys).await == ["before", "first"];
+    eventually("the first is written", written).await;
+    let second = enqueue("second");
+    let (first, second) = (first.await.expect("ended"), second.await.expect("ended"));
     assert!(matches!(first, Err(StoreError::Unknown)), "{first:?}");
     assert!(matches!(second, Err(StoreError::Busy)), "{second:?}");
     assert_eq!(database.run(keys).await, ["before", "first"]);
 }
 
 #[tokio::test]
-async fn a_network_that_swallows_everything_is_noticed_in_time_and_does_not_last() {
+async fn calls_time_out_while_the_network_drops_everything_and_succeed_afterwards() {
     let database = Database::new().await;
     let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
     let store = Postgres::open(impatient(database.url_by(&proxy.url())), NOW).await;
     let store = Arc::new(store.expect("a store"));
     let first = add(&store, vec![job()]).await[0];
     proxy.swallow(true);
-    let asked = Instant::now();
+    let called = Instant::now();
     let calls: Vec<_> = (0..30)
         .map(|_| {
             let store = Arc::clone(&store);
@@ -1101,13 +1104,13 @@ async fn a_network_that_swallows_everything_is_noticed_in_time_and_does_not_last
     let write = store.enqueue(vec![keyed("swallowed")], NOW).await;
     assert!(matches!(write, Err(StoreError::Unknown | StoreError::Away { .. })), "{write:?}");
     for call in calls {
-        call.await.expect("an answer").expect_err("nothing came through");
+        call.await.expect("an answer").expect_err("the network dropped it");
     }
-    assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
+    assert!(called.elapsed() < Duration::from_secs(12), "{:?}", called.elapsed());
     proxy.swallow(false);
     assert!(store.job(first).await.expect("read").is_some());
-    // Whether or not it came through in the end: one job has the key. What was written meanwhile
-    // may still be waited for.
+    // Whether or not the write arrived in the end, one job has the key. The next write may have to wait for
+    // it.
     let until = Instant::now() + SOON;
     let again = loop {
         match store.enqueue(vec![keyed("swallowed")], NOW).await {
@@ -1119,8 +1122,7 @@ async fn a_network_that_swallows_everything_is_noticed_in_time_and_does_not_last
 }
 
 #[tokio::test]
-async fn callers_that_scan_and_read_pieces_without_end_hold_up_nobody_and_nobody_holds_up_electing()
-{
+async fn scans_and_reads_of_pieces_block_no_other_call_and_nothing_blocks_an_election() {
     let database = Database::new().await;
     let (read_deadline, busy_after) = (2 * SOON, 2 * SOON);
     let options = PostgresOptions {
@@ -1151,7 +1153,7 @@ async fn callers_that_scan_and_read_pieces_without_end_hold_up_nobody_and_nobody
     let others = async {
         assert!(callers.job(id).await.expect("read").is_some());
         assert!(callers.token("none").await.expect("read").is_none());
-        // What an index gives in order is no scan.
+        // A list that an index returns in order is not a scan.
         let all = Filter::default();
         let first = ListRequest { filter: all, oldest_first: false, after: None, limit: 9 };
         assert_eq!(callers.list(first, NOW).await.expect("read").rows.len(), 1);
@@ -1161,7 +1163,7 @@ async fn callers_that_scan_and_read_pieces_without_end_hold_up_nobody_and_nobody
     };
     let answered = tokio::time::timeout(SOON / 3, others).await;
 
-    // Even where the control plane has no session left.
+    // An election works even if the control plane has no session left.
     for _ in 0..20 {
         let store = Arc::clone(&store);
         calls.push(tokio::spawn(async move { store.queue_counts().await.map(drop) }));
@@ -1169,15 +1171,15 @@ async fn callers_that_scan_and_read_pieces_without_end_hold_up_nobody_and_nobody
     database.lock_waits(8).await;
     let elected = tokio::time::timeout(SOON / 3, lead(&store, 1, HOUR)).await;
     held.end("rollback").await;
-    answered.expect("they wait for nobody");
-    assert!(elected.expect("nobody is waited for").is_some());
+    answered.expect("no other call waits");
+    assert!(elected.expect("the election does not wait").is_some());
     for call in calls {
         call.await.expect("it ended").expect("read");
     }
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_leaves_no_session_in_the_middle_of_something() {
+async fn a_dropped_call_leaves_no_session_in_the_middle_of_a_message() {
     let database = Database::new().await;
     let options = PostgresOptions { sessions: 2, ..PostgresOptions::new(database.url()) };
     let store = Postgres::open(options, NOW).await.expect("a store");
@@ -1191,7 +1193,7 @@ async fn a_caller_that_goes_away_leaves_no_session_in_the_middle_of_something() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answered_job_outlives_a_killed_server_and_the_store_goes_on_by_itself() {
+async fn every_accepted_job_survives_a_killed_server_and_the_store_reconnects() {
     let mut server = OwnPostgres::start();
     let url = format!("{}/postgres", server.url());
     let store = Arc::new(Postgres::open(PostgresOptions::new(url), NOW).await.expect("a store"));
@@ -1201,11 +1203,11 @@ async fn every_answered_job_outlives_a_killed_server_and_the_store_goes_on_by_it
         .map(|who| {
             let (store, stop, count) = (Arc::clone(&store), Arc::clone(&stop), Arc::clone(&count));
             tokio::spawn(async move {
-                let (mut answered, mut asked) = (BTreeMap::new(), 0);
+                let (mut answered, mut number) = (BTreeMap::new(), 0);
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let key = format!("{who}/{asked}");
-                    asked += 1;
-                    // Asked again until it is answered, as a client does.
+                    let key = format!("{who}/{number}");
+                    number += 1;
+                    // Repeats the call until it is answered, as a client does.
                     let answer = loop {
                         match store.enqueue(vec![keyed(&key)], NOW).await {
                             Ok(answer) => break answer[0].clone(),
@@ -1225,7 +1227,7 @@ async fn every_answered_job_outlives_a_killed_server_and_the_store_goes_on_by_it
     let more = async || {
         let before = count.load(std::sync::atomic::Ordering::Relaxed);
         let there = async || count.load(std::sync::atomic::Ordering::Relaxed) > before + 30;
-        comes("some are answered", there).await;
+        eventually("some are answered", there).await;
     };
     for _ in 0..3 {
         more().await;
@@ -1240,8 +1242,8 @@ async fn every_answered_job_outlives_a_killed_server_and_the_store_goes_on_by_it
     }
     assert!(answered.len() > 100, "{}", answered.len());
     for (key, id) in &answered {
-        let kept = store.job_by_key(key).await.expect("read").map(|job| job.id);
-        assert_eq!(kept, Some(*id), "the job of {key}");
+        let holder = store.job_by_key(key).await.expect("read").map(|job| job.id);
+        assert_eq!(holder, Some(*id), "the job of {key}");
     }
     let ids: BTreeSet<JobId> = answered.values().copied().collect();
     assert_eq!(ids.len(), answered.len(), "an id was used twice");

@@ -1,6 +1,6 @@
-//! A database that an earlier release left is migrated with what is in it, and what it kept (specs,
-//! templates of schedules, outcomes, logs) reads as it did. Each release adds its own files to
-//! `released/` and reads the older ones too.
+//! Opening a database of an earlier release migrates it. Its content (specs, templates of schedules,
+//! outcomes, logs) reads as before. Each release adds its own files to `released/`; the tests open all of
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,32 +19,32 @@ use orx_store::{
 use orx_testkit::make::{failed, name, outcome, request};
 use orx_testkit::servers::Database;
 
-/// A moment after all that the files tell of, and before what is due in them.
+/// After every event in the files, and before the next due time in them.
 const LATER: Timestamp = Timestamp::from_millis(1_795_900_000_000);
 
 #[tokio::test]
-async fn a_sqlite_file_of_the_first_release_is_migrated_with_what_is_in_it() {
+async fn a_sqlite_file_of_the_first_release_is_migrated_with_its_content() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("orx.db");
     let file = rusqlite::Connection::open(&path).expect("a file");
     file.execute_batch(include_str!("released/sqlite.sql")).expect("filled");
     drop(file);
     let open = || Sqlite::open(SqliteOptions::new(&path), LATER).expect("migrated");
-    reads_as_it_was(Arc::new(open())).await;
-    // It stays so.
-    goes_on(Arc::new(open())).await;
+    content_is_unchanged(Arc::new(open())).await;
+    // Opens the migrated file again.
+    work_continues(Arc::new(open())).await;
 }
 
 #[tokio::test]
-async fn a_postgres_database_of_the_first_release_is_migrated_with_what_is_in_it() {
+async fn a_postgres_database_of_the_first_release_is_migrated_with_its_content() {
     let database = Database::new().await;
     database.run(include_str!("released/postgres.sql")).await;
     let open = || Postgres::open(PostgresOptions::new(database.url()), LATER);
-    reads_as_it_was(Arc::new(open().await.expect("migrated"))).await;
-    goes_on(Arc::new(open().await.expect("migrated"))).await;
+    content_is_unchanged(Arc::new(open().await.expect("migrated"))).await;
+    work_continues(Arc::new(open().await.expect("migrated"))).await;
 }
 
-async fn reads_as_it_was(store: Arc<dyn Store>) {
+async fn content_is_unchanged(store: Arc<dyn Store>) {
     use JobStatus as S;
     let ids = (1..10).map(JobId).collect();
     let jobs = store.jobs(ids).await.expect("read");
@@ -121,18 +121,18 @@ async fn reads_as_it_was(store: Arc<dyn Store>) {
     store.close().await.expect("closed");
 }
 
-/// A key is still known, a run still lets the next one go, and ids go on.
-async fn goes_on(store: Arc<dyn Store>) {
+/// Keys are still in use, the end of a run still releases the next one, and ids continue.
+async fn work_continues(store: Arc<dyn Store>) {
     let lead = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(60), above: 0 };
     let Lead::Leading(term) = store.lead(lead, LATER).await.expect("an answer") else {
-        panic!("nobody has led for long");
+        panic!("the old lease has not expired");
     };
     let key = JobSpec { key: Some("k1".into()), ..JobSpec::new(name("x"), name("default")) };
     let known = store.enqueue(vec![key.into()], LATER).await.expect("answered");
     assert!(matches!(known[0], Enqueued::KeyConflict { id: JobId(1), .. }), "{known:?}");
-    let mut asked = request(1, 1, 1);
-    asked.offer.handlers = [name("later.type")].into();
-    let claimed = store.claim_ready(vec![asked], term, LATER).await.expect("claimed");
+    let mut claim = request(1, 1, 1);
+    claim.offer.handlers = [name("later.type")].into();
+    let claimed = store.claim_ready(vec![claim], term, LATER).await.expect("claimed");
     assert_eq!(claimed.iter().map(|it| it.dispatch.job.0).collect::<Vec<_>>(), [8]);
     let ended = outcome(JobId(8), 1, failed());
     let _ = store.record_outcomes(vec![ended], vec![0.5], LATER).await.expect("recorded");

@@ -1,5 +1,5 @@
-//! A row that cannot be read (a newer version wrote it, a bit flipped) is shown as such: it hides no
-//! other, stops no scan, and keeps no leader from leading.
+//! The store reports an unreadable row as such (a newer version wrote it, or a bit flipped). The row hides no
+//! other, ends no scan, and does not stop a leader.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ use orx_testkit::make::{NOW, at, failed, job, name, outcome, request, succeeded}
 use orx_testkit::servers::Database;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-/// More than any one read takes.
+/// More than one read returns.
 const MANY: i64 = 600;
 
 fn sqlite(path: &Path) -> Arc<dyn Store> {
@@ -61,11 +61,11 @@ fn worker(incarnation: u128) -> WorkerReport {
 }
 
 fn schedule(id: &str, due: i64) -> ScheduleRecord {
-    let asked = EnqueueRequest { name: Some(name("work")), ..EnqueueRequest::default() };
+    let target = EnqueueRequest { name: Some(name("work")), ..EnqueueRequest::default() };
     let when = When::Cron("0 2 * * *".parse().expect("an expression"));
     ScheduleRecord {
         plan: SchedulePlan {
-            spec: Schedule::new(ScheduleSpec::new(name(id), when, asked)).expect("a schedule"),
+            spec: Schedule::new(ScheduleSpec::new(name(id), when, target)).expect("a schedule"),
             templates: Templates { job: job(), on_missed: None, on_failure: None },
             paused: None,
             position: Position {
@@ -83,7 +83,7 @@ fn schedule(id: &str, due: i64) -> ScheduleRecord {
     }
 }
 
-/// What is in the store before some of it is damaged.
+/// Fills a store, before some of its rows are damaged.
 async fn fill(store: &dyn Store) {
     let keyed = |key: &str| NewJob::from(JobSpec { key: Some(key.into()), ..job() });
     let elsewhere = JobSpec { queue: name("elsewhere"), ..job() }.into();
@@ -91,8 +91,8 @@ async fn fill(store: &dyn Store) {
     store.enqueue(jobs, NOW).await.expect("enqueued");
     let workers = [worker(1), worker(2)].map(|report| (SecretHash([7; 32]), report));
     store.put_workers(workers.into(), NOW).await.expect("put");
-    for (node, called) in [(1, "a"), (2, "b")] {
-        let (node, name, version) = (Incarnation(node), name(called), "1".to_owned());
+    for (node, label) in [(1, "a"), (2, "b")] {
+        let (node, name, version) = (Incarnation(node), name(label), "1".to_owned());
         let report =
             NodeReport { node, name, url: None, version, started_at: NOW, zone_version: None };
         store.put_node(report, NOW).await.expect("put");
@@ -117,7 +117,7 @@ async fn fill(store: &dyn Store) {
     store.import_schedules(schedules).await.expect("imported");
 }
 
-/// In the words of both databases.
+/// Valid SQL in both databases.
 const DAMAGE: [&str; 7] = [
     "update specs set spec = '{' where job in (1, 4)",
     "delete from specs where job = 2",
@@ -128,9 +128,9 @@ const DAMAGE: [&str; 7] = [
     "delete from schedule_plans where id = 'bad-0001'",
 ];
 
-async fn all_others_are_seen(store: &dyn Store) {
+async fn other_rows_are_usable(store: &dyn Store) {
     let term = led(store).await;
-    // Shown as what they are, and hide no other.
+    // Unreadable jobs are listed as such and hide no other.
     let everything =
         ListRequest { filter: Filter::default(), oldest_first: true, after: None, limit: 50 };
     let page = store.list(everything, NOW).await.expect("a list");
@@ -160,7 +160,7 @@ async fn all_others_are_seen(store: &dyn Store) {
     let tokens = store.tokens().await.expect("tokens");
     assert!(tokens.iter().any(|token| token.id == "b"), "{tokens:?}");
 
-    // However many there are, those behind them come.
+    // A readable schedule after many unreadable ones is found.
     let due = store.due_schedules(at(MANY + 9), 500).await.expect("due");
     assert_eq!(due.iter().map(|due| due.id().as_str()).collect::<Vec<_>>(), ["good"]);
     let listed = store.schedules(None, 1_000).await.expect("schedules");
@@ -170,7 +170,7 @@ async fn all_others_are_seen(store: &dyn Store) {
     let one = store.schedule(&name("bad-0001")).await.expect("read").expect("a schedule");
     assert!(one.unreadable.is_some());
 
-    // Work goes on around them.
+    // Readable jobs are dispatched.
     let claimed = store.claim_ready(vec![request(1, 1, 9)], term, NOW).await.expect("claimed");
     let jobs: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(jobs, [3, 5]);
@@ -178,13 +178,13 @@ async fn all_others_are_seen(store: &dyn Store) {
     let execution = |job: i64| {
         live.iter().find(|live| live.job.0 == job).map(|live| live.execution.0).expect("live")
     };
-    let told = vec![
+    let outcomes = vec![
         outcome(JobId(1), execution(1), failed()),
         outcome(JobId(3), execution(3), succeeded()),
         outcome(JobId(5), execution(5), OutcomeKind::Interrupted),
     ];
-    let told = store.record_outcomes(told, vec![0.5; 3], at(2)).await.expect("recorded");
-    assert!(told.iter().all(|told| matches!(told, Recorded::Applied { .. })), "{told:?}");
+    let recorded = store.record_outcomes(outcomes, vec![0.5; 3], at(2)).await.expect("recorded");
+    assert!(recorded.iter().all(|it| matches!(it, Recorded::Applied { .. })), "{recorded:?}");
     let cancel = |id| CancelCommand { id, reason: None, by: None, force: true, expected: None };
     let cancels = vec![cancel(JobId(2)), cancel(JobId(4)), cancel(JobId(5))];
     let answers = store.cancel(cancels, at(3)).await.expect("cancelled");
@@ -212,16 +212,16 @@ async fn in_sqlite_a_row_that_cannot_be_read_hides_no_other() {
     for sql in DAMAGE {
         assert!(file.execute(sql, []).expect("damaged") > 0, "{sql}");
     }
-    // At the start too.
+    // Opening reads these rows.
     file.execute("insert into queues (id, name) values (3, '')", []).expect("damaged");
     file.execute("insert into lanes (id, queue, handler, require) values (3, 3, '', '{')", [])
         .expect("damaged");
     file.close().expect("closed");
-    all_others_are_seen(sqlite(&path).as_ref()).await;
+    other_rows_are_usable(sqlite(&path).as_ref()).await;
 }
 
 #[tokio::test]
-async fn in_sqlite_a_flipped_bit_stops_no_scan() {
+async fn in_sqlite_a_flipped_bit_ends_no_scan() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("orx.db");
     let store = sqlite(&path);
@@ -248,9 +248,9 @@ async fn in_sqlite_a_flipped_bit_stops_no_scan() {
     let live: Vec<i64> =
         store.live_attempts().await.expect("live").iter().map(|live| live.job.0).collect();
     assert_eq!(live, [3]);
-    let told = (1..=3).map(|id| outcome(JobId(id), id as u128, succeeded())).collect();
-    let told = store.record_outcomes(told, vec![0.5; 3], at(2)).await.expect("recorded");
-    assert!(matches!(told[2], Recorded::Applied { .. }), "{told:?}");
+    let outcomes = (1..=3).map(|id| outcome(JobId(id), id as u128, succeeded())).collect();
+    let recorded = store.record_outcomes(outcomes, vec![0.5; 3], at(2)).await.expect("recorded");
+    assert!(matches!(recorded[2], Recorded::Applied { .. }), "{recorded:?}");
     let claimed = store.claim_ready(vec![request(1, 9, 9)], term, NOW).await.expect("claimed");
     let jobs: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(jobs, [5, 6]);
@@ -270,7 +270,7 @@ async fn in_postgres_a_row_that_cannot_be_read_hides_no_other() {
         let done = sqlx::query(AssertSqlSafe(sql)).execute(&mut server).await.expect("damaged");
         assert!(done.rows_affected() > 0, "{sql}");
     }
-    // A lane that nobody can read, and a store that has still to read it.
+    // An unreadable lane, and a store that has not cached it yet.
     sqlx::raw_sql(
         "insert into queues (name) values (''); \
          insert into lanes (queue, handler, require) \
@@ -280,5 +280,5 @@ async fn in_postgres_a_row_that_cannot_be_read_hides_no_other() {
     .await
     .expect("damaged");
     let store = Postgres::open(options, NOW).await.expect("a store");
-    all_others_are_seen(&store).await;
+    other_rows_are_usable(&store).await;
 }
