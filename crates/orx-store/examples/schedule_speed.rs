@@ -1,8 +1,8 @@
-//! How fast schedules fire that are all due at once: prints figures and nothing else.
+//! Measures how fast schedules fire that are all due at once, and prints the figures.
 //!
-//! `cargo run --release --example schedule_speed [FOLDER | postgres://…]`: a folder says which disk
-//! SQLite is measured on, a URL names an empty database.
-#![expect(clippy::print_stdout, reason = "figures are all this is for")]
+//! `cargo run --release --example schedule_speed [FOLDER | postgres://…]`: a folder selects the disk for
+//! SQLite, a URL an empty database.
+#![expect(clippy::print_stdout, reason = "an example that prints figures")]
 
 use std::error::Error;
 use std::path::Path;
@@ -45,13 +45,13 @@ async fn main() -> Result<(), Failed> {
         let batch = batch.iter().map(|record| (record.clone(), Vec::new())).collect();
         store.import_schedules(batch).await?;
     }
-    println!("{SCHEDULES} schedules taken in: {:.2?}", started.elapsed());
-    // The later rounds find a ledger, last runs, and what the earlier left behind.
+    println!("{SCHEDULES} schedules imported: {:.2?}", started.elapsed());
+    // Later rounds find ledgers, last runs, and the dead rows of earlier ones.
     for round in 0..ROUNDS {
         let now = Timestamp::from_millis(NOW.as_millis() + round * HOUR);
         let (whole, reading, worst) = fire_all(&*store, term, now).await?;
         println!(
-            "round {round}: all fired in {whole:.2?}, of it read in {reading:.2?}; slowest batch \
+            "round {round}: all fired in {whole:.2?}, {reading:.2?} of it reading; slowest batch \
              of {BATCH}: {worst:.1?}"
         );
     }
@@ -66,7 +66,7 @@ async fn open(wanted: &str, folder: &Path) -> Result<Arc<dyn Store>, Failed> {
     Ok(Arc::new(Sqlite::open(SqliteOptions::new(folder.join("orx.db")), NOW)?))
 }
 
-/// All at once: how long it took, how much of it was reading, and the slowest firing.
+/// Fires all due schedules. Returns the total time, the time spent reading, and the slowest firing.
 async fn fire_all(
     store: &dyn Store,
     term: Term,
@@ -75,15 +75,15 @@ async fn fire_all(
     let started = Instant::now();
     let (mut reading, mut worst, mut fired) = (Duration::ZERO, Duration::ZERO, 0);
     loop {
-        let asked = Instant::now();
+        let called = Instant::now();
         let due = store.due_schedules(now, BATCH).await?;
-        reading += asked.elapsed();
+        reading += called.elapsed();
         if due.is_empty() {
             break;
         }
-        let asked = Instant::now();
+        let called = Instant::now();
         let answers = store.fire(due.iter().map(fire).collect(), Some(term), now).await?;
-        worst = worst.max(asked.elapsed());
+        worst = worst.max(called.elapsed());
         fired += answers.iter().flatten().map(Vec::len).sum::<usize>();
     }
     if fired != SCHEDULES {
@@ -113,7 +113,7 @@ fn fire(record: &ScheduleRecord) -> Firing {
 }
 
 fn record(number: usize) -> Result<ScheduleRecord, Failed> {
-    let asked = EnqueueRequest { name: Some("report".parse()?), ..EnqueueRequest::default() };
+    let target = EnqueueRequest { name: Some("report".parse()?), ..EnqueueRequest::default() };
     let id = format!("schedule-{number:05}").parse()?;
     let when = When::Cron("0 * * * *".into());
     let position =
@@ -121,7 +121,7 @@ fn record(number: usize) -> Result<ScheduleRecord, Failed> {
     Ok(ScheduleRecord {
         unreadable: None,
         plan: SchedulePlan {
-            spec: Schedule::new(ScheduleSpec::new(id, when, asked))?,
+            spec: Schedule::new(ScheduleSpec::new(id, when, target))?,
             templates: Templates { job: job()?, on_missed: None, on_failure: None },
             paused: None,
             position,

@@ -1,8 +1,8 @@
-//! How fast a store is on this machine: prints figures and nothing else.
+//! Measures a store on this machine and prints the figures.
 //!
-//! `cargo run --release --example store_speed [FOLDER | postgres://…]`: a folder says which disk
-//! SQLite is measured on, a URL names an empty database.
-#![expect(clippy::print_stdout, reason = "figures are all this is for")]
+//! `cargo run --release --example store_speed [FOLDER | postgres://…]`: a folder selects the disk for SQLite,
+//! a URL an empty database.
+#![expect(clippy::print_stdout, reason = "an example that prints figures")]
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -104,9 +104,9 @@ async fn enqueue_singly(
             tokio::spawn(async move {
                 let mut worst = Duration::ZERO;
                 for _ in 0..jobs / callers {
-                    let asked = Instant::now();
+                    let called = Instant::now();
                     store.enqueue(vec![spec.clone().into()], NOW).await?;
-                    worst = worst.max(asked.elapsed());
+                    worst = worst.max(called.elapsed());
                 }
                 Ok::<_, Failed>(worst)
             })
