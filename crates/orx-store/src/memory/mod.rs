@@ -74,7 +74,7 @@ struct State {
     tokens: BTreeMap<String, TokenRecord>,
     queues: std::collections::BTreeSet<Name>,
     history: Vec<Transition>,
-    schedules: schedules::Kept,
+    schedules: schedules::ScheduleTables,
     clock: Option<ClockNote>,
 }
 
@@ -1154,7 +1154,7 @@ impl Transfer for Memory {
     async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobExport>> {
         let state = self.state()?;
         let above = state.jobs.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
-        let parcel = |(id, entry): (&JobId, &Entry)| {
+        let export = |(id, entry): (&JobId, &Entry)| {
             Some(JobExport {
                 job: state.view(*id)?,
                 key_hash: entry.key_hash.clone(),
@@ -1163,13 +1163,13 @@ impl Transfer for Memory {
                 attempts: entry.ended.clone(),
             })
         };
-        Ok(above.filter_map(parcel).take(limit as usize).collect())
+        Ok(above.filter_map(export).take(limit as usize).collect())
     }
 
-    async fn import(&self, parcels: Vec<JobExport>) -> Result<u64> {
+    async fn import(&self, exports: Vec<JobExport>) -> Result<u64> {
         let mut state = self.state()?;
         let mut new = 0;
-        for JobExport { mut job, key_hash, expire_at, dead_at, attempts } in parcels {
+        for JobExport { mut job, key_hash, expire_at, dead_at, attempts } in exports {
             let id = job.id;
             if state.jobs.contains_key(&id) {
                 continue;

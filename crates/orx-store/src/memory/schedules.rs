@@ -14,14 +14,16 @@ use crate::{
     RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
 };
 
+/// Schedules, their ledgers, and the run dependencies.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct ScheduleTables {
     /// Only the id of a last run counts; its status is read from the job.
     schedules: BTreeMap<Name, ScheduleRecord>,
     pub(super) slots: BTreeMap<(Name, Timestamp), Slot>,
     pub(super) watched: BTreeMap<JobId, Row>,
 }
 
+/// A run dependency, by its job.
 pub(super) struct Row {
     schedule: Name,
     slot: Option<Timestamp>,
@@ -30,7 +32,7 @@ pub(super) struct Row {
     on_failure: Option<JobSpec>,
 }
 
-impl Kept {
+impl ScheduleTables {
     /// Stores a row, unless the slot has a row with a job.
     fn put_row(&mut self, id: &Name, row: Slot) {
         let place = (id.clone(), row.slot);
@@ -63,8 +65,8 @@ impl Kept {
             }
         }
         self.slots.entry((id.clone(), rewind.row.slot)).or_insert(rewind.row);
-        if let Some(kept) = self.schedules.get_mut(&id) {
-            kept.plan.position = to;
+        if let Some(record) = self.schedules.get_mut(&id) {
+            record.plan.position = to;
         }
     }
 }
@@ -78,7 +80,8 @@ impl State {
         self.status(job).is_none_or(JobStatus::is_final)
     }
 
-    fn seen(&self, record: &ScheduleRecord) -> ScheduleRecord {
+    /// The record with the current status of its last run.
+    fn with_run_status(&self, record: &ScheduleRecord) -> ScheduleRecord {
         let mut record = record.clone();
         if let Some(run) = &mut record.last_run {
             run.status = self.status(run.job);
@@ -86,9 +89,10 @@ impl State {
         record
     }
 
-    fn stands(&self, basis: &ExpectedVersion) -> bool {
-        let kept = self.schedules.schedules.get(&basis.id);
-        kept.is_some_and(|kept| self.seen(kept).basis() == *basis)
+    /// Whether the schedule has the expected version, position and last run.
+    fn is_current(&self, basis: &ExpectedVersion) -> bool {
+        let record = self.schedules.schedules.get(&basis.id);
+        record.is_some_and(|record| self.with_run_status(record).basis() == *basis)
     }
 
     fn watch(&self, job: JobId, row: &Row) -> RunDependency {
@@ -104,7 +108,7 @@ impl State {
     }
 
     /// Whether the next step of the dependency can be taken.
-    fn is_ripe(&self, job: JobId, row: &Row) -> bool {
+    fn is_actionable(&self, job: JobId, row: &Row) -> bool {
         let wanted = |after: JobId| {
             let cancel = self.jobs.get(&after).and_then(|entry| entry.job.state.cancel.as_ref());
             self.has_ended(after) || (row.cancel && cancel.is_none())
@@ -144,12 +148,12 @@ impl State {
         for alert in fire.alerts {
             self.add(alert, JobStatus::Pending, by, now);
         }
-        if let Some(kept) = self.schedules.schedules.get_mut(&id) {
-            kept.runs += for_slots as u64;
+        if let Some(record) = self.schedules.schedules.get_mut(&id) {
+            record.runs += for_slots as u64;
             if let Some(job) = jobs.last() {
-                kept.last_run = Some(LastRun { job: *job, status: None });
+                record.last_run = Some(LastRun { job: *job, status: None });
             }
-            kept.plan.position = fire.to.unwrap_or(kept.plan.position);
+            record.plan.position = fire.to.unwrap_or(record.plan.position);
         }
         jobs
     }
@@ -216,14 +220,14 @@ impl Schedules for Memory {
 
     async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
         let state = self.state()?;
-        Ok(state.schedules.schedules.get(id).map(|kept| state.seen(kept)))
+        Ok(state.schedules.schedules.get(id).map(|record| state.with_run_status(record)))
     }
 
     async fn schedules(&self, after: Option<Name>, limit: u32) -> Result<Vec<ScheduleRecord>> {
         let state = self.state()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let above = state.schedules.schedules.range((from, Bound::Unbounded));
-        Ok(above.map(|(_, kept)| state.seen(kept)).take(limit as usize).collect())
+        Ok(above.map(|(_, record)| state.with_run_status(record)).take(limit as usize).collect())
     }
 
     async fn change_schedule(
@@ -236,16 +240,16 @@ impl Schedules for Memory {
     ) -> Result<Changed> {
         let mut state = self.state()?;
         let id = plan.spec.id.clone();
-        let Some(kept) = state.schedules.schedules.get_mut(&id) else {
+        let Some(record) = state.schedules.schedules.get_mut(&id) else {
             return Ok(Changed::Missing);
         };
-        if kept.version != version || kept.plan.position.handled != handled {
+        if record.version != version || record.plan.position.handled != handled {
             return Ok(Changed::Stale);
         }
-        kept.plan = plan;
-        kept.version += 1;
-        kept.updated_at = now;
-        let version = kept.version;
+        record.plan = plan;
+        record.version += 1;
+        record.updated_at = now;
+        let version = record.version;
         if let Some(row) = row {
             state.schedules.put_row(&id, row);
         }
@@ -254,8 +258,8 @@ impl Schedules for Memory {
 
     async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
         let mut state = self.state()?;
-        let Some(kept) = state.schedules.schedules.get(id) else { return Ok(Changed::Missing) };
-        let found = kept.version;
+        let Some(record) = state.schedules.schedules.get(id) else { return Ok(Changed::Missing) };
+        let found = record.version;
         if version.is_some_and(|version| version != found) {
             return Ok(Changed::Stale);
         }
@@ -270,25 +274,26 @@ impl Schedules for Memory {
             .schedules
             .schedules
             .values()
-            .filter(|kept| kept.plan.position.next.is_some_and(|next| next.fire_at <= now))
-            .map(|kept| state.seen(kept))
+            .filter(|record| record.plan.position.next.is_some_and(|next| next.fire_at <= now))
+            .map(|record| state.with_run_status(record))
             .collect();
-        due.sort_by_key(|kept| kept.plan.position.next.map(|next| next.fire_at));
+        due.sort_by_key(|record| record.plan.position.next.map(|next| next.fire_at));
         due.truncate(limit as usize);
         Ok(due)
     }
 
     async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
         let state = self.state()?;
-        let next = state.schedules.schedules.values().filter_map(|kept| kept.plan.position.next);
+        let records = state.schedules.schedules.values();
+        let next = records.filter_map(|record| record.plan.position.next);
         Ok(next.map(|next| next.fire_at).filter(|fire_at| *fire_at > after).min())
     }
 
     async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
         let state = self.state()?;
         let all = state.schedules.schedules.values();
-        let ahead = all.filter(|kept| kept.plan.position.handled > of);
-        Ok(ahead.map(|kept| state.seen(kept)).take(limit as usize).collect())
+        let ahead = all.filter(|record| record.plan.position.handled > of);
+        Ok(ahead.map(|record| state.with_run_status(record)).take(limit as usize).collect())
     }
 
     async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, _now: Timestamp) -> Result<Vec<bool>> {
@@ -296,15 +301,15 @@ impl Schedules for Memory {
         state.leads(term)?;
         let mut answers = Vec::new();
         for rewind in rewinds {
-            let kept = state.schedules.schedules.get(&rewind.basis.id);
-            let stands = kept.is_some_and(|kept| {
-                kept.version == rewind.basis.version
-                    && kept.plan.position.handled == rewind.basis.handled
+            let record = state.schedules.schedules.get(&rewind.basis.id);
+            let current = record.is_some_and(|record| {
+                record.version == rewind.basis.version
+                    && record.plan.position.handled == rewind.basis.handled
             });
-            if stands {
+            if current {
                 state.schedules.rewind(rewind);
             }
-            answers.push(stands);
+            answers.push(current);
         }
         Ok(answers)
     }
@@ -323,8 +328,9 @@ impl Schedules for Memory {
         let mut answers = Vec::new();
         for fire in fires {
             let first = seen.insert(fire.basis.id.clone());
-            let stands = first && state.stands(&fire.basis) && !state.schedules.ran_before(&fire);
-            answers.push(stands.then(|| state.fire_one(fire, term, now)));
+            let current = first && state.is_current(&fire.basis);
+            let applies = current && !state.schedules.ran_before(&fire);
+            answers.push(applies.then(|| state.fire_one(fire, term, now)));
         }
         Ok(answers)
     }
@@ -358,8 +364,8 @@ impl Schedules for Memory {
     async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
         let state = self.state()?;
         let all = state.schedules.watched.iter();
-        let ripe = all.filter(|(job, row)| state.is_ripe(**job, row));
-        Ok(ripe.map(|(job, row)| state.watch(*job, row)).take(limit as usize).collect())
+        let actionable = all.filter(|(job, row)| state.is_actionable(**job, row));
+        Ok(actionable.map(|(job, row)| state.watch(*job, row)).take(limit as usize).collect())
     }
 
     async fn settle(
@@ -376,10 +382,10 @@ impl Schedules for Memory {
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
         let mut state = self.state()?;
         state.leads(term)?;
-        let kept = &mut state.schedules;
+        let tables = &mut state.schedules;
         let mut gone: Vec<(Name, Timestamp)> = Vec::new();
-        for schedule in kept.schedules.keys() {
-            let of = kept.slots.iter().filter(|((id, _), _)| id == schedule);
+        for schedule in tables.schedules.keys() {
+            let of = tables.slots.iter().filter(|((id, _), _)| id == schedule);
             let rows: Vec<_> = of.map(|(key, row)| (key.clone(), row.recorded_at)).collect();
             let most = SLOTS_KEPT as usize;
             let beyond = if rows.len() > most + most / 10 { rows.len() - most } else { 0 };
@@ -389,7 +395,7 @@ impl Schedules for Memory {
         }
         gone.truncate(limit as usize);
         for key in &gone {
-            kept.slots.remove(key);
+            tables.slots.remove(key);
         }
         Ok(gone.len() as u64)
     }
