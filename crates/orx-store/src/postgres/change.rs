@@ -21,8 +21,8 @@ use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer, Term};
 /// job run one after the other.
 pub(super) fn firsts<A>(answers: &[Option<A>], job: impl Fn(usize) -> JobId) -> Vec<usize> {
     let mut jobs = HashSet::new();
-    let left = (0..answers.len()).filter(|place| answers[*place].is_none());
-    left.filter(|place| jobs.insert(job(*place))).collect()
+    let left = (0..answers.len()).filter(|index| answers[*index].is_none());
+    left.filter(|index| jobs.insert(job(*index))).collect()
 }
 
 /// The statuses in which `event` is legal, and the status that it leads to from each of them.
@@ -45,18 +45,18 @@ impl Inner {
     ) -> DbResult<Vec<CancelAnswer>> {
         let mut answers: Vec<Option<CancelAnswer>> = vec![None; cancels.len()];
         loop {
-            let left = firsts(&answers, |place| cancels[place].id);
+            let left = firsts(&answers, |index| cancels[index].id);
             if left.is_empty() {
                 return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Busy);
             }
-            let commands: Vec<&CancelCommand> = left.iter().map(|place| &cancels[*place]).collect();
+            let commands: Vec<&CancelCommand> = left.iter().map(|index| &cancels[*index]).collect();
             let done = answers.iter().any(Option::is_some);
             let rows = self.rows(Kind::Durable, cancel_statement(&commands, now)?).await;
-            let rows = rows.map_err(|trouble| trouble.after(done))?;
+            let rows = rows.map_err(|failure| failure.after(done))?;
             self.count();
             let mut before = before(&rows)?;
-            for (place, command) in left.into_iter().zip(commands) {
-                answers[place] = match before.remove(&command.id) {
+            for (index, command) in left.into_iter().zip(commands) {
+                answers[index] = match before.remove(&command.id) {
                     None => Some(CancelAnswer::Missing),
                     Some(before) => before.stood.then(|| before.answer(command)),
                 };
@@ -72,12 +72,12 @@ impl Inner {
         let (from, to) = sources_and_target(JobEvent::Revive)?;
         let mut answers: Vec<Option<RetryAnswer>> = vec![None; ids.len()];
         loop {
-            let left = firsts(&answers, |place| ids[place]);
+            let left = firsts(&answers, |index| ids[index]);
             if left.is_empty() {
                 return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Busy);
             }
             let values = [
-                ("jobs", sql::ints(left.iter().map(|place| ids[*place].0))),
+                ("jobs", sql::ints(left.iter().map(|index| ids[*index].0))),
                 ("from", codes(&from)),
                 ("to", sql::int(status_code(to))),
                 ("now", sql::int(now.as_millis())),
@@ -85,11 +85,11 @@ impl Inner {
             let statement = sql::fill(include_str!("revive.sql"), values);
             let done = answers.iter().any(Option::is_some);
             let rows = self.rows(Kind::Durable, statement).await;
-            let rows = rows.map_err(|trouble| trouble.after(done))?;
+            let rows = rows.map_err(|failure| failure.after(done))?;
             self.count();
             let mut before = before(&rows)?;
-            for place in left {
-                answers[place] = match before.remove(&ids[place]) {
+            for index in left {
+                answers[index] = match before.remove(&ids[index]) {
                     None => Some(RetryAnswer::Missing),
                     Some(Before { stood: false, .. }) => None,
                     Some(Before { status, .. }) if from.contains(&status) => {

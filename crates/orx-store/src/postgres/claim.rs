@@ -168,16 +168,16 @@ impl Inner {
         let mut read: HashMap<usize, Vec<ReadyOrder>> = HashMap::new();
         for row in found.iter().map(Columns) {
             let Some(job) = row.optional_int(4)? else { continue };
-            let place = (row.int(2)?, row.int(3)?, job);
-            read.entry(row.count(1)? as usize).or_default().push(place);
+            let order = (row.int(2)?, row.int(3)?, job);
+            read.entry(row.count(1)? as usize).or_default().push(order);
             let (expire_at, deadline) = (row.optional_time(5)?, row.optional_time(6)?);
             let alone = row.count(7)? >= ALONE_FROM;
-            facts.insert(place.2, Facts { expire_at, deadline, alone });
+            facts.insert(order.2, Facts { expire_at, deadline, alone });
         }
         for want in wants {
-            let places = read.remove(&want.number).unwrap_or_default();
-            let ended = places.len() < rows;
-            merge.feed(want.number, places, ended);
+            let orders = read.remove(&want.number).unwrap_or_default();
+            let ended = orders.len() < rows;
+            merge.feed(want.number, orders, ended);
         }
         let first = Columns(found.first().ok_or_else(|| DbError::Unreadable("no row".into()))?);
         Ok((first.count(0)? as usize, first.bool(8)?))

@@ -104,7 +104,7 @@ impl DbError {
             {
                 Self::Late
             }
-            trouble => trouble,
+            failure => failure,
         }
     }
 

@@ -47,20 +47,20 @@ impl Part for Enqueue {
         let mut jobs = Vec::new();
         for part in parts {
             for job in &part.jobs {
-                jobs.push(Coming::new(inner, job, part.now)?);
+                jobs.push(JobRow::new(inner, job, part.now)?);
             }
         }
         let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
         for _ in 0..ROUNDS {
             let done = answers.iter().any(Option::is_some);
             let round = inner.add_new(&jobs, &mut answers).await;
-            round.map_err(|trouble| trouble.after(done))?;
+            round.map_err(|failure| failure.after(done))?;
             if answers.iter().all(Option::is_some) {
                 break;
             }
             let done = answers.iter().any(Option::is_some);
             let round = inner.look_up_known(&jobs, &mut answers).await;
-            round.map_err(|trouble| trouble.after(done))?;
+            round.map_err(|failure| failure.after(done))?;
             if answers.iter().all(Option::is_some) {
                 break;
             }
@@ -72,7 +72,7 @@ impl Part for Enqueue {
 }
 
 /// A job of the batch, with the values of its row.
-struct Coming<'j> {
+struct JobRow<'j> {
     job: &'j PreparedJob,
     lane: LaneId,
     status: JobStatus,
@@ -82,7 +82,7 @@ struct Coming<'j> {
     key: Option<String>,
 }
 
-impl<'j> Coming<'j> {
+impl<'j> JobRow<'j> {
     fn new(inner: &Inner, job: &'j PreparedJob, now: Timestamp) -> DbResult<Self> {
         let (status, run_at) = match job.run_at {
             Some(run_at) if run_at > now => (JobStatus::Scheduled, run_at),
@@ -101,15 +101,15 @@ struct Holder {
 }
 
 /// Indexes of the jobs without an answer; of several with the same key, the first.
-fn unanswered(jobs: &[Coming<'_>], answers: &[Option<Enqueued>]) -> Vec<usize> {
+fn unanswered(jobs: &[JobRow<'_>], answers: &[Option<Enqueued>]) -> Vec<usize> {
     let mut keys: HashSet<&str> = HashSet::new();
-    let left = (0..jobs.len()).filter(|place| answers[*place].is_none());
-    left.filter(|place| jobs[*place].key.as_deref().is_none_or(|key| keys.insert(key))).collect()
+    let left = (0..jobs.len()).filter(|index| answers[*index].is_none());
+    left.filter(|index| jobs[*index].key.as_deref().is_none_or(|key| keys.insert(key))).collect()
 }
 
 /// Answers the jobs whose keys have a holder.
 fn answer_by_key(
-    jobs: &[Coming<'_>],
+    jobs: &[JobRow<'_>],
     holders: &HashMap<&str, Holder>,
     answers: &mut [Option<Enqueued>],
 ) {
@@ -129,7 +129,7 @@ impl Inner {
     /// Inserts the unanswered jobs whose keys are free.
     async fn add_new(
         self: &Arc<Self>,
-        jobs: &[Coming<'_>],
+        jobs: &[JobRow<'_>],
         answers: &mut [Option<Enqueued>],
     ) -> DbResult<()> {
         let left = unanswered(jobs, answers);
@@ -137,8 +137,8 @@ impl Inner {
         self.count();
         let mut holders = HashMap::new();
         for row in rows.iter().map(Columns) {
-            let (place, id) = (row.count(0)? as usize, row.job(1)?);
-            let (Some(answer), Some(job)) = (answers.get_mut(place), jobs.get(place)) else {
+            let (index, id) = (row.count(0)? as usize, row.job(1)?);
+            let (Some(answer), Some(job)) = (answers.get_mut(index), jobs.get(index)) else {
                 continue;
             };
             *answer = Some(Enqueued::New { id, status: job.status });
@@ -154,15 +154,15 @@ impl Inner {
     /// Finds the holders of the keys that are in use.
     async fn look_up_known(
         &self,
-        jobs: &[Coming<'_>],
+        jobs: &[JobRow<'_>],
         answers: &mut [Option<Enqueued>],
     ) -> DbResult<()> {
         let left = unanswered(jobs, answers);
-        let keys = left.iter().map(|place| jobs[*place].key.as_deref());
+        let keys = left.iter().map(|index| jobs[*index].key.as_deref());
         let values = [
-            ("ords", sql::ints(left.iter().map(|place| *place as i64))),
+            ("ords", sql::ints(left.iter().map(|index| *index as i64))),
             ("keys", sql::texts(keys)),
-            ("now", sql::int(earliest(left.iter().map(|place| &jobs[*place])))),
+            ("now", sql::int(earliest(left.iter().map(|index| &jobs[*index])))),
         ];
         let mut holders = HashMap::new();
         let rows = self.rows(Kind::Read, sql::fill(include_str!("known.sql"), values)).await?;
@@ -179,7 +179,7 @@ impl Inner {
 }
 
 /// The earliest `now` of the batch: a retained key that has expired by then is free for every caller.
-fn earliest<'c>(jobs: impl Iterator<Item = &'c Coming<'c>>) -> i64 {
+fn earliest<'c>(jobs: impl Iterator<Item = &'c JobRow<'c>>) -> i64 {
     jobs.map(|job| job.now.as_millis()).min().unwrap_or_default()
 }
 
@@ -208,13 +208,13 @@ fn without_terms(template: &str) -> String {
     }
 }
 
-fn statement(jobs: &[Coming<'_>], places: &[usize]) -> Statement {
+fn statement(jobs: &[JobRow<'_>], places: &[usize]) -> Statement {
     static WITHOUT_TERMS: LazyLock<[String; 2]> = LazyLock::new(|| TEMPLATES.map(without_terms));
-    let of = || places.iter().map(|place| &jobs[*place]);
+    let of = || places.iter().map(|index| &jobs[*index]);
     let keyed = of().any(|job| job.key.is_some());
     let time = |at: Timestamp| at.as_millis();
     let mut values = vec![
-        ("ords", sql::ints(places.iter().map(|place| *place as i64))),
+        ("ords", sql::ints(places.iter().map(|index| *index as i64))),
         ("lanes", sql::ints(of().map(|job| job.lane.lane))),
         ("statuses", sql::ints(of().map(|job| status_code(job.status)))),
         ("urgencies", sql::ints(of().map(|job| urgency(job.job.priority)))),

@@ -102,14 +102,14 @@ impl Inner {
     /// The error for a caller. Logs one that is neither the load nor the state of the server.
     pub(super) fn map_error(
         &self,
-        trouble: DbError,
+        failure: DbError,
         action: &'static str,
         reads: bool,
     ) -> StoreError {
-        if let DbError::Command(error) | DbError::Unreadable(error) = &trouble {
+        if let DbError::Command(error) | DbError::Unreadable(error) = &failure {
             tracing::error!(%error, action, "the store could not run a command");
         }
-        trouble.for_caller(action, &self.name, reads)
+        failure.for_caller(action, &self.name, reads)
     }
 
     /// Runs a read of a caller.
@@ -119,7 +119,7 @@ impl Inner {
         run: impl Future<Output = DbResult<T>>,
     ) -> Result<T> {
         self.usable()?;
-        run.await.map_err(|trouble| self.map_error(trouble, action, true))
+        run.await.map_err(|failure| self.map_error(failure, action, true))
     }
 
     /// Runs a write of a caller.
@@ -129,7 +129,7 @@ impl Inner {
         run: impl Future<Output = DbResult<T>>,
     ) -> Result<T> {
         self.usable()?;
-        run.await.map_err(|trouble| self.map_error(trouble, action, false))
+        run.await.map_err(|failure| self.map_error(failure, action, false))
     }
 
     /// Runs a statement as one transaction.
@@ -171,11 +171,11 @@ impl Inner {
         let until = Instant::now() + deadline;
         let (mut undone, mut lost) = (0, false);
         loop {
-            let trouble = match self.send_once(kind, message, until).await {
+            let failure = match self.send_once(kind, message, until).await {
                 Ok(rows) => return Ok(rows),
-                Err(trouble) => trouble,
+                Err(failure) => failure,
             };
-            match trouble {
+            match failure {
                 DbError::Again if undone < TRIES => {
                     undone += 1;
                     let pause = 2_u64.pow(undone) * (1 + rand::random::<u64>() % 4);
@@ -183,7 +183,7 @@ impl Inner {
                 }
                 DbError::Lost(_) if kind.may_repeat() && !lost => lost = true,
                 // The first message may have been committed, whatever happened to the second.
-                trouble => return Err(trouble.after(lost && !kind.changes_nothing())),
+                failure => return Err(failure.after(lost && !kind.changes_nothing())),
             }
             if Instant::now() >= until {
                 return Err(if lost { DbError::Late } else { DbError::Busy });
@@ -216,7 +216,7 @@ impl Inner {
         };
         match &answer {
             Err(DbError::Late) => drop(lent),
-            Err(trouble) if trouble.ends_session() => lent.discard(),
+            Err(failure) if failure.ends_session() => lent.discard(),
             _ => lent.release(),
         }
         answer
@@ -231,8 +231,8 @@ impl Inner {
         self.common.counted.store(0, Ordering::Relaxed);
         let inner = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(trouble) = inner.sum_counts().await {
-                tracing::debug!(?trouble, "could not sum the counts");
+            if let Err(failure) = inner.sum_counts().await {
+                tracing::debug!(?failure, "could not sum the counts");
             }
         });
     }

@@ -25,12 +25,12 @@ use crate::{RunAfter, Settled, Term};
 pub(super) struct NewRow<'r> {
     slot: &'r Slot,
     /// Index of the row's job among the jobs of the statement, if the statement creates it.
-    place: Option<usize>,
+    index: Option<usize>,
 }
 
 impl<'r> NewRow<'r> {
     pub(super) fn new(slot: &'r Slot) -> Self {
-        Self { slot, place: None }
+        Self { slot, index: None }
     }
 
     fn job(&self) -> Option<i64> {
@@ -44,9 +44,9 @@ pub(super) fn last_of_each<'r>(rows: impl IntoIterator<Item = NewRow<'r>>) -> Ve
     let mut chosen: BTreeMap<Timestamp, NewRow<'r>> = BTreeMap::new();
     for row in rows {
         let stays =
-            |known: &NewRow<'_>| known.place.is_some() || known.slot.outcome.job().is_some();
+            |known: &NewRow<'_>| known.index.is_some() || known.slot.outcome.job().is_some();
         let known = chosen.get(&row.slot.slot);
-        if row.place.is_some() || known.is_none_or(|known| !stays(known)) {
+        if row.index.is_some() || known.is_none_or(|known| !stays(known)) {
             chosen.insert(row.slot.slot, row);
         }
     }
@@ -121,7 +121,7 @@ impl<'f> Makings<'f> {
         let mut rows = Vec::with_capacity(fire.runs.len());
         let mut before = None;
         for run in &fire.runs {
-            let place = self.jobs.len();
+            let index = self.jobs.len();
             let last = fire.basis.last_run.map(|(job, _)| job);
             let (after_job, after_place) = match run.after {
                 RunAfter::Nothing => (None, None),
@@ -143,9 +143,9 @@ impl<'f> Makings<'f> {
             rows.extend(
                 run.row
                     .as_ref()
-                    .map(|row| NewRow { place: has_job(row).then_some(place), slot: row }),
+                    .map(|row| NewRow { index: has_job(row).then_some(index), slot: row }),
             );
-            before = Some(place);
+            before = Some(index);
         }
         // For one slot, a row of a run wins over a row of the firing, and an earlier run over a later one.
         let rows = fire.rows.iter().map(NewRow::new).chain(rows.into_iter().rev());
@@ -214,7 +214,7 @@ impl Inner {
         let runs = |fire: &PreparedFiring| fire.runs.iter().filter(|run| run.row.is_some()).count();
         let to = || of().map(|fire| fire.to);
         let next = || to().map(|to| to.and_then(|to| to.next));
-        let place = |place: Option<usize>| place.map(|place| place as i64);
+        let index = |index: Option<usize>| index.map(|index| index as i64);
         let made = || jobs.iter();
         let new = || jobs.iter().map(|it| it.job);
         let mut values = vec![
@@ -228,7 +228,7 @@ impl Inner {
             ("ended", sql::bools(basis().map(|basis| basis.last_run.is_none_or(|(_, it)| it)))),
             ("runs", sql::ints(of().map(|fire| runs(fire) as i64))),
             ("written", sql::ints(of().map(|fire| (runs(fire) + fire.rows.len()) as i64))),
-            ("last_places", sql::ints(last_places.into_iter().map(place))),
+            ("last_places", sql::ints(last_places.into_iter().map(index))),
             ("moves", sql::bools(to().map(|to| to.is_some()))),
             ("to_handled", sql::ints(to().map(|to| millis(to.map(|to| to.handled))))),
             ("to_slots", sql::ints(next().map(|next| millis(next.map(|next| next.slot))))),
@@ -248,13 +248,13 @@ impl Inner {
             ("deadlines", sql::ints(new().map(|job| millis(job.deadline)))),
             ("timeouts", sql::ints(new().map(|job| job.timeout_ms.map(integer)))),
             ("after_jobs", sql::ints(made().map(|it| it.after_job.map(|job| job.0)))),
-            ("after_places", sql::ints(made().map(|it| place(it.after_place)))),
+            ("after_places", sql::ints(made().map(|it| index(it.after_place)))),
             ("cancels", sql::bools(made().map(Making::cancels))),
             ("watches", sql::bools(made().map(|it| it.is_after() || it.on_failure.is_some()))),
             ("slots", sql::ints(made().map(|it| millis(it.slot)))),
             ("on_failures", sql::texts(made().map(|it| it.on_failure))),
             ("row_ords", sql::ints(rows.iter().map(|(ord, _)| *ord as i64))),
-            ("row_places", sql::ints(rows.iter().map(|(_, row)| place(row.place)))),
+            ("row_places", sql::ints(rows.iter().map(|(_, row)| index(row.index)))),
         ];
         values.extend(spec_values(new().map(|job| Some(&job.text))));
         values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
@@ -273,11 +273,11 @@ impl Inner {
         // Steps of one run are applied one after the other. Runs at least once, since only the statement
         // detects a lost lease.
         loop {
-            let left = firsts(&answers, |place| JobId(job(&settles[place])));
+            let left = firsts(&answers, |index| JobId(job(&settles[index])));
             let done = answers.iter().any(Option::is_some);
             let statement = self.settle_statement(settles, &left, term, now)?;
             let rows = self.rows(Kind::Durable, statement).await;
-            let rows = rows.map_err(|trouble| trouble.after(done))?;
+            let rows = rows.map_err(|failure| failure.after(done))?;
             if rows.is_empty() {
                 return Err(DbError::Deposed);
             }
@@ -285,17 +285,17 @@ impl Inner {
             let mut found: HashMap<i64, Settled> = HashMap::new();
             for row in &rows {
                 let row = Columns(row);
-                let Some(place) = row.optional_int(0)? else { continue };
+                let Some(index) = row.optional_int(0)? else { continue };
                 let settled = match row.optional_int(2)? {
                     Some(alert) => Settled::Alerted(JobId(alert)),
                     None if row.bool(1)? => Settled::Admitted,
                     None => Settled::Done,
                 };
-                found.insert(place, settled);
+                found.insert(index, settled);
             }
-            for place in left {
-                let settled = found.remove(&(place as i64));
-                answers[place] = Some(settled.unwrap_or(Settled::Nothing));
+            for index in left {
+                let settled = found.remove(&(index as i64));
+                answers[index] = Some(settled.unwrap_or(Settled::Nothing));
             }
             if let Some(answers) = answers.iter().copied().collect() {
                 return Ok(answers);
@@ -310,7 +310,7 @@ impl Inner {
         term: Term,
         now: Timestamp,
     ) -> DbResult<Statement> {
-        let of = || left.iter().map(|place| &settles[*place]);
+        let of = || left.iter().map(|index| &settles[*index]);
         let alerts = || of().map(alert);
         let lanes = alerts().map(|alert| alert.map(|job| self.lane_id(&job.lane)).transpose());
         let lanes = lanes.collect::<DbResult<Vec<Option<LaneId>>>>()?;
@@ -323,7 +323,7 @@ impl Inner {
             ("now", sql::int(now.as_millis())),
             ("created", sql::int(status_code(JobStatus::Created))),
             ("pending", sql::int(status_code(next(JobStatus::Created, JobEvent::Admit)?))),
-            ("ords", sql::ints(left.iter().map(|place| *place as i64))),
+            ("ords", sql::ints(left.iter().map(|index| *index as i64))),
             ("jobs", sql::ints(of().map(job))),
             ("releases", sql::bools(releases)),
             ("lanes", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.lane)))),

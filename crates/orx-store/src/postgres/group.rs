@@ -165,9 +165,9 @@ impl Inner {
                     drop(reply.send(answer.map_err(|it| self.map_error(it, P::ACTION, false))));
                 }
             }
-            Err(trouble) => {
+            Err(failure) => {
                 for (reply, _permit) in callers {
-                    let error = self.map_error(trouble.again(), P::ACTION, false);
+                    let error = self.map_error(failure.again(), P::ACTION, false);
                     drop(reply.send(Err(error)));
                 }
             }

@@ -63,10 +63,10 @@ impl Inner {
         while !left.is_empty() {
             // Two reports of one worker are written in two rounds.
             let mut seen = HashSet::new();
-            let of = |place: &usize| workers[*place].1.registration.incarnation;
+            let of = |index: &usize| workers[*index].1.registration.incarnation;
             let (now, later): (Vec<_>, Vec<_>) =
-                left.into_iter().partition(|place| seen.insert(of(place)));
-            let reports: Vec<_> = now.iter().map(|place| &workers[*place]).collect();
+                left.into_iter().partition(|index| seen.insert(of(index)));
+            let reports: Vec<_> = now.iter().map(|index| &workers[*index]).collect();
             let rows = self.rows(Kind::Advisory, workers_statement(&reports)?).await?;
             let mut written: HashMap<Incarnation, WorkerPut> = HashMap::new();
             for row in &rows {
@@ -78,13 +78,13 @@ impl Inner {
                 };
                 written.insert(row.incarnation(0)?, answer);
             }
-            let added = |place: &usize| match written.get(&of(place)) {
+            let added = |index: &usize| match written.get(&of(index)) {
                 Some(answer) => {
-                    answers[*place] = *answer;
+                    answers[*index] = *answer;
                     false
                 }
-                None if workers[*place].1.heartbeat > 0 => {
-                    answers[*place] = WorkerPut::Unregistered;
+                None if workers[*index].1.heartbeat > 0 => {
+                    answers[*index] = WorkerPut::Unregistered;
                     false
                 }
                 None => true,

@@ -196,7 +196,7 @@ impl Postgres {
         open::check_settings(&inner).await?;
         open::check_proxy(&inner, &all.electing).await?;
         open::migrate(&inner).await?;
-        inner.refresh_lanes().await.map_err(|trouble| open::failed(trouble, &inner.name))?;
+        inner.refresh_lanes().await.map_err(|failure| open::failed(failure, &inner.name))?;
         Ok(Self { inner, all: Arc::new(all) })
     }
 
@@ -225,7 +225,7 @@ impl Postgres {
             budget.sessions.close().await;
         }
         match waited {
-            Ok(_) => synced.map_err(|trouble| control.map_error(trouble, "sync the store", false)),
+            Ok(_) => synced.map_err(|failure| control.map_error(failure, "sync the store", false)),
             Err(_) => Err(StoreError::Unknown),
         }
     }

@@ -87,13 +87,13 @@ pub(super) fn shown(options: &PgConnectOptions) -> String {
 }
 
 /// The error of opening for an error of the database.
-pub(super) fn failed(trouble: DbError, store: &str) -> StoreError {
+pub(super) fn failed(failure: DbError, store: &str) -> StoreError {
     let store = store.to_owned();
-    match trouble {
+    match failure {
         DbError::NotSent(source) | DbError::Lost(source) => {
             // A server that rejects the session was reached: it is not away.
             let refused = source.downcast_ref::<sqlx::Error>();
-            if let Some(detail) = refused.and_then(tls::trouble) {
+            if let Some(detail) = refused.and_then(tls::failure) {
                 return StoreError::Tls { store, detail };
             }
             let code = refused.and_then(sqlx::Error::as_database_error);
@@ -124,7 +124,7 @@ pub(super) fn failed(trouble: DbError, store: &str) -> StoreError {
 
 /// Checks the settings that keep an accepted job safe.
 pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
-    let opening = |trouble| failed(trouble, &inner.name);
+    let opening = |failure| failed(failure, &inner.name);
     let rows = inner.rows(Kind::Read, include_str!("settings.sql")).await.map_err(opening)?;
     let row = rows.first().ok_or(StoreError::Unknown)?;
     let row = Columns(row);
@@ -160,8 +160,8 @@ pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
 /// sessions on one session of the server, where the second finds the statement of the first.
 pub(super) async fn check_proxy(inner: &Inner, other: &Inner) -> Result<()> {
     for session in [inner, other, inner, other] {
-        let asked = session.rows(Kind::Read, "select 1").await;
-        asked.map_err(|trouble| failed(trouble, &inner.name))?;
+        let answer = session.rows(Kind::Read, "select 1").await;
+        answer.map_err(|failure| failed(failure, &inner.name))?;
     }
     Ok(())
 }
@@ -169,7 +169,7 @@ pub(super) async fn check_proxy(inner: &Inner, other: &Inner) -> Result<()> {
 /// Applies the missing migrations, each in one transaction. Of nodes that start at once, one applies a
 /// migration and the others wait for it.
 pub(super) async fn migrate(inner: &Inner) -> Result<()> {
-    let opening = |trouble| failed(trouble, &inner.name);
+    let opening = |failure| failed(failure, &inner.name);
     loop {
         let found = schema(inner).await.map_err(opening)?;
         if found > SCHEMA {
@@ -189,7 +189,7 @@ pub(super) async fn migrate(inner: &Inner) -> Result<()> {
         match inner.script(MIGRATION, &format!("{begin}\n{migration}")).await {
             Ok(()) => {}
             Err(DbError::Command(error)) if is_raced(&*error) => {}
-            Err(trouble) => return Err(opening(trouble)),
+            Err(failure) => return Err(opening(failure)),
         }
     }
 }

@@ -77,7 +77,7 @@ struct JobSnapshot {
 
 /// The columns that an outcome changes.
 struct Ending<'o> {
-    place: usize,
+    index: usize,
     pending: &'o PendingOutcome<'o>,
     status: JobStatus,
     run_at: Option<Timestamp>,
@@ -112,8 +112,8 @@ impl Inner {
         loop {
             let mut jobs = HashSet::new();
             let left: Vec<usize> = (0..pending.len())
-                .filter(|place| {
-                    answers[*place].is_none() && jobs.insert(pending[*place].outcome.job)
+                .filter(|index| {
+                    answers[*index].is_none() && jobs.insert(pending[*index].outcome.job)
                 })
                 .collect();
             if left.is_empty() && (term.is_none() || !pending.is_empty()) {
@@ -123,7 +123,7 @@ impl Inner {
             let seen = self.snapshots(pending, &left).await.map_err(|it| it.after(done))?;
             let endings: Vec<Ending<'_>> = left
                 .iter()
-                .map(|place| Ending::new(*place, &pending[*place], &seen))
+                .map(|index| Ending::new(*index, &pending[*index], &seen))
                 .collect::<DbResult<_>>()?;
             let round = self.record_round(&endings, term, &mut answers).await;
             if round.map_err(|it| it.after(done))? == 0 {
@@ -145,7 +145,7 @@ impl Inner {
         pending: &[PendingOutcome<'_>],
         places: &[usize],
     ) -> DbResult<HashMap<JobId, JobSnapshot>> {
-        let failed = places.iter().map(|place| pending[*place].outcome).filter(|it| !succeeded(it));
+        let failed = places.iter().map(|index| pending[*index].outcome).filter(|it| !succeeded(it));
         let jobs: Vec<i64> = failed.map(|outcome| outcome.job.0).collect();
         if jobs.is_empty() {
             return Ok(HashMap::new());
@@ -190,14 +190,14 @@ impl Inner {
         if rows.is_empty() {
             return Err(DbError::Deposed);
         }
-        let by_place: HashMap<usize, &Ending<'_>> =
-            endings.iter().map(|ending| (ending.place, ending)).collect();
+        let by_index: HashMap<usize, &Ending<'_>> =
+            endings.iter().map(|ending| (ending.index, ending)).collect();
         let mut answered = 0;
         for row in &rows {
             let row = Columns(row);
-            let Some(place) = row.optional_int(0)? else { continue };
-            let place = usize::try_from(place).unwrap_or(usize::MAX);
-            let Some(ending) = by_place.get(&place) else { continue };
+            let Some(index) = row.optional_int(0)? else { continue };
+            let index = usize::try_from(index).unwrap_or(usize::MAX);
+            let Some(ending) = by_index.get(&index) else { continue };
             let answer = match row.optional_int(2)? {
                 None => Some(Recorded::Missing),
                 Some(_) if row.bool(1)? => {
@@ -207,7 +207,7 @@ impl Inner {
                 Some(_) if row.optional_bool(3)? == Some(true) => None,
                 Some(_) => Some(Recorded::Stale { status: row.status(2)? }),
             };
-            if let Some(slot) = answers.get_mut(place) {
+            if let Some(slot) = answers.get_mut(index) {
                 answered += usize::from(answer.is_some());
                 *slot = answer;
             }
@@ -222,7 +222,7 @@ fn succeeded(outcome: &Outcome) -> bool {
 
 impl<'o> Ending<'o> {
     fn new(
-        place: usize,
+        index: usize,
         pending: &'o PendingOutcome<'o>,
         seen: &HashMap<JobId, JobSnapshot>,
     ) -> DbResult<Self> {
@@ -230,7 +230,7 @@ impl<'o> Ending<'o> {
         if succeeded(outcome) {
             // Both live statuses lead to the same status.
             let status = next(JobStatus::Running, JobEvent::Succeed)?;
-            return Ok(Self { place, pending, status, run_at: None, decided: None });
+            return Ok(Self { index, pending, status, run_at: None, decided: None });
         }
         let live = seen
             .get(&outcome.job)
@@ -247,11 +247,11 @@ impl<'o> Ending<'o> {
             };
             let decided = Some(Decided { was, ends: none, dead: None });
             let status = next(JobStatus::Running, JobEvent::Stopped)?;
-            return Ok(Self { place, pending, status, run_at: None, decided });
+            return Ok(Self { index, pending, status, run_at: None, decided });
         };
         let settled = settle(inputs, outcome, pending.now, pending.draw);
         Ok(Self {
-            place,
+            index,
             pending,
             status: next(*status, settled.event)?,
             run_at: settled.run_at,
@@ -294,7 +294,7 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
         .map(|ending| ending.decided.as_ref().is_some_and(|decided| decided.was.cancel_requested));
     let values = [
         ("lease", Value::Lease(term)),
-        ("ords", sql::ints(endings.iter().map(|ending| ending.place as i64))),
+        ("ords", sql::ints(endings.iter().map(|ending| ending.index as i64))),
         ("jobs", sql::ints(outcomes().map(|outcome| outcome.job.0))),
         ("executions", sql::ids(outcomes().map(|outcome| outcome.execution.0))),
         ("statuses", sql::ints(endings.iter().map(|ending| status_code(ending.status)))),

@@ -132,7 +132,7 @@ impl Inner {
                 attempts.entry(attempt.job).or_default().push(attempt);
             }
         }
-        let parcel = |row| {
+        let export = |row| {
             let (job, row) = (row::job_or_stub(row)?, Columns(row));
             Ok(JobExport {
                 attempts: attempts.remove(&job.id).unwrap_or_default(),
@@ -142,8 +142,8 @@ impl Inner {
                 dead_at: row.optional_time(JobColumn::dead_at)?,
             })
         };
-        let mut parcels = jobs.iter().map(parcel).collect::<DbResult<Vec<_>>>()?;
-        let keys = parcels.iter().filter_map(|parcel| parcel.job.spec.key.as_deref());
+        let mut exports = jobs.iter().map(export).collect::<DbResult<Vec<_>>>()?;
+        let keys = exports.iter().filter_map(|export| export.job.spec.key.as_deref());
         let hashes = sql::fill(
             "select key, hash from keys where key = any(:keys)",
             [("keys", sql::texts(keys))],
@@ -152,11 +152,11 @@ impl Inner {
         for row in &self.rows(Kind::Scan, hashes).await? {
             by_key.insert(Columns(row).text(0)?, Columns(row).optional_text(1)?);
         }
-        for parcel in &mut parcels {
-            let key = parcel.job.spec.key.as_deref();
-            parcel.key_hash = key.and_then(|key| by_key.remove(key)).flatten();
+        for export in &mut exports {
+            let key = export.job.spec.key.as_deref();
+            export.key_hash = key.and_then(|key| by_key.remove(key)).flatten();
         }
-        Ok(parcels)
+        Ok(exports)
     }
 
     pub(super) async fn row_counts(&self) -> DbResult<RowCounts> {

@@ -123,7 +123,7 @@ pub(super) fn readable<'r, T>(
             Err(DbError::Unreadable(error)) => {
                 tracing::error!(what, %error, "skipped a row that cannot be read");
             }
-            Err(trouble) => return Err(trouble),
+            Err(failure) => return Err(failure),
         }
     }
     Ok(all)

@@ -358,7 +358,7 @@ impl Inner {
         Ok(!self.rows(Kind::Read, message).await?.is_empty())
     }
 
-    async fn ripe(&self, limit: u32) -> DbResult<Vec<RunDependency>> {
+    async fn actionable(&self, limit: u32) -> DbResult<Vec<RunDependency>> {
         let message = sql::fill(
             &format!(
                 "{WATCHED} where coalesce(j.status, 5) >= 5 or (w.waits_for is not null and \
@@ -546,7 +546,7 @@ impl Schedules for Postgres {
     }
 
     async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
-        self.inner.read("read the run dependencies", self.inner.ripe(limit)).await
+        self.inner.read("read the run dependencies", self.inner.actionable(limit)).await
     }
 
     async fn settle(

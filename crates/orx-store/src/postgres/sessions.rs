@@ -202,7 +202,7 @@ fn is_refused_setting(error: &sqlx::Error) -> bool {
 /// Whether the error is temporary: the server is restarting, or has no connection left.
 fn passes(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) => tls::trouble(error).is_none(),
+        sqlx::Error::Io(_) => tls::failure(error).is_none(),
         sqlx::Error::Database(refused) => {
             let code = refused.code().unwrap_or_default();
             code.starts_with("57P") || code.starts_with("08") || code == "53300"

@@ -254,8 +254,8 @@ impl Transfer for Postgres {
         self.inner.read("read the jobs", self.inner.export(after, limit)).await
     }
 
-    async fn import(&self, parcels: Vec<JobExport>) -> Result<u64> {
-        self.inner.write("import the jobs", self.inner.import(&parcels)).await
+    async fn import(&self, exports: Vec<JobExport>) -> Result<u64> {
+        self.inner.write("import the jobs", self.inner.import(&exports)).await
     }
 
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {

@@ -375,8 +375,8 @@ async fn an_error_of_the_server_is_mapped_to_what_the_caller_can_do() {
         ("08006", "the store did not answer in time"),
         ("23505", "could not try it"),
     ] {
-        let trouble = inner.rows(Kind::Durable, failing(code, 99)).await.expect_err("it fails");
-        assert_eq!(inner.map_error(trouble, "try it", false).to_string(), *expected, "{code}");
+        let failure = inner.rows(Kind::Durable, failing(code, 99)).await.expect_err("it fails");
+        assert_eq!(inner.map_error(failure, "try it", false).to_string(), *expected, "{code}");
         assert_eq!(tries().await, 1, "{code} is not sent again");
     }
 }
@@ -421,8 +421,8 @@ async fn a_statement_that_fails_the_second_time_may_have_been_committed_the_firs
         for (kind, reads) in
             [(Kind::Repeatable, false), (Kind::Advisory, false), (Kind::Read, true)]
         {
-            let trouble = inner.rows(kind, refused(code)).await.expect_err("it fails");
-            let error = inner.map_error(trouble, "try it", reads);
+            let failure = inner.rows(kind, refused(code)).await.expect_err("it fails");
+            let error = inner.map_error(failure, "try it", reads);
             let unknown = matches!(error, StoreError::Unknown);
             assert_eq!(unknown, !reads, "{code}, {kind:?}: {error:?}");
             database.run("alter sequence job_ids restart").await;
@@ -502,8 +502,8 @@ async fn a_failure_of_the_server_is_never_an_error_of_the_command() {
     let store = open(&database).await;
     database.run(FAILURES).await;
     let refused = async |kind, statement: Statement| {
-        let trouble = store.inner.rows(kind, statement).await.expect_err("refused");
-        trouble.for_caller("try", "s", kind == Kind::Read)
+        let failure = store.inner.rows(kind, statement).await.expect_err("refused");
+        failure.for_caller("try", "s", kind == Kind::Read)
     };
     let raised =
         |code| sql::fill("select fail(:code) from (:settings) s", [("code", sql::text(code))]);

@@ -3,7 +3,7 @@
 use rustls::CertificateError as Wrong;
 
 /// The description of a TLS error; `None` for any other error.
-pub(super) fn trouble(error: &sqlx::Error) -> Option<String> {
+pub(super) fn failure(error: &sqlx::Error) -> Option<String> {
     match error {
         sqlx::Error::Io(error) => error.get_ref()?.downcast_ref().map(in_words),
         sqlx::Error::Tls(error) => Some(error.to_string()),

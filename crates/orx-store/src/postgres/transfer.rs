@@ -17,17 +17,17 @@ use crate::prepared_job::SpecText;
 use crate::{Home, JobExport, RetainedKey};
 
 impl Inner {
-    pub(super) async fn import(self: &Arc<Self>, parcels: &[JobExport]) -> DbResult<u64> {
-        let lane = |parcel: &JobExport| Lane {
-            queue: parcel.job.spec.queue.clone(),
-            handler: parcel.job.spec.handler().cloned(),
-            require: parcel.job.spec.require.clone(),
+    pub(super) async fn import(self: &Arc<Self>, exports: &[JobExport]) -> DbResult<u64> {
+        let lane = |export: &JobExport| Lane {
+            queue: export.job.spec.queue.clone(),
+            handler: export.job.spec.handler().cloned(),
+            require: export.job.spec.require.clone(),
         };
-        let lanes: Vec<Lane> = parcels.iter().map(lane).collect();
+        let lanes: Vec<Lane> = exports.iter().map(lane).collect();
         self.add_lanes(lanes.iter().collect()).await?;
         let lanes = lanes.iter().map(|lane| Ok(self.lane_id(lane)?.lane));
         let lanes = lanes.collect::<DbResult<Vec<_>>>()?;
-        let rows = self.rows(Kind::Durable, statement(parcels, lanes)?).await?;
+        let rows = self.rows(Kind::Durable, statement(exports, lanes)?).await?;
         self.count();
         rows.first().map(|row| Columns(row).unsigned(0)).transpose().map(Option::unwrap_or_default)
     }
@@ -84,18 +84,18 @@ impl Inner {
     }
 }
 
-fn statement(parcels: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
-    let specs = parcels
+fn statement(exports: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
+    let specs = exports
         .iter()
-        .map(|parcel| SpecText::new(&parcel.job.spec))
+        .map(|export| SpecText::new(&export.job.spec))
         .collect::<Result<Vec<_>, _>>()?;
-    let jobs = || parcels.iter().map(|parcel| &parcel.job);
+    let jobs = || exports.iter().map(|export| &export.job);
     let live = || jobs().map(|job| job.state.live.as_ref());
     let progress = || live().map(|live| live.and_then(|live| live.progress.as_ref()));
     let cancels = || jobs().map(|job| job.state.cancel.as_ref());
     let exits = || jobs().map(|job| exit_columns(job.state.exit));
-    let dead = |parcel: &JobExport| parcel.job.state.dead.zip(parcel.dead_at);
-    let ended = || parcels.iter().flat_map(|parcel| &parcel.attempts);
+    let dead = |export: &JobExport| export.job.state.dead.zip(export.dead_at);
+    let ended = || exports.iter().flat_map(|export| &export.attempts);
     let ended_exits = || ended().map(|attempt| exit_columns(attempt.exit));
     let job_ints = |of: fn(&Job) -> Option<i64>| sql::ints(jobs().map(of));
     let live_ints =
@@ -108,7 +108,7 @@ fn statement(parcels: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
         ("ids", job_ints(|job| Some(job.id.0))),
         ("lanes", sql::ints(lanes)),
         ("run_ats", job_ints(|job| Some(job.state.run_at.as_millis()))),
-        ("expire_ats", sql::ints(parcels.iter().map(|parcel| millis(parcel.expire_at)))),
+        ("expire_ats", sql::ints(exports.iter().map(|export| millis(export.expire_at)))),
         ("created_ats", job_ints(|job| Some(job.state.created_at.as_millis()))),
         ("deadlines", job_ints(|job| millis(job.spec.deadline))),
         ("timeouts", job_ints(|job| job.spec.timeout_ms.map(integer))),
@@ -139,10 +139,10 @@ fn statement(parcels: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
         ("last_errors", sql::texts(jobs().map(|job| job.state.error.as_deref()))),
         ("last_codes", sql::ints(exits().map(|(code, _)| code.map(i64::from)))),
         ("last_signals", sql::ints(exits().map(|(_, signal)| signal.map(i64::from)))),
-        ("dead", sql::texts(parcels.iter().map(|it| dead(it).map(|(why, _)| why.as_str())))),
-        ("dead_ats", sql::ints(parcels.iter().map(|it| dead(it).map(|(_, at)| at.as_millis())))),
+        ("dead", sql::texts(exports.iter().map(|it| dead(it).map(|(why, _)| why.as_str())))),
+        ("dead_ats", sql::ints(exports.iter().map(|it| dead(it).map(|(_, at)| at.as_millis())))),
         ("keys", sql::texts(jobs().map(|job| job.spec.key.as_deref()))),
-        ("hashes", sql::texts(parcels.iter().map(|parcel| parcel.key_hash.as_deref()))),
+        ("hashes", sql::texts(exports.iter().map(|export| export.key_hash.as_deref()))),
         ("results", sql::texts(jobs().map(|job| job.state.result.as_ref().map(|json| json.get())))),
         ("of", ended_ints(|attempt| Some(attempt.job.0))),
         ("numbers", ended_ints(|attempt| Some(i64::from(attempt.number)))),
