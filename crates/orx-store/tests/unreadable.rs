@@ -141,9 +141,9 @@ async fn other_rows_are_usable(store: &dyn Store) {
         let job = store.job(JobId(id)).await.expect("read").expect("a job");
         assert!(job.state.unreadable.is_some() && job.state.error.is_some(), "{job:?}");
     }
-    let parcels = store.export(None, 50).await.expect("exported");
+    let exports = store.export(None, 50).await.expect("exported");
     let exported: Vec<(i64, bool)> =
-        parcels.iter().map(|it| (it.job.id.0, it.job.state.unreadable.is_some())).collect();
+        exports.iter().map(|it| (it.job.id.0, it.job.state.unreadable.is_some())).collect();
     assert_eq!(exported, found);
     assert_eq!(store.row_counts().await.expect("counted").tokens, 2);
     assert_eq!(store.jobs(vec![JobId(1), JobId(3)]).await.expect("read").len(), 2);
