@@ -68,7 +68,8 @@ impl Inner {
         for row in &rows {
             let row = Columns(row);
             if let Some(job) = row.optional_int(0)? {
-                // A job with an unreadable spec is not dispatched; its attempt expires like a lost dispatch.
+                // A job with an unreadable spec is claimed but not returned: the leader later treats it as a
+                // lost dispatch.
                 let spec = row.optional_str(3)?.map(str::as_bytes);
                 let Some(spec) = codec::readable::<JobSpec>(JobId(job), spec) else { continue };
                 taken.insert(job, (row.count(1)?, row.count(2)?, spec));

@@ -70,7 +70,7 @@ pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A new job.
+/// A new job of a firing: a run or an alert.
 struct Making<'j> {
     /// Index of its command.
     ord: usize,

@@ -358,6 +358,7 @@ impl Inner {
         Ok(!self.rows(Kind::Read, message).await?.is_empty())
     }
 
+    /// Run dependencies whose next step can be taken, in the order of jobs.
     async fn actionable(&self, limit: u32) -> DbResult<Vec<RunDependency>> {
         let message = sql::fill(
             &format!(
