@@ -688,8 +688,8 @@ impl Both {
             state.push(format!("{:?}", store.next_fire(now).await.expect("next fire")));
             state.push(format!("{:?}", store.missed_since(NOW).await.expect("missed")));
             state.push(format!("{:?}", store.all_watched().await.expect("watched")));
-            let ripe = store.watched(100).await.expect("watched");
-            state.push(format!("{:?}", ripe.iter().map(|it| it.job).collect::<Vec<_>>()));
+            let actionable = store.watched(100).await.expect("watched");
+            state.push(format!("{:?}", actionable.iter().map(|it| it.job).collect::<Vec<_>>()));
             state
         }
         let expected = state(&self.memory, all.clone(), self.now).await;
