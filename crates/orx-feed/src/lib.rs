@@ -1,8 +1,8 @@
-//! The feed of a node: events of changes, numbered, of which the newest stay in memory. Callers read it that
-//! wait for a job, follow its log, or watch everything.
+//! The feed of a node: numbered events of changes, of which the newest stay in memory. Clients that wait for
+//! a job, follow its log, or show every change read it.
 //!
-//! Depends on `orx-model` and on tokio's `sync`. Knows no store, no transport and no clock, and
-//! decides nothing. An event reports that something changed; the store holds the truth.
+//! Depends on `orx-model` and on tokio's `sync`; uses no store, no transport and no clock. An event reports
+//! that something changed; the store holds the truth.
 //!
 //! A publisher never waits for a reader: it takes one short lock, and a reader that falls behind loses
 //! events. A reader gets every event that its filter takes, in the order of publication, or a

@@ -28,14 +28,15 @@ impl Batch {
 pub(crate) struct Ring {
     capacity: usize,
     next: u64,
-    kept: usize,
+    /// Numbers in the ring: events, and one for each gap.
+    held: usize,
     /// Each with the number of its first event.
     batches: VecDeque<(u64, Arc<Batch>)>,
 }
 
 impl Ring {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity, next: 1, kept: 0, batches: VecDeque::new() }
+        Self { capacity, next: 1, held: 0, batches: VecDeque::new() }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -56,13 +57,13 @@ impl Ring {
     pub(crate) fn push(&mut self, batch: Arc<Batch>) -> (u64, Vec<Arc<Batch>>) {
         let first = self.next;
         self.next += batch.numbers() as u64;
-        self.kept += batch.numbers();
+        self.held += batch.numbers();
         self.batches.push_back((first, batch));
         let mut gone = Vec::new();
-        while self.kept > self.capacity
+        while self.held > self.capacity
             && let Some((_, old)) = self.batches.pop_front()
         {
-            self.kept -= old.numbers();
+            self.held -= old.numbers();
             gone.push(old);
         }
         (first, gone)

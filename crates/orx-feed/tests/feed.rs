@@ -1,4 +1,4 @@
-//! What a reader may count on, whatever is published meanwhile and however slow it is.
+//! Promises of a reader, under any publications and however slow the reader is.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
-/// The jobs of what is there for a reader, or `None` for a reset.
+/// The jobs of the events that a read returns; `None` for a reset.
 fn jobs(reader: &mut FeedReader, most: usize) -> Option<Vec<i64>> {
     match reader.try_next(most) {
         None => Some(Vec::new()),
@@ -48,7 +48,7 @@ impl Wake for Woken {
 }
 
 #[test]
-fn a_change_between_the_making_of_a_reader_and_its_reading_is_not_missed() {
+fn an_event_between_the_creation_of_a_reader_and_its_first_read_is_not_missed() {
     let feed = Feed::new(HERE);
     for filter in [FeedFilter::all(), FeedFilter::job(JobId(1))] {
         let mut reader = feed.read(filter);
@@ -80,7 +80,7 @@ fn a_reader_of_one_job_is_woken_by_that_job_alone_and_once_a_batch() {
 }
 
 #[test]
-fn a_reader_that_goes_away_while_it_waits_leaves_the_events_to_its_next_call() {
+fn a_cancelled_wait_loses_no_event() {
     let feed = Feed::new(HERE);
     for filter in [FeedFilter::all(), FeedFilter::job(JobId(1))] {
         let mut reader = feed.read(filter);
@@ -94,7 +94,7 @@ fn a_reader_that_goes_away_while_it_waits_leaves_the_events_to_its_next_call() {
 }
 
 #[test]
-fn a_cursor_is_read_on_from_at_its_own_node_and_reset_at_any_other() {
+fn a_cursor_resumes_at_its_own_node_and_is_reset_at_any_other() {
     let (here, there) = (Feed::new(HERE), Feed::new(THERE));
     let mut reader = here.read(FeedFilter::all());
     for feed in [&here, &there] {
@@ -107,7 +107,7 @@ fn a_cursor_is_read_on_from_at_its_own_node_and_reset_at_any_other() {
     assert_eq!(jobs(&mut here.resume(after, FeedFilter::job(JobId(4))), 9), Some(vec![4]));
 
     for filter in [FeedFilter::all(), FeedFilter::job(JobId(9))] {
-        // Until it has said so, it is as lost as it was.
+        // Its cursor stays the foreign one until it has returned the reset.
         let mut moved = there.resume(after, filter.clone());
         let mut moved = there.resume(moved.cursor(), filter);
         assert_eq!(moved.try_next(9), Some(News::Reset));
@@ -118,7 +118,7 @@ fn a_cursor_is_read_on_from_at_its_own_node_and_reset_at_any_other() {
 }
 
 #[test]
-fn a_cursor_of_the_future_is_reset_and_misses_nothing_then() {
+fn a_cursor_after_the_newest_event_is_reset_and_misses_nothing_then() {
     for seq in [1, 100, u64::MAX] {
         for filter in [FeedFilter::all(), FeedFilter::job(JobId(9))] {
             let feed = Feed::new(HERE);
@@ -135,13 +135,13 @@ fn a_cursor_of_the_future_is_reset_and_misses_nothing_then() {
 }
 
 #[test]
-fn a_reader_of_one_job_that_rested_long_is_not_reset_by_what_others_did_meanwhile() {
+fn events_of_other_jobs_never_reset_a_reader_of_one_job() {
     let feed = Feed::keeping(HERE, 16);
     let mut reader = feed.read(FeedFilter::job(JobId(1)));
     (0..100).for_each(|_| feed.publish(vec![accepted(2)]));
     feed.publish(vec![accepted(1)]);
     assert_eq!(jobs(&mut reader, 9), Some(vec![1]));
-    // Nor is one that comes back after that.
+    // The same holds for a reader that resumes.
     (0..100).for_each(|_| feed.publish(vec![accepted(2)]));
     let mut again = feed.resume(reader.cursor(), FeedFilter::job(JobId(1)));
     feed.publish(vec![accepted(1)]);
@@ -149,7 +149,7 @@ fn a_reader_of_one_job_that_rested_long_is_not_reset_by_what_others_did_meanwhil
 }
 
 #[test]
-fn a_filter_takes_what_it_names_and_what_may_be_that() {
+fn a_filter_takes_what_it_names_and_events_that_may_match() {
     let queue = |queue: Option<&str>| JobRef { queue: queue.map(name), ..JobRef::from(JobId(1)) };
     let of = |job: JobRef| event(KnownEvent::JobLogGrew { job });
     let schedule =
@@ -183,7 +183,7 @@ fn a_filter_takes_what_it_names_and_what_may_be_that() {
 }
 
 #[test]
-fn what_another_node_passed_on_shows_whose_it_is_and_is_not_the_own() {
+fn events_of_another_node_show_their_origin_and_are_not_own() {
     let feed = Feed::new(HERE);
     let (mut all, mut own) = (feed.read(FeedFilter::all()), feed.read(FeedFilter::all().own()));
     feed.publish_from(THERE, vec![accepted(1)]);
@@ -198,14 +198,14 @@ fn what_another_node_passed_on_shows_whose_it_is_and_is_not_the_own() {
     assert_eq!((jobs(&mut all, 9), jobs(&mut own, 9)), (None, None));
 }
 
-/// Two publishers, and readers of which some keep up and some do not, all at once.
+/// Two publishers, fast readers and slow readers at the same time.
 #[test]
 fn no_event_is_lost_twice_or_out_of_order_under_threads() {
     const EACH: i64 = 20_000;
     let feed = Feed::keeping(HERE, 4_096);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
     let runtime = runtime.expect("a runtime");
-    // Job 1 is published by one, job 2 by the other, job 3 ends it.
+    // One publisher publishes job 1, the other job 2; an event of job 3 ends the readers.
     let filters = [
         FeedFilter::all(),
         FeedFilter::all().jobs([JobId(1), JobId(3)]),
@@ -218,13 +218,13 @@ fn no_event_is_lost_twice_or_out_of_order_under_threads() {
             let mut reader = feed.read(filter);
             runtime.spawn(async move {
                 let mut last: [u32; 3] = [0; 3];
-                // Of each job a reset allows for one hole, directly after it.
+                // A reset allows one hole for each job, directly after it.
                 let (mut may_skip, mut at) = ([false; 3], 0);
                 loop {
                     let events = match reader.next(most).await {
                         News::Reset => {
                             may_skip = [true; 3];
-                            // What ends it may be among what was lost.
+                            // The event of job 3, which ends the reader, may be among the lost ones.
                             if reader.cursor().seq > 2 * EACH as u64 {
                                 return;
                             }

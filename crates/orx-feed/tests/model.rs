@@ -1,4 +1,4 @@
-//! The feed against a plain list of all that was ever published: random publishers and readers.
+//! Compares the feed with a plain list of everything that was published, under random publishers and readers.
 
 use orx_feed::{Feed, FeedFilter, FeedReader, News};
 use orx_model::event::{Event, EventCursor, KnownEvent};
@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 const HERE: Incarnation = Incarnation(1);
 const THERE: Incarnation = Incarnation(2);
-/// Events that the feed keeps, and the most that are published at once.
-const KEPT: usize = 16;
+/// Capacity of the feed's ring, and most events in one publication.
+const CAPACITY: usize = 16;
 const BATCH: usize = 4;
 const JOBS: i64 = 4;
 
@@ -24,20 +24,20 @@ enum Step {
         reader: usize,
         most: usize,
     },
-    /// It goes away, and another reads on from its place, at this node or another.
+    /// Replaces a reader by one that resumes from its cursor; `elsewhere`: the cursor is of another node.
     Resume {
         reader: usize,
         elsewhere: bool,
     },
 }
 
-/// All that was published, by its number less 1.
+/// One publication. Its index in the list is its number less 1.
 enum Published {
     Event {
         job: i64,
         own: bool,
     },
-    /// With the jobs that it may be about.
+    /// `jobs`: the jobs that the lost events may be about; `None` for any.
     Gap {
         own: bool,
         jobs: Option<Vec<i64>>,
@@ -49,8 +49,9 @@ struct Modelled {
     filter: FeedFilter,
     job: Option<i64>,
     own: bool,
-    /// Number of the first that it has not read.
+    /// Number of the first unread event.
     next: u64,
+    /// The next read has to return a reset.
     lost: bool,
 }
 
@@ -67,7 +68,7 @@ impl Modelled {
         }
     }
 
-    /// What the reader answers must be one of the things that it promises.
+    /// Reads once, and checks the answer against the list.
     fn read(&mut self, all: &[Published], most: usize) -> Result<(), TestCaseError> {
         let head = all.len() as u64 + 1;
         let news = self.reader.try_next(most);
@@ -75,7 +76,7 @@ impl Modelled {
         let pending: Vec<u64> =
             if self.lost { Vec::new() } else { (self.next..head).filter(pending).collect() };
         let is_gap = |seq: u64| matches!(all[(seq - 1) as usize], Published::Gap { .. });
-        // A reader of a job starts at the first event about that, whoever made it.
+        // A reader of a job starts at the first event about its job, own or not.
         let about = |seq: &u64| match &all[(*seq - 1) as usize] {
             Published::Event { job, .. } => self.job == Some(*job),
             Published::Gap { jobs, .. } => {
@@ -90,7 +91,7 @@ impl Modelled {
             None => {
                 prop_assert!(!self.lost);
                 prop_assert_eq!(pending, Vec::<u64>::new());
-                prop_assert!(behind <= KEPT as u64);
+                prop_assert!(behind <= CAPACITY as u64);
                 self.next = head;
             }
             Some(News::Events(events)) => {
@@ -105,7 +106,7 @@ impl Modelled {
                     prop_assert_eq!(one.origin == HERE, *own);
                     prop_assert_eq!(one.cursor.node, HERE);
                 }
-                // Nothing that it can still have was left out but for the sake of `most`.
+                // Only `most` limits what a read returns.
                 prop_assert!(read.len() == most || read.len() == pending.len());
                 self.next = match pending.get(read.len()) {
                     Some(next) => *next,
@@ -113,7 +114,7 @@ impl Modelled {
                 };
             }
             Some(News::Reset) => {
-                let missed = behind > (KEPT - BATCH) as u64;
+                let missed = behind > (CAPACITY - BATCH) as u64;
                 let gap = (self.next.min(head)..head).any(is_gap);
                 prop_assert!(self.lost || missed || gap, "reset without need");
                 (self.next, self.lost) = (head, false);
@@ -144,7 +145,7 @@ proptest! {
 
     #[test]
     fn a_reader_gets_all_in_order_or_is_reset(steps in prop::collection::vec(step(), 1..120)) {
-        let feed = Feed::keeping(HERE, KEPT);
+        let feed = Feed::keeping(HERE, CAPACITY);
         let mut all: Vec<Published> = Vec::new();
         let kinds = [(None, false), (None, true), (Some(0), false), (Some(1), false),
             (Some(1), true), (Some(2), false)];
@@ -187,14 +188,14 @@ proptest! {
                     let text = after.to_string();
                     let after: EventCursor = text.parse().expect("a cursor");
                     old.reader = feed.resume(after, old.filter.clone());
-                    // One that lay too far back says so.
+                    // A cursor that is no longer in the ring leads to a reset at the next read.
                     if !old.lost {
                         prop_assert!(after.seq + 1 >= old.next);
                     }
                 }
             }
         }
-        // In the end everybody comes to the end.
+        // In the end every reader reads to the end.
         for reader in &mut readers {
             for _ in 0..all.len() + 2 {
                 reader.read(&all, 1)?;
