@@ -39,7 +39,7 @@ pub struct Context {
     /// outside can show it.
     pub(crate) hosted: SecretHash,
     /// Nothing is deleted by its age before this, on the monotonic clock in milliseconds: the wall clock
-    /// may be wrong, since it was set forward lately, or since nobody led for long.
+    /// may be wrong, because it was set forward lately, or no node led for long.
     retain_until: AtomicU64,
     worker_table: Mutex<WorkerTable>,
     slots: Mutex<SlotTable>,
@@ -139,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock()
 }
 
-/// Which node leads, as far as this node knows.
+/// Which node leads, by the newest answer of the store.
 #[derive(Default)]
 pub(crate) struct LeaderState {
     known: Mutex<KnownTerms>,

@@ -1,5 +1,5 @@
-//! Whether the store takes writes. A service whose write failed reports it here; one task then asks the
-//! store until it takes writes again, and publishes its condition to those who wait for jobs.
+//! Tracks whether the store takes writes. A service reports a failed write here; one task then checks the
+//! store until it takes writes again, and publishes its condition to the clients that wait for jobs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -74,7 +74,7 @@ impl Health {
     }
 }
 
-/// Asks the store whether it takes writes, while a failed call is not followed by success.
+/// Checks whether the store takes writes, from a failed call until the next success.
 ///
 /// # Errors
 /// The store can be used no longer.

@@ -1,8 +1,8 @@
-//! Decides who runs what: claims ready jobs for workers with free slots, records what became of them, and
-//! heals every loss: of a message, of a worker, of the server itself.
+//! Claims ready jobs for workers with free slots, records their outcomes, and recovers from every loss: of a
+//! message, of a worker, of the server itself.
 //!
-//! Depends on `orx-model` and on the traits of `orx-store` and `orx-transport`. Knows no database,
-//! no broker and no HTTP. Nothing here writes a status but through the store's compare-and-set.
+//! Depends on `orx-model` and on the traits of `orx-store` and `orx-transport`. Contains no
+//! database, broker or HTTP code. Every status write goes through the store's compare-and-set.
 //!
 //! A coordinator is a few services under one supervisor ([`run`]), and none waits for another:
 //! [`gateway`] answers registrations and heartbeats, [`recorder`] writes what workers report into the

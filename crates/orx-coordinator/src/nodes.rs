@@ -142,7 +142,7 @@ pub(crate) async fn receive(
         for envelope in hints.next(NOTIFICATIONS).await?.accept().0 {
             match envelope.body {
                 Body::Known(Message::Hint(hint)) if envelope.from != context.node => {
-                    heard(&context, &hint);
+                    apply_notification(&context, &hint);
                 }
                 Body::Known(_) => {}
                 Body::Unknown(_) => {
@@ -154,7 +154,7 @@ pub(crate) async fn receive(
 }
 
 /// Takes over a notification of another node: wakes the services that it concerns.
-pub fn heard(context: &Context, hint: &Notification) {
+pub fn apply_notification(context: &Context, hint: &Notification) {
     // Readers of the feed of this node, and the dispatcher, if this node leads.
     context.wakeups.apply(hint);
     if hint.slots_freed {
@@ -181,9 +181,9 @@ pub(crate) async fn send(context: Arc<Context>, peers: PeerNodes) {
         let hint = context.wakeups.for_others().await;
         let message = Message::Hint(hint);
         let envelope = context.post.envelope(None, message, context.now().wall);
-        let told = context.transport.publish(Channel::Broadcast, vec![envelope]);
-        if let Err(error) = told.await {
-            tracing::debug!(%error, "other nodes were not notified: they read the store by themselves");
+        let sent = context.transport.publish(Channel::Broadcast, vec![envelope]);
+        if let Err(error) = sent.await {
+            tracing::debug!(%error, "could not notify other nodes: they read the store on their own timers");
         }
         if peers.get().peers.is_empty() {
             tokio::time::sleep(ALONE_PAUSE).await;
@@ -221,17 +221,17 @@ mod tests {
             changes.into_iter().map(|(node, _, change)| (node, change)).collect::<Vec<_>>()
         };
         let none: [(Incarnation, NodeEvent); 0] = [];
-        // Who was there before is no news, dead or alive.
+        // The first read reports no other node, dead or alive.
         let third = Incarnation(3);
         assert_eq!(look(&[row(OWN, 0), row(third, 99)]), [(OWN, NodeEvent::Joined)]);
         assert_eq!(look(&[row(OWN, 0), row(third, 99)]), none);
         assert_eq!(look(&[row(OWN, 0), row(OTHER, 0)]), [(OTHER, NodeEvent::Joined)]);
-        // Who reads this lives, however long the store was away.
+        // This node counts as alive, however old its own row is.
         assert_eq!(look(&[row(OWN, 99), row(OTHER, 30)]), [(OTHER, NodeEvent::Lost)]);
         assert_eq!(look(&[row(OWN, 0), row(OTHER, 99)]), none);
         assert_eq!(look(&[row(OWN, 0), row(OTHER, 1)]), [(OTHER, NodeEvent::Joined)]);
         assert_eq!(look(&[row(OWN, 0)]), [(OTHER, NodeEvent::Left)]);
-        // One that was lost before its row was removed has not left as well.
+        // The removal of a lost node's row reports nothing.
         look(&[row(OWN, 0), row(third, 0)]);
         assert_eq!(look(&[row(OWN, 0), row(third, 31)]), [(third, NodeEvent::Lost)]);
         assert_eq!(look(&[row(OWN, 0)]), none);

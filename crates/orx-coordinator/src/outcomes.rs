@@ -1,5 +1,5 @@
-//! Records outcomes of attempts in the store, and wakes whoever waits for them. The recorder, the gateway
-//! and the monitor record through [`Context::record`].
+//! Records outcomes of attempts in the store, and wakes the services and nodes that wait for them. The
+//! recorder, the gateway and the monitor record through [`Context::record`].
 
 use std::collections::{BTreeMap, BTreeSet};
 

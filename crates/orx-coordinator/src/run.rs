@@ -260,12 +260,12 @@ impl Supervisor {
         }
         let hint = Message::Hint(Notification { nodes: true, ..Notification::default() });
         let envelope = context.post.envelope(None, hint, context.now().wall);
-        let told = async {
+        let notified = async {
             // A node that misses it finds out when the lease ends.
             let _ = context.transport.publish(Channel::Broadcast, vec![envelope]).await;
             context.post.sent().await;
         };
-        let _ = tokio::time::timeout(STOP_WAIT, told).await;
+        let _ = tokio::time::timeout(STOP_WAIT, notified).await;
         Ok(())
     }
 }

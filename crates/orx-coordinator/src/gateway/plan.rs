@@ -24,7 +24,7 @@ struct WorkerEntry {
     heartbeat: u64,
     /// When its last heartbeat came, on the monotonic clock.
     seen: Duration,
-    /// Its live attempts, and since when this node knows of each, on that clock.
+    /// Its live attempts, with the time when this node claimed or first read each, on that clock.
     known: BTreeMap<ExecutionId, Duration>,
 }
 

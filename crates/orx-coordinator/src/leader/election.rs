@@ -1,6 +1,6 @@
 //! Decides when to ask the store for the lease, and how long to trust its answer, without I/O.
 //!
-//! The lease is kept by the store, on the store's clock. A node trusts it until its end less a margin,
+//! The store holds the lease, on the store's clock. A node trusts it until its end less a margin,
 //! counted on its own monotonic clock from when it *asked*, so a slow answer buys no time. A node that was
 //! suspended for longer notices before it acts, and the store refuses the writes of an old term.
 
@@ -18,7 +18,7 @@ const FOLLOW: Duration = Duration::from_secs(5);
 /// A follower asks this long after the end of the leader's lease, so that the store finds it expired.
 const AFTER_END: Duration = Duration::from_millis(50);
 
-/// What this node knows of the lease.
+/// The lease, as the newest answer of the store shows it to this node.
 #[derive(Debug)]
 pub struct Election {
     node: Incarnation,
@@ -90,7 +90,7 @@ impl Election {
         }
     }
 
-    /// The term of the leader, as far as this node knows.
+    /// The term of the leader, by the newest answer of the store.
     #[must_use]
     pub fn leader(&self, now: Duration) -> Option<Term> {
         match self.role {
@@ -110,7 +110,7 @@ impl Election {
                 self.role = Role::Leading { term, until };
                 self.ask_at = asked_at + self.settings.leader_renew;
                 match before {
-                    // A node whose trust ended has followed since, though the store kept its lease.
+                    // A node whose trust ended has followed since, though the store did not end its lease.
                     Role::Leading { term: same, until } if same == term && now < until => {
                         Turn::Same
                     }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_trusted_from_when_it_was_asked_for_and_not_to_its_end() {
+    fn a_lease_is_trusted_from_its_request_until_a_margin_before_its_end() {
         let election = won();
         assert_eq!(election.leads(at(24)), Some(term(ME, 5)));
         assert_eq!(election.leads(at(25)), None);
@@ -176,7 +176,7 @@ mod tests {
         let mut election = won();
         assert_eq!(election.answered(at(10), at(10), Lead::Leading(term(ME, 5))), Turn::Same);
         assert_eq!(election.leads(at(34)), Some(term(ME, 5)));
-        // It was stopped for so long that its lease ran out, and nobody else had come.
+        // The node was suspended until its lease expired, and no other node claimed the lease.
         let again = Lead::Leading(term(ME, 6));
         assert_eq!(election.answered(at(90), at(90), again), Turn::Won(term(ME, 6)));
     }
@@ -184,13 +184,13 @@ mod tests {
     #[test]
     fn a_lease_that_is_renewed_after_the_trust_in_it_ended_begins_anew() {
         let mut election = won();
-        // The store was away, and comes back with the lease in it.
+        // The store did not answer for a while, and still holds the lease.
         election.unanswered(at(24));
         assert_eq!(election.leads(at(26)), None);
         let renewed = Lead::Leading(term(ME, 5));
         assert_eq!(election.answered(at(26), at(26), renewed), Turn::Won(term(ME, 5)));
         assert_eq!(election.leads(at(26)), Some(term(ME, 5)));
-        // So does one whose answer came too late to be trusted at all.
+        // An answer that is too late to be trusted at all also begins a new term at this node.
         let mut election = Election::new(ME, Settings::default());
         assert_eq!(election.answered(at(0), at(27), renewed), Turn::Won(term(ME, 5)));
         assert_eq!(election.leads(at(27)), None);
@@ -204,12 +204,12 @@ mod tests {
         assert_eq!(election.answered(at(0), at(1), answer), Turn::Same);
         assert_eq!(election.ask_at(), at(3) + AFTER_END);
         assert_eq!((election.leads(at(1)), election.leader(at(1))), (None, Some(term(OTHER, 9))));
-        // The next epoch is asked to be above it, whatever the store remembers.
+        // The next epoch has to be above this one, even if the store lost its own record of it.
         assert_eq!(election.request().above, 9);
     }
 
     #[test]
-    fn who_was_replaced_follows() {
+    fn a_replaced_leader_follows() {
         let mut election = won();
         let answer = Lead::Following { leader: term(OTHER, 6), left: at(30) };
         assert_eq!(election.answered(at(10), at(10), answer), Turn::Lost);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unanswered_question_is_asked_again_and_changes_nothing_until_the_trust_ends() {
+    fn an_unanswered_request_is_repeated_and_changes_nothing_until_the_trust_ends() {
         let mut election = won();
         election.unanswered(at(20));
         assert_eq!(election.ask_at(), at(21));

@@ -28,6 +28,7 @@ pub struct Janitor {
 }
 
 impl Janitor {
+    /// The janitor of one term.
     #[must_use]
     pub fn new(context: Arc<Context>, term: Term) -> Self {
         Self { context, term }

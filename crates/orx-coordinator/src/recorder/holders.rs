@@ -1,5 +1,5 @@
-//! Remembers which worker an execution was dispatched to. That never changes, so the store is asked once; a
-//! leader knows its own claims without asking.
+//! A cache of the worker that each execution was dispatched to. That never changes, so the recorder reads it
+//! from the store once; a leader adds its own claims without a read.
 
 use std::collections::HashMap;
 

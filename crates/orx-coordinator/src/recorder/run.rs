@@ -270,7 +270,7 @@ impl Recorder {
         Ok(done)
     }
 
-    /// Reads from the store which workers the executions were dispatched to, where that is unknown.
+    /// Reads from the store which workers the executions were dispatched to, unless the cache has them.
     async fn read_holders(&mut self, events: &Events) -> Result<()> {
         let unknown: Vec<ExecutionRef> = {
             let holders = self.context.holders();

@@ -65,7 +65,7 @@ impl WorkerLoad {
     }
 
     /// Jobs it may be given now: its free slots, and its prefetch. 0 before its first heartbeat: a worker
-    /// needs one to tell whether a dispatch that reaches it late is still valid.
+    /// needs one to decide whether a dispatch that reaches it late is still valid.
     #[must_use]
     pub fn free_slots(&self) -> usize {
         let alone = self.live.values().any(|held| held.alone);
@@ -188,7 +188,7 @@ impl SlotTable {
             self.epoch = epoch;
             self.unconfirmed.clear();
         }
-        // This process may have stood still, and may send such a claim only now.
+        // This process may have been suspended, and may send such a claim only now.
         let settled_at = now.mono + self.settings.store_deadline * 2;
         self.unconfirmed.values_mut().for_each(|claim| claim.settled_at = settled_at);
         self.begin_read(LiveReader::Monitor, now);
@@ -464,7 +464,7 @@ impl SlotTable {
         ending.into_iter().flat_map(BTreeMap::keys).copied().collect()
     }
 
-    /// Whether the outcome of one of these attempts is not recorded, as far as is known here.
+    /// Whether the table still holds one of these attempts as live or ending: its outcome is not recorded.
     #[must_use]
     pub fn has_unrecorded(&self, worker: Incarnation, executions: &BTreeSet<ExecutionId>) -> bool {
         let live = self.workers.get(&worker).map(|load| &load.live);

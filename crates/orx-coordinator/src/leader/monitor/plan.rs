@@ -1,7 +1,7 @@
 //! Decides which workers are lost and which attempts are overdue, without I/O.
 //!
-//! Every duration here is measured on the monotonic clock of this node, from the moment it learned of
-//! something. The times in rows come from other clocks, or from this one before it was set.
+//! Every duration here is measured on the monotonic clock of this node, from the moment of the read that
+//! showed the change. The times in rows come from other clocks, or from this one before it was set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,12 +25,12 @@ struct WatchedWorker {
     lost: bool,
 }
 
-/// What this node knows of a live attempt.
+/// A live attempt, as the reads of this node showed it.
 #[derive(Debug, Clone, Copy)]
 struct WatchedAttempt {
-    /// Since when it knows of the attempt.
+    /// When a read first showed the attempt, on the monotonic clock.
     since: Duration,
-    /// Since when it knows that the attempt has started.
+    /// When a read first showed it as started.
     started: Option<Duration>,
     /// The time to its deadline, at `since`.
     left: Option<Duration>,
@@ -183,8 +183,8 @@ impl Watchlist {
     }
 
     /// The attempts of the last read that outlived their timeout or deadline by so much that their worker
-    /// will not end them. A worker times its attempts; the leader times them from when it learned of them,
-    /// and of their start, so neither a clock that is set nor another machine's clock decides it.
+    /// will not end them. A worker times its attempts; the leader times them from the reads that first
+    /// showed them and their start, so neither a clock that is set nor another machine's clock decides it.
     #[must_use]
     pub fn overdue<'a>(&self, live: &'a [Live], now: Now) -> Vec<&'a Live> {
         let is_overdue = |attempt: &&Live| {

@@ -204,7 +204,7 @@ impl Monitor {
         }
     }
 
-    /// Records that the attempts of a worker are lost, and drops what is known of the worker.
+    /// Records that the attempts of a worker are lost, and removes the worker from the tables of this node.
     async fn lose_worker(
         &mut self,
         worker: Incarnation,

@@ -1,4 +1,4 @@
-//! Whether the wall clock was set: its progress is compared with the monotonic clock's. No I/O.
+//! Detects that the wall clock was set, by comparing its progress with that of the monotonic clock. No I/O.
 
 use std::time::Duration;
 
@@ -6,47 +6,49 @@ use orx_model::Timestamp;
 
 use crate::Now;
 
-/// A clock that is apart from where it should stand by less than this was not set: it is slewed, and
-/// its two readings are not of the same moment.
+/// Smallest deviation that counts as a jump. Slewing, and the moment between the readings of the two
+/// clocks, explain a smaller one.
 pub const NOTICED: Duration = Duration::from_secs(2);
 
-/// The clock was set.
+/// A jump of the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
-    /// What it would show now, had it not been.
+    /// What the wall clock would show now without the jump.
     pub before: Timestamp,
-    /// By so many milliseconds, back where it is less than nothing.
+    /// Length of the jump in milliseconds; negative if the clock was set back.
     pub by_ms: i64,
 }
 
 impl Jump {
-    /// From where it should stand to where it does, if that is a jump.
+    /// The jump from the expected time `before` to the actual time `now`. `None` if they differ by less
+    /// than [`NOTICED`].
     #[must_use]
     pub fn between(before: Timestamp, now: Timestamp) -> Option<Self> {
         let by_ms = now.as_millis().saturating_sub(before.as_millis());
         (u128::from(by_ms.unsigned_abs()) >= NOTICED.as_millis()).then_some(Self { before, by_ms })
     }
 
+    /// Whether the clock was set back.
     #[must_use]
     pub fn is_back(&self) -> bool {
         self.by_ms < 0
     }
 
-    /// As a person reads it: `ahead by 10m`, `back by 2h`.
+    /// The jump for log lines: `ahead by 10m`, `back by 2h`.
     #[must_use]
     pub fn words(&self) -> String {
         orx_model::time::jump_words(self.by_ms)
     }
 }
 
-/// Looks at the clock again and again.
+/// Compares each reading of the clocks with the last one.
 #[derive(Debug, Default)]
 pub struct Watch {
     last: Option<Now>,
 }
 
 impl Watch {
-    /// Answers what happened to it since the last look.
+    /// Returns the jump of the wall clock since the last call, if it jumped.
     pub fn look(&mut self, now: Now) -> Option<Jump> {
         let last = self.last.replace(now)?;
         let passed = now.mono.saturating_sub(last.mono);
@@ -63,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_on_as_time_passes_was_not_set() {
+    fn a_clock_that_runs_with_the_monotonic_clock_has_no_jump() {
         let mut watch = Watch::default();
         let looks =
             [(1_000_000, 5_000), (1_000_000, 5_000), (1_060_000, 65_000), (1_061_500, 65_000)];
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_noticed_once_with_where_it_should_stand() {
+    fn a_jump_is_returned_once_with_the_expected_time() {
         let mut watch = Watch::default();
         assert_eq!(watch.look(at(1_000_000, 0)), None);
         let ahead = Jump { before: Timestamp::from_millis(1_005_000), by_ms: 600_000 };

@@ -1,5 +1,5 @@
-//! What the scheduler does about a wall clock that is set: waits keep their length, schedules go on from the
-//! new time, and nothing is deleted by its age while the clock may be wrong.
+//! Handles jumps of the wall clock: waits of jobs stay as long as they were, schedules continue from the new
+//! time, and the janitor deletes nothing by age while the clock may be wrong.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,34 +13,34 @@ use super::plan;
 use super::run::{FIRE_MOST, Scheduler};
 use crate::Now;
 
-/// How often the time is noted in the store, and schedules ahead of the clock are read.
+/// How often the scheduler writes the [`ClockNote`], and reads schedules whose position is after the clock.
 pub(super) const CLOCK_EVERY: Duration = Duration::from_secs(10);
-/// Nothing is deleted by its age for this long after the clock was set forward, or after no node led for
-/// [`LEADERLESS_LONG`]: a wrong clock is noticed by then.
+/// For this long after the clock was set forward, or after no node led for [`LEADERLESS_LONG`], the janitor
+/// deletes nothing by age: an operator notices a wrong clock by then.
 const RETAIN_FOR: Duration = Duration::from_secs(60 * 60);
 const LEADERLESS_LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the scheduler knows of jumps of the wall clock.
+/// The jumps of the wall clock that the scheduler has noticed.
 #[derive(Debug, Default)]
 pub(super) struct ClockState {
     watch: clock::Watch,
-    /// A jump that was noticed and not yet acted on.
+    /// A jump that is not applied to the store yet.
     jump: Option<Jump>,
-    /// What the store has of the clock, for the next leader.
+    /// The note as last written to the store, for the next leader.
     note: ClockNote,
-    /// When the time is noted next, on the monotonic clock.
+    /// When to write the note next, on the monotonic clock.
     pub(super) note_at: Duration,
-    /// Schedules that did not fire as decided, perhaps since one of their slots ran before.
+    /// Schedules whose firing the store did not apply, for instance because one of the slots already ran.
     pub(super) unfired: BTreeSet<Name>,
-    /// Those of them that this pass decides again, with the slots that ran.
+    /// The `unfired` of the last pass: this pass decides them again, without the slots that ran.
     pub(super) retried: BTreeSet<Name>,
-    /// The clock was set forward by this many milliseconds, and what became due by that is not decided yet.
+    /// Length of a forward jump in milliseconds, until the slots that it made due are decided.
     pub(super) forward_by: Option<i64>,
 }
 
 impl ClockState {
-    /// A term begins; `note` is from the leader before. Returns until when nothing may be deleted by its
-    /// age, on the monotonic clock.
+    /// Begins a term; `note` is from the previous leader. Returns the time, on the monotonic clock, before
+    /// which nothing may be deleted by age.
     pub(super) fn begin(&mut self, note: Option<ClockNote>, now: Now) -> Option<Duration> {
         self.note_at = now.mono;
         let note = note?;
@@ -64,7 +64,7 @@ impl ClockState {
         retain_until
     }
 
-    /// The clock was set. Returns the same as [`Self::begin`].
+    /// Records a jump. Returns the same as [`Self::begin`].
     fn noticed(&mut self, jump: Jump, now: Now) -> Option<Duration> {
         self.jump = match self.jump {
             Some(first) => Jump::between(first.before, now.wall),
@@ -76,7 +76,7 @@ impl ClockState {
 }
 
 impl Scheduler {
-    /// Notices whether the clock was set since the last pass.
+    /// Checks whether the clock was set since the last pass.
     pub(super) fn check_clock(&mut self, now: Now) {
         let Some(jump) = self.clock.watch.look(now) else { return };
         tracing::warn!(by_ms = jump.by_ms, "the clock of this machine was set {}", jump.words());
@@ -85,11 +85,11 @@ impl Scheduler {
         }
     }
 
-    /// After a jump of the clock: waits stay as long as they were, and schedules go on from the new time.
-    /// Every so often: notes the time in the store, for the next leader.
+    /// After a jump: shifts the waits of jobs, so that they stay as long as they were, and continues
+    /// schedules from the new time. Every [`CLOCK_EVERY`]: writes the clock note for the next leader.
     ///
     /// # Errors
-    /// Some of it was not done.
+    /// Of the store. The next pass does the rest.
     pub(super) async fn apply_clock(&mut self, now: Now) -> Result<()> {
         let jump = self.clock.jump;
         if jump.is_none() && now.mono < self.clock.note_at {
@@ -100,7 +100,7 @@ impl Scheduler {
             let waits =
                 store.clock_was_set(ClockJump { before, by_ms }, self.term, now.wall).await?;
             if waits > 0 {
-                tracing::info!(waits, "waits of jobs go on as if the clock had not been set");
+                tracing::info!(waits, "waits of jobs stay as long as they were");
                 self.jobs_became_ready();
             }
             self.clock.note.jumps += 1;
@@ -116,17 +116,17 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Sets schedules that stand ahead of the clock back to now.
+    /// Sets schedules whose position is after the clock back to now.
     async fn rewind_schedules(&mut self, by_ms: Option<i64>, now: Now) -> Result<()> {
-        let ahead_of = now.wall.saturating_add(clock::NOTICED);
+        let latest = now.wall.saturating_add(clock::NOTICED);
         loop {
-            let ahead = self.context.store.schedules_ahead(ahead_of, FIRE_MOST).await?;
-            let mut rewinds = Vec::with_capacity(ahead.len());
-            for record in &ahead {
+            let records = self.context.store.schedules_ahead(latest, FIRE_MOST).await?;
+            let mut rewinds = Vec::with_capacity(records.len());
+            for record in &records {
                 let ran = self.ran(record, now.wall, now).await?;
-                let stood = record.plan.position.handled.as_millis();
-                let apart = now.wall.as_millis().saturating_sub(stood);
-                let by_ms = by_ms.filter(|by_ms| *by_ms < 0).unwrap_or(apart);
+                let handled = record.plan.position.handled.as_millis();
+                let back_ms = now.wall.as_millis().saturating_sub(handled);
+                let by_ms = by_ms.filter(|by_ms| *by_ms < 0).unwrap_or(back_ms);
                 rewinds.push(plan::rewind(record, &ran, by_ms, now.wall));
             }
             if rewinds.is_empty() {
@@ -134,12 +134,12 @@ impl Scheduler {
             }
             tracing::warn!(
                 schedules = rewinds.len(),
-                "schedules stood ahead of the clock: their next due times start from now"
+                "the positions of schedules were after the clock: they continue from now"
             );
             let done = self.context.store.rewind(rewinds, self.term, now.wall).await?;
             self.next_fire = Some(now.wall);
-            // Schedules that were changed meanwhile are read again with the next note.
-            if ahead.len() < FIRE_MOST as usize || !done.contains(&true) {
+            // The store skips schedules that changed meanwhile. They are read again with the next note.
+            if records.len() < FIRE_MOST as usize || !done.contains(&true) {
                 return Ok(());
             }
         }

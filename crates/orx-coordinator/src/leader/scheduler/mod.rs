@@ -1,4 +1,4 @@
-//! Fires schedules, makes jobs ready at their time, and releases runs that waited for another run.
+//! Fires schedules, makes scheduled jobs ready when they are due, and releases runs whose dependency ended.
 
 pub mod clock;
 mod clock_state;

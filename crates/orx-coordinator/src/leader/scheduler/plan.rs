@@ -1,4 +1,4 @@
-//! What a schedule does when it is due, and what becomes of runs that wait or are watched. No I/O.
+//! Decides what a due schedule does, and when a run that depends on another run starts. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use orx_store::{
 };
 use serde::Serialize;
 
-/// Everything that is to be done now for a schedule as it was read: which slots run, which are
-/// skipped or missed, and what comes next. Nothing where it is not due. `held` is of [`held`].
+/// Decides what a schedule does now: which slots run, which the ledger records as skipped or missed, and
+/// when the schedule fires next. Empty if the schedule is not due.
 ///
-/// No slot runs that made a job before, by the ledger: `ran`, of those up to [`horizon`]. Where the
-/// clock went back, they come again.
+/// `held`: the result of [`held`]. `ran`: the slots up to [`horizon`] that already made a job, by the
+/// ledger. The clock shows them again after it was set back, and none of them runs twice.
 #[must_use]
 pub fn decide(
     record: &ScheduleRecord,
@@ -32,7 +32,7 @@ pub fn decide(
     let mut due = missed(timing, position.handled, now, spec.rule());
     let newest = due.fire.last().map(|firing| firing.slot);
     let newest = newest.max(due.missed.last().copied()).max(due.range.map(|range| range.last));
-    pass_over(&mut due, timing, ran);
+    remove_ran(&mut due, timing, ran);
     let row = |slot: Timestamp, outcome: SlotOutcome| Slot::of(slot, outcome, now);
     let (mut runs, mut rows) = (Vec::new(), Vec::new());
     if let Some(range) = &due.range {
@@ -55,7 +55,7 @@ pub fn decide(
             }
             Decision::Run => RunAfter::Nothing,
             Decision::Wait if runs.is_empty() => RunAfter::Last { cancel: false },
-            // It waits for the end of what is cancelled: so the two never run side by side.
+            // Waits until the cancelled run has ended, so that the two never run at the same time.
             Decision::CancelThenRun if runs.is_empty() => RunAfter::Last { cancel: true },
             Decision::Wait | Decision::CancelThenRun => RunAfter::Before,
         };
@@ -85,9 +85,9 @@ pub fn decide(
     Firing { basis: record.basis(), runs, rows, alerts: alerts.into_iter().collect(), to: Some(to) }
 }
 
-/// Leaves out what ran before. What is due every so often runs again while the clock shows those times
-/// again, as a slot of its own beside the one that ran.
-fn pass_over(due: &mut Plan, timing: &Timing, ran: &BTreeSet<Timestamp>) {
+/// Removes the slots that ran. A schedule with [`Timing::repeats`] runs again when the clock shows a time
+/// again: at a new slot, the first unused millisecond after the slot that ran.
+fn remove_ran(due: &mut Plan, timing: &Timing, ran: &BTreeSet<Timestamp>) {
     if ran.is_empty() {
         return;
     }
@@ -95,8 +95,8 @@ fn pass_over(due: &mut Plan, timing: &Timing, ran: &BTreeSet<Timestamp>) {
     due.fire
         .retain(|firing| !ran.contains(&firing.slot) || (timing.repeats() && !firing.caught_up));
     for firing in &mut due.fire {
-        let slot = free(firing.slot, ran);
-        firing.fire_at = later(firing.fire_at, firing.slot, slot);
+        let slot = unused(firing.slot, ran);
+        firing.fire_at = shifted(firing.fire_at, firing.slot, slot);
         firing.slot = slot;
     }
     due.range = due.range.and_then(|range| {
@@ -110,24 +110,24 @@ fn pass_over(due: &mut Plan, timing: &Timing, ran: &BTreeSet<Timestamp>) {
         let count = range.count.saturating_sub(ran_of_it).max(1);
         Some(MissedRange { first, count, ..range })
     });
-    due.next = next_free(timing, due.next, ran);
+    due.next = next_unused(timing, due.next, ran);
 }
 
-/// The first that does not run already, of a due time and those after it.
-fn next_free(timing: &Timing, next: Option<Due>, ran: &BTreeSet<Timestamp>) -> Option<Due> {
+/// The first due time from `next` on that did not run.
+fn next_unused(timing: &Timing, next: Option<Due>, ran: &BTreeSet<Timestamp>) -> Option<Due> {
     let mut next = next;
     while let Some(due) = next.filter(|due| ran.contains(&due.slot)) {
         if timing.repeats() {
-            let slot = free(due.slot, ran);
-            return Some(Due { slot, fire_at: later(due.fire_at, due.slot, slot) });
+            let slot = unused(due.slot, ran);
+            return Some(Due { slot, fire_at: shifted(due.fire_at, due.slot, slot) });
         }
         next = timing.next_due(due.slot);
     }
     next
 }
 
-/// The slot, or where it ran before the first instant after it at which nothing did.
-fn free(slot: Timestamp, ran: &BTreeSet<Timestamp>) -> Timestamp {
+/// The first millisecond from `slot` on at which no slot ran.
+fn unused(slot: Timestamp, ran: &BTreeSet<Timestamp>) -> Timestamp {
     let mut at = slot;
     while ran.contains(&at) {
         at = at.saturating_add(Duration::from_millis(1));
@@ -135,23 +135,24 @@ fn free(slot: Timestamp, ran: &BTreeSet<Timestamp>) -> Timestamp {
     at
 }
 
-fn later(fire_at: Timestamp, from: Timestamp, to: Timestamp) -> Timestamp {
+/// `fire_at`, as much later as `to` is after `from`.
+fn shifted(fire_at: Timestamp, from: Timestamp, to: Timestamp) -> Timestamp {
     fire_at.saturating_add(to.saturating_since(from))
 }
 
-/// Up to where a decision asks which slots ran.
+/// The last slot that [`decide`] has to know of as `ran`.
 #[must_use]
 pub fn horizon(record: &ScheduleRecord, now: Timestamp) -> Timestamp {
     let timing = record.plan.spec.timing();
     let next = timing.next_after(now.max(record.plan.position.handled));
     match next {
-        // Beside a slot stand those of the times at which it came again.
+        // A repeated slot uses a millisecond of the second that follows its due time.
         Some(slot) if timing.repeats() => slot.saturating_add(Duration::from_millis(999)),
         _ => Timestamp::from_millis(i64::MAX - 1),
     }
 }
 
-/// It fires next at a time that is none of its own: what comes ran before.
+/// Whether the next slot is the repetition of one that ran: it is not a due time of the schedule.
 #[must_use]
 pub fn is_again(record: &ScheduleRecord) -> bool {
     let Some(next) = record.plan.position.next else { return false };
@@ -162,7 +163,7 @@ fn just_before(at: Timestamp) -> Timestamp {
     Timestamp::from_millis(at.as_millis().saturating_sub(1))
 }
 
-/// Something of it was missed, or is caught up: what the clock went back over may be among it, and ran.
+/// Whether a slot was missed or is caught up. After the clock was set back, such a slot may have run before.
 #[must_use]
 pub fn is_late(fire: &Firing) -> bool {
     let runs = fire.runs.iter().filter_map(|run| run.row.as_ref());
@@ -171,8 +172,8 @@ pub fn is_late(fire: &Firing) -> bool {
     fire.rows.iter().chain(runs).any(late)
 }
 
-/// A schedule that is ahead of the clock goes on from now: with the next due time that did not run,
-/// as the ledger knows from now on.
+/// Sets a schedule whose position is after the clock back to `now`. Its next due time is the first one from
+/// now on that did not run. The ledger gets a row for the jump of `by_ms` milliseconds.
 #[must_use]
 pub fn rewind(
     record: &ScheduleRecord,
@@ -192,7 +193,7 @@ pub fn rewind(
     }
 }
 
-/// Says in the ledger that the clock was set. It stands at no slot.
+/// The ledger row for a jump of `by_ms` milliseconds, at a time that is no due time of the schedule.
 #[must_use]
 pub fn clock_set(record: &ScheduleRecord, by_ms: i64, now: Timestamp) -> Slot {
     let timing = record.plan.spec.timing();
@@ -203,7 +204,7 @@ pub fn clock_set(record: &ScheduleRecord, by_ms: i64, now: Timestamp) -> Slot {
     Slot::of(at, SlotOutcome::ClockSet { by_ms }, now)
 }
 
-/// What goes on of earlier firings.
+/// The state of the schedule's previous run.
 fn before(record: &ScheduleRecord, held: &BTreeSet<JobId>) -> Before {
     match record.last_run {
         Some(run) if held.contains(&run.job) => Before::Running,
@@ -214,74 +215,75 @@ fn before(record: &ScheduleRecord, held: &BTreeSet<JobId>) -> Before {
     }
 }
 
-/// What is to be done about a watched run.
+/// The next step for a run with a dependency or a failure handler.
 #[derive(Debug)]
 pub enum Step {
+    /// A change that the store makes.
     DependencyStep(DependencyStep),
-    /// The run that it waits for is to be cancelled.
+    /// Cancels the job, which the run waits for.
     Cancel(JobId),
 }
 
-/// What is to be done about watched runs, of which something can be done about each alone.
+/// The steps that are possible now. Each is independent of the others.
 ///
-/// A run that was cancelled before its turn came stays watched until what it waited for has ended:
-/// whatever waits for it waits for that too. So a run that is replaced while it waits lets nobody
-/// start beside the one that still goes on.
+/// The store holds the dependency of a run that was cancelled while it waited until the run before it has
+/// ended, and a later run waits for that one too. So no run starts while an earlier one still goes on.
 #[must_use]
-pub fn steps(watched: &[RunDependency]) -> Vec<Step> {
-    let known = by_job(watched);
-    watched.iter().filter_map(|run| step(run, &known)).collect()
+pub fn steps(runs: &[RunDependency]) -> Vec<Step> {
+    let index = by_job(runs);
+    runs.iter().filter_map(|run| step(run, &index)).collect()
 }
 
-/// Runs that ended before their turn came, while what they waited for goes on.
+/// Runs that ended while they waited, and whose dependency has not ended.
 #[must_use]
-pub fn held(watched: &[RunDependency]) -> BTreeSet<JobId> {
-    let known = by_job(watched);
-    let held = watched.iter().filter(|run| ended(run.status) && goes_on(run, &known).is_some());
+pub fn held(runs: &[RunDependency]) -> BTreeSet<JobId> {
+    let index = by_job(runs);
+    let held = runs.iter().filter(|run| ended(run.status) && waits_for(run, &index).is_some());
     held.map(|run| run.job).collect()
 }
 
-fn step(watched: &RunDependency, known: &BTreeMap<JobId, &RunDependency>) -> Option<Step> {
-    if let Some(before) = goes_on(watched, known) {
-        return watched.cancel.then_some(Step::Cancel(before));
+fn step(run: &RunDependency, index: &BTreeMap<JobId, &RunDependency>) -> Option<Step> {
+    if let Some(before) = waits_for(run, index) {
+        return run.cancel.then_some(Step::Cancel(before));
     }
-    if ended(watched.status) {
-        let failed = matches!(watched.status, Some(JobStatus::Failed | JobStatus::TimedOut));
-        let alert = watched.on_failure.as_ref().filter(|_| failed);
-        let alert = alert.map(|alert| failure_alert(alert, watched));
-        return Some(Step::DependencyStep(DependencyStep::End { job: watched.job, alert }));
+    if ended(run.status) {
+        let failed = matches!(run.status, Some(JobStatus::Failed | JobStatus::TimedOut));
+        let alert = run.on_failure.as_ref().filter(|_| failed);
+        let alert = alert.map(|alert| failure_alert(alert, run));
+        return Some(Step::DependencyStep(DependencyStep::End { job: run.job, alert }));
     }
-    watched.after.map(|_| Step::DependencyStep(DependencyStep::Release { job: watched.job }))
+    run.after.map(|_| Step::DependencyStep(DependencyStep::Release { job: run.job }))
 }
 
-/// The run that has to end before this one starts.
-fn goes_on(run: &RunDependency, known: &BTreeMap<JobId, &RunDependency>) -> Option<JobId> {
+/// The job that has to end before this run starts.
+fn waits_for(run: &RunDependency, index: &BTreeMap<JobId, &RunDependency>) -> Option<JobId> {
     let mut after = run.after;
     while let Some((job, status)) = after {
         if !ended(status) {
             return Some(job);
         }
-        // A run waits for older ones only.
-        let before = known.get(&job).and_then(|before| before.after);
+        // A run depends on older runs only, so this ends.
+        let before = index.get(&job).and_then(|before| before.after);
         after = before.filter(|(before, _)| *before < job);
     }
     None
 }
 
-fn by_job(watched: &[RunDependency]) -> BTreeMap<JobId, &RunDependency> {
-    watched.iter().map(|run| (run.job, run)).collect()
+fn by_job(runs: &[RunDependency]) -> BTreeMap<JobId, &RunDependency> {
+    runs.iter().map(|run| (run.job, run)).collect()
 }
 
 fn ended(status: Option<JobStatus>) -> bool {
     status.is_none_or(JobStatus::is_final)
 }
 
-/// What the handler of `--on-missed` is told.
+/// The arguments of an `--on-missed` job.
 #[derive(Serialize)]
 struct MissedArgs<'a> {
     schedule: &'a str,
-    /// How many slots, and the oldest and newest of them.
+    /// Number of missed or late slots.
     slots: u64,
+    /// The oldest and the newest of them.
     first: Timestamp,
     last: Timestamp,
 }
@@ -294,7 +296,7 @@ fn missed_alert(alert: &JobSpec, record: &ScheduleRecord, late: &[Slot]) -> JobS
     with_args(alert, &args)
 }
 
-/// What the handler of `--on-failure` is told.
+/// The arguments of an `--on-failure` job.
 #[derive(Serialize)]
 struct FailureArgs<'a> {
     schedule: &'a str,
@@ -304,14 +306,14 @@ struct FailureArgs<'a> {
     status: JobStatus,
 }
 
-fn failure_alert(alert: &JobSpec, watched: &RunDependency) -> JobSpec {
-    let status = watched.status.unwrap_or(JobStatus::Failed);
-    let schedule = watched.schedule.as_str();
-    with_args(alert, &FailureArgs { schedule, slot: watched.slot, job: watched.job, status })
+fn failure_alert(alert: &JobSpec, run: &RunDependency) -> JobSpec {
+    let status = run.status.unwrap_or(JobStatus::Failed);
+    let schedule = run.schedule.as_str();
+    with_args(alert, &FailureArgs { schedule, slot: run.slot, job: run.job, status })
 }
 
 fn with_args(alert: &JobSpec, args: &impl Serialize) -> JobSpec {
-    // Of names, numbers and times, which always are JSON.
+    // Names, numbers and times always serialize to JSON.
     let args = serde_json::value::to_raw_value(args).map(Json::from);
     JobSpec { args: args.unwrap_or_else(|_| Arc::clone(&alert.args)), ..alert.clone() }
 }

@@ -1,4 +1,4 @@
-//! Fires schedules, makes jobs ready, and lets runs of schedules go on that waited for another run. A pass
+//! Fires schedules, makes jobs ready, and releases runs of schedules whose dependency ended. A pass
 //! does everything that is due by now. A part that fails stops no other part.
 
 use std::collections::BTreeSet;
@@ -333,7 +333,7 @@ impl Scheduler {
         }
     }
 
-    /// Runs that ended before their turn came, while what they waited for goes on.
+    /// See [`plan::held`].
     async fn held(&self) -> Result<BTreeSet<JobId>> {
         let mut most = SETTLE_MOST;
         loop {
@@ -412,7 +412,7 @@ impl Scheduler {
         Ok(fired)
     }
 
-    /// What is to be done now about watched runs, and whether there may be more.
+    /// The steps for runs with a dependency or a failure handler, and whether there may be more.
     async fn steps(&mut self) -> Result<(Vec<Step>, bool)> {
         let mut most = SETTLE_MOST;
         loop {
