@@ -1,4 +1,4 @@
-//! Jobs that tell of runs that were missed, or failed.
+//! Alert jobs for missed and failed runs.
 
 use orx_model::schedule::{CatchUp, ScheduleSpec};
 use orx_model::{JobStatus, OutcomeKind};
@@ -11,30 +11,30 @@ fn args(world: &World, kind: &str) -> Vec<String> {
 }
 
 #[test]
-fn missed_runs_are_told_of_once_with_how_many_and_when() {
+fn missed_runs_make_one_alert_with_their_count_and_times() {
     let mut world = World::new();
     let spec = ScheduleSpec { on_missed: Some(name("page")), ..hourly("s") };
     world.add(ScheduleSpec { catch_up: CatchUp::None, ..spec });
     world.until(START + HOUR);
-    assert_eq!(world.jobs_of("page").len(), 0, "nothing was missed");
+    assert_eq!(world.jobs_of("page").len(), 0, "no run was missed");
     world.down_until(START + 4 * HOUR + 30 * MINUTE);
     assert_eq!(world.words("s"), "1 ran, 2 missed, 3 missed, 4 missed");
-    let told = r#"{"schedule":"s","slots":3,"first":"2027-01-15T10:00:00.000Z","last":"2027-01-15T12:00:00.000Z"}"#;
-    assert_eq!(args(&world, "page"), [told]);
-    assert_eq!(world.jobs_of("page")[0].spec.schedule, None, "it is no run of the schedule");
+    let missed = r#"{"schedule":"s","slots":3,"first":"2027-01-15T10:00:00.000Z","last":"2027-01-15T12:00:00.000Z"}"#;
+    assert_eq!(args(&world, "page"), [missed]);
+    assert_eq!(world.jobs_of("page")[0].spec.schedule, None, "an alert is no run of the schedule");
     world.until(START + 5 * HOUR);
     world.down_until(START + 5 * HOUR + MINUTE);
-    assert_eq!(world.jobs_of("page").len(), 1, "and never again");
+    assert_eq!(world.jobs_of("page").len(), 1, "no second alert");
 }
 
 #[test]
-fn a_run_that_is_later_than_the_tolerance_is_told_of_and_an_earlier_one_is_not() {
-    for (late, told) in [(4 * MINUTE, 0), (6 * MINUTE, 1)] {
+fn only_a_run_that_is_later_than_the_tolerance_makes_an_alert() {
+    for (late, alerts) in [(4 * MINUTE, 0), (6 * MINUTE, 1)] {
         let mut world = World::new();
         world.add(ScheduleSpec { on_missed: Some(name("page")), ..hourly("s") });
         world.down_until(START + HOUR + late);
         assert_eq!(world.words("s"), "1 caught_up");
-        assert_eq!(world.jobs_of("page").len(), told);
+        assert_eq!(world.jobs_of("page").len(), alerts);
     }
 }
 
@@ -49,25 +49,25 @@ fn failing() -> (World, orx_model::JobId) {
 const RETRYABLE: OutcomeKind = OutcomeKind::Failed { retryable: true, retry_after_ms: None };
 
 #[test]
-fn a_run_that_fails_for_good_is_told_of_once() {
+fn a_run_that_fails_for_good_makes_one_alert() {
     let (mut world, run) = failing();
     world.end(run, RETRYABLE);
     assert_eq!(world.jobs_of("wake").len(), 0, "it is retried");
     world.pass(10 * MINUTE);
     world.end(run, RETRYABLE);
     assert_eq!(world.status(run), JobStatus::Failed);
-    let told = format!(
+    let failed = format!(
         r#"{{"schedule":"s","slot":"2027-01-15T09:00:00.000Z","job":{},"status":"failed"}}"#,
         run.0
     );
-    assert_eq!(args(&world, "wake"), [told]);
+    assert_eq!(args(&world, "wake"), [failed]);
     world.pass(10 * MINUTE);
     world.down_until(START + HOUR + 40 * MINUTE);
-    assert_eq!(world.jobs_of("wake").len(), 1, "and never again");
+    assert_eq!(world.jobs_of("wake").len(), 1, "no second alert");
 }
 
 #[test]
-fn a_run_that_times_out_is_told_of_as_such() {
+fn the_alert_of_a_run_that_timed_out_has_that_status() {
     let (mut world, run) = failing();
     world.end(run, OutcomeKind::TimedOut);
     world.pass(10 * MINUTE);
@@ -81,7 +81,7 @@ fn a_run_that_times_out_is_told_of_as_such() {
 }
 
 #[test]
-fn nobody_is_told_of_a_run_that_was_retried_to_success() {
+fn a_run_that_succeeds_in_a_retry_makes_no_alert() {
     let (mut world, run) = failing();
     world.end(run, RETRYABLE);
     world.pass(10 * MINUTE);
@@ -92,7 +92,7 @@ fn nobody_is_told_of_a_run_that_was_retried_to_success() {
 }
 
 #[test]
-fn nobody_is_told_of_a_run_that_was_cancelled() {
+fn a_cancelled_run_makes_no_alert() {
     let (mut world, run) = failing();
     let cancel = CancelCommand { id: run, reason: None, by: None, force: false, expected: None };
     done(world.store.cancel(vec![cancel], ms(world.clock))).expect("cancelled");
@@ -101,5 +101,5 @@ fn nobody_is_told_of_a_run_that_was_cancelled() {
     assert_eq!(world.status(run), JobStatus::Cancelled);
     assert_eq!(world.jobs_of("wake").len(), 0);
     let again = done(world.store.retry(vec![run], ms(world.clock))).expect("answered");
-    assert_eq!(again, [RetryAnswer::Retried], "a person's retry is that person's");
+    assert_eq!(again, [RetryAnswer::Retried], "a manual retry makes no alert either");
 }

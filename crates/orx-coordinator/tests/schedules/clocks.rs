@@ -1,5 +1,5 @@
-//! The clock is set while schedules run, forward, back, to and fro, also over a restart: no slot runs
-//! twice, and the next one is found from the right now.
+//! The wall clock is set forward, back, or both while schedules run, also across a restart: no slot runs
+//! twice, and the next due time follows from the corrected clock.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec, SlotOutcome, When};
 use orx_model::{JobStatus, OutcomeKind, Timestamp};
 use orx_store::{Position, SchedulePlan, Schedules, Upkeep};
 
-use crate::world::{HOUR, MINUTE, SECOND, START, World, done, hourly, ms, spec, understood};
+use crate::world::{HOUR, MINUTE, SECOND, START, World, done, hourly, ms, parsed, spec};
 
 const YEARS: i64 = 10 * 365 * 24 * HOUR;
 
@@ -21,7 +21,7 @@ fn cron(text: &str) -> ScheduleSpec {
     ScheduleSpec { overlap: Overlap::Allow, ..spec("s", timing) }
 }
 
-/// How many runs there were in a stretch, after a check that no slot ran twice.
+/// Number of runs in the next `for_ms` milliseconds. Checks that no slot ran twice.
 fn runs_in(world: &mut World, for_ms: i64) -> usize {
     let before = world.jobs_of("work").len();
     world.pass(for_ms);
@@ -36,7 +36,7 @@ fn no_slot_twice(world: &World) {
     assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), slots.len(), "{slots:?}");
 }
 
-fn told_of_clock(world: &World) -> Vec<i64> {
+fn clock_rows(world: &World) -> Vec<i64> {
     let by = |outcome| match outcome {
         SlotOutcome::ClockSet { by_ms } => Some(by_ms),
         _ => None,
@@ -45,7 +45,7 @@ fn told_of_clock(world: &World) -> Vec<i64> {
 }
 
 #[test]
-fn a_clock_that_was_years_ahead_for_seconds_stops_no_schedule() {
+fn a_clock_that_was_set_years_forward_for_seconds_stops_no_schedule() {
     for restart in [false, true] {
         for spec in [every(10), cron("* * * * *"), cron("0 * * * *"), cron("30 9 * * *")] {
             let mut world = World::new();
@@ -54,19 +54,19 @@ fn a_clock_that_was_years_ahead_for_seconds_stops_no_schedule() {
             world.set_clock(YEARS);
             world.pass(11 * SECOND);
             if restart {
-                // Nobody was there when it was put right.
+                // No node runs when the clock is corrected.
                 (world.clock, world.set) = (world.clock - YEARS + 5 * SECOND, world.set - YEARS);
                 world.down_until(world.clock);
             } else {
                 world.set_clock(-YEARS);
             }
             let next = world.record("s").plan.position.next.expect("it goes on").slot;
-            let right = understood(&spec).timing().next_after(ms(world.clock)).expect("a slot");
+            let right = parsed(&spec).timing().next_after(ms(world.clock)).expect("a slot");
             assert_eq!(next, right, "{spec:?} {restart}");
             let wait = right.as_millis() - world.clock;
             assert_eq!(runs_in(&mut world, wait), 1, "{spec:?}");
-            let told = told_of_clock(&world);
-            assert!(told.iter().any(|by| *by < -YEARS + HOUR), "{told:?}");
+            let rows = clock_rows(&world);
+            assert!(rows.iter().any(|by| *by < -YEARS + HOUR), "{rows:?}");
             let missed = done(world.store.missed_since(ms(START))).expect("read");
             assert!(missed.iter().all(|(_, count)| *count < 60), "{missed:?}");
         }
@@ -74,7 +74,7 @@ fn a_clock_that_was_years_ahead_for_seconds_stops_no_schedule() {
 }
 
 #[test]
-fn a_clock_that_goes_back_stops_nothing_that_is_due_every_so_often() {
+fn a_clock_that_is_set_back_stops_no_repeating_schedule() {
     for (spec, period) in [(every(10), 10 * SECOND), (cron("*/5 * * * *"), 5 * MINUTE)] {
         let mut world = World::new();
         world.add(spec);
@@ -83,16 +83,16 @@ fn a_clock_that_goes_back_stops_nothing_that_is_due_every_so_often() {
         for _ in 0..30 {
             assert_eq!(runs_in(&mut world, period), 1);
         }
-        // Again, into the same hours.
+        // The clock is set back once more, into the same hours.
         world.set_clock(-HOUR);
         assert_eq!(runs_in(&mut world, 12 * period), 12);
-        // And on into times that it never showed.
+        // It reaches times that it has not shown before.
         world.until(START + 5 * HOUR);
         no_slot_twice(&world);
         assert_eq!(runs_in(&mut world, 12 * period), 12);
         let next = world.record("s").plan.position.next.expect("it goes on");
-        assert_eq!(next.slot.as_millis() % SECOND, 0, "its own times again");
-        assert_eq!(BTreeSet::from_iter(told_of_clock(&world)), [-2 * HOUR, -HOUR].into());
+        assert_eq!(next.slot.as_millis() % SECOND, 0, "a due time of the schedule again");
+        assert_eq!(BTreeSet::from_iter(clock_rows(&world)), [-2 * HOUR, -HOUR].into());
     }
 }
 
@@ -107,13 +107,13 @@ fn a_fixed_time_that_the_clock_shows_again_runs_once() {
     let next = world.record("s").plan.position.next.expect("it goes on");
     assert_eq!(next.slot, ms(START + 3 * HOUR));
     assert_eq!(runs_in(&mut world, HOUR), 0);
-    // What was missed or skipped the first time runs when it is shown again.
+    // The slot at 11:00 runs when its time comes.
     world.until(START + 3 * HOUR);
     assert_eq!(world.jobs_of("work").len(), 2);
 }
 
 #[test]
-fn what_is_paused_is_found_anew_as_well() {
+fn a_paused_schedule_is_rewound_as_well() {
     let mut world = World::new();
     world.add(every(10));
     world.set_clock(YEARS);
@@ -131,20 +131,20 @@ fn what_is_paused_is_found_anew_as_well() {
 }
 
 #[test]
-fn a_clock_that_goes_ahead_follows_the_policy_and_is_told_of() {
+fn a_clock_that_is_set_forward_follows_the_catch_up_policy_and_has_a_row() {
     let mut world = World::new();
     let all = CatchUp::All(2);
     world.add(ScheduleSpec { catch_up: all, overlap: Overlap::Allow, ..hourly("s") });
     world.set_clock(10 * MINUTE);
-    assert!(told_of_clock(&world).is_empty(), "nothing was due");
+    assert!(clock_rows(&world).is_empty(), "no slot was due");
     world.set_clock(5 * HOUR);
     assert_eq!(world.jobs_of("work").len(), 2);
-    assert_eq!(told_of_clock(&world), [5 * HOUR]);
+    assert_eq!(clock_rows(&world), [5 * HOUR]);
     no_slot_twice(&world);
 }
 
 #[test]
-fn a_retry_waits_as_long_as_it_was_to() {
+fn a_clock_jump_leaves_the_wait_of_a_retry_as_long_as_it_was() {
     let mut world = World::new();
     world.add(ScheduleSpec { max_runs: Some(1), ..every(10) });
     world.pass(10 * SECOND);
@@ -161,20 +161,20 @@ fn a_retry_waits_as_long_as_it_was_to() {
 }
 
 #[test]
-fn what_the_clock_did_is_noted() {
+fn the_clock_note_counts_jumps() {
     let mut world = World::new();
     world.pass(MINUTE);
     world.set_clock(-2 * HOUR);
     let note = done(world.store.clock()).expect("read").expect("a note");
     assert_eq!((note.jumps, note.last), (1, Some((ms(world.clock), -2 * HOUR))));
-    // Whoever leads next finds it right.
+    // The next leader finds the clock as the note says.
     world.down_until(world.clock + HOUR);
     let note = done(world.store.clock()).expect("read").expect("a note");
     assert_eq!((note.jumps, note.seen), (1, ms(world.clock)));
 }
 
 #[test]
-fn nothing_is_forgotten_because_the_clock_was_years_ahead_for_a_while() {
+fn a_clock_that_was_set_years_forward_for_a_while_deletes_nothing() {
     let mut world = World::new();
     world.add(ScheduleSpec { max_runs: Some(1), ..every(10) });
     world.pass(10 * SECOND);
@@ -186,12 +186,12 @@ fn nothing_is_forgotten_because_the_clock_was_years_ahead_for_a_while() {
     };
     world.set_clock(YEARS);
     prune(&mut world);
-    // Nor by a server that starts while it is wrong.
+    // A server that starts while the clock is wrong deletes nothing either.
     world.down_until(world.clock + MINUTE);
     prune(&mut world);
     world.set_clock(-YEARS);
     prune(&mut world);
-    // Nobody was there for years, or so it seems: it is believed once it was steady for an hour.
+    // By the clock, no node led for years. It is trusted after an hour without a jump.
     world.down_until(world.clock + YEARS);
     prune(&mut world);
     assert_eq!((world.runs().len(), world.ledger("s").is_empty()), (1, false));

@@ -1,8 +1,7 @@
-//! Random schedules on random days, most of them with a change of clocks, and all that can go wrong
-//! with the nodes that fire them. What is then in the ledger, and which jobs there are, is what the
-//! oracle says (I10, I11).
+//! Random schedules on random days, most of them with a clock change, fired by nodes that die, are replaced
+//! and have wrong clocks. The ledger and the jobs must be those of the oracle (I10, I11).
 //!
-//! `ORX_SIM_SEEDS` says how many; `ORX_SIM_SEED` replays one.
+//! `ORX_SIM_SEEDS` sets the number of runs; `ORX_SIM_SEED` replays one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use crate::world::{
     HOUR, MINUTE, SECOND, done, engine, is_deposed, ledger, ms, plan, spec, take_lead,
 };
 
-/// Zones, and about when their clocks change: by an hour, by half an hour, at midnight, by a day.
+/// Zones with the time of a clock change: by an hour, by half an hour, at midnight, by a day.
 const CHANGES: [(&str, &str); 11] = [
     ("Europe/Berlin", "2026-03-29T01:00:00Z"),
     ("Europe/Berlin", "2026-10-25T01:00:00Z"),
@@ -70,7 +69,7 @@ const EXPRESSIONS: [&str; 24] = [
 struct Days {
     change: i64,
     zones: [(ZoneName, Minutes); 2],
-    /// Due times of expressions, once they were asked for.
+    /// A cache of the due times of expressions, by zone and expression.
     walked: HashMap<(usize, &'static str), Vec<i64>>,
 }
 
@@ -101,7 +100,7 @@ struct Sim {
     rng: StdRng,
     store: Arc<Shim>,
     leader: Node,
-    /// Led before, and does not know that it no longer does.
+    /// Former leaders that have not noticed the end of their term.
     stale: Vec<Node>,
     clock: i64,
     mono: Duration,
@@ -158,7 +157,7 @@ impl Sim {
         let mut schedules = Vec::new();
         for number in 0..rng.random_range(1..4) {
             let (spec, cron) = random_spec(&mut rng, &format!("s{number}"), days, clock);
-            // Also those before it is made: the clock may go back there.
+            // Includes due times before its creation: the clock may be set back to them.
             let slots = oracle::slots(&spec, &cron, clock - 30 * HOUR, clock + 110 * HOUR);
             let due = oracle::fire_times(&spec, &slots);
             let mut later = due.iter().filter(|(slot, _)| *slot > clock);
@@ -179,7 +178,7 @@ impl Sim {
         Now { wall: ms(self.clock), mono: self.mono }
     }
 
-    fn say(&mut self, what: &str) {
+    fn log(&mut self, what: &str) {
         self.trace.push(format!("{} {what}", ms(self.clock)));
     }
 
@@ -188,15 +187,15 @@ impl Sim {
         self.mono += Duration::from_millis(for_ms.max(0) as u64);
     }
 
-    /// What a look decides, by the oracle.
+    /// Lets the oracle decide the pass.
     fn expect(&mut self) {
         let now = ms(self.clock);
         self.schedules.iter_mut().for_each(|(spec, expected)| expected.look(spec, now));
     }
 
-    /// A node leads from now on, and looks.
+    /// A node leads from now on, and does a pass.
     fn take_over(&mut self, number: u128) {
-        self.say(&format!("{number} leads"));
+        self.log(&format!("{number} leads"));
         let at = self.now();
         let mut engine = engine(&self.store, number, at);
         let term = take_lead(&self.store, number, at.wall);
@@ -209,12 +208,12 @@ impl Sim {
     fn look(&mut self) {
         let at = self.now();
         self.leader.engine.fire(at).expect("fired");
-        // What ran before, when the clock showed it first, is found in a second look.
+        // A slot that already ran is found in a second pass.
         if self.leader.engine.next_due().is_some_and(|due| due <= at.wall) {
             self.leader.engine.fire(at).expect("fired");
         }
         self.expect();
-        self.trace.push(format!("{} a look", at.wall));
+        self.trace.push(format!("{} a pass", at.wall));
     }
 
     fn next(&self) -> Option<i64> {
@@ -226,7 +225,7 @@ impl Sim {
             0..55 => self.wake()?,
             55..60 => {
                 let at = self.now();
-                self.say("the monitor");
+                self.log("the monitor");
                 self.leader.engine.monitor(at).expect("a round");
                 self.look();
             }
@@ -236,7 +235,7 @@ impl Sim {
                     1 => self.rng.random_range(0..4 * HOUR),
                     _ => self.rng.random_range(0..20 * HOUR),
                 };
-                self.say("the leader is gone");
+                self.log("the leader dies");
                 self.stale.clear();
                 self.pass(for_ms);
                 self.take_over(self.leader.number + 1);
@@ -249,7 +248,7 @@ impl Sim {
             }
             73..79 => self.replaced_while_it_fires(),
             79..84 => {
-                self.say("the leader dies between reading and firing");
+                self.log("the leader dies between reading and firing");
                 let now = ms(self.clock);
                 let due = done(self.store.due_schedules(now, 500)).expect("read");
                 let none = BTreeSet::new();
@@ -261,10 +260,10 @@ impl Sim {
                 self.take_over(self.leader.number + 1);
                 self.stale.clear();
             }
-            84..89 => self.stale_ones_act()?,
+            84..89 => self.stale_leaders_act()?,
             89..92 => {
                 let jump = [HOUR, -HOUR, -HOUR / 4, 3 * HOUR][self.rng.random_range(0..4)];
-                self.say(&format!("the clock jumps by {jump} ms"));
+                self.log(&format!("the clock jumps by {jump} ms"));
                 self.clock += jump;
                 self.look();
             }
@@ -281,7 +280,7 @@ impl Sim {
         Ok(())
     }
 
-    /// The leader wakes when the next is due, or a little later.
+    /// The leader wakes at the next due time, or a little later.
     fn wake(&mut self) -> Result<(), String> {
         let Some(next) = self.next() else {
             self.pass(HOUR);
@@ -303,11 +302,11 @@ impl Sim {
         Ok(())
     }
 
-    /// Another takes over, and fires, after the leader has read what is due.
+    /// Another node takes over and fires after the leader has read the due schedules.
     fn replaced_while_it_fires(&mut self) {
         let wait = self.next().map_or(0, |next| (next - self.clock).clamp(0, 20 * HOUR));
         self.pass(wait);
-        self.say("it is replaced between reading and firing");
+        self.log("the leader is replaced between reading and firing");
         let (at, number) = (self.now(), self.leader.number + 1);
         let mut other = engine(&self.store, number, at);
         let led = Arc::new(Mutex::new(None));
@@ -323,23 +322,23 @@ impl Sim {
         });
         let answer = self.leader.engine.fire(at);
         if let Some(engine) = led.lock().take() {
-            assert!(answer.is_ok() || is_deposed(answer), "nothing, or it is told");
+            assert!(answer.is_ok() || is_deposed(answer), "nothing fired, or deposed");
             let before = std::mem::replace(&mut self.leader, Node { engine, number });
             self.stale.push(before);
         } else {
-            // Nothing was due, so it did not read.
+            // No schedule was due, so the leader did not read.
             answer.expect("fired");
             *self.store.meanwhile.lock() = None;
         }
         self.expect();
     }
 
-    fn stale_ones_act(&mut self) -> Result<(), String> {
+    fn stale_leaders_act(&mut self) -> Result<(), String> {
         if let Some(next) = self.next() {
             let wait = (next - self.clock).clamp(0, HOUR);
             self.pass(wait);
         }
-        self.say("those that led before act");
+        self.log("former leaders act");
         let at = self.now();
         for node in &mut self.stale {
             node.engine.monitor(at).ok();
@@ -348,7 +347,7 @@ impl Sim {
             let settled = node.engine.settle(at).map(drop);
             for answer in [fired, settled] {
                 if answer.is_err() && !is_deposed(answer) {
-                    return Err("a stale leader hears something else".into());
+                    return Err("a stale leader gets another error than `Deposed`".into());
                 }
             }
             if self.store.memory.all_jobs().len() != before {
@@ -360,7 +359,7 @@ impl Sim {
     }
 
     fn all_runs_end(&mut self) {
-        self.say("all runs end");
+        self.log("all runs end");
         let jobs = self.store.memory.all_jobs().into_iter();
         let open = jobs.filter(|job| !job.state.status.is_final()).map(|job| job.id);
         let cancel = |id| CancelCommand { id, reason: None, by: None, force: true, expected: None };
@@ -368,9 +367,9 @@ impl Sim {
         self.schedules.iter_mut().for_each(|(_, expected)| expected.all_ended());
     }
 
-    /// Runs that wait go on, and no two of a schedule side by side unless they may.
+    /// Releases waiting runs. No two runs of a schedule go on together unless its overlap policy allows it.
     fn settle(&mut self) -> Result<(), String> {
-        self.say("settles");
+        self.log("settles");
         for _ in 0..self.rng.random_range(1..4) {
             self.pass(200);
             let at = self.now();
@@ -406,21 +405,21 @@ impl Sim {
                     return Err(format!("I11: `{id}` {}: {found:?} for {expected:?}", ms(*slot)));
                 }
             }
-            // The jobs of its due times: of each at most one, whatever the clock showed.
+            // Each slot made at most one job, whatever the clock showed.
             let of = |job: &orx_model::Job| {
                 let origin = job.spec.schedule.as_ref().filter(|origin| origin.id == spec.id)?;
                 origin.slot.map(|slot| (slot, job.id))
             };
             let mut made: Vec<(Timestamp, JobId)> = jobs.iter().filter_map(of).collect();
             made.sort_unstable();
-            let told = rows.iter().filter_map(|row| row.outcome.job().map(|job| (row.slot, job)));
-            if made != told.collect::<Vec<_>>() || !made.is_sorted_by(|a, b| a.0 < b.0) {
+            let rows = rows.iter().filter_map(|row| row.outcome.job().map(|job| (row.slot, job)));
+            if made != rows.collect::<Vec<_>>() || !made.is_sorted_by(|a, b| a.0 < b.0) {
                 return Err(format!("I10: `{id}` made {made:?}"));
             }
-            let record = done(self.store.schedule(&spec.id)).expect("read").expect("kept");
+            let record = done(self.store.schedule(&spec.id)).expect("read").expect("the schedule");
             let next = record.plan.position.next.map(|due| due.fire_at.as_millis());
             let near = |next: &i64| *next < self.clock + 20 * HOUR;
-            // Or a moment earlier, where it finds only then that this ran before.
+            // The scheduler may wake a moment earlier, if it finds only then that the slot already ran.
             let close = |(found, right): (i64, i64)| (0..1_000).contains(&(right - found));
             let pair = next.filter(near).zip(expected.next().filter(near));
             if next.filter(near) != expected.next().filter(near) && !pair.is_some_and(close) {
@@ -435,7 +434,7 @@ impl Sim {
     }
 }
 
-/// `None` for what tells of the clock.
+/// `None` for a clock jump.
 fn row(slot: &Slot) -> Option<Row> {
     Some(match slot.outcome {
         SlotOutcome::ClockSet { .. } => return None,
@@ -444,8 +443,8 @@ fn row(slot: &Slot) -> Option<Row> {
         SlotOutcome::Skipped { reason } => Row::Skipped(reason),
         SlotOutcome::Missed => {
             let last = slot.last.unwrap_or(slot.slot).as_millis();
-            // A range that the clock went back over is counted no more.
-            assert!(slot.exact || slot.count == 1, "there are not so many");
+            // A range that the clock was set back into has no exact count any more.
+            assert!(slot.exact || slot.count == 1, "the count of a range is not exact");
             Row::Missed { last, count: slot.count }
         }
     })
@@ -478,7 +477,7 @@ fn simulate(seed: u64, all: &mut [Days]) -> Result<[usize; 4], (String, Vec<Stri
 }
 
 #[test]
-fn each_due_time_is_fired_once_or_told_of_whatever_happens_to_the_nodes() {
+fn each_due_time_fires_once_or_has_a_row_whatever_happens_to_the_nodes() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("ORX_SIM_SEED") {
         Some(seed) => seed..seed + 1,

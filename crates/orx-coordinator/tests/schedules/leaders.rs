@@ -1,4 +1,4 @@
-//! Who may fire, and what stands in its way.
+//! Only the current leader fires, each slot fires once, and no schedule holds up another.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn a_leader_that_was_replaced_fires_nothing() {
 }
 
 #[test]
-fn what_two_leaders_read_as_due_fires_once() {
+fn a_slot_that_two_leaders_read_as_due_fires_once() {
     let mut world = World::new();
     world.add(hourly("s"));
     world.clock = START + HOUR;
@@ -48,7 +48,7 @@ fn while_it_fires(act: impl FnOnce(&Shim, ScheduleRecord) + Send + 'static) -> W
     let record = world.record("s");
     world.store.meanwhile(move || act(&store, record));
     world.engine.fire(world.now()).expect("fired");
-    assert_eq!(world.words("other"), "1 ran", "others are not held up");
+    assert_eq!(world.words("other"), "1 ran", "other schedules fire");
     world
 }
 
@@ -60,24 +60,24 @@ fn change(store: &Shim, record: &ScheduleRecord, plan: SchedulePlan) {
 }
 
 #[test]
-fn a_schedule_that_was_removed_while_it_fired_does_nothing() {
+fn a_schedule_that_is_removed_while_it_fires_does_nothing() {
     let mut world = while_it_fires(|store, record| {
         let removed = done(store.remove_schedule(record.id(), None)).expect("removed");
         assert_eq!(removed, Changed::Done { version: 1 });
     });
     world.pass(MINUTE);
-    assert_eq!(world.runs().len(), 1, "of the other");
+    assert_eq!(world.runs().len(), 1, "the run of the other schedule");
     assert!(world.ledger("s").is_empty());
 }
 
 #[test]
-fn a_schedule_that_was_changed_while_it_fired_fires_as_it_is_now() {
+fn a_schedule_that_is_changed_while_it_fires_fires_as_changed() {
     let mut world = while_it_fires(|store, record| {
         let mut plan = record.plan.clone();
         plan.templates.job.name = name("wake");
         change(store, &record, plan);
     });
-    assert!(world.ledger("s").is_empty(), "not as it was read");
+    assert!(world.ledger("s").is_empty(), "the old version does not fire");
     world.pass(SECOND);
     assert_eq!(world.words("s"), "1 ran");
     assert_eq!((world.jobs_of("work").len(), world.jobs_of("wake").len()), (1, 1));
@@ -112,7 +112,7 @@ fn a_schedule_ends_after_its_last_run() {
 }
 
 #[test]
-fn a_run_that_a_person_triggers_uses_up_none_of_those_allowed() {
+fn a_manual_run_does_not_count_against_max_runs() {
     let mut world = World::new();
     world.add(ScheduleSpec { max_runs: Some(1), ..hourly("s") });
     world.trigger("s");
@@ -124,7 +124,7 @@ fn a_run_that_a_person_triggers_uses_up_none_of_those_allowed() {
 }
 
 #[test]
-fn one_that_cannot_be_stored_stops_no_other_and_is_tried_again() {
+fn a_firing_that_cannot_be_stored_delays_no_other_and_is_retried() {
     let mut world = World::new();
     for id in ["a", "s", "z"] {
         world.add(hourly(id));
@@ -134,7 +134,7 @@ fn one_that_cannot_be_stored_stops_no_other_and_is_tried_again() {
     assert_eq!((world.words("a").as_str(), world.words("z").as_str()), ("1 ran", "1 ran"));
     assert!(world.ledger("s").is_empty());
     let next = world.engine.next_due().expect("others fire again");
-    assert_eq!(next, ms(START + 2 * HOUR), "it is not tried without end");
+    assert_eq!(next, ms(START + 2 * HOUR), "no retry before the next round");
 
     world.store.refused.lock().clear();
     world.pass(5 * SECOND);
@@ -144,7 +144,7 @@ fn one_that_cannot_be_stored_stops_no_other_and_is_tried_again() {
 }
 
 #[test]
-fn a_batch_that_cannot_be_stored_neither_hides_others_nor_is_tried_without_end() {
+fn a_batch_of_firings_that_cannot_be_stored_delays_no_other_and_ends() {
     let mut world = World::new();
     for number in 0..1_203 {
         let id = format!("bad{number}");
@@ -165,7 +165,7 @@ fn a_batch_that_cannot_be_stored_neither_hides_others_nor_is_tried_without_end()
 }
 
 #[test]
-fn what_many_schedules_catch_up_is_written_in_pieces() {
+fn the_catch_up_of_many_schedules_is_split_into_transactions() {
     let mut world = World::new();
     for number in 0..15 {
         let minutely = When::Interval { every_ms: MINUTE as u64, offset_ms: 0 };
@@ -190,7 +190,7 @@ fn what_many_schedules_catch_up_is_written_in_pieces() {
 }
 
 #[test]
-fn many_more_than_one_batch_fire_in_the_same_moment_once_each() {
+fn more_schedules_than_one_batch_fire_once_each_at_the_same_time() {
     let mut world = World::new();
     let at = START + HOUR;
     for number in 0..1_203 {

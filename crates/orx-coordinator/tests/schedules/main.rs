@@ -1,7 +1,7 @@
-//! Schedules over days of a virtual clock: the real engine on the reference store. No test sleeps.
+//! Schedules over days of a virtual clock: the real scheduler on the reference store. No test sleeps.
 //!
-//! `days` compares what random nodes did on random days with an oracle that walks the wall clock by
-//! itself; `overlaps`, `alerts` and `leaders` each show one sentence of the product's promises.
+//! `days` compares what random nodes fired on random days with an oracle that walks the wall clock on its
+//! own; each test of `overlaps`, `alerts`, `clocks` and `leaders` shows one promise of the product.
 
 mod alerts;
 mod clocks;

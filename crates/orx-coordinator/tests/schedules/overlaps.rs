@@ -1,4 +1,4 @@
-//! What a due time does about a run that has not ended.
+//! The overlap policies: what a due time does while the previous run has not ended.
 
 use orx_model::message::Notification;
 use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec};
@@ -13,7 +13,7 @@ fn with(overlap: Overlap) -> ScheduleSpec {
     ScheduleSpec { overlap, ..hourly("s") }
 }
 
-/// One run is going on since the first hour, and it is the second.
+/// The clock shows the second hour, and the run of the first hour has not ended.
 fn second_hour(overlap: Overlap) -> World {
     let mut world = World::new();
     world.add(with(overlap));
@@ -35,14 +35,14 @@ fn skip_makes_no_job_while_the_previous_run_has_not_ended() {
 }
 
 #[test]
-fn allow_runs_them_side_by_side() {
+fn allow_starts_a_run_beside_the_previous_one() {
     let world = second_hour(Overlap::Allow);
     assert_eq!(world.words("s"), "1 ran, 2 ran");
     assert_eq!(world.run_status(), [Dispatched, Dispatched]);
 }
 
 #[test]
-fn queue_one_lets_one_run_wait_and_it_starts_once_its_predecessor_has_ended() {
+fn queue_one_makes_one_run_wait_that_starts_once_its_predecessor_has_ended() {
     let mut world = second_hour(Overlap::QueueOne);
     world.until(START + 3 * HOUR);
     assert_eq!(world.words("s"), "1 ran, 2 ran, 3 skipped");
@@ -58,7 +58,7 @@ fn a_run_that_is_retried_has_not_ended() {
     let mut world = second_hour(Overlap::QueueOne);
     let first = world.runs()[0].0;
     world.end(first, OutcomeKind::Failed { retryable: true, retry_after_ms: None });
-    assert_eq!(world.run_status()[1], Created, "its turn comes after the retry");
+    assert_eq!(world.run_status()[1], Created, "it waits for the retry");
     world.pass(10 * MINUTE);
     assert_eq!(world.run_status(), [Dispatched, Created]);
     world.end(first, OutcomeKind::Failed { retryable: true, retry_after_ms: None });
@@ -66,13 +66,13 @@ fn a_run_that_is_retried_has_not_ended() {
 }
 
 #[test]
-fn cancel_old_asks_once_and_the_new_run_waits_for_the_end_of_the_old_one() {
+fn cancel_old_cancels_once_and_the_new_run_waits_for_the_end_of_the_old_one() {
     let mut world = second_hour(Overlap::CancelOld);
     let old = world.runs()[0].0;
     world.pass(10 * MINUTE);
     assert_eq!(world.cancels_of(old), 1);
     assert_eq!(world.run_status(), [Dispatched, Created]);
-    let cancel = world.job(old).state.cancel.expect("it is asked for");
+    let cancel = world.job(old).state.cancel.expect("a cancel request");
     assert_eq!(cancel.reason.as_deref(), Some("the next run of its schedule is due"));
     world.end(old, OutcomeKind::Cancelled);
     assert_eq!(world.run_status(), [Cancelled, Dispatched]);
@@ -85,13 +85,13 @@ fn cancel_old_replaces_a_run_that_waits_and_the_newest_still_waits_for_the_oldes
     assert_eq!(world.words("s"), "1 ran, 2 ran, 3 ran, 4 ran");
     assert_eq!(world.run_status(), [Dispatched, Cancelled, Cancelled, Created]);
     let oldest = world.runs()[0].0;
-    // Once for its own successor, once for those that took the successor's place.
-    assert_eq!(world.cancels_of(oldest), 2, "it is not asked without end");
+    // Once for its own successor, once for the runs that replaced that successor.
+    assert_eq!(world.cancels_of(oldest), 2, "no further cancels");
     world.end(oldest, OutcomeKind::Cancelled);
     assert_eq!(world.run_status(), [Cancelled, Cancelled, Cancelled, Dispatched]);
 }
 
-/// A person cancels the run that waits: the one before it goes on all the same.
+/// A person cancels the run that waits; its predecessor goes on.
 fn third_hour_after_the_waiting_run_was_cancelled(overlap: Overlap) -> World {
     let spec = ScheduleSpec { catch_up: CatchUp::All(2), ..with(overlap) };
     let mut world = World::new();
@@ -102,13 +102,13 @@ fn third_hour_after_the_waiting_run_was_cancelled(overlap: Overlap) -> World {
     let cancel = CancelCommand { id, reason: None, by: None, force: false, expected: None };
     done(world.store.cancel(vec![cancel], ms(world.clock))).expect("cancelled");
     let hint = Notification { slots_freed: true, all_ended: true, ..Notification::default() };
-    world.engine.heard(&hint, world.now());
+    world.engine.notified(&hint, world.now());
     world.until(START + 3 * HOUR);
     world
 }
 
 #[test]
-fn where_the_run_that_waits_was_cancelled_the_next_starts_beside_nothing() {
+fn after_the_waiting_run_was_cancelled_the_next_run_waits_for_the_first() {
     let world = third_hour_after_the_waiting_run_was_cancelled(Overlap::Skip);
     assert_eq!(world.run_status(), [Dispatched, Cancelled]);
     assert_eq!(world.words("s"), "1 caught_up, 2 caught_up, 3 skipped");
@@ -126,7 +126,7 @@ fn where_the_run_that_waits_was_cancelled_the_next_starts_beside_nothing() {
 }
 
 #[test]
-fn all_3_runs_three_that_were_missed_one_after_the_other() {
+fn all_3_catches_up_three_missed_runs_one_after_the_other() {
     for overlap in [Overlap::Skip, Overlap::QueueOne, Overlap::CancelOld] {
         let mut world = World::new();
         world.add(ScheduleSpec { catch_up: CatchUp::All(3), ..with(overlap) });
@@ -146,7 +146,7 @@ fn all_3_runs_three_that_were_missed_one_after_the_other() {
 }
 
 #[test]
-fn a_new_leader_lets_go_on_what_waits() {
+fn a_new_leader_releases_waiting_runs() {
     let mut world = second_hour(Overlap::QueueOne);
     let first = world.runs()[0].0;
     let cancel = CancelCommand { id: first, reason: None, by: None, force: true, expected: None };
@@ -155,7 +155,7 @@ fn a_new_leader_lets_go_on_what_waits() {
     assert_eq!(world.run_status(), [Cancelled, Dispatched]);
 }
 
-/// The run of the first hour goes on, and a person has triggered another beside it.
+/// The run of the first hour goes on, and a person has triggered a manual run beside it.
 fn triggered_beside(overlap: Overlap) -> (World, JobId, JobId) {
     let mut world = World::new();
     world.add(with(overlap));
@@ -163,12 +163,12 @@ fn triggered_beside(overlap: Overlap) -> (World, JobId, JobId) {
     world.pass(MINUTE);
     let first = world.runs()[0].0;
     let manual = world.trigger("s");
-    assert_eq!(world.run_status(), [Dispatched, Dispatched], "it waits for none");
+    assert_eq!(world.run_status(), [Dispatched, Dispatched], "a manual run waits for no other");
     (world, first, manual)
 }
 
 #[test]
-fn a_due_time_finds_the_triggered_run_that_outlasted_the_one_beside_it() {
+fn a_due_time_is_skipped_while_a_manual_run_goes_on() {
     let (mut world, first, _) = triggered_beside(Overlap::Skip);
     world.succeed(first);
     world.until(START + 2 * HOUR);
@@ -176,7 +176,7 @@ fn a_due_time_finds_the_triggered_run_that_outlasted_the_one_beside_it() {
 }
 
 #[test]
-fn a_due_time_finds_the_run_that_outlasted_the_one_triggered_beside_it() {
+fn a_due_time_is_skipped_while_the_run_beside_an_ended_manual_run_goes_on() {
     let (mut world, first, manual) = triggered_beside(Overlap::Skip);
     world.succeed(manual);
     world.until(START + 2 * HOUR);
@@ -187,7 +187,7 @@ fn a_due_time_finds_the_run_that_outlasted_the_one_triggered_beside_it() {
 }
 
 #[test]
-fn what_waits_for_its_turn_waits_for_a_triggered_run_and_for_the_one_beside_it() {
+fn a_queued_run_waits_for_a_manual_run_and_for_the_run_beside_it() {
     for (one, other) in [(0, 1), (1, 0)] {
         let (mut world, ..) = triggered_beside(Overlap::QueueOne);
         world.until(START + 2 * HOUR);
@@ -201,20 +201,20 @@ fn what_waits_for_its_turn_waits_for_a_triggered_run_and_for_the_one_beside_it()
 }
 
 #[test]
-fn cancel_old_cancels_a_triggered_run_and_the_one_beside_it() {
+fn cancel_old_cancels_a_manual_run_and_the_run_beside_it() {
     let (mut world, first, manual) = triggered_beside(Overlap::CancelOld);
     world.until(START + 2 * HOUR);
     world.pass(200);
     assert_eq!(world.cancels_of(manual), 1);
     world.end(manual, OutcomeKind::Cancelled);
     assert_eq!(world.cancels_of(first), 1);
-    assert_eq!(world.run_status()[2], Created, "one goes on still");
+    assert_eq!(world.run_status()[2], Created, "one run still goes on");
     world.end(first, OutcomeKind::Cancelled);
     assert_eq!(world.run_status(), [Cancelled, Cancelled, Dispatched]);
 }
 
 #[test]
-fn nothing_is_watched_once_runs_side_by_side_have_ended() {
+fn no_dependency_is_left_once_all_runs_have_ended() {
     let (mut world, first, manual) = triggered_beside(Overlap::Skip);
     world.succeed(manual);
     world.succeed(first);

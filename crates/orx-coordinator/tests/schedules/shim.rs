@@ -1,4 +1,4 @@
-//! The reference store, in which something can be made to happen between two steps of a leader.
+//! The reference store with two faults: an action between two steps of a leader, and rejected firings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub(crate) struct Shim {
     pub(crate) memory: Memory,
-    /// Done once, after a leader has read which schedules are due, and before it hears of them.
+    /// Runs once, after the store has read the due schedules and before the leader gets them.
     pub(crate) meanwhile: Mutex<Option<Meanwhile>>,
-    /// Schedules for which nothing can be stored.
+    /// Schedules of which the store rejects every firing.
     pub(crate) refused: Mutex<BTreeSet<Name>>,
 }
 
@@ -128,7 +128,7 @@ impl Schedules for Shim {
     }
 }
 
-/// Hands each call on.
+/// Passes each call to the reference store.
 macro_rules! pass {
     ($trait:ident { $(fn $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)* }) => {
         #[async_trait]

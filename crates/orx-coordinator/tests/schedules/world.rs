@@ -1,4 +1,4 @@
-//! A store, nodes, a worker and a clock that stands until it is told to go on.
+//! A store, nodes, a worker, and a clock that moves only when a test sets it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use orx_store::{
 use crate::shim::Shim;
 use crate::stepped::{Outbox, Stepped};
 
-/// Of the worker, whichever engine it talks to.
+/// Secret of the worker, at every node.
 const SECRET: SecretHash = SecretHash([7; 32]);
 
-/// The memory store never waits, so neither does what runs on it.
+/// The output of a future that is ready at once, as all futures on the reference store are.
 pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("the reference store answers at once")
 }
@@ -57,12 +57,12 @@ pub(crate) fn spec(id: &str, timing: When) -> ScheduleSpec {
     ScheduleSpec::new(name(id), timing, job)
 }
 
-/// Due at each full hour, skipped hours caught up as the spec says.
+/// Due at each full hour.
 pub(crate) fn hourly(id: &str) -> ScheduleSpec {
     spec(id, When::Interval { every_ms: HOUR as u64, offset_ms: 0 })
 }
 
-pub(crate) fn understood(spec: &ScheduleSpec) -> Schedule {
+pub(crate) fn parsed(spec: &ScheduleSpec) -> Schedule {
     Schedule::new(spec.clone()).expect("a schedule")
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn plan(spec: ScheduleSpec, made: i64, next: Option<Due>) -> Schedule
         on_failure: alert(&spec.on_failure),
     };
     let position = Position { handled: ms(made), next };
-    let spec = understood(&spec);
+    let spec = parsed(&spec);
     SchedulePlan { spec, templates, paused: None, position, by: None }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn engine(store: &Arc<Shim>, node: u128, at: Now) -> Stepped {
     Stepped::new(shared, Settings::default(), Incarnation(node), node as u64, at)
 }
 
-/// The lease of whoever leads has run out, and this node takes it.
+/// Ends the lease of the leader, if there is one, and gives it to this node.
 pub(crate) fn take_lead(store: &Shim, node: u128, at: Timestamp) -> Term {
     if let Some((term, _)) = done(store.leader(at)).expect("read") {
         done(store.step_down(term)).expect("stepped down");
@@ -101,11 +101,11 @@ pub(crate) struct World {
     pub(crate) store: Arc<Shim>,
     pub(crate) engine: Stepped,
     pub(crate) clock: i64,
-    /// By so much the clock was set, all in all.
+    /// The sum of all clock jumps, in milliseconds.
     pub(crate) set: i64,
     worker: Incarnation,
-    /// What the worker was told to start and to cancel.
-    pub(crate) told: Vec<Message>,
+    /// The messages that the worker received.
+    pub(crate) received: Vec<Message>,
 }
 
 impl World {
@@ -116,7 +116,7 @@ impl World {
         let term = take_lead(&store, 1, at.wall);
         engine.lead(term, at).expect("leads");
         let worker = Incarnation(77);
-        let mut world = Self { store, engine, clock: START, set: 0, worker, told: Vec::new() };
+        let mut world = Self { store, engine, clock: START, set: 0, worker, received: Vec::new() };
         world.register();
         world
     }
@@ -136,7 +136,7 @@ impl World {
         let at = self.now();
         let (_, outbox) = self.engine.register(registration, Some(SECRET), at);
         self.take(outbox);
-        // Work comes after the first heartbeat.
+        // Jobs are dispatched only after the first heartbeat.
         let heartbeat = WorkerHeartbeat {
             incarnation: self.worker,
             seq: 1,
@@ -156,7 +156,7 @@ impl World {
     }
 
     pub(crate) fn add(&mut self, spec: ScheduleSpec) {
-        let next = understood(&spec).timing().next_due(ms(self.clock));
+        let next = parsed(&spec).timing().next_due(ms(self.clock));
         let plan = plan(spec, self.clock, next);
         assert!(done(self.store.add_schedule(plan, ms(self.clock))).expect("added"));
         if let Some(next) = next {
@@ -164,11 +164,11 @@ impl World {
         }
     }
 
-    /// A person runs it now.
+    /// A person triggers a manual run now.
     pub(crate) fn trigger(&mut self, id: &str) -> JobId {
         let fire = self.record(id).manual("person".to_owned(), ms(self.clock));
         let fired = done(self.store.fire(vec![fire], None, ms(self.clock))).expect("fired");
-        let job = fired[0].as_ref().expect("it stands as it was read")[0];
+        let job = fired[0].as_ref().expect("an unchanged schedule")[0];
         self.engine.due_at(ms(self.clock));
         self.wake();
         job
@@ -176,16 +176,16 @@ impl World {
 
     fn take(&mut self, outbox: Outbox) {
         assert!(outbox.failed.is_none() && outbox.again.is_none(), "{outbox:?}");
-        self.told.extend(outbox.send.into_iter().map(|(_, message)| message));
+        self.received.extend(outbox.send.into_iter().map(|(_, message)| message));
     }
 
-    /// What a leader does when it wakes.
+    /// The leader wakes: its duties do one pass.
     pub(crate) fn wake(&mut self) {
         self.wake_with(Events::default());
     }
 
     fn wake_with(&mut self, events: Events) {
-        // Or it would be taken for silent.
+        // Else the worker would be lost, without heartbeats.
         self.register();
         let at = self.now();
         self.engine.fire(at).expect("fired");
@@ -196,33 +196,33 @@ impl World {
         self.take(round);
     }
 
-    /// Goes on to this time, and wakes the leader whenever it wants to be woken until then.
+    /// Moves the clock to this time, and wakes the leader at each of its due times until then.
     pub(crate) fn until(&mut self, clock: i64) {
         while let Some(due) = self.engine.next_due().filter(|due| due.as_millis() <= clock) {
             self.clock = self.clock.max(due.as_millis());
             self.wake();
             assert!(
                 self.engine.next_due().is_none_or(|next| next > ms(self.clock)),
-                "it would be woken for ever"
+                "the leader would wake without end"
             );
         }
         self.clock = clock;
         self.wake();
     }
 
-    /// Somebody sets the clock, and the leader wakes within a moment.
+    /// Sets the wall clock by so many milliseconds, and wakes the leader.
     pub(crate) fn set_clock(&mut self, by: i64) {
         self.clock += by;
         self.set += by;
         self.wake();
     }
 
-    /// Goes on for so long.
+    /// Moves the clock on by so many milliseconds.
     pub(crate) fn pass(&mut self, for_ms: i64) {
         self.until(self.clock + for_ms);
     }
 
-    /// The server is gone until then, and leads anew.
+    /// The server is down until this time, then a new one leads.
     pub(crate) fn down_until(&mut self, clock: i64) {
         self.clock = clock;
         let at = self.now();
@@ -241,7 +241,7 @@ impl World {
         self.job(id).state.status
     }
 
-    /// Of this type, oldest first.
+    /// The jobs of this type, oldest first.
     pub(crate) fn jobs_of(&self, kind: &str) -> Vec<Job> {
         let jobs = self.store.memory.all_jobs().into_iter();
         jobs.filter(|job| job.spec.name == name(kind)).collect()
@@ -256,10 +256,10 @@ impl World {
         self.runs().into_iter().map(|(_, status)| status).collect()
     }
 
-    /// The worker says how a run that it has ended, and the leader wakes.
+    /// The worker reports the outcome of a run, and the leader wakes.
     pub(crate) fn end(&mut self, job: JobId, kind: OutcomeKind) {
         let live = done(self.store.live_attempts()).expect("read");
-        let live = live.iter().find(|live| live.job == job).expect("it is with the worker");
+        let live = live.iter().find(|live| live.job == job).expect("a live attempt");
         let outcome = Outcome {
             job,
             execution: live.execution,
@@ -272,7 +272,7 @@ impl World {
         let mut events = Events::default();
         assert!(events.add(self.worker, Message::JobResult { outcomes: vec![outcome] }));
         self.wake_with(events);
-        // Runs that wait are looked at a moment later.
+        // The scheduler rechecks waiting runs 100 ms later.
         self.pass(200);
     }
 
@@ -280,9 +280,9 @@ impl World {
         self.end(job, OutcomeKind::Succeeded { result: None });
     }
 
-    /// How often the worker was told to cancel this run.
+    /// How many cancel messages for this run the worker received.
     pub(crate) fn cancels_of(&self, job: JobId) -> usize {
-        let cancels = self.told.iter().filter_map(|message| match message {
+        let cancels = self.received.iter().filter_map(|message| match message {
             Message::JobCancel { executions } => Some(executions),
             _ => None,
         });
@@ -298,7 +298,7 @@ impl World {
         ledger(&self.store, id)
     }
 
-    /// The ledger in words: hours since the start, and what became of them.
+    /// The ledger as text: hours since the start, and the outcome of each slot.
     pub(crate) fn words(&self, id: &str) -> String {
         let word = |slot: &Slot| {
             let hour = (slot.slot.as_millis() - START) / HOUR;
