@@ -1,5 +1,5 @@
-//! Clocks that differ from machine to machine, and that are set while work runs: no attempt is given
-//! up for them, and none is kept for them.
+//! Clocks that differ between machines, and that are set while attempts run: neither ends an attempt early,
+//! nor delays its end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use orx_testkit::make::{self, NOW, name};
 const WORKER: Incarnation = Incarnation(7);
 const HOUR: i64 = 3_600;
 
-/// So many seconds after the start, on a clock that is ahead by so many.
+/// `seconds` after the start, on a wall clock that is `ahead` seconds ahead.
 fn at(seconds: u64, ahead: i64) -> Now {
     let wall = make::at(i64::try_from(seconds).expect("small") + ahead);
     Now { wall, mono: Duration::from_secs(seconds) }
@@ -62,7 +62,7 @@ fn heartbeat(seq: u64) -> WorkerHeartbeat {
     }
 }
 
-/// As the store tells of the worker: by the store's own clock.
+/// The worker's row, with times of the store's own clock, in seconds.
 fn row(heartbeat: u64, seen_at: i64, silent: u64) -> WorkerRecord {
     WorkerRecord {
         report: WorkerReport {
@@ -80,15 +80,15 @@ fn row(heartbeat: u64, seen_at: i64, silent: u64) -> WorkerRecord {
     }
 }
 
-/// What is past its time, by a reading of the store at that moment.
+/// The overdue jobs, by a read of the store at `now`.
 fn overdue(watchlist: &mut Watchlist, live: &[Live], now: Now) -> Vec<JobId> {
     watchlist.update_attempts(live, now);
     watchlist.overdue(live, now).iter().map(|attempt| attempt.job).collect()
 }
 
 #[test]
-fn no_attempt_runs_out_of_time_because_clocks_are_apart() {
-    // Of the worker, of the leader that gave it out, and of the one that took over.
+fn different_clocks_time_out_no_attempt_early() {
+    // How far ahead: the worker's clock, the old leader's, and the new leader's.
     for (worker, before, now) in
         [(-HOUR, 0, 0), (HOUR, 0, 0), (0, -HOUR, 0), (0, 0, HOUR), (0, 0, -HOUR)]
     {
@@ -107,7 +107,7 @@ fn no_attempt_runs_out_of_time_because_clocks_are_apart() {
 }
 
 #[test]
-fn no_attempt_runs_out_of_time_because_the_clock_is_set() {
+fn a_clock_jump_times_out_no_attempt_early() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     let deadline = Some(make::at(HOUR));
     let live = [Live { deadline, ..attempt(NOW, Some(NOW)) }];
@@ -119,7 +119,7 @@ fn no_attempt_runs_out_of_time_because_the_clock_is_set() {
 }
 
 #[test]
-fn what_waits_at_its_worker_is_timed_from_its_start() {
+fn a_prefetched_job_is_timed_from_its_start() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     assert!(overdue(&mut watchlist, &[attempt(NOW, None)], at(0, 0)).is_empty());
     let live = [attempt(NOW, Some(make::at(50)))];
@@ -131,18 +131,18 @@ fn what_waits_at_its_worker_is_timed_from_its_start() {
 #[test]
 fn a_worker_that_registers_while_the_store_is_read_is_not_lost() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
-    // It registers, and is given a job, after the rows were read and before the attempts are.
+    // It registers and gets a job between the read of the rows and the read of the attempts.
     watchlist.update_workers(&[], at(60, 0));
     watchlist.update_attempts(&[attempt(NOW, None)], at(61, 0));
     assert!(watchlist.lost(at(61, 0)).is_empty());
-    // One that has no row for a lease is lost, and one that has one again is not.
+    // A worker without a row for a lease is lost; a worker whose row is back is not.
     assert_eq!(watchlist.lost(at(92, 0)), [WORKER]);
     watchlist.update_workers(&[row(1, 92, 0)], at(92, 0));
     assert!(watchlist.lost(at(92, 0)).is_empty());
 }
 
 #[test]
-fn a_deadline_is_of_the_calendar() {
+fn a_deadline_passes_by_the_wall_clock_as_well() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     let deadline = Some(make::at(20));
     let live = [Live { timeout_ms: None, deadline, ..attempt(NOW, Some(NOW)) }];
@@ -150,21 +150,21 @@ fn a_deadline_is_of_the_calendar() {
     assert!(overdue(&mut watchlist, &live, at(60, 0)).is_empty(), "its worker ends it");
     assert!(
         overdue(&mut watchlist, &live, at(61, -HOUR)).is_empty(),
-        "the clock says that it is not over"
+        "the deadline has not passed by the wall clock"
     );
     assert_eq!(overdue(&mut watchlist, &live, at(61, 0)).len(), 1);
 }
 
 #[test]
-fn a_dispatch_is_asked_about_by_how_long_it_is_known_here() {
+fn a_dispatch_is_asked_about_by_the_monotonic_clock_of_the_node() {
     for ahead in [0, HOUR, -HOUR] {
-        let mut seats = WorkerTable::new(Settings::default());
-        seats.register(registration(), None, at(0, ahead));
+        let mut table = WorkerTable::new(Settings::default());
+        table.register(registration(), None, at(0, ahead));
         let live = [attempt(NOW, None)];
         let mut asked = |seconds, beat| {
             let heartbeat = heartbeat(beat);
-            let given = BTreeMap::new();
-            let reconciled = seats.heartbeat(&heartbeat, &live, None, &given, at(seconds, ahead));
+            let claimed = BTreeMap::new();
+            let reconciled = table.heartbeat(&heartbeat, &live, None, &claimed, at(seconds, ahead));
             reconciled.answer.asked.len()
         };
         assert_eq!((asked(0, 1), asked(10, 2), asked(20, 3)), (0, 0, 1), "{ahead}");
@@ -172,10 +172,10 @@ fn a_dispatch_is_asked_about_by_how_long_it_is_known_here() {
 }
 
 #[test]
-fn a_worker_that_fell_silent_is_lost_though_the_clock_of_the_store_went_back() {
+fn a_silent_worker_is_lost_though_the_clock_of_the_store_was_set_back() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     watchlist.update_workers(&[row(1, 0, 0)], at(0, 0));
-    // By that clock it is heard of in two hours.
+    // `seen_at` is two hours in the future of that clock.
     for seconds in [5, 10, 30] {
         watchlist.update_workers(&[row(1, 0, 0)], at(seconds, 0));
         assert!(watchlist.lost(at(seconds, 0)).is_empty());
@@ -185,10 +185,10 @@ fn a_worker_that_fell_silent_is_lost_though_the_clock_of_the_store_went_back() {
 }
 
 #[test]
-fn a_worker_that_speaks_is_not_lost_though_the_clock_of_the_store_went_ahead() {
+fn a_worker_that_sends_heartbeats_is_not_lost_though_the_clock_of_the_store_was_set_forward() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     watchlist.update_workers(&[], at(60, 0));
-    // It registered with another node, and then that clock was set by ten minutes.
+    // It registered with another node, and then the store's clock was set forward by ten minutes.
     for (beat, seconds) in [(1, 65), (2, 75), (3, 85), (4, 95)] {
         watchlist.update_workers(&[row(beat, i64::from(beat as u32), 600)], at(seconds, 0));
         assert!(watchlist.lost(at(seconds, 0)).is_empty(), "after {seconds} s");

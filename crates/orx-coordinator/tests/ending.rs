@@ -1,4 +1,4 @@
-//! A coordinator that is told to end.
+//! A coordinator that is stopped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Clock for Still {
 }
 
 #[tokio::test]
-async fn what_it_took_from_workers_is_recorded_though_it_ends() {
+async fn a_stopping_coordinator_records_the_reports_that_it_took() {
     let (store, hub) = (Arc::new(Memory::default()), Direct::new());
     store.enqueue(vec![job().into()], NOW).await.expect("accepted");
     let node = Incarnation(1);

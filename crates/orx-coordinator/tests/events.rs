@@ -1,4 +1,4 @@
-//! What the services of a coordinator publish in the feed of its node.
+//! The events that the services of a coordinator publish in the feed of its node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ struct World {
 }
 
 impl World {
-    /// A leader whose events are read.
+    /// A leader, and a reader of its feed.
     fn new() -> Self {
         let store = Arc::new(Memory::default());
         let shared = Arc::clone(&store) as Arc<dyn Store>;
@@ -99,7 +99,7 @@ fn worker() -> WorkerRef {
 }
 
 #[test]
-fn what_becomes_due_or_is_over_is_told_job_by_job() {
+fn each_job_that_becomes_due_or_expires_is_an_event() {
     let mut world = World::new();
     let after = |seconds| at(seconds).wall;
     let jobs = vec![
@@ -118,19 +118,19 @@ fn what_becomes_due_or_is_over_is_told_job_by_job() {
 }
 
 #[test]
-fn a_worker_is_told_of_when_it_comes_drains_and_goes() {
+fn each_change_of_a_workers_state_is_an_event() {
     let mut world = World::new();
-    let told = |from, to| KnownEvent::WorkerMoved { worker: worker(), from, to };
+    let moved = |from, to| KnownEvent::WorkerMoved { worker: worker(), from, to };
     world.register(at(1));
-    assert_eq!(world.events(), [told(None, Some(WorkerState::Running))]);
+    assert_eq!(world.events(), [moved(None, Some(WorkerState::Running))]);
     world.beat(1, WorkerState::Running, at(2));
     assert_eq!(world.events(), []);
     world.beat(2, WorkerState::Draining, at(3));
     world.beat(3, WorkerState::Draining, at(4));
-    let draining = told(Some(WorkerState::Running), Some(WorkerState::Draining));
+    let draining = moved(Some(WorkerState::Running), Some(WorkerState::Draining));
     assert_eq!(world.events(), [draining]);
     world.beat(4, WorkerState::Stopped, at(5));
-    assert_eq!(world.events(), [told(Some(WorkerState::Draining), None)]);
+    assert_eq!(world.events(), [moved(Some(WorkerState::Draining), None)]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ impl Clock for Still {
 }
 
 #[tokio::test]
-async fn a_node_tells_that_it_joined_that_it_leads_and_that_it_does_no_longer() {
+async fn a_node_publishes_that_it_joins_leads_and_follows() {
     let wakeups = Wakeups::shared(NODE);
     let mut reader = wakeups.feed().read(FeedFilter::all().kinds([EventKind::Node]));
     let node = NodeReport {
@@ -179,11 +179,11 @@ async fn a_node_tells_that_it_joined_that_it_leads_and_that_it_does_no_longer() 
     };
     let stop = CancellationToken::new();
     let (_coordinator, running) = Coordinator::start(parts, stop.clone()).await.expect("started");
-    let mut told = Vec::new();
-    while told.len() < 2 {
-        told.extend(changes(soon(&mut reader).await));
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(changes(soon(&mut reader).await));
     }
-    let [NodeEvent::Leads { epoch }, NodeEvent::Joined] = told[..] else { panic!("{told:?}") };
+    let [NodeEvent::Leads { epoch }, NodeEvent::Joined] = seen[..] else { panic!("{seen:?}") };
     assert!(epoch > 0);
     stop.cancel();
     running.await.expect("no panic").expect("in good order");
@@ -192,7 +192,7 @@ async fn a_node_tells_that_it_joined_that_it_leads_and_that_it_does_no_longer() 
 
 async fn soon(reader: &mut FeedReader) -> News {
     let news = tokio::time::timeout(Duration::from_secs(30), reader.next(10)).await;
-    news.expect("it is told")
+    news.expect("an event in time")
 }
 
 fn changes(news: News) -> Vec<NodeEvent> {

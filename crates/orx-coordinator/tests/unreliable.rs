@@ -1,5 +1,5 @@
-//! A real coordinator and real workers over a transport that doubles, delays, reorders, restarts, and
-//! loses what may be lost: every accepted job reaches its end, recorded once, and no cancel is lost.
+//! A real coordinator and real workers over a transport that duplicates, delays, reorders and loses messages,
+//! and restarts: every accepted job ends, its end is recorded once, and no cancel is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const NODE: Incarnation = Incarnation(1);
-/// Far beyond what recovery takes with these settings.
+/// Deadline for each wait: far more than recovery takes with these settings.
 const IN_TIME: Duration = Duration::from_secs(60);
 const JOBS: usize = 120;
 
@@ -44,7 +44,7 @@ impl Clock for Real {
     }
 }
 
-/// Which executions began, by jobs.
+/// The executions that began, by job.
 type Began = Arc<Mutex<BTreeMap<JobId, Vec<ExecutionId>>>>;
 
 fn began(all: &Began, context: &JobContext) {
@@ -52,7 +52,7 @@ fn began(all: &Began, context: &JobContext) {
     all.entry(context.dispatch.job).or_default().push(context.dispatch.execution);
 }
 
-/// Ends at once.
+/// Its jobs succeed at once.
 struct Short(Began);
 
 #[async_trait]
@@ -63,7 +63,7 @@ impl Handler for Short {
     }
 }
 
-/// Ends when it is cancelled.
+/// Its jobs run until they are cancelled.
 struct Endless(Began);
 
 #[async_trait]
@@ -71,7 +71,7 @@ impl Handler for Endless {
     async fn run(&self, context: JobContext, _: &Json) -> Result<Option<Json>, HandlerError> {
         began(&self.0, &context);
         context.cancelled().await;
-        Err(HandlerError::retry("it was told to end"))
+        Err(HandlerError::retry("it was cancelled"))
     }
 }
 
@@ -87,8 +87,8 @@ struct World {
     messages: u128,
 }
 
-/// Confirms what it takes, and loses so much of what workers tell: as a queue in a process that no
-/// coordinator empties.
+/// Confirms every message of a worker, and loses the share `lost` of them, like a queue that is dropped
+/// before a coordinator reads it.
 struct Forgetful {
     inner: Unreliable,
     lost: f64,
@@ -116,7 +116,7 @@ impl Transport for Forgetful {
 }
 
 impl World {
-    /// Of what workers publish so much is lost though it was taken.
+    /// `lost`: the share of confirmed worker messages that is lost.
     async fn start(faults: Faults, lost: f64, seed: u64) -> Self {
         let store = Arc::new(Memory::default());
         let transport = Unreliable::new(Arc::new(Direct::new()), faults, seed);
@@ -196,7 +196,7 @@ impl World {
         accepted.into_iter().map(id).collect()
     }
 
-    /// As a person's cancel is made: the request is kept, and its worker told, perhaps.
+    /// Cancels like the API: stores the request, and sends the worker a message that may be lost.
     async fn cancel(&mut self, id: JobId) -> CancelAnswer {
         let command = CancelCommand { id, reason: None, by: None, force: false, expected: None };
         let answers = self.store.cancel(vec![command], wall()).await.expect("an answer");
@@ -212,13 +212,13 @@ impl World {
                 trace: None,
                 body: Body::Known(Message::JobCancel { executions }),
             };
-            // Its heartbeat says the same.
+            // If it is lost, the answer to the worker's next heartbeat repeats it.
             let _ = self.transport.publish(Channel::Inbox(worker), vec![envelope]).await;
         }
         answers[0]
     }
 
-    /// Until that holds of all jobs.
+    /// Waits until `holds` is true for all jobs. Panics with `what` after [`IN_TIME`].
     async fn until(&mut self, what: &str, holds: impl Fn(&[Job]) -> bool) {
         let end = tokio::time::Instant::now() + IN_TIME;
         loop {
@@ -244,7 +244,7 @@ impl World {
     }
 }
 
-async fn all_reach_their_ends(faults: Faults, lost: f64, seed: u64) {
+async fn all_end_once(faults: Faults, lost: f64, seed: u64) {
     let mut world = World::start(faults, lost, seed).await;
     let endless = JobSpec { name: name("endless"), ..job() };
     let mut ids: BTreeSet<JobId> = BTreeSet::new();
@@ -256,7 +256,7 @@ async fn all_reach_their_ends(faults: Faults, lost: f64, seed: u64) {
         ids.extend(&new);
         let long = new[7];
         if round % 2 == 0 {
-            // Under its worker; else as it comes: waiting, on its way, or running.
+            // Cancelled while it runs; in the other rounds while it is pending, dispatched or running.
             world
                 .until("its start", |jobs| {
                     let of = jobs.iter().find(|job| job.id == long);
@@ -288,28 +288,28 @@ async fn all_reach_their_ends(faults: Faults, lost: f64, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_job_reaches_its_end_once_where_nothing_is_lost() {
+async fn every_job_ends_once_under_duplicates_delays_and_restarts() {
     for seed in seeds() {
-        all_reach_their_ends(Faults::MANY, 0.0, seed).await;
+        all_end_once(Faults::MANY, 0.0, seed).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_job_reaches_its_end_once_where_what_may_be_lost_is() {
+async fn every_job_ends_once_under_lost_messages() {
     for seed in seeds() {
-        all_reach_their_ends(Faults { lost: 0.1, ..Faults::MANY }, 0.0, seed).await;
+        all_end_once(Faults { lost: 0.1, ..Faults::MANY }, 0.0, seed).await;
     }
 }
 
-/// That whatever carries has taken something is no more than that.
+/// A confirmation of the transport does not mean that a coordinator records the message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_job_reaches_its_end_once_where_what_was_taken_is_lost() {
+async fn every_job_ends_once_under_lost_confirmed_messages() {
     for seed in seeds() {
-        all_reach_their_ends(Faults::NONE, 0.2, seed).await;
+        all_end_once(Faults::NONE, 0.2, seed).await;
     }
 }
 
-/// `ORX_SEED` replays one.
+/// The seeds of a run; `ORX_SEED` replays a single one.
 fn seeds() -> std::ops::Range<u64> {
     let seed = std::env::var("ORX_SEED").ok().and_then(|seed| seed.parse().ok());
     seed.map_or(1..4, |seed: u64| seed..seed + 1)

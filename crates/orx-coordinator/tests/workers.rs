@@ -1,4 +1,4 @@
-//! What a leader gives to its workers, and when it lets go of them.
+//! Which jobs a leader claims for its workers, and when it records their attempts as lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ mod stepped;
 
 use stepped::Stepped;
 
-/// Of all workers here.
+/// Secret of all workers.
 const SECRET: SecretHash = SecretHash([7; 32]);
 
-/// The memory store never waits, so neither does what runs on it.
+/// The output of a future that is ready at once, as all futures on the reference store are.
 fn done<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("the reference store answers at once")
 }
@@ -102,7 +102,7 @@ impl World {
             .expect("accepted");
     }
 
-    /// Rounds while there is more at once; all that was sent.
+    /// Rounds until a claim leaves nothing more to claim. Returns all messages that were sent.
     fn rounds(&mut self, now: Now) -> Vec<(Incarnation, Message)> {
         let mut sent = Vec::new();
         for _ in 0..100 {
@@ -115,14 +115,15 @@ impl World {
         panic!("rounds without end");
     }
 
-    fn given(&mut self, now: Now) -> BTreeMap<u128, usize> {
-        let mut given = BTreeMap::new();
+    /// Number of jobs dispatched to each worker.
+    fn dispatched(&mut self, now: Now) -> BTreeMap<u128, usize> {
+        let mut dispatched = BTreeMap::new();
         for (to, message) in self.rounds(now) {
             if let Message::JobDispatch { jobs, .. } = message {
-                *given.entry(to.0).or_default() += jobs.len();
+                *dispatched.entry(to.0).or_default() += jobs.len();
             }
         }
-        given
+        dispatched
     }
 
     fn jobs(&self) -> Vec<Job> {
@@ -140,38 +141,38 @@ fn a_worker_gets_its_jobs_though_others_have_far_more_free_slots() {
     world.worker(1, 5_000, &["other"], at(0));
     world.worker(2, 10, &["mail"], at(0));
     world.enqueue((0..20).map(|_| on("mail")));
-    assert_eq!(world.given(at(1)), [(2, 10)].into());
+    assert_eq!(world.dispatched(at(1)), [(2, 10)].into());
 }
 
 #[test]
-fn a_worker_of_many_places_is_filled_though_others_wait_for_work() {
+fn a_worker_with_many_slots_is_filled_though_other_workers_are_idle() {
     let mut world = World::new();
     for worker in 1..300 {
         world.worker(worker, 50, &["other"], at(0));
     }
     world.worker(1_000, 4_000, &["mail"], at(0));
     world.enqueue((0..5_000).map(|_| on("mail")));
-    assert_eq!(world.given(at(1)), [(1_000, 4_000)].into());
+    assert_eq!(world.dispatched(at(1)), [(1_000, 4_000)].into());
 }
 
 #[test]
-fn a_worker_that_said_goodbye_to_another_node_is_given_nothing_more() {
+fn a_worker_that_stopped_at_another_node_gets_no_more_jobs() {
     let mut world = World::new();
     world.worker(1, 4, &[], at(0));
     let removed = world.store.remove_workers(vec![Incarnation(1)], WorkerRemoval::Stopped);
     done(removed).expect("removed");
     world.engine.refresh(at(1)).expect("refreshed");
     world.enqueue([job()]);
-    assert!(world.given(at(2)).is_empty());
+    assert!(world.dispatched(at(2)).is_empty());
     assert_eq!(world.jobs()[0].state.status, JobStatus::Pending);
 }
 
 #[test]
-fn what_a_worker_holds_whose_row_is_gone_is_given_up_after_a_lease() {
+fn the_attempts_of_a_worker_without_a_row_are_lost_after_a_lease() {
     let mut world = World::new();
     world.worker(1, 4, &[], at(0));
     world.enqueue([job()]);
-    assert_eq!(world.given(at(1)), [(1, 1)].into());
+    assert_eq!(world.dispatched(at(1)), [(1, 1)].into());
     let removed = world.store.remove_workers(vec![Incarnation(1)], WorkerRemoval::Stopped);
     done(removed).expect("removed");
     world.engine.refresh(at(2)).expect("refreshed");
@@ -180,7 +181,7 @@ fn what_a_worker_holds_whose_row_is_gone_is_given_up_after_a_lease() {
     assert_eq!(world.jobs()[0].state.status, JobStatus::Pending);
 }
 
-/// The server dies with its worker, and another opens what it left.
+/// The server dies with its worker, and a new server with a new worker opens the store.
 fn server_dies(world: &mut World, next: u128, now: Now) {
     let shared = Arc::clone(&world.store) as Arc<dyn Store>;
     let node = Incarnation(next);
@@ -198,10 +199,10 @@ fn server_dies(world: &mut World, next: u128, now: Now) {
 }
 
 #[test]
-fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
+fn a_job_that_kills_its_server_becomes_a_dead_letter_and_the_others_complete() {
     let mut world = World::new();
     world.enqueue((0..100).map(|_| job()));
-    // Two of them do it, one with each server that it starts at.
+    // Each start of one of these kills the server.
     let deadly = [orx_model::JobId(3), orx_model::JobId(7)];
     let (mut deaths, mut running, mut worker) = (0, BTreeMap::new(), 0);
     for second in 1..2_000 {
@@ -222,7 +223,7 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
         }
         let suspect = |job: &Job| job.state.ends.runs_alone() && job.state.live.is_some();
         assert!(running.len() == 1 || !world.jobs().iter().any(suspect));
-        // All others end, a second after they started.
+        // All others complete, a second after they started.
         if !running.keys().any(|job| deadly.contains(job)) {
             let mut events = Events::default();
             for (job, execution) in std::mem::take(&mut running) {
@@ -249,12 +250,12 @@ fn a_job_that_kills_its_server_is_found_alone_and_its_neighbours_end() {
         assert_eq!((job.state.status, job.state.dead), expected, "{}", job.id);
         assert!(job.state.ends.server_lost <= 3);
     }
-    // The first is the start; two with both, and one with each of them alone.
+    // `deaths` also counts the first start; two deaths with both jobs live, one with each of them alone.
     assert!(deaths <= 1 + 2 + 2, "{deaths}");
 }
 
 #[test]
-fn an_ordered_worker_that_dies_is_lost_once_and_remembered_for_a_day() {
+fn a_drained_or_fenced_worker_that_dies_is_lost_once_and_its_row_stays_for_a_day() {
     for (order, lost) in [(WorkerDirective::Drain, 1), (WorkerDirective::Fence, 0)] {
         let mut world = World::new();
         let mut reader = world.engine.feed().read(FeedFilter::all());
@@ -288,7 +289,7 @@ fn a_drain_holds_for_a_worker_that_was_lost_and_comes_back() {
     world.engine.monitor(at(1)).expect("a look");
     world.engine.monitor(at(40)).expect("a look");
     world.enqueue([job()]);
-    // It was out of contact, or suspended, and sends what it would have sent.
+    // It was out of contact or suspended, and sends its next heartbeat.
     world.heartbeats += 1;
     let beat = heartbeat(1, world.heartbeats, 4, WorkerState::Running);
     let (answer, _) = world.engine.heartbeat(&beat, Some(SECRET), at(41));
@@ -296,10 +297,10 @@ fn a_drain_holds_for_a_worker_that_was_lost_and_comes_back() {
     let (answer, _) = world.engine.register(registration(1, 4, &[]), Some(SECRET), at(41));
     assert!(answer.drain, "{answer:?}");
     world.beat(1, 4, at(42));
-    assert!(world.given(at(42)).is_empty());
+    assert!(world.dispatched(at(42)).is_empty());
     order(&world, None);
     world.engine.refresh(at(43)).expect("refreshed");
-    assert_eq!(world.given(at(43)), [(1, 1)].into());
+    assert_eq!(world.dispatched(at(43)), [(1, 1)].into());
 }
 
 #[test]
@@ -313,14 +314,14 @@ fn a_late_heartbeat_of_a_stopped_worker_does_not_bring_it_back() {
     let stopped = heartbeat(1, 9, 0, WorkerState::Stopped);
     other.heartbeat(&stopped, Some(SECRET), at(2));
     assert_eq!(done(world.store.workers(at(2).wall)).expect("read"), []);
-    // The first node still knows it when this comes.
+    // The worker is still in the table of the first node when this heartbeat arrives.
     let late = heartbeat(1, 8, 4, WorkerState::Running);
     let (answer, _) = world.engine.heartbeat(&late, Some(SECRET), at(3));
     assert!(answer.register, "{answer:?}");
     assert_eq!(done(world.store.workers(at(3).wall)).expect("read"), []);
     world.enqueue([job()]);
     world.engine.refresh(at(4)).expect("refreshed");
-    assert!(world.given(at(4)).is_empty());
+    assert!(world.dispatched(at(4)).is_empty());
     assert_eq!(world.jobs()[0].state.status, JobStatus::Pending);
 }
 
@@ -331,13 +332,13 @@ fn free_slots_are_claimed_for_as_soon_as_an_unanswered_claim_can_take_effect_no_
     world.enqueue([job()]);
     // The claim failed at second 2, and the store's deadline is 10 s. No round of the monitor comes.
     assert_eq!(world.engine.slots().next_settled(), Some(Duration::from_secs(12)));
-    assert!(world.given(at(11)).is_empty());
-    assert_eq!(world.given(at(12)), [(1, 1)].into());
+    assert!(world.dispatched(at(11)).is_empty());
+    assert_eq!(world.dispatched(at(12)), [(1, 1)].into());
     assert_eq!(world.engine.slots().next_settled(), None);
 }
 
 #[test]
-fn large_jobs_travel_in_messages_that_a_link_takes() {
+fn large_jobs_are_split_into_messages_below_the_size_limit() {
     const EACH: usize = 250_000;
     let mut world = World::new();
     world.worker(1, 100, &[], at(0));
@@ -371,7 +372,7 @@ fn live(execution: ExecutionId) -> Live {
     }
 }
 
-/// A claim of which the store does not say what became of it, and a read after it that does not show it.
+/// A claim without an answer of the store, and a later read that does not show it.
 fn unanswered_claim(world: &mut World, rng: &mut StdRng) -> ExecutionId {
     world.worker(1, 2, &[], at(0));
     let mut slots = world.engine.slots();
@@ -392,7 +393,7 @@ fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_slots() {
     let live = live(execution);
     slots.begin_read(LiveReader::Monitor, at(5));
     slots.finish_read(LiveReader::Monitor, &[live], at(5));
-    // The other place was asked for by the same claim, which took effect without it.
+    // The other slot was part of the same claim, which took effect without it.
     assert_eq!(slots.claim_requests(&mut rng, at(6))[0].executions.len(), 1);
 }
 
@@ -402,7 +403,7 @@ fn slots_of_an_unanswered_claim_are_free_again_when_it_is_settled_or_the_term_is
     unanswered_claim(&mut world, &mut rng);
     {
         let mut slots = world.engine.slots();
-        // Read too early to tell.
+        // This read began too early to decide it.
         slots.begin_read(LiveReader::Monitor, at(11));
         slots.finish_read(LiveReader::Monitor, &[], at(13));
         assert!(slots.claim_requests(&mut rng, at(13)).is_empty());
@@ -410,7 +411,7 @@ fn slots_of_an_unanswered_claim_are_free_again_when_it_is_settled_or_the_term_is
         slots.finish_read(LiveReader::Monitor, &[], at(13));
         assert_eq!(slots.claim_requests(&mut rng, at(13)).len(), 1);
     }
-    // That one is under way when its dispatcher ends. In the same term it still counts.
+    // The last claim is unanswered when its dispatcher ends. In the same term it still counts.
     let rows = done(world.store.workers(NOW)).expect("read");
     let mut slots = world.engine.slots();
     for (epoch, offered) in [(5, 1), (5, 0), (6, 1)] {
@@ -422,12 +423,12 @@ fn slots_of_an_unanswered_claim_are_free_again_when_it_is_settled_or_the_term_is
 }
 
 #[test]
-fn a_reading_that_is_answered_after_a_newer_one_undoes_nothing() {
+fn a_read_that_is_answered_after_a_newer_one_undoes_nothing() {
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
     world.worker(1, 2, &[], at(0));
     let mut slots = world.engine.slots();
     slots.begin_read(LiveReader::Monitor, at(1));
-    // Given out meanwhile, and seen by the newer one.
+    // Claimed meanwhile, and shown by the newer read.
     slots.begin_read(LiveReader::Dispatcher, at(2));
     slots.finish_read(LiveReader::Dispatcher, &[live(ExecutionId(7))], at(2));
     slots.finish_read(LiveReader::Monitor, &[], at(3));

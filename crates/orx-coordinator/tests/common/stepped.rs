@@ -1,7 +1,7 @@
-//! The services of one coordinator, driven step by step on a store that answers at once: what a real one
-//! does in tasks of their own happens when a test says so, and what is sent is handed to the test.
+//! The services of one coordinator without their tasks: each call of a test is one step of a service, on a
+//! store that answers at once, and returns the messages that the step sent.
 
-#![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
+#![allow(dead_code, reason = "each of the tests that share this uses only a part of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +30,10 @@ use parking_lot::Mutex;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-/// Long after any test.
+/// How long a term is trusted: longer than any test.
 const TRUSTED: Duration = Duration::from_secs(1 << 40);
 
-/// The reference store never waits, so neither does what runs on it.
+/// The output of a future that is ready at once, as all futures on the reference store are.
 fn done<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("the reference store answers at once")
 }
@@ -56,7 +56,7 @@ impl Hands {
 
 impl Clock for Hands {
     fn now(&self) -> Now {
-        self.with(|hands| hands.now).expect("the test says what time it is")
+        self.with(|hands| hands.now).expect("the test sets the time")
     }
 }
 
@@ -84,20 +84,22 @@ impl Transport for Hands {
     }
 }
 
-/// What followed from a step.
+/// What a step sent, and what failed in it.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    /// Messages to workers.
     pub(crate) send: Vec<(Incarnation, Message)>,
-    /// For other nodes.
+    /// The notification for other nodes.
     pub(crate) hint: Option<Notification>,
+    /// Attempts whose outcome came too late.
     pub(crate) stale: Vec<ExecutionId>,
-    /// What was told is to be told again.
+    /// The reports are not recorded: their senders repeat them.
     pub(crate) again: Option<StoreError>,
-    /// Nothing could be claimed.
+    /// The claim failed.
     pub(crate) failed: Option<StoreError>,
 }
 
-/// What runs while a node leads.
+/// The duties of a leader.
 struct Duties {
     term: Term,
     dispatcher: Dispatcher,
@@ -106,7 +108,7 @@ struct Duties {
     janitor: Janitor,
 }
 
-/// A coordinator whose steps are the test's.
+/// A coordinator that a test steps through.
 pub(crate) struct Stepped {
     pub(crate) context: Arc<Context>,
     hands: Arc<Hands>,
@@ -195,18 +197,18 @@ impl Stepped {
         secret: Option<SecretHash>,
         now: Now,
     ) -> (HeartbeatAnswer, Outbox) {
-        self.call(WorkerCall::Heartbeat(heartbeat.clone()), secret, now).expect("heard")
+        self.call(WorkerCall::Heartbeat(heartbeat.clone()), secret, now).expect("answered")
     }
 
     fn call(
         &mut self,
-        said: WorkerCall,
+        request: WorkerCall,
         secret: Option<SecretHash>,
         now: Now,
     ) -> Result<(HeartbeatAnswer, Outbox), GatewayError> {
         self.at(now);
-        let (call, answered) = Call::new(said, secret);
-        done(self.answering.answer_all(vec![call])).expect("the store is there");
+        let (call, answered) = Call::new(request, secret);
+        done(self.answering.answer_all(vec![call])).expect("the store answers");
         let answer = done(answered).expect("an answer")?;
         Ok((answer, self.outbox()))
     }
@@ -217,7 +219,7 @@ impl Stepped {
         let recorded = done(self.recorder.record(events));
         let claimed = match &mut self.duties {
             Some(duties) => {
-                // In a real one each wakes it.
+                // In a real coordinator each enqueue wakes the dispatcher.
                 self.context.slots().jobs_ready();
                 done(duties.dispatcher.pass())
             }
@@ -243,11 +245,11 @@ impl Stepped {
     pub(crate) fn due_at(&mut self, at: Timestamp) {
         self.wakeups.due(at);
         let _ = self.wakeups.for_others().now_or_never();
-        self.hears();
+        self.take_wakeups();
     }
 
-    /// The scheduler takes in what it was told.
-    fn hears(&mut self) {
+    /// The scheduler takes the pending wake-ups.
+    fn take_wakeups(&mut self) {
         if let Some(duties) = &mut self.duties {
             duties.scheduler.take_wakeups();
         }
@@ -255,38 +257,38 @@ impl Stepped {
 
     pub(crate) fn fire(&mut self, now: Now) -> Result<(), StoreError> {
         self.at(now);
-        self.hears();
+        self.take_wakeups();
         self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.fire(now)))
     }
 
     pub(crate) fn promote(&mut self, now: Now) -> Result<(), StoreError> {
         self.at(now);
-        self.hears();
+        self.take_wakeups();
         self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.promote(now)))
     }
 
     pub(crate) fn settle(&mut self, now: Now) -> Result<Outbox, StoreError> {
         self.at(now);
-        self.hears();
+        self.take_wakeups();
         self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.settle(now)))?;
         Ok(self.outbox())
     }
 
-    /// What is known of workers is read.
+    /// The monitor reads the rows of workers.
     pub(crate) fn refresh(&mut self, now: Now) -> Result<Outbox, StoreError> {
         self.at(now);
         self.duties.as_mut().map_or(Ok(()), |duties| done(duties.monitor.read_workers()))?;
         Ok(self.outbox())
     }
 
-    /// The slow round of all duties.
+    /// The periodic round of the monitor and the scheduler.
     pub(crate) fn monitor(&mut self, now: Now) -> Result<Outbox, StoreError> {
         self.at(now);
         if let Some(duties) = &mut self.duties {
             done(duties.monitor.round())?;
             done(duties.scheduler.read_afresh(now))?;
         }
-        self.hears();
+        self.take_wakeups();
         Ok(self.outbox())
     }
 
@@ -296,11 +298,11 @@ impl Stepped {
         Ok(self.outbox())
     }
 
-    /// What another node tells.
-    pub(crate) fn heard(&mut self, hint: &Notification, now: Now) {
+    /// A notification of another node arrives.
+    pub(crate) fn notified(&mut self, hint: &Notification, now: Now) {
         self.at(now);
-        nodes::heard(&self.context, hint);
-        self.hears();
+        nodes::apply_notification(&self.context, hint);
+        self.take_wakeups();
     }
 
     pub(crate) fn prune(&mut self, now: Now) -> Result<bool, StoreError> {
