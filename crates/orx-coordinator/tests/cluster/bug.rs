@@ -1,4 +1,4 @@
-//! Bugs that are put where the parts of a cluster meet, to see that the simulation finds each.
+//! Bugs between the parts of a cluster. A test shows that the simulation finds each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,89 +22,89 @@ use crate::world::World;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// I6: the store lets whoever once led go on.
+    /// I6: the store accepts writes of every former leader.
     NoFencing,
-    /// I6: the store compares who leads, and not in which term.
+    /// I6: the store compares the node of a term, and not the epoch.
     NoEpoch,
     /// G8: a leader's lease holds for an hour.
     LeaseForEver,
-    /// I12: a worker starts what it was given however long ago that was.
+    /// I12: a worker starts a dispatch however old it is.
     NoWorkerFence,
     /// G1: outcomes are answered before they are recorded.
     AnswerFirst,
-    /// G1: of several outcomes in a batch the last is passed over.
+    /// G1: the last of several outcomes in a batch is not recorded.
     BatchLosesOne,
-    /// I4: the outcome of an old execution ends the one that is live.
+    /// I4: the outcome of an old execution ends the live one.
     OldOutcome,
-    /// I13: a cancel is answered, and not kept.
+    /// I13: a cancel is accepted, and not stored.
     CancelForgotten,
-    /// I12: a waiting job is answered as cancelled, and is not.
+    /// I12: a waiting job is reported as cancelled, and is not.
     CancelNotMade,
-    /// I13: answers to heartbeats leave out what is to be cancelled.
-    CancelUntold,
-    /// I17: answers to heartbeats leave out what is to be stopped.
-    StopUntold,
-    /// I17: nobody is asked about what was given to it.
+    /// I13: answers to heartbeats omit the attempts to cancel.
+    CancelOmitted,
+    /// I17: answers to heartbeats omit the attempts to stop.
+    StopOmitted,
+    /// I17: no worker is asked about attempts that it does not report.
     NeverAsked,
-    /// R4: nobody is asked for outcomes that are missing.
+    /// R4: no worker is asked to resend missing outcomes.
     NeverResent,
     /// I10: a slot makes two jobs.
     SlotTwice,
-    /// I20: a worker is given more than it takes.
-    RoomWrong,
-    /// I18: a queue is served before the other, whatever waits in it.
+    /// I20: a worker gets more jobs than its capacity.
+    CapacityIgnored,
+    /// I18: the jobs of one queue are claimed before those of the other, whatever their priority.
     NoPriority,
     /// I35: losses are not counted.
     LossesFree,
     /// I5: failures are not counted.
     RetriesFree,
-    /// I1: a job is accepted, and not kept.
+    /// I1: a job is accepted, and not stored.
     EnqueueLost,
     /// I2: a key is not compared.
     KeyIgnored,
-    /// I30: attempts are given up before their time.
+    /// I30: attempts time out too early.
     TimedOutEarly,
-    /// G1: outcomes are acknowledged while they are on their way into the store.
+    /// G1: outcomes are acknowledged before their transaction commits.
     AckBeforeCommit,
-    /// G1: of a batch that was split because of a bad part, the good part is passed over.
+    /// G1: of a batch that was split because of a bad part, the good part is not recorded.
     SplitLosesGood,
-    /// I14: an old heartbeat that comes late counts as a new one, so whoever is dead stays in contact.
+    /// I14: a late old heartbeat counts as a new one, so a dead worker stays in contact.
     LateBeatRevives,
-    /// I30: how long a worker was silent is measured with the clocks of two machines.
+    /// I30: the silence of a worker is the difference between the clocks of two machines.
     ClocksCompared,
     /// I9: a worker counts its lease from the answer to its heartbeat, not from when it sent it.
     LeaseFromAnswer,
-    /// I6: a node goes on leading though its lease is another's.
+    /// I6: a node goes on leading after another node got the lease.
     LostLeaseLeads,
     /// I7: a new leader goes on with the epoch of the last.
     EpochNotRaised,
     /// I10: a new leader fires the last slot of the one before again.
     SlotAfterFailover,
-    /// I4: an outcome told again, to another node after a restart, is recorded again.
+    /// I4: an outcome that is reported again, to another node, is recorded again.
     OutcomeTwice,
     /// I35: deaths of a whole server are not counted.
     ServerDeathsFree,
-    /// I20: nobody hears that a worker drains.
-    DrainUnheard,
-    /// I17: nobody sees that a worker is fenced.
-    FenceUnseen,
-    /// I17: what has a time is not made ready when it comes.
+    /// I20: nodes ignore that a worker drains.
+    DrainIgnored,
+    /// I17: nodes ignore that a worker is fenced.
+    FenceUnread,
+    /// I17: due jobs are not made ready.
     DueForgotten,
     /// I20: a claim whose answer was lost is forgotten.
     ClaimForgotten,
 }
 
-/// What a bug remembers.
+/// The state of a bug.
 #[derive(Default)]
-pub(crate) struct Remembered {
-    /// What was good of batches that were refused.
+pub(crate) struct BugState {
+    /// The good outcomes of rejected batches.
     split: BTreeSet<ExecutionId>,
-    /// Who recorded what.
+    /// The node that recorded each outcome.
     recorded: BTreeMap<ExecutionId, Incarnation>,
-    /// Of each schedule the last run, and in which epoch it was fired.
+    /// The last run of each schedule, with the epoch in which it fired.
     fired: BTreeMap<Name, (u64, JobSpec)>,
-    /// What was asked for by claims whose answers were lost.
-    unheard: BTreeSet<ExecutionId>,
+    /// The executions of unanswered claims.
+    unanswered: BTreeSet<ExecutionId>,
 }
 
 impl Bug {
@@ -118,12 +118,12 @@ impl Bug {
         Self::OldOutcome,
         Self::CancelForgotten,
         Self::CancelNotMade,
-        Self::CancelUntold,
-        Self::StopUntold,
+        Self::CancelOmitted,
+        Self::StopOmitted,
         Self::NeverAsked,
         Self::NeverResent,
         Self::SlotTwice,
-        Self::RoomWrong,
+        Self::CapacityIgnored,
         Self::NoPriority,
         Self::LossesFree,
         Self::RetriesFree,
@@ -140,14 +140,14 @@ impl Bug {
         Self::SlotAfterFailover,
         Self::OutcomeTwice,
         Self::ServerDeathsFree,
-        Self::DrainUnheard,
-        Self::FenceUnseen,
+        Self::DrainIgnored,
+        Self::FenceUnread,
         Self::DueForgotten,
         Self::ClaimForgotten,
     ];
 }
 
-/// The term that is compared.
+/// The term that the store compares.
 pub(crate) fn term(world: &World, given: Term) -> Term {
     let Some((leads, _)) = done(world.memory.leader(world.wall())).expect("read") else {
         return given;
@@ -166,7 +166,7 @@ pub(crate) fn lead(world: &World, request: LeadRequest) -> LeadRequest {
     }
 }
 
-/// What a node is answered that asks for the lease, after that term.
+/// The answer to a node's request for the lease; `before`: the newest term before the request.
 pub(crate) fn led(world: &World, node: Incarnation, before: Option<Term>, answer: Lead) -> Lead {
     match (world.bug, answer, before) {
         (Some(Bug::LostLeaseLeads), Lead::Following { leader, .. }, _) => {
@@ -180,17 +180,17 @@ pub(crate) fn led(world: &World, node: Incarnation, before: Option<Term>, answer
     }
 }
 
-/// What a node hears of a worker.
-pub(crate) fn said(world: &World, heartbeat: WorkerHeartbeat) -> WorkerHeartbeat {
+/// The heartbeat as a node receives it.
+pub(crate) fn beat(world: &World, heartbeat: WorkerHeartbeat) -> WorkerHeartbeat {
     match world.bug {
-        Some(Bug::DrainUnheard) if heartbeat.state == WorkerState::Draining => {
+        Some(Bug::DrainIgnored) if heartbeat.state == WorkerState::Draining => {
             WorkerHeartbeat { state: WorkerState::Running, capacity: 2, ..heartbeat }
         }
         _ => heartbeat,
     }
 }
 
-/// By how much the clock is ahead with which a worker counts its lease.
+/// How far ahead the clock is with which a worker times its lease.
 pub(crate) fn lease_clock(world: &World) -> Duration {
     let is_late = world.bug == Some(Bug::LeaseFromAnswer);
     if is_late { Duration::from_secs(20) } else { Duration::ZERO }
@@ -213,7 +213,7 @@ pub(crate) fn put_workers(
                 }
             }
         }
-        Some(Bug::FenceUnseen) => {
+        Some(Bug::FenceUnread) => {
             for answer in &mut answers {
                 if *answer == WorkerPut::Kept(Some(WorkerDirective::Fence)) {
                     *answer = WorkerPut::Kept(None);
@@ -225,7 +225,7 @@ pub(crate) fn put_workers(
     Ok(answers)
 }
 
-/// What a node reads of workers, whose own clock shows that.
+/// The rows of workers as a node reads them; `clock`: the node's own clock.
 pub(crate) fn rows(
     world: &World,
     mut rows: Vec<WorkerRecord>,
@@ -238,14 +238,14 @@ pub(crate) fn rows(
             {
                 row.seen_at = Timestamp::from_millis(0);
             }
-            Some(Bug::FenceUnseen) if row.order == Some(WorkerDirective::Fence) => row.order = None,
+            Some(Bug::FenceUnread) if row.order == Some(WorkerDirective::Fence) => row.order = None,
             _ => {}
         }
     }
     rows
 }
 
-/// What a worker makes of an answer.
+/// The answer as a worker receives it.
 pub(crate) fn answer(world: &World, answer: HeartbeatAnswer) -> HeartbeatAnswer {
     match world.bug {
         Some(Bug::NoWorkerFence) => HeartbeatAnswer { lease_ms: 3_600_000, ..answer },
@@ -255,11 +255,11 @@ pub(crate) fn answer(world: &World, answer: HeartbeatAnswer) -> HeartbeatAnswer 
     }
 }
 
-/// What a coordinator answers.
+/// The answer as a coordinator sends it.
 pub(crate) fn answers(world: &World, answer: HeartbeatAnswer) -> HeartbeatAnswer {
     match world.bug {
-        Some(Bug::CancelUntold) => HeartbeatAnswer { cancel: Vec::new(), ..answer },
-        Some(Bug::StopUntold) => HeartbeatAnswer { stop: Vec::new(), ..answer },
+        Some(Bug::CancelOmitted) => HeartbeatAnswer { cancel: Vec::new(), ..answer },
+        Some(Bug::StopOmitted) => HeartbeatAnswer { stop: Vec::new(), ..answer },
         _ => answer,
     }
 }
@@ -290,7 +290,7 @@ pub(crate) fn cancel(
     cancels: Vec<CancelCommand>,
     now: Timestamp,
 ) -> Result<Vec<CancelAnswer>> {
-    let unkept = |cancel: &CancelCommand| -> Option<CancelAnswer> {
+    let ignored = |cancel: &CancelCommand| -> Option<CancelAnswer> {
         let job = done(world.memory.job(cancel.id)).expect("read")?;
         match (world.bug?, job.state.live) {
             (Bug::CancelForgotten, Some(live)) if !cancel.force => Some(CancelAnswer::Cancelling {
@@ -304,7 +304,7 @@ pub(crate) fn cancel(
             _ => None,
         }
     };
-    let early: Vec<_> = cancels.iter().filter_map(unkept).collect();
+    let early: Vec<_> = cancels.iter().filter_map(ignored).collect();
     if early.len() == cancels.len() {
         return Ok(early);
     }
@@ -314,7 +314,7 @@ pub(crate) fn cancel(
 pub(crate) fn claims(world: &World, requests: &[ClaimRequest]) -> Vec<ClaimRequest> {
     let mut requests = requests.to_vec();
     match world.bug {
-        Some(Bug::RoomWrong) => {
+        Some(Bug::CapacityIgnored) => {
             for request in &mut requests {
                 let more = request.held;
                 world.draw(|rng| {
@@ -332,7 +332,7 @@ pub(crate) fn claims(world: &World, requests: &[ClaimRequest]) -> Vec<ClaimReque
     requests
 }
 
-/// What is recorded in place of these.
+/// The outcomes that the store records in place of these.
 pub(crate) fn outcomes(world: &World, outcomes: &[Outcome]) -> Vec<Outcome> {
     let free = |outcome: &Outcome| {
         let kind = match (&world.bug, &outcome.kind) {
@@ -350,20 +350,20 @@ pub(crate) fn outcomes(world: &World, outcomes: &[Outcome]) -> Vec<Outcome> {
     outcomes.iter().map(free).collect()
 }
 
-/// Said of outcomes before they are recorded.
+/// The answer to outcomes that are never recorded, or not yet.
 pub(crate) fn answered_early(world: &World, outcomes: &[Outcome]) -> Option<Vec<Recorded>> {
     let early = match world.bug {
         Some(Bug::AnswerFirst) => world.draw(|rng| rng.random_bool(0.1)),
         Some(Bug::SplitLosesGood) => {
-            let remembered = world.remembered();
-            outcomes.iter().all(|outcome| remembered.split.contains(&outcome.execution))
+            let bug_state = world.bug_state();
+            outcomes.iter().all(|outcome| bug_state.split.contains(&outcome.execution))
         }
         _ => false,
     };
     early.then(|| all_applied(outcomes))
 }
 
-/// Said of outcomes that are recorded later.
+/// The answer to outcomes that are recorded later.
 pub(crate) fn answered_meanwhile(world: &World, outcomes: &[Outcome]) -> Option<Vec<Recorded>> {
     (world.bug == Some(Bug::AckBeforeCommit)).then(|| all_applied(outcomes))
 }
@@ -373,22 +373,22 @@ fn all_applied(outcomes: &[Outcome]) -> Vec<Recorded> {
     vec![applied; outcomes.len()]
 }
 
-/// A batch is refused because of some that cannot be written.
+/// The store rejected a batch because of some of its outcomes.
 pub(crate) fn refused(world: &World, outcomes: &[Outcome]) {
-    let mut remembered = world.remembered();
+    let mut bug_state = world.bug_state();
     let unwritable = world.unwritable.lock();
     let good = outcomes.iter().filter(|outcome| !unwritable.contains(&outcome.job));
-    remembered.split.extend(good.map(|outcome| outcome.execution));
+    bug_state.split.extend(good.map(|outcome| outcome.execution));
 }
 
 pub(crate) fn record(
     world: &World,
     node: Incarnation,
-    told: &[Outcome],
+    reported: &[Outcome],
     draws: Vec<f64>,
     now: Timestamp,
 ) -> Result<Vec<Recorded>> {
-    let mut changed = outcomes(world, told);
+    let mut changed = outcomes(world, reported);
     match world.bug {
         Some(Bug::BatchLosesOne) if changed.len() > 1 => {
             changed.pop();
@@ -406,9 +406,9 @@ pub(crate) fn record(
         }
         Some(Bug::OutcomeTwice) => {
             let mut answers = done(world.memory.record_outcomes(changed, draws, now))?;
-            let mut remembered = world.remembered();
-            for (outcome, answer) in told.iter().zip(&mut answers) {
-                let by = *remembered.recorded.entry(outcome.execution).or_insert(node);
+            let mut bug_state = world.bug_state();
+            for (outcome, answer) in reported.iter().zip(&mut answers) {
+                let by = *bug_state.recorded.entry(outcome.execution).or_insert(node);
                 if by != node {
                     *answer = Recorded::Applied { status: JobStatus::Completed, run_at: None };
                 }
@@ -420,9 +420,9 @@ pub(crate) fn record(
     done(world.memory.record_outcomes(changed, draws, now))
 }
 
-/// The answer to that claim is lost.
-pub(crate) fn claim_unheard(world: &World, asked: Vec<ExecutionId>) {
-    world.remembered().unheard.extend(asked);
+/// The answer to a claim was lost.
+pub(crate) fn claim_unanswered(world: &World, asked: Vec<ExecutionId>) {
+    world.bug_state().unanswered.extend(asked);
 }
 
 pub(crate) fn live(world: &World, mut live: Vec<Live>) -> Vec<Live> {
@@ -433,8 +433,8 @@ pub(crate) fn live(world: &World, mut live: Vec<Live>) -> Vec<Live> {
             }
         }
         Some(Bug::ClaimForgotten) => {
-            let remembered = world.remembered();
-            live.retain(|attempt| !remembered.unheard.contains(&attempt.execution));
+            let bug_state = world.bug_state();
+            live.retain(|attempt| !bug_state.unanswered.contains(&attempt.execution));
         }
         _ => {}
     }
@@ -451,7 +451,7 @@ pub(crate) fn fire_again(world: &World, fires: &[Firing], term: Term, now: Times
                 Some(Bug::SlotTwice) => again.push(job.clone()),
                 Some(Bug::SlotAfterFailover) => {
                     let fired = (term.epoch, job.clone());
-                    let before = world.remembered().fired.insert(fire.basis.id.clone(), fired);
+                    let before = world.bug_state().fired.insert(fire.basis.id.clone(), fired);
                     let others = before.filter(|(epoch, _)| *epoch != term.epoch);
                     again.extend(others.map(|(_, job)| job));
                 }
@@ -461,7 +461,7 @@ pub(crate) fn fire_again(world: &World, fires: &[Firing], term: Term, now: Times
     }
     if !again.is_empty() {
         let _ = done(world.memory.enqueue(again.into_iter().map(NewJob::from).collect(), now))
-            .expect("kept");
+            .expect("stored");
     }
 }
 
@@ -469,7 +469,7 @@ pub(crate) fn promotes(world: &World) -> bool {
     world.bug != Some(Bug::DueForgotten)
 }
 
-/// Whoever leads, by the store.
+/// The leader, by the store.
 pub(crate) fn leader(world: &World) -> Option<Incarnation> {
     let leader = done(world.memory.leader(world.wall())).expect("read");
     leader.map(|(term, _)| term.node)

@@ -1,4 +1,4 @@
-//! What must hold of the jobs of a simulated cluster: facts as they come, against the invariants.
+//! Checks each change of a job in a simulated cluster against the invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,29 +16,30 @@ pub(crate) struct Checker {
     attempt: BTreeMap<JobId, u32>,
     live: BTreeMap<JobId, ExecutionId>,
     ended: BTreeSet<ExecutionId>,
-    /// Cancelled, and not retried since.
+    /// Jobs that were cancelled, and not retried since.
     cancelled: BTreeSet<JobId>,
-    /// Of those, the ones that waited when they were.
+    /// Jobs that were cancelled while they waited: they never start.
     never: BTreeSet<JobId>,
-    /// Executions that a person took off their workers: a dispatch that is under way may start.
+    /// Executions that a person ended by force: a dispatch that is under way may still start.
     pub(crate) forced: BTreeSet<ExecutionId>,
-    /// Executions that a leader gave out.
+    /// Executions that a leader claimed.
     claimed: BTreeSet<ExecutionId>,
     started: BTreeSet<(Incarnation, ExecutionId)>,
-    /// Of which a worker said that they are over.
-    pub(crate) told: BTreeSet<(Incarnation, ExecutionId)>,
-    /// The highest epoch of what a leader did.
+    /// Executions with an outcome that the worker reported.
+    pub(crate) reported: BTreeSet<(Incarnation, ExecutionId)>,
+    /// The highest epoch of a leader's write.
     epoch: u64,
-    /// Real time now.
+    /// Time since the start, by a correct clock.
     pub(crate) clock: Duration,
-    /// When executions were given out, and for how long they had been when they were over.
-    given: BTreeMap<ExecutionId, Duration>,
+    /// When each execution was claimed.
+    claimed_at: BTreeMap<ExecutionId, Duration>,
+    /// How long each ended execution was live.
     lived: BTreeMap<ExecutionId, Duration>,
 }
 
 impl Checker {
-    /// I3, I4, I5, I6, I8: a job's moves are those of the table, one end for each execution, numbers
-    /// that only grow, leaders that only follow each other, one live execution.
+    /// I3, I4, I5, I6, I8: only legal transitions, one end for each execution, attempt numbers without gaps,
+    /// epochs that never shrink, one live execution for each job.
     pub(crate) fn transition(&mut self, it: &Transition) -> Result<(), String> {
         let known = self.status.insert(it.job, it.to);
         if known != it.from {
@@ -67,10 +68,10 @@ impl Checker {
                 }
                 let execution = it.execution.ok_or("a claim without an execution")?;
                 if it.epoch.is_none() {
-                    return Err(format!("I6: {} was claimed by nobody who leads", it.job));
+                    return Err(format!("I6: {} was claimed without a term", it.job));
                 }
                 self.claimed.insert(execution);
-                self.given.insert(execution, self.clock);
+                self.claimed_at.insert(execution, self.clock);
                 if let Some(other) = self.live.insert(it.job, execution) {
                     return Err(format!("I8: {} has two live executions, {other} too", it.job));
                 }
@@ -86,12 +87,12 @@ impl Checker {
                 | JobEvent::GiveUpTimedOut
                 | JobEvent::Stopped,
             ) => {
-                let execution = self.live.remove(&it.job).ok_or("an end without a start")?;
+                let execution = self.live.remove(&it.job).ok_or("an end without a claim")?;
                 if !self.ended.insert(execution) {
                     return Err(format!("I4: two ends of {execution}"));
                 }
-                if let Some(given) = self.given.get(&execution) {
-                    self.lived.insert(execution, self.clock - *given);
+                if let Some(at) = self.claimed_at.get(&execution) {
+                    self.lived.insert(execution, self.clock - *at);
                 }
             }
             Some(JobEvent::Cancel) => {
@@ -109,29 +110,29 @@ impl Checker {
         Ok(())
     }
 
-    /// A cancel was answered, whatever the store made of it.
+    /// A cancel of a waiting job was accepted, whatever the store did with it.
     pub(crate) fn promised(&mut self, cancelled: JobId) {
         self.cancelled.insert(cancelled);
         self.never.insert(cancelled);
     }
 
-    /// I12: nothing starts twice at one worker, or where that worker has said that it is over, or
-    /// that was given up as lost: its job may be another's by now, or cancelled.
+    /// I12: an execution starts once at a worker; it does not start after the worker reported its end, after
+    /// it was recorded as lost, or after its job was cancelled.
     pub(crate) fn start(&mut self, worker: Incarnation, dispatch: &Dispatch) -> Result<(), String> {
         let Dispatch { job, execution, .. } = dispatch;
         if !self.started.insert((worker, *execution)) {
             return Err(format!("I12: {execution} started twice"));
         }
         if !self.claimed.contains(execution) {
-            return Err(format!("I12: {execution} of {job} started, and nobody gave it out"));
+            return Err(format!("I12: {execution} of {job} started without a claim"));
         }
-        if self.told.contains(&(worker, *execution)) {
-            return Err(format!("I12: {execution} of {job} started after its end was told"));
+        if self.reported.contains(&(worker, *execution)) {
+            return Err(format!("I12: {execution} of {job} started after its end was reported"));
         }
-        // What outlives its time is given up under a worker in contact, and may wait there.
+        // An overdue attempt is ended while its worker is in contact, where it may still wait.
         let timed = dispatch.timeout_ms.is_some() || dispatch.deadline.is_some();
         if self.ended.contains(execution) && !self.forced.contains(execution) && !timed {
-            return Err(format!("I12: {execution} of {job} started after it was given up"));
+            return Err(format!("I12: {execution} of {job} started after its end"));
         }
         if self.never.contains(job) && !self.forced.contains(execution) {
             return Err(format!("I12: {job} started after it was cancelled"));
@@ -139,13 +140,13 @@ impl Checker {
         Ok(())
     }
 
-    /// A worker says what became of an execution.
-    pub(crate) fn tells(&mut self, worker: Incarnation, execution: ExecutionId) {
-        self.told.insert((worker, execution));
+    /// A worker reports the outcome of an execution.
+    pub(crate) fn reports(&mut self, worker: Incarnation, execution: ExecutionId) {
+        self.reported.insert((worker, execution));
     }
 
-    /// I1, I5 and I8: what was accepted is there, was tried within its limits, and has the live
-    /// execution that the moves say, or none.
+    /// I1, I5 and I8: each accepted job exists, has no more attempts than its limits, and has the live
+    /// execution of its transitions.
     pub(crate) fn rows(&self, jobs: &[Job]) -> Result<(), String> {
         let there: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
         if !self.accepted.is_subset(&there) {
@@ -155,7 +156,7 @@ impl Checker {
             let ends = job.state.ends;
             let most = [ends.lost <= 3, ends.server_lost <= 3, ends.returned <= 20];
             if ends.failed > job.spec.retry.retries + 1 || most.contains(&false) {
-                return Err(format!("I5: {} was tried beyond its limits: {ends:?}", job.id));
+                return Err(format!("I5: {} has attempts beyond its limits: {ends:?}", job.id));
             }
             let live = job.state.live.as_ref().map(|live| live.execution);
             if live != self.live.get(&job.id).copied() {
@@ -165,8 +166,8 @@ impl Checker {
         Ok(())
     }
 
-    /// I17: some time after the last trouble, no attempt is old that nobody told of, and nothing that was
-    /// due before waits for its time.
+    /// I17: some time after the last fault, no live attempt is older than `since`, and no job that was due
+    /// before `due` is still scheduled.
     pub(crate) fn converged(
         &self,
         jobs: &[Job],
@@ -178,7 +179,7 @@ impl Checker {
                 return Err(format!("I17: {} is due since {:?}", job.id, job.state.run_at));
             }
             let Some(live) = &job.state.live else { continue };
-            if self.given.get(&live.execution).is_some_and(|given| *given < since) {
+            if self.claimed_at.get(&live.execution).is_some_and(|at| *at < since) {
                 let (status, execution) = (job.state.status, live.execution);
                 return Err(format!("I17: {} is still {status} with {execution}", job.id));
             }
@@ -186,15 +187,15 @@ impl Checker {
         Ok(())
     }
 
-    /// I30: what a leader gave up because of its time was live for that time, whatever clocks say.
+    /// I30: an attempt that a leader timed out was live for at least its timeout, whatever the clocks showed.
     pub(crate) fn timed_out(&self, job: &Job, attempts: &[Attempt]) -> Result<(), String> {
         let Some(timeout) = job.spec.timeout_ms.filter(|_| job.spec.deadline.is_none()) else {
             return Ok(());
         };
-        let given_up = |attempt: &&Attempt| {
+        let timed_out = |attempt: &&Attempt| {
             attempt.error.as_ref().is_some_and(|error| error.starts_with("ran past its time"))
         };
-        for attempt in attempts.iter().filter(given_up) {
+        for attempt in attempts.iter().filter(timed_out) {
             let lived = self.lived.get(&attempt.execution).copied().unwrap_or_default();
             if lived < Duration::from_millis(timeout) {
                 return Err(format!("I30: {} ran out of time after {lived:?}", job.id));
@@ -205,7 +206,7 @@ impl Checker {
 }
 
 #[test]
-fn the_checker_refuses_histories_that_must_not_be() {
+fn the_checker_rejects_histories_that_violate_an_invariant() {
     use JobStatus::{Cancelled, Completed, Dispatched, Pending};
     let moved = |execution: Option<u128>, attempt, event, from, to, epoch| Transition {
         job: JobId(1),

@@ -1,4 +1,4 @@
-//! I29: what some wait for delays no other.
+//! I29: a slow call of one worker delays no other worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::worker::{WORK, Worker};
 use crate::world::World;
 
 const WORKERS: u128 = 256;
-/// A heartbeat that waits for so long is late: its answer needs a few calls to the store.
+/// An answer to a heartbeat is late after this: it needs a few calls to the store.
 const LATE: Duration = Duration::from_secs(2);
 const PERIOD: Duration = Duration::from_secs(10);
 
@@ -94,7 +94,7 @@ fn a_store_that_takes_200_ms_a_call_delays_no_heartbeat_and_no_renewal() {
 }
 
 #[test]
-fn an_outcome_that_cannot_be_written_delays_no_other() {
+fn an_outcome_that_the_store_rejects_delays_no_other() {
     in_virtual_time(async {
         let (world, _node) = started(Pace::Quick).await;
         let bad = JobId(3);
@@ -110,7 +110,7 @@ fn an_outcome_that_cannot_be_written_delays_no_other() {
                 .map(|job| job.id)
                 .collect::<Vec<_>>()
         };
-        // Some run for 40 s, and some are tried again.
+        // Some attempts run for 40 s, and some are retried.
         sleep(Duration::from_secs(600)).await;
         assert_eq!(open(), [bad]);
         world.unwritable.lock().clear();

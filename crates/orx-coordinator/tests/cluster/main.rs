@@ -1,12 +1,12 @@
-//! Whole clusters, simulated: real coordinators, the real decisions of workers, and everything that may
-//! happen to them, in an order that a seed decides.
+//! Simulates whole clusters: real coordinators, the real decisions of workers, and faults in an order that a
+//! seed decides.
 //!
-//! The store takes its time and answers in any order; messages are lost, doubled and late; workers and
-//! nodes die, end, stand still and are cut off; clocks are wrong. Time is virtual: a run of minutes takes
-//! milliseconds. The invariants are checked whenever something moves, and that all converges once the
-//! trouble is over.
+//! The store is slow and answers in any order; messages are lost, duplicated and late; workers and nodes
+//! die, stop, are suspended and are cut off; clocks are wrong. Time is virtual: a run of minutes takes
+//! milliseconds. Each change of a job checks the invariants; at the end of the faults the cluster must
+//! converge.
 //!
-//! What covers which invariant of the product, after each step unless it says otherwise:
+//! The check of each invariant of the product, after each step unless the table says otherwise:
 //!
 //! | invariant | where |
 //! |---|---|
@@ -15,28 +15,28 @@
 //! | I3 legal transitions | `Checker::transition` |
 //! | I4 one completion | `Checker::transition`, `Watch::recorded`; G1 `Watch::acknowledged` |
 //! | I5 count of attempts | `Checker::transition`, `Checker::rows` |
-//! | I6 one leader writes, and one believes to lead | `Checker::transition`, `Watch::led`, `Watch::leads` |
+//! | I6 one leader writes, one node is leader | `Checker::transition`, `Watch::led`, `Watch::leads` |
 //! | I7 epochs grow | `Watch::elected` |
 //! | I8 one live execution | `Checker::transition`, `Checker::rows` |
 //! | I9 bounded overlap | `World::starts` |
 //! | I10 one job a slot | `Watch::rows` |
 //! | I11 every slot, by an independent oracle | `tests/schedules`; here at the end `Watch::goes_on` |
 //! | I12 cancelled before its start, never starts | `Checker::start`, `Checker::transition` |
-//! | I13 a cancel is kept, and told in time | `Watch::rows`, `Watch::moved`, `Watch::heard` |
-//! | I14 the dead are found, and somebody leads | `World::look_at_the_dead`, `Watch::given_up` |
+//! | I13 a cancel is stored, and arrives | `Watch::rows`, `Watch::moved`, `Watch::beat_answered` |
+//! | I14 dead workers are lost, and a node leads | `World::check_lost_workers`, `Watch::lost_in_time` |
 //! | I15 owners of shards | no node owns a shard yet: any node records, I4 guards |
 //! | I16 an event counts once | outcomes: `Watch::recorded`; output: the contract suite of stores |
-//! | I17 converges | `Watch::heard`; at the end `Checker::converged`, `Run::come_to_rest` |
+//! | I17 converges | `Watch::beat_answered`; at the end `Checker::converged`, `Run::come_to_rest` |
 //! | I18 priority | `Watch::claimed`, `Watch::sends`, `Runtime::step` |
 //! | I19 slots | `Watch::fits` |
 //! | I20 free slots | `Watch::claimed`, `Watch::takes`, `Watch::sends` |
 //! | I23 an end is bounded | `node::live` |
-//! | I29 nobody delays another | `isolation` |
+//! | I29 no caller delays another | `isolation` |
 //! | I30 clocks | `Watch::lost`; at the end `Checker::timed_out`, `Watch::goes_on` |
 //! | I35 bounded starts | `Watch::rows`, `Watch::sends` |
 //!
-//! `ORX_SIM_SEEDS` says how many runs, `ORX_SIM_SEED` replays one, `ORX_SIM_BUG` names the only bug to
-//! look for.
+//! `ORX_SIM_SEEDS` sets the number of runs, `ORX_SIM_SEED` replays one, `ORX_SIM_BUG` names the only bug to
+//! test.
 
 mod bug;
 mod checker;
@@ -57,9 +57,9 @@ use orx_model::Name;
 
 use crate::bug::Bug;
 use crate::run::{Outcome, simulate};
-use crate::world::Seen;
+use crate::world::Counts;
 
-/// Runs without a bug, and at most to find one.
+/// Runs without a bug, and most runs to find a bug.
 const RUNS: u64 = 200;
 
 fn name(text: &str) -> Name {
@@ -70,25 +70,25 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Runs seeds until one fails, on as many threads as there are cores. Answers what was seen, or the
-/// first that failed and why.
-fn simulate_many(most: u64, bug: Option<Bug>) -> Result<Seen, (u64, String)> {
+/// Runs seeds until one fails, on as many threads as there are cores. Returns the counts of all runs, or the
+/// lowest seed that failed with the reason.
+fn simulate_many(most: u64, bug: Option<Bug>) -> Result<Counts, (u64, String)> {
     let seeds = match number("ORX_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("ORX_SIM_SEEDS").unwrap_or(most),
     };
     let (next, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
     let run = || {
-        let (mut all, mut first) = (Seen::default(), None);
+        let (mut all, mut first) = (Counts::default(), None);
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            // Those before the one that failed go on, so that the answer is the same each time.
+            // Lower seeds than the failed one still run, so that each time the same seed is returned.
             if seed >= seeds.end || seed > failed.load(Ordering::Relaxed) {
                 return (all, first);
             }
             let Outcome { result, trace } = simulate(seed, bug);
             match result {
-                Ok(seen) => all.add(seen),
+                Ok(counts) => all.add(counts),
                 Err(why) => {
                     failed.fetch_min(seed, Ordering::Relaxed);
                     let most = if number("ORX_SIM_SEED").is_some() { usize::MAX } else { 80 };
@@ -104,8 +104,8 @@ fn simulate_many(most: u64, bug: Option<Bug>) -> Result<Seen, (u64, String)> {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     });
-    let mut all = Seen::default();
-    outcomes.iter().for_each(|(seen, _)| all.add(*seen));
+    let mut all = Counts::default();
+    outcomes.iter().for_each(|(counts, _)| all.add(*counts));
     match outcomes.into_iter().filter_map(|(_, failed)| failed).min() {
         Some(failed) => Err(failed),
         None => Ok(all),
@@ -114,14 +114,14 @@ fn simulate_many(most: u64, bug: Option<Bug>) -> Result<Seen, (u64, String)> {
 
 #[test]
 fn the_invariants_hold_whatever_happens() {
-    let seen = simulate_many(RUNS, None)
+    let counts = simulate_many(RUNS, None)
         .unwrap_or_else(|(seed, why)| panic!("ORX_SIM_SEED={seed}: {why}"));
-    // Else nothing of what this is for was tried.
-    let tried = [seen.lost, seen.late, seen.timed_out, seen.handed_back];
-    let often = tried.iter().all(|times| *times > seen.runs / 50);
+    // Each kind of recovery has to happen in some of the runs.
+    let tried = [counts.lost, counts.late, counts.timed_out, counts.handed_back];
+    let often = tried.iter().all(|times| *times > counts.runs / 50);
     let replayed = std::env::var_os("ORX_SIM_SEED").is_some();
-    // A leader looks at its lease before it acts, so the store has to refuse it seldom.
-    assert!(replayed || (often && seen.deposed > 0), "{seen:?}");
+    // A leader checks its lease before it acts, so the store rarely has to reject its writes.
+    assert!(replayed || (often && counts.deposed > 0), "{counts:?}");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
-/// Each bug breaks a promise, and is found by no more runs than are made without one.
+/// Each bug violates an invariant within the number of runs that a build without bugs passes.
 #[test]
 fn each_seeded_bug_is_found() {
     let found = |bug: &Bug| {

@@ -1,5 +1,5 @@
-//! What carries messages: between nodes, to the inboxes of workers, and from workers to nodes. By seed
-//! they are lost, doubled, late and out of order, as far as the transport's contract allows.
+//! The simulated transport: between nodes, to the inboxes of workers, and from workers to nodes. By seed,
+//! messages are lost, duplicated, late and out of order, as far as the transport's contract allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +23,13 @@ use crate::node::{Mailbox, Node};
 use crate::worker::Worker;
 use crate::world::World;
 
-/// A call of a worker is given up after this.
+/// A call of a worker times out after this.
 const CALL: Duration = Duration::from_secs(10);
 
-/// Of all workers here.
+/// Secret of all workers.
 pub(crate) const SECRET: SecretHash = SecretHash([7; 32]);
 
-/// How a node sends and reads.
+/// The transport of a node.
 pub(crate) struct NodeTransport {
     pub(crate) world: Arc<World>,
     pub(crate) node: Arc<Node>,
@@ -38,7 +38,7 @@ pub(crate) struct NodeTransport {
 #[async_trait]
 impl Transport for NodeTransport {
     async fn publish(&self, to: Channel, envelopes: Vec<Envelope>) -> Result<(), TransportError> {
-        self.node.goes_on().await;
+        self.node.resumed().await;
         match to {
             Channel::Inbox(of) => {
                 let Some(worker) = self.world.worker(of).filter(|worker| worker.is_alive()) else {
@@ -93,7 +93,7 @@ struct Reader {
 #[async_trait]
 impl Subscription for Reader {
     async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
-        self.node.goes_on().await;
+        self.node.resumed().await;
         let envelopes = (self.of)(&self.node).next(most).await;
         let taken = Taken {
             world: Arc::clone(&self.world),
@@ -109,7 +109,7 @@ impl Subscription for Reader {
     }
 }
 
-/// One batch. Unanswered, it comes again.
+/// One batch. Envelopes without an answer are delivered again.
 struct Taken {
     world: Arc<World>,
     node: Arc<Node>,
@@ -143,7 +143,7 @@ impl Acknowledge for Taken {
 }
 
 impl World {
-    /// What meets a cut link is lost, or arrives when the link is whole again.
+    /// A message on a cut link is lost, or arrives when the link is back.
     fn to_inbox(self: &Arc<Self>, worker: &Arc<Worker>, envelope: &Envelope) {
         for after in self.copies() {
             let (worker, envelope) = (Arc::clone(worker), envelope.clone());
@@ -172,8 +172,8 @@ impl World {
         }
     }
 
-    /// To the node that the worker talks to.
-    pub(crate) fn tell(self: &Arc<Self>, worker: &Worker, message: Message) {
+    /// Sends a message to the node of the worker.
+    pub(crate) fn send(self: &Arc<Self>, worker: &Worker, message: Message) {
         let Some(node) = self.node_of(worker) else { return };
         if worker.is_cut_off() {
             return;
@@ -195,7 +195,7 @@ impl World {
     }
 }
 
-/// What a worker says to a coordinator and is answered.
+/// A call of a worker, which a coordinator answers.
 #[derive(Clone)]
 pub(crate) enum Call {
     Registration(WorkerRegistration),
@@ -211,16 +211,16 @@ impl Call {
     }
 }
 
-/// Over a link on which it, or its answer, may be lost, late or doubled.
+/// Calls over a link on which the call may be lost, late or duplicated, and its answer lost or late.
 pub(crate) async fn call(
     world: &Arc<World>,
     worker: &Arc<Worker>,
     call: Call,
 ) -> Result<HeartbeatAnswer, GatewayError> {
-    let nobody = || GatewayError::Unreachable("nobody answers".to_owned());
+    let silent = || GatewayError::Unreachable("no answer in time".to_owned());
     let (to, answered) = oneshot::channel();
     let Some(node) = world.node_of(worker) else {
-        return Err(nobody());
+        return Err(silent());
     };
     let there = world.copies();
     let back = world.copies().into_iter().next();
@@ -232,7 +232,7 @@ pub(crate) async fn call(
         tokio::spawn(async move {
             sleep(after).await;
             if worker.is_cut_off() {
-                // Nobody ever answers.
+                // The call is lost.
                 return std::future::pending().await;
             }
             let answer = ask(&world, &node, worker.is_hosted, call).await;
@@ -244,12 +244,12 @@ pub(crate) async fn call(
             }
         });
     }
-    // Held until then: what is lost is not answered, rather than refused.
+    // The sender lives until then, so that a lost call times out and does not fail at once.
     let answer = tokio::time::timeout(CALL, answered).await;
     drop(to);
     let answer = match answer {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) | Err(_) => Err(nobody()),
+        Ok(Err(_)) | Err(_) => Err(silent()),
     };
     if answer.is_err() && world.draw(|rng| rng.random_bool(0.5)) {
         worker.moves();
@@ -267,15 +267,15 @@ async fn ask(
     if !node.is_alive() {
         return Err(gone());
     }
-    node.goes_on().await;
+    node.resumed().await;
     world.reached(&call);
     let coordinator = node.coordinator().ok_or_else(gone)?;
     match (call, hosted) {
         (Call::Registration(it), true) => coordinator.hosting().register(it).await,
-        (Call::Heartbeat(it), true) => coordinator.hosting().heartbeat(bug::said(world, it)).await,
+        (Call::Heartbeat(it), true) => coordinator.hosting().heartbeat(bug::beat(world, it)).await,
         (Call::Registration(it), false) => GatewayServer::register(coordinator, it, SECRET).await,
         (Call::Heartbeat(it), false) => {
-            GatewayServer::heartbeat(coordinator, bug::said(world, it), SECRET).await
+            GatewayServer::heartbeat(coordinator, bug::beat(world, it), SECRET).await
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A real coordinator, on a store and a transport that are played.
+//! A real coordinator, on a simulated store and transport.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -20,13 +20,13 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::name;
 use crate::net::NodeTransport;
 use crate::store::{SlowStore, done};
-use crate::worker::LOOK;
+use crate::worker::POLL;
 use crate::world::World;
 
-/// A node that is told to end has done so after this, whatever is stuck: I23.
+/// I23: a stopping node has ended after this, whatever does not answer.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
-/// What waits for a reader.
+/// Envelopes that wait for a reader.
 #[derive(Default)]
 pub(crate) struct Mailbox {
     waiting: Mutex<VecDeque<Envelope>>,
@@ -45,7 +45,7 @@ impl Mailbox {
         waiting.drain(..count).collect()
     }
 
-    /// At least one, once there is one.
+    /// Waits for at least one envelope.
     pub(crate) async fn next(&self, most: usize) -> Vec<Envelope> {
         loop {
             let armed = self.some.notified();
@@ -61,13 +61,13 @@ impl Mailbox {
 pub(crate) struct Node {
     pub(crate) id: Incarnation,
     alive: AtomicBool,
-    /// It was told to end.
+    /// The node is stopping.
     ending: AtomicBool,
-    /// Until then whatever it calls, or is called for, waits.
-    still_until: Mutex<Option<Instant>>,
-    /// Until then it does not reach the store.
-    pub(crate) away_until: Mutex<Option<Instant>>,
-    /// By how much its clock is wrong.
+    /// Until then the node is suspended: its calls and calls to it wait.
+    suspended_until: Mutex<Option<Instant>>,
+    /// Until then the node does not reach the store.
+    pub(crate) no_store_until: Mutex<Option<Instant>>,
+    /// How far its clock is ahead, in milliseconds.
     ahead_ms: AtomicI64,
     pub(crate) events: Mailbox,
     pub(crate) hints: Mailbox,
@@ -79,15 +79,15 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts one, which is there for others from now on.
+    /// Starts a node, which the others see from now on.
     pub(crate) async fn start(world: &Arc<World>, id: Incarnation, ahead_ms: i64) -> Arc<Self> {
         let alone = world.alone;
         let node = Arc::new(Self {
             id,
             alive: AtomicBool::new(true),
             ending: AtomicBool::new(false),
-            still_until: Mutex::new(None),
-            away_until: Mutex::new(None),
+            suspended_until: Mutex::new(None),
+            no_store_until: Mutex::new(None),
             ahead_ms: AtomicI64::new(ahead_ms),
             events: Mailbox::default(),
             hints: Mailbox::default(),
@@ -98,33 +98,32 @@ impl Node {
             died: CancellationToken::new(),
         });
         if alone && let Some((term, _)) = done(world.memory.leader(world.wall())).expect("read") {
-            // The store's lock proves that whoever had it is gone.
+            // The store's lock proves that the former leader is gone.
             done(world.memory.step_down(term)).expect("stepped down");
         }
         world.nodes().insert(id, Arc::clone(&node));
         world.nodes_changed();
-        world.say(|| format!("node {} starts", id.0));
+        world.log(|| format!("node {} starts", id.0));
         tokio::spawn(run(Arc::clone(world), Arc::clone(&node)));
         node
     }
 
-    /// Resolves when it acts as a process does that goes on: late where it stands still, never where
-    /// it is dead.
-    pub(crate) async fn goes_on(&self) {
+    /// Resolves while the process runs: after its suspension if it is suspended, never if it is dead.
+    pub(crate) async fn resumed(&self) {
         loop {
             if !self.is_alive() {
                 return std::future::pending().await;
             }
-            let until = *self.still_until.lock();
+            let until = *self.suspended_until.lock();
             match until.filter(|until| Instant::now() < *until) {
-                Some(until) => sleep_until(until.min(Instant::now() + LOOK)).await,
+                Some(until) => sleep_until(until.min(Instant::now() + POLL)).await,
                 None => return,
             }
         }
     }
 
-    pub(crate) fn is_going(&self) -> bool {
-        let until = *self.still_until.lock();
+    pub(crate) fn is_running(&self) -> bool {
+        let until = *self.suspended_until.lock();
         self.is_alive() && until.is_none_or(|until| until <= Instant::now())
     }
 
@@ -132,7 +131,7 @@ impl Node {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// People and workers come to it.
+    /// Whether people and workers can reach it.
     pub(crate) fn is_open(&self) -> bool {
         self.is_alive() && !self.ending.load(Ordering::Relaxed)
     }
@@ -144,7 +143,7 @@ impl Node {
     pub(crate) fn clock(&self, world: &World) -> Now {
         let ahead = self.ahead_ms.load(Ordering::Relaxed);
         let wall = Timestamp::from_millis(world.wall().as_millis() + ahead);
-        // Since some moment that no other node knows.
+        // The start of the monotonic clock differs from node to node.
         let since = Duration::from_secs(self.id.0 as u64 % 1_000);
         Now { wall, mono: since + world.elapsed() }
     }
@@ -154,22 +153,22 @@ impl Node {
     }
 
     pub(crate) fn loses_store(&self, until: Instant) {
-        *self.away_until.lock() = Some(until);
+        *self.no_store_until.lock() = Some(until);
     }
 
-    pub(crate) fn stand_still(&self, until: Instant) {
-        *self.still_until.lock() = Some(until);
+    pub(crate) fn suspend(&self, until: Instant) {
+        *self.suspended_until.lock() = Some(until);
     }
 
-    /// At once, in the middle of whatever it does.
+    /// Kills the node at once.
     pub(crate) fn die(&self) {
         self.alive.store(false, Ordering::Relaxed);
         self.died.cancel();
-        // What of it waits for nothing but this ends.
+        // Ends its tasks that wait for this token alone.
         self.stop.cancel();
     }
 
-    /// In good order.
+    /// Stops the node in good order.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
         self.wakeups.set_stopping();
@@ -185,8 +184,7 @@ impl Node {
     }
 }
 
-/// As its process does it: from its start, which is tried again where the store does not answer, to
-/// its end.
+/// The life of a node's process, from its start to its end. A start that fails is retried.
 async fn run(world: Arc<World>, node: Arc<Node>) {
     let outcome = tokio::select! {
         biased;
@@ -199,7 +197,7 @@ async fn run(world: Arc<World>, node: Arc<Node>) {
     node.alive.store(false, Ordering::Relaxed);
     world.nodes().remove(&node.id);
     world.nodes_changed();
-    world.say(|| format!("node {} is gone", node.id.0));
+    world.log(|| format!("node {} is gone", node.id.0));
 }
 
 async fn live(world: &Arc<World>, node: &Arc<Node>) -> Result<(), String> {
@@ -209,14 +207,14 @@ async fn live(world: &Arc<World>, node: &Arc<Node>) -> Result<(), String> {
                 let _ = node.coordinator.set(coordinator);
                 break running;
             }
-            Err(error) => world.say(|| format!("node {} does not start: {error}", node.id.0)),
+            Err(error) => world.log(|| format!("node {} does not start: {error}", node.id.0)),
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         if node.stop.is_cancelled() {
             return Ok(());
         }
     };
-    // It ends with whoever waits for it here.
+    // The coordinator ends with this task.
     let running = AbortOnDropHandle::new(running);
     let late = async {
         node.stop.cancelled().await;
@@ -225,7 +223,7 @@ async fn live(world: &Arc<World>, node: &Arc<Node>) -> Result<(), String> {
     let outcome = tokio::select! {
         biased;
         outcome = running => outcome,
-        () = late => return Err("I23: it was told to end, and goes on".to_owned()),
+        () = late => return Err("I23: it was stopped, and goes on".to_owned()),
     };
     match outcome {
         Ok(Ok(())) if node.stop.is_cancelled() => Ok(()),

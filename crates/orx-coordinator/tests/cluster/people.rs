@@ -1,5 +1,4 @@
-//! What people and programs ask of a cluster: as its control panel does it, at a node that may be slow,
-//! or die meanwhile.
+//! Requests of people and programs, made like those of the API, at a node that may be slow or die meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +26,11 @@ use crate::store::done;
 use crate::worker::{ALONE, ENDLESS, POISON, WORK};
 use crate::world::World;
 
-/// A request is given up after this: what became of it is unknown.
+/// A request times out after this, with an unknown result.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Attempts outlive the one, now and then, and the leader has to give them up; never the other, though
-/// they take longer than a leader waits beyond a timeout.
+/// Some attempts outlive the short timeout, and the leader has to time them out. None outlives the long one,
+/// though it is longer than a leader waits beyond a timeout.
 const TIMEOUT_MS: u64 = 20_000;
 pub(crate) const LONG_TIMEOUT_MS: u64 = 90_000;
 
@@ -67,7 +66,7 @@ fn retries(retries: u32) -> RetryPolicy {
     RetryPolicy { retries, backoff_ms: 2_000, backoff_max_ms: 20_000, ..RetryPolicy::default() }
 }
 
-/// A job, sent again until it is known what became of it.
+/// Enqueues a job, and repeats the request until its result is known.
 pub(crate) fn enqueue(world: &Arc<World>, number: u32) {
     let at = world.wall();
     let job = world.draw(|rng| a_job(rng, at, format!("k{number}")));
@@ -83,19 +82,19 @@ pub(crate) fn enqueue(world: &Arc<World>, number: u32) {
             };
             match answer {
                 Ok(id) => {
-                    world.say(|| format!("accepted {id} {}", job.spec.name));
+                    world.log(|| format!("accepted {id} {}", job.spec.name));
                     world.check(|watch, checker| {
                         checker.accepted.insert(id);
                         watch.enqueued(&key, Some(id))
                     });
-                    // A client that is not sure asks again.
+                    // Some clients repeat an answered request.
                     if world.draw(|rng| rng.random_bool(0.9)) {
                         return;
                     }
                 }
                 Err(StoreError::Unknown) => unknown = true,
                 Err(_) if !unknown && world.draw(|rng| rng.random_bool(0.5)) => {
-                    world.say(|| format!("refused {key}"));
+                    world.log(|| format!("rejected {key}"));
                     return world.check(|watch, _| watch.enqueued(&key, None));
                 }
                 Err(_) => {}
@@ -112,9 +111,9 @@ async fn enqueue_at(
 ) -> Result<JobId, StoreError> {
     let due = [job.run_at, job.spec.expires_at, job.spec.deadline].into_iter().flatten().min();
     let (store, now) = (node.store(world), node.clock(world).wall);
-    let kept = timeout(PATIENCE, store.enqueue(vec![job], now)).await;
-    let kept = kept.unwrap_or(Err(StoreError::Unknown))?;
-    match kept.first() {
+    let answer = timeout(PATIENCE, store.enqueue(vec![job], now)).await;
+    let answer = answer.unwrap_or(Err(StoreError::Unknown))?;
+    match answer.first() {
         Some(Enqueued::New { id, status }) => {
             if let Some(due) = due {
                 node.wakeups.due(due);
@@ -129,7 +128,7 @@ async fn enqueue_at(
     }
 }
 
-/// Does something at a node, once.
+/// Sends a request to a random node, once.
 fn ask<F>(world: &Arc<World>, what: impl FnOnce(Arc<World>, Arc<Node>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -139,7 +138,7 @@ where
     let world = Arc::clone(world);
     tokio::spawn(async move {
         let _open = world.request();
-        // Whoever asked goes away.
+        // The caller does not repeat it.
         let _ = timeout(PATIENCE, asked).await;
     });
 }
@@ -149,7 +148,7 @@ pub(crate) fn cancel(world: &Arc<World>, id: JobId, force: bool) {
         let cancel = CancelCommand { id, reason: None, by: None, force, expected: None };
         let now = node.clock(&world).wall;
         let answers = node.store(&world).cancel(vec![cancel], now).await;
-        world.say(|| format!("cancel {id}: {answers:?}"));
+        world.log(|| format!("cancel {id}: {answers:?}"));
         let Some(answer) = answers.ok().and_then(|answers| answers.first().copied()) else {
             return;
         };
@@ -162,11 +161,11 @@ pub(crate) fn cancel(world: &Arc<World>, id: JobId, force: bool) {
             _ => None,
         };
         node.wakeups.feed().publish(vec![changed(id)]);
-        // Its node may end before it tells the worker, whose next heartbeat says the same.
-        let is_told = world.draw(|rng| rng.random_bool(0.7));
-        if let Some((worker, execution)) = stop.filter(|_| is_told) {
+        // The node may end before it sends this; the answer to the worker's next heartbeat repeats it.
+        let is_sent = world.draw(|rng| rng.random_bool(0.7));
+        if let Some((worker, execution)) = stop.filter(|_| is_sent) {
             let executions = vec![ExecutionRef { job: id, execution }];
-            tell(&world, &node, worker, Message::JobCancel { executions }).await;
+            send(&world, &node, worker, Message::JobCancel { executions }).await;
         }
     });
 }
@@ -175,9 +174,9 @@ fn changed(job: JobId) -> Event {
     Event::new(Timestamp::default(), KnownEvent::JobChanged { job: job.into() })
 }
 
-async fn tell(world: &Arc<World>, node: &Arc<Node>, worker: Incarnation, message: Message) {
+async fn send(world: &Arc<World>, node: &Arc<Node>, worker: Incarnation, message: Message) {
     let envelope = world.envelope(node.id, message);
-    // Its heartbeat says the same.
+    // The answer to the worker's next heartbeat repeats it.
     let _ = node.transport(world).publish(Channel::Inbox(worker), vec![envelope]).await;
 }
 
@@ -186,7 +185,7 @@ pub(crate) fn retry(world: &Arc<World>, id: JobId) {
         let now = node.clock(&world).wall;
         if let Ok(answers) = node.store(&world).retry(vec![id], now).await {
             if answers.contains(&RetryAnswer::Retried) {
-                world.say(|| format!("retry {id}"));
+                world.log(|| format!("retry {id}"));
             }
             node.wakeups.work();
             node.wakeups.feed().publish(vec![changed(id)]);
@@ -200,14 +199,14 @@ pub(crate) fn order(world: &Arc<World>, worker: Incarnation, order: Option<Worke
     }
     ask(world, |world, node| async move {
         if node.store(&world).order_workers(vec![worker], order).await.is_ok() {
-            world.say(|| format!("ordered of {}: {order:?}", worker.0));
+            world.log(|| format!("ordered of {}: {order:?}", worker.0));
             node.wakeups.workers();
-            tell(&world, &node, worker, Message::Heartbeat {}).await;
+            send(&world, &node, worker, Message::Heartbeat {}).await;
         }
     });
 }
 
-/// Makes one, which is there from the first.
+/// Adds a schedule directly to the store.
 pub(crate) fn schedule(world: &World, number: u32) -> (Name, Duration) {
     let (every_ms, overlap) = world.draw(|rng| {
         let overlap = match rng.random_range(0..4) {

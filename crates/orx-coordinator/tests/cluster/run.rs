@@ -1,4 +1,4 @@
-//! One run: a cluster, trouble by seed, and how it comes to rest.
+//! One run: a cluster, faults by seed, and its convergence after them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,24 +15,23 @@ use crate::people;
 use crate::store::done;
 use crate::watch::Watch;
 use crate::worker::{ENDLESS, Order, Worker};
-use crate::world::{Seen, World};
+use crate::world::{Counts, World};
 
-/// Clocks are wrong by up to so much, either way.
+/// Largest deviation of a clock, either way.
 const AHEAD_MS: i64 = 600_000;
-/// Within so long after the last trouble a leader is lost and another found, who finds that a worker is
-/// lost: a lease each, the period by which each is looked at, and the time after which a dispatch is
-/// asked about.
+/// Within this after the last fault a new node leads and detects a lost worker: a lease each, the period of
+/// their checks, and the time after which a worker is asked about a dispatch.
 const CONVERGED: Duration = Duration::from_secs(30 + 30 + 15 + 20);
 /// All retries, losses and returns of all jobs take less.
 const AT_REST: Duration = Duration::from_secs(1_800);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    pub(crate) result: Result<Seen, String>,
+    pub(crate) result: Result<Counts, String>,
     pub(crate) trace: Vec<String>,
 }
 
-/// On one thread, and in virtual time: it goes on by itself when all wait.
+/// Runs a future on one thread in virtual time, which advances when all tasks wait.
 pub(crate) fn in_virtual_time<T>(what: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -46,7 +45,7 @@ pub(crate) fn simulate(seed: u64, bug: Option<Bug>) -> Outcome {
     in_virtual_time(async {
         let mut run = Run::new(seed, bug);
         let result = match run.live().await {
-            Ok(()) => Ok(Seen { runs: 1, ..run.world.all_seen() }),
+            Ok(()) => Ok(Counts { runs: 1, ..run.world.all_counts() }),
             Err(why) => Err(why),
         };
         Outcome { result, trace: run.world.take_trace() }
@@ -86,14 +85,14 @@ impl Run {
             self.step();
             let most = if self.roll(3) == 0 { 200 } else { 5_000 };
             sleep(Duration::from_millis(self.roll(most))).await;
-            self.world.look_at_rows();
+            self.world.check_rows();
             self.failed()?;
         }
-        // What stands still or is cut off by now mostly outlives its lease.
+        // A process that is suspended or cut off by now mostly stays so beyond its lease.
         for _ in 0..self.roll(3) * 6 {
             self.populate().await;
             sleep(Duration::from_secs(5)).await;
-            self.world.look_at_rows();
+            self.world.check_rows();
             self.failed()?;
         }
         self.come_to_rest().await
@@ -112,13 +111,13 @@ impl Run {
         }
     }
 
-    /// As many as there should be, of each.
+    /// Starts nodes and workers until their numbers are complete.
     async fn populate(&mut self) {
         while self.world.nodes().len() < self.most {
             let (id, ahead) = (self.next_id(), self.ahead());
             Node::start(&self.world, id, ahead).await;
         }
-        // In the end one more, so that what comes takes everything.
+        // At the end one more worker, which takes every job.
         while self.world.workers().len() < 3 + usize::from(self.world.is_over()) {
             let (id, ahead) = (self.next_id(), self.ahead());
             Worker::start(&self.world, id, ahead);
@@ -130,7 +129,7 @@ impl Run {
         self.world.some(&jobs).copied()
     }
 
-    /// People ask for something, or something goes wrong.
+    /// A request of a person, or a fault.
     fn step(&mut self) {
         let kinds = self.world.kinds();
         match self.roll(100) {
@@ -169,23 +168,23 @@ impl Run {
         let ahead = self.ahead();
         if self.roll(2) == 0 {
             let Some(node) = self.world.some_node() else { return };
-            self.world.say(|| format!("the clock of node {} is ahead by {ahead} ms", node.id.0));
+            self.world.log(|| format!("the clock of node {} is ahead by {ahead} ms", node.id.0));
             node.set_clock(ahead);
         } else {
             let Some(worker) = self.world.some_worker() else { return };
-            self.world.say(|| format!("the clock of {} is ahead by {ahead} ms", worker.id.0));
+            self.world.log(|| format!("the clock of {} is ahead by {ahead} ms", worker.id.0));
             worker.set_clock(ahead);
         }
     }
 
-    /// The leader more often than others.
+    /// A random node, the leader more often than others.
     fn some_node(&self) -> Option<Arc<Node>> {
         let leader = bug::leader(&self.world);
         let leader = leader.and_then(|leader| self.world.nodes().get(&leader).cloned());
         leader.filter(|node| node.is_open() && self.roll(2) == 0).or_else(|| self.world.some_node())
     }
 
-    /// One with something long under way more often than others.
+    /// A random worker, one with a long attempt more often than others.
     fn some_worker(&self) -> Option<Arc<Worker>> {
         let long = Instant::now() + Duration::from_secs(30);
         let is_long = |worker: &Arc<Worker>| {
@@ -205,77 +204,77 @@ impl Run {
         match self.roll(22) {
             0..2 if !worker.is_hosted => worker.die(),
             2..5 if !worker.is_hosted => {
-                world.say(|| format!("{} stands still for {time:?}", worker.id.0));
-                worker.stand_still(until);
+                world.log(|| format!("{} is suspended for {time:?}", worker.id.0));
+                worker.suspend(until);
             }
             5..9 if !worker.is_hosted => {
-                world.say(|| format!("{} is cut off for {time:?}", worker.id.0));
+                world.log(|| format!("{} is cut off for {time:?}", worker.id.0));
                 worker.cut_off(until);
             }
             9 => {
-                world.say(|| format!("{} is told to stop", worker.id.0));
+                world.log(|| format!("{} drains or stops", worker.id.0));
                 worker.order(if self.roll(2) == 0 { Order::Drain } else { Order::Stop });
             }
             10..12 if world.alone => {
-                world.say(|| "the server dies".to_owned());
+                world.log(|| "the server dies".to_owned());
                 world.server_dies();
             }
             10..12 => {
-                world.say(|| format!("node {} dies", node.id.0));
+                world.log(|| format!("node {} dies", node.id.0));
                 node.die();
             }
             12..14 if !world.alone => {
-                world.say(|| format!("node {} is told to end", node.id.0));
+                world.log(|| format!("node {} stops", node.id.0));
                 node.end();
             }
             14..17 => {
-                world.say(|| format!("node {} stands still for {time:?}", node.id.0));
+                world.log(|| format!("node {} is suspended for {time:?}", node.id.0));
                 world.disturbed(time);
-                node.stand_still(until);
+                node.suspend(until);
             }
             17..19 => {
-                world.say(|| format!("node {} does not reach the store for {time:?}", node.id.0));
+                world.log(|| format!("node {} does not reach the store for {time:?}", node.id.0));
                 world.disturbed(time);
                 node.loses_store(until);
             }
             19 => {
-                world.say(|| format!("the store is away for {time:?}"));
+                world.log(|| format!("no node reaches the store for {time:?}"));
                 world.disturbed(time);
                 world.nodes().values().for_each(|node| node.loses_store(until));
             }
             20.. => {
                 let live: Vec<JobId> = world.live().iter().map(|live| live.job).collect();
                 let Some(job) = world.some(&live).copied() else { return };
-                world.say(|| format!("outcomes of {job} cannot be written for {time:?}"));
+                world.log(|| format!("outcomes of {job} cannot be written for {time:?}"));
                 world.cannot_write(job, time);
             }
             _ => {}
         }
     }
 
-    fn clear_up(&self) {
-        self.world.say(|| "the trouble is over".to_owned());
-        self.world.clears_up();
+    fn end_faults(&self) {
+        self.world.log(|| "the faults end".to_owned());
+        self.world.end_faults();
         self.world.unwritable.lock().clear();
         let now = Instant::now();
         for node in self.world.nodes().values() {
             node.set_clock(0);
-            node.stand_still(now);
+            node.suspend(now);
             node.loses_store(now);
         }
         let workers: Vec<_> = self.world.workers().values().cloned().collect();
         for worker in workers {
             worker.set_clock(0);
-            worker.stand_still(now);
+            worker.suspend(now);
             worker.cut_off(now);
             people::order(&self.world, worker.id, None);
         }
     }
 
-    /// I17: without trouble, everything ends within a bounded time.
+    /// I17: without faults, every job ends within a bounded time.
     async fn come_to_rest(&mut self) -> Result<(), String> {
-        self.clear_up();
-        // One that takes everything.
+        self.end_faults();
+        // This worker takes every job.
         let id = self.next_id();
         Worker::start(&self.world, id, 0);
         let over = self.world.elapsed();
@@ -284,11 +283,11 @@ impl Run {
         loop {
             self.populate().await;
             sleep(Duration::from_secs(5)).await;
-            self.world.look_at_rows();
+            self.world.check_rows();
             self.failed()?;
             let (clock, jobs) = (self.world.elapsed(), self.world.memory.all_jobs());
             for job in jobs.iter().filter(|job| !job.state.status.is_final()) {
-                // Once: that has to do.
+                // One cancel has to suffice.
                 if job.spec.name.as_str() == ENDLESS && job.state.cancel.is_none() {
                     people::cancel(&self.world, job.id, false);
                 }
@@ -305,10 +304,10 @@ impl Run {
                 break;
             }
             if clock > over + AT_REST {
-                return Err(format!("I17: it does not come to rest: {}", open(&jobs)));
+                return Err(format!("I17: jobs do not end: {}", open(&jobs)));
             }
         }
-        self.world.look_at_rows();
+        self.world.check_rows();
         self.timed_out();
         self.failed()
     }
@@ -328,7 +327,7 @@ impl Run {
             let since = *every + Duration::from_secs(10);
             let at_least = self.world.wall().saturating_sub(since);
             let record = done(self.world.memory.schedule(id)).expect("read");
-            // A run of it was there each time that its server died.
+            // A schedule is paused if its runs were live at each death of their server.
             if record.is_none_or(|record| record.plan.paused.is_none()) {
                 self.world.check(|_, _| Watch::goes_on(id, newest, at_least));
             }

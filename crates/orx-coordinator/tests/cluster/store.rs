@@ -1,5 +1,5 @@
-//! The store as one node sees it: each call takes effect at some moment between its start and its
-//! answer, and the answers come in any order. Some come after seconds, some are lost, some calls fail.
+//! The store as one node sees it: each call takes effect at some moment between its start and its answer, and
+//! the answers arrive in any order. Some arrive after seconds, some are lost, some calls fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::node::Node;
 use crate::trouble::{Fate, Trip};
 use crate::world::World;
 
-/// The memory store never waits by itself.
+/// The output of a future that is ready at once, as all futures on the reference store are.
 pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("the reference store answers at once")
 }
@@ -35,16 +35,15 @@ pub(crate) struct SlowStore {
 }
 
 impl SlowStore {
-    /// The change is made whether or not anybody waits for the answer: a call that is given up, and
-    /// one of a node that dies meanwhile, are under way. What a node does while it stands still is what
-    /// it was about to do when it was stopped: that goes out first when it goes on, before it can look
-    /// at any clock again.
+    /// The change is made even if the caller has stopped waiting, or its node has died meanwhile. A call that
+    /// a node makes while it is suspended leaves the node first when the suspension ends, before the node can
+    /// read a clock.
     async fn call<T: Send + 'static>(
         &self,
         what: &'static str,
         apply: impl FnOnce(&World) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let trip = self.node.is_going().then(|| self.world.trip(&self.node, what));
+        let trip = self.node.is_running().then(|| self.world.trip(&self.node, what));
         if trip.is_some_and(|trip| trip.is_immediate()) {
             return self.world.apply(self.node.id, what, apply);
         }
@@ -54,7 +53,7 @@ impl SlowStore {
             let trip = match trip {
                 Some(trip) => trip,
                 None => {
-                    node.goes_on().await;
+                    node.resumed().await;
                     world.trip(&node, what)
                 }
             };
@@ -63,20 +62,20 @@ impl SlowStore {
                 let _ = to.send(Err(StoreError::Unknown));
                 sleep_until(trip.applies_at).await;
                 let is_lost = match trip.fate {
-                    Fate::Stranded(until) => *node.away_until.lock() != Some(until),
+                    Fate::Stranded(until) => *node.no_store_until.lock() != Some(until),
                     _ => false,
                 };
                 if !is_lost {
-                    // Nobody receives the answer.
+                    // The answer is lost.
                     let _ = world.apply(node.id, what, apply);
                 }
                 return;
             }
-            // Whoever asked may have given up.
+            // The caller may have stopped waiting.
             let _ = to.send(carry_out(&world, node.id, what, trip, apply).await);
         });
         let answer = answer.await.unwrap_or(Err(StoreError::Unknown));
-        self.node.goes_on().await;
+        self.node.resumed().await;
         answer
     }
 }
@@ -103,9 +102,9 @@ async fn carry_out<T>(
         Fate::Done | Fate::AnswerLost => world.apply(node, what, apply),
         Fate::Lost | Fate::Late | Fate::Stranded(_) => Err(StoreError::Unknown),
         Fate::Busy => Err(StoreError::Busy),
-        Fate::Failed => Err(StoreError::Backend { action: what, source: "the disk coughs".into() }),
-        Fate::Away => {
-            Err(StoreError::Away { store: "it".to_owned(), source: "nobody is there".into() })
+        Fate::Failed => Err(StoreError::Backend { action: what, source: "disk error".into() }),
+        Fate::Unreachable => {
+            Err(StoreError::Away { store: "it".to_owned(), source: "no route to it".into() })
         }
     };
     sleep_until(trip.answers_at).await;
@@ -116,7 +115,7 @@ async fn carry_out<T>(
 }
 
 impl World {
-    /// The one moment in which a call takes effect, after which all that must hold is looked at.
+    /// The one moment in which a call takes effect. The invariants are checked right after it.
     fn apply<T>(
         &self,
         node: Incarnation,
@@ -125,14 +124,14 @@ impl World {
     ) -> Result<T> {
         let answer = apply(self);
         if let Err(StoreError::Deposed) = answer {
-            self.seen(|seen| seen.deposed += 1);
-            self.say(|| format!("{} is refused: {what}", node.0));
+            self.count(|counts| counts.deposed += 1);
+            self.log(|| format!("{} is deposed: {what}", node.0));
         }
-        self.look();
+        self.check_changes();
         answer
     }
 
-    /// What only the leader may do: applied, it was the newest one's.
+    /// A write of a leader. If the store applies it, its term must be the newest.
     fn as_leader<T>(
         &self,
         term: Term,
@@ -147,7 +146,7 @@ impl World {
     }
 }
 
-/// Hands each call on, in its own time.
+/// Passes each call to the reference store, with its delays and faults.
 macro_rules! slow {
     ($trait:ident {
         $(fn $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*
@@ -172,7 +171,7 @@ macro_rules! slow {
                 })
                 .await
             })*
-            // By the clock of the store, whatever a node's shows.
+            // By the clock of the store, not of the node.
             $(async fn $own(&self, $($own_arg: $own_kind,)* _now: Timestamp) -> Result<$own_answer> {
                 self.call(stringify!($own), move |world| {
                     done(world.memory.$own($($own_arg,)* world.wall()))
@@ -252,7 +251,7 @@ slow!(Dispatching {
                 done(memory.claim_ready(asked, term, now))
             })?;
             for Claimed { worker, dispatch, .. } in &claimed {
-                world.say(|| format!("claimed: {} for {}", dispatch.job, worker.0));
+                world.log(|| format!("claimed: {} for {}", dispatch.job, worker.0));
             }
             let (clock, calm) = (world.elapsed(), world.calm());
             world.check(|watch, _| {
@@ -263,7 +262,7 @@ slow!(Dispatching {
         });
         let claimed = claimed.await;
         if matches!(claimed, Err(StoreError::Unknown)) {
-            bug::claim_unheard(&self.world, asked);
+            bug::claim_unanswered(&self.world, asked);
         }
         claimed
     }
@@ -310,7 +309,7 @@ slow!(Dispatching {
             let answers = world.as_leader(term, |memory, term| {
                 done(memory.give_up(changed, draws, term, now))
             })?;
-            world.gave_up(&outcomes, &answers, &holders);
+            world.leader_recorded(&outcomes, &answers, &holders);
             Ok(answers)
         })
         .await
@@ -387,7 +386,7 @@ slow!(Logs {
 slow!(Workers {
     fn worker_secret(worker: Incarnation) -> Option<SecretHash>;
 }
-    // By the clock of the store, whatever a node's shows.
+    // By the clock of the store, not of the node.
     async fn put_workers(
         &self,
         workers: Vec<(SecretHash, WorkerReport)>,
@@ -419,12 +418,12 @@ slow!(Workers {
         order: Option<WorkerDirective>,
     ) -> Result<Vec<bool>> {
         self.call("order_workers", move |world| {
-            let stands = done(world.memory.order_workers(workers.clone(), order))?;
-            for (worker, _) in workers.iter().zip(&stands).filter(|(_, stands)| **stands) {
+            let exists = done(world.memory.order_workers(workers.clone(), order))?;
+            for (worker, _) in workers.iter().zip(&exists).filter(|(_, exists)| **exists) {
                 let clock = world.elapsed();
                 world.check(|watch, _| watch.ordered(*worker, order, clock));
             }
-            Ok(stands)
+            Ok(exists)
         })
         .await
     }

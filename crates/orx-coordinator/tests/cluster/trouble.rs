@@ -1,4 +1,4 @@
-//! How long things take in one run, and what goes wrong with them.
+//! The faults of one run, and how long its calls and messages take.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Done,
-    /// The change is made, and nobody hears of it.
+    /// The change is made, and the answer is lost.
     AnswerLost,
     /// The call is not answered in time, and the change is made after that.
     Late,
@@ -18,11 +18,12 @@ pub(crate) enum Fate {
     /// the given time, when its term is over. If the node reaches the store sooner, its connection is a
     /// new one and the call is lost.
     Stranded(Instant),
-    /// It is never made.
+    /// The change is never made.
     Lost,
     Busy,
     Failed,
-    Away,
+    /// The node does not reach the store.
+    Unreachable,
 }
 
 /// One call to the store.
@@ -39,16 +40,15 @@ impl Trip {
     }
 }
 
-/// What a leader writes takes effect so long after it was answered as unknown at most: the deadline of the
-/// store itself.
+/// A leader's write without an answer takes effect within this after its timeout: the store's own deadline.
 pub(crate) const LATE: Duration = Duration::from_secs(10);
-/// A call that meets a cut link may arrive when the link is whole again, however late: after so long its
-/// term is over.
+/// A call that is sent while the link to the store is cut may arrive when the link is back. After this long
+/// its term is over.
 pub(crate) const AFTER_TERM: Duration = Duration::from_secs(35);
-/// What only a leader writes.
+/// The writes of a leader.
 pub(crate) const LED: [&str; 5] = ["claim_ready", "fire", "give_up", "promote_due", "settle"];
 
-/// How the store answers, in one run.
+/// How fast and how reliably the store answers in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     AtOnce,
@@ -100,7 +100,7 @@ impl Pace {
     }
 }
 
-/// What becomes of a message: how many copies of it arrive, and after how long.
+/// The delay of each copy of a message that arrives: none for a lost message, two for a duplicated one.
 pub(crate) fn copies(rng: &mut StdRng, trouble: bool) -> Vec<Duration> {
     let ms = Duration::from_millis;
     let way = |rng: &mut StdRng| match rng.random_range(0..100) {
@@ -116,21 +116,21 @@ pub(crate) fn copies(rng: &mut StdRng, trouble: bool) -> Vec<Duration> {
     (0..count).map(|_| way(rng)).collect()
 }
 
-/// What kinds of trouble a run has.
+/// The kinds of faults in a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kinds {
-    /// Messages and calls between processes are lost, doubled and late.
+    /// Messages and calls between processes are lost, duplicated and late.
     pub(crate) messages: bool,
-    /// Workers and nodes die, end, stand still, are cut off.
+    /// Workers and nodes die, stop, are suspended, and are cut off.
     pub(crate) deaths: bool,
-    /// Clocks are wrong, and are set.
+    /// Clocks are wrong, and jump.
     pub(crate) clocks: bool,
 }
 
 impl Kinds {
     pub(crate) const NONE: Self = Self { messages: false, deaths: false, clocks: false };
 
-    /// Most runs have all of it. Some things hold only in a run that has but one kind.
+    /// Most runs have all kinds. Some checks apply only in runs with a single kind.
     pub(crate) fn some(rng: &mut StdRng) -> Self {
         match rng.random_range(0..10) {
             0 => Self::NONE,

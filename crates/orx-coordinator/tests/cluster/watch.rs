@@ -1,5 +1,5 @@
-//! What must hold between the parts of a cluster: seen where they meet, at the store, on the way to a
-//! worker, at its start of an attempt. What must hold of the jobs alone is the [`Checker`]'s.
+//! Invariants between the parts of a cluster, checked at the store, at messages to a worker, and at the start
+//! of an attempt. [`Checker`] has the invariants of jobs alone.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,57 +18,57 @@ use crate::checker::Checker;
 
 type Checked = Result<(), String>;
 
-/// A node may decide by what a worker said so long ago: one that stood still, by what it said before.
-const OLD_NEWS: Duration = Duration::from_secs(90);
-/// An answer to a heartbeat that was sent so long after a change tells of it: the slowest call to the
-/// store takes less.
-const TOLD_AFTER: Duration = Duration::from_secs(15);
+/// A node may decide by a heartbeat of this age: a suspended node decides by the heartbeat before.
+const OLD_HEARTBEAT: Duration = Duration::from_secs(90);
+/// The answer to a heartbeat that was sent this long after a change must contain the change: the slowest
+/// call to the store takes less.
+const ANSWERED_AFTER: Duration = Duration::from_secs(15);
 
-/// A lease, a round of the monitor, and what the store takes for it.
-const FOUND_DEAD: Duration = Duration::from_secs(30 + 5 + 15);
-/// A leader knows after so long that a worker takes nothing, whichever node heard it.
-const KNOWN_CLOSED: Duration = Duration::from_secs(30);
+/// A dead worker is lost within this: a lease, a round of the monitor, and its calls to the store.
+const LOST_WITHIN: Duration = Duration::from_secs(30 + 5 + 15);
+/// Within this a leader has read that a worker takes no jobs, whichever node got the heartbeat.
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub(crate) struct Watch {
-    /// Every term there was.
+    /// The leader of each term, by epoch.
     terms: BTreeMap<u64, Incarnation>,
-    workers: BTreeMap<Incarnation, Said>,
+    workers: BTreeMap<Incarnation, WorkerView>,
     spent: BTreeMap<JobId, Spent>,
-    /// Whose cancel was asked for, and when.
+    /// Attempts with an accepted cancel request, and when it was accepted.
     cancelling: BTreeMap<ExecutionId, Duration>,
     ended: BTreeMap<ExecutionId, Duration>,
-    /// The job that each key gave.
+    /// The job of each key.
     keys: BTreeMap<String, JobId>,
-    /// Keys of which each request was refused.
+    /// Keys of rejected requests.
     refused: BTreeSet<String>,
-    /// Whom a person gave up.
+    /// Workers that a person fenced.
     fenced: BTreeSet<Incarnation>,
-    /// What the store has as ordered of workers, and since when.
+    /// The order that the store has for each worker, and since when.
     orders: BTreeMap<Incarnation, (WorkerDirective, Duration)>,
     /// When the newest term began.
     led: Duration,
-    /// Workers that ended or died, and when.
+    /// Workers that stopped or died, and when.
     gone: BTreeMap<Incarnation, Duration>,
 }
 
-/// What a worker told of itself.
+/// What a worker reported of itself.
 #[derive(Default)]
-struct Said {
+struct WorkerView {
     slots: u32,
-    /// When, and how much it takes.
+    /// Each reported capacity, with the time of its heartbeat.
     capacity: Vec<(Duration, u32)>,
-    /// When the newest heartbeat was sent that was answered.
-    heard: Option<Duration>,
-    /// When it was last out of contact, or nearly.
+    /// When the newest answered heartbeat was sent.
+    answered: Option<Duration>,
+    /// When it last had a gap of more than 20 s between answered heartbeats.
     lapsed: Duration,
-    /// When something that it said came last to a node.
+    /// When a call of it last reached a node.
     reached: Duration,
-    /// Since when it is known that it takes nothing.
+    /// When a heartbeat with capacity 0 was first answered.
     closed: Option<Duration>,
 }
 
-/// What became of the attempts of a job since a person last asked for it.
+/// The outcomes of a job's attempts since a person last retried it.
 #[derive(Debug, Default, Clone, Copy)]
 struct Spent {
     claims: u32,
@@ -76,7 +76,7 @@ struct Spent {
     lost: u32,
     server_lost: u32,
     returned: u32,
-    /// Costs nothing.
+    /// Outcomes that count against no limit.
     free: u32,
 }
 
@@ -96,7 +96,7 @@ impl Spent {
 }
 
 impl Watch {
-    /// I7: no two terms have the same epoch, and each is above all there were.
+    /// I7: each new term has a higher epoch than all before.
     pub(crate) fn elected(&mut self, term: Term, clock: Duration) -> Checked {
         if self.is_new(term) {
             self.led = clock;
@@ -131,13 +131,13 @@ impl Watch {
         before.map(|(epoch, node)| Term { node: *node, epoch: *epoch })
     }
 
-    /// I6: whoever believes to lead was elected last.
+    /// I6: a node that counts itself as leader has the newest term.
     pub(crate) fn leads(&self, node: Incarnation, term: Term) -> Checked {
         let newest = self.newest_term();
         if term.node == node && newest == Some(term) {
             return Ok(());
         }
-        Err(format!("I6: {} believes to lead in {}, and not {newest:?}", node.0, term.epoch))
+        Err(format!("I6: {} counts itself as leader in {}, and not {newest:?}", node.0, term.epoch))
     }
 
     pub(crate) fn is_gone(&mut self, worker: Incarnation, clock: Duration) -> Checked {
@@ -150,15 +150,15 @@ impl Watch {
         Ok(())
     }
 
-    /// I14: no worker has attempts for long after it was heard last, where one leader could listen to it
-    /// all the time.
-    pub(crate) fn given_up(&self, live: &[Live], calm: Duration, clock: Duration) -> Checked {
+    /// I14: a gone worker has no live attempts once [`LOST_WITHIN`] has passed since its last call, the start
+    /// of the term, and the last fault.
+    pub(crate) fn lost_in_time(&self, live: &[Live], calm: Duration, clock: Duration) -> Checked {
         for attempt in live {
             let Some(gone) = self.gone.get(&attempt.worker) else { continue };
             let reached = self.workers.get(&attempt.worker).map_or(Duration::ZERO, |it| it.reached);
-            if clock > gone.max(&reached).max(&calm).max(&self.led).saturating_add(FOUND_DEAD) {
+            if clock > gone.max(&reached).max(&calm).max(&self.led).saturating_add(LOST_WITHIN) {
                 let (job, worker) = (attempt.job, attempt.worker.0);
-                return Err(format!("I14: {job} is with {worker}, which is gone since {gone:?}"));
+                return Err(format!("I14: {job} is live at {worker}, which is gone since {gone:?}"));
             }
         }
         Ok(())
@@ -177,27 +177,27 @@ impl Watch {
         Ok(())
     }
 
-    /// With its row what is ordered of a worker is forgotten, but for a fence.
+    /// The removal of a worker's row removes its order, unless the removal spares it.
     pub(crate) fn removed(&mut self, workers: &[Incarnation], removal: WorkerRemoval) -> Checked {
         self.orders
             .retain(|worker, (order, _)| removal.spares(Some(*order)) || !workers.contains(worker));
         Ok(())
     }
 
-    /// I20: nothing is given to whom it has been known for long that it takes nothing.
+    /// I20: no job is claimed for a worker that has been closed for longer than [`CLOSED_WITHIN`].
     pub(crate) fn takes(&self, claimed: &[Claimed], clock: Duration, calm: Duration) -> Checked {
         for worker in claimed.iter().map(|claim| claim.worker) {
             let ordered = self.orders.get(&worker).map(|(_, since)| *since);
-            let closed = self.workers.get(&worker).and_then(|said| said.closed);
-            let known = ordered.into_iter().chain(closed).min();
-            if known.is_some_and(|known| clock > known.max(calm) + KNOWN_CLOSED) {
-                return Err(format!("I20: {} is given jobs, and takes none", worker.0));
+            let closed = self.workers.get(&worker).and_then(|view| view.closed);
+            let since = ordered.into_iter().chain(closed).min();
+            if since.is_some_and(|since| clock > since.max(calm) + CLOSED_WITHIN) {
+                return Err(format!("I20: jobs are claimed for {}, which takes none", worker.0));
             }
         }
         Ok(())
     }
 
-    /// I6: what only a leader does was done, in that term.
+    /// I6: only the newest leader's writes are applied. This one was, in that term.
     pub(crate) fn led(&mut self, term: Term) -> Checked {
         let newest = self.newest();
         if term.epoch < newest {
@@ -206,7 +206,7 @@ impl Watch {
         Ok(())
     }
 
-    /// I18: nothing is given out while something more urgent is ready that its worker would take.
+    /// I18: no job is claimed while the store has a ready job of a higher rank that the worker takes.
     pub(crate) fn claimed(
         &mut self,
         before: &[Job],
@@ -214,46 +214,46 @@ impl Watch {
         claimed: &[Claimed],
         now: Timestamp,
     ) -> Checked {
-        let urgency = |job: &Job| (Reverse(job.spec.priority), job.state.run_at, job.id);
-        let given: BTreeSet<JobId> = claimed.iter().map(|it| it.dispatch.job).collect();
+        let rank = |job: &Job| (Reverse(job.spec.priority), job.state.run_at, job.id);
+        let taken: BTreeSet<JobId> = claimed.iter().map(|it| it.dispatch.job).collect();
         let over = |job: &Job| {
             [job.spec.expires_at, job.spec.deadline].into_iter().flatten().any(|at| at <= now)
         };
         let left: Vec<&Job> = before
             .iter()
-            .filter(|job| job.state.status == JobStatus::Pending && !given.contains(&job.id))
+            .filter(|job| job.state.status == JobStatus::Pending && !taken.contains(&job.id))
             .filter(|job| !job.state.ends.runs_alone() && !over(job))
             .collect();
         for claim in claimed.iter().filter(|claim| !claim.alone) {
             let Some(request) = requests.iter().find(|it| it.worker == claim.worker) else {
-                return Err(format!("I20: {} asked for nothing", claim.worker.0));
+                return Err(format!("I20: no request for {}", claim.worker.0));
             };
             let Some(job) = before.iter().find(|job| job.id == claim.dispatch.job) else {
-                return Err(format!("I1: {} was claimed, and is not there", claim.dispatch.job));
+                return Err(format!("I1: {} was claimed and does not exist", claim.dispatch.job));
             };
-            let urgent = left.iter().find(|other| {
+            let first = left.iter().find(|other| {
                 let lane = Lane {
                     queue: other.spec.queue.clone(),
                     handler: other.spec.handler().cloned(),
                     require: other.spec.require.clone(),
                 };
-                urgency(other) < urgency(job) && request.offer.takes(&lane)
+                rank(other) < rank(job) && request.offer.takes(&lane)
             });
-            if let Some(urgent) = urgent {
-                return Err(format!("I18: {} was given out before {}", job.id, urgent.id));
+            if let Some(first) = first {
+                return Err(format!("I18: {} was claimed before {}", job.id, first.id));
             }
         }
         for request in requests {
-            let given = claimed.iter().filter(|it| it.worker == request.worker).count();
-            if given > request.executions.len() {
+            let got = claimed.iter().filter(|it| it.worker == request.worker).count();
+            if got > request.executions.len() {
                 let asked = request.executions.len();
-                return Err(format!("I20: {} got {given} of {asked}", request.worker.0));
+                return Err(format!("I20: {} got {got} of {asked}", request.worker.0));
             }
         }
         Ok(())
     }
 
-    /// I4: what is accepted is of a live execution, and what is of a live one is accepted.
+    /// I4: the store applies exactly the outcomes of live executions.
     pub(crate) fn recorded(
         &mut self,
         outcomes: &[Outcome],
@@ -271,7 +271,7 @@ impl Watch {
                     return Err(format!("I4: {job} ended with {execution}, which is not live"));
                 }
                 (Recorded::Stale { .. } | Recorded::Missing, true) => {
-                    return Err(format!("I4: the outcome of {execution} of {job} is lost"));
+                    return Err(format!("I4: the outcome of {execution} of {job} is dropped"));
                 }
                 (Recorded::Stale { .. } | Recorded::Missing, false) => {}
             }
@@ -279,7 +279,7 @@ impl Watch {
         Ok(())
     }
 
-    /// G7: an attempt whose cancel was answered is followed by no other, unless a person asks for one.
+    /// G7: no attempt follows one with an accepted cancel, unless a person retries the job.
     pub(crate) fn moved(&mut self, it: &Transition, clock: Duration) -> Checked {
         let was_cancelled = it.execution.filter(|it| self.cancelling.contains_key(it));
         match it.event {
@@ -309,16 +309,16 @@ impl Watch {
         Ok(())
     }
 
-    /// I2, I10 and I35: a key gives one job, a slot makes one, and each is tried within its limits.
+    /// I2, I10 and I35: one job for each key and each slot, and no job has more attempts than its limits.
     pub(crate) fn rows(&self, jobs: &[Job]) -> Checked {
         let (mut keys, mut slots) = (BTreeSet::new(), BTreeSet::new());
         for job in jobs {
             if let Some(key) = &job.spec.key {
                 if !keys.insert(key) {
-                    return Err(format!("I2: {key} gave {} and another", job.id));
+                    return Err(format!("I2: {key} has {} and another job", job.id));
                 }
                 if self.refused.contains(key) && !self.keys.contains_key(key) {
-                    return Err(format!("I2: {} is there, and was refused", job.id));
+                    return Err(format!("I2: {} exists, and was rejected", job.id));
                 }
             }
             if let Some(origin) = &job.spec.schedule
@@ -331,7 +331,7 @@ impl Watch {
                 && self.cancelling.contains_key(&live.execution)
                 && job.state.cancel.is_none()
             {
-                return Err(format!("I13: the cancel of {} was answered, and is not kept", job.id));
+                return Err(format!("I13: the accepted cancel of {} is not stored", job.id));
             }
             let spent = self.spent.get(&job.id).copied().unwrap_or_default();
             let most = job.spec.retry.retries + 1 + 3 + 3 + 20 + 1 + spent.free;
@@ -341,7 +341,7 @@ impl Watch {
                 || spent.returned > 20
                 || spent.claims > most;
             if over {
-                return Err(format!("I35: {} was tried beyond its limits: {spent:?}", job.id));
+                return Err(format!("I35: {} has attempts beyond its limits: {spent:?}", job.id));
             }
         }
         Ok(())
@@ -353,7 +353,7 @@ impl Watch {
             return Ok(());
         };
         match self.keys.insert(key.to_owned(), job) {
-            Some(before) if before != job => Err(format!("I2: {key} gave {before}, then {job}")),
+            Some(before) if before != job => Err(format!("I2: {key} has {before}, then {job}")),
             _ => Ok(()),
         }
     }
@@ -387,21 +387,21 @@ impl Watch {
     }
 
     pub(crate) fn registered(&mut self, worker: Incarnation, slots: u32) -> Checked {
-        self.workers.insert(worker, Said { slots, ..Said::default() });
+        self.workers.insert(worker, WorkerView { slots, ..WorkerView::default() });
         Ok(())
     }
 
     pub(crate) fn beats(&mut self, of: Incarnation, capacity: u32, clock: Duration) -> Checked {
-        let said = self.workers.entry(of).or_default();
-        said.capacity.push((clock, capacity));
+        let view = self.workers.entry(of).or_default();
+        view.capacity.push((clock, capacity));
         if capacity > 0 {
-            said.closed = None;
+            view.closed = None;
         }
         Ok(())
     }
 
-    /// I4, I18, I20 and I35, on the way to a worker: what it may forget is recorded; what it is given
-    /// comes in order, is no more than it takes, and is by itself where it runs alone.
+    /// I4, I18, I20 and I35, for a message to a worker: acknowledged outcomes are recorded; dispatched jobs
+    /// are in order of rank and within its capacity; a job that runs alone is its only one.
     pub(crate) fn sends(
         &mut self,
         to: Incarnation,
@@ -410,27 +410,27 @@ impl Watch {
         checker: &Checker,
         clock: Duration,
     ) -> Checked {
-        // The place of what the worker has told is free, though that may be under way.
-        let open = |it: &&Live| it.worker == to && !checker.told.contains(&(to, it.execution));
+        // An attempt with a reported outcome takes no slot, though the report may be under way.
+        let open = |it: &&Live| it.worker == to && !checker.reported.contains(&(to, it.execution));
         let held = || live.iter().filter(open);
         match message {
             Message::JobResultAck { executions } => Self::acknowledged(to, executions, live),
             Message::JobDispatch { jobs, .. } => {
-                let urgency = |job: &Dispatch| (Reverse(job.priority), job.run_at, job.job);
-                if !jobs.iter().map(urgency).is_sorted() {
+                let rank = |job: &Dispatch| (Reverse(job.priority), job.run_at, job.job);
+                if !jobs.iter().map(rank).is_sorted() {
                     return Err(format!("I18: {} gets jobs out of order", to.0));
                 }
                 let count = held().count();
                 if count > 1 && held().any(|attempt| attempt.alone) {
                     return Err(format!("I35: {} holds {count}, and one that runs alone", to.0));
                 }
-                let Some(said) = self.workers.get(&to) else {
-                    return Err(format!("I20: a dispatch to {}, a stranger", to.0));
+                let Some(view) = self.workers.get(&to) else {
+                    return Err(format!("I20: a dispatch to {}, which is not registered", to.0));
                 };
-                let recent = said.capacity.partition_point(|(at, _)| *at + OLD_NEWS < clock);
-                // The newest of the old ones, too.
-                let known = said.capacity.iter().skip(recent.saturating_sub(1));
-                let most = known.map(|(_, capacity)| *capacity).max().unwrap_or(said.slots);
+                let recent = view.capacity.partition_point(|(at, _)| *at + OLD_HEARTBEAT < clock);
+                // And the newest of the old ones.
+                let capacities = view.capacity.iter().skip(recent.saturating_sub(1));
+                let most = capacities.map(|(_, capacity)| *capacity).max().unwrap_or(view.slots);
                 if count > most as usize {
                     return Err(format!("I20: {} holds {count} of {most}", to.0));
                 }
@@ -440,7 +440,7 @@ impl Watch {
         }
     }
 
-    /// G1: whoever told an outcome may forget it only once it is recorded.
+    /// G1: an outcome is acknowledged only once it is recorded.
     pub(crate) fn acknowledged(
         from: Incarnation,
         executions: &[ExecutionId],
@@ -457,8 +457,8 @@ impl Watch {
         }
     }
 
-    /// I13 and I17: an answer says what of the heartbeat is to be cancelled, and what to be stopped.
-    pub(crate) fn heard(
+    /// I13 and I17: the answer to a heartbeat names the attempts to cancel and the attempts to stop.
+    pub(crate) fn beat_answered(
         &mut self,
         worker: Incarnation,
         sent_at: Duration,
@@ -470,58 +470,58 @@ impl Watch {
             return Ok(());
         }
         if let Some((WorkerDirective::Fence, since)) = self.orders.get(&worker)
-            && sent_at >= *since + TOLD_AFTER
+            && sent_at >= *since + ANSWERED_AFTER
         {
-            return Err(format!("I17: {} is fenced, and does not hear of it", worker.0));
+            return Err(format!("I17: {} is fenced, and the answer does not contain it", worker.0));
         }
-        let said = self.workers.entry(worker).or_default();
-        if said.capacity.last() == Some(&(sent_at, 0)) {
-            said.closed.get_or_insert(clock);
+        let view = self.workers.entry(worker).or_default();
+        if view.capacity.last() == Some(&(sent_at, 0)) {
+            view.closed.get_or_insert(clock);
         }
-        let before = said.heard.unwrap_or(sent_at);
+        let before = view.answered.unwrap_or(sent_at);
         if sent_at > before + Duration::from_secs(20) {
-            said.lapsed = clock;
+            view.lapsed = clock;
         }
-        said.heard = Some(before.max(sent_at));
+        view.answered = Some(before.max(sent_at));
         for execution in running {
-            let since = |at: &Duration| sent_at >= *at + TOLD_AFTER;
+            let since = |at: &Duration| sent_at >= *at + ANSWERED_AFTER;
             let stops = answer.stop.iter().any(|it| it.execution == *execution);
             let cancels = answer.cancel.iter().any(|it| it.execution == *execution);
             if self.ended.get(execution).is_some_and(since) && !stops {
-                return Err(format!("I17: {} goes on with {execution}", worker.0));
+                return Err(format!("I17: {} does not stop {execution}", worker.0));
             }
             if self.cancelling.get(execution).is_some_and(since) && !stops && !cancels {
-                return Err(format!("I13: {} is not told to cancel {execution}", worker.0));
+                return Err(format!("I13: {} does not cancel {execution}", worker.0));
             }
         }
         Ok(())
     }
 
-    /// I30: whoever was in contact all the time is not lost. `calm` is since when nothing but clocks
-    /// was wrong.
+    /// I30: a worker that was in contact all the time is not lost. `calm`: since when the only faults are
+    /// wrong clocks.
     pub(crate) fn lost(&self, worker: Incarnation, clock: Duration, calm: Duration) -> Checked {
-        let Some(said) = self.workers.get(&worker) else { return Ok(()) };
+        let Some(view) = self.workers.get(&worker) else { return Ok(()) };
         let long = Duration::from_secs(60);
-        let heard = said.heard.is_some_and(|heard| heard + Duration::from_secs(20) > clock);
-        if heard && calm + long < clock && said.lapsed + long < clock {
-            return Err(format!("I30: {} was in contact, and is given up", worker.0));
+        let contact = view.answered.is_some_and(|at| at + Duration::from_secs(20) > clock);
+        if contact && calm + long < clock && view.lapsed + long < clock {
+            return Err(format!("I30: {} was in contact, and is lost", worker.0));
         }
         Ok(())
     }
 
-    /// I19.
+    /// I19: a worker runs no more attempts than it has slots.
     pub(crate) fn fits(&self, worker: Incarnation, running: usize) -> Checked {
-        let slots = self.workers.get(&worker).map_or(0, |said| said.slots);
+        let slots = self.workers.get(&worker).map_or(0, |view| view.slots);
         if running >= slots as usize {
             return Err(format!("I19: {} runs {} in {slots} slots", worker.0, running + 1));
         }
         Ok(())
     }
 
-    /// I30: a schedule goes on with the right time: its newest slot is not older than that.
+    /// I30: a schedule continues with the corrected clock: its newest slot is not older than `at_least`.
     pub(crate) fn goes_on(id: &Name, newest: Option<Timestamp>, at_least: Timestamp) -> Checked {
         if newest.is_none_or(|newest| newest < at_least) {
-            return Err(format!("I30: {id} came to {newest:?}, and not to {at_least:?}"));
+            return Err(format!("I30: the newest slot of {id} is {newest:?}, before {at_least:?}"));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A worker: its real decisions, and attempts that end when the simulation wants it.
+//! A worker: its real decisions, with simulated attempts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,30 +24,30 @@ use crate::people::LONG_TIMEOUT_MS;
 use crate::world::World;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Whoever stands still looks so often whether it may go on.
-pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// Kinds of jobs, by what becomes of an attempt.
+/// How often a suspended process checks whether its suspension has ended.
+pub(crate) const POLL: Duration = Duration::from_millis(500);
+/// Type of jobs with a random outcome.
 pub(crate) const WORK: &str = "work";
-/// It must not run beside another attempt of its job.
+/// Type of jobs with attempts that must not overlap.
 pub(crate) const ALONE: &str = "alone";
-/// It ends only when it is told to.
+/// Type of jobs that end only when they are stopped.
 pub(crate) const ENDLESS: &str = "endless";
-/// Its worker dies of it.
+/// Type of jobs that kill their worker.
 pub(crate) const POISON: &str = "poison";
 
-/// What others can do to a worker, and see of it.
+/// The side of a worker that the rest of the simulation sees.
 pub(crate) struct Worker {
     pub(crate) id: Incarnation,
     /// It lives and dies with its node.
     pub(crate) is_hosted: bool,
     alive: AtomicBool,
-    still_until: Mutex<Option<Instant>>,
-    /// It stands, and has not yet seen that it may go on.
-    stands: AtomicBool,
+    suspended_until: Mutex<Option<Instant>>,
+    /// The worker is suspended, and has not noticed the end of the suspension yet.
+    suspended: AtomicBool,
     cut_off_until: Mutex<Option<Instant>>,
     ahead_ms: AtomicI64,
     pub(crate) inbox: Mailbox,
-    /// The node it talks to; `None`: another is to be found.
+    /// The node that gets its calls; `None`: the next call picks one.
     pub(crate) link: Mutex<Option<Incarnation>>,
     pub(crate) running: Mutex<BTreeMap<ExecutionId, Attempt>>,
     orders: mpsc::Sender<Order>,
@@ -59,7 +59,7 @@ pub(crate) struct Attempt {
     pub(crate) job: JobId,
     pub(crate) ends_at: Instant,
     how: OutcomeKind,
-    /// It was told to stop.
+    /// The worker core has stopped it.
     pub(crate) stopping: bool,
 }
 
@@ -76,8 +76,8 @@ impl Worker {
             id,
             is_hosted: world.alone && !id.0.is_multiple_of(4),
             alive: AtomicBool::new(true),
-            still_until: Mutex::new(None),
-            stands: AtomicBool::new(false),
+            suspended_until: Mutex::new(None),
+            suspended: AtomicBool::new(false),
             cut_off_until: Mutex::new(None),
             ahead_ms: AtomicI64::new(ahead_ms),
             inbox: Mailbox::default(),
@@ -87,13 +87,13 @@ impl Worker {
             died: CancellationToken::new(),
         });
         world.workers().insert(id, Arc::clone(&worker));
-        world.say(|| format!("worker {} starts", id.0));
+        world.log(|| format!("worker {} starts", id.0));
         let (of, world) = (Arc::clone(&worker), Arc::clone(world));
         tokio::spawn(async move {
             tokio::select! {
                 biased;
-                () = of.died.cancelled() => world.say(|| format!("worker {} dies", of.id.0)),
-                () = live(&world, &of, ordered) => world.say(|| format!("worker {} ends", of.id.0)),
+                () = of.died.cancelled() => world.log(|| format!("worker {} dies", of.id.0)),
+                () = live(&world, &of, ordered) => world.log(|| format!("worker {} ends", of.id.0)),
             }
             of.die();
             world.workers().remove(&of.id);
@@ -106,7 +106,7 @@ impl Worker {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// At once, with all that it runs.
+    /// Kills the worker at once, with its attempts.
     pub(crate) fn die(&self) {
         self.alive.store(false, Ordering::Relaxed);
         self.running.lock().clear();
@@ -117,12 +117,12 @@ impl Worker {
         let _ = self.orders.try_send(order);
     }
 
-    pub(crate) fn stand_still(&self, until: Instant) {
-        *self.still_until.lock() = Some(until);
+    pub(crate) fn suspend(&self, until: Instant) {
+        *self.suspended_until.lock() = Some(until);
     }
 
-    pub(crate) fn is_still(&self) -> bool {
-        self.is_to_stand() || self.stands.load(Ordering::Relaxed)
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.must_wait() || self.suspended.load(Ordering::Relaxed)
     }
 
     pub(crate) fn cut_off(&self, until: Instant) {
@@ -135,7 +135,7 @@ impl Worker {
 
     pub(crate) async fn link_is_whole(&self) {
         while self.is_cut_off() {
-            sleep(LOOK).await;
+            sleep(POLL).await;
         }
     }
 
@@ -143,7 +143,7 @@ impl Worker {
         self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
     }
 
-    /// It looks for another node.
+    /// The next call picks another node.
     pub(crate) fn moves(&self) {
         *self.link.lock() = None;
     }
@@ -153,20 +153,20 @@ impl Worker {
         Timestamp::from_millis(world.wall().as_millis() + ahead)
     }
 
-    async fn goes_on(&self) {
-        while self.is_to_stand() {
-            self.stands.store(true, Ordering::Relaxed);
-            sleep(LOOK).await;
+    async fn resumed(&self) {
+        while self.must_wait() {
+            self.suspended.store(true, Ordering::Relaxed);
+            sleep(POLL).await;
         }
-        self.stands.store(false, Ordering::Relaxed);
+        self.suspended.store(false, Ordering::Relaxed);
     }
 
-    fn is_to_stand(&self) -> bool {
-        self.still_until.lock().is_some_and(|until| Instant::now() < until)
+    fn must_wait(&self) -> bool {
+        self.suspended_until.lock().is_some_and(|until| Instant::now() < until)
     }
 }
 
-/// As a worker's runtime does it.
+/// Carries out the effects of the worker core, like the runtime of a real worker.
 struct Runtime<'w> {
     world: &'w Arc<World>,
     worker: &'w Arc<Worker>,
@@ -180,7 +180,7 @@ struct Runtime<'w> {
 }
 
 enum Answered {
-    /// With its number.
+    /// The number of the heartbeat, and its answer.
     Heartbeat(u64, Result<HeartbeatAnswer, GatewayError>),
     Registration(Result<HeartbeatAnswer, GatewayError>),
 }
@@ -189,7 +189,7 @@ async fn live(world: &Arc<World>, worker: &Arc<Worker>, mut ordered: mpsc::Recei
     let mut rng = StdRng::seed_from_u64(world.draw(|rng| rng.random()));
     let slots = rng.random_range(1..4);
     let handlers = [WORK, ALONE, ENDLESS, POISON].map(name).into();
-    // The last ones take everything.
+    // Workers that start after the faults take every job.
     let is_choosy = rng.random_bool(0.2) && !world.is_over();
     let queues = if is_choosy { [name("a")].into() } else { BTreeSet::new() };
     let registration = WorkerRegistration {
@@ -235,7 +235,7 @@ async fn live(world: &Arc<World>, worker: &Arc<Worker>, mut ordered: mpsc::Recei
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ending = false;
     loop {
-        worker.goes_on().await;
+        worker.resumed().await;
         if runtime.heartbeat_wanted && !runtime.heartbeat_out {
             runtime.send_heartbeat();
         }
@@ -265,9 +265,9 @@ async fn live(world: &Arc<World>, worker: &Arc<Worker>, mut ordered: mpsc::Recei
             _ = beats.tick() => runtime.heartbeat_wanted = true,
             () = at(hand_back_at) => inputs.push(Input::Overdue),
         }
-        if worker.is_still() {
-            // It was stopped in the middle of that.
-            worker.goes_on().await;
+        if worker.is_suspended() {
+            // The worker was suspended meanwhile.
+            worker.resumed().await;
         }
         runtime.step(inputs);
         if (ending || runtime.is_fenced) && runtime.core.is_idle() {
@@ -294,7 +294,7 @@ impl Runtime<'_> {
                 heartbeat.running.iter().map(|running| running.execution).collect();
             let answer = call(&world, &worker, Call::Heartbeat(heartbeat)).await;
             if let Ok(answer) = &answer {
-                world.heard(&worker, sent_at, &running, answer);
+                world.beat_answered(&worker, sent_at, &running, answer);
             }
             let _ = answers.send(Answered::Heartbeat(number, answer)).await;
         });
@@ -344,8 +344,8 @@ impl Runtime<'_> {
                         self.stop(execution, OutcomeKind::Interrupted, 3);
                     }
                     Effect::Publish(message) => {
-                        self.world.tells(self.worker.id, &message);
-                        self.world.tell(self.worker, message);
+                        self.world.reports(self.worker.id, &message);
+                        self.world.send(self.worker, message);
                     }
                     Effect::HeartbeatNow => self.heartbeat_wanted = true,
                     Effect::Register => self.register(),
@@ -354,12 +354,12 @@ impl Runtime<'_> {
             }
         }
         if self.core.state() == WorkerState::Running {
-            // I18: what waits here beyond its time is handed back.
+            // I18: a prefetched job that waits too long is returned.
             let now = self.world.elapsed();
             let overdue = self.core.hand_back_at().is_some_and(|at| at + SLOT_WAIT < now);
-            if overdue && !self.worker.is_still() {
+            if overdue && !self.worker.is_suspended() {
                 let worker = self.worker.id.0;
-                self.world.fail(format!("I18: {worker} hoards what it has no slot for"));
+                self.world.fail(format!("I18: {worker} does not return a job that finds no slot"));
             }
         }
     }
@@ -376,7 +376,7 @@ impl Runtime<'_> {
 
     fn start(&mut self, dispatch: &Dispatch) {
         let Dispatch { job, execution, .. } = dispatch;
-        self.world.say(|| format!("{} starts {job} {execution}", self.worker.id.0));
+        self.world.log(|| format!("{} starts {job} {execution}", self.worker.id.0));
         self.world.starts(self.worker, dispatch);
         let now = Instant::now();
         let long = self.rng.random_bool(0.3);
@@ -400,14 +400,13 @@ impl Runtime<'_> {
                 self.world.dies_of(worker, *job, after);
                 takes = Duration::from_secs(3_600);
             }
-            // Its worker loses its lease under some of these.
+            // Some of these outlive the lease of their worker.
             ALONE if !self.world.is_over() && self.rng.random_bool(0.5) => {
                 takes = Duration::from_millis(self.rng.random_range(30_000..80_000));
             }
             _ => {}
         }
-        // Now and then a worker does not end what has run out of its time; but it does where that must
-        // not overlap with what comes after it.
+        // Sometimes a worker does not end an overdue attempt, unless it must not overlap with the next one.
         let timeout = dispatch.timeout_ms.map(Duration::from_millis);
         if let Some(timeout) = timeout.filter(|timeout| *timeout < takes) {
             if self.rng.random_bool(0.8) || dispatch.name.as_str() == ALONE {
@@ -420,7 +419,7 @@ impl Runtime<'_> {
         self.worker.running.lock().insert(*execution, attempt);
     }
 
-    /// It ends within so many seconds.
+    /// Ends an attempt within so many seconds.
     fn stop(&mut self, execution: ExecutionId, how: OutcomeKind, seconds: u64) {
         let grace = Duration::from_millis(self.rng.random_range(0..=seconds * 1_000));
         if let Some(attempt) = self.worker.running.lock().get_mut(&execution) {
@@ -445,7 +444,7 @@ impl Runtime<'_> {
             running.iter().filter(|(_, it)| it.ends_at <= now).map(|(of, _)| *of).collect();
         let end = |execution: ExecutionId| {
             let Attempt { job, how, .. } = running.remove(&execution)?;
-            self.world.say(|| format!("{} ends {job} {how:?}", self.worker.id.0));
+            self.world.log(|| format!("{} ends {job} {how:?}", self.worker.id.0));
             let (started_at, ended_at) = (Some(wall), wall);
             Some(Input::Ended(Outcome {
                 job,
@@ -461,7 +460,7 @@ impl Runtime<'_> {
     }
 }
 
-/// Never, without a time.
+/// Waits until this time; forever without one.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,

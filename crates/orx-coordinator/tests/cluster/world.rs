@@ -1,5 +1,5 @@
-//! What the parts of a simulated cluster share: the store, the time, chance, who is there, and what is
-//! checked whenever something moves.
+//! The shared state of a simulated cluster: the store, the time, randomness, the nodes and workers, and the
+//! checks that run whenever a job changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,21 +23,20 @@ use crate::trouble::{AFTER_TERM, Fate, Kinds, LATE, LED, Pace, Trip, copies};
 use crate::watch::Watch;
 use crate::worker::{ALONE, Worker};
 
-/// Without trouble a lease is over, and somebody has asked for it, after this: 30 s and a poll of 5 s, and
-/// what the store takes for it.
-const NOBODY_LEADS: Duration = Duration::from_secs(30 + 5 + 10);
+/// Without faults a new node leads within this: a lease of 30 s, a poll of 5 s, and the calls to the store.
+const NO_LEADER: Duration = Duration::from_secs(30 + 5 + 10);
 
 pub(crate) const START: i64 = 1_800_000_000_000;
 
-/// How often a thing happened that a simulation is for.
+/// How often each kind of event happened.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct Counts {
     pub(crate) runs: u32,
     pub(crate) terms: u32,
-    /// A leader of an old term acted, and the store refused it.
+    /// Writes of an old term that the store rejected.
     pub(crate) deposed: u32,
     pub(crate) starts: u32,
-    /// Workers that lived, and were given up.
+    /// Attempts of running workers that were recorded as lost.
     pub(crate) lost: u32,
     pub(crate) late: u32,
     pub(crate) timed_out: u32,
@@ -45,48 +44,48 @@ pub(crate) struct Seen {
     pub(crate) handed_back: u32,
 }
 
-/// What is wrong now.
-struct Weather {
+/// The current faults.
+struct Faults {
     pace: Pace,
     kinds: Kinds,
-    /// When the last call of a kind that keeps its order takes effect.
+    /// When the last call of each ordered kind takes effect, by node.
     last: BTreeMap<(Incarnation, &'static str), Instant>,
-    /// Since when nothing but clocks was wrong.
+    /// Since when the only faults are wrong clocks.
     calm: Duration,
     is_over: bool,
-    /// Of whoever died last.
+    /// When a job last killed its worker.
     death: Duration,
-    /// When a node last came or went.
+    /// When a node last started or ended.
     nodes: Duration,
 }
 
 pub(crate) struct World {
     pub(crate) start: Instant,
     pub(crate) memory: Memory,
-    /// One node at a time, which has the store for itself.
+    /// One node at a time, with the exclusive lock of the store.
     pub(crate) alone: bool,
     pub(crate) bug: Option<Bug>,
     rng: Mutex<StdRng>,
-    weather: Mutex<Weather>,
+    faults: Mutex<Faults>,
     checked: Mutex<(Watch, Checker)>,
-    /// Something moved since the rows were last looked at.
+    /// A job changed since the last check of the rows.
     moved: Mutex<bool>,
     nodes: Mutex<BTreeMap<Incarnation, Arc<Node>>>,
     workers: Mutex<BTreeMap<Incarnation, Arc<Worker>>>,
     trace: Mutex<Vec<String>>,
     failure: Mutex<Option<String>>,
-    seen: Mutex<Seen>,
-    /// When leases were given or renewed.
+    counts: Mutex<Counts>,
+    /// When a lease was claimed or renewed.
     leases: Mutex<Vec<Duration>>,
-    /// Jobs whose outcomes the store cannot take.
+    /// Jobs with outcomes that the store rejects.
     pub(crate) unwritable: Mutex<BTreeSet<JobId>>,
-    /// Of people, not yet answered.
+    /// Number of unanswered requests of people.
     requests: Arc<AtomicU32>,
-    /// What the bug remembers.
-    remembered: Mutex<bug::Remembered>,
+    /// State of the bug.
+    bug_state: Mutex<bug::BugState>,
 }
 
-/// While it is held, somebody waits for an answer.
+/// Counts as an unanswered request until it is dropped.
 pub(crate) struct Request(Arc<AtomicU32>);
 
 impl Drop for Request {
@@ -95,7 +94,7 @@ impl Drop for Request {
     }
 }
 
-impl Seen {
+impl Counts {
     pub(crate) fn add(&mut self, other: Self) {
         self.runs += other.runs;
         self.terms += other.terms;
@@ -127,7 +126,7 @@ impl World {
         pace: Pace,
         kinds: Kinds,
     ) -> Arc<Self> {
-        let weather = Weather {
+        let faults = Faults {
             pace,
             kinds,
             last: BTreeMap::new(),
@@ -142,18 +141,18 @@ impl World {
             alone,
             bug,
             rng: Mutex::new(rng),
-            weather: Mutex::new(weather),
+            faults: Mutex::new(faults),
             checked: Mutex::default(),
             moved: Mutex::default(),
             nodes: Mutex::default(),
             workers: Mutex::default(),
             trace: Mutex::default(),
             failure: Mutex::default(),
-            seen: Mutex::default(),
+            counts: Mutex::default(),
             leases: Mutex::default(),
             unwritable: Mutex::default(),
             requests: Arc::default(),
-            remembered: Mutex::default(),
+            bug_state: Mutex::default(),
         })
     }
 
@@ -170,7 +169,7 @@ impl World {
         self.start.elapsed()
     }
 
-    /// By a clock that is right.
+    /// The time of a correct clock.
     pub(crate) fn wall(&self) -> Timestamp {
         Timestamp::from_millis(START + self.elapsed().as_millis() as i64)
     }
@@ -179,7 +178,7 @@ impl World {
         draw(&mut lock(&self.rng))
     }
 
-    pub(crate) fn say(&self, what: impl FnOnce() -> String) {
+    pub(crate) fn log(&self, what: impl FnOnce() -> String) {
         let at = self.elapsed().as_millis();
         lock(&self.trace).push(format!("{at:>7} {}", what()));
     }
@@ -188,9 +187,9 @@ impl World {
         std::mem::take(&mut lock(&self.trace))
     }
 
-    /// The first failure is the one that counts.
+    /// Fails the run. The first failure is the one that is reported.
     pub(crate) fn fail(&self, why: String) {
-        self.say(|| format!("FAILED: {why}"));
+        self.log(|| format!("FAILED: {why}"));
         lock(&self.failure).get_or_insert(why);
     }
 
@@ -198,12 +197,12 @@ impl World {
         lock(&self.failure).clone()
     }
 
-    pub(crate) fn seen(&self, count: impl FnOnce(&mut Seen)) {
-        count(&mut lock(&self.seen));
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Counts)) {
+        count(&mut lock(&self.counts));
     }
 
-    pub(crate) fn all_seen(&self) -> Seen {
-        *lock(&self.seen)
+    pub(crate) fn all_counts(&self) -> Counts {
+        *lock(&self.counts)
     }
 
     pub(crate) fn nodes(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Arc<Node>>> {
@@ -232,7 +231,7 @@ impl World {
         (!of.is_empty()).then(|| &of[self.draw(|rng| rng.random_range(0..of.len()))])
     }
 
-    /// The node that a worker talks to: another, where that one is gone.
+    /// The node of a worker; a random other one if that node is gone.
     pub(crate) fn node_of(&self, worker: &Worker) -> Option<Arc<Node>> {
         let link = *lock(&worker.link);
         let linked = link.and_then(|link| self.nodes().get(&link).cloned());
@@ -250,42 +249,42 @@ impl World {
     }
 
     pub(crate) fn kinds(&self) -> Kinds {
-        lock(&self.weather).kinds
+        lock(&self.faults).kinds
     }
 
-    /// From now on nothing goes wrong.
-    pub(crate) fn clears_up(&self) {
-        let mut weather = lock(&self.weather);
-        (weather.pace, weather.kinds, weather.is_over) = (Pace::Quick, Kinds::NONE, true);
+    /// Ends all faults.
+    pub(crate) fn end_faults(&self) {
+        let mut faults = lock(&self.faults);
+        (faults.pace, faults.kinds, faults.is_over) = (Pace::Quick, Kinds::NONE, true);
     }
 
-    /// When a job killed its worker last.
+    /// When a job last killed its worker.
     pub(crate) fn last_death(&self) -> Duration {
-        lock(&self.weather).death
+        lock(&self.faults).death
     }
 
-    /// The trouble.
+    /// Whether the faults have ended.
     pub(crate) fn is_over(&self) -> bool {
-        lock(&self.weather).is_over
+        lock(&self.faults).is_over
     }
 
-    /// Something else than a clock is wrong, for so long.
+    /// Notes a fault other than a wrong clock, for `time` from now on.
     pub(crate) fn disturbed(&self, time: Duration) {
         let until = self.elapsed() + time;
-        let mut weather = lock(&self.weather);
-        weather.calm = weather.calm.max(until);
+        let mut faults = lock(&self.faults);
+        faults.calm = faults.calm.max(until);
     }
 
     pub(crate) fn calm(&self) -> Duration {
-        lock(&self.weather).calm
+        lock(&self.faults).calm
     }
 
     pub(crate) fn nodes_changed(&self) {
-        lock(&self.weather).nodes = self.elapsed();
+        lock(&self.faults).nodes = self.elapsed();
     }
 
-    pub(crate) fn remembered(&self) -> MutexGuard<'_, bug::Remembered> {
-        lock(&self.remembered)
+    pub(crate) fn bug_state(&self) -> MutexGuard<'_, bug::BugState> {
+        lock(&self.bug_state)
     }
 
     pub(crate) fn newest_term(&self) -> Option<Term> {
@@ -296,7 +295,7 @@ impl World {
         lock(&self.checked).0.term_before(term)
     }
 
-    /// For so long the outcomes of a job cannot be written.
+    /// For `time` the store rejects the outcomes of a job.
     pub(crate) fn cannot_write(self: &Arc<Self>, job: JobId, time: Duration) {
         lock(&self.unwritable).insert(job);
         let world = Arc::clone(self);
@@ -313,22 +312,22 @@ impl World {
 
     pub(crate) fn trip(&self, node: &Node, what: &'static str) -> Trip {
         let now = Instant::now();
-        let mut weather = lock(&self.weather);
-        let (before, after, mut fate) = weather.pace.trip(&mut lock(&self.rng));
-        let away = lock(&node.away_until).filter(|until| now < *until);
-        if let Some(until) = away {
+        let mut faults = lock(&self.faults);
+        let (before, after, mut fate) = faults.pace.trip(&mut lock(&self.rng));
+        let cut = lock(&node.no_store_until).filter(|until| now < *until);
+        if let Some(until) = cut {
             let is_under_way = LED.contains(&what) && until > now + AFTER_TERM;
             if is_under_way && self.draw(|rng| rng.random_bool(0.5)) {
-                self.say(|| format!("{} {what}: under way for long", node.id.0));
+                self.log(|| format!("{} {what}: stranded", node.id.0));
                 let late = self.draw(|rng| rng.random_range(0..LATE.as_millis() as u64));
                 let applies_at = until + Duration::from_millis(late);
                 return Trip { applies_at, answers_at: now + LATE, fate: Fate::Stranded(until) };
             }
-            fate = Fate::Away;
+            fate = Fate::Unreachable;
         }
         if fate == Fate::Late {
             if LED.contains(&what) {
-                self.say(|| format!("{} {what}: {fate:?}", node.id.0));
+                self.log(|| format!("{} {what}: {fate:?}", node.id.0));
                 let answers_at = now + before + after;
                 let late = self.draw(|rng| rng.random_range(0..LATE.as_millis() as u64));
                 let applies_at = answers_at + Duration::from_millis(late);
@@ -337,25 +336,25 @@ impl World {
             fate = Fate::AnswerLost;
         }
         if before + after > Duration::from_secs(1) {
-            weather.calm = weather.calm.max(self.elapsed() + before + after);
+            faults.calm = faults.calm.max(self.elapsed() + before + after);
         }
         let mut applies_at = now + before;
         let in_order =
             ["enqueue", "record_outcomes", "append_logs", "mark_started", "record_progress"];
-        if in_order.contains(&what) && weather.pace != Pace::AtOnce {
-            let last = weather.last.insert((node.id, what), applies_at);
+        if in_order.contains(&what) && faults.pace != Pace::AtOnce {
+            let last = faults.last.insert((node.id, what), applies_at);
             if let Some(last) = last.filter(|last| *last >= applies_at) {
                 applies_at = last + Duration::from_millis(1);
-                weather.last.insert((node.id, what), applies_at);
+                faults.last.insert((node.id, what), applies_at);
             }
         }
         if fate != Fate::Done {
-            self.say(|| format!("{} {what}: {fate:?}", node.id.0));
+            self.log(|| format!("{} {what}: {fate:?}", node.id.0));
         }
         Trip { applies_at, answers_at: applies_at + after, fate }
     }
 
-    /// What must hold.
+    /// Runs a check, and fails the run if it fails.
     pub(crate) fn check(&self, check: impl FnOnce(&mut Watch, &mut Checker) -> Result<(), String>) {
         let result = {
             let mut checked = lock(&self.checked);
@@ -367,8 +366,8 @@ impl World {
         }
     }
 
-    /// What moved since this was last asked.
-    pub(crate) fn look(&self) {
+    /// Checks the changes of jobs since the last call.
+    pub(crate) fn check_changes(&self) {
         let history = self.memory.take_history();
         if history.is_empty() {
             return;
@@ -382,11 +381,11 @@ impl World {
                 checker.transition(it)
             })
         });
-        self.look_at_leaders();
+        self.check_leaders();
     }
 
-    /// I6: who believes to lead does, and nobody else.
-    fn look_at_leaders(&self) {
+    /// I6: each node that counts itself as leader has the newest term.
+    fn check_leaders(&self) {
         let believes = |node: &Arc<Node>| Some((node.id, node.coordinator()?.term()?));
         let leaders: Vec<_> = self.nodes().values().filter_map(believes).collect();
         self.check(|watch, _| {
@@ -394,30 +393,30 @@ impl World {
         });
     }
 
-    /// I14: whoever is dead is found, and what it had is given up; and somebody leads.
-    fn look_at_the_dead(&self) {
+    /// I14: dead workers and their attempts are lost in time, and a node leads.
+    fn check_lost_workers(&self) {
         let (clock, calm) = (self.elapsed(), self.calm());
         let led = lock(&self.leases).last().copied().unwrap_or_default();
         let leader = done(self.memory.leader(self.wall())).expect("read");
         let nodes = self.nodes().clone();
         let Some((term, _)) = leader else {
-            let could = nodes.values().any(|node| node.is_open() && node.is_going());
-            let since = led.max(calm).max(lock(&self.weather).nodes);
-            if could && clock > since + NOBODY_LEADS {
-                self.fail(format!("I14: nobody leads since {led:?}"));
+            let could = nodes.values().any(|node| node.is_open() && node.is_running());
+            let since = led.max(calm).max(lock(&self.faults).nodes);
+            if could && clock > since + NO_LEADER {
+                self.fail(format!("I14: no node leads since {led:?}"));
             }
             return;
         };
         if nodes.get(&term.node).is_some_and(|node| node.is_open()) {
             let live = self.live();
-            self.check(|watch, _| watch.given_up(&live, calm, clock));
+            self.check(|watch, _| watch.lost_in_time(&live, calm, clock));
         }
     }
 
-    /// The rows of all jobs, if something moved.
-    pub(crate) fn look_at_rows(&self) {
-        self.look_at_leaders();
-        self.look_at_the_dead();
+    /// Checks the leaders, the workers, and, if a job changed, the rows of all jobs.
+    pub(crate) fn check_rows(&self) {
+        self.check_leaders();
+        self.check_lost_workers();
         if std::mem::take(&mut *lock(&self.moved)) {
             let jobs = self.memory.all_jobs();
             self.check(|watch, checker| {
@@ -440,8 +439,8 @@ impl World {
             watch.elected(term, clock)
         });
         if is_new {
-            self.seen(|seen| seen.terms += 1);
-            self.say(|| format!("{} leads in {}", term.node.0, term.epoch));
+            self.count(|counts| counts.terms += 1);
+            self.log(|| format!("{} leads in {}", term.node.0, term.epoch));
         }
     }
 
@@ -458,8 +457,8 @@ impl World {
         self.live().into_iter().map(|live| (live.execution, live.worker)).collect()
     }
 
-    /// A leader let go of these.
-    pub(crate) fn gave_up(
+    /// A leader recorded these outcomes: lost or timed out.
+    pub(crate) fn leader_recorded(
         &self,
         outcomes: &[Outcome],
         answers: &[Recorded],
@@ -469,17 +468,17 @@ impl World {
         self.check(|watch, _| watch.recorded(outcomes, answers, holders));
         for (outcome, answer) in outcomes.iter().zip(answers) {
             let Recorded::Applied { status, .. } = answer else { continue };
-            self.say(|| format!("given up: {} {status} {:?}", outcome.job, outcome.kind));
+            self.log(|| format!("leader recorded: {} {status} {:?}", outcome.job, outcome.kind));
             let Some(worker) = holders.get(&outcome.execution) else { continue };
             match outcome.kind {
                 OutcomeKind::Lost { with: LostWith::Worker | LostWith::Server }
                     if self.workers().contains_key(worker) =>
                 {
-                    self.seen(|seen| seen.lost += 1);
+                    self.count(|counts| counts.lost += 1);
                     self.check(|watch, _| watch.lost(*worker, clock, calm));
                 }
-                OutcomeKind::TimedOut => self.seen(|seen| seen.timed_out += 1),
-                // A person took it off its worker: what is under way to there may start.
+                OutcomeKind::TimedOut => self.count(|counts| counts.timed_out += 1),
+                // A person fenced the worker: a dispatch that is under way may still start.
                 OutcomeKind::Lost { with: LostWith::Fence } => self.check(|_, checker| {
                     checker.forced.insert(outcome.execution);
                     Ok(())
@@ -489,13 +488,13 @@ impl World {
         }
     }
 
-    /// A node sends it to a worker.
+    /// A node sends a message to a worker.
     pub(crate) fn sends(&self, to: Incarnation, message: &Message) {
         let (live, clock) = (self.live(), self.elapsed());
         self.check(|watch, checker| watch.sends(to, message, &live, checker, clock));
     }
 
-    /// A node says that it has it.
+    /// A node acknowledges an envelope.
     pub(crate) fn answered(&self, envelope: &Envelope) {
         let Body::Known(Message::JobResult { outcomes }) = &envelope.body else { return };
         let executions: Vec<_> = outcomes.iter().map(|outcome| outcome.execution).collect();
@@ -503,32 +502,32 @@ impl World {
         self.check(|_, _| Watch::acknowledged(envelope.from, &executions, &live));
     }
 
-    /// A worker says something.
-    pub(crate) fn tells(&self, from: Incarnation, message: &Message) {
+    /// A worker publishes a message.
+    pub(crate) fn reports(&self, from: Incarnation, message: &Message) {
         let Message::JobResult { outcomes } = message else { return };
         for outcome in outcomes {
             match outcome.kind {
-                OutcomeKind::HandedBack => self.seen(|seen| seen.handed_back += 1),
+                OutcomeKind::HandedBack => self.count(|counts| counts.handed_back += 1),
                 OutcomeKind::Interrupted if outcome.started_at.is_none() => {
-                    self.seen(|seen| seen.late += 1);
+                    self.count(|counts| counts.late += 1);
                 }
                 _ => {}
             }
         }
         self.check(|_, checker| {
-            outcomes.iter().for_each(|outcome| checker.tells(from, outcome.execution));
+            outcomes.iter().for_each(|outcome| checker.reports(from, outcome.execution));
             Ok(())
         });
     }
 
-    /// What a worker says reached a node.
+    /// A call of a worker reached a node.
     pub(crate) fn reached(&self, call: &Call) {
         let clock = self.elapsed();
         self.check(|watch, _| watch.reached(call.by(), clock));
     }
 
-    /// A worker was answered.
-    pub(crate) fn heard(
+    /// A heartbeat was answered.
+    pub(crate) fn beat_answered(
         &self,
         worker: &Worker,
         sent_at: Instant,
@@ -536,12 +535,12 @@ impl World {
         answer: &HeartbeatAnswer,
     ) {
         let (sent_at, clock) = (sent_at - self.start, self.elapsed());
-        self.check(|watch, _| watch.heard(worker.id, sent_at, clock, running, answer));
+        self.check(|watch, _| watch.beat_answered(worker.id, sent_at, clock, running, answer));
     }
 
-    /// I9, I12 and I19: a worker starts it.
+    /// I9, I12 and I19: a worker starts an attempt.
     pub(crate) fn starts(&self, worker: &Worker, dispatch: &Dispatch) {
-        self.seen(|seen| seen.starts += 1);
+        self.count(|counts| counts.starts += 1);
         let running = lock(&worker.running).len();
         self.check(|watch, checker| {
             watch.fits(worker.id, running)?;
@@ -551,14 +550,14 @@ impl World {
             return;
         }
         let others: Vec<_> = self.workers().values().cloned().collect();
-        for other in others.iter().filter(|other| other.id != worker.id && !other.is_still()) {
+        for other in others.iter().filter(|other| other.id != worker.id && !other.is_suspended()) {
             let mut is_fenced = false;
             self.check(|watch, _| {
                 is_fenced = watch.is_fenced(other.id);
                 Ok(())
             });
             if is_fenced {
-                // A person says that it is gone.
+                // By the fence, a person confirmed that the worker is gone.
                 continue;
             }
             let beside = |it: &crate::worker::Attempt| it.job == dispatch.job && !it.stopping;
@@ -569,7 +568,7 @@ impl World {
         }
     }
 
-    /// Whoever runs that job dies of it.
+    /// Kills the worker after `after`, if it still runs that job.
     pub(crate) fn dies_of(self: &Arc<Self>, worker: Arc<Worker>, job: JobId, after: Duration) {
         let world = Arc::clone(self);
         tokio::spawn(async move {
@@ -577,8 +576,8 @@ impl World {
             if !lock(&worker.running).values().any(|attempt| attempt.job == job) {
                 return;
             }
-            world.say(|| format!("{} dies of {job}", worker.id.0));
-            lock(&world.weather).death = world.elapsed();
+            world.log(|| format!("{} dies of {job}", worker.id.0));
+            lock(&world.faults).death = world.elapsed();
             if worker.is_hosted {
                 world.server_dies();
             } else {
@@ -587,7 +586,7 @@ impl World {
         });
     }
 
-    /// The only node, with all that it hosts.
+    /// Kills the only node with all workers that it hosts.
     pub(crate) fn server_dies(&self) {
         let nodes: Vec<_> = self.nodes().values().cloned().collect();
         nodes.iter().for_each(|node| node.die());
