@@ -496,7 +496,7 @@ impl SlotTable {
     }
 
     /// One request for each worker with free slots for which a job may be ready, with fresh execution
-    /// ids. The store alone knows which jobs are ready for whom, so every free slot is part of the claim.
+    /// ids. Only the store has the ready jobs, so every free slot is part of the claim.
     pub fn claim_requests(&mut self, rng: &mut impl Rng, now: Now) -> Vec<ClaimRequest> {
         self.ready_at_claim = self.ready;
         let mut requests: Vec<ClaimRequest> = Vec::new();

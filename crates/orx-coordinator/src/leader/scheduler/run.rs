@@ -439,7 +439,7 @@ impl Scheduler {
     fn recheck_runs(&mut self, now: Now) {
         if self.watching {
             let at = now.wall.max(self.settled_at.saturating_add(SETTLE_EVERY));
-            // Where the clock was put back, that is too far away.
+            // After the clock was set back, `settled_at` may be hours ahead of it.
             let at = at.min(now.wall.saturating_add(SETTLE_EVERY));
             self.settle_at = Some(self.settle_at.map_or(at, |known| known.min(at)));
         }
