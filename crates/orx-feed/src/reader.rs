@@ -23,7 +23,7 @@ pub struct FeedEvent {
     pub event: Event,
 }
 
-/// What a read returns.
+/// The result of a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// At least one event, in order, without a hole.
@@ -86,7 +86,8 @@ impl FeedReader {
         }
     }
 
-    /// Returns what was published already; `None` if that is nothing.
+    /// Returns events that are already published, at most `most` of them, or 1 if that is 0; `None` if there
+    /// are none.
     pub fn try_next(&mut self, most: usize) -> Option<News> {
         if self.lost.take().is_some() {
             return Some(self.reset());
