@@ -1,5 +1,5 @@
-//! What the services of one node share: the store, the transport, the feed, and the tables of workers and
-//! attempts. A lock here is held for one read or change, never across an `await`.
+//! The shared state of the services of one node: the store, the transport, the feed, and the tables of
+//! workers and attempts. A lock here is held for one read or change, never across an `await`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -127,7 +127,7 @@ impl Context {
         self.retain_until.fetch_max(ms, Ordering::AcqRel);
     }
 
-    /// Finds out anew whether the dispatcher has nothing to do.
+    /// Updates whether the dispatcher has nothing to do.
     pub(crate) fn update_idle(&self) {
         let idle = self.slots().is_idle();
         self.idle.dispatcher(idle);
@@ -173,7 +173,7 @@ pub(crate) struct Wakes {
     pub(crate) dispatcher: Notify,
     pub(crate) scheduler: Notify,
     pub(crate) monitor: Notify,
-    /// The lease should be asked for now.
+    /// The lease should be requested now.
     pub(crate) leader: Notify,
     /// The row of this node should be written now.
     pub(crate) nodes: Notify,

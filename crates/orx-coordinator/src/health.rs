@@ -32,7 +32,7 @@ impl Health {
         Self { wakeups, since: Mutex::default(), doubted: Notify::new(), back: AtomicU64::new(0) }
     }
 
-    /// A call failed, so that it is to be tried again.
+    /// A call failed, and its service will retry it. `now`: both clocks at the failure.
     pub(crate) fn failed(&self, error: &StoreError, now: Now) {
         let since = {
             let mut since = self.since.lock();

@@ -8,7 +8,7 @@
 //! [`gateway`] answers registrations and heartbeats, [`recorder`] writes what workers report into the
 //! store, [`nodes`] exchanges notifications with other coordinators, and [`leader`] renews the lease. While
 //! this node leads, its dispatcher, scheduler, monitor and janitor run. A decision of more than a line
-//! stands in a `plan.rs`, a function from state and input to a decision without I/O; the `run.rs` beside it
+//! is in a `plan.rs`, a function from state and input to a decision without I/O; the `run.rs` beside it
 //! carries the decision out.
 
 mod context;

@@ -19,7 +19,7 @@ const ALONE_PAUSE: Duration = Duration::from_millis(20);
 /// Notifications of other nodes read at once.
 const NOTIFICATIONS: usize = 256;
 
-/// Writes the row of this node, and reads those of others, every so often and when woken.
+/// Writes the row of this node, and reads the rows of other nodes: every `node_heartbeat`, and when woken.
 ///
 /// # Errors
 /// The store can be used no longer.

@@ -1,5 +1,5 @@
-//! Sends messages to workers without waiting. What a transport does not take at once waits in a queue of
-//! its worker, so a worker that cannot be reached delays no other.
+//! Sends messages to workers without waiting. A message that the transport does not take at once waits in the
+//! queue of its worker, so an unreachable worker delays no other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio_util::task::TaskTracker;
 
-/// Longest time that one batch may take; the next heartbeat heals what is not sent.
+/// Longest time that one batch may take. The answer to the next heartbeat makes up for an unsent message.
 const SEND_WAIT: Duration = Duration::from_secs(2);
 /// Batches that wait for one worker at most; more are dropped.
 const QUEUE_MOST: usize = 64;

@@ -47,7 +47,7 @@ pub enum CoordinatorError {
     },
 }
 
-/// What a coordinator is made of.
+/// The parts of a coordinator.
 pub struct Parts {
     /// The store that all nodes share.
     pub store: Arc<dyn Store>,
@@ -235,8 +235,8 @@ impl Supervisor {
             recorded = &mut recording.0 => return joined("recorder", recorded),
         };
         first?;
-        // First records what was taken from workers, which do not send it again. Then steps down, so that
-        // another node leads at once and need not wait for the end of the lease.
+        // First records the reports that were taken from workers, which do not send them again. Then steps
+        // down, so that another node leads at once and need not wait for the end of the lease.
         let led = tokio::time::timeout(STOP_WAIT * 2, &mut leading.0).await;
         match tokio::time::timeout(STOP_WAIT, &mut recording.0).await {
             Ok(Ok(Ok(()))) => {}
@@ -270,7 +270,7 @@ impl Supervisor {
     }
 }
 
-/// Records until `stop`, and then what is left.
+/// Records reports until `stop`, and then those that are left.
 async fn record(
     mut recorder: Recorder,
     mut events: Box<dyn Subscription>,

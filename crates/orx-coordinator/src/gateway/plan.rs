@@ -28,7 +28,7 @@ struct WorkerEntry {
     known: BTreeMap<ExecutionId, Duration>,
 }
 
-/// What follows from a heartbeat.
+/// The result of reconciling a heartbeat with the store.
 #[derive(Debug, Default, PartialEq)]
 pub struct Reconciled {
     /// The answer to it.
@@ -89,7 +89,7 @@ impl WorkerTable {
         })
     }
 
-    /// Adds a worker, or registers it anew; returns the answer to its registration.
+    /// Adds a worker, or replaces its registration; returns the answer to the registration.
     pub fn register(
         &mut self,
         registration: WorkerRegistration,

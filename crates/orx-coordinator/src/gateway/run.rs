@@ -27,7 +27,7 @@ const REMOVE_EVERY: Duration = Duration::from_secs(10);
 
 type Answered = Result<HeartbeatAnswer, GatewayError>;
 
-/// A call of a worker, and where it awaits the answer.
+/// A call of a worker, with the channel for the answer.
 pub struct Call {
     request: WorkerCall,
     /// The hash of the secret that the caller showed. `None`: the worker runs in this process.
@@ -35,17 +35,17 @@ pub struct Call {
     reply: oneshot::Sender<Answered>,
 }
 
-/// What a worker calls for.
+/// The kinds of calls.
 #[derive(Debug)]
 pub enum WorkerCall {
-    /// It registers.
+    /// The worker registers.
     Registration(WorkerRegistration),
-    /// It sends a heartbeat.
+    /// The worker sends a heartbeat.
     Heartbeat(WorkerHeartbeat),
 }
 
 impl Call {
-    /// A call, and the receiver of its answer.
+    /// A call, and the receiver of its answer, which closes without one if the coordinator ends.
     #[must_use]
     pub fn new(
         request: WorkerCall,

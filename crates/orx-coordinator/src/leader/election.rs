@@ -36,7 +36,7 @@ enum Role {
     Leading { term: Term, until: Duration },
 }
 
-/// What an answer changed.
+/// The change that an answer of the store made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// This node leads in a new term, and has to read workers and attempts first.

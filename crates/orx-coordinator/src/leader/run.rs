@@ -34,7 +34,7 @@ pub(crate) struct Leader {
     over: CancellationToken,
 }
 
-/// What the leader waits for.
+/// The events that the leader waits for.
 enum Event {
     Ask,
     Woken,
@@ -79,7 +79,7 @@ impl Leader {
                 Event::Duty(Err(error)) if is_the_end(&error) => return Err(error),
                 Event::Duty(ended) => {
                     let now = self.context.now().mono;
-                    // A lease that ran out while this process was suspended is asked for again at once.
+                    // A lease that expired while this process was suspended is requested again at once.
                     if self.election.leads(now).is_some() {
                         match ended {
                             Err(StoreError::Deposed) => {

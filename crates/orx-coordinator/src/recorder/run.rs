@@ -1,5 +1,5 @@
 //! Records the reports of workers in batches. A batch that the store cannot write is split until the part
-//! that fails stands alone. That part is set aside, unacknowledged, and tried again alone, ever less often;
+//! that fails is alone. That part is set aside, unacknowledged, and tried again alone, ever less often;
 //! the rest is recorded and acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -54,7 +54,7 @@ struct Aside {
     backoff: Backoff,
 }
 
-/// What became of a batch.
+/// The outcomes of a batch that were not applied.
 #[derive(Debug, Default)]
 pub struct BatchReport {
     /// Outcomes that came too late and changed nothing.
@@ -110,10 +110,10 @@ impl Recorder {
         }
     }
 
-    /// Records what was already taken from workers, which they do not send again.
+    /// Records the reports that the node already took: their workers do not send them again.
     ///
     /// # Errors
-    /// Some of it is not recorded.
+    /// Some reports are not recorded.
     pub(crate) async fn record_the_rest(
         &mut self,
         events: &mut dyn Subscription,
@@ -132,7 +132,7 @@ impl Recorder {
         aside.into_iter().chain(marks).min()
     }
 
-    /// Tries what was set aside again, each envelope alone.
+    /// Retries the envelopes that were set aside, each alone.
     async fn retry_aside(&mut self) -> Result<()> {
         let now = self.context.now().mono;
         let (due, later): (Vec<_>, Vec<_>) =
@@ -157,11 +157,11 @@ impl Recorder {
         Ok(())
     }
 
-    /// Takes deliveries out of the way of the others.
+    /// Sets deliveries aside, so that they do not delay the others.
     fn set_aside(&mut self, mut deliveries: Deliveries) -> Result<()> {
         while !deliveries.is_empty() {
             if self.aside.len() >= ASIDE {
-                // The rest is not acknowledged, so it comes again.
+                // The rest is not acknowledged, so the transport delivers it again.
                 return Err(StoreError::Busy);
             }
             let rest = deliveries.split_off(1);
@@ -176,7 +176,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Records in batches, each acknowledged once it is recorded. What is not acknowledged comes again.
+    /// Records in batches, each acknowledged once it is recorded. The transport delivers the rest again.
     async fn record_all(&mut self, mut deliveries: Deliveries) -> Result<()> {
         while !deliveries.is_empty() {
             let rest = deliveries.split_off(plan::batch(deliveries.envelopes(), self.rows_most));

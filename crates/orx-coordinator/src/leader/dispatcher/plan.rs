@@ -28,7 +28,7 @@ pub struct WorkerLoad {
     state: WorkerState,
     /// Attempts it may hold at once: its slots, and its prefetch.
     capacity: u32,
-    /// What a person ordered.
+    /// The order of a person in its row: to drain or fence it.
     order: Option<WorkerDirective>,
     /// When its newest heartbeat reached this node or another one, on the monotonic clock.
     seen: Duration,
@@ -43,7 +43,7 @@ pub struct WorkerLoad {
 /// A live attempt of a worker.
 #[derive(Debug, Clone, Copy)]
 struct HeldAttempt {
-    /// Its worker may be given nothing else meanwhile.
+    /// While it is live, its worker gets no other job.
     alone: bool,
     /// [`SlotTable::change`] when a claim added it; 0 if it was read from the store.
     change: u64,
@@ -454,8 +454,8 @@ impl SlotTable {
         }
     }
 
-    /// The attempts whose outcomes have to be acknowledged before the worker has a slot for what is
-    /// claimed for it now. None for a worker that prefetches.
+    /// The attempts with outcomes that have to be acknowledged before the worker has a slot for a job that
+    /// is claimed for it now. None for a worker that prefetches.
     #[must_use]
     pub fn outcomes_before_dispatch(&self, worker: Incarnation) -> BTreeSet<ExecutionId> {
         let prefetches =
@@ -535,7 +535,7 @@ impl SlotTable {
         requests
     }
 
-    /// The newest claim failed. `unknown`: it may take effect all the same.
+    /// The newest claim failed. `unknown`: the store did not answer, so the claim may still take effect.
     pub fn claim_failed(&mut self, unknown: bool, now: Now) {
         let settled_at = now.mono + self.settings.store_deadline;
         match self.unconfirmed.get_mut(&self.claim) {
@@ -544,14 +544,14 @@ impl SlotTable {
         }
     }
 
-    /// When the first claim without an answer has taken effect or never will, on the monotonic clock. A
-    /// read that begins then gives its workers their free slots back.
+    /// When the first claim without an answer has taken effect or never will, on the monotonic clock. After a
+    /// read that begins then, the slots of its workers count as free again.
     #[must_use]
     pub fn next_settled(&self) -> Option<Duration> {
         self.unconfirmed.values().map(|claim| claim.settled_at).min()
     }
 
-    /// The newest claim was answered. `asked`: for how many jobs each worker could have been given.
+    /// The store answered the newest claim. `asked`: most jobs that the claim allowed for each worker.
     pub fn claim_answered(
         &mut self,
         asked: &BTreeMap<Incarnation, usize>,

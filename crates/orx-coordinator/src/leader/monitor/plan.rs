@@ -18,7 +18,7 @@ struct WatchedWorker {
     order: Option<WorkerDirective>,
     /// When it sent its last heartbeat, to this node or another.
     seen: Duration,
-    /// `seen_at` of its row. A change of it shows that the worker lives; its value does not, since it
+    /// `seen_at` of its row. A change of it shows that the worker lives; its value does not, because it
     /// depends on a clock that may have been set.
     row_seen_at: Timestamp,
     /// It was lost and has sent nothing since. Its row stays for its order, which holds if it comes back.
@@ -85,7 +85,7 @@ impl Watchlist {
         self.without_row.retain(|worker, _| !known.contains(worker));
         for row in rows {
             let seen = now.mono.saturating_sub(row.silent);
-            // What is new in a row happened after the rows were last read.
+            // A change of a row happened after the rows were last read.
             let seen = self.rows_read.map_or(seen, |read| seen.max(read));
             let new =
                 WatchedWorker { order: row.order, seen, row_seen_at: row.seen_at, lost: false };
@@ -147,7 +147,7 @@ impl Watchlist {
         known.map(|(worker, _)| worker).chain(without_row).copied().collect()
     }
 
-    /// What the worker was lost with. A worker that sent a heartbeat in this term died by itself; one
+    /// The cause of a worker's loss. A worker that sent a heartbeat in this term died by itself; one
     /// that fell silent while no node led may have died with a node.
     #[must_use]
     pub fn lost_with(&self, worker: Incarnation) -> LostWith {

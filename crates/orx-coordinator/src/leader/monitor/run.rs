@@ -1,4 +1,4 @@
-//! Compares workers and attempts with the store, in a round every so often and whenever workers changed, and
+//! Compares workers and attempts with the store, in a round at each period and whenever workers changed, and
 //! records the outcomes of lost and overdue attempts.
 
 use std::sync::Arc;
@@ -158,7 +158,7 @@ impl Monitor {
     /// The round: leases, timeouts, and a comparison with the store.
     ///
     /// # Errors
-    /// It cannot be read, or not be recorded: it is to be made again.
+    /// Of the store, from a read or a write. The caller repeats the round.
     pub async fn round(&mut self) -> Result<()> {
         let context = Arc::clone(&self.context);
         if context.lead.term(context.now().mono) != Some(self.term) {
