@@ -1,9 +1,8 @@
-//! What happened in a run with faults, as those who took part wrote it down, and the one checker
-//! that says whether the promises of the product held: [`check`].
+//! The history of a run with faults, and the checker of the product's promises: [`check`].
 //!
-//! Facts come from many processes, the jobs among them, as lines of JSON with the wall time of the
-//! one machine on which all of them run. The checker compares them with what the store says in the
-//! end. It knows nothing of how the run was made, so every test with faults can use it.
+//! Many processes write facts, the jobs among them, as lines of JSON with the wall time of the one
+//! host on which all of them run. The checker compares the facts with the final content of the store.
+//! It does not depend on how the run was made, so every test with faults can use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -15,106 +14,140 @@ use orx_model::wire::JobDetail;
 use orx_model::{AttemptStatus, ExecutionId, JobEvent, JobId, JobStatus, next};
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since 1970, or between two such.
+/// Milliseconds: since 1970 for a time, or a duration.
 pub type Ms = u64;
 
+/// One observation. `who` is the name of a process: a node, a worker, or the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
-    /// An enqueue was answered with a job.
+    /// An enqueue returned a job.
     Accepted {
+        /// The idempotency key of the request.
         key: String,
+        /// The job that was returned.
         job: JobId,
     },
-    /// An enqueue was refused, for good.
+    /// An enqueue was rejected, for good.
     Refused {
+        /// The idempotency key of the request.
         key: String,
     },
-    /// An enqueue got no answer: it may have been accepted.
+    /// An enqueue got no response: it may have been accepted.
     Unanswered {
+        /// The idempotency key of the request.
         key: String,
     },
-    /// A cancel was answered: it never starts any more.
+    /// A cancel took effect at once: the job must not start after this.
     Cancelled {
+        /// The cancelled job.
         job: JobId,
     },
-    /// A cancel was answered: its attempt is told to stop.
+    /// A cancel was accepted while an attempt runs: its worker is asked to stop it.
     Cancelling {
+        /// The job to be cancelled.
         job: JobId,
     },
-    /// By the job itself.
+    /// The process of a job started; it writes this itself.
     Started {
+        /// The job that the process belongs to.
         job: JobId,
+        /// The execution id in the environment of the process.
         execution: ExecutionId,
     },
-    /// By the job itself, or by whoever saw that its process is gone; the first of them counts.
+    /// The process of a job ended; the process or an observer writes this, and the first one counts.
     Ended {
+        /// The job that the process belonged to.
         job: JobId,
+        /// The execution id of the process.
         execution: ExecutionId,
     },
-    /// Somebody looked.
+    /// A client read a job.
     Seen {
+        /// The job that was read.
         job: JobId,
+        /// Its status at that moment.
         status: JobStatus,
+        /// The number of its latest attempt; 0 before the first.
         attempt: u32,
     },
-    /// `who` says that this epoch leads.
+    /// `who` reports that it leads.
     Leads {
+        /// The node that leads.
         who: String,
+        /// The epoch of its term.
         epoch: u64,
     },
-    /// A process was killed, stopped, or cut off, until it is [`Fact::Back`].
+    /// A process was killed, stopped, or cut off, until its [`Fact::Back`].
     Away {
+        /// The process with the fault.
         who: String,
+        /// The kind of fault.
         how: How,
     },
+    /// A fault is over.
     Back {
+        /// The process that had the fault.
         who: String,
     },
-    /// From here on nothing is done to anybody.
+    /// No more faults follow.
     Quiet {},
-    /// Every job that was accepted has come to an end.
+    /// Every accepted job has a final status.
     Settled {},
-    /// SIGTERM was sent, and the process ended.
+    /// SIGTERM was sent.
     Told {
+        /// The process that gets the signal.
         who: String,
     },
+    /// A process ended after SIGTERM.
     Exited {
+        /// The process that ended.
         who: String,
     },
 }
 
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
+    /// SIGKILL.
     Killed,
+    /// SIGSTOP, until SIGCONT.
     Stopped,
+    /// No network connection.
     Cut,
 }
 
+/// A fact with its time: one line of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
+    /// Wall time of the observation.
     pub at: Ms,
+    /// The observation.
     pub fact: Fact,
 }
 
-/// Where all write. Cheap to clone; every record is one line, written at once.
+/// The file to which all processes append. Cheap to clone; each record is one line in one write.
 #[derive(Debug, Clone)]
 pub struct History {
     path: PathBuf,
 }
 
 impl History {
+    /// Uses the file at this path, which the first record creates.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Appends a fact with the current time.
+    ///
     /// # Panics
     /// Where the file cannot be written.
     pub fn add(&self, fact: Fact) {
@@ -124,10 +157,10 @@ impl History {
         file.and_then(|mut file| file.write_all(&line)).expect("the history is written");
     }
 
-    /// In the order of time.
+    /// All records, ordered by time; none where there is no file.
     ///
     /// # Panics
-    /// At a line that is no record, but for a last one that its writer could not finish.
+    /// Where a line is not a record.
     #[must_use]
     pub fn read(&self) -> Vec<Record> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
@@ -140,46 +173,52 @@ impl History {
     }
 }
 
+/// The wall time now.
+///
 /// # Panics
-/// Before 1970.
+/// Where the clock is set to before 1970.
 #[must_use]
 pub fn now() -> Ms {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     u64::try_from(since.as_millis()).expect("a time")
 }
 
-/// The times by which the daemons of the run work, and how exactly they are held to them.
+/// The settings of the daemons in the run, and the time limits that the checker applies.
 #[derive(Debug, Clone)]
 pub struct Bounds {
+    /// A worker without a heartbeat for this long is lost.
     pub lease: Ms,
+    /// Time between two heartbeats of a worker.
     pub heartbeat: Ms,
+    /// Time between two searches for lost workers.
     pub monitor: Ms,
-    /// From the signal to stop to the kill.
+    /// Time from the signal to stop to the kill of a job's process.
     pub kill_grace: Ms,
+    /// How long the lease of a leader lasts without renewal.
     pub leader_lease: Ms,
-    /// The longest time between two looks of a follower.
+    /// The longest time between two tries of a follower to lead.
     pub follower_poll: Ms,
-    /// From the last fault until everything has ended.
+    /// Limit from the last fault until every job has ended.
     pub settle: Ms,
-    /// SIGTERM ends a process within this.
+    /// Limit from SIGTERM until the process ends.
     pub shutdown: Ms,
-    /// For processes to be scheduled, and facts to be written.
+    /// Tolerance for process scheduling and for writing facts.
     pub margin: Ms,
-    /// Whose trouble delays everything: coordinators and their database.
+    /// The processes on which all others depend: coordinators and their database.
     pub shared: Vec<String>,
-    /// Whose kill takes with it what was visible and not yet synced: claims and starts, no promise.
+    /// The database. Its kill may lose recent claims and starts, which no promise covers.
     pub database: String,
-    /// How old such a claim may have been.
+    /// The age up to which such a claim may be lost.
     pub unsynced: Ms,
 }
 
-/// A time in which somebody was away.
+/// The time from a fault of a process to its recovery.
 #[derive(Debug, Clone)]
 struct Trouble {
     who: String,
     how: How,
     from: Ms,
-    /// [`Ms::MAX`]: it never came back.
+    /// [`Ms::MAX`] where the process never recovered.
     to: Ms,
 }
 
@@ -193,10 +232,10 @@ struct Run {
     to: Ms,
 }
 
-/// Nothing, or every promise that was broken, a line each, which begins with its name.
+/// Checks the history and the final jobs against every promise.
 ///
 /// # Errors
-/// What was broken.
+/// Each violation in a line of its own, which begins with the promise, such as `I4`.
 pub fn check(history: &[Record], jobs: &[JobDetail], bounds: &Bounds) -> Result<(), String> {
     let mut checker = Checker::new(history, jobs, bounds);
     checker.accepted_and_refused();
@@ -234,7 +273,8 @@ impl<'a> Checker<'a> {
         self.broken.push(what);
     }
 
-    /// A run whose process could not write its end was killed: with its worker, or after the grace.
+    /// The runs of all processes. One without an end in the history was killed, with its worker or after
+    /// the grace time.
     fn runs_of(&self) -> Vec<Run> {
         let mut ends: BTreeMap<ExecutionId, Ms> = BTreeMap::new();
         for record in self.history {
@@ -253,8 +293,8 @@ impl<'a> Checker<'a> {
                 trouble.how == How::Killed && trouble.who == worker && trouble.from >= record.at
             };
             let killed = self.troubles.iter().find(killed).map(|trouble| trouble.from);
-            let told = |r: &&Record| matches!(&r.fact, Fact::Told { who } if *who == worker);
-            let exited = self.history.iter().filter(|r| r.at >= record.at).find(told);
+            let term = |r: &&Record| matches!(&r.fact, Fact::Told { who } if *who == worker);
+            let exited = self.history.iter().filter(|r| r.at >= record.at).find(term);
             let recorded = attempt.and_then(|attempt| attempt.ended_at);
             let recorded = recorded.and_then(|at| u64::try_from(at.as_millis()).ok());
             let to = ends.get(&execution).copied().or(killed).or(exited.map(|r| r.at));
@@ -264,8 +304,8 @@ impl<'a> Checker<'a> {
         runs
     }
 
-    /// The moment by which what takes `within` is done, though it waits for those who are away: for
-    /// `who`, and for those on whom all depend. What they held up begins anew when they are back.
+    /// The time by which a step that takes `within` is done. A fault of `who` or of a shared process
+    /// restarts the step when it is over.
     fn deadline(&self, from: Ms, within: Ms, who: &str) -> Ms {
         let mut deadline = from.saturating_add(within);
         let mut counted = BTreeSet::new();
@@ -280,14 +320,14 @@ impl<'a> Checker<'a> {
                 return deadline;
             };
             counted.insert(place);
-            // Whoever follows a leader that is gone waits for its lease.
+            // A follower waits until the lease of a lost leader expires.
             let recovered = trouble.to.saturating_add(self.bounds.leader_lease);
             let recovered = recovered.saturating_add(self.bounds.follower_poll);
             deadline = deadline.max(recovered.saturating_add(within));
         }
     }
 
-    /// The kill of the database that may have taken a claim with it, of which this is a trace.
+    /// The kill of the database that may have lost a claim seen at this time.
     fn lost_with_the_database(&self, trace: Ms) -> Option<&Trouble> {
         let bounds = self.bounds;
         self.troubles.iter().find(|trouble| {
@@ -298,7 +338,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// I1 and I2.
+    /// I1 and I2: accepted jobs end, rejected ones do not exist, and a key belongs to one job.
     fn accepted_and_refused(&mut self) {
         let mut by_key: BTreeMap<&str, JobId> = BTreeMap::new();
         let mut broken = Vec::new();
@@ -306,7 +346,7 @@ impl<'a> Checker<'a> {
             match &record.fact {
                 Fact::Accepted { key, job } => {
                     match self.jobs.get(job) {
-                        None => broken.push(format!("I1: job {job} was accepted and is gone")),
+                        None => broken.push(format!("I1: job {job} was accepted and does not exist")),
                         Some(detail) if !detail.job.state.status.is_final() => {
                             let status = detail.job.state.status;
                             broken
@@ -316,14 +356,14 @@ impl<'a> Checker<'a> {
                     }
                     let first = *by_key.entry(key).or_insert(*job);
                     if first != *job {
-                        broken.push(format!("I2: key {key} is of jobs {first} and {job}"));
+                        broken.push(format!("I2: key {key} has jobs {first} and {job}"));
                     }
                 }
                 Fact::Refused { key } => {
                     let of = |detail: &&&JobDetail| detail.job.spec.key.as_deref() == Some(key);
                     if let Some(detail) = self.jobs.values().find(of) {
                         let id = detail.job.id;
-                        broken.push(format!("I2: key {key} was refused and is of job {id}"));
+                        broken.push(format!("I2: key {key} was refused and has job {id}"));
                     }
                 }
                 _ => {}
@@ -333,14 +373,14 @@ impl<'a> Checker<'a> {
         for detail in self.jobs.values() {
             let Some(key) = detail.job.spec.key.as_deref() else { continue };
             if let Some(other) = keys.insert(key, detail.job.id) {
-                broken.push(format!("I2: key {key} is of jobs {other} and {}", detail.job.id));
+                broken.push(format!("I2: key {key} has jobs {other} and {}", detail.job.id));
             }
         }
         self.broken.extend(broken);
     }
 
-    /// I3: what was seen of a job is a way through its life. Nobody retries jobs in these runs, so
-    /// an end is the end.
+    /// I3: the observed statuses of a job follow its transitions. These runs have no manual retries, so
+    /// a final status is final.
     fn statuses(&mut self) {
         let mut known: BTreeMap<JobId, (JobStatus, u32, Ms)> = BTreeMap::new();
         let mut broken = Vec::new();
@@ -385,7 +425,7 @@ impl<'a> Checker<'a> {
         self.broken.extend(broken);
     }
 
-    /// I4, I5 and I8, in the words of the store; and that each process was one of its attempts.
+    /// I4, I5 and I8 in the records of the store; and each process belongs to a recorded attempt.
     fn attempts(&mut self) {
         let mut broken = Vec::new();
         let mut executions: BTreeMap<ExecutionId, JobId> = BTreeMap::new();
@@ -404,17 +444,17 @@ impl<'a> Checker<'a> {
             }
             for attempt in attempts {
                 if let Some(other) = executions.insert(attempt.execution, *id) {
-                    broken.push(format!("I4: {} is of jobs {other} and {id}", attempt.execution));
+                    broken.push(format!("I4: {} has jobs {other} and {id}", attempt.execution));
                 }
                 if job.state.status.is_final() && attempt.ended_at.is_none() {
                     broken.push(format!(
-                        "I4: job {id} is over, its attempt {} is not",
+                        "I4: job {id} has ended, its attempt {} not",
                         attempt.number
                     ));
                 }
             }
             for pair in attempts.windows(2) {
-                // Without an end, or with one after the next began, two were live at once.
+                // Two were live at once where the first has no end, or one after the claim of the second.
                 if pair[0].ended_at.is_none_or(|ended| ended > pair[1].claimed_at) {
                     let (first, second) = (pair[0].number, pair[1].number);
                     broken.push(format!("I8: attempts {first} and {second} of job {id} were live"));
@@ -435,7 +475,7 @@ impl<'a> Checker<'a> {
         self.broken.extend(broken);
     }
 
-    /// I6: in the order of claims the epochs of those who gave out never fall.
+    /// I6: in the order of claims, epochs never decrease.
     fn epochs(&mut self) {
         let mut claims: Vec<_> = self
             .jobs
@@ -454,8 +494,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// I9: two processes of one job run at once only while the worker of the first was cut off or
-    /// stopped, or had no time yet to hear that it lost the job.
+    /// I9: two processes of one job run at once only while the worker of the first is cut off or
+    /// stopped, or has not yet had time to receive the news that it lost the job.
     fn overlaps(&mut self) {
         let mut by_job: BTreeMap<JobId, Vec<&Run>> = BTreeMap::new();
         for run in &self.runs {
@@ -463,7 +503,7 @@ impl<'a> Checker<'a> {
         }
         let mut broken = Vec::new();
         let bounds = self.bounds;
-        let hears = bounds.heartbeat * 2 + bounds.kill_grace + bounds.margin;
+        let learn = bounds.heartbeat * 2 + bounds.kill_grace + bounds.margin;
         for runs in by_job.values() {
             for (place, first) in runs.iter().enumerate() {
                 for second in &runs[place + 1..] {
@@ -471,16 +511,16 @@ impl<'a> Checker<'a> {
                     if until <= second.from.saturating_add(bounds.margin) {
                         continue;
                     }
-                    // Its worker hears that it lost the job from the next coordinator it reaches.
+                    // The next coordinator that the worker reaches reports the loss of the job.
                     let claim_lost = first.worker.is_empty()
                         && self
                             .lost_with_the_database(first.from)
-                            .is_some_and(|kill| until <= self.deadline(kill.to, hears, ""));
+                            .is_some_and(|kill| until <= self.deadline(kill.to, learn, ""));
                     let excused = self.troubles.iter().any(|trouble| {
                         trouble.who == first.worker
                             && matches!(trouble.how, How::Stopped | How::Cut)
                             && trouble.from <= second.from
-                            && until <= self.deadline(trouble.to, hears, &first.worker)
+                            && until <= self.deadline(trouble.to, learn, &first.worker)
                     });
                     if !excused && !claim_lost {
                         broken.push(format!(
@@ -497,7 +537,7 @@ impl<'a> Checker<'a> {
         self.broken.extend(broken);
     }
 
-    /// I12 and I13.
+    /// I12 and I13: a cancelled job never starts, and a cancel stops a running one in time.
     fn cancels(&mut self) {
         let mut broken = Vec::new();
         let bounds = self.bounds;
@@ -524,10 +564,10 @@ impl<'a> Checker<'a> {
                         if run.to > self.deadline(record.at, within, &run.worker) {
                             let ms = run.to - record.at;
                             let worker = &run.worker;
-                            broken.push(format!("I13: job {job} at {worker} ran {ms} ms on"));
+                            broken.push(format!("I13: job {job} at {worker} ran {ms} ms more"));
                         }
                     }
-                    // Once asked for, only a success keeps it from being cancelled.
+                    // After the request, the job ends cancelled, or completed if it succeeds first.
                     let status = self.jobs.get(&job).map(|detail| detail.job.state.status);
                     let ends = [JobStatus::Cancelled, JobStatus::Completed];
                     if status.is_some_and(|status| status.is_final() && !ends.contains(&status)) {
@@ -541,7 +581,7 @@ impl<'a> Checker<'a> {
         self.broken.extend(broken);
     }
 
-    /// I14: the attempts of a worker that was killed end soon, and so does the term of a leader.
+    /// I14: after a kill, the attempts of a worker end in time, and a leader is replaced in time.
     fn detection(&mut self) {
         let mut broken = Vec::new();
         let bounds = self.bounds;
@@ -557,7 +597,7 @@ impl<'a> Checker<'a> {
                 if was_its && ended > deadline {
                     let late = ended.saturating_sub(trouble.from);
                     let of = format!("attempt {} of job {}", attempt.number, attempt.job);
-                    broken.push(format!("I14: {of} was given up {late} ms after its worker's end"));
+                    broken.push(format!("I14: {of} was lost {late} ms after its worker's end"));
                 }
             }
             let leads = |record: &&Record| matches!(record.fact, Fact::Leads { .. });
@@ -579,8 +619,8 @@ impl<'a> Checker<'a> {
         self.broken.extend(broken);
     }
 
-    /// As [`Self::deadline`], but that this one trouble is what must be overcome: where others can
-    /// lead, its end is not waited for.
+    /// As [`Self::deadline`], without this one fault: with another node to lead, recovery does not wait
+    /// for its end.
     fn deadline_beside(&self, one: &Trouble, within: Ms) -> Ms {
         let nodes = self.bounds.shared.iter().filter(|who| who.starts_with('c')).count();
         if nodes < 2 {
@@ -603,7 +643,7 @@ impl<'a> Checker<'a> {
         beside.deadline(one.from, within, "")
     }
 
-    /// I17.
+    /// I17: after the last fault, every job ends in time.
     fn rest(&mut self) {
         let at = |wanted: fn(&Fact) -> bool| {
             self.history.iter().find(|record| wanted(&record.fact)).map(|record| record.at)
@@ -612,11 +652,11 @@ impl<'a> Checker<'a> {
         let settled = at(|fact| matches!(fact, Fact::Settled {}));
         let within = self.bounds.settle;
         if settled.is_none_or(|settled| settled > quiet.saturating_add(within)) {
-            self.broken(format!("I17: it did not come to rest within {within} ms"));
+            self.broken(format!("I17: the jobs did not all end within {within} ms"));
         }
     }
 
-    /// I23.
+    /// I23: SIGTERM ends a process in time.
     fn shutdown(&mut self) {
         for record in self.history {
             let Fact::Told { who } = &record.fact else { continue };
@@ -632,8 +672,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Whether so many claims, and whatever else happens by itself, can bring a job from one status to
-/// the other.
+/// Whether `claims` claims, with any other events but a manual retry, lead from one status to the other.
 fn leads_to(from: JobStatus, to: JobStatus, claims: u32) -> bool {
     let (mut open, mut known) = (vec![(from, 0)], BTreeSet::from([(from, 0)]));
     while let Some((status, claimed)) = open.pop() {
@@ -719,7 +758,7 @@ mod tests {
         Fact::Ended { job: JobId(job), execution: ExecutionId(execution) }
     }
 
-    fn told(who: &str) -> Fact {
+    fn sigterm(who: &str) -> Fact {
         Fact::Told { who: who.to_owned() }
     }
 
@@ -767,7 +806,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_in_which_all_promises_were_held_passes() {
+    fn a_run_without_a_violation_passes() {
         let history = [
             (0, leads("c1", 4)),
             (0, accepted("k1", 1)),
@@ -789,7 +828,7 @@ mod tests {
             (9_100, leads("c1", 5)),
             (10_000, Fact::Quiet {}),
             (11_000, Fact::Settled {}),
-            (12_000, told("c1")),
+            (12_000, sigterm("c1")),
             (13_000, Fact::Exited { who: "c1".to_owned() }),
         ];
         let jobs = [
@@ -804,13 +843,13 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_job_that_is_gone_or_has_not_ended_is_seen() {
+    fn an_accepted_job_that_is_missing_or_has_not_ended_is_found() {
         assert_eq!(named(&[(0, accepted("k1", 1))], &[]), one("I1"));
         assert_eq!(named(&[(0, accepted("k1", 1))], &[job(1, "pending", &[])]), one("I1"));
     }
 
     #[test]
-    fn a_key_of_two_jobs_and_a_refused_job_are_seen() {
+    fn a_key_of_two_jobs_and_a_refused_job_are_found() {
         let jobs = [job(1, "cancelled", &[]), job(2, "cancelled", &[])];
         assert_eq!(named(&[(0, accepted("a", 1)), (9, accepted("a", 2))], &jobs), one("I2"));
         assert_eq!(named(&[(0, Fact::Refused { key: "k1".to_owned() })], &jobs[..1]), one("I2"));
@@ -820,7 +859,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_back_from_an_end_is_seen() {
+    fn a_change_of_a_final_status_is_found() {
         let seen = Fact::Seen { job: JobId(1), status: JobStatus::Cancelled, attempt: 0 };
         let done = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 20)]);
         assert_eq!(named(&[(0, seen)], &[done]), one("I3"));
@@ -829,19 +868,19 @@ mod tests {
     }
 
     #[test]
-    fn a_move_that_is_none_of_a_jobs_life_is_seen() {
+    fn an_impossible_transition_is_found() {
         let seen = |status, attempt| Fact::Seen { job: JobId(1), status, attempt };
         let done = [job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 20)])];
         let (dispatched, running) = (JobStatus::Dispatched, JobStatus::Running);
         let fine = [(0, seen(JobStatus::Scheduled, 0)), (1, seen(running, 1))];
         assert_eq!(check(&facts(&fine), &done, &bounds()), Ok(()));
-        // Running without a claim; and back to its dispatch without another.
+        // Running without a claim; and dispatched again without another claim.
         assert_eq!(named(&[(0, seen(running, 0))], &done), one("I3"));
         assert_eq!(named(&[(0, seen(running, 1)), (1, seen(dispatched, 1))], &done), one("I3"));
     }
 
     #[test]
-    fn two_completions_and_two_starts_of_one_execution_are_seen() {
+    fn two_completions_and_two_starts_of_one_execution_are_found() {
         let twice = [(11, "w1", "succeeded", 1, 10, 20), (12, "w1", "succeeded", 1, 30, 40)];
         assert_eq!(named(&[], &[job(1, "completed", &twice)]), one("I4"));
         let once = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
@@ -850,7 +889,7 @@ mod tests {
     }
 
     #[test]
-    fn an_execution_of_two_jobs_and_one_that_outlives_its_job_are_seen() {
+    fn an_execution_of_two_jobs_and_one_that_outlives_its_job_are_found() {
         let one_of = |id| job(id, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
         assert_eq!(named(&[], &[one_of(1), one_of(2)]), one("I4"));
         let mut open = one_of(1);
@@ -859,7 +898,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_was_tried_beyond_its_limits_is_seen() {
+    fn a_job_that_was_tried_beyond_its_limits_is_found() {
         let beyond: [fn(&mut JobDetail); 4] = [
             |detail| detail.job.state.ends.failed = detail.job.spec.retry.retries + 2,
             |detail| detail.job.state.ends.lost = 4,
@@ -874,7 +913,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_that_do_not_count_up_and_starts_of_none_are_seen() {
+    fn gaps_in_attempt_numbers_and_starts_without_an_attempt_are_found() {
         let mut lost = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
         assert_eq!(named(&[(20, started(1, 12)), (30, ended(1, 12))], &[lost.clone()]), one("I5"));
         let seen = Fact::Seen { job: JobId(1), status: JobStatus::Running, attempt: 3 };
@@ -884,7 +923,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_was_lost_with_the_database_is_no_broken_promise_and_any_other_is() {
+    fn a_claim_lost_with_the_database_is_excused_and_any_other_is_not() {
         let seen = Fact::Seen { job: JobId(1), status: JobStatus::Running, attempt: 1 };
         let jobs = [job(1, "completed", &[(12, "w1", "succeeded", 1, 5_000, 9_000)])];
         let run = |kill: Ms, ends: Ms| {
@@ -900,9 +939,9 @@ mod tests {
             ]
         };
         assert_eq!(check(&facts(&run(1_900, 8_000)), &jobs, &bounds()), Ok(()));
-        // What was synced long before does not go with it.
+        // A claim that was synced long before is not lost.
         assert_eq!(named(&run(3_900, 4_000), &jobs), one("I5"));
-        // The process that nobody knows any more must be ended.
+        // The process of a lost claim must be ended.
         assert_eq!(named(&run(1_900, 60_000), &jobs), one("I9"));
         // An end is never lost.
         let over = Fact::Seen { job: JobId(1), status: JobStatus::Failed, attempt: 1 };
@@ -911,7 +950,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_by_a_leader_that_was_replaced_is_seen() {
+    fn a_claim_by_a_leader_that_was_replaced_is_found() {
         let jobs = [
             job(1, "completed", &[(11, "w1", "succeeded", 5, 10, 90)]),
             job(2, "completed", &[(21, "w1", "succeeded", 4, 20, 90)]),
@@ -920,13 +959,13 @@ mod tests {
     }
 
     #[test]
-    fn two_live_attempts_of_one_job_are_seen() {
+    fn two_live_attempts_of_one_job_are_found() {
         let both = [(11, "w1", "lost", 1, 10, 50), (12, "w2", "succeeded", 1, 40, 90)];
         assert_eq!(named(&[], &[job(1, "completed", &both)]), one("I8"));
     }
 
     #[test]
-    fn two_processes_of_one_job_are_seen_where_no_worker_was_away() {
+    fn two_processes_of_one_job_are_found_where_no_worker_was_cut_off() {
         let tries = [(11, "w1", "lost", 1, 0, 4_000), (12, "w2", "succeeded", 1, 4_000, 9_000)];
         let jobs = [job(1, "completed", &tries)];
         let run = |worker: &str| {
@@ -941,7 +980,7 @@ mod tests {
         };
         assert_eq!(check(&facts(&run("w1")), &jobs, &bounds()), Ok(()));
         assert_eq!(named(&run("w2"), &jobs), one("I9"));
-        // Back in contact it must end what it no longer has.
+        // Back in contact, a worker must end the job that it lost.
         let mut late = run("w1");
         late[4].0 = 30_000;
         late[5].0 = 30_000;
@@ -949,7 +988,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_after_a_cancel_is_seen() {
+    fn a_start_after_a_cancel_is_found() {
         let history =
             [(10, Fact::Cancelled { job: JobId(1) }), (20, started(1, 11)), (30, ended(1, 11))];
         let done = job(1, "completed", &[(11, "w1", "succeeded", 1, 15, 30)]);
@@ -961,7 +1000,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_that_does_not_reach_a_worker_in_contact_is_seen() {
+    fn a_cancel_that_does_not_reach_a_worker_in_contact_is_found() {
         let jobs = [job(1, "cancelled", &[(11, "w1", "cancelled", 1, 0, 9_000)])];
         let run = |from: Ms, to: Ms| {
             [
@@ -980,11 +1019,11 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_worker_and_a_dead_leader_that_are_found_late_are_seen() {
+    fn a_dead_worker_and_a_dead_leader_that_are_replaced_late_are_found() {
         let history = [(10, started(1, 11)), (1_000, away("w1", How::Killed)), (1_500, back("w1"))];
-        let given_up = |at| [job(1, "failed", &[(11, "w1", "lost", 1, 0, at)])];
-        assert_eq!(check(&facts(&history), &given_up(4_900), &bounds()), Ok(()));
-        assert_eq!(named(&history, &given_up(9_000)), one("I14"));
+        let lost_at = |at| [job(1, "failed", &[(11, "w1", "lost", 1, 0, at)])];
+        assert_eq!(check(&facts(&history), &lost_at(4_900), &bounds()), Ok(()));
+        assert_eq!(named(&history, &lost_at(9_000)), one("I14"));
 
         let replaced =
             |at| [(0, leads("c1", 1)), (1_000, away("c1", How::Killed)), (at, leads("c2", 2))];
@@ -993,15 +1032,15 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_come_to_rest_is_seen() {
+    fn a_run_that_does_not_settle_is_found() {
         assert_eq!(named(&[(0, Fact::Quiet {}), (30_000, Fact::Settled {})], &[]), one("I17"));
         assert_eq!(named(&[(0, Fact::Quiet {})], &[]), one("I17"));
     }
 
     #[test]
-    fn a_process_that_does_not_end_when_it_is_told_is_seen() {
+    fn a_process_that_does_not_end_after_sigterm_is_found() {
         let exited = Fact::Exited { who: "c1".to_owned() };
-        assert_eq!(named(&[(0, told("c1")), (61_000, exited)], &[]), one("I23"));
-        assert_eq!(named(&[(0, told("w1"))], &[]), one("I23"));
+        assert_eq!(named(&[(0, sigterm("c1")), (61_000, exited)], &[]), one("I23"));
+        assert_eq!(named(&[(0, sigterm("w1"))], &[]), one("I23"));
     }
 }

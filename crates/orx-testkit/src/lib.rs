@@ -1,5 +1,5 @@
-//! What several crates' tests share: the contract suites that every store and every transport must
-//! pass, and makers of the values they work on.
+//! Test helpers that several crates share: the contract suites that every store and every transport must
+//! pass, values for tests, real database servers, a faulty transport, and a checker of fault runs.
 //!
 //! Depends on `orx-model`, `orx-store`, `orx-transport` and `orx-control`; only tests depend on it.
 

@@ -1,4 +1,4 @@
-//! Plain values for tests: what a test does not care about has one place.
+//! Default values for tests, so that a test names only the fields it is about.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,24 +12,28 @@ use orx_model::{
 use orx_store::{ClaimRequest, Store};
 use orx_transport::{Direct, Wakeups};
 
-/// The moment at which tests begin.
+/// The time at which tests begin.
 pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-/// So many seconds after [`NOW`].
+/// The time `seconds` after [`NOW`]; negative is before it.
 #[must_use]
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(NOW.as_millis() + seconds * 1_000)
 }
 
+/// Parses a name.
+///
 /// # Panics
-/// On what is no name.
+/// Where `text` is not a valid name.
 #[must_use]
 pub fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
+/// Parses a JSON value.
+///
 /// # Panics
-/// On what is no JSON.
+/// Where `text` is not JSON.
 #[must_use]
 pub fn json(text: &str) -> Json {
     serde_json::from_str(text).expect("json")
@@ -45,13 +49,14 @@ pub fn job() -> JobSpec {
     }
 }
 
-/// The same job, not before then.
+/// This job, with the time before which it does not start.
 #[must_use]
 pub fn not_before(run_at: Timestamp, spec: JobSpec) -> NewJob {
     NewJob { run_at: Some(run_at), ..spec.into() }
 }
 
-/// A worker that takes `work` and commands from every queue, with `free_slots`.
+/// The claim of a worker that accepts `work` and commands from every queue, with one execution id for
+/// each free slot, counted up from `first_execution`.
 #[must_use]
 pub fn request(worker: u128, first_execution: u128, free_slots: usize) -> ClaimRequest {
     ClaimRequest {
@@ -68,6 +73,7 @@ pub fn request(worker: u128, first_execution: u128, free_slots: usize) -> ClaimR
     }
 }
 
+/// An outcome that started 1 s and ended 2 s after [`NOW`].
 #[must_use]
 pub fn outcome(job: JobId, execution: u128, kind: OutcomeKind) -> Outcome {
     Outcome {
@@ -81,22 +87,25 @@ pub fn outcome(job: JobId, execution: u128, kind: OutcomeKind) -> Outcome {
     }
 }
 
+/// A failure that may be retried after the policy's own backoff.
 #[must_use]
 pub fn failed() -> OutcomeKind {
     OutcomeKind::Failed { retryable: true, retry_after_ms: None }
 }
 
+/// A loss, with what was lost.
 #[must_use]
 pub fn lost(with: LostWith) -> OutcomeKind {
     OutcomeKind::Lost { with }
 }
 
+/// A success without a result.
 #[must_use]
 pub fn succeeded() -> OutcomeKind {
     OutcomeKind::Succeeded { result: None }
 }
 
-/// Of a node alone, which lets anyone who may enqueue give commands with jobs.
+/// Settings of a single node that accepts jobs with commands.
 #[must_use]
 pub fn control_settings() -> ControlSettings {
     ControlSettings {
@@ -113,7 +122,7 @@ pub fn control_settings() -> ControlSettings {
     }
 }
 
-/// The operations of such a node on a clock that stands at [`NOW`]; what it sends stays in it.
+/// The operations of such a node, with the clock fixed at [`NOW`] and a transport inside the process.
 #[must_use]
 pub fn control_panel(store: Arc<dyn Store>, wakeups: Wakeups) -> ControlPanel {
     let (transport, now) = (Arc::new(Direct::new()), Arc::new(|| NOW));

@@ -1,4 +1,4 @@
-//! What every store must do with schedules: `orx_testkit::schedule_contract!(open);`, as
+//! The contract of every store for schedules: `orx_testkit::schedule_contract!(open);`, as
 //! [`mod@crate::store_contract`].
 
 use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome, When};
@@ -12,30 +12,30 @@ use orx_store::{
 };
 
 use crate::make::{NOW, at, failed, job, name, outcome, request, succeeded};
-use crate::store_contract::{AStore, HOUR, cancel, cancel_of, get, lead, status, tell};
+use crate::store_contract::{AStore, HOUR, cancel, cancel_of, get, lead, send, status};
 
-/// Runs every case against the store that `$open` gives.
+/// Runs every case against the store that `$open` returns.
 #[macro_export]
 macro_rules! schedule_contract {
     ($open:expr) => {
         $crate::schedule_contract!(@cases $open,
-            schedules_are_kept_and_listed_by_id
+            schedules_are_stored_and_listed_by_id
             an_id_in_use_is_not_taken_again
             a_change_needs_the_version_and_the_position_that_were_read
             a_change_writes_its_row_and_only_if_it_was_made
             a_removed_schedule_takes_its_ledger_along_and_leaves_its_jobs
             a_schedule_is_removed_only_at_the_version_that_was_read
-            what_is_due_comes_longest_due_first
-            what_is_paused_or_over_is_never_due
+            due_schedules_come_longest_due_first
+            paused_and_ended_schedules_are_never_due
             a_firing_makes_jobs_and_rows_and_moves_the_schedule
             an_alert_is_a_job_and_no_run
-            a_person_runs_a_schedule_beside_its_slots
+            a_manual_run_leaves_the_slots_alone
             a_run_beside_the_last_is_ready_at_once_and_stands_for_both
             a_run_beside_the_last_goes_on_as_it_is_once_that_has_ended
             rows_alone_move_the_schedule_without_a_run
-            a_stale_basis_does_nothing_and_sinks_no_other
-            the_end_of_the_last_run_is_part_of_the_basis
-            of_one_schedule_only_the_first_of_a_batch_is_looked_at
+            a_stale_firing_does_nothing_and_blocks_no_other
+            the_end_of_the_last_run_is_part_of_the_expected_version
+            one_batch_fires_a_schedule_once
             jobs_are_numbered_in_the_order_of_a_batch
             each_schedule_of_a_large_batch_gets_its_own_jobs
             of_firings_of_one_slot_at_once_one_is_done
@@ -45,23 +45,23 @@ macro_rules! schedule_contract {
             a_run_that_waits_for_none_is_ready_at_once
             a_last_run_is_asked_to_stop_once
             runs_of_one_firing_go_one_after_the_other
-            a_waiting_run_that_is_cancelled_is_let_go_unchanged
+            a_waiting_run_that_is_cancelled_is_released_unchanged
             a_waiting_run_expires
-            a_run_that_may_fail_is_watched_until_it_ends
+            a_run_with_an_alert_has_a_dependency_until_it_ends
             one_run_settled_twice_in_a_batch_is_settled_in_turn
-            what_is_watched_outlives_its_schedule
+            a_dependency_outlives_its_schedule
             a_row_takes_the_place_of_one_that_made_no_job
             a_slot_that_made_a_job_makes_no_other
             a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read
-            what_is_told_of_slots_to_come_is_forgotten_when_a_schedule_is_set_back
+            a_rewind_deletes_rows_of_slots_to_come
             of_two_rows_of_one_slot_the_last_counts
             a_ledger_is_read_newest_first_page_by_page
             only_missed_slots_are_counted_and_only_those_recorded_since
             a_deposed_leader_fires_settles_and_prunes_nothing
-            rows_recorded_long_ago_are_forgotten_so_many_at_once
+            old_rows_are_pruned_a_limited_number_at_once
             a_long_ledger_is_cut_back_to_its_newest_rows
-            schedules_come_from_elsewhere_as_they_stood
-            watched_runs_come_from_elsewhere_as_they_stood
+            imported_schedules_are_as_they_were
+            imported_dependencies_are_as_they_were
         );
     };
     (@cases $open:expr, $($case:ident)*) => {
@@ -121,7 +121,7 @@ fn missed(slot: i64) -> Slot {
     row(slot, SlotOutcome::Missed)
 }
 
-/// What a slot is to become; the store knows the job.
+/// The row of a slot that runs; the store fills in the job.
 fn ran(slot: i64) -> Slot {
     row(slot, SlotOutcome::Ran { job: JobId(0), late_ms: 250 })
 }
@@ -135,7 +135,7 @@ fn run(record: &ScheduleRecord, slot: i64, after: RunAfter) -> Run {
     Run { job, after, row: Some(ran(slot)), on_failure: None }
 }
 
-/// With its last slot the schedule has come so far, and the next is a minute later.
+/// A firing whose last slot becomes the position; the next slot is a minute later.
 fn firing(record: &ScheduleRecord, runs: Vec<Run>) -> Firing {
     let slots = runs.iter().filter_map(|run| run.row.map(|row| row.slot));
     let to = slots.max().map(|handled| {
@@ -156,10 +156,10 @@ async fn fire(store: &AStore, fires: Vec<Firing>) -> Vec<Option<Vec<JobId>>> {
 async fn fire_one(store: &AStore, one: Firing) -> Vec<JobId> {
     let mut answers = fire(store, vec![one]).await;
     assert_eq!(answers.len(), 1);
-    answers.remove(0).expect("its basis stands")
+    answers.remove(0).expect("the expected version")
 }
 
-/// One run for a slot, as the schedule stands now.
+/// Fires one run for a slot of the schedule as it is stored now.
 async fn run_one(store: &AStore, id: &str, slot: i64, after: RunAfter) -> JobId {
     let record = read(store, id).await;
     let jobs = fire_one(store, firing(&record, vec![run(&record, slot, after)])).await;
@@ -175,7 +175,7 @@ async fn slots(store: &AStore, request: SlotRequest) -> Vec<Slot> {
     store.slots(request).await.expect("the ledger")
 }
 
-/// What is ready is claimed, under executions from this number on.
+/// Claims all ready jobs, with execution ids from this number on.
 async fn claimed(store: &AStore, execution: u128) -> Vec<JobId> {
     let asked = vec![request(1, execution, 9)];
     let claimed = store.claim_ready(asked, store.term, at(61)).await.expect("claimed");
@@ -210,10 +210,11 @@ async fn other_leader(store: &AStore) -> Term {
     lead(&**store, Incarnation(78), HOUR).await.expect("the lead is free")
 }
 
-pub async fn schedules_are_kept_and_listed_by_id(store: AStore) {
+/// A schedule reads as it was added; pages are in the byte order of ids.
+pub async fn schedules_are_stored_and_listed_by_id(store: AStore) {
     let mut whole = plan("b", Some(Due { slot: at(60), fire_at: at(63) }));
     whole.templates.on_missed = Some(JobSpec { name: name("page"), ..job() });
-    whole.templates.on_failure = Some(JobSpec { name: name("tell"), ..job() });
+    whole.templates.on_failure = Some(JobSpec { name: name("warn"), ..job() });
     whole.by = Some("a \0 $o$ \\ 'person'".replace('\0', ""));
     whole.paused = Some(Paused { at: at(-5), reason: Some("why".into()), by: Some("who".into()) });
     assert!(store.add_schedule(whole.clone(), at(1)).await.expect("added"));
@@ -240,6 +241,7 @@ pub async fn schedules_are_kept_and_listed_by_id(store: AStore) {
     assert!(store.schedules(Some(name("c")), 2).await.expect("a page").is_empty());
 }
 
+/// A schedule with an id in use is not added; after a removal it is.
 pub async fn an_id_in_use_is_not_taken_again(store: AStore) {
     let before = make(&store, "a").await;
     let mut other = plan("a", due(90));
@@ -251,6 +253,7 @@ pub async fn an_id_in_use_is_not_taken_again(store: AStore) {
     assert_eq!(read(&store, "a").await.plan.by.as_deref(), Some("another"));
 }
 
+/// A change at another version or position is stale, and of an unknown schedule missing.
 pub async fn a_change_needs_the_version_and_the_position_that_were_read(store: AStore) {
     let before = make(&store, "a").await;
     let mut to = plan("a", due(90));
@@ -274,6 +277,7 @@ pub async fn a_change_needs_the_version_and_the_position_that_were_read(store: A
     assert_eq!(missing.expect("an answer"), Changed::Missing);
 }
 
+/// A change adds its ledger row when it is made; a stale one does not.
 pub async fn a_change_writes_its_row_and_only_if_it_was_made(store: AStore) {
     make(&store, "a").await;
     let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::Paused });
@@ -288,6 +292,7 @@ pub async fn a_change_writes_its_row_and_only_if_it_was_made(store: AStore) {
     assert_eq!(slots(&store, all_of("a")).await, [range], "it takes the other's place");
 }
 
+/// Removing a schedule deletes its ledger; its jobs stay.
 pub async fn a_removed_schedule_takes_its_ledger_along_and_leaves_its_jobs(store: AStore) {
     for id in ["a", "b"] {
         make(&store, id).await;
@@ -305,6 +310,7 @@ pub async fn a_removed_schedule_takes_its_ledger_along_and_leaves_its_jobs(store
     assert_eq!(again, Changed::Missing);
 }
 
+/// A removal at another version is stale.
 pub async fn a_schedule_is_removed_only_at_the_version_that_was_read(store: AStore) {
     make(&store, "a").await;
     run_one(&store, "a", 60, RunAfter::Nothing).await;
@@ -316,7 +322,9 @@ pub async fn a_schedule_is_removed_only_at_the_version_that_was_read(store: ASto
     assert!(find(&store, "a").await.is_none());
 }
 
-pub async fn what_is_due_comes_longest_due_first(store: AStore) {
+/// Due schedules are ordered by firing time, then slot; the next firing time is after the given
+/// one.
+pub async fn due_schedules_come_longest_due_first(store: AStore) {
     for (id, slot, fire_at) in [("a", 10, 30), ("b", 20, 20), ("c", 5, 10), ("d", 5, 30)] {
         let next = Some(Due { slot: at(slot), fire_at: at(fire_at) });
         assert!(store.add_schedule(plan(id, next), NOW).await.expect("added"));
@@ -339,7 +347,8 @@ pub async fn what_is_due_comes_longest_due_first(store: AStore) {
     }
 }
 
-pub async fn what_is_paused_or_over_is_never_due(store: AStore) {
+/// A schedule without a next slot is never due.
+pub async fn paused_and_ended_schedules_are_never_due(store: AStore) {
     let mut paused = plan("a", None);
     paused.paused = Some(Paused { at: NOW, reason: None, by: None });
     assert!(store.add_schedule(paused, NOW).await.expect("added"));
@@ -357,6 +366,7 @@ pub async fn what_is_paused_or_over_is_never_due(store: AStore) {
     assert_eq!(read(&store, "b").await.plan.position, position);
 }
 
+/// A firing creates its jobs and ledger rows and moves the position in one step.
 pub async fn a_firing_makes_jobs_and_rows_and_moves_the_schedule(store: AStore) {
     let mut asked = plan("a", due(60));
     let mut spec = ScheduleSpec::from(asked.spec);
@@ -402,10 +412,11 @@ pub async fn a_firing_makes_jobs_and_rows_and_moves_the_schedule(store: AStore) 
     assert_eq!(after.last_run.map(|run| run.job), Some(jobs[1]));
     assert_eq!(after.last_run.and_then(|run| run.status), Some(JobStatus::Pending));
     assert_eq!(counted(&store).await, (0, 2, 2));
-    assert!(!store.is_watching().await.expect("read"), "nothing is waited for or told of");
+    assert!(!store.is_watching().await.expect("read"), "there is no dependency");
     assert_eq!(claimed(&store, 1).await, jobs);
 }
 
+/// An alert becomes a job, and counts neither as a run nor as the last run.
 pub async fn an_alert_is_a_job_and_no_run(store: AStore) {
     let record = make(&store, "a").await;
     let page = JobSpec { name: name("page"), queue: name("alerts"), ..job() };
@@ -418,41 +429,43 @@ pub async fn an_alert_is_a_job_and_no_run(store: AStore) {
     assert_eq!(oldest, [(name("alerts"), at(60))]);
 }
 
-pub async fn a_person_runs_a_schedule_beside_its_slots(store: AStore) {
+/// A manual run makes a job without a ledger row and leaves the position as it is.
+pub async fn a_manual_run_leaves_the_slots_alone(store: AStore) {
     let record = make(&store, "a").await;
     let fires = vec![record.manual("person".to_owned(), at(9))];
     assert!(fires[0].to.is_none());
     let answers = store.fire(fires, None, at(9)).await.expect("fired");
-    let jobs = answers[0].clone().expect("its basis stands");
+    let jobs = answers[0].clone().expect("the expected version");
     let made = get(&store, jobs[0]).await;
     assert_eq!(made.spec.schedule, Some(Origin { id: name("a"), slot: None }));
     let after = read(&store, "a").await;
     assert_eq!(after.plan.position, record.plan.position);
     assert_eq!((after.runs, after.last_run.map(|run| run.job)), (0, Some(jobs[0])));
     assert!(slots(&store, all_of("a")).await.is_empty());
-    // The basis has changed with the last run, so the same again is stale.
+    // The last run has changed, so a firing on the old record is stale.
     let again = firing(&record, vec![run(&record, 60, RunAfter::Nothing)]);
     assert_eq!(fire(&store, vec![again]).await, [None]);
     assert_eq!(counted(&store).await, (0, 1, 1));
 }
 
+/// A run alongside the last is ready at once; successors wait for both.
 pub async fn a_run_beside_the_last_is_ready_at_once_and_stands_for_both(store: AStore) {
     make(&store, "a").await;
     let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let record = read(&store, "a").await;
     let answers = store.fire(vec![record.manual("person".to_owned(), at(61))], None, at(61)).await;
-    let manual = answers.expect("fired")[0].clone().expect("its basis stands")[0];
+    let manual = answers.expect("fired")[0].clone().expect("the expected version")[0];
     assert_eq!(status(&store, manual).await, JobStatus::Pending);
-    // The next slot finds it, and through it the one that goes on.
+    // The next slot waits for this run, and through it for the previous one.
     let after = read(&store, "a").await;
     assert_eq!((after.runs, after.last_run.map(|run| run.job)), (1, Some(manual)));
     assert!(ripe(&store).await.is_empty(), "both go on");
     assert_eq!(claimed(&store, 1).await, [before, manual]);
-    let _ = tell(&store, outcome(manual, 2, succeeded())).await;
+    let _ = send(&store, outcome(manual, 2, succeeded())).await;
     let found = ripe(&store).await;
     assert_eq!((found[0].job, found[0].status), (manual, Some(JobStatus::Completed)));
     assert_eq!(found[0].after, Some((before, Some(JobStatus::Dispatched))));
-    let _ = tell(&store, outcome(before, 1, succeeded())).await;
+    let _ = send(&store, outcome(before, 1, succeeded())).await;
     assert_eq!(
         settle(&store, vec![DependencyStep::End { job: manual, alert: None }]).await,
         [true]
@@ -460,17 +473,19 @@ pub async fn a_run_beside_the_last_is_ready_at_once_and_stands_for_both(store: A
     assert!(!store.is_watching().await.expect("read"));
 }
 
+/// The end of the previous run releases the dependency and does not change the run beside it.
 pub async fn a_run_beside_the_last_goes_on_as_it_is_once_that_has_ended(store: AStore) {
     make(&store, "a").await;
     let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let beside = run_one(&store, "a", 120, RunAfter::Beside).await;
     assert_eq!(claimed(&store, 1).await, [before, beside]);
-    let _ = tell(&store, outcome(before, 1, succeeded())).await;
+    let _ = send(&store, outcome(before, 1, succeeded())).await;
     assert_eq!(settle(&store, vec![DependencyStep::Release { job: beside }]).await, [true]);
     assert_eq!(status(&store, beside).await, JobStatus::Dispatched);
     assert!(!store.is_watching().await.expect("read"));
 }
 
+/// A firing with rows alone moves the position and leaves the last run.
 pub async fn rows_alone_move_the_schedule_without_a_run(store: AStore) {
     make(&store, "a").await;
     let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
@@ -483,7 +498,9 @@ pub async fn rows_alone_move_the_schedule_without_a_run(store: AStore) {
     assert_eq!(after.last_run.map(|run| run.job), Some(before));
 }
 
-pub async fn a_stale_basis_does_nothing_and_sinks_no_other(store: AStore) {
+/// A firing on another version, position or last run does nothing; the others of its batch are
+/// done.
+pub async fn a_stale_firing_does_nothing_and_blocks_no_other(store: AStore) {
     for id in ["a", "b", "c", "d", "e"] {
         make(&store, id).await;
     }
@@ -497,7 +514,7 @@ pub async fn a_stale_basis_does_nothing_and_sinks_no_other(store: AStore) {
             "a" => one.basis.version = 2,
             "b" => one.basis.handled = at(1),
             "c" => one.basis.last_run = Some((JobId(1), true)),
-            "d" => one.basis.id = name("nobody"),
+            "d" => one.basis.id = name("absent"),
             _ => {}
         }
         fires.push(one);
@@ -507,7 +524,7 @@ pub async fn a_stale_basis_does_nothing_and_sinks_no_other(store: AStore) {
     assert_eq!(answers[..4], [None, None, None, None]);
     assert_eq!(answers[4].as_ref().map(Vec::len), Some(1));
     assert_eq!(shown(&store.schedules(None, 4).await.expect("a page")), before);
-    for id in ["a", "b", "c", "d", "nobody"] {
+    for id in ["a", "b", "c", "d", "absent"] {
         assert!(slots(&store, all_of(id)).await.is_empty(), "{id}");
     }
     assert_eq!(slots(&store, all_of("e")).await.len(), 2);
@@ -515,7 +532,8 @@ pub async fn a_stale_basis_does_nothing_and_sinks_no_other(store: AStore) {
     assert_eq!(read(&store, "e").await.runs, 1);
 }
 
-pub async fn the_end_of_the_last_run_is_part_of_the_basis(store: AStore) {
+/// A firing is stale when the last run has ended since the read; a pruned run counts as ended.
+pub async fn the_end_of_the_last_run_is_part_of_the_expected_version(store: AStore) {
     make(&store, "a").await;
     let last = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let live = read(&store, "a").await;
@@ -524,7 +542,7 @@ pub async fn the_end_of_the_last_run_is_part_of_the_basis(store: AStore) {
     wrong.basis.last_run = Some((last, true));
     assert_eq!(fire(&store, vec![wrong]).await, [None], "it has not ended");
     assert_eq!(claimed(&store, 1).await, [last]);
-    let _ = tell(&store, outcome(last, 1, succeeded())).await;
+    let _ = send(&store, outcome(last, 1, succeeded())).await;
     let stale = firing(&live, vec![run(&live, 120, RunAfter::Nothing)]);
     assert_eq!(fire(&store, vec![stale]).await, [None], "it has ended meanwhile");
     let ended = read(&store, "a").await;
@@ -534,12 +552,13 @@ pub async fn the_end_of_the_last_run_is_part_of_the_basis(store: AStore) {
     assert_eq!(store.prune(request, store.term).await.expect("pruned").jobs, 1);
     let forgotten = read(&store, "a").await;
     assert_eq!(forgotten.last_run.map(|run| (run.job, run.status)), Some((last, None)));
-    // One that is forgotten had ended.
+    // A pruned run counts as ended.
     let one = firing(&ended, vec![run(&ended, 120, RunAfter::Nothing)]);
     assert_eq!(fire_one(&store, one).await.len(), 1);
 }
 
-pub async fn of_one_schedule_only_the_first_of_a_batch_is_looked_at(store: AStore) {
+/// Of several firings of one schedule in a batch only the first is considered.
+pub async fn one_batch_fires_a_schedule_once(store: AStore) {
     let (a, b) = (make(&store, "a").await, make(&store, "b").await);
     let mut stale = firing(&b, vec![run(&b, 60, RunAfter::Nothing)]);
     stale.basis.version = 9;
@@ -549,7 +568,7 @@ pub async fn of_one_schedule_only_the_first_of_a_batch_is_looked_at(store: AStor
             firing(&a, vec![run(&a, 60, RunAfter::Nothing)]),
             firing(&a, vec![run(&a, 60, RunAfter::Nothing)]),
             stale,
-            // It would stand, but another was first.
+            // Up to date, but not the first of its schedule.
             firing(&b, vec![run(&b, 60, RunAfter::Nothing)]),
         ],
     )
@@ -560,6 +579,7 @@ pub async fn of_one_schedule_only_the_first_of_a_batch_is_looked_at(store: AStor
     assert_eq!((read(&store, "a").await.runs, read(&store, "b").await.runs), (1, 0));
 }
 
+/// Job ids ascend in the order of a batch and of its runs.
 pub async fn jobs_are_numbered_in_the_order_of_a_batch(store: AStore) {
     let (a, b) = (make(&store, "a").await, make(&store, "b").await);
     let of = |record: &ScheduleRecord| {
@@ -575,8 +595,9 @@ pub async fn jobs_are_numbered_in_the_order_of_a_batch(store: AStore) {
     }
 }
 
+/// Jobs, rows and last runs of a large batch belong to the schedule that fired.
 pub async fn each_schedule_of_a_large_batch_gets_its_own_jobs(store: AStore) {
-    // Not in the order of ids, and with more and less to do.
+    // Not in the order of ids, with different numbers of runs.
     let count = 120;
     let mut fires = Vec::new();
     for number in 0..count {
@@ -590,7 +611,7 @@ pub async fn each_schedule_of_a_large_batch_gets_its_own_jobs(store: AStore) {
     let mut jobs = Vec::new();
     for (fired, answer) in fires.iter().zip(answers) {
         let id = fired.basis.id.as_str();
-        let made = answer.expect("its basis stands");
+        let made = answer.expect("the expected version");
         assert_eq!(made.len(), fired.runs.len(), "{id}");
         for (job, run) in made.iter().zip(&fired.runs) {
             assert_eq!(get(&store, *job).await.spec.schedule, run.job.schedule);
@@ -608,10 +629,11 @@ pub async fn each_schedule_of_a_large_batch_gets_its_own_jobs(store: AStore) {
     assert_eq!(counted(&store).await, (0, all as u64, all as u64));
 }
 
+/// Of concurrent firings of one slot exactly one is done, without a deadlock.
 pub async fn of_firings_of_one_slot_at_once_one_is_done(store: AStore) {
     let (a, b) = (make(&store, "a").await, make(&store, "b").await);
     let one = |record: &ScheduleRecord| firing(record, vec![run(record, 60, RunAfter::Nothing)]);
-    // In both orders, which must not wait for each other in a circle.
+    // In both orders, which must not deadlock.
     let there = vec![one(&a), one(&b)];
     let back = vec![one(&b), one(&a)];
     let (x, y, z) =
@@ -626,6 +648,7 @@ pub async fn of_firings_of_one_slot_at_once_one_is_done(store: AStore) {
     assert_eq!(counted(&store).await, (0, 2, 2));
 }
 
+/// Of concurrent changes at one version exactly one is made.
 pub async fn of_changes_at_once_one_is_made(store: AStore) {
     let was = make(&store, "a").await;
     let change = async |by: &str| {
@@ -642,12 +665,13 @@ pub async fn of_changes_at_once_one_is_made(store: AStore) {
     }
 }
 
+/// Every job fired while others are claimed is claimed once.
 pub async fn firings_of_two_schedules_and_claims_at_once_lose_nothing(store: AStore) {
     const ROUNDS: usize = 12;
     for id in ["a", "b"] {
         make(&store, id).await;
     }
-    // The last run may end between what is read and what is fired: then it is decided anew.
+    // The last run may end between the read and the firing, which is then stale and repeated.
     let firing = async |id: &str| {
         let mut jobs: Vec<JobId> = Vec::new();
         while jobs.len() < ROUNDS {
@@ -664,7 +688,7 @@ pub async fn firings_of_two_schedules_and_claims_at_once_lose_nothing(store: ASt
             for job in claimed(&store, 100 * (round + 1)).await {
                 let live = store.job(job).await.expect("read").and_then(|job| job.state.live);
                 let execution = live.expect("it was claimed").execution.0;
-                let _ = tell(&store, outcome(job, execution, succeeded())).await;
+                let _ = send(&store, outcome(job, execution, succeeded())).await;
                 jobs.push(job);
             }
         }
@@ -684,6 +708,7 @@ pub async fn firings_of_two_schedules_and_claims_at_once_lose_nothing(store: ASt
     }
 }
 
+/// A run that waits for the last is `created`, and `pending` only after that run has ended.
 pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
@@ -693,10 +718,10 @@ pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStor
     assert!(store.is_watching().await.expect("read"));
     assert!(ripe(&store).await.is_empty(), "what it waits for has not ended");
     assert_eq!(claimed(&store, 1).await, [first]);
-    assert_eq!(claimed(&store, 10).await, [], "what waits is not handed out");
+    assert_eq!(claimed(&store, 10).await, [], "a waiting run is not dispatched");
     store.promote_due(store.term, at(65), 9).await.expect("promoted");
     assert_eq!(status(&store, waits).await, JobStatus::Created);
-    let _ = tell(&store, outcome(first, 1, succeeded())).await;
+    let _ = send(&store, outcome(first, 1, succeeded())).await;
     let found = ripe(&store).await;
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].job, found[0].slot), (waits, Some(at(120))));
@@ -717,6 +742,7 @@ pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStor
     assert_eq!(ready.iter().map(|it| it.dispatch.job).collect::<Vec<_>>(), [waits]);
 }
 
+/// Without a previous run there is nothing to wait for.
 pub async fn a_run_that_waits_for_none_is_ready_at_once(store: AStore) {
     let record = make(&store, "a").await;
     let runs = vec![
@@ -730,25 +756,27 @@ pub async fn a_run_that_waits_for_none_is_ready_at_once(store: AStore) {
     assert!(!store.is_watching().await.expect("read"));
 }
 
+/// A dependency that cancels is ripe until the cancel was requested, and again after the end.
 pub async fn a_last_run_is_asked_to_stop_once(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
     assert_eq!(claimed(&store, 1).await, [first]);
     let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: true }).await;
     let found = ripe(&store).await;
-    assert_eq!(found.len(), 1, "nobody has asked it to stop");
+    assert_eq!(found.len(), 1, "no cancel was requested");
     assert!(found[0].cancel);
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Dispatched))));
     cancel(&store, cancel_of(first)).await;
-    assert!(ripe(&store).await.is_empty(), "it was asked, and has not ended");
+    assert!(ripe(&store).await.is_empty(), "requested, and not ended");
     assert_eq!(status(&store, waits).await, JobStatus::Created);
-    let _ = tell(&store, outcome(first, 1, failed())).await;
+    let _ = send(&store, outcome(first, 1, failed())).await;
     let found = ripe(&store).await;
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Cancelled))));
     assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert_eq!(status(&store, waits).await, JobStatus::Pending);
 }
 
+/// Each run of a firing waits for the one before it.
 pub async fn runs_of_one_firing_go_one_after_the_other(store: AStore) {
     let record = make(&store, "a").await;
     let runs = vec![
@@ -772,7 +800,8 @@ pub async fn runs_of_one_firing_go_one_after_the_other(store: AStore) {
     assert_eq!(read(&store, "a").await.last_run.map(|run| run.job), Some(jobs[2]));
 }
 
-pub async fn a_waiting_run_that_is_cancelled_is_let_go_unchanged(store: AStore) {
+/// A waiting run that is cancelled is released and stays `cancelled`.
+pub async fn a_waiting_run_that_is_cancelled_is_released_unchanged(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
@@ -788,6 +817,7 @@ pub async fn a_waiting_run_that_is_cancelled_is_let_go_unchanged(store: AStore) 
     assert!(!store.is_watching().await.expect("read"));
 }
 
+/// Promotion cancels a waiting run past its expiry.
 pub async fn a_waiting_run_expires(store: AStore) {
     make(&store, "a").await;
     run_one(&store, "a", 60, RunAfter::Nothing).await;
@@ -806,37 +836,38 @@ pub async fn a_waiting_run_expires(store: AStore) {
     assert!(!store.is_watching().await.expect("read"));
 }
 
-pub async fn a_run_that_may_fail_is_watched_until_it_ends(store: AStore) {
+/// A run with an `on_failure` alert keeps its dependency until it ends; the alert is sent once.
+pub async fn a_run_with_an_alert_has_a_dependency_until_it_ends(store: AStore) {
     make(&store, "a").await;
     run_one(&store, "a", 60, RunAfter::Nothing).await;
     let record = read(&store, "a").await;
-    let told = JobSpec { name: name("tell"), queue: name("alerts"), ..job() };
+    let page = JobSpec { name: name("warn"), queue: name("alerts"), ..job() };
     let mut watched = run(&record, 120, RunAfter::Last { cancel: false });
-    watched.on_failure = Some(told.clone());
+    watched.on_failure = Some(page.clone());
     let mut plain = run(&record, 180, RunAfter::Nothing);
-    plain.on_failure = Some(told.clone());
+    plain.on_failure = Some(page.clone());
     let jobs = fire_one(&store, firing(&record, vec![watched, plain])).await;
     let (waits, plain) = (jobs[0], jobs[1]);
     let first = claimed(&store, 1).await[0];
     assert_eq!(status(&store, plain).await, JobStatus::Dispatched);
-    let _ = tell(&store, outcome(first, 1, succeeded())).await;
+    let _ = send(&store, outcome(first, 1, succeeded())).await;
     assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert!(store.is_watching().await.expect("read"));
     assert!(ripe(&store).await.is_empty(), "neither has ended");
     assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);
     cancel(&store, cancel_of(waits)).await;
-    let _ = tell(&store, outcome(plain, 2, succeeded())).await;
+    let _ = send(&store, outcome(plain, 2, succeeded())).await;
     let found = ripe(&store).await;
     assert_eq!(ripe_jobs(&store).await, [waits, plain]);
     assert_eq!(found[0].after, None);
     assert_eq!(
         found[0].on_failure.as_ref().map(|spec| serde_json::to_string(spec).expect("json")),
-        Some(serde_json::to_string(&told).expect("json"))
+        Some(serde_json::to_string(&page).expect("json"))
     );
     let before = counted(&store).await.2;
     let both = || {
         vec![
-            DependencyStep::End { job: waits, alert: Some(told.clone()) },
+            DependencyStep::End { job: waits, alert: Some(page.clone()) },
             DependencyStep::End { job: plain, alert: None },
         ]
     };
@@ -848,6 +879,7 @@ pub async fn a_run_that_may_fail_is_watched_until_it_ends(store: AStore) {
     assert_eq!(read(&store, "a").await.last_run.map(|run| run.job), Some(plain));
 }
 
+/// Several steps for one run in a batch apply in order.
 pub async fn one_run_settled_twice_in_a_batch_is_settled_in_turn(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
@@ -876,7 +908,8 @@ pub async fn one_run_settled_twice_in_a_batch_is_settled_in_turn(store: AStore) 
     assert_eq!(counted(&store).await, (0, 2, 3));
 }
 
-pub async fn what_is_watched_outlives_its_schedule(store: AStore) {
+/// A dependency stays after its schedule is removed and the run it waits for is pruned.
+pub async fn a_dependency_outlives_its_schedule(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
@@ -886,11 +919,12 @@ pub async fn what_is_watched_outlives_its_schedule(store: AStore) {
         PruneRequest { completed_before: at(99), others_before: at(99), limit: 9, chunks: 99 };
     assert_eq!(store.prune(request, store.term).await.expect("pruned").jobs, 1);
     let found = ripe(&store).await;
-    assert_eq!(found[0].after, Some((first, None)), "one that is forgotten has ended");
+    assert_eq!(found[0].after, Some((first, None)), "a pruned run has ended");
     assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert_eq!(status(&store, waits).await, JobStatus::Pending);
 }
 
+/// A ledger row replaces one of its slot that made no job, and never one that did.
 pub async fn a_row_takes_the_place_of_one_that_made_no_job(store: AStore) {
     let record = make(&store, "a").await;
     let range = Slot { last: Some(at(50)), count: 11, exact: false, ..missed(30) };
@@ -904,11 +938,12 @@ pub async fn a_row_takes_the_place_of_one_that_made_no_job(store: AStore) {
     assert_eq!(slots(&store, all_of("a")).await, [ran_as(60, job), missed(30)]);
 }
 
+/// A firing of a slot that already made a job is rejected; the rest of the batch is done.
 pub async fn a_slot_that_made_a_job_makes_no_other(store: AStore) {
     make(&store, "a").await;
     let job = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let other = make(&store, "b").await;
-    // As it stands now, and wherever it stands: only that slot is refused.
+    // With the current version: only that slot is rejected.
     let record = read(&store, "a").await;
     let again = firing(&record, vec![run(&record, 60, RunAfter::Nothing)]);
     let beside = firing(&other, vec![run(&other, 60, RunAfter::Nothing)]);
@@ -924,7 +959,7 @@ pub async fn a_slot_that_made_a_job_makes_no_other(store: AStore) {
     fire_one(&store, firing(&record, vec![run(&record, 61, RunAfter::Nothing)])).await;
 }
 
-/// Set back by a minute, to be due again in half of one.
+/// A rewind by a minute, with the next slot in half a minute.
 fn set_back(record: &ScheduleRecord) -> Rewind {
     Rewind {
         basis: record.basis(),
@@ -933,6 +968,8 @@ fn set_back(record: &ScheduleRecord) -> Rewind {
     }
 }
 
+/// A rewind sets the position back and adds a row, at the expected version and under the leading
+/// term only.
 pub async fn a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read(store: AStore) {
     make(&store, "a").await;
     let job = run_one(&store, "a", 60, RunAfter::Nothing).await;
@@ -957,9 +994,9 @@ pub async fn a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read(store: ASt
     assert_eq!(found.plan.position, Position { handled: at(0), next: due(30) });
     assert_eq!((found.version, found.runs), (record.version, record.runs));
     let kept = Slot { recorded_at: at(0), ..ran_as(60, job) };
-    let told = row(0, SlotOutcome::ClockSet { by_ms: -60_000 });
-    assert_eq!(slots(&store, all_of("a")).await, [kept, told]);
-    // Twice it is not as it was read.
+    let mark = row(0, SlotOutcome::ClockSet { by_ms: -60_000 });
+    assert_eq!(slots(&store, all_of("a")).await, [kept, mark]);
+    // A second rewind on the same record is stale.
     let again = store.rewind(vec![set_back(&record)], store.term, at(0)).await;
     assert_eq!(again.expect("answered"), [false]);
 
@@ -969,7 +1006,8 @@ pub async fn a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read(store: ASt
     assert!(matches!(refused, Err(StoreError::Deposed)), "{refused:?}");
 }
 
-pub async fn what_is_told_of_slots_to_come_is_forgotten_when_a_schedule_is_set_back(store: AStore) {
+/// A rewind deletes the rows without jobs after the new position, and cuts ranges that cross it.
+pub async fn a_rewind_deletes_rows_of_slots_to_come(store: AStore) {
     let record = make(&store, "a").await;
     let range = Slot { last: Some(at(50)), count: 61, ..missed(-10) };
     let skipped = row(40, SlotOutcome::Skipped { reason: SkipReason::Overlap });
@@ -981,12 +1019,13 @@ pub async fn what_is_told_of_slots_to_come_is_forgotten_when_a_schedule_is_set_b
     let done = store.rewind(vec![set_back(&record)], store.term, at(0)).await.expect("set back");
     assert_eq!(done, [true]);
     let cut = Slot { last: Some(at(0)), count: 1, exact: false, ..range };
-    let told = row(0, SlotOutcome::ClockSet { by_ms: -60_000 });
+    let mark = row(0, SlotOutcome::ClockSet { by_ms: -60_000 });
     let kept = Slot { recorded_at: at(0), ..ran_as(60, job) };
-    assert_eq!(slots(&store, all_of("a")).await, [kept, told, cut, before]);
+    assert_eq!(slots(&store, all_of("a")).await, [kept, mark, cut, before]);
     assert_eq!(store.missed_since(at(1)).await.expect("read"), []);
 }
 
+/// Of two rows for one slot in a firing the last is stored.
 pub async fn of_two_rows_of_one_slot_the_last_counts(store: AStore) {
     let record = make(&store, "a").await;
     let skipped = row(60, SlotOutcome::Skipped { reason: SkipReason::OneWaits });
@@ -998,6 +1037,7 @@ pub async fn of_two_rows_of_one_slot_the_last_counts(store: AStore) {
     assert_eq!(slots(&store, all_of("a")).await, [skipped, row(30, skipped.outcome)]);
 }
 
+/// The ledger is read newest first, page by page, optionally missed slots alone.
 pub async fn a_ledger_is_read_newest_first_page_by_page(store: AStore) {
     let (record, other) = (make(&store, "a").await, make(&store, "b").await);
     let range = Slot { last: Some(at(28)), count: 9, exact: false, ..missed(20) };
@@ -1024,25 +1064,26 @@ pub async fn a_ledger_is_read_newest_first_page_by_page(store: AStore) {
     assert_eq!(slots(&store, page(Some(10), false, 2)).await, []);
     assert_eq!(slots(&store, page(None, true, 2)).await, [missed(40), range]);
     assert_eq!(slots(&store, page(Some(20), true, 2)).await, [missed(10)]);
-    assert_eq!(slots(&store, all_of("nobody")).await, []);
+    assert_eq!(slots(&store, all_of("absent")).await, []);
 }
 
+/// Missed slots are summed up by schedule, from the given time of recording on.
 pub async fn only_missed_slots_are_counted_and_only_those_recorded_since(store: AStore) {
     assert!(store.missed_since(NOW).await.expect("read").is_empty());
     let (a, b, c) = (make(&store, "a").await, make(&store, "b").await, make(&store, "c").await);
-    let told = |slot, count, recorded| Slot { count, recorded_at: at(recorded), ..missed(slot) };
+    let miss = |slot, count, recorded| Slot { count, recorded_at: at(recorded), ..missed(slot) };
     fire(
         &store,
         vec![
-            rows_only(&b, vec![told(5, 10, 100), told(20, 3, 101), told(99, 1, 99)]),
+            rows_only(&b, vec![miss(5, 10, 100), miss(20, 3, 101), miss(99, 1, 99)]),
             rows_only(
                 &a,
                 vec![
-                    told(5, 1, 200),
+                    miss(5, 1, 200),
                     row(300, SlotOutcome::Skipped { reason: SkipReason::Overlap }),
                 ],
             ),
-            rows_only(&c, vec![told(5, 7, 99)]),
+            rows_only(&c, vec![miss(5, 7, 99)]),
         ],
     )
     .await;
@@ -1051,6 +1092,7 @@ pub async fn only_missed_slots_are_counted_and_only_those_recorded_since(store: 
     assert!(store.missed_since(at(201)).await.expect("read").is_empty());
 }
 
+/// Under an old term, firing, settling and pruning return `Deposed` and change nothing.
 pub async fn a_deposed_leader_fires_settles_and_prunes_nothing(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
@@ -1072,20 +1114,21 @@ pub async fn a_deposed_leader_fires_settles_and_prunes_nothing(store: AStore) {
     assert_eq!((shown(&[found]), slots(&store, all_of("a")).await), before);
     assert_eq!(status(&store, waits).await, JobStatus::Created);
     assert_eq!(ripe_jobs(&store).await, [waits]);
-    // What nobody did is still there to be done.
+    // The new leader can still do the same.
     assert!(store.fire(fires(), Some(new), at(180)).await.expect("fired")[0].is_some());
     let settled = store.settle(settles(), new, at(180)).await.expect("settled");
     assert!(settled[0].is_done(), "{settled:?}");
     assert_eq!(store.prune_slots(at(999), 9, new).await.expect("pruned"), 3);
 }
 
-pub async fn rows_recorded_long_ago_are_forgotten_so_many_at_once(store: AStore) {
+/// Pruning deletes rows recorded before the given time, up to its limit.
+pub async fn old_rows_are_pruned_a_limited_number_at_once(store: AStore) {
     let (a, b) = (make(&store, "a").await, make(&store, "b").await);
     fire(
         &store,
         vec![
             rows_only(&a, [10, 20, 30, 40].map(missed).into()),
-            // Recorded late: what counts is when.
+            // The time of recording counts, not the slot.
             rows_only(&b, vec![Slot { recorded_at: at(60), ..missed(5) }, missed(25)]),
         ],
     )
@@ -1099,17 +1142,18 @@ pub async fn rows_recorded_long_ago_are_forgotten_so_many_at_once(store: AStore)
     assert_eq!(prune(40, 100).await.expect("pruned"), 0);
 }
 
-/// Rows from a slot on, a second apart.
+/// This many rows from a slot on, a second apart.
 fn many(first: i64, rows: i64) -> Vec<Slot> {
     (first..first + rows).map(|slot| Slot { recorded_at: at(90_000), ..missed(slot) }).collect()
 }
 
+/// Pruning cuts a ledger of more than a tenth above [`SLOTS_KEPT`] rows back to the newest.
 pub async fn a_long_ledger_is_cut_back_to_its_newest_rows(store: AStore) {
     let kept = i64::from(SLOTS_KEPT);
     let record = make(&store, "a").await;
     fire_one(&store, rows_only(&record, many(1, kept + kept / 10))).await;
     let prune = async || store.prune_slots(at(0), 100_000, store.term).await.expect("pruned");
-    assert_eq!(prune().await, 0, "a few more are no reason");
+    assert_eq!(prune().await, 0, "a few more are left");
     let last = kept + kept / 10 + 1;
     fire_one(&store, rows_only(&record, many(last, 1))).await;
     assert_eq!(prune().await, (last - kept).unsigned_abs());
@@ -1117,14 +1161,15 @@ pub async fn a_long_ledger_is_cut_back_to_its_newest_rows(store: AStore) {
     assert_eq!(left.len() as i64, kept);
     assert_eq!((left[0].slot, left[left.len() - 1].slot), (at(last), at(last - kept + 1)));
     assert_eq!(prune().await, 0);
-    // Likewise one that came so long from elsewhere.
+    // The same for an imported ledger.
     let long = ScheduleRecord { plan: plan("b", None), ..read(&store, "a").await };
-    store.import_schedules(vec![(long, many(1, last))]).await.expect("taken in");
+    store.import_schedules(vec![(long, many(1, last))]).await.expect("imported");
     assert_eq!(prune().await, (last - kept).unsigned_abs());
     assert_eq!(slots(&store, all_of("b")).await[0].slot, at(last));
 }
 
-pub async fn schedules_come_from_elsewhere_as_they_stood(store: AStore) {
+/// An imported schedule reads as in its old store and continues; one with an id in use is skipped.
+pub async fn imported_schedules_are_as_they_were(store: AStore) {
     let here = make(&store, "here").await;
     fire_one(&store, rows_only(&here, vec![missed(30)])).await;
     let here = read(&store, "here").await;
@@ -1154,20 +1199,21 @@ pub async fn schedules_come_from_elsewhere_as_they_stood(store: AStore) {
         (record.clone(), rows.clone()),
         (plain.clone(), Vec::new()),
     ];
-    store.import_schedules(all.clone()).await.expect("taken in");
+    store.import_schedules(all.clone()).await.expect("imported");
     let found = store.schedules(None, 9).await.expect("a page");
     assert_eq!(shown(&found), shown(&[record.clone(), plain, here]));
     assert_eq!(slots(&store, all_of("a")).await, rows);
-    assert_eq!(slots(&store, all_of("here")).await, [missed(30)], "that of one that was here");
-    store.import_schedules(all).await.expect("passed over");
+    assert_eq!(slots(&store, all_of("here")).await, [missed(30)], "the ledger of the existing one");
+    store.import_schedules(all).await.expect("imported");
     assert_eq!(store.schedules(None, 9).await.expect("a page").len(), 3);
-    // It goes on as it would have there.
+    // It continues as in its old store.
     let one = firing(&record, vec![run(&record, 120, RunAfter::Nothing)]);
     fire_one(&store, one).await;
     assert_eq!(read(&store, "a").await.runs, 13);
 }
 
-pub async fn watched_runs_come_from_elsewhere_as_they_stood(store: AStore) {
+/// Imported dependencies read as in their old store; one that exists is skipped.
+pub async fn imported_dependencies_are_as_they_were(store: AStore) {
     let mut jobs = Vec::new();
     for _ in 0..3 {
         jobs.push(crate::store_contract::add(&store, job()).await);
@@ -1193,7 +1239,7 @@ pub async fn watched_runs_come_from_elsewhere_as_they_stood(store: AStore) {
             ..watched(JobId(900), Some((ended, Some(JobStatus::Cancelled))), None)
         },
     ];
-    store.import_watched(from.clone()).await.expect("taken in");
+    store.import_watched(from.clone()).await.expect("imported");
     let shown = |watched: &[RunDependency]| -> Vec<String> {
         watched.iter().map(|watched| format!("{watched:?}")).collect()
     };
@@ -1202,9 +1248,9 @@ pub async fn watched_runs_come_from_elsewhere_as_they_stood(store: AStore) {
     let found = store.all_watched().await.expect("read");
     assert_eq!(shown(&found), shown(&expected));
     assert_eq!(ripe_jobs(&store).await, [JobId(900)]);
-    // One that is here already is passed over.
+    // A dependency that exists is skipped.
     let other = RunDependency { schedule: name("b"), ..from[0].clone() };
-    store.import_watched(vec![other]).await.expect("passed over");
+    store.import_watched(vec![other]).await.expect("imported");
     assert_eq!(shown(&store.all_watched().await.expect("read")), shown(&expected));
     assert!(store.watched(0).await.expect("read").is_empty());
 }

@@ -1,7 +1,7 @@
-//! Real database servers for tests: databases of the one that `tests/run` starts, and servers of a
-//! test's own, to be killed and started again.
+//! Real database servers for tests: databases on the server that `tests/run` starts, and servers that
+//! one test owns and may kill and restart.
 //!
-//! A test that needs a server and has none fails, and says how to get it. It is never skipped.
+//! A test that needs a server and has none fails and states how to start one. It is never skipped.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-/// How long a server may take to answer.
+/// Time limit for a server to start.
 const START_MAX: Duration = Duration::from_secs(30);
-/// How long those who are to wait for a lock may take to come to it, on a busy machine.
+/// Time limit for sessions to reach a lock wait, on a busy machine.
 const LOCK_WAITS_MAX: Duration = Duration::from_secs(60);
 
-/// The server of this test run, without a database.
+/// URL of the server of this test run, without a database.
 ///
 /// # Panics
-/// Where there is none.
+/// Where `ORX_TEST_PG` is not set.
 #[must_use]
 pub fn shared() -> String {
     std::env::var("ORX_TEST_PG").unwrap_or_else(|_| {
@@ -29,10 +29,11 @@ pub fn shared() -> String {
     })
 }
 
-/// A proxy in front of [`shared`] that gives each transaction any of a few sessions.
+/// URL of a pgbouncer in front of [`shared`], in transaction mode: each transaction may run on another
+/// session.
 ///
 /// # Panics
-/// Where there is none.
+/// Where `ORX_TEST_PGBOUNCER` is not set.
 #[must_use]
 pub fn bouncer() -> String {
     std::env::var("ORX_TEST_PGBOUNCER").unwrap_or_else(|_| {
@@ -42,10 +43,10 @@ pub fn bouncer() -> String {
     })
 }
 
-/// As [`bouncer`], but it keeps no prepared statements.
+/// As [`bouncer`], without support for prepared statements.
 ///
 /// # Panics
-/// Where there is none.
+/// Where `ORX_TEST_PGBOUNCER_FORGETFUL` is not set.
 #[must_use]
 pub fn forgetful_bouncer() -> String {
     std::env::var("ORX_TEST_PGBOUNCER_FORGETFUL").unwrap_or_else(|_| {
@@ -55,10 +56,10 @@ pub fn forgetful_bouncer() -> String {
     })
 }
 
-/// A program of PostgreSQL, of the newest version there is.
+/// Path of a PostgreSQL program, of the newest installed version.
 ///
 /// # Panics
-/// Where there is none.
+/// Where none is installed.
 #[must_use]
 pub fn pg_program(name: &str) -> PathBuf {
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -71,10 +72,10 @@ pub fn pg_program(name: &str) -> PathBuf {
     })
 }
 
-/// Runs a statement by itself, on a connection of its own, and gives the first column as text.
+/// Runs SQL on a new connection and returns the first column of the rows as text.
 ///
 /// # Panics
-/// Where the server refuses it.
+/// Where the server does not answer or rejects it.
 pub async fn run(url: &str, sql: &str) -> Vec<String> {
     let mut conn = PgConnection::connect(url).await.expect("a connection");
     let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await;
@@ -87,22 +88,24 @@ pub async fn run(url: &str, sql: &str) -> Vec<String> {
     rows.iter().map(text).collect()
 }
 
-/// A new, empty database, dropped with this.
+/// A new, empty database; dropping this drops the database.
 pub struct Database {
     server: String,
     name: String,
 }
 
-/// Where databases may be made whose disk a test can fill: a tablespace. What the server logs of its
-/// writes stands elsewhere, as it should wherever a full disk is to stop nothing but writes.
+/// A tablespace on a small disk that a test can fill. The write-ahead log is on another disk, so a full
+/// tablespace stops writes to tables and nothing else.
 pub struct SmallTablespace {
     name: String,
     disk: tempfile::TempDir,
 }
 
 impl SmallTablespace {
+    /// Mounts a disk of `megabytes` and creates the tablespace on the server at this URL.
+    ///
     /// # Panics
-    /// Where nothing may be mounted.
+    /// Where the process may not mount.
     pub async fn on(server: &str, megabytes: u32) -> Self {
         let disk = folder();
         let size = format!("size={megabytes}m,mode=0777");
@@ -118,16 +121,16 @@ impl SmallTablespace {
         Self { name, disk }
     }
 
-    /// What of the tables of that database is written from now on is written there.
+    /// Moves the tables of this database to the tablespace.
     pub async fn take(&self, database: &Database) {
         let alter = format!("alter database {} set tablespace {}", database.name, self.name);
         run(&format!("{}/postgres", database.server), &alter).await;
     }
 
-    /// The file that takes what room there is.
+    /// Fills the disk with one file and returns its path.
     ///
     /// # Panics
-    /// Where it cannot be made.
+    /// Where the file cannot be created.
     #[must_use]
     pub fn fill(&self) -> std::path::PathBuf {
         use std::io::Write as _;
@@ -140,7 +143,7 @@ impl SmallTablespace {
 
 impl Drop for SmallTablespace {
     fn drop(&mut self) {
-        // The server may be gone before it, or after it.
+        // The server may have ended already, or not yet.
         let _ = Command::new("umount").arg("-l").arg(self.disk.path()).output();
     }
 }
@@ -148,7 +151,7 @@ impl Drop for SmallTablespace {
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 impl Database {
-    /// On the server of this test run.
+    /// Creates a database on the server of this test run.
     ///
     /// # Panics
     /// Where there is no server.
@@ -156,8 +159,10 @@ impl Database {
         Self::on(&shared()).await
     }
 
+    /// Creates a database on the server at this URL.
+    ///
     /// # Panics
-    /// Where the server refuses it.
+    /// Where the server rejects it.
     pub async fn on(server: &str) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("orx_{}_{number}", std::process::id());
@@ -166,28 +171,30 @@ impl Database {
         Self { server: server.to_owned(), name }
     }
 
+    /// The URL of the database.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}/{}", self.server, self.name)
     }
 
+    /// The name of the database: unique in this test run.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Through another server in front of this one, such as a proxy.
+    /// The URL of the database through another server in front of this one, such as a proxy.
     #[must_use]
     pub fn url_by(&self, server: &str) -> String {
         format!("{server}/{}", self.name)
     }
 
-    /// Runs statements in it.
+    /// Runs SQL in the database, as [`run`].
     pub async fn run(&self, sql: &str) -> Vec<String> {
         run(&self.url(), sql).await
     }
 
-    /// Nothing is written to that table until what is given back is dropped.
+    /// Locks a table against writes until the returned connection is dropped.
     ///
     /// # Panics
     /// Where there is no such table.
@@ -198,10 +205,10 @@ impl Database {
         conn
     }
 
-    /// Until so many sessions wait for what others hold.
+    /// Returns once at least `sessions` sessions wait for a lock.
     ///
     /// # Panics
-    /// Where they do not within a minute.
+    /// Where that takes more than a minute.
     pub async fn lock_waits(&self, sessions: usize) {
         const WAITING: &str = "select 1 from pg_stat_activity where \
                                datname = current_database() and wait_event_type = 'Lock'";
@@ -214,7 +221,7 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// In a thread of its own: this one may be in the middle of a runtime.
+    /// Uses another thread, because this one may be inside a runtime.
     fn drop(&mut self) {
         let url = format!("{}/postgres", self.server);
         let sql = format!("drop database if exists {} with (force)", self.name);
@@ -222,7 +229,7 @@ impl Drop for Database {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
             runtime.block_on(async {
-                // The server may be gone before its databases.
+                // The server may have ended before its databases.
                 if let Ok(mut conn) = PgConnection::connect(&url).await {
                     drop(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await);
                 }
@@ -232,17 +239,17 @@ impl Drop for Database {
     }
 }
 
-/// A port that was free a moment ago.
+/// A TCP port of 127.0.0.1 that was free a moment ago.
 ///
 /// # Panics
-/// Where there is none.
+/// Where no port is free.
 #[must_use]
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.local_addr().expect("its address").port()
 }
 
-/// As root, PostgreSQL and its proxy refuse to run: they run as nobody then.
+/// Runs the program as `nobody` where this process is root: PostgreSQL and pgbouncer do not run as root.
 fn unprivileged(program: &Path) -> Command {
     if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
@@ -252,7 +259,7 @@ fn unprivileged(program: &Path) -> Command {
     Command::new(program)
 }
 
-/// A folder that the one who runs the servers owns, gone with this.
+/// A temporary folder that the servers' user may write to.
 fn folder() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::Builder::new().prefix("orx-pg-").tempdir().expect("a folder");
@@ -261,7 +268,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// A process, killed with this.
+/// A child process; dropping this kills it.
 struct Process(Child);
 
 impl Drop for Process {
@@ -271,7 +278,7 @@ impl Drop for Process {
     }
 }
 
-/// A server of a test's own.
+/// A PostgreSQL server that one test owns; dropping this kills it.
 pub struct OwnPostgres {
     folder: tempfile::TempDir,
     port: u16,
@@ -280,17 +287,20 @@ pub struct OwnPostgres {
 }
 
 impl OwnPostgres {
+    /// Starts a primary with the default settings.
+    ///
     /// # Panics
-    /// Where it does not come up.
+    /// Where the server does not start in time.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&[], false)
     }
 
-    /// With settings such as `fsync=off`; or as a replica, whose primary is away.
+    /// Starts a server with settings such as `fsync=off`, optionally as a read-only replica without a
+    /// primary.
     ///
     /// # Panics
-    /// Where it does not come up.
+    /// Where the server does not start in time.
     #[must_use]
     pub fn start_with(settings: &[&str], replica: bool) -> Self {
         let folder = folder();
@@ -305,7 +315,7 @@ impl OwnPostgres {
         let mut server = Self { folder, port: free_port(), settings, process: None };
         server.restart();
         if replica {
-            // Only what was killed has something to replay, and so becomes one that can be read.
+            // A replica accepts reads only after it has replayed something, as after a kill.
             server.kill();
             let signal = server.folder.path().join("data/standby.signal");
             let touched = unprivileged(Path::new("touch")).arg(signal).status();
@@ -315,24 +325,25 @@ impl OwnPostgres {
         server
     }
 
-    /// Without a database.
+    /// The URL of the server, without a database.
     #[must_use]
     pub fn url(&self) -> String {
         format!("postgres://orx@127.0.0.1:{}", self.port)
     }
 
+    /// The TCP port, which stays the same over restarts.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// As by `kill -9`, which takes the whole server with it.
+    /// Kills the whole server, as `kill -9`.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// As by `kill -9` of the process of one session: the server ends all the others, and goes through
-    /// recovery. `false` where there is no session.
+    /// Kills the process of one session, as `kill -9`: the server ends all other sessions and goes
+    /// through recovery. `false` where there is no session.
     #[must_use]
     pub fn kill_session(&self) -> bool {
         let is_session = |pid: &u32| {
@@ -343,8 +354,10 @@ impl OwnPostgres {
         session.is_some_and(|pid| send("KILL", &[pid]))
     }
 
+    /// Kills the server where it runs, and starts it on the same data and port.
+    ///
     /// # Panics
-    /// Where it does not come up.
+    /// Where the server does not start in time.
     pub fn restart(&mut self) {
         self.process = None;
         let log = self.folder.path().join("log");
@@ -368,27 +381,27 @@ impl OwnPostgres {
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
-            // After a kill, its other processes notice within a moment; until then a new one refuses
-            // to start.
+            // After a kill the other processes of the server end a moment later; until then a new one
+            // does not start.
             assert!(Instant::now() < until, "the server did not come up: {}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Stops the server and all its processes: it takes what comes, and answers nothing.
+    /// Suspends the server and all its processes: connections stay open, and nothing answers.
     ///
     /// # Panics
-    /// Where it does not run.
+    /// Where the server does not run.
     pub fn freeze(&self) {
-        // First the server, so that none of the others comes or goes any more.
+        // The server first, so that it starts no other process meanwhile.
         let stopped = send("STOP", &[self.pid()]) && send("STOP", &self.children());
         assert!(stopped, "the server was not stopped: {}", self.log());
     }
 
-    /// Lets it go on after [`Self::freeze`].
+    /// Resumes the server after [`Self::freeze`].
     ///
     /// # Panics
-    /// Where it does not run.
+    /// Where the server does not run.
     pub fn thaw(&self) {
         let goes_on = send("CONT", &self.children()) && send("CONT", &[self.pid()]);
         assert!(goes_on, "the server does not go on: {}", self.log());
@@ -398,7 +411,7 @@ impl OwnPostgres {
         self.process.as_ref().expect("it runs").0.id()
     }
 
-    /// The processes of its sessions, and those that work for all.
+    /// The processes of sessions and of background work.
     fn children(&self) -> Vec<u32> {
         let server = self.pid();
         let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
@@ -412,14 +425,15 @@ impl OwnPostgres {
         asked.is_ok_and(|status| status.success())
     }
 
-    /// What it wrote into its log.
+    /// The server's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
-/// A network that can fail: what it is told to, between a client and a server.
+/// A TCP proxy in front of a server that loses data on request; dropping this closes it to new
+/// connections.
 pub struct Proxy {
     port: u16,
     state: Arc<ProxyState>,
@@ -433,10 +447,10 @@ struct ProxyState {
 }
 
 impl Proxy {
-    /// In front of a server such as [`shared`].
+    /// Starts a proxy in front of a server such as [`shared`].
     ///
     /// # Panics
-    /// Where there is no port.
+    /// Where no port is free.
     pub async fn start(server: &str) -> Self {
         let to = server.rsplit('@').next().unwrap_or_default().to_owned();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
@@ -458,18 +472,18 @@ impl Proxy {
         Self { port, state, accepting }
     }
 
-    /// Without a database.
+    /// The URL of the server, without a database.
     #[must_use]
     pub fn url(&self) -> String {
         format!("postgres://orx@127.0.0.1:{}", self.port)
     }
 
-    /// What the server says is lost; what it is asked comes through.
+    /// While set, answers of the server are lost and requests get through.
     pub fn drop_answers(&self, drops: bool) {
         self.state.drop_answers.store(drops, Ordering::SeqCst);
     }
 
-    /// All is lost, both ways, and nobody is told.
+    /// While set, data is lost both ways and connections stay open.
     pub fn swallow(&self, swallows: bool) {
         self.state.swallow.store(swallows, Ordering::SeqCst);
     }
@@ -492,7 +506,7 @@ async fn carry(
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         lost |= state.swallow.load(Ordering::SeqCst);
         lost |= answers && state.drop_answers.load(Ordering::SeqCst);
-        // Once something of it is lost, nothing of a stream makes sense any more.
+        // A stream with a gap is useless, so the rest of it is lost too.
         if !lost && to.write_all(&buffer[..read]).await.is_err() {
             break;
         }
@@ -501,7 +515,7 @@ async fn carry(
 
 impl Drop for OwnPostgres {
     fn drop(&mut self) {
-        // Those that stand still would not notice that the server is gone.
+        // Suspended processes would not notice that the server has ended.
         if self.process.is_some() {
             send("CONT", &self.children());
         }

@@ -1,6 +1,6 @@
-//! What every store must do. A back end runs all cases with one line:
-//! `orx_testkit::store_contract!(open);`, where `open` gives a new, empty store and whatever must
-//! live as long as it.
+//! The contract of every store. A back end runs all cases with one line:
+//! `orx_testkit::store_contract!(open);`, where `open` returns a new, empty store and a guard that must
+//! live as long as the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,78 +30,78 @@ use crate::make::{
     NOW, at, failed, job, json, lost, name, not_before, outcome, request, succeeded,
 };
 
-/// Runs every case against the store that `$open` gives.
+/// Runs every case against the store that `$open` returns.
 #[macro_export]
 macro_rules! store_contract {
     ($open:expr) => {
         $crate::store_contract!(@cases $open,
-            ids_ascend_and_what_is_due_later_is_scheduled
+            ids_ascend_and_jobs_due_later_are_scheduled
             the_same_key_gives_the_same_job_and_another_request_is_a_conflict
             a_key_twice_in_one_batch_is_one_job
             jobs_are_read_by_their_ids_each_once
             claims_go_by_priority_then_due_time_then_id_over_all_lanes
-            no_more_than_so_many_are_claimed_at_once
+            one_claim_takes_at_most_its_limit
             a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes
             the_worker_with_the_most_free_slots_gets_the_next
-            who_starts_a_job_at_once_gets_it_before_who_lets_it_wait
-            what_expired_is_cancelled_instead_of_claimed
-            promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long
+            a_free_slot_comes_before_a_prefetch_place
+            expired_jobs_are_cancelled_instead_of_claimed
+            promotion_makes_due_jobs_ready_and_cancels_expired_ones
             a_deadline_holds_between_attempts_too
             a_cancelled_waiting_job_is_never_claimed
-            a_cancel_under_a_worker_waits_for_the_attempts_end
+            a_cancel_of_a_dispatched_job_waits_for_the_attempts_end
             a_success_that_commits_first_wins_over_a_cancel
             a_forced_cancel_leaves_the_late_outcome_stale
-            a_cancel_of_what_has_ended_or_changed_says_so
+            a_cancel_in_another_status_or_of_no_job_changes_nothing
             failures_back_off_until_the_retries_are_used_up
             a_timeout_without_retries_left_ends_as_timed_out
             losses_that_count_end_as_poison
-            losses_by_a_fence_cost_nothing
+            losses_by_a_fence_use_no_retry
             the_first_death_of_a_server_costs_nothing_and_the_third_is_poison
-            what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_gets
-            what_is_handed_back_costs_nothing_and_keeps_its_place
-            what_must_not_run_twice_fails_when_lost
-            what_must_not_run_twice_fails_when_interrupted_after_its_start
+            a_job_that_runs_alone_waits_for_an_empty_worker
+            a_job_handed_back_uses_no_retry_and_keeps_its_place
+            a_job_with_on_lost_fail_fails_when_lost
+            a_job_with_on_lost_fail_fails_when_interrupted_after_its_start
             late_result_of_an_old_execution_changes_nothing
-            an_outcome_told_twice_is_recorded_once
-            a_stale_part_of_a_batch_does_not_sink_the_rest
-            a_start_is_information_and_only_of_the_live_execution
-            what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock
-            progress_is_kept_with_the_live_attempt
-            a_persons_retry_starts_anew_with_numbers_going_on
+            an_outcome_reported_twice_is_recorded_once
+            stale_outcomes_of_a_batch_do_not_block_the_others
+            a_start_is_recorded_for_the_live_execution_only
+            times_that_a_worker_reports_are_bounded_by_the_stores_clock
+            progress_is_stored_with_the_live_attempt
+            a_manual_retry_resets_the_counts_and_continues_the_numbers
             dead_letters_are_listed_newest_first_and_can_be_deleted
-            results_errors_and_exits_are_kept
+            results_errors_and_exits_are_stored
             counts_follow_every_move
             lists_page_in_both_directions_without_loss
             filters_are_applied_to_lists_and_counts
             filters_find_by_name_queue_tag_and_schedule
-            lists_carry_no_args_and_end_with_their_bytes
-            an_attempt_says_how_much_of_its_output_is_not_kept
-            log_chunks_are_kept_once_and_read_by_place
+            lists_contain_no_args_and_are_bounded_in_bytes
+            an_attempt_counts_its_dropped_output_bytes
+            log_chunks_are_stored_once_and_read_by_position
             the_tail_of_a_log_is_found
-            workers_are_kept_replaced_and_removed
-            what_is_ordered_of_a_worker_stands_until_it_is_taken_back
+            workers_are_stored_replaced_and_removed
+            a_directive_stands_until_it_is_withdrawn
             a_drain_outlives_the_loss_of_its_worker_but_not_its_stop
             a_heartbeat_without_a_registration_adds_no_worker
-            a_fenced_worker_stays_fenced_whatever_it_says
+            a_fenced_worker_stays_fenced
             a_report_with_another_secret_changes_nothing
-            who_was_given_an_execution_is_known_live_or_ended
+            the_holder_of_an_execution_is_known_live_or_ended
             one_node_leads_until_it_steps_down
-            an_epoch_is_above_all_that_was_heard_of_and_above_the_seconds
-            a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothing
+            an_epoch_is_above_the_requested_minimum_and_the_seconds_since_1970
+            an_expired_lease_goes_to_another_node_and_fences_its_old_holder
             waits_are_as_long_as_before_when_the_clock_is_set
-            what_the_clock_shows_is_noted_by_who_leads
+            the_leader_notes_the_clock
             live_attempts_are_known_by_worker
-            nodes_are_kept_replaced_and_removed
-            what_is_taken_elsewhere_is_there_as_it_was
-            what_comes_from_elsewhere_goes_on_as_it_would_have_there
-            tokens_are_kept_and_replaced
+            nodes_are_stored_replaced_and_removed
+            an_export_imports_unchanged
+            imported_jobs_continue_as_in_the_store_they_came_from
+            tokens_are_stored_and_replaced
             tokens_that_ended_long_ago_are_forgotten
-            pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again
-            a_long_log_is_forgotten_a_few_chunks_at_a_time
-            keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due
-            the_key_of_a_forgotten_job_starts_nothing_for_as_long_as_it_is_kept
-            what_a_store_says_of_its_home_is_kept
-            what_is_closed_says_so
+            pruning_deletes_old_jobs_spares_dead_letters_and_reuses_no_id
+            a_long_log_is_pruned_a_few_chunks_at_a_time
+            retained_keys_are_deleted_when_their_time_is_over
+            a_retained_key_starts_no_job_until_it_expires
+            the_home_of_a_store_is_stored
+            a_closed_store_rejects_writes
         );
     };
     (@cases $open:expr, $($case:ident)*) => {
@@ -120,9 +120,10 @@ macro_rules! store_contract {
 const LEADER: Incarnation = Incarnation(77);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A store that somebody leads.
+/// A new store, and a node that leads in it. Dereferences to the store.
 pub struct AStore {
     store: Arc<dyn Store>,
+    /// The term of that node, valid for an hour.
     pub term: Term,
 }
 
@@ -135,8 +136,10 @@ impl std::ops::Deref for AStore {
 }
 
 impl AStore {
+    /// Takes the lead in this store.
+    ///
     /// # Panics
-    /// Where the lead of a new store is not free.
+    /// Where another node leads.
     pub async fn led(store: Arc<dyn Store>) -> Self {
         let term = lead(&*store, LEADER, HOUR).await.expect("the lead is free");
         Self { store, term }
@@ -164,7 +167,7 @@ pub(crate) async fn claim(store: &AStore, execution: u128) -> JobId {
     claimed[0].dispatch.job
 }
 
-pub(crate) async fn tell(store: &AStore, outcome: Outcome) -> Recorded {
+pub(crate) async fn send(store: &AStore, outcome: Outcome) -> Recorded {
     store.record_outcomes(vec![outcome], vec![0.5], at(2)).await.expect("record")[0]
 }
 
@@ -192,7 +195,8 @@ async fn claimed_ids(store: &AStore, free_slots: usize) -> Vec<i64> {
     claimed.iter().map(|claim| claim.dispatch.job.0).collect()
 }
 
-pub async fn ids_ascend_and_what_is_due_later_is_scheduled(store: AStore) {
+/// A batch gets ascending ids; a job with a later `run_at` is `scheduled`, any other `pending`.
+pub async fn ids_ascend_and_jobs_due_later_are_scheduled(store: AStore) {
     let (later, past) = (not_before(at(60), job()), not_before(at(-60), job()));
     let kept = store.enqueue(vec![job().into(), later, past], NOW).await.expect("enqueue");
     let ids: Vec<(i64, JobStatus)> = kept
@@ -216,6 +220,7 @@ fn keyed(key: &str, hash: &str) -> NewJob {
     NewJob { key_hash: Some(hash.into()), ..spec.into() }
 }
 
+/// A key with the same request hash returns the existing job; with another hash, a conflict.
 pub async fn the_same_key_gives_the_same_job_and_another_request_is_a_conflict(store: AStore) {
     let id = add(&store, keyed("k", "a")).await;
     let again = store.enqueue(vec![keyed("k", "a"), keyed("k", "b")], NOW).await.expect("enqueue");
@@ -228,6 +233,7 @@ pub async fn the_same_key_gives_the_same_job_and_another_request_is_a_conflict(s
     assert_eq!(claimed_ids(&store, 9).await, [id.0]);
 }
 
+/// Two jobs of one batch with one key become one job.
 pub async fn a_key_twice_in_one_batch_is_one_job(store: AStore) {
     let batch = vec![keyed("k", "a"), keyed("k", "a"), job().into()];
     let kept = store.enqueue(batch, NOW).await.expect("enqueue");
@@ -237,6 +243,7 @@ pub async fn a_key_twice_in_one_batch_is_one_job(store: AStore) {
     assert_eq!(claimed_ids(&store, 9).await.len(), 2);
 }
 
+/// A read by ids returns each existing job once, in the order of ids.
 pub async fn jobs_are_read_by_their_ids_each_once(store: AStore) {
     let ids = [add(&store, job()).await, add(&store, job()).await, add(&store, job()).await];
     let asked = vec![ids[2], JobId(1_000_000), ids[0], ids[2]];
@@ -245,6 +252,7 @@ pub async fn jobs_are_read_by_their_ids_each_once(store: AStore) {
     assert!(store.jobs(Vec::new()).await.expect("read").is_empty());
 }
 
+/// A claim takes jobs by priority, then due time, then id, whatever lane they are in.
 pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: AStore) {
     let on = |queue: &str, priority, due: i64| {
         not_before(at(due), JobSpec { queue: name(queue), priority, ..job() })
@@ -265,7 +273,8 @@ pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: A
     assert_eq!(rest, [2, 1]);
 }
 
-pub async fn no_more_than_so_many_are_claimed_at_once(store: AStore) {
+/// One claim takes at most [`CLAIM_MOST`] jobs.
+pub async fn one_claim_takes_at_most_its_limit(store: AStore) {
     let jobs = (0..CLAIM_MOST + 7).map(|_| job().into()).collect();
     store.enqueue(jobs, NOW).await.expect("accepted");
     for (first, expected) in [(1, CLAIM_MOST), (10_000, 7), (20_000, 0)] {
@@ -275,6 +284,8 @@ pub async fn no_more_than_so_many_are_claimed_at_once(store: AStore) {
     }
 }
 
+/// A worker gets at most as many jobs as it has free slots, and only jobs that match its queues,
+/// handlers, labels and command permission.
 pub async fn a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes(store: AStore) {
     let other = JobSpec { name: name("other"), ..job() };
     let command = orx_model::Command { argv: vec!["true".into()], ..orx_model::Command::default() };
@@ -298,6 +309,7 @@ pub async fn a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes(st
     assert!(claimed[0].dispatch.command.is_some());
 }
 
+/// Each job goes to the worker that has the most free slots at that moment.
 pub async fn the_worker_with_the_most_free_slots_gets_the_next(store: AStore) {
     store.enqueue(vec![job().into(); 5], NOW).await.expect("enqueue");
     let requests = vec![request(1, 10, 2), request(2, 20, 4)];
@@ -306,7 +318,8 @@ pub async fn the_worker_with_the_most_free_slots_gets_the_next(store: AStore) {
     assert_eq!(workers, [2, 2, 1, 2, 1]);
 }
 
-pub async fn who_starts_a_job_at_once_gets_it_before_who_lets_it_wait(store: AStore) {
+/// A worker with a free slot gets a job before a worker that only prefetches it.
+pub async fn a_free_slot_comes_before_a_prefetch_place(store: AStore) {
     store.enqueue(vec![job().into(); 5], NOW).await.expect("enqueue");
     let busy = orx_store::ClaimRequest { prefetch: 3, ..request(1, 10, 4) };
     let claimed = store.claim_ready(vec![busy, request(2, 20, 2)], store.term, at(1)).await;
@@ -314,7 +327,8 @@ pub async fn who_starts_a_job_at_once_gets_it_before_who_lets_it_wait(store: ASt
     assert_eq!(workers, [2, 1, 2, 1, 1]);
 }
 
-pub async fn what_expired_is_cancelled_instead_of_claimed(store: AStore) {
+/// A claim cancels a job past its expiry or deadline, and records the reason.
+pub async fn expired_jobs_are_cancelled_instead_of_claimed(store: AStore) {
     let expired = add(&store, JobSpec { expires_at: Some(at(1)), ..job() }).await;
     let late = add(&store, JobSpec { deadline: Some(at(2)), ..job() }).await;
     let fine = add(&store, JobSpec { expires_at: Some(at(60)), ..job() }).await;
@@ -326,7 +340,8 @@ pub async fn what_expired_is_cancelled_instead_of_claimed(store: AStore) {
     }
 }
 
-pub async fn promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long(store: AStore) {
+/// Promotion moves due jobs to `pending` and expired ones to `cancelled`; later jobs stay.
+pub async fn promotion_makes_due_jobs_ready_and_cancels_expired_ones(store: AStore) {
     let due = add(&store, not_before(at(10), job())).await;
     let later = add(&store, not_before(at(90), job())).await;
     let short = add(&store, JobSpec { expires_at: Some(at(5)), ..job() }).await;
@@ -339,15 +354,17 @@ pub async fn promotion_makes_due_jobs_ready_and_cancels_what_waited_too_long(sto
     assert_eq!(store.next_due().await.expect("read"), Some(at(90)));
 }
 
+/// A job whose deadline passes while it waits for a retry is cancelled.
 pub async fn a_deadline_holds_between_attempts_too(store: AStore) {
     let id = add(&store, JobSpec { deadline: Some(at(30)), ..job() }).await;
     claim(&store, 1).await;
-    let _ = tell(&store, outcome(id, 1, failed())).await;
+    let _ = send(&store, outcome(id, 1, failed())).await;
     assert_eq!(status(&store, id).await, JobStatus::Scheduled);
     store.promote_due(store.term, at(31), 100).await.expect("promote");
     assert_eq!(status(&store, id).await, JobStatus::Cancelled);
 }
 
+/// Cancelling a `pending` or `scheduled` job takes effect at once.
 pub async fn a_cancelled_waiting_job_is_never_claimed(store: AStore) {
     let pending = add(&store, job()).await;
     let scheduled = add(&store, not_before(at(2), job())).await;
@@ -361,7 +378,9 @@ pub async fn a_cancelled_waiting_job_is_never_claimed(store: AStore) {
     assert_eq!((job.state.status, job.state.finished_at), (JobStatus::Cancelled, Some(at(1))));
 }
 
-pub async fn a_cancel_under_a_worker_waits_for_the_attempts_end(store: AStore) {
+/// A cancel of a dispatched job is recorded; the end of the attempt makes it `cancelled`, not a
+/// dead letter.
+pub async fn a_cancel_of_a_dispatched_job_waits_for_the_attempts_end(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 7).await;
     let answer = cancel(&store, cancel_of(id)).await;
@@ -370,21 +389,23 @@ pub async fn a_cancel_under_a_worker_waits_for_the_attempts_end(store: AStore) {
     assert_eq!(answer, CancelAnswer::Cancelling { worker, execution, status: status_now });
     assert_eq!(status(&store, id).await, JobStatus::Dispatched);
     assert!(store.live_attempts().await.expect("read")[0].cancel_requested);
-    let _ = tell(&store, outcome(id, 7, failed())).await;
+    let _ = send(&store, outcome(id, 7, failed())).await;
     assert_eq!(status(&store, id).await, JobStatus::Cancelled);
     assert_eq!(store.dead_letter_count(9).await.expect("read"), 0);
 }
 
+/// An attempt that succeeds after the cancel request leaves the job `completed`.
 pub async fn a_success_that_commits_first_wins_over_a_cancel(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 7).await;
     cancel(&store, cancel_of(id)).await;
-    let _ = tell(&store, outcome(id, 7, succeeded())).await;
+    let _ = send(&store, outcome(id, 7, succeeded())).await;
     assert_eq!(status(&store, id).await, JobStatus::Completed);
     let late = cancel(&store, cancel_of(id)).await;
     assert_eq!(late, CancelAnswer::AlreadyFinal { status: JobStatus::Completed });
 }
 
+/// A forced cancel ends a dispatched job at once; the outcome that follows is stale.
 pub async fn a_forced_cancel_leaves_the_late_outcome_stale(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 7).await;
@@ -392,13 +413,14 @@ pub async fn a_forced_cancel_leaves_the_late_outcome_stale(store: AStore) {
     let stop = Some((Incarnation(1), ExecutionId(7)));
     assert_eq!(answer, CancelAnswer::Cancelled { stop });
     assert!(store.live_attempts().await.expect("read").is_empty());
-    let late = tell(&store, outcome(id, 7, succeeded())).await;
+    let late = send(&store, outcome(id, 7, succeeded())).await;
     assert_eq!(late, Recorded::Stale { status: JobStatus::Cancelled });
     let attempts = store.attempts(id).await.expect("read");
     assert_eq!(attempts[0].status, AttemptStatus::Cancelled);
 }
 
-pub async fn a_cancel_of_what_has_ended_or_changed_says_so(store: AStore) {
+/// A cancel that expects another status, or names no job, changes nothing and returns which.
+pub async fn a_cancel_in_another_status_or_of_no_job_changes_nothing(store: AStore) {
     let id = add(&store, job()).await;
     let expected = Some(JobStatus::Running);
     let answer = cancel(&store, CancelCommand { expected, ..cancel_of(id) }).await;
@@ -407,29 +429,32 @@ pub async fn a_cancel_of_what_has_ended_or_changed_says_so(store: AStore) {
     assert_eq!(claimed_ids(&store, 9).await, [id.0]);
 }
 
+/// A failure delays the job by the backoff; the last one makes it a dead letter.
 pub async fn failures_back_off_until_the_retries_are_used_up(store: AStore) {
     let retry = RetryPolicy { retries: 1, ..job().retry };
     let id = add(&store, JobSpec { retry, ..job() }).await;
     claim(&store, 1).await;
-    let first = tell(&store, outcome(id, 1, failed())).await;
+    let first = send(&store, outcome(id, 1, failed())).await;
     let run_at = Some(at(12));
     assert_eq!(first, Recorded::Applied { status: JobStatus::Scheduled, run_at });
     store.promote_due(store.term, at(12), 10).await.expect("promote");
     claim(&store, 2).await;
-    let second = tell(&store, outcome(id, 2, failed())).await;
+    let second = send(&store, outcome(id, 2, failed())).await;
     assert_eq!(second, Recorded::Applied { status: JobStatus::Failed, run_at: None });
     let job = get(&store, id).await;
     assert_eq!((job.state.attempt, job.state.dead), (2, Some(DeadReason::Exhausted)));
     assert_eq!(store.attempts(id).await.expect("read").len(), 2);
 }
 
+/// A timeout with no retries left makes the job `timed_out`.
 pub async fn a_timeout_without_retries_left_ends_as_timed_out(store: AStore) {
     let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
     claim(&store, 1).await;
-    let _ = tell(&store, outcome(id, 1, OutcomeKind::TimedOut)).await;
+    let _ = send(&store, outcome(id, 1, OutcomeKind::TimedOut)).await;
     assert_eq!(status(&store, id).await, JobStatus::TimedOut);
 }
 
+/// The third attempt that is lost with its worker makes the job a dead letter: poison.
 pub async fn losses_that_count_end_as_poison(store: AStore) {
     let id = add(&store, job()).await;
     for execution in 1..=3 {
@@ -439,47 +464,50 @@ pub async fn losses_that_count_end_as_poison(store: AStore) {
             .await
             .expect("claim");
         assert_eq!(claimed.len(), 1);
-        let _ = tell(&store, outcome(id, execution, lost(LostWith::Worker))).await;
+        let _ = send(&store, outcome(id, execution, lost(LostWith::Worker))).await;
     }
     let job = get(&store, id).await;
     assert_eq!((job.state.status, job.state.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
 }
 
-pub async fn losses_by_a_fence_cost_nothing(store: AStore) {
+/// An attempt lost to a fence uses no retry, however often.
+pub async fn losses_by_a_fence_use_no_retry(store: AStore) {
     let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
     for execution in 1..=5 {
         claim(&store, execution).await;
-        let _ = tell(&store, outcome(id, execution, lost(LostWith::Fence))).await;
+        let _ = send(&store, outcome(id, execution, lost(LostWith::Fence))).await;
         assert_eq!(status(&store, id).await, JobStatus::Pending);
     }
 }
 
+/// The first loss with a server is free, the second makes the job run alone, the third is poison; a
+/// manual retry starts the counts anew.
 pub async fn the_first_death_of_a_server_costs_nothing_and_the_third_is_poison(store: AStore) {
     let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
     claim(&store, 1).await;
-    let first = tell(&store, outcome(id, 1, lost(LostWith::Server))).await;
+    let first = send(&store, outcome(id, 1, lost(LostWith::Server))).await;
     assert_eq!(first, Recorded::Applied { status: JobStatus::Pending, run_at: Some(at(2)) });
     let claimed = store.claim_ready(vec![request(1, 2, 1)], store.term, at(2)).await;
     assert!(!claimed.expect("claimed")[0].alone);
-    let second = tell(&store, outcome(id, 2, lost(LostWith::Server))).await;
+    let second = send(&store, outcome(id, 2, lost(LostWith::Server))).await;
     assert_eq!(second, Recorded::Applied { status: JobStatus::Scheduled, run_at: Some(at(12)) });
     store.promote_due(store.term, at(12), 10).await.expect("promoted");
     let claimed = store.claim_ready(vec![request(1, 3, 1)], store.term, at(12)).await;
     assert!(claimed.expect("claimed")[0].alone);
     assert!(store.live_attempts().await.expect("read")[0].alone);
-    let _ = tell(&store, outcome(id, 3, lost(LostWith::Server))).await;
+    let _ = send(&store, outcome(id, 3, lost(LostWith::Server))).await;
     let dead = get(&store, id).await;
     assert_eq!((dead.state.status, dead.state.dead), (JobStatus::Failed, Some(DeadReason::Poison)));
     assert_eq!(dead.state.ends, AttemptCounts { server_lost: 3, ..AttemptCounts::default() });
 
-    // A person's retry begins anew.
+    // A manual retry starts the counts anew.
     store.retry(vec![id], at(20)).await.expect("retried");
     let claimed = store.claim_ready(vec![request(1, 4, 1)], store.term, at(20)).await;
     assert!(!claimed.expect("claimed")[0].alone);
     assert_eq!(get(&store, id).await.state.ends, AttemptCounts::default());
 }
 
-/// Adds one that its server died under so often that it runs alone.
+/// Adds a job whose server was lost twice, so that it must run alone.
 async fn add_suspect(store: &AStore) -> JobId {
     let retry = RetryPolicy { backoff_ms: 0, jitter: 0.0, ..RetryPolicy::default() };
     let id = add(store, JobSpec { retry, ..job() }).await;
@@ -487,13 +515,14 @@ async fn add_suspect(store: &AStore) -> JobId {
         let execution = execution + id.0 as u128 * 1_000;
         let claimed = store.claim_ready(vec![request(9, execution, 1)], store.term, at(1)).await;
         assert_eq!(claimed.expect("claimed")[0].dispatch.job, id);
-        let _ = tell(store, outcome(id, execution, lost(LostWith::Server))).await;
+        let _ = send(store, outcome(id, execution, lost(LostWith::Server))).await;
         store.promote_due(store.term, at(2), 10).await.expect("promoted");
     }
     id
 }
 
-pub async fn what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_gets(store: AStore) {
+/// A job that must run alone goes to a worker without other jobs, which gets nothing beside it.
+pub async fn a_job_that_runs_alone_waits_for_an_empty_worker(store: AStore) {
     let suspect = add_suspect(&store).await;
     let healthy: Vec<JobId> = {
         let mut ids = Vec::new();
@@ -509,26 +538,27 @@ pub async fn what_runs_alone_waits_for_a_worker_that_has_nothing_and_is_all_it_g
     };
     let busy = |worker, first, held| orx_store::ClaimRequest { held, ..request(worker, first, 2) };
 
-    // The suspect comes first, and no worker is empty: nothing passes it at the one that is to be.
+    // The suspect comes first and no worker is empty: the worker that must become empty gets nothing.
     assert_eq!(claim(vec![busy(1, 10, 1)]).await, []);
-    // With two, the one that has least is emptied, and the other goes on.
+    // Of two workers, the one with fewer jobs becomes empty, and the other continues.
     let went_on = claim(vec![busy(1, 20, 1), busy(2, 30, 3)]).await;
     assert_eq!(went_on, [(2, healthy[0], false), (2, healthy[1], false)]);
-    // It goes to the one that has nothing, and nothing goes with it.
+    // The suspect goes to an empty worker, which gets no other job.
     let alone = claim(vec![busy(1, 40, 0)]).await;
     assert_eq!(alone, [(1, suspect, true)]);
     assert_eq!(claim(vec![busy(2, 50, 2)]).await, [(2, healthy[2], false)]);
 }
 
-pub async fn what_is_handed_back_costs_nothing_and_keeps_its_place(store: AStore) {
+/// A job that its worker hands back uses no retry and stays ahead of later jobs.
+pub async fn a_job_handed_back_uses_no_retry_and_keeps_its_place(store: AStore) {
     let first = add(&store, job()).await;
     let second = add(&store, not_before(at(1), job())).await;
     store.promote_due(store.term, at(1), 10).await.expect("promoted");
     for execution in 1..=30 {
         let claimed = store.claim_ready(vec![request(1, execution, 1)], store.term, at(90)).await;
         assert_eq!(claimed.expect("claimed")[0].dispatch.job, first);
-        let told = tell(&store, outcome(first, execution, OutcomeKind::HandedBack)).await;
-        assert_eq!(told, Recorded::Applied { status: JobStatus::Pending, run_at: None });
+        let back = send(&store, outcome(first, execution, OutcomeKind::HandedBack)).await;
+        assert_eq!(back, Recorded::Applied { status: JobStatus::Pending, run_at: None });
     }
     let kept = get(&store, first).await;
     assert_eq!(
@@ -538,48 +568,54 @@ pub async fn what_is_handed_back_costs_nothing_and_keeps_its_place(store: AStore
     assert_eq!(claimed_ids(&store, 9).await, [first.0, second.0]);
 }
 
-pub async fn what_must_not_run_twice_fails_when_lost(store: AStore) {
+/// With `on_lost: fail`, a lost attempt ends the job as a dead letter.
+pub async fn a_job_with_on_lost_fail_fails_when_lost(store: AStore) {
     let id = add(&store, JobSpec { on_lost: OnLost::Fail, ..job() }).await;
     claim(&store, 1).await;
-    let _ = tell(&store, outcome(id, 1, lost(LostWith::Server))).await;
+    let _ = send(&store, outcome(id, 1, lost(LostWith::Server))).await;
     let job = get(&store, id).await;
     assert_eq!((job.state.status, job.state.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
 }
 
-pub async fn what_must_not_run_twice_fails_when_interrupted_after_its_start(store: AStore) {
+/// With `on_lost: fail`, an interruption before the start returns the job, and one after it ends
+/// it.
+pub async fn a_job_with_on_lost_fail_fails_when_interrupted_after_its_start(store: AStore) {
     let id = add(&store, JobSpec { on_lost: OnLost::Fail, ..job() }).await;
     claim(&store, 1).await;
-    let given_back = Outcome { started_at: None, ..outcome(id, 1, OutcomeKind::Interrupted) };
-    let told = tell(&store, given_back).await;
-    assert!(matches!(told, Recorded::Applied { status: JobStatus::Pending, .. }), "{told:?}");
+    let returned = Outcome { started_at: None, ..outcome(id, 1, OutcomeKind::Interrupted) };
+    let back = send(&store, returned).await;
+    assert!(matches!(back, Recorded::Applied { status: JobStatus::Pending, .. }), "{back:?}");
     claim(&store, 2).await;
-    let _ = tell(&store, outcome(id, 2, OutcomeKind::Interrupted)).await;
+    let _ = send(&store, outcome(id, 2, OutcomeKind::Interrupted)).await;
     let job = get(&store, id).await;
     assert_eq!((job.state.status, job.state.dead), (JobStatus::Failed, Some(DeadReason::Lost)));
 }
 
+/// The outcome of an execution that was replaced is stale.
 pub async fn late_result_of_an_old_execution_changes_nothing(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 1).await;
-    let _ = tell(&store, outcome(id, 1, OutcomeKind::Interrupted)).await;
+    let _ = send(&store, outcome(id, 1, OutcomeKind::Interrupted)).await;
     claim(&store, 2).await;
-    let late = tell(&store, outcome(id, 1, succeeded())).await;
+    let late = send(&store, outcome(id, 1, succeeded())).await;
     assert_eq!(late, Recorded::Stale { status: JobStatus::Dispatched });
     let job = get(&store, id).await;
     assert_eq!(job.state.live.map(|live| live.execution), Some(ExecutionId(2)));
 }
 
-pub async fn an_outcome_told_twice_is_recorded_once(store: AStore) {
+/// The second outcome of one execution is stale, within one batch too.
+pub async fn an_outcome_reported_twice_is_recorded_once(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 1).await;
     let twice = vec![outcome(id, 1, succeeded()), outcome(id, 1, failed())];
-    let told = store.record_outcomes(twice, vec![0.5; 2], at(2)).await.expect("record");
-    assert_eq!(told[0], Recorded::Applied { status: JobStatus::Completed, run_at: None });
-    assert_eq!(told[1], Recorded::Stale { status: JobStatus::Completed });
+    let both = store.record_outcomes(twice, vec![0.5; 2], at(2)).await.expect("record");
+    assert_eq!(both[0], Recorded::Applied { status: JobStatus::Completed, run_at: None });
+    assert_eq!(both[1], Recorded::Stale { status: JobStatus::Completed });
     assert_eq!(store.attempts(id).await.expect("read").len(), 1);
 }
 
-pub async fn a_stale_part_of_a_batch_does_not_sink_the_rest(store: AStore) {
+/// Missing and stale outcomes of a batch do not keep the valid ones from being recorded.
+pub async fn stale_outcomes_of_a_batch_do_not_block_the_others(store: AStore) {
     let one = add(&store, job()).await;
     let two = add(&store, job()).await;
     store.claim_ready(vec![request(1, 1, 2)], store.term, at(1)).await.expect("claim");
@@ -588,14 +624,15 @@ pub async fn a_stale_part_of_a_batch_does_not_sink_the_rest(store: AStore) {
         outcome(one, 9, succeeded()),
         outcome(two, 2, succeeded()),
     ];
-    let told = store.record_outcomes(batch, vec![0.5; 3], at(2)).await.expect("record");
-    assert_eq!(told[0], Recorded::Missing);
-    assert!(matches!(told[1], Recorded::Stale { .. }));
-    assert!(matches!(told[2], Recorded::Applied { .. }));
+    let each = store.record_outcomes(batch, vec![0.5; 3], at(2)).await.expect("record");
+    assert_eq!(each[0], Recorded::Missing);
+    assert!(matches!(each[1], Recorded::Stale { .. }));
+    assert!(matches!(each[2], Recorded::Applied { .. }));
     assert_eq!(status(&store, one).await, JobStatus::Dispatched);
 }
 
-pub async fn a_start_is_information_and_only_of_the_live_execution(store: AStore) {
+/// A start makes the job `running` for the live execution only, and never reopens an ended job.
+pub async fn a_start_is_recorded_for_the_live_execution_only(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 1).await;
     let start = |execution| Started { job: id, execution: ExecutionId(execution), at: at(1) };
@@ -605,30 +642,31 @@ pub async fn a_start_is_information_and_only_of_the_live_execution(store: AStore
     assert_eq!(status(&store, id).await, JobStatus::Running);
     let attempts = store.attempts(id).await.expect("read");
     assert_eq!(attempts[0].status, AttemptStatus::Running);
-    let _ = tell(&store, outcome(id, 1, succeeded())).await;
+    let _ = send(&store, outcome(id, 1, succeeded())).await;
     store.mark_started(vec![start(1)], at(1)).await.expect("mark");
     assert_eq!(status(&store, id).await, JobStatus::Completed);
 }
 
-pub async fn what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock(store: AStore) {
+/// Start and end times are clamped between the claim and the moment of the report.
+pub async fn times_that_a_worker_reports_are_bounded_by_the_stores_clock(store: AStore) {
     let year = 365 * 24 * 3_600;
-    // Claimed at 1 s and told of at 2 s, whatever clock the worker has.
-    for (execution, told, kept) in [(1, -year, 1), (2, year, 2), (3, 1, 1), (4, 2, 2)] {
+    // Claimed at 1 s and reported at 2 s, whatever the worker's clock shows.
+    for (execution, sent, kept) in [(1, -year, 1), (2, year, 2), (3, 1, 1), (4, 2, 2)] {
         let id = add(&store, job()).await;
         claim(&store, execution).await;
-        let started = Started { job: id, execution: ExecutionId(execution), at: at(told) };
+        let started = Started { job: id, execution: ExecutionId(execution), at: at(sent) };
         store.mark_started(vec![started], at(2)).await.expect("mark");
         let live = get(&store, id).await.state.live.expect("an attempt");
         assert_eq!(live.started_at, Some(at(kept)));
-        let (started_at, ended_at) = (Some(at(told)), at(told));
-        let told = Outcome { started_at, ended_at, ..outcome(id, execution, succeeded()) };
-        assert!(matches!(tell(&store, told).await, Recorded::Applied { .. }));
+        let (started_at, ended_at) = (Some(at(sent)), at(sent));
+        let sent = Outcome { started_at, ended_at, ..outcome(id, execution, succeeded()) };
+        assert!(matches!(send(&store, sent).await, Recorded::Applied { .. }));
         let job = get(&store, id).await;
         assert_eq!((job.state.started_at, job.state.finished_at), (Some(at(kept)), Some(at(kept))));
         let attempt = store.attempts(id).await.expect("read").remove(0);
         assert_eq!((attempt.started_at, attempt.ended_at), (Some(at(kept)), Some(at(kept))));
     }
-    // So all go at their time.
+    // Retention uses the clamped times.
     let prune = async |before| {
         let request =
             PruneRequest { completed_before: before, others_before: before, limit: 9, chunks: 99 };
@@ -638,25 +676,27 @@ pub async fn what_a_worker_says_of_the_time_is_bounded_by_the_stores_clock(store
     assert_eq!(prune(at(3)).await, 4);
 }
 
-pub async fn progress_is_kept_with_the_live_attempt(store: AStore) {
+/// Progress is stored for the live execution and ignored for any other.
+pub async fn progress_is_stored_with_the_live_attempt(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 1).await;
     let progress = orx_model::job::Progress { percent: 50.0, text: Some("half".into()) };
-    let told = |execution| ExecutionProgress {
+    let sent = |execution| ExecutionProgress {
         job: id,
         execution: ExecutionId(execution),
         progress: progress.clone(),
     };
-    store.record_progress(vec![told(9)]).await.expect("record");
+    store.record_progress(vec![sent(9)]).await.expect("record");
     assert_eq!(get(&store, id).await.state.live.and_then(|live| live.progress), None);
-    store.record_progress(vec![told(1)]).await.expect("record");
+    store.record_progress(vec![sent(1)]).await.expect("record");
     assert_eq!(get(&store, id).await.state.live.and_then(|live| live.progress), Some(progress));
 }
 
+/// When the clock is set, backoffs and claim times move with it; calendar times stay.
 pub async fn waits_are_as_long_as_before_when_the_clock_is_set(store: AStore) {
     let tried = add(&store, job()).await;
     claim(&store, 1).await;
-    let _ = tell(&store, outcome(tried, 1, failed())).await;
+    let _ = send(&store, outcome(tried, 1, failed())).await;
     let live = add(&store, job()).await;
     claim(&store, 2).await;
     let calendar = add(&store, not_before(at(100), job())).await;
@@ -684,7 +724,7 @@ pub async fn waits_are_as_long_as_before_when_the_clock_is_set(store: AStore) {
     );
     let attempt = get(&store, live).await.state.live.expect("an attempt");
     assert_eq!(attempt.claimed_at, moved(600 - 7_200));
-    // What is due by now stays due, and is not put off.
+    // A job that is due by now stays due.
     let waits = store.clock_was_set(set(612, 60), store.term, at(612)).await.expect("set");
     assert_eq!((waits, get(&store, tried).await.state.run_at), (0, at(612 - 7_200)));
 
@@ -694,7 +734,8 @@ pub async fn waits_are_as_long_as_before_when_the_clock_is_set(store: AStore) {
     assert!(matches!(refused, Err(StoreError::Deposed)), "{refused:?}");
 }
 
-pub async fn what_the_clock_shows_is_noted_by_who_leads(store: AStore) {
+/// The leader stores what its clock shows; a deposed one cannot.
+pub async fn the_leader_notes_the_clock(store: AStore) {
     assert_eq!(store.clock().await.expect("read"), None);
     let first = ClockNote { seen: at(1), ..ClockNote::default() };
     let second = ClockNote { seen: at(-7_000), jumps: 1, last: Some((at(-7_001), -7_200_000)) };
@@ -709,10 +750,11 @@ pub async fn what_the_clock_shows_is_noted_by_who_leads(store: AStore) {
     assert_eq!(store.clock().await.expect("read"), Some(second));
 }
 
-pub async fn a_persons_retry_starts_anew_with_numbers_going_on(store: AStore) {
+/// A manual retry resets the counts of a dead letter; attempt numbers continue.
+pub async fn a_manual_retry_resets_the_counts_and_continues_the_numbers(store: AStore) {
     let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
     claim(&store, 1).await;
-    let _ = tell(&store, outcome(id, 1, failed())).await;
+    let _ = send(&store, outcome(id, 1, failed())).await;
     let answers = store.retry(vec![id, JobId(999)], at(3)).await.expect("retry");
     assert_eq!(answers, [RetryAnswer::Retried, RetryAnswer::Missing]);
     let job = get(&store, id).await;
@@ -725,16 +767,17 @@ pub async fn a_persons_retry_starts_anew_with_numbers_going_on(store: AStore) {
     let claimed =
         store.claim_ready(vec![request(1, 2, 1)], store.term, at(4)).await.expect("claim");
     assert_eq!(claimed[0].dispatch.attempt, 2);
-    let _ = tell(&store, outcome(id, 2, succeeded())).await;
+    let _ = send(&store, outcome(id, 2, succeeded())).await;
     assert_eq!(status(&store, id).await, JobStatus::Completed);
 }
 
+/// Dead letters are listed newest first, filtered, counted, and deleted without their jobs.
 pub async fn dead_letters_are_listed_newest_first_and_can_be_deleted(store: AStore) {
     let mut ids = Vec::new();
     for execution in 1..=3 {
         let id = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
         claim(&store, execution).await;
-        let _ = tell(&store, outcome(id, execution, failed())).await;
+        let _ = send(&store, outcome(id, execution, failed())).await;
         ids.push(id);
     }
     let request = |after, filter: &str| {
@@ -759,7 +802,8 @@ pub async fn dead_letters_are_listed_newest_first_and_can_be_deleted(store: ASto
     assert_eq!(status(&store, ids[0]).await, JobStatus::Failed);
 }
 
-pub async fn results_errors_and_exits_are_kept(store: AStore) {
+/// Arguments and results are stored byte for byte, errors up to their limit, exits with them.
+pub async fn results_errors_and_exits_are_stored(store: AStore) {
     let args = json(r#"{"b": 1.0, "a": [123456789012345678901234567890]}"#);
     let id = add(&store, JobSpec { args: args.clone(), ..job() }).await;
     assert_eq!(get(&store, id).await.spec.args.get(), args.get());
@@ -769,7 +813,7 @@ pub async fn results_errors_and_exits_are_kept(store: AStore) {
         exit: Some(Exit::Code(3)),
         ..outcome(id, 1, failed())
     };
-    let _ = tell(&store, failure).await;
+    let _ = send(&store, failure).await;
     let job = get(&store, id).await;
     assert_eq!(job.state.exit, Some(Exit::Code(3)));
     assert_eq!(job.state.error.map(|error| error.len()), Some(orx_model::limits::ERROR_BYTES));
@@ -777,20 +821,21 @@ pub async fn results_errors_and_exits_are_kept(store: AStore) {
     claim(&store, 2).await;
     let result = json(r#"{"z":1.50}"#);
     let kind = OutcomeKind::Succeeded { result: Some(result.clone()) };
-    let _ = tell(&store, outcome(id, 2, kind)).await;
+    let _ = send(&store, outcome(id, 2, kind)).await;
     let job = get(&store, id).await;
     assert_eq!(job.state.result.as_ref().map(|kept| kept.get()), Some(result.get()));
     assert_eq!((job.state.error, job.state.exit, job.state.attempt), (None, None, 2));
     assert_eq!(job.state.worker, Some(name("w")));
 }
 
+/// The counts of each queue match the statuses after every transition.
 pub async fn counts_follow_every_move(store: AStore) {
     let a = add(&store, job()).await;
     let b = add(&store, JobSpec { queue: name("media"), ..job() }).await;
     add(&store, not_before(at(60), job())).await;
     store.claim_ready(vec![request(1, 1, 1)], store.term, at(1)).await.expect("claim");
     cancel(&store, cancel_of(b)).await;
-    let _ = tell(&store, outcome(a, 1, succeeded())).await;
+    let _ = send(&store, outcome(a, 1, succeeded())).await;
     let counts = store.queue_counts().await.expect("counts");
     let default = StatusCounts { completed: 1, scheduled: 1, ..StatusCounts::default() };
     let media = StatusCounts { cancelled: 1, ..StatusCounts::default() };
@@ -800,6 +845,7 @@ pub async fn counts_follow_every_move(store: AStore) {
     assert_eq!(oldest, [(name("default"), at(60))]);
 }
 
+/// Pages contain every job once, in either direction.
 pub async fn lists_page_in_both_directions_without_loss(store: AStore) {
     store.enqueue(vec![job().into(); 7], NOW).await.expect("enqueue");
     for oldest_first in [false, true] {
@@ -821,6 +867,7 @@ pub async fn lists_page_in_both_directions_without_loss(store: AStore) {
     }
 }
 
+/// A filter selects the same jobs for a list and for a count; a count stops at its limit.
 pub async fn filters_are_applied_to_lists_and_counts(store: AStore) {
     let tagged = JobSpec { tags: [("tenant".to_owned(), "acme".to_owned())].into(), ..job() };
     let media = JobSpec { queue: name("media"), priority: Priority::High, ..job() };
@@ -853,6 +900,7 @@ pub async fn filters_are_applied_to_lists_and_counts(store: AStore) {
     assert_eq!((count.count, count.exact), (2, false));
 }
 
+/// Filters on indexed fields select the same jobs, alone and combined, page by page.
 pub async fn filters_find_by_name_queue_tag_and_schedule(store: AStore) {
     let tags = |tenant: &str| Labels::from([("tenant".to_owned(), tenant.to_owned())]);
     let origin = |id: &str| Some(Origin { id: name(id), slot: None });
@@ -925,7 +973,9 @@ pub async fn filters_find_by_name_queue_tag_and_schedule(store: AStore) {
     }
 }
 
-pub async fn lists_carry_no_args_and_end_with_their_bytes(store: AStore) {
+/// A page contains no arguments and at most `PAGE_BYTES` bytes; filters and claims still see the
+/// arguments.
+pub async fn lists_contain_no_args_and_are_bounded_in_bytes(store: AStore) {
     let args = |n: usize| json(&format!(r#"{{"n": {n}, "x": "{}"}}"#, "x".repeat(20_000)));
     let tags: Labels = (0..30).map(|n| (format!("t{n}"), "y".repeat(250))).collect();
     let large = |n| NewJob::from(JobSpec { args: args(n), tags: tags.clone(), ..job() });
@@ -950,7 +1000,7 @@ pub async fn lists_carry_no_args_and_end_with_their_bytes(store: AStore) {
     }
     assert_eq!(found, (1..=100).collect::<Vec<_>>());
     assert!(pages > 1, "{pages} pages");
-    // Filters know them all the same, and whoever gets the job has them whole.
+    // Filters and claims still see the whole arguments.
     let one = list("arg.n:70 id>60 id<=80", None).await;
     assert_eq!(one.rows.iter().map(|job| job.id.0).collect::<Vec<_>>(), [71]);
     assert_eq!(get(&store, JobId(71)).await.spec.args.get(), args(70).get());
@@ -981,7 +1031,8 @@ fn whole(job: JobId) -> LogRequest {
     }
 }
 
-pub async fn an_attempt_says_how_much_of_its_output_is_not_kept(store: AStore) {
+/// An attempt sums up the dropped bytes that its log chunks report, without overflow.
+pub async fn an_attempt_counts_its_dropped_output_bytes(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 1).await;
     let dropped = |attempt, seq, dropped_bytes| LogChunk {
@@ -989,23 +1040,25 @@ pub async fn an_attempt_says_how_much_of_its_output_is_not_kept(store: AStore) {
         ..chunk(id, attempt, seq, Stream::Out, "")
     };
     let all = |numbers: &[u64]| numbers.to_vec();
-    let said = async || {
+    let sums = async || {
         let attempts = store.attempts(id).await.expect("read");
         attempts.iter().map(|attempt| attempt.dropped_bytes).collect::<Vec<u64>>()
     };
     store.append_logs(vec![dropped(1, 1, 0)]).await.expect("append");
-    assert_eq!(said().await, all(&[0]));
+    assert_eq!(sums().await, all(&[0]));
     store.append_logs(vec![dropped(1, 2, 40), dropped(1, 3, 2)]).await.expect("append");
-    assert_eq!(said().await, all(&[42]), "while it runs");
-    let _ = tell(&store, outcome(id, 1, failed())).await;
-    assert_eq!(said().await, all(&[42]), "when it has ended");
-    // A worker that says too much is no reason to fail.
+    assert_eq!(sums().await, all(&[42]), "while it runs");
+    let _ = send(&store, outcome(id, 1, failed())).await;
+    assert_eq!(sums().await, all(&[42]), "when it has ended");
+    // Too large a number from a worker is no error.
     let most = i64::MAX.unsigned_abs();
     store.append_logs(vec![dropped(1, 4, most), dropped(1, 5, most)]).await.expect("append");
-    assert!(said().await[0] >= most - 1024);
+    assert!(sums().await[0] >= most - 1024);
 }
 
-pub async fn log_chunks_are_kept_once_and_read_by_place(store: AStore) {
+/// A log chunk is stored once, without a job not at all, and is read by attempt, sequence number
+/// and stream.
+pub async fn log_chunks_are_stored_once_and_read_by_position(store: AStore) {
     let id = add(&store, job()).await;
     claim(&store, 1).await;
     let odd = LogChunk { bytes: vec![0, 255, 27], ..chunk(id, 1, 2, Stream::Err, "") };
@@ -1033,6 +1086,7 @@ pub async fn log_chunks_are_kept_once_and_read_by_place(store: AStore) {
     assert!(store.read_logs(whole(JobId(999))).await.expect("read").is_empty());
 }
 
+/// The tail cursor is the position from which the last lines can be read.
 pub async fn the_tail_of_a_log_is_found(store: AStore) {
     let id = add(&store, job()).await;
     let lines = (1..=5).map(|seq| chunk(id, 1, seq, Stream::Out, &format!("{seq}\n")));
@@ -1071,7 +1125,7 @@ async fn reports(store: &AStore) -> Vec<WorkerReport> {
     all.into_iter().map(|worker| worker.report).collect()
 }
 
-/// Of the workers in these cases.
+/// The secret of the workers in these cases.
 const SECRET: SecretHash = SecretHash([7; 32]);
 
 async fn put(store: &AStore, reports: Vec<WorkerReport>) -> Vec<WorkerPut> {
@@ -1079,7 +1133,9 @@ async fn put(store: &AStore, reports: Vec<WorkerReport>) -> Vec<WorkerPut> {
     store.put_workers(reports, NOW).await.expect("put")
 }
 
-pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
+/// A report replaces the older one of its worker; a late heartbeat changes nothing but the contact
+/// time.
+pub async fn workers_are_stored_replaced_and_removed(store: AStore) {
     let all = vec![report(2, "b"), report(1, "b"), report(3, "a")];
     assert_eq!(put(&store, all).await, [WorkerPut::Kept(None); 3]);
     let load = Load { cpu: 0.5, memory_used_bytes: 1, memory_bytes: 2 };
@@ -1094,7 +1150,7 @@ pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
     };
     put(&store, vec![later.clone()]).await;
     assert_eq!(reports(&store).await, [later.clone(), report(1, "b"), report(2, "b")]);
-    // One that was sent before and comes late says only that the worker lives.
+    // A late heartbeat only shows that the worker is alive.
     let late = WorkerReport { heartbeat: 4, capacity: 9, ..later.clone() };
     put(&store, vec![late]).await;
     assert_eq!(reports(&store).await[0], later);
@@ -1105,7 +1161,8 @@ pub async fn workers_are_kept_replaced_and_removed(store: AStore) {
     assert_eq!(reports(&store).await.len(), 2);
 }
 
-pub async fn what_is_ordered_of_a_worker_stands_until_it_is_taken_back(store: AStore) {
+/// A directive is returned to each report of the worker until it is withdrawn.
+pub async fn a_directive_stands_until_it_is_withdrawn(store: AStore) {
     let (one, other) = (Incarnation(1), Incarnation(2));
     put(&store, vec![report(1, "w")]).await;
     let drain = Some(WorkerDirective::Drain);
@@ -1117,6 +1174,7 @@ pub async fn what_is_ordered_of_a_worker_stands_until_it_is_taken_back(store: AS
     assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(None)]);
 }
 
+/// A drain stays for a lost worker that comes back, and goes with one that stops.
 pub async fn a_drain_outlives_the_loss_of_its_worker_but_not_its_stop(store: AStore) {
     let (drained, other) = (Incarnation(1), Incarnation(2));
     put(&store, vec![report(1, "w"), report(2, "w")]).await;
@@ -1125,13 +1183,12 @@ pub async fn a_drain_outlives_the_loss_of_its_worker_but_not_its_stop(store: ASt
     store.remove_workers(vec![drained, other], WorkerRemoval::Lost).await.expect("removed");
     let rows = store.workers(NOW).await.expect("read");
     assert_eq!(rows.iter().map(|row| row.order).collect::<Vec<_>>(), [drain]);
-    // It comes back, and is still drained.
+    // The worker comes back, and is still drained.
     assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(drain)]);
     store.remove_workers(vec![drained], WorkerRemoval::Stopped).await.expect("removed");
     assert_eq!(reports(&store).await, []);
 }
 
-/// It may come late: after its worker stopped or was lost, or at a node that still knows the worker.
 pub async fn a_heartbeat_without_a_registration_adds_no_worker(store: AStore) {
     let beat = |n| WorkerReport { heartbeat: 3, ..report(n, "w") };
     assert_eq!(put(&store, vec![beat(1)]).await, [WorkerPut::Unregistered]);
@@ -1146,7 +1203,8 @@ pub async fn a_heartbeat_without_a_registration_adds_no_worker(store: AStore) {
     assert_eq!(reports(&store).await, []);
 }
 
-pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
+/// No report, directive or removal lifts a fence, until the worker is gone.
+pub async fn a_fenced_worker_stays_fenced(store: AStore) {
     let fence = Some(WorkerDirective::Fence);
     put(&store, vec![report(1, "w")]).await;
     let fenced = store.order_workers(vec![Incarnation(1)], fence).await.expect("ordered");
@@ -1167,6 +1225,7 @@ pub async fn a_fenced_worker_stays_fenced_whatever_it_says(store: AStore) {
     assert!(store.workers(NOW).await.expect("read").is_empty());
 }
 
+/// A report with another secret than the registered one is rejected.
 pub async fn a_report_with_another_secret_changes_nothing(store: AStore) {
     let one = Incarnation(1);
     assert_eq!(store.worker_secret(one).await.expect("read"), None);
@@ -1188,17 +1247,18 @@ pub async fn a_report_with_another_secret_changes_nothing(store: AStore) {
     let all = reports(&store).await;
     assert_eq!((all[0].capacity, all[0].heartbeat), (3, 1));
     assert_eq!(store.worker_secret(one).await.expect("read"), Some(SECRET));
-    // Once it is forgotten, whoever comes next is another.
+    // After the removal, a registration with another secret is a new worker.
     store.remove_workers(vec![one], WorkerRemoval::Lost).await.expect("removed");
     assert_eq!(store.worker_secret(one).await.expect("read"), None);
     let again = store.put_workers(vec![(other, report(1, "x"))], NOW).await.expect("put");
     assert_eq!(again, [kept]);
 }
 
-pub async fn who_was_given_an_execution_is_known_live_or_ended(store: AStore) {
+/// The worker and attempt number of an execution are found while it is live and after its end.
+pub async fn the_holder_of_an_execution_is_known_live_or_ended(store: AStore) {
     let (one, two) = (add(&store, job()).await, add(&store, job()).await);
     claim(&store, 1).await;
-    let _ = tell(&store, outcome(one, 1, OutcomeKind::Interrupted)).await;
+    let _ = send(&store, outcome(one, 1, OutcomeKind::Interrupted)).await;
     store.claim_ready(vec![request(2, 20, 2)], store.term, at(3)).await.expect("claim");
     let live = store.attempts(one).await.expect("read")[1].execution;
     let other = store.attempts(two).await.expect("read")[0].execution;
@@ -1207,7 +1267,7 @@ pub async fn who_was_given_an_execution_is_known_live_or_ended(store: AStore) {
         of(two, other),
         of(one, ExecutionId(1)),
         of(one, live),
-        // Of another job, of none, and one that was never given out.
+        // Of another job, of no job, and one that was never dispatched.
         of(two, live),
         of(JobId(99), ExecutionId(1)),
         of(one, ExecutionId(9)),
@@ -1220,6 +1280,7 @@ pub async fn who_was_given_an_execution_is_known_live_or_ended(store: AStore) {
     assert_eq!(store.holders(Vec::new()).await.expect("read"), []);
 }
 
+/// A lease is held by one node, renewed in its epoch, and free after a step down.
 pub async fn one_node_leads_until_it_steps_down(store: AStore) {
     let other = Incarnation(78);
     let request = LeadRequest { node: other, ttl: HOUR, above: 0 };
@@ -1227,7 +1288,7 @@ pub async fn one_node_leads_until_it_steps_down(store: AStore) {
     let Lead::Following { leader, left } = refused else { panic!("{refused:?}") };
     assert_eq!(leader, store.term);
     assert!(left > HOUR / 2 && left <= HOUR, "{left:?}");
-    // Renewed, the epoch stays.
+    // A renewal keeps the epoch.
     assert_eq!(lead(&*store, LEADER, HOUR).await, Some(store.term));
     assert_eq!(store.leader(NOW).await.expect("read").map(|(term, _)| term), Some(store.term));
     assert!(
@@ -1239,7 +1300,8 @@ pub async fn one_node_leads_until_it_steps_down(store: AStore) {
     assert!(next.epoch > store.term.epoch);
 }
 
-pub async fn an_epoch_is_above_all_that_was_heard_of_and_above_the_seconds(store: AStore) {
+/// A new epoch is above the `above` of its request and above the seconds since 1970.
+pub async fn an_epoch_is_above_the_requested_minimum_and_the_seconds_since_1970(store: AStore) {
     assert!(store.term.epoch > NOW.as_millis().unsigned_abs() / 1_000 / 2);
     assert!(store.step_down(store.term).await.expect("stepped down"));
     let above = store.term.epoch + 1_000_000_000;
@@ -1250,17 +1312,18 @@ pub async fn an_epoch_is_above_all_that_was_heard_of_and_above_the_seconds(store
     assert!(term.epoch > above);
 }
 
-pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothing(store: AStore) {
+/// After a lease expires another node leads, and every write of the old term is `Deposed`.
+pub async fn an_expired_lease_goes_to_another_node_and_fences_its_old_holder(store: AStore) {
     let id = add(&store, job()).await;
     let due = add(&store, not_before(at(1), job())).await;
     assert!(store.step_down(store.term).await.expect("stepped down"));
-    // Somebody is to ask while it lasts.
+    // Long enough that another node asks while the lease lasts.
     let short = Duration::from_secs(2);
     let old = lead(&*store, LEADER, short).await.expect("free");
     let mut waited = 0;
     let new = loop {
         let request = LeadRequest { node: Incarnation(78), ttl: HOUR, above: 0 };
-        // By the store's clock, or by the one that is handed in.
+        // The lease expires by the store's own clock, or by this parameter.
         let later = orx_model::Timestamp::from_millis(NOW.as_millis() + waited);
         match store.lead(request, later).await.expect("an answer") {
             Lead::Leading(term) => break term,
@@ -1287,15 +1350,16 @@ pub async fn a_lease_that_runs_out_is_anothers_and_its_old_holder_changes_nothin
     let claimed = store.claim_ready(vec![request(1, 1, 1)], new, at(1)).await.expect("claim");
     assert_eq!(claimed[0].dispatch.job, id);
     let lost = outcome(id, 1, lost(LostWith::Worker));
-    let given_up = store.give_up(vec![lost.clone()], vec![0.5], old, at(2)).await;
-    assert!(matches!(given_up, Err(Deposed)), "{given_up:?}");
+    let released = store.give_up(vec![lost.clone()], vec![0.5], old, at(2)).await;
+    assert!(matches!(released, Err(Deposed)), "{released:?}");
     assert_eq!(status(&store, id).await, JobStatus::Dispatched);
-    let given_up = store.give_up(vec![lost], vec![0.5], new, at(2)).await.expect("given up");
-    assert!(matches!(given_up[0], Recorded::Applied { .. }), "{given_up:?}");
+    let released = store.give_up(vec![lost], vec![0.5], new, at(2)).await.expect("given up");
+    assert!(matches!(released[0], Recorded::Applied { .. }), "{released:?}");
     let attempts = store.attempts(id).await.expect("read");
     assert_eq!((attempts[0].status, attempts[0].epoch), (AttemptStatus::Lost, new.epoch));
 }
 
+/// The live attempts of some workers are exactly their share of all live attempts.
 pub async fn live_attempts_are_known_by_worker(store: AStore) {
     store.enqueue(vec![job().into(); 3], NOW).await.expect("enqueue");
     let requests = vec![request(1, 10, 2), request(2, 20, 1)];
@@ -1310,7 +1374,8 @@ pub async fn live_attempts_are_known_by_worker(store: AStore) {
     assert_eq!(all.len(), 3);
 }
 
-pub async fn nodes_are_kept_replaced_and_removed(store: AStore) {
+/// A report replaces the older one of its node; removed nodes are gone.
+pub async fn nodes_are_stored_replaced_and_removed(store: AStore) {
     let node = |n: u128, who: &str| NodeReport {
         node: Incarnation(n),
         name: name(who),
@@ -1330,7 +1395,7 @@ pub async fn nodes_are_kept_replaced_and_removed(store: AStore) {
     assert_eq!(store.nodes(NOW).await.expect("read").len(), 1);
 }
 
-/// Every kind of job there can be, with its attempts, logs and letters.
+/// Adds a job in every status, with attempts, logs and a dead letter.
 pub async fn all_sorts(store: &AStore) {
     let many = vec![
         keyed("k", "a"),
@@ -1349,27 +1414,30 @@ pub async fn all_sorts(store: &AStore) {
     let started = vec![Started { job: first, execution: started, at: at(1) }];
     store.mark_started(started, at(1)).await.expect("started");
     let (dead, execution) = of(1);
-    let _ = tell(store, outcome(dead, execution.0, failed())).await;
+    let _ = send(store, outcome(dead, execution.0, failed())).await;
     let (done, execution) = of(2);
     let result = OutcomeKind::Succeeded { result: Some(json(r#"{"b":1.0,"a":[]}"#)) };
-    let _ = tell(store, outcome(done, execution.0, result)).await;
+    let _ = send(store, outcome(done, execution.0, result)).await;
     cancel(store, cancel_of(of(3).0)).await;
     let (orphan, execution) = of(4);
-    let _ = tell(store, outcome(orphan, execution.0, lost(LostWith::Server))).await;
+    let _ = send(store, outcome(orphan, execution.0, lost(LostWith::Server))).await;
     store.append_logs(vec![chunk(done, 1, 1, Stream::Out, "x\n")]).await.expect("append");
 }
 
-pub async fn what_is_taken_elsewhere_is_there_as_it_was(store: AStore) {
+/// Every job exported from this store reads the same in the one that imports it; a second import
+/// adds nothing.
+pub async fn an_export_imports_unchanged(store: AStore) {
     all_sorts(&store).await;
     let there = AStore::led(Arc::new(orx_store::Memory::new())).await;
     carry(&store, &there).await;
     assert_eq!(seen(&there).await, seen(&store).await);
     assert_eq!(there.next_job().await.expect("read"), store.next_job().await.expect("read"));
-    // Back into nothing: ids are there already, so nothing comes twice.
+    // Importing the same ids again adds nothing.
     assert_eq!(store.import(there.export(None, 100).await.expect("read")).await.expect("in"), 0);
 }
 
-pub async fn what_comes_from_elsewhere_goes_on_as_it_would_have_there(store: AStore) {
+/// Imported jobs can be claimed, ended, deduplicated and promoted.
+pub async fn imported_jobs_continue_as_in_the_store_they_came_from(store: AStore) {
     let from = AStore::led(Arc::new(orx_store::Memory::new())).await;
     all_sorts(&from).await;
     carry(&from, &store).await;
@@ -1379,7 +1447,7 @@ pub async fn what_comes_from_elsewhere_goes_on_as_it_would_have_there(store: ASt
     let again = store.enqueue(vec![keyed("k", "a")], NOW).await.expect("enqueue");
     assert!(matches!(again[0], Enqueued::Existing { .. }), "{again:?}");
     let live = store.live_attempts().await.expect("read");
-    let ended = tell(&store, outcome(live[0].job, live[0].execution.0, succeeded())).await;
+    let ended = send(&store, outcome(live[0].job, live[0].execution.0, succeeded())).await;
     assert!(matches!(ended, Recorded::Applied { .. }), "{ended:?}");
     store.promote_due(store.term, at(901), 9).await.expect("promote");
     let ready = store.claim_ready(vec![request(3, 900, 9)], store.term, at(905)).await;
@@ -1397,24 +1465,23 @@ pub async fn what_comes_from_elsewhere_goes_on_as_it_would_have_there(store: ASt
 async fn carry(from: &AStore, to: &AStore) {
     let mut after = None;
     loop {
-        let parcels = from.export(after, 2).await.expect("read");
-        let Some(last) = parcels.last().map(|parcel| parcel.job.id) else { break };
-        let count = parcels.len() as u64;
-        assert_eq!(to.import(parcels).await.expect("in"), count);
+        let exports = from.export(after, 2).await.expect("read");
+        let Some(last) = exports.last().map(|export| export.job.id) else { break };
+        let count = exports.len() as u64;
+        assert_eq!(to.import(exports).await.expect("in"), count);
         after = Some(last);
     }
     to.skip_jobs(from.next_job().await.expect("read")).await.expect("skipped");
 }
 
-/// All that can be seen of the jobs of a store.
+/// Everything that a store returns about its jobs, as text.
 async fn seen(store: &AStore) -> Vec<String> {
     let mut seen = Vec::new();
-    for parcel in store.export(None, 100).await.expect("read") {
-        seen.push(serde_json::to_string(&parcel.job).expect("json"));
-        seen.push(serde_json::to_string(&parcel.attempts).expect("json"));
-        seen.push(format!("{:?}", (&parcel.key_hash, parcel.expire_at, parcel.dead_at)));
+    for export in store.export(None, 100).await.expect("read") {
+        seen.push(serde_json::to_string(&export.job).expect("json"));
+        seen.push(serde_json::to_string(&export.attempts).expect("json"));
+        seen.push(format!("{:?}", (&export.key_hash, export.expire_at, export.dead_at)));
     }
-    // Of both, the epochs are their own.
     seen.push(format!("{:?}", store.live_attempts().await.expect("read")));
     seen.push(format!("{:?}", store.queue_counts().await.expect("read")));
     seen.push(format!("{:?}", store.oldest_due().await.expect("read")));
@@ -1423,7 +1490,8 @@ async fn seen(store: &AStore) -> Vec<String> {
     seen
 }
 
-pub async fn tokens_are_kept_and_replaced(store: AStore) {
+/// A token is stored by id; a second put replaces it.
+pub async fn tokens_are_stored_and_replaced(store: AStore) {
     let token = TokenRecord {
         id: "a".into(),
         hash: [7; 32],
@@ -1441,6 +1509,7 @@ pub async fn tokens_are_kept_and_replaced(store: AStore) {
     assert_eq!(store.tokens().await.expect("read"), [revoked]);
 }
 
+/// Tokens that expired or were revoked before the given time are deleted.
 pub async fn tokens_that_ended_long_ago_are_forgotten(store: AStore) {
     let token = |id: &str, expires: Option<i64>, revoked: Option<i64>| TokenRecord {
         id: id.into(),
@@ -1466,14 +1535,15 @@ pub async fn tokens_that_ended_long_ago_are_forgotten(store: AStore) {
     assert_eq!(left, ["a", "d", "e"]);
 }
 
-pub async fn pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again(store: AStore) {
+/// Pruning deletes old jobs with attempts and logs; dead letters stay, and ids are not reused.
+pub async fn pruning_deletes_old_jobs_spares_dead_letters_and_reuses_no_id(store: AStore) {
     let done = add(&store, job()).await;
     claim(&store, 1).await;
     store.append_logs(vec![chunk(done, 1, 1, Stream::Out, "x")]).await.expect("append");
-    let _ = tell(&store, outcome(done, 1, succeeded())).await;
+    let _ = send(&store, outcome(done, 1, succeeded())).await;
     let dead = add(&store, JobSpec { retry: RetryPolicy::none(), ..job() }).await;
     claim(&store, 2).await;
-    let _ = tell(&store, outcome(dead, 2, failed())).await;
+    let _ = send(&store, outcome(dead, 2, failed())).await;
     let waiting = add(&store, job()).await;
     let early =
         PruneRequest { completed_before: at(1), others_before: at(90), limit: 9, chunks: 99 };
@@ -1494,15 +1564,16 @@ pub async fn pruning_forgets_old_jobs_spares_dead_letters_and_uses_no_id_again(s
     assert_eq!(counts, [(name("default"), left)]);
 }
 
-pub async fn a_long_log_is_forgotten_a_few_chunks_at_a_time(store: AStore) {
-    // Jobs with so many chunks each.
+/// One prune deletes a bounded number of log chunks; a job goes with its last chunk.
+pub async fn a_long_log_is_pruned_a_few_chunks_at_a_time(store: AStore) {
+    // Jobs with this many chunks each.
     let mut jobs = Vec::new();
     for (execution, chunks) in [(1, 2), (2, 7), (3, 0), (4, 1)] {
         let id = add(&store, job()).await;
         claim(&store, execution).await;
         let chunks = (1..=chunks).map(|seq| chunk(id, 1, seq, Stream::Out, "x")).collect();
         store.append_logs(chunks).await.expect("append");
-        let _ = tell(&store, outcome(id, execution, succeeded())).await;
+        let _ = send(&store, outcome(id, execution, succeeded())).await;
         jobs.push(id);
     }
     let left = async || {
@@ -1537,7 +1608,8 @@ pub async fn a_long_log_is_forgotten_a_few_chunks_at_a_time(store: AStore) {
     assert_eq!(prune().await, (0, false));
 }
 
-pub async fn keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due(store: AStore) {
+/// Retained keys are deleted after `KEY_KEPT`, a limited number at a time.
+pub async fn retained_keys_are_deleted_when_their_time_is_over(store: AStore) {
     end_and_prune(&store).await;
     let forget = async |now, limit| store.forget_keys(now, limit, store.term).await.expect("done");
     let over = at(2).saturating_add(orx_model::limits::KEY_KEPT);
@@ -1547,13 +1619,13 @@ pub async fn keys_kept_long_enough_are_forgotten_though_nothing_is_ever_due(stor
     assert!(store.export_keys(None, 9).await.expect("read").is_empty());
 }
 
-/// Three jobs with the keys `a`, `b`, `c` end at 2 s, and are forgotten soon after.
+/// Ends three jobs with the keys `a`, `b`, `c` at 2 s, and prunes them.
 async fn end_and_prune(store: &AStore) -> Vec<JobId> {
     let mut ids = Vec::new();
     for (execution, key) in [(1, "a"), (2, "b"), (3, "c")] {
         let id = add(store, keyed(key, "h")).await;
         claim(store, execution).await;
-        let _ = tell(store, outcome(id, execution, succeeded())).await;
+        let _ = send(store, outcome(id, execution, succeeded())).await;
         ids.push(id);
     }
     let request =
@@ -1562,7 +1634,8 @@ async fn end_and_prune(store: &AStore) -> Vec<JobId> {
     ids
 }
 
-pub async fn the_key_of_a_forgotten_job_starts_nothing_for_as_long_as_it_is_kept(store: AStore) {
+/// The key of a pruned job still returns that job until the key expires.
+pub async fn a_retained_key_starts_no_job_until_it_expires(store: AStore) {
     let ids = end_and_prune(&store).await;
     assert!(store.job(ids[0]).await.expect("read").is_none());
     let kept = store.export_keys(Some("a".into()), 9).await.expect("read");
@@ -1575,20 +1648,21 @@ pub async fn the_key_of_a_forgotten_job_starts_nothing_for_as_long_as_it_is_kept
 
     let last = over.saturating_sub(Duration::from_millis(1));
     let again = vec![keyed("a", "h"), keyed("b", "other"), keyed("a", "h"), keyed("new", "h")];
-    let told = store.enqueue(again, last).await.expect("enqueue");
+    let made = store.enqueue(again, last).await.expect("enqueue");
     let known = Enqueued::Existing { id: ids[0], status: JobStatus::Completed };
     let (id, status, hash) = (ids[1], JobStatus::Completed, Some("h".to_owned()));
     let conflict = Enqueued::KeyConflict { id, status, hash };
-    assert_eq!(told[..3], [known.clone(), conflict, known]);
-    assert!(matches!(told[3], Enqueued::New { .. }), "{told:?}");
+    assert_eq!(made[..3], [known.clone(), conflict, known]);
+    assert!(matches!(made[3], Enqueued::New { .. }), "{made:?}");
     assert!(store.job_by_key("a").await.expect("read").is_none());
 
-    let told = store.enqueue(vec![keyed("a", "h"), keyed("a", "h")], over).await.expect("enqueue");
-    let Enqueued::New { id, .. } = told[0] else { panic!("{told:?}") };
-    assert_eq!(told[1], Enqueued::Existing { id, status: JobStatus::Pending });
+    let made = store.enqueue(vec![keyed("a", "h"), keyed("a", "h")], over).await.expect("enqueue");
+    let Enqueued::New { id, .. } = made[0] else { panic!("{made:?}") };
+    assert_eq!(made[1], Enqueued::Existing { id, status: JobStatus::Pending });
 }
 
-pub async fn what_a_store_says_of_its_home_is_kept(store: AStore) {
+/// The home record is stored; its id never changes.
+pub async fn the_home_of_a_store_is_stored(store: AStore) {
     let made = store.home().await.expect("read");
     assert_eq!(made, Home { id: made.id.clone(), ..Home::default() });
     let some = |text: &str| Some(text.to_owned());
@@ -1600,7 +1674,8 @@ pub async fn what_a_store_says_of_its_home_is_kept(store: AStore) {
     assert_eq!(store.home().await.expect("read"), copied);
 }
 
-pub async fn what_is_closed_says_so(store: AStore) {
+/// After `close`, writes return `StoreError::Closed`.
+pub async fn a_closed_store_rejects_writes(store: AStore) {
     add(&store, job()).await;
     store.check_writable().await.expect("writable");
     store.close().await.expect("close");

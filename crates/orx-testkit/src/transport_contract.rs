@@ -1,11 +1,11 @@
-//! What every transport must do. A back end runs all cases with one line:
-//! `orx_testkit::transport_contract!(open);`, where `open` gives a new transport.
+//! The contract of every transport. A back end runs all cases with one line:
+//! `orx_testkit::transport_contract!(open);`, where `open` returns a new transport.
 //!
-//! The cases are of two kinds. What is *promised* holds whatever happens, and is all that a reader may
-//! rely on: `transport_contract!(under_faults open);` runs these over an
-//! [`Unreliable`](crate::unreliable::Unreliable) transport that `open` gives, for many seeds, and
-//! `transport_contract!(under_restarts open);` what is promised of restarts. The others say how a
-//! transport is while nothing fails: in order, and once.
+//! There are two kinds of cases. The *promised* ones hold under every fault, and are all that a reader
+//! may rely on: `transport_contract!(under_faults open);` runs these for many seeds over the
+//! [`Unreliable`](crate::unreliable::Unreliable) transport that `open` returns, and
+//! `transport_contract!(under_restarts open);` runs those about restarts. The others check a transport
+//! without faults: delivery in order, and once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use orx_transport::{
 
 use crate::make::NOW;
 
-/// Runs every case against the transport that `$open` gives.
+/// Runs every case against the transport that `$open` returns.
 #[macro_export]
 macro_rules! transport_contract {
     ($open:expr) => {
         $crate::transport_contract!(@promised once $open);
         $crate::transport_contract!(@cases once $open,
-            what_is_published_arrives_in_order_and_once_when_acked
-            what_is_dropped_unanswered_comes_again
+            published_envelopes_arrive_in_order_and_once_when_acknowledged
+            a_delivery_that_is_dropped_comes_again
             a_batch_that_is_dropped_comes_again_in_its_order
             events_go_to_the_reader_of_their_shard
             readers_of_one_shard_share_its_events
             an_inbox_is_read_by_the_newest_reader_only
-            a_broadcast_reaches_everyone_who_listens
+            a_broadcast_reaches_every_subscriber
             a_cancelled_wait_loses_nothing
             a_reader_takes_no_more_than_it_asked_for
             a_full_channel_makes_its_publisher_wait
@@ -46,22 +46,22 @@ macro_rules! transport_contract {
     (under_restarts $open:expr) => {
         $crate::transport_contract!(@cases seeded_restarting $open,
             readers_see_no_error_of_a_restart
-            what_a_restart_finds_unanswered_comes_again
+            unanswered_envelopes_come_again_after_a_restart
         );
     };
     (@promised $how:ident $open:expr) => {
         $crate::transport_contract!(@cases $how $open,
-            all_that_is_confirmed_arrives_and_nothing_else
-            what_is_not_acknowledged_comes_again
+            every_confirmed_envelope_arrives_and_nothing_else
+            envelopes_not_acknowledged_come_again
             parts_of_a_batch_are_answered_apart
-            what_competing_readers_take_is_all_there_is
+            competing_readers_together_take_every_envelope
             events_reach_no_reader_of_another_shard
             a_newer_reader_takes_over_an_inbox
-            an_inbox_nobody_reads_is_said
+            an_inbox_without_a_reader_is_an_error
             no_reader_gets_more_than_it_asked_for
             waits_that_are_cancelled_lose_nothing
-            a_receipt_is_what_the_reader_said_or_that_it_was_taken
-            a_reader_says_that_it_is_connected
+            a_receipt_is_the_readers_answer_or_taken
+            a_reader_reports_that_it_is_connected
         );
     };
     (@cases once $open:expr, $($case:ident)*) => {
@@ -95,29 +95,30 @@ macro_rules! transport_contract {
     };
 }
 
-/// Of the cases under faults.
+/// The seeds with which each case under faults runs.
 pub const SEEDS: std::ops::Range<u64> = 0..6;
 
 /// A transport that can be made to restart.
 #[async_trait]
 pub trait Restart: Send + Sync {
-    /// Returns once it is away, or there again; readers may not have noticed yet.
+    /// Returns once the restart has begun or ended; readers may not have noticed yet.
     async fn restart(&self);
 }
 
+/// The transport that a case checks.
 type ATransport = Arc<dyn Transport>;
 
-/// Nothing comes within this, where nothing should.
+/// A reader without a delivery for this long counts as quiet.
 const QUIET: Duration = Duration::from_millis(50);
-/// What should come, comes within this.
+/// Time limit for each expected delivery.
 const SOON: Duration = Duration::from_secs(60);
 
 fn envelope(n: u128) -> Envelope {
-    told_of(JobId(i64::try_from(n).expect("a small number")), n)
+    start_of(JobId(i64::try_from(n).expect("a small number")), n)
 }
 
-/// What a worker tells of a job: events carry nothing else.
-fn told_of(job: JobId, n: u128) -> Envelope {
+/// A start that a worker reports: event channels carry such envelopes only.
+fn start_of(job: JobId, n: u128) -> Envelope {
     let started = vec![Started { job, execution: ExecutionId(n), at: NOW }];
     Envelope {
         id: MessageId(n),
@@ -130,13 +131,13 @@ fn told_of(job: JobId, n: u128) -> Envelope {
     }
 }
 
-/// Reads so many, acking each.
+/// Reads and acknowledges `count` envelopes, and returns their ids.
 async fn read(subscription: &mut Box<dyn Subscription>, count: usize) -> Vec<u128> {
     let mut seen = Vec::new();
     while seen.len() < count {
         let taken = tokio::time::timeout(SOON, subscription.next(count - seen.len()))
             .await
-            .expect("something comes")
+            .expect("a delivery in time")
             .expect("a reader");
         let (envelopes, acknowledged) = taken.accept();
         acknowledged.await.expect("acknowledged");
@@ -154,9 +155,9 @@ fn competed() -> [Channel; 2] {
     [Channel::Enqueue, Channel::Events(Shard::of(JobId(3)))]
 }
 
-/// Fit for each of those.
+/// An envelope that fits each of [`competed`].
 fn of_any(n: u128) -> Envelope {
-    told_of(JobId(3), n)
+    start_of(JobId(3), n)
 }
 
 async fn reader_of(transport: &ATransport, channel: Channel) -> Box<dyn Subscription> {
@@ -167,7 +168,8 @@ async fn reader_of(transport: &ATransport, channel: Channel) -> Box<dyn Subscrip
     reader.expect("a reader")
 }
 
-pub async fn what_is_published_arrives_in_order_and_once_when_acked(transport: ATransport) {
+/// Acknowledged envelopes arrive once, in the order of publishing.
+pub async fn published_envelopes_arrive_in_order_and_once_when_acknowledged(transport: ATransport) {
     for channel in competed() {
         let mut reader = reader_of(&transport, channel).await;
         transport.publish(channel, vec![of_any(1), of_any(2)]).await.expect("published");
@@ -179,6 +181,7 @@ pub async fn what_is_published_arrives_in_order_and_once_when_acked(transport: A
     }
 }
 
+/// A dropped batch is delivered again in its order, without what was acknowledged of it.
 pub async fn a_batch_that_is_dropped_comes_again_in_its_order(transport: ATransport) {
     let channel = Channel::Inbox(Incarnation(7));
     let mut inbox = transport.subscribe(channel).await.expect("a reader");
@@ -187,11 +190,11 @@ pub async fn a_batch_that_is_dropped_comes_again_in_its_order(transport: ATransp
     let mut count = 0;
     while count < 4 {
         let more = tokio::time::timeout(SOON, inbox.next(4 - count)).await;
-        let more = more.expect("something comes").expect("a reader");
+        let more = more.expect("a delivery in time").expect("a reader");
         count += more.len();
         taken.push(more);
     }
-    // One of them is answered; neither what went before nor what comes after changes places.
+    // One of them is acknowledged; the order of the others stays.
     for part in taken {
         let (second, rest) = part.partition(|envelope| envelope.id == MessageId(2));
         second.ack().await.expect("acknowledged");
@@ -200,17 +203,19 @@ pub async fn a_batch_that_is_dropped_comes_again_in_its_order(transport: ATransp
     assert_eq!(read(&mut inbox, 5).await, [1, 3, 4, 5, 6]);
 }
 
-pub async fn what_is_dropped_unanswered_comes_again(transport: ATransport) {
+/// A delivery that is dropped without an answer is delivered again.
+pub async fn a_delivery_that_is_dropped_comes_again(transport: ATransport) {
     let shard = Shard::of(JobId(5));
     transport.publish(Channel::Events(shard), vec![envelope(5)]).await.expect("published");
     let mut reader = transport.subscribe_events(vec![shard]).await.expect("a reader");
-    let taken = tokio::time::timeout(SOON, reader.next(9)).await.expect("something comes");
+    let taken = tokio::time::timeout(SOON, reader.next(9)).await.expect("a delivery in time");
     let taken = taken.expect("a delivery");
     assert_eq!(taken.envelopes().next().map(|envelope| envelope.id), Some(MessageId(5)));
     drop(taken);
     assert_eq!(read(&mut reader, 1).await, [5]);
 }
 
+/// Events reach the reader of their shard alone.
 pub async fn events_go_to_the_reader_of_their_shard(transport: ATransport) {
     let (one, two) = (Shard::of(JobId(1)), Shard::of(JobId(2)));
     let mut ones = transport.subscribe_events(vec![one]).await.expect("a reader");
@@ -223,11 +228,12 @@ pub async fn events_go_to_the_reader_of_their_shard(transport: ATransport) {
     assert_eq!(Shard::of(JobId(65)), one);
 }
 
+/// Two readers of a shard each get a part of its events.
 pub async fn readers_of_one_shard_share_its_events(transport: ATransport) {
     let shard = Shard::of(JobId(1));
     let mut a = transport.subscribe_events(vec![shard]).await.expect("a reader");
     let mut b = transport.subscribe_events(vec![shard]).await.expect("a reader");
-    let both = (1..=4).map(|n| told_of(JobId(1), n)).collect();
+    let both = (1..=4).map(|n| start_of(JobId(1), n)).collect();
     transport.publish(Channel::Events(shard), both).await.expect("published");
     let mut seen = read(&mut a, 2).await;
     seen.extend(read(&mut b, 2).await);
@@ -235,6 +241,7 @@ pub async fn readers_of_one_shard_share_its_events(transport: ATransport) {
     assert_eq!(seen, [1, 2, 3, 4]);
 }
 
+/// A new reader of an inbox ends the older one.
 pub async fn an_inbox_is_read_by_the_newest_reader_only(transport: ATransport) {
     let inbox = Channel::Inbox(Incarnation(7));
     let mut old = transport.subscribe(inbox).await.expect("a reader");
@@ -245,7 +252,8 @@ pub async fn an_inbox_is_read_by_the_newest_reader_only(transport: ATransport) {
     assert_eq!(read(&mut new, 1).await, [1]);
 }
 
-pub async fn a_broadcast_reaches_everyone_who_listens(transport: ATransport) {
+/// A broadcast reaches each reader subscribed at that moment.
+pub async fn a_broadcast_reaches_every_subscriber(transport: ATransport) {
     transport.publish(Channel::Broadcast, vec![envelope(1)]).await.expect("published");
     let mut a = transport.subscribe(Channel::Broadcast).await.expect("a reader");
     let mut b = transport.subscribe(Channel::Broadcast).await.expect("a reader");
@@ -253,6 +261,7 @@ pub async fn a_broadcast_reaches_everyone_who_listens(transport: ATransport) {
     assert_eq!((read(&mut a, 1).await, read(&mut b, 1).await), (vec![2], vec![2]));
 }
 
+/// Dropping the future of `next` loses no envelope.
 pub async fn a_cancelled_wait_loses_nothing(transport: ATransport) {
     for channel in competed() {
         let mut reader = reader_of(&transport, channel).await;
@@ -265,6 +274,7 @@ pub async fn a_cancelled_wait_loses_nothing(transport: ATransport) {
     }
 }
 
+/// `next(n)` returns at most `n` envelopes; the rest stays for the next call.
 pub async fn a_reader_takes_no_more_than_it_asked_for(transport: ATransport) {
     let many = (1..=5).map(envelope).collect();
     transport.publish(Channel::Enqueue, many).await.expect("published");
@@ -275,9 +285,10 @@ pub async fn a_reader_takes_no_more_than_it_asked_for(transport: ATransport) {
     assert_eq!(read(&mut reader, 3).await, [3, 4, 5]);
 }
 
+/// A publisher waits while its channel is full, and loses nothing.
 pub async fn a_full_channel_makes_its_publisher_wait(transport: ATransport) {
     for channel in competed() {
-        // More than any transport keeps unread: the publisher is held until somebody reads.
+        // More than any transport stores unread: the publisher waits until a reader reads.
         let publisher = Arc::clone(&transport);
         let publishing = tokio::spawn(async move {
             for n in 1..=5_000 {
@@ -291,7 +302,7 @@ pub async fn a_full_channel_makes_its_publisher_wait(transport: ATransport) {
     }
 }
 
-/// Until it is confirmed: tried again with the same ids, as every publisher may.
+/// Publishes until the transport confirms, with the same ids on each try, as every publisher may.
 async fn publish(transport: &ATransport, to: Channel, envelopes: Vec<Envelope>) {
     let confirmed = async {
         loop {
@@ -315,12 +326,13 @@ async fn publish_each(transport: &ATransport, to: Channel, ids: std::ops::RangeI
 
 async fn some(subscription: &mut Box<dyn Subscription>, most: usize) -> Deliveries {
     let taken = tokio::time::timeout(SOON, subscription.next(most)).await;
-    let taken = taken.expect("something comes").expect("a reader");
+    let taken = taken.expect("a delivery in time").expect("a reader");
     assert!((1..=most).contains(&taken.len()), "asked for {most}, found {}", taken.len());
     taken
 }
 
-/// Acknowledges what comes until all of these came. What could not be acknowledged comes again.
+/// Reads and acknowledges until each of these ids was delivered. A failed acknowledgement is ignored: the
+/// envelope comes again.
 async fn read_all(subscription: &mut Box<dyn Subscription>, ids: impl IntoIterator<Item = u128>) {
     let mut missing: BTreeSet<u128> = ids.into_iter().collect();
     while !missing.is_empty() {
@@ -328,12 +340,13 @@ async fn read_all(subscription: &mut Box<dyn Subscription>, ids: impl IntoIterat
         for envelope in taken.envelopes() {
             missing.remove(&envelope.id.0);
         }
-        // An error says that they may come again.
+        // After an error they may come again.
         let _ = taken.ack().await;
     }
 }
 
-pub async fn all_that_is_confirmed_arrives_and_nothing_else(transport: ATransport) {
+/// Promised: every confirmed envelope arrives, unchanged, and no other.
+pub async fn every_confirmed_envelope_arrives_and_nothing_else(transport: ATransport) {
     let [enqueue, events] = competed();
     for channel in [enqueue, events, Channel::Inbox(Incarnation(7))] {
         let mut reader = reader_of(&transport, channel).await;
@@ -362,14 +375,15 @@ pub async fn all_that_is_confirmed_arrives_and_nothing_else(transport: ATranspor
     }
 }
 
-pub async fn what_is_not_acknowledged_comes_again(transport: ATransport) {
+/// Promised: envelopes that were dropped or returned are delivered again, to a new reader too.
+pub async fn envelopes_not_acknowledged_come_again(transport: ATransport) {
     let channel = Channel::Inbox(Incarnation(7));
     let mut reader = transport.subscribe(channel).await.expect("a reader");
     publish_each(&transport, channel, 1..=10).await;
     let dropped = some(&mut reader, 3).await;
     let returned = some(&mut reader, 3).await;
     drop(dropped);
-    // An error says that they come again later.
+    // After an error they come again later.
     let _ = returned.nack().await;
     let kept = some(&mut reader, 3).await;
     drop(reader);
@@ -378,17 +392,18 @@ pub async fn what_is_not_acknowledged_comes_again(transport: ATransport) {
     read_all(&mut next, 1..=10).await;
 }
 
+/// Promised: parts of a batch are acknowledged, returned and dropped independently.
 pub async fn parts_of_a_batch_are_answered_apart(transport: ATransport) {
     let shard = Shard::of(JobId(1));
     let mut reader = transport.subscribe_events(vec![shard]).await.expect("a reader");
-    let all = (1..=12).map(|n| told_of(JobId(1), n)).collect();
+    let all = (1..=12).map(|n| start_of(JobId(1), n)).collect();
     publish(&transport, Channel::Events(shard), all).await;
-    // What is answered in no way stays with its reader, and holds up nothing else.
+    // Envelopes without an answer stay with their reader and block no other.
     let (mut kept, mut kept_ids, mut answered) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     while (1..=12).any(|id| !kept_ids.contains(&id) && !answered.contains(&id)) {
         let (even, odd) = some(&mut reader, 5).await.partition(|it| it.id.0.is_multiple_of(2));
         answered.extend(even.envelopes().map(|envelope| envelope.id.0));
-        // An error says that they may come again, or may not.
+        // After an error they may come again, or not.
         let _ = even.ack().await;
         kept_ids.extend(odd.envelopes().map(|envelope| envelope.id.0));
         kept.push(odd);
@@ -396,13 +411,14 @@ pub async fn parts_of_a_batch_are_answered_apart(transport: ATransport) {
     for mut part in kept {
         let rest = part.split_off(1);
         drop(part);
-        // An error says that they come again later.
+        // After an error they come again later.
         let _ = rest.nack().await;
     }
     read_all(&mut reader, kept_ids).await;
 }
 
-pub async fn what_competing_readers_take_is_all_there_is(transport: ATransport) {
+/// Promised: competing readers together get every envelope.
+pub async fn competing_readers_together_take_every_envelope(transport: ATransport) {
     let mut a = transport.subscribe(Channel::Enqueue).await.expect("a reader");
     let mut b = transport.subscribe(Channel::Enqueue).await.expect("a reader");
     publish_each(&transport, Channel::Enqueue, 1..=40).await;
@@ -415,7 +431,7 @@ pub async fn what_competing_readers_take_is_all_there_is(transport: ATransport) 
                 taken = b.next(3) => taken,
             }
         });
-        let taken = taken.await.expect("something comes").expect("a reader");
+        let taken = taken.await.expect("a delivery in time").expect("a reader");
         for envelope in taken.envelopes() {
             missing.remove(&envelope.id.0);
         }
@@ -424,6 +440,7 @@ pub async fn what_competing_readers_take_is_all_there_is(transport: ATransport) 
     }
 }
 
+/// Promised: no event reaches a reader of another shard.
 pub async fn events_reach_no_reader_of_another_shard(transport: ATransport) {
     let (one, two) = (Shard::of(JobId(1)), Shard::of(JobId(2)));
     let mut ones = transport.subscribe_events(vec![one]).await.expect("a reader");
@@ -440,6 +457,7 @@ pub async fn events_reach_no_reader_of_another_shard(transport: ATransport) {
     }
 }
 
+/// Promised: a newer reader takes an inbox over; the older one gets `TakenOver`.
 pub async fn a_newer_reader_takes_over_an_inbox(transport: ATransport) {
     let inbox = Channel::Inbox(Incarnation(7));
     let mut old = transport.subscribe(inbox).await.expect("a reader");
@@ -450,7 +468,8 @@ pub async fn a_newer_reader_takes_over_an_inbox(transport: ATransport) {
     read_all(&mut new, [1]).await;
 }
 
-pub async fn an_inbox_nobody_reads_is_said(transport: ATransport) {
+/// Promised: publishing to an inbox without a reader returns `NoReader`.
+pub async fn an_inbox_without_a_reader_is_an_error(transport: ATransport) {
     let inbox = Channel::Inbox(Incarnation(8));
     let refused = loop {
         match transport.publish(inbox, vec![envelope(1)]).await {
@@ -463,12 +482,13 @@ pub async fn an_inbox_nobody_reads_is_said(transport: ATransport) {
     assert!(matches!(refused, Err(TransportError::NoReader { .. })), "{refused:?}");
 }
 
+/// Promised: `next(n)` returns at most `n` envelopes, duplicates included.
 pub async fn no_reader_gets_more_than_it_asked_for(transport: ATransport) {
     publish(&transport, Channel::Enqueue, (1..=20).map(envelope).collect()).await;
     let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
     let mut missing: BTreeSet<u128> = (1..=20).collect();
     while !missing.is_empty() {
-        // It looks how many there are.
+        // `some` checks the number.
         let taken = some(&mut reader, 2).await;
         for envelope in taken.envelopes() {
             missing.remove(&envelope.id.0);
@@ -477,6 +497,7 @@ pub async fn no_reader_gets_more_than_it_asked_for(transport: ATransport) {
     }
 }
 
+/// Promised: dropping the future of `next` loses no envelope.
 pub async fn waits_that_are_cancelled_lose_nothing(transport: ATransport) {
     let mut reader = transport.subscribe(Channel::Enqueue).await.expect("a reader");
     for n in 1..=20 {
@@ -488,7 +509,8 @@ pub async fn waits_that_are_cancelled_lose_nothing(transport: ATransport) {
     }
 }
 
-pub async fn a_receipt_is_what_the_reader_said_or_that_it_was_taken(transport: ATransport) {
+/// Promised: a receipt is what the reader answered, or `Taken` when that is unknown.
+pub async fn a_receipt_is_the_readers_answer_or_taken(transport: ATransport) {
     let shard = Shard::of(JobId(1));
     let mut reader = transport.subscribe_events(vec![shard]).await.expect("a reader");
     let receipt = |id: u128| match id % 3 {
@@ -507,7 +529,7 @@ pub async fn a_receipt_is_what_the_reader_said_or_that_it_was_taken(transport: A
         }
     };
     let publishing = async {
-        let all: Vec<Envelope> = (1..=9).map(|n| told_of(JobId(1), n)).collect();
+        let all: Vec<Envelope> = (1..=9).map(|n| start_of(JobId(1), n)).collect();
         let receipts = loop {
             match transport.publish_for_receipts(Channel::Events(shard), all.clone()).await {
                 Ok(receipts) => break receipts,
@@ -519,14 +541,15 @@ pub async fn a_receipt_is_what_the_reader_said_or_that_it_was_taken(transport: A
         };
         assert_eq!(receipts.len(), 9);
         let receipts = receipts.within(QUIET).await;
-        for (id, told) in (1..=9).zip(receipts) {
-            assert!(told == Receipt::Taken || told == receipt(id), "{id}: {told:?}");
+        for (id, got) in (1..=9).zip(receipts) {
+            assert!(got == Receipt::Taken || got == receipt(id), "{id}: {got:?}");
         }
     };
     tokio::join!(reading, publishing);
 }
 
-pub async fn a_reader_says_that_it_is_connected(transport: ATransport) {
+/// Promised: the state of a reader becomes connected.
+pub async fn a_reader_reports_that_it_is_connected(transport: ATransport) {
     let readers = [
         transport.subscribe(Channel::Enqueue).await.expect("a reader"),
         transport.subscribe(Channel::Inbox(Incarnation(7))).await.expect("a reader"),
@@ -540,6 +563,7 @@ pub async fn a_reader_says_that_it_is_connected(transport: ATransport) {
     }
 }
 
+/// Promised: a restart shows in the state of a reader, not as an error of `next`.
 pub async fn readers_see_no_error_of_a_restart(transport: ATransport, broker: Arc<dyn Restart>) {
     let channel = Channel::Inbox(Incarnation(7));
     let mut reader = transport.subscribe(channel).await.expect("a reader");
@@ -555,7 +579,7 @@ pub async fn readers_see_no_error_of_a_restart(transport: ATransport, broker: Ar
             publish(&transport, channel, vec![envelope(n)]).await;
         };
         tokio::join!(noticed, read_all(&mut reader, [n]));
-        // Acknowledging may have been what another restart broke off: who waits connects anew.
+        // An acknowledgement may have triggered another restart: the next read connects again.
         let waiting = async {
             loop {
                 let _ = some(&mut reader, 4).await.ack().await;
@@ -570,7 +594,8 @@ pub async fn readers_see_no_error_of_a_restart(transport: ATransport, broker: Ar
     }
 }
 
-pub async fn what_a_restart_finds_unanswered_comes_again(
+/// Promised: after a restart, an older batch cannot be acknowledged; its envelopes come again.
+pub async fn unanswered_envelopes_come_again_after_a_restart(
     transport: ATransport,
     broker: Arc<dyn Restart>,
 ) {
@@ -580,7 +605,7 @@ pub async fn what_a_restart_finds_unanswered_comes_again(
     let ids = |of: &Deliveries| of.envelopes().map(|envelope| envelope.id.0).collect::<Vec<_>>();
     let (first, second) = (ids(&one), ids(&two));
     broker.restart().await;
-    // Of what was handed out before it, nothing can be acknowledged, though it may have been.
+    // An older batch cannot be acknowledged, though the broker may have recorded it.
     assert!(one.ack().await.is_err(), "{first:?}");
     drop(two);
     read_all(&mut reader, (1..=10).filter(|id| !first.contains(id) || second.contains(id))).await;

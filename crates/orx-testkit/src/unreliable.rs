@@ -1,6 +1,6 @@
-//! A transport that does all that a transport may: it doubles, delays and reorders what it carries,
-//! loses what may be lost, and restarts, each by a seed. What works over it relies on no more than
-//! [`Transport`] promises.
+//! A transport with every fault that [`Transport`] allows: it duplicates, delays and reorders envelopes,
+//! loses them where the channel allows it, and restarts, all derived from a seed. Code that works over it
+//! relies on nothing but the contract.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,27 +21,27 @@ use tokio::time::Instant;
 
 use crate::transport_contract::Restart;
 
-/// How often what goes wrong, of 1; what is not named here goes well.
+/// The probability of each fault, from 0 to 1.
 #[derive(Debug, Clone, Copy)]
 pub struct Faults {
-    /// An envelope comes twice.
+    /// An envelope is delivered twice.
     pub doubled: f64,
-    /// An envelope comes late, after others that were published after it.
+    /// An envelope is delayed, and later ones overtake it.
     pub late: f64,
-    /// An envelope does not come, where its channel allows loss.
+    /// An envelope is lost, where its channel allows loss.
     pub lost: f64,
-    /// Whatever carries restarts when something is published or acknowledged.
+    /// A publish or an acknowledgement triggers a restart.
     pub restarts: f64,
-    /// How long something is late, or a restart takes, at most.
+    /// The longest delay of an envelope and the longest restart.
     pub most: Duration,
 }
 
 impl Faults {
-    /// None, until they are changed.
+    /// No fault.
     pub const NONE: Self =
         Self { doubled: 0.0, late: 0.0, lost: 0.0, restarts: 0.0, most: Duration::ZERO };
 
-    /// All of what no reader may mind, but that nothing is lost.
+    /// Every fault that a reader must tolerate, except loss.
     pub const MANY: Self = Self {
         doubled: 0.2,
         late: 0.3,
@@ -51,7 +51,7 @@ impl Faults {
     };
 }
 
-/// Around any other transport. Cheap to clone; all clones are one.
+/// Wraps another transport. Cheap to clone; clones share one state.
 #[derive(Clone)]
 pub struct Unreliable {
     inner: Arc<dyn Transport>,
@@ -61,18 +61,19 @@ pub struct Unreliable {
 struct Shared {
     faults: Faults,
     rng: Mutex<StdRng>,
-    /// Grows with each restart: what was delivered before is not acknowledged after it.
+    /// A delivery from before a restart cannot be acknowledged after it.
     restarts: Mutex<Restarts>,
     state: watch::Sender<SubscriptionState>,
 }
 
 struct Restarts {
     count: u64,
-    /// Until then it is away.
+    /// The transport is unreachable until then.
     until: Instant,
 }
 
 impl Unreliable {
+    /// Wraps `inner`; equal seeds give equal decisions.
     #[must_use]
     pub fn new(inner: Arc<dyn Transport>, faults: Faults, seed: u64) -> Self {
         let shared = Shared {
@@ -84,9 +85,9 @@ impl Unreliable {
         Self { inner, shared: Arc::new(shared) }
     }
 
-    /// Restarts now, and is away for that long.
-    pub fn restart(&self, away: Duration) {
-        self.shared.restart(away);
+    /// Restarts now, and is unreachable for `down`.
+    pub fn restart(&self, down: Duration) {
+        self.shared.restart(down);
     }
 
     fn subscription(&self, inner: Box<dyn Subscription>, may_lose: bool) -> Box<dyn Subscription> {
@@ -113,14 +114,14 @@ impl Shared {
         self.faults.most.mul_f64(self.rng().random_range(0.0..=1.0))
     }
 
-    fn restart(&self, away: Duration) {
+    fn restart(&self, down: Duration) {
         let now = Instant::now();
         {
             let mut restarts = self.restarts();
             restarts.count += 1;
-            restarts.until = restarts.until.max(now + away);
+            restarts.until = restarts.until.max(now + down);
         }
-        let why = "it restarts".to_owned();
+        let why = "the transport restarts".to_owned();
         let connection = ConnectionState::Reconnecting { since: now, why };
         self.state.send_replace(SubscriptionState { connection, last_echo: None });
     }
@@ -131,11 +132,11 @@ impl Shared {
         }
     }
 
-    fn is_away(&self) -> bool {
+    fn is_down(&self) -> bool {
         Instant::now() < self.restarts().until
     }
 
-    /// Returns once it is there, with the number of its restarts.
+    /// Waits until the transport is reachable and returns the number of restarts.
     async fn back(&self) -> u64 {
         loop {
             let (count, until) = {
@@ -144,11 +145,11 @@ impl Shared {
             };
             if until <= Instant::now() {
                 self.state.send_if_modified(|state| {
-                    let was_away = !state.is_connected();
-                    if was_away {
+                    let was_down = !state.is_connected();
+                    if was_down {
                         *state = SubscriptionState::connected(Instant::now());
                     }
-                    was_away
+                    was_down
                 });
                 return count;
             }
@@ -173,8 +174,8 @@ impl Transport for Unreliable {
         envelopes: Vec<Envelope>,
     ) -> Result<Receipts, TransportError> {
         self.shared.perhaps_restart();
-        if self.shared.is_away() {
-            // It may have been taken before the restart.
+        if self.shared.is_down() {
+            // The broker may have accepted it before the restart.
             if self.shared.happens(0.5) {
                 let _ = self.inner.publish(to, envelopes).await;
             }
@@ -199,7 +200,7 @@ impl Transport for Unreliable {
 /// An envelope on its way to its reader.
 struct Held {
     envelope: Envelope,
-    /// `None`: a copy, which is nobody's to acknowledge.
+    /// `None`: a duplicate, which needs no acknowledgement.
     original: Option<Deliveries>,
     until: Instant,
 }
@@ -209,12 +210,12 @@ struct Reader {
     shared: Arc<Shared>,
     may_lose: bool,
     held: Vec<Held>,
-    /// Restarts that it has noticed.
+    /// The number of restarts that this reader has seen.
     known: u64,
 }
 
 impl Reader {
-    /// Gives each envelope of it its fate.
+    /// Decides which envelopes to lose, duplicate or delay.
     fn take(&mut self, mut deliveries: Deliveries) {
         let now = Instant::now();
         let faults = self.shared.faults;
@@ -223,7 +224,7 @@ impl Reader {
             let one = std::mem::replace(&mut deliveries, rest);
             let Some(envelope) = one.envelopes().next().cloned() else { continue };
             if self.may_lose && self.shared.happens(faults.lost) {
-                // Whatever carried it thinks that it was read.
+                // The inner transport counts it as read.
                 drop(one.accept());
                 continue;
             }
@@ -237,7 +238,7 @@ impl Reader {
         }
     }
 
-    /// What is not late any more, in any order.
+    /// At most `most` envelopes whose delay is over, in random order.
     fn give(&mut self, most: usize) -> Option<Deliveries> {
         let now = Instant::now();
         let (mut due, late): (Vec<Held>, Vec<Held>) =
@@ -272,7 +273,7 @@ impl Subscription for Reader {
             let count = self.shared.back().await;
             if self.known != count {
                 self.known = count;
-                // What was on its way is delivered anew, after what the connection brings first.
+                // The inner transport delivers these again.
                 self.held.clear();
             }
             if let Some(given) = self.give(most.max(1)) {
@@ -286,7 +287,7 @@ impl Subscription for Reader {
                     self.take(taken);
                 }
                 () = at(due) => {}
-                // Another restart is waited for above.
+                // The loop waits for the end of this restart above.
                 () = self.shared.restarted(count) => {}
             }
         }
@@ -308,7 +309,7 @@ impl Shared {
     }
 }
 
-/// Never, without a time.
+/// Returns at this time; never without one.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -316,12 +317,12 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// One batch that a reader was given.
+/// One batch that a reader received.
 struct Given {
-    /// `None`: a copy, or it is answered.
+    /// `None`: a duplicate, or already answered.
     originals: Mutex<Vec<Option<Deliveries>>>,
     shared: Arc<Shared>,
-    /// Restarts before it was given.
+    /// The number of restarts before the delivery.
     known: u64,
 }
 
@@ -331,7 +332,7 @@ impl Given {
         originals.get_mut(index).and_then(Option::take)
     }
 
-    /// A restart forgot that it was delivered.
+    /// Whether the transport restarted since the delivery.
     fn is_forgotten(&self) -> bool {
         self.shared.perhaps_restart();
         self.shared.restarts().count != self.known
